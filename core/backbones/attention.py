@@ -1,0 +1,63 @@
+"""Multi-head self-attention with separate q, k and v linears, and a LoRA that is passed in rather than injected."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.lora import Factors, Lora
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+
+
+def adapted_linear(linear: nn.Module, x: Tensor, factors: Factors | None) -> Tensor:
+    """``linear(x)`` plus the low-rank term ``x A^T B^T``."""
+    y = linear(x)
+    if factors is None:
+        return y
+    return y + F.linear(F.linear(x, factors.a.to(x.dtype)), factors.b.to(x.dtype))
+
+
+class SplitAttention(nn.Module):
+    """Self-attention as in ViT, with the fused input projection split in three, as the paper adapts it.
+
+    Args:
+        width: model width; must be a multiple of ``heads``.
+        heads: number of heads.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_proj = nn.Linear(width, width)
+        self.k_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, lora: Lora | None = None, name: str = "") -> Tensor:
+        """Attend over x [n, tokens, width]; ``name`` is this module's dotted name, under which the LoRA knows it."""
+
+        def project(which: str) -> Tensor:
+            factors = lora.factors.get(f"{name}.{which}") if lora is not None else None
+            y = adapted_linear(getattr(self, which), x, factors)
+            return y.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+        q, k, v = (project(which) for which in PROJECTIONS)
+        return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+    @staticmethod
+    def from_fused(attention: nn.MultiheadAttention) -> SplitAttention:
+        """Split torch's fused ``in_proj`` of an ``nn.MultiheadAttention``; outputs stay equal."""
+        split = SplitAttention(attention.embed_dim, attention.num_heads)
+        weights = attention.in_proj_weight.chunk(3)
+        biases = attention.in_proj_bias.chunk(3) if attention.in_proj_bias is not None else None
+        with torch.no_grad():
+            for i, which in enumerate(PROJECTIONS):
+                linear = getattr(split, which)
+                linear.weight.copy_(weights[i])
+                linear.bias.copy_(biases[i]) if biases is not None else linear.bias.zero_()
+            split.out_proj.load_state_dict(attention.out_proj.state_dict(), strict=attention.out_proj.bias is not None)
+            if attention.out_proj.bias is None:
+                split.out_proj.bias.zero_()
+        return split.to(attention.out_proj.weight.dtype).train(attention.training)

@@ -1,0 +1,117 @@
+"""The embedded backbone: two frozen towers from PyPI packages and our two small heads. No hub, no GPU."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from core.backbones.heads import HeadsConfig, TextHead, VisionHead
+from core.backbones.towers import (
+    IMAGE_TOWER_SHA256,
+    MAP_CHANNELS,
+    MAP_TOKENS,
+    SENTENCE_DIM,
+    TEXT_TOWER_SHA256,
+    ImageTower,
+    TextTower,
+)
+from core.errors import BackboneError
+from core.lora import Lora
+from core.photos import to_pixels
+
+SUFFIX_BATCH = 128
+
+
+class EmbeddedBackbone:
+    """Implements ``core.backbones.base.Backbone``; the towers load on first use, so that routing starts fast."""
+
+    name = "embedded"
+
+    def __init__(self, vision: VisionHead, text: TextHead, fingerprint: str) -> None:
+        self.adapted = vision.eval().requires_grad_(False)
+        self._text = text.eval().requires_grad_(False)
+        self.fingerprint = fingerprint
+        self.layout = vision.layout()
+        self.dim = vision.config.dim
+        self.sentence_dim = SENTENCE_DIM
+        self.prefix_shape = (MAP_TOKENS, MAP_CHANNELS)
+
+    @cached_property
+    def image_tower(self) -> ImageTower:
+        return ImageTower()
+
+    @cached_property
+    def text_tower(self) -> TextTower:
+        return TextTower()
+
+    def encode_sentence(self, texts: Sequence[str]) -> Tensor:
+        return self.text_tower.encode(texts)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        return self.text_from_sentences(self.text_tower.encode(texts))
+
+    @torch.no_grad()
+    def text_from_sentences(self, sentences: Tensor) -> Tensor:
+        """The shared space from sentence embeddings [n, 384] that are already there."""
+        return self._text(sentences)
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        return to_pixels(image)
+
+    def prefix(self, pixels: Tensor) -> Tensor:
+        return self.image_tower(pixels)
+
+    @torch.no_grad()
+    def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
+        parts = [self.adapted(part.float(), lora) for part in prefix.split(SUFFIX_BATCH)]
+        return torch.cat(parts) if parts else torch.empty(0, self.dim)
+
+
+def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[str, object]) -> str:
+    """Write both heads as float16 safetensors; returns the backbone's fingerprint."""
+    tensors = {f"vision.{k}": v.half().contiguous() for k, v in vision.state_dict().items()}
+    tensors |= {f"text.{k}": v.half().contiguous() for k, v in text.state_dict().items()}
+    metadata = {"config": json.dumps(vars(vision.config)), "training": json.dumps(training)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path, metadata=metadata)
+    return _fingerprint(tensors, metadata["config"])
+
+
+def _fingerprint(tensors: dict[str, Tensor], config: str) -> str:
+    digest = hashlib.sha256(f"{IMAGE_TOWER_SHA256} {TEXT_TOWER_SHA256} {config}".encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def load_embedded(path: Path) -> EmbeddedBackbone:
+    """Load the heads written by ``save_heads``.
+
+    Raises:
+        BackboneError: the file is missing, damaged or of another architecture.
+    """
+    if not path.is_file():
+        raise BackboneError(f"The backbone's heads {path} are missing: `python -m core train backbone` writes them.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+        config = HeadsConfig(**json.loads(metadata["config"]))
+        vision, text = VisionHead(config), TextHead(config)
+        for module, prefix in ((vision, "vision."), (text, "text.")):
+            module.load_state_dict({k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)})
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BackboneError(
+            f"The backbone's heads {path.name} are damaged ({type(error).__name__}): restore the file."
+        ) from None
+    return EmbeddedBackbone(vision, text, _fingerprint(tensors, metadata["config"]))

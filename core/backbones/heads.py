@@ -1,0 +1,103 @@
+"""The trained part of the embedded backbone: a small vision transformer and a residual text MLP (DESIGN 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.backbones.attention import PROJECTIONS, SplitAttention
+from core.backbones.towers import MAP_CHANNELS, MAP_TOKENS, SENTENCE_DIM
+from core.lora import Lora, LoraLayout, LoraModule
+
+LORA_RANK = 2
+
+
+@dataclass(frozen=True)
+class HeadsConfig:
+    """Sizes of both heads; `width`, `depth` and `heads` are the vision transformer's, `dim` the shared space's."""
+
+    width: int = 256
+    depth: int = 3
+    heads: int = 4
+    mlp_ratio: int = 4
+    dim: int = SENTENCE_DIM
+    text_hidden: int = 512
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block (ViT, arXiv 2010.11929)."""
+
+    def __init__(self, config: HeadsConfig, name: str) -> None:
+        super().__init__()
+        self.attn_name = f"{name}.attn"
+        self.norm1 = nn.LayerNorm(config.width)
+        self.attn = SplitAttention(config.width, config.heads)
+        self.norm2 = nn.LayerNorm(config.width)
+        self.mlp = nn.Sequential(
+            nn.Linear(config.width, config.mlp_ratio * config.width),
+            nn.GELU(),
+            nn.Linear(config.mlp_ratio * config.width, config.width),
+        )
+
+    def forward(self, x: Tensor, lora: Lora | None = None) -> Tensor:
+        x = x + self.attn(self.norm1(x), lora, self.attn_name)
+        return x + self.mlp(self.norm2(x))
+
+
+class VisionHead(nn.Module):
+    """Frozen convolutional map [n, 49, 320] -> shared space [n, dim], unit length."""
+
+    def __init__(self, config: HeadsConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.norm_in = nn.LayerNorm(MAP_CHANNELS)
+        self.proj_in = nn.Linear(MAP_CHANNELS, config.width)
+        self.cls = nn.Parameter(torch.zeros(config.width))
+        self.pos = nn.Parameter(torch.randn(MAP_TOKENS, config.width) * 0.02)
+        self.blocks = nn.ModuleList(Block(config, f"blocks.{i}") for i in range(config.depth))
+        self.norm_out = nn.LayerNorm(2 * config.width)
+        self.proj_out = nn.Linear(2 * config.width, config.dim, bias=False)
+
+    def forward(self, maps: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
+        """Encode maps [n, 49, 320].
+
+        Args:
+            lora: applied to the q/k/v linears (None: zero-shot).
+            keep: indexes [t] of the tokens to look at (training only; fewer tokens train faster and regularise).
+        """
+        x = self.proj_in(self.norm_in(maps.to(self.proj_in.weight.dtype))) + self.pos
+        if keep is not None:
+            x = x[:, keep]
+        x = torch.cat([self.cls.expand(len(x), 1, -1).to(x.dtype), x], 1)
+        for block in self.blocks:
+            x = block(x, lora)
+        # The class token says what matters, the mean of the patches what else is there.
+        pooled = self.norm_out(torch.cat([x[:, 0], x[:, 1:].mean(1)], -1))
+        return F.normalize(self.proj_out(pooled).float(), dim=-1)
+
+    def layout(self, rank: int = LORA_RANK) -> LoraLayout:
+        """q, k and v of every block."""
+        width = self.config.width
+        names = [f"blocks.{i}.attn.{p}" for i in range(self.config.depth) for p in PROJECTIONS]
+        return LoraLayout(tuple(LoraModule(name, width, width) for name in names), rank)
+
+
+class TextHead(nn.Module):
+    """Frozen sentence embedding [n, 384] -> shared space [n, dim], unit length: the sentence plus a learned rest."""
+
+    def __init__(self, config: HeadsConfig) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(SENTENCE_DIM),
+            nn.Linear(SENTENCE_DIM, config.text_hidden),
+            nn.GELU(),
+            nn.Linear(config.text_hidden, config.dim),
+        )
+        nn.init.zeros_(self.mlp[-1].weight)
+        nn.init.zeros_(self.mlp[-1].bias)
+
+    def forward(self, sentences: Tensor) -> Tensor:
+        return F.normalize((sentences + self.mlp(sentences)).float(), dim=-1)

@@ -1,0 +1,33 @@
+"""Errors that are written for people: what was wrong, with which input, and what to do."""
+
+
+class StudioError(Exception):
+    """Base of every error that a user may see; its text is shown as it is, without a stack trace."""
+
+
+class DescriptionError(StudioError):
+    """A task description or query that cannot be used (empty, far too long)."""
+
+
+class PhotoError(StudioError):
+    """A file that cannot be read as a photo."""
+
+
+class DataError(StudioError):
+    """A data folder, captions file or label file that is missing or malformed."""
+
+
+class RepositoryError(StudioError):
+    """An expert repository or generator that is missing, damaged or made for another backbone."""
+
+
+class AdapterError(StudioError):
+    """An adapter that is malformed or was made for another backbone."""
+
+
+class GalleryError(StudioError):
+    """A request that the gallery cannot answer (nothing indexed yet, no captions, too many photos)."""
+
+
+class BackboneError(StudioError):
+    """A backbone whose package, weights or checkpoint cannot be loaded."""

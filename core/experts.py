@@ -1,0 +1,153 @@
+"""The expert repository on disk: a readable index and two safetensors files' worth of numbers in one.
+
+``index.json`` says what each expert was trained on and what it gained; ``experts.safetensors`` holds, row by row in the
+same order, the means mu, the standard deviations sigma and the embeddings of the descriptions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from core.errors import RepositoryError
+from core.lora import Lora, LoraLayout
+
+INDEX_FILE = "index.json"
+TENSORS_FILE = "experts.safetensors"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Expert:
+    """One expert's entry in the index.
+
+    Attributes:
+        name: short and unique, such as "dog" or "aerial-1".
+        description: the sentence that routing compares, such as "a photo of a dog".
+        group: "scenes" for tasks found in captions, else the special domain.
+        source: the data set it was trained on.
+        images: number of training photos; ``seed``: of its training; ``snapshots``: M, how many were averaged.
+        before, after: zero-shot's and the expert's recall on photos it was not trained on,
+            {"i2t": {"R@1": …}, "t2i": {…}, "images": n}.
+        classes: the labels of a label domain's task, else empty.
+    """
+
+    name: str
+    description: str
+    group: str
+    source: str
+    images: int
+    seed: int
+    snapshots: int
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    classes: tuple[str, ...] = ()
+
+    def gain(self, k: int = 1) -> float:
+        """Gain in R@k over zero-shot, mean of both directions, in points."""
+        return sum(self.after[way][f"R@{k}"] - self.before[way][f"R@{k}"] for way in ("i2t", "t2i")) / 2
+
+
+@dataclass(frozen=True)
+class ExpertRepository:
+    """All experts of one backbone.
+
+    Attributes:
+        fingerprint: of the backbone they were trained on.
+        layout: of their LoRA vectors.
+        experts: index entries.
+        means: [n, P] mu_i. stds: [n, P] sigma_i. embeddings: [n, s], unit length.
+        origin: [P] the initialisation that all experts share.
+        notes: how they were trained.
+    """
+
+    fingerprint: str
+    layout: LoraLayout
+    experts: tuple[Expert, ...]
+    means: Tensor
+    stds: Tensor
+    embeddings: Tensor
+    origin: Tensor
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.experts)
+
+    def lora(self, index: int) -> Lora:
+        """The mean LoRA of one expert."""
+        return Lora.from_vector(self.layout, self.means[index])
+
+    def subset(self, keep: Sequence[int]) -> ExpertRepository:
+        """The repository with only the experts at these indexes."""
+        rows = torch.as_tensor(list(keep), dtype=torch.long)
+        experts = tuple(self.experts[i] for i in rows.tolist())
+        picked = (self.means[rows], self.stds[rows], self.embeddings[rows])
+        return ExpertRepository(self.fingerprint, self.layout, experts, *picked, self.origin, self.notes)
+
+    def save(self, folder: Path) -> None:
+        """Write the index and the tensors (float16)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            "means": self.means.half().contiguous(),
+            "stds": self.stds.half().contiguous(),
+            "embeddings": self.embeddings.half().contiguous(),
+            "origin": self.origin.half().contiguous(),
+        }
+        save_file(tensors, folder / TENSORS_FILE)
+        digest = hashlib.sha256((folder / TENSORS_FILE).read_bytes()).hexdigest()
+        index = {
+            "format": FORMAT,
+            "backbone_fingerprint": self.fingerprint,
+            "rank": self.layout.rank,
+            "parameters": self.layout.size,
+            "tensors_sha256": digest,
+            "notes": dict(self.notes),
+            "experts": [asdict(e) for e in self.experts],
+        }
+        (folder / INDEX_FILE).write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def load(folder: Path, layout: LoraLayout, fingerprint: str) -> ExpertRepository:
+        """Read a repository for the backbone with this layout and fingerprint.
+
+        Raises:
+            RepositoryError: missing or damaged files, or experts of another backbone.
+        """
+        label = f"The expert repository {folder}"
+        try:
+            index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+            raw = (folder / TENSORS_FILE).read_bytes()
+            experts = tuple(Expert(**{**e, "classes": tuple(e["classes"])}) for e in index["experts"])
+            made_for, rank, expected = index["backbone_fingerprint"], int(index["rank"]), index["tensors_sha256"]
+        except FileNotFoundError as error:
+            name = Path(error.filename).name
+            raise RepositoryError(f"{label} lacks {name}: `python -m core train experts` writes it.") from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({type(error).__name__}): restore it.") from None
+        if hashlib.sha256(raw).hexdigest() != expected:
+            raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} (its checksum differs from the index): restore it.")
+        if made_for != fingerprint:
+            raise RepositoryError(
+                f"{label} was trained on another backbone (fingerprint {made_for}, this one is {fingerprint})."
+            )
+        layout = LoraLayout(layout.modules, rank)
+        try:
+            tensors = load_file(folder / TENSORS_FILE)
+            means, stds = tensors["means"].float(), tensors["stds"].float()
+            embeddings, origin = tensors["embeddings"].float(), tensors["origin"].float()
+        except (SafetensorError, KeyError) as error:
+            raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} ({type(error).__name__}): restore it.") from None
+        n = len(experts)
+        if not n or means.shape != (n, layout.size) or stds.shape != means.shape or len(embeddings) != n:
+            raise RepositoryError(f"{label} is inconsistent: {n} experts in the index, {tuple(means.shape)} numbers beside it.")
+        embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
+        return ExpertRepository(made_for, layout, experts, means, stds, embeddings, origin, index.get("notes", {}))

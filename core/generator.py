@@ -1,0 +1,93 @@
+"""The generator: basis and conditional VAE together, from a semantic prior to a LoRA vector."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from core.basis import Basis
+from core.cvae import ConditionalVAE, CvaeConfig, Gaussian
+from core.errors import RepositoryError
+from core.prior import SemanticPrior
+
+
+@dataclass(frozen=True)
+class LoraGenerator:
+    """Writes LoRA vectors.
+
+    Attributes:
+        basis: of the LoRA vectors.
+        cvae: trained, in evaluation mode.
+        fingerprint: of the backbone whose LoRAs it writes.
+        notes: how it was trained.
+    """
+
+    basis: Basis
+    cvae: ConditionalVAE
+    fingerprint: str
+    notes: Mapping[str, Any]
+
+    @torch.no_grad()
+    def latent(self, prior: SemanticPrior) -> Gaussian:
+        """p(z | c), one row."""
+        return self.cvae.condition_prior(self.basis.condition(prior)[None])
+
+    @torch.no_grad()
+    def sample(self, prior: SemanticPrior, seed: int) -> tuple[Tensor, Tensor]:
+        """Draw z ~ p(z | c) and decode it: (vector [P], z [latent]). The same seed gives the same LoRA."""
+        latent = self.latent(prior)
+        generator = torch.Generator().manual_seed(seed)
+        z = latent.sample(torch.randn(latent.mean.shape, generator=generator))
+        return self._decode(z, prior), z[0]
+
+    @torch.no_grad()
+    def mean(self, prior: SemanticPrior) -> Tensor:
+        """The LoRA of the latent prior's mean, [P]: no chance involved."""
+        return self._decode(self.latent(prior).mean, prior)
+
+    def _decode(self, z: Tensor, prior: SemanticPrior) -> Tensor:
+        condition = self.basis.condition(prior)[None]
+        return self.basis.decode(self.cvae.decode(z, condition)[0])
+
+    def save(self, path: Path) -> None:
+        """Write everything as float16 safetensors."""
+        tensors = {f"cvae.{k}": v for k, v in self.cvae.state_dict().items()}
+        tensors |= {f"basis.{k}": getattr(self.basis, k) for k in ("origin", "components", "scale")}
+        metadata = {
+            "backbone_fingerprint": self.fingerprint,
+            "config": json.dumps(asdict(self.cvae.config)),
+            "notes": json.dumps(dict(self.notes)),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.detach().half().contiguous() for k, v in tensors.items()}, path, metadata=metadata)
+
+    @staticmethod
+    def load(path: Path, fingerprint: str) -> LoraGenerator:
+        """Read a generator for the backbone with this fingerprint.
+
+        Raises:
+            RepositoryError: the file is missing, damaged, or of another backbone.
+        """
+        if not path.is_file():
+            raise RepositoryError(f"The generator {path} is missing: `python -m core train generator` writes it.")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no mapping)
+            cvae = ConditionalVAE(CvaeConfig(**json.loads(metadata["config"])))
+            cvae.load_state_dict({k.removeprefix("cvae."): v for k, v in tensors.items() if k.startswith("cvae.")})
+            basis = Basis(*(tensors[f"basis.{k}"] for k in ("origin", "components", "scale")))
+            made_for, notes = metadata["backbone_fingerprint"], json.loads(metadata["notes"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise RepositoryError(f"The generator {path.name} is damaged ({type(error).__name__}): restore it.") from None
+        if made_for != fingerprint:
+            raise RepositoryError(f"The generator {path.name} belongs to backbone {made_for}, not to {fingerprint}.")
+        return LoraGenerator(basis, cvae.eval().requires_grad_(False), made_for, notes)

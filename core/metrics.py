@@ -1,0 +1,82 @@
+"""Retrieval metrics: recall@k in both directions, mean average precision, and bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+KS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Which texts belong to which photos, with equal texts made one.
+
+    Attributes:
+        texts: unique texts, in order of first appearance.
+        matrix: [n photos, m texts] bool; True where the text is one of the photo's captions.
+    """
+
+    texts: tuple[str, ...]
+    matrix: np.ndarray
+
+    @staticmethod
+    def of(captions: Sequence[Sequence[str]]) -> Relevance:
+        """From the captions of each photo, in order."""
+        index: dict[str, int] = {}
+        for own in captions:
+            for text in own:
+                index.setdefault(text, len(index))
+        matrix = np.zeros((len(captions), len(index)), dtype=bool)
+        for row, own in enumerate(captions):
+            matrix[row, [index[text] for text in own]] = True
+        return Relevance(tuple(index), matrix)
+
+
+def first_hits(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """Rank (0 = best) of each row's best-ranked relevant column; n columns where a row has none.
+
+    A column that ties with the hit counts as ranked before it, so that a model that cannot tell photos apart scores
+    nothing.
+
+    Args:
+        similarity: [rows, columns] scores.
+        relevant: [rows, columns] bool.
+    """
+    best = np.where(relevant, similarity, -np.inf).max(1)
+    better = ((similarity >= best[:, None]) & ~relevant).sum(1)
+    return np.where(relevant.any(1), better, similarity.shape[1])
+
+
+def recall(similarity: np.ndarray, relevant: np.ndarray, ks: Sequence[int] = KS) -> dict[str, float]:
+    """Share of rows, in percent, with a relevant column among the first k: {"R@1": …, "R@5": …, "R@10": …}."""
+    hits = first_hits(similarity, relevant)[relevant.any(1)]
+    return {f"R@{k}": float((hits < k).mean() * 100) if len(hits) else 0.0 for k in ks}
+
+
+def both_directions(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, dict[str, float]]:
+    """Recalls image-to-text and text-to-image of embeddings [n, d] and [m, d] of unit length."""
+    similarity = (images @ texts.T).numpy()
+    return {"i2t": recall(similarity, relevance.matrix), "t2i": recall(similarity.T, relevance.matrix.T)}
+
+
+def mean_average_precision(similarity: np.ndarray, relevant: np.ndarray) -> float:
+    """Mean over rows of the average precision, in percent; rows without a relevant column are left out."""
+    rows = relevant.any(1)
+    order = np.argsort(-similarity[rows], axis=1, kind="stable")
+    sorted_relevant = np.take_along_axis(relevant[rows], order, 1)
+    precision = sorted_relevant.cumsum(1) / np.arange(1, relevant.shape[1] + 1)
+    average = (precision * sorted_relevant).sum(1) / sorted_relevant.sum(1)
+    return float(average.mean() * 100) if len(average) else 0.0
+
+
+def bootstrap_interval(values: Sequence[float], seed: int = 0, draws: int = 10_000) -> tuple[float, float, float]:
+    """Mean of the values and its 95 % percentile bootstrap interval: (mean, low, high)."""
+    array = np.asarray(values, dtype=float)
+    picks = np.random.default_rng(seed).integers(0, len(array), (draws, len(array)))
+    means = array[picks].mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(array.mean()), float(low), float(high)

@@ -1,0 +1,1 @@
+"""The offline phase: backbone heads, experts and generator."""

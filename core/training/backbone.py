@@ -1,0 +1,277 @@
+"""Train the two heads of the embedded backbone (DESIGN 2).
+
+The base stays general: everyday objects with label templates, part of COCO's captions, and the image tower's own
+classifier distilled into similarities with class names. Flickr8k captions and the special domains are kept for experts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.backbones.embedded import save_heads
+from core.backbones.heads import HeadsConfig, TextHead, VisionHead
+from core.backbones.towers import ImageTower, TextTower
+from core.data import Sample, read_folder
+from core.metrics import Relevance, both_directions
+from core.training.features import image_features, text_features
+from core.training.losses import contrastive, distillation, same
+
+COCO_HELD_OUT = 160
+TEMPLATES = (
+    "a photo of a {}",
+    "a photo of the {}",
+    "{}",
+    "a close-up of a {}",
+    "a picture of a {} outdoors",
+    "there is a {} in the picture",
+    "a {} in the scene",
+    "someone with a {}",
+)
+PAIR_TEMPLATES = ("a {} and a {}", "a {} next to a {}", "a photo of a {} with a {}")
+
+
+@dataclass(frozen=True)
+class BackboneRecipe:
+    """Everything that decides how the heads come out."""
+
+    steps: int = 2400
+    objects: int = 160
+    captioned: int = 96
+    mixed: int = 96
+    views: int = 4
+    tokens: int = 36
+    lr: float = 1e-3
+    text_lr: float = 3e-4
+    weight_decay: float = 0.1
+    warmup: int = 100
+    scale: float = 20.0
+    distil: float = 1.0
+    label: float = 0.5
+    caption: float = 1.0
+    mix: float = 0.5
+    seed: int = 0
+
+
+def coco_held_out(samples: Sequence[Sample]) -> np.ndarray:
+    """[n] bool: the COCO_HELD_OUT photos that no training sees, chosen by a hash of the file name."""
+    ranks = [hashlib.sha256(s.path.name.encode()).hexdigest() for s in samples]
+    held = set(sorted(ranks)[:COCO_HELD_OUT])
+    return np.array([r in held for r in ranks])
+
+
+def imagenet_class_names() -> list[str]:
+    """First lemma of each of the 1,000 classes, in the classifier's order."""
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo("imagenet-1k")
+    return [info.index_to_description(i).split(",")[0].strip() for i in range(1000)]
+
+
+class _Data:
+    """Feature arrays of the base's training set, all in memory."""
+
+    def __init__(self, data: Path, cache: Path, recipe: BackboneRecipe, log: Callable[[str], None]) -> None:
+        image_tower, text_tower = ImageTower(), TextTower()
+        labelled = read_folder(data / "labelled")
+        coco = read_folder(data / "coco")
+        flickr = read_folder(data / "flickr8k")
+        objects = np.flatnonzero([s.domain == "objects" for s in labelled])
+        held = coco_held_out(coco)
+        keep = np.flatnonzero(~held)
+        self.object_maps, self.coco_maps = [], []
+        for view in range(recipe.views):
+            maps = image_features(labelled, cache, view, log, image_tower)
+            self.object_maps.append(torch.from_numpy(maps[objects]))
+            maps = image_features(coco, cache, view, log, image_tower)
+            self.coco_maps.append(torch.from_numpy(maps[keep]))
+        self.object_teacher = [_teach(image_tower, m) for m in self.object_maps]
+        self.coco_teacher = [_teach(image_tower, m) for m in self.coco_maps]
+
+        names = sorted({labelled[i].label for i in objects})
+        self.labels = torch.tensor([names.index(labelled[i].label) for i in objects])
+        texts = [t.format(n) for n in names for t in TEMPLATES]
+        self.label_texts = text_features(texts, cache, log, text_tower).view(len(names), len(TEMPLATES), -1)
+        classes = imagenet_class_names()
+        texts = [t.format(n) for n in classes for t in TEMPLATES[:4]]
+        self.class_texts = text_features(texts, cache, log, text_tower).view(1000, 4, -1)
+
+        self.captions = [coco[i].captions for i in keep]
+        flat = [c for own in self.captions for c in own]
+        vectors = text_features(flat, cache, log, text_tower)
+        stops = np.cumsum([0, *(len(own) for own in self.captions)])
+        self.caption_vectors = [vectors[a:b] for a, b in zip(stops, stops[1:], strict=False)]
+
+        rng = np.random.default_rng(1)
+        self.pairs = np.stack([rng.integers(0, len(names), 20_000) for _ in range(2)], 1)
+        texts = [PAIR_TEMPLATES[i % 3].format(names[a], names[b]) for i, (a, b) in enumerate(self.pairs)]
+        self.pair_texts = text_features(texts, cache, log, text_tower)
+        self.by_label = [np.flatnonzero(self.labels.numpy() == i) for i in range(len(names))]
+
+        def evaluation(samples: Sequence[Sample], rows: np.ndarray) -> tuple[Tensor, Tensor, Relevance]:
+            relevance = Relevance.of([samples[i].captions for i in rows])
+            maps = torch.from_numpy(image_features(samples, cache, 0, log, image_tower)[rows])
+            return maps, text_features(relevance.texts, cache, log, text_tower), relevance
+
+        train = np.flatnonzero([s.split == "train" for s in flickr])
+        self.evaluations = {
+            "coco held out": evaluation(coco, np.flatnonzero(held)),
+            "flickr8k train (dev)": evaluation(flickr, train[::6][:1000]),
+            "flickr8k val": evaluation(flickr, np.flatnonzero([s.split == "val" for s in flickr])),
+        }
+
+
+def _teach(tower: ImageTower, maps: Tensor) -> Tensor:
+    return torch.cat([tower.classify(part) for part in maps.split(256)]).half()
+
+
+@torch.no_grad()
+def _evaluate(vision: VisionHead, text: TextHead, data: tuple[Tensor, Tensor, Relevance]) -> dict[str, dict[str, float]]:
+    maps, sentences, relevance = data
+    images = torch.cat([vision(part.float()) for part in maps.split(128)])
+    return both_directions(images, text(sentences), relevance)
+
+
+def train_backbone(
+    data: Path,
+    out: Path,
+    cache: Path,
+    recipe: BackboneRecipe = BackboneRecipe(),
+    log: Callable[[str], None] = print,
+) -> dict[str, object]:
+    """Train the heads and write them to ``out``; returns the metrics that also go into the file's header.
+
+    A checkpoint beside ``out`` lets an interrupted run resume where it stopped.
+    """
+    torch.manual_seed(recipe.seed)
+    config = HeadsConfig()
+    vision, text = VisionHead(config), TextHead(config)
+    log_scale = torch.nn.Parameter(torch.tensor(math.log(recipe.scale)))
+    decay = [p for p in vision.parameters() if p.ndim > 1]
+    rest = [p for p in vision.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": decay, "lr": recipe.lr, "weight_decay": recipe.weight_decay},
+            {"params": [*rest, log_scale], "lr": recipe.lr, "weight_decay": 0.0},
+            {"params": list(text.parameters()), "lr": recipe.text_lr, "weight_decay": recipe.weight_decay},
+        ]
+    )
+
+    def shape(step: int) -> float:
+        warm = min(1.0, (step + 1) / recipe.warmup)
+        return warm * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / recipe.steps)))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+    checkpoint = out.with_suffix(".checkpoint.pt")
+    first = 0
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, weights_only=True)
+        if state["recipe"] == asdict(recipe):
+            vision.load_state_dict(state["vision"])
+            text.load_state_dict(state["text"])
+            log_scale.data.copy_(state["log_scale"])
+            optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+            first = state["step"]
+            log(f"resuming at step {first}")
+    d = _Data(data, cache, recipe, log)
+    started = time.monotonic()
+    for step in range(first, recipe.steps):
+        rng = np.random.default_rng([recipe.seed, step])
+        loss, parts = _step(vision, text, log_scale, d, recipe, rng)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([*vision.parameters(), *text.parameters()], 1.0)
+        optimizer.step()
+        schedule.step()
+        if (step + 1) % 100 == 0:
+            pace = (time.monotonic() - started) / (step + 1 - first)
+            shown = " ".join(f"{k} {v:.3f}" for k, v in parts.items())
+            log(
+                f"step {step + 1}/{recipe.steps} {shown} scale {log_scale.exp():.1f}; {pace * (recipe.steps - step - 1):.0f} s left"
+            )
+        if (step + 1) % 300 == 0 and step + 1 < recipe.steps:
+            vision.eval(), text.eval()
+            for name in ("coco held out", "flickr8k train (dev)"):
+                log(f"  {name}: {_short(_evaluate(vision, text, d.evaluations[name]))}")
+            vision.train(), text.train()
+            state = {
+                "recipe": asdict(recipe),
+                "step": step + 1,
+                "vision": vision.state_dict(),
+                "text": text.state_dict(),
+                "log_scale": log_scale.data,
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+            }
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(state, checkpoint)
+    vision.eval(), text.eval()
+    metrics = {name: _evaluate(vision, text, e) for name, e in d.evaluations.items()}
+    for name, values in metrics.items():
+        log(f"{name} ({len(d.evaluations[name][2].matrix)} photos): {_short(values)}")
+    fingerprint = save_heads(vision, text, out, {"recipe": asdict(recipe), "zero_shot": metrics})
+    checkpoint.unlink(missing_ok=True)
+    log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {fingerprint}")
+    return {"fingerprint": fingerprint, "zero_shot": metrics}
+
+
+def _short(values: dict[str, dict[str, float]]) -> str:
+    return json.dumps({way: {k: round(v, 1) for k, v in found.items()} for way, found in values.items()})
+
+
+def _step(
+    vision: VisionHead, text: TextHead, log_scale: Tensor, d: _Data, recipe: BackboneRecipe, rng: np.random.Generator
+) -> tuple[Tensor, dict[str, float]]:
+    """The loss of one batch: objects, captioned photos, and pairs of objects mixed in one picture."""
+    scale = log_scale.exp()
+    view = rng.integers(recipe.views)
+    rows = rng.integers(0, len(d.labels), recipe.objects)
+    objects, object_teacher = d.object_maps[view][rows], d.object_teacher[view][rows]
+    view = rng.integers(recipe.views)
+    shown = rng.choice(len(d.captions), recipe.captioned, replace=False)
+    captioned, coco_teacher = d.coco_maps[view][shown], d.coco_teacher[view][shown]
+
+    # Two objects in one picture, side by side or one above the other, with a sentence that names both.
+    chosen = rng.choice(len(d.pairs), recipe.mixed, replace=False)
+    view = rng.integers(recipe.views)
+    left = torch.from_numpy(np.array([rng.choice(d.by_label[a]) for a in d.pairs[chosen, 0]]))
+    right = torch.from_numpy(np.array([rng.choice(d.by_label[b]) for b in d.pairs[chosen, 1]]))
+    maps_left = d.object_maps[view][left].unflatten(1, (7, 7))
+    mixed = d.object_maps[view][right].unflatten(1, (7, 7)).clone()
+    cut = int(rng.integers(3, 5))
+    if rng.random() < 0.5:
+        mixed[:, :, :cut] = maps_left[:, :, :cut]
+    else:
+        mixed[:, :cut] = maps_left[:, :cut]
+
+    keep = torch.from_numpy(rng.permutation(49)[: recipe.tokens])
+    maps = torch.cat([objects, captioned, mixed.flatten(1, 2)]).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        images = vision(maps, keep=keep)
+        labels = d.labels[rows]
+        unique, inverse = labels.unique(return_inverse=True)
+        pick = torch.from_numpy(rng.integers(0, len(TEMPLATES), len(unique)))
+        captions = torch.stack([own[rng.integers(len(own))] for own in (d.caption_vectors[i] for i in shown)])
+        names = d.class_texts[:, rng.integers(4)]
+        texts = text(torch.cat([d.label_texts[unique, pick], captions, d.pair_texts[chosen], names]))
+    n, m = recipe.objects, recipe.captioned
+    t_label, t_caption, t_pair, t_class = texts.split([len(unique), m, recipe.mixed, 1000])
+    parts = {
+        "label": contrastive(images[:n], t_label, same(inverse, torch.arange(len(unique))), scale),
+        "caption": contrastive(images[n : n + m], t_caption, torch.eye(m, dtype=torch.bool), scale),
+        "mix": contrastive(images[n + m :], t_pair, torch.eye(recipe.mixed, dtype=torch.bool), scale),
+        "distil": distillation(images[: n + m], t_class, torch.cat([object_teacher, coco_teacher]).float(), scale),
+    }
+    weights = {"label": recipe.label, "caption": recipe.caption, "mix": recipe.mix, "distil": recipe.distil}
+    loss = sum(weights[k] * v for k, v in parts.items())
+    return loss, {k: float(v.detach()) for k, v in parts.items()}

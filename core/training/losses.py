@@ -1,0 +1,42 @@
+"""Contrastive losses over unit-length embeddings."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def contrastive(images: Tensor, texts: Tensor, positive: Tensor, scale: float | Tensor) -> Tensor:
+    """Symmetric contrastive loss (CLIP, arXiv 2103.00020) that allows several positives.
+
+    Args:
+        images: [n, d]; texts: [m, d].
+        positive: [n, m] bool; each row and column should have one at least (others are left out of the mean).
+        scale: inverse temperature.
+    """
+    logits = scale * images @ texts.T
+    target = positive.to(logits.dtype)
+
+    def one_way(logits: Tensor, target: Tensor) -> Tensor:
+        has = target.sum(1) > 0
+        share = target[has] / target[has].sum(1, keepdim=True)
+        return -(share * F.log_softmax(logits[has], dim=1)).sum(1).mean()
+
+    return (one_way(logits, target) + one_way(logits.T, target.T)) / 2
+
+
+def distillation(images: Tensor, classes: Tensor, teacher: Tensor, scale: float | Tensor) -> Tensor:
+    """KL divergence from a classifier's log-probabilities to the similarities with its class names.
+
+    Args:
+        images: [n, d]; classes: [c, d] embeddings of the class names.
+        teacher: [n, c] log-probabilities.
+    """
+    student = F.log_softmax(scale * images @ classes.T, dim=1)
+    return F.kl_div(student, teacher, log_target=True, reduction="batchmean")
+
+
+def same(a: Tensor, b: Tensor) -> Tensor:
+    """[n, m] bool: which ids are equal."""
+    return a[:, None] == b[None, :].to(torch.long)
