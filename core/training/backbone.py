@@ -7,6 +7,7 @@ classifier distilled into similarities with class names. Flickr8k captions and t
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import time
@@ -109,7 +110,7 @@ class _Data:
         flat = [c for own in self.captions for c in own]
         vectors = text_features(flat, cache, log, text_tower)
         stops = np.cumsum([0, *(len(own) for own in self.captions)])
-        self.caption_vectors = [vectors[a:b] for a, b in zip(stops, stops[1:], strict=False)]
+        self.caption_vectors = [vectors[a:b] for a, b in itertools.pairwise(stops)]
 
         rng = np.random.default_rng(1)
         self.pairs = np.stack([rng.integers(0, len(names), 20_000) for _ in range(2)], 1)
@@ -196,9 +197,8 @@ def train_backbone(
         if (step + 1) % 100 == 0:
             pace = (time.monotonic() - started) / (step + 1 - first)
             shown = " ".join(f"{k} {v:.3f}" for k, v in parts.items())
-            log(
-                f"step {step + 1}/{recipe.steps} {shown} scale {log_scale.exp():.1f}; {pace * (recipe.steps - step - 1):.0f} s left"
-            )
+            left = pace * (recipe.steps - step - 1)
+            log(f"step {step + 1}/{recipe.steps} {shown} scale {log_scale.exp():.1f}; {left:.0f} s left")
         if (step + 1) % 300 == 0 and step + 1 < recipe.steps:
             vision.eval(), text.eval()
             for name in ("coco held out", "flickr8k train (dev)"):
