@@ -1,0 +1,106 @@
+"""The metrics against hand-written loops, scikit-learn and scipy."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import bootstrap
+from sklearn.metrics import average_precision_score
+
+from core.metrics import (
+    KS,
+    Relevance,
+    bootstrap_interval,
+    both_directions,
+    first_hits,
+    mean_average_precision,
+    recall,
+)
+
+
+def recall_by_hand(similarity, captions, texts, k, way):
+    """Recall@k with nothing but loops: a query hits when fewer than k wrong answers score at least its best right one."""
+    queries, answers = (range(len(captions)), range(len(texts))) if way == "i2t" else (range(len(texts)), range(len(captions)))
+    hits, counted = 0, 0
+    for q in queries:
+        right, wrong = [], []
+        for a in answers:
+            image, text = (q, a) if way == "i2t" else (a, q)
+            (right if texts[text] in captions[image] else wrong).append(float(similarity[image][text]))
+        if right:
+            counted += 1
+            hits += sum(score >= max(right) for score in wrong) < k
+    return 100 * hits / counted if counted else 0.0
+
+
+def random_case(seed):
+    """Photos with none to four captions from a small pool, so that captions are shared; coarse scores, so that many tie."""
+    rng = np.random.default_rng(seed)
+    pool = [f"caption {i}" for i in range(12)]
+    captions = [tuple(rng.choice(pool, rng.integers(0, 5))) for _ in range(14)]
+    relevance = Relevance.of(captions)
+    similarity = rng.integers(0, 6, relevance.matrix.shape) / 5
+    return captions, relevance, similarity
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_recall_is_what_loops_find(seed):
+    captions, relevance, similarity = random_case(seed)
+    i2t, t2i = recall(similarity, relevance.matrix), recall(similarity.T, relevance.matrix.T)
+    for k in KS:
+        assert i2t[f"R@{k}"] == pytest.approx(recall_by_hand(similarity, captions, relevance.texts, k, "i2t"))
+        assert t2i[f"R@{k}"] == pytest.approx(recall_by_hand(similarity, captions, relevance.texts, k, "t2i"))
+
+
+def test_equal_captions_are_one_text_and_any_caption_counts():
+    relevance = Relevance.of([("a dog", "a dog", "a hound"), ("a dog",), (), ("a cat",)])
+    assert relevance.texts == ("a dog", "a hound", "a cat")
+    assert relevance.matrix.tolist() == [[True, True, False], [True, False, False], [False] * 3, [False, False, True]]
+
+
+def test_a_tie_with_a_wrong_answer_is_no_hit():
+    relevant = np.eye(3, dtype=bool)
+    assert recall(np.ones((3, 3)), relevant)["R@1"] == 0
+    assert first_hits(np.ones((3, 3)), relevant).tolist() == [2, 2, 2]
+    # Two right answers that tie with each other do not stand in each other's way.
+    assert first_hits(np.array([[1.0, 1.0, 0.5]]), np.array([[True, True, False]])).tolist() == [0]
+
+
+def test_a_perfect_and_an_empty_ranking():
+    assert recall(np.eye(4), np.eye(4, dtype=bool)) == {"R@1": 100.0, "R@5": 100.0, "R@10": 100.0}
+    assert recall(np.eye(4), np.zeros((4, 4), dtype=bool)) == {"R@1": 0.0, "R@5": 0.0, "R@10": 0.0}
+    assert first_hits(np.eye(4), np.zeros((4, 4), dtype=bool)).tolist() == [4] * 4
+
+
+def test_both_directions_compare_embeddings_by_inner_product():
+    captions, relevance, _ = random_case(3)
+    generator = torch.Generator().manual_seed(0)
+    sizes = (len(captions), len(relevance.texts))
+    images, texts = (torch.nn.functional.normalize(torch.randn(n, 5, generator=generator), dim=1) for n in sizes)
+    similarity = [[sum(a * b for a, b in zip(i, t, strict=True)) for t in texts.tolist()] for i in images.tolist()]
+    found = both_directions(images, texts, relevance)
+    for way in ("i2t", "t2i"):
+        for k in KS:
+            assert found[way][f"R@{k}"] == pytest.approx(recall_by_hand(similarity, captions, relevance.texts, k, way))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mean_average_precision_is_scikit_learns(seed):
+    rng = np.random.default_rng(seed)
+    similarity, relevant = rng.random((9, 30)), rng.random((9, 30)) < 0.2
+    relevant[4] = False
+    expected = [average_precision_score(r, s) for r, s in zip(relevant, similarity, strict=True) if r.any()]
+    assert mean_average_precision(similarity, relevant) == pytest.approx(100 * np.mean(expected))
+
+
+def test_mean_average_precision_of_nothing_is_zero():
+    assert mean_average_precision(np.ones((2, 3)), np.zeros((2, 3), dtype=bool)) == 0.0
+
+
+def test_bootstrap_interval_is_close_to_scipys():
+    values = np.random.default_rng(0).normal(3.0, 2.0, 40)
+    mean, low, high = bootstrap_interval(values)
+    reference = bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=1).confidence_interval
+    assert mean == pytest.approx(values.mean())
+    assert low == pytest.approx(reference.low, abs=0.06)
+    assert high == pytest.approx(reference.high, abs=0.06)
+    assert bootstrap_interval(values) == (mean, low, high), "the same seed gives the same interval"
