@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.errors import BackboneError
 from core.lora import Factors, Lora
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
@@ -48,16 +49,25 @@ class SplitAttention(nn.Module):
 
     @staticmethod
     def from_fused(attention: nn.MultiheadAttention) -> SplitAttention:
-        """Split torch's fused ``in_proj`` of an ``nn.MultiheadAttention``; outputs stay equal."""
-        split = SplitAttention(attention.embed_dim, attention.num_heads)
-        weights = attention.in_proj_weight.chunk(3)
-        biases = attention.in_proj_bias.chunk(3) if attention.in_proj_bias is not None else None
+        """Split torch's fused ``in_proj`` of an ``nn.MultiheadAttention``; outputs stay equal.
+
+        Weights are copied, on their device and in their dtype; missing biases become zero.
+
+        Raises:
+            BackboneError: not plain self-attention (other widths for k and v, or learned extra tokens).
+        """
+        if attention.in_proj_weight is None or attention.bias_k is not None or attention.add_zero_attn:
+            raise BackboneError("Only plain self-attention can be split: one width for q, k and v, and no extra tokens.")
+        with torch.device("meta"):  # every parameter is set below: no random numbers need be drawn for them
+            split = SplitAttention(attention.embed_dim, attention.num_heads)
+        split = split.to_empty(device=attention.in_proj_weight.device).to(attention.in_proj_weight.dtype)
         with torch.no_grad():
-            for i, which in enumerate(PROJECTIONS):
-                linear = getattr(split, which)
-                linear.weight.copy_(weights[i])
-                linear.bias.copy_(biases[i]) if biases is not None else linear.bias.zero_()
-            split.out_proj.load_state_dict(attention.out_proj.state_dict(), strict=attention.out_proj.bias is not None)
-            if attention.out_proj.bias is None:
-                split.out_proj.bias.zero_()
-        return split.to(attention.out_proj.weight.dtype).train(attention.training)
+            for linear in split.children():
+                linear.bias.zero_()
+            for which, weight in zip(PROJECTIONS, attention.in_proj_weight.chunk(3), strict=True):
+                getattr(split, which).weight.copy_(weight)
+            if attention.in_proj_bias is not None:
+                for which, bias in zip(PROJECTIONS, attention.in_proj_bias.chunk(3), strict=True):
+                    getattr(split, which).bias.copy_(bias)
+            split.out_proj.load_state_dict(attention.out_proj.state_dict(), strict=False)
+        return split.train(attention.training)

@@ -1,0 +1,45 @@
+"""Image-text models behind one seam (``base.Backbone``), chosen by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.errors import BackboneError
+
+if TYPE_CHECKING:
+    from core.backbones.base import Backbone
+
+EMBEDDED = "embedded"
+
+
+def load_backbone(
+    spec: str = EMBEDDED,
+    pretrained: str | None = None,
+    adapt_blocks: int | None = None,
+    rank: int = 2,
+    seed: int = 0,
+) -> Backbone:
+    """The embedded backbone, or any open_clip model with a plain ViT image tower.
+
+    Args:
+        spec: "embedded", or a model name of open_clip such as "ViT-B-16".
+        pretrained, adapt_blocks, rank, seed: of an open_clip model, see ``core.backbones.open_clip.load_open_clip``.
+
+    Raises:
+        BackboneError: a model, package or weights file that cannot be had; the text says what to do.
+    """
+    if spec == EMBEDDED:
+        if pretrained is not None or adapt_blocks is not None:
+            raise BackboneError(
+                "The backbone `embedded` brings its own weights: checkpoints and blocks are for open_clip models."
+            )
+        from core.backbones.embedded import load_embedded
+        from core.loading import heads_path
+
+        return load_embedded(heads_path())
+    # open_clip takes seconds to import, and most visitors never need it.
+    try:
+        from core.backbones.open_clip import load_open_clip
+    except ModuleNotFoundError as error:
+        raise BackboneError(f"{spec} needs the package {error.name}: `pip install open_clip_torch`.") from error
+    return load_open_clip(spec, pretrained, adapt_blocks, rank, seed)

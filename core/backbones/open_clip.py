@@ -1,0 +1,312 @@
+"""Any open_clip model with a plain ViT image tower as a backbone, its fused q/k/v projection split for LoRA.
+
+peft on torch's fused ``nn.MultiheadAttention`` is wrong and not thread-safe (DESIGN 3), and one shared A is not the
+paper's parameterisation. So the adapted blocks get separate q/k/v linears; everything else is open_clip's own modules.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from PIL import Image
+from torch import Tensor, nn
+
+from core.backbones.attention import PROJECTIONS, SplitAttention
+from core.errors import BackboneError
+from core.lora import Lora, LoraLayout, LoraModule
+from core.photos import MAX_ASPECT
+
+LORA_RANK = 2
+IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation
+TEXT_BATCH = 128
+OWN_WEIGHTS = ("local-dir:", "hf-hub:")
+HELP = "The backbone `embedded` needs no model hub."
+
+
+def check_tower(visual: nn.Module) -> None:
+    """Raise BackboneError unless ``visual`` is a ViT as in CLIP: torch attention, class token, one pooled vector."""
+    if not isinstance(visual, VisionTransformer):
+        raise BackboneError(f"Only plain ViT image towers are supported, not {type(visual).__name__}.")
+    if visual.attn_pool is not None or visual.pool_type not in ("tok", "avg"):
+        kind = "attention" if visual.attn_pool is not None else visual.pool_type
+        raise BackboneError(f"Only plain ViT image towers are supported, not ones with {kind} pooling.")
+    if not all(isinstance(block, ResidualAttentionBlock) for block in visual.transformer.resblocks):
+        raise BackboneError("Only plain ViT image towers are supported, not ones with custom attention blocks.")
+
+
+class Stem(nn.Module):
+    """The frozen prefix: patch embedding and the first ``cut`` blocks, untouched."""
+
+    def __init__(self, visual: VisionTransformer, cut: int) -> None:
+        super().__init__()
+        self.conv1 = visual.conv1
+        self.class_embedding = visual.class_embedding
+        self.positional_embedding = visual.positional_embedding
+        self.ln_pre = visual.ln_pre
+        self.blocks = visual.transformer.resblocks[:cut]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels [n, 3, h, w] to activations [n, 1 + patches, width]."""
+        x = self.conv1(pixels).flatten(2).transpose(1, 2)
+        x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], 1) + self.positional_embedding
+        x = self.ln_pre(x)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class AdaptedBlock(nn.Module):
+    """An open_clip residual block whose attention is split; its norms, layer scales and MLP are the original's."""
+
+    def __init__(self, block: ResidualAttentionBlock, name: str) -> None:
+        super().__init__()
+        self.attn_name = f"{name}.attn"
+        self.attn = SplitAttention.from_fused(block.attn)
+        self.ln_1, self.ls_1 = block.ln_1, block.ls_1
+        self.ln_2, self.ls_2, self.mlp = block.ln_2, block.ls_2, block.mlp
+
+    def forward(self, x: Tensor, lora: Lora | None = None) -> Tensor:
+        x = x + self.ls_1(self.attn(self.ln_1(x), lora, self.attn_name))
+        return x + self.ls_2(self.mlp(self.ln_2(x)))
+
+
+class AdaptedTower(nn.Module):
+    """The adapted suffix: the last blocks of a ViT, its final norm, pooling and projection.
+
+    Blocks keep their number in the whole tower, so that an adapter of the last two cannot pass for one of the first two.
+
+    Args:
+        visual: open_clip's image tower; its modules are shared, only the attention's weights are copied.
+        adapt_blocks: how many blocks at the end are adapted (None: all).
+
+    Raises:
+        BackboneError: another architecture than a plain ViT, or more blocks than there are.
+    """
+
+    def __init__(self, visual: nn.Module, adapt_blocks: int | None = None) -> None:
+        super().__init__()
+        check_tower(visual)
+        blocks = visual.transformer.resblocks
+        adapt_blocks = len(blocks) if adapt_blocks is None else adapt_blocks
+        if not 1 <= adapt_blocks <= len(blocks):
+            raise BackboneError(f"adapt_blocks is {adapt_blocks}: this image tower has 1 to {len(blocks)} blocks to adapt.")
+        self.cut = len(blocks) - adapt_blocks
+        self.width = visual.transformer.width
+        self.pool_type, self.norm_last = visual.pool_type, visual.final_ln_after_pool
+        self.blocks = nn.ModuleDict({str(i): AdaptedBlock(blocks[i], f"blocks.{i}") for i in range(self.cut, len(blocks))})
+        self.ln_post, self.proj = visual.ln_post, visual.proj
+
+    @property
+    def dim(self) -> int:
+        return self.width if self.proj is None else self.proj.shape[1]
+
+    def forward(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
+        """Activations [n, 1 + patches, width] to unit-length embeddings [n, dim], with the LoRA applied."""
+        x = prefix
+        for block in self.blocks.values():
+            x = block(x, lora)
+        pooled = self._pool(x) if self.norm_last else self._pool(self.ln_post(x))
+        pooled = self.ln_post(pooled) if self.norm_last else pooled
+        return F.normalize((pooled if self.proj is None else pooled @ self.proj).float(), dim=-1)
+
+    def _pool(self, x: Tensor) -> Tensor:
+        return x[:, 0] if self.pool_type == "tok" else x[:, 1:].mean(1)
+
+    def layout(self, rank: int = LORA_RANK) -> LoraLayout:
+        """q, k and v of every adapted block (110,592 parameters for all of ViT-B/16 at rank 2)."""
+        names = [f"blocks.{i}.attn.{p}" for i in self.blocks for p in PROJECTIONS]
+        return LoraLayout(tuple(LoraModule(name, self.width, self.width) for name in names), rank)
+
+
+class OpenClipBackbone:
+    """Implements ``core.backbones.base.Backbone`` over an open_clip model; descriptions are routed in its text space.
+
+    Args:
+        name: how users choose it.
+        model: an open_clip CLIP with a plain ViT image tower. It is taken over: its image tower becomes this
+            backbone's prefix and suffix and is removed from it, so that the weights are not held twice.
+        tokenizer: texts to token ids [n, context].
+        adapt_blocks: how many blocks at the end of the image tower are adapted (None: all).
+        rank: of generated LoRAs.
+
+    Raises:
+        BackboneError: another architecture than a plain ViT, adapt_blocks out of range, weights that are not finite.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        tokenizer: Callable[[list[str]], Tensor],
+        adapt_blocks: int | None = None,
+        rank: int = LORA_RANK,
+    ) -> None:
+        self.name = name
+        model = model.float().eval().requires_grad_(False)
+        visual = model.visual
+        preprocess = open_clip.get_model_preprocess_cfg(model)
+        self.adapted = AdaptedTower(visual, adapt_blocks).eval().requires_grad_(False)
+        self.fingerprint = _fingerprint(model, self.adapted, preprocess)
+        self._stem = Stem(visual, self.adapted.cut).eval()
+        del model.visual
+        self._model, self._tokenizer, self._tokenizer_lock = model, tokenizer, threading.Lock()
+        self._preprocess = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
+        self.layout = self.adapted.layout(rank)
+        self.dim = self.sentence_dim = self.adapted.dim
+        self.prefix_shape = tuple(self._stem.positional_embedding.shape)
+
+    def encode_sentence(self, texts: Sequence[str]) -> Tensor:
+        return self.encode_text(texts)
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        if not texts:
+            return torch.empty(0, self.dim)
+        with self._tokenizer_lock:  # fast tokenizers of Hugging Face fail when two threads set their padding at once
+            tokens = self._tokenizer(list(texts))
+        return torch.cat([self._model.encode_text(part, normalize=True).float() for part in tokens.split(TEXT_BATCH)])
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        # open_clip scales the short side first: a panorama of 20:1 would become huge before its ends are cut off.
+        width, height = image.size
+        keep_w, keep_h = min(width, round(MAX_ASPECT * height)), min(height, round(MAX_ASPECT * width))
+        if (keep_w, keep_h) != (width, height):
+            left, top = (width - keep_w) // 2, (height - keep_h) // 2
+            image = image.crop((left, top, left + keep_w, top + keep_h))
+        return self._preprocess(image)
+
+    @torch.no_grad()
+    def activations(self, pixels: Tensor) -> Tensor:
+        """What ``prefix`` caches, before it is rounded to float16: [n, *prefix_shape] float32."""
+        parts = [self._stem(part) for part in pixels.split(IMAGE_BATCH)] if len(pixels) else []
+        return torch.cat(parts) if parts else torch.empty(0, *self.prefix_shape)
+
+    def prefix(self, pixels: Tensor) -> Tensor:
+        return self.activations(pixels).half()
+
+    @torch.no_grad()
+    def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
+        parts = [self.adapted(part.float(), lora) for part in prefix.split(IMAGE_BATCH)] if len(prefix) else []
+        return torch.cat(parts) if parts else torch.empty(0, self.dim)
+
+
+def _fingerprint(model: nn.Module, tower: AdaptedTower, preprocess: Mapping[str, Any]) -> str:
+    """16 hex digits over the weights and over what changes embeddings or cached prefixes without showing in them."""
+    block = next(iter(tower.blocks.values()))
+    facts = {
+        "cut": tower.cut,
+        "heads": block.attn.heads,
+        "pool": [tower.pool_type, tower.norm_last],
+        "activation": type(block.mlp.gelu).__name__,
+        "eps": block.ln_1.eps,
+        "preprocess": dict(preprocess),
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    for key, value in sorted(model.state_dict().items()):
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise BackboneError(f"The weights of {key} hold NaN or infinite numbers.")
+        digest.update(f"{key} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def load_open_clip(
+    name: str,
+    pretrained: str | None = None,
+    adapt_blocks: int | None = None,
+    rank: int = LORA_RANK,
+    seed: int = 0,
+) -> OpenClipBackbone:
+    """Build an open_clip model as a backbone.
+
+    Args:
+        name: a model of open_clip ("ViT-B-16"), "local-dir:folder" or "hf-hub:owner/repository".
+        pretrained: a checkpoint file, a tag of open_clip (fetched on first use), or None for random weights drawn with
+            ``seed`` (of use in tests only). Folders and hub repositories bring their own. A file does not say which
+            activation it was trained with: OpenAI's weights belong to the names that end in "-quickgelu".
+
+    Raises:
+        BackboneError: an unknown model, tag or file, a tower that is not a plain ViT, weights that cannot be fetched
+            or do not fit; the text says what to do.
+    """
+    config = _config(name)
+    _check_config(name, config["vision_cfg"])
+    own_weights = name.startswith(OWN_WEIGHTS)
+    if own_weights and pretrained:
+        raise BackboneError(f"{name} brings its own weights: leave out {pretrained}.")
+    is_file = pretrained is not None and Path(pretrained).is_file()
+    tag = {} if pretrained is None or is_file else open_clip.get_pretrained_cfg(name, pretrained)
+    if pretrained is not None and not is_file and not tag:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
+        raise BackboneError(
+            f"{pretrained} is neither a checkpoint file nor a tag of {name} (its tags: {tags or 'none'}). {HELP}"
+        )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = open_clip.create_model(
+                name,
+                pretrained=pretrained,
+                # open_clip only warns when a tag was trained with another activation, and is then quietly wrong.
+                force_quick_gelu=bool(tag.get("quick_gelu")),
+                pretrained_image=False,
+                pretrained_text=False,
+                require_pretrained=bool(own_weights or pretrained),
+            )
+        tokenizer = open_clip.get_tokenizer(name)
+    except Exception as error:  # open_clip, the hub, the unpickler and load_state_dict raise a dozen types between them
+        raise BackboneError(_failure(name, pretrained, is_file, tag, error)) from error
+    return OpenClipBackbone(name, model, tokenizer, adapt_blocks, rank)
+
+
+def _config(name: str) -> dict[str, Any]:
+    """The model's configuration, without weights."""
+    try:
+        config = open_clip.get_model_config(name)
+    except Exception as error:  # as above
+        raise BackboneError(_failure(name, None, False, {}, error)) from error
+    if config is None:
+        close = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise BackboneError(f"open_clip knows no model {name}.{hint} {HELP}")
+    return config
+
+
+def _check_config(name: str, vision: Mapping[str, Any]) -> None:
+    """Refuse towers that cannot be adapted before gigabytes are fetched for them."""
+    kind = None
+    if vision.get("timm_model_name"):
+        kind = f"timm's {vision['timm_model_name']}"
+    elif isinstance(vision.get("layers"), list | tuple):
+        kind = "a ResNet"
+    elif vision.get("attentional_pool"):
+        kind = "a ViT with attention pooling"
+    if kind:
+        raise BackboneError(f"{name} has {kind} as its image tower: only plain ViT towers are supported, as in ViT-B-16.")
+
+
+def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str, Any], error: Exception) -> str:
+    """What was tried, why it failed, and what to do, in one paragraph."""
+    reason = (str(error).strip().splitlines() or [""])[0][:200]
+    why = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    if is_file:
+        return f"The checkpoint {pretrained} does not load into {name} ({why}): it is damaged or of another model."
+    if name.startswith("local-dir:"):
+        return f"{name} does not load ({why}): the folder must hold open_clip_config.json and the weights. {HELP}"
+    source = f"huggingface.co/{tag['hf_hub'].strip('/')}" if tag.get("hf_hub") else tag.get("url") or name
+    what = f"the weights {pretrained} of {name}" if pretrained else f"the model {name}"
+    return (
+        f"open_clip could not load {what} from {source} ({why}). Without access to the hub, download the checkpoint "
+        f"elsewhere, put it anywhere on this machine and give its path in place of the tag. {HELP}"
+    )

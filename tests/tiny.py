@@ -1,0 +1,46 @@
+"""Small models and LoRAs with random weights, for tests that need the real code but no real quality."""
+
+from __future__ import annotations
+
+import open_clip
+import torch
+from torch import Tensor, nn
+
+from core.backbones.open_clip import OpenClipBackbone
+from core.lora import Lora, LoraLayout
+
+CONTEXT = 16
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def random_lora(layout: LoraLayout, seed: int, size: float = 0.3) -> Lora:
+    """A LoRA whose both factors are far from zero, so that applying it twice, half or not at all shows."""
+    return Lora.from_vector(layout, size * noise(layout.size, seed=seed))
+
+
+def tiny_clip_config(**vision: object) -> dict:
+    """Three blocks of width 64 over nine patches; the vocabulary is open_clip's own, so that its tokenizer fits."""
+    image = {"layers": 3, "width": 64, "head_width": 16, "patch_size": 16, "image_size": 48, **vision}
+    text = {"context_length": CONTEXT, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    return {"embed_dim": 32, "vision_cfg": image, "text_cfg": text}
+
+
+def tiny_clip(seed: int = 0, quick_gelu: bool = False, **vision: object) -> nn.Module:
+    """An open_clip model in which no bias is zero and no norm is the identity, as they are right after initialisation."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = open_clip.CLIP(**tiny_clip_config(**vision), quick_gelu=quick_gelu).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def tiny_backbone(
+    seed: int = 0, adapt_blocks: int | None = None, quick_gelu: bool = False, **vision: object
+) -> OpenClipBackbone:
+    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
+    return OpenClipBackbone("tiny", tiny_clip(seed, quick_gelu, **vision), tokenizer, adapt_blocks)
