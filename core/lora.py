@@ -24,6 +24,9 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 PEFT_PREFIX = "base_model.model."
 MAX_RANK = 256
 MAX_ADAPTER_BYTES = 64 * 1024 * 1024
+# What peft can do beyond B @ A on frozen weights; the last kinds of initialisation change the frozen weights too.
+UNSUPPORTED = ("use_dora", "rank_pattern", "alpha_pattern", "use_qalora", "use_bdlora", "alora_invocation_tokens")
+UNSUPPORTED_INIT = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 @dataclass(frozen=True)
@@ -176,15 +179,18 @@ def load_peft(folder: Path, modules: Sequence[LoraModule], fingerprint: str) -> 
     for path in (config_path, weights_path):
         if not path.is_file():
             raise AdapterError(f"{label}: {path.name} is missing (a PEFT adapter has {CONFIG_FILE} and {WEIGHTS_FILE}).")
-    if weights_path.stat().st_size > MAX_ADAPTER_BYTES:
-        raise AdapterError(f"{label}: {WEIGHTS_FILE} is larger than {MAX_ADAPTER_BYTES // 2**20} MB.")
+        if path.stat().st_size > MAX_ADAPTER_BYTES:
+            raise AdapterError(f"{label}: {path.name} is larger than {MAX_ADAPTER_BYTES // 2**20} MB.")
     try:
         config = json.loads(config_path.read_text(encoding="utf-8"))
         rank, alpha = int(config["r"]), float(config.get("lora_alpha", config["r"]))
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError):
+        odd = [key for key in UNSUPPORTED if config.get(key)]
+        odd += ["init_lora_weights"] if str(config.get("init_lora_weights")).startswith(UNSUPPORTED_INIT) else []
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
         raise AdapterError(f"{label}: {CONFIG_FILE} is not a LoRA configuration of peft.") from None
-    if config.get("peft_type", "LORA") != "LORA" or config.get("use_dora") or config.get("rank_pattern"):
-        raise AdapterError(f"{label}: only plain LoRA adapters of one rank are supported.")
+    if config.get("peft_type", "LORA") != "LORA" or odd:
+        why = f"{odd[0]} is set" if odd else f"this is {config['peft_type']}"
+        raise AdapterError(f"{label}: only plain LoRA adapters of one rank are supported ({why}).")
     if not 1 <= rank <= MAX_RANK:
         raise AdapterError(f"{label}: rank {rank} is not between 1 and {MAX_RANK}.")
     scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
@@ -205,10 +211,13 @@ def load_peft(folder: Path, modules: Sequence[LoraModule], fingerprint: str) -> 
     for m in modules:
         a = tensors[f"{PEFT_PREFIX}{m.name}.lora_A.weight"]
         b = tensors[f"{PEFT_PREFIX}{m.name}.lora_B.weight"]
-        if a.shape != (rank, m.in_features) or b.shape != (m.out_features, rank) or not a.is_floating_point():
+        if a.shape != (rank, m.in_features) or b.shape != (m.out_features, rank):
             raise AdapterError(
-                f"{label} does not fit this backbone: {m.name} has shapes {tuple(a.shape)} and {tuple(b.shape)}."
+                f"{label} does not fit this backbone: {m.name} has shapes {tuple(a.shape)} and {tuple(b.shape)}, "
+                f"expected {(rank, m.in_features)} and {(m.out_features, rank)}."
             )
+        if not (a.is_floating_point() and b.is_floating_point()):
+            raise AdapterError(f"{label}: the weights of {m.name} are not floating point ({a.dtype}, {b.dtype}).")
         factors[m.name] = Factors(a.float(), b.float() * scale)
     lora = Lora(tuple(modules), factors)
     lora.check_finite(label)
