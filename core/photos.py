@@ -1,10 +1,13 @@
-"""Photos from files: decode anything Pillow can read, safely, into the pixels that the backbones want."""
+"""Photos from files: decode them safely into the pixels that the backbones want, and into thumbnails to show."""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import struct
+import unicodedata
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -18,6 +21,46 @@ MEAN, STD = 0.498, 0.502  # measured for EfficientNet-Lite0: DESIGN 2
 MAX_PIXELS = 64_000_000
 MAX_ASPECT = 2.0  # wider or taller photos are centre-cropped to this before they are squashed to a square
 MAX_BYTES = 64 * 1024 * 1024
+MAX_NAME = 80
+THUMBNAIL_SIDE = 320
+
+# Pillow knows 40 formats. The exotic ones are no photos, and some are unsafe to open: EPS starts Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "ICO", "PPM")
+
+# Too large and damaged files get a text of our own. Set once, because catch_warnings() is not safe in threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+# What Pillow's decoders were seen to raise on damaged files (found by flipping bytes).
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, RuntimeError, MemoryError, struct.error)
+
+
+def safe_name(name: str) -> str:
+    """A file name that is safe to show and to write: no folders, no control characters, at most MAX_NAME characters."""
+    base = unicodedata.normalize("NFC", name).replace("\\", "/").rstrip("/").rpartition("/")[2]
+    base = " ".join("".join(c if c.isprintable() else " " for c in base).split()).strip(".")
+    if not base:
+        return "photo"
+    suffix = PurePosixPath(base).suffix[:10]
+    return base if len(base) <= MAX_NAME else base[: MAX_NAME - len(suffix)] + suffix
+
+
+def photo_bytes(path: Path, name: str | None = None) -> bytes:
+    """The content of a photo file.
+
+    Raises:
+        PhotoError: no such file, not readable, or larger than MAX_BYTES (which is then not read).
+    """
+    label = name or path.name
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise PhotoError(f"{label}: the file is larger than {MAX_BYTES // 2**20} MB.")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PhotoError(f"{label}: the file is not there.") from None
+    except OSError as error:
+        raise PhotoError(f"{label}: the file cannot be read ({error.strerror or type(error).__name__}).") from None
 
 
 def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
@@ -26,35 +69,52 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
     Raises:
         PhotoError: not an image, truncated, larger than MAX_PIXELS, or empty; the text names the file.
     """
-    label = name or (Path(source).name if isinstance(source, Path) else "photo")
+    if isinstance(source, Path):
+        name = name or source.name
+        source = photo_bytes(source, name)
+    label = name or "photo"
+    if not source:
+        raise PhotoError(f"{label}: the file is empty.")
+    if len(source) > MAX_BYTES:
+        raise PhotoError(f"{label}: the file is larger than {MAX_BYTES // 2**20} MB.")
     try:
-        size = len(source) if isinstance(source, bytes) else source.stat().st_size
-        if size == 0:
-            raise PhotoError(f"{label}: the file is empty.")
-        if size > MAX_BYTES:
-            raise PhotoError(f"{label}: the file is larger than {MAX_BYTES // 2**20} MB.")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise PhotoError(
-                    f"{label}: {width} x {height} pixels is more than {MAX_PIXELS // 10**6} megapixels; make it smaller first."
-                )
-            if image.format == "JPEG":
-                image.draft("RGB", (2 * SIDE, 2 * SIDE))  # decodes a large JPEG at a fraction of the cost
-            image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        image = Image.open(io.BytesIO(source), formats=FORMATS)
+        _check_size(image, label)
+        if image.format in ("JPEG", "MPO"):
+            image.draft("RGB", (2 * SIDE, 2 * SIDE))  # decodes a large JPEG at a fraction of the cost
+        return upright_rgb(image, label)
     except PhotoError:
         raise
-    except FileNotFoundError:
-        raise PhotoError(f"{label}: the file is not there.") from None
     except UnidentifiedImageError:
         raise PhotoError(f"{label}: this is not an image that can be read (JPEG, PNG, WebP, GIF, BMP and TIFF can).") from None
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PhotoError(f"{label}: the image is far too large; make it smaller first.") from None
-    except (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, MemoryError) as error:
+    except _DAMAGE as error:
         raise PhotoError(f"{label}: the image is damaged or cut off ({type(error).__name__}).") from None
+
+
+def upright_rgb(image: Image.Image, label: str = "photo") -> Image.Image:
+    """A decoded image as upright RGB: EXIF rotation applied, transparency on white, 16-bit greys scaled.
+
+    Raises:
+        PhotoError: larger than MAX_PIXELS, or damaged (Pillow decodes lazily).
+    """
+    _check_size(image, label)
+    try:
+        image.load()
+        with contextlib.suppress(*_DAMAGE):  # a damaged rotation tag does not make the picture useless
+            image = ImageOps.exif_transpose(image)
+        return _to_rgb(image)
+    except _DAMAGE as error:
+        raise PhotoError(f"{label}: the image is damaged or cut off ({type(error).__name__}).") from None
+
+
+def _check_size(image: Image.Image, label: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise PhotoError(
+            f"{label}: {width} x {height} pixels is more than {MAX_PIXELS // 10**6} megapixels; make it smaller first."
+        )
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -92,3 +152,12 @@ def to_pixels(image: Image.Image) -> Tensor:
     """Normalised pixels [3, 224, 224] float32 of an RGB photo."""
     values = torch.from_numpy(np.array(square(image), dtype=np.uint8)).permute(2, 0, 1).float()
     return values.div_(255).sub_(MEAN).div_(STD)
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    """A small JPEG of an RGB photo, its longest side at most THUMBNAIL_SIDE."""
+    small = image.copy()
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=85)
+    return out.getvalue()

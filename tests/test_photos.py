@@ -1,0 +1,259 @@
+"""Decoding: what people really upload, and what breaks decoders."""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from core.errors import PhotoError
+from core.photos import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    MEAN,
+    STD,
+    open_photo,
+    photo_bytes,
+    safe_name,
+    square,
+    thumbnail,
+    to_pixels,
+    upright_rgb,
+)
+
+
+def encode(image: Image.Image, fmt: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, fmt, **options)
+    return out.getvalue()
+
+
+def noise(height: int = 40, width: int = 60) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    """Red grows to the right, green downwards; blue is a square at the top left, so that no flip leaves it as it was."""
+    array = np.zeros((height, width, 3), dtype=np.uint8)
+    array[..., 0] = np.linspace(0, 255, width).astype(np.uint8)
+    array[..., 1] = np.linspace(0, 255, height).astype(np.uint8)[:, None]
+    array[: height // 3, : width // 3, 2] = 255
+    return array
+
+
+# How a camera stores an upright picture under each EXIF orientation.
+STORED = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_rotation_is_undone(orientation: int) -> None:
+    upright = noise()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
+    for fmt in ("PNG", "TIFF"):
+        assert np.array_equal(np.asarray(open_photo(encode(stored, fmt, exif=exif))), upright), fmt
+
+
+def test_large_rotated_jpeg_is_upright_and_keeps_its_colours() -> None:
+    upright = smooth(1600, 2400)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = open_photo(encode(Image.fromarray(np.ascontiguousarray(np.rot90(upright))), "JPEG", quality=95, exif=exif))
+    assert photo.width > photo.height >= 448, "decoded at a fraction of its size, but never below what is needed"
+    expected = np.asarray(Image.fromarray(upright).resize((224, 224), Image.Resampling.BICUBIC), dtype=float)
+    assert np.abs(np.asarray(square(photo), dtype=float) - expected).mean() < 3
+    small = Image.open(io.BytesIO(thumbnail(photo)))
+    assert small.format == "JPEG" and small.size == (320, 213)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_damaged_rotation_does_not_cost_the_photo() -> None:
+    exif = b"Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\xff\xff\x00\x06"
+    photo = open_photo(encode(Image.fromarray(smooth(50, 70)), "JPEG", exif=exif))
+    assert sorted(photo.size) == [50, 70]
+
+
+def test_every_mode_becomes_the_same_picture() -> None:
+    grey = np.tile(np.linspace(0, 255, 256).astype(np.uint8), (20, 1))
+    rgb = np.repeat(grey[..., None], 3, 2).astype(float)
+    images = {
+        "L": encode(Image.fromarray(grey), "PNG"),
+        "16-bit PNG": encode(Image.fromarray(grey.astype(np.uint16) * 257), "PNG"),
+        "16-bit TIFF": encode(Image.fromarray(grey.astype(np.uint16) * 257), "TIFF"),
+        "32-bit integer TIFF": encode(Image.fromarray(grey.astype(np.int32) * 257), "TIFF"),
+        "float TIFF": encode(Image.fromarray(grey.astype(np.float32)), "TIFF"),
+        "palette PNG": encode(Image.fromarray(grey).convert("P"), "PNG"),
+        "palette GIF": encode(Image.fromarray(grey), "GIF"),
+        "LA": encode(Image.fromarray(grey).convert("LA"), "PNG"),
+        "RGBA": encode(Image.fromarray(grey).convert("RGBA"), "PNG"),
+        "CMYK JPEG": encode(Image.fromarray(grey).convert("RGB").convert("CMYK"), "JPEG", quality=98),
+        "grey JPEG": encode(Image.fromarray(grey), "JPEG", quality=98),
+        "WebP": encode(Image.fromarray(grey).convert("RGB"), "WEBP", lossless=True),
+        "BMP": encode(Image.fromarray(grey), "BMP"),
+    }
+    for name, data in images.items():
+        photo = open_photo(data)
+        assert photo.mode == "RGB", name
+        assert np.abs(np.asarray(photo, dtype=float) - rgb).max() <= 4, name
+
+
+def test_transparency_is_white() -> None:
+    rgba = np.zeros((10, 10, 4), dtype=np.uint8)
+    rgba[:5] = (200, 10, 30, 255)
+    rgba[5:, 5:] = (0, 0, 0, 128)
+    photo = np.asarray(open_photo(encode(Image.fromarray(rgba), "PNG")))
+    assert tuple(photo[0, 0]) == (200, 10, 30)
+    assert tuple(photo[9, 0]) == (255, 255, 255)
+    assert all(abs(int(v) - 127) <= 1 for v in photo[9, 9])
+    palette = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), "P")
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    photo = np.asarray(open_photo(encode(palette, "PNG", transparency=1)))
+    assert photo.tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+def test_animated_gif_gives_its_first_frame() -> None:
+    frames = [Image.new("RGB", (30, 20), colour) for colour in ("red", "blue", "green")]
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50)
+    assert Image.open(io.BytesIO(data)).n_frames == 3
+    assert open_photo(data).getpixel((5, 5)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (20_000, 3), (20_000, 1), (223, 225)])
+def test_odd_sizes_become_one_square(size: tuple[int, int]) -> None:
+    photo = open_photo(encode(Image.new("RGB", size, (255, 128, 0)), "PNG"))
+    assert photo.size == size
+    pixels = to_pixels(photo)
+    assert pixels.shape == (3, 224, 224) and pixels.dtype == torch.float32
+    expected = (torch.tensor([1.0, 128 / 255, 0.0]) - MEAN) / STD
+    assert torch.allclose(pixels.mean((1, 2)), expected, atol=1e-4)
+    small = Image.open(io.BytesIO(thumbnail(photo)))
+    assert max(small.size) <= 320 and min(small.size) >= 1
+
+
+def test_wide_photos_lose_their_ends_only_beyond_two_to_one() -> None:
+    wide = np.zeros((100, 400, 3), dtype=np.uint8)
+    wide[:, 100:300] = 255
+    assert np.asarray(square(Image.fromarray(wide))).min() == 255
+    assert np.asarray(square(Image.fromarray(np.rot90(wide).copy()))).min() == 255
+    twice = np.zeros((100, 200, 3), dtype=np.uint8)
+    twice[:, 5:195] = 255
+    assert np.asarray(square(Image.fromarray(twice)))[:, 0].max() < 50, "at 2:1 everything stays in view"
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """A PNG whose header says a size and whose pixels are missing."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b""))
+
+
+BAD = {
+    "empty.jpg": (b"", "empty"),
+    "text.jpg": (b"this is no photo", "not an image"),
+    "page.png": (b"<html><body>404</body></html>" * 50, "not an image"),
+    "cut.jpg": (encode(Image.fromarray(noise(200, 300)), "JPEG")[:5000], "damaged or cut off"),
+    "cut.png": (encode(Image.fromarray(noise(200, 300)), "PNG")[:5000], "damaged or cut off"),
+    "start.jpg": (b"\xff\xd8\xff", "not an image"),
+    "many.png": (png_that_claims(9_000, 9_000), "megapixels"),
+    "bomb.png": (png_that_claims(60_000, 60_000), "too large"),
+    "heavy.jpg": (b"\xff\xd8" + bytes(MAX_BYTES), "larger than 64 MB"),
+    "script.eps": (encode(Image.fromarray(noise()), "EPS"), "not an image"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_refused_by_name(name: str, tmp_path: Path) -> None:
+    data, reason = BAD[name]
+    path = tmp_path / name
+    path.write_bytes(data)
+    for source in (data, path):
+        with pytest.raises(PhotoError, match=reason) as caught:
+            open_photo(source, name)
+        assert str(caught.value).startswith(f"{name}: ")
+
+
+def test_paths_that_are_no_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PhotoError, match=r"gone\.jpg: the file is not there"):
+        open_photo(tmp_path / "gone.jpg")
+    with pytest.raises(PhotoError, match="cannot be read"):
+        photo_bytes(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_damaged_files_never_raise_anything_else() -> None:
+    """Flipped and cut bytes in every common format: the photo opens or PhotoError says why."""
+    image = Image.fromarray(noise())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    seeds = [encode(image, fmt, exif=exif) for fmt in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")]
+    seeds += [encode(image, fmt) for fmt in ("GIF", "BMP", "JPEG2000")]
+    rng = random.Random(1)
+    opened = refused = 0
+    for data in seeds:
+        for _ in range(150):
+            broken = bytearray(data)
+            for _ in range(rng.randint(1, 8)):
+                broken[rng.randrange(min(len(broken), 600) if rng.random() < 0.8 else len(broken))] = rng.randrange(256)
+            if rng.random() < 0.2:
+                del broken[rng.randrange(1, len(broken)) :]
+            try:
+                assert open_photo(bytes(broken)).mode == "RGB"
+                opened += 1
+            except PhotoError:
+                refused += 1
+    assert opened > 50 and refused > 50, "both outcomes must have been tried"
+
+
+def test_images_already_opened_are_checked_too() -> None:
+    lazily = Image.open(io.BytesIO(encode(Image.fromarray(noise(200, 300)), "JPEG")[:5000]))
+    with pytest.raises(PhotoError, match="damaged"):
+        upright_rgb(lazily)
+    with pytest.raises(PhotoError, match="megapixels"):
+        upright_rgb(Image.new("1", (MAX_PIXELS // 1000, 1001)))
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("dog.jpg", "dog.jpg"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\me\\cat photo.PNG", "cat photo.PNG"),
+        ("/abs/olute.jpg", "olute.jpg"),
+        ("a\x00b\x1b[31m\n.jpg", "a b [31m .jpg"),
+        ("\u202egpj.exe", "gpj.exe"),
+        ("..", "photo"),
+        ("", "photo"),
+        ("///", "photo"),
+        (" .hidden. ", "hidden"),
+        ("Zu\u0308rich.jpg", "Z\u00fcrich.jpg"),
+        ("犬.jpg", "犬.jpg"),
+    ],
+)
+def test_names_are_made_safe(name: str, safe: str) -> None:
+    assert safe_name(name) == safe
+
+
+def test_long_names_keep_their_ending() -> None:
+    safe = safe_name("x" * 500 + ".jpeg")
+    assert len(safe) == 80 and safe.endswith("x.jpeg")
+    assert len(safe_name("." + "x" * 500)) == 80
