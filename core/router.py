@@ -11,6 +11,7 @@ from core.errors import DescriptionError
 
 DEFAULT_K = 4
 DEFAULT_TAU = 0.1
+MIN_TAU = 1e-9  # below it float32 similarities differ by far more than tau anyway
 MAX_DESCRIPTION = 2_000
 
 
@@ -75,4 +76,6 @@ class SparseRouter:
             raise DescriptionError(f"tau is {tau}: the temperature must be above 0.")
         similarity = self.embeddings @ embedding
         top = similarity.topk(min(k, len(similarity)))
-        return Routing(description, embedding, similarity, top.indices, torch.softmax(top.values / tau, 0), tau)
+        # Relative to the closest, so that a tiny tau tends to "the nearest alone" instead of overflowing.
+        weights = torch.softmax((top.values - top.values[0]) / max(tau, MIN_TAU), 0)
+        return Routing(description, embedding, similarity, top.indices, weights, tau)
