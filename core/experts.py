@@ -127,11 +127,13 @@ class ExpertRepository:
             index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
             raw = (folder / TENSORS_FILE).read_bytes()
             experts = tuple(Expert(**{**e, "classes": tuple(e["classes"])}) for e in index["experts"])
+            if index["format"] != FORMAT:
+                raise RepositoryError(f"{label} has an {INDEX_FILE} of format {index['format']}; this version reads {FORMAT}.")
             made_for, rank, expected = index["backbone_fingerprint"], int(index["rank"]), index["tensors_sha256"]
         except FileNotFoundError as error:
             name = Path(error.filename).name
             raise RepositoryError(f"{label} lacks {name}: `python -m core train experts` writes it.") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({type(error).__name__}): restore it.") from None
         if hashlib.sha256(raw).hexdigest() != expected:
             raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} (its checksum differs from the index): restore it.")
@@ -147,7 +149,11 @@ class ExpertRepository:
         except (SafetensorError, KeyError) as error:
             raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} ({type(error).__name__}): restore it.") from None
         n = len(experts)
-        if not n or means.shape != (n, layout.size) or stds.shape != means.shape or len(embeddings) != n:
-            raise RepositoryError(f"{label} is inconsistent: {n} experts in the index, {tuple(means.shape)} numbers beside it.")
+        fits = means.shape == stds.shape == (n, layout.size) and origin.shape == (layout.size,)
+        if not n or not fits or embeddings.dim() != 2 or len(embeddings) != n:
+            raise RepositoryError(
+                f"{label} is inconsistent: {INDEX_FILE} lists {n} experts of {layout.size:,} parameters, "
+                f"{TENSORS_FILE} holds {' x '.join(map(str, means.shape))} numbers."
+            )
         embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
         return ExpertRepository(made_for, layout, experts, means, stds, embeddings, origin, index.get("notes", {}))

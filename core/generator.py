@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -61,13 +62,15 @@ class LoraGenerator:
         """Write everything as float16 safetensors."""
         tensors = {f"cvae.{k}": v for k, v in self.cvae.state_dict().items()}
         tensors |= {f"basis.{k}": getattr(self.basis, k) for k in ("origin", "components", "scale")}
+        tensors = {k: v.detach().half().contiguous() for k, v in tensors.items()}
         metadata = {
             "backbone_fingerprint": self.fingerprint,
             "config": json.dumps(asdict(self.cvae.config)),
             "notes": json.dumps(dict(self.notes)),
+            "tensors_sha256": _checksum(tensors),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.detach().half().contiguous() for k, v in tensors.items()}, path, metadata=metadata)
+        save_file(tensors, path, metadata=metadata)
 
     @staticmethod
     def load(path: Path, fingerprint: str) -> LoraGenerator:
@@ -81,13 +84,30 @@ class LoraGenerator:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no mapping)
+                stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+            if metadata.get("tensors_sha256", checksum := _checksum(stored)) != checksum:
+                raise ValueError("the checksum differs")
+            tensors = {key: value.float() for key, value in stored.items()}
             cvae = ConditionalVAE(CvaeConfig(**json.loads(metadata["config"])))
             cvae.load_state_dict({k.removeprefix("cvae."): v for k, v in tensors.items() if k.startswith("cvae.")})
             basis = Basis(*(tensors[f"basis.{k}"] for k in ("origin", "components", "scale")))
+            if (
+                basis.components.shape != (cvae.config.coordinates, len(basis.origin))
+                or basis.dimensions != cvae.config.coordinates
+            ):
+                raise ValueError("basis and CVAE differ in size")
             made_for, notes = metadata["backbone_fingerprint"], json.loads(metadata["notes"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise RepositoryError(f"The generator {path.name} is damaged ({type(error).__name__}): restore it.") from None
         if made_for != fingerprint:
             raise RepositoryError(f"The generator {path.name} belongs to backbone {made_for}, not to {fingerprint}.")
         return LoraGenerator(basis, cvae.eval().requires_grad_(False), made_for, notes)
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over names and values, in order of names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
