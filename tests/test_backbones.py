@@ -52,15 +52,10 @@ def photos(n: int = 4) -> list[Image.Image]:
     return images
 
 
-@pytest.fixture(scope="module")
-def embedded():
-    return load_backbone("embedded")
-
-
 @pytest.fixture(scope="module", params=["embedded", *TOWERS])
 def case(request) -> Case:
     if request.param == "embedded":
-        backbone = request.getfixturevalue("embedded")
+        backbone = request.getfixturevalue("backbone")
 
         def direct(pixels: Tensor) -> Tensor:
             tower = backbone.image_tower
@@ -175,12 +170,17 @@ def test_extreme_photos_give_pixels_of_one_shape(case):
 # embedded
 
 
+def test_embedded_is_the_default(backbone):
+    default = load_backbone()
+    assert (default.name, default.fingerprint) == ("embedded", backbone.fingerprint)
+
+
 @torch.no_grad()
-def test_fast_arithmetic_of_the_image_tower_is_close_to_float32(embedded):
-    pixels = torch.stack([embedded.pixels(image) for image in photos()])
-    model = embedded.image_tower.model
-    exact = embedded.adapted(model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2))
-    assert (embedded.suffix(embedded.prefix(pixels)) * exact).sum(-1).min() > 0.98
+def test_fast_arithmetic_of_the_image_tower_is_close_to_float32(backbone):
+    pixels = torch.stack([backbone.pixels(image) for image in photos()])
+    model = backbone.image_tower.model
+    exact = backbone.adapted(model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2))
+    assert (backbone.suffix(backbone.prefix(pixels)) * exact).sum(-1).min() > 0.98
 
 
 def test_embedded_fingerprint_changes_with_one_weight(tmp_path):
