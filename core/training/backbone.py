@@ -45,20 +45,20 @@ PAIR_TEMPLATES = ("a {} and a {}", "a {} next to a {}", "a photo of a {} with a 
 class BackboneRecipe:
     """Everything that decides how the heads come out."""
 
-    steps: int = 2400
+    steps: int = 450
     objects: int = 160
     captioned: int = 96
     mixed: int = 96
     views: int = 4
-    tokens: int = 36
+    tokens: int = 25
     lr: float = 1e-3
     text_lr: float = 3e-4
-    weight_decay: float = 0.1
-    warmup: int = 100
+    weight_decay: float = 0.2
+    warmup: int = 50
     scale: float = 20.0
     distil: float = 1.0
     label: float = 0.5
-    caption: float = 1.0
+    caption: float = 0.6
     mix: float = 0.5
     seed: int = 0
 

@@ -1,0 +1,228 @@
+"""Train experts: a shared start for all of them, then one rank-2 LoRA per task with peft (paper, expert onboarding).
+
+The shared start is one LoRA trained a little on all tasks. Every expert begins there, so that all of them live in one
+gauge (DESIGN 3) and their parameters may be averaged; what an expert adds is its own part.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.heads import VisionHead
+from core.experts import Expert, ExpertRepository
+from core.lora import Lora, LoraLayout
+from core.training.losses import contrastive
+from core.training.pool import Pool, load_pool, measure
+from core.training.tasks import Task
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ExpertRecipe:
+    """How experts are trained. ``snapshots`` is M; ``check`` the number of steps between two looks at the stop photos."""
+
+    rank: int = 2
+    scale: float = 20.0
+    batch: int = 64
+    tokens: int = 40
+    shared_steps: int = 500
+    shared_lr: float = 3e-3
+    steps: int = 80
+    lr: float = 2e-3
+    check: int = 10
+    snapshots: int = 20
+    patience: int = 3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainedExpert:
+    """An expert's numbers: mean [P], standard deviation [P] and snapshots [M, P] of its last steps."""
+
+    mean: Tensor
+    std: Tensor
+    snapshots: Tensor
+
+
+def initial_vector(layout: LoraLayout, seed: int) -> Tensor:
+    """[P]: A drawn as peft draws it (Kaiming-uniform with a = sqrt 5), B zero."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for m in layout.modules:
+        bound = m.in_features**-0.5
+        parts.append((torch.rand(layout.rank * m.in_features, generator=generator) * 2 - 1) * bound)
+        parts.append(torch.zeros(m.out_features * layout.rank))
+    return torch.cat(parts)
+
+
+def task_loss(
+    head: Callable[..., Tensor], pool: Pool, task: Task, recipe: ExpertRecipe, rng: np.random.Generator, **kwargs: object
+) -> Tensor:
+    """Symmetric contrastive loss of one batch of a task."""
+    batch = pool.batch(task, recipe.batch, rng)
+    keep = torch.from_numpy(rng.permutation(49)[: recipe.tokens])
+    with torch.autocast("cpu", torch.bfloat16):
+        images = head(batch.maps, keep=keep, **kwargs)
+    return contrastive(images, batch.texts, batch.positive, recipe.scale)
+
+
+def stop_score(values: dict[str, object]) -> float:
+    """What early stopping looks at: R@1 and R@5, both directions, summed."""
+    return sum(values[way][k] for way in ("i2t", "t2i") for k in ("R@1", "R@5"))  # type: ignore[index]
+
+
+def train_shared(
+    backbone: EmbeddedBackbone, pool: Pool, tasks: Sequence[Task], recipe: ExpertRecipe, log: Log = print
+) -> Tensor:
+    """One LoRA [P] trained on all tasks together, a task a batch; every group of tasks gets its share."""
+    layout = LoraLayout(backbone.layout.modules, recipe.rank)
+    vector = torch.nn.Parameter(initial_vector(layout, recipe.seed))
+    optimizer = torch.optim.Adam([vector], lr=recipe.shared_lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.shared_steps, recipe.shared_lr / 10)
+    rng = np.random.default_rng(recipe.seed)
+    share = np.array([len(t.train) ** 0.5 for t in tasks])
+    started, total = time.monotonic(), 0.0
+    for step in range(recipe.shared_steps):
+        task = tasks[rng.choice(len(tasks), p=share / share.sum())]
+        loss = task_loss(backbone.adapted, pool, task, recipe, rng, lora=Lora.from_vector(layout, vector))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        total += float(loss.detach())
+        if (step + 1) % 50 == 0:
+            left = (time.monotonic() - started) / (step + 1) * (recipe.shared_steps - step - 1)
+            log(f"shared part: step {step + 1}/{recipe.shared_steps}, loss {total / 50:.3f}; {left:.0f} s left")
+            total = 0.0
+    return vector.detach()
+
+
+class _PeftHead:
+    """A private copy of the vision head with a peft LoRA, and its weights as a vector."""
+
+    def __init__(self, head: VisionHead, layout: LoraLayout, start: Tensor) -> None:
+        from peft import LoraConfig, inject_adapter_in_model
+
+        config = LoraConfig(r=layout.rank, lora_alpha=layout.rank, target_modules=[m.name for m in layout.modules])
+        self.model = inject_adapter_in_model(config, copy.deepcopy(head))
+        modules = dict(self.model.named_modules())
+        self.parts = [getattr(modules[m.name], f"lora_{x}")["default"].weight for m in layout.modules for x in "AB"]
+        with torch.no_grad():
+            for part, value in zip(self.parts, start.split([p.numel() for p in self.parts]), strict=True):
+                part.copy_(value.view_as(part))
+
+    def vector(self) -> Tensor:
+        return torch.cat([p.detach().reshape(-1) for p in self.parts])
+
+
+def train_expert(
+    backbone: EmbeddedBackbone, pool: Pool, task: Task, start: Tensor, recipe: ExpertRecipe, seed: int
+) -> TrainedExpert:
+    """Fine-tune one task from the shared start; the step at which stop photos fare best decides which snapshots count."""
+    layout = LoraLayout(backbone.layout.modules, recipe.rank)
+    peft = _PeftHead(backbone.adapted, layout, start)
+    optimizer = torch.optim.Adam(peft.parts, lr=recipe.lr)
+    rng = np.random.default_rng([recipe.seed, seed])
+    maps, texts, relevance = pool.evaluation(task.stop)
+
+    def score(vector: Tensor) -> float:
+        return stop_score(measure(backbone.suffix(maps, Lora.from_vector(layout, vector)), texts, relevance))
+
+    window: deque[Tensor] = deque([start], maxlen=recipe.snapshots)
+    best, kept, waited = score(start), torch.stack(list(window)), 0
+    for step in range(recipe.steps):
+        loss = task_loss(peft.model, pool, task, recipe, rng)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        window.append(peft.vector())
+        if (step + 1) % recipe.check == 0:
+            snapshots = torch.stack(list(window))
+            now = score(snapshots.mean(0))
+            if now >= best:
+                best, kept, waited = now, snapshots, 0
+            else:
+                waited += 1
+                if waited >= recipe.patience:
+                    break
+    return TrainedExpert(kept.mean(0), kept.std(0, correction=0), kept)
+
+
+def train_experts(
+    data: Path, out: Path, cache: Path, backbone: EmbeddedBackbone, recipe: ExpertRecipe = ExpertRecipe(), log: Log = print
+) -> ExpertRepository:
+    """Find the tasks in ``data``, train the shared start and all experts, write the repository to ``out``.
+
+    Experts already trained by an interrupted run with the same recipe and backbone are not trained again. An expert
+    that does not beat zero-shot on its test photos is reported and left out.
+    """
+    pool = load_pool(data, backbone, cache, log)
+    layout = LoraLayout(backbone.layout.modules, recipe.rank)
+    runs = runs_folder(cache, backbone, recipe)
+    shared_file = runs / "shared.safetensors"
+    if not shared_file.is_file():
+        runs.mkdir(parents=True, exist_ok=True)
+        (runs / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
+        save_file({"shared": train_shared(backbone, pool, pool.tasks, recipe, log)}, shared_file)
+    start = load_file(shared_file)["shared"]
+    experts, numbers = [], []
+    started = time.monotonic()
+    for i, task in enumerate(pool.tasks):
+        file = runs / f"{task.name}.safetensors"
+        if not file.is_file():
+            save_file({"snapshots": train_expert(backbone, pool, task, start, recipe, i).snapshots.half()}, file)
+        kept = load_file(file)["snapshots"].float()
+        maps, texts, relevance = pool.evaluation(task.test)
+        before = measure(backbone.suffix(maps), texts, relevance)
+        after = measure(backbone.suffix(maps, Lora.from_vector(layout, kept.mean(0))), texts, relevance)
+        shared = measure(backbone.suffix(maps, Lora.from_vector(layout, start)), texts, relevance)
+        expert = Expert(
+            name=task.name,
+            description=task.description,
+            group=task.group,
+            source=task.source,
+            images=len(task.train),
+            seed=recipe.seed,
+            snapshots=len(kept),
+            before=before,
+            after=after,
+            classes=task.classes,
+        )
+        gains = [stop_score(after) - stop_score(before), stop_score(shared) - stop_score(before)]
+        won = gains[0] > 0
+        left = (time.monotonic() - started) / (i + 1) * (len(pool.tasks) - i - 1)
+        log(
+            f"{i + 1}/{len(pool.tasks)} {task.name}: R@1 {expert.gain(1):+.1f}, R@5 {expert.gain(5):+.1f} "
+            f"(own {gains[0] / 4:+.1f}, shared start {gains[1] / 4:+.1f}){'' if won else ' NOT SHIPPED'}; {left:.0f} s left"
+        )
+        if won:
+            experts.append(expert)
+            numbers.append((kept.mean(0), kept.std(0, correction=0)))
+    means, stds = (torch.stack(part) for part in zip(*numbers, strict=True))
+    embeddings = backbone.encode_sentence([e.description for e in experts])
+    notes = {"recipe": asdict(recipe), "tasks": len(pool.tasks), "won": len(experts)}
+    repository = ExpertRepository(backbone.fingerprint, layout, tuple(experts), means, stds, embeddings, start, notes)
+    repository.save(out)
+    log(f"{len(experts)} of {len(pool.tasks)} experts beat zero-shot and were written to {out}")
+    return repository
+
+
+def runs_folder(cache: Path, backbone: EmbeddedBackbone, recipe: ExpertRecipe) -> Path:
+    """Where snapshots of this backbone and recipe are kept between runs."""
+    import hashlib
+
+    digest = hashlib.sha256(json.dumps(asdict(recipe)).encode()).hexdigest()[:8]
+    return cache / "experts" / f"{backbone.fingerprint}-{digest}"

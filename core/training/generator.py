@@ -1,0 +1,118 @@
+"""Train the conditional VAE that writes LoRAs (paper, section on training; leave-one-out as in DESIGN 5).
+
+At run time the target's own expert is never in the repository. So every training example conditions an expert's
+snapshots on the prior of the *other* experts, with k, tau, the wording and the set of experts drawn at random: the
+generator learns to go from neighbours to a new task. Beside the ELBO, a decoded LoRA is also put to work on the task's
+training photos, since LoRAs that are close as vectors need not be close in what they do.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.backbones.embedded import EmbeddedBackbone
+from core.basis import Basis
+from core.cvae import ConditionalVAE, CvaeConfig
+from core.generator import LoraGenerator
+from core.lora import Lora, LoraLayout
+from core.prior import semantic_prior
+from core.router import SparseRouter
+from core.training.experts import ExpertRecipe, TrainedExpert, task_loss
+from core.training.pool import Pool
+from core.training.tasks import Task, wordings
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class GeneratorRecipe:
+    """How the generator is trained. ``kl`` is lambda; ``function`` weighs the retrieval loss of decoded LoRAs."""
+
+    dimensions: int = 48
+    latent: int = 16
+    hidden: int = 128
+    warm_steps: int = 400
+    steps: int = 600
+    batch: int = 32
+    lr: float = 1e-3
+    kl: float = 0.01
+    function: float = 1.0
+    dropout: float = 0.2
+    seed: int = 0
+
+
+def train_generator(
+    backbone: EmbeddedBackbone,
+    pool: Pool,
+    tasks: Sequence[Task],
+    trained: Sequence[TrainedExpert],
+    origin: Tensor,
+    experts: ExpertRecipe,
+    recipe: GeneratorRecipe = GeneratorRecipe(),
+    log: Log = print,
+) -> LoraGenerator:
+    """Train on experts ``trained`` (one per task, same order) that share the start ``origin`` [P].
+
+    ``warm_steps`` see the ELBO alone (cheap), ``steps`` also the retrieval loss.
+    """
+    torch.manual_seed(recipe.seed)
+    rng = np.random.default_rng(recipe.seed)
+    layout = LoraLayout(backbone.layout.modules, experts.rank)
+    means = torch.stack([t.mean for t in trained])
+    variances = torch.stack([t.std for t in trained]).square()
+    basis = Basis.fit(means, origin, recipe.dimensions)
+    cvae = ConditionalVAE(CvaeConfig(basis.dimensions, recipe.latent, recipe.hidden))
+    optimizer = torch.optim.Adam(cvae.parameters(), lr=recipe.lr)
+    total = recipe.warm_steps + recipe.steps
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.55 + 0.45 * math.cos(math.pi * s / total))
+
+    said = [wordings(t) for t in tasks]
+    flat = backbone.encode_sentence([w for own in said for w in own])
+    stops = np.cumsum([0, *(len(own) for own in said)])
+    embeddings = flat[torch.from_numpy(stops[:-1])]
+    coordinates = [basis.encode(t.snapshots) for t in trained]
+
+    def condition(i: int) -> Tensor:
+        """c of task i from some of the other experts, [2 D]."""
+        others = np.array([j for j in range(len(tasks)) if j != i and rng.random() > recipe.dropout])
+        sentence = flat[rng.integers(stops[i], stops[i + 1])]
+        k = int(rng.choice([1, 2, 3, 4, 4, 4, 6, 8]))
+        tau = float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
+        routing = SparseRouter(embeddings[torch.from_numpy(others)]).route("", sentence, k, tau)
+        chosen = torch.from_numpy(others)[routing.chosen]
+        return basis.condition(semantic_prior(means[chosen], variances[chosen], routing.weights))
+
+    share = np.array([len(t.train) ** 0.5 for t in tasks])
+    started, sums = time.monotonic(), np.zeros(3)
+    for step in range(total):
+        picked = rng.integers(0, len(tasks), recipe.batch)
+        conditions = torch.stack([condition(i) for i in picked])
+        theta = torch.stack([coordinates[i][rng.integers(len(coordinates[i]))] for i in picked])
+        error, kl = cvae.elbo_loss(theta, conditions, torch.randn(len(picked), recipe.latent), recipe.kl)
+        loss, useful = error + kl, torch.zeros(())
+        if step >= recipe.warm_steps:
+            i = int(rng.choice(len(tasks), p=share / share.sum()))
+            c = condition(i)[None]
+            z = cvae.condition_prior(c).sample(torch.randn(1, recipe.latent))
+            lora = Lora.from_vector(layout, basis.decode(cvae.decode(z, c)[0]))
+            useful = task_loss(backbone.adapted, pool, tasks[i], experts, rng, lora=lora)
+            loss = loss + recipe.function * useful
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(cvae.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        sums += [float(error.detach()), float(kl.detach()), float(useful.detach())]
+        if (step + 1) % 100 == 0:
+            shown = " ".join(f"{n} {v / 100:.3f}" for n, v in zip(("error", "kl", "retrieval"), sums, strict=True))
+            log(f"generator: step {step + 1}/{total} {shown}; {time.monotonic() - started:.0f} s so far")
+            sums[:] = 0
+    notes = {"recipe": asdict(recipe), "experts": len(tasks)}
+    return LoraGenerator(basis, cvae.eval().requires_grad_(False), backbone.fingerprint, notes)

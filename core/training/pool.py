@@ -1,0 +1,121 @@
+"""Everything that expert and generator training look at, in memory: cached maps, texts in the shared space, tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.backbones.embedded import EmbeddedBackbone
+from core.data import Sample, read_folder
+from core.metrics import Relevance, both_directions
+from core.training.features import image_features, text_features
+from core.training.tasks import DOMAINS, Task, caption_tasks, label_tasks, label_texts
+
+VIEWS = 4
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Photos of one task with one text each.
+
+    Attributes:
+        maps: [n, 49, 320] float32. texts: [m, d] in the shared space. positive: [n, m] bool.
+    """
+
+    maps: Tensor
+    texts: Tensor
+    positive: Tensor
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Photos of all tasks, their cached maps and their texts.
+
+    Attributes:
+        maps: per view, [n, 49, 320] float16. View 0 is the photo itself.
+        texts: [t, d] all caption texts in the shared space.
+        own_texts: per photo, rows of ``texts`` to train with; the first ``measured`` of them are its captions.
+        labels: per photo, a number that equals for photos of one class (its own row for captioned photos).
+        tasks: with rows into this pool.
+    """
+
+    maps: tuple[Tensor, ...]
+    texts: Tensor
+    text_strings: tuple[str, ...]
+    own_texts: tuple[np.ndarray, ...]
+    measured: tuple[int, ...]
+    labels: np.ndarray
+    tasks: tuple[Task, ...]
+
+    def batch(self, task: Task, size: int, rng: np.random.Generator) -> Batch:
+        """A random training batch: a random view, and a random text for every photo."""
+        rows = rng.choice(task.train, min(size, len(task.train)), replace=False)
+        view = self.maps[rng.integers(len(self.maps))]
+        chosen = np.array([rng.choice(self.own_texts[r]) for r in rows])
+        labels = self.labels[rows]
+        positive = torch.from_numpy(labels[:, None] == labels[None, :])
+        return Batch(view[torch.from_numpy(rows)].float(), self.texts[torch.from_numpy(chosen)], positive)
+
+    def evaluation(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Relevance]:
+        """Maps [n, 49, 320] float16, distinct texts [m, d] and relevance of the photos at these rows."""
+        captions = [[self.text_strings[i] for i in self.own_texts[r][: self.measured[r]]] for r in rows]
+        relevance = Relevance.of(captions)
+        first = {self.text_strings[i]: i for r in rows for i in self.own_texts[r][: self.measured[r]]}
+        texts = self.texts[torch.tensor([first[t] for t in relevance.texts])]
+        return self.maps[0][torch.from_numpy(rows)], texts, relevance
+
+
+def measure(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, object]:
+    """Recalls in both directions and the number of photos."""
+    return {**both_directions(images, texts, relevance), "images": len(relevance.matrix)}
+
+
+def load_pool(data: Path, backbone: EmbeddedBackbone, cache: Path, log: Log = print, views: int = VIEWS) -> Pool:
+    """Read the data folder's captioned and labelled sets and find their tasks.
+
+    ``data`` holds one folder per set (``flickr8k``, ``labelled``, …); `coco` is left to the base and to measuring.
+    """
+    folders = [f for f in sorted(data.iterdir()) if f.is_dir() and f.name != "coco"]
+    samples: list[Sample] = []
+    tasks: list[Task] = []
+    kept_maps: list[list[Tensor]] = [[] for _ in range(views)]
+    for folder in folders:
+        found = read_folder(folder)
+        keep = np.flatnonzero([bool(s.captions) or s.domain in DOMAINS for s in found])
+        for view in range(views):
+            kept_maps[view].append(torch.from_numpy(image_features(found, cache, view, log)[keep]))
+        kept = [found[i] for i in keep]
+        new = caption_tasks(kept, folder.name) if any(s.captions for s in kept) else label_tasks(kept)
+        tasks += [shifted(t, len(samples)) for t in new]
+        samples += kept
+        log(f"{folder.name}: {len(kept)} photos, {len(new)} tasks")
+    own = [s.captions or label_texts(s) for s in samples]
+    strings = sorted({t for texts in own for t in texts})
+    index = {t: i for i, t in enumerate(strings)}
+    texts = backbone.text_from_sentences(text_features(strings, cache, log))
+    names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
+    return Pool(
+        maps=tuple(torch.cat(parts) for parts in kept_maps),
+        texts=texts,
+        text_strings=tuple(strings),
+        own_texts=tuple(np.array([index[t] for t in texts]) for texts in own),
+        measured=tuple(len(s.captions) or 1 for s in samples),
+        labels=np.array([names[s.label] if s.label else row for row, s in enumerate(samples)]),
+        tasks=tuple(tasks),
+    )
+
+
+def shifted(task: Task, offset: int) -> Task:
+    """The task with its rows moved by ``offset``."""
+    return replace(task, train=task.train + offset, stop=task.stop + offset, test=task.test + offset)
+
+
+def without_photos(tasks: Sequence[Task], held: np.ndarray) -> list[Task]:
+    """The tasks with the rows in ``held`` taken out of training and stopping."""
+    return [replace(t, train=np.setdiff1d(t.train, held), stop=np.setdiff1d(t.stop, held)) for t in tasks]
