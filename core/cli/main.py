@@ -1,0 +1,50 @@
+"""Runs one command: where its answer and its errors go, and the exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from core.cli.parser import build_parser
+from core.errors import StudioError
+
+EXIT_OK = 0
+EXIT_ERROR = 1
+EXIT_USAGE = 2  # argparse's own
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Stdout gets the answer and nothing else; progress, logs and errors go to stderr.
+    """
+    # File names need not be valid UTF-8, and a terminal may not show what a caption holds: neither may end a command.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    arguments = build_parser().parse_args(argv)
+    try:
+        # Whatever a library prints is kept out of the JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = arguments.run(arguments)
+    except StudioError as error:
+        print(error, file=sys.stderr)
+        return EXIT_ERROR
+    except OSError as error:
+        if not error.filename:
+            raise
+        print(f"{error.filename}: {error.strerror}.", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    try:
+        print(json.dumps(answer.data, indent=2) if arguments.json else answer.text, flush=True)
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. Python would complain when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_OK

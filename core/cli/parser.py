@@ -1,0 +1,307 @@
+"""What ``python -m core`` understands, with the help texts."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from core import __version__
+from core.cli import commands, train
+
+# The engine's own defaults, written again because importing them would import torch; a test keeps them equal.
+K, TAU, SEED, STRENGTH = 4, 0.1, 0, 1.0
+
+EXIT_CODES = """\
+exit codes:
+  0  done
+  1  an input, file or folder cannot be used; stderr says which and why
+  2  wrong usage of the command line
+"""
+
+Parser = argparse.ArgumentParser
+
+
+def build_parser() -> Parser:
+    """The whole parser; ``arguments.run(arguments)`` carries the chosen command out."""
+    parser = Parser(
+        prog="python -m core",
+        description="SG-LoRA Studio: describe photos in a sentence, get a LoRA adapter, search better.",
+        epilog="`python -m core COMMAND --help` explains a command, with an example.\n\n" + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"SG-LoRA Studio {__version__}")
+    chosen = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _route(chosen)
+    _adapt(chosen)
+    _search(chosen)
+    _evaluate(chosen)
+    _train(chosen)
+    return parser
+
+
+def _command(chosen: Any, name: str, run: Callable[..., Any], summary: str, details: str) -> Parser:
+    parser = chosen.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=dedent(details).strip() + "\n\n" + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, and only JSON, on stdout")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _engine_options(parser: Parser) -> None:
+    parser.add_argument("--experts", type=Path, metavar="DIR", help="expert repository (default: the shipped one)")
+    parser.add_argument("--generator", type=Path, metavar="FILE", help="generator (default: the shipped one)")
+    _backbone_options(parser)
+
+
+def _backbone_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--backbone", default="embedded", metavar="NAME", help='"embedded" (default) or a model of open_clip, as "ViT-B-16"'
+    )
+    parser.add_argument("--heads", type=Path, metavar="FILE", help="trained heads of the embedded backbone (default: shipped)")
+    parser.add_argument("--pretrained", metavar="TAG|FILE", help="weights of an open_clip backbone: a tag or a local file")
+
+
+def _routing_options(parser: Parser) -> None:
+    parser.add_argument("--k", type=int, default=K, metavar="N", help=f"experts to route to, at most all of them ({K})")
+    parser.add_argument("--tau", type=_finite, default=TAU, help=f"temperature of their softmax weights ({TAU})")
+
+
+def _sampling_options(parser: Parser) -> None:
+    _routing_options(parser)
+    parser.add_argument("--seed", type=_seed, default=SEED, help=f"of the sample z ~ p(z | c) ({SEED})")
+    parser.add_argument(
+        "--strength", type=_finite, default=STRENGTH, help=f"factor on the weight change; 0 is zero-shot ({STRENGTH:g})"
+    )
+
+
+def _route(chosen: Any) -> None:
+    parser = _command(
+        chosen,
+        "route",
+        commands.route,
+        "show which experts a description is routed to, and with which weights",
+        """
+        example:
+          python -m core route "photos of people surfing" --k 4 --json
+
+        JSON:
+          {"description", "backbone", "k", "tau",
+           "experts": [{"name", "description", "similarity", "weight"}, ...]}   best first; weights sum to 1
+        """,
+    )
+    parser.add_argument("text", metavar="TEXT", help="what the photos show, in a sentence")
+    _routing_options(parser)
+    _engine_options(parser)
+
+
+def _adapt(chosen: Any) -> None:
+    parser = _command(
+        chosen,
+        "adapt",
+        commands.adapt,
+        "generate a LoRA from a description and write it in PEFT format",
+        """
+        example:
+          python -m core adapt "photos of people surfing" --out surfing --seed 1 --json
+
+        DIR gets adapter_config.json and adapter_model.safetensors; the latter's header tells routing, seed and the
+        backbone's fingerprint. The same description, options and seed give the same adapter.
+
+        JSON: all that `route` prints, and
+          {"seed", "strength", "parameters",
+           "seconds": {"load", "encode", "route", "prior", "decode", "write"},
+           "out": DIR, "files": [...]}
+        """,
+    )
+    parser.add_argument("text", metavar="TEXT", help="what the photos show, in a sentence")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write the adapter to")
+    _sampling_options(parser)
+    _engine_options(parser)
+
+
+def _search(chosen: Any) -> None:
+    parser = _command(
+        chosen,
+        "search",
+        commands.search,
+        "search a folder of photos, zero-shot and with the generated LoRA",
+        """
+        example:
+          python -m core search "a dog in the snow" --gallery ~/photos --task "photos of dogs playing outside"
+
+        Every image in the folder and below it is searched; what cannot be read is listed on stderr and left out. Without
+        --task the query itself says what the adapter is made for. A photo file as QUERY searches the gallery's captions
+        instead (captions.jsonl, labels.jsonl or COCO captions, as for `evaluate`), and then needs --task.
+
+        JSON:
+          {"query", "task", "photos": readable and different ones, "total": candidates of both rankings,
+           "rankings": {"zero-shot": [{"rank", "photo" (or "caption"), "score", "moved"}, ...], "sg-lora": [...]},
+           "failed": [{"name", "reason"}, ...], "duplicates": [names]}
+          moved: places gained by the adapter (negative: lost)
+        """,
+    )
+    parser.add_argument("query", metavar="QUERY", help="what to look for, in words; or a photo file")
+    parser.add_argument("--gallery", type=Path, required=True, metavar="FOLDER", help="folder of photos")
+    parser.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: the query)")
+    parser.add_argument("--top", type=_count, default=10, metavar="N", help="hits to print (10)")
+    _sampling_options(parser)
+    _engine_options(parser)
+
+
+def _evaluate(chosen: Any) -> None:
+    parser = _command(
+        chosen,
+        "evaluate",
+        commands.evaluate,
+        "measure recall on a folder of captioned photos, zero-shot and adapted",
+        """
+        example:
+          python -m core evaluate --data photos --task "photos of people surfing" --json
+
+        FOLDER holds photos and one of
+          captions.jsonl    {"image": "images/1.jpg", "captions": ["...", ...]} a line
+          labels.jsonl      {"image": "images/1.jpg", "label": "..."} a line; the caption is "a photo of a <label>"
+          COCO captions     a JSON with "images" and "annotations", in the folder, its annotations folder, or beside it
+
+        The whole folder is the gallery. Any of a photo's captions counts as a hit, equal captions are one text, and a
+        wrong answer that ties with the right one ranks before it. Photos that are missing or cannot be read are listed on
+        stderr and left out.
+
+        JSON, in percent:
+          {"images": photos that could be read, "captions": different texts among their captions,
+           "methods": {"zero-shot": {"i2t": {"R@1", "R@5", "R@10"}, "t2i": {"R@1", "R@5", "R@10"}}, "merge": ..., ...}}
+          i2t: from a photo to its captions; t2i: from a caption to its photos
+        """,
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="photos with captions or labels")
+    parser.add_argument("--task", required=True, metavar="TEXT", help="what the photos show, in a sentence")
+    parser.add_argument(
+        "--methods",
+        type=_methods,
+        default="zero-shot,merge,sg-lora",
+        metavar="A,B,...",
+        help="zero-shot: no adapter; merge: the routed experts' weighted sum; sg-lora: the generated LoRA (default: all)",
+    )
+    _sampling_options(parser)
+    _engine_options(parser)
+
+
+def _train(chosen: Any) -> None:
+    summary = "train the backbone's heads, the experts, or the generator"
+    parser = chosen.add_parser(
+        "train",
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]} (the offline phase), in this order.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parts = parser.add_subparsers(title="parts", metavar="PART", required=True)
+    layout = "DIR holds the folders coco, flickr8k and labelled, each with images and a captions.jsonl or labels.jsonl."
+
+    backbone = _command(
+        parts,
+        "backbone",
+        train.backbone,
+        "train the two heads of the embedded backbone",
+        f"""
+        example:
+          python -m core train backbone --data data
+
+        {layout}
+        An interrupted run goes on where it stopped. JSON: {{"fingerprint", "zero_shot", "out"}}
+        """,
+    )
+    _train_options(backbone, "FILE", "the shipped heads, assets/embedded/backbone.safetensors")
+    backbone.add_argument("--steps", type=_count, metavar="N", help="optimisation steps (default: the recipe's)")
+
+    experts = _command(
+        parts,
+        "experts",
+        train.experts,
+        "find tasks in the data and train one expert LoRA for each",
+        f"""
+        example:
+          python -m core train experts --data data
+
+        {layout}
+        An expert that does not beat zero-shot on photos it was not trained on is not kept.
+        JSON: {{"fingerprint", "experts": [names], "out"}}
+        """,
+    )
+    _train_options(experts, "DIR", "the shipped repository, experts/embedded")
+    _backbone_options(experts)
+
+    generator = _command(
+        parts,
+        "generator",
+        train.generator,
+        "train the conditional VAE that generates LoRAs from the experts' snapshots",
+        f"""
+        example:
+          python -m core train generator --data data
+
+        {layout}
+        JSON: {{"fingerprint", "out"}}
+        """,
+    )
+    _train_options(generator, "FILE", "the shipped generator, assets/embedded/generator.safetensors")
+    _backbone_options(generator)
+
+
+def _train_options(parser: Parser, kind: str, default: str) -> None:
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folders")
+    parser.add_argument("--out", type=Path, metavar=kind, help=f"what to write (default: {default})")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="features of the frozen towers (default: the user's cache)")
+    parser.add_argument("--seed", type=_seed, default=SEED, help=f"of everything random ({SEED})")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+_finite.__name__ = "finite number"  # argparse's message: "invalid finite number value: 'nan'"
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise ValueError
+    return value
+
+
+_seed.__name__ = "seed"
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+_count.__name__ = "count"
+
+
+def _methods(text: str) -> list[str]:
+    from core.evaluate import METHODS
+
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in METHODS]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(f"{unknown[0] if unknown else 'nothing'} is no method: {', '.join(METHODS)} are")
+    return names

@@ -1,0 +1,50 @@
+"""Answers as text for people, from the same data as the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def routing(data: Mapping[str, Any]) -> str:
+    """Routed experts, one a line, best first."""
+    width = max(len(e["name"]) for e in data["experts"])
+    lines = [f"“{data['description']}” is routed to {data['k']} experts (tau {data['tau']:g}):", ""]
+    lines += [f"  {'expert':{width}}  similarity  weight  description"]
+    lines += [
+        f"  {e['name']:{width}}  {e['similarity']:10.3f}  {e['weight']:6.1%}  {e['description']}" for e in data["experts"]
+    ]
+    return "\n".join(lines)
+
+
+def adaptation(data: Mapping[str, Any]) -> str:
+    """Routed experts, then what was generated."""
+    seconds = ", ".join(f"{step} {1000 * value:.1f} ms" for step, value in data["seconds"].items())
+    return (
+        f"{routing(data)}\n\n"
+        f"A LoRA of {data['parameters']:,} parameters (seed {data['seed']}, strength {data['strength']:g}) "
+        f"is in {data['out']}: {', '.join(data['files'])}\n{seconds}"
+    )
+
+
+def rankings(data: Mapping[str, Any], shown: str) -> str:
+    """Both rankings one below the other; ``shown`` is what was found, "photo" or "caption"."""
+    lines = [f"“{data['query']}” among {data['total']} {shown}s, adapted to “{data['task']}”"]
+    for name, hits in data["rankings"].items():
+        lines += ["", name]
+        for hit in hits:
+            moved = f"{hit['moved']:+d}" if hit["moved"] and name != "zero-shot" else ""
+            lines.append(f"  {hit['rank']:4}  {hit['score']:6.3f}  {moved:>5}  {hit[shown]}")
+    return "\n".join(lines)
+
+
+def recalls(data: Mapping[str, Any]) -> str:
+    """A table: one line a method, recall in percent in both directions."""
+    width = max(len(name) for name in data["methods"])
+    lines = [f"{data['images']} photos, {data['captions']} captions; recall in percent", ""]
+    for row, (name, ways) in enumerate(data["methods"].items()):
+        if row == 0:
+            heads = [f"{way} {k}" for way, values in ways.items() for k in values]
+            lines.append("  ".join([" " * width, *(f"{h:>8}" for h in heads)]))
+        lines.append("  ".join([f"{name:{width}}", *(f"{v:8.1f}" for values in ways.values() for v in values.values())]))
+    return "\n".join(lines)

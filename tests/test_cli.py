@@ -1,0 +1,504 @@
+"""The command line: JSON keys, exit codes, where output goes, and what bad input is told.
+
+Most tests call ``main`` in this process, which is the same code without seconds of imports; a few start the real thing.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from core import router, sglora
+from core.cli import parser
+from core.cli.main import main
+from core.evaluate import METHODS
+from core.loading import ROOT, experts_path, load_engine
+from core.lora import load_peft
+from core.photos import open_photo
+
+TEXT = "photos of people surfing"
+COLOURS = ("red", "green", "blue", "yellow", "black", "white")
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return load_engine()
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command line; returns (exit code, stdout, stderr)."""
+
+    def call(*argv: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            code = main([str(a) for a in argv])
+        except SystemExit as end:  # argparse's way to end on --help and wrong usage
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def draw(path: Path, colour: str, seed: int) -> None:
+    """A photo of its own: a coloured shape on noise."""
+    rng = np.random.default_rng(seed)
+    image = Image.fromarray(rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)).resize((320, 240))
+    ImageDraw.Draw(image).ellipse((40 + 9 * seed, 30, 220 + 3 * seed, 200), fill=colour)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Twelve photos with two captions each, some of them shared, in captions.jsonl."""
+    root = tmp_path_factory.mktemp("photos")
+    rows = []
+    for i in range(12):
+        colour = COLOURS[i % len(COLOURS)]
+        draw(root / "images" / f"{i:02}.jpg", colour, i)
+        rows.append({"image": f"images/{i:02}.jpg", "captions": [f"a {colour} ball", f"the round thing number {i}"]})
+    (root / "captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return root
+
+
+def started(*argv: object, **changes: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **changes}
+    command = [sys.executable, "-m", "core", *map(str, argv)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_help_explains_every_command_with_an_example_and_the_exit_codes(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    assert "exit codes:" in out
+    for command in (
+        ["route"],
+        ["adapt"],
+        ["search"],
+        ["evaluate"],
+        *(["train", p] for p in ("backbone", "experts", "generator")),
+    ):
+        code, out, _ = run(*command, "--help")
+        assert code == 0
+        assert f"python -m core {' '.join(command)} " in out.split("example:")[1]
+        assert "JSON" in out.split("example:")[1]
+        assert "exit codes:\n  0 " in out
+
+
+def test_help_does_not_wait_for_torch():
+    script = "import sys; from core.cli.parser import build_parser; build_parser(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_defaults_are_the_engines():
+    assert (parser.K, parser.TAU, parser.STRENGTH) == (router.DEFAULT_K, router.DEFAULT_TAU, sglora.DEFAULT_STRENGTH)
+    assert inspect.signature(sglora.SGLora.adapt).parameters["seed"].default == parser.SEED
+    arguments = parser.build_parser().parse_args(["evaluate", "--data", ".", "--task", "x"])
+    assert arguments.methods == list(METHODS)[:3] == ["zero-shot", "merge", "sg-lora"]
+
+
+def test_route_as_a_program_prints_only_json_on_stdout():
+    done = started("route", TEXT, "--k", 3, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert set(found) == {"description", "backbone", "k", "tau", "experts"}
+    assert len(found["experts"]) == 3
+    assert all(set(e) == {"name", "description", "similarity", "weight"} for e in found["experts"])
+
+
+def test_an_error_as_a_program_is_its_message_alone():
+    done = started("route", "  ")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "description is empty" in done.stderr
+
+
+def test_output_survives_a_terminal_without_unicode():
+    done = started("route", "фотографии собак", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "\\u0444" in done.stdout
+
+
+def test_route_is_what_the_engine_says(run, engine):
+    code, out, _ = run("route", TEXT, "--k", 4, "--tau", 0.05, "--json")
+    routing = engine.route(TEXT, 4, 0.05)
+    found = json.loads(out)
+    assert code == 0
+    assert found["experts"] == engine.routed(routing)
+    assert sum(e["weight"] for e in found["experts"]) == pytest.approx(1, abs=1e-5)
+    similarity = [e["similarity"] for e in found["experts"]]
+    assert similarity == sorted(similarity, reverse=True)
+
+
+@pytest.mark.parametrize("more", [0, 1, 10_000])
+def test_k_may_be_as_large_as_the_repository_or_larger(run, engine, more):
+    n = len(engine.repository)
+    code, out, _ = run("route", TEXT, "--k", n + more, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["k"] == n
+    assert {e["name"] for e in found["experts"]} == {e.name for e in engine.repository.experts}
+
+
+def test_route_for_people_names_the_experts(run, engine):
+    code, out, err = run("route", TEXT)
+    assert (code, err) == (0, "")
+    assert TEXT in out
+    for expert in engine.routed(engine.route(TEXT)):
+        assert expert["name"] in out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "description is empty"),
+        (" \t\n ", "description is empty"),
+        ("?!…", "description is empty"),
+        ("a" * 100_000, "100,000 characters"),
+    ],
+)
+def test_descriptions_that_cannot_be_used(run, tmp_path, text, message):
+    for command in (["route", text], ["adapt", text, "--out", tmp_path / "out"]):
+        code, out, err = run(*command, "--json")
+        assert (code, out) == (1, "")
+        assert message in err
+        assert len(err) < 400
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["собаки играют в снегу", "雪の中で遊ぶ犬", "كلاب في الثلج", "🐕 dog", "a\x00b\udcff dog"])
+def test_descriptions_in_any_script_work(run, text):
+    code, out, _ = run("route", text, "--json")
+    assert code == 0
+    assert all(np.isfinite(e["similarity"]) for e in json.loads(out)["experts"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--k", "0"], "at least one expert"), (["--tau", "0"], "must be above 0"), (["--tau", "-1"], "must be above 0")],
+)
+def test_options_that_the_engine_refuses(run, options, message):
+    code, out, err = run("route", TEXT, *options)
+    assert (code, out) == (1, "")
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["dance"],
+        ["route"],
+        ["route", TEXT, "--k", "many"],
+        ["route", TEXT, "--tau", "nan"],
+        ["adapt", TEXT],
+        ["adapt", TEXT, "--out", "x", "--seed", "-1"],
+        ["adapt", TEXT, "--out", "x", "--strength", "inf"],
+        ["search", "dog"],
+        ["search", "dog", "--gallery", ".", "--top", "0"],
+        ["evaluate", "--task", TEXT],
+        ["evaluate", "--data", ".", "--task", TEXT, "--methods", "zero-shot,magic"],
+        ["evaluate", "--data", ".", "--task", TEXT, "--methods", ","],
+        ["train"],
+        ["train", "backbone"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(run, argv):
+    code, out, err = run(*argv)
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: python -m core")
+
+
+def test_adapt_writes_the_engines_lora_and_says_so(run, engine, tmp_path):
+    out_folder = tmp_path / "new" / "adapter"
+    options = ["--k", 3, "--tau", 0.2, "--seed", 5, "--strength", 0.5]
+    code, out, _ = run("adapt", TEXT, "--out", out_folder, *options, "--json")
+    assert code == 0
+    found = json.loads(out)
+    expected = engine.adapt(TEXT, 3, 0.2, 5, 0.5)
+    assert found["experts"] == engine.routed(expected.routing)
+    assert (found["seed"], found["strength"], found["k"], found["tau"]) == (5, 0.5, 3, 0.2)
+    assert found["parameters"] == engine.repository.layout.size
+    assert list(found["seconds"]) == ["load", "encode", "route", "prior", "decode", "write"]
+    assert all(value >= 0 for value in found["seconds"].values())
+    assert found["out"] == str(out_folder)
+    assert sorted(found["files"]) == sorted(p.name for p in out_folder.iterdir())
+    lora, provenance = load_peft(out_folder, engine.backbone.layout.modules, engine.backbone.fingerprint)
+    assert torch.allclose(lora.vector(), expected.lora.vector(), atol=1e-6)
+    assert provenance["experts"] == found["experts"]
+    assert provenance["seed"] == 5
+    code, out, err = run("adapt", TEXT, "--out", out_folder)
+    assert (code, err) == (0, "")
+    assert f"{found['parameters']:,} parameters" in out
+
+
+def test_adapt_cannot_write_over_a_file(run, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    code, out, err = run("adapt", TEXT, "--out", tmp_path / "file", "--json")
+    assert (code, out) == (1, "")
+    assert str(tmp_path / "file") in err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_damaged_experts_are_named(run, tmp_path):
+    good = experts_path()
+    for name, content, message in (
+        ("index.json", b"{", "damaged index.json"),
+        ("experts.safetensors", (good / "experts.safetensors").read_bytes()[:-1] + b"\xff", "damaged experts.safetensors"),
+        ("experts.safetensors", b"", "damaged experts.safetensors"),
+        ("experts.safetensors", None, "lacks experts.safetensors"),
+        ("index.json", None, "lacks index.json"),
+    ):
+        broken = tmp_path / "broken"
+        shutil.copytree(good, broken)
+        if content is None:
+            (broken / name).unlink()
+        else:
+            (broken / name).write_bytes(content)
+        code, out, err = run("route", TEXT, "--experts", broken, "--json")
+        assert (code, out) == (1, "")
+        assert message in err
+        assert str(broken) in err
+        shutil.rmtree(broken)
+
+
+def test_experts_of_another_backbone_are_refused(run, tmp_path):
+    shutil.copytree(experts_path(), tmp_path / "other")
+    index = json.loads((tmp_path / "other" / "index.json").read_text())
+    index["backbone_fingerprint"] = "0" * 16
+    (tmp_path / "other" / "index.json").write_text(json.dumps(index))
+    code, _, err = run("route", TEXT, "--experts", tmp_path / "other")
+    assert code == 1
+    assert "another backbone" in err
+
+
+def test_other_files_that_are_not_there_are_named(run, tmp_path):
+    for option in ("--experts", "--generator", "--heads"):
+        code, out, err = run("route", TEXT, option, tmp_path / "nowhere")
+        assert (code, out) == (1, "")
+        assert "nowhere" in err
+    code, _, err = run("route", TEXT, "--backbone", "ViT-Z-99")
+    assert code == 1
+    assert "ViT-Z-99" in err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["search", "a dog", "--gallery", "NOWHERE"],
+        ["evaluate", "--task", TEXT, "--data", "NOWHERE"],
+        *(["train", part, "--data", "NOWHERE"] for part in ("backbone", "experts", "generator")),
+    ],
+)
+def test_a_missing_folder_is_named(run, tmp_path, argv):
+    code, out, err = run(*(tmp_path / "nowhere" if a == "NOWHERE" else a for a in argv))
+    assert (code, out) == (1, "")
+    assert "nowhere does not exist" in err
+
+
+def test_a_folder_without_captions_is_named(run, tmp_path):
+    draw(tmp_path / "a.jpg", "red", 1)
+    code, _, err = run("evaluate", "--task", TEXT, "--data", tmp_path)
+    assert code == 1
+    assert "no captions.jsonl" in err
+
+
+def bounds(similarity: np.ndarray, relevant: np.ndarray, k: int) -> tuple[float, float]:
+    """Recall@k by loops, with near ties once against and once for the right answer.
+
+    A batch and a single photo differ in the last bits, so only what is clearly apart must come out the same.
+    """
+    low = high = rows = 0
+    for scores, right in zip(similarity, relevant, strict=True):
+        if right.any():
+            best = max(scores[right])
+            rows += 1
+            low += sum(s >= best - 2e-3 for s in scores[~right]) < k
+            high += sum(s >= best + 2e-3 for s in scores[~right]) < k
+    return 100 * low / rows - 1e-3, 100 * high / rows + 1e-3
+
+
+def test_evaluate_is_what_hand_merged_models_find(run, engine, folder):
+    options = ["--k", 3, "--tau", 0.2, "--seed", 2, "--strength", 1.5]
+    code, out, _ = run("evaluate", "--data", folder, "--task", TEXT, *options, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert list(found) == ["images", "captions", "methods"]
+    captions = [json.loads(line)["captions"] for line in (folder / "captions.jsonl").read_text().splitlines()]
+    texts = sorted({c for own in captions for c in own})
+    assert (found["images"], found["captions"]) == (12, len(texts))
+    assert list(found["methods"]) == ["zero-shot", "merge", "sg-lora"]
+
+    # Each method as a model of its own, its weights changed by hand; photo by photo and text by text.
+    routing = engine.route(TEXT, 3, 0.2)
+    names = [m.name for m in engine.repository.layout.modules]
+    generated = engine.adapt(TEXT, 3, 0.2, 2, 1.0).lora
+    deltas = {
+        "zero-shot": dict.fromkeys(names, 0.0),
+        "merge": {
+            name: 1.5
+            * sum(
+                w * engine.repository.lora(i).factors[name].delta
+                for i, w in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
+            )
+            for name in names
+        },
+        "sg-lora": {name: 1.5 * generated.factors[name].b @ generated.factors[name].a for name in names},
+    }
+    relevant = np.array([[t in own for t in texts] for own in captions])
+    words = torch.cat([engine.backbone.encode_text([t]) for t in texts])
+    pixels = [engine.backbone.pixels(open_photo(folder / "images" / f"{i:02}.jpg"))[None] for i in range(12)]
+    prefixes = [engine.backbone.prefix(p).float() for p in pixels]
+    for method, changes in deltas.items():
+        model = copy.deepcopy(engine.backbone.adapted)
+        with torch.no_grad():
+            for name, change in changes.items():
+                model.get_submodule(name).weight += change
+            photos = torch.cat([model(p) for p in prefixes])
+        similarity = (photos @ words.T).numpy()
+        for way, scores, hits in (("i2t", similarity, relevant), ("t2i", similarity.T, relevant.T)):
+            assert list(found["methods"][method][way]) == ["R@1", "R@5", "R@10"]
+            for k in (1, 5, 10):
+                low, high = bounds(scores, hits, k)
+                assert low <= found["methods"][method][way][f"R@{k}"] <= high, (method, way, k)
+
+
+def test_evaluate_reads_coco_labels_and_lines_alike(run, folder, tmp_path):
+    options = ["--task", TEXT, "--methods", "sg-lora, zero-shot,sg-lora", "--json"]
+    _, expected, _ = run("evaluate", "--data", folder, *options)
+    assert list(json.loads(expected)["methods"]) == ["sg-lora", "zero-shot"]
+    rows = [json.loads(line) for line in (folder / "captions.jsonl").read_text().splitlines()]
+    shutil.copytree(folder / "images", tmp_path / "images")
+    coco = {
+        "images": [{"id": 100 + i, "file_name": Path(row["image"]).name} for i, row in enumerate(rows)],
+        "annotations": [{"image_id": 100 + i, "id": i, "caption": c} for i, row in enumerate(rows) for c in row["captions"]],
+    }
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "captions_val2017.json").write_text(json.dumps(coco))
+    for data in (tmp_path, tmp_path / "images"):
+        code, found, err = run("evaluate", "--data", data, *options)
+        assert code == 0, err
+        assert found == expected
+
+    labels, captions = tmp_path / "labels", tmp_path / "captions"
+    for place, name, key, value in (
+        (labels, "labels.jsonl", "label", "{} ball"),
+        (captions, "captions.jsonl", "caption", "a photo of a {} ball"),
+    ):
+        shutil.copytree(folder / "images", place / "images")
+        lines = [{"image": r["image"], key: value.format(COLOURS[i % len(COLOURS)])} for i, r in enumerate(rows)]
+        (place / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _, by_label, _ = run("evaluate", "--data", labels, *options)
+    _, by_caption, _ = run("evaluate", "--data", captions, *options)
+    assert by_label == by_caption
+    assert json.loads(by_label)["captions"] == len(COLOURS)
+
+
+def test_evaluate_leaves_out_what_it_cannot_read(run, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "photos")
+    data = tmp_path / "photos"
+    _, expected, _ = run("evaluate", "--data", data, "--task", TEXT, "--methods", "zero-shot", "--json")
+    (data / "images" / "cut.jpg").write_bytes((data / "images" / "00.jpg").read_bytes()[:700])
+    (data / "images" / "text.png").write_text("no image")
+    with (data / "captions.jsonl").open("a") as file:
+        for name in ("cut.jpg", "text.png", "nowhere.jpg"):
+            file.write(json.dumps({"image": f"images/{name}", "captions": ["something else"]}) + "\n")
+    code, out, err = run("evaluate", "--data", data, "--task", TEXT, "--methods", "zero-shot", "--json")
+    assert code == 0
+    assert out == expected
+    for name in ("cut.jpg", "text.png", "nowhere.jpg"):
+        assert f"left out: {name}" in err
+
+
+def test_evaluate_for_people_is_a_table(run, folder):
+    code, out, err = run("evaluate", "--data", folder, "--task", TEXT)
+    assert code == 0
+    assert "12/12 photos" in err
+    assert "12 photos, 18 captions" in out
+    assert [line.split()[0] for line in out.splitlines()[3:]] == ["zero-shot", "merge", "sg-lora"]
+
+
+def test_search_prints_both_rankings(run, engine, folder, tmp_path):
+    shutil.copytree(folder / "images", tmp_path / "photos")
+    shutil.copy(tmp_path / "photos" / "00.jpg", tmp_path / "photos" / "again.jpg")
+    draw(tmp_path / "photos" / "deeper" / "00.jpg", "purple", 15)
+    (tmp_path / "photos" / "broken.jpg").write_text("no image")
+    (tmp_path / "photos" / "notes.txt").write_text("not looked at")
+    code, out, err = run("search", "a red ball", "--gallery", tmp_path / "photos", "--task", TEXT, "--top", 50, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["query"], found["task"], found["photos"], found["total"]) == ("a red ball", TEXT, 13, 13)
+    assert found["duplicates"] == ["again.jpg"]
+    assert [f["name"] for f in found["failed"]] == ["broken.jpg"]
+    assert "left out: broken.jpg: " in err
+    expected = {*(f"{i:02}.jpg" for i in range(12)), "deeper/00.jpg"}
+    ranks = {}
+    lora = engine.adapt(TEXT).lora
+    for method, adapter in (("zero-shot", None), ("sg-lora", lora)):
+        hits = found["rankings"][method]
+        assert {hit["photo"] for hit in hits} == expected
+        assert [hit["rank"] for hit in hits] == list(range(1, 14))
+        scores = [hit["score"] for hit in hits]
+        assert scores == sorted(scores, reverse=True)
+        ranks[method] = {hit["photo"]: hit["rank"] for hit in hits}
+        words = engine.backbone.encode_text(["a red ball"])[0]
+        for hit in hits:
+            prefix = engine.backbone.prefix(engine.backbone.pixels(open_photo(tmp_path / "photos" / hit["photo"]))[None])
+            assert hit["score"] == pytest.approx(float(engine.backbone.suffix(prefix, adapter)[0] @ words), abs=2e-3)
+    for hit in found["rankings"]["sg-lora"]:
+        assert hit["moved"] == ranks["zero-shot"][hit["photo"]] - ranks["sg-lora"][hit["photo"]]
+
+
+def test_search_without_a_task_adapts_to_the_query_and_keeps_the_top(run, folder):
+    code, out, _ = run("search", "a red ball", "--gallery", folder, "--top", 3, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["task"] == "a red ball"
+    assert [len(hits) for hits in found["rankings"].values()] == [3, 3]
+    code, out, _ = run("search", "a red ball", "--gallery", folder, "--top", 3)
+    assert code == 0
+    assert "\nzero-shot\n" in out
+    assert "\nsg-lora\n" in out
+
+
+def test_search_with_a_photo_ranks_captions(run, folder):
+    photo = folder / "images" / "00.jpg"
+    code, out, err = run("search", photo, "--gallery", folder, "--task", TEXT, "--top", 100, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["total"] == 18
+    for hits in found["rankings"].values():
+        assert len({hit["caption"] for hit in hits}) == 18
+    code, _, err = run("search", photo, "--gallery", folder)
+    assert code == 1
+    assert "--task" in err
+
+
+def test_search_refuses_what_it_cannot_search(run, folder, tmp_path):
+    for argv, message in (
+        (["search", " ", "--gallery", folder], "query is empty"),
+        (["search", "dog", "--gallery", folder, "--task", ""], "description is empty"),
+        (["search", "dog", "--gallery", tmp_path], "holds no photo"),
+    ):
+        code, out, err = run(*argv, "--json")
+        assert (code, out) == (1, "")
+        assert message in err
+    (tmp_path / "broken.jpg").write_text("no image")
+    code, out, err = run("search", "dog", "--gallery", tmp_path)
+    assert (code, out) == (1, "")
+    assert "broken.jpg" in err
