@@ -1,0 +1,176 @@
+"""Captions files as people have them, and what is said about those that cannot be read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from core.captions import MAX_CAPTION, captions_from_names, match_captions, parse_typed, read_captions
+from core.errors import DataError
+
+
+def csv(text: str, name: str = "captions.csv") -> dict[str, tuple[str, ...]]:
+    return read_captions(name, text.encode())
+
+
+def test_csv_with_a_header_in_any_order() -> None:
+    text = 'id,Caption,Filename\r\n1,"a dog, running",dog.jpg\r\n2,a cat,cat.jpg\r\n3,the dog again,dog.jpg\r\n'
+    assert csv(text) == {"dog.jpg": ("a dog, running", "the dog again"), "cat.jpg": ("a cat",)}
+
+
+def test_csv_with_several_caption_columns() -> None:
+    text = "image,caption_1,caption_2\na.jpg,one,two\nb.jpg,three,\nc.jpg,four\n"
+    assert csv(text) == {"a.jpg": ("one", "two"), "b.jpg": ("three",), "c.jpg": ("four",)}
+
+
+def test_two_plain_columns() -> None:
+    assert csv("dog.jpg,a dog\n\n  \ncat.jpg, a cat \ndog.jpg,a dog\n") == {"dog.jpg": ("a dog",), "cat.jpg": ("a cat",)}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("header", ["", "image{}caption\n"])
+def test_delimiters_are_found(delimiter: str, header: str) -> None:
+    text = header.format(delimiter) + f"dog.jpg{delimiter}a dog on the beach\ncat.jpg{delimiter}a cat\n"
+    assert csv(text) == {"dog.jpg": ("a dog on the beach",), "cat.jpg": ("a cat",)}
+
+
+def test_commas_that_nobody_quoted_stay_in_the_caption() -> None:
+    assert csv("image,caption\ndog.jpg,a dog, running, fast\n") == {"dog.jpg": ("a dog, running, fast",)}
+    assert csv("dog.jpg;a dog, running, fast\n") == {"dog.jpg": ("a dog, running, fast",)}
+
+
+def test_files_as_the_datasets_ship_them() -> None:
+    assert csv("1000_a.jpg#0\tA child in pink .\n1000_a.jpg#1\tA girl , going in .\n", "Flickr8k.token.txt") == {
+        "1000_a.jpg": ("A child in pink .", "A girl , going in .")
+    }
+    assert csv("image_name| comment_number| comment\n10.jpg| 0| Two men .\n10.jpg| 1| Friends , at ease .\n") == {
+        "10.jpg": ("Two men .", "Friends , at ease .")
+    }
+
+
+def test_quoted_captions_may_span_lines() -> None:
+    assert csv('image,caption\na.jpg,"a dog\nand a cat"\nb.jpg,"say ""hi"""\n') == {
+        "a.jpg": ("a dog and a cat",),
+        "b.jpg": ('say "hi"',),
+    }
+
+
+def test_jsonl_as_the_data_folders_have_it() -> None:
+    rows = [
+        {"image": "images/a.jpg", "split": "val", "captions": ["one ", "  two\n"]},
+        {"image": "b.jpg", "caption": "three\u2028four"},
+        {"image": "c.jpg", "captions": []},
+    ]
+    text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n"
+    expected = {"images/a.jpg": ("one", "two"), "b.jpg": ("three four",)}
+    assert read_captions("captions.jsonl", text.encode()) == expected
+    assert read_captions("captions.json", text.encode()) == expected
+    assert read_captions("one.json", json.dumps(rows[0]).encode()) == {"images/a.jpg": ("one", "two")}
+
+
+def test_coco() -> None:
+    content = {
+        "info": {},
+        "images": [{"id": 7, "file_name": "000007.jpg"}, {"id": 9, "file_name": "000009.jpg"}],
+        "annotations": [
+            {"id": 1, "image_id": 9, "caption": "nine"},
+            {"id": 2, "image_id": 7, "caption": "seven"},
+            {"id": 3, "image_id": 9, "caption": "again nine"},
+        ],
+    }
+    expected = {"000009.jpg": ("nine", "again nine"), "000007.jpg": ("seven",)}
+    assert read_captions("captions_val2017.json", json.dumps(content).encode()) == expected
+    assert read_captions("captions_val2017.json", json.dumps(content, indent=2).encode()) == expected
+
+
+def test_a_byte_order_mark_and_other_scripts_are_fine() -> None:
+    text = "image,caption\nhund.jpg,ein Hund läuft\n犬.jpg,走る犬\n"
+    expected = {"hund.jpg": ("ein Hund läuft",), "犬.jpg": ("走る犬",)}
+    assert read_captions("c.csv", b"\xef\xbb\xbf" + text.encode()) == expected
+    line = json.dumps({"image": "a.jpg", "captions": ["ä"]}, ensure_ascii=False)
+    assert read_captions("c.jsonl", b"\xef\xbb\xbf" + line.encode()) == {"a.jpg": ("ä",)}
+
+
+BAD = {
+    "latin1.csv": ("image,caption\na.jpg,ok\nb.jpg,käse\n".encode("latin-1"), r"latin1\.csv, line 3: not UTF-8"),
+    "utf16.csv": ("image,caption\n".encode("utf-16"), r"utf16\.csv, line 1: not UTF-8"),
+    "empty.csv": (b"", r"empty\.csv holds no captions"),
+    "blank.csv": (b"image,caption\na.jpg,\n", "holds no captions"),
+    "only.csv": (b"image,label\na.jpg,dog\n", r"only\.csv, line 1: .*no caption column"),
+    "one.csv": (b"image,caption\na.jpg,ok\n\njust words\n", r"one\.csv, line 4: an image name and a caption"),
+    "noname.csv": (b"a.jpg,ok\n,no name\n", r"noname\.csv, line 2"),
+    "wide.csv": (b"caption,image\nok,a.jpg\na dog, running,b.jpg\n", r"wide\.csv, line 3: 3 columns"),
+    "quote.csv": (b'image,caption\na.jpg,"never closed\nb.jpg,fine\n', r"quote\.csv, line 3: not valid CSV"),
+    "field.csv": (b"a.jpg," + b"x" * 200_000, r"field\.csv, line 1: not valid CSV"),
+    "broken.jsonl": (b'{"image": "a.jpg", "captions": ["x"]}\n{"image": ', r"broken\.jsonl, line 2: not valid JSON"),
+    "list.jsonl": (b'["a.jpg", "x"]', r'list\.jsonl, line 1: an object with an "image"'),
+    "type.jsonl": (b'{"image": "a.jpg", "captions": [1]}', r'type\.jsonl, line 1: "captions" must be'),
+    "labels.jsonl": (b'{"image": "a.jpg", "label": "dog"}', r'labels\.jsonl, line 1: "captions" must be'),
+    "deep.jsonl": (b"[" * 100_000, r"deep\.jsonl, line 1: "),
+    "broken.json": (b'{"images": [\n{"id": 1,\n', r"broken\.json, line 3: not valid JSON"),
+    "other.json": (b'{"a.jpg": "x"}', r"other\.json is not as COCO"),
+    "array.json": (b"[1, 2]", r"array\.json is not as COCO"),
+    "orphan.json": (b'{"images": [], "annotations": [{"image_id": 1, "caption": "x"}]}', r"orphan\.json is not as COCO"),
+    "number.json": (
+        b'{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 1, "caption": 5}]}',
+        r"number\.json, annotation 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_read_is_named_by_file_and_line(name: str) -> None:
+    data, message = BAD[name]
+    with pytest.raises(DataError, match=message):
+        read_captions(name, data)
+
+
+def test_file_names_become_captions_where_they_say_something() -> None:
+    names = [
+        "dog_on_beach-2.jpg",
+        "two cats (3).PNG",
+        "cheetah1.jpg",
+        "folder/red-motor.bike.webp",
+        "3_birds.jpg",
+        "犬と猫.jpg",
+        "IMG_2034.jpg",
+        "DSC00012.JPG",
+        "20240131_120000.jpg",
+        "1000268201_693b08cb0e.jpg",
+        "a.jpg",
+        "",
+    ]
+    assert captions_from_names(names) == {
+        "dog_on_beach-2.jpg": ("dog on beach",),
+        "two cats (3).PNG": ("two cats",),
+        "cheetah1.jpg": ("cheetah",),
+        "folder/red-motor.bike.webp": ("red motor bike",),
+        "3_birds.jpg": ("3 birds",),
+        "犬と猫.jpg": ("犬と猫",),
+    }
+
+
+def test_typed_lines() -> None:
+    text = "dog.jpg: a dog, running\n\ncat , a cat: asleep\n dog.jpg:again\na, b.png: both\n"
+    assert parse_typed(text) == {"dog.jpg": ("a dog, running", "again"), "cat": ("a cat: asleep",), "a, b.png": ("both",)}
+    assert parse_typed(" \n") == {}
+
+
+@pytest.mark.parametrize("line", ["just words", ": no name", "name:", "name: ", ","])
+def test_typed_lines_that_miss_something_are_named(line: str) -> None:
+    with pytest.raises(DataError, match=r"Typed captions, line 2"):
+        parse_typed(f"ok.jpg: fine\n{line}\n")
+
+
+def test_matching_by_name_stem_and_case() -> None:
+    captions = {"images/DOG.jpg": ["a dog"], "cat": ["a cat"], "old.png": ["was a PNG"], "b.png": ["b"], "x": "one text"}
+    names = ["dog.JPG", "Cat.webp", "old.jpg", "b.png", "b.jpg", "nobody.jpg", "x.jpg"]
+    expected = [("a dog",), ("a cat",), ("was a PNG",), ("b",), None, None, ("one text",)]
+    assert match_captions(names, captions) == expected
+
+
+def test_captions_are_tidied() -> None:
+    texts = ["  a\tdog\n", "a dog", "", "\x00", "y" * 5000]
+    (found,) = match_captions(["a.jpg"], {"a.jpg": texts})
+    assert found == ("a dog", "y" * MAX_CAPTION)
