@@ -1,0 +1,498 @@
+"""The gallery against brute force: NumPy rankings, embeddings computed outside of it, and many threads at once."""
+
+from __future__ import annotations
+
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from core.backbones.embedded import EmbeddedBackbone
+from core.errors import AdapterError, DescriptionError, GalleryError, PhotoError
+from core.gallery import KEPT_INDEXES, ZERO_SHOT, Adapter, Gallery, Photo, moves
+from core.index import Index
+from core.lora import Lora
+from core.photos import open_photo
+from core.samples import SamplePhoto, sample_photos
+
+
+class Spy:
+    """The real backbone; counts the photos that go through its two halves."""
+
+    def __init__(self, backbone: EmbeddedBackbone) -> None:
+        self._backbone = backbone
+        self.prefixed = self.suffixed = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._backbone, name)
+
+    def prefix(self, pixels: torch.Tensor) -> torch.Tensor:
+        self.prefixed += len(pixels)
+        return self._backbone.prefix(pixels)
+
+    def suffix(self, prefix: torch.Tensor, lora: Lora | None = None) -> torch.Tensor:
+        self.suffixed += len(prefix)
+        return self._backbone.suffix(prefix, lora)
+
+
+@pytest.fixture
+def spy(backbone: EmbeddedBackbone) -> Spy:
+    return Spy(backbone)
+
+
+@pytest.fixture(scope="module")
+def samples() -> tuple[SamplePhoto, ...]:
+    return sample_photos()
+
+
+@pytest.fixture(scope="module")
+def prefixes(backbone: EmbeddedBackbone, samples: tuple[SamplePhoto, ...]) -> torch.Tensor:
+    """Prefix activations of the samples, computed one by one."""
+    return torch.cat([backbone.prefix(backbone.pixels(open_photo(s.path))[None]) for s in samples])
+
+
+@pytest.fixture
+def filled(backbone: EmbeddedBackbone, samples: tuple[SamplePhoto, ...]) -> Gallery:
+    gallery = Gallery(backbone)
+    gallery.add([s.path for s in samples], {s.name: s.captions for s in samples})
+    return gallery
+
+
+def lora(backbone: EmbeddedBackbone, seed: int, scale: float = 0.2) -> Lora:
+    generator = torch.Generator().manual_seed(seed)
+    return Lora.from_vector(backbone.layout, torch.randn(backbone.layout.size, generator=generator) * scale)
+
+
+def png(colour: object, size: tuple[int, int] = (40, 30)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, colour).save(out, "PNG")
+    return out.getvalue()
+
+
+def pictures(n: int, seed: int = 0) -> list[tuple[str, bytes]]:
+    """n different small photos."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for i in range(n):
+        buffer = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).resize((64, 64)).save(buffer, "PNG")
+        out.append((f"picture-{seed}-{i}.png", buffer.getvalue()))
+    return out
+
+
+# Embeddings and rankings
+
+
+def test_embeddings_are_those_of_the_photos_one_by_one(filled, backbone, prefixes) -> None:
+    adapted = Adapter.of(lora(backbone, 1))
+    for adapter in (ZERO_SHOT, adapted):
+        one_by_one = torch.cat([backbone.suffix(prefix[None], adapter.lora) for prefix in prefixes])
+        assert torch.allclose(filled.embeddings(adapter), one_by_one, atol=1e-3)
+    assert (filled.embeddings() - filled.embeddings(adapted)).abs().max() > 0.01, "the LoRA must do something here"
+    assert filled.embeddings().dtype == torch.float32
+    assert torch.allclose(filled.embeddings(adapted).norm(dim=1), torch.ones(len(prefixes)), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_text_to_image_is_the_brute_force_ranking(filled, backbone, seed) -> None:
+    adapter = ZERO_SHOT if seed is None else Adapter.of(lora(backbone, seed))
+    photos = filled.embeddings(adapter).numpy()
+    for query in ("a cat", "a red motorbike in a garage"):
+        scores = photos @ backbone.encode_text([query])[0].numpy()
+        order = np.argsort(-scores, kind="stable")
+        full = filled.text_to_image(query, adapter, top=None)
+        assert [hit.key for hit in full.hits] == [filled.photos[i].id for i in order]
+        assert [hit.label for hit in full.hits] == [filled.photos[i].name for i in order]
+        assert np.allclose([hit.score for hit in full.hits], scores[order], atol=1e-5)
+        assert [hit.rank for hit in full.hits] == list(range(1, len(photos) + 1))
+        assert full.total == len(photos)
+        assert filled.text_to_image(f"  {query}\n", adapter, top=5).hits == full.hits[:5]
+        assert filled.text_to_image(query, adapter, top=10_000) == full
+
+
+def test_image_to_text_is_the_brute_force_ranking(filled, backbone, samples) -> None:
+    adapter = Adapter.of(lora(backbone, 4))
+    texts = list(dict.fromkeys(c for s in samples for c in s.captions))
+    for row in (0, 10):
+        scores = backbone.encode_text(texts).numpy() @ filled.embeddings(adapter)[row].numpy()
+        order = np.argsort(-scores, kind="stable")
+        full = filled.image_to_text(filled.photos[row].id, adapter, top=None)
+        assert [hit.label for hit in full.hits] == [texts[i] for i in order]
+        assert np.allclose([hit.score for hit in full.hits], scores[order], atol=1e-5)
+        assert full.total == len(texts) and len({hit.key for hit in full.hits}) == len(texts)
+        assert all(hit.key.isalnum() for hit in full.hits), "keys are used in pages"
+        assert filled.image_to_text(filled.photos[row].id, adapter, top=3).hits == full.hits[:3]
+        opened = filled.image_to_text(Image.open(samples[row].path), adapter, top=None)
+        assert {h.key: h.rank for h in opened.hits if h.rank <= 5} == {h.key: h.rank for h in full.hits if h.rank <= 5}
+        assert np.allclose([h.score for h in opened.hits], [h.score for h in full.hits], atol=2e-3)
+
+
+def test_equal_scores_keep_one_order_whatever_top_is() -> None:
+    rows = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [2.0, 0.0], [-1.0, 0.0]])
+    index = Index(rows)
+    query = torch.tensor([3.0, 0.0])
+    assert index.search(query) == [(1, 1.0), (2, 1.0), (3, 1.0), (0, 0.0), (4, -1.0)]
+    keys = list("abcde")
+    ranked = {top: index.rank(query, keys, dict(zip(keys, keys, strict=True)), top) for top in (1, 2, 3, 9, None)}
+    for top, ranking in ranked.items():
+        assert [hit.key for hit in ranking.hits] == list("bcdae")[:top] and ranking.total == 5
+    assert Index(torch.empty(0, 2)).search(query) == []
+
+
+def test_moves_count_places(filled, backbone) -> None:
+    before = filled.text_to_image("an animal", top=None)
+    after = filled.text_to_image("an animal", Adapter.of(lora(backbone, 5)), top=None)
+    found = moves(before, after)
+    assert set(found) == {photo.id for photo in filled.photos} and sum(found.values()) == 0 and any(found.values())
+    order = [hit.key for hit in before.hits]
+    for key, places in found.items():
+        assert after.hits[order.index(key) - places].key == key, "going that many places up leads to the new place"
+    assert set(moves(filled.text_to_image("an animal", top=3), after)) == set(order[:3])
+
+
+def test_recalls_are_those_counted_by_hand(filled, backbone) -> None:
+    adapter = Adapter.of(lora(backbone, 6))
+    for photo in filled.photos[5:9]:
+        filled.set_captions({photo.name: []})
+    kept = [i for i, photo in enumerate(filled.photos) if photo.captions]
+    assert len(kept) == len(filled.photos) - 4
+    images = filled.embeddings(adapter)[kept]
+    texts = [(row, text) for row, i in enumerate(kept) for text in filled.photos[i].captions]
+    scores = (images @ backbone.encode_text([text for _, text in texts]).T).numpy()
+    found = filled.recalls(adapter)
+    for k in (1, 5, 10):
+        i2t = [any(texts[c][0] == row for c in np.argsort(-scores[row])[:k]) for row in range(len(kept))]
+        t2i = [owner in np.argsort(-scores[:, c])[:k] for c, (owner, _) in enumerate(texts)]
+        assert found["i2t"][f"R@{k}"] == pytest.approx(100 * np.mean(i2t))
+        assert found["t2i"][f"R@{k}"] == pytest.approx(100 * np.mean(t2i))
+
+
+def test_a_caption_that_two_photos_share_counts_for_both(backbone) -> None:
+    gallery = Gallery(backbone)
+    gallery.add(pictures(2), {"picture-0-0": ["the same words"], "picture-0-1": ["the same words"]})
+    assert gallery.recalls()["i2t"]["R@1"] == gallery.recalls()["t2i"]["R@1"] == 100
+    assert gallery.image_to_text(gallery.photos[0].id).total == 1
+
+
+# What is computed when
+
+
+def test_prefixes_are_computed_once_per_content(spy, samples) -> None:
+    gallery = Gallery(spy)
+    paths = [s.path for s in samples[:6]]
+    gallery.add(paths)
+    assert spy.prefixed == 6
+    for seed in range(3):
+        gallery.embeddings(Adapter.of(lora(spy, seed)))
+        gallery.text_to_image("a cat", Adapter.of(lora(spy, seed)))
+    assert spy.prefixed == 6 and spy.suffixed == 3 * 6, "an adapter needs the suffix only, once"
+    gallery.add(paths)
+    assert spy.prefixed == 6
+    gallery.add([samples[6].path])
+    assert spy.prefixed == 7
+
+
+def test_captions_do_not_cost_the_embeddings(spy, samples) -> None:
+    gallery = Gallery(spy)
+    gallery.add([s.path for s in samples[:4]])
+    gallery.embeddings()
+    gallery.set_captions({s.name: s.captions for s in samples})
+    gallery.recalls()
+    assert spy.suffixed == 4
+
+
+def test_indexes_follow_the_photos(backbone, prefixes, samples) -> None:
+    """Also when the number of photos stays the same: an index kept by count would be stale."""
+    gallery = Gallery(backbone)
+    adapter = Adapter.of(lora(backbone, 7))
+    gallery.add([s.path for s in samples[:3]])
+    gallery.embeddings(adapter)
+    gallery.remove([gallery.photos[0].id, "unknown"])
+    gallery.add([samples[5].path])
+    expected = backbone.suffix(prefixes[[1, 2, 5]], adapter.lora)
+    assert torch.allclose(gallery.embeddings(adapter), expected, atol=1e-3)
+    assert {h.key for h in gallery.text_to_image("a cat", adapter).hits} == {p.id for p in gallery.photos}
+    gallery.clear()
+    assert gallery.photos == () and gallery.embeddings(adapter).shape == (0, backbone.dim)
+
+
+def test_many_adapters_are_kept_within_bounds(spy, samples) -> None:
+    gallery = Gallery(spy)
+    gallery.add([s.path for s in samples[:2]])
+    adapters = [Adapter.of(lora(spy, seed)) for seed in range(KEPT_INDEXES + 1)]
+    first = [gallery.embeddings(adapter) for adapter in adapters]
+    spy.suffixed = 0
+    assert torch.equal(gallery.embeddings(adapters[-1]), first[-1]) and spy.suffixed == 0
+    assert torch.equal(gallery.embeddings(adapters[0]), first[0]) and spy.suffixed == 2, "the oldest one was dropped"
+    gallery.embeddings(adapters[2])
+    assert spy.suffixed == 2, "the third oldest is still there"
+
+
+def test_results_cannot_be_changed_from_outside(filled) -> None:
+    before = filled.embeddings()
+    filled.embeddings().zero_()
+    assert torch.equal(filled.embeddings(), before)
+
+
+def test_adapters_are_told_apart_by_their_numbers(backbone) -> None:
+    one = lora(backbone, 1)
+    vector = one.vector()
+    nudged = vector.clone()
+    nudged[-1] += 1e-6
+    assert Adapter.of(one) == Adapter.of(Lora.from_vector(backbone.layout, vector.clone()))
+    different = [one, one.scaled(0.5), Lora.from_vector(backbone.layout, nudged), lora(backbone, 2), one.scaled(0)]
+    assert len({Adapter.of(each).key for each in different} | {ZERO_SHOT.key}) == 6
+
+
+def test_an_adapter_that_breaks_the_numbers_is_refused(filled, backbone) -> None:
+    broken = Lora.from_vector(backbone.layout, torch.full((backbone.layout.size,), float("nan")))
+    with pytest.raises(AdapterError, match="not finite"):
+        filled.text_to_image("a cat", Adapter.of(broken))
+    with pytest.raises(AdapterError, match="not finite"):
+        filled.image_to_text(Image.new("RGB", (50, 50)), Adapter.of(broken))
+    assert filled.text_to_image("a cat").total == len(filled.photos)
+
+
+# Adding files
+
+
+def test_a_mixed_upload_keeps_the_good_part(backbone, samples, tmp_path: Path) -> None:
+    cat = next(s for s in samples if s.name == "chelsea.png").path.read_bytes()
+    gone = tmp_path / "gone.jpg"
+    sources = [
+        ("cat.png", cat),
+        ("broken.png", cat[: len(cat) // 2]),
+        ("nothing.jpg", b""),
+        ("words.txt", b"no photo"),
+        ("../../cat.png", png("red")),
+        ("same cat.png", cat),
+        gone,
+        tmp_path,
+        ("broken again.png", cat[: len(cat) // 2]),
+        ("CAT.PNG", png("blue")),
+        ("a\x00b\n.png", png("green")),
+    ]
+    gallery = Gallery(backbone)
+    steps: list[tuple[int, int]] = []
+    report = gallery.add(sources, progress=lambda done, total: steps.append((done, total)))
+    assert [photo.name for photo in report.added] == ["cat.png", "cat (2).png", "CAT (3).PNG", "a b .png"]
+    assert report.added == gallery.photos
+    assert report.duplicates == ("same cat.png",)
+    assert [f.name for f in report.failed] == [
+        "broken.png",
+        "nothing.jpg",
+        "words.txt",
+        "gone.jpg",
+        tmp_path.name,
+        "broken again.png",
+    ]
+    reasons = [f.reason for f in report.failed]
+    assert "cut off" in reasons[0] and "empty" in reasons[1] and "not an image" in reasons[2] and "not there" in reasons[3]
+    assert reasons[5] == reasons[0], "the same damaged content fails under each name, it is no duplicate"
+    assert steps[-1] == (len(sources), len(sources)) and steps == sorted(steps)
+    later = gallery.add([("cat3.png", cat), ("bad.png", b"x")])
+    assert later.added == () and later.duplicates == ("cat3.png",) and len(later.failed) == 1
+    assert gallery.photos == report.added, "nothing that was there is lost"
+
+
+def test_many_files_keep_their_order_and_report_progress(spy) -> None:
+    files = pictures(70)
+    files.insert(40, ("bad.png", b"bad"))
+    gallery = Gallery(spy)
+    steps: list[int] = []
+    report = gallery.add(files, progress=lambda done, total: steps.append(done))
+    assert [p.name for p in gallery.photos] == [name for name, _ in files if name != "bad.png"]
+    assert len(report.failed) == 1 and spy.prefixed == 70
+    assert len(steps) >= 3 and steps == sorted(steps) and steps[-1] == 71
+
+
+def test_an_interrupted_upload_keeps_what_is_in(backbone) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    gallery = Gallery(backbone)
+    files = pictures(80)
+    with pytest.raises(KeyboardInterrupt):
+        gallery.add(files, progress=stop)
+    kept = len(gallery.photos)
+    assert 0 < kept < 80
+    report = gallery.add(files)
+    assert len(report.duplicates) == kept and len(gallery.photos) == 80
+
+
+def test_the_limit_is_exact_and_said(backbone) -> None:
+    gallery = Gallery(backbone, limit=5)
+    files = pictures(8)
+    report = gallery.add([files[0], ("bad.png", b"bad"), *files[1:], files[0]])
+    assert [p.name for p in gallery.photos] == [name for name, _ in files[:5]], "a damaged file takes no place"
+    assert [f.name for f in report.failed] == ["bad.png", *(name for name, _ in files[5:])]
+    assert all("at most 5 photos" in f.reason for f in report.failed[1:])
+    assert report.duplicates == (files[0][0],)
+    gallery.remove([gallery.photos[0].id])
+    assert len(gallery.add(files[6:]).added) == 1
+
+
+def test_thumbnails_are_small_upright_jpegs(backbone) -> None:
+    tall = np.zeros((900, 400, 3), dtype=np.uint8)
+    tall[:450] = (255, 0, 0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(np.rot90(tall))).save(out, "JPEG", exif=exif)
+    (photo,) = Gallery(backbone).add([("tall.jpg", out.getvalue())]).added
+    small = Image.open(io.BytesIO(photo.thumbnail))
+    assert small.format == "JPEG" and small.height == 320 and small.width in (142, 143)
+    assert small.getpixel((70, 20))[0] > 200 and small.getpixel((70, 300))[0] < 50
+    assert not small.getexif()
+
+
+def test_no_files_is_no_change(backbone) -> None:
+    report = Gallery(backbone).add([])
+    assert (report.added, report.duplicates, report.failed) == ((), (), ())
+
+
+# Captions
+
+
+def captions_of(gallery: Gallery) -> dict[str, tuple[str, ...]]:
+    return {photo.name: photo.captions for photo in gallery.photos}
+
+
+def test_captions_are_set_by_name_or_stem(backbone) -> None:
+    gallery = Gallery(backbone)
+    report = gallery.add([("Dog.JPG", png("red")), ("cat.png", png("blue"))], {"images/dog.jpg": ["a dog", " a  dog "]})
+    assert report.added[0].captions == ("a dog",)
+    assert gallery.set_captions({"CAT": ["a cat", "a pet"], "nobody.jpg": ["nothing"]}) == 1
+    assert captions_of(gallery) == {"Dog.JPG": ("a dog",), "cat.png": ("a cat", "a pet")}
+    assert gallery.set_captions({"dog.jpg": ["another"], "cat.png": []}) == 2
+    assert captions_of(gallery) == {"Dog.JPG": ("another",), "cat.png": ()}
+
+
+def test_captions_of_duplicates_join_those_of_their_photo(backbone) -> None:
+    gallery = Gallery(backbone)
+    report = gallery.add([("a.png", png("red")), ("b.png", png("red"))], {"a.png": ["red"], "b.png": ["all red", "red"]})
+    assert report.duplicates == ("b.png",)
+    assert report.added[0].captions == ("red", "all red") and report.added == gallery.photos
+    gallery.add([("c.png", png("red"))])
+    assert captions_of(gallery) == {"a.png": ("red", "all red")}
+
+
+def test_a_new_photo_of_an_old_name_gets_the_captions_that_came_with_it(backbone) -> None:
+    gallery = Gallery(backbone)
+    gallery.add([("1.png", png("red"))], {"1.png": ["red"]})
+    gallery.add([("1.png", png("blue"))], {"1.png": ["blue"]})
+    assert captions_of(gallery) == {"1.png": ("red",), "1 (2).png": ("blue",)}
+
+
+# Questions that cannot be answered
+
+
+def test_questions_to_an_empty_gallery_say_what_to_do(backbone) -> None:
+    gallery = Gallery(backbone)
+    with pytest.raises(GalleryError, match="no photos yet: add some"):
+        gallery.text_to_image("a cat")
+    with pytest.raises(GalleryError, match="no photos yet"):
+        gallery.image_to_text("0" * 32)
+    with pytest.raises(GalleryError, match="at least two photos with captions"):
+        gallery.recalls()
+    gallery.add(pictures(2), {"picture-0-0": ["one"]})
+    with pytest.raises(GalleryError, match="at least two photos with captions"):
+        gallery.recalls()
+    with pytest.raises(GalleryError, match="not in the gallery"):
+        gallery.image_to_text("0" * 32)
+    gallery.set_captions({"picture-0-0": []})
+    with pytest.raises(GalleryError, match="No photo has captions yet"):
+        gallery.image_to_text(gallery.photos[0].id)
+
+
+def test_unusable_questions_are_refused(filled) -> None:
+    for query in ("", "  \n", "?!", "x" * 5000):
+        with pytest.raises(DescriptionError, match="query"):
+            filled.text_to_image(query)
+    with pytest.raises(GalleryError, match="at least one"):
+        filled.text_to_image("a cat", top=0)
+    with pytest.raises(PhotoError, match="megapixels"):
+        filled.image_to_text(Image.new("1", (10_000, 10_000)))
+
+
+def test_other_scripts_and_markup_are_just_text(filled) -> None:
+    for query in ("<script>alert(1)</script>", "собака на пляже", "🐱 cat", "a\x00cat"):
+        assert filled.text_to_image(query, top=None).total == len(filled.photos)
+
+
+# Threads
+
+
+def test_adapters_used_at_once_do_not_disturb_each_other(backbone, samples) -> None:
+    """Each of many threads gets what its adapter gives alone, whatever the others compute meanwhile."""
+    paths = [s.path for s in samples]
+    adapters = [ZERO_SHOT, *(Adapter.of(lora(backbone, seed)) for seed in range(5))]
+    quiet, busy = Gallery(backbone), Gallery(backbone)
+    quiet.add(paths)
+    busy.add(paths)
+    alone = [quiet.embeddings(adapter) for adapter in adapters]
+    ranked = [[hit.key for hit in quiet.text_to_image("a cat", adapter, top=None).hits] for adapter in adapters]
+    assert min((a - b).abs().max() for i, a in enumerate(alone) for b in alone[:i]) > 0.01, "mistaking one would show"
+    start = threading.Barrier(12)
+
+    def work(which: int) -> tuple[torch.Tensor, list[str]]:
+        start.wait()
+        hits = busy.text_to_image("a cat", adapters[which], top=None).hits
+        return busy.embeddings(adapters[which]), [hit.key for hit in hits]
+
+    with ThreadPoolExecutor(12) as pool:
+        results = list(pool.map(work, [*range(6), *range(6)]))
+    for i, (embeddings, order) in enumerate(results):
+        assert torch.allclose(embeddings, alone[i % 6], atol=1e-6)
+        assert order == ranked[i % 6]
+
+
+def test_uploads_at_once_lose_and_double_nothing(spy) -> None:
+    files = pictures(24)
+    gallery = Gallery(spy, limit=20)
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda i: gallery.add(files[6 * i : 6 * i + 12]), range(3)))
+    assert len(gallery.photos) == 20 == spy.prefixed
+    assert len({p.id for p in gallery.photos}) == len({p.name for p in gallery.photos}) == 20
+    assert sum(len(r.added) for r in reports) == 20
+    assert sum(len(r.added) + len(r.duplicates) + len(r.failed) for r in reports) == 36
+
+
+def test_searching_while_photos_come_and_go(backbone) -> None:
+    files = pictures(30)
+    gallery = Gallery(backbone)
+    gallery.add(files[:10])
+    adapter = Adapter.of(lora(backbone, 9))
+    done = threading.Event()
+
+    def change() -> None:
+        try:
+            for _ in range(3):
+                gallery.add(files[10:], {name: [f"caption of {name}"] for name, _ in files})
+                gallery.set_captions({files[0][0]: ["first"]})
+                gallery.remove([photo.id for photo in gallery.photos[10:]])
+        finally:
+            done.set()
+
+    def ask() -> int:
+        asked = 0
+        while not done.is_set() or not asked:
+            ranking = gallery.text_to_image("a pattern", adapter, top=None)
+            assert [hit.rank for hit in ranking.hits] == list(range(1, ranking.total + 1))
+            assert len({hit.key for hit in ranking.hits}) == ranking.total >= 10
+            assert isinstance(gallery.photos[0], Photo)
+            asked += 1
+        return asked
+
+    with ThreadPoolExecutor(3) as pool:
+        changing = pool.submit(change)
+        asking = [pool.submit(ask) for _ in range(2)]
+        changing.result()
+        assert all(future.result() > 0 for future in asking)
+    assert len(gallery.photos) == 10
+    assert {h.key for h in gallery.text_to_image("x1", adapter, top=None).hits} == {p.id for p in gallery.photos}
