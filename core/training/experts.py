@@ -7,6 +7,7 @@ gauge (DESIGN 3) and their parameters may be averaged; what an expert adds is it
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import time
 from collections import deque
@@ -42,9 +43,10 @@ class ExpertRecipe:
     shared_lr: float = 3e-3
     steps: int = 80
     lr: float = 2e-3
-    check: int = 10
-    snapshots: int = 20
-    patience: int = 3
+    check: int = 16
+    snapshots: int = 16
+    patience: int = 2
+    stop_photos: int = 128
     seed: int = 0
 
 
@@ -55,6 +57,11 @@ class TrainedExpert:
     mean: Tensor
     std: Tensor
     snapshots: Tensor
+
+    @staticmethod
+    def of(snapshots: Tensor) -> TrainedExpert:
+        """From snapshots [M, P]."""
+        return TrainedExpert(snapshots.mean(0), snapshots.std(0, correction=0), snapshots)
 
 
 def initial_vector(layout: LoraLayout, seed: int) -> Tensor:
@@ -136,7 +143,7 @@ def train_expert(
     peft = _PeftHead(backbone.adapted, layout, start)
     optimizer = torch.optim.Adam(peft.parts, lr=recipe.lr)
     rng = np.random.default_rng([recipe.seed, seed])
-    maps, texts, relevance = pool.evaluation(task.stop)
+    maps, texts, relevance = pool.evaluation(task.stop[: recipe.stop_photos])
 
     def score(vector: Tensor) -> float:
         return stop_score(measure(backbone.suffix(maps, Lora.from_vector(layout, vector)), texts, relevance))
@@ -158,7 +165,7 @@ def train_expert(
                 waited += 1
                 if waited >= recipe.patience:
                     break
-    return TrainedExpert(kept.mean(0), kept.std(0, correction=0), kept)
+    return TrainedExpert.of(kept)
 
 
 def train_experts(
@@ -184,10 +191,10 @@ def train_experts(
         file = runs / f"{task.name}.safetensors"
         if not file.is_file():
             save_file({"snapshots": train_expert(backbone, pool, task, start, recipe, i).snapshots.half()}, file)
-        kept = load_file(file)["snapshots"].float()
+        trained = TrainedExpert.of(load_file(file)["snapshots"].float())
         maps, texts, relevance = pool.evaluation(task.test)
         before = measure(backbone.suffix(maps), texts, relevance)
-        after = measure(backbone.suffix(maps, Lora.from_vector(layout, kept.mean(0))), texts, relevance)
+        after = measure(backbone.suffix(maps, Lora.from_vector(layout, trained.mean)), texts, relevance)
         shared = measure(backbone.suffix(maps, Lora.from_vector(layout, start)), texts, relevance)
         expert = Expert(
             name=task.name,
@@ -196,7 +203,7 @@ def train_experts(
             source=task.source,
             images=len(task.train),
             seed=recipe.seed,
-            snapshots=len(kept),
+            snapshots=len(trained.snapshots),
             before=before,
             after=after,
             classes=task.classes,
@@ -210,7 +217,7 @@ def train_experts(
         )
         if won:
             experts.append(expert)
-            numbers.append((kept.mean(0), kept.std(0, correction=0)))
+            numbers.append((trained.mean, trained.std))
     means, stds = (torch.stack(part) for part in zip(*numbers, strict=True))
     embeddings = backbone.encode_sentence([e.description for e in experts])
     notes = {"recipe": asdict(recipe), "tasks": len(pool.tasks), "won": len(experts)}
@@ -222,7 +229,5 @@ def train_experts(
 
 def runs_folder(cache: Path, backbone: EmbeddedBackbone, recipe: ExpertRecipe) -> Path:
     """Where snapshots of this backbone and recipe are kept between runs."""
-    import hashlib
-
     digest = hashlib.sha256(json.dumps(asdict(recipe)).encode()).hexdigest()[:8]
     return cache / "experts" / f"{backbone.fingerprint}-{digest}"

@@ -12,20 +12,24 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.basis import Basis
 from core.cvae import ConditionalVAE, CvaeConfig
+from core.errors import RepositoryError
+from core.experts import ExpertRepository
 from core.generator import LoraGenerator
 from core.lora import Lora, LoraLayout
 from core.prior import semantic_prior
 from core.router import SparseRouter
-from core.training.experts import ExpertRecipe, TrainedExpert, task_loss
-from core.training.pool import Pool
+from core.training.experts import ExpertRecipe, TrainedExpert, runs_folder, task_loss
+from core.training.pool import Pool, load_pool
 from core.training.tasks import Task, wordings
 
 Log = Callable[[str], None]
@@ -48,7 +52,7 @@ class GeneratorRecipe:
     seed: int = 0
 
 
-def train_generator(
+def fit_generator(
     backbone: EmbeddedBackbone,
     pool: Pool,
     tasks: Sequence[Task],
@@ -116,3 +120,34 @@ def train_generator(
             sums[:] = 0
     notes = {"recipe": asdict(recipe), "experts": len(tasks)}
     return LoraGenerator(basis, cvae.eval().requires_grad_(False), backbone.fingerprint, notes)
+
+
+def train_generator(
+    data: Path,
+    out: Path,
+    cache: Path,
+    backbone: EmbeddedBackbone,
+    repository: ExpertRepository,
+    recipe: GeneratorRecipe = GeneratorRecipe(),
+    log: Log = print,
+) -> LoraGenerator:
+    """Train on the shipped experts' snapshots, which ``train experts`` left in the cache, and write the generator.
+
+    Raises:
+        RepositoryError: the snapshots of these experts are not in the cache.
+    """
+    experts = ExpertRecipe(**repository.notes["recipe"])
+    pool = load_pool(data, backbone, cache, log)
+    runs = runs_folder(cache, backbone, experts)
+    by_name = {t.name: t for t in pool.tasks}
+    tasks, trained = [], []
+    for expert in repository.experts:
+        file = runs / f"{expert.name}.safetensors"
+        if expert.name not in by_name or not file.is_file():
+            raise RepositoryError(f"The snapshots of expert {expert.name} are not in {runs}: run `train experts` first.")
+        tasks.append(by_name[expert.name])
+        trained.append(TrainedExpert.of(load_file(file)["snapshots"].float()))
+    generator = fit_generator(backbone, pool, tasks, trained, repository.origin, experts, recipe, log)
+    generator.save(out)
+    log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    return generator

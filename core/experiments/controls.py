@@ -1,0 +1,137 @@
+"""The controls beside SG-LoRA: what else one could do with the same experts and the same sentence (DESIGN 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.experts import ExpertRepository
+from core.generator import LoraGenerator
+from core.lora import Factors, Lora, merge
+from core.prior import semantic_prior
+from core.router import Routing
+
+RIDGE = 1.0
+DENSITY = 0.5
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method may look at: seen experts, the generator trained on them, a routed description and a seed."""
+
+    repository: ExpertRepository
+    generator: LoraGenerator
+    routing: Routing
+    seed: int
+
+    def loras(self) -> list[Lora]:
+        return [self.repository.lora(i) for i in self.routing.chosen.tolist()]
+
+
+Method = Callable[[Setting], "Lora | None"]
+
+
+def zero_shot(s: Setting) -> None:
+    """No adapter."""
+    return None
+
+
+def mean_of_all(s: Setting) -> Lora:
+    """Exact delta-W mean of all experts."""
+    n = len(s.repository)
+    return merge([s.repository.lora(i) for i in range(n)], [1 / n] * n)
+
+
+def nearest(s: Setting) -> Lora:
+    """The closest expert alone."""
+    return s.repository.lora(int(s.routing.chosen[0]))
+
+
+def equal_merge(s: Setting) -> Lora:
+    """Top-k, equal weights, exact delta-W sum."""
+    return merge(s.loras(), [1 / len(s.routing.chosen)] * len(s.routing.chosen))
+
+
+def softmax_merge(s: Setting) -> Lora:
+    """Top-k, softmax weights, exact delta-W sum: the paper's control."""
+    return merge(s.loras(), s.routing.weights.tolist())
+
+
+def rescaled_merge(s: Setting) -> Lora:
+    """``softmax_merge`` scaled, linear by linear, to the norm that its experts have on (weighted) average."""
+    merged, experts, weights = softmax_merge(s), s.loras(), s.routing.weights.tolist()
+    factors = {}
+    for m in merged.modules:
+        typical = sum(w * float(e.factors[m.name].delta.norm()) for e, w in zip(experts, weights, strict=True))
+        own = merged.factors[m.name]
+        factors[m.name] = Factors(own.a, own.b * (typical / max(float(own.delta.norm()), 1e-12)))
+    return Lora(merged.modules, factors)
+
+
+def _dense(modules: Lora, deltas: Mapping[str, Tensor]) -> Lora:
+    """Full-rank weight changes in LoRA form: A is the identity."""
+    factors = {m.name: Factors(torch.eye(m.in_features), deltas[m.name]) for m in modules.modules}
+    return Lora(modules.modules, factors)
+
+
+def ties_merge(s: Setting) -> Lora:
+    """TIES (arXiv 2306.01708) as peft implements it, on the weight changes of the top k."""
+    from peft.utils.merge_utils import ties
+
+    experts, weights = s.loras(), s.routing.weights
+    deltas = {
+        m.name: ties([e.factors[m.name].delta for e in experts], weights * len(experts), DENSITY, "total")
+        for m in experts[0].modules
+    }
+    return _dense(experts[0], deltas)
+
+
+def dare_merge(s: Setting) -> Lora:
+    """DARE (arXiv 2311.03099) with a linear sum as peft implements it, on the weight changes of the top k."""
+    from peft.utils.merge_utils import dare_linear
+
+    experts, weights = s.loras(), s.routing.weights
+    with torch.random.fork_rng():
+        torch.manual_seed(s.seed)
+        deltas = {m.name: dare_linear([e.factors[m.name].delta for e in experts], weights, DENSITY) for m in experts[0].modules}
+    return _dense(experts[0], deltas)
+
+
+def ridge(s: Setting) -> Lora:
+    """Ridge regression from sentence embedding to LoRA vector: a deterministic generator."""
+    x, y = s.repository.embeddings, s.repository.means
+    mean_x, mean_y = x.mean(0), y.mean(0)
+    centred = x - mean_x
+    gram = centred @ centred.T + RIDGE * torch.eye(len(x))
+    weights = torch.linalg.solve(gram, centred @ (s.routing.embedding - mean_x))
+    return Lora.from_vector(s.repository.layout, mean_y + weights @ (y - mean_y))
+
+
+def one_for_all(s: Setting) -> Lora:
+    """One LoRA trained on all seen tasks together."""
+    return Lora.from_vector(s.repository.layout, s.repository.origin)
+
+
+def sg_lora(s: Setting) -> Lora:
+    """SG-LoRA: z ~ p(z | c), decoded."""
+    chosen = s.routing.chosen
+    prior = semantic_prior(s.repository.means[chosen], s.repository.stds[chosen].square(), s.routing.weights)
+    return Lora.from_vector(s.repository.layout, s.generator.sample(prior, s.seed)[0])
+
+
+METHODS: Mapping[str, Method] = {
+    "zero-shot": zero_shot,
+    "mean of all experts": mean_of_all,
+    "nearest expert": nearest,
+    "top-k, equal": equal_merge,
+    "top-k, softmax": softmax_merge,
+    "top-k, softmax, rescaled": rescaled_merge,
+    "TIES": ties_merge,
+    "DARE": dare_merge,
+    "ridge": ridge,
+    "one LoRA for all": one_for_all,
+    "sg-lora": sg_lora,
+}

@@ -1,0 +1,152 @@
+"""Does a generated LoRA beat zero-shot, merging and the other controls on tasks it never saw? (DESIGN 5)
+
+Five folds over tasks. In a fold, no photo of a held-out task trains the shared start, an expert or the generator.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.backbones.embedded import EmbeddedBackbone
+from core.experiments.controls import METHODS, Setting
+from core.experts import Expert, ExpertRepository
+from core.lora import Lora, LoraLayout
+from core.metrics import bootstrap_interval
+from core.router import DEFAULT_K, DEFAULT_TAU, SparseRouter
+from core.training.experts import ExpertRecipe, initial_vector, measure, train_expert, train_shared
+from core.training.generator import GeneratorRecipe, fit_generator
+from core.training.pool import Pool, load_pool, without_photos
+
+FOLDS = 5
+SEEDS = (0, 1, 2)
+RANDOM = ("quarterly financial report", "the sound of a violin", "a mathematical proof", "tax law in the nineteenth century")
+ORACLE, RANDOM_NAME = "fine-tuned oracle", "random description"
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class GenerationRecipe:
+    """Trainings of one fold; shorter than the shipped ones, so that five folds fit into a session."""
+
+    experts: ExpertRecipe = field(default_factory=lambda: ExpertRecipe(shared_steps=400, steps=48))
+    generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
+
+
+def folds(pool: Pool) -> list[list[int]]:
+    """Task indexes of each fold: scenes and special domains are dealt in turn."""
+    ordered = sorted(range(len(pool.tasks)), key=lambda i: (pool.tasks[i].group != "scenes", i * 7919 % 101))
+    return [ordered[f::FOLDS] for f in range(FOLDS)]
+
+
+def run_fold(
+    backbone: EmbeddedBackbone, pool: Pool, fold: int, recipe: GenerationRecipe, log: Log = print
+) -> list[dict[str, Any]]:
+    """Train without the fold's tasks and measure every method on them: one row per task, method and seed."""
+    held = folds(pool)[fold]
+    hidden = np.concatenate([np.concatenate([pool.tasks[i].train, pool.tasks[i].stop, pool.tasks[i].test]) for i in held])
+    seen = without_photos([t for i, t in enumerate(pool.tasks) if i not in held], hidden)
+    seen = [t for t in seen if len(t.train) >= 16 and len(t.stop)]
+    layout = LoraLayout(backbone.layout.modules, recipe.experts.rank)
+    start = train_shared(backbone, pool, seen, recipe.experts, log)
+    trained = []
+    for i, task in enumerate(seen):
+        trained.append(train_expert(backbone, pool, task, start, recipe.experts, i))
+        if (i + 1) % 10 == 0:
+            log(f"fold {fold}: {i + 1}/{len(seen)} experts")
+    generator = fit_generator(backbone, pool, seen, trained, start, recipe.experts, recipe.generator, log)
+    empty: dict[str, Any] = {}
+    repository = ExpertRepository(
+        backbone.fingerprint,
+        layout,
+        tuple(Expert(t.name, t.description, t.group, t.source, len(t.train), 0, 0, empty, empty) for t in seen),
+        torch.stack([t.mean for t in trained]),
+        torch.stack([t.std for t in trained]),
+        backbone.encode_sentence([t.description for t in seen]),
+        start,
+    )
+    router = SparseRouter(repository.embeddings)
+    random_embeddings = backbone.encode_sentence(RANDOM)
+    rows = []
+    for i in held:
+        task = pool.tasks[i]
+        maps, texts, relevance = pool.evaluation(task.test)
+
+        def row(method: str, seed: int, lora: Lora | None, task=task, maps=maps, texts=texts, relevance=relevance) -> None:
+            found = measure(backbone.suffix(maps, lora), texts, relevance)
+            rows.append({"fold": fold, "task": task.name, "group": task.group, "method": method, "seed": seed, **found})
+
+        embedding = backbone.encode_sentence([task.description])[0]
+        routing = router.route(task.description, embedding, DEFAULT_K, DEFAULT_TAU)
+        for name, method in METHODS.items():
+            for seed in SEEDS if name in ("sg-lora", "DARE") else SEEDS[:1]:
+                row(name, seed, method(Setting(repository, generator, routing, seed)))
+        for seed in SEEDS:
+            other = router.route("", random_embeddings[(i + seed) % len(RANDOM)], DEFAULT_K, DEFAULT_TAU)
+            row(RANDOM_NAME, seed, METHODS["sg-lora"](Setting(repository, generator, other, seed)))
+        own = replace(recipe.experts, steps=2 * recipe.experts.steps)
+        oracle = train_expert(backbone, pool, task, initial_vector(layout, recipe.experts.seed), own, 1000 + i)
+        row(ORACLE, 0, Lora.from_vector(layout, oracle.mean))
+        best = {m: np.mean([r["i2t"]["R@5"] + r["t2i"]["R@5"] for r in rows if r["task"] == task.name and r["method"] == m]) / 2
+                for m in ("zero-shot", "top-k, softmax", "one LoRA for all", "sg-lora", ORACLE)}  # fmt: skip
+        log(f"fold {fold}, {task.name}: R@5 " + ", ".join(f"{m} {v:.1f}" for m, v in best.items()))
+    return rows
+
+
+def run(
+    data: Path,
+    out: Path,
+    cache: Path,
+    backbone: EmbeddedBackbone,
+    recipe: GenerationRecipe = GenerationRecipe(),
+    log: Log = print,
+) -> dict[str, Any]:
+    """All folds (finished ones are kept and not run again) and their summary, written to ``out``."""
+    pool = load_pool(data, backbone, cache, log)
+    rows: list[dict[str, Any]] = []
+    for fold in range(FOLDS):
+        file = out.with_suffix(f".fold{fold}.json")
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(run_fold(backbone, pool, fold, recipe, log)))
+        rows += json.loads(file.read_text())
+    result = {"recipe": asdict(recipe), "backbone_fingerprint": backbone.fingerprint, **summarise(rows)}
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over tasks, and SG-LoRA minus each control with its paired bootstrap 95 % interval over tasks.
+
+    Seeds are averaged within a task first; recalls are means of both directions, in percent.
+    """
+    methods = list(dict.fromkeys(r["method"] for r in rows))
+    groups = {"all": lambda g: True, "scenes": lambda g: g == "scenes", "special domains": lambda g: g != "scenes"}
+    summary: dict[str, Any] = {}
+    for group, member in groups.items():
+        tasks = sorted({r["task"] for r in rows if member(r["group"])})
+        if not tasks:
+            continue
+        values = {
+            (m, k): np.array(
+                [np.mean([(r["i2t"][k] + r["t2i"][k]) / 2 for r in rows if r["method"] == m and r["task"] == t]) for t in tasks]
+            )
+            for m in methods
+            for k in ("R@1", "R@5", "R@10")
+        }
+        summary[group] = {
+            "tasks": len(tasks),
+            "means": {m: {k: round(float(values[m, k].mean()), 2) for k in ("R@1", "R@5", "R@10")} for m in methods},
+            "sg-lora minus": {
+                m: {k: [round(v, 2) for v in bootstrap_interval(values["sg-lora", k] - values[m, k])] for k in ("R@1", "R@5")}
+                for m in methods
+                if m != "sg-lora"
+            },
+        }
+    return summary
