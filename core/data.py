@@ -108,7 +108,8 @@ def _coco_folder(folder: Path) -> list[Sample]:
     """Samples of the COCO captions of a folder; several files that each have photos there (train and val) are joined."""
     files = _Files(folder)
     absent: list[Sample] = []
-    for place in (folder, folder.resolve().parent):
+    # Beside the folder as it was given: one that is a link has its captions beside the link. absolute() is for ".".
+    for place in (folder, Path(os.path.normpath(folder.absolute())).parent):
         found = sorted([*place.glob("*.json"), *place.glob("annotations/*.json")])
         # Files that say what they are come first: COCO's instance files beside them take gigabytes to parse.
         for named in (True, False):

@@ -1,6 +1,7 @@
 """Data folders in every format that is read, and what a malformed one is told."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -95,9 +96,18 @@ def test_coco_photos_behind_a_link(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "images").symlink_to(tmp_path / "disk")
     (tmp_path / "data" / "captions.json").write_text(coco(CAPTIONS))
-    samples = read_folder(tmp_path / "data")
-    assert listed(samples) == EXPECTED
-    assert all(s.path.is_file() for s in samples)
+    for given in (tmp_path / "data", tmp_path / "data" / "images"):
+        samples = read_folder(given)
+        assert listed(samples) == EXPECTED
+        assert all(s.path.is_file() for s in samples)
+
+
+def test_coco_captions_beside_the_current_folder(tmp_path, monkeypatch):
+    photos(tmp_path / "images", *CAPTIONS)
+    (tmp_path / "captions.json").write_text(coco(CAPTIONS))
+    for here, given in (("images", "."), (".", "images"), ("images", "../images")):
+        monkeypatch.chdir(tmp_path / here)
+        assert listed(read_folder(Path(given))) == EXPECTED
 
 
 def test_coco_photos_that_are_not_there_are_still_listed(tmp_path):
