@@ -1,0 +1,31 @@
+"""Start the web app: `python app.py [--host H] [--port P]`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+from app.models import Models
+from app.page import build, launch_options
+from app.session import MAX_SESSIONS
+
+
+def main() -> None:
+    """Parse the flags, start loading the models and serve the page meanwhile."""
+    parser = argparse.ArgumentParser(description="SG-LoRA Studio: from a sentence to a LoRA to better photo search.")
+    parser.add_argument("--host", help="address to listen on (default: $GRADIO_SERVER_NAME or 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port (default: $GRADIO_SERVER_PORT or the first free one from 7860)")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    models = Models()
+    models.start()
+    build(models).launch(server_name=args.host, server_port=args.port, state_session_capacity=MAX_SESSIONS, **launch_options())
+
+
+if __name__ == "__main__":
+    main()

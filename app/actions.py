@@ -1,0 +1,189 @@
+"""What a visitor can do, one function each: the engine and the visitor's session in, plain data out."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import secrets
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app import texts
+from app.session import Column, Comparison, Download, Session, Settings
+from app.uploads import discard, sort_uploads
+from core.captions import captions_from_names, parse_typed, read_captions
+from core.errors import DescriptionError, GalleryError, PhotoError, StudioError
+from core.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, moves
+from core.lora import WEIGHTS_FILE, save_peft
+from core.photos import open_photo
+from core.router import clean_text
+from core.samples import sample_photos
+from core.sglora import Adaptation, SGLora
+
+MAX_SEED = 2**31 - 1
+MAX_STRENGTH = 4.0
+HISTORY = 8
+
+Progress = Callable[[int, int], None]
+
+
+def settings(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> Settings:
+    """Check what the controls hold.
+
+    Raises:
+        DescriptionError: a value that cannot be used; empty controls count as such.
+    """
+    for name, value in (("k", k), ("The temperature", tau), ("The seed", seed), ("The strength", strength)):
+        if value is None or not math.isfinite(value):
+            raise DescriptionError(f"{name} is not a number.")
+    if not 0 <= seed <= MAX_SEED:
+        raise DescriptionError(f"The seed is {seed:g}: it may be 0 to {MAX_SEED:,}.")
+    if not 0 <= strength <= MAX_STRENGTH:
+        raise DescriptionError(f"The strength is {strength:g}: it may be 0 to {MAX_STRENGTH:g}.")
+    return Settings(clean_text(description), int(k), float(tau), int(seed), float(strength))
+
+
+def generate(engine: SGLora, session: Session, wanted: Settings) -> Adaptation:
+    """The adapter for these settings; made again only where they changed."""
+    if session.adaptation is None or session.settings != wanted:
+        session.adaptation = engine.adapt(wanted.description, wanted.k, wanted.tau, wanted.seed, wanted.strength)
+        session.settings = wanted
+    return session.adaptation
+
+
+def write_zip(engine: SGLora, session: Session, adaptation: Adaptation) -> Download:
+    """Write the adapter as a ZIP into the visitor's own folder; the one before goes."""
+    folder = session.album.folder / secrets.token_hex(8)
+    files = folder / "adapter"
+    save_peft(adaptation.lora, files, engine.backbone.fingerprint, engine.backbone.name, engine.provenance(adaptation))
+    size = (files / WEIGHTS_FILE).stat().st_size
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(files.iterdir()):
+            archive.write(file, file.name)
+    slug = re.sub(r"[^a-z0-9]+", "-", adaptation.routing.description.lower()).strip("-")[:40].strip("-") or "adapter"
+    path = folder / f"sg-lora-{slug}-seed{adaptation.seed}.zip"
+    path.write_bytes(buffer.getvalue())
+    shutil.rmtree(files)
+    if session.download is not None:
+        discard(session.download.path.parent)
+    session.download = Download(path, size)
+    return session.download
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of an upload: the gallery's report (None without photos), more failures, and remarks."""
+
+    report: AddReport | None
+    failed: tuple[tuple[str, str], ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress: Progress | None = None) -> Added:
+    """Add dropped files: photos, ZIP files of photos, captions files; what fails is reported and the rest goes in."""
+    gallery = session.album.gallery(engine)
+    unpacked = session.album.folder / f"zip-{secrets.token_hex(8)}"
+    try:
+        uploads = sort_uploads(paths, unpacked)
+        report = gallery.add(uploads.photos, None, progress) if uploads.photos else None
+    finally:
+        discard(unpacked)
+    failed, remarks = list(uploads.failed), []
+    for name, content in uploads.captions:
+        try:
+            remarks.append(_captioned(gallery, read_captions(name, content)))
+        except StudioError as error:
+            failed.append((name, str(error)))
+    return Added(report, tuple(failed), tuple(remarks))
+
+
+def add_samples(engine: SGLora, session: Session, progress: Progress | None = None) -> Added:
+    """Add the sample photos with our captions."""
+    samples = sample_photos()
+    captions = {s.name: s.captions for s in samples}
+    return Added(session.album.gallery(engine).add([s.path for s in samples], captions, progress))
+
+
+def set_captions(engine: SGLora, session: Session, typed: str) -> str:
+    """Use typed captions; the answer says how many photos they belong to."""
+    return _captioned(session.album.gallery(engine), parse_typed(typed))
+
+
+def caption_by_names(engine: SGLora, session: Session) -> str:
+    """Use the file names as captions."""
+    gallery = session.album.gallery(engine)
+    return _captioned(gallery, captions_from_names([p.name for p in gallery.photos]))
+
+
+def _captioned(gallery: Gallery, captions: Mapping[str, Sequence[str]]) -> str:
+    return texts.CAPTIONS_SET.format(n=gallery.set_captions(captions), total=len(gallery.photos))
+
+
+def adapters(engine: SGLora, adaptation: Adaptation) -> tuple[tuple[str, str, Adapter], ...]:
+    """The columns of a comparison: title, note and adapter; zero-shot first."""
+    return (
+        (texts.ZERO_SHOT, texts.ZERO_SHOT_NOTE, ZERO_SHOT),
+        (texts.MERGE, texts.MERGE_NOTE, Adapter.of(engine.merged(adaptation.routing))),
+        (texts.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora)),
+    )
+
+
+def compare_words(engine: SGLora, session: Session, query: str) -> Comparison:
+    """Words -> photos, in every column, with the session's adapter."""
+    query = clean_text(query, "query")
+    session.again = ("words", query)
+    rank = _with(session, engine, lambda gallery, adapter: gallery.text_to_image(query, adapter, top=None))
+    session.comparison = Comparison("photos", texts.ASKED_PHOTOS.format(query=query), rank)
+    asked = (query, session.adaptation.routing.description)
+    session.history = [asked, *(h for h in session.history if h != asked)][:HISTORY]
+    return session.comparison
+
+
+def compare_photo(engine: SGLora, session: Session, picked: str | None, other: str | None) -> Comparison:
+    """A photo -> the gallery's captions, in every column.
+
+    Args:
+        engine: the engine. session: the visitor's.
+        picked: id of a photo of the gallery. other: path of an uploaded photo, which goes before ``picked``.
+    """
+    gallery = session.album.gallery(engine)
+    if other:
+        photo, name = open_photo(Path(other)), Path(other).name
+    else:
+        name = next((p.name for p in gallery.photos if p.id == picked), None)
+        if name is None:
+            raise PhotoError(texts.NOTHING_PICKED)
+        photo = picked
+    rank = _with(session, engine, lambda gallery, adapter: gallery.image_to_text(photo, adapter, top=None))
+    session.again = ("photo", (picked, other))
+    session.comparison = Comparison("captions", texts.ASKED_CAPTIONS.format(name=name), rank)
+    return session.comparison
+
+
+def _with(session: Session, engine: SGLora, rank: Callable) -> tuple[Column, ...]:
+    gallery = session.album.gallery(engine)
+    captioned = sum(bool(p.captions) for p in gallery.photos) > 1
+    columns: list[Column] = []
+    # All of it is ranked: how far something moved is only known when both ends are.
+    for title, remark, adapter in adapters(engine, session.adaptation):
+        ranking = rank(gallery, adapter)
+        moved = moves(columns[0].ranking, ranking) if columns else {}
+        columns.append(Column(title, remark, ranking, moved, gallery.recalls(adapter) if captioned else None))
+    return tuple(columns)
+
+
+def compare_again(engine: SGLora, session: Session) -> Comparison | None:
+    """The last question with what is there now: another adapter, more or fewer photos. None where it cannot be asked."""
+    if session.again is None or session.adaptation is None:
+        return None
+    kind, what = session.again
+    try:
+        return compare_words(engine, session, what) if kind == "words" else compare_photo(engine, session, *what)
+    except (GalleryError, PhotoError):
+        session.comparison = session.again = None
+        return None

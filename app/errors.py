@@ -1,0 +1,57 @@
+"""How errors reach people: the exact message where it was written for them, a general one and a log entry where not."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app import texts
+from core.errors import StudioError
+
+log = logging.getLogger(__name__)
+SECONDS_SHOWN = 15
+
+
+def friendly(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """For events of the page: warn and leave everything on it as it was, so that nothing entered is lost."""
+
+    @functools.wraps(handler)
+    def wrapped(*args: Any) -> Any:
+        try:
+            return handler(*args)
+        except StudioError as error:
+            message = str(error)
+        except gr.Error:
+            raise
+        except Exception:
+            log.exception("%s failed", handler.__name__)
+            message = texts.UNEXPECTED
+        # The toast renders HTML, and messages name what visitors wrote.
+        gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN)
+        return gr.skip()
+
+    return wrapped
+
+
+def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """For named endpoints: the client's exception carries the message, and never a stack trace."""
+
+    @functools.wraps(endpoint)
+    def wrapped(*args: Any) -> Any:
+        try:
+            return endpoint(*args)
+        except StudioError as error:
+            message = str(error)
+        except gr.Error:
+            raise
+        except Exception:
+            log.exception("%s failed", endpoint.__name__)
+            message = texts.UNEXPECTED
+        raise gr.Error(message, print_exception=False)
+
+    return wrapped

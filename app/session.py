@@ -1,0 +1,151 @@
+"""What one visitor has: photos, the adapter last generated, the last comparison. Never shared between visitors."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.gallery import Gallery, Photo, Ranking
+from core.sglora import Adaptation, SGLora
+
+PHOTO_LIMIT = 1000
+KEEP_SECONDS = 60 * 60
+MAX_SESSIONS = 64  # a full gallery is some 40 MB, and a free Space has 16 GB
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an adapter is made from; equal settings give equal adapters."""
+
+    description: str
+    k: int
+    tau: float
+    seed: int
+    strength: float
+
+
+@dataclass(frozen=True)
+class Download:
+    """A ZIP of an adapter in PEFT format, and the bytes of its weights file."""
+
+    path: Path
+    weights: int
+
+
+@dataclass(frozen=True)
+class Column:
+    """One way to rank: its name, its ranking, and how many places each key moved against zero-shot."""
+
+    title: str
+    note: str
+    ranking: Ranking
+    moves: Mapping[str, int]
+    recalls: Mapping[str, Mapping[str, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One question and the rankings that answer it, zero-shot first.
+
+    Attributes:
+        of: "photos" (asked with words) or "captions" (asked with a photo).
+        title: the question, in words.
+        columns: the rankings.
+    """
+
+    of: str
+    title: str
+    columns: tuple[Column, ...]
+
+
+class Album:
+    """A visitor's photos. The tabs of one browser share it through a token that only that browser holds."""
+
+    def __init__(self) -> None:
+        self.token = secrets.token_urlsafe(24)
+        self._gallery: Gallery | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        _open_albums[self.token] = self
+
+    def gallery(self, engine: SGLora) -> Gallery:
+        """The photos, made on first use because it needs the engine's backbone."""
+        if self._gallery is None:
+            self._gallery = Gallery(engine.backbone, limit=PHOTO_LIMIT)
+        return self._gallery
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        """The photos so far; needs no engine."""
+        return () if self._gallery is None else self._gallery.photos
+
+    def thumbnails(self) -> list[tuple[str, str]]:
+        """(file, name) of each photo's thumbnail, written once per photo."""
+        shown = []
+        for photo in self.photos:
+            path = self.folder / f"thumbnail-{photo.id}.jpg"
+            if not path.exists():
+                path.write_bytes(photo.thumbnail)
+            shown.append((str(path), photo.name))
+        return shown
+
+    @property
+    def folder(self) -> Path:
+        """A folder for this visitor's files; it goes when the last tab's state goes."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="sg-lora-")
+        return Path(self._folder.name)
+
+    def close(self) -> None:
+        """Forget the photos and files now."""
+        if self._gallery is not None:
+            self._gallery.clear()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
+# Weak: an album lives as long as a tab's state holds it, and no longer.
+_open_albums: weakref.WeakValueDictionary[str, Album] = weakref.WeakValueDictionary()
+
+
+@dataclass(eq=False)
+class Session:
+    """The state of one tab.
+
+    Attributes:
+        album: the visitor's photos.
+        settings, adaptation: what was generated last, and from what.
+        comparison: what was asked last, to show it again with other columns or fewer rows.
+        again: how to ask it again with another adapter: ("words", text) or ("photo", (id, path)).
+        history: (query, description) asked, latest first.
+        download: the adapter's ZIP.
+    """
+
+    album: Album = field(default_factory=Album)
+    settings: Settings | None = None
+    adaptation: Adaptation | None = None
+    comparison: Comparison | None = None
+    again: tuple[str, Any] | None = None
+    history: list[tuple[str, str]] = field(default_factory=list)
+    download: Download | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Session:
+        """Gradio copies the initial state for each new visitor: a copy starts empty, so nothing can leak."""
+        return Session()
+
+    @staticmethod
+    def resume(token: object) -> Session:
+        """A new tab's session, with the album of the same browser where it is still there (a reload, a second tab)."""
+        album = _open_albums.get(token) if isinstance(token, str) else None
+        return Session(album=album) if album is not None else Session()
+
+
+def forget(session: Session) -> None:
+    """Called by Gradio when a tab's state is dropped; other tabs of that browser keep their album."""
+    session.adaptation = session.comparison = session.again = None
+    session.history.clear()

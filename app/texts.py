@@ -1,0 +1,136 @@
+"""Every English text of the page, so that wording is reviewed, and one day translated, in one place."""
+
+from __future__ import annotations
+
+TITLE = "SG-LoRA Studio"
+TAGLINE = "Describe your photos in one sentence: a generator writes a LoRA for it in milliseconds, and search changes."
+PAPER = (
+    'The method is <a href="https://arxiv.org/abs/2509.10535" target="_blank" rel="noopener">SG-LoRA</a> (CVPR 2026): '
+    "no image is looked at and nothing is trained when the adapter is made."
+)
+TRY = "Try it on sample photos"
+TRY_HINT = "Everything below in one click: an example sentence, its adapter, sample photos, a search both ways compared."
+
+LOADING = "Loading the models; you can write and upload already."
+READY = "Models ready: {experts} experts, {parameters} parameters in a generated LoRA (loaded in {seconds:.1f} s)."
+FAILED = "The models cannot be loaded: {reason}"
+UNEXPECTED = "Something went wrong on our side. Nothing you entered is lost; please try again."
+
+TAB_STUDIO = "Studio"
+TAB_EXPERTS = "Experts"
+TAB_ABOUT = "How it works"
+
+# 1 describe
+DESCRIBE = "Describe"
+DESCRIBE_LEAD = "What do the photos show? One plain sentence is best."
+DESCRIPTION_LABEL = "Task description"
+DESCRIPTION_PLACEHOLDER = "photos of people surfing and swimming in the sea"
+EXAMPLES_LABEL = "Examples"
+ROUTE_EMPTY = "Write a sentence and the closest experts appear here as you type."
+ROUTED = "Routed experts"
+ROUTE_WORDS = "Your sentence is closest to {names}; together they shape the adapter."
+CONFIDENCE = (
+    (0.55, "high", "A close match: an expert was trained on very much this."),
+    (0.35, "medium", "Related experts exist: expect a modest change."),
+    (-1.0, "low", "No expert is close to this sentence: expect zero-shot search to do as well."),
+)
+OTHERS = "{n} other experts, not used"
+SIMILARITY = "similarity"
+WEIGHT = "weight"
+
+# 2 generate
+GENERATE = "Generate"
+GENERATE_LEAD = "The semantic prior of those experts goes through a conditional VAE, and a LoRA comes out."
+GENERATE_BUTTON = "Generate adapter"
+RESAMPLE = "Another draw"
+SETTINGS = "Settings: seed, k, temperature, strength"
+SEED_LABEL, SEED_INFO = "Seed", "The same seed gives the same adapter."
+K_LABEL, K_INFO = "k", "How many experts are routed to."
+TAU_LABEL, TAU_INFO = "Temperature (tau)", "Low: the closest expert decides. High: all k weigh the same."
+STRENGTH_LABEL, STRENGTH_INFO = "Strength", "0 is zero-shot, 1 is the adapter as generated."
+LORA_EMPTY = "No adapter yet. Press “Generate adapter” and its facts appear here."
+LORA_FOR = "Adapter for “{description}”"
+LORA_STALE = "This adapter is for “{old}”. Generate again to use the new sentence."
+HEAT_TITLE = "Strength by layer"
+HEAT_NOTE = "Size of the weight change in each block; the small mark shows where it lies within the experts' range."
+DOWNLOAD = "Download adapter (PEFT, ZIP)"
+COMMAND_LABEL = "The same on the command line"
+STEPS = {"encode": "read the sentence", "route": "route", "prior": "prior", "decode": "decode"}
+
+# 3 gallery
+GALLERY = "Photos"
+GALLERY_LEAD = (
+    "Drop photos, or a ZIP of photos, up to {limit:,} in all; a captions file (CSV, JSON or JSONL) may come along. "
+    "They stay on this machine, are seen by you alone, and are forgotten at most {minutes} minutes after you leave."
+)
+UPLOAD_LABEL = "Add photos, a ZIP or a captions file"
+SAMPLES = "Use sample photos"
+REMOVE = "Remove selected"
+CLEAR = "Clear all"
+GALLERY_LABEL = "Your gallery"
+GALLERY_EMPTY = "No photos yet."
+PICKED = "Selected: {name}"
+INDEXING = "Indexing photos"
+CAPTIONS = "Captions (for photo → words and recall)"
+CAPTIONS_LABEL = "Type captions, one a line, as “photo name: caption”"
+CAPTIONS_PLACEHOLDER = "beach.jpg: two children play in the sand\nbeach.jpg: a sunny day by the sea"
+CAPTIONS_SAVE = "Use these captions"
+CAPTIONS_NAMES = "Use file names as captions"
+CAPTIONS_SET = "Captions now belong to {n} of {total} photos."
+ADDED = "{n} added"
+DUPLICATES = "{n} already there"
+FAILED_FILES = "{n} could not be read"
+PHOTOS_NOW = "{n} of at most {limit:,} photos in the gallery, {captioned} with captions."
+
+# 4 compare
+COMPARE = "Compare"
+COMPARE_LEAD = "The same question, asked with and without the adapter."
+WORDS_TAB = "Words → photos"
+PHOTO_TAB = "Photo → words"
+QUERY_LABEL = "What are you looking for?"
+QUERY_PLACEHOLDER = "a dog running on the beach"
+SEARCH = "Search"
+PICK_LABEL = "A photo of the gallery"
+OTHER_PHOTO = "or another photo"
+DESCRIBE_PHOTO = "Find its captions"
+NOTHING_PICKED = "Choose a photo of the gallery, or add another one, to find its captions."
+ONLY_CHANGED = "Only what moved"
+TOP_LABEL = "Results in a column"
+COMPARE_EMPTY = "Add photos and ask something: the rankings appear here side by side."
+NO_CHANGE = "Nothing moved: both rankings are the same."
+ZERO_SHOT, ZERO_SHOT_NOTE = "Zero-shot", "the model as it comes"
+MERGE, MERGE_NOTE = "Top-k merge", "routed experts, weighted sum"
+SG_LORA, SG_LORA_NOTE = "SG-LoRA", "the generated adapter"
+ASKED_PHOTOS = "Photos for “{query}”"
+ASKED_CAPTIONS = "Captions for {name}"
+RANKED = "{total} ranked"
+RECALL_TITLE = "Recall on this gallery"
+RECALL_NOTE = "Share of {photos} captioned photos and {captions} captions whose match is among the first 1, 5 or 10. {caution}"
+RECALL_CAUTION = "That is few: read differences of a photo or two as chance."
+I2T, T2I = "photo → words", "words → photo"
+HISTORY, ASKED_BEFORE = "Asked before", "{query} · {task}"
+
+# experts
+EXPERTS_LEAD = (
+    "Each expert is a rank-{rank} LoRA trained on one task. Gains are measured on photos it was not trained on, "
+    "in points of recall over zero-shot, mean of both directions."
+)
+EXPERTS_LABEL = "All experts"
+EXPERTS_FIND, EXPERTS_FIND_HINT = "Find an expert", "a word of its name, description, group or source"
+EXPERTS_HEADERS = ("Expert", "Description", "Group", "Source", "Photos", "R@1 before", "R@1 after", "Gain R@1", "Gain R@5")
+
+ABOUT = """
+1. **Experts.** Long before you came, small LoRAs (rank 2, on the query, key and value projections of the vision blocks)
+   were trained on many photo tasks, each described by a sentence.
+2. **Routing.** Your sentence is compared with theirs; the *k* closest get weights, a softmax of similarity over the
+   temperature.
+3. **Semantic prior.** The weighted mean and variance of the routed experts' parameters.
+4. **Generation.** A conditional VAE samples from that prior and decodes a whole new LoRA. The seed picks the sample.
+5. **Search.** Only the adapted part of the image model runs again; photos and words are compared by cosine similarity.
+
+**Reading the result.** *Zero-shot* is the model without adapter, *top-k merge* the weighted sum of the routed experts
+without a generator: SG-LoRA is worth its name where it beats both. On a handful of photos chance plays a large part.
+
+**API.** The steps are named endpoints (`/route`, `/adapt`, `/index`, `/search`; “Use via API” below), and
+`python -m core --help` does the same from a terminal.
+"""

@@ -1,0 +1,208 @@
+"""What the page shows, as HTML. Everything that a visitor or a file wrote passes through ``escape``."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+from app import texts
+from app.plots import Bar, heat_map, routing_chart
+from app.session import PHOTO_LIMIT, Column, Comparison
+from core.experts import Expert
+from core.gallery import AddReport, Hit, Photo
+from core.router import Routing
+from core.sglora import Adaptation, SGLora
+
+NAMED_FILES = 12  # a report names this many files of a kind and counts the rest
+FEW_PHOTOS = 50
+
+
+def note(text: str, kind: str = "") -> str:
+    """A quiet line."""
+    return f'<p class="sg-note {kind}">{escape(text)}</p>'
+
+
+def step(number: int, title: str, lead: str) -> str:
+    """The heading of one step of the story."""
+    return f'<header class="sg-step"><h2><span>{number}</span> {escape(title)}</h2><p>{escape(lead)}</p></header>'
+
+
+def header() -> str:
+    """Title and the one line that says what happens."""
+    lines = f'<p>{escape(texts.TAGLINE)}</p><p class="sg-note">{texts.PAPER}</p>'
+    return f'<header class="sg-header"><h1>{texts.TITLE}</h1>{lines}</header>'
+
+
+def status(text: str, kind: str) -> str:
+    """The state of the models; ``kind`` is "wait", "ready" or "failed"."""
+    return f'<p class="sg-status sg-{kind}" role="status"><span aria-hidden="true"></span>{escape(text)}</p>'
+
+
+def _gain(expert: Expert) -> str:
+    return f"{expert.gain(1):+.1f}"
+
+
+def routing(engine: SGLora, result: Routing) -> str:
+    """The routing in words and as a chart."""
+    similarity = result.similarity.tolist()
+    weights = dict(zip(result.chosen.tolist(), result.weights.tolist(), strict=True))
+    order = sorted(range(len(similarity)), key=lambda i: (i not in weights, -similarity[i]))
+    bars = []
+    for i in order:
+        expert = engine.repository.experts[i]
+        details = f"{expert.description} · {expert.group}, {expert.source}, {expert.images} photos · gain {_gain(expert)} R@1"
+        bars.append(Bar(expert.name, similarity[i], weights.get(i), details))
+    named = [f"<b>{escape(engine.repository.experts[i].name)}</b> ({w * 100:.0f} %)" for i, w in list(weights.items())[:6]]
+    if len(weights) > 6:
+        named.append(f"{len(weights) - 6} more")
+    best = max(similarity)
+    level, sentence = next((kind, text) for least, kind, text in texts.CONFIDENCE if best >= least)
+    return (
+        f'<div class="sg-panel" aria-live="polite"><h3>{texts.ROUTED}</h3>'
+        f"<p>{texts.ROUTE_WORDS.format(names=_listed(named))}</p>"
+        f'<p class="sg-confidence sg-{level}">{sentence}</p>{routing_chart(bars)}</div>'
+    )
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def adapter(result: Adaptation, ranges: Mapping[str, tuple[float, float]], size: int, current: str) -> str:
+    """Facts about a generated LoRA and its strength by layer.
+
+    Args:
+        result: the adapter. ranges: the experts' strength by layer.
+        size: bytes of its weights file. current: the description on the page now.
+    """
+    description = result.routing.description
+    stale = note(texts.LORA_STALE.format(old=description), "sg-warn") if " ".join(current.split()) != description else ""
+    total = sum(result.seconds.values()) * 1000
+    steps = "".join(
+        f"<li>{escape(texts.STEPS.get(name, name))} <b>{seconds * 1000:.1f} ms</b></li>"
+        for name, seconds in result.seconds.items()
+    )
+    facts = (
+        ("parameters", f"{result.lora.parameters:,}"),
+        ("size", f"{size / 1024:.1f} KB"),
+        ("rank", f"{result.lora.rank}"),
+        ("made in", f"{total:.0f} ms"),
+        ("seed", f"{result.seed}"),
+        ("strength", f"{result.strength:g}"),
+    )
+    cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
+    return (
+        f'<div class="sg-panel" aria-live="polite"><h3>{escape(texts.LORA_FOR.format(description=description))}</h3>{stale}'
+        f'<dl class="sg-facts">{cells}</dl><ul class="sg-steps">{steps}</ul>{heat_map(result.lora.norms(), ranges)}</div>'
+    )
+
+
+def report(added: AddReport | None, more_failed: Iterable[tuple[str, str]], extra: Sequence[str] = ()) -> str:
+    """What became of an upload: counts, and duplicates and failures by name."""
+    failed = [*(added.failed if added else ()), *more_failed]
+    parts = []
+    if added is not None:
+        parts.append(f'<p class="sg-ok">{texts.ADDED.format(n=len(added.added))}</p>')
+        if added.duplicates:
+            parts.append(_files(texts.DUPLICATES.format(n=len(added.duplicates)), added.duplicates))
+    if failed:
+        lines = [reason if reason.startswith(name) else f"{name}: {reason}" for name, reason in failed]
+        parts.append(_files(texts.FAILED_FILES.format(n=len(failed)), lines, "sg-warn"))
+    parts += [f"<p>{escape(line)}</p>" for line in extra]
+    return f'<div class="sg-report" role="status">{"".join(parts)}</div>'
+
+
+def _files(title: str, lines: Sequence[str], kind: str = "") -> str:
+    shown = "".join(f"<li>{escape(line)}</li>" for line in lines[:NAMED_FILES])
+    if len(lines) > NAMED_FILES:
+        shown += f"<li>… {len(lines) - NAMED_FILES} more</li>"
+    return f'<div class="{kind}"><p>{escape(title)}</p><ul>{shown}</ul></div>'
+
+
+def gallery_line(photos: Sequence[Photo]) -> str:
+    """How full the gallery is."""
+    if not photos:
+        return note(texts.GALLERY_EMPTY)
+    captioned = sum(bool(p.captions) for p in photos)
+    return note(texts.PHOTOS_NOW.format(n=len(photos), limit=PHOTO_LIMIT, captioned=captioned))
+
+
+def comparison(result: Comparison, photos: Mapping[str, Photo], top: int, only_changed: bool) -> str:
+    """The rankings side by side."""
+    changed = {key for column in result.columns[1:] for key, places in column.moves.items() if places}
+    if only_changed and not changed:
+        return f'<div class="sg-panel">{note(texts.NO_CHANGE)}</div>'
+    columns = []
+    for column in result.columns:
+        hits = [h for h in column.ranking.hits if not only_changed or h.key in changed][:top]
+        cards = "".join(_card(h, column.moves.get(h.key), photos.get(h.key) if result.of == "photos" else None) for h in hits)
+        columns.append(
+            f'<section class="sg-column" aria-label="{escape(column.title)}"><h4>{escape(column.title)}'
+            f'<small>{escape(column.note)}</small></h4><ol class="sg-hits sg-{result.of}">{cards}</ol></section>'
+        )
+    total = texts.RANKED.format(total=result.columns[0].ranking.total)
+    return (
+        f'<div class="sg-panel" aria-live="polite"><h3>{escape(result.title)} <small>{total}</small></h3>'
+        f'<div class="sg-columns" style="--columns:{len(columns)}">{"".join(columns)}</div>'
+        f"{_recalls(result.columns, photos)}</div>"
+    )
+
+
+def _card(hit: Hit, places: int | None, photo: Photo | None) -> str:
+    image = ""
+    if photo is not None:
+        data = base64.b64encode(photo.thumbnail).decode("ascii")
+        image = f'<img src="data:image/jpeg;base64,{data}" alt="{escape(photo.name)}">'
+    return (
+        f'<li class="sg-hit" data-key="{hit.key}" data-rank="{hit.rank}"><span class="sg-rank">{hit.rank}</span>{image}'
+        f'<span class="sg-what"><span class="sg-label" title="{escape(hit.label)}">{escape(hit.label)}</span>'
+        f'<span class="sg-score">{hit.score:.3f}</span></span>{_arrow(places)}</li>'
+    )
+
+
+def _arrow(places: int | None) -> str:
+    if places is None:
+        return '<span class="sg-move"></span>'
+    if places == 0:
+        return '<span class="sg-move" role="img" aria-label="did not move">=</span>'
+    kind, sign, word = ("sg-up", "▲", "up") if places > 0 else ("sg-down", "▼", "down")
+    n = abs(places)
+    words = f"moved {word} {n} {'place' if n == 1 else 'places'}"
+    return f'<span class="sg-move {kind}" role="img" aria-label="{words}" title="{words}">{sign} {n}</span>'
+
+
+def _recalls(columns: Sequence[Column], photos: Mapping[str, Photo]) -> str:
+    if not any(c.recalls for c in columns):
+        return ""
+    ks = list(next(c.recalls for c in columns if c.recalls)["i2t"])
+    captioned = [p for p in photos.values() if p.captions]
+    head = "".join(f'<th scope="col">{k}</th>' for k in ks)
+    rows = []
+    for column in columns:
+        if column.recalls:
+            cells = "".join(f"<td>{column.recalls[way][k]:.0f}%</td>" for way in ("t2i", "i2t") for k in ks)
+            rows.append(f'<tr><th scope="row">{escape(column.title)}</th>{cells}</tr>')
+    words = texts.RECALL_NOTE.format(
+        photos=len(captioned),
+        captions=len({c for p in captioned for c in p.captions}),
+        caution=texts.RECALL_CAUTION if len(captioned) < FEW_PHOTOS else "",
+    )
+    return (
+        f'<div class="sg-scroll"><table class="sg-recall"><caption>{texts.RECALL_TITLE}<small>{words}</small></caption>'
+        f'<thead><tr><td></td><th scope="colgroup" colspan="{len(ks)}">{texts.T2I}</th>'
+        f'<th scope="colgroup" colspan="{len(ks)}">{texts.I2T}</th></tr><tr><td></td>{head}{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def expert_rows(experts: Sequence[Expert], words: str = "") -> list[list[object]]:
+    """One row an expert, in the order of ``texts.EXPERTS_HEADERS``; only those in which all ``words`` are found."""
+    wanted, rows = words.casefold().split(), []
+    for e in experts:
+        said = f"{e.name} {e.description} {e.group} {e.source}".casefold()
+        if all(word in said for word in wanted):
+            recalls = [round((r["i2t"]["R@1"] + r["t2i"]["R@1"]) / 2, 1) for r in (e.before, e.after)]
+            gains = [round(e.gain(k), 1) for k in (1, 5)]
+            rows.append([e.name, e.description, e.group, e.source, e.images, *recalls, *gains])
+    return rows
