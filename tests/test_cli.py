@@ -112,6 +112,36 @@ def test_the_readmes_command_lines_are_understood():
         parser.build_parser().parse_args(shlex.split(line)[3:])
 
 
+def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
+    """Training takes minutes, so that only the call is checked: its arguments bind, and what it returns is reported."""
+    from core.training import backbone, experts, generator
+
+    seen = {}
+    repository = load_engine().repository
+    for module, name, result in (
+        (backbone, "train_backbone", {"fingerprint": "f", "zero_shot": {}}),
+        (experts, "train_experts", repository),
+        (generator, "train_generator", load_engine().generator),
+    ):
+        signature = inspect.signature(getattr(module, name))
+
+        def call(*args, signature=signature, name=name, result=result, **kwargs):
+            seen[name] = signature.bind(*args, **kwargs).arguments
+            return result
+
+        monkeypatch.setattr(module, name, call)
+    for part in ("backbone", "experts", "generator"):
+        out = tmp_path / f"{part}.out"
+        code, text, err = run("train", part, "--data", tmp_path, "--out", out, "--cache", tmp_path / "c", "--seed", 7, "--json")
+        assert code == 0, err
+        assert json.loads(text)["out"] == str(out)
+        arguments = seen[f"train_{part}"]
+        assert (arguments["data"], arguments["out"], arguments["cache"]) == (tmp_path, out, tmp_path / "c")
+        assert arguments["recipe"].seed == 7
+    run("train", "backbone", "--data", tmp_path, "--out", tmp_path / "b", "--steps", 5)
+    assert seen["train_backbone"]["recipe"].steps == 5
+
+
 def test_defaults_are_the_engines():
     assert (parser.K, parser.TAU, parser.STRENGTH) == (router.DEFAULT_K, router.DEFAULT_TAU, sglora.DEFAULT_STRENGTH)
     assert inspect.signature(sglora.SGLora.adapt).parameters["seed"].default == parser.SEED

@@ -253,10 +253,12 @@ def _train(chosen: Any) -> None:
           python -m core train generator --data data
 
         {layout}
-        JSON: {{"fingerprint", "out"}}
+        The experts' snapshots are those that `train experts` left in the cache.
+        JSON: {{"fingerprint", "experts": how many, "out"}}
         """,
     )
     _train_options(generator, "FILE", "the shipped generator, assets/embedded/generator.safetensors")
+    generator.add_argument("--experts", type=Path, metavar="DIR", help="expert repository (default: the shipped one)")
     _backbone_options(generator)
 
 

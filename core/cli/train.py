@@ -41,13 +41,17 @@ def experts(arguments: Namespace) -> Answer:
 def generator(arguments: Namespace) -> Answer:
     """``train generator``."""
     _check(arguments)
-    from core.loading import generator_path
+    from core.experts import ExpertRepository
+    from core.loading import experts_path, generator_path
     from core.training.generator import GeneratorRecipe, train_generator
 
     model = chosen_backbone(arguments)
+    folder = arguments.experts or experts_path(model.name)
+    repository = ExpertRepository.load(folder, model.layout, model.fingerprint)
     out = arguments.out or generator_path(model.name)
-    found = train_generator(arguments.data, out, _cache(arguments), model, GeneratorRecipe(seed=arguments.seed), log)
-    return _done({"fingerprint": found.fingerprint}, out)
+    recipe = GeneratorRecipe(seed=arguments.seed)
+    found = train_generator(arguments.data, out, _cache(arguments), model, repository, recipe, log)
+    return _done({"fingerprint": found.fingerprint, "experts": len(repository)}, out)
 
 
 def _check(arguments: Namespace) -> None:
