@@ -60,6 +60,7 @@ class BackboneRecipe:
     label: float = 0.5
     caption: float = 0.6
     mix: float = 0.5
+    checkpoint: int = 150
     seed: int = 0
 
 
@@ -85,10 +86,9 @@ class _Data:
         image_tower, text_tower = ImageTower(), TextTower()
         labelled = read_folder(data / "labelled")
         coco = read_folder(data / "coco")
-        flickr = read_folder(data / "flickr8k")
         objects = np.flatnonzero([s.domain == "objects" for s in labelled])
         held = coco_held_out(coco)
-        keep = np.flatnonzero(~held)
+        keep = np.flatnonzero(~held & np.array([bool(s.captions) for s in coco]))
         self.object_maps, self.coco_maps = [], []
         for view in range(recipe.views):
             maps = image_features(labelled, cache, view, log, image_tower)
@@ -117,18 +117,40 @@ class _Data:
         texts = [PAIR_TEMPLATES[i % 3].format(names[a], names[b]) for i, (a, b) in enumerate(self.pairs)]
         self.pair_texts = text_features(texts, cache, log, text_tower)
         self.by_label = [np.flatnonzero(self.labels.numpy() == i) for i in range(len(names))]
+        self.evaluations = evaluation_sets(data, cache, log, image_tower, text_tower)
 
-        def evaluation(samples: Sequence[Sample], rows: np.ndarray) -> tuple[Tensor, Tensor, Relevance]:
-            relevance = Relevance.of([samples[i].captions for i in rows])
-            maps = torch.from_numpy(image_features(samples, cache, 0, log, image_tower)[rows])
-            return maps, text_features(relevance.texts, cache, log, text_tower), relevance
 
-        train = np.flatnonzero([s.split == "train" for s in flickr])
-        self.evaluations = {
-            "coco held out": evaluation(coco, np.flatnonzero(held)),
-            "flickr8k train (dev)": evaluation(flickr, train[::6][:1000]),
-            "flickr8k val": evaluation(flickr, np.flatnonzero([s.split == "val" for s in flickr])),
-        }
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Captioned photos that the base never saw: maps [n, 49, 320] float16, sentence embeddings [m, 384], relevance."""
+
+    maps: Tensor
+    sentences: Tensor
+    relevance: Relevance
+
+
+def evaluation_sets(
+    data: Path,
+    cache: Path,
+    log: Callable[[str], None] = print,
+    image_tower: ImageTower | None = None,
+    text_tower: TextTower | None = None,
+) -> dict[str, EvaluationSet]:
+    """What the base is measured on: COCO photos kept out of training, a part of Flickr8k train to choose recipes with, and
+    Flickr8k val to report."""
+    coco, flickr = read_folder(data / "coco"), read_folder(data / "flickr8k")
+    train = np.flatnonzero([s.split == "train" for s in flickr])
+    chosen = {
+        "coco held out": (coco, np.flatnonzero(coco_held_out(coco))),
+        "flickr8k train (dev)": (flickr, train[::6][:1000]),
+        "flickr8k val": (flickr, np.flatnonzero([s.split == "val" for s in flickr])),
+    }
+    sets = {}
+    for name, (samples, rows) in chosen.items():
+        relevance = Relevance.of([samples[i].captions for i in rows])
+        maps = torch.from_numpy(image_features(samples, cache, 0, log, image_tower)[rows])
+        sets[name] = EvaluationSet(maps, text_features(relevance.texts, cache, log, text_tower), relevance)
+    return sets
 
 
 def _teach(tower: ImageTower, maps: Tensor) -> Tensor:
@@ -136,10 +158,9 @@ def _teach(tower: ImageTower, maps: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _evaluate(vision: VisionHead, text: TextHead, data: tuple[Tensor, Tensor, Relevance]) -> dict[str, dict[str, float]]:
-    maps, sentences, relevance = data
-    images = torch.cat([vision(part.float()) for part in maps.split(128)])
-    return both_directions(images, text(sentences), relevance)
+def _evaluate(vision: VisionHead, text: TextHead, data: EvaluationSet) -> dict[str, dict[str, float]]:
+    images = torch.cat([vision(part.float()) for part in data.maps.split(128)])
+    return both_directions(images, text(data.sentences), data.relevance)
 
 
 def train_backbone(
@@ -199,7 +220,7 @@ def train_backbone(
             shown = " ".join(f"{k} {v:.3f}" for k, v in parts.items())
             left = pace * (recipe.steps - step - 1)
             log(f"step {step + 1}/{recipe.steps} {shown} scale {log_scale.exp():.1f}; {left:.0f} s left")
-        if (step + 1) % 300 == 0 and step + 1 < recipe.steps:
+        if (step + 1) % recipe.checkpoint == 0 and step + 1 < recipe.steps:
             vision.eval(), text.eval()
             for name in ("coco held out", "flickr8k train (dev)"):
                 log(f"  {name}: {_short(_evaluate(vision, text, d.evaluations[name]))}")
@@ -215,10 +236,11 @@ def train_backbone(
             }
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             torch.save(state, checkpoint)
+            log(f"checkpoint at step {step + 1}")
     vision.eval(), text.eval()
     metrics = {name: _evaluate(vision, text, e) for name, e in d.evaluations.items()}
     for name, values in metrics.items():
-        log(f"{name} ({len(d.evaluations[name][2].matrix)} photos): {_short(values)}")
+        log(f"{name} ({len(d.evaluations[name].maps)} photos): {_short(values)}")
     fingerprint = save_heads(vision, text, out, {"recipe": asdict(recipe), "zero_shot": metrics})
     checkpoint.unlink(missing_ok=True)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {fingerprint}")

@@ -86,8 +86,8 @@ def task_loss(
     return contrastive(images, batch.texts, batch.positive, recipe.scale)
 
 
-def stop_score(values: dict[str, object]) -> float:
-    """What early stopping looks at: R@1 and R@5, both directions, summed."""
+def recall_sum(values: dict[str, object]) -> float:
+    """R@1 and R@5, both directions, summed: what decides whether an expert beats zero-shot."""
     return sum(values[way][k] for way in ("i2t", "t2i") for k in ("R@1", "R@5"))  # type: ignore[index]
 
 
@@ -145,8 +145,12 @@ def train_expert(
     rng = np.random.default_rng([recipe.seed, seed])
     maps, texts, relevance = pool.evaluation(task.stop[: recipe.stop_photos])
 
+    positive = torch.from_numpy(relevance.matrix)
+
     def score(vector: Tensor) -> float:
-        return stop_score(measure(backbone.suffix(maps, Lora.from_vector(layout, vector)), texts, relevance))
+        # The loss, not recall: on a dozen photos recall moves in leaps and stops training by chance.
+        images = backbone.suffix(maps, Lora.from_vector(layout, vector))
+        return -float(contrastive(images, texts, positive, recipe.scale))
 
     window: deque[Tensor] = deque([start], maxlen=recipe.snapshots)
     best, kept, waited = score(start), torch.stack(list(window)), 0
@@ -159,7 +163,7 @@ def train_expert(
         if (step + 1) % recipe.check == 0:
             snapshots = torch.stack(list(window))
             now = score(snapshots.mean(0))
-            if now >= best:
+            if now > best:
                 best, kept, waited = now, snapshots, 0
             else:
                 waited += 1
@@ -208,7 +212,7 @@ def train_experts(
             after=after,
             classes=task.classes,
         )
-        gains = [stop_score(after) - stop_score(before), stop_score(shared) - stop_score(before)]
+        gains = [recall_sum(after) - recall_sum(before), recall_sum(shared) - recall_sum(before)]
         won = gains[0] > 0
         left = (time.monotonic() - started) / (i + 1) * (len(pool.tasks) - i - 1)
         log(

@@ -152,7 +152,8 @@ def caption_tasks(samples: Sequence[Sample], source: str, min_train: int = MIN_T
 
 
 def label_tasks(samples: Sequence[Sample], held_share: float = 0.25) -> list[Task]:
-    """Tasks of labelled photos of special domains: each domain's classes are dealt into ``Domain.parts`` tasks.
+    """Tasks of labelled photos of special domains: each domain's classes are dealt into up to
+    ``Domain.parts`` tasks.
 
     In every task a share of the classes trains nothing: half of those photos stop the training, half measure.
     """
@@ -164,8 +165,12 @@ def label_tasks(samples: Sequence[Sample], held_share: float = 0.25) -> list[Tas
     for domain, classes in sorted(by_domain.items()):
         style = DOMAINS[domain]
         names = sorted(classes, key=lambda c: _draw(f"{domain} {c}"))
-        for part in range(style.parts):
-            own = sorted(names[part :: style.parts])
+        # A part needs a class to hold back and two to tell apart, whatever the folder has of the domain.
+        parts = max(1, min(style.parts, len(names) // 3))
+        if len(names) < 2:
+            continue
+        for part in range(parts):
+            own = sorted(names[part::parts])
             held = set(sorted(own, key=lambda c: _draw(f"held {c}"))[: max(1, round(held_share * len(own)))])
             split: dict[str, list[int]] = {"train": [], "stop": [], "test": []}
             for label in own:
@@ -179,7 +184,7 @@ def label_tasks(samples: Sequence[Sample], held_share: float = 0.25) -> list[Tas
             shown = ", ".join(trained[:6])
             tasks.append(
                 Task(
-                    f"{domain}-{part + 1}" if style.parts > 1 else domain,
+                    f"{domain}-{part + 1}" if parts > 1 else domain,
                     f"{style.phrase}: {shown}",
                     domain,
                     samples[classes[own[0]][0]].dataset,
