@@ -268,7 +268,7 @@ class Studio:
             **_private(LIGHT, 2),
         )
 
-        heavy = {"show_progress_on": self.report, **_private(HEAVY, 1)}
+        heavy = {"show_progress_on": self.gallery, **_private(HEAVY, 1)}
         self.upload.upload(self._add, [self.session, self.upload, *view], [self.session, self.upload, *album, *shown], **heavy)
         self.samples.click(self._add_samples, [self.session, *view], [self.session, *album, *shown], **heavy)
         self.clear.click(self._clear, [self.session], [self.session, *album, *shown], **heavy)

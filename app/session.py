@@ -15,7 +15,7 @@ from core.sglora import Adaptation, SGLora
 
 PHOTO_LIMIT = 1000
 KEEP_SECONDS = 60 * 60
-MAX_SESSIONS = 64  # a full gallery is some 40 MB, and a free Space has 16 GB
+MAX_SESSIONS = 200  # the least recently used goes; a full gallery is some 40 MB, and a free Space has 16 GB
 
 
 @dataclass(frozen=True)

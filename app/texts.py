@@ -9,7 +9,6 @@ PAPER = (
     "no image is looked at and nothing is trained when the adapter is made."
 )
 TRY = "Try it on sample photos"
-TRY_HINT = "Everything below in one click: an example sentence, its adapter, sample photos, a search both ways compared."
 
 LOADING = "Loading the models; you can write and upload already."
 READY = "Models ready: {experts} experts, {parameters} parameters in a generated LoRA (loaded in {seconds:.1f} s)."
@@ -69,7 +68,6 @@ REMOVE = "Remove selected"
 CLEAR = "Clear all"
 GALLERY_LABEL = "Your gallery"
 GALLERY_EMPTY = "No photos yet."
-PICKED = "Selected: {name}"
 INDEXING = "Indexing photos"
 CAPTIONS = "Captions (for photo → words and recall)"
 CAPTIONS_LABEL = "Type captions, one a line, as “photo name: caption”"

@@ -1,0 +1,277 @@
+"""The page in a real browser, against the real app in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from app import texts
+from core.gallery import ZERO_SHOT, Adapter, Gallery
+from core.loading import ROOT, load_engine
+from core.lora import load_peft
+from core.samples import sample_photos
+from core.sglora import SGLora
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+SENTENCE = "photos of wild animals"
+QUERY = "an animal that runs fast"
+START_SECONDS = 90
+STEP_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def engine() -> SGLora:
+    return load_engine()
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`python app.py`, as a user starts it, with the port from the environment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("app")
+    log = folder / "log.txt"
+    surroundings = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "gradio")}
+    with log.open("w") as out:
+        process = subprocess.Popen([sys.executable, ROOT / "app.py"], cwd=folder, env=surroundings, stdout=out, stderr=out)
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        for _ in range(START_SECONDS * 4):
+            if process.poll() is not None:
+                pytest.fail(f"the app ended: {log.read_text()}")
+            try:
+                urllib.request.urlopen(address, timeout=2).close()
+                break
+            except OSError:
+                time.sleep(0.25)
+        yield address
+        assert "Traceback" not in log.read_text()
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@dataclass
+class Watch:
+    """What a page did that it should not: requests elsewhere, errors in the console, answers that failed."""
+
+    outside: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def on(self, page: Page, url: str) -> None:
+        local = (url, "data:", "blob:")
+        page.on("request", lambda r: None if r.url.startswith(local) else self.outside.append(r.url))
+        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: self.errors.append(str(e)))
+        page.on("response", lambda r: self.errors.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.on("dialog", lambda d: (self.errors.append(f"dialog: {d.message}"), d.dismiss()))
+
+
+@pytest.fixture
+def opened(browser: Browser, url: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A visitor's page, models ready; whatever the test does must ask no other server and leave no error."""
+    context = browser.new_context(accept_downloads=True, **getattr(request, "param", {}))
+    context.set_default_timeout(STEP_MS)
+    page, watch = context.new_page(), Watch()
+    watch.on(page, url)
+    page.goto(url)
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    yield page
+    context.close()
+    assert watch.outside == []
+    assert watch.errors == []
+
+
+def field_of(page: Page, name: str):
+    return page.locator(f"#{name} textarea, #{name} input[type=text]").first
+
+
+def column(page: Page, title: str) -> list[tuple[str, str]]:
+    """(rank, label) of each hit in a column of the results."""
+    hits = page.locator(f'#results section[aria-label="{title}"] .sg-hit')
+    return [(hit.locator(".sg-rank").inner_text(), hit.locator(".sg-label").get_attribute("title") or "") for hit in hits.all()]
+
+
+def expected(ranking) -> list[tuple[str, str]]:
+    return [(str(hit.rank), hit.label) for hit in ranking.hits]
+
+
+def generated_photos(folder: Path) -> list[Path]:
+    rng, paths = np.random.default_rng(4), []
+    for name in ("red blot.png", "stripes <b>.jpg", "noise.webp"):
+        small = Image.fromarray(rng.integers(0, 255, (5, 7, 3), dtype=np.uint8))
+        small.resize((140, 100), Image.Resampling.BICUBIC).save(folder / name)
+        paths.append(folder / name)
+    return paths
+
+
+def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path: Path) -> None:
+    page, samples = opened, sample_photos()
+
+    # A question before any photo: a message, and nothing is lost.
+    field_of(page, "description").fill(SENTENCE)
+    field_of(page, "query").fill(QUERY)
+    page.click("#search")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("no photos yet")
+    expect(field_of(page, "query")).to_have_value(QUERY)
+    page.get_by_test_id("toast-close").click()
+
+    # Routed experts, as core routes them.
+    routed = engine.routed(engine.route(SENTENCE))
+    chosen = page.locator("#routing .sg-bar:not(.sg-bar-head):not(.sg-bar-off)")
+    expect(chosen).to_have_count(len(routed))
+    assert [bar.locator(".sg-bar-name").inner_text() for bar in chosen.all()] == [e["name"] for e in routed]
+    first = chosen.first.inner_text()
+    assert f"{routed[0]['similarity']:.2f}" in first
+    assert f"{routed[0]['weight'] * 100:.0f} %" in first
+
+    # Sample photos, then photos of one's own with one that is broken and one that is there already.
+    page.click("#samples")
+    expect(page.locator("#report")).to_contain_text(texts.ADDED.format(n=len(samples)), timeout=60_000)
+    own = generated_photos(tmp_path)
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(own[1].read_bytes()[:200])
+    page.set_input_files("#upload input[type=file]", [*own, broken, samples[0].path])
+    report = page.locator("#report")
+    expect(report).to_contain_text("3 added")
+    expect(report).to_contain_text("broken.jpg")
+    expect(report).to_contain_text(samples[0].name)
+    expect(page.locator("#gallery .thumbnail-item")).to_have_count(len(samples) + 3)
+
+    # The generated adapter.
+    page.click("#generate")
+    adaptation = engine.adapt(SENTENCE)
+    facts = page.locator("#lora .sg-facts")
+    expect(facts).to_contain_text(f"{adaptation.lora.parameters:,}")
+    expect(page.locator("#lora .sg-heat tbody td")).to_have_count(len(adaptation.lora.modules))
+
+    # Words -> photos: what core computes for the same photos.
+    page.click("#search")
+    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    gallery = Gallery(engine.backbone)
+    gallery.add([s.path for s in samples], {s.name: s.captions for s in samples})
+    gallery.add([page_name(path) for path in own])
+    generated = Adapter.of(adaptation.lora)
+    assert column(page, texts.ZERO_SHOT) == expected(gallery.text_to_image(QUERY, ZERO_SHOT, 10))
+    assert column(page, texts.SG_LORA) == expected(gallery.text_to_image(QUERY, generated, 10))
+    merged = Adapter.of(engine.merged(adaptation.routing))
+    assert column(page, texts.MERGE) == expected(gallery.text_to_image(QUERY, merged, 10))
+    recalls = gallery.recalls(generated)
+    row = page.locator("#results .sg-recall tbody tr", has_text=texts.SG_LORA)
+    shown = [float(cell.rstrip("%")) for cell in row.locator("td").all_inner_texts()]
+    assert shown == pytest.approx([recalls[way][k] for way in ("t2i", "i2t") for k in ("R@1", "R@5", "R@10")], abs=0.51)
+
+    # A photo -> captions; the thumbnail chosen with the keyboard.
+    page.locator("#gallery .thumbnail-item").nth(2).focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("tab", name=texts.PHOTO_TAB).click()
+    expect(page.locator("#pick input")).to_have_value(samples[2].name)
+    page.click("#find")
+    expect(page.locator("#results h3")).to_contain_text(samples[2].name)
+    picked = gallery.photos[2].id
+    assert column(page, texts.ZERO_SHOT) == expected(gallery.image_to_text(picked, ZERO_SHOT, 10))
+    assert column(page, texts.SG_LORA) == expected(gallery.image_to_text(picked, generated, 10))
+
+    # The download is that adapter.
+    with page.expect_download() as waiting:
+        page.click("#download")
+    shutil.unpack_archive(waiting.value.path(), tmp_path / "adapter", "zip")
+    lora, provenance = load_peft(tmp_path / "adapter", engine.backbone.layout.modules, engine.backbone.fingerprint)
+    torch.testing.assert_close(lora.vector(), adaptation.lora.vector())
+    assert (provenance["description"], provenance["seed"]) == (SENTENCE, 0)
+
+    # Settings act on what is shown: without strength SG-LoRA is zero-shot.
+    page.get_by_role("tab", name=texts.WORDS_TAB).click()
+    page.click("#search")
+    expect(page.locator("#results h3")).to_contain_text(QUERY)
+    page.click("#settings button")
+    page.locator("#strength input[type=number]").fill("0")
+    page.keyboard.press("Tab")
+    expect(page.locator("#command textarea")).to_have_value(re.compile("--strength 0$"))
+    expect(page.locator(f'#results section[aria-label="{texts.SG_LORA}"] .sg-up')).to_have_count(0)
+    assert column(page, texts.SG_LORA) == column(page, texts.ZERO_SHOT)
+
+    # A reload keeps the photos, and clearing forgets them.
+    page.reload()
+    expect(page.locator("#gallery .thumbnail-item")).to_have_count(len(samples) + 3)
+    page.click("#clear")
+    expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+
+
+def page_name(path: Path) -> tuple[str, bytes]:
+    """A file as the page hands it over: Gradio drops a few characters from the names of uploaded files."""
+    return re.sub(r"[<>]", "", path.name), path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True},
+        {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+    ],
+    ids=["phone", "dark"],
+    indirect=True,
+)
+def test_one_click_shows_everything(opened: Page) -> None:
+    opened.click("#try-it")
+    expect(opened.locator("#results .sg-hit").first).to_be_in_viewport(timeout=60_000)
+    for title in (texts.ZERO_SHOT, texts.SG_LORA):
+        assert len(column(opened, title)) == 10
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Read at one moment, because the page may still be scrolling.
+    box = "document.querySelector(`#results section[aria-label='${title}']`).getBoundingClientRect().toJSON()"
+    before, after = opened.evaluate(f"titles => titles.map(title => {box})", [texts.ZERO_SHOT, texts.SG_LORA])
+    assert before["y"] == pytest.approx(after["y"])
+    assert before["right"] <= after["left"]
+
+
+def test_visitors_do_not_meet_and_nothing_typed_is_run(opened: Page, browser: Browser, url: str) -> None:
+    field_of(opened, "description").fill('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
+    opened.click("#generate")
+    expect(opened.locator("#lora h3")).to_contain_text('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
+    opened.click("#samples")
+    expect(opened.locator("#gallery .thumbnail-item").first).to_be_visible(timeout=60_000)
+    other = browser.new_context().new_page()
+    other.goto(url)
+    expect(other.locator("#status .sg-ready")).to_be_visible()
+    expect(other.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+    other.context.close()
+
+
+def test_an_expert_can_be_looked_up(opened: Page, engine: SGLora) -> None:
+    opened.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+    table = opened.locator("#experts")
+    name = engine.repository.experts[-1].name
+    expect(table).to_contain_text(engine.repository.experts[0].name)
+    field_of(opened, "find-expert").fill(name)
+    expect(table).to_contain_text(name)
+    field_of(opened, "find-expert").fill("no such expert anywhere")
+    expect(table).not_to_contain_text(name)
