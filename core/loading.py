@@ -30,6 +30,11 @@ def experts_path(backbone: str = "embedded") -> Path:
     return EXPERTS / backbone
 
 
+def results_path(experiment: str) -> Path:
+    """The shipped result of an experiment."""
+    return ASSETS / "results" / f"{experiment}.json"
+
+
 def load_engine(
     backbone: Backbone | None = None,
     experts: Path | None = None,

@@ -138,6 +138,10 @@ def evaluate(arguments: Namespace) -> Answer:
 
     _check_text(arguments.task)
     samples = read_folder(arguments.data)
+    if arguments.split is not None:
+        samples = [s for s in samples if s.split == arguments.split]
+        if not samples:
+            raise DataError(f"No photo of {arguments.data} is in the split {arguments.split!r}.")
     engine = _engine(arguments)
     settings = AdaptSettings(arguments.k, arguments.tau, arguments.seed, arguments.strength)
     found = measure(engine, samples, arguments.task, arguments.methods, settings, log)

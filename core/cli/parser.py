@@ -10,7 +10,7 @@ from textwrap import dedent
 from typing import Any
 
 from core import __version__
-from core.cli import commands, train
+from core.cli import commands, experiment, train
 
 # The engine's own defaults, written again because importing them would import torch; a test keeps them equal.
 K, TAU, SEED, STRENGTH = 4, 0.1, 0, 1.0
@@ -41,6 +41,7 @@ def build_parser() -> Parser:
     _search(chosen)
     _evaluate(chosen)
     _train(chosen)
+    _experiment(chosen)
     return parser
 
 
@@ -186,6 +187,7 @@ def _evaluate(chosen: Any) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="photos with captions or labels")
     parser.add_argument("--task", required=True, metavar="TEXT", help="what the photos show, in a sentence")
+    parser.add_argument("--split", metavar="NAME", help='only the photos of this split, such as "val" (default: all)')
     parser.add_argument(
         "--methods",
         type=_methods,
@@ -260,6 +262,32 @@ def _train(chosen: Any) -> None:
     _train_options(generator, "FILE", "the shipped generator, assets/embedded/generator.safetensors")
     generator.add_argument("--experts", type=Path, metavar="DIR", help="expert repository (default: the shipped one)")
     _backbone_options(generator)
+
+
+def _experiment(chosen: Any) -> None:
+    parser = _command(
+        chosen,
+        "experiment",
+        experiment.experiment,
+        "answer a question about the method with numbers",
+        """
+        example:
+          python -m core experiment generation --data data
+
+        base          how good is the base alone? zero-shot recall on captioned photos that it never saw
+        verification  do experts beat zero-shot on their own task? (from the index of the shipped repository; no data needed)
+        generation    does a generated LoRA beat zero-shot, merging and the other controls on tasks it never saw? five folds
+                      over tasks, everything trained anew in each; takes about an hour on two cores, and goes on where it
+                      stopped
+
+        The result goes to FILE as JSON and to stdout as a table. DIR is the data folder of `train`.
+        """,
+    )
+    parser.add_argument("name", choices=experiment.NAMES, metavar="NAME", help=", ".join(experiment.NAMES))
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="the data folders (default: data)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the result (default: assets/results/NAME.json)")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="features and finished folds (default: the user's cache)")
+    _backbone_options(parser)
 
 
 def _train_options(parser: Parser, kind: str, default: str) -> None:

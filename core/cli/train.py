@@ -14,7 +14,7 @@ from core.errors import DataError
 
 def backbone(arguments: Namespace) -> Answer:
     """``train backbone``."""
-    _check(arguments)
+    check_data(arguments)
     from core.loading import heads_path
     from core.training.backbone import BackboneRecipe, train_backbone
 
@@ -22,25 +22,25 @@ def backbone(arguments: Namespace) -> Answer:
     if arguments.steps:
         recipe = replace(recipe, steps=arguments.steps)
     out = arguments.out or heads_path()
-    found = train_backbone(arguments.data, out, _cache(arguments), recipe, log)
+    found = train_backbone(arguments.data, out, cache_folder(arguments), recipe, log)
     return _done(found, out)
 
 
 def experts(arguments: Namespace) -> Answer:
     """``train experts``."""
-    _check(arguments)
+    check_data(arguments)
     from core.loading import experts_path
     from core.training.experts import ExpertRecipe, train_experts
 
     model = chosen_backbone(arguments)
     out = arguments.out or experts_path(model.name)
-    found = train_experts(arguments.data, out, _cache(arguments), model, ExpertRecipe(seed=arguments.seed), log)
+    found = train_experts(arguments.data, out, cache_folder(arguments), model, ExpertRecipe(seed=arguments.seed), log)
     return _done({"fingerprint": found.fingerprint, "experts": [e.name for e in found.experts]}, out)
 
 
 def generator(arguments: Namespace) -> Answer:
     """``train generator``."""
-    _check(arguments)
+    check_data(arguments)
     from core.experts import ExpertRepository
     from core.loading import experts_path, generator_path
     from core.training.generator import GeneratorRecipe, train_generator
@@ -50,16 +50,18 @@ def generator(arguments: Namespace) -> Answer:
     repository = ExpertRepository.load(folder, model.layout, model.fingerprint)
     out = arguments.out or generator_path(model.name)
     recipe = GeneratorRecipe(seed=arguments.seed)
-    found = train_generator(arguments.data, out, _cache(arguments), model, repository, recipe, log)
+    found = train_generator(arguments.data, out, cache_folder(arguments), model, repository, recipe, log)
     return _done({"fingerprint": found.fingerprint, "experts": len(repository)}, out)
 
 
-def _check(arguments: Namespace) -> None:
+def check_data(arguments: Namespace) -> None:
+    """Raise DataError unless ``--data`` is a folder."""
     if not arguments.data.is_dir():
         raise DataError(f"The data folder {arguments.data} does not exist.")
 
 
-def _cache(arguments: Namespace) -> Path:
+def cache_folder(arguments: Namespace) -> Path:
+    """``--cache``, or the user's cache."""
     from core.training.features import default_cache
 
     return arguments.cache or default_cache()

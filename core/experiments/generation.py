@@ -5,6 +5,7 @@ Five folds over tasks. In a fold, no photo of a held-out task trains the shared 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -101,24 +102,23 @@ def run_fold(
 
 def run(
     data: Path,
-    out: Path,
+    folder: Path,
     cache: Path,
     backbone: EmbeddedBackbone,
     recipe: GenerationRecipe = GenerationRecipe(),
     log: Log = print,
 ) -> dict[str, Any]:
-    """All folds (finished ones are kept and not run again) and their summary, written to ``out``."""
+    """All folds and their summary. Finished folds are kept in ``folder``, under backbone and recipe, and not run again."""
     pool = load_pool(data, backbone, cache, log)
+    digest = hashlib.sha256(json.dumps([backbone.fingerprint, asdict(recipe)]).encode()).hexdigest()[:8]
+    folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for fold in range(FOLDS):
-        file = out.with_suffix(f".fold{fold}.json")
+        file = folder / f"{digest}-fold{fold}.json"
         if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(run_fold(backbone, pool, fold, recipe, log)))
         rows += json.loads(file.read_text())
-    result = {"recipe": asdict(recipe), "backbone_fingerprint": backbone.fingerprint, **summarise(rows)}
-    out.write_text(json.dumps(result, indent=1) + "\n")
-    return result
+    return {"recipe": asdict(recipe), "backbone_fingerprint": backbone.fingerprint, **summarise(rows), "rows": rows}
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
