@@ -9,16 +9,16 @@ import secrets
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app import texts
-from app.session import Column, Comparison, Download, Session, Settings
+from app.session import Column, Comparison, Download, Question, Session, Settings
 from app.uploads import discard, sort_uploads
 from core.captions import captions_from_names, parse_typed, read_captions
 from core.errors import DescriptionError, GalleryError, PhotoError, StudioError
 from core.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, moves
-from core.lora import WEIGHTS_FILE, save_peft
+from core.lora import WEIGHTS_FILE, Lora, save_peft
 from core.photos import open_photo
 from core.router import clean_text
 from core.samples import sample_photos
@@ -48,11 +48,21 @@ def settings(description: str, k: float | None, tau: float | None, seed: float |
 
 
 def generate(engine: SGLora, session: Session, wanted: Settings) -> Adaptation:
-    """The adapter for these settings; made again only where they changed."""
-    if session.adaptation is None or session.settings != wanted:
-        session.adaptation = engine.adapt(wanted.description, wanted.k, wanted.tau, wanted.seed, wanted.strength)
-        session.settings = wanted
-    return session.adaptation
+    """The adapter for these settings; made again only where they changed, or the visitor's experts did."""
+    made, last = session.adaptation, session.settings
+    if made is None or last is None or session.repository is not engine.repository:
+        made = None
+    elif last == wanted:
+        return made
+    elif replace(last, strength=wanted.strength) == wanted:
+        # Strength only scales what was generated, and a slider should answer at once.
+        lora = Lora.from_vector(engine.repository.layout, made.vector).scaled(wanted.strength)
+        made = replace(made, lora=lora, strength=wanted.strength)
+    else:
+        made = None
+    made = made or engine.adapt(wanted.description, wanted.k, wanted.tau, wanted.seed, wanted.strength)
+    session.adaptation, session.settings, session.repository = made, wanted, engine.repository
+    return made
 
 
 def write_zip(engine: SGLora, session: Session, adaptation: Adaptation) -> Download:
@@ -136,11 +146,12 @@ def adapters(engine: SGLora, adaptation: Adaptation) -> tuple[tuple[str, str, Ad
 def compare_words(engine: SGLora, session: Session, query: str) -> Comparison:
     """Words -> photos, in every column, with the session's adapter."""
     query = clean_text(query, "query")
-    session.again = ("words", query)
-    rank = _with(session, engine, lambda gallery, adapter: gallery.text_to_image(query, adapter, top=None))
-    session.comparison = Comparison("photos", texts.ASKED_PHOTOS.format(query=query), rank)
-    asked = (query, session.adaptation.routing.description)
-    session.history = [asked, *(h for h in session.history if h != asked)][:HISTORY]
+    asked = ("words", query)
+    columns = _columns(engine, session, asked, lambda gallery, adapter: gallery.text_to_image(query, adapter, top=None))
+    title = texts.ASKED_PHOTOS.format(query=query)
+    session.comparison = Comparison("photos", title, columns, asked, session.album.photos)
+    told = (query, session.adaptation.routing.description)
+    session.history = [told, *(h for h in session.history if h != told)][:HISTORY]
     return session.comparison
 
 
@@ -159,21 +170,30 @@ def compare_photo(engine: SGLora, session: Session, picked: str | None, other: s
         if name is None:
             raise PhotoError(texts.NOTHING_PICKED)
         photo = picked
-    rank = _with(session, engine, lambda gallery, adapter: gallery.image_to_text(photo, adapter, top=None))
-    session.again = ("photo", (picked, other))
-    session.comparison = Comparison("captions", texts.ASKED_CAPTIONS.format(name=name), rank)
+    asked = ("photo", (picked, other))
+    columns = _columns(engine, session, asked, lambda gallery, adapter: gallery.image_to_text(photo, adapter, top=None))
+    title = texts.ASKED_CAPTIONS.format(name=name)
+    session.comparison = Comparison("captions", title, columns, asked, session.album.photos)
     return session.comparison
 
 
-def _with(session: Session, engine: SGLora, rank: Callable) -> tuple[Column, ...]:
-    gallery = session.album.gallery(engine)
+def _columns(engine: SGLora, session: Session, asked: Question, rank: Callable) -> tuple[Column, ...]:
+    """Every column for a question; those whose adapter, photos and question are the last ones' are taken over."""
+    session.again = asked
+    gallery, last = session.album.gallery(engine), session.comparison
+    same = last is not None and last.asked == asked and last.photos == gallery.photos
+    kept = {column.adapter: column for column in last.columns} if same else {}
     captioned = sum(bool(p.captions) for p in gallery.photos) > 1
     columns: list[Column] = []
     # All of it is ranked: how far something moved is only known when both ends are.
     for title, remark, adapter in adapters(engine, session.adaptation):
+        if adapter.key in kept and kept[adapter.key].title == title:
+            columns.append(kept[adapter.key])
+            continue
         ranking = rank(gallery, adapter)
         moved = moves(columns[0].ranking, ranking) if columns else {}
-        columns.append(Column(title, remark, ranking, moved, gallery.recalls(adapter) if captioned else None))
+        hits = gallery.hits(adapter) if captioned else None
+        columns.append(Column(title, remark, ranking, moved, hits, adapter.key))
     return tuple(columns)
 
 

@@ -10,12 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.experts import ExpertRepository
 from core.gallery import Gallery, Photo, Ranking
+from core.metrics import Hits
 from core.sglora import Adaptation, SGLora
 
 PHOTO_LIMIT = 1000
 KEEP_SECONDS = 60 * 60
 MAX_SESSIONS = 200  # the least recently used goes; a full gallery is some 40 MB, and a free Space has 16 GB
+
+
+# How to ask something again: ("words", text) or ("photo", (id, path)).
+Question = tuple[str, Any]
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,22 @@ class Download:
 
 @dataclass(frozen=True)
 class Column:
-    """One way to rank: its name, its ranking, and how many places each key moved against zero-shot."""
+    """One way to rank.
+
+    Attributes:
+        title, note: what it is called.
+        ranking: of everything.
+        moves: how many places each key moved against zero-shot.
+        hits: what recall is counted from, {"i2t": …, "t2i": …}; None where fewer than two photos have captions.
+        adapter: the adapter's key.
+    """
 
     title: str
     note: str
     ranking: Ranking
     moves: Mapping[str, int]
-    recalls: Mapping[str, Mapping[str, float]] | None = None
+    hits: Mapping[str, Hits] | None = None
+    adapter: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,11 +71,14 @@ class Comparison:
         of: "photos" (asked with words) or "captions" (asked with a photo).
         title: the question, in words.
         columns: the rankings.
+        asked: the question. photos: the gallery at that moment.
     """
 
     of: str
     title: str
     columns: tuple[Column, ...]
+    asked: Question | None = None
+    photos: tuple[Photo, ...] = field(default=(), repr=False)
 
 
 class Album:
@@ -77,6 +95,10 @@ class Album:
         if self._gallery is None:
             self._gallery = Gallery(engine.backbone, limit=PHOTO_LIMIT)
         return self._gallery
+
+    def engine(self, shared: SGLora) -> SGLora:
+        """The engine with this visitor's experts among the others."""
+        return shared
 
     @property
     def photos(self) -> tuple[Photo, ...]:
@@ -119,9 +141,9 @@ class Session:
 
     Attributes:
         album: the visitor's photos.
-        settings, adaptation: what was generated last, and from what.
+        settings, adaptation: what was generated last, and from what; ``repository``: from which experts.
         comparison: what was asked last, to show it again with other columns or fewer rows.
-        again: how to ask it again with another adapter: ("words", text) or ("photo", (id, path)).
+        again: how to ask it again with another adapter.
         history: (query, description) asked, latest first.
         download: the adapter's ZIP.
     """
@@ -129,8 +151,9 @@ class Session:
     album: Album = field(default_factory=Album)
     settings: Settings | None = None
     adaptation: Adaptation | None = None
+    repository: ExpertRepository | None = None
     comparison: Comparison | None = None
-    again: tuple[str, Any] | None = None
+    again: Question | None = None
     history: list[tuple[str, str]] = field(default_factory=list)
     download: Download | None = None
 
@@ -147,5 +170,5 @@ class Session:
 
 def forget(session: Session) -> None:
     """Called by Gradio when a tab's state is dropped; other tabs of that browser keep their album."""
-    session.adaptation = session.comparison = session.again = None
+    session.adaptation = session.repository = session.comparison = session.again = None
     session.history.clear()

@@ -103,8 +103,12 @@ ASKED_PHOTOS = "Photos for “{query}”"
 ASKED_CAPTIONS = "Captions for {name}"
 RANKED = "{total} ranked"
 RECALL_TITLE = "Recall on this gallery"
-RECALL_NOTE = "Share of {photos} captioned photos and {captions} captions whose match is among the first 1, 5 or 10. {caution}"
-RECALL_CAUTION = "That is few: read differences of a photo or two as chance."
+RECALL_NOTE = (
+    "Share of {photos} captioned photos and {captions} captions whose match is among the first 1, 5 or 10, and its 95 % "
+    "interval when the photos are drawn again (bootstrap). A difference whose interval holds zero is no difference. {caution}"
+)
+RECALL_CAUTION = "These are few photos: the intervals are wide."
+RECALL_DIFFERENCE = "{name} minus {base}"
 I2T, T2I = "photo → words", "words → photo"
 HISTORY, ASKED_BEFORE = "Asked before", "{query} · {task}"
 
@@ -116,6 +120,32 @@ EXPERTS_LEAD = (
 EXPERTS_LABEL = "All experts"
 EXPERTS_FIND, EXPERTS_FIND_HINT = "Find an expert", "a word of its name, description, group or source"
 EXPERTS_HEADERS = ("Expert", "Description", "Group", "Source", "Photos", "R@1 before", "R@1 after", "Gain R@1", "Gain R@5")
+
+# evidence
+TAB_EVIDENCE = "Evidence"
+EVIDENCE_LEAD = (
+    "What we measured, with this repository's code and on photos that trained nothing here. Intervals are paired bootstrap "
+    "95 % intervals over tasks; greyed ones hold zero, and mean “no difference”."
+)
+EVIDENCE = {
+    "generation": (
+        "Does a generated LoRA beat zero-shot, merging and the other controls on tasks it never saw?",
+        "Five folds over tasks: no photo of a held-out task trains an expert or the generator. Recall in percent, mean of "
+        "both directions.",
+    ),
+    "verification": (
+        "Do experts beat zero-shot on their own task?",
+        "Measured on photos that neither trained nor stopped an expert.",
+    ),
+    "base": (
+        "How good is the frozen model by itself?",
+        "Zero-shot recall on captioned photos that it never saw; each set is its own gallery.",
+    ),
+}
+EVIDENCE_BROKEN = "{name} cannot be read by this version of the studio."
+EVIDENCE_RAW = "All figures"
+VERIFICATION_CHART = "Gain of the experts in R@1 over zero-shot, in points"
+GENERATION_CHART = "SG-LoRA's lead in R@1 over each method, in points ({group})"
 
 ABOUT = """
 1. **Experts.** Long before you came, small LoRAs (rank 2, on the query, key and value projections of the vision blocks)

@@ -11,6 +11,7 @@ from app.plots import Bar, heat_map, routing_chart
 from app.session import PHOTO_LIMIT, Column, Comparison
 from core.experts import Expert
 from core.gallery import AddReport, Hit, Photo
+from core.metrics import KS, recall_interval
 from core.router import Routing
 from core.sglora import Adaptation, SGLora
 
@@ -173,27 +174,42 @@ def _arrow(places: int | None) -> str:
 
 
 def _recalls(columns: Sequence[Column], photos: Mapping[str, Photo]) -> str:
-    if not any(c.recalls for c in columns):
+    """Recall of every column with its interval, and for adapted ones the paired difference to zero-shot."""
+    if not all(c.hits for c in columns):
         return ""
-    ks = list(next(c.recalls for c in columns if c.recalls)["i2t"])
     captioned = [p for p in photos.values() if p.captions]
-    head = "".join(f'<th scope="col">{k}</th>' for k in ks)
+    ways = (("t2i", texts.T2I), ("i2t", texts.I2T))
+    heads = "".join(f'<th scope="colgroup" colspan="{len(KS)}">{words}</th>' for _, words in ways)
+    each = "".join(f'<th scope="col">R@{k}</th>' for k in KS) * len(ways)
     rows = []
     for column in columns:
-        if column.recalls:
-            cells = "".join(f"<td>{column.recalls[way][k]:.0f}%</td>" for way in ("t2i", "i2t") for k in ks)
-            rows.append(f'<tr><th scope="row">{escape(column.title)}</th>{cells}</tr>')
+        cells = "".join(_share(recall_interval(column.hits[way], k)) for way, _ in ways for k in KS)
+        rows.append(f'<tr><th scope="row">{escape(column.title)}</th>{cells}</tr>')
+    for column in columns[1:]:
+        leads = [recall_interval(column.hits[way], k, columns[0].hits[way]) for way, _ in ways for k in KS]
+        title = texts.RECALL_DIFFERENCE.format(name=column.title, base=columns[0].title)
+        rows.append(f'<tr class="sg-lead"><th scope="row">{escape(title)}</th>{"".join(map(_lead, leads))}</tr>')
     words = texts.RECALL_NOTE.format(
         photos=len(captioned),
         captions=len({c for p in captioned for c in p.captions}),
         caution=texts.RECALL_CAUTION if len(captioned) < FEW_PHOTOS else "",
     )
     return (
-        f'<div class="sg-scroll"><table class="sg-recall"><caption>{texts.RECALL_TITLE}<small>{words}</small></caption>'
-        f'<thead><tr><td></td><th scope="colgroup" colspan="{len(ks)}">{texts.T2I}</th>'
-        f'<th scope="colgroup" colspan="{len(ks)}">{texts.I2T}</th></tr><tr><td></td>{head}{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div class="sg-scroll" tabindex="0" role="region" aria-label="{texts.RECALL_TITLE}"><table class="sg-recall">'
+        f"<caption>{texts.RECALL_TITLE}<small>{words}</small></caption>"
+        f"<thead><tr><td></td>{heads}</tr><tr><td></td>{each}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _share(interval: tuple[float, float, float]) -> str:
+    mean, low, high = interval
+    return f"<td><b>{mean:.0f}%</b><small>{low:.0f} to {high:.0f}</small></td>"
+
+
+def _lead(interval: tuple[float, float, float]) -> str:
+    mean, low, high = interval
+    kind = "sg-up" if low > 0 else "sg-down" if high < 0 else "sg-same"
+    return f'<td class="{kind}"><b>{mean:+.0f}</b><small>{low:+.0f} to {high:+.0f}</small></td>'
 
 
 def expert_rows(experts: Sequence[Expert], words: str = "") -> list[list[object]]:
@@ -206,3 +222,9 @@ def expert_rows(experts: Sequence[Expert], words: str = "") -> list[list[object]
             gains = [round(e.gain(k), 1) for k in (1, 5)]
             rows.append([e.name, e.description, e.group, e.source, e.images, *recalls, *gains])
     return rows
+
+
+def exhibit(title: str, lead: str, chart: str) -> str:
+    """A result's question and chart."""
+    said = f"<p>{escape(lead)}</p>" if lead else ""
+    return f'<section class="sg-exhibit"><h3>{escape(title)}</h3>{said}{chart}</section>'

@@ -25,7 +25,7 @@ from core.errors import AdapterError, GalleryError
 from core.index import Hit, Index, Ranking, moves
 from core.intake import Decoded, Failure, Intake, Source, content_id
 from core.lora import Lora
-from core.metrics import Relevance, both_directions
+from core.metrics import Hits, Relevance, both_directions, hits
 from core.photos import upright_rgb
 from core.router import clean_text
 
@@ -200,6 +200,13 @@ class Gallery:
         """
         return self._index(self._contents, adapter).rows.clone()
 
+    def captioned(self) -> tuple[tuple[Photo, ...], Tensor]:
+        """The photos that have captions, in order, and their prefix activations [n, *prefix_shape] float16."""
+        entries = [entry for entry in self._contents.entries.values() if entry.photo.captions]
+        prefixes = [entry.prefix for entry in entries]
+        stacked = torch.stack(prefixes) if prefixes else torch.empty(0, *self.backbone.prefix_shape, dtype=torch.float16)
+        return tuple(entry.photo for entry in entries), stacked
+
     def text_to_image(self, query: str, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
         """The photos that fit a query best (``top=None``: all of them); keys are photo ids.
 
@@ -243,13 +250,25 @@ class Gallery:
         Raises:
             GalleryError: fewer than two photos have captions.
         """
+        return both_directions(*self._evaluation(adapter))
+
+    def hits(self, adapter: Adapter = ZERO_SHOT) -> dict[str, Hits]:
+        """Where each captioned photo's captions and each caption's photo rank, {"i2t": …, "t2i": …}: what recall counts.
+
+        Raises:
+            GalleryError: as ``recalls``.
+        """
+        return hits(*self._evaluation(adapter))
+
+    def _evaluation(self, adapter: Adapter) -> tuple[Tensor, Tensor, Relevance]:
+        """The photos that have captions as this adapter sees them, the captions, and which belong together."""
         contents = self._contents
         rows = [row for row, photo in enumerate(contents.photos) if photo.captions]
         if len(rows) < 2:
             raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
         relevance = Relevance.of([contents.photos[row].captions for row in rows])
         images = self._index(contents, adapter).rows[rows]
-        return both_directions(images, self._text_index(relevance.texts).rows, relevance)
+        return images, self._text_index(relevance.texts).rows, relevance
 
     def _filled(self, purpose: str) -> _Contents:
         contents = self._contents

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from torch import Tensor
@@ -61,6 +62,58 @@ def both_directions(images: Tensor, texts: Tensor, relevance: Relevance) -> dict
     """Recalls image-to-text and text-to-image of embeddings [n, d] and [m, d] of unit length."""
     similarity = (images @ texts.T).numpy()
     return {"i2t": recall(similarity, relevance.matrix), "t2i": recall(similarity.T, relevance.matrix.T)}
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Where the best right answer of each question ranks; a question is a photo (i2t) or a caption (t2i).
+
+    Attributes:
+        places: [q] its place, 0 = first.
+        photos: [q] the row of the photo that the question belongs to (a caption of several photos: the first of them).
+        total: number of photos.
+    """
+
+    places: np.ndarray
+    photos: np.ndarray
+    total: int
+
+
+def hits(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Hits]:
+    """Both directions, {"i2t": …, "t2i": …}, of embeddings [n, d] and [m, d] of unit length."""
+    similarity, relevant = (images @ texts.T).numpy(), relevance.matrix
+    n = len(relevant)
+    return {
+        "i2t": Hits(first_hits(similarity, relevant), np.arange(n), n),
+        "t2i": Hits(first_hits(similarity.T, relevant.T), relevant.argmax(0), n),
+    }
+
+
+def recall_interval(found: Hits, k: int, minus: Hits | None = None) -> tuple[float, float, float]:
+    """R@k in percent with its 95 % percentile bootstrap interval: (mean, low, high).
+
+    Photos are drawn again, each with all of its captions, since the captions of one photo are no independent evidence.
+
+    Args:
+        found: hits of one adapter. k: how many places count.
+        minus: hits of another adapter for the same questions; the answer is then about the paired difference.
+    """
+    scores = (found.places < k).astype(float) - (0.0 if minus is None else minus.places < k)
+    sums = np.bincount(found.photos, scores, found.total)
+    sizes = np.bincount(found.photos, minlength=found.total)
+    drawn = _resamples(found.total)
+    questions = drawn @ sizes
+    some = questions > 0  # where captions are shared, a draw may miss every photo that has questions
+    means = (drawn[some] @ sums) / questions[some]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(scores.mean() * 100), float(low * 100), float(high * 100)
+
+
+@lru_cache(maxsize=4)
+def _resamples(n: int, draws: int = 2_000, seed: int = 0) -> np.ndarray:
+    """How often each of n photos is in each bootstrap draw, [draws, n]; kept, because a slider asks for it again and again."""
+    picks = np.random.default_rng(seed).integers(0, n, (draws, n)) + np.arange(draws)[:, None] * n
+    return np.bincount(picks.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float32)
 
 
 def mean_average_precision(similarity: np.ndarray, relevant: np.ndarray) -> float:

@@ -229,7 +229,7 @@ def test_the_page_says_why_there_are_no_models() -> None:
     studio = Studio(Models(load))
     with gr.Blocks() as page:
         studio.build(page)
-    assert "The experts are damaged: restore &lt;them&gt;." in studio._ready()[studio.status]
+    assert "The experts are damaged: restore &lt;them&gt;." in studio._ready(Session())[studio.status]
 
 
 # Adapters

@@ -185,8 +185,8 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     merged = Adapter.of(engine.merged(adaptation.routing))
     assert column(page, texts.MERGE) == expected(gallery.text_to_image(QUERY, merged, 10))
     recalls = gallery.recalls(generated)
-    row = page.locator("#results .sg-recall tbody tr", has_text=texts.SG_LORA)
-    shown = [float(cell.rstrip("%")) for cell in row.locator("td").all_inner_texts()]
+    row = page.locator("#results .sg-recall tbody tr:not(.sg-lead)", has_text=texts.SG_LORA)
+    shown = [float(cell.rstrip("%")) for cell in row.locator("td b").all_inner_texts()]
     assert shown == pytest.approx([recalls[way][k] for way in ("t2i", "i2t") for k in ("R@1", "R@5", "R@10")], abs=0.51)
 
     # A photo -> captions; the thumbnail chosen with the keyboard.

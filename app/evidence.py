@@ -1,0 +1,100 @@
+"""The results that ship with the studio, as exhibits to show; whatever subset of them is there."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from app import texts
+from app.plots import Interval, interval_chart
+from core.experiments import tables
+from core.loading import results_path
+
+log = logging.getLogger(__name__)
+PICTURES = {".png": "image/png", ".svg": "image/svg+xml", ".webp": "image/webp"}
+MAX_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One result: its question, a chart as HTML and a table as Markdown; either may be empty."""
+
+    title: str
+    lead: str
+    chart: str
+    table: str
+
+
+def folder() -> Path:
+    """Where results are shipped."""
+    return results_path("any").parent
+
+
+def exhibits(where: Path | None = None) -> list[Exhibit]:
+    """All results of the folder, the known ones first; a file that cannot be shown says so in its place."""
+    where = where or folder()
+    if not where.is_dir():
+        return []
+    known = list(texts.EVIDENCE)
+    files = sorted(
+        (f for f in where.iterdir() if f.is_file() and f.suffix.lower() in {".json", *PICTURES}),
+        key=lambda f: (known.index(f.stem) if f.stem in known else len(known), f.name),
+    )
+    return [_picture(f) if f.suffix.lower() in PICTURES else _result(f) for f in files]
+
+
+def _result(file: Path) -> Exhibit:
+    title, lead = texts.EVIDENCE.get(file.stem, (_words(file.stem), ""))
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise ValueError("too large")
+        result = json.loads(file.read_text(encoding="utf-8"))
+        make = getattr(tables, file.stem, None) if file.stem.isidentifier() and not file.stem.startswith("_") else None
+        if not callable(make):
+            return Exhibit(title, lead, _raw(result), "")
+        chart = _CHARTS[file.stem](result) if file.stem in _CHARTS else ""
+        return Exhibit(title, lead, chart, make(result))
+    except Exception:
+        # A result of another version, or half a file: the rest of the tab is worth showing all the same.
+        log.exception("The result %s cannot be shown", file)
+        return Exhibit(title, texts.EVIDENCE_BROKEN.format(name=file.name), "", "")
+
+
+def _picture(file: Path) -> Exhibit:
+    data = base64.b64encode(file.read_bytes()).decode("ascii")
+    alt = _words(file.stem)
+    kind = PICTURES[file.suffix.lower()]
+    return Exhibit(alt, "", f'<img class="sg-figure" src="data:{kind};base64,{data}" alt="{escape(alt)}">', "")
+
+
+def _words(stem: str) -> str:
+    return stem.replace("_", " ").replace("-", " ").capitalize()
+
+
+def _raw(result: Any) -> str:
+    shown = json.dumps(result, indent=1, ensure_ascii=False)[:20_000]
+    return f'<details class="sg-raw"><summary>{texts.EVIDENCE_RAW}</summary><pre>{escape(shown)}</pre></details>'
+
+
+def _verification(result: Mapping[str, Any]) -> str:
+    rows = [Interval(name, *v["gain"]["R@1"]) for name, v in result.items() if isinstance(v, dict) and "gain" in v]
+    return interval_chart(texts.VERIFICATION_CHART, rows)
+
+
+def _generation(result: Mapping[str, Any]) -> str:
+    charts = []
+    for group in ("all", "scenes", "special domains"):
+        if group in result:
+            leads = result[group]["sg-lora minus"]
+            rows = [Interval(method, *lead["R@1"]) for method, lead in leads.items()]
+            charts.append(interval_chart(texts.GENERATION_CHART.format(group=group), rows))
+    return "".join(charts)
+
+
+_CHARTS = {"verification": _verification, "generation": _generation}

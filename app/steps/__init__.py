@@ -1,0 +1,1 @@
+"""The page's steps, one file each: what a step shows, and what its controls do."""

@@ -1,0 +1,56 @@
+"""What all steps share: options of events, the settings that travel together, and the step itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from app import texts
+from app.api import HEAVY, LIGHT
+from core.sglora import SGLora
+
+if TYPE_CHECKING:
+    from app.page import Studio
+    from app.session import Session
+
+__all__ = ["HEAVY", "LIGHT", "Step", "Updates", "by_photo", "private"]
+
+Updates = dict[Any, Any]
+
+
+class Step:
+    """A part of the page. It is shared by all visitors and holds no state of theirs.
+
+    ``layout`` makes the components, in the order of the page; ``wire`` says what they do, once all steps are laid out.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self.layout()
+
+    def layout(self) -> None:
+        raise NotImplementedError
+
+    def wire(self) -> None:
+        raise NotImplementedError
+
+    def engine(self, session: Session) -> SGLora:
+        """The engine with the experts that this visitor has; waits for the models where needed."""
+        return session.album.engine(self.studio.models.get())
+
+
+def private(group: str, limit: int | None, show_progress: str = "full") -> dict[str, Any]:
+    """Options of the page's own events: not part of the API, within a concurrency group."""
+    return {
+        "api_visibility": "private",
+        "concurrency_id": group,
+        "concurrency_limit": limit,
+        "show_progress": show_progress,
+    }
+
+
+def by_photo(progress: gr.Progress) -> Callable[[int, int], None]:
+    """Shows the progress of an upload."""
+    return lambda done, total: progress((done, total), desc=texts.INDEXING, unit="photos")

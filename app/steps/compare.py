@@ -1,0 +1,95 @@
+"""Step 4: one question, answered side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app import actions, texts, views
+from app.errors import friendly
+from app.session import Session
+from app.steps.base import HEAVY, LIGHT, Step, Updates, private
+
+TOPS = (5, 10, 20, 50)
+DEFAULT_TOP = 10
+
+
+class Compare(Step):
+    def layout(self) -> None:
+        gr.HTML(views.step(4, texts.COMPARE, texts.COMPARE_LEAD))
+        with gr.Tabs():
+            with gr.Tab(texts.WORDS_TAB), gr.Row(equal_height=False, elem_classes="sg-ask"):
+                self.query = gr.Textbox(
+                    label=texts.QUERY_LABEL, placeholder=texts.QUERY_PLACEHOLDER, scale=4, min_width=240, elem_id="query"
+                )
+                self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=120, elem_id="search")
+            with gr.Tab(texts.PHOTO_TAB), gr.Row(equal_height=False, elem_classes="sg-ask"):
+                self.pick = gr.Dropdown(label=texts.PICK_LABEL, choices=[], scale=2, min_width=240, elem_id="pick")
+                self.other = gr.File(label=texts.OTHER_PHOTO, height=120, scale=2, min_width=240, elem_id="other")
+                self.find = gr.Button(texts.DESCRIBE_PHOTO, variant="primary", scale=1, min_width=120, elem_id="find")
+        with gr.Row(elem_classes="sg-options"):
+            self.only_changed = gr.Checkbox(
+                False, label=texts.ONLY_CHANGED, container=False, min_width=160, elem_id="only-changed"
+            )
+            self.top = gr.Radio(TOPS, value=DEFAULT_TOP, label=texts.TOP_LABEL, min_width=240, elem_id="top")
+        self.answer = gr.HTML(views.note(texts.COMPARE_EMPTY), elem_id="results")
+        self.history = gr.Dataset(
+            label=texts.HISTORY, components=[self.query], samples=[], type="index", visible=False, elem_id="history"
+        )
+        self.view = [self.only_changed, self.top]
+        self.shown = [self.answer, self.history]
+
+    def wire(self) -> None:
+        generate, session = self.studio.generate, self.studio.session
+        outputs = [*generate.made, *self.shown]
+        heavy = {"show_progress_on": self.answer, **private(HEAVY, 1)}
+        gr.on(
+            [self.search.click, self.query.submit],
+            self._search,
+            [session, *generate.controls, self.query, *self.view],
+            outputs,
+            **heavy,
+        )
+        self.find.click(self._find, [session, *generate.controls, self.pick, self.other, *self.view], outputs, **heavy)
+        gr.on(
+            [self.only_changed.change, self.top.change],
+            self._show_again,
+            [session, *self.view],
+            [self.answer],
+            **private(LIGHT, 2, "hidden"),
+        )
+        asked = [self.query, self.studio.describe.description]
+        self.history.click(self._recall, [session, self.history], asked, **private(LIGHT, 2, "hidden"))
+
+    @friendly
+    def _search(self, session: Session, *values: Any) -> Updates:
+        *controls, query, only_changed, top = values
+        engine = self.engine(session)
+        updates = self.studio.generate.adapter(engine, session, *controls)
+        actions.compare_words(engine, session, query)
+        return updates | self.results(session, only_changed, top)
+
+    @friendly
+    def _find(self, session: Session, *values: Any) -> Updates:
+        *controls, picked, other, only_changed, top = values
+        engine = self.engine(session)
+        updates = self.studio.generate.adapter(engine, session, *controls)
+        actions.compare_photo(engine, session, picked, other)
+        return updates | self.results(session, only_changed, top)
+
+    def results(self, session: Session, only_changed: bool, top: int) -> Updates:
+        """Show the last comparison and the history."""
+        asked = [[texts.ASKED_BEFORE.format(query=query, task=task)] for query, task in session.history]
+        shown = gr.Dataset(samples=asked, visible=bool(asked))
+        return {self.answer: self._show_again(session, only_changed, top), self.history: shown}
+
+    def _show_again(self, session: Session, only_changed: bool, top: int) -> str:
+        if session.comparison is None:
+            return views.note(texts.COMPARE_EMPTY)
+        photos = {p.id: p for p in session.album.photos}
+        return views.comparison(session.comparison, photos, int(top), only_changed)
+
+    @friendly
+    def _recall(self, session: Session, index: int) -> tuple[str, str]:
+        return session.history[index]

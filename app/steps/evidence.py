@@ -1,0 +1,28 @@
+"""The evidence tab: the results that ship with the studio."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from app import texts, views
+from app.evidence import exhibits
+from app.steps.base import Step
+
+
+class Evidence(Step):
+    """Made once, when the app starts; nothing in it changes."""
+
+    def layout(self) -> None:
+        gr.HTML(views.note(texts.EVIDENCE_LEAD))
+        for number, exhibit in enumerate(exhibits()):
+            gr.HTML(views.exhibit(exhibit.title, exhibit.lead, exhibit.chart))
+            if exhibit.table:
+                gr.Markdown(exhibit.table, elem_classes="sg-table", elem_id=f"evidence-{number}")
+
+    def wire(self) -> None:
+        pass
+
+
+def has_evidence() -> bool:
+    """Whether there is anything to show."""
+    return bool(exhibits())

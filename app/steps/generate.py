@@ -1,0 +1,139 @@
+"""Step 2: from the routed experts to a LoRA, its facts, and its download."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import gradio as gr
+
+from app import actions, texts, views
+from app.command import adapt_command
+from app.errors import friendly
+from app.session import Session
+from app.steps.base import LIGHT, Step, Updates, private
+from core.router import DEFAULT_K, DEFAULT_TAU
+from core.sglora import DEFAULT_STRENGTH, SGLora
+
+
+class Generate(Step):
+    def layout(self) -> None:
+        gr.HTML(views.step(2, texts.GENERATE, texts.GENERATE_LEAD))
+        with gr.Row():
+            with gr.Column(min_width=320):
+                with gr.Row():
+                    self.button = gr.Button(texts.GENERATE_BUTTON, variant="primary", min_width=150, elem_id="generate")
+                    self.resample = gr.Button(texts.RESAMPLE, min_width=120, elem_id="resample")
+                with gr.Accordion(texts.SETTINGS, open=False, elem_id="settings"):
+                    self.strength = gr.Slider(
+                        0,
+                        2,
+                        DEFAULT_STRENGTH,
+                        step=0.05,
+                        label=texts.STRENGTH_LABEL,
+                        info=texts.STRENGTH_INFO,
+                        elem_id="strength",
+                    )
+                    self.seed = gr.Number(0, label=texts.SEED_LABEL, info=texts.SEED_INFO, precision=0, elem_id="seed")
+                    self.k = gr.Slider(1, 64, DEFAULT_K, step=1, label=texts.K_LABEL, info=texts.K_INFO, elem_id="k")
+                    self.tau = gr.Slider(
+                        0.01, 1, DEFAULT_TAU, step=0.01, label=texts.TAU_LABEL, info=texts.TAU_INFO, elem_id="tau"
+                    )
+                self.download = gr.DownloadButton(texts.DOWNLOAD, interactive=False, elem_id="download")
+                self.command = gr.Textbox(
+                    label=texts.COMMAND_LABEL,
+                    interactive=False,
+                    buttons=["copy"],
+                    max_lines=4,
+                    visible=False,
+                    elem_id="command",
+                )
+            with gr.Column(min_width=320):
+                self.lora = gr.HTML(views.note(texts.LORA_EMPTY), elem_id="lora")
+        self.sliders = [self.k, self.tau, self.seed, self.strength]
+
+    @property
+    def controls(self) -> list[Any]:
+        """All that an adapter is made from."""
+        return [self.studio.describe.description, *self.sliders]
+
+    @property
+    def made(self) -> list[Any]:
+        """All that shows an adapter."""
+        return [self.studio.session, self.studio.describe.routing, self.lora, self.download, self.command]
+
+    def wire(self) -> None:
+        compare, session = self.studio.compare, self.studio.session
+        asked, shown = [session, *self.controls, *compare.view], [*self.made, *compare.shown]
+        # Sliders redo what is on the page, and nothing that is not.
+        gr.on(
+            [slider.change for slider in self.sliders],
+            self._redo,
+            asked,
+            shown,
+            trigger_mode="always_last",
+            **private(LIGHT, 2, "hidden"),
+        )
+        self.resample.click(_another_seed, None, self.seed, **private(LIGHT, 2, "hidden"))
+        gr.on(
+            [self.button.click, self.studio.describe.description.submit],
+            self._make,
+            asked,
+            shown,
+            show_progress_on=self.lora,
+            **private(LIGHT, 2),
+        )
+
+    @friendly
+    def _make(self, session: Session, *values: Any) -> Updates:
+        *controls, only_changed, top = values
+        engine = self.engine(session)
+        updates = self.adapter(engine, session, *controls)
+        actions.compare_again(engine, session)
+        return updates | self.studio.compare.results(session, only_changed, top)
+
+    @friendly
+    def _redo(self, session: Session, description: str, *values: Any) -> Updates:
+        *controls, only_changed, top = values
+        if session.adaptation is None:
+            describe = self.studio.describe
+            shown = describe.route(session, description, *controls)[describe.routing]
+            return {self.studio.session: session, describe.routing: shown}
+        # An adapter is there: the sliders speak about that one, whatever is being typed above.
+        engine = self.engine(session)
+        updates = self.adapter(engine, session, session.adaptation.routing.description, *controls, current=description)
+        actions.compare_again(engine, session)
+        return updates | self.studio.compare.results(session, only_changed, top)
+
+    def adapter(
+        self,
+        engine: SGLora,
+        session: Session,
+        description: str,
+        k: float,
+        tau: float,
+        seed: float,
+        strength: float,
+        current: str | None = None,
+    ) -> Updates:
+        """Generate an adapter (where the settings changed) and show it."""
+        wanted = actions.settings(description, k, tau, seed, strength)
+        result = actions.generate(engine, session, wanted)
+        download = actions.write_zip(engine, session, result)
+        return {
+            self.studio.session: session,
+            self.studio.describe.routing: views.routing(engine, result.routing),
+            self.lora: views.adapter(result, self.studio.models.expert_norms, download.weights, current or description),
+            self.download: gr.DownloadButton(value=str(download.path), interactive=True),
+            self.command: gr.Textbox(value=adapt_command(wanted), visible=True),
+        }
+
+    def stale(self, session: Session, description: str) -> Any:
+        """The adapter's facts again, with a remark where the sentence above is another one by now."""
+        if session.adaptation is None or session.download is None:
+            return gr.skip()
+        return views.adapter(session.adaptation, self.studio.models.expert_norms, session.download.weights, description)
+
+
+def _another_seed() -> int:
+    return random.randrange(10_000)

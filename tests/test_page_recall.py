@@ -1,0 +1,77 @@
+"""Recall with intervals: what the page shows under a comparison, against scipy and plain recall."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import bootstrap
+
+from app import texts, views
+from app.session import Column, Comparison
+from core.gallery import Hit, Photo, Ranking
+from core.metrics import KS, Hits, Relevance, both_directions, hits, recall_interval
+
+
+def case(n: int, per_photo: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, Relevance]:
+    generator = torch.Generator().manual_seed(seed)
+    relevance = Relevance.of([[f"{i} {j}" for j in range(per_photo)] for i in range(n)])
+    images, texts = (torch.nn.functional.normalize(torch.randn(m, 6, generator=generator), dim=1) for m in (n, n * per_photo))
+    return images, texts, relevance
+
+
+def test_the_mean_is_recall() -> None:
+    given = case(12, 3)
+    found, expected = hits(*given), both_directions(*given)
+    for way in ("i2t", "t2i"):
+        for k in KS:
+            mean, low, high = recall_interval(found[way], k)
+            assert mean == pytest.approx(expected[way][f"R@{k}"])
+            assert low <= mean <= high
+    assert found["t2i"].photos.tolist() == [i for i in range(12) for _ in range(3)]
+
+
+def test_the_interval_is_scipys_over_photos() -> None:
+    rng = np.random.default_rng(1)
+    places = np.where(rng.random((80, 5)) < rng.random((80, 1)), 0, 9)  # captions of a photo agree with each other
+    found = Hits(places.ravel(), np.repeat(np.arange(80), 5), 80)
+    _, low, high = recall_interval(found, 1)
+    reference = bootstrap(((places == 0).mean(1),), np.mean, method="percentile", rng=2).confidence_interval
+    assert (low, high) == pytest.approx((100 * reference.low, 100 * reference.high), abs=1.0)
+
+
+def test_the_difference_is_paired() -> None:
+    before = Hits(np.array([0] * 30 + [3] * 10), np.arange(40), 40)
+    after = Hits(np.array([0] * 36 + [3] * 4), np.arange(40), 40)
+    mean, low, high = recall_interval(after, 1, before)
+    assert mean == pytest.approx(15.0)
+    assert low > 0  # every photo that moved moved up; unpaired intervals would overlap
+    assert recall_interval(before, 1)[2] > recall_interval(after, 1)[1]
+    assert recall_interval(after, 1, after) == (0.0, 0.0, 0.0)
+    assert high < 40
+
+
+def test_equal_captions_count_once() -> None:
+    relevance = Relevance.of([["a cat"], ["a cat"], ["a dog"]])
+    found = hits(torch.eye(3), torch.nn.functional.normalize(torch.tensor([[1.0, 1, 0], [0, 0, 1]]), dim=1), relevance)
+    assert found["t2i"].places.tolist() == [0, 0]
+    assert found["t2i"].photos.tolist() == [0, 2]
+    assert recall_interval(found["t2i"], 1) == (100.0, 100.0, 100.0)
+
+
+def test_the_table_says_what_it_rests_on_and_what_is_no_difference() -> None:
+    n = 60
+    zero = Hits(np.array([0] * 20 + [4] * 40), np.arange(n), n)
+    better = Hits(np.array([0] * 50 + [4] * 10), np.arange(n), n)
+    ranking = Ranking((Hit("k", "k", 1.0, 1),), 1)
+    columns = tuple(
+        Column(title, "", ranking, {}, {"i2t": found, "t2i": found})
+        for title, found in (("Zero-shot", zero), ("Top-k merge", zero), ("SG-LoRA", better))
+    )
+    photos = {str(i): Photo(str(i), f"{i}.jpg", b"", (f"caption {i}",)) for i in range(n)}
+    page = views.comparison(Comparison("photos", "q", columns), photos, 10, False)
+    assert f"{n} captioned photos and {n} captions" in page
+    assert "<td><b>33%</b>" in page
+    assert page.count('class="sg-up"') == 2  # R@1 both ways; R@5 is the same and R@10 is full
+    assert page.count('class="sg-same"') == 10
+    assert texts.RECALL_CAUTION not in page
