@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,23 +12,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
+from serving import CHROMIUM, START_SECONDS, chromium, serve
 
 from app import texts
 from core.gallery import ZERO_SHOT, Adapter, Gallery
-from core.loading import ROOT, load_engine
+from core.loading import load_engine
 from core.lora import load_peft
 from core.samples import sample_photos
 from core.sglora import SGLora
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 SENTENCE = "photos of wild animals"
 QUERY = "an animal that runs fast"
-START_SECONDS = 90
 STEP_MS = 30_000
 
 
@@ -45,38 +36,14 @@ def engine() -> SGLora:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`python app.py`, as a user starts it, with the port from the environment."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("app")
-    log = folder / "log.txt"
-    surroundings = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "gradio")}
-    with log.open("w") as out:
-        process = subprocess.Popen([sys.executable, ROOT / "app.py"], cwd=folder, env=surroundings, stdout=out, stderr=out)
-    address = f"http://127.0.0.1:{port}/"
-    try:
-        for _ in range(START_SECONDS * 4):
-            if process.poll() is not None:
-                pytest.fail(f"the app ended: {log.read_text()}")
-            try:
-                urllib.request.urlopen(address, timeout=2).close()
-                break
-            except OSError:
-                time.sleep(0.25)
+    with serve(tmp_path_factory.mktemp("app")) as address:
         yield address
-        assert "Traceback" not in log.read_text()
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @dataclass
