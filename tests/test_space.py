@@ -124,7 +124,7 @@ def visit(confinement: list[str], confined: bool, tmp_path_factory: pytest.TempP
     notes, log = temporary / "notes.txt", temporary / "log.txt"
     surroundings = {
         "PATH": os.environ["PATH"],
-        "HOME": "/home/nobody-lives-here",
+        "HOME": str(folder / "no-home"),
         "TMPDIR": str(temporary),
         "NOTES": str(notes),
         "PYTHONPATH": str(checkout),
