@@ -22,7 +22,7 @@ from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.losses import contrastive, distillation
 from core.training.pool import load_pool, without_photos
-from core.training.tasks import SCENES, caption_tasks, label_tasks
+from core.training.tasks import EVERYDAY, SCENES, caption_tasks, label_tasks
 
 SHAPES = ("dog", "boat", "horse")
 COLOURS = ("red", "green", "blue", "yellow", "white")
@@ -100,7 +100,9 @@ def test_distillation_is_zero_when_student_and_teacher_agree() -> None:
 def test_caption_tasks_need_two_captions_and_never_share_photos(data: Path) -> None:
     samples = read_folder(data / "flickr8k")
     tasks = {t.name: t for t in caption_tasks(samples, "flickr8k")}
-    assert set(tasks) == set(SHAPES)
+    assert set(tasks) == {*SHAPES, EVERYDAY}
+    everyday = tasks.pop(EVERYDAY)
+    assert len(everyday.train) + len(everyday.stop) + len(everyday.test) == 240
     for shape, task in tasks.items():
         parts = [set(task.train.tolist()), set(task.stop.tolist()), set(task.test.tolist())]
         assert sum(len(p) for p in parts) == len(set.union(*parts))
@@ -184,7 +186,7 @@ def test_experts_and_generator_end_to_end(data: Path, cache: Path, tmp_path: Pat
     repository = train_experts(data, tmp_path / "experts", cache, backbone, recipe, said.append)
     runs = runs_folder(cache, backbone, recipe)
     stamps = {f: f.stat().st_mtime_ns for f in runs.glob("*.safetensors")}
-    assert {f.stem for f in stamps} == {"shared", "aerial", *SHAPES}
+    assert {f.stem for f in stamps} == {"shared", "aerial", EVERYDAY, *SHAPES}
     again = train_experts(data, tmp_path / "again", cache, backbone, recipe, said.append)
     assert {f: f.stat().st_mtime_ns for f in runs.glob("*.safetensors")} == stamps, "a second run trained again"
     assert torch.equal(again.means, repository.means)

@@ -110,8 +110,8 @@ def ridge(s: Setting) -> Lora:
     return Lora.from_vector(s.repository.layout, mean_y + weights @ (y - mean_y))
 
 
-def one_for_all(s: Setting) -> Lora:
-    """One LoRA trained on all seen tasks together."""
+def shared_start(s: Setting) -> Lora:
+    """The experts' shared start: one LoRA trained on all seen everyday scenes."""
     return Lora.from_vector(s.repository.layout, s.repository.origin)
 
 
@@ -132,6 +132,6 @@ METHODS: Mapping[str, Method] = {
     "TIES": ties_merge,
     "DARE": dare_merge,
     "ridge": ridge,
-    "one LoRA for all": one_for_all,
+    "shared start": shared_start,
     "sg-lora": sg_lora,
 }

@@ -1,7 +1,8 @@
 """Train experts: a shared start for all of them, then one rank-2 LoRA per task with peft (paper, expert onboarding).
 
-The shared start is one LoRA trained a little on all tasks. Every expert begins there, so that all of them live in one
-gauge (DESIGN 3) and their parameters may be averaged; what an expert adds is its own part.
+The shared start is one LoRA trained a little on all everyday scenes: how captions talk, whatever they talk about. Every
+expert begins there, so that all of them live in one gauge (DESIGN 3) and their parameters may be averaged; what an
+expert adds is its own part.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from core.experts import Expert, ExpertRepository
 from core.lora import Lora, LoraLayout
 from core.training.losses import contrastive
 from core.training.pool import Pool, load_pool, measure
-from core.training.tasks import Task
+from core.training.tasks import EVERYDAY, Task
 
 Log = Callable[[str], None]
 
@@ -39,7 +40,7 @@ class ExpertRecipe:
     scale: float = 20.0
     batch: int = 64
     tokens: int = 40
-    shared_steps: int = 500
+    shared_steps: int = 450
     shared_lr: float = 3e-3
     steps: int = 80
     lr: float = 2e-3
@@ -94,13 +95,18 @@ def recall_sum(values: dict[str, object]) -> float:
 def train_shared(
     backbone: EmbeddedBackbone, pool: Pool, tasks: Sequence[Task], recipe: ExpertRecipe, log: Log = print
 ) -> Tensor:
-    """One LoRA [P] trained on all tasks together, a task a batch; every group of tasks gets its share."""
+    """One LoRA [P] trained on several tasks together, a task a batch.
+
+    Larger tasks come more often, by the root of their size; with EVERYDAY among the tasks, half of all batches are its.
+    """
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
     vector = torch.nn.Parameter(initial_vector(layout, recipe.seed))
     optimizer = torch.optim.Adam([vector], lr=recipe.shared_lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.shared_steps, recipe.shared_lr / 10)
     rng = np.random.default_rng(recipe.seed)
-    share = np.array([len(t.train) ** 0.5 for t in tasks])
+    share = np.array([0.0 if t.name == EVERYDAY else len(t.train) ** 0.5 for t in tasks])
+    if not share.all():
+        share[share == 0] = max(share.sum(), 1.0)
     started, total = time.monotonic(), 0.0
     for step in range(recipe.shared_steps):
         task = tasks[rng.choice(len(tasks), p=share / share.sum())]
@@ -115,6 +121,11 @@ def train_shared(
             log(f"shared part: step {step + 1}/{recipe.shared_steps}, loss {total / 50:.3f}; {left:.0f} s left")
             total = 0.0
     return vector.detach()
+
+
+def shared_tasks(tasks: Sequence[Task]) -> list[Task]:
+    """What the shared start is trained on: everyday scenes. Special domains have little in common, and pull it about."""
+    return [t for t in tasks if t.group == "scenes"] or list(tasks)
 
 
 class _PeftHead:
@@ -187,7 +198,7 @@ def train_experts(
     if not shared_file.is_file():
         runs.mkdir(parents=True, exist_ok=True)
         (runs / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
-        save_file({"shared": train_shared(backbone, pool, pool.tasks, recipe, log)}, shared_file)
+        save_file({"shared": train_shared(backbone, pool, shared_tasks(pool.tasks), recipe, log)}, shared_file)
     start = load_file(shared_file)["shared"]
     experts, numbers = [], []
     started = time.monotonic()

@@ -77,6 +77,11 @@ SCENES: Mapping[str, tuple[str, str]] = {
 }
 
 
+# The task that every captioned photo belongs to: how captions talk, whatever they talk about.
+EVERYDAY = "everyday"
+EVERYDAY_DESCRIPTION = "everyday photos of people and animals"
+
+
 @dataclass(frozen=True)
 class Domain:
     """How one special domain speaks: its description prefix, caption templates (the first one is for measuring), parts."""
@@ -95,7 +100,7 @@ DOMAINS: Mapping[str, Domain] = {
     "flowers": Domain("photos of flowers", ("a photo of a {}", "a {}, a type of flower", "a close-up of a {} flower"), 3),
     "food": Domain("photos of dishes", ("a photo of {}", "a photo of a {}", "a plate of {}", "{}, a dish"), 4),
     "grocery": Domain("photos of groceries", ("a photo of a {}", "{} in a grocery store", "a package of {}", "{}"), 3),
-    "medical": Domain("chest x-rays", ("a {}", "a photo of a {}", "a radiograph: {}"), 1),
+    "medical": Domain("medical images, radiographs", ("a {}", "a photo of a {}", "a radiograph: {}"), 1),
     "painting": Domain("paintings", ("a painting of a {}", "a photo of a {}", "an oil painting with a {}", "art of a {}"), 1),
     "rooms": Domain("photos of rooms", ("a photo of a {}", "the {} of a house", "a {} for rent"), 1),
     "scene": Domain("photos of places", ("a photo of a {}", "a black and white photo of a {}", "a view of a {}", "{}"), 3),
@@ -131,7 +136,7 @@ def _draw(text: str) -> float:
 
 
 def caption_tasks(samples: Sequence[Sample], source: str, min_train: int = MIN_TRAIN) -> list[Task]:
-    """Tasks of captioned photos: those of SCENES that enough training photos belong to.
+    """Tasks of captioned photos: those of SCENES that enough training photos belong to, and EVERYDAY for all of them.
 
     Photos of split "val" are for measuring; without such a split a fifth is held back.
     """
@@ -148,6 +153,9 @@ def caption_tasks(samples: Sequence[Sample], source: str, min_train: int = MIN_T
         rows = [np.flatnonzero(member & part) for part in (train, stop, test)]
         if len(rows[0]) >= min_train and len(rows[1]) >= 5 and len(rows[2]) >= 5:
             tasks.append(Task(name, description, "scenes", source, *rows))
+    if tasks:
+        rows = [np.flatnonzero(part) for part in (train, stop, test)]
+        tasks.append(Task(EVERYDAY, EVERYDAY_DESCRIPTION, "scenes", source, *rows))
     return tasks
 
 
@@ -202,6 +210,14 @@ def label_texts(sample: Sample) -> tuple[str, ...]:
 
 def wordings(task: Task) -> tuple[str, ...]:
     """Ways to say what a task is about; the first one is its description."""
+    if task.name == EVERYDAY:
+        return (
+            task.description,
+            "photos of people",
+            "snapshots of daily life",
+            "photos taken outdoors",
+            "photos of men and women",
+        )
     if task.group == "scenes":
         subject = re.sub(r"^(a photo of|a portrait of) ", "", task.description)
         return (task.description, f"photos of {subject}", subject, task.name, f"pictures with {task.name}")
