@@ -24,6 +24,21 @@ from core.lora import Lora, LoraLayout
 INDEX_FILE = "index.json"
 TENSORS_FILE = "experts.safetensors"
 FORMAT = 1
+MAX_NAME = 60
+
+
+def clean_name(name: str) -> str:
+    """Trim an expert's name and check that it can be used.
+
+    Raises:
+        RepositoryError: it holds no letter or digit, or more than MAX_NAME characters.
+    """
+    cleaned = " ".join("".join(c if c.isprintable() else " " for c in str(name)).split())
+    if not any(c.isalnum() for c in cleaned):
+        raise RepositoryError("The expert has no name: a word or two are enough, such as “my garden”.")
+    if len(cleaned) > MAX_NAME:
+        raise RepositoryError(f"The expert's name has {len(cleaned)} characters; {MAX_NAME} is the most.")
+    return cleaned
 
 
 @dataclass(frozen=True)
@@ -37,7 +52,7 @@ class Expert:
         source: the data set it was trained on.
         images: number of training photos; ``seed``: of its training; ``snapshots``: M, how many were averaged.
         before, after: zero-shot's and the expert's recall on photos it was not trained on,
-            {"i2t": {"R@1": …}, "t2i": {…}, "images": n}.
+            {"i2t": {"R@1": …}, "t2i": {…}, "images": n}; both empty where nobody measured (an imported adapter).
         classes: the labels of a label domain's task, else empty.
     """
 
@@ -52,8 +67,15 @@ class Expert:
     after: Mapping[str, Any]
     classes: tuple[str, ...] = ()
 
-    def gain(self, k: int = 1) -> float:
-        """Gain in R@k over zero-shot, mean of both directions, in points."""
+    @property
+    def measured(self) -> bool:
+        """Whether its gain is known."""
+        return bool(self.before and self.after)
+
+    def gain(self, k: int = 1) -> float | None:
+        """Gain in R@k over zero-shot, mean of both directions, in points; None where it is unknown."""
+        if not self.measured:
+            return None
         return sum(self.after[way][f"R@{k}"] - self.before[way][f"R@{k}"] for way in ("i2t", "t2i")) / 2
 
 

@@ -19,10 +19,11 @@ def run(repository: ExpertRepository) -> dict[str, Any]:
         domains the number of shipped experts and their mean gain in R@1 and R@5 with 95 % bootstrap intervals over
         experts, in points, mean of both directions.
     """
+    measured = [e for e in repository.experts if e.measured]
     groups = {
-        "all": repository.experts,
-        "scenes": [e for e in repository.experts if e.group == "scenes"],
-        "special domains": [e for e in repository.experts if e.group != "scenes"],
+        "all": measured,
+        "scenes": [e for e in measured if e.group == "scenes"],
+        "special domains": [e for e in measured if e.group != "scenes"],
     }
     result: dict[str, Any] = {"trained": repository.notes["tasks"], "won": repository.notes["won"]}
     for name, experts in groups.items():
@@ -40,6 +41,8 @@ def table(repository: ExpertRepository) -> str:
     """Markdown table of all shipped experts: recall before -> after, mean of both directions."""
     lines = ["| expert | description | photos | R@1 | R@5 | measured on |", "|---|---|---|---|---|---|"]
     for e in repository.experts:
+        if not e.measured:
+            continue
         cells = []
         for k in KS:
             before, after = (sum(side[way][f"R@{k}"] for way in ("i2t", "t2i")) / 2 for side in (e.before, e.after))
