@@ -1,9 +1,9 @@
 """The expert library of one visitor: the shipped experts, and experts of the visitor's own that take part in routing.
 
-A library never changes: adding and removing give a new one, and ``replace(engine, repository=library.repository)`` is the
-engine that routes to it. The generator needs no training for that. It sees an own expert through the prior's projection
-on its basis: what of the expert lies outside (``covered`` says how much lies inside) is in the merge of the routed
-experts, but not in a generated LoRA.
+A library never changes: adding and removing give a new one. ``replace(engine, repository=library.repository)`` routes to
+its experts; but the generator writes in a basis of the shipped experts, in which a tenth of an own expert may lie
+(``covered``), and would drop the rest. ``library.engine(engine)`` therefore also keeps the prior's mean along the
+directions that only own experts have: the decoder adds to the prior's mean, and there it has nothing to add.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from core.experts import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, cle
 from core.gauge import align, reduce_rank
 from core.generator import LoraGenerator
 from core.lora import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, Lora, load_peft
+from core.prior import SemanticPrior
 from core.router import Routing, clean_text
 from core.sglora import SGLora
 
@@ -42,6 +43,7 @@ FORMAT = 1
 KIND = "own experts"
 IMPORTED = "imported"
 _MAX_CONFIG_BYTES = 2**20
+_NO_DIRECTION = 1e-4  # relative length below which a part outside the basis is rounding
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,21 @@ class OwnEntry:
 
 
 @dataclass(frozen=True)
+class OwnGenerator(LoraGenerator):
+    """The shipped generator, and beside its basis the prior's mean as it is.
+
+    Attributes:
+        directions: [m, P] orthonormal rows, orthogonal to the basis: what only own experts have.
+    """
+
+    directions: Tensor
+
+    def _decode(self, z: Tensor, prior: SemanticPrior) -> Tensor:
+        offset = prior.mean - self.basis.origin
+        return super()._decode(z, prior) + (self.directions @ offset) @ self.directions
+
+
+@dataclass(frozen=True)
 class Library:
     """The shipped experts, and the visitor's own after them."""
 
@@ -84,6 +101,19 @@ class Library:
             stds=torch.cat([self.shipped.stds, torch.stack([e.std for e in self.own])]),
             embeddings=torch.cat([self.shipped.embeddings, torch.stack([e.embedding for e in self.own])]),
         )
+
+    def engine(self, engine: SGLora) -> SGLora:
+        """The engine of the shipped experts, made to route to the own ones too and to generate with all of them."""
+        if not self.own:
+            return replace(engine, repository=self.shipped)
+        base = engine.generator
+        outside = torch.stack([e.mean for e in self.own]) - base.basis.origin
+        for _ in range(2):  # twice, because float32 leaves a rest the first time
+            outside = outside - (outside @ base.basis.components.T) @ base.basis.components
+        _, spread, directions = torch.linalg.svd(outside, full_matrices=False)
+        directions = directions[spread > _NO_DIRECTION * max(float(spread[0]), float(base.basis.scale[0]))]
+        generator = OwnGenerator(base.basis, base.cvae, base.fingerprint, base.notes, directions)
+        return replace(engine, repository=self.repository, generator=generator)
 
     def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> Library:
         """With one more own expert.

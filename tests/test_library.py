@@ -122,6 +122,34 @@ def test_the_generator_sees_an_own_expert_through_its_basis(engine):
     torch.testing.assert_close(vectors[0], vectors[1], atol=1e-4, rtol=0)
 
 
+def test_engine_of_a_library_generates_with_the_whole_of_an_own_expert(engine):
+    """Beside the basis a generated LoRA is the prior's mean; in it, what the generator says."""
+    expert, mean, std, embedding = own(engine, "cactus")
+    library = Library(engine.repository).add(expert, mean, std, embedding).add(*own(engine, "window", 2, "a photo of a window"))
+    mine, plain = library.engine(engine), replace(engine, repository=library.repository)
+    basis = engine.generator.basis
+
+    def beside(vector):
+        return (vector - basis.origin) - ((vector - basis.origin) @ basis.components.T) @ basis.components
+
+    routing = mine.route(SENTENCE, k=1)
+    made, projected = mine.adapt(SENTENCE, k=1, seed=2), plain.adapt(SENTENCE, k=1, seed=2)
+    assert routing.chosen.tolist() == [len(TASKS)] and torch.equal(made.z, projected.z)
+    assert beside(mean).norm() > 1 and beside(projected.vector).norm() < 1e-3
+    torch.testing.assert_close(made.vector, projected.vector + beside(mean), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        mine.generator.mean(made.prior), plain.generator.mean(made.prior) + beside(mean), atol=1e-4, rtol=0
+    )
+    # Where shipped experts alone are routed (all that they are is in this basis), nothing changes.
+    shipped = mine.adapt("a photo of a dog", k=1, seed=2), engine.adapt("a photo of a dog", k=1, seed=2)
+    torch.testing.assert_close(shipped[0].vector, shipped[1].vector, atol=1e-4, rtol=0)
+    assert Library(engine.repository).engine(engine).generator is engine.generator
+    inside = basis.decode(noise(basis.dimensions, seed=3))
+    within = Library(engine.repository).add(expert, inside, std, embedding).engine(engine)
+    assert len(within.generator.directions) == 0
+    assert torch.isfinite(within.adapt(SENTENCE, k=1).vector).all()
+
+
 def test_what_is_not_added(engine):
     library = Library(engine.repository).add(*own(engine, "cactus"))
     expert, mean, std, embedding = own(engine, "other")
