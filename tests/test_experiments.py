@@ -153,4 +153,4 @@ def test_verification_counts_and_averages(setting: controls.Setting) -> None:
     assert found["scenes"]["gain"]["R@1"][0] == 3.0
     assert found["special domains"]["gain"]["R@5"][0] == 5.0
     assert "5 of 6 experts (83 %)" in tables.verification(found)
-    assert "| e0 | photo 0 | 9 | 20.0 → 23.0 | 30.0 → 35.0 | 9 photos |" in verification.table(setting.repository)
+    assert "| e0 | photo 0 | 9 | 20.0 → 23.0 | 30.0 → 35.0 | 9 photos |" in tables.verification(found)

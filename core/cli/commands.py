@@ -91,7 +91,9 @@ def search(arguments: Namespace) -> Answer:
     found = engine.adapt(task, arguments.k, arguments.tau, arguments.seed, arguments.strength)
 
     gallery = Gallery(engine.backbone, limit=len(paths))
+    started = time.perf_counter()
     report = gallery.add(paths, captions, lambda done, total: log(f"{done}/{total} photos"))
+    seconds = {"index": time.perf_counter() - started}
     for failure in report.failed:
         log(f"left out: {failure.name}: {failure.reason}")
     # Names are made safe and unique for a page; here the path is what a user can go on with.
@@ -108,7 +110,10 @@ def search(arguments: Namespace) -> Answer:
             return gallery.image_to_text(image, adapter, None)
         return gallery.text_to_image(query, adapter, None)
 
-    before, after = rank(ZERO_SHOT), rank(Adapter.of(found.lora))
+    before = rank(ZERO_SHOT)
+    started = time.perf_counter()
+    after = rank(Adapter.of(found.lora))
+    seconds["adapt"] = time.perf_counter() - started
     moved = moves(before, after)
     shown = "photo" if image is None else "caption"
 
@@ -126,6 +131,7 @@ def search(arguments: Namespace) -> Answer:
         "rankings": {"zero-shot": rows(before), "sg-lora": rows(after)},
         "failed": [{"name": failure.name, "reason": failure.reason} for failure in report.failed],
         "duplicates": list(report.duplicates),
+        "seconds": {step: round(taken, 3) for step, taken in seconds.items()},
     }
     return Answer(data, text.rankings(data, shown))
 

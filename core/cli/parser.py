@@ -148,8 +148,9 @@ def _search(chosen: Any) -> None:
         JSON:
           {"query", "task", "photos": readable and different ones, "total": candidates of both rankings,
            "rankings": {"zero-shot": [{"rank", "photo" (or "caption"), "score", "moved"}, ...], "sg-lora": [...]},
-           "failed": [{"name", "reason"}, ...], "duplicates": [names]}
-          moved: places gained by the adapter (negative: lost)
+           "failed": [{"name", "reason"}, ...], "duplicates": [names],
+           "seconds": {"index", "adapt"}}
+          moved: places gained by the adapter (negative: lost); adapt: all photos encoded anew with the LoRA, and ranked
         """,
     )
     parser.add_argument("query", metavar="QUERY", help="what to look for, in words; or a photo file")

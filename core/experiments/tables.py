@@ -31,7 +31,23 @@ def verification(result: Mapping[str, Any]) -> str:
         if isinstance(v, dict)
     ]
     table = _table(["experts", "shipped", "gain in R@1", "gain in R@5"], rows)
-    return f"{result['won']} of {result['trained']} experts ({share:.0f} %) beat zero-shot on their own task.\n\n{table}"
+    head = f"{result['won']} of {result['trained']} experts ({share:.0f} %) beat zero-shot on their own task."
+    return f"{head}\n\n{table}\n\n{experts(result)}"
+
+
+def experts(result: Mapping[str, Any]) -> str:
+    """Every shipped expert, before -> after."""
+    rows = [
+        [
+            e["name"],
+            e["description"],
+            str(e["photos"]),
+            *(f"{e[k][0]:.1f} → {e[k][1]:.1f}" for k in ("R@1", "R@5")),
+            f"{e['measured_on']} photos",
+        ]
+        for e in result["experts"]
+    ]
+    return _table(["expert", "description", "photos", "R@1", "R@5", "measured on"], rows)
 
 
 def generation(result: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from core.experts import ExpertRepository
+from core.experts import Expert, ExpertRepository
 from core.metrics import bootstrap_interval
 
 KS = (1, 5)
@@ -17,7 +17,7 @@ def run(repository: ExpertRepository) -> dict[str, Any]:
     Returns:
         ``trained`` and ``won`` (beat zero-shot in R@1 + R@5; only these are shipped), and for all, scenes and special
         domains the number of shipped experts and their mean gain in R@1 and R@5 with 95 % bootstrap intervals over
-        experts, in points, mean of both directions.
+        experts, in points, mean of both directions; ``experts`` has a row for each.
     """
     measured = [e for e in repository.experts if e.measured]
     groups = {
@@ -30,22 +30,18 @@ def run(repository: ExpertRepository) -> dict[str, Any]:
         if experts:
             gains = {f"R@{k}": _interval([e.gain(k) for e in experts]) for k in KS}
             result[name] = {"experts": len(experts), "gain": gains}
+    result["experts"] = [_row(e) for e in measured]
     return result
+
+
+def _row(expert: Expert) -> dict[str, Any]:
+    """One expert's recalls, mean of both directions, [before, after]."""
+    row: dict[str, Any] = {"name": expert.name, "description": expert.description, "photos": expert.images}
+    for k in KS:
+        sides = (expert.before, expert.after)
+        row[f"R@{k}"] = [round(sum(side[way][f"R@{k}"] for way in ("i2t", "t2i")) / 2, 2) for side in sides]
+    return {**row, "measured_on": expert.after["images"]}
 
 
 def _interval(values: Sequence[float]) -> list[float]:
     return [round(v, 2) for v in bootstrap_interval(values)]
-
-
-def table(repository: ExpertRepository) -> str:
-    """Markdown table of all shipped experts: recall before -> after, mean of both directions."""
-    lines = ["| expert | description | photos | R@1 | R@5 | measured on |", "|---|---|---|---|---|---|"]
-    for e in repository.experts:
-        if not e.measured:
-            continue
-        cells = []
-        for k in KS:
-            before, after = (sum(side[way][f"R@{k}"] for way in ("i2t", "t2i")) / 2 for side in (e.before, e.after))
-            cells.append(f"{before:.1f} → {after:.1f}")
-        lines.append(f"| {e.name} | {e.description} | {e.images} | {' | '.join(cells)} | {e.after['images']} photos |")
-    return "\n".join(lines)

@@ -39,7 +39,7 @@ Log = Callable[[str], None]
 class GeneratorRecipe:
     """How the generator is trained. ``kl`` is lambda; ``function`` weighs the retrieval loss of decoded LoRAs."""
 
-    dimensions: int = 48
+    dimensions: int = 80
     latent: int = 16
     hidden: int = 128
     warm_steps: int = 400
