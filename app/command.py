@@ -1,4 +1,4 @@
-"""The page's settings as a command line, to take an experiment from the page into a script."""
+"""The page's settings as command lines, to take an experiment from the page into a script."""
 
 from __future__ import annotations
 
@@ -6,9 +6,36 @@ import shlex
 
 from app.session import Settings
 
+GALLERY, FOLDER, PHOTO = "PHOTOS", "adapter", "PHOTO.jpg"  # what only the visitor's own machine can name
+
 
 def adapt_command(settings: Settings) -> str:
-    """The `python -m core` line that makes the same adapter."""
-    parts = ["python", "-m", "core", "adapt", settings.description, "--out", "adapter", "--k", str(settings.k)]
-    parts += ["--tau", f"{settings.tau:g}", "--seed", str(settings.seed), "--strength", f"{settings.strength:g}"]
-    return shlex.join(parts)
+    """The line that makes the same adapter."""
+    return _line("adapt", ["--out", FOLDER, *_sampling(settings)], settings.description)
+
+
+def search_command(settings: Settings, query: str | None, top: int) -> str:
+    """The line that asks the same of a folder with the same photos; a query of None is a photo."""
+    options = [f"--gallery={GALLERY}", f"--task={settings.description}", "--top", str(top), *_sampling(settings)]
+    return _line("search", options, PHOTO if query is None else query)
+
+
+def evaluate_command(settings: Settings) -> str:
+    """The line that measures recall on a folder with the same photos and captions."""
+    return _line("evaluate", [f"--data={GALLERY}", f"--task={settings.description}", *_sampling(settings)])
+
+
+def _sampling(settings: Settings) -> list[str]:
+    values = {"k": settings.k, "tau": f"{settings.tau:g}", "seed": settings.seed, "strength": f"{settings.strength:g}"}
+    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+
+
+def _line(command: str, options: list[str], positional: str | None = None) -> str:
+    """Texts that begin with a dash would be taken for options: they go last, behind ``--``."""
+    if positional is None:
+        behind, before = [], []
+    elif positional.startswith("-"):
+        behind, before = ["--", positional], []
+    else:
+        behind, before = [], [positional]
+    return shlex.join(["python", "-m", "core", command, *before, *options, *behind])

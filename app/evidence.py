@@ -36,17 +36,21 @@ def folder() -> Path:
     return results_path("any").parent
 
 
-def exhibits(where: Path | None = None) -> list[Exhibit]:
-    """All results of the folder, the known ones first; a file that cannot be shown says so in its place."""
+def files(where: Path | None = None) -> list[Path]:
+    """All results of the folder, the known ones first; none where it is not there."""
     where = where or folder()
     if not where.is_dir():
         return []
     known = list(texts.EVIDENCE)
-    files = sorted(
+    return sorted(
         (f for f in where.iterdir() if f.is_file() and f.suffix.lower() in {".json", *PICTURES}),
         key=lambda f: (known.index(f.stem) if f.stem in known else len(known), f.name),
     )
-    return [_picture(f) if f.suffix.lower() in PICTURES else _result(f) for f in files]
+
+
+def exhibits(where: Path | None = None) -> list[Exhibit]:
+    """All results; a file that cannot be shown says so in its place."""
+    return [_picture(f) if f.suffix.lower() in PICTURES else _result(f) for f in files(where)]
 
 
 def _result(file: Path) -> Exhibit:

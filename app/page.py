@@ -109,9 +109,12 @@ class Studio:
 
     def _wire(self, page: gr.Blocks) -> None:
         opened = [self.session, self.token, *self.photos.shown]
-        page.load(self._open, [self.token], opened, **private(LIGHT, None))
-        ready = [self.status, self.generate.k, *self.library.shown]
-        page.load(self._ready, [self.session], ready, **private("load", None, "hidden"))
+        ready = [self.status, *self.library.shown]
+        # One after the other: what is ready depends on whose experts they are.
+        page.load(self._open, [self.token], opened, **private(LIGHT, None)).then(
+            self._ready, [self.session], ready, **private("load", None, "hidden")
+        )
+        page.unload(self.library.closed)
         self.try_it.click(
             self._try,
             [self.session, *self.generate.sliders, *self.compare.view],
@@ -139,7 +142,6 @@ class Studio:
         )
         return {
             self.status: views.status(words, "ready"),
-            self.generate.k: gr.Slider(maximum=len(repository)),
             **self.library.opened(session),
         }
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import secrets
 import tempfile
+import threading
 import weakref
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from core.experts import ExpertRepository
 from core.gallery import Gallery, Photo, Ranking
+from core.library import Library
 from core.metrics import Hits
 from core.sglora import Adaptation, SGLora
 
 PHOTO_LIMIT = 1000
 KEEP_SECONDS = 60 * 60
+PICTURE_SIDE = 180  # as wide as a result is on a phone
 MAX_SESSIONS = 200  # the least recently used goes; a full gallery is some 40 MB, and a free Space has 16 GB
 
 
@@ -82,13 +89,20 @@ class Comparison:
 
 
 class Album:
-    """A visitor's photos. The tabs of one browser share it through a token that only that browser holds."""
+    """A visitor's photos and experts. The tabs of one browser share it through a token that only that browser holds."""
 
     def __init__(self) -> None:
         self.token = secrets.token_urlsafe(24)
         self._gallery: Gallery | None = None
+        self._library: Library | None = None
+        self._pictures: dict[str, str] = {}
+        self._changing = threading.Lock()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         _open_albums[self.token] = self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Album:
+        """As for sessions: a copy starts empty."""
+        return Album()
 
     def gallery(self, engine: SGLora) -> Gallery:
         """The photos, made on first use because it needs the engine's backbone."""
@@ -96,19 +110,49 @@ class Album:
             self._gallery = Gallery(engine.backbone, limit=PHOTO_LIMIT)
         return self._gallery
 
+    def library(self, engine: SGLora) -> Library:
+        """The experts, the visitor's own among them."""
+        return self._library or Library(engine.repository)
+
+    def change_library(self, engine: SGLora, change: Callable[[Library], Library]) -> Library:
+        """Replace the library by what ``change`` makes of it; other tabs see it with their next event."""
+        with self._changing:
+            self._library = change(self.library(engine))
+            return self._library
+
     def engine(self, shared: SGLora) -> SGLora:
-        """The engine with this visitor's experts among the others."""
-        return shared
+        """The shared engine with this visitor's experts among the others."""
+        library = self._library
+        if library is None or not library.own:
+            return shared
+        return replace(shared, repository=library.repository)
+
+    def shared(self, engine: SGLora) -> SGLora:
+        """The engine without this visitor's experts."""
+        return engine if self._library is None else replace(engine, repository=self._library.shipped)
 
     @property
     def photos(self) -> tuple[Photo, ...]:
         """The photos so far; needs no engine."""
         return () if self._gallery is None else self._gallery.photos
 
+    def picture(self, photo: Photo) -> str:
+        """A small picture of a photo as a data URI, for the results, which show dozens and change with every slider."""
+        if photo.id not in self._pictures:
+            with Image.open(io.BytesIO(photo.thumbnail)) as image:
+                image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+                out = io.BytesIO()
+                image.save(out, "JPEG", quality=72)
+            self._pictures[photo.id] = "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+        return self._pictures[photo.id]
+
     def thumbnails(self) -> list[tuple[str, str]]:
-        """(file, name) of each photo's thumbnail, written once per photo."""
-        shown = []
-        for photo in self.photos:
+        """(file, name) of each photo's thumbnail, written once per photo; those of photos that are gone, go."""
+        shown, photos = [], self.photos
+        kept = {photo.id for photo in photos}
+        for gone in [key for key in self._pictures if key not in kept]:
+            self._pictures.pop(gone, None)
+        for photo in photos:
             path = self.folder / f"thumbnail-{photo.id}.jpg"
             if not path.exists():
                 path.write_bytes(photo.thumbnail)
@@ -126,6 +170,7 @@ class Album:
         """Forget the photos and files now."""
         if self._gallery is not None:
             self._gallery.clear()
+        self._pictures.clear()
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None

@@ -54,6 +54,7 @@ HEAT_TITLE = "Strength by layer"
 HEAT_NOTE = "Size of the weight change in each block; the small mark shows where it lies within the experts' range."
 DOWNLOAD = "Download adapter (PEFT, ZIP)"
 COMMAND_LABEL = "The same on the command line"
+COMMAND_OWN = "An expert of your own takes part in this adapter; the command line knows the shipped ones only."
 STEPS = {"encode": "read the sentence", "route": "route", "prior": "prior", "decode": "decode"}
 
 # 3 gallery
@@ -94,6 +95,8 @@ DESCRIBE_PHOTO = "Find its captions"
 NOTHING_PICKED = "Choose a photo of the gallery, or add another one, to find its captions."
 ONLY_CHANGED = "Only what moved"
 TOP_LABEL = "Results in a column"
+SEARCH_COMMAND_LABEL = "The same on the command line"
+SEARCH_COMMAND_INFO = "PHOTOS is a folder of your photos; with captions beside them it can be evaluated too."
 COMPARE_EMPTY = "Add photos and ask something: the rankings appear here side by side."
 NO_CHANGE = "Nothing moved: both rankings are the same."
 ZERO_SHOT, ZERO_SHOT_NOTE = "Zero-shot", "the model as it comes"
@@ -112,6 +115,20 @@ RECALL_DIFFERENCE = "{name} minus {base}"
 I2T, T2I = "photo → words", "words → photo"
 HISTORY, ASKED_BEFORE = "Asked before", "{query} · {task}"
 
+# maps
+MAP_TITLE = "All experts, by what they are about"
+MAP_HERE = "your sentence"
+MAP_SUMMARY = "Map of all experts by meaning. Your sentence lies near {names}; the bars give the exact similarity."
+MAP_SUMMARY_EMPTY = "Map of the {n} experts by meaning of their descriptions."
+MAP_NOTE = (
+    "Near means alike. Two axes show only {share} % of the differences; the bars are exact. Hover a point to see its expert."
+)
+LATENT_TITLE = "Where this draw lies in the generator's latent space"
+LATENT_PRIOR, LATENT_PRIOR_DETAILS = "prior", "Mean of p(z | c), the latent prior of the routed experts."
+LATENT_HERE, LATENT_HERE_DETAILS = "this draw", "The sample z that this adapter was decoded from."
+LATENT_SUMMARY = "Map of the latent space with all experts, the prior of the routed experts and the sample drawn from it."
+LATENT_NOTE = "Each expert is where a prior of it alone would be. The axes show {share} % of their spread."
+
 # experts
 EXPERTS_LEAD = (
     "Each expert is a rank-{rank} LoRA trained on one task. Gains are measured on photos it was not trained on, "
@@ -120,6 +137,65 @@ EXPERTS_LEAD = (
 EXPERTS_LABEL = "All experts"
 EXPERTS_FIND, EXPERTS_FIND_HINT = "Find an expert", "a word of its name, description, group or source"
 EXPERTS_HEADERS = ("Expert", "Description", "Group", "Source", "Photos", "R@1 before", "R@1 after", "Gain R@1", "Gain R@5")
+NOT_MEASURED = "gain not measured"
+NOBODY_MEASURED = "Nobody measured what this one gains: it was imported."
+GAIN = "gain {gain} R@{k}"
+PHOTOS_OF = "{n:,} photos"
+FACT_TASK, FACT_DATA, FACT_PHOTOS = "task", "data", "photos"
+FACT_SNAPSHOTS, FACT_SEED, FACT_NORM, FACT_CLASSES = "snapshots averaged", "seed", "size of the change", "classes"
+RECALL = "Recall in percent"
+WITH_EXPERT = "with the expert"
+MEASURED_ON = "on {n} photos that did not train it"
+LOOK_AT, LOOK_HINT = "Look at an expert", "or choose a row of the table"
+COMPARE_WITH, COMPARE_WITH_HINT = "Compare it with", "to see how alike two experts are"
+DETAILS_EMPTY = "Choose an expert to see what it was trained on and what it gained; choose a second one to compare them."
+COMPARED_WITH = "compared with"
+COMPARE_MEANING, COMPARE_COSINE = "likeness of the descriptions", "likeness of the weight changes"
+COMPARE_DISTANCE, COMPARE_NORMS = "distance", "size of each"
+COMPARE_NOTE = "Likeness is a cosine: 1 is the same direction, 0 unrelated. Experts share a start, so all are somewhat alike."
+COMPARE_LAYERS = "Likeness by layer"
+DISTANCES = "Distance to the routed experts"
+DISTANCES_NOTE = "Frobenius norm of the difference of the weight changes, before strength."
+DISTANCE_START, DISTANCE_ZERO = "shared start", "no adapter"
+
+# own experts
+OWN = "Experts of your own"
+OWN_LEAD = "They take part in routing at once, for you alone, and are forgotten with your photos: download them to keep them."
+OWN_NONE = "None yet."
+OWN_LIST = "Your experts"
+OWN_COVERED = "the generator can express {share} % of what it adds; the merge uses all of it"
+OWN_LOST = "{share} % of the adapter's energy did not fit the experts' rank"
+TRAIN = "Train one on your photos"
+TRAIN_LEAD = (
+    "Takes the captioned photos of your gallery, {least} or more. A quarter of them is held out, and the gain is measured "
+    "on these alone."
+)
+TRAIN_NAME, TRAIN_NAME_HINT = "Name", "my garden"
+OWN_DESCRIPTION, OWN_DESCRIPTION_HINT = "Description (routing compares it)", "photos of flowers in my garden"
+TRAIN_BUTTON, TRAIN_STOP = "Train expert", "Stop"
+TRAINING = "Training, {left:.0f} s left"
+TRAIN_NONE_RUNS = "No training of yours runs."
+TRAINED = "{name}: trained on {photos} photos in {steps} steps ({seconds:.1f} s), measured on {held} held-out photos."
+TRAINED_GAINED = "It helps on photos that it did not see."
+TRAINED_SHARED = "It helps on photos that it did not see, but no more than the experts' shared start does without them."
+TRAINED_LOST = "It does not help on photos that it did not see: more photos, or captions that say more, may; or remove it."
+TRAINED_START = (
+    "The experts' shared start alone: {start} R@1. One held-out photo is {points} points, so read small gains as chance."
+)
+IMPORT = "Import an adapter"
+IMPORT_LEAD = "A LoRA in PEFT format for this backbone, as this page downloads it: the ZIP, or its two files together."
+IMPORT_FILES = "Adapter"
+IMPORT_BUTTON = "Import adapter"
+IMPORT_NOTHING = "Add the adapter's ZIP, or its two files, first."
+IMPORT_WHAT = "An adapter is one ZIP, or the two files {config} and {weights} together."
+IMPORTED = "{name} takes part in routing now."
+LIBRARY = "Keep your experts"
+LIBRARY_DOWNLOAD = "Download your library (ZIP)"
+LIBRARY_LOAD = "Load a library"
+LIBRARY_LOADED = "{n} loaded; they take part in routing now."
+OWN_REMOVE_PICK, OWN_REMOVE = "One of your experts", "Remove it"
+OWN_REMOVE_NOTHING = "Choose one of your experts to remove it."
+OWN_REMOVED = "{name} is gone."
 
 # evidence
 TAB_EVIDENCE = "Evidence"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
-from app import texts
+from app import expert_views, texts
 from app.plots import Bar, heat_map, routing_chart
 from app.session import PHOTO_LIMIT, Column, Comparison
-from core.experts import Expert
 from core.gallery import AddReport, Hit, Photo
+from core.library import LoraDistances
 from core.metrics import KS, recall_interval
 from core.router import Routing
 from core.sglora import Adaptation, SGLora
@@ -29,6 +28,16 @@ def step(number: int, title: str, lead: str) -> str:
     return f'<header class="sg-step"><h2><span>{number}</span> {escape(title)}</h2><p>{escape(lead)}</p></header>'
 
 
+def section(title: str, lead: str) -> str:
+    """A heading inside a tab."""
+    return f'<header class="sg-section"><h2>{escape(title)}</h2><p class="sg-note">{escape(lead)}</p></header>'
+
+
+def subsection(title: str, lead: str) -> str:
+    """A heading below that."""
+    return f'<header class="sg-section"><h3>{escape(title)}</h3><p class="sg-note">{escape(lead)}</p></header>'
+
+
 def header() -> str:
     """Title and the one line that says what happens."""
     lines = f'<p>{escape(texts.TAGLINE)}</p><p class="sg-note">{texts.PAPER}</p>'
@@ -40,10 +49,6 @@ def status(text: str, kind: str) -> str:
     return f'<p class="sg-status sg-{kind}" role="status"><span aria-hidden="true"></span>{escape(text)}</p>'
 
 
-def _gain(expert: Expert) -> str:
-    return f"{expert.gain(1):+.1f}"
-
-
 def routing(engine: SGLora, result: Routing) -> str:
     """The routing in words and as a chart."""
     similarity = result.similarity.tolist()
@@ -52,8 +57,7 @@ def routing(engine: SGLora, result: Routing) -> str:
     bars = []
     for i in order:
         expert = engine.repository.experts[i]
-        details = f"{expert.description} · {expert.group}, {expert.source}, {expert.images} photos · gain {_gain(expert)} R@1"
-        bars.append(Bar(expert.name, similarity[i], weights.get(i), details))
+        bars.append(Bar(expert.name, similarity[i], weights.get(i), expert_views.details_line(expert)))
     named = [f"<b>{escape(engine.repository.experts[i].name)}</b> ({w * 100:.0f} %)" for i, w in list(weights.items())[:6]]
     if len(weights) > 6:
         named.append(f"{len(weights) - 6} more")
@@ -70,12 +74,15 @@ def _listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def adapter(result: Adaptation, ranges: Mapping[str, tuple[float, float]], size: int, current: str) -> str:
-    """Facts about a generated LoRA and its strength by layer.
+def adapter(
+    result: Adaptation, ranges: Mapping[str, tuple[float, float]], size: int, current: str, distances: LoraDistances | None
+) -> str:
+    """Facts about a generated LoRA, its strength by layer, and how far it is from the routed experts.
 
     Args:
         result: the adapter. ranges: the experts' strength by layer.
         size: bytes of its weights file. current: the description on the page now.
+        distances: at strength 1; None leaves them out.
     """
     description = result.routing.description
     stale = note(texts.LORA_STALE.format(old=description), "sg-warn") if " ".join(current.split()) != description else ""
@@ -93,9 +100,10 @@ def adapter(result: Adaptation, ranges: Mapping[str, tuple[float, float]], size:
         ("strength", f"{result.strength:g}"),
     )
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
+    far = "" if distances is None else expert_views.distances(distances)
     return (
         f'<div class="sg-panel" aria-live="polite"><h3>{escape(texts.LORA_FOR.format(description=description))}</h3>{stale}'
-        f'<dl class="sg-facts">{cells}</dl><ul class="sg-steps">{steps}</ul>{heat_map(result.lora.norms(), ranges)}</div>'
+        f'<dl class="sg-facts">{cells}</dl><ul class="sg-steps">{steps}</ul>{heat_map(result.lora.norms(), ranges)}{far}</div>'
     )
 
 
@@ -129,15 +137,20 @@ def gallery_line(photos: Sequence[Photo]) -> str:
     return note(texts.PHOTOS_NOW.format(n=len(photos), limit=PHOTO_LIMIT, captioned=captioned))
 
 
-def comparison(result: Comparison, photos: Mapping[str, Photo], top: int, only_changed: bool) -> str:
-    """The rankings side by side."""
+def comparison(
+    result: Comparison, photos: Mapping[str, Photo], picture: Callable[[Photo], str], top: int, only_changed: bool
+) -> str:
+    """The rankings side by side; ``picture`` gives the address of a photo's picture."""
     changed = {key for column in result.columns[1:] for key, places in column.moves.items() if places}
     if only_changed and not changed:
         return f'<div class="sg-panel">{note(texts.NO_CHANGE)}</div>'
     columns = []
     for column in result.columns:
         hits = [h for h in column.ranking.hits if not only_changed or h.key in changed][:top]
-        cards = "".join(_card(h, column.moves.get(h.key), photos.get(h.key) if result.of == "photos" else None) for h in hits)
+        cards = ""
+        for hit in hits:
+            photo = photos.get(hit.key) if result.of == "photos" else None
+            cards += _card(hit, column.moves.get(hit.key), photo and (photo.name, picture(photo)))
         columns.append(
             f'<section class="sg-column" aria-label="{escape(column.title)}"><h4>{escape(column.title)}'
             f'<small>{escape(column.note)}</small></h4><ol class="sg-hits sg-{result.of}">{cards}</ol></section>'
@@ -150,11 +163,8 @@ def comparison(result: Comparison, photos: Mapping[str, Photo], top: int, only_c
     )
 
 
-def _card(hit: Hit, places: int | None, photo: Photo | None) -> str:
-    image = ""
-    if photo is not None:
-        data = base64.b64encode(photo.thumbnail).decode("ascii")
-        image = f'<img src="data:image/jpeg;base64,{data}" alt="{escape(photo.name)}">'
+def _card(hit: Hit, places: int | None, photo: tuple[str, str] | None) -> str:
+    image = "" if photo is None else f'<img src="{photo[1]}" alt="{escape(photo[0])}">'
     return (
         f'<li class="sg-hit" data-key="{hit.key}" data-rank="{hit.rank}"><span class="sg-rank">{hit.rank}</span>{image}'
         f'<span class="sg-what"><span class="sg-label" title="{escape(hit.label)}">{escape(hit.label)}</span>'
@@ -210,18 +220,6 @@ def _lead(interval: tuple[float, float, float]) -> str:
     mean, low, high = interval
     kind = "sg-up" if low > 0 else "sg-down" if high < 0 else "sg-same"
     return f'<td class="{kind}"><b>{mean:+.0f}</b><small>{low:+.0f} to {high:+.0f}</small></td>'
-
-
-def expert_rows(experts: Sequence[Expert], words: str = "") -> list[list[object]]:
-    """One row an expert, in the order of ``texts.EXPERTS_HEADERS``; only those in which all ``words`` are found."""
-    wanted, rows = words.casefold().split(), []
-    for e in experts:
-        said = f"{e.name} {e.description} {e.group} {e.source}".casefold()
-        if all(word in said for word in wanted):
-            recalls = [round((r["i2t"]["R@1"] + r["t2i"]["R@1"]) / 2, 1) for r in (e.before, e.after)]
-            gains = [round(e.gain(k), 1) for k in (1, 5)]
-            rows.append([e.name, e.description, e.group, e.source, e.images, *recalls, *gains])
-    return rows
 
 
 def exhibit(title: str, lead: str, chart: str) -> str:

@@ -21,7 +21,7 @@ import gradio as gr
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from app import actions, texts, views
+from app import actions, expert_views, texts, views
 from app.models import Models
 from app.page import Studio, build, launch_options
 from app.session import Album, Column, Comparison, Session
@@ -319,6 +319,7 @@ def test_what_fails_does_not_stop_the_rest(engine: SGLora, tmp_path: Path) -> No
 
 # Rendering
 
+PICTURE = lambda photo: "data:,"  # noqa: E731
 NASTY = "<img src=x onerror=alert(1)> ${1+1} {{x}} \"'&"
 
 
@@ -329,9 +330,9 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
     photos = {"k": Photo("k", NASTY, b"jpeg", (NASTY,))}
     pages = [
         views.routing(engine, adaptation.routing),
-        views.adapter(adaptation, {}, 1000, NASTY),
-        views.comparison(Comparison("photos", NASTY, columns), photos, 10, False),
-        views.comparison(Comparison("captions", NASTY, columns), photos, 10, False),
+        views.adapter(adaptation, {}, 1000, NASTY, None),
+        views.comparison(Comparison("photos", NASTY, columns), photos, PICTURE, 10, False),
+        views.comparison(Comparison("captions", NASTY, columns), photos, PICTURE, 10, False),
         views.report(None, [(NASTY, NASTY)], [NASTY]),
         views.note(NASTY),
     ]
@@ -346,22 +347,22 @@ def test_only_what_moved_is_shown_when_asked_for() -> None:
 
     still, moved = ranking("abc"), ranking("acb")
     columns = (Column("Zero-shot", "", still, {}), Column("SG-LoRA", "", moved, {"a": 0, "b": -1, "c": 1}))
-    page = views.comparison(Comparison("captions", "q", columns), {}, 10, True)
+    page = views.comparison(Comparison("captions", "q", columns), {}, PICTURE, 10, True)
     assert 'data-key="a"' not in page
     assert page.count('data-key="b"') == page.count('data-key="c"') == 2
     assert "moved up 1 place" in page
     same = (Column("Zero-shot", "", still, {}), Column("SG-LoRA", "", still, dict.fromkeys("abc", 0)))
-    assert texts.NO_CHANGE in views.comparison(Comparison("captions", "q", same), {}, 10, True)
+    assert texts.NO_CHANGE in views.comparison(Comparison("captions", "q", same), {}, PICTURE, 10, True)
 
 
 def test_experts_are_found_by_their_words(engine: SGLora) -> None:
     experts = engine.repository.experts
-    rows = views.expert_rows(experts)
+    rows = expert_views.rows(experts)
     assert len(rows) == len(experts)
     assert all(len(row) == len(texts.EXPERTS_HEADERS) for row in rows)
     first = experts[0]
-    assert first.name in [row[0] for row in views.expert_rows(experts, f"{first.group} {first.name}".upper())]
-    assert views.expert_rows(experts, "no such expert anywhere") == []
+    assert first.name in [row[0] for row in expert_views.rows(experts, f"{first.group} {first.name}".upper())]
+    assert expert_views.rows(experts, "no such expert anywhere") == []
 
 
 def test_clearing_an_album_keeps_the_session(engine: SGLora, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,6 +195,101 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
 
 
+def captioned_zip(folder: Path) -> Path:
+    """A ZIP of 24 generated photos in four colours, and their captions."""
+    rng, lines = np.random.default_rng(8), ["image,caption"]
+    path = folder / "blots.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(24):
+            name, colour = list(
+                {"red": (200, 40, 40), "green": (40, 170, 60), "blue": (40, 60, 200), "grey": (128,) * 3}.items()
+            )[i % 4]
+            noise = np.clip(np.array(colour) + rng.normal(0, 40, (6, 8, 3)), 0, 255).astype(np.uint8)
+            buffer = io.BytesIO()
+            Image.fromarray(noise).resize((160, 120), Image.Resampling.BICUBIC).save(buffer, "PNG")
+            archive.writestr(f"photos/{name}-{i}.png", buffer.getvalue())
+            lines.append(f"{name}-{i}.png,a {name} blot number {i}")
+        archive.writestr("captions.csv", "\n".join(lines))
+    return path
+
+
+def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> None:
+    page = opened
+
+    # A ZIP with captions, three columns, another draw.
+    page.set_input_files("#upload input[type=file]", [captioned_zip(tmp_path)])
+    expect(page.locator("#fill")).to_contain_text("24 with captions", timeout=60_000)
+    field_of(page, "description").fill("photos of red and blue blots")
+    field_of(page, "query").fill("a red blot")
+    page.click("#search")
+    for title in (texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA):
+        expect(page.locator(f'#results section[aria-label="{title}"] .sg-hit')).to_have_count(10)
+    expect(page.locator("#results .sg-lead")).to_have_count(2)
+    expect(page.locator("#search-command textarea")).to_have_value(re.compile("core search 'a red blot'.*\n.*core evaluate"))
+    drawn = page.locator("#latent .sg-dot-here").get_attribute("style")
+    page.click("#resample")
+    expect(page.locator("#latent .sg-dot-here")).not_to_have_attribute("style", drawn)
+    with page.expect_download() as waiting:
+        page.click("#download")
+    adapter = tmp_path / "adapter.zip"
+    waiting.value.save_as(adapter)
+
+    # Training stops when told to, and nothing is kept; then it runs, and routing knows the new expert at once.
+    page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+    field_of(page, "own-name").fill("my blots")
+    field_of(page, "own-description").fill("photos of red and blue blots")
+    page.click("#train")
+    expect(page.locator("#trained .progress-text")).to_be_visible()
+    page.click("#stop")
+    expect(page.locator("#trained")).to_contain_text("The training was stopped")
+    expect(page.locator("#own")).to_contain_text(texts.OWN_NONE)
+    page.click("#train")
+    trained = page.locator("#trained")
+    expect(trained).to_contain_text("measured on 6 held-out photos", timeout=90_000)
+    expect(trained).to_contain_text(re.compile(r"gain [+-]\d+\.\d R@1"))
+    expect(page.locator("#own")).to_contain_text("my blots")
+    first = page.locator("#routing .sg-bar:not(.sg-bar-head) .sg-bar-name").first
+    expect(first).to_have_text("my blots")  # its description is the page's, word for word
+    expect(page.locator("#status")).to_contain_text(f"{len(engine.repository)} experts")
+
+    # The adapter that was downloaded comes back as an expert; one that is none is refused, and nothing is lost.
+    field_of(page, "import-description").fill("photos of coloured spots")
+    page.set_input_files("#adapter input[type=file]", [captioned_zip(tmp_path)])
+    page.click("#import")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("adapter_config.json")
+    page.get_by_test_id("toast-close").click()
+    expect(field_of(page, "import-description")).to_have_value("photos of coloured spots")
+    page.locator("#adapter").get_by_label("Clear").click()
+    page.set_input_files("#adapter input[type=file]", [adapter])
+    page.click("#import")
+    expect(page.locator("#own")).to_contain_text("coloured spots")
+    expect(page.locator("#own")).to_contain_text(texts.NOT_MEASURED)
+
+    # Looked at and compared.
+    for box, name in (("look-at", "my blots"), ("compare-with", engine.repository.experts[0].name)):
+        page.locator(f"#{box} input").fill(name)
+        page.locator(f"#{box}").get_by_role("option", name=name, exact=True).click()
+    expect(page.locator("#details h3").first).to_contain_text(f"my blots compared with {engine.repository.experts[0].name}")
+
+    # Kept over a reload; out of the library, and back from the download.
+    with page.expect_download() as waiting:
+        page.click("#library-download")
+    library = tmp_path / "library.zip"
+    waiting.value.save_as(library)
+    page.reload()
+    page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+    mine = page.locator("#own li")
+    expect(mine).to_have_count(2)
+    page.locator("#own-pick input").click()
+    page.locator("#own-pick").get_by_role("option", name="my blots", exact=True).click()
+    page.click("#own-remove")
+    expect(mine).to_have_count(1)
+    with page.expect_file_chooser() as chooser:
+        page.click("#library-load")
+    chooser.value.set_files(library)
+    expect(mine).to_have_count(2)
+
+
 def page_name(path: Path) -> tuple[str, bytes]:
     """A file as the page hands it over: Gradio drops a few characters from the names of uploaded files."""
     return re.sub(r"[<>]", "", path.name), path.read_bytes()
@@ -212,12 +309,18 @@ def test_one_click_shows_everything(opened: Page) -> None:
     expect(opened.locator("#results .sg-hit").first).to_be_in_viewport(timeout=60_000)
     for title in (texts.ZERO_SHOT, texts.SG_LORA):
         assert len(column(opened, title)) == 10
+    expect(opened.locator("#map .sg-dot-here")).to_have_count(1)
+    expect(opened.locator("#latent .sg-dot-here")).to_have_count(1)
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     # Read at one moment, because the page may still be scrolling.
     box = "document.querySelector(`#results section[aria-label='${title}']`).getBoundingClientRect().toJSON()"
     before, after = opened.evaluate(f"titles => titles.map(title => {box})", [texts.ZERO_SHOT, texts.SG_LORA])
     assert before["y"] == pytest.approx(after["y"])
     assert before["right"] <= after["left"]
+    opened.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+    opened.locator("#experts [role=gridcell]:visible").first.click()
+    expect(opened.locator("#details .sg-facts").first).to_be_visible()
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_visitors_do_not_meet_and_nothing_typed_is_run(opened: Page, browser: Browser, url: str) -> None:

@@ -69,7 +69,7 @@ def test_the_table_says_what_it_rests_on_and_what_is_no_difference() -> None:
         for title, found in (("Zero-shot", zero), ("Top-k merge", zero), ("SG-LoRA", better))
     )
     photos = {str(i): Photo(str(i), f"{i}.jpg", b"", (f"caption {i}",)) for i in range(n)}
-    page = views.comparison(Comparison("photos", "q", columns), photos, 10, False)
+    page = views.comparison(Comparison("photos", "q", columns), photos, lambda photo: "data:,", 10, False)
     assert f"{n} captioned photos and {n} captions" in page
     assert "<td><b>33%</b>" in page
     assert page.count('class="sg-up"') == 2  # R@1 both ways; R@5 is the same and R@10 is full

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from app import actions, texts, views
+from app.command import evaluate_command, search_command
 from app.errors import friendly
 from app.session import Session
 from app.steps.base import HEAVY, LIGHT, Step, Updates, private
@@ -34,11 +35,21 @@ class Compare(Step):
             )
             self.top = gr.Radio(TOPS, value=DEFAULT_TOP, label=texts.TOP_LABEL, min_width=240, elem_id="top")
         self.answer = gr.HTML(views.note(texts.COMPARE_EMPTY), elem_id="results")
+        self.commands = gr.Textbox(
+            label=texts.SEARCH_COMMAND_LABEL,
+            info=texts.SEARCH_COMMAND_INFO,
+            interactive=False,
+            buttons=["copy"],
+            lines=2,
+            max_lines=6,
+            visible=False,
+            elem_id="search-command",
+        )
         self.history = gr.Dataset(
             label=texts.HISTORY, components=[self.query], samples=[], type="index", visible=False, elem_id="history"
         )
         self.view = [self.only_changed, self.top]
-        self.shown = [self.answer, self.history]
+        self.shown = [self.answer, self.commands, self.history]
 
     def wire(self) -> None:
         generate, session = self.studio.generate, self.studio.session
@@ -82,14 +93,30 @@ class Compare(Step):
         """Show the last comparison and the history."""
         asked = [[texts.ASKED_BEFORE.format(query=query, task=task)] for query, task in session.history]
         shown = gr.Dataset(samples=asked, visible=bool(asked))
-        return {self.answer: self._show_again(session, only_changed, top), self.history: shown}
+        lines = _commands(session, int(top))
+        return {
+            self.answer: self._show_again(session, only_changed, top),
+            self.commands: gr.Textbox(value=lines, visible=bool(lines)),
+            self.history: shown,
+        }
 
     def _show_again(self, session: Session, only_changed: bool, top: int) -> str:
         if session.comparison is None:
             return views.note(texts.COMPARE_EMPTY)
         photos = {p.id: p for p in session.album.photos}
-        return views.comparison(session.comparison, photos, int(top), only_changed)
+        return views.comparison(session.comparison, photos, session.album.picture, int(top), only_changed)
 
     @friendly
     def _recall(self, session: Session, index: int) -> tuple[str, str]:
         return session.history[index]
+
+
+def _commands(session: Session, top: int) -> str:
+    """The lines that ask the same, and with captions measure the same, of a folder with these photos."""
+    if session.comparison is None or session.comparison.asked is None or session.settings is None:
+        return ""
+    kind, what = session.comparison.asked
+    lines = [search_command(session.settings, what if kind == "words" else None, top)]
+    if session.comparison.columns[0].hits:
+        lines.append(evaluate_command(session.settings))
+    return "\n".join(lines)

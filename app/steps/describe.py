@@ -6,11 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from app import texts, views
+from app import expert_views, texts, views
 from app.session import Session
 from app.steps.base import LIGHT, Step, Updates, private
 from core.errors import StudioError
+from core.router import Routing
 from core.samples import EXAMPLES
+from core.sglora import SGLora
 
 
 class Describe(Step):
@@ -32,6 +34,7 @@ class Describe(Step):
                     type="index",
                     elem_id="examples",
                 )
+                self.map = gr.HTML(elem_id="map")
             with gr.Column(min_width=320):
                 self.routing = gr.HTML(views.note(texts.ROUTE_EMPTY), elem_id="routing")
 
@@ -41,7 +44,7 @@ class Describe(Step):
         self.description.change(
             self.route,
             [self.studio.session, self.description, *generate.sliders],
-            [self.routing, generate.lora],
+            [self.routing, self.map, generate.lora],
             trigger_mode="always_last",
             **private(LIGHT, 2, "hidden"),
         )
@@ -50,14 +53,21 @@ class Describe(Step):
     def route(self, session: Session, description: str, k: float, tau: float, *_: Any) -> Updates:
         """Shown where the text is typed, so what is wrong with it is said there too, and not in a toast."""
         generate = self.studio.generate
-        if not description.strip():
-            return {self.routing: views.note(texts.ROUTE_EMPTY), generate.lora: gr.skip()}
         try:
             engine = self.engine(session)
-            shown = views.routing(engine, engine.route(description, int(k), tau))
+            if not description.strip():
+                return self.show(engine, session, None) | {generate.lora: gr.skip()}
+            return self.show(engine, session, engine.route(description, int(k), tau)) | {
+                generate.lora: generate.stale(engine, session, description)
+            }
         except StudioError as error:
-            shown = views.note(str(error), "sg-warn")
-        return {self.routing: shown, generate.lora: generate.stale(session, description)}
+            return {self.routing: views.note(str(error), "sg-warn"), self.map: gr.skip(), generate.lora: gr.skip()}
+
+    def show(self, engine: SGLora, session: Session, routing: Routing | None) -> Updates:
+        """A routing, in words, as bars and on the map."""
+        shown = views.note(texts.ROUTE_EMPTY) if routing is None else views.routing(engine, routing)
+        owned = len(session.album.library(engine).own)
+        return {self.routing: shown, self.map: expert_views.routing_map(engine.repository, routing, owned)}
 
 
 def _example(index: int) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from app import texts, views
-from app.evidence import exhibits
+from app.evidence import exhibits, files
 from app.steps.base import Step
 
 
@@ -25,4 +25,4 @@ class Evidence(Step):
 
 def has_evidence() -> bool:
     """Whether there is anything to show."""
-    return bool(exhibits())
+    return bool(files())

@@ -7,13 +7,15 @@ from typing import Any
 
 import gradio as gr
 
-from app import actions, texts, views
+from app import actions, expert_views, texts, views
 from app.command import adapt_command
 from app.errors import friendly
 from app.session import Session
 from app.steps.base import LIGHT, Step, Updates, private
+from core.library import nearest_distances
+from core.maps import latent_map
 from core.router import DEFAULT_K, DEFAULT_TAU
-from core.sglora import DEFAULT_STRENGTH, SGLora
+from core.sglora import DEFAULT_STRENGTH, Adaptation, SGLora
 
 
 class Generate(Step):
@@ -48,6 +50,7 @@ class Generate(Step):
                     visible=False,
                     elem_id="command",
                 )
+                self.latent = gr.HTML(elem_id="latent")
             with gr.Column(min_width=320):
                 self.lora = gr.HTML(views.note(texts.LORA_EMPTY), elem_id="lora")
         self.sliders = [self.k, self.tau, self.seed, self.strength]
@@ -60,7 +63,8 @@ class Generate(Step):
     @property
     def made(self) -> list[Any]:
         """All that shows an adapter."""
-        return [self.studio.session, self.studio.describe.routing, self.lora, self.download, self.command]
+        describe = self.studio.describe
+        return [self.studio.session, describe.routing, describe.map, self.lora, self.latent, self.download, self.command]
 
     def wire(self) -> None:
         compare, session = self.studio.compare, self.studio.session
@@ -96,9 +100,8 @@ class Generate(Step):
     def _redo(self, session: Session, description: str, *values: Any) -> Updates:
         *controls, only_changed, top = values
         if session.adaptation is None:
-            describe = self.studio.describe
-            shown = describe.route(session, description, *controls)[describe.routing]
-            return {self.studio.session: session, describe.routing: shown}
+            shown = self.studio.describe.route(session, description, *controls)
+            return {self.studio.session: session} | shown
         # An adapter is there: the sliders speak about that one, whatever is being typed above.
         engine = self.engine(session)
         updates = self.adapter(engine, session, session.adaptation.routing.description, *controls, current=description)
@@ -118,21 +121,37 @@ class Generate(Step):
     ) -> Updates:
         """Generate an adapter (where the settings changed) and show it."""
         wanted = actions.settings(description, k, tau, seed, strength)
+        before = session.adaptation
         result = actions.generate(engine, session, wanted)
         download = actions.write_zip(engine, session, result)
-        return {
+        updates = {
             self.studio.session: session,
-            self.studio.describe.routing: views.routing(engine, result.routing),
-            self.lora: views.adapter(result, self.studio.models.expert_norms, download.weights, current or description),
+            self.lora: self._facts(engine, result, download.weights, current or description),
             self.download: gr.DownloadButton(value=str(download.path), interactive=True),
-            self.command: gr.Textbox(value=adapt_command(wanted), visible=True),
+            self.command: gr.Textbox(value=adapt_command(wanted), info=_command_info(engine, session, result), visible=True),
         }
+        if before is not None and before.routing is result.routing and before.z is result.z:
+            return updates  # only the strength is another one: routing and sample are on the page already
+        found = latent_map(engine, result.routing, result.z)
+        owned = len(session.album.library(engine).own)
+        drawn = expert_views.latent(engine.repository, result.routing, found, owned)
+        return updates | self.studio.describe.show(engine, session, result.routing) | {self.latent: drawn}
 
-    def stale(self, session: Session, description: str) -> Any:
+    def _facts(self, engine: SGLora, result: Adaptation, weights: int, current: str) -> str:
+        far = nearest_distances(engine.repository, result.routing, result.vector)
+        return views.adapter(result, self.studio.models.expert_norms, weights, current, far)
+
+    def stale(self, engine: SGLora, session: Session, description: str) -> Any:
         """The adapter's facts again, with a remark where the sentence above is another one by now."""
-        if session.adaptation is None or session.download is None:
+        if session.adaptation is None or session.download is None or session.repository is not engine.repository:
             return gr.skip()
-        return views.adapter(session.adaptation, self.studio.models.expert_norms, session.download.weights, description)
+        return self._facts(engine, session.adaptation, session.download.weights, description)
+
+
+def _command_info(engine: SGLora, session: Session, result: Adaptation) -> str:
+    """The command line knows the shipped experts only."""
+    shipped = len(session.album.library(engine).shipped)
+    return texts.COMMAND_OWN if any(i >= shipped for i in result.routing.chosen.tolist()) else ""
 
 
 def _another_seed() -> int:

@@ -1,19 +1,27 @@
-"""The expert library."""
+"""The expert library: find, look at and compare experts; train one, import one, keep them."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
 
-from app import texts, views
+from app import actions, expert_views, own, texts, views
 from app.errors import friendly
 from app.session import Session
-from app.steps.base import LIGHT, Step, Updates, private
+from app.steps.base import HEAVY, LIGHT, Step, Updates, private
+from app.trainings import Trainings
+from core.errors import AdapterError, RepositoryError, StudioError
+from core.library import compare_experts, covered
+from core.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
+
+TRAINING = "training"  # concurrency group: one training at a time on two cores, the others wait in the queue
 
 
 class Library(Step):
     def layout(self) -> None:
+        self.trainings = Trainings()
         self.lead = gr.HTML(views.note(texts.LOADING))
         self.find = gr.Textbox(label=texts.EXPERTS_FIND, placeholder=texts.EXPERTS_FIND_HINT, elem_id="find-expert")
         self.table = gr.Dataframe(
@@ -22,27 +30,205 @@ class Library(Step):
             datatype=["str"] * 4 + ["number"] * 5,
             interactive=False,
             wrap=True,
-            max_height=640,
+            # Without widths the table measures itself while its tab is hidden, and shows two columns only.
+            column_widths=[140, 270, 110, 170, 80, 90, 90, 90, 90],
+            max_height=420,
             buttons=[],
             elem_id="experts",
         )
+        with gr.Row():
+            self.one = gr.Dropdown(label=texts.LOOK_AT, info=texts.LOOK_HINT, choices=[], min_width=240, elem_id="look-at")
+            self.other = gr.Dropdown(
+                label=texts.COMPARE_WITH, info=texts.COMPARE_WITH_HINT, choices=[], min_width=240, elem_id="compare-with"
+            )
+        self.details = gr.HTML(views.note(texts.DETAILS_EMPTY), elem_id="details")
+        gr.HTML(views.section(texts.OWN, texts.OWN_LEAD))
+        with gr.Row():
+            with gr.Column(min_width=320):
+                gr.HTML(views.subsection(texts.TRAIN, texts.TRAIN_LEAD.format(least=MIN_PHOTOS)))
+                self.name = gr.Textbox(
+                    label=texts.TRAIN_NAME, placeholder=texts.TRAIN_NAME_HINT, max_lines=1, elem_id="own-name"
+                )
+                self.description = gr.Textbox(
+                    label=texts.OWN_DESCRIPTION, placeholder=texts.OWN_DESCRIPTION_HINT, max_lines=3, elem_id="own-description"
+                )
+                with gr.Row():
+                    self.train = gr.Button(texts.TRAIN_BUTTON, variant="primary", min_width=140, elem_id="train")
+                    self.stop = gr.Button(texts.TRAIN_STOP, min_width=100, elem_id="stop")
+                self.trained = gr.HTML(elem_id="trained")
+            with gr.Column(min_width=320):
+                gr.HTML(views.subsection(texts.IMPORT, texts.IMPORT_LEAD))
+                self.adapter = gr.File(
+                    label=texts.IMPORT_FILES,
+                    file_count="multiple",
+                    file_types=[".zip", ".json", ".safetensors"],
+                    height=120,
+                    elem_id="adapter",
+                )
+                self.about = gr.Textbox(
+                    label=texts.OWN_DESCRIPTION,
+                    placeholder=texts.OWN_DESCRIPTION_HINT,
+                    max_lines=3,
+                    elem_id="import-description",
+                )
+                self.imports = gr.Button(texts.IMPORT_BUTTON, variant="primary", min_width=140, elem_id="import")
+        with gr.Row():
+            with gr.Column(min_width=320):
+                self.mine = gr.HTML(views.note(texts.OWN_NONE), elem_id="own")
+                self.said = gr.HTML(elem_id="own-report")
+            with gr.Column(min_width=320):
+                with gr.Row(elem_classes="sg-ask"):
+                    self.pick = gr.Dropdown(label=texts.OWN_REMOVE_PICK, choices=[], min_width=180, elem_id="own-pick")
+                    self.remove = gr.Button(texts.OWN_REMOVE, min_width=120, interactive=False, elem_id="own-remove")
+                with gr.Row():
+                    self.download = gr.DownloadButton(
+                        texts.LIBRARY_DOWNLOAD, interactive=False, min_width=180, elem_id="library-download"
+                    )
+                    self.load = gr.UploadButton(texts.LIBRARY_LOAD, file_types=[".zip"], min_width=180, elem_id="library-load")
 
     @property
     def shown(self) -> list[Any]:
-        return [self.lead, self.table]
+        """All that shows the experts."""
+        experts = [self.lead, self.table, self.one, self.other, self.mine, self.pick, self.remove, self.download]
+        return [*experts, self.studio.generate.k, self.studio.describe.map]
 
     def wire(self) -> None:
-        self.find.change(
-            self._find, [self.studio.session, self.find], self.table, trigger_mode="always_last", **private(LIGHT, 2, "hidden")
+        studio, session = self.studio, self.studio.session
+        quiet = private(LIGHT, 2, "hidden")
+        self.find.change(self._find, [session, self.find], self.table, trigger_mode="always_last", **quiet)
+        self.table.select(self._select, None, self.one, **quiet)
+        gr.on([self.one.change, self.other.change], self._details, [session, self.one, self.other], self.details, **quiet)
+        self.pick.change(lambda name: gr.Button(interactive=name is not None), self.pick, self.remove, **quiet)
+
+        now = [session, self.find, *studio.generate.controls, *studio.compare.view]
+        changed = list(dict.fromkeys([*studio.generate.made, *studio.compare.shown, *self.shown]))
+        self.train.click(
+            self._train,
+            [self.name, self.description, *now],
+            [self.trained, *changed],
+            show_progress_on=self.trained,
+            **private(TRAINING, 1),
         )
+        self.stop.click(self._stop, None, self.trained, **quiet)
+        heavy = {"show_progress_on": self.mine, **private(HEAVY, 1)}
+        self.imports.click(
+            self._import, [self.adapter, self.about, *now], [self.adapter, self.about, self.said, *changed], **heavy
+        )
+        self.load.upload(self._load, [self.load, *now], [self.said, *changed], **heavy)
+        self.remove.click(self._remove, [self.pick, *now], [self.said, *changed], **heavy)
+
+    def closed(self, request: gr.Request) -> None:
+        """A tab was closed: nobody waits for its training any more."""
+        self.trainings.stop(request.session_hash)
 
     def opened(self, session: Session) -> Updates:
-        repository = self.engine(session).repository
+        """All experts, when the models are there."""
+        engine = self.engine(session)
+        shown = {self.lead: views.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank))}
+        drawn = {self.studio.describe.map: self.studio.describe.show(engine, session, None)[self.studio.describe.map]}
+        return shown | drawn | self._experts(session, "")
+
+    def _experts(self, session: Session, words: str) -> Updates:
+        engine = self.engine(session)
+        library, experts = session.album.library(engine), engine.repository.experts
+        names, mine = [e.name for e in experts], [e.name for e in library.own]
+        path = own.write_library(engine, session)
+        shares = [covered(engine.generator, entry.mean) for entry in library.own]
         return {
-            self.lead: views.note(texts.EXPERTS_LEAD.format(rank=repository.layout.rank)),
-            self.table: views.expert_rows(repository.experts),
+            self.table: expert_views.rows(experts, words),
+            self.one: gr.Dropdown(choices=names),
+            self.other: gr.Dropdown(choices=names),
+            self.mine: expert_views.own_list(library, shares),
+            self.pick: gr.Dropdown(choices=mine, value=None),
+            self.remove: gr.Button(interactive=False),
+            self.download: gr.DownloadButton(value=None if path is None else str(path), interactive=path is not None),
+            self.studio.generate.k: gr.Slider(maximum=len(names)),
         }
+
+    def _changed(self, session: Session, words: str, description: str, *values: Any) -> Updates:
+        """The visitor's experts changed: what is routed and generated on the page is so with them."""
+        *sliders, only_changed, top = values
+        engine = self.engine(session)
+        updates = self._experts(session, words)
+        if session.adaptation is None:
+            updates |= self.studio.describe.route(session, description, *sliders)
+            return updates | {self.studio.session: session}
+        with suppress(StudioError):  # sliders that hold nothing; said where they are moved
+            made = session.adaptation.routing.description
+            updates |= self.studio.generate.adapter(engine, session, made, *sliders, current=description)
+            actions.compare_again(engine, session)
+            updates |= self.studio.compare.results(session, only_changed, top)
+        return updates | {self.studio.session: session}
+
+    # Look at
 
     @friendly
     def _find(self, session: Session, words: str) -> list[list[object]]:
-        return views.expert_rows(self.engine(session).repository.experts, words)
+        return expert_views.rows(self.engine(session).repository.experts, words)
+
+    @friendly
+    def _select(self, event: gr.SelectData) -> str:
+        return event.row_value[0]
+
+    @friendly
+    def _details(self, session: Session, one: str | None, other: str | None) -> str:
+        repository = self.engine(session).repository
+        names = [e.name for e in repository.experts]
+        if one not in names:  # it may be gone by now
+            return views.note(texts.DETAILS_EMPTY)
+        i = names.index(one)
+        shown = expert_views.details(repository.experts[i], repository.lora(i).norms())
+        if other in names and other != one:
+            shown = expert_views.compared(compare_experts(repository, one, other)) + shown
+            j = names.index(other)
+            shown += expert_views.details(repository.experts[j], repository.lora(j).norms())
+        return f'<div class="sg-details">{shown}</div>'
+
+    # Own experts
+
+    @friendly
+    def _train(
+        self,
+        request: gr.Request,
+        name: str,
+        description: str,
+        session: Session,
+        progress: gr.Progress = gr.Progress(),
+        *values: Any,
+    ) -> Updates:
+        def show(now: OwnProgress) -> None:
+            progress((now.step, now.steps), desc=texts.TRAINING.format(left=now.seconds_left), unit="steps")
+
+        try:
+            with self.trainings.begin(request.session_hash) as stop:
+                found = own.train(self.engine(session), session, name, description, show, stop)
+        except TrainingStopped as stopped:
+            return {self.trained: views.note(str(stopped))}
+        return self._changed(session, *values) | {self.trained: expert_views.trained(found)}
+
+    @friendly
+    def _stop(self, request: gr.Request) -> Any:
+        """The training itself says that it stopped."""
+        return gr.skip() if self.trainings.stop(request.session_hash) else views.note(texts.TRAIN_NONE_RUNS)
+
+    @friendly
+    def _import(self, paths: list[str] | None, description: str, session: Session, *values: Any) -> Updates:
+        if not paths:
+            raise AdapterError(texts.IMPORT_NOTHING)
+        entry = own.import_files(self.engine(session), session, paths, description)
+        said = views.report(None, (), [texts.IMPORTED.format(name=entry.name)])
+        return self._changed(session, *values) | {self.adapter: None, self.about: "", self.said: said}
+
+    @friendly
+    def _load(self, path: str, session: Session, *values: Any) -> Updates:
+        count = own.load_library(self.engine(session), session, path)
+        said = views.report(None, (), [texts.LIBRARY_LOADED.format(n=count)])
+        return self._changed(session, *values) | {self.said: said}
+
+    @friendly
+    def _remove(self, name: str | None, session: Session, *values: Any) -> Updates:
+        if name is None:
+            raise RepositoryError(texts.OWN_REMOVE_NOTHING)
+        own.remove(self.engine(session), session, name)
+        said = views.report(None, (), [texts.OWN_REMOVED.format(name=name)])
+        return self._changed(session, *values) | {self.said: said}

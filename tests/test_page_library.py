@@ -1,0 +1,248 @@
+"""Experts of a visitor's own on the page's side: who sees them, what ends a training, and what is shown."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+import httpx
+import pytest
+import torch
+
+from app import actions, evidence, expert_views, own, texts
+from app.command import adapt_command, evaluate_command, search_command
+from app.maps import HEIGHT, WIDTH, Mark, scatter
+from app.models import Models
+from app.page import Studio, launch_options
+from app.session import Session, Settings
+from app.trainings import Trainings
+from core.cli.parser import build_parser
+from core.errors import AdapterError, GalleryError, RepositoryError
+from core.experiments import verification
+from core.experts import Expert
+from core.library import MAX_OWN
+from core.lora import CONFIG_FILE, WEIGHTS_FILE, save_peft
+from core.sglora import SGLora
+
+SENTENCE = "photos of glass marbles"
+NASTY = "<img src=x onerror=alert(1)> \"'&"
+
+
+def write_adapter(engine: SGLora, folder: Path) -> list[str]:
+    lora = engine.adapt(SENTENCE).lora
+    save_peft(lora, folder, engine.backbone.fingerprint, engine.backbone.name, {})
+    return [str(folder / CONFIG_FILE), str(folder / WEIGHTS_FILE)]
+
+
+def add_own(engine: SGLora, session: Session, name: str, description: str = SENTENCE) -> None:
+    embedding = engine.backbone.encode_sentence([description])[0]
+    mean = engine.repository.means[0]
+    expert = Expert(name, description, "own", "own photos", 20, 0, 1, {}, {})
+    session.album.change_library(engine, lambda lib: lib.add(expert, mean, torch.zeros_like(mean), embedding))
+
+
+def test_an_imported_adapter_is_routed_to_by_its_visitor_alone(engine: SGLora, tmp_path: Path) -> None:
+    session, other = Session(), Session()
+    entry = own.import_files(engine, session, write_adapter(engine, tmp_path / "a"), SENTENCE)
+    mine = session.album.engine(engine)
+    routed = mine.routed(mine.route(SENTENCE))
+    assert routed[0]["name"] == entry.name
+    assert routed[0]["similarity"] == pytest.approx(1.0, abs=1e-4)
+    assert other.album.engine(engine) is engine
+    assert len(engine.repository) == len(mine.repository) - 1
+    own.remove(engine, session, entry.name)
+    assert session.album.engine(engine).route(SENTENCE).similarity.shape == (len(engine.repository),)
+
+
+def test_an_adapter_is_made_anew_when_the_experts_change(engine: SGLora) -> None:
+    session = Session()
+    wanted = actions.settings(SENTENCE, 4, 0.1, 0, 1.0)
+    before = actions.generate(session.album.engine(engine), session, wanted)
+    add_own(engine, session, "marbles")
+    after = actions.generate(session.album.engine(engine), session, wanted)
+    assert after is not before
+    assert after.routing.chosen[0] == len(engine.repository)
+    assert actions.generate(session.album.engine(engine), session, wanted) is after
+
+
+def test_strength_alone_scales_what_was_generated(engine: SGLora) -> None:
+    session = Session()
+    first = actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 3, 1.0))
+    scaled = actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 3, 0.4))
+    assert scaled.routing is first.routing
+    expected = engine.adapt(SENTENCE, seed=3, strength=0.4)
+    torch.testing.assert_close(scaled.lora.vector(), expected.lora.vector())
+    assert (scaled.strength, session.settings.strength) == (0.4, 0.4)
+
+
+def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora) -> None:
+    session = Session()
+    actions.add_samples(engine, session)
+    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 1.0))
+    first = actions.compare_words(engine, session, "a cat").columns
+    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 0.5))
+    second = actions.compare_again(engine, session).columns
+    assert [a is b for a, b in zip(first, second, strict=True)] == [True, True, False]
+    gallery = session.album.gallery(engine)
+    gallery.remove([gallery.photos[0].id])
+    third = actions.compare_again(engine, session).columns
+    assert [c.ranking.total for c in third] == [len(gallery.photos)] * 3
+    # No strength: two equal columns that are still two.
+    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 0.0))
+    titles = [c.title for c in actions.compare_again(engine, session).columns]
+    assert titles == [texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA]
+
+
+def test_a_saved_library_comes_back_and_replaces_its_namesakes(engine: SGLora, tmp_path: Path) -> None:
+    session = Session()
+    assert own.write_library(engine, session) is None
+    add_own(engine, session, "one")
+    add_own(engine, session, "two", "photos of two things")
+    saved = shutil.copy(own.write_library(engine, session), tmp_path / "library.zip")
+    own.remove(engine, session, "two")
+    add_own(engine, session, "three")
+    assert own.load_library(session.album.engine(engine), session, str(saved)) == 2
+    names = [e.name for e in session.album.library(engine).own]
+    assert sorted(names) == ["one", "three", "two"]
+    assert len(session.album.engine(engine).repository) == len(engine.repository) + 3
+
+
+@pytest.mark.parametrize("names", [[], ["a.zip", "b.zip"], ["a.json"], ["a.json", "b.json"], ["a.txt"]])
+def test_what_is_no_adapter_says_what_one_is(engine: SGLora, tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(AdapterError, match="one ZIP, or the two files"):
+        own.import_files(engine, Session(), [str(tmp_path / n) for n in names], SENTENCE)
+
+
+def test_training_needs_captions_and_a_free_name_before_it_begins(engine: SGLora) -> None:
+    session, stop = Session(), threading.Event()
+    with pytest.raises(GalleryError, match="at least 20"):
+        own.train(engine, session, "mine", SENTENCE, lambda now: None, stop)
+    with pytest.raises(RepositoryError, match="already"):
+        own.train(engine, session, engine.repository.experts[0].name.upper(), SENTENCE, lambda now: None, stop)
+    for i in range(MAX_OWN):
+        add_own(engine, session, f"own {i}")
+    with pytest.raises(RepositoryError, match="remove one"):
+        own.train(engine, session, "one more", SENTENCE, lambda now: None, stop)
+
+
+def test_a_training_is_stopped_by_its_own_tab_only() -> None:
+    trainings = Trainings()
+    with trainings.begin("a") as a, trainings.begin("b") as b:
+        assert trainings.stop("a")
+        assert (a.is_set(), b.is_set()) == (True, False)
+        with trainings.begin("b"):  # a second one in the same tab takes the place of the first
+            assert b.is_set()
+    assert not trainings.stop("a")
+    assert not trainings.stop(None)
+
+
+def test_a_closed_browser_ends_its_training(engine: SGLora) -> None:
+    models = Models(lambda: engine)
+    studio = Studio(models)
+    with gr.Blocks() as page:
+        studio.build(page)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
+    try:
+        with studio.library.trainings.begin("closed") as stop, studio.library.trainings.begin("open") as other:
+            with httpx.stream("GET", f"{url}gradio_api/heartbeat/closed", timeout=10) as beat:
+                next(beat.iter_lines())
+                assert not stop.is_set()
+            assert stop.wait(20)
+            assert not other.is_set()
+    finally:
+        page.close()
+
+
+# Rendering
+
+
+def test_names_of_ones_own_are_escaped(engine: SGLora) -> None:
+    session = Session()
+    add_own(engine, session, NASTY[:50], NASTY)
+    mine = session.album.engine(engine)
+    routing, library = mine.route(NASTY), session.album.library(engine)
+    pages = [
+        expert_views.routing_map(mine.repository, routing, 1),
+        expert_views.own_list(library, [0.5]),
+        expert_views.details(library.own[0].expert, {"q": 1.0}),
+    ]
+    for page in pages:
+        assert "<img" not in page
+    assert texts.NOBODY_MEASURED in pages[2]
+    assert expert_views.rows([library.own[0].expert])[0][5:] == [None] * 4
+
+
+def test_the_map_shows_every_expert_and_what_it_is(engine: SGLora) -> None:
+    routing = engine.route("photos of dogs")
+    page = expert_views.routing_map(engine.repository, routing, 0)
+    assert page.count('class="sg-dot ') == len(engine.repository) + 1
+    assert page.count("sg-dot-routed ") == len(routing.chosen)
+    first = engine.repository.experts[routing.chosen[0]]
+    assert first.source in page
+    assert f"{first.gain(1):+.1f} R@1" in page
+    assert expert_views.routing_map(engine.repository, None, 0).count('class="sg-dot ') == len(engine.repository)
+
+
+@pytest.mark.parametrize("points", [[(0, 0)], [(1, 2)] * 3, [(0, 0), (1e6, 1)], [(-1, 1), (1, -1), (0, 5)]])
+def test_a_map_of_any_points_stays_inside(points: list[tuple[float, float]]) -> None:
+    page = scatter("t", "s", [Mark(str(i), *p, "routed", "", True) for i, p in enumerate(points)])
+    places = [part.split('"')[0] for part in page.split('style="left:')[1:] if "calc" not in part.split('"')[0]]
+    assert len(places) == len(points)
+    for place in places:
+        left, top = (float(v.strip("%;").removeprefix("top:").rstrip("%")) for v in place.split(";")[:2])
+        assert 0 <= left <= 100 and 0 <= top <= 100
+    assert WIDTH > HEIGHT
+
+
+# Evidence
+
+
+def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
+    assert evidence.exhibits(tmp_path / "absent") == []
+    assert evidence.exhibits(tmp_path) == []
+    n = len(engine.repository)
+    result = verification.run(replace(engine.repository, notes={"tasks": n + 1, "won": n}))
+    (tmp_path / "verification.json").write_text(json.dumps(result))
+    (tmp_path / "generation.json").write_text("{")
+    (tmp_path / "base.json").write_text("[]")
+    (tmp_path / "my_notes.json").write_text(json.dumps({"<b>": 1}))
+    (tmp_path / "a-plot.png").write_bytes(b"png")
+    (tmp_path / "readme.txt").write_text("no result")
+    broken, experts, base, plot, notes = evidence.exhibits(tmp_path)
+    assert broken.title == texts.EVIDENCE["generation"][0]
+    assert broken.lead == texts.EVIDENCE_BROKEN.format(name="generation.json")
+    assert f"{n} of {n + 1} experts" in experts.table
+    mean, low, high = result["all"]["gain"]["R@1"]
+    assert f"{mean:+.1f} <small>[{low:+.1f}, {high:+.1f}]" in experts.chart
+    assert base.lead == texts.EVIDENCE_BROKEN.format(name="base.json")
+    assert 'alt="A plot"' in plot.chart
+    assert "&lt;b&gt;" in notes.chart
+
+
+# Commands
+
+
+@pytest.mark.parametrize("text", ["photos of dogs", "-1 degrees outside", "--k 3", 'it\'s "quoted" $(here)', "-"])
+def test_commands_say_what_the_page_did(text: str) -> None:
+    settings = Settings(text, 3, 0.25, 7, 0.5)
+    parse = build_parser().parse_args
+    adapt, found, photo, measured = (
+        parse(shlex.split(line)[3:])
+        for line in (
+            adapt_command(settings),
+            search_command(settings, text, 20),
+            search_command(settings, None, 5),
+            evaluate_command(settings),
+        )
+    )
+    assert (adapt.text, found.query, found.task, photo.task, measured.task) == (text,) * 5
+    assert (found.top, photo.query) == (20, "PHOTO.jpg")
+    for arguments in (adapt, found, photo, measured):
+        assert (arguments.k, arguments.tau, arguments.seed, arguments.strength) == (3, 0.25, 7, 0.5)
