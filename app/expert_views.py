@@ -7,6 +7,7 @@ from html import escape
 
 from app import texts
 from app.maps import Mark, scatter
+from app.plots import layer_name
 from core.experts import Expert, ExpertRepository
 from core.library import ExpertComparison, Library, LoraDistances, OwnEntry
 from core.maps import ExpertMap, description_map
@@ -87,7 +88,7 @@ def compared(found: ExpertComparison) -> str:
         (texts.COMPARE_NORMS, f"{found.norms[0]:.2f} / {found.norms[1]:.2f}"),
     )
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
-    layers = "".join(_share_bar(name, value, f"{value:.2f}") for name, value in found.modules.items())
+    layers = "".join(_share_bar(layer_name(name), value, f"{value:.2f}") for name, value in found.modules.items())
     return (
         f'<div class="sg-panel" aria-live="polite"><h3>{a} <small>{texts.COMPARED_WITH}</small> {b}</h3>'
         f'<dl class="sg-facts sg-facts-four">{cells}</dl><p class="sg-note">{texts.COMPARE_NOTE}</p>'

@@ -54,6 +54,12 @@ def _bar(bar: Bar) -> str:
 _LAYER = re.compile(r"(\d+).*?\b([qkv])(?:_proj)?$")
 
 
+def layer_name(name: str) -> str:
+    """A linear's dotted name in words, where it is one of a block's q, k and v."""
+    match = _LAYER.search(name)
+    return f"block {match[1]}, {match[2]}" if match else name
+
+
 def heat_map(norms: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> str:
     """Strength of a LoRA per block (rows) and q, k, v (columns), each against the experts' range."""
     cells: dict[str, dict[str, str]] = {}

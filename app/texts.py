@@ -111,7 +111,7 @@ RECALL_NOTE = (
     "interval when the photos are drawn again (bootstrap). A difference whose interval holds zero is no difference. {caution}"
 )
 RECALL_CAUTION = "These are few photos: the intervals are wide."
-RECALL_DIFFERENCE = "{name} minus {base}"
+RECALL_DIFFERENCE = "{name} − {base}"
 I2T, T2I = "photo → words", "words → photo"
 HISTORY, ASKED_BEFORE = "Asked before", "{query} · {task}"
 

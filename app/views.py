@@ -205,9 +205,11 @@ def _recalls(columns: Sequence[Column], photos: Mapping[str, Photo]) -> str:
         caution=texts.RECALL_CAUTION if len(captioned) < FEW_PHOTOS else "",
     )
     return (
-        f'<div class="sg-scroll" tabindex="0" role="region" aria-label="{texts.RECALL_TITLE}"><table class="sg-recall">'
-        f"<caption>{texts.RECALL_TITLE}<small>{words}</small></caption>"
-        f"<thead><tr><td></td>{heads}</tr><tr><td></td>{each}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f'<h4 class="sg-sub">{texts.RECALL_TITLE}<small>{words}</small></h4>'
+        f'<div class="sg-scroll" tabindex="0" role="region" aria-label="{texts.RECALL_TITLE}">'
+        f'<table class="sg-recall" aria-label="{texts.RECALL_TITLE}">'
+        f"<thead><tr><td></td>{heads}</tr><tr><td></td>{each}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

@@ -99,8 +99,9 @@ def recall_interval(found: Hits, k: int, minus: Hits | None = None) -> tuple[flo
         minus: hits of another adapter for the same questions; the answer is then about the paired difference.
     """
     scores = (found.places < k).astype(float) - (0.0 if minus is None else minus.places < k)
-    sums = np.bincount(found.photos, scores, found.total)
-    sizes = np.bincount(found.photos, minlength=found.total)
+    # In the draws' type: otherwise numpy would convert all of them each time.
+    sums = np.bincount(found.photos, scores, found.total).astype(np.float32)
+    sizes = np.bincount(found.photos, minlength=found.total).astype(np.float32)
     drawn = _resamples(found.total)
     questions = drawn @ sizes
     some = questions > 0  # where captions are shared, a draw may miss every photo that has questions
