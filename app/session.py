@@ -95,6 +95,7 @@ class Album:
         self.token = secrets.token_urlsafe(24)
         self._gallery: Gallery | None = None
         self._library: Library | None = None
+        self._engine: tuple[Library, SGLora] | None = None
         self._pictures: dict[str, str] = {}
         self._changing = threading.Lock()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -125,7 +126,10 @@ class Album:
         library = self._library
         if library is None or not library.own:
             return shared
-        return replace(shared, repository=library.repository)
+        made = self._engine
+        if made is None or made[0] is not library:
+            made = self._engine = library, library.engine(shared)
+        return made[1]
 
     def shared(self, engine: SGLora) -> SGLora:
         """The engine without this visitor's experts."""

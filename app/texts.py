@@ -163,7 +163,7 @@ OWN = "Experts of your own"
 OWN_LEAD = "They take part in routing at once, for you alone, and are forgotten with your photos: download them to keep them."
 OWN_NONE = "None yet."
 OWN_LIST = "Your experts"
-OWN_COVERED = "the generator can express {share} % of what it adds; the merge uses all of it"
+OWN_COVERED = "the generator can vary {share} % of what it adds, and keeps the rest as it is"
 OWN_LOST = "{share} % of the adapter's energy did not fit the experts' rank"
 TRAIN = "Train one on your photos"
 TRAIN_LEAD = (
@@ -231,6 +231,9 @@ ABOUT = """
 3. **Semantic prior.** The weighted mean and variance of the routed experts' parameters.
 4. **Generation.** A conditional VAE samples from that prior and decodes a whole new LoRA. The seed picks the sample.
 5. **Search.** Only the adapted part of the image model runs again; photos and words are compared by cosine similarity.
+
+**Experts of your own.** On the Experts tab you can train one on your captioned photos, or import an adapter. They join the
+routing for you alone. The gain shown was measured on photos held out from the training, and it may be a loss.
 
 **Reading the result.** *Zero-shot* is the model without adapter, *top-k merge* the weighted sum of the routed experts
 without a generator: SG-LoRA is worth its name where it beats both. On a handful of photos chance plays a large part.

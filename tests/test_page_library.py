@@ -68,6 +68,9 @@ def test_an_adapter_is_made_anew_when_the_experts_change(engine: SGLora) -> None
     assert after is not before
     assert after.routing.chosen[0] == len(engine.repository)
     assert actions.generate(session.album.engine(engine), session, wanted) is after
+    # Generated as the library says, with all of the own expert, and not only with what the shipped generator can write.
+    expected = session.album.library(engine).engine(engine).adapt(SENTENCE)
+    torch.testing.assert_close(after.vector, expected.vector)
 
 
 def test_strength_alone_scales_what_was_generated(engine: SGLora) -> None:
