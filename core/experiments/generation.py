@@ -37,8 +37,8 @@ Log = Callable[[str], None]
 class GenerationRecipe:
     """Trainings of one fold; shorter than the shipped ones, so that five folds fit into a session."""
 
-    experts: ExpertRecipe = field(default_factory=lambda: ExpertRecipe(steps=32, check=32))
-    generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
+    experts: ExpertRecipe = field(default_factory=lambda: ExpertRecipe(shared_steps=300, steps=32, check=32))
+    generator: GeneratorRecipe = field(default_factory=lambda: GeneratorRecipe(steps=400))
 
 
 def folds(pool: Pool) -> list[list[int]]:
