@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -23,7 +24,7 @@ MAX_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One result: its question, a chart as HTML and a table as Markdown; either may be empty."""
+    """One result: its question, a chart and a table, both as HTML; either may be empty."""
 
     title: str
     lead: str
@@ -63,11 +64,33 @@ def _result(file: Path) -> Exhibit:
         if not callable(make):
             return Exhibit(title, lead, _raw(result), "")
         chart = _CHARTS[file.stem](result) if file.stem in _CHARTS else ""
-        return Exhibit(title, lead, chart, make(result))
+        return Exhibit(title, lead, chart, _tables(make(result), title))
     except Exception:
         # A result of another version, or half a file: the rest of the tab is worth showing all the same.
         log.exception("The result %s cannot be shown", file)
         return Exhibit(title, texts.EVIDENCE_BROKEN.format(name=file.name), "", "")
+
+
+def _tables(markdown: str, title: str) -> str:
+    """The tables and paragraphs of ``core.experiments.tables`` as HTML; Gradio's Markdown scrolls for no keyboard."""
+    parts = []
+    for block in markdown.split("\n\n"):
+        lines = block.splitlines()
+        if not block.startswith("|"):
+            parts.append(f"<p>{_bold(block)}</p>")
+            continue
+        head, _, *rows = (line.removeprefix("| ").removesuffix(" |").split(" | ") for line in lines)
+        heads = "".join(f'<th scope="col">{_bold(cell)}</th>' for cell in head)
+        body = "".join(f"<tr>{''.join(f'<td>{_bold(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        parts.append(
+            f'<div class="sg-table" tabindex="0" role="region" aria-label="{escape(title)}">'
+            f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+    return "".join(parts)
+
+
+def _bold(text: str) -> str:
+    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(text))
 
 
 def _picture(file: Path) -> Exhibit:

@@ -219,6 +219,7 @@ EVIDENCE = {
     ),
 }
 EVIDENCE_BROKEN = "{name} cannot be read by this version of the studio."
+EVIDENCE_TABLE = "The figures as a table"
 EVIDENCE_RAW = "All figures"
 VERIFICATION_CHART = "Gain of the experts in R@1 over zero-shot, in points"
 GENERATION_CHART = "SG-LoRA's lead in R@1 over each method, in points ({group})"

@@ -229,6 +229,15 @@ def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
     assert "&lt;b&gt;" in notes.chart
 
 
+def test_tables_keep_every_cell() -> None:
+    page = evidence._tables(
+        "all: 2 tasks\n\n| method | R@1 | lead |\n| --- | --- | --- |\n| **a<b** | 1.0 |  |\n| c | 2.0 | +1 |", "t"
+    )
+    assert "<p>all: 2 tasks</p>" in page
+    assert "<tr><td><b>a&lt;b</b></td><td>1.0</td><td></td></tr><tr><td>c</td><td>2.0</td><td>+1</td></tr>" in page
+    assert page.count("<th ") == 3
+
+
 # Commands
 
 

@@ -17,7 +17,8 @@ class Evidence(Step):
         for number, exhibit in enumerate(exhibits()):
             gr.HTML(views.exhibit(exhibit.title, exhibit.lead, exhibit.chart))
             if exhibit.table:
-                gr.Markdown(exhibit.table, elem_classes="sg-table", elem_id=f"evidence-{number}")
+                with gr.Accordion(texts.EVIDENCE_TABLE, open=not exhibit.chart, elem_id=f"evidence-{number}"):
+                    gr.HTML(exhibit.table)
 
     def wire(self) -> None:
         pass
