@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.experiments.controls import METHODS, Setting
@@ -21,10 +23,18 @@ from core.experts import Expert, ExpertRepository
 from core.lora import Lora, LoraLayout
 from core.metrics import bootstrap_interval
 from core.router import DEFAULT_K, DEFAULT_TAU, SparseRouter
-from core.training.experts import ExpertRecipe, initial_vector, measure, shared_tasks, train_expert, train_shared
+from core.training.experts import (
+    ExpertRecipe,
+    TrainedExpert,
+    initial_vector,
+    measure,
+    shared_tasks,
+    train_expert,
+    train_shared,
+)
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.pool import Pool, load_pool, without_photos
-from core.training.tasks import EVERYDAY
+from core.training.tasks import EVERYDAY, Task
 
 FOLDS = 5
 SEEDS = (0, 1, 2)
@@ -48,22 +58,55 @@ def folds(pool: Pool) -> list[list[int]]:
     return [ordered[f::FOLDS] for f in range(FOLDS)]
 
 
-def run_fold(
-    backbone: EmbeddedBackbone, pool: Pool, fold: int, recipe: GenerationRecipe, log: Log = print
-) -> list[dict[str, Any]]:
-    """Train without the fold's tasks and measure every method on them: one row per task, method and seed."""
+@dataclass(frozen=True)
+class Fold:
+    """What one fold may use: seen tasks, and what was trained on them.
+
+    Attributes:
+        held: indexes of the held-out tasks. seen: the other tasks, less every photo of a held-out task.
+        start: [P] the experts' shared start. single: [P] one LoRA trained on all seen tasks.
+        experts: one per seen task.
+    """
+
+    held: list[int]
+    seen: list[Task]
+    start: Tensor
+    single: Tensor
+    experts: list[TrainedExpert]
+
+
+def train_fold(backbone: EmbeddedBackbone, pool: Pool, fold: int, recipe: ExpertRecipe, folder: Path, log: Log = print) -> Fold:
+    """Train a fold's experts, or read what an interrupted run left in ``folder``."""
     held = folds(pool)[fold]
     hidden = np.concatenate([np.concatenate([pool.tasks[i].train, pool.tasks[i].stop, pool.tasks[i].test]) for i in held])
     seen = without_photos([t for i, t in enumerate(pool.tasks) if i not in held], hidden)
     seen = [t for t in seen if len(t.train) >= 16 and len(t.stop)]
-    layout = LoraLayout(backbone.layout.modules, recipe.experts.rank)
-    start = train_shared(backbone, pool, shared_tasks(seen), recipe.experts, log)
-    single = train_shared(backbone, pool, seen, recipe.experts, log)
+
+    def kept(name: str, train: Callable[[], Tensor]) -> Tensor:
+        file = folder / f"{name}.safetensors"
+        if not file.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file({"value": train().contiguous()}, file)
+        return load_file(file)["value"]
+
+    start = kept("start", lambda: train_shared(backbone, pool, shared_tasks(seen), recipe, log))
+    single = kept("single", lambda: train_shared(backbone, pool, seen, recipe, log))
     trained = []
     for i, task in enumerate(seen):
-        trained.append(train_expert(backbone, pool, task, start, recipe.experts, i))
+        snapshots = kept(task.name, lambda i=i, task=task: train_expert(backbone, pool, task, start, recipe, i).snapshots)
+        trained.append(TrainedExpert.of(snapshots))
         if (i + 1) % 10 == 0:
             log(f"fold {fold}: {i + 1}/{len(seen)} experts")
+    return Fold(held, seen, start, single, trained)
+
+
+def run_fold(
+    backbone: EmbeddedBackbone, pool: Pool, fold: int, recipe: GenerationRecipe, folder: Path, log: Log = print
+) -> list[dict[str, Any]]:
+    """Train without the fold's tasks and measure every method on them: one row per task, method and seed."""
+    parts = train_fold(backbone, pool, fold, recipe.experts, folder, log)
+    held, seen, start, single, trained = parts.held, parts.seen, parts.start, parts.single, parts.experts
+    layout = LoraLayout(backbone.layout.modules, recipe.experts.rank)
     generator = fit_generator(backbone, pool, seen, trained, start, recipe.experts, recipe.generator, log)
     empty: dict[str, Any] = {}
     repository = ExpertRepository(
@@ -114,15 +157,19 @@ def run(
 ) -> dict[str, Any]:
     """All folds and their summary. Finished folds are kept in ``folder``, under backbone and recipe, and not run again."""
     pool = load_pool(data, backbone, cache, log)
-    digest = hashlib.sha256(json.dumps([backbone.fingerprint, asdict(recipe)]).encode()).hexdigest()[:8]
+    parts, whole = (_digest(backbone, r) for r in (recipe.experts, recipe))
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for fold in range(FOLDS):
-        file = folder / f"{digest}-fold{fold}.json"
+        file = folder / f"{whole}-fold{fold}.json"
         if not file.is_file():
-            file.write_text(json.dumps(run_fold(backbone, pool, fold, recipe, log)))
+            file.write_text(json.dumps(run_fold(backbone, pool, fold, recipe, folder / f"{parts}-fold{fold}", log)))
         rows += json.loads(file.read_text())
     return {"recipe": asdict(recipe), "backbone_fingerprint": backbone.fingerprint, **summarise(rows), "rows": rows}
+
+
+def _digest(backbone: EmbeddedBackbone, recipe: ExpertRecipe | GenerationRecipe) -> str:
+    return hashlib.sha256(json.dumps([backbone.fingerprint, asdict(recipe)]).encode()).hexdigest()[:8]
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:

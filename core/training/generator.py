@@ -37,7 +37,8 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class GeneratorRecipe:
-    """How the generator is trained. ``kl`` is lambda; ``function`` weighs the retrieval loss of decoded LoRAs."""
+    """How the generator is trained. ``kl`` is lambda; ``function`` weighs the retrieval loss of decoded LoRAs
+    against the ``elbo``, once the warm-up, which sees the ELBO alone, is over."""
 
     dimensions: int = 80
     latent: int = 16
@@ -47,6 +48,7 @@ class GeneratorRecipe:
     batch: int = 32
     lr: float = 1e-3
     kl: float = 0.01
+    elbo: float = 1.0
     function: float = 1.0
     dropout: float = 0.2
     seed: int = 0
@@ -102,6 +104,7 @@ def fit_generator(
         error, kl = cvae.elbo_loss(theta, conditions, torch.randn(len(picked), recipe.latent), recipe.kl)
         loss, useful = error + kl, torch.zeros(())
         if step >= recipe.warm_steps:
+            loss = recipe.elbo * loss
             i = int(rng.choice(len(tasks), p=share / share.sum()))
             c = condition(i)[None]
             z = cvae.condition_prior(c).sample(torch.randn(1, recipe.latent))
