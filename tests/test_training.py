@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 from core.data import read_folder
+from core.errors import RepositoryError
 from core.experts import ExpertRepository
 from core.loading import heads_path
 from core.lora import Lora
@@ -207,6 +208,10 @@ def test_experts_and_generator_end_to_end(data: Path, cache: Path, tmp_path: Pat
 
     loaded = ExpertRepository.load(tmp_path / "experts", backbone.layout, backbone.fingerprint)
     small = GeneratorRecipe(dimensions=4, latent=4, hidden=16, warm_steps=20, steps=3, batch=4)
+    with pytest.raises(RepositoryError, match="at least two experts"):
+        train_generator(data, tmp_path / "none", cache, backbone, loaded.subset([0]), small, said.append)
+    # All neighbours may be dropped at once where there are few; then none is.
+    small = replace(small, dropout=0.9)
     generator = train_generator(data, tmp_path / "generator.safetensors", cache, backbone, loaded, small, said.append)
     assert generator.basis.dimensions <= 4
     assert (tmp_path / "generator.safetensors").is_file()

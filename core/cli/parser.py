@@ -13,7 +13,7 @@ from core import __version__
 from core.cli import commands, experiment, train
 
 # The engine's own defaults, written again because importing them would import torch; a test keeps them equal.
-K, TAU, SEED, STRENGTH = 4, 0.1, 0, 1.0
+K, TAU, SEED, STRENGTH = 4, 0.1, 0, 0.75
 
 EXIT_CODES = """\
 exit codes:
@@ -82,7 +82,10 @@ def _sampling_options(parser: Parser) -> None:
     _routing_options(parser)
     parser.add_argument("--seed", type=_seed, default=SEED, help=f"of the sample z ~ p(z | c) ({SEED})")
     parser.add_argument(
-        "--strength", type=_finite, default=STRENGTH, help=f"factor on the weight change; 0 is zero-shot ({STRENGTH:g})"
+        "--strength",
+        type=_finite,
+        default=STRENGTH,
+        help=f"factor on the change; 0: zero-shot, 1: as generated ({STRENGTH:g})",
     )
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.heads import VisionHead
+from core.errors import DataError
 from core.experts import Expert, ExpertRepository
 from core.lora import Lora, LoraLayout
 from core.training.losses import contrastive
@@ -190,6 +191,9 @@ def train_experts(
 
     Experts already trained by an interrupted run with the same recipe and backbone are not trained again. An expert
     that does not beat zero-shot on its test photos is reported and left out.
+
+    Raises:
+        DataError: no task in the data, or no expert that beats zero-shot.
     """
     pool = load_pool(data, backbone, cache, log)
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
@@ -233,6 +237,8 @@ def train_experts(
         if won:
             experts.append(expert)
             numbers.append((trained.mean, trained.std))
+    if not experts:
+        raise DataError(f"None of the {len(pool.tasks)} experts beat zero-shot on photos that it was not trained on.")
     means, stds = (torch.stack(part) for part in zip(*numbers, strict=True))
     embeddings = backbone.encode_sentence([e.description for e in experts])
     notes = {"recipe": asdict(recipe), "tasks": len(pool.tasks), "won": len(experts)}

@@ -67,7 +67,12 @@ def fit_generator(
     """Train on experts ``trained`` (one per task, same order) that share the start ``origin`` [P].
 
     ``warm_steps`` see the ELBO alone (cheap), ``steps`` also the retrieval loss.
+
+    Raises:
+        RepositoryError: fewer than two experts.
     """
+    if len(tasks) < 2:
+        raise RepositoryError("The generator learns from neighbours: at least two experts are needed.")
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     layout = LoraLayout(backbone.layout.modules, experts.rank)
@@ -87,7 +92,9 @@ def fit_generator(
 
     def condition(i: int) -> Tensor:
         """c of task i from some of the other experts, [2 D]."""
-        others = np.array([j for j in range(len(tasks)) if j != i and rng.random() > recipe.dropout])
+        others = np.array([j for j in range(len(tasks)) if j != i])
+        kept = others[rng.random(len(others)) > recipe.dropout]
+        others = kept if len(kept) else others
         sentence = flat[rng.integers(stops[i], stops[i + 1])]
         k = int(rng.choice([1, 2, 3, 4, 4, 4, 6, 8]))
         tau = float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.data import Sample, read_folder
+from core.errors import DataError
 from core.metrics import Relevance, both_directions
 from core.training.features import image_features, text_features
 from core.training.tasks import DOMAINS, Task, caption_tasks, label_tasks, label_texts
@@ -95,6 +96,8 @@ def load_pool(data: Path, backbone: EmbeddedBackbone, cache: Path, log: Log = pr
         tasks += [shifted(t, len(samples)) for t in new]
         samples += kept
         log(f"{folder.name}: {len(kept)} photos, {len(new)} tasks")
+    if not tasks:
+        raise DataError(f"No task was found in {data}: folders of captioned or labelled photos are expected in it.")
     own = [s.captions or label_texts(s) for s in samples]
     strings = sorted({t for texts in own for t in texts})
     index = {t: i for i, t in enumerate(strings)}
