@@ -29,7 +29,7 @@ ROUTE_EMPTY = "Write a sentence and the closest experts appear here as you type.
 ROUTED = "Routed experts"
 ROUTE_WORDS = "Your sentence is closest to {names}; together they shape the adapter."
 CONFIDENCE = (
-    (0.55, "high", "A close match: an expert was trained on very much this."),
+    (0.65, "high", "An expert is close: it was trained on photos like these."),
     (0.35, "medium", "Related experts exist: expect a modest change."),
     (-1.0, "low", "No expert is close to this sentence: expect zero-shot search to do as well."),
 )
@@ -100,7 +100,7 @@ SEARCH_COMMAND_INFO = "PHOTOS is a folder of your photos; with captions beside t
 COMPARE_EMPTY = "Add photos and ask something: the rankings appear here side by side."
 NO_CHANGE = "Nothing moved: both rankings are the same."
 ZERO_SHOT, ZERO_SHOT_NOTE = "Zero-shot", "the model as it comes"
-MERGE, MERGE_NOTE = "Top-k merge", "routed experts, weighted sum"
+MERGE, MERGE_NOTE = "Top-k merge", "the experts, summed"
 SG_LORA, SG_LORA_NOTE = "SG-LoRA", "the generated adapter"
 ASKED_PHOTOS = "Photos for “{query}”"
 ASKED_CAPTIONS = "Captions for {name}"

@@ -37,7 +37,7 @@ class Generate(Step):
                         elem_id="strength",
                     )
                     self.seed = gr.Number(0, label=texts.SEED_LABEL, info=texts.SEED_INFO, precision=0, elem_id="seed")
-                    self.k = gr.Slider(1, 64, DEFAULT_K, step=1, label=texts.K_LABEL, info=texts.K_INFO, elem_id="k")
+                    self.k = gr.Slider(1, 100, DEFAULT_K, step=1, label=texts.K_LABEL, info=texts.K_INFO, elem_id="k")
                     self.tau = gr.Slider(
                         0.01, 1, DEFAULT_TAU, step=0.01, label=texts.TAU_LABEL, info=texts.TAU_INFO, elem_id="tau"
                     )
