@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -62,6 +63,11 @@ def both_directions(images: Tensor, texts: Tensor, relevance: Relevance) -> dict
     """Recalls image-to-text and text-to-image of embeddings [n, d] and [m, d] of unit length."""
     similarity = (images @ texts.T).numpy()
     return {"i2t": recall(similarity, relevance.matrix), "t2i": recall(similarity.T, relevance.matrix.T)}
+
+
+def measure(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Any]:
+    """``both_directions``, and the number of photos: {"i2t": …, "t2i": …, "images": n}."""
+    return {**both_directions(images, texts, relevance), "images": len(relevance.matrix)}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import hashlib
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,10 +26,11 @@ from core.errors import AdapterError, GalleryError, StudioError
 from core.experts import Expert, clean_name
 from core.gallery import Gallery, Photo
 from core.lora import Lora
-from core.metrics import Relevance, both_directions
+from core.metrics import Relevance, measure
 from core.router import clean_text
 from core.training.experts import initial_vector
 from core.training.losses import contrastive
+from core.training.snapshots import SnapshotWindow
 
 MIN_PHOTOS = 20
 SOURCE = "own photos"
@@ -195,13 +195,15 @@ def _fit(
 ) -> tuple[Tensor, int]:
     """Snapshots [M, P] of the last steps, or of those at which the stop photos fared best; and the steps that were made."""
     watch = len(watched.prefix) > 0
+
+    def stop_loss(vector: Tensor) -> float:
+        return _loss(backbone, watched, vector, recipe) if watch else math.inf
+
     steps = recipe.steps if watch else recipe.fixed_steps
     vector = torch.nn.Parameter(start.detach().clone())
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
     rng = np.random.default_rng(seed)
-
-    window: deque[Tensor] = deque([start], maxlen=recipe.snapshots)
-    best, kept, waited = (_loss(backbone, watched, start, recipe) if watch else math.inf), torch.stack(list(window)), 0
+    window = SnapshotWindow(start, recipe.snapshots, stop_loss, recipe.patience)
     began = time.monotonic()
     for step in range(1, steps + 1):
         if stop.is_set():
@@ -210,22 +212,15 @@ def _fit(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        window.append(vector.detach().clone())
+        window.push(vector.detach().clone())
         if progress is not None:
             left = (time.monotonic() - began) / step * (steps - step)
             progress(OwnProgress(step, steps, float(loss.detach()), left))
-        if watch and step % recipe.check == 0:
-            snapshots = torch.stack(list(window))
-            now = _loss(backbone, watched, snapshots.mean(0), recipe)
-            if now < best:
-                best, kept, waited = now, snapshots, 0
-            else:
-                waited += 1
-                if waited >= recipe.patience:
-                    return kept, step
+        if watch and step % recipe.check == 0 and window.finished():
+            return window.best, step
     if stop.is_set():  # pressed during the last step
         raise TrainingStopped("The training was stopped, and nothing was kept.")
-    return (kept if watch else torch.stack(list(window))), steps
+    return (window.best if watch else window.latest()), steps
 
 
 def _batch_loss(backbone: Backbone, photos: _Photos, vector: Tensor, recipe: OwnRecipe, rng: np.random.Generator) -> Tensor:
@@ -248,8 +243,7 @@ def _loss(backbone: Backbone, photos: _Photos, vector: Tensor, recipe: OwnRecipe
 def _measure(backbone: Backbone, photos: _Photos, vector: Tensor | None) -> dict[str, Any]:
     """Recalls in both directions and the number of photos; None measures zero-shot."""
     lora = None if vector is None else Lora.from_vector(backbone.layout, vector)
-    images = backbone.suffix(photos.prefix, lora)
-    return {**both_directions(images, photos.texts, photos.relevance), "images": len(photos.prefix)}
+    return measure(backbone.suffix(photos.prefix, lora), photos.texts, photos.relevance)
 
 
 def _pick(backbone: Backbone, photos: Sequence[Photo], prefix: Tensor, rows: np.ndarray) -> _Photos:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.metrics import both_directions
+from core.metrics import measure
 from core.training.backbone import evaluation_sets
 
 
@@ -17,5 +17,5 @@ def run(data: Path, cache: Path, backbone: EmbeddedBackbone, log: Callable[[str]
     for name, chosen in evaluation_sets(data, cache, log).items():
         images = backbone.suffix(chosen.maps)
         texts = backbone.text_from_sentences(chosen.sentences)
-        result[name] = {"images": len(images), **both_directions(images, texts, chosen.relevance)}
+        result[name] = measure(images, texts, chosen.relevance)
     return result

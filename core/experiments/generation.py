@@ -21,13 +21,12 @@ from core.backbones.embedded import EmbeddedBackbone
 from core.experiments.controls import METHODS, Setting
 from core.experts import Expert, ExpertRepository
 from core.lora import Lora, LoraLayout
-from core.metrics import bootstrap_interval
+from core.metrics import bootstrap_interval, measure
 from core.router import DEFAULT_K, DEFAULT_TAU, SparseRouter
 from core.training.experts import (
     ExpertRecipe,
     TrainedExpert,
     initial_vector,
-    measure,
     shared_tasks,
     train_expert,
     train_shared,

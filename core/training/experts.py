@@ -11,7 +11,6 @@ import copy
 import hashlib
 import json
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,8 +25,10 @@ from core.backbones.heads import VisionHead
 from core.errors import DataError
 from core.experts import Expert, ExpertRepository
 from core.lora import Lora, LoraLayout
+from core.metrics import measure
 from core.training.losses import contrastive
-from core.training.pool import Pool, load_pool, measure
+from core.training.pool import Pool, load_pool
+from core.training.snapshots import SnapshotWindow
 from core.training.tasks import EVERYDAY, Task
 
 Log = Callable[[str], None]
@@ -156,32 +157,23 @@ def train_expert(
     optimizer = torch.optim.Adam(peft.parts, lr=recipe.lr)
     rng = np.random.default_rng([recipe.seed, seed])
     maps, texts, relevance = pool.evaluation(task.stop[: recipe.stop_photos])
-
     positive = torch.from_numpy(relevance.matrix)
 
-    def score(vector: Tensor) -> float:
+    def stop_loss(vector: Tensor) -> float:
         # The loss, not recall: on a dozen photos recall moves in leaps and stops training by chance.
         images = backbone.suffix(maps, Lora.from_vector(layout, vector))
-        return -float(contrastive(images, texts, positive, recipe.scale))
+        return float(contrastive(images, texts, positive, recipe.scale))
 
-    window: deque[Tensor] = deque([start], maxlen=recipe.snapshots)
-    best, kept, waited = score(start), torch.stack(list(window)), 0
+    window = SnapshotWindow(start, recipe.snapshots, stop_loss, recipe.patience)
     for step in range(recipe.steps):
         loss = task_loss(peft.model, pool, task, recipe, rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        window.append(peft.vector())
-        if (step + 1) % recipe.check == 0:
-            snapshots = torch.stack(list(window))
-            now = score(snapshots.mean(0))
-            if now > best:
-                best, kept, waited = now, snapshots, 0
-            else:
-                waited += 1
-                if waited >= recipe.patience:
-                    break
-    return TrainedExpert.of(kept)
+        window.push(peft.vector())
+        if (step + 1) % recipe.check == 0 and window.finished():
+            break
+    return TrainedExpert.of(window.best)
 
 
 def train_experts(

@@ -13,7 +13,7 @@ from torch import Tensor
 from core.backbones.embedded import EmbeddedBackbone
 from core.data import Sample, read_folder
 from core.errors import DataError
-from core.metrics import Relevance, both_directions
+from core.metrics import Relevance
 from core.training.features import image_features, text_features
 from core.training.tasks import DOMAINS, Task, caption_tasks, label_tasks, label_texts
 
@@ -70,11 +70,6 @@ class Pool:
         first = {self.text_strings[i]: i for r in rows for i in self.own_texts[r][: self.measured[r]]}
         texts = self.texts[torch.tensor([first[t] for t in relevance.texts])]
         return self.maps[0][torch.from_numpy(rows)], texts, relevance
-
-
-def measure(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, object]:
-    """Recalls in both directions and the number of photos."""
-    return {**both_directions(images, texts, relevance), "images": len(relevance.matrix)}
 
 
 def load_pool(data: Path, backbone: EmbeddedBackbone, cache: Path, log: Log = print, views: int = VIEWS) -> Pool:
