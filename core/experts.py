@@ -1,7 +1,7 @@
 """The expert repository on disk: a readable index and two safetensors files' worth of numbers in one.
 
-``index.json`` says what each expert was trained on and what it gained; ``experts.safetensors`` holds, row by row in the
-same order, the means mu, the standard deviations sigma and the embeddings of the descriptions.
+``index.json`` says for which backbone, what each expert was trained on and what it gained; ``experts.safetensors`` holds,
+row by row in the same order, the means mu, the standard deviations sigma and the embeddings of the descriptions.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from core.backbones import EMBEDDED
 from core.errors import RepositoryError
 from core.lora import Lora, LoraLayout
 
@@ -80,6 +81,57 @@ class Expert:
 
 
 @dataclass(frozen=True)
+class RepositoryIndex:
+    """What ``index.json`` says: all that can be known of a repository before its backbone is loaded.
+
+    Attributes:
+        fingerprint: of the backbone the experts were trained on.
+        backbone: arguments of ``core.backbones.load_backbone`` that load it, {"spec", "pretrained", "adapt_blocks"}; an
+            index that names none is of the embedded one.
+        rank: of the experts. experts: their entries. checksum: sha256 of the tensors file. notes: how they were trained.
+    """
+
+    fingerprint: str
+    backbone: Mapping[str, Any]
+    rank: int
+    experts: tuple[Expert, ...]
+    checksum: str
+    notes: Mapping[str, Any]
+
+    @staticmethod
+    def read(folder: Path) -> RepositoryIndex:
+        """Read the index of a repository.
+
+        Raises:
+            RepositoryError: it is missing or damaged.
+        """
+        label = f"The expert repository {folder}"
+        try:
+            index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+            if index["format"] != FORMAT:
+                raise RepositoryError(f"{label} has an {INDEX_FILE} of format {index['format']}; this version reads {FORMAT}.")
+            return RepositoryIndex(
+                index["backbone_fingerprint"],
+                _backbone(index.get("backbone", {"spec": EMBEDDED})),
+                int(index["rank"]),
+                tuple(Expert(**{**e, "classes": tuple(e["classes"])}) for e in index["experts"]),
+                index["tensors_sha256"],
+                index.get("notes", {}),
+            )
+        except FileNotFoundError:
+            raise RepositoryError(f"{label} lacks {INDEX_FILE}: `python -m core train experts` writes it.") from None
+        except (OSError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({type(error).__name__}): restore it.") from None
+
+
+def _backbone(raw: Mapping[str, Any]) -> dict[str, Any]:
+    spec, pretrained, adapt_blocks = raw["spec"], raw.get("pretrained"), raw.get("adapt_blocks")
+    if not isinstance(spec, str) or not isinstance(pretrained, str | None) or not isinstance(adapt_blocks, int | None):
+        raise ValueError("a backbone that is none")
+    return {"spec": spec, "pretrained": pretrained, "adapt_blocks": adapt_blocks}
+
+
+@dataclass(frozen=True)
 class ExpertRepository:
     """All experts of one backbone.
 
@@ -90,6 +142,7 @@ class ExpertRepository:
         means: [n, P] mu_i. stds: [n, P] sigma_i. embeddings: [n, s], unit length.
         origin: [P] the initialisation that all experts share.
         notes: how they were trained.
+        backbone: how the backbone is loaded, as in ``RepositoryIndex``.
     """
 
     fingerprint: str
@@ -100,6 +153,7 @@ class ExpertRepository:
     embeddings: Tensor
     origin: Tensor
     notes: Mapping[str, Any] = field(default_factory=dict)
+    backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})
 
     def __len__(self) -> int:
         return len(self.experts)
@@ -112,8 +166,8 @@ class ExpertRepository:
         """The repository with only the experts at these indexes."""
         rows = torch.as_tensor(list(keep), dtype=torch.long)
         experts = tuple(self.experts[i] for i in rows.tolist())
-        picked = (self.means[rows], self.stds[rows], self.embeddings[rows])
-        return ExpertRepository(self.fingerprint, self.layout, experts, *picked, self.origin, self.notes)
+        picked = {"means": self.means[rows], "stds": self.stds[rows], "embeddings": self.embeddings[rows]}
+        return replace(self, experts=experts, **picked)
 
     def save(self, folder: Path) -> None:
         """Write the index and the tensors (float16)."""
@@ -129,6 +183,7 @@ class ExpertRepository:
         index = {
             "format": FORMAT,
             "backbone_fingerprint": self.fingerprint,
+            "backbone": _backbone(self.backbone),
             "rank": self.layout.rank,
             "parameters": self.layout.size,
             "tensors_sha256": digest,
@@ -145,25 +200,21 @@ class ExpertRepository:
             RepositoryError: missing or damaged files, or experts of another backbone.
         """
         label = f"The expert repository {folder}"
+        index = RepositoryIndex.read(folder)
+        experts = index.experts
         try:
-            index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
             raw = (folder / TENSORS_FILE).read_bytes()
-            experts = tuple(Expert(**{**e, "classes": tuple(e["classes"])}) for e in index["experts"])
-            if index["format"] != FORMAT:
-                raise RepositoryError(f"{label} has an {INDEX_FILE} of format {index['format']}; this version reads {FORMAT}.")
-            made_for, rank, expected = index["backbone_fingerprint"], int(index["rank"]), index["tensors_sha256"]
-        except FileNotFoundError as error:
-            name = Path(error.filename).name
-            raise RepositoryError(f"{label} lacks {name}: `python -m core train experts` writes it.") from None
-        except (OSError, KeyError, TypeError, ValueError, OverflowError) as error:
-            raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({type(error).__name__}): restore it.") from None
-        if hashlib.sha256(raw).hexdigest() != expected:
+        except FileNotFoundError:
+            raise RepositoryError(f"{label} lacks {TENSORS_FILE}: `python -m core train experts` writes it.") from None
+        except OSError as error:
+            raise RepositoryError(f"{label} has a {TENSORS_FILE} that cannot be read ({error.strerror}).") from None
+        if hashlib.sha256(raw).hexdigest() != index.checksum:
             raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} (its checksum differs from the index): restore it.")
-        if made_for != fingerprint:
+        if index.fingerprint != fingerprint:
             raise RepositoryError(
-                f"{label} was trained on another backbone (fingerprint {made_for}, this one is {fingerprint})."
+                f"{label} was trained on another backbone (fingerprint {index.fingerprint}, this one is {fingerprint})."
             )
-        layout = LoraLayout(layout.modules, rank)
+        layout = LoraLayout(layout.modules, index.rank)
         try:
             tensors = load_file(folder / TENSORS_FILE)
             means, stds = tensors["means"].float(), tensors["stds"].float()
@@ -178,4 +229,4 @@ class ExpertRepository:
                 f"{TENSORS_FILE} holds {' x '.join(map(str, means.shape))} numbers."
             )
         embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
-        return ExpertRepository(made_for, layout, experts, means, stds, embeddings, origin, index.get("notes", {}))
+        return ExpertRepository(fingerprint, layout, experts, means, stds, embeddings, origin, index.notes, index.backbone)

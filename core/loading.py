@@ -13,6 +13,7 @@ from core.sglora import SGLora
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
 EXPERTS = ROOT / "experts"
+GENERATOR_FILE = "generator.safetensors"
 
 
 def heads_path() -> Path:
@@ -22,12 +23,18 @@ def heads_path() -> Path:
 
 def generator_path(backbone: str = "embedded") -> Path:
     """The shipped generator of a backbone."""
-    return ASSETS / backbone / "generator.safetensors"
+    return ASSETS / backbone / GENERATOR_FILE
 
 
 def experts_path(backbone: str = "embedded") -> Path:
     """The shipped expert repository of a backbone."""
     return EXPERTS / backbone
+
+
+def find_generator(experts: Path, backbone: str) -> Path:
+    """The generator of a repository: in its folder, else in the assets under the folder's name or the backbone's."""
+    own, named = experts / GENERATOR_FILE, generator_path(experts.name)
+    return next((path for path in (own, named) if path.is_file()), generator_path(backbone))
 
 
 def results_path(experiment: str) -> Path:
@@ -42,10 +49,16 @@ def load_engine(
 ) -> SGLora:
     """The engine with the shipped files, or with others in their place.
 
+    Args:
+        backbone: None loads the embedded one.
+        experts: repository; None is the shipped one of the backbone.
+        generator: None is the one that belongs to the repository, see ``find_generator``.
+
     Raises:
         BackboneError, RepositoryError: a file is missing, damaged, or made for another backbone.
     """
     backbone = backbone or load_embedded(heads_path())
-    repository = ExpertRepository.load(experts or experts_path(backbone.name), backbone.layout, backbone.fingerprint)
-    written = LoraGenerator.load(generator or generator_path(backbone.name), backbone.fingerprint)
+    experts = experts or experts_path(backbone.name)
+    repository = ExpertRepository.load(experts, backbone.layout, backbone.fingerprint)
+    written = LoraGenerator.load(generator or find_generator(experts, backbone.name), backbone.fingerprint)
     return SGLora(backbone, repository, written)

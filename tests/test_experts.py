@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tiny import noise
 from core.basis import Basis
 from core.cvae import ConditionalVAE, CvaeConfig
 from core.errors import RepositoryError
-from core.experts import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository
+from core.experts import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, RepositoryIndex
 from core.generator import LoraGenerator
 from core.lora import LoraLayout, LoraModule
 from core.prior import SemanticPrior
@@ -147,6 +148,27 @@ def test_tensors_whose_shapes_do_not_match(folder, wrong):
     save_file(load_file(path) | wrong, path)
     change_index(folder, tensors_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     refused(folder, "is inconsistent", TENSORS_FILE)
+
+
+def test_the_index_says_which_backbone_loads_it(folder, tmp_path):
+    assert RepositoryIndex.read(folder).backbone["spec"] == "embedded"
+    choice = {"spec": "ViT-B-16", "pretrained": "openai", "adapt_blocks": 4}
+    replace(repository(), backbone=choice).save(tmp_path / "clip")
+    assert RepositoryIndex.read(tmp_path / "clip").backbone == choice
+    read = ExpertRepository.load(tmp_path / "clip", LAYOUT, FINGERPRINT)
+    assert read.backbone == read.subset([1]).backbone == choice
+    index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+    del index["backbone"]  # as it was written before there was a choice
+    (folder / INDEX_FILE).write_text(json.dumps(index), encoding="utf-8")
+    assert ExpertRepository.load(folder, LAYOUT, FINGERPRINT).backbone["spec"] == "embedded"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["ViT-B-16", None, {}, {"spec": 3}, {"spec": "x", "pretrained": 1}, {"spec": "x", "adapt_blocks": "2"}]
+)
+def test_a_backbone_that_is_none(folder, wrong):
+    change_index(folder, backbone=wrong)
+    refused(folder, "damaged", INDEX_FILE)
 
 
 # the generator
