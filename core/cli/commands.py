@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.cli import text
+from core.data.images import SUFFIXES as PHOTO_SUFFIXES
 from core.errors import BackboneError, DataError, DescriptionError, PhotoError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from core.router import Routing
     from core.sglora import SGLora
 
-PHOTO_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"])
 MAX_PATH = 4096
 
 

@@ -1,0 +1,51 @@
+"""An image folder with class names: ``root/dog/1.jpg``, or ``root/train/dog/1.jpg`` and ``root/val/dog/1.jpg``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from core.data.images import is_image, walk
+from core.data.sample import Sample
+from core.errors import DataError
+
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+# Where photos of all kinds lie, their captions not being there: train2017, Flicker8k_Dataset, flickr30k_images and the like.
+_NO_CLASS = re.compile(r"\..*|(train|val|test)\d{4}|.*(images?|photos?|pictures?|thumbnails?|dataset)")
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """Folders right below that hold images, themselves or further below, and whose names may be those of classes."""
+    below = sorted(f for f in folder.iterdir() if f.is_dir() and not _NO_CLASS.fullmatch(f.name.lower()))
+    return [f for f in below if any(is_image(Path(name)) for _, names in walk(f) for name in names)]
+
+
+def read_classes(folder: Path) -> list[Sample]:
+    """Samples of an image folder with at least two classes, labelled with their folder's name; else empty.
+
+    The folder's own name is the domain and the set: all its classes are of one kind.
+
+    Raises:
+        DataError: folders of splits and other folders side by side.
+    """
+    found = class_folders(folder)
+    splits = [f for f in found if f.name.lower() in SPLITS]
+    if splits and len(splits) < len(found):
+        odd = next(f for f in found if f not in splits)
+        raise DataError(
+            f"{folder} holds {splits[0].name} and {odd.name}: folders are either splits (train, val, test) with the classes "
+            "in them, or classes."
+        )
+    roots = [(SPLITS[s.name.lower()], s) for s in splits] or [("", folder)]
+    classes = [(split, own) for split, root in roots for own in class_folders(root)]
+    if len({c.name for _, c in classes}) < 2:
+        return []
+    name = folder.resolve().name.replace("_", " ")
+    return [
+        Sample(root / file, split=split, label=own.name.replace("_", " "), domain=name, dataset=name)
+        for split, own in classes
+        for root, files in walk(own)
+        for file in files
+        if is_image(Path(file))
+    ]

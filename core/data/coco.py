@@ -1,0 +1,134 @@
+"""COCO: captions JSON, and the instances JSON beside it for the categories of the objects in each photo.
+
+https://cocodataset.org/#format-data
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from core.data.images import ImageFinder
+from core.data.sample import Sample, one_line
+from core.data.text import read_json
+from core.errors import DataError
+
+
+def read_coco(folder: Path, beside: Path, images: ImageFinder, categories: bool) -> list[Sample]:
+    """Samples of the COCO captions of a folder; several files that each have photos there (train and val) are joined.
+
+    Args:
+        folder: captions are looked for in it and its ``annotations``.
+        beside: and then in this one, the same way.
+        images: of ``folder``.
+        categories: whether to read the instances too.
+
+    Raises:
+        DataError: malformed, or both 2014's and 2017's files, which share photos across their splits.
+    """
+    absent: list[Sample] = []
+    for place in (folder, beside):
+        found = sorted([*place.glob("*.json"), *place.glob("annotations/*.json")])
+        # Files that say what they are come first: COCO's instance files beside them take gigabytes to parse.
+        for named in (True, False):
+            parsed = [
+                (f, _samples(f, images))
+                for f in found
+                if ("caption" in f.name.lower()) is named and not f.name.startswith((".", "instances", "dataset_"))
+            ]
+            present = [(f, own) for f, own in parsed if any(s.path.is_file() for s in own)]
+            # val2017 given, and photos of train have the same names: the file named after the folder is the one meant.
+            present = [(f, own) for f, own in present if images.folder.name in f.stem] or present
+            _check_years([f for f, _ in present])
+            if categories:
+                present = [(f, _samples(f, images, read_categories(_instances(f)))) for f, _ in present]
+            if len(present) > 1:
+                return [replace(s, split=_split_of(f)) for f, own in present for s in own]
+            if present:
+                return present[0][1]
+            if place == folder:
+                absent = absent or next((own for _, own in parsed if own), [])
+    return absent
+
+
+def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
+    """Category names by image id, sorted; empty when the file is not there.
+
+    Raises:
+        DataError: it is not as COCO instances are.
+    """
+    if not file.is_file():
+        return {}
+
+    def slim(item: dict[str, Any]) -> dict[str, Any]:
+        # The outlines of 860,000 objects would take gigabytes, and nobody asks for them here.
+        item.pop("segmentation", None)
+        return item
+
+    content = read_json(file, slim)
+    try:
+        names = {c["id"]: c["name"] for c in content["categories"]}
+        found: dict[Any, set[str]] = defaultdict(set)
+        for annotation in content["annotations"]:
+            found[annotation["image_id"]].add(names[annotation["category_id"]])
+        return {image: tuple(sorted(own)) for image, own in found.items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file.name} is not as COCO instances are: categories with id and name, annotations with image_id and category_id "
+            f"({type(error).__name__}: {error})."
+        ) from None
+
+
+def _samples(file: Path, images: ImageFinder, categories: Mapping[Any, tuple[str, ...]] = MappingProxyType({})) -> list[Sample]:
+    """Samples of a COCO captions JSON; empty when the file is some other JSON."""
+    try:
+        content = read_json(file)
+    except DataError:
+        if "caption" in file.name.lower():
+            raise
+        return []
+    if not isinstance(content, dict) or "images" not in content or "annotations" not in content:
+        return []
+    captions: dict[Any, list[str]] = defaultdict(list)
+    try:
+        for annotation in content["annotations"]:
+            caption = annotation.get("caption")
+            if isinstance(caption, str) and caption.strip():
+                captions[annotation["image_id"]].append(one_line(caption))
+        if not captions:
+            return []
+        return [
+            Sample(
+                images.find(image["file_name"], file.stem),
+                tuple(captions.get(image["id"], ())),
+                categories=categories.get(image["id"], ()),
+            )
+            for image in content["images"]
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{file.name} is not as COCO captions are: images with id and file_name, annotations with image_id and caption "
+            f"({type(error).__name__}: {error})."
+        ) from None
+
+
+def _instances(file: Path) -> Path:
+    return file.with_name(file.name.replace("captions", "instances"))
+
+
+def _split_of(file: Path) -> str:
+    return next((split for split in ("train", "val") if split in file.stem.lower()), "")
+
+
+def _check_years(files: Sequence[Path]) -> None:
+    by_year = {year[0]: f.name for f in files if (year := re.search("2014|2017", f.stem))}
+    if len(by_year) > 1:
+        raise DataError(
+            f"{' and '.join(by_year[year] for year in sorted(by_year))} share photos: COCO 2014 and 2017 split the same ones "
+            "differently, so val of one would train in the other. Keep one year in the folder."
+        )

@@ -1,0 +1,72 @@
+"""Reads a data folder, whichever of the known formats it has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from core.data.classes import read_classes
+from core.data.coco import read_coco
+from core.data.images import ImageFinder
+from core.data.jsonl import CAPTIONS_FILE, LABELS_FILE, read_captions, read_labels
+from core.data.karpathy import PATTERN, read_karpathy
+from core.data.sample import Sample
+from core.data.tokens import PLACES, TOKENS, read_tokens
+from core.errors import DataError
+
+
+def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
+    """All samples of one data folder, in file order.
+
+    The first of these that is there: ``captions.jsonl``; ``labels.jsonl``; Karpathy's split JSON; COCO captions JSON;
+    a token file of Flickr8k or Flickr30k; folders of images named after their class. All but the first two and the last
+    are looked for in the folder and then beside it (so that the image folder itself may be given); JSON also in the
+    ``annotations`` of both places.
+
+    Args:
+        folder: the folder.
+        categories: whether to read COCO's instances too, which takes a while (``Sample.categories``).
+
+    Raises:
+        DataError: no such folder, nothing in it that is known, more than one thing that may be meant, or a malformed line
+            (named by number).
+    """
+    if not folder.is_dir():
+        raise DataError(f"The data folder {folder} does not exist.")
+    if (folder / CAPTIONS_FILE).is_file():
+        return read_captions(folder)
+    if (folder / LABELS_FILE).is_file():
+        return read_labels(folder)
+    images = ImageFinder(folder)
+    # Beside the folder as it was given: one that is a link has its captions beside the link. absolute() is for ".".
+    beside = Path(os.path.normpath(folder.absolute())).parent
+    samples = (
+        read_karpathy(folder, beside, images, categories)
+        or read_coco(folder, beside, images, categories)
+        or read_tokens(folder, beside, images)
+    )
+    images.check(samples)
+    samples = samples or read_classes(folder)
+    if samples:
+        return samples
+    raise DataError(
+        f"{folder} holds no captions.jsonl, no labels.jsonl, no Karpathy split, no COCO captions JSON, no token file of "
+        "Flickr8k or Flickr30k, and no two folders of images named after their class: one of them is needed."
+    )
+
+
+def data_folders(data: Path) -> list[Path]:
+    """The data folders that ``--data`` means: the folder itself where it is one, else all folders in it."""
+    if _listed(data):
+        return [data]
+    folders = sorted(f for f in data.iterdir() if f.is_dir() and not f.name.startswith("."))
+    if not any(_listed(f) for f in folders) and read_classes(data):
+        return [data]
+    return folders
+
+
+def _listed(folder: Path) -> bool:
+    """Whether a file in the folder, by its name, lists photos."""
+    names = (CAPTIONS_FILE, LABELS_FILE, PATTERN, f"annotations/{PATTERN}", "*caption*.json", "annotations/*caption*.json")
+    patterns = (*names, *(f"{place}{token}" for place in PLACES for token in TOKENS))
+    return any(True for pattern in patterns for _ in folder.glob(pattern))

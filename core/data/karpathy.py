@@ -1,0 +1,75 @@
+"""Karpathy's split JSON: ``dataset_coco.json``, ``dataset_flickr8k.json``, ``dataset_flickr30k.json``.
+
+https://cs.stanford.edu/people/karpathy/deepimagesent/ (caption_datasets.zip)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.data.coco import read_categories
+from core.data.images import ImageFinder
+from core.data.sample import Sample, one_line
+from core.data.text import read_json
+from core.errors import DataError
+
+PATTERN = "dataset_*.json"
+SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
+
+
+def read_karpathy(folder: Path, beside: Path, images: ImageFinder, categories: bool) -> list[Sample]:
+    """Samples of the split JSON in a folder or its ``annotations``, or else in ``beside``; empty where there is none.
+
+    The ZIP holds the JSON of three data sets: the one whose photos are there is meant. ``restval`` counts as train, as in
+    the literature; categories come from COCO's instances of 2014 in the same places.
+
+    Raises:
+        DataError: malformed, or photos of more than one data set.
+    """
+    for place in (folder, beside):
+        files = [f for f in sorted([*place.glob(PATTERN), *place.glob(f"annotations/{PATTERN}")]) if f.is_file()]
+        parsed = [(f, _samples(f, images, categories)) for f in files]
+        parsed = [(f, own) for f, own in parsed if own]
+        present = [(f, own) for f, own in parsed if any(s.path.is_file() for s in own)]
+        if not present and place == folder:
+            present = parsed
+        if len(present) > 1:
+            raise DataError(
+                f"{folder} holds {' and '.join(f.name for f, _ in present)}: leave the one that is meant, or give each data "
+                "set a folder of its own."
+            )
+        if present:
+            return present[0][1]
+    return []
+
+
+def _samples(file: Path, images: ImageFinder, categories: bool) -> list[Sample]:
+    """Samples of one file; empty when it is some other JSON."""
+    content = read_json(file)
+    listed = content.get("images") if isinstance(content, dict) else None
+    if not isinstance(listed, list) or not any(isinstance(i, dict) and "sentences" in i for i in listed):
+        return []
+    samples = []
+    seen: dict[str, Mapping[Any, Sequence[str]]] = {}
+    for number, image in enumerate(listed, 1):
+        try:
+            part, split = str(image.get("filepath", "")), SPLITS[image["split"]]
+            captions = tuple(one_line(s["raw"]) for s in image["sentences"] if s["raw"].strip())
+            name = f"{part}/{image['filename']}" if part else image["filename"]
+        except (AttributeError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{file.name}, image {number}, is not as Karpathy's splits are: filename, split (train, restval, val, test) "
+                f"and sentences with raw text ({type(error).__name__}: {error})."
+            ) from None
+        if categories and part and part not in seen:
+            seen[part] = _categories(file.parent, part)
+        own = seen.get(part, {}).get(image.get("cocoid"), ())
+        samples.append(Sample(images.find(name, part), captions, split, categories=tuple(own)))
+    return samples
+
+
+def _categories(place: Path, part: str) -> Mapping[Any, Sequence[str]]:
+    name = f"instances_{part}.json"
+    return next((read_categories(f) for f in (place / name, place / "annotations" / name) if f.is_file()), {})

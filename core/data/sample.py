@@ -1,0 +1,32 @@
+"""One photo of a data folder, whatever format it was listed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One photo of a data folder.
+
+    Attributes:
+        path: the image file; nobody has looked yet whether it can be read.
+        captions: human captions, possibly none.
+        split: "train", "val" or "test" ("" where the folder does not say).
+        label / domain / dataset: class name, domain and set of a labelled photo ("" for captioned ones).
+        categories: of the objects in the photo (COCO's instances), sorted.
+    """
+
+    path: Path
+    captions: tuple[str, ...] = ()
+    split: str = ""
+    label: str = ""
+    domain: str = ""
+    dataset: str = ""
+    categories: tuple[str, ...] = ()
+
+
+def one_line(caption: str) -> str:
+    """A caption without line breaks and repeated spaces."""
+    return " ".join(caption.split())
