@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.data import Sample
+from core.training.draws import draw as _draw
 
 MIN_TRAIN = 40
 MIN_CAPTIONS = 2  # a photo belongs to a task when at least two of its captions name it
@@ -110,6 +110,12 @@ DOMAINS: Mapping[str, Domain] = {
 }
 
 
+def style_of(domain: str) -> Domain:
+    """How a domain speaks; one that DOMAINS does not know speaks plainly."""
+    plain = ("a photo of a {}", "a close-up of a {}", "a picture of a {}", "{}")
+    return DOMAINS.get(domain) or Domain(f"photos of {domain}", plain, 1)
+
+
 @dataclass(frozen=True)
 class Task:
     """One task, as row numbers into the samples it was found in.
@@ -130,9 +136,13 @@ class Task:
     classes: tuple[str, ...] = ()
 
 
-def _draw(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone, so that splits survive a change of file order."""
-    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
+def captioned_parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Captioned photos to train on, to stop on and to measure on, three times [n] bool."""
+    draws = np.array([_draw(s.path.name) for s in samples])
+    has_split = any(s.split == "val" for s in samples)
+    test = np.array([s.split == "val" for s in samples]) if has_split else draws < 0.2
+    stop = ~test & (draws > 0.85)
+    return ~test & ~stop, stop, test
 
 
 def caption_tasks(samples: Sequence[Sample], source: str, min_train: int = MIN_TRAIN) -> list[Task]:
@@ -141,21 +151,16 @@ def caption_tasks(samples: Sequence[Sample], source: str, min_train: int = MIN_T
     Photos of split "val" are for measuring; without such a split a fifth is held back.
     """
     words = [[set(re.findall(r"[a-z-]+", c.lower())) for c in s.captions] for s in samples]
-    draws = np.array([_draw(s.path.name) for s in samples])
-    has_split = any(s.split == "val" for s in samples)
-    test = np.array([s.split == "val" for s in samples]) if has_split else draws < 0.2
-    stop = ~test & (draws > 0.85)
-    train = ~test & ~stop
+    parts = captioned_parts(samples)
     tasks = []
     for name, (description, listed) in SCENES.items():
         named = set(listed.split())
         member = np.array([sum(bool(named & w) for w in own) >= MIN_CAPTIONS for own in words])
-        rows = [np.flatnonzero(member & part) for part in (train, stop, test)]
+        rows = [np.flatnonzero(member & part) for part in parts]
         if len(rows[0]) >= min_train and len(rows[1]) >= 5 and len(rows[2]) >= 5:
             tasks.append(Task(name, description, "scenes", source, *rows))
     if tasks:
-        rows = [np.flatnonzero(part) for part in (train, stop, test)]
-        tasks.append(Task(EVERYDAY, EVERYDAY_DESCRIPTION, "scenes", source, *rows))
+        tasks.append(Task(EVERYDAY, EVERYDAY_DESCRIPTION, "scenes", source, *map(np.flatnonzero, parts)))
     return tasks
 
 
@@ -205,7 +210,7 @@ def label_tasks(samples: Sequence[Sample], held_share: float = 0.25) -> list[Tas
 
 def label_texts(sample: Sample) -> tuple[str, ...]:
     """Caption texts of a labelled photo; the first one is for measuring."""
-    return tuple(t.format(sample.label) for t in DOMAINS[sample.domain].templates)
+    return tuple(t.format(sample.label) for t in style_of(sample.domain).templates)
 
 
 def wordings(task: Task) -> tuple[str, ...]:
@@ -221,7 +226,7 @@ def wordings(task: Task) -> tuple[str, ...]:
     if task.group == "scenes":
         subject = re.sub(r"^(a photo of|a portrait of) ", "", task.description)
         return (task.description, f"photos of {subject}", subject, task.name, f"pictures with {task.name}")
-    style = DOMAINS[task.group]
+    style = style_of(task.group)
     some = task.classes[:2]
     said = tuple(style.templates[0].format(c) for c in some)
     return (task.description, style.phrase, f"{style.phrase} of {' and '.join(some)}", *said)
