@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from app import texts
-from app.plots import Interval, interval_chart
-from core.experiments import tables
+from core.experiments.registry import EXPERIMENTS, Experiment
 from core.loading import results_path
 
 log = logging.getLogger(__name__)
-PICTURES = {".png": "image/png", ".svg": "image/svg+xml", ".webp": "image/webp"}
 MAX_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One result: its question, a chart and a table, both as HTML; either may be empty."""
+    """One result.
+
+    Attributes:
+        title: its question. lead: how it is measured. findings: what holds and what does not.
+        plot, table: as HTML; either may be empty. command: repeats it.
+    """
 
     title: str
     lead: str
-    chart: str
-    table: str
+    findings: tuple[str, ...] = ()
+    plot: str = ""
+    table: str = ""
+    command: str = ""
 
 
 def folder() -> Path:
@@ -37,42 +39,42 @@ def folder() -> Path:
     return results_path("any").parent
 
 
-def files(where: Path | None = None) -> list[Path]:
-    """All results of the folder, the known ones first; none where it is not there."""
-    where = where or folder()
-    if not where.is_dir():
-        return []
-    known = list(texts.EVIDENCE)
-    return sorted(
-        (f for f in where.iterdir() if f.is_file() and f.suffix.lower() in {".json", *PICTURES}),
-        key=lambda f: (known.index(f.stem) if f.stem in known else len(known), f.name),
-    )
+def available(where: Path | None = None) -> list[Experiment]:
+    """The experiments whose results are in the folder, in their order."""
+    return [e for e in EXPERIMENTS.values() if ((where or folder()) / f"{e.name}.json").is_file()]
 
 
 def exhibits(where: Path | None = None) -> list[Exhibit]:
     """All results; a file that cannot be shown says so in its place."""
-    return [_picture(f) if f.suffix.lower() in PICTURES else _result(f) for f in files(where)]
+    return [_exhibit(e, (where or folder()) / f"{e.name}.json") for e in available(where)]
 
 
-def _result(file: Path) -> Exhibit:
-    title, lead = texts.EVIDENCE.get(file.stem, (_words(file.stem), ""))
+def _exhibit(experiment: Experiment, file: Path) -> Exhibit:
+    question = experiment.question
     try:
         if file.stat().st_size > MAX_BYTES:
             raise ValueError("too large")
         result = json.loads(file.read_text(encoding="utf-8"))
-        make = getattr(tables, file.stem, None) if file.stem.isidentifier() and not file.stem.startswith("_") else None
-        if not callable(make):
-            return Exhibit(title, lead, _raw(result), "")
-        chart = _CHARTS[file.stem](result) if file.stem in _CHARTS else ""
-        return Exhibit(title, lead, chart, _tables(make(result), title))
+        module = experiment.module
+        findings, table = tuple(module.findings(result)), _tables(module.table(result), question)
+        command = f"python -m core experiment {experiment.name}{' --data data' if experiment.data else ''}"
+        return Exhibit(question, experiment.method, findings, _plot(file.with_suffix(".svg"), question), table, command)
     except Exception:
         # A result of another version, or half a file: the rest of the tab is worth showing all the same.
         log.exception("The result %s cannot be shown", file)
-        return Exhibit(title, texts.EVIDENCE_BROKEN.format(name=file.name), "", "")
+        return Exhibit(question, texts.EVIDENCE_BROKEN.format(name=file.name))
+
+
+def _plot(file: Path, title: str) -> str:
+    """The SVG itself, so that it takes the page's colours and its words can be read and found; none where there is no file."""
+    if not file.is_file():
+        return ""
+    svg = re.sub(r"<style>.*?</style>", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)
 
 
 def _tables(markdown: str, title: str) -> str:
-    """The tables and paragraphs of ``core.experiments.tables`` as HTML; Gradio's Markdown scrolls for no keyboard."""
+    """Tables and paragraphs of an experiment as HTML; Gradio's Markdown scrolls for no keyboard."""
     parts = []
     for block in markdown.split("\n\n"):
         lines = block.splitlines()
@@ -91,37 +93,3 @@ def _tables(markdown: str, title: str) -> str:
 
 def _bold(text: str) -> str:
     return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(text))
-
-
-def _picture(file: Path) -> Exhibit:
-    data = base64.b64encode(file.read_bytes()).decode("ascii")
-    alt = _words(file.stem)
-    kind = PICTURES[file.suffix.lower()]
-    return Exhibit(alt, "", f'<img class="sg-figure" src="data:{kind};base64,{data}" alt="{escape(alt)}">', "")
-
-
-def _words(stem: str) -> str:
-    return stem.replace("_", " ").replace("-", " ").capitalize()
-
-
-def _raw(result: Any) -> str:
-    shown = json.dumps(result, indent=1, ensure_ascii=False)[:20_000]
-    return f'<details class="sg-raw"><summary>{texts.EVIDENCE_RAW}</summary><pre>{escape(shown)}</pre></details>'
-
-
-def _verification(result: Mapping[str, Any]) -> str:
-    rows = [Interval(name, *v["gain"]["R@1"]) for name, v in result.items() if isinstance(v, dict) and "gain" in v]
-    return interval_chart(texts.VERIFICATION_CHART, rows)
-
-
-def _generation(result: Mapping[str, Any]) -> str:
-    charts = []
-    for group in ("all", "scenes", "special domains"):
-        if group in result:
-            leads = result[group]["sg-lora minus"]
-            rows = [Interval(method, *lead["R@1"]) for method, lead in leads.items()]
-            charts.append(interval_chart(texts.GENERATION_CHART.format(group=group), rows))
-    return "".join(charts)
-
-
-_CHARTS = {"verification": _verification, "generation": _generation}

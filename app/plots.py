@@ -88,34 +88,3 @@ def _cell(name: str, norm: float, span: tuple[float, float] | None, top: float) 
         place = 0.5 if high <= low else min(1.0, max(0.0, (norm - low) / (high - low)))
         mark = f'<span class="sg-mark" aria-hidden="true"><i style="left:{place * 100:.0f}%"></i></span>'
     return f'<td style="--heat:{norm / top:.2f}" title="{escape(title)}">{norm:.2f}{mark}</td>'
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A difference in points with its 95 % interval."""
-
-    name: str
-    mean: float
-    low: float
-    high: float
-
-
-def interval_chart(title: str, rows: Sequence[Interval]) -> str:
-    """Differences around a line at zero; those whose interval holds zero are greyed, because they are none."""
-    if not rows:
-        return ""
-    left, right = min(0.0, *(r.low for r in rows)), max(0.0, *(r.high for r in rows))
-    width = max(right - left, 1e-9)
-
-    def place(value: float) -> str:
-        return f"{(value - left) / width * 100:.1f}%"
-
-    items = "".join(
-        f'<li class="sg-interval{"" if r.low > 0 or r.high < 0 else " sg-none"}"><span>{escape(r.name)}</span>'
-        f'<span class="sg-span" aria-hidden="true"><em style="left:{place(0)}"></em>'
-        f'<i style="left:{place(r.low)};width:{(r.high - r.low) / width * 100:.1f}%"></i>'
-        f'<b style="left:{place(r.mean)}"></b></span>'
-        f'<span class="sg-number">{r.mean:+.1f} <small>[{r.low:+.1f}, {r.high:+.1f}]</small></span></li>'
-        for r in rows
-    )
-    return f'<figure class="sg-panel sg-intervals"><figcaption>{escape(title)}</figcaption><ol>{items}</ol></figure>'

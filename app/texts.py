@@ -202,26 +202,8 @@ EVIDENCE_LEAD = (
     "What we measured, with this repository's code and on photos that trained nothing here. Intervals are paired bootstrap "
     "95 % intervals over tasks; greyed ones hold zero, and mean “no difference”."
 )
-EVIDENCE = {
-    "generation": (
-        "Does a generated LoRA beat zero-shot, merging and the other controls on tasks it never saw?",
-        "Five folds over tasks: no photo of a held-out task trains an expert or the generator. Recall in percent, mean of "
-        "both directions.",
-    ),
-    "verification": (
-        "Do experts beat zero-shot on their own task?",
-        "Measured on photos that neither trained nor stopped an expert.",
-    ),
-    "base": (
-        "How good is the frozen model by itself?",
-        "Zero-shot recall on captioned photos that it never saw; each set is its own gallery.",
-    ),
-}
 EVIDENCE_BROKEN = "{name} cannot be read by this version of the studio."
 EVIDENCE_TABLE = "The figures as a table"
-EVIDENCE_RAW = "All figures"
-VERIFICATION_CHART = "Gain of the experts in R@1 over zero-shot, in points"
-GENERATION_CHART = "SG-LoRA's lead in R@1 over each method, in points ({group})"
 
 ABOUT = """
 1. **Experts.** Long before you came, small LoRAs (rank 2, on the query, key and value projections of the vision blocks)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
 from app import expert_views, texts
+from app.evidence import Exhibit
 from app.plots import Bar, heat_map, routing_chart
 from app.session import PHOTO_LIMIT, Column, Comparison
 from core.gallery import AddReport, Hit, Photo
@@ -224,7 +225,12 @@ def _lead(interval: tuple[float, float, float]) -> str:
     return f'<td class="{kind}"><b>{mean:+.0f}</b><small>{low:+.0f} to {high:+.0f}</small></td>'
 
 
-def exhibit(title: str, lead: str, chart: str) -> str:
-    """A result's question and chart."""
-    said = f"<p>{escape(lead)}</p>" if lead else ""
-    return f'<section class="sg-exhibit"><h3>{escape(title)}</h3>{said}{chart}</section>'
+def exhibit(shown: Exhibit) -> str:
+    """A result's question, what came out, and its plot; the command that repeats it."""
+    said = "".join(f"<li>{escape(finding)}</li>" for finding in shown.findings)
+    findings = f"<ul>{said}</ul><code>{escape(shown.command)}</code>" if said else ""
+    plot = f'<div class="sg-panel sg-plot">{shown.plot}</div>' if shown.plot else ""
+    return (
+        f'<section class="sg-exhibit"><h3>{escape(shown.title)}</h3><p>{escape(shown.lead)}</p>'
+        f'<div class="sg-result"><div class="sg-findings">{findings}</div>{plot}</div></section>'
+    )

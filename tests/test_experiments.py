@@ -8,7 +8,7 @@ import torch
 
 from core.basis import Basis
 from core.cvae import ConditionalVAE, CvaeConfig
-from core.experiments import controls, generation, tables, verification
+from core.experiments import controls, generation, verification
 from core.experts import Expert, ExpertRepository
 from core.generator import LoraGenerator
 from core.lora import Lora, LoraLayout, LoraModule
@@ -143,14 +143,15 @@ def test_summary_averages_seeds_first_and_pairs_by_task() -> None:
     assert found["scenes"]["means"]["zero-shot"]["R@1"] == 5.0
     assert found["special domains"]["means"]["sg-lora"]["R@5"] == 28.0
     assert found["all"]["sg-lora minus"]["zero-shot"]["R@1"] == [3.0, 3.0, 3.0]
-    assert "| **sg-lora** | 18.0 |" in tables.generation(found)
+    assert "| **sg-lora** | 18.0 |" in generation.table(found)
+    assert "SG-LoRA is above zero-shot (+3.0 [+3.0, +3.0])" in generation.findings(found)[0]
 
 
 def test_verification_counts_and_averages(setting: controls.Setting) -> None:
-    found = verification.run(setting.repository)
+    found = verification.verify(setting.repository)
     assert (found["trained"], found["won"]) == (6, 5)
     assert found["all"]["experts"] == 5
     assert found["scenes"]["gain"]["R@1"][0] == 3.0
     assert found["special domains"]["gain"]["R@5"][0] == 5.0
-    assert "5 of 6 experts (83 %)" in tables.verification(found)
-    assert "| e0 | photo 0 | 9 | 20.0 → 23.0 | 30.0 → 35.0 | 9 photos |" in tables.verification(found)
+    assert "5 of 6 experts (83 %)" in verification.findings(found)[0]
+    assert "| e0 | photo 0 | 9 | 20.0 → 23.0 | 30.0 → 35.0 | 9 photos |" in verification.table(found)

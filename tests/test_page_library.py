@@ -23,7 +23,8 @@ from app.session import Session, Settings
 from app.trainings import Trainings
 from core.cli.parser import build_parser
 from core.errors import AdapterError, GalleryError, RepositoryError
-from core.experiments import verification
+from core.experiments import figures, verification
+from core.experiments.registry import EXPERIMENTS
 from core.experts import Expert
 from core.library import MAX_OWN
 from core.lora import CONFIG_FILE, WEIGHTS_FILE, save_peft
@@ -211,22 +212,23 @@ def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
     assert evidence.exhibits(tmp_path / "absent") == []
     assert evidence.exhibits(tmp_path) == []
     n = len(engine.repository)
-    result = verification.run(replace(engine.repository, notes={"tasks": n + 1, "won": n}))
+    result = verification.verify(replace(engine.repository, notes={"tasks": n + 1, "won": n}))
     (tmp_path / "verification.json").write_text(json.dumps(result))
+    (tmp_path / "verification.svg").write_text(figures.svg(verification.plot, result))
     (tmp_path / "generation.json").write_text("{")
     (tmp_path / "base.json").write_text("[]")
-    (tmp_path / "my_notes.json").write_text(json.dumps({"<b>": 1}))
-    (tmp_path / "a-plot.png").write_bytes(b"png")
-    (tmp_path / "readme.txt").write_text("no result")
-    broken, experts, base, plot, notes = evidence.exhibits(tmp_path)
-    assert broken.title == texts.EVIDENCE["generation"][0]
-    assert broken.lead == texts.EVIDENCE_BROKEN.format(name="generation.json")
-    assert f"{n} of {n + 1} experts" in experts.table
-    mean, low, high = result["all"]["gain"]["R@1"]
-    assert f"{mean:+.1f} <small>[{low:+.1f}, {high:+.1f}]" in experts.chart
+    (tmp_path / "my_notes.json").write_text("{}")
+    base, experts, broken = evidence.exhibits(tmp_path)
+    assert broken.title == EXPERIMENTS["generation"].question
+    assert (broken.lead, broken.plot) == (texts.EVIDENCE_BROKEN.format(name="generation.json"), "")
+    assert f"{n} of {n + 1} experts" in experts.findings[0]
+    assert experts.table.count("<tr>") == 1 + 3 + 1 + n
+    assert experts.command == "python -m core experiment verification"
     assert base.lead == texts.EVIDENCE_BROKEN.format(name="base.json")
-    assert 'alt="A plot"' in plot.chart
-    assert "&lt;b&gt;" in notes.chart
+    # The plot is the file's, less the style that would reach beyond it; its words are words.
+    assert experts.plot.startswith('<svg role="img" aria-label="Do experts beat')
+    assert "<style" not in experts.plot
+    assert ">with the expert</text>" in experts.plot
 
 
 def test_tables_keep_every_cell() -> None:

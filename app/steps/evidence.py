@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from app import texts, views
-from app.evidence import exhibits, files
+from app.evidence import available, exhibits
 from app.steps.base import Step
 
 
@@ -15,9 +15,9 @@ class Evidence(Step):
     def layout(self) -> None:
         gr.HTML(views.note(texts.EVIDENCE_LEAD))
         for number, exhibit in enumerate(exhibits()):
-            gr.HTML(views.exhibit(exhibit.title, exhibit.lead, exhibit.chart))
+            gr.HTML(views.exhibit(exhibit))
             if exhibit.table:
-                with gr.Accordion(texts.EVIDENCE_TABLE, open=not exhibit.chart, elem_id=f"evidence-{number}"):
+                with gr.Accordion(texts.EVIDENCE_TABLE, open=not exhibit.plot, elem_id=f"evidence-{number}"):
                     gr.HTML(exhibit.table)
 
     def wire(self) -> None:
@@ -26,4 +26,4 @@ class Evidence(Step):
 
 def has_evidence() -> bool:
     """Whether there is anything to show."""
-    return bool(files())
+    return bool(available())

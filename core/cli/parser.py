@@ -11,6 +11,7 @@ from typing import Any
 
 from core import __version__
 from core.cli import commands, experiment, train
+from core.experiments.registry import EXPERIMENTS
 
 # The engine's own defaults, written again because importing them would import torch; a test keeps them equal.
 K, TAU, SEED, STRENGTH = 4, 0.1, 0, 0.75
@@ -269,27 +270,29 @@ def _train(chosen: Any) -> None:
 
 
 def _experiment(chosen: Any) -> None:
+    width = max(map(len, EXPERIMENTS))
+    # Indented like the text around it, which is dedented as a whole.
+    listed = f"\n{8 * ' '}".join(f"{e.name:{width}}  {e.question}" for e in EXPERIMENTS.values())
     parser = _command(
         chosen,
         "experiment",
         experiment.experiment,
         "answer a question about the method with numbers",
-        """
+        f"""
         example:
-          python -m core experiment generation --data data
+          python -m core experiment all --data data
 
-        base          how good is the base alone? zero-shot recall on captioned photos that it never saw
-        verification  do experts beat zero-shot on their own task? (from the index of the shipped repository; no data needed)
-        generation    does a generated LoRA beat zero-shot, merging and the other controls on tasks it never saw? five folds
-                      over tasks, everything trained anew in each; takes about an hour on two cores, and goes on where it
-                      stopped
+        {listed}
 
-        The result goes to FILE as JSON and to stdout as a table. DIR is the data folder of `train`.
+        NAME.json and NAME.svg go to the folder of the results, findings and a table to stdout. `all` runs them in this order
+        and, if it was interrupted, goes on where it stopped; so does each experiment that trains. --data is the data folder
+        of `train`.
         """,
     )
-    parser.add_argument("name", choices=experiment.NAMES, metavar="NAME", help=", ".join(experiment.NAMES))
+    names = [*EXPERIMENTS, experiment.ALL]
+    parser.add_argument("name", choices=names, metavar="NAME", help="one of those below, or all")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="the data folders (default: data)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the result (default: assets/results/NAME.json)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: assets/results)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="features and finished folds (default: the user's cache)")
     _backbone_options(parser)
 

@@ -2,20 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from core.backbones.embedded import EmbeddedBackbone
-from core.metrics import measure
+from matplotlib.figure import Figure
+
+from core.experiments import figures, tables
+from core.experiments.study import Study
+from core.metrics import KS, measure
 from core.training.backbone import evaluation_sets
 
+WAYS = {"i2t": "photo to caption", "t2i": "caption to photo"}
 
-def run(data: Path, cache: Path, backbone: EmbeddedBackbone, log: Callable[[str], None] = print) -> dict[str, Any]:
+
+def run(study: Study) -> dict[str, Any]:
     """{"flickr8k val": {"images": n, "i2t": {"R@1": …}, "t2i": {…}}, …} in percent; each set is its own gallery."""
     result = {}
-    for name, chosen in evaluation_sets(data, cache, log).items():
-        images = backbone.suffix(chosen.maps)
-        texts = backbone.text_from_sentences(chosen.sentences)
+    for name, chosen in evaluation_sets(study.data, study.cache, study.log).items():
+        images = study.backbone.suffix(chosen.maps)
+        texts = study.backbone.text_from_sentences(chosen.sentences)
         result[name] = measure(images, texts, chosen.relevance)
     return result
+
+
+def findings(result: Mapping[str, Any]) -> list[str]:
+    """R@10 of every set, beside chance."""
+    return [
+        f"{name}: with {v['images']} photos to choose from, the right one is among the first ten for "
+        f"{v['t2i']['R@10']:.0f} of 100 captions (by chance for {1000 / v['images']:.1f})."
+        for name, v in result.items()
+    ]
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Recall of every set."""
+    rows = [
+        [name, str(v["images"]), *(" / ".join(f"{v[way][f'R@{k}']:.1f}" for way in WAYS) for k in KS)]
+        for name, v in result.items()
+    ]
+    return tables.table(["photos", "gallery", "R@1 (I2T / T2I)", "R@5", "R@10"], rows)
+
+
+def plot(result: Mapping[str, Any]) -> Figure:
+    """R@1, R@5 and R@10 of every set, a panel each way."""
+    figure, axes = figures.panels(len(WAYS), 2.4)
+    width = 0.8 / len(KS)
+    for panel, (way, title) in zip(axes, WAYS.items(), strict=True):
+        for i, k in enumerate(KS):
+            places = [place + (i - 1) * width for place in range(len(result))]
+            panel.bar(places, [v[way][f"R@{k}"] for v in result.values()], width, label=f"R@{k}", color=figures.COLOURS[i])
+        panel.set_xticks(range(len(result)), [name.replace(" ", "\n", 1) for name in result])
+        panel.set_title(f"{title}, recall in percent")
+    axes[0].legend(ncols=len(KS))
+    return figure

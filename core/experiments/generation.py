@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
+from core.experiments import figures, tables
 from core.experiments.controls import METHODS, Setting
+from core.experiments.study import Study
 from core.experts import Expert, ExpertRepository
 from core.lora import Lora, LoraLayout
 from core.metrics import bootstrap_interval, measure
@@ -32,11 +35,12 @@ from core.training.experts import (
     train_shared,
 )
 from core.training.generator import GeneratorRecipe, fit_generator
-from core.training.pool import Pool, load_pool, without_photos
+from core.training.pool import Pool, without_photos
 from core.training.tasks import EVERYDAY, Task
 
 FOLDS = 5
 SEEDS = (0, 1, 2)
+GROUPS = ("all", "scenes", "special domains")
 RANDOM = ("quarterly financial report", "the sound of a violin", "a mathematical proof", "tax law in the nineteenth century")
 ORACLE, RANDOM_NAME, ONE_FOR_ALL = "fine-tuned oracle", "random description", "one LoRA for all"
 Log = Callable[[str], None]
@@ -146,23 +150,17 @@ def run_fold(
     return rows
 
 
-def run(
-    data: Path,
-    folder: Path,
-    cache: Path,
-    backbone: EmbeddedBackbone,
-    recipe: GenerationRecipe = GenerationRecipe(),
-    log: Log = print,
-) -> dict[str, Any]:
-    """All folds and their summary. Finished folds are kept in ``folder``, under backbone and recipe, and not run again."""
-    pool = load_pool(data, backbone, cache, log)
+def run(study: Study, recipe: GenerationRecipe = GenerationRecipe()) -> dict[str, Any]:
+    """All folds and their summary. Finished folds are kept, under backbone and recipe, and not run again."""
+    backbone, folder = study.backbone, study.folder("generation")
     parts, whole = (_digest(backbone, r) for r in (recipe.experts, recipe))
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for fold in range(FOLDS):
         file = folder / f"{whole}-fold{fold}.json"
         if not file.is_file():
-            file.write_text(json.dumps(run_fold(backbone, pool, fold, recipe, folder / f"{parts}-fold{fold}", log)))
+            found = run_fold(backbone, study.pool, fold, recipe, folder / f"{parts}-fold{fold}", study.log)
+            file.write_text(json.dumps(found))
         rows += json.loads(file.read_text())
     return {"recipe": asdict(recipe), "backbone_fingerprint": backbone.fingerprint, **summarise(rows), "rows": rows}
 
@@ -200,3 +198,44 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
             },
         }
     return summary
+
+
+def findings(result: Mapping[str, Any]) -> list[str]:
+    """For each group: what SG-LoRA beats, what beats it, and where there is no difference, in R@1."""
+    said = []
+    for group in (g for g in GROUPS if g in result):
+        leads = {m: lead["R@1"] for m, lead in result[group]["sg-lora minus"].items()}
+        parts = []
+        for verb, holds in (("is above", tables.above), ("is below", tables.below)):
+            names = [f"{m} ({tables.difference(v)})" for m, v in leads.items() if holds(v)]
+            parts += [f"{verb} {tables.listed(names)}"] if names else []
+        level = [m for m, v in leads.items() if not tables.above(v) and not tables.below(v)]
+        parts += [f"does not differ from {tables.listed(level)}"] if level else []
+        said.append(f"{group} ({result[group]['tasks']} held-out tasks), R@1: SG-LoRA {'; it '.join(parts)}.")
+    return said
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Every method on held-out tasks, and SG-LoRA's lead over it."""
+    parts = []
+    for group in (g for g in GROUPS if g in result):
+        found = result[group]
+        rows = []
+        for method, means in found["means"].items():
+            lead = found["sg-lora minus"].get(method)
+            shown = [tables.difference(lead[k]) for k in ("R@1", "R@5")] if lead else ["", ""]
+            name = f"**{method}**" if method == "sg-lora" else method
+            rows.append([name, *(f"{means[k]:.1f}" for k in ("R@1", "R@5", "R@10")), *shown])
+        head = ["method", "R@1", "R@5", "R@10", "SG-LoRA's lead, R@1", "R@5"]
+        parts.append(f"{group}: {found['tasks']} held-out tasks\n\n{tables.table(head, rows)}")
+    return "\n\n".join(parts)
+
+
+def plot(result: Mapping[str, Any]) -> Figure:
+    """SG-LoRA's lead over every method in R@1, a panel for each group."""
+    groups = [g for g in GROUPS if g in result]
+    figure, axes = figures.panels(len(groups), 3.2, grid="x")
+    for panel, group in zip(axes, groups, strict=True):
+        leads = {method: lead["R@1"] for method, lead in result[group]["sg-lora minus"].items()}
+        figures.intervals(panel, leads, f"SG-LoRA's lead in R@1, {group}")
+    return figure

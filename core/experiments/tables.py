@@ -1,73 +1,32 @@
-"""Results as Markdown tables, as the README shows them."""
+"""Results as Markdown tables and in plain words, as the README and the Evidence tab show them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-WAYS = ("i2t", "t2i")
+from collections.abc import Sequence
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def base(result: Mapping[str, Any]) -> str:
-    """Zero-shot recall of the base."""
-    rows = [
-        [name, str(v["images"]), *(" / ".join(f"{v[way][k]:.1f}" for way in WAYS) for k in ("R@1", "R@5", "R@10"))]
-        for name, v in result.items()
-    ]
-    return _table(["photos", "gallery", "R@1 (I2T / T2I)", "R@5", "R@10"], rows)
-
-
-def verification(result: Mapping[str, Any]) -> str:
-    """Shipped experts against zero-shot."""
-    share = 100 * result["won"] / result["trained"]
-    rows = [
-        [name, str(v["experts"]), *(_difference(v["gain"][k]) for k in ("R@1", "R@5"))]
-        for name, v in result.items()
-        if isinstance(v, dict)
-    ]
-    table = _table(["experts", "shipped", "gain in R@1", "gain in R@5"], rows)
-    head = f"{result['won']} of {result['trained']} experts ({share:.0f} %) beat zero-shot on their own task."
-    return f"{head}\n\n{table}\n\n{experts(result)}"
-
-
-def experts(result: Mapping[str, Any]) -> str:
-    """Every shipped expert, before -> after."""
-    rows = [
-        [
-            e["name"],
-            e["description"],
-            str(e["photos"]),
-            *(f"{e[k][0]:.1f} → {e[k][1]:.1f}" for k in ("R@1", "R@5")),
-            f"{e['measured_on']} photos",
-        ]
-        for e in result["experts"]
-    ]
-    return _table(["expert", "description", "photos", "R@1", "R@5", "measured on"], rows)
-
-
-def generation(result: Mapping[str, Any]) -> str:
-    """Every method on held-out tasks, and SG-LoRA's lead over it."""
-    parts = []
-    for group in ("all", "scenes", "special domains"):
-        if group not in result:
-            continue
-        found = result[group]
-        rows = []
-        for method, means in found["means"].items():
-            lead = found["sg-lora minus"].get(method)
-            shown = [_difference(lead[k]) for k in ("R@1", "R@5")] if lead else ["", ""]
-            name = f"**{method}**" if method == "sg-lora" else method
-            rows.append([name, *(f"{means[k]:.1f}" for k in ("R@1", "R@5", "R@10")), *shown])
-        head = ["method", "R@1", "R@5", "R@10", "SG-LoRA's lead, R@1", "R@5"]
-        parts.append(f"{group}: {found['tasks']} held-out tasks\n\n{_table(head, rows)}")
-    return "\n\n".join(parts)
-
-
-def _difference(interval: Sequence[float]) -> str:
+def difference(interval: Sequence[float]) -> str:
+    """A difference with its 95 % interval: "+1.2 [-0.3, +2.7]"."""
     mean, low, high = interval
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def above(interval: Sequence[float]) -> bool:
+    """Whether the whole interval lies above zero."""
+    return interval[1] > 0
+
+
+def below(interval: Sequence[float]) -> bool:
+    """Whether the whole interval lies below zero."""
+    return interval[2] < 0
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

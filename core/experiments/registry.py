@@ -1,0 +1,74 @@
+"""All experiments, in the order in which `python -m core experiment all` runs them.
+
+To add one: a module ``core/experiments/NAME.py`` with the four functions of ``Module``, and a line in ``EXPERIMENTS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from core.experiments.study import Study
+
+
+class Module(Protocol):
+    """What an experiment's module defines; a result is JSON."""
+
+    def run(self, study: Study) -> dict[str, Any]:
+        """Answer the question; finished pieces are kept with ``study.piece``."""
+
+    def findings(self, result: Mapping[str, Any]) -> list[str]:
+        """What holds and what does not, in plain words: a sentence or two each."""
+
+    def table(self, result: Mapping[str, Any]) -> str:
+        """Markdown tables, with paragraphs between them."""
+
+    def plot(self, result: Mapping[str, Any]) -> Figure:
+        """One picture of the result, drawn with ``core.experiments.figures``."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question that is answered with numbers.
+
+    Attributes:
+        name: of its module and of its result. question: what is asked. method: how it is measured, in a sentence or two.
+        data: whether it needs a data folder.
+    """
+
+    name: str
+    question: str
+    method: str
+    data: bool = True
+
+    @property
+    def module(self) -> Module:
+        """Imported only when it is needed: the list itself is free."""
+        return import_module(f"core.experiments.{self.name}")  # type: ignore[return-value]
+
+
+_ALL = (
+    Experiment(
+        "base",
+        "How good is the frozen model by itself?",
+        "Zero-shot recall on captioned photos that it never saw; each set is its own gallery.",
+    ),
+    Experiment(
+        "verification",
+        "Do experts beat zero-shot on their own task?",
+        "Measured on photos that neither trained nor stopped an expert; intervals over experts.",
+        data=False,
+    ),
+    Experiment(
+        "generation",
+        "Does a generated LoRA beat zero-shot, merging and the other controls on tasks it never saw?",
+        "Five folds over tasks: no photo of a held-out task trains an expert or the generator. Recall in percent, mean of "
+        "both directions.",
+    ),
+)
+EXPERIMENTS: Mapping[str, Experiment] = {e.name: e for e in _ALL}

@@ -1,0 +1,124 @@
+"""Experiments as a whole: the registry, `all` and its resuming, results as files, figures on light and dark pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.cli import experiment
+from core.cli.main import main
+from core.experiments import figures, tables
+from core.experiments.registry import EXPERIMENTS
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line; returns (exit code, stdout, stderr)."""
+
+    def call(*argv: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(a) for a in argv])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a few captioned photos, enough for the base."""
+    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for name, splits in (("coco", ["train"] * 4), ("flickr8k", ["train"] * 8 + ["val"] * 4)):
+        (root / name / "images").mkdir(parents=True)
+        lines = []
+        for i, split in enumerate(splits):
+            Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(root / name / "images" / f"{i}.png")
+            lines.append({"image": f"images/{i}.png", "split": split, "captions": [f"{name} photo {i}", f"number {i}"]})
+        (root / name / "captions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return root
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_of_the_list_can_be_run_and_shown(name: str) -> None:
+    module = EXPERIMENTS[name].module
+    for part in ("run", "findings", "table", "plot"):
+        assert callable(getattr(module, part))
+    assert EXPERIMENTS[name].question.endswith("?")
+
+
+def test_all_runs_what_is_left_and_says_what_failed(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {name: EXPERIMENTS[name] for name in ("verification", "base")}
+    monkeypatch.setattr(experiment, "EXPERIMENTS", few)
+    out, cache = tmp_path / "results", tmp_path / "cache"
+    options = ("--data", data, "--out", out, "--cache", cache)
+    code, text, err = run("experiment", "all", *options)
+    assert code == 0, err
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [f"## {e.question}" for e in few.values()]
+    assert "[2/2] base" in err
+    assert sorted(f.name for f in out.iterdir()) == ["base.json", "base.svg", "verification.json", "verification.svg"]
+    assert set(json.loads((out / "base.json").read_text())) == {"coco held out", "flickr8k train (dev)", "flickr8k val"}
+
+    # A finished experiment is read, not run: what was kept is what comes out.
+    (kept,) = (cache / "experiments" / "results").glob("verification-*.json")
+    marked = json.loads(kept.read_text()) | {"won": 1, "trained": 2}
+    kept.write_text(json.dumps(marked))
+    code, text, err = run("experiment", "all", *options, "--json")
+    assert code == 0, err
+    assert json.loads(text)["verification"]["won"] == 1
+    # Asked for by name, it is run; other code or other models, and it is run as well.
+    assert json.loads(run("experiment", "verification", *options, "--json")[1])["won"] > 1
+    monkeypatch.setattr(experiment, "_state", lambda: "changed")
+    assert json.loads(run("experiment", "all", *options, "--json")[1])["verification"]["won"] > 1
+
+    # One that fails does not keep the others from being run.
+    (data / "coco" / "captions.jsonl").rename(data / "coco" / "hidden")
+    monkeypatch.setattr(experiment, "EXPERIMENTS", dict(reversed(few.items())))
+    monkeypatch.setattr(experiment, "_state", lambda: "changed again")
+    (out / "verification.json").unlink()
+    code, text, err = run("experiment", "all", *options)
+    assert (code, text) == (1, "")
+    assert "base could not be run" in err
+    assert (out / "verification.json").is_file()
+    (data / "coco" / "hidden").rename(data / "coco" / "captions.jsonl")
+
+
+def test_without_data_the_folder_is_named(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("experiment", "all", "--data", tmp_path / "nowhere")
+    assert code == 1
+    assert "nowhere does not exist" in err
+
+
+def test_figures_take_the_pages_colours_and_keep_their_words() -> None:
+    rows = {"surely above": [2.0, 1.0, 3.0], "no difference": [1.0, -1.0, 3.0], "surely below": [-2.0, -3.0, -1.0]}
+
+    def plot(result: Mapping[str, Any]) -> Any:
+        figure, (axes,) = figures.panels(grid="x")
+        figures.intervals(axes, result, "Differences <&>")
+        return figure
+
+    first = figures.svg(plot, rows)
+    assert first == figures.svg(plot, rows)
+    root = ElementTree.fromstring(first)
+    words = {e.text for e in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {*rows, "Differences <&>"} <= words
+    assert figures.INK not in first
+    assert "currentColor" in first
+    # What differs is coloured, what does not is quiet: above, below and neither have a colour of their own.
+    assert all(first.count(colour) for colour in (figures.ACCENT, figures.COLOURS[3]))
+
+
+def test_tables_and_words() -> None:
+    assert tables.table(["a", "b"], [["1", "2"], ["3", "4"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
+    assert tables.difference([1.25, -0.04, 2.0]) == "+1.2 [-0.0, +2.0]"
+    assert [tables.listed(n) for n in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+    assert (tables.above([1, 0.1, 2]), tables.above([1, 0, 2]), tables.below([-1, -2, -0.1])) == (True, False, True)
