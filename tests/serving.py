@@ -25,24 +25,33 @@ START_SECONDS = 90
 
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
-    """`python app.py`, as a user starts it, with the port from the environment; its log has no traceback in the end.
+    """As ``running``; yields the address alone, and in the end the log has no traceback."""
+    with running(folder) as (address, _):
+        yield address
+        assert "Traceback" not in (folder / "log.txt").read_text()
+
+
+@contextmanager
+def running(folder: Path, *flags: str, **surroundings: str) -> Iterator[tuple[str, subprocess.Popen]]:
+    """`python app.py`, as a user starts it, with the port from the environment.
 
     Args:
-        folder: where it starts and keeps its files.
+        folder: where it starts and keeps its files and its log.txt.
+        flags: of the command line.
+        surroundings: more of the environment.
 
     Yields:
-        the address; the page answers, the models may still be loading.
+        the address, and the process; the page answers, the models may still be loading.
     """
     port = free_port()
     log = folder / "log.txt"
-    surroundings = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "gradio")}
+    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "TMPDIR": str(folder), **surroundings}
     with log.open("w") as out:
-        process = subprocess.Popen([sys.executable, ROOT / "app.py"], cwd=folder, env=surroundings, stdout=out, stderr=out)
+        process = subprocess.Popen([sys.executable, ROOT / "app.py", *flags], cwd=folder, env=environment, stdout=out, stderr=out)
     address = f"http://127.0.0.1:{port}/"
     try:
         wait_for(address, process, log)
-        yield address
-        assert "Traceback" not in log.read_text()
+        yield address, process
     finally:
         process.terminate()
         process.wait(20)
