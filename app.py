@@ -8,6 +8,8 @@ import os
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Gradio sums up its last 10,000 events with pandas after every event, for a dashboard that is off.
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 
 from app.models import Models
 from app.page import build, launch_options

@@ -14,7 +14,9 @@ from core.captions import parse_typed
 from core.router import DEFAULT_K, DEFAULT_TAU
 from core.sglora import DEFAULT_STRENGTH
 
-LIGHT, HEAVY = "light", "photos"  # concurrency groups: sentences, and work on photos
+# Concurrency groups: sentences, questions to photos, and new photos. A question does not wait behind somebody's upload.
+LIGHT, SEARCH, HEAVY = "light", "search", "photos"
+SEARCHES = 2  # at once
 MAX_TOP = 100
 
 
@@ -109,7 +111,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         (route, [description, k, tau], [answer], LIGHT, 2),
         (adapt, [description, *made, session], [answer, adapter, session], LIGHT, 2),
         (index, [files, captions, session], [answer, session], HEAVY, 1),
-        (search, [query, description, *made, top, session], [answer, session], HEAVY, 1),
+        (search, [query, description, *made, top, session], [answer, session], SEARCH, SEARCHES),
     ):
         button.click(
             endpoint, inputs, outputs, api_name=endpoint.__name__, concurrency_id=group, concurrency_limit=limit, queue=True

@@ -123,6 +123,7 @@ class Gallery:
         self._contents = _Contents()
         self._indexes: OrderedDict[tuple[int, str, str], Index] = OrderedDict()
         self._texts: tuple[tuple[str, ...], Index] | None = None
+        self._query: tuple[str, Tensor] | None = None  # the last one, which is asked with every adapter in turn
         self._lock = threading.Lock()  # held for moments, to replace the contents or touch a cache
         self._adding = threading.Lock()  # held while files are added: one batch of files at a time
 
@@ -190,7 +191,7 @@ class Gallery:
         """Take every photo out and forget what was computed for them."""
         with self._lock:
             self._replace({})
-            self._texts = None
+            self._texts = self._query = None
 
     def embeddings(self, adapter: Adapter = ZERO_SHOT) -> Tensor:
         """The photos in the shared space, [n, d] float32 of unit length, in the order of ``photos``.
@@ -218,7 +219,7 @@ class Gallery:
         contents = self._filled("search them")
         index = self._index(contents, adapter)
         names = {photo.id: photo.name for photo in contents.photos}
-        return index.rank(self.backbone.encode_text([text])[0], list(names), names, top)
+        return index.rank(self._query_embedding(text), list(names), names, top)
 
     def image_to_text(self, photo: str | Image.Image, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
         """The gallery's captions that fit a photo best (``top=None``: all of them); equal captions count once.
@@ -299,6 +300,13 @@ class Gallery:
                 while len(self._indexes) > KEPT_INDEXES:
                     self._indexes.popitem(last=False)
         return index
+
+    def _query_embedding(self, text: str) -> Tensor:
+        """[d] of a query."""
+        last = self._query
+        if last is None or last[0] != text:
+            last = self._query = text, self.backbone.encode_text([text])[0]
+        return last[1]
 
     def _text_index(self, texts: tuple[str, ...]) -> Index:
         """The index of captions; only those that the last one did not hold are encoded."""

@@ -47,7 +47,9 @@ def running(folder: Path, *flags: str, **surroundings: str) -> Iterator[tuple[st
     log = folder / "log.txt"
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "TMPDIR": str(folder), **surroundings}
     with log.open("w") as out:
-        process = subprocess.Popen([sys.executable, ROOT / "app.py", *flags], cwd=folder, env=environment, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            [sys.executable, ROOT / "app.py", *flags], cwd=folder, env=environment, stdout=out, stderr=out
+        )
     address = f"http://127.0.0.1:{port}/"
     try:
         wait_for(address, process, log)

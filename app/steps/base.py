@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from app import texts
-from app.api import HEAVY, LIGHT
+from app.api import HEAVY, LIGHT, SEARCH, SEARCHES
 from core.sglora import SGLora
 
 if TYPE_CHECKING:
     from app.page import Studio
     from app.session import Session
 
-__all__ = ["HEAVY", "LIGHT", "Step", "Updates", "by_photo", "private"]
+__all__ = ["HEAVY", "LIGHT", "SEARCH", "SEARCHES", "Step", "Updates", "by_photo", "private"]
 
 Updates = dict[Any, Any]
 

@@ -10,7 +10,7 @@ from app import actions, texts, views
 from app.command import evaluate_command, search_command
 from app.errors import friendly
 from app.session import Session
-from app.steps.base import HEAVY, LIGHT, Step, Updates, private
+from app.steps.base import LIGHT, SEARCH, SEARCHES, Step, Updates, private
 
 TOPS = (5, 10, 20, 50)
 DEFAULT_TOP = 10
@@ -54,7 +54,7 @@ class Compare(Step):
     def wire(self) -> None:
         generate, session = self.studio.generate, self.studio.session
         outputs = [*generate.made, *self.shown]
-        heavy = {"show_progress_on": self.answer, **private(HEAVY, 1)}
+        heavy = {"show_progress_on": self.answer, **private(SEARCH, SEARCHES)}
         gr.on(
             [self.search.click, self.query.submit],
             self._search,
