@@ -58,7 +58,7 @@ def load_engine(
         BackboneError, RepositoryError: a file is missing, damaged, or made for another backbone.
     """
     backbone = backbone or load_embedded(heads_path())
-    experts = experts or experts_path(backbone.name)
+    experts = experts or experts_path(backbone.slug)
     repository = ExpertRepository.load(experts, backbone.layout, backbone.fingerprint)
-    written = LoraGenerator.load(generator or find_generator(experts, backbone.name), backbone.fingerprint)
+    written = LoraGenerator.load(generator or find_generator(experts, backbone.slug), backbone.fingerprint)
     return SGLora(backbone, repository, written)

@@ -17,7 +17,7 @@ def adapted_linear(linear: nn.Module, x: Tensor, factors: Factors | None) -> Ten
     y = linear(x)
     if factors is None:
         return y
-    return y + F.linear(F.linear(x, factors.a.to(x.dtype)), factors.b.to(x.dtype))
+    return y + F.linear(F.linear(x, factors.a.to(x)), factors.b.to(x))
 
 
 class SplitAttention(nn.Module):

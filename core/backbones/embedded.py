@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from PIL import Image
@@ -26,24 +28,17 @@ from core.backbones.towers import (
 )
 from core.errors import BackboneError
 from core.lora import Lora
-from core.photos import to_pixels
+from core.photos import square, to_pixels
 
 SUFFIX_BATCH = 128
 
 
-class EmbeddedBackbone:
-    """Implements ``core.backbones.base.Backbone``; the towers load on first use, so that routing starts fast."""
+class EmbeddedTowers:
+    """Implements ``core.backbones.base.Towers``; they load on first use, so that routing starts fast."""
 
-    name = "embedded"
-
-    def __init__(self, vision: VisionHead, text: TextHead, fingerprint: str) -> None:
-        self.adapted = vision.eval().requires_grad_(False)
-        self._text = text.eval().requires_grad_(False)
-        self.fingerprint = fingerprint
-        self.layout = vision.layout()
-        self.dim = vision.config.dim
-        self.sentence_dim = SENTENCE_DIM
-        self.prefix_shape = (MAP_TOKENS, MAP_CHANNELS)
+    prefix_key, sentence_key = IMAGE_TOWER_SHA256, TEXT_TOWER_SHA256
+    prefix_shape = (MAP_TOKENS, MAP_CHANNELS)
+    sentence_dim = SENTENCE_DIM
 
     @cached_property
     def image_tower(self) -> ImageTower:
@@ -56,13 +51,8 @@ class EmbeddedBackbone:
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         return self.text_tower.encode(texts)
 
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
-        return self.text_from_sentences(self.text_tower.encode(texts))
-
-    @torch.no_grad()
-    def text_from_sentences(self, sentences: Tensor) -> Tensor:
-        """The shared space from sentence embeddings [n, 384] that are already there."""
-        return self._text(sentences)
+    def frame(self, image: Image.Image) -> Image.Image:
+        return square(image)
 
     def pixels(self, image: Image.Image) -> Tensor:
         return to_pixels(image)
@@ -70,9 +60,35 @@ class EmbeddedBackbone:
     def prefix(self, pixels: Tensor) -> Tensor:
         return self.image_tower(pixels)
 
+
+class EmbeddedBackbone(EmbeddedTowers):
+    """Implements ``core.backbones.base.Backbone``. On a GPU only the vision head works there: it is what is trained."""
+
+    name = slug = "embedded"
+    choice: Mapping[str, Any] = MappingProxyType({"spec": "embedded"})
+
+    def __init__(self, vision: VisionHead, text: TextHead, fingerprint: str) -> None:
+        self.adapted = vision.eval().requires_grad_(False)
+        self._text = text.eval().requires_grad_(False)
+        self.fingerprint = fingerprint
+        self.layout = vision.layout()
+        self.dim = vision.config.dim
+
+    def to(self, device: torch.device) -> EmbeddedBackbone:
+        self.adapted.to(device)
+        return self
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        return self.text_from_sentences(self.text_tower.encode(texts))
+
+    @torch.no_grad()
+    def text_from_sentences(self, sentences: Tensor) -> Tensor:
+        return self._text(sentences)
+
     @torch.no_grad()
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        parts = [self.adapted(part.float(), lora) for part in prefix.split(SUFFIX_BATCH)]
+        device = self.adapted.cls.device
+        parts = [self.adapted(part.to(device).float(), lora).cpu() for part in prefix.split(SUFFIX_BATCH)]
         return torch.cat(parts) if parts else torch.empty(0, self.dim)
 
 

@@ -52,7 +52,7 @@ class VisionHead(nn.Module):
 
     def __init__(self, config: HeadsConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.patches = config, MAP_TOKENS
         self.norm_in = nn.LayerNorm(MAP_CHANNELS)
         self.proj_in = nn.Linear(MAP_CHANNELS, config.width)
         self.cls = nn.Parameter(torch.zeros(config.width))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.transforms import Compose, ToTensor
 
 from core.backbones.attention import PROJECTIONS, SplitAttention
 from core.errors import BackboneError
@@ -103,6 +105,7 @@ class AdaptedTower(nn.Module):
             raise BackboneError(f"adapt_blocks is {adapt_blocks}: this image tower has 1 to {len(blocks)} blocks to adapt.")
         self.cut = len(blocks) - adapt_blocks
         self.width = visual.transformer.width
+        self.patches = len(visual.positional_embedding) - 1
         self.pool_type, self.norm_last = visual.pool_type, visual.final_ln_after_pool
         self.blocks = nn.ModuleDict({str(i): AdaptedBlock(blocks[i], f"blocks.{i}") for i in range(self.cut, len(blocks))})
         self.ln_post, self.proj = visual.ln_post, visual.proj
@@ -111,9 +114,12 @@ class AdaptedTower(nn.Module):
     def dim(self) -> int:
         return self.width if self.proj is None else self.proj.shape[1]
 
-    def forward(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        """Activations [n, 1 + patches, width] to unit-length embeddings [n, dim], with the LoRA applied."""
-        x = prefix
+    def forward(self, prefix: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
+        """Activations [n, 1 + patches, width] to unit-length embeddings [n, dim], with the LoRA applied.
+
+        ``keep`` holds the indexes of the patches to look at (training only); the class token always stays.
+        """
+        x = prefix if keep is None else torch.cat([prefix[:, :1], prefix[:, 1 + keep]], 1)
         for block in self.blocks.values():
             x = block(x, lora)
         pooled = self._pool(x) if self.norm_last else self._pool(self.ln_post(x))
@@ -139,6 +145,7 @@ class OpenClipBackbone:
         tokenizer: texts to token ids [n, context].
         adapt_blocks: how many blocks at the end of the image tower are adapted (None: all).
         rank: of generated LoRAs.
+        pretrained: where the weights come from, a tag or a file (None: the name says it all).
 
     Raises:
         BackboneError: another architecture than a plain ViT, adapt_blocks out of range, weights that are not finite.
@@ -151,23 +158,38 @@ class OpenClipBackbone:
         tokenizer: Callable[[list[str]], Tensor],
         adapt_blocks: int | None = None,
         rank: int = LORA_RANK,
+        pretrained: str | None = None,
     ) -> None:
         self.name = name
+        self.slug = _slug(name, pretrained, adapt_blocks)
+        self.choice = {"spec": name, "pretrained": pretrained, "adapt_blocks": adapt_blocks}
         model = model.float().eval().requires_grad_(False)
         visual = model.visual
         preprocess = open_clip.get_model_preprocess_cfg(model)
         self.adapted = AdaptedTower(visual, adapt_blocks).eval().requires_grad_(False)
-        self.fingerprint = _fingerprint(model, self.adapted, preprocess)
+        self.fingerprint = self.prefix_key = self.sentence_key = _fingerprint(model, self.adapted, preprocess)
         self._stem = Stem(visual, self.adapted.cut).eval()
         del model.visual
         self._model, self._tokenizer, self._tokenizer_lock = model, tokenizer, threading.Lock()
-        self._preprocess = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
+        steps = image_transform_v2(PreprocessCfg(**preprocess), is_train=False).transforms
+        cut = next(i for i, step in enumerate(steps) if isinstance(step, ToTensor))
+        self._shape, self._values = Compose(steps[:cut]), Compose(steps[cut:])
         self.layout = self.adapted.layout(rank)
         self.dim = self.sentence_dim = self.adapted.dim
         self.prefix_shape = tuple(self._stem.positional_embedding.shape)
+        self.device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> OpenClipBackbone:
+        for part in (self.adapted, self._stem, self._model):
+            part.to(device)
+        self.device = device
+        return self
 
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         return self.encode_text(texts)
+
+    def text_from_sentences(self, sentences: Tensor) -> Tensor:
+        return sentences
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
@@ -175,21 +197,25 @@ class OpenClipBackbone:
             return torch.empty(0, self.dim)
         with self._tokenizer_lock:  # fast tokenizers of Hugging Face fail when two threads set their padding at once
             tokens = self._tokenizer(list(texts))
-        return torch.cat([self._model.encode_text(part, normalize=True).float() for part in tokens.split(TEXT_BATCH)])
+        parts = [self._model.encode_text(part.to(self.device), normalize=True) for part in tokens.split(TEXT_BATCH)]
+        return torch.cat(parts).float().cpu()
 
-    def pixels(self, image: Image.Image) -> Tensor:
+    def frame(self, image: Image.Image) -> Image.Image:
         # open_clip scales the short side first: a panorama of 20:1 would become huge before its ends are cut off.
         width, height = image.size
         keep_w, keep_h = min(width, round(MAX_ASPECT * height)), min(height, round(MAX_ASPECT * width))
         if (keep_w, keep_h) != (width, height):
             left, top = (width - keep_w) // 2, (height - keep_h) // 2
             image = image.crop((left, top, left + keep_w, top + keep_h))
-        return self._preprocess(image)
+        return self._shape(image)
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        return self._values(self.frame(image))
 
     @torch.no_grad()
     def activations(self, pixels: Tensor) -> Tensor:
         """What ``prefix`` caches, before it is rounded to float16: [n, *prefix_shape] float32."""
-        parts = [self._stem(part) for part in pixels.split(IMAGE_BATCH)] if len(pixels) else []
+        parts = [self._stem(part.to(self.device)).cpu() for part in pixels.split(IMAGE_BATCH)] if len(pixels) else []
         return torch.cat(parts) if parts else torch.empty(0, *self.prefix_shape)
 
     def prefix(self, pixels: Tensor) -> Tensor:
@@ -197,8 +223,17 @@ class OpenClipBackbone:
 
     @torch.no_grad()
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        parts = [self.adapted(part.float(), lora) for part in prefix.split(IMAGE_BATCH)] if len(prefix) else []
-        return torch.cat(parts) if parts else torch.empty(0, self.dim)
+        if not len(prefix):
+            return torch.empty(0, self.dim)
+        return torch.cat([self.adapted(part.to(self.device).float(), lora).cpu() for part in prefix.split(IMAGE_BATCH)])
+
+
+def _slug(name: str, pretrained: str | None, adapt_blocks: int | None) -> str:
+    """A folder name that is safe everywhere and tells models, weights and adapted blocks apart."""
+    parts = [f"local-dir-{Path(name).name}" if name.startswith("local-dir:") else name]
+    parts += [Path(pretrained).stem] if pretrained else []
+    parts += [f"last-{adapt_blocks}"] if adapt_blocks else []
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip(".-")[:100]
 
 
 def _fingerprint(model: nn.Module, tower: AdaptedTower, preprocess: Mapping[str, Any]) -> str:
@@ -267,7 +302,7 @@ def load_open_clip(
         tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # open_clip, the hub, the unpickler and load_state_dict raise a dozen types between them
         raise BackboneError(_failure(name, pretrained, is_file, tag, error)) from error
-    return OpenClipBackbone(name, model, tokenizer, adapt_blocks, rank)
+    return OpenClipBackbone(name, model, tokenizer, adapt_blocks, rank, pretrained)
 
 
 def _config(name: str) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def chosen_backbone(arguments: Namespace) -> Backbone:
     from core.backbones import EMBEDDED, load_backbone
 
     if arguments.heads is None:
-        return load_backbone(arguments.backbone, arguments.pretrained)
+        return load_backbone(arguments.backbone, arguments.pretrained, arguments.adapt_blocks)
     if arguments.backbone != EMBEDDED:
         raise BackboneError(f"--heads is for the embedded backbone; {arguments.backbone} takes --pretrained.")
     from core.backbones.embedded import load_embedded

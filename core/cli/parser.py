@@ -72,6 +72,9 @@ def _backbone_options(parser: Parser) -> None:
     )
     parser.add_argument("--heads", type=Path, metavar="FILE", help="trained heads of the embedded backbone (default: shipped)")
     parser.add_argument("--pretrained", metavar="TAG|FILE", help="weights of an open_clip backbone: a tag or a local file")
+    parser.add_argument(
+        "--adapt-blocks", type=_count, metavar="N", help="adapt only the last N blocks of an open_clip backbone (default: all)"
+    )
 
 
 def _routing_options(parser: Parser) -> None:
@@ -247,7 +250,7 @@ def _train(chosen: Any) -> None:
         JSON: {{"fingerprint", "experts": [names], "out"}}
         """,
     )
-    _train_options(experts, "DIR", "the shipped repository, experts/embedded")
+    _train_options(experts, "DIR", "the backbone's own, experts/NAME")
     _backbone_options(experts)
 
     generator = _command(
@@ -264,7 +267,7 @@ def _train(chosen: Any) -> None:
         JSON: {{"fingerprint", "experts": how many, "out"}}
         """,
     )
-    _train_options(generator, "FILE", "the shipped generator, assets/embedded/generator.safetensors")
+    _train_options(generator, "FILE", "the backbone's own, assets/NAME/generator.safetensors")
     generator.add_argument("--experts", type=Path, metavar="DIR", help="expert repository (default: the shipped one)")
     _backbone_options(generator)
 

@@ -33,7 +33,7 @@ def experts(arguments: Namespace) -> Answer:
     from core.training.experts import ExpertRecipe, train_experts
 
     model = chosen_backbone(arguments)
-    out = arguments.out or experts_path(model.name)
+    out = arguments.out or experts_path(model.slug)
     found = train_experts(arguments.data, out, cache_folder(arguments), model, ExpertRecipe(seed=arguments.seed), log)
     return _done({"fingerprint": found.fingerprint, "experts": [e.name for e in found.experts]}, out)
 
@@ -46,9 +46,9 @@ def generator(arguments: Namespace) -> Answer:
     from core.training.generator import GeneratorRecipe, train_generator
 
     model = chosen_backbone(arguments)
-    folder = arguments.experts or experts_path(model.name)
+    folder = arguments.experts or experts_path(model.slug)
     repository = ExpertRepository.load(folder, model.layout, model.fingerprint)
-    out = arguments.out or generator_path(model.name)
+    out = arguments.out or generator_path(model.slug)
     recipe = GeneratorRecipe(seed=arguments.seed)
     found = train_generator(arguments.data, out, cache_folder(arguments), model, repository, recipe, log)
     return _done({"fingerprint": found.fingerprint, "experts": len(repository)}, out)

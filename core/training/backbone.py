@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.backbones.embedded import save_heads
+from core.backbones.embedded import EmbeddedTowers, save_heads
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
-from core.backbones.towers import ImageTower, TextTower
+from core.backbones.towers import ImageTower
 from core.data import Sample, read_folder
 from core.metrics import Relevance, both_directions
 from core.training.features import image_features, text_features
@@ -83,7 +83,7 @@ class _Data:
     """Feature arrays of the base's training set, all in memory."""
 
     def __init__(self, data: Path, cache: Path, recipe: BackboneRecipe, log: Callable[[str], None]) -> None:
-        image_tower, text_tower = ImageTower(), TextTower()
+        towers = EmbeddedTowers()
         labelled = read_folder(data / "labelled")
         coco = read_folder(data / "coco")
         objects = np.flatnonzero([s.domain == "objects" for s in labelled])
@@ -91,33 +91,33 @@ class _Data:
         keep = np.flatnonzero(~held & np.array([bool(s.captions) for s in coco]))
         self.object_maps, self.coco_maps = [], []
         for view in range(recipe.views):
-            maps = image_features(labelled, cache, view, log, image_tower)
+            maps = image_features(labelled, cache, view, log, towers)
             self.object_maps.append(torch.from_numpy(maps[objects]))
-            maps = image_features(coco, cache, view, log, image_tower)
+            maps = image_features(coco, cache, view, log, towers)
             self.coco_maps.append(torch.from_numpy(maps[keep]))
-        self.object_teacher = [_teach(image_tower, m) for m in self.object_maps]
-        self.coco_teacher = [_teach(image_tower, m) for m in self.coco_maps]
+        self.object_teacher = [_teach(towers.image_tower, m) for m in self.object_maps]
+        self.coco_teacher = [_teach(towers.image_tower, m) for m in self.coco_maps]
 
         names = sorted({labelled[i].label for i in objects})
         self.labels = torch.tensor([names.index(labelled[i].label) for i in objects])
         texts = [t.format(n) for n in names for t in TEMPLATES]
-        self.label_texts = text_features(texts, cache, log, text_tower).view(len(names), len(TEMPLATES), -1)
+        self.label_texts = text_features(texts, cache, log, towers).view(len(names), len(TEMPLATES), -1)
         classes = imagenet_class_names()
         texts = [t.format(n) for n in classes for t in TEMPLATES[:4]]
-        self.class_texts = text_features(texts, cache, log, text_tower).view(1000, 4, -1)
+        self.class_texts = text_features(texts, cache, log, towers).view(1000, 4, -1)
 
         self.captions = [coco[i].captions for i in keep]
         flat = [c for own in self.captions for c in own]
-        vectors = text_features(flat, cache, log, text_tower)
+        vectors = text_features(flat, cache, log, towers)
         stops = np.cumsum([0, *(len(own) for own in self.captions)])
         self.caption_vectors = [vectors[a:b] for a, b in itertools.pairwise(stops)]
 
         rng = np.random.default_rng(1)
         self.pairs = np.stack([rng.integers(0, len(names), 20_000) for _ in range(2)], 1)
         texts = [PAIR_TEMPLATES[i % 3].format(names[a], names[b]) for i, (a, b) in enumerate(self.pairs)]
-        self.pair_texts = text_features(texts, cache, log, text_tower)
+        self.pair_texts = text_features(texts, cache, log, towers)
         self.by_label = [np.flatnonzero(self.labels.numpy() == i) for i in range(len(names))]
-        self.evaluations = evaluation_sets(data, cache, log, image_tower, text_tower)
+        self.evaluations = evaluation_sets(data, cache, log, towers)
 
 
 @dataclass(frozen=True)
@@ -130,11 +130,7 @@ class EvaluationSet:
 
 
 def evaluation_sets(
-    data: Path,
-    cache: Path,
-    log: Callable[[str], None] = print,
-    image_tower: ImageTower | None = None,
-    text_tower: TextTower | None = None,
+    data: Path, cache: Path, log: Callable[[str], None] = print, towers: EmbeddedTowers | None = None
 ) -> dict[str, EvaluationSet]:
     """What the base is measured on: COCO photos kept out of training, a part of Flickr8k train to choose recipes with, and
     Flickr8k val to report."""
@@ -148,8 +144,8 @@ def evaluation_sets(
     sets = {}
     for name, (samples, rows) in chosen.items():
         relevance = Relevance.of([samples[i].captions for i in rows])
-        maps = torch.from_numpy(image_features(samples, cache, 0, log, image_tower)[rows])
-        sets[name] = EvaluationSet(maps, text_features(relevance.texts, cache, log, text_tower), relevance)
+        maps = torch.from_numpy(image_features(samples, cache, 0, log, towers)[rows])
+        sets[name] = EvaluationSet(maps, text_features(relevance.texts, cache, log, towers), relevance)
     return sets
 
 

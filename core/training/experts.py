@@ -18,10 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.heads import VisionHead
+from core.backbones.base import Backbone
 from core.errors import DataError
 from core.experts import Expert, ExpertRepository
 from core.lora import Lora, LoraLayout
@@ -79,14 +78,15 @@ def initial_vector(layout: LoraLayout, seed: int) -> Tensor:
 
 
 def task_loss(
-    head: Callable[..., Tensor], pool: Pool, task: Task, recipe: ExpertRecipe, rng: np.random.Generator, **kwargs: object
+    head: nn.Module, pool: Pool, task: Task, recipe: ExpertRecipe, rng: np.random.Generator, **kwargs: object
 ) -> Tensor:
     """Symmetric contrastive loss of one batch of a task."""
     batch = pool.batch(task, recipe.batch, rng)
-    keep = torch.from_numpy(rng.permutation(49)[: recipe.tokens])
-    with torch.autocast("cpu", torch.bfloat16):
-        images = head(batch.maps, keep=keep, **kwargs)
-    return contrastive(images, batch.texts, batch.positive, recipe.scale)
+    device = next(head.parameters()).device
+    keep = torch.from_numpy(rng.permutation(head.patches)[: recipe.tokens]).to(device)
+    with torch.autocast(device.type, torch.bfloat16):
+        images = head(batch.maps.to(device), keep=keep if recipe.tokens < head.patches else None, **kwargs)
+    return contrastive(images, batch.texts.to(device), batch.positive.to(device), recipe.scale)
 
 
 def recall_sum(values: dict[str, object]) -> float:
@@ -94,9 +94,7 @@ def recall_sum(values: dict[str, object]) -> float:
     return sum(values[way][k] for way in ("i2t", "t2i") for k in ("R@1", "R@5"))  # type: ignore[index]
 
 
-def train_shared(
-    backbone: EmbeddedBackbone, pool: Pool, tasks: Sequence[Task], recipe: ExpertRecipe, log: Log = print
-) -> Tensor:
+def train_shared(backbone: Backbone, pool: Pool, tasks: Sequence[Task], recipe: ExpertRecipe, log: Log = print) -> Tensor:
     """One LoRA [P] trained on several tasks together, a task a batch.
 
     Larger tasks come more often, by the root of their size; with EVERYDAY among the tasks, half of all batches are its.
@@ -133,7 +131,7 @@ def shared_tasks(tasks: Sequence[Task]) -> list[Task]:
 class _PeftHead:
     """A private copy of the vision head with a peft LoRA, and its weights as a vector."""
 
-    def __init__(self, head: VisionHead, layout: LoraLayout, start: Tensor) -> None:
+    def __init__(self, head: nn.Module, layout: LoraLayout, start: Tensor) -> None:
         from peft import LoraConfig, inject_adapter_in_model
 
         config = LoraConfig(r=layout.rank, lora_alpha=layout.rank, target_modules=[m.name for m in layout.modules])
@@ -145,12 +143,10 @@ class _PeftHead:
                 part.copy_(value.view_as(part))
 
     def vector(self) -> Tensor:
-        return torch.cat([p.detach().reshape(-1) for p in self.parts])
+        return torch.cat([p.detach().reshape(-1) for p in self.parts]).cpu()
 
 
-def train_expert(
-    backbone: EmbeddedBackbone, pool: Pool, task: Task, start: Tensor, recipe: ExpertRecipe, seed: int
-) -> TrainedExpert:
+def train_expert(backbone: Backbone, pool: Pool, task: Task, start: Tensor, recipe: ExpertRecipe, seed: int) -> TrainedExpert:
     """Fine-tune one task from the shared start; the step at which stop photos fare best decides which snapshots count."""
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
     peft = _PeftHead(backbone.adapted, layout, start)
@@ -177,7 +173,7 @@ def train_expert(
 
 
 def train_experts(
-    data: Path, out: Path, cache: Path, backbone: EmbeddedBackbone, recipe: ExpertRecipe = ExpertRecipe(), log: Log = print
+    data: Path, out: Path, cache: Path, backbone: Backbone, recipe: ExpertRecipe = ExpertRecipe(), log: Log = print
 ) -> ExpertRepository:
     """Find the tasks in ``data``, train the shared start and all experts, write the repository to ``out``.
 
@@ -234,13 +230,14 @@ def train_experts(
     means, stds = (torch.stack(part) for part in zip(*numbers, strict=True))
     embeddings = backbone.encode_sentence([e.description for e in experts])
     notes = {"recipe": asdict(recipe), "tasks": len(pool.tasks), "won": len(experts)}
-    repository = ExpertRepository(backbone.fingerprint, layout, tuple(experts), means, stds, embeddings, start, notes)
+    parts = (means, stds, embeddings, start, notes, backbone.choice)
+    repository = ExpertRepository(backbone.fingerprint, layout, tuple(experts), *parts)
     repository.save(out)
     log(f"{len(experts)} of {len(pool.tasks)} experts beat zero-shot and were written to {out}")
     return repository
 
 
-def runs_folder(cache: Path, backbone: EmbeddedBackbone, recipe: ExpertRecipe) -> Path:
+def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe) -> Path:
     """Where snapshots of this backbone and recipe are kept between runs."""
     digest = hashlib.sha256(json.dumps(asdict(recipe)).encode()).hexdigest()[:8]
     return cache / "experts" / f"{backbone.fingerprint}-{digest}"

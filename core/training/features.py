@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core.backbones.towers import IMAGE_TOWER_SHA256, MAP_CHANNELS, MAP_TOKENS, TEXT_TOWER_SHA256, ImageTower, TextTower
+from core.backbones.base import Towers
+from core.backbones.embedded import EmbeddedTowers
 from core.data import Sample
 from core.errors import PhotoError
-from core.photos import SIDE, open_photo, square, to_pixels
+from core.photos import open_photo
 
 BATCH = 64
 Log = Callable[[str], None]
@@ -34,7 +35,7 @@ def _key(*parts: str) -> str:
 
 
 def _augmented(image: Image.Image, seed: int) -> Image.Image:
-    """A seeded random crop (60 to 100 % of the area), maybe mirrored: view > 0 of a photo."""
+    """A seeded random crop (60 to 100 % of the area) in the photo's own size, maybe mirrored: view > 0 of a photo."""
     rng = np.random.default_rng(seed)
     width, height = image.size
     scale = np.sqrt(rng.uniform(0.6, 1.0))
@@ -42,37 +43,37 @@ def _augmented(image: Image.Image, seed: int) -> Image.Image:
     w = min(width, max(1, round(width * scale * aspect)))
     h = min(height, max(1, round(height * scale / aspect)))
     left, top = rng.integers(0, width - w + 1), rng.integers(0, height - h + 1)
-    image = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(left, top, left + w, top + h))
+    image = image.resize(image.size, Image.Resampling.BICUBIC, box=(left, top, left + w, top + h))
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else image
 
 
 def image_features(
-    samples: Sequence[Sample], cache: Path, view: int = 0, log: Log = print, tower: ImageTower | None = None
+    samples: Sequence[Sample], cache: Path, view: int = 0, log: Log = print, towers: Towers | None = None
 ) -> np.ndarray:
-    """Convolutional maps of the samples, [n, 49, 320] float16, memory-mapped from the cache.
+    """Prefix activations of the samples, [n, *prefix_shape] float16, memory-mapped from the cache.
 
     View 0 is the photo itself, views 1, 2, … are seeded augmentations. An interrupted run resumes at the batch where
     it stopped. Unreadable photos get zeros and are listed in the log.
     """
+    towers = towers or EmbeddedTowers()
     stats = [(str(s.path), s.path.stat().st_size if s.path.is_file() else -1) for s in samples]
-    key = _key(IMAGE_TOWER_SHA256, f"view {view}", *(f"{p} {n}" for p, n in stats))
+    key = _key(towers.prefix_key, f"view {view}", *(f"{p} {n}" for p, n in stats))
     folder = cache / "maps"
     folder.mkdir(parents=True, exist_ok=True)
     file, progress = folder / f"{key}.npy", folder / f"{key}.json"
-    shape = (len(samples), MAP_TOKENS, MAP_CHANNELS)
+    shape = (len(samples), *towers.prefix_shape)
     done = json.loads(progress.read_text())["done"] if progress.is_file() and file.is_file() else 0
     if done >= len(samples):
         return np.load(file, mmap_mode="r")
     maps = np.load(file, mmap_mode="r+") if done else np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=shape)
-    tower = tower or ImageTower()
 
     def pixels(index: int) -> Tensor | None:
         try:
-            image = square(open_photo(samples[index].path))
+            image = open_photo(samples[index].path)
         except PhotoError as error:
             log(f"skipped: {error}")
             return None
-        return to_pixels(_augmented(image, 1_000_003 * view + index) if view else image)
+        return towers.pixels(_augmented(towers.frame(image), 1_000_003 * view + index) if view else image)
 
     started, first = time.monotonic(), done
     with ThreadPoolExecutor(2) as pool:
@@ -80,28 +81,56 @@ def image_features(
         while done < len(samples):
             batch, stop = ahead, min(done + BATCH, len(samples))
             future = [pool.submit(pixels, i) for i in range(stop, min(stop + BATCH, len(samples)))]
-            ready = torch.stack([p if p is not None else torch.zeros(3, SIDE, SIDE) for p in batch])
-            values = tower(ready)
-            values[[i for i, p in enumerate(batch) if p is None]] = 0
+            good = [i for i, p in enumerate(batch) if p is not None]
+            values = torch.zeros(len(batch), *towers.prefix_shape, dtype=torch.float16)
+            if good:
+                values[good] = towers.prefix(torch.stack([batch[i] for i in good]))
             maps[done:stop] = values.numpy()
             ahead, done = [f.result() for f in future], stop
             if done == len(samples) or done // BATCH % 16 == 0:
                 maps.flush()
-                progress.write_text(json.dumps({"done": done}))
+                partial = progress.with_suffix(".tmp")
+                partial.write_text(json.dumps({"done": done}))
+                partial.replace(progress)
                 rate = (done - first) / (time.monotonic() - started)
                 log(f"image features, view {view}: {done}/{len(samples)} photos, {rate:.0f}/s")
     return np.load(file, mmap_mode="r")
 
 
-def text_features(texts: Sequence[str], cache: Path, log: Log = print, tower: TextTower | None = None) -> Tensor:
-    """Sentence embeddings of the texts, [n, 384] float32, cached."""
+def text_features(texts: Sequence[str], cache: Path, log: Log = print, towers: Towers | None = None) -> Tensor:
+    """Sentence embeddings of the texts, [n, sentence_dim] float32, cached."""
+    towers = towers or EmbeddedTowers()
     folder = cache / "texts"
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{_key(TEXT_TOWER_SHA256, *texts)}.npy"
+    file = folder / f"{_key(towers.sentence_key, *texts)}.npy"
     if not file.is_file():
         log(f"text features: {len(texts)} texts")
-        values = (tower or TextTower()).encode(texts)
+        values = towers.encode_sentence(texts)
         partial = file.with_suffix(".tmp.npy")
         np.save(partial, values.numpy())
         partial.replace(file)
     return torch.from_numpy(np.load(file))
+
+
+class Features:
+    """Rows of several feature files as one array [n, *prefix_shape] that stays on disk: COCO's would not fit into memory.
+
+    Args:
+        parts: of each file, its array and the rows of it that count, in order.
+    """
+
+    def __init__(self, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        self._arrays = [array for array, _ in parts]
+        self._file = np.concatenate([np.full(len(rows), i) for i, (_, rows) in enumerate(parts)])
+        self._row = np.concatenate([rows for _, rows in parts])
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Features of these rows [k], [k, *prefix_shape] float16, read now."""
+        files, places = self._file[rows.numpy()], self._row[rows.numpy()]
+        out = np.empty((len(rows), *self._arrays[0].shape[1:]), dtype=np.float16)
+        for i, array in enumerate(self._arrays):
+            out[files == i] = array[places[files == i]]
+        return torch.from_numpy(out)

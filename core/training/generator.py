@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.base import Backbone
 from core.basis import Basis
 from core.cvae import ConditionalVAE, CvaeConfig
 from core.errors import RepositoryError
@@ -55,7 +55,7 @@ class GeneratorRecipe:
 
 
 def fit_generator(
-    backbone: EmbeddedBackbone,
+    backbone: Backbone,
     pool: Pool,
     tasks: Sequence[Task],
     trained: Sequence[TrainedExpert],
@@ -136,7 +136,7 @@ def train_generator(
     data: Path,
     out: Path,
     cache: Path,
-    backbone: EmbeddedBackbone,
+    backbone: Backbone,
     repository: ExpertRepository,
     recipe: GeneratorRecipe = GeneratorRecipe(),
     log: Log = print,

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.base import Backbone
 from core.data import Sample, read_folder
 from core.errors import DataError
 from core.metrics import Relevance
-from core.training.features import image_features, text_features
+from core.training.features import Features, image_features, text_features
 from core.training.tasks import DOMAINS, Task, caption_tasks, label_tasks, label_texts
 
 VIEWS = 4
@@ -26,7 +26,7 @@ class Batch:
     """Photos of one task with one text each.
 
     Attributes:
-        maps: [n, 49, 320] float32. texts: [m, d] in the shared space. positive: [n, m] bool.
+        maps: [n, *prefix_shape] float32. texts: [m, d] in the shared space. positive: [n, m] bool.
     """
 
     maps: Tensor
@@ -39,14 +39,14 @@ class Pool:
     """Photos of all tasks, their cached maps and their texts.
 
     Attributes:
-        maps: per view, [n, 49, 320] float16. View 0 is the photo itself.
+        maps: per view, prefix activations [n, *prefix_shape] float16 on disk. View 0 is the photo itself.
         texts: [t, d] all caption texts in the shared space.
         own_texts: per photo, rows of ``texts`` to train with; the first ``measured`` of them are its captions.
         labels: per photo, a number that equals for photos of one class (its own row for captioned photos).
         tasks: with rows into this pool.
     """
 
-    maps: tuple[Tensor, ...]
+    maps: tuple[Features, ...]
     texts: Tensor
     text_strings: tuple[str, ...]
     own_texts: tuple[np.ndarray, ...]
@@ -64,7 +64,7 @@ class Pool:
         return Batch(view[torch.from_numpy(rows)].float(), self.texts[torch.from_numpy(chosen)], positive)
 
     def evaluation(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Relevance]:
-        """Maps [n, 49, 320] float16, distinct texts [m, d] and relevance of the photos at these rows."""
+        """Maps [n, *prefix_shape] float16, distinct texts [m, d] and relevance of the photos at these rows."""
         captions = [[self.text_strings[i] for i in self.own_texts[r][: self.measured[r]]] for r in rows]
         relevance = Relevance.of(captions)
         first = {self.text_strings[i]: i for r in rows for i in self.own_texts[r][: self.measured[r]]}
@@ -72,7 +72,7 @@ class Pool:
         return self.maps[0][torch.from_numpy(rows)], texts, relevance
 
 
-def load_pool(data: Path, backbone: EmbeddedBackbone, cache: Path, log: Log = print, views: int = VIEWS) -> Pool:
+def load_pool(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = VIEWS) -> Pool:
     """Read the data folder's captioned and labelled sets and find their tasks.
 
     ``data`` holds one folder per set (``flickr8k``, ``labelled``, …); `coco` is left to the base and to measuring.
@@ -80,12 +80,12 @@ def load_pool(data: Path, backbone: EmbeddedBackbone, cache: Path, log: Log = pr
     folders = [f for f in sorted(data.iterdir()) if f.is_dir() and f.name != "coco"]
     samples: list[Sample] = []
     tasks: list[Task] = []
-    kept_maps: list[list[Tensor]] = [[] for _ in range(views)]
+    kept_maps: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]
     for folder in folders:
         found = read_folder(folder)
         keep = np.flatnonzero([bool(s.captions) or s.domain in DOMAINS for s in found])
         for view in range(views):
-            kept_maps[view].append(torch.from_numpy(image_features(found, cache, view, log)[keep]))
+            kept_maps[view].append((image_features(found, cache, view, log, backbone), keep))
         kept = [found[i] for i in keep]
         new = caption_tasks(kept, folder.name) if any(s.captions for s in kept) else label_tasks(kept)
         tasks += [shifted(t, len(samples)) for t in new]
@@ -96,10 +96,10 @@ def load_pool(data: Path, backbone: EmbeddedBackbone, cache: Path, log: Log = pr
     own = [s.captions or label_texts(s) for s in samples]
     strings = sorted({t for texts in own for t in texts})
     index = {t: i for i, t in enumerate(strings)}
-    texts = backbone.text_from_sentences(text_features(strings, cache, log))
+    texts = backbone.text_from_sentences(text_features(strings, cache, log, backbone))
     names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
     return Pool(
-        maps=tuple(torch.cat(parts) for parts in kept_maps),
+        maps=tuple(Features(parts) for parts in kept_maps),
         texts=texts,
         text_strings=tuple(strings),
         own_texts=tuple(np.array([index[t] for t in texts]) for texts in own),
