@@ -8,13 +8,13 @@ import torch
 
 from core.basis import Basis
 from core.cvae import ConditionalVAE, CvaeConfig
-from core.experiments import controls, generation, verification
+from core.experiments import controls, descriptions, generation, routing, verification
 from core.experts import Expert, ExpertRepository
 from core.generator import LoraGenerator
 from core.lora import Lora, LoraLayout, LoraModule
 from core.router import SparseRouter
 from core.training.pool import Pool
-from core.training.tasks import EVERYDAY, Task
+from core.training.tasks import DOMAINS, EVERYDAY, SCENES, Task
 
 LAYOUT = LoraLayout((LoraModule("blocks.0.q", 6, 5), LoraModule("blocks.0.v", 6, 5)), 2)
 
@@ -155,3 +155,37 @@ def test_verification_counts_and_averages(setting: controls.Setting) -> None:
     assert found["special domains"]["gain"]["R@5"][0] == 5.0
     assert "5 of 6 experts (83 %)" in verification.findings(found)[0]
     assert "| e0 | photo 0 | 9 | 20.0 → 23.0 | 30.0 → 35.0 | 9 photos |" in verification.table(found)
+
+
+def test_routing_is_judged_by_rank_weight_and_chance() -> None:
+    names = [("dog", "scenes"), ("car", "scenes"), ("food-1", "food"), ("food-2", "food"), ("food", "scenes")]
+    assert routing.expected("dog food/ nobody", names) == [0, 2, 3]
+    assert routing.expected("food", names) == [4]
+    # Similarities by hand: car 0.9, food-2 0.8, dog 0.5, food-1 0.2, food 0.1.
+    embeddings = torch.tensor([[0.5], [0.9], [0.2], [0.8], [0.1]])
+    routed = SparseRouter(embeddings).route("x", torch.ones(1), 2, 0.1)
+    (found,) = routing.judged("kind", routed, names, [0, 2, 3])
+    assert (found["rank"], found["in top k"], found["first"]) == (2, True, "car")
+    assert found["weight"] == pytest.approx(1 / (1 + np.e), abs=1e-4)
+    # Of the ten pairs of experts, only {car, food} holds none of the three.
+    assert found["chance"] == [0.6, 0.9]
+    assert routing.judged("kind", routed, names, []) == []
+    (missed,) = routing.judged("kind", routed, names, [4])
+    assert (missed["rank"], missed["in top k"], missed["weight"]) == (5, False, 0.0)
+
+    kinds = routing.summarise([found, missed])
+    assert kinds["kind"]["first"] == [0.0, 0.0, 0.0]
+    assert kinds["kind"]["top k"][0] == 50.0
+    assert kinds["kind"]["chance"] == [40.0, 65.0]
+    result = {"k": 2, "experts": 5, "kinds": kinds, "rows": [found, missed]}
+    assert "| kind | x | food | car | 5 |" in routing.table(result)
+    assert "car (2)" in routing.findings(result)[2]
+
+
+def test_written_descriptions_are_many_different_and_name_experts_that_exist() -> None:
+    written = [d for kind in descriptions.WRITTEN.values() for d in kind]
+    assert len({text for text, _ in written}) == len(written) >= 100
+    known = {*SCENES, *(f"{domain}/" for domain in DOMAINS), *DOMAINS}
+    named = " ".join([*(said for _, said in written), *descriptions.NEIGHBOURS.values(), *descriptions.NEIGHBOURS])
+    assert set(named.split()) <= known
+    assert set(SCENES) <= set(descriptions.NEIGHBOURS)

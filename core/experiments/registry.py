@@ -65,6 +65,12 @@ _ALL = (
         data=False,
     ),
     Experiment(
+        "routing",
+        "Does a description find the right experts?",
+        "Descriptions written by hand, each with the experts that should come first, routed to the shipped experts; and the "
+        "descriptions of held-out tasks, routed to the experts of all other folds, with neighbours listed by hand.",
+    ),
+    Experiment(
         "generation",
         "Does a generated LoRA beat zero-shot, merging and the other controls on tasks it never saw?",
         "Five folds over tasks: no photo of a held-out task trains an expert or the generator. Recall in percent, mean of "
