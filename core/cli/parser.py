@@ -10,7 +10,7 @@ from textwrap import dedent
 from typing import Any
 
 from core import __version__
-from core.cli import commands, experiment, train
+from core.cli import commands, experiment, share, train
 from core.experiments.registry import EXPERIMENTS
 
 # The engine's own defaults, written again because importing them would import torch; a test keeps them equal.
@@ -43,6 +43,9 @@ def build_parser() -> Parser:
     _evaluate(chosen)
     _train(chosen)
     _experiment(chosen)
+    _card(chosen)
+    _pull(chosen)
+    _push(chosen)
     return parser
 
 
@@ -297,6 +300,75 @@ def _experiment(chosen: Any) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="the data folders (default: data)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: assets/results)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="features and finished folds (default: the user's cache)")
+    _backbone_options(parser)
+
+
+def _card(chosen: Any) -> None:
+    parser = _command(
+        chosen,
+        "card",
+        share.card,
+        "write the model card of an expert repository from its index",
+        """
+        example:
+          python -m core card mine --license cc-by-4.0
+
+        DIR gets a README.md with what the index knows: data, tasks, seeds, figures, fingerprints, and how to load it.
+        `train experts` writes it too; this makes it anew without training. JSON: {"out"}
+        """,
+    )
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="expert repository (default: the shipped one)")
+    parser.add_argument("--license", metavar="ID", help='such as "apache-2.0" (default: what an earlier card says, or none)')
+
+
+PLACE = """\
+        A hub repository is OWNER/NAME, or hf-hub:OWNER/NAME where a folder is called the same. For a private one, and to push,
+        log in with `hf auth login` or set HF_TOKEN; HF_ENDPOINT names another hub. Only index.json, experts.safetensors,
+        README.md and generator.safetensors are moved, and nothing unless their checksums are right and they are of the
+        backbone that --backbone names.
+
+        JSON: {"place", "files": moved, "left": other files of the source, "experts": how many, "fingerprint"}"""
+
+
+def _pull(chosen: Any) -> None:
+    parser = _command(
+        chosen,
+        "pull",
+        share.pull,
+        "bring an expert repository from the hub or a folder",
+        f"""
+        example:
+          python -m core pull OWNER/NAME --out mine
+          python -m core adapt "photos of people surfing" --out surfing --experts mine
+
+{PLACE}
+        """,
+    )
+    parser.add_argument("source", metavar="SOURCE", help="a repository on the hub, or a folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder, or a repository to replace")
+    parser.add_argument("--revision", metavar="NAME", help="branch, tag or commit on the hub (default: the newest)")
+    _backbone_options(parser)
+
+
+def _push(chosen: Any) -> None:
+    parser = _command(
+        chosen,
+        "push",
+        share.push,
+        "send an expert repository to the hub or a folder",
+        f"""
+        example:
+          python -m core push experts/embedded OWNER/NAME
+
+{PLACE}
+        """,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="expert repository")
+    parser.add_argument("target", metavar="TARGET", help="a repository on the hub, made where there is none, or a folder")
+    parser.add_argument(
+        "--generator", type=Path, metavar="FILE", help="generator to send along (default: the one in DIR; the shipped one's)"
+    )
+    parser.add_argument("--private", action="store_true", help="make a new hub repository a private one")
     _backbone_options(parser)
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from core.experiments import figures, tables
 from core.experiments.study import Study
-from core.experts import Expert, ExpertRepository
+from core.experts import Expert, ExpertRepository, RepositoryIndex
 from core.metrics import bootstrap_interval
 
 KS = (1, 5)
@@ -21,7 +21,7 @@ def run(study: Study) -> dict[str, Any]:
     return verify(study.engine.repository)
 
 
-def verify(repository: ExpertRepository) -> dict[str, Any]:
+def verify(repository: ExpertRepository | RepositoryIndex) -> dict[str, Any]:
     """Summary of the before/after figures that training measured on photos that neither trained nor stopped an expert.
 
     Returns:
@@ -32,7 +32,8 @@ def verify(repository: ExpertRepository) -> dict[str, Any]:
     measured = [e for e in repository.experts if e.measured]
     scenes = [e for e in measured if e.group == "scenes"]
     special = [e for e in measured if e.group != "scenes"]
-    result: dict[str, Any] = {"trained": repository.notes["tasks"], "won": repository.notes["won"]}
+    shown = len(repository.experts)
+    result: dict[str, Any] = {"trained": repository.notes.get("tasks", shown), "won": repository.notes.get("won", shown)}
     for name, experts in zip(GROUPS, (measured, scenes, special), strict=True):
         if experts:
             gains = {f"R@{k}": _interval([e.gain(k) for e in experts]) for k in KS}

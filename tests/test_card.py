@@ -1,0 +1,101 @@
+"""The model card: front matter that the hub's own library reads, figures that are the index's, commands that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from core.card import model_card, write_card
+from core.cli.parser import build_parser
+from core.errors import RepositoryError
+from core.experts import RepositoryIndex
+from core.loading import experts_path
+from core.sglora import SGLora
+
+
+@pytest.fixture
+def folder(engine: SGLora, tmp_path: Path) -> Path:
+    """A repository of four experts, two of them of everyday scenes."""
+    groups = [e.group for e in engine.repository.experts]
+    rows = [i for i, g in enumerate(groups) if g == "scenes"][:2] + [i for i, g in enumerate(groups) if g != "scenes"][:2]
+    engine.repository.subset(rows).save(tmp_path)
+    return tmp_path
+
+
+def test_the_front_matter_is_valid_and_holds_the_means_of_the_index(folder: Path) -> None:
+    write_card(folder, "cc-by-4.0")
+    index = json.loads((folder / "index.json").read_text())
+    data = ModelCard.load(folder / "README.md").data
+    assert (data.license, data.library_name, data.language) == ("cc-by-4.0", "peft", "en")
+    assert {"lora", "sg-lora"} <= set(data.tags)
+    found = {e.metric_name: e.metric_value for e in data.eval_results}
+    assert len(found) == 4
+    for k in ("R@1", "R@5"):
+        for kind, side in (("zero-shot", "before"), ("expert", "after")):
+            values = [(e[side]["i2t"][k] + e[side]["t2i"][k]) / 2 for e in index["experts"]]
+            assert found[f"{k}, mean of both directions and all tasks, {kind}"] == pytest.approx(sum(values) / 4, abs=0.005)
+
+
+def test_the_body_names_data_seeds_figures_and_fingerprints(folder: Path) -> None:
+    (folder / "generator.safetensors").write_bytes(b"any")
+    write_card(folder)
+    index = json.loads((folder / "index.json").read_text())
+    body = ModelCard.load(folder / "README.md").text
+    for part in (
+        index["backbone_fingerprint"],
+        index["tensors_sha256"],
+        "- seeds: 0",
+        "symmetric contrastive",
+        "shared_steps: `450`",
+    ):
+        assert part in body
+    digest = subprocess.run(["sha256sum", folder / "generator.safetensors"], capture_output=True, text=True, check=True)
+    assert digest.stdout.split()[0] in body
+    for expert in index["experts"]:
+        before, after = ((expert[s]["i2t"]["R@1"] + expert[s]["t2i"]["R@1"]) / 2 for s in ("before", "after"))
+        assert f"| {expert['name']} | {expert['description']} | {expert['images']} | {before:.1f} → {after:.1f} |" in body
+        assert f"| {expert['source']} | " in body
+    assert "Nobody has stated a licence" in body
+
+
+def test_every_command_of_the_card_is_one_that_the_command_line_knows(engine: SGLora) -> None:
+    index = RepositoryIndex.read(experts_path())
+    for backbone in (index.backbone, {"spec": "ViT-B-16", "pretrained": "my weights.pt", "adapt_blocks": None}):
+        text = model_card(replace(index, backbone=backbone)).text
+        commands = re.findall(r"^    python -m core (.*)$", text, re.MULTILINE)
+        assert len(commands) == 2
+        for command in commands:
+            arguments = build_parser().parse_args(shlex.split(command))
+            assert (arguments.backbone, arguments.pretrained) == (backbone["spec"], backbone.get("pretrained"))
+
+
+def test_an_earlier_licence_stays_and_another_readme_is_not_overwritten(folder: Path) -> None:
+    write_card(folder, "mit")
+    write_card(folder)
+    assert ModelCard.load(folder / "README.md").data.license == "mit"
+    for own in ("# My project\n", "---\ntags: [mine]\n---\n# Mine\n", "---\ntags: [\n---\n", "---\n- a\n---\n"):
+        (folder / "README.md").write_text(own)
+        with pytest.raises(RepositoryError, match=r"README\.md is not a card that this command wrote"):
+            write_card(folder)
+        assert (folder / "README.md").read_text() == own
+
+
+def test_experts_that_nobody_measured(folder: Path) -> None:
+    index = RepositoryIndex.read(folder)
+    index = replace(index, experts=tuple(replace(e, before={}, after={}) for e in index.experts), notes={})
+    card = model_card(index)
+    assert "Nobody has measured these experts." in card.text
+    assert card.data.eval_results is None and "model-index" not in card.content
+
+
+def test_the_shipped_card_is_that_of_the_shipped_index() -> None:
+    shipped = (experts_path() / "README.md").read_text(encoding="utf-8")
+    made = str(model_card(RepositoryIndex.read(experts_path()), "apache-2.0"))
+    assert shipped == made, "the index has changed: run `python -m core card`"
