@@ -66,8 +66,16 @@ def both_directions(images: Tensor, texts: Tensor, relevance: Relevance) -> dict
 
 
 def measure(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Any]:
-    """``both_directions``, and the number of photos: {"i2t": …, "t2i": …, "images": n}."""
-    return {**both_directions(images, texts, relevance), "images": len(relevance.matrix)}
+    """Recalls and mean average precision both ways: {"i2t": {"R@1": …, …, "mAP": …}, "t2i": {…}, "images": n photos}.
+
+    Where photos share captions, as labelled ones do, recall counts any right answer; mAP asks for all of them.
+    """
+    similarity, relevant = (images @ texts.T).numpy(), relevance.matrix
+    ways = {"i2t": (similarity, relevant), "t2i": (similarity.T, relevant.T)}
+    return {
+        **{way: {**recall(*pair), "mAP": mean_average_precision(*pair)} for way, pair in ways.items()},
+        "images": len(relevant),
+    }
 
 
 @dataclass(frozen=True)

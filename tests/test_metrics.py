@@ -13,6 +13,7 @@ from core.metrics import (
     both_directions,
     first_hits,
     mean_average_precision,
+    measure,
     recall,
 )
 
@@ -90,6 +91,22 @@ def test_mean_average_precision_is_scikit_learns(seed):
     relevant[4] = False
     expected = [average_precision_score(r, s) for r, s in zip(relevant, similarity, strict=True) if r.any()]
     assert mean_average_precision(similarity, relevant) == pytest.approx(100 * np.mean(expected))
+
+
+def test_measure_is_recall_and_average_precision_both_ways():
+    captions, relevance, _ = random_case(5)
+    generator = torch.Generator().manual_seed(1)
+    sizes = (len(captions), len(relevance.texts))
+    images, texts = (torch.nn.functional.normalize(torch.randn(n, 5, generator=generator), dim=1) for n in sizes)
+    found, recalls = measure(images, texts, relevance), both_directions(images, texts, relevance)
+    assert found["images"] == len(captions)
+    for way, scores, relevant in (
+        ("i2t", images @ texts.T, relevance.matrix),
+        ("t2i", texts @ images.T, relevance.matrix.T),
+    ):
+        assert {k: v for k, v in found[way].items() if k != "mAP"} == recalls[way]
+        expected = [average_precision_score(r, s) for r, s in zip(relevant, scores.numpy(), strict=True) if r.any()]
+        assert found[way]["mAP"] == pytest.approx(100 * np.mean(expected))
 
 
 def test_mean_average_precision_of_nothing_is_zero():
