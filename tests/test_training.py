@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw
+from shapes import COLOURS, SHAPES, captioned, draw
 
 from core.data import read_folder
 from core.errors import RepositoryError
@@ -25,32 +25,15 @@ from core.training.losses import contrastive, distillation
 from core.training.pool import load_pool, without_photos
 from core.training.tasks import EVERYDAY, SCENES, caption_tasks, label_tasks
 
-SHAPES = ("dog", "boat", "horse")
-COLOURS = ("red", "green", "blue", "yellow", "white")
-
-
-def draw(path: Path, shape: int, colour: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    image = Image.fromarray(rng.integers(0, 60, (64, 64, 3), dtype=np.uint8))
-    pen, corner = ImageDraw.Draw(image), int(rng.integers(4, 24))
-    box = (corner, corner, corner + 32, corner + 32)
-    (pen.ellipse, pen.rectangle, pen.line)[shape](box, fill=COLOURS[colour], **({"width": 9} if shape == 2 else {}))
-    image.save(path)
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three data folders of coloured shapes: captioned, labelled, and COCO-like."""
     root = tmp_path_factory.mktemp("data")
-    for name in ("flickr8k", "coco", "labelled"):
+    captioned(root / "flickr8k")
+    for name in ("coco", "labelled"):
         (root / name / "images").mkdir(parents=True)
-    lines: dict[str, list[dict[str, object]]] = {"flickr8k": [], "coco": [], "labelled": []}
-    for i in range(240):
-        shape, colour = i % 3, i // 3 % 5
-        name = f"images/{i}.png"
-        draw(root / "flickr8k" / name, shape, colour, i)
-        texts = [f"a {COLOURS[colour]} {SHAPES[shape]}", f"the {SHAPES[shape]} is {COLOURS[colour]}"]
-        lines["flickr8k"].append({"image": name, "split": "val" if i % 4 == 0 else "train", "captions": texts})
+    lines: dict[str, list[dict[str, object]]] = {"coco": [], "labelled": []}
     for i in range(170):
         draw(root / "coco" / f"images/{i}.png", i % 3, i % 5, 1000 + i)
         lines["coco"].append(

@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
+    if answer is None:  # one of several processes, of which the first one answers
+        return EXIT_OK
     try:
         print(json.dumps(answer.data, indent=2) if arguments.json else answer.text, flush=True)
     except BrokenPipeError:

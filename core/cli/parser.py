@@ -247,13 +247,16 @@ def _train(chosen: Any) -> None:
         f"""
         example:
           python -m core train experts --data data
+          accelerate launch -m core train experts --data data --backbone ViT-B-16 --pretrained openai
 
         {layout}
-        An expert that does not beat zero-shot on photos it was not trained on is not kept.
+        An expert that does not beat zero-shot on photos it was not trained on is not kept. An interrupted run goes on where it
+        stopped. `accelerate launch` shares the tasks out among all GPUs; several machines need one --cache that all see.
         JSON: {{"fingerprint", "experts": [names], "out"}}
         """,
     )
     _train_options(experts, "DIR", "the backbone's own, experts/NAME")
+    _recipe_option(experts)
     _backbone_options(experts)
 
     generator = _command(
@@ -270,8 +273,11 @@ def _train(chosen: Any) -> None:
         JSON: {{"fingerprint", "experts": how many, "out"}}
         """,
     )
-    _train_options(generator, "FILE", "the backbone's own, assets/NAME/generator.safetensors")
-    generator.add_argument("--experts", type=Path, metavar="DIR", help="expert repository (default: the shipped one)")
+    _train_options(generator, "FILE", "beside the experts; for `embedded` assets/embedded")
+    generator.add_argument(
+        "--experts", type=Path, metavar="DIR", help="expert repository (default: the backbone's own, experts/NAME)"
+    )
+    _recipe_option(generator)
     _backbone_options(generator)
 
 
@@ -377,6 +383,16 @@ def _train_options(parser: Parser, kind: str, default: str) -> None:
     parser.add_argument("--out", type=Path, metavar=kind, help=f"what to write (default: {default})")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="features of the frozen towers (default: the user's cache)")
     parser.add_argument("--seed", type=_seed, default=SEED, help=f"of everything random ({SEED})")
+
+
+def _recipe_option(parser: Parser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a field of the recipe, as steps=200; any number of times",
+    )
 
 
 def _finite(text: str) -> float:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from core.backbones import EMBEDDED
 from core.cli.commands import Answer, chosen_backbone, log
 from core.errors import DataError
+
+R = TypeVar("R")
 
 
 def backbone(arguments: Namespace) -> Answer:
@@ -26,15 +29,19 @@ def backbone(arguments: Namespace) -> Answer:
     return _done(found, out)
 
 
-def experts(arguments: Namespace) -> Answer:
-    """``train experts``."""
+def experts(arguments: Namespace) -> Answer | None:
+    """``train experts``; under ``accelerate launch`` the first process answers."""
     check_data(arguments)
     from core.loading import experts_path
-    from core.training.experts import ExpertRecipe, train_experts
+    from core.training.experts import recipe_for, train_experts
+    from core.training.processes import Processes
 
     model = chosen_backbone(arguments)
+    recipe = _changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
     out = arguments.out or experts_path(model.slug)
-    found = train_experts(arguments.data, out, cache_folder(arguments), model, ExpertRecipe(seed=arguments.seed), log)
+    found = train_experts(arguments.data, out, cache_folder(arguments), model, recipe, log)
+    if not Processes.here().first:
+        return None
     return _done({"fingerprint": found.fingerprint, "experts": [e.name for e in found.experts]}, out)
 
 
@@ -42,16 +49,35 @@ def generator(arguments: Namespace) -> Answer:
     """``train generator``."""
     check_data(arguments)
     from core.experts import ExpertRepository
-    from core.loading import experts_path, generator_path
+    from core.loading import GENERATOR_FILE, experts_path, generator_path
     from core.training.generator import GeneratorRecipe, train_generator
 
     model = chosen_backbone(arguments)
     folder = arguments.experts or experts_path(model.slug)
     repository = ExpertRepository.load(folder, model.layout, model.fingerprint)
-    out = arguments.out or generator_path(model.slug)
-    recipe = GeneratorRecipe(seed=arguments.seed)
+    beside = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
+    out = arguments.out or beside
+    recipe = _changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
     found = train_generator(arguments.data, out, cache_folder(arguments), model, repository, recipe, log)
     return _done({"fingerprint": found.fingerprint, "experts": len(repository)}, out)
+
+
+def _changed(recipe: R, settings: Sequence[str]) -> R:
+    """The recipe with the fields that ``--set NAME=VALUE`` gives.
+
+    Raises:
+        DataError: no field of that name, or a value that is no number of its kind.
+    """
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        old = getattr(recipe, name, None)
+        if name not in vars(recipe):
+            raise DataError(f"--set {setting}: the recipe has no {name!r}; it has {', '.join(vars(recipe))}.")
+        try:
+            recipe = replace(recipe, **{name: type(old)(value)})
+        except ValueError:
+            raise DataError(f"--set {setting}: {name} is a number such as {old}.") from None
+    return recipe
 
 
 def check_data(arguments: Namespace) -> None:

@@ -10,16 +10,20 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.errors import DataError
 from core.experts import Expert, ExpertRepository
@@ -27,6 +31,7 @@ from core.lora import Lora, LoraLayout
 from core.metrics import measure
 from core.training.losses import contrastive
 from core.training.pool import Pool, load_pool
+from core.training.processes import Processes
 from core.training.snapshots import SnapshotWindow
 from core.training.tasks import EVERYDAY, Task
 
@@ -35,7 +40,8 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ExpertRecipe:
-    """How experts are trained. ``snapshots`` is M; ``check`` the number of steps between two looks at the stop photos."""
+    """How experts are trained. ``snapshots`` is M; ``check`` the number of steps between two looks at the stop photos;
+    ``tokens`` how many patches of a photo training looks at (all, where there are fewer)."""
 
     rank: int = 2
     scale: float = 20.0
@@ -50,6 +56,15 @@ class ExpertRecipe:
     patience: int = 2
     stop_photos: int = 128
     seed: int = 0
+
+
+# For CLIP: its own temperature, all patches, and the paper's M = 100.
+CLIP_RECIPE = ExpertRecipe(scale=100.0, tokens=100_000, snapshots=100, steps=400, check=50, shared_lr=1e-3, lr=5e-4)
+
+
+def recipe_for(backbone: Backbone) -> ExpertRecipe:
+    """The recipe that fits a backbone."""
+    return ExpertRecipe() if backbone.slug == EMBEDDED else CLIP_RECIPE
 
 
 @dataclass(frozen=True)
@@ -177,64 +192,121 @@ def train_experts(
 ) -> ExpertRepository:
     """Find the tasks in ``data``, train the shared start and all experts, write the repository to ``out``.
 
-    Experts already trained by an interrupted run with the same recipe and backbone are not trained again. An expert
-    that does not beat zero-shot on its test photos is reported and left out.
+    Under ``accelerate launch`` each process trains a part of the experts; ``cache`` is a folder that all of them see.
+    Experts already trained by an interrupted run with the same recipe and backbone are not trained again. An expert that
+    does not beat zero-shot on its test photos is reported and left out.
 
     Raises:
-        DataError: no task in the data, or no expert that beats zero-shot.
+        DataError: no task in the data, no expert that beats zero-shot, or a cache that the processes do not share.
     """
-    pool = load_pool(data, backbone, cache, log)
-    layout = LoraLayout(backbone.layout.modules, recipe.rank)
+    processes = Processes.here()
+    backbone.to(processes.device)
+    told = log if processes.first else _silent
+    pool = processes.one_after_first(lambda: load_pool(data, backbone, cache, told))
     runs = runs_folder(cache, backbone, recipe)
-    shared_file = runs / "shared.safetensors"
-    if not shared_file.is_file():
-        runs.mkdir(parents=True, exist_ok=True)
-        (runs / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
-        save_file({"shared": train_shared(backbone, pool, shared_tasks(pool.tasks), recipe, log)}, shared_file)
-    start = load_file(shared_file)["shared"]
-    experts, numbers = [], []
-    started = time.monotonic()
-    for i, task in enumerate(pool.tasks):
-        file = runs / f"{task.name}.safetensors"
-        if not file.is_file():
-            save_file({"snapshots": train_expert(backbone, pool, task, start, recipe, i).snapshots.half()}, file)
-        trained = TrainedExpert.of(load_file(file)["snapshots"].float())
-        maps, texts, relevance = pool.evaluation(task.test)
-        before = measure(backbone.suffix(maps), texts, relevance)
-        after = measure(backbone.suffix(maps, Lora.from_vector(layout, trained.mean)), texts, relevance)
-        shared = measure(backbone.suffix(maps, Lora.from_vector(layout, start)), texts, relevance)
-        expert = Expert(
-            name=task.name,
-            description=task.description,
-            group=task.group,
-            source=task.source,
-            images=len(task.train),
-            seed=recipe.seed,
-            snapshots=len(trained.snapshots),
-            before=before,
-            after=after,
-            classes=task.classes,
+    start = processes.one_after_first(lambda: _shared_start(backbone, pool, recipe, runs, told))
+    left = processes.share([i for i, t in enumerate(pool.tasks) if not (runs / f"{t.name}.safetensors").is_file()])
+    who = f"process {processes.index + 1} of {processes.count}: " if processes.count > 1 else ""
+    log(f"{who}{len(left)} of {len(pool.tasks)} experts to train on {processes.device}")
+    began = time.monotonic()
+    for done, i in enumerate(left, 1):
+        task = pool.tasks[i]
+        trained = TrainedExpert.of(train_expert(backbone, pool, task, start, recipe, i).snapshots.half().float())
+        found = _figures(backbone, pool, task, trained, start, recipe)
+        keep(runs / f"{task.name}.safetensors", {"snapshots": trained.snapshots.half()}, found)
+        seconds = (time.monotonic() - began) / done * (len(left) - done)
+        log(f"{who}{done}/{len(left)} {_line(_entry(task, trained, found, recipe), found)}; {seconds:.0f} s left")
+    processes.wait()
+    absent = [t.name for t in pool.tasks if not (runs / f"{t.name}.safetensors").is_file()]
+    if absent:
+        raise DataError(
+            f"Experts that other processes trained are not in {runs} ({', '.join(absent[:3])}): give all machines one --cache "
+            "folder that they share."
         )
-        gains = [recall_sum(after) - recall_sum(before), recall_sum(shared) - recall_sum(before)]
-        won = gains[0] > 0
-        left = (time.monotonic() - started) / (i + 1) * (len(pool.tasks) - i - 1)
-        log(
-            f"{i + 1}/{len(pool.tasks)} {task.name}: R@1 {expert.gain(1):+.1f}, R@5 {expert.gain(5):+.1f} "
-            f"(own {gains[0] / 4:+.1f}, shared start {gains[1] / 4:+.1f}){'' if won else ' NOT SHIPPED'}; {left:.0f} s left"
-        )
-        if won:
-            experts.append(expert)
+    experts, numbers, lost = [], [], []
+    for task in pool.tasks:
+        trained, found = _trained(runs / f"{task.name}.safetensors")
+        found = found or _figures(backbone, pool, task, trained, start, recipe)
+        if recall_sum(found["after"]) > recall_sum(found["before"]):
+            experts.append(_entry(task, trained, found, recipe))
             numbers.append((trained.mean, trained.std))
+        else:
+            lost.append(task.name)
     if not experts:
         raise DataError(f"None of the {len(pool.tasks)} experts beat zero-shot on photos that it was not trained on.")
     means, stds = (torch.stack(part) for part in zip(*numbers, strict=True))
     embeddings = backbone.encode_sentence([e.description for e in experts])
     notes = {"recipe": asdict(recipe), "tasks": len(pool.tasks), "won": len(experts)}
+    layout = LoraLayout(backbone.layout.modules, recipe.rank)
     parts = (means, stds, embeddings, start, notes, backbone.choice)
     repository = ExpertRepository(backbone.fingerprint, layout, tuple(experts), *parts)
-    repository.save(out)
-    log(f"{len(experts)} of {len(pool.tasks)} experts beat zero-shot and were written to {out}")
+    if processes.first:
+        repository.save(out)
+    told(f"{len(experts)} of {len(pool.tasks)} experts beat zero-shot and were written to {out}")
+    if lost:
+        told(f"not shipped: {', '.join(lost)}")
     return repository
+
+
+def _shared_start(backbone: Backbone, pool: Pool, recipe: ExpertRecipe, runs: Path, log: Log) -> Tensor:
+    file = runs / "shared.safetensors"
+    if not file.is_file():
+        runs.mkdir(parents=True, exist_ok=True)
+        (runs / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
+        keep(file, {"shared": train_shared(backbone, pool, shared_tasks(pool.tasks), recipe, log)})
+    return load_file(file)["shared"]
+
+
+def _figures(
+    backbone: Backbone, pool: Pool, task: Task, trained: TrainedExpert, start: Tensor, recipe: ExpertRecipe
+) -> dict[str, Any]:
+    """Recalls on the task's test photos: zero-shot ("before"), of the expert ("after") and of the shared start ("shared")."""
+    maps, texts, relevance = pool.evaluation(task.test)
+    layout = LoraLayout(backbone.layout.modules, recipe.rank)
+    loras = {"before": None, "after": Lora.from_vector(layout, trained.mean), "shared": Lora.from_vector(layout, start)}
+    return {name: measure(backbone.suffix(maps, lora), texts, relevance) for name, lora in loras.items()}
+
+
+def _entry(task: Task, trained: TrainedExpert, found: Mapping[str, Any], recipe: ExpertRecipe) -> Expert:
+    return Expert(
+        name=task.name,
+        description=task.description,
+        group=task.group,
+        source=task.source,
+        images=len(task.train),
+        seed=recipe.seed,
+        snapshots=len(trained.snapshots),
+        before=found["before"],
+        after=found["after"],
+        classes=task.classes,
+    )
+
+
+def _line(expert: Expert, found: Mapping[str, Any]) -> str:
+    """One expert's gains in words; its own mean gain and that of the shared start alone in brackets."""
+    own, shared = (recall_sum(found[which]) - recall_sum(found["before"]) for which in ("after", "shared"))
+    return (
+        f"{expert.name}: R@1 {expert.gain(1):+.1f}, R@5 {expert.gain(5):+.1f} "
+        f"(own {own / 4:+.1f}, shared start {shared / 4:+.1f}){'' if own > 0 else ' NOT SHIPPED'}"
+    )
+
+
+def _silent(message: str) -> None:
+    """The first process says it."""
+
+
+def keep(file: Path, tensors: dict[str, Tensor], found: Mapping[str, Any] | None = None) -> None:
+    """Write a training's result whole or not at all, so that a kill leaves no half file that a next run trusts."""
+    partial = file.with_suffix(f".{os.getpid()}.tmp")
+    save_file(tensors, partial, metadata={"found": json.dumps(found)} if found else None)
+    partial.replace(file)
+
+
+def _trained(file: Path) -> tuple[TrainedExpert, dict[str, Any]]:
+    """What ``keep`` wrote for an expert: its snapshots, and its figures (empty where an older version wrote none)."""
+    with safe_open(file, framework="pt") as opened:
+        found = json.loads((opened.metadata() or {}).get("found", "{}"))
+        return TrainedExpert.of(opened.get_tensor("snapshots").float()), found
 
 
 def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe) -> Path:

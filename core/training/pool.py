@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.data import Sample, read_folder
 from core.errors import DataError
@@ -17,7 +19,8 @@ from core.metrics import Relevance
 from core.training.features import Features, image_features, text_features
 from core.training.tasks import DOMAINS, Task, caption_tasks, label_tasks, label_texts
 
-VIEWS = 4
+VIEWS = 4  # and one where a photo's prefix is larger than this: four of COCO in ViT-B/16 would take 143 GB
+LARGE_PREFIX = 64 * 1024
 Log = Callable[[str], None]
 
 
@@ -72,12 +75,15 @@ class Pool:
         return self.maps[0][torch.from_numpy(rows)], texts, relevance
 
 
-def load_pool(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = VIEWS) -> Pool:
+def load_pool(data: Path, backbone: Backbone, cache: Path, log: Log = print) -> Pool:
     """Read the data folder's captioned and labelled sets and find their tasks.
 
-    ``data`` holds one folder per set (``flickr8k``, ``labelled``, …); `coco` is left to the base and to measuring.
+    ``data`` holds one folder per set (``flickr8k``, ``labelled``, …); `coco` is left to the embedded
+    backbone's base and to measuring.
     """
-    folders = [f for f in sorted(data.iterdir()) if f.is_dir() and f.name != "coco"]
+    views = VIEWS if 2 * math.prod(backbone.prefix_shape) <= LARGE_PREFIX else 1
+    left_out = {"coco"} if backbone.slug == EMBEDDED else set()
+    folders = [f for f in sorted(data.iterdir()) if f.is_dir() and f.name not in left_out]
     samples: list[Sample] = []
     tasks: list[Task] = []
     kept_maps: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]

@@ -1,0 +1,58 @@
+"""The processes of ``accelerate launch``: what each one trains, and on which device. Without the launcher there is one.
+
+Experts are trained independently of each other, so processes share nothing but the cache folder: no gradients travel, and
+gloo, which needs no GPU, is enough for the few times they wait for each other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, parse_flag_from_env
+
+T = TypeVar("T")
+PATIENCE = timedelta(days=30)  # the first process may take hours for features while the others wait
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all: ``index`` of ``count``, working on ``device``."""
+
+    index: int
+    count: int
+    device: torch.device
+    state: PartialState
+
+    @staticmethod
+    def here() -> Processes:
+        """Join the processes of the launcher, or be the only one."""
+        cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
+        launched = {"backend": "gloo", "timeout": PATIENCE} if "LOCAL_RANK" in os.environ else {}
+        state = PartialState(cpu=cpu, **launched)
+        return Processes(state.process_index, state.num_processes, state.device, state)
+
+    @property
+    def first(self) -> bool:
+        return self.index == 0
+
+    def one_after_first(self, work: Callable[[], T]) -> T:
+        """``work`` done by the first process, then by the others, who find its results in the cache."""
+        with self.state.main_process_first():
+            return work()
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """This process's part of what the first one sees as ``items``; together the parts are all of them."""
+        agreed = [list(items)]
+        if self.count > 1:
+            broadcast_object_list(agreed)
+        return agreed[0][self.index :: self.count]
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.state.wait_for_everyone()
