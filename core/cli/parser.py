@@ -10,7 +10,8 @@ from textwrap import dedent
 from typing import Any
 
 from core import __version__
-from core.cli import commands, experiment, share, train
+from core.bench.registry import BENCHMARKS
+from core.cli import bench, commands, experiment, share, train
 from core.experiments.registry import EXPERIMENTS
 
 # The engine's own defaults, written again because importing them would import torch; a test keeps them equal.
@@ -43,6 +44,7 @@ def build_parser() -> Parser:
     _evaluate(chosen)
     _train(chosen)
     _experiment(chosen)
+    _bench(chosen)
     _card(chosen)
     _pull(chosen)
     _push(chosen)
@@ -307,6 +309,38 @@ def _experiment(chosen: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: assets/results)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="features and finished folds (default: the user's cache)")
     _backbone_options(parser)
+
+
+def _bench(chosen: Any) -> None:
+    width = max(map(len, BENCHMARKS))
+    listed = f"\n{8 * ' '}".join(f"{b.name:{width}}  {b.question}" for b in BENCHMARKS.values())
+    parser = _command(
+        chosen,
+        "bench",
+        bench.bench,
+        "measure what the engine costs in time and memory",
+        f"""
+        example:
+          python -m core bench all
+          python -m core bench search --largest 100000 --json
+
+        {listed}
+
+        bench-NAME.json, and bench-NAME.svg where there is a curve, go to the folder of the results, findings and a table to
+        stdout. What is compared is measured in turn in one run, so ratios hold on a busy machine too; times are the best of
+        all rounds: `wall` clock, and `cpu`, processor time of all threads together. No data folder is needed.
+        """,
+    )
+    names = [*BENCHMARKS, bench.ALL]
+    parser.add_argument("name", nargs="?", default=bench.ALL, choices=names, metavar="NAME", help="one of those below (all)")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="data folders as of `train`, to measure recall too where memory is saved"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: assets/results)")
+    parser.add_argument(
+        "--largest", type=_count, default=1_000_000, metavar="N", help="most vectors or photos to measure with (1,000,000)"
+    )
+    parser.add_argument("--rounds", type=_count, default=5, metavar="N", help="how often everything is measured (5)")
 
 
 def _card(chosen: Any) -> None:

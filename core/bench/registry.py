@@ -1,0 +1,64 @@
+"""All benchmarks, in the order in which `python -m core bench all` runs them.
+
+To add one: a module ``core/bench/NAME.py`` with the functions of ``Module``, and a line in ``_ALL``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from core.bench.setting import Setting
+
+
+class Module(Protocol):
+    """What a benchmark's module defines; a result is JSON."""
+
+    def run(self, setting: Setting) -> dict[str, Any]:
+        """Measure. Ratios compare what was measured in turn, in this run: see ``core.bench.clock``."""
+
+    def findings(self, result: Mapping[str, Any]) -> list[str]:
+        """What the figures say, in plain words: a sentence each."""
+
+    def table(self, result: Mapping[str, Any]) -> str:
+        """Markdown tables, with paragraphs between them."""
+
+    def plot(self, result: Mapping[str, Any]) -> Figure:
+        """A growth curve, drawn with ``core.experiments.figures``; only of benchmarks with ``curve``."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Something that has to be fast or small.
+
+    Attributes:
+        name: of its module. question: what is asked. method: how it is measured, in a sentence or two.
+        curve: whether there is a plot.
+    """
+
+    name: str
+    question: str
+    method: str
+    curve: bool = False
+
+    @property
+    def module(self) -> Module:
+        """Imported only when it is needed: the list itself is free."""
+        return import_module(f"core.bench.{self.name}")  # type: ignore[return-value]
+
+
+_ALL = (
+    Benchmark(
+        "search",
+        "How long does one query take, and how many vectors does one machine hold?",
+        "The ten nearest of unit vectors without any structure, which is the hardest case for an approximate index; one query "
+        "at a time. NumPy multiplies and sorts the ten best.",
+        curve=True,
+    ),
+)
+BENCHMARKS: Mapping[str, Benchmark] = {b.name: b for b in _ALL}
