@@ -1,0 +1,48 @@
+"""Benchmarks run end to end on small sizes, and their arithmetic agrees with numbers worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.bench.clock import Times, in_turn, repeated
+from core.bench.registry import BENCHMARKS
+from core.cli.main import main
+
+
+def test_ratios_are_medians_over_rounds_and_times_the_best_round() -> None:
+    one = Times(wall=(0.2, 0.9, 0.4), cpu=(0.1, 0.1, 0.1))
+    other = Times(wall=(0.1, 0.3, 0.05), cpu=(0.05, 0.1, 0.2))
+    assert one.over(other) == {"wall": 3.0, "cpu": 1.0}  # 2, 3, 8 and 2, 1, 0.5
+    assert one.over(other, 2) == {"wall": 1.5, "cpu": 0.5}
+    assert one.best(100) == {"wall": 2.0, "cpu": 1.0}
+
+
+def test_everything_is_measured_in_turn() -> None:
+    done: list[str] = []
+    times = in_turn({"a": lambda: done.append("a"), "b": lambda: done.append("b")}, rounds=2)
+    assert done == ["a", "b"] * 3 and len(times["a"].wall) == len(times["b"].cpu) == 2
+    counted: list[int] = []
+    again = repeated(lambda: counted.append(1), seconds=0.001)
+    counted.clear()
+    again()
+    assert len(counted) == again.times > 1
+
+
+def test_search_is_measured_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "search", "--largest", "10000", "--rounds", "1", "--json", "--out", str(tmp_path)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "bench-search.json").read_text())
+    assert [row["vectors"] for row in printed["sizes"]] == [100, 1_000, 10_000]
+    assert all(row[way][clock] > 0 for row in printed["sizes"] for way in ("exact", "numpy") for clock in ("wall", "cpu"))
+    assert printed["sizes"][-1]["recall"] >= 99
+    assert (tmp_path / "bench-search.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_is_complete(name: str) -> None:
+    module = BENCHMARKS[name].module
+    assert all(callable(getattr(module, part)) for part in ("run", "findings", "table"))
+    assert callable(getattr(module, "plot", None)) is BENCHMARKS[name].curve

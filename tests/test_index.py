@@ -1,0 +1,55 @@
+"""Search against brute force with NumPy: exact, approximate, and where rows are equal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from core.index import APPROXIMATE_FROM, Index
+
+
+def unit(n: int, dim: int, seed: int) -> np.ndarray:
+    rows = np.random.default_rng(seed).standard_normal((n, dim), dtype=np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+def test_the_best_rows_are_those_of_brute_force(approximate: bool) -> None:
+    rows, queries = unit(12_000, 64, 0), unit(40, 64, 1)
+    index = Index(torch.from_numpy(rows), approximate)
+    found_all = 0
+    for query in queries:
+        scores = rows @ query
+        best = np.argsort(-scores, kind="stable")[:10]
+        found = index.search(torch.from_numpy(query), 10)
+        assert len(found) == 10 and found == sorted(found, key=lambda hit: (-hit[1], hit[0]))
+        np.testing.assert_allclose([score for _, score in found], scores[[row for row, _ in found]], atol=1e-5)
+        found_all += len({row for row, _ in found} & set(best.tolist()))
+        exact = index.search(torch.from_numpy(query), 10, exact=True)
+        assert [row for row, _ in exact] == best.tolist()
+        everything = [row for row, _ in index.search(torch.from_numpy(query))]
+        assert sorted(everything) == list(range(len(rows)))
+        np.testing.assert_allclose(scores[everything], np.sort(scores)[::-1], atol=1e-6)  # rounding may swap neighbours
+    assert found_all >= 0.99 * 400
+    assert approximate or found_all == 400
+
+
+def test_many_rows_are_compressed_and_few_are_not() -> None:
+    few, many = Index(torch.ones(10, 2)), Index(torch.from_numpy(unit(APPROXIMATE_FROM, 2, 2)))
+    assert few.nbytes == 10 * 2 * 4
+    assert APPROXIMATE_FROM * 8 < many.nbytes <= APPROXIMATE_FROM * 8 * 3
+
+
+def test_equal_rows_come_in_order_however_many_are_wanted() -> None:
+    rows = torch.cat([torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]]).expand(300, 2), torch.tensor([[-1.0, 0.0]])])
+    index = Index(rows)
+    for top in (1, 2, 150, 299, 300, 301, 302, 9_999):
+        assert [row for row, _ in index.search(torch.tensor([2.0, 0.0]), top)] == [*range(1, 301), 0, 301][:top]
+
+
+def test_no_rows_and_rows_of_odd_width() -> None:
+    assert Index(torch.empty(0, 8)).search(torch.ones(8), 3) == []
+    rows = unit(2_000, 7, 3)
+    query = torch.from_numpy(rows[5])
+    assert Index(torch.from_numpy(rows), True).search(query, 1)[0][0] == 5
