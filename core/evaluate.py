@@ -17,7 +17,7 @@ from core.lora import Lora
 from core.metrics import Relevance, both_directions
 from core.photos import open_photo
 from core.router import DEFAULT_K, DEFAULT_TAU
-from core.sglora import DEFAULT_STRENGTH, SGLora
+from core.sglora import SGLora
 
 BATCH = 32
 Log = Callable[[str], None]
@@ -25,12 +25,13 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class AdaptSettings:
-    """What decides which LoRA a task description becomes; ``strength`` scales every adapted method alike."""
+    """What decides which LoRA a task description becomes; ``strength`` scales every adapted method alike, and None follows
+    the confidence."""
 
     k: int = DEFAULT_K
     tau: float = DEFAULT_TAU
     seed: int = 0
-    strength: float = DEFAULT_STRENGTH
+    strength: float | None = None
 
 
 def _zero_shot(engine: SGLora, task: str, settings: AdaptSettings) -> None:
@@ -38,7 +39,8 @@ def _zero_shot(engine: SGLora, task: str, settings: AdaptSettings) -> None:
 
 
 def _merge(engine: SGLora, task: str, settings: AdaptSettings) -> Lora:
-    return engine.merged(engine.route(task, settings.k, settings.tau)).scaled(settings.strength)
+    routing = engine.route(task, settings.k, settings.tau)
+    return engine.merged(routing).scaled(engine.strength(routing, settings.strength))
 
 
 def _sg_lora(engine: SGLora, task: str, settings: AdaptSettings) -> Lora:

@@ -19,8 +19,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.backbones import EMBEDDED
+from core.confidence import Confidence, ConfidenceModel, known_transfers
 from core.errors import RepositoryError
 from core.lora import Lora, LoraLayout
+from core.router import Routing
 
 INDEX_FILE = "index.json"
 TENSORS_FILE = "experts.safetensors"
@@ -55,6 +57,8 @@ class Expert:
         before, after: zero-shot's and the expert's recall on photos it was not trained on,
             {"i2t": {"R@1": …}, "t2i": {…}, "images": n}; both empty where nobody measured (an imported adapter).
         classes: the labels of a label domain's task, else empty.
+        transfer: what the merge of its neighbours gained on its photos when it was left out, in points (mean of R@1 and R@5,
+            both directions): the confidence rests on it. None where nobody left it out.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Expert:
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     classes: tuple[str, ...] = ()
+    transfer: float | None = None
 
     @property
     def measured(self) -> bool:
@@ -89,6 +94,7 @@ class RepositoryIndex:
         backbone: arguments of ``core.backbones.load_backbone`` that load it, {"spec", "pretrained", "adapt_blocks"}; an
             index that names none is of the embedded one.
         rank: of the experts. experts: their entries. checksum: sha256 of the tensors file. notes: how they were trained.
+        confidence: see ``ExpertRepository``.
     """
 
     fingerprint: str
@@ -97,6 +103,7 @@ class RepositoryIndex:
     experts: tuple[Expert, ...]
     checksum: str
     notes: Mapping[str, Any]
+    confidence: ConfidenceModel | None = None
 
     @staticmethod
     def read(folder: Path) -> RepositoryIndex:
@@ -117,6 +124,7 @@ class RepositoryIndex:
                 tuple(Expert(**{**e, "classes": tuple(e["classes"])}) for e in index["experts"]),
                 index["tensors_sha256"],
                 index.get("notes", {}),
+                ConfidenceModel.of(index["confidence"]) if index.get("confidence") else None,
             )
         except FileNotFoundError:
             raise RepositoryError(f"{label} lacks {INDEX_FILE}: `python -m core train experts` writes it.") from None
@@ -143,6 +151,7 @@ class ExpertRepository:
         origin: [P] the initialisation that all experts share.
         notes: how they were trained.
         backbone: how the backbone is loaded, as in ``RepositoryIndex``.
+        confidence: how likely it is that adapting helps, calibrated by leaving experts out; None where nobody did.
     """
 
     fingerprint: str
@@ -154,6 +163,7 @@ class ExpertRepository:
     origin: Tensor
     notes: Mapping[str, Any] = field(default_factory=dict)
     backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})
+    confidence: ConfidenceModel | None = None
 
     def __len__(self) -> int:
         return len(self.experts)
@@ -161,6 +171,11 @@ class ExpertRepository:
     def lora(self, index: int) -> Lora:
         """The mean LoRA of one expert."""
         return Lora.from_vector(self.layout, self.means[index])
+
+    def judge(self, routing: Routing) -> Confidence | None:
+        """How likely it is that adapting to a description routed over these experts helps; None without a calibration."""
+        transfers = known_transfers([e.transfer for e in self.experts])
+        return self.confidence.judge(routing, transfers) if self.confidence else None
 
     def subset(self, keep: Sequence[int]) -> ExpertRepository:
         """The repository with only the experts at these indexes."""
@@ -188,6 +203,7 @@ class ExpertRepository:
             "parameters": self.layout.size,
             "tensors_sha256": digest,
             "notes": dict(self.notes),
+            "confidence": self.confidence.as_dict() if self.confidence else None,
             "experts": [asdict(e) for e in self.experts],
         }
         (folder / INDEX_FILE).write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -229,4 +245,5 @@ class ExpertRepository:
                 f"{TENSORS_FILE} holds {' x '.join(map(str, means.shape))} numbers."
             )
         embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
-        return ExpertRepository(fingerprint, layout, experts, means, stds, embeddings, origin, index.notes, index.backbone)
+        numbers = (means, stds, embeddings, origin)
+        return ExpertRepository(fingerprint, layout, experts, *numbers, index.notes, index.backbone, index.confidence)

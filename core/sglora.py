@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
 
 from core.backbones.base import Backbone
+from core.confidence import Confidence
 from core.experts import ExpertRepository
 from core.generator import LoraGenerator
 from core.lora import Lora, merge
 from core.prior import SemanticPrior, semantic_prior
 from core.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter, clean_text
 
-# Three quarters of the generated change: as good on left-out tasks of the experts' own photo styles, and better on others
-# (README, Decisions).
-DEFAULT_STRENGTH = 0.75
+# Where nobody calibrated a confidence: all of the generated change, as in the paper.
+DEFAULT_STRENGTH = 1.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Adaptation:
         z: [latent] the sample it was decoded from.
         vector: [P] the LoRA as generated, before ``strength``.
         lora: the LoRA to search with, ``strength`` applied.
-        seed, strength: as asked for.
+        seed: as asked for. strength: as asked for, or what the confidence allows.
+        confidence: how likely it is that adapting helps; None where the repository has no calibration.
         seconds: time of each step ("encode", "route", "prior", "decode").
     """
 
@@ -45,6 +46,7 @@ class Adaptation:
     lora: Lora
     seed: int
     strength: float
+    confidence: Confidence | None
     seconds: Mapping[str, float]
 
 
@@ -71,15 +73,29 @@ class SGLora:
         chosen = routing.chosen
         return semantic_prior(self.repository.means[chosen], self.repository.stds[chosen].square(), routing.weights)
 
+    def confidence(self, routing: Routing) -> Confidence | None:
+        """How likely it is that adapting to this description helps; None where the repository has no calibration."""
+        return self.repository.judge(routing)
+
+    def strength(self, routing: Routing, wanted: float | None = None) -> float:
+        """The strength that is wanted, or (None) what the confidence allows."""
+        confidence = self.confidence(routing)
+        allowed = confidence.strength if confidence else DEFAULT_STRENGTH
+        return allowed if wanted is None else wanted
+
     def adapt(
         self,
         description: str,
         k: int = DEFAULT_K,
         tau: float = DEFAULT_TAU,
         seed: int = 0,
-        strength: float = DEFAULT_STRENGTH,
+        strength: float | None = None,
     ) -> Adaptation:
         """The whole algorithm: route, build the prior, sample, decode.
+
+        Args:
+            strength: how much of the generated change to apply, 0 (zero-shot) to 1 (as generated) or beyond. None follows the
+                confidence.
 
         Raises:
             DescriptionError: as ``route``.
@@ -89,13 +105,15 @@ class SGLora:
         embedding = self.backbone.encode_sentence([text])[0]
         clock.lap("encode")
         routing = SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
+        confidence = self.confidence(routing)
+        strength = self.strength(routing, strength)
         clock.lap("route")
         prior = self.prior(routing)
         clock.lap("prior")
         vector, z = self.generator.sample(prior, seed)
         lora = Lora.from_vector(self.repository.layout, vector).scaled(strength)
         clock.lap("decode")
-        return Adaptation(routing, prior, z, vector, lora, seed, strength, clock.laps)
+        return Adaptation(routing, prior, z, vector, lora, seed, strength, confidence, clock.laps)
 
     def merged(self, routing: Routing) -> Lora:
         """The paper's control: the routed experts merged with their softmax weights, exactly, in delta-W."""
@@ -113,6 +131,7 @@ class SGLora:
             "k": len(routing.chosen),
             "tau": routing.tau,
             "strength": adaptation.strength,
+            "confidence": None if adaptation.confidence is None else asdict(adaptation.confidence),
             "experts": self.routed(routing),
         }
 

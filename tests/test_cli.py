@@ -143,7 +143,8 @@ def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
 
 
 def test_defaults_are_the_engines():
-    assert (parser.K, parser.TAU, parser.STRENGTH) == (router.DEFAULT_K, router.DEFAULT_TAU, sglora.DEFAULT_STRENGTH)
+    assert (parser.K, parser.TAU) == (router.DEFAULT_K, router.DEFAULT_TAU)
+    assert parser.build_parser().parse_args(["adapt", "x", "--out", "y"]).strength is None, "the confidence decides"
     assert inspect.signature(sglora.SGLora.adapt).parameters["seed"].default == parser.SEED
     arguments = parser.build_parser().parse_args(["evaluate", "--data", ".", "--task", "x"])
     assert arguments.methods == list(METHODS)[:3] == ["zero-shot", "merge", "sg-lora"]
@@ -153,7 +154,7 @@ def test_route_as_a_program_prints_only_json_on_stdout():
     done = started("route", TEXT, "--k", 3, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert set(found) == {"description", "backbone", "k", "tau", "experts"}
+    assert set(found) == {"description", "backbone", "k", "tau", "experts", "confidence"}
     assert len(found["experts"]) == 3
     assert all(set(e) == {"name", "description", "similarity", "weight"} for e in found["experts"])
 

@@ -8,7 +8,7 @@ import torch
 
 from core.basis import Basis
 from core.cvae import ConditionalVAE, CvaeConfig
-from core.experiments import controls, descriptions, generation, routing, verification
+from core.experiments import controls, descriptions, folds, generation, routing, verification
 from core.experts import Expert, ExpertRepository
 from core.generator import LoraGenerator
 from core.lora import Lora, LoraLayout, LoraModule
@@ -126,9 +126,9 @@ def test_every_task_but_everyday_is_held_out_once() -> None:
     names = [EVERYDAY, *(f"t{i}" for i in range(12))]
     tasks = tuple(Task(n, n, "scenes" if i % 2 else "food", "x", rows, rows, rows) for i, n in enumerate(names))
     pool = Pool((), torch.empty(0), (), (), (), np.empty(0), tasks)
-    dealt = [i for fold in generation.folds(pool) for i in fold]
+    dealt = [i for fold in folds.folds(pool) for i in fold]
     assert sorted(dealt) == list(range(1, 13))
-    assert max(map(len, generation.folds(pool))) - min(map(len, generation.folds(pool))) <= 1
+    assert max(map(len, folds.folds(pool))) - min(map(len, folds.folds(pool))) <= 1
 
 
 def test_summary_averages_seeds_first_and_pairs_by_task() -> None:
@@ -145,6 +145,26 @@ def test_summary_averages_seeds_first_and_pairs_by_task() -> None:
     assert found["all"]["sg-lora minus"]["zero-shot"]["R@1"] == [3.0, 3.0, 3.0]
     assert "| **sg-lora** | 18.0 |" in generation.table(found)
     assert "SG-LoRA is above zero-shot (+3.0 [+3.0, +3.0])" in generation.findings(found)[0]
+
+
+def test_calibration_sets_predicted_gains_against_observed_ones() -> None:
+    def row(task: str, method: str, value: float, **more: object) -> dict[str, object]:
+        recalls = {"R@1": value, "R@5": value + 10}
+        return {"task": task, "group": "scenes", "method": method, "seed": 0, "i2t": recalls, "t2i": recalls, **more}
+
+    rows = []
+    for task, gain, probability, strength in (("a", 4.0, 0.95, 1.0), ("b", -3.0, 0.4, 0.0), ("c", 1.0, 0.6, 0.5)):
+        said = {"gain": 2 * gain, "probability": probability, "strength": strength}
+        rows += [
+            row(task, "zero-shot", 20.0),
+            row(task, generation.FULL, 20 + gain, confidence=said),
+            row(task, generation.OURS, 20 + strength * gain),
+        ]
+    found = generation.calibration(rows)
+    assert found["correlation"] == pytest.approx(1)
+    assert [b["helped"] for b in found["bins"]] == [0.0, 1.0, 1.0]
+    assert [t["with strength"] for t in found["tasks"]] == [4.0, 0.0, 0.5]
+    assert "adapts 2 of 3 held-out tasks" in generation.findings({"calibration": found})[0]
 
 
 def test_verification_counts_and_averages(setting: controls.Setting) -> None:

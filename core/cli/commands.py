@@ -6,7 +6,7 @@ import sys
 import time
 from argparse import Namespace
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,6 +192,7 @@ def _routed(engine: SGLora, routing: Routing) -> dict[str, Any]:
         "k": len(routing.chosen),
         "tau": routing.tau,
         "experts": engine.routed(routing),
+        "confidence": asdict(confidence) if (confidence := engine.confidence(routing)) else None,
     }
 
 

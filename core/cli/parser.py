@@ -15,7 +15,7 @@ from core.cli import bench, commands, experiment, share, train
 from core.experiments.registry import EXPERIMENTS
 
 # The engine's own defaults, written again because importing them would import torch; a test keeps them equal.
-K, TAU, SEED, STRENGTH = 4, 0.1, 0, 0.75
+K, TAU, SEED = 4, 0.1, 0
 
 EXIT_CODES = """\
 exit codes:
@@ -93,8 +93,8 @@ def _sampling_options(parser: Parser) -> None:
     parser.add_argument(
         "--strength",
         type=_finite,
-        default=STRENGTH,
-        help=f"factor on the change; 0: zero-shot, 1: as generated ({STRENGTH:g})",
+        default=None,
+        help="factor on the change; 0: zero-shot, 1: as generated (default: what the confidence allows)",
     )
 
 
@@ -110,7 +110,9 @@ def _route(chosen: Any) -> None:
 
         JSON:
           {"description", "backbone", "k", "tau",
-           "experts": [{"name", "description", "similarity", "weight"}, ...]}   best first; weights sum to 1
+           "experts": [{"name", "description", "similarity", "weight"}, ...],   best first; weights sum to 1
+           "confidence": {"gain", "spread", "probability", "fits", "strength", "closeness", "transfer"}}
+        "gain" is what to expect over zero-shot, in points; null for experts that nobody calibrated.
         """,
     )
     parser.add_argument("text", metavar="TEXT", help="what the photos show, in a sentence")

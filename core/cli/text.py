@@ -14,7 +14,18 @@ def routing(data: Mapping[str, Any]) -> str:
     lines += [
         f"  {e['name']:{width}}  {e['similarity']:10.3f}  {e['weight']:6.1%}  {e['description']}" for e in data["experts"]
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_confidence(data["confidence"])])
+
+
+def _confidence(found: Mapping[str, Any] | None) -> list[str]:
+    """What the confidence says, as lines after an empty one; none where nobody calibrated it."""
+    if found is None:
+        return []
+    if not found["fits"]:
+        return ["", f"No expert fits (closeness {found['closeness']:.2f}): zero-shot is recommended."]
+    advice = "zero-shot is recommended" if found["strength"] == 0 else f"strength {found['strength']:.2f}"
+    gain = f"{found['gain']:+.1f} points, give or take {found['spread']:.1f}"
+    return ["", f"Chance that adapting helps: {found['probability']:.0%} (expected gain {gain}); {advice}."]
 
 
 def adaptation(data: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from core.confidence import Confidence
 from core.experts import ExpertRepository
 from core.generator import LoraGenerator
 from core.lora import Factors, Lora, merge
@@ -26,6 +27,16 @@ class Setting:
     generator: LoraGenerator
     routing: Routing
     seed: int
+
+    @property
+    def confidence(self) -> Confidence | None:
+        """What the repository's confidence says of the description."""
+        return self.repository.judge(self.routing)
+
+    @property
+    def strength(self) -> float:
+        """How much of an adapter the confidence lets through; all of it where there is none."""
+        return self.confidence.strength if self.confidence else 1.0
 
     def loras(self) -> list[Lora]:
         return [self.repository.lora(i) for i in self.routing.chosen.tolist()]
@@ -115,11 +126,21 @@ def shared_start(s: Setting) -> Lora:
     return Lora.from_vector(s.repository.layout, s.repository.origin)
 
 
-def sg_lora(s: Setting) -> Lora:
-    """SG-LoRA: z ~ p(z | c), decoded."""
+def softmax_by_confidence(s: Setting) -> Lora:
+    """``softmax_merge`` as strong as the confidence allows: what the confidence does without a generator."""
+    return softmax_merge(s).scaled(s.strength)
+
+
+def full_strength(s: Setting) -> Lora:
+    """SG-LoRA as in the paper: z ~ p(z | c), decoded, applied in full."""
     chosen = s.routing.chosen
     prior = semantic_prior(s.repository.means[chosen], s.repository.stds[chosen].square(), s.routing.weights)
     return Lora.from_vector(s.repository.layout, s.generator.sample(prior, s.seed)[0])
+
+
+def sg_lora(s: Setting) -> Lora:
+    """SG-LoRA as strong as the confidence allows: what a visitor gets."""
+    return full_strength(s).scaled(s.strength)
 
 
 METHODS: Mapping[str, Method] = {
@@ -133,5 +154,9 @@ METHODS: Mapping[str, Method] = {
     "DARE": dare_merge,
     "ridge": ridge,
     "shared start": shared_start,
+    "top-k, softmax, by confidence": softmax_by_confidence,
+    "sg-lora, full strength": full_strength,
     "sg-lora": sg_lora,
 }
+# What depends on the seed: of the generator's training and sample, or of DARE's dropped weights.
+SEEDED = ("DARE", "sg-lora", "sg-lora, full strength")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from core.experiments import figures, tables
 from core.experiments.descriptions import NEIGHBOURS, WRITTEN
-from core.experiments.generation import FOLDS, folds
+from core.experiments.folds import FOLDS, folds
 from core.experiments.study import Study
 from core.metrics import bootstrap_interval
 from core.router import DEFAULT_K, Routing, SparseRouter

@@ -1,8 +1,9 @@
-"""Train experts: a shared start for all of them, then one rank-2 LoRA per task with peft (paper, expert onboarding).
+"""Train experts: one rank-2 LoRA per task with peft (paper, expert onboarding).
 
-The shared start is one LoRA trained a little on all everyday scenes: how captions talk, whatever they talk about. Every
-expert begins there, so that all of them live in one gauge (DESIGN 3) and their parameters may be averaged; what an
-expert adds is its own part.
+Experts of everyday scenes begin at a shared start: one LoRA trained a little on all of them, which is how captions talk,
+whatever they talk about. What such an expert adds is its own part. Special domains have no part in how captions talk:
+their experts begin at nothing, and go on for as long as classes that they were not trained on gain too. All begin from one
+draw of A, so that they live in one gauge (DESIGN 3) and their parameters may be averaged.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from core.errors import DataError
 from core.experts import Expert, ExpertRepository
 from core.lora import Lora, LoraLayout
 from core.metrics import measure
+from core.training.confidence import with_confidence
+from core.training.draws import draw
 from core.training.losses import contrastive
 from core.training.pool import Pool, load_pool
 from core.training.processes import Processes
@@ -41,7 +44,8 @@ Log = Callable[[str], None]
 @dataclass(frozen=True)
 class ExpertRecipe:
     """How experts are trained. ``snapshots`` is M; ``check`` the number of steps between two looks at the stop photos;
-    ``tokens`` how many patches of a photo training looks at (all, where there are fewer)."""
+    ``tokens`` how many patches of a photo training looks at (all, where there are fewer); ``fresh_…`` goes for experts that
+    begin at nothing."""
 
     rank: int = 2
     scale: float = 20.0
@@ -54,12 +58,32 @@ class ExpertRecipe:
     check: int = 16
     snapshots: int = 16
     patience: int = 2
+    fresh_steps: int = 160
+    fresh_lr: float = 3e-3
+    fresh_check: int = 8
+    fresh_patience: int = 3
     stop_photos: int = 128
     seed: int = 0
 
+    def fresh(self) -> ExpertRecipe:
+        """The recipe of an expert that begins at nothing."""
+        own = {"steps": self.fresh_steps, "lr": self.fresh_lr, "check": self.fresh_check, "patience": self.fresh_patience}
+        return replace(self, **own)
+
 
 # For CLIP: its own temperature, all patches, and the paper's M = 100.
-CLIP_RECIPE = ExpertRecipe(scale=100.0, tokens=100_000, snapshots=100, steps=400, check=50, shared_lr=1e-3, lr=5e-4)
+CLIP_RECIPE = ExpertRecipe(
+    scale=100.0,
+    tokens=100_000,
+    snapshots=100,
+    steps=400,
+    check=50,
+    shared_lr=1e-3,
+    lr=5e-4,
+    fresh_steps=400,
+    fresh_check=50,
+    fresh_lr=5e-4,
+)
 
 
 def recipe_for(backbone: Backbone) -> ExpertRecipe:
@@ -161,13 +185,42 @@ class _PeftHead:
         return torch.cat([p.detach().reshape(-1) for p in self.parts]).cpu()
 
 
-def train_expert(backbone: Backbone, pool: Pool, task: Task, start: Tensor, recipe: ExpertRecipe, seed: int) -> TrainedExpert:
-    """Fine-tune one task from the shared start; the step at which stop photos fare best decides which snapshots count."""
+def begins_fresh(tasks: Sequence[Task]) -> list[bool]:
+    """For each task, whether its expert begins at nothing: special domains beside everyday scenes. Without scenes there is
+    a shared start of all tasks, and every expert begins there."""
+    scenes = any(t.group == "scenes" for t in tasks)
+    return [scenes and t.group != "scenes" for t in tasks]
+
+
+def stop_rows(pool: Pool, task: Task, most: int) -> np.ndarray:
+    """Up to ``most`` photos that decide when a task's training stops. With classes among them that train nothing, these are
+    half of it: an expert is for photos like its own, not for its own classes alone."""
+    trained = np.unique(pool.labels[task.train])
+    new = ~np.isin(pool.labels[task.stop], trained) & bool(task.classes)
+    if not new.any() or new.all():
+        return task.stop[:most]
+    share = min(most // 2, int(new.sum()), int((~new).sum()))
+    return np.concatenate([_spread(task.stop[part], share) for part in (new, ~new)])
+
+
+def _spread(rows: np.ndarray, number: int) -> np.ndarray:
+    """So many of the rows, from all over: rows of label tasks lie class by class."""
+    return rows[np.linspace(0, len(rows) - 1, number).astype(int)]
+
+
+def train_expert(backbone: Backbone, pool: Pool, task: Task, start: Tensor | None, recipe: ExpertRecipe) -> TrainedExpert:
+    """Fine-tune one task; the step at which stop photos fare best decides which snapshots count.
+
+    Args:
+        start: [P] where it begins. None: at nothing, with ``recipe.fresh()``.
+    """
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
+    if start is None:
+        start, recipe = initial_vector(layout, recipe.seed), recipe.fresh()
     peft = _PeftHead(backbone.adapted, layout, start)
     optimizer = torch.optim.Adam(peft.parts, lr=recipe.lr)
-    rng = np.random.default_rng([recipe.seed, seed])
-    maps, texts, relevance = pool.evaluation(task.stop[: recipe.stop_photos])
+    rng = np.random.default_rng([recipe.seed, int(2**32 * draw(task.name))])
+    maps, texts, relevance = pool.evaluation(stop_rows(pool, task, recipe.stop_photos))
     positive = torch.from_numpy(relevance.matrix)
 
     def stop_loss(vector: Tensor) -> float:
@@ -208,10 +261,12 @@ def train_experts(
     left = processes.share([i for i, t in enumerate(pool.tasks) if not (runs / f"{t.name}.safetensors").is_file()])
     who = f"process {processes.index + 1} of {processes.count}: " if processes.count > 1 else ""
     log(f"{who}{len(left)} of {len(pool.tasks)} experts to train on {processes.device}")
-    began = time.monotonic()
+    began, fresh = time.monotonic(), begins_fresh(pool.tasks)
     for done, i in enumerate(left, 1):
         task = pool.tasks[i]
-        trained = TrainedExpert.of(train_expert(backbone, pool, task, start, recipe, i).snapshots.half().float())
+        trained = TrainedExpert.of(
+            train_expert(backbone, pool, task, None if fresh[i] else start, recipe).snapshots.half().float()
+        )
         found = _figures(backbone, pool, task, trained, start, recipe)
         keep(runs / f"{task.name}.safetensors", {"snapshots": trained.snapshots.half()}, found)
         seconds = (time.monotonic() - began) / done * (len(left) - done)
@@ -223,12 +278,13 @@ def train_experts(
             f"Experts that other processes trained are not in {runs} ({', '.join(absent[:3])}): give all machines one --cache "
             "folder that they share."
         )
-    experts, numbers, lost = [], [], []
+    experts, won, numbers, lost = [], [], [], []
     for task in pool.tasks:
         trained, found = _trained(runs / f"{task.name}.safetensors")
         found = found or _figures(backbone, pool, task, trained, start, recipe)
         if recall_sum(found["after"]) > recall_sum(found["before"]):
             experts.append(_entry(task, trained, found, recipe))
+            won.append(task)
             numbers.append((trained.mean, trained.std))
         else:
             lost.append(task.name)
@@ -240,6 +296,7 @@ def train_experts(
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
     parts = (means, stds, embeddings, start, notes, backbone.choice)
     repository = ExpertRepository(backbone.fingerprint, layout, tuple(experts), *parts)
+    repository, _ = with_confidence(backbone, pool, repository, won)
     if processes.first:
         repository.save(out)
     told(f"{len(experts)} of {len(pool.tasks)} experts beat zero-shot and were written to {out}")

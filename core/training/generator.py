@@ -28,7 +28,7 @@ from core.generator import LoraGenerator
 from core.lora import Lora, LoraLayout
 from core.prior import semantic_prior
 from core.router import SparseRouter
-from core.training.experts import ExpertRecipe, TrainedExpert, runs_folder, task_loss
+from core.training.experts import ExpertRecipe, TrainedExpert, initial_vector, runs_folder, task_loss
 from core.training.pool import Pool, load_pool
 from core.training.tasks import Task, wordings
 
@@ -59,13 +59,13 @@ def fit_generator(
     pool: Pool,
     tasks: Sequence[Task],
     trained: Sequence[TrainedExpert],
-    origin: Tensor,
     experts: ExpertRecipe,
     recipe: GeneratorRecipe = GeneratorRecipe(),
     log: Log = print,
 ) -> LoraGenerator:
-    """Train on experts ``trained`` (one per task, same order) that share the start ``origin`` [P].
+    """Train on experts ``trained`` (one per task, same order).
 
+    Coordinates are about the LoRA that does nothing, so that the generator may also scale what all experts share.
     ``warm_steps`` see the ELBO alone (cheap), ``steps`` also the retrieval loss.
 
     Raises:
@@ -78,7 +78,7 @@ def fit_generator(
     layout = LoraLayout(backbone.layout.modules, experts.rank)
     means = torch.stack([t.mean for t in trained])
     variances = torch.stack([t.std for t in trained]).square()
-    basis = Basis.fit(means, origin, recipe.dimensions)
+    basis = Basis.fit(means, initial_vector(layout, experts.seed), recipe.dimensions)
     cvae = ConditionalVAE(CvaeConfig(basis.dimensions, recipe.latent, recipe.hidden))
     optimizer = torch.optim.Adam(cvae.parameters(), lr=recipe.lr)
     total = recipe.warm_steps + recipe.steps
@@ -157,7 +157,7 @@ def train_generator(
             raise RepositoryError(f"The snapshots of expert {expert.name} are not in {runs}: run `train experts` first.")
         tasks.append(by_name[expert.name])
         trained.append(TrainedExpert.of(load_file(file)["snapshots"].float()))
-    generator = fit_generator(backbone, pool, tasks, trained, repository.origin, experts, recipe, log)
+    generator = fit_generator(backbone, pool, tasks, trained, experts, recipe, log)
     generator.save(out)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return generator

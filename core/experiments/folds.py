@@ -1,0 +1,183 @@
+"""Five folds over tasks: what each may be trained on, and what was trained (DESIGN 5).
+
+In a fold, no photo of a held-out task trains the shared start, an expert, the confidence or the generator. Each trained
+part is kept under a checksum of all that it was trained with, so that an interrupted run resumes, and an expert that is the
+same in several folds is trained once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from core.experiments.study import Study
+from core.experts import Expert, ExpertRepository
+from core.generator import LoraGenerator
+from core.lora import Lora, LoraLayout
+from core.sglora import SGLora
+from core.training.confidence import LeaveOut, with_confidence
+from core.training.experts import (
+    ExpertRecipe,
+    TrainedExpert,
+    begins_fresh,
+    keep,
+    shared_tasks,
+    train_expert,
+    train_shared,
+)
+from core.training.generator import GeneratorRecipe, fit_generator
+from core.training.pool import Pool, without_photos
+from core.training.tasks import EVERYDAY, Task
+
+FOLDS = 5
+MIN_TRAIN = 16
+
+
+@dataclass(frozen=True)
+class FoldRecipe:
+    """Trainings of one fold; shorter than the shipped ones, so that five folds fit into a few hours on two cores.
+    ``single_steps`` is for the one LoRA trained on all seen tasks."""
+
+    experts: ExpertRecipe = field(default_factory=lambda: ExpertRecipe(shared_steps=300, steps=32))
+    generator: GeneratorRecipe = field(default_factory=lambda: GeneratorRecipe(steps=400))
+    single_steps: int = 450
+
+
+@dataclass(frozen=True)
+class PreparedFold:
+    """What one fold may use.
+
+    Attributes:
+        held: held-out tasks. seen: the other tasks, less every photo of a held-out task.
+        repository: one expert per seen task, in order; its ``origin`` is the scenes' shared start.
+        generator: trained on these experts.
+        single: [P] one LoRA trained on all seen tasks together.
+        snapshots: per seen task, [M, P].
+        left_out: what leaving out each expert gained; the confidence rests on it.
+    """
+
+    held: list[Task]
+    seen: list[Task]
+    repository: ExpertRepository
+    generator: LoraGenerator
+    single: Tensor
+    snapshots: list[Tensor]
+    left_out: list[LeaveOut]
+
+    def engine(self, study: Study) -> SGLora:
+        """The online phase over this fold's experts and generator."""
+        return SGLora(study.backbone, self.repository, self.generator)
+
+
+def folds(pool: Pool) -> list[list[int]]:
+    """Task indexes of each fold: scenes and special domains are dealt in turn; EVERYDAY, all photos, is never held out."""
+    dealt = [i for i, t in enumerate(pool.tasks) if t.name != EVERYDAY]
+    ordered = sorted(dealt, key=lambda i: (pool.tasks[i].group != "scenes", i * 7919 % 101))
+    return [ordered[f::FOLDS] for f in range(FOLDS)]
+
+
+def split(pool: Pool, fold: int) -> tuple[list[Task], list[Task]]:
+    """The held-out tasks of a fold, and the seen ones without any of their photos."""
+    chosen = set(folds(pool)[fold])
+    held = [pool.tasks[i] for i in sorted(chosen)]
+    hidden = np.concatenate([rows for t in held for rows in (t.train, t.stop, t.test)])
+    seen = without_photos([t for i, t in enumerate(pool.tasks) if i not in chosen], hidden)
+    return held, [t for t in seen if len(t.train) >= MIN_TRAIN and len(t.stop)]
+
+
+def prepare_fold(study: Study, fold: int, recipe: FoldRecipe = FoldRecipe(), seed: int = 0) -> PreparedFold:
+    """Train a fold's experts, confidence and generator, or read what an earlier run kept.
+
+    Args:
+        seed: of the generator's training. Experts have the recipe's.
+    """
+    pool, backbone = study.pool, study.backbone
+    held, seen = split(pool, fold)
+    layout = LoraLayout(backbone.layout.modules, recipe.experts.rank)
+    start, single = shared_part(study, shared_tasks(seen), recipe.experts), shared_part(study, seen, single_recipe(recipe))
+    trained = []
+    for number, (task, fresh) in enumerate(zip(seen, begins_fresh(seen), strict=True), 1):
+        trained.append(expert_part(study, task, None if fresh else start, recipe.experts))
+        if number % 10 == 0:
+            study.log(f"fold {fold}: {number} of {len(seen)} experts")
+    repository = ExpertRepository(
+        backbone.fingerprint,
+        layout,
+        tuple(Expert(t.name, t.description, t.group, t.source, len(t.train), 0, 0, {}, {}, t.classes) for t in seen),
+        torch.stack([t.mean for t in trained]),
+        torch.stack([t.std for t in trained]),
+        backbone.encode_sentence([t.description for t in seen]),
+        start,
+    )
+    repository, left_out = with_confidence(backbone, pool, repository, seen)
+    generator = generator_part(study, seen, trained, recipe, seed)
+    return PreparedFold(held, seen, repository, generator, single, [t.snapshots for t in trained], left_out)
+
+
+def single_recipe(recipe: FoldRecipe) -> ExpertRecipe:
+    """How the one LoRA for all seen tasks is trained."""
+    return replace(recipe.experts, shared_steps=recipe.single_steps)
+
+
+def shared_part(study: Study, tasks: Sequence[Task], recipe: ExpertRecipe) -> Tensor:
+    """[P] one LoRA trained on these tasks together, from the cache if it is there."""
+    key = _digest(study, "shared", *(t.train for t in tasks), recipe)
+    return _kept(study, key, lambda: train_shared(study.backbone, study.pool, tasks, recipe, study.log))
+
+
+def expert_part(study: Study, task: Task, start: Tensor | None, recipe: ExpertRecipe) -> TrainedExpert:
+    """A task's expert, from the cache if it is there; ``start`` as in ``train_expert``."""
+    key = _digest(study, task.name, task.train, task.stop, "nothing" if start is None else start.numpy(), recipe)
+    made = _kept(study, key, lambda: train_expert(study.backbone, study.pool, task, start, recipe).snapshots)
+    return TrainedExpert.of(made)
+
+
+def oracle_part(study: Study, task: Task, recipe: FoldRecipe = FoldRecipe()) -> Lora:
+    """The fine-tuned oracle: a LoRA trained on the task's own photos, from nothing."""
+    made = expert_part(study, task, None, recipe.experts)
+    return Lora.from_vector(LoraLayout(study.backbone.layout.modules, recipe.experts.rank), made.mean)
+
+
+def generator_part(
+    study: Study, seen: Sequence[Task], trained: Sequence[TrainedExpert], recipe: FoldRecipe, seed: int
+) -> LoraGenerator:
+    """The generator of these experts, from the cache if it is there."""
+    own = replace(recipe.generator, seed=seed)
+    file = _file(study, _digest(study, "generator", *(t.snapshots.numpy() for t in trained), recipe.experts, own))
+    if not file.is_file():
+        made = fit_generator(study.backbone, study.pool, seen, trained, recipe.experts, own, study.log)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".tmp")
+        made.save(partial)
+        partial.replace(file)
+    return LoraGenerator.load(file, study.backbone.fingerprint)
+
+
+def _digest(study: Study, *parts: str | np.ndarray | ExpertRecipe | GeneratorRecipe) -> str:
+    digest = hashlib.sha256(f"{study.backbone.fingerprint} {study.data.resolve()} {len(study.pool.labels)}".encode())
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        else:
+            digest.update((part if isinstance(part, str) else json.dumps(asdict(part))).encode())
+    return digest.hexdigest()[:16]
+
+
+def _file(study: Study, key: str) -> Path:
+    return study.folder("folds") / f"{key}.safetensors"
+
+
+def _kept(study: Study, key: str, train: Callable[[], Tensor]) -> Tensor:
+    file = _file(study, key)
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        keep(file, {"value": train().contiguous()})
+    return load_file(file)["value"]
