@@ -23,7 +23,7 @@ from core.experts import Expert, ExpertRepository
 from core.generator import LoraGenerator
 from core.lora import Lora, LoraLayout
 from core.sglora import SGLora
-from core.training.confidence import LeaveOut, with_confidence
+from core.training.confidence import leave_one_out_gains, with_confidence
 from core.training.experts import (
     ExpertRecipe,
     TrainedExpert,
@@ -61,7 +61,6 @@ class PreparedFold:
         generator: trained on these experts.
         single: [P] one LoRA trained on all seen tasks together.
         snapshots: per seen task, [M, P].
-        left_out: what leaving out each expert gained; the confidence rests on it.
     """
 
     held: list[Task]
@@ -70,7 +69,6 @@ class PreparedFold:
     generator: LoraGenerator
     single: Tensor
     snapshots: list[Tensor]
-    left_out: list[LeaveOut]
 
     def engine(self, study: Study) -> SGLora:
         """The online phase over this fold's experts and generator."""
@@ -117,9 +115,11 @@ def prepare_fold(study: Study, fold: int, recipe: FoldRecipe = FoldRecipe(), see
         backbone.encode_sentence([t.description for t in seen]),
         start,
     )
-    repository, left_out = with_confidence(backbone, pool, repository, seen)
+    key = _digest(study, "gains", *(t.snapshots.numpy() for t in trained), *(t.description for t in seen))
+    gains = study.piece("folds", "gains", key, lambda: leave_one_out_gains(backbone, pool, repository, seen))
+    repository = with_confidence(backbone, repository, gains)
     generator = generator_part(study, seen, trained, recipe, seed)
-    return PreparedFold(held, seen, repository, generator, single, [t.snapshots for t in trained], left_out)
+    return PreparedFold(held, seen, repository, generator, single, [t.snapshots for t in trained])
 
 
 def single_recipe(recipe: FoldRecipe) -> ExpertRecipe:

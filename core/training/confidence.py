@@ -30,7 +30,6 @@ ABOUT_NOTHING = (
     "the history of the printing press in law",
     "quantum field theory lecture notes",
     "terms and conditions of an insurance",
-    "a recording of birdless silence",
     "the etymology of a word",
     "source code of a compiler",
     "election results by district",
@@ -67,18 +66,26 @@ def photos_to_judge(task: Task, most: int = PHOTOS) -> np.ndarray:
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
-def leave_out(backbone: Backbone, pool: Pool, repository: ExpertRepository, tasks: Sequence[Task]) -> list[LeaveOut]:
-    """Leave out every expert once; ``tasks`` [n] are theirs, in order."""
-    found = []
+def leave_one_out_gains(backbone: Backbone, pool: Pool, repository: ExpertRepository, tasks: Sequence[Task]) -> list[float]:
+    """For each expert: what the merge of the others, routed by its description, gains on its photos, in points.
+
+    Args:
+        tasks: [n] those of the experts, in order.
+    """
+    gains = []
     for i, task in enumerate(tasks):
-        others = torch.tensor([j for j in range(len(tasks)) if j != i])
-        routing = SparseRouter(repository.embeddings[others]).route(task.description, repository.embeddings[i])
+        others, routing = _routed_without(repository, i)
         chosen = others[routing.chosen].tolist()
         merged = merge([repository.lora(j) for j in chosen], routing.weights.tolist())
         maps, texts, relevance = pool.evaluation(photos_to_judge(task))
-        gain = gain_of(backbone.suffix(maps, merged), backbone.suffix(maps, None), texts, relevance)
-        found.append(LeaveOut(others, routing, gain))
-    return found
+        gains.append(gain_of(backbone.suffix(maps, merged), backbone.suffix(maps, None), texts, relevance))
+    return gains
+
+
+def _routed_without(repository: ExpertRepository, i: int) -> tuple[Tensor, Routing]:
+    others = torch.tensor([j for j in range(len(repository)) if j != i])
+    description = repository.experts[i].description
+    return others, SparseRouter(repository.embeddings[others]).route(description, repository.embeddings[i])
 
 
 def fit_confidence(found: Sequence[LeaveOut], nothing: Sequence[float]) -> ConfidenceModel:
@@ -96,20 +103,20 @@ def fit_confidence(found: Sequence[LeaveOut], nothing: Sequence[float]) -> Confi
     return ConfidenceModel(float(bias), float(closeness), float(transfer), max(spread, 0.1), lowest, len(found))
 
 
-def with_confidence(
-    backbone: Backbone, pool: Pool, repository: ExpertRepository, tasks: Sequence[Task]
-) -> tuple[ExpertRepository, list[LeaveOut]]:
-    """The repository with its experts' transfers and its confidence, and the left-out experts behind them.
+def with_confidence(backbone: Backbone, repository: ExpertRepository, gains: Sequence[float]) -> ExpertRepository:
+    """The repository with its experts' transfers and its confidence.
 
     Fewer than four experts are too few to leave one out: their repository stays without.
+
+    Args:
+        gains: [n] of ``leave_one_out_gains``.
     """
-    if len(tasks) < 4:
-        return repository, []
-    found = leave_out(backbone, pool, repository, tasks)
+    if len(gains) < 4:
+        return repository
+    found = [LeaveOut(*_routed_without(repository, i), gain) for i, gain in enumerate(gains)]
     router = SparseRouter(repository.embeddings)
     sentences = backbone.encode_sentence(ABOUT_NOTHING)
     routed = [router.route(text, e) for text, e in zip(ABOUT_NOTHING, sentences, strict=True)]
-    gains = torch.tensor([f.gain for f in found])
-    model = fit_confidence(found, [evidence(r, gains)[0] for r in routed])
-    experts = tuple(replace(e, transfer=round(f.gain, 3)) for e, f in zip(repository.experts, found, strict=True))
-    return replace(repository, experts=experts, confidence=model), found
+    model = fit_confidence(found, [evidence(r, torch.tensor(gains))[0] for r in routed])
+    experts = tuple(replace(e, transfer=round(gain, 3)) for e, gain in zip(repository.experts, gains, strict=True))
+    return replace(repository, experts=experts, confidence=model)

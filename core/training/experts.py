@@ -30,7 +30,7 @@ from core.errors import DataError
 from core.experts import Expert, ExpertRepository
 from core.lora import Lora, LoraLayout
 from core.metrics import measure
-from core.training.confidence import with_confidence
+from core.training.confidence import leave_one_out_gains, with_confidence
 from core.training.draws import draw
 from core.training.losses import contrastive
 from core.training.pool import Pool, load_pool
@@ -296,8 +296,9 @@ def train_experts(
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
     parts = (means, stds, embeddings, start, notes, backbone.choice)
     repository = ExpertRepository(backbone.fingerprint, layout, tuple(experts), *parts)
-    repository, _ = with_confidence(backbone, pool, repository, won)
     if processes.first:
+        gains = leave_one_out_gains(backbone, pool, repository, won) if len(won) > 1 else []
+        repository = with_confidence(backbone, repository, gains)
         repository.save(out)
     told(f"{len(experts)} of {len(pool.tasks)} experts beat zero-shot and were written to {out}")
     if lost:
