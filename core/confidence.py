@@ -29,7 +29,8 @@ class Confidence:
         closeness: weighted cosine similarity of the routed experts.
         transfer: weighted gain that was measured when the routed experts were left out, in points.
         gain: expected gain over zero-shot in points: mean of R@1 and R@5, both directions. spread: its standard deviation.
-        fits: False where the sentence is no closer to the experts than sentences that are about no photos at all.
+        fits: False where the sentence is further from the experts than any that the calibration tried, or no closer than
+            sentences that are about no photos at all.
         probability: that adapting helps; 0 where no expert fits.
         strength: how much of a generated LoRA to apply; 0 recommends zero-shot.
     """

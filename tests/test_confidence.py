@@ -53,7 +53,9 @@ def test_the_line_is_least_squares() -> None:
     assert model.bias == pytest.approx(expected.intercept_, rel=1e-3, abs=1e-3)
     residuals = gains - expected.predict(x)
     assert model.spread == pytest.approx(np.sqrt((residuals**2).sum() / (40 - 3)), rel=1e-3)
-    assert model.lowest == pytest.approx(np.percentile([0.05, 0.1], 95))
+    assert model.lowest == pytest.approx(x[:, 0].min()), "nothing was tried below"
+    far = fit_confidence(found, [0.95, 0.99])
+    assert far.lowest == pytest.approx(np.percentile([0.95, 0.99], 95))
 
 
 def test_slopes_are_never_negative() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from core.basis import Basis
 from core.cvae import ConditionalVAE, CvaeConfig
-from core.experiments import controls, descriptions, folds, generation, routing, verification
+from core.data import Sample
+from core.experiments import controls, crossdata, descriptions, domains, folds, generation, routing, verification
 from core.experts import Expert, ExpertRepository
 from core.generator import LoraGenerator
 from core.lora import Lora, LoraLayout, LoraModule
@@ -209,3 +212,36 @@ def test_written_descriptions_are_many_different_and_name_experts_that_exist() -
     named = " ".join([*(said for _, said in written), *descriptions.NEIGHBOURS.values(), *descriptions.NEIGHBOURS])
     assert set(named.split()) <= known
     assert set(SCENES) <= set(descriptions.NEIGHBOURS)
+
+
+def test_coco_tasks_hold_held_out_photos_only_and_differ(tmp_path: Path) -> None:
+    dog, car = ("a dog", "my dog"), ("a red car", "cars")
+    samples = [
+        Sample(tmp_path / f"{i}.jpg", captions=dog if i % 2 else car, categories=("dog",) if i % 2 else ()) for i in range(60)
+    ]
+    held = np.arange(60) < 50
+    found = crossdata.tasks_of(samples, held)
+    # The category dog holds the photos that captions name a dog in: one task.
+    assert set(found) == {"dog", "car", EVERYDAY}
+    assert found["dog"][1].tolist() == list(range(1, 50, 2))
+    assert found[EVERYDAY][1].tolist() == list(range(50))
+    assert "dog" not in crossdata.tasks_of(samples, np.arange(60) < 20)
+
+
+def test_domains_average_their_tasks_and_name_what_they_lose() -> None:
+    def row(task: str, group: str, method: str, value: float, strength: float) -> dict[str, object]:
+        recalls = dict.fromkeys(("R@1", "R@5"), value)
+        said = {"probability": 0.5, "strength": strength, "gain": 1.0}
+        return {"task": task, "group": group, "method": method, "seed": 0, "i2t": recalls, "t2i": recalls, "confidence": said}
+
+    rows = []
+    for task, group, full in (("food-1", "food", -4.0), ("food-2", "food", 1.0), ("sports", "sports", 6.0)):
+        strength = 0.0 if group == "food" else 1.0
+        values = {"zero-shot": 30.0, "top-k, softmax": 30.0, domains.FULL: 30 + full, domains.OURS: 30 + strength * full}
+        rows += [row(task, group, method, value, strength) for method, value in values.items()]
+    found = domains.by_domain(rows)
+    assert found["food"]["gains"][domains.FULL]["R@5"] == pytest.approx(-1.5)
+    assert found["sports"]["gains"][domains.OURS]["R@1"] == pytest.approx(6)
+    said = domains.findings({"experts": 9, "domains": found})
+    assert "more than 1 is lost in food (-1.5)" in said[0]
+    assert "no domain loses more than 1" in said[1] and "all tasks of food" in said[2]

@@ -76,5 +76,17 @@ _ALL = (
         "Five folds over tasks: no photo of a held-out task trains an expert or the generator. Recall in percent, mean of "
         "both directions.",
     ),
+    Experiment(
+        "crossdata",
+        "Do experts of one data set help on photos of another?",
+        "The shipped experts of Flickr8k on captioned COCO photos that trained nothing; one task for each category and scene "
+        "with a dozen photos or more.",
+    ),
+    Experiment(
+        "domains",
+        "Does the confidence protect where no expert fits?",
+        "Special domains with the experts of one fold's everyday scenes alone, and a confidence and a generator that know no "
+        "others.",
+    ),
 )
 EXPERIMENTS: Mapping[str, Experiment] = {e.name: e for e in _ALL}

@@ -89,17 +89,18 @@ def _routed_without(repository: ExpertRepository, i: int) -> tuple[Tensor, Routi
 
 
 def fit_confidence(found: Sequence[LeaveOut], nothing: Sequence[float]) -> ConfidenceModel:
-    """Least squares through all left-out experts, slopes 0 or more.
+    """Least squares through all left-out experts, slopes 0 or more. An expert fits from where the line has points: not below
+    the closeness of every left-out expert, nor of sentences about nothing.
 
     Args:
-        nothing: closeness of sentences about no photos at all; the 95th percentile is where fitting begins.
+        nothing: closeness of sentences about no photos at all; their 95th percentile counts.
     """
     gains = torch.tensor([f.gain for f in found])
     x = np.array([[1.0, *evidence(f.routing, gains[f.others])] for f in found])
     bias, closeness, transfer = lsq_linear(x, gains.numpy(), ([-np.inf, 0, 0], np.inf)).x
     errors = gains.numpy() - x @ [bias, closeness, transfer]
     spread = float(np.sqrt((errors**2).sum() / max(len(found) - 3, 1)))
-    lowest = float(np.percentile(nothing, 95)) if len(nothing) else -1.0
+    lowest = max(float(x[:, 1].min()), float(np.percentile(nothing, 95)) if len(nothing) else -1.0)
     return ConfidenceModel(float(bias), float(closeness), float(transfer), max(spread, 0.1), lowest, len(found))
 
 

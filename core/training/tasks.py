@@ -145,20 +145,27 @@ def captioned_parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, 
     return ~test & ~stop, stop, test
 
 
+def scene_members(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+    """For each of SCENES, which photos at least MIN_CAPTIONS captions name it of, [n] bool."""
+    words = [[set(re.findall(r"[a-z-]+", c.lower())) for c in s.captions] for s in samples]
+    found = {}
+    for name, (_, listed) in SCENES.items():
+        named = set(listed.split())
+        found[name] = np.array([sum(bool(named & w) for w in own) >= MIN_CAPTIONS for own in words], dtype=bool)
+    return found
+
+
 def caption_tasks(samples: Sequence[Sample], source: str, min_train: int = MIN_TRAIN) -> list[Task]:
     """Tasks of captioned photos: those of SCENES that enough training photos belong to, and EVERYDAY for all of them.
 
     Photos of split "val" are for measuring; without such a split a fifth is held back.
     """
-    words = [[set(re.findall(r"[a-z-]+", c.lower())) for c in s.captions] for s in samples]
     parts = captioned_parts(samples)
     tasks = []
-    for name, (description, listed) in SCENES.items():
-        named = set(listed.split())
-        member = np.array([sum(bool(named & w) for w in own) >= MIN_CAPTIONS for own in words])
+    for name, member in scene_members(samples).items():
         rows = [np.flatnonzero(member & part) for part in parts]
         if len(rows[0]) >= min_train and len(rows[1]) >= 5 and len(rows[2]) >= 5:
-            tasks.append(Task(name, description, "scenes", source, *rows))
+            tasks.append(Task(name, SCENES[name][0], "scenes", source, *rows))
     if tasks:
         tasks.append(Task(EVERYDAY, EVERYDAY_DESCRIPTION, "scenes", source, *map(np.flatnonzero, parts)))
     return tasks
