@@ -18,12 +18,12 @@ from core.experts import ExpertRepository
 from core.loading import heads_path
 from core.lora import Lora
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
-from core.training.experts import ExpertRecipe, initial_vector, runs_folder, train_experts
+from core.training.experts import ExpertRecipe, begins_fresh, initial_vector, runs_folder, stop_rows, train_experts
 from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.losses import contrastive, distillation
-from core.training.pool import load_pool, without_photos
-from core.training.tasks import EVERYDAY, SCENES, caption_tasks, label_tasks
+from core.training.pool import Pool, load_pool, without_photos
+from core.training.tasks import EVERYDAY, SCENES, Task, caption_tasks, label_tasks
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,27 @@ def test_without_photos_takes_held_photos_out_of_training_only(data: Path) -> No
     (left,) = without_photos([task], task.train[:5])
     assert set(left.train.tolist()) == set(task.train[5:].tolist())
     assert left.test.tolist() == task.test.tolist()
+
+
+def test_only_special_domains_beside_scenes_begin_at_nothing() -> None:
+    rows = np.arange(3)
+    scene, domain = (Task(g, g, g, "x", rows, rows, rows) for g in ("scenes", "food"))
+    assert begins_fresh([scene, domain, scene]) == [False, True, False]
+    assert begins_fresh([domain, domain]) == [False, False], "without scenes all share a start"
+
+
+def test_half_of_the_photos_that_stop_are_of_classes_that_train_nothing() -> None:
+    # Classes 0 and 1 train; 2 and 3 do not. Stop photos lie class by class, as label tasks have them.
+    labels = np.array([0] * 30 + [1] * 30 + [2] * 20 + [3] * 20)
+    stop = np.concatenate([np.arange(20, 30), np.arange(50, 60), np.arange(60, 100)])
+    task = Task("t", "t", "food", "x", np.r_[0:20, 30:50], stop, np.arange(0), classes=("zero", "one"))
+    pool = Pool((), torch.empty(0), (), (), (), labels, (task,))
+    chosen = labels[stop_rows(pool, task, 24)]
+    assert [int((chosen == c).sum()) for c in range(4)] == [6, 6, 6, 6]
+    chosen = labels[stop_rows(pool, task, 1000)]
+    assert int((chosen < 2).sum()) == int((chosen > 1).sum()) == 20
+    scene = replace(task, classes=())
+    assert stop_rows(pool, scene, 7).tolist() == stop[:7].tolist()
 
 
 def test_scene_descriptions_are_all_different() -> None:
