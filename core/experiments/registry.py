@@ -88,5 +88,23 @@ _ALL = (
         "Special domains with the experts of one fold's everyday scenes alone, and a confidence and a generator that know no "
         "others.",
     ),
+    Experiment(
+        "ablations",
+        "What does each part of the method do?",
+        "One thing at a time is changed, on held-out tasks: routing, snapshots, variance, samples, strength and "
+        "rank at run time, with the generator as it is; its training on one fold. Intervals of the difference, paired by task.",
+    ),
+    Experiment(
+        "classification",
+        "Is it further from fine-tuning in classification than in retrieval, and are LoRAs more orthogonal there?",
+        "Held-out tasks of special domains as zero-shot classification over their own classes, held-out scenes as retrieval; "
+        "fine-tuned on the task's own photos, all with one recipe.",
+    ),
+    Experiment(
+        "composition",
+        "Which experts should a repository hold?",
+        "Subsets of a fold's experts, drawn at random or picked by rules that see descriptions alone, on held-out tasks. The "
+        "generator stays the one that was trained on all of the fold's experts.",
+    ),
 )
 EXPERIMENTS: Mapping[str, Experiment] = {e.name: e for e in _ALL}

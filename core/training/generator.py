@@ -62,11 +62,15 @@ def fit_generator(
     experts: ExpertRecipe,
     recipe: GeneratorRecipe = GeneratorRecipe(),
     log: Log = print,
+    leave_one_out: bool = True,
 ) -> LoraGenerator:
     """Train on experts ``trained`` (one per task, same order).
 
     Coordinates are about the LoRA that does nothing, so that the generator may also scale what all experts share.
     ``warm_steps`` see the ELBO alone (cheap), ``steps`` also the retrieval loss.
+
+    Args:
+        leave_one_out: False lets a task's own expert into its condition, as in the paper; for comparison.
 
     Raises:
         RepositoryError: fewer than two experts.
@@ -91,8 +95,8 @@ def fit_generator(
     coordinates = [basis.encode(t.snapshots) for t in trained]
 
     def condition(i: int) -> Tensor:
-        """c of task i from some of the other experts, [2 D]."""
-        others = np.array([j for j in range(len(tasks)) if j != i])
+        """c of task i from some of the (other) experts, [2 D]."""
+        others = np.array([j for j in range(len(tasks)) if j != i or not leave_one_out])
         kept = others[rng.random(len(others)) > recipe.dropout]
         others = kept if len(kept) else others
         sentence = flat[rng.integers(stops[i], stops[i + 1])]

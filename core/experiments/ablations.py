@@ -1,0 +1,391 @@
+"""What does each part of the method do? One thing at a time is changed, on held-out tasks.
+
+``AXES`` change at run time, with the generator as it is: where a condition is then of a kind that no training saw (no variance
+at all, say), the answer is about this generator, not about one that was trained so. ``TRAINED`` trains a generator anew, on
+one fold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from core.experiments import figures, paired, tables
+from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, prepare_fold
+from core.experiments.study import Study
+from core.experts import ExpertRepository
+from core.gauge import reduce_rank
+from core.generator import LoraGenerator
+from core.lora import Lora, merge
+from core.metrics import measure
+from core.prior import SemanticPrior, semantic_prior
+from core.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter
+from core.training.experts import TrainedExpert
+from core.training.generator import GeneratorRecipe, fit_generator
+
+SEEDS = (0, 1, 2)
+SAMPLES = 8
+BASE, ZERO = "SG-LoRA", "zero-shot"
+DEFAULTS = f"k = {DEFAULT_K}, tau = {DEFAULT_TAU}, all snapshots, one sample, full strength"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A held-out task's description, and all that a LoRA may be made of.
+
+    Attributes:
+        repository, generator: of the fold. embedding: [s] of the description.
+        snapshots: of each expert, [M, P], the latest last.
+    """
+
+    repository: ExpertRepository
+    generator: LoraGenerator
+    embedding: Tensor
+    snapshots: Sequence[Tensor] = ()
+
+    def routing(self, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
+        return SparseRouter(self.repository.embeddings).route("", self.embedding, k, tau)
+
+    def prior(self, routing: Routing | None = None) -> SemanticPrior:
+        routing = routing or self.routing()
+        chosen = routing.chosen
+        return semantic_prior(self.repository.means[chosen], self.repository.stds[chosen].square(), routing.weights)
+
+    def sample(self, prior: SemanticPrior, seed: int) -> Lora:
+        return self.lora(self.generator.sample(prior, seed)[0])
+
+    def lora(self, vector: Tensor) -> Lora:
+        return Lora.from_vector(self.repository.layout, vector)
+
+    def merged(self) -> Lora:
+        """Top-k, softmax weights, exact: rank k times that of an expert."""
+        routing = self.routing()
+        return merge([self.repository.lora(i) for i in routing.chosen.tolist()], routing.weights.tolist())
+
+    def window(self, size: int) -> Case:
+        """With means and variances of each expert's latest ``size`` snapshots only."""
+        last = [s[-size:] for s in self.snapshots]
+        means, stds = torch.stack([s.mean(0) for s in last]), torch.stack([s.std(0, correction=0) for s in last])
+        return replace(self, repository=replace(self.repository, means=means, stds=stds))
+
+
+def within(case: Case) -> SemanticPrior:
+    """The prior whose variance is the experts' own, sum_i alpha_i sigma_i^2, without what their means differ by."""
+    routing = case.routing()
+    return replace(case.prior(routing), variance=routing.weights @ case.repository.stds[routing.chosen].square())
+
+
+def between(case: Case) -> SemanticPrior:
+    """The prior whose variance is what the experts' means differ by, without their own."""
+    routing = case.routing()
+    means = case.repository.means[routing.chosen]
+    return semantic_prior(means, torch.zeros_like(means), routing.weights)
+
+
+def none(case: Case) -> SemanticPrior:
+    """The prior without any variance."""
+    prior = case.prior()
+    return replace(prior, variance=torch.zeros_like(prior.variance))
+
+
+def likeliest(case: Case, seed: int, n: int = SAMPLES) -> Lora:
+    """Of n samples, the one whose z is likeliest under p(z | c): a choice that asks for no label."""
+    prior = case.prior()
+    latent = case.generator.latent(prior)
+    drawn = [case.generator.sample(prior, seed * n + i) for i in range(n)]
+
+    def distance(z: Tensor) -> float:
+        return float(((z - latent.mean[0]).square() / latent.log_variance[0].exp()).sum())
+
+    return case.lora(min(drawn, key=lambda d: distance(d[1]))[0])
+
+
+def averaged(case: Case, seed: int, n: int = SAMPLES) -> Lora:
+    """The exact mean of the weight changes of n samples."""
+    return merge([case.sample(case.prior(), seed * n + i) for i in range(n)], [1 / n] * n)
+
+
+Make = Callable[[Case, int], "Lora | None"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One thing that is changed: ``variants`` make a LoRA of a case and a seed; ``seeds`` to average over."""
+
+    name: str
+    variants: Mapping[str, Make]
+    seeds: tuple[int, ...] = SEEDS[:1]
+
+
+def _k(k: int | None) -> Make:
+    return lambda c, s: c.sample(c.prior(c.routing(k=k or len(c.repository))), s)
+
+
+def _tau(tau: float) -> Make:
+    return lambda c, s: c.sample(c.prior(c.routing(tau=tau)), s)
+
+
+def _window(size: int) -> Make:
+    return lambda c, s: c.sample(c.window(size).prior(), s)
+
+
+def _strength(strength: float) -> Make:
+    return lambda c, s: c.sample(c.prior(), s).scaled(strength)
+
+
+def _by_confidence(case: Case, seed: int) -> Lora:
+    confidence = case.repository.judge(case.routing())
+    return case.sample(case.prior(), seed).scaled(confidence.strength if confidence else 1.0)
+
+
+def _merged(rank: int) -> Make:
+    return lambda c, s: reduce_rank(c.merged(), rank)[0]
+
+
+_BASE = Axis("as it is", {ZERO: lambda c, s: None, BASE: lambda c, s: c.sample(c.prior(), s)}, SEEDS)
+AXES = (
+    Axis("experts that are routed to", {f"k = {k or 'all'}": _k(k) for k in (1, 2, 4, 8, None)}),
+    Axis("temperature", {f"tau = {tau}": _tau(tau) for tau in (0.01, 0.03, 0.1, 0.3, 1.0)}),
+    Axis("snapshots behind an expert", {"one snapshot": _window(1), "the last 4": _window(4), "the last 16": _window(16)}),
+    Axis(
+        "variance in the condition",
+        {
+            "within experts only": lambda c, s: c.sample(within(c), s),
+            "between experts only": lambda c, s: c.sample(between(c), s),
+            "no variance": lambda c, s: c.sample(none(c), s),
+        },
+    ),
+    Axis(
+        "samples",
+        {
+            "one sample": lambda c, s: c.sample(c.prior(), s),
+            f"likeliest of {SAMPLES}": lambda c, s: likeliest(c, s),
+            f"average of {SAMPLES}": lambda c, s: averaged(c, s),
+            "mean decode": lambda c, s: c.lora(c.generator.mean(c.prior())),
+        },
+        SEEDS,
+    ),
+    Axis(
+        "strength",
+        {f"strength {x}": _strength(x) for x in (0.25, 0.5, 0.75, 1.0, 1.25)} | {"by the confidence": _by_confidence},
+    ),
+    Axis(
+        "rank",
+        {
+            "generated, cut to rank 1": lambda c, s: reduce_rank(c.sample(c.prior(), s), 1)[0],
+            "merge, cut to rank 1": _merged(1),
+            "merge, cut to rank 2": _merged(2),
+            "merge, cut to rank 4": _merged(4),
+            "merge, rank 8 (exact)": lambda c, s: c.merged(),
+        },
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A generator trained in another way: a recipe's fields, or without leaving a task's own expert out of its condition."""
+
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    leave_one_out: bool = True
+
+
+# The first ones say how much chance alone moves: a difference below that is none.
+TRAINED: Mapping[str, Training] = {
+    "another seed": Training({"seed": 1}),
+    "a third seed": Training({"seed": 2}),
+    "lambda = 0": Training({"kl": 0.0}),
+    "lambda = 1 (the paper's)": Training({"kl": 1.0}),
+    "own expert in its condition": Training(leave_one_out=False),
+    "ELBO alone (the paper's)": Training({"function": 0.0}),
+}
+
+
+@dataclass(frozen=True)
+class AblationRecipe:
+    """``folds`` to change things at run time in; ``trained`` the fold that TRAINED trains in, None to leave it out."""
+
+    folds: tuple[int, ...] = tuple(range(FOLDS))
+    trained: int | None = 0
+    fold: FoldRecipe = field(default_factory=FoldRecipe)
+
+
+def run(study: Study, recipe: AblationRecipe = AblationRecipe()) -> dict[str, Any]:
+    """``summarise`` of all variants of AXES, and of TRAINED. Finished folds and trainings are kept."""
+    rows: list[dict[str, Any]] = []
+    for fold in recipe.folds:
+        prepared = prepare_fold(study, fold, recipe.fold)
+        key = [paired.identity(prepared.repository, prepared.generator), [(a.name, list(a.variants), a.seeds) for a in AXES]]
+        rows += study.piece("ablations", f"fold{fold}", key, lambda p=prepared, f=fold: at_run_time(study, p, f))
+    result = {"axes": {axis.name: summarise(rows, list(axis.variants)) for axis in AXES}, "base": summarise(rows, [BASE])}
+    if recipe.trained is not None:
+        prepared = prepare_fold(study, recipe.trained, recipe.fold)
+        rows = [dict(r) for r in rows if r["fold"] == recipe.trained]
+        for name, training in TRAINED.items():
+            generator = recipe.fold.generator
+            rows += _trained(study, prepared, recipe, name, training, replace(generator, **training.recipe))
+        result["trained"] = {"fold": recipe.trained, **summarise(rows, list(TRAINED))}
+    return result
+
+
+def at_run_time(study: Study, prepared: PreparedFold, fold: int) -> list[dict[str, Any]]:
+    """A row for each held-out task, variant and seed."""
+    rows = []
+    for number, task in enumerate(prepared.held, 1):
+        case = _case(study, prepared, task.description)
+        known: dict[str, dict[str, float]] = {}  # several variants are what the method does anyway
+        evaluation = study.pool.evaluation(task.test)
+        for axis in (_BASE, *AXES):
+            for variant, make in axis.variants.items():
+                for seed in axis.seeds:
+                    lora = make(case, seed)
+                    if (key := _checksum(lora)) not in known:
+                        known[key] = _measured(study, evaluation, lora)
+                    where = {"fold": fold, "task": task.name, "group": task.group}
+                    rows.append({**where, "variant": variant, "seed": seed, **known[key]})
+        if number % 5 == 0 or number == len(prepared.held):
+            study.log(f"ablations, fold {fold}: {number} of {len(prepared.held)} held-out tasks")
+    return rows
+
+
+def _trained(
+    study: Study, prepared: PreparedFold, recipe: AblationRecipe, name: str, training: Training, own: GeneratorRecipe
+) -> list[dict[str, Any]]:
+    """A row for each held-out task and seed, with a generator that was trained in another way."""
+
+    def make() -> list[dict[str, Any]]:
+        study.log(f"ablations, fold {recipe.trained}, generator trained with {name}")
+        experts = [TrainedExpert.of(s) for s in prepared.snapshots]
+        fitted = fit_generator(
+            study.backbone,
+            study.pool,
+            prepared.seen,
+            experts,
+            recipe.fold.experts,
+            own,
+            study.log,
+            leave_one_out=training.leave_one_out,
+        )
+        rows = []
+        for task in prepared.held:
+            case = replace(_case(study, prepared, task.description), generator=fitted)
+            evaluation = study.pool.evaluation(task.test)
+            for seed in SEEDS:
+                found = _measured(study, evaluation, case.sample(case.prior(), seed))
+                where = {"fold": recipe.trained, "task": task.name, "group": task.group}
+                rows.append({**where, "variant": name, "seed": seed, **found})
+        return rows
+
+    key = [paired.identity(prepared.repository), vars(own), training.leave_one_out, recipe.fold, SEEDS]
+    return study.piece("ablations", f"trained-{recipe.trained}", key, make)
+
+
+def _case(study: Study, prepared: PreparedFold, description: str) -> Case:
+    embedding = study.backbone.encode_sentence([description])[0]
+    return Case(prepared.repository, prepared.generator, embedding, prepared.snapshots)
+
+
+def _measured(study: Study, evaluation: tuple, lora: Lora | None) -> dict[str, float]:
+    maps, texts, relevance = evaluation
+    return paired.both_ways(measure(study.backbone.suffix(maps, lora), texts, relevance))
+
+
+def _checksum(lora: Lora | None) -> str:
+    parts = [] if lora is None else [p for f in lora.factors.values() for p in (f.a, f.b)]
+    return hashlib.sha256(b"".join(p.contiguous().numpy().tobytes() for p in parts)).hexdigest()
+
+
+def summarise(rows: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> dict[str, Any]:
+    """{group: {"tasks": n, variant: {"R@1": mean, "R@5": mean, "gain": …, "minus": …}}}: gain over zero-shot and difference to
+    BASE in R@1, each with its paired 95 % bootstrap interval over tasks; "minus R@5" for R@5. In points, both directions."""
+    found: dict[str, Any] = {}
+    for group in paired.GROUPS:
+        own = [r for r in rows if paired.in_group(r, group)]
+        if not own:
+            continue
+        found[group] = {"tasks": len({r["task"] for r in own})}
+        for variant in variants:
+            # With its own seeds only: the same noise on both sides.
+            seeds = {r["seed"] for r in own if r["variant"] == variant}
+            alike = [r for r in own if r["variant"] != BASE or r["seed"] in seeds]
+            found[group][variant] = {
+                **{m: paired.mean(own, variant, m) for m in ("R@1", "R@5")},
+                "gain": paired.difference(own, variant, ZERO, "R@1"),
+                "minus": paired.difference(alike, variant, BASE, "R@1"),
+                "minus R@5": paired.difference(alike, variant, BASE, "R@5"),
+            }
+    return found
+
+
+def findings(result: Mapping[str, Any]) -> list[str]:
+    """For each axis, which variants differ from the method as it is; what chance alone moves."""
+    said = []
+    for name, found in result["axes"].items():
+        said.append(f"{name[0].upper()}{name[1:]}: {_differences(found)}.")
+    if "trained" in result:
+        trained = result["trained"]
+        seeds = [trained["all"][s]["minus"][0] for s in list(TRAINED)[:2]]
+        said.append(
+            f"Generators trained in another way (one fold, {trained['all']['tasks']} held-out tasks): {_differences(trained)}. "
+            f"Another seed alone moves R@1 by {tables.listed([f'{v:+.1f}' for v in seeds])}."
+        )
+    return said
+
+
+def _differences(found: Mapping[str, Any]) -> str:
+    """In words, R@1 against the method as it is, group by group."""
+    parts = []
+    for group in (g for g in paired.GROUPS if g in found):
+        variants = {v: row["minus"] for v, row in found[group].items() if v != "tasks"}
+        sure = [f"{v} ({tables.difference(d)})" for v, d in variants.items() if tables.above(d) or tables.below(d)]
+        parts += [f"{tables.listed(sure)} ({group})"] if sure else []
+    return f"R@1 differs with {'; '.join(parts)}" if parts else "no variant's R@1 differs from the method as it is"
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Every variant: gain over zero-shot, and difference to the method as it is, by group."""
+    groups = [g for g in paired.GROUPS if g in result["base"]]
+    counts = ", ".join(f"{result['base'][g]['tasks']} in {g}" for g in groups)
+    parts = [f"The method as it is: {DEFAULTS}. Held-out tasks: {counts}."]
+    head = ["", "gain over zero-shot, R@1", "difference to the method as it is, R@1", *groups[1:], "R@5"]
+    for name, found in [*result["axes"].items(), *_trained_axis(result)]:
+        rows = [
+            [
+                variant,
+                tables.difference(found["all"][variant]["gain"]),
+                *(tables.difference(found[g][variant]["minus"]) if g in found else "" for g in groups),
+                tables.difference(found["all"][variant]["minus R@5"]),
+            ]
+            for variant in found["all"]
+            if variant != "tasks"
+        ]
+        parts.append(f"{name[0].upper()}{name[1:]}\n\n{tables.table(head, rows)}")
+    return "\n\n".join(parts)
+
+
+def _trained_axis(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    if "trained" not in result:
+        return []
+    return [(f"generator trained anew (fold {result['trained']['fold']})", result["trained"])]
+
+
+def plot(result: Mapping[str, Any]) -> Figure:
+    """Every variant's difference to the method as it is, R@1 over all held-out tasks."""
+    axes_found = [*result["axes"].items(), *_trained_axis(result)]
+    rows = [{v: row["minus"] for v, row in found["all"].items() if v != "tasks"} for _, found in axes_found]
+    ends = [end for shown in rows for _, *interval in shown.values() for end in interval]
+    low, high = min(ends), max(ends)
+    margin = 0.05 * (high - low)
+    heights = [0.55 + 0.24 * len(r) for r in rows]
+    figure, panels = figures.panels(len(rows), sum(heights) / len(rows), grid="x", ratios=heights)
+    for panel, (name, _), shown in zip(panels, axes_found, rows, strict=True):
+        figures.intervals(panel, shown, f"{name[0].upper()}{name[1:]}")
+        panel.set_xlim(low - margin, high + margin)
+    panels[-1].set_xlabel("R@1 minus that of the method as it is, points")
+    return figure
