@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from core.experiments import figures, paired, tables
-from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, prepare_fold
+from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, generator_part, prepare_fold
 from core.experiments.study import Study
 from core.experts import ExpertRepository
 from core.gauge import reduce_rank
@@ -259,19 +259,15 @@ def _trained(
 ) -> list[dict[str, Any]]:
     """A row for each held-out task and seed, with a generator that was trained in another way."""
 
+    experts = [TrainedExpert.of(s) for s in prepared.snapshots]
+
     def make() -> list[dict[str, Any]]:
-        study.log(f"ablations, fold {recipe.trained}, generator trained with {name}")
-        experts = [TrainedExpert.of(s) for s in prepared.snapshots]
-        fitted = fit_generator(
-            study.backbone,
-            study.pool,
-            prepared.seen,
-            experts,
-            recipe.fold.experts,
-            own,
-            study.log,
-            leave_one_out=training.leave_one_out,
-        )
+        study.log(f"ablations, fold {recipe.trained}: a generator with {name}")
+        if training.leave_one_out:
+            fitted = generator_part(study, prepared.seen, experts, replace(recipe.fold, generator=own), own.seed)
+        else:
+            parts = (study.backbone, study.pool, prepared.seen, experts, recipe.fold.experts, own, study.log)
+            fitted = fit_generator(*parts, leave_one_out=False)
         rows = []
         for task in prepared.held:
             case = replace(_case(study, prepared, task.description), generator=fitted)
@@ -282,7 +278,7 @@ def _trained(
                 rows.append({**where, "variant": name, "seed": seed, **found})
         return rows
 
-    key = [paired.identity(prepared.repository), vars(own), training.leave_one_out, recipe.fold, SEEDS]
+    key = [name, paired.identity(prepared.repository), vars(own), training.leave_one_out, recipe.fold, SEEDS]
     return study.piece("ablations", f"trained-{recipe.trained}", key, make)
 
 
