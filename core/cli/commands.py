@@ -169,7 +169,14 @@ def _check_text(description: str) -> None:
 def _engine(arguments: Namespace) -> SGLora:
     from core.loading import load_engine
 
-    return load_engine(chosen_backbone(arguments), arguments.experts, arguments.generator)
+    return load_engine(on_gpu(chosen_backbone(arguments)), arguments.experts, arguments.generator)
+
+
+def on_gpu(backbone: Backbone) -> Backbone:
+    """The backbone, on the GPU where there is one."""
+    import torch
+
+    return backbone.to(torch.device("cuda")) if torch.cuda.is_available() else backbone
 
 
 def chosen_backbone(arguments: Namespace) -> Backbone:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.cli.commands import Answer, chosen_backbone, log
+from core.cli.commands import Answer, chosen_backbone, log, on_gpu
 from core.cli.train import cache_folder, check_data
 from core.errors import DataError, StudioError
 from core.experiments.registry import EXPERIMENTS, Experiment
@@ -28,7 +28,7 @@ def experiment(arguments: Namespace) -> Answer:
     chosen = list(EXPERIMENTS.values()) if arguments.name == ALL else [EXPERIMENTS[arguments.name]]
     if any(e.data for e in chosen):
         check_data(arguments)
-    study = Study(arguments.data, cache_folder(arguments), chosen_backbone(arguments), log)
+    study = Study(arguments.data, cache_folder(arguments), on_gpu(chosen_backbone(arguments)), log)
     out = arguments.out or results_path(ALL).parent
     if arguments.name == ALL:
         results = _run_all(chosen, study, out)

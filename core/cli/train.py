@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core.backbones import EMBEDDED
-from core.cli.commands import Answer, chosen_backbone, log
-from core.errors import DataError
+from core.cli.commands import Answer, chosen_backbone, log, on_gpu
+from core.errors import DataError, RepositoryError
 
 R = TypeVar("R")
 
@@ -42,6 +42,7 @@ def experts(arguments: Namespace) -> Answer | None:
     found = train_experts(arguments.data, out, cache_folder(arguments), model, recipe, log)
     if not Processes.here().first:
         return None
+    _card(out)
     return _done({"fingerprint": found.fingerprint, "experts": [e.name for e in found.experts]}, out)
 
 
@@ -52,14 +53,26 @@ def generator(arguments: Namespace) -> Answer:
     from core.loading import GENERATOR_FILE, experts_path, generator_path
     from core.training.generator import GeneratorRecipe, train_generator
 
-    model = chosen_backbone(arguments)
+    model = on_gpu(chosen_backbone(arguments))
     folder = arguments.experts or experts_path(model.slug)
     repository = ExpertRepository.load(folder, model.layout, model.fingerprint)
     beside = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
     out = arguments.out or beside
     recipe = _changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
     found = train_generator(arguments.data, out, cache_folder(arguments), model, repository, recipe, log)
+    if out == folder / GENERATOR_FILE:
+        _card(folder)  # it names the generator's checksum
     return _done({"fingerprint": found.fingerprint, "experts": len(repository)}, out)
+
+
+def _card(folder: Path) -> None:
+    """Write the repository's model card; somebody's own README is left as it is."""
+    from core.card import write_card
+
+    try:
+        write_card(folder)
+    except RepositoryError as error:
+        log(f"No model card was written: {error}")
 
 
 def _changed(recipe: R, settings: Sequence[str]) -> R:

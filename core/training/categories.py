@@ -21,7 +21,7 @@ CLASSES = 6  # of one task of a labelled set, about
 def category_tasks(samples: Sequence[Sample], source: str, min_train: int = MIN_TRAIN) -> list[Task]:
     """A task per category: the photos that show an object of it; and EVERYDAY for all photos (paper, COCO tasks).
 
-    Photos of split "val" are for measuring; without such a split a fifth is held back.
+    ``captioned_parts`` says which photos train, stop and measure.
     """
     parts = captioned_parts(samples)
     tasks = []
@@ -40,7 +40,7 @@ def class_tasks(samples: Sequence[Sample], held_share: float = 0.25, min_train: 
     """Tasks of labelled photos of domains that DOMAINS does not know: each domain's classes are dealt into parts of CLASSES.
 
     In every task a share of the classes trains nothing: half of those photos stop the training, half measure. Photos of
-    split "val" only measure.
+    splits "val" and "test" only measure.
     """
     by_domain: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row, s in enumerate(samples):
@@ -57,14 +57,15 @@ def class_tasks(samples: Sequence[Sample], held_share: float = 0.25, min_train: 
             for label in own:
                 for row in classes[label]:
                     chance = draw(f"{label}/{samples[row].path.name}")  # 1.jpg may be there once per class
-                    measured = samples[row].split == "val"
+                    measured = samples[row].split in ("val", "test")
                     stopping = not measured and chance < (0.5 if label in held else 0.15)
                     trains = not measured and label not in held and chance < 0.75
                     (stop if stopping else train if trains else test).append(row)
             if len(train) < min_train or min(len(stop), len(test)) < MIN_MEASURED:
                 continue
             trained = tuple(c for c in own if c not in held)
-            name = f"{_file_name(domain)}-{part + 1}" if count > 1 else _file_name(domain)
+            name = _file_name(domain) or "classes"
+            name = f"{name}-{part + 1}" if count > 1 else name
             description = f"{style_of(domain).phrase}: {', '.join(trained[:CLASSES])}"
             rows = (np.array(part) for part in (train, stop, test))
             tasks.append(Task(name, description, domain, samples[train[0]].dataset or domain, *rows, classes=trained))

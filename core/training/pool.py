@@ -13,14 +13,16 @@ from torch import Tensor
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
-from core.data import Sample, read_folder
+from core.data import Sample, data_folders, read_folder
 from core.errors import DataError
 from core.metrics import Relevance
+from core.training.categories import OBJECTS, category_tasks, class_tasks, distinct
 from core.training.features import Features, image_features, text_features
-from core.training.tasks import DOMAINS, Task, caption_tasks, label_tasks, label_texts
+from core.training.tasks import MIN_TRAIN, Task, caption_tasks, label_tasks, label_texts
 
 VIEWS = 4  # and one where a photo's prefix is larger than this: four of COCO in ViT-B/16 would take 143 GB
 LARGE_PREFIX = 64 * 1024
+UNREADABLE_SHOWN = 20
 Log = Callable[[str], None]
 
 
@@ -76,29 +78,43 @@ class Pool:
 
 
 def load_pool(data: Path, backbone: Backbone, cache: Path, log: Log = print) -> Pool:
-    """Read the data folder's captioned and labelled sets and find their tasks.
+    """Read captioned and labelled photos and find their tasks.
 
-    ``data`` holds one folder per set (``flickr8k``, ``labelled``, …); `coco` is left to the embedded
-    backbone's base and to measuring.
+    ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …), of which `coco` is left to the
+    embedded backbone's base and to measuring. Photos that cannot be read are listed and left out.
+
+    Raises:
+        DataError: no task in it.
     """
     views = VIEWS if 2 * math.prod(backbone.prefix_shape) <= LARGE_PREFIX else 1
-    left_out = {"coco"} if backbone.slug == EMBEDDED else set()
-    folders = [f for f in sorted(data.iterdir()) if f.is_dir() and f.name not in left_out]
+    left_out = {data / "coco"} if backbone.slug == EMBEDDED else set()
     samples: list[Sample] = []
     tasks: list[Task] = []
+    unreadable: list[Path] = []
     kept_maps: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]
-    for folder in folders:
-        found = read_folder(folder)
-        keep = np.flatnonzero([bool(s.captions) or s.domain in DOMAINS for s in found])
-        for view in range(views):
-            kept_maps[view].append((image_features(found, cache, view, log, backbone), keep))
+    for folder in (f for f in data_folders(data) if f not in left_out):
+        found = read_folder(folder, categories=True)
+        arrays = [image_features(found, cache, view, log, backbone) for view in range(views)]
+        readable = np.array([bool(first.any()) for first in arrays[0][:, 0]])  # else zeros; one position shows it
+        unreadable += [found[i].path for i in np.flatnonzero(~readable)]
+        useful = np.array([bool(s.captions) or (bool(s.label) and s.domain != OBJECTS) for s in found])
+        keep = np.flatnonzero(useful & readable)
+        for own, array in zip(kept_maps, arrays, strict=True):
+            own.append((array, keep))
         kept = [found[i] for i in keep]
-        new = caption_tasks(kept, folder.name) if any(s.captions for s in kept) else label_tasks(kept)
+        new = tasks_of(kept, folder.name)
         tasks += [shifted(t, len(samples)) for t in new]
         samples += kept
         log(f"{folder.name}: {len(kept)} photos, {len(new)} tasks")
+    tasks = distinct(tasks)
+    if unreadable:
+        shown = "".join(f"\n  {path}" for path in unreadable[:UNREADABLE_SHOWN])
+        log(f"left out, since they cannot be read: {len(unreadable)} photos{shown}")
     if not tasks:
-        raise DataError(f"No task was found in {data}: folders of captioned or labelled photos are expected in it.")
+        raise DataError(
+            f"No task was found in {data}: it is to be, or to hold, folders of captioned or labelled photos, and a task needs "
+            f"{MIN_TRAIN} photos or more to train on."
+        )
     own = [s.captions or label_texts(s) for s in samples]
     strings = sorted({t for texts in own for t in texts})
     index = {t: i for i, t in enumerate(strings)}
@@ -113,6 +129,13 @@ def load_pool(data: Path, backbone: Backbone, cache: Path, log: Log = print) -> 
         labels=np.array([names[s.label] if s.label else row for row, s in enumerate(samples)]),
         tasks=tuple(tasks),
     )
+
+
+def tasks_of(samples: Sequence[Sample], source: str) -> list[Task]:
+    """The tasks of one data folder: of categories where it has some (the paper's way), else of captions; and of classes."""
+    captioned = any(s.captions for s in samples)
+    scenes = (category_tasks(samples, source) or caption_tasks(samples, source)) if captioned else []
+    return [*scenes, *label_tasks(samples), *class_tasks(samples)]
 
 
 def shifted(task: Task, offset: int) -> Task:

@@ -113,7 +113,7 @@ DOMAINS: Mapping[str, Domain] = {
 def style_of(domain: str) -> Domain:
     """How a domain speaks; one that DOMAINS does not know speaks plainly."""
     plain = ("a photo of a {}", "a close-up of a {}", "a picture of a {}", "{}")
-    return DOMAINS.get(domain) or Domain(f"photos of {domain}", plain, 1)
+    return DOMAINS.get(domain) or Domain(f"photos of {domain}" if domain else "photos", plain, 1)
 
 
 @dataclass(frozen=True)
@@ -137,10 +137,16 @@ class Task:
 
 
 def captioned_parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Captioned photos to train on, to stop on and to measure on, three times [n] bool."""
+    """Captioned photos to train on, to stop on and to measure on, three times [n] bool.
+
+    With splits "val" and "test", as Karpathy has them, val stops and test measures; with only one of the two, it measures
+    and 15 % of the rest stop; without either, a fifth measures.
+    """
     draws = np.array([_draw(s.path.name) for s in samples])
-    has_split = any(s.split == "val" for s in samples)
-    test = np.array([s.split == "val" for s in samples]) if has_split else draws < 0.2
+    val, test = (np.array([s.split == split for s in samples]) for split in ("val", "test"))
+    if val.any() and test.any():
+        return ~val & ~test, val, test
+    test = val | test if val.any() or test.any() else draws < 0.2
     stop = ~test & (draws > 0.85)
     return ~test & ~stop, stop, test
 
@@ -158,7 +164,7 @@ def scene_members(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
 def caption_tasks(samples: Sequence[Sample], source: str, min_train: int = MIN_TRAIN) -> list[Task]:
     """Tasks of captioned photos: those of SCENES that enough training photos belong to, and EVERYDAY for all of them.
 
-    Photos of split "val" are for measuring; without such a split a fifth is held back.
+    ``captioned_parts`` says which photos train, stop and measure.
     """
     parts = captioned_parts(samples)
     tasks = []
