@@ -369,19 +369,26 @@ def test_unknown_names_and_tags(tiny_name):
         load_backbone("embedded", "openai")
 
 
-def test_without_the_hub(monkeypatch, tmp_path):
-    """The hub's own offline switch and an empty cache: what people behind a firewall have."""
-    import huggingface_hub.constants as hub
+def test_without_the_hub(monkeypatch, tmp_path, caplog):
+    """Nobody listens where the hub should be: what people behind a firewall have, and then the hub's own offline switch."""
+    import socket
 
-    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(BackboneError) as caught:
-        load_backbone("ViT-B-16", "openai")
-    text = str(caught.value)
-    assert "weights openai of ViT-B-16" in text and "huggingface.co/timm/vit_base_patch16_clip_224.openai" in text
-    assert "give its path" in text and "`embedded` needs no model hub" in text
-    with pytest.raises(BackboneError, match="could not load the model hf-hub:someone/something"):
-        load_backbone("hf-hub:someone/something")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        for offline in (False, True):
+            monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+            with pytest.raises(BackboneError) as caught:
+                load_backbone("ViT-B-16", "openai")
+            text = str(caught.value)
+            assert "weights openai of ViT-B-16 from huggingface.co/timm/vit_base_patch16_clip_224.openai" in text
+            assert "say --backbone ViT-B-16-quickgelu --pretrained FILE" in text and "`embedded` needs no model hub" in text
+            with pytest.raises(BackboneError, match=r"could not load the model hf-hub:someone/something .* local-dir:FOLDER"):
+                load_backbone("hf-hub:someone/something")
+    assert "Retrying" not in caplog.text, "people wait for retries that cannot help"
 
 
 def test_engine_starts_without_importing_open_clip():

@@ -18,6 +18,9 @@ from typing import Any
 import open_clip
 import torch
 import torch.nn.functional as F
+from huggingface_hub import constants
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import get_session
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from PIL import Image
@@ -32,7 +35,10 @@ from core.photos import MAX_ASPECT
 LORA_RANK = 2
 IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation
 TEXT_BATCH = 128
-OWN_WEIGHTS = ("local-dir:", "hf-hub:")
+HUB = "hf-hub:"
+HUB_PATIENCE = 10.0  # seconds
+OWN_WEIGHTS = ("local-dir:", HUB)
+QUICK = "-quickgelu"
 HELP = "The backbone `embedded` needs no model hub."
 
 
@@ -288,6 +294,8 @@ def load_open_clip(
             f"{pretrained} is neither a checkpoint file nor a tag of {name} (its tags: {tags or 'none'}). {HELP}"
         )
     try:
+        if not is_file and tag.get("hf_hub"):
+            _reach_hub(tag["hf_hub"])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = open_clip.create_model(
@@ -308,6 +316,8 @@ def load_open_clip(
 def _config(name: str) -> dict[str, Any]:
     """The model's configuration, without weights."""
     try:
+        if name.startswith(HUB):
+            _reach_hub(name.removeprefix(HUB))
         config = open_clip.get_model_config(name)
     except Exception as error:  # as above
         raise BackboneError(_failure(name, None, False, {}, error)) from error
@@ -316,6 +326,13 @@ def _config(name: str) -> dict[str, Any]:
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise BackboneError(f"open_clip knows no model {name}.{hint} {HELP}")
     return config
+
+
+def _reach_hub(repository: str) -> None:
+    """Raise unless the hub answers or its cache has the repository; its own client would try for a minute and a half."""
+    cached = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repository.strip("/"), repo_type="model"), "snapshots")
+    if not constants.HF_HUB_OFFLINE and not cached.is_dir():
+        get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
 
 
 def _check_config(name: str, vision: Mapping[str, Any]) -> None:
@@ -341,7 +358,12 @@ def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str,
         return f"{name} does not load ({why}): the folder must hold open_clip_config.json and the weights. {HELP}"
     source = f"huggingface.co/{tag['hf_hub'].strip('/')}" if tag.get("hf_hub") else tag.get("url") or name
     what = f"the weights {pretrained} of {name}" if pretrained else f"the model {name}"
+    # A file does not say which activation it was trained with.
+    quick = tag.get("quick_gelu") and not name.endswith(QUICK)
+    instead = f"--backbone {name}{QUICK} --pretrained FILE" if quick else f"--backbone {name} --pretrained FILE"
+    if name.startswith(OWN_WEIGHTS):
+        instead = "--backbone local-dir:FOLDER, which holds its open_clip_config.json and weights"
     return (
-        f"open_clip could not load {what} from {source} ({why}). Without access to the hub, download the checkpoint "
-        f"elsewhere, put it anywhere on this machine and give its path in place of the tag. {HELP}"
+        f"open_clip could not load {what} from {source} ({why}). Without access to the hub, download the checkpoint elsewhere, "
+        f"put it anywhere on this machine, and say {instead}. {HELP}"
     )

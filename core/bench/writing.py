@@ -114,8 +114,9 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"From a sentence to {result['parameters']:,} parameters takes {taken['adapt']['wall']:.0f} ms, of which reading the "
         f"sentence takes {taken['encode']:.0f}.",
         f"The generator is a file of {size['generator.safetensors'] / 1e6:.1f} MB and takes {memory['generator'] / 1e6:.0f} MB "
-        f"of memory, {result['experts']} experts {size['experts.safetensors'] / 1e6:.0f} MB and {memory['experts'] / 1e6:.0f} MB. "
-        f"The same networks over the parameters themselves would be a file of {result['bytes without a basis'] / 1e6:.0f} MB.",
+        f"of memory; {result['experts']} experts are {size['experts.safetensors'] / 1e6:.0f} MB and take "
+        f"{memory['experts'] / 1e6:.0f} MB. The same networks over the parameters themselves would be a file of "
+        f"{result['bytes without a basis'] / 1e6:.0f} MB.",
     ]
 
 

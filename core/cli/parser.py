@@ -24,6 +24,17 @@ exit codes:
   2  wrong usage of the command line
 """
 
+# Indented like the texts that it goes into.
+FORMATS = """\
+FOLDER holds photos and one of
+          captions.jsonl    {"image": "images/1.jpg", "captions": ["...", ...]} a line, perhaps with "split", "categories"
+          labels.jsonl      {"image": "images/1.jpg", "label": "..."} a line; the caption is "a photo of a <label>"
+          COCO captions     a JSON with "images" and "annotations", in the folder, its annotations folder, or beside it;
+                            for training, the instances JSON beside it too
+          Karpathy's split  dataset_coco.json, dataset_flickr8k.json or dataset_flickr30k.json, in the same places
+          token files       Flickr8k.token.txt, results_20130124.token or results.csv, with lists of the splits
+        or a folder for each class, named after it."""
+
 Parser = argparse.ArgumentParser
 
 
@@ -72,13 +83,31 @@ def _engine_options(parser: Parser) -> None:
 
 
 def _backbone_options(parser: Parser) -> None:
-    parser.add_argument(
-        "--backbone", default="embedded", metavar="NAME", help='"embedded" (default) or a model of open_clip, as "ViT-B-16"'
+    options = parser.add_argument_group(
+        "backbone",
+        "The frozen image-text model. Experts and generators belong to the one that they were trained on, so give the\n"
+        "same options each time. docs/reproduce.md goes through all of it for CLIP.",
     )
-    parser.add_argument("--heads", type=Path, metavar="FILE", help="trained heads of the embedded backbone (default: shipped)")
-    parser.add_argument("--pretrained", metavar="TAG|FILE", help="weights of an open_clip backbone: a tag or a local file")
-    parser.add_argument(
-        "--adapt-blocks", type=_count, metavar="N", help="adapt only the last N blocks of an open_clip backbone (default: all)"
+    options.add_argument(
+        "--backbone",
+        default="embedded",
+        metavar="NAME",
+        help='"embedded" (default), or any model of open_clip with a plain ViT: a name such as "ViT-B-16", local-dir:FOLDER '
+        "with its config and weights, or hf-hub:OWNER/NAME",
+    )
+    options.add_argument("--heads", type=Path, metavar="FILE", help="trained heads of the embedded backbone (default: shipped)")
+    options.add_argument(
+        "--pretrained",
+        metavar="TAG|FILE",
+        help='weights of a model of open_clip: a tag such as "openai", fetched from its hub on first use, or a checkpoint file '
+        "(OpenAI's weights as a file go with names that end in -quickgelu)",
+    )
+    options.add_argument(
+        "--adapt-blocks",
+        type=_count,
+        metavar="N",
+        help="adapt only the last N blocks of a model of open_clip (default: all): fewer parameters, and a new sentence costs "
+        "these blocks alone",
     )
 
 
@@ -181,22 +210,19 @@ def _evaluate(chosen: Any) -> None:
         "evaluate",
         commands.evaluate,
         "measure recall on a folder of captioned photos, zero-shot and adapted",
-        """
+        f"""
         example:
           python -m core evaluate --data photos --task "photos of people surfing" --json
 
-        FOLDER holds photos and one of
-          captions.jsonl    {"image": "images/1.jpg", "captions": ["...", ...]} a line
-          labels.jsonl      {"image": "images/1.jpg", "label": "..."} a line; the caption is "a photo of a <label>"
-          COCO captions     a JSON with "images" and "annotations", in the folder, its annotations folder, or beside it
+        {FORMATS}
 
         The whole folder is the gallery. Any of a photo's captions counts as a hit, equal captions are one text, and a
         wrong answer that ties with the right one ranks before it. Photos that are missing or cannot be read are listed on
         stderr and left out.
 
         JSON, in percent:
-          {"images": photos that could be read, "captions": different texts among their captions,
-           "methods": {"zero-shot": {"i2t": {"R@1", "R@5", "R@10"}, "t2i": {"R@1", "R@5", "R@10"}}, "merge": ..., ...}}
+          {{"images": photos that could be read, "captions": different texts among their captions,
+           "methods": {{"zero-shot": {{"i2t": {{"R@1", "R@5", "R@10"}}, "t2i": {{"R@1", "R@5", "R@10"}}}}, "merge": ..., ...}}}}
           i2t: from a photo to its captions; t2i: from a caption to its photos
         """,
     )
@@ -251,12 +277,19 @@ def _train(chosen: Any) -> None:
         f"""
         example:
           python -m core train experts --data data
-          accelerate launch -m core train experts --data data --backbone ViT-B-16 --pretrained openai
+          python -m core train experts --data coco --backbone ViT-B-16 --pretrained openai
+          accelerate launch -m core train experts --data coco --backbone ViT-B-16 --pretrained openai
 
-        {layout}
+        DIR is such a FOLDER, or holds several; `embedded` leaves out one called coco, which its base knows.
+
+        {FORMATS}
+
+        A task is a category of COCO, where photos have categories; else a subject that captions name, such as dogs or snow;
+        or a few classes. Photos of the splits val and test train nothing. Photos that cannot be read are listed and left out.
+
         An expert that does not beat zero-shot on photos it was not trained on is not kept. An interrupted run goes on where it
         stopped. `accelerate launch` shares the tasks out among all GPUs; several machines need one --cache that all see.
-        JSON: {{"fingerprint", "experts": [names], "out"}}
+        The repository gets a model card, README.md. JSON: {{"fingerprint", "experts": [names], "out"}}
         """,
     )
     _train_options(experts, "DIR", "the backbone's own, experts/NAME")
@@ -268,13 +301,13 @@ def _train(chosen: Any) -> None:
         "generator",
         train.generator,
         "train the conditional VAE that generates LoRAs from the experts' snapshots",
-        f"""
+        """
         example:
           python -m core train generator --data data
+          python -m core train generator --data coco --backbone ViT-B-16 --pretrained openai
 
-        {layout}
-        The experts' snapshots are those that `train experts` left in the cache.
-        JSON: {{"fingerprint", "experts": how many, "out"}}
+        DIR is that of `train experts`; the experts' snapshots are those that it left in the cache.
+        JSON: {"fingerprint", "experts": how many, "out"}
         """,
     )
     _train_options(generator, "FILE", "beside the experts; for `embedded` assets/embedded")
@@ -415,7 +448,7 @@ def _push(chosen: Any) -> None:
 
 
 def _train_options(parser: Parser, kind: str, default: str) -> None:
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folders")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="photos to train on; see below")
     parser.add_argument("--out", type=Path, metavar=kind, help=f"what to write (default: {default})")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="features of the frozen towers (default: the user's cache)")
     parser.add_argument("--seed", type=_seed, default=SEED, help=f"of everything random ({SEED})")
