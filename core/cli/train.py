@@ -37,7 +37,7 @@ def experts(arguments: Namespace) -> Answer | None:
     from core.training.processes import Processes
 
     model = chosen_backbone(arguments)
-    recipe = _changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
+    recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
     out = arguments.out or experts_path(model.slug)
     found = train_experts(arguments.data, out, cache_folder(arguments), model, recipe, log)
     if not Processes.here().first:
@@ -58,7 +58,7 @@ def generator(arguments: Namespace) -> Answer:
     repository = ExpertRepository.load(folder, model.layout, model.fingerprint)
     beside = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
     out = arguments.out or beside
-    recipe = _changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
+    recipe = changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
     found = train_generator(arguments.data, out, cache_folder(arguments), model, repository, recipe, log)
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it names the generator's checksum
@@ -75,7 +75,7 @@ def _card(folder: Path) -> None:
         log(f"No model card was written: {error}")
 
 
-def _changed(recipe: R, settings: Sequence[str]) -> R:
+def changed(recipe: R, settings: Sequence[str]) -> R:
     """The recipe with the fields that ``--set NAME=VALUE`` gives.
 
     Raises:

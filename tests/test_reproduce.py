@@ -1,0 +1,66 @@
+"""docs/reproduce.md against the command line that it speaks of."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from accelerate.commands.launch import launch_command_parser
+
+from core.cli.parser import build_parser
+from core.cli.train import changed
+from core.data import read_folder
+from core.loading import ROOT
+from core.training.experts import CLIP_RECIPE
+from core.training.generator import GeneratorRecipe
+
+PAGE = (ROOT / "docs/reproduce.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^    ((?:python|accelerate) .*)$", PAGE, re.MULTILINE)
+INLINE = re.findall(r"`(python -m core [^`]+)`", PAGE)
+
+
+def parsed(command: str) -> argparse.Namespace:
+    """What the command line makes of a command of the page; argparse exits where a flag does not exist."""
+    program, *arguments = shlex.split(command)
+    if program == "accelerate":
+        assert arguments.pop(0) == "launch"
+        launched = launch_command_parser().parse_args(arguments)
+        assert launched.module and launched.training_script == "core"
+        return build_parser().parse_args(launched.training_script_args)
+    assert arguments[:2] == ["-m", "core"]
+    return build_parser().parse_args(arguments[2:])
+
+
+def test_the_page_has_commands_for_every_data_set() -> None:
+    for folder in ("coco", "pets", "flickr30k"):
+        for part in ("train experts", "train generator", "experiment generation"):
+            assert any(f"{part} --data {folder} " in c for c in COMMANDS), f"{part} on {folder}"
+    assert any(c.startswith("accelerate launch") for c in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [c for c in [*COMMANDS, *INLINE] if not c.startswith("python app.py")])
+def test_commands_are_understood(command: str) -> None:
+    arguments = parsed(command)
+    settings = getattr(arguments, "set", [])
+    recipe = CLIP_RECIPE if "train experts" in command else GeneratorRecipe()
+    assert changed(recipe, settings) != recipe or not settings
+
+
+def test_settings_in_the_text_are_fields_of_the_recipes() -> None:
+    settings = re.findall(r"--set (\w+=[\d.]+)", PAGE)
+    assert settings
+    for setting in settings:
+        assert setting.partition("=")[0] in {*vars(CLIP_RECIPE), *vars(GeneratorRecipe())}
+
+
+def test_the_line_of_a_captioned_pet_is_read(tmp_path: Path) -> None:
+    (line,) = re.findall(r"```json\n(.*)\n```", PAGE)
+    (tmp_path / "captions.jsonl").write_text(line)
+    (sample,) = read_folder(tmp_path)
+    row = json.loads(line)
+    assert list(sample.categories) == row["categories"] and list(sample.captions) == row["captions"]
+    assert sample.path == tmp_path / row["image"] and sample.split == "train"
