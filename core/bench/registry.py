@@ -60,5 +60,17 @@ _ALL = (
         "at a time. NumPy multiplies and sorts the ten best.",
         curve=True,
     ),
+    Benchmark(
+        "backbones",
+        "How fast is a ViT-B/16 as open_clip runs it, with its attention split, and when only the adapted blocks run again?",
+        "A batch of photos from pixels to embeddings, or from cached activations for the suffix; all ways in turn, round by "
+        "round. The weights are random: time depends on their number alone.",
+    ),
+    Benchmark(
+        "writing",
+        "What does it take to write the 110,592 parameters of a LoRA for ViT-B/16?",
+        "A ViT-B/16, 80 experts and a generator with random numbers, of the sizes of trained ones; the time of a step is the "
+        "shortest over all rounds.",
+    ),
 )
 BENCHMARKS: Mapping[str, Benchmark] = {b.name: b for b in _ALL}
