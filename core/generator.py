@@ -39,23 +39,28 @@ class LoraGenerator:
     @torch.no_grad()
     def latent(self, prior: SemanticPrior) -> Gaussian:
         """p(z | c), one row."""
-        return self.cvae.condition_prior(self.basis.condition(prior)[None])
+        return self.cvae.condition_prior(self._condition(prior))
 
     @torch.no_grad()
     def sample(self, prior: SemanticPrior, seed: int) -> tuple[Tensor, Tensor]:
         """Draw z ~ p(z | c) and decode it: (vector [P], z [latent]). The same seed gives the same LoRA."""
-        latent = self.latent(prior)
+        condition = self._condition(prior)
+        latent = self.cvae.condition_prior(condition)
         generator = torch.Generator().manual_seed(seed)
         z = latent.sample(torch.randn(latent.mean.shape, generator=generator))
-        return self._decode(z, prior), z[0]
+        return self._decode(z, condition, prior), z[0]
 
     @torch.no_grad()
     def mean(self, prior: SemanticPrior) -> Tensor:
         """The LoRA of the latent prior's mean, [P]: no chance involved."""
-        return self._decode(self.latent(prior).mean, prior)
+        condition = self._condition(prior)
+        return self._decode(self.cvae.condition_prior(condition).mean, condition, prior)
 
-    def _decode(self, z: Tensor, prior: SemanticPrior) -> Tensor:
-        condition = self.basis.condition(prior)[None]
+    def _condition(self, prior: SemanticPrior) -> Tensor:
+        """[1, 2 D]; for ViT-B/16 the largest part of the work, so it is done once."""
+        return self.basis.condition(prior)[None]
+
+    def _decode(self, z: Tensor, condition: Tensor, prior: SemanticPrior) -> Tensor:
         return self.basis.decode(self.cvae.decode(z, condition)[0])
 
     def save(self, path: Path) -> None:

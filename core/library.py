@@ -77,9 +77,9 @@ class OwnGenerator(LoraGenerator):
 
     directions: Tensor
 
-    def _decode(self, z: Tensor, prior: SemanticPrior) -> Tensor:
+    def _decode(self, z: Tensor, condition: Tensor, prior: SemanticPrior) -> Tensor:
         offset = prior.mean - self.basis.origin
-        return super()._decode(z, prior) + (self.directions @ offset) @ self.directions
+        return super()._decode(z, condition, prior) + (self.directions @ offset) @ self.directions
 
 
 @dataclass(frozen=True)
