@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -19,9 +20,17 @@ from shapes import SHAPES, captioned
 from tiny import tiny_clip, tiny_clip_config
 
 from core.backbones import load_backbone
+from core.card import CARD_FILE
 from core.cli.main import main
-from core.loading import ROOT, load_engine
+from core.errors import DataError
+from core.experiments import generation
+from core.experiments.folds import FoldRecipe, split
+from core.experiments.study import Study
+from core.loading import GENERATOR_FILE, ROOT, load_engine
 from core.lora import load_peft
+from core.training.experts import CLIP_RECIPE, ExpertRecipe
+from core.training.generator import GeneratorRecipe
+from core.training.pool import load_pool
 from core.training.tasks import EVERYDAY
 
 RECIPE = ("batch=24", "shared_steps=30", "shared_lr=0.01", "steps=60", "check=20", "snapshots=8", "lr=0.005", "scale=20")
@@ -75,6 +84,9 @@ def test_index_says_what_was_trained_and_which_backbone_loads_it(experts: Path, 
     assert loaded.fingerprint == index["backbone_fingerprint"]
     assert loaded.slug == "tiny-vit-to-train-weights-last-2"
     assert index["notes"]["recipe"]["steps"] == 60
+    card = (experts / CARD_FILE).read_text()
+    assert index["backbone_fingerprint"] in card and index["tensors_sha256"] in card and "--adapt-blocks 2" in card
+    assert hashlib.sha256((experts / GENERATOR_FILE).read_bytes()).hexdigest() in card, "the generator came after the experts"
     assert all(e["after"]["images"] == (60 if e["name"] == EVERYDAY else 20) for e in index["experts"])
 
 
@@ -121,6 +133,32 @@ def test_wrong_settings_are_named(data: Path, backbone: list[str], capsys: pytes
         capsys.readouterr()
         assert main(["train", "experts", "--data", str(data), *backbone, "--set", setting]) == 1
         assert reason in capsys.readouterr().err
+
+
+def test_held_out_tasks_are_measured_on_any_backbone(backbone: list[str], tmp_path: Path) -> None:
+    captioned(tmp_path / "things")
+    file = tmp_path / "things/captions.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for i, row in enumerate(rows):
+        row["categories"] = [SHAPES[i % 3], "even" if i // 3 % 2 else "odd"]
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    model = load_backbone(backbone[1], backbone[3], int(backbone[5]))
+    assert FoldRecipe.of(model).experts == CLIP_RECIPE
+    quick = {"batch": 16, "snapshots": 4, "steps": 8, "check": 4, "scale": 20.0}
+    recipe = FoldRecipe(ExpertRecipe(**quick, shared_steps=8), GeneratorRecipe(warm_steps=8, steps=2, batch=4), 8)
+    study = Study(tmp_path, tmp_path / "cache", model, lambda _: None)
+    result = generation.run(study, recipe, seeds=(0,))
+    assert result["all"]["tasks"] == 5 and result["backbone_fingerprint"] == model.fingerprint
+    measured = {(row["fold"], row["task"]) for row in result["rows"]}
+    assert {task for _, task in measured} == {*SHAPES, "even", "odd"} and {fold for fold, _ in measured} == set(range(5))
+    assert {"zero-shot", "top-k, softmax", "sg-lora", "fine-tuned oracle"} <= set(result["all"]["means"])
+    assert generation.run(study, recipe, seeds=(0,)) == result, "finished folds are kept"
+
+
+def test_fewer_tasks_than_folds_are_refused(data: Path, backbone: list[str], tmp_path: Path) -> None:
+    model = load_backbone(backbone[1], backbone[3], int(backbone[5]))
+    with pytest.raises(DataError, match="The data has 4 tasks: to hold them out in 5 folds, 5 or more are needed"):
+        split(load_pool(data, model, tmp_path, lambda _: None), 4)
 
 
 # two processes

@@ -18,6 +18,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from core.backbones import EMBEDDED
+from core.backbones.base import Backbone
+from core.errors import DataError
 from core.experiments.study import Study
 from core.experts import Expert, ExpertRepository
 from core.generator import LoraGenerator
@@ -29,6 +32,7 @@ from core.training.experts import (
     TrainedExpert,
     begins_fresh,
     keep,
+    recipe_for,
     shared_tasks,
     train_expert,
     train_shared,
@@ -49,6 +53,14 @@ class FoldRecipe:
     experts: ExpertRecipe = field(default_factory=lambda: ExpertRecipe(shared_steps=300, steps=32))
     generator: GeneratorRecipe = field(default_factory=lambda: GeneratorRecipe(steps=400))
     single_steps: int = 450
+
+    @staticmethod
+    def of(backbone: Backbone) -> FoldRecipe:
+        """The recipe that fits a backbone: CLIP trains as its shipped experts do, on a GPU."""
+        if backbone.slug == EMBEDDED:
+            return FoldRecipe()
+        own = recipe_for(backbone)
+        return FoldRecipe(own, GeneratorRecipe(), own.shared_steps)
 
 
 @dataclass(frozen=True)
@@ -83,12 +95,22 @@ def folds(pool: Pool) -> list[list[int]]:
 
 
 def split(pool: Pool, fold: int) -> tuple[list[Task], list[Task]]:
-    """The held-out tasks of a fold, and the seen ones without any of their photos."""
+    """The held-out tasks of a fold, and the seen ones without any of their photos.
+
+    Raises:
+        DataError: fewer tasks than folds, or held-out tasks that leave fewer than two to learn from.
+    """
     chosen = set(folds(pool)[fold])
+    if not chosen:
+        raise DataError(f"The data has {len(pool.tasks)} tasks: to hold them out in {FOLDS} folds, {FOLDS} or more are needed.")
     held = [pool.tasks[i] for i in sorted(chosen)]
     hidden = np.concatenate([rows for t in held for rows in (t.train, t.stop, t.test)])
     seen = without_photos([t for i, t in enumerate(pool.tasks) if i not in chosen], hidden)
-    return held, [t for t in seen if len(t.train) >= MIN_TRAIN and len(t.stop)]
+    seen = [t for t in seen if len(t.train) >= MIN_TRAIN and len(t.stop)]
+    if len(seen) < 2:
+        names = ", ".join(t.name for t in held)
+        raise DataError(f"Without the photos of {names}, {len(seen)} of {len(pool.tasks)} tasks are left to learn from.")
+    return held, seen
 
 
 def prepare_fold(study: Study, fold: int, recipe: FoldRecipe = FoldRecipe(), seed: int = 0) -> PreparedFold:

@@ -34,8 +34,9 @@ METRICS = ("R@1", "R@5", "R@10", "mAP")
 Row = dict[str, Any]
 
 
-def run(study: Study, recipe: FoldRecipe = FoldRecipe(), seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
+def run(study: Study, recipe: FoldRecipe | None = None, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
     """All folds and seeds, and their summary. Finished ones are kept and not run again."""
+    recipe = recipe or FoldRecipe.of(study.backbone)
     rows: list[Row] = []
     for seed in seeds:
         for fold in range(FOLDS):
