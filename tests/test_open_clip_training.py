@@ -146,7 +146,7 @@ def test_held_out_tasks_are_measured_on_any_backbone(backbone: list[str], tmp_pa
     assert FoldRecipe.of(model).experts == CLIP_RECIPE
     quick = {"batch": 16, "snapshots": 4, "steps": 8, "check": 4, "scale": 20.0}
     recipe = FoldRecipe(ExpertRecipe(**quick, shared_steps=8), GeneratorRecipe(warm_steps=8, steps=2, batch=4), 8)
-    study = Study(tmp_path, tmp_path / "cache", model, lambda _: None)
+    study = Study(tmp_path / "things", tmp_path / "cache", model, lambda _: None)
     result = generation.run(study, recipe, seeds=(0,))
     assert result["all"]["tasks"] == 5 and result["backbone_fingerprint"] == model.fingerprint
     measured = {(row["fold"], row["task"]) for row in result["rows"]}

@@ -107,9 +107,6 @@ def load_pool(data: Path, backbone: Backbone, cache: Path, log: Log = print) -> 
         samples += kept
         log(f"{folder.name}: {len(kept)} photos, {len(new)} tasks")
     tasks = distinct(tasks)
-    if unreadable:
-        shown = "".join(f"\n  {path}" for path in unreadable[:UNREADABLE_SHOWN])
-        log(f"left out, since they cannot be read: {len(unreadable)} photos{shown}")
     if not tasks:
         raise DataError(
             f"No task was found in {data}: it is to be, or to hold, folders of captioned or labelled photos, and a task needs "
@@ -119,6 +116,9 @@ def load_pool(data: Path, backbone: Backbone, cache: Path, log: Log = print) -> 
     strings = sorted({t for texts in own for t in texts})
     index = {t: i for i, t in enumerate(strings)}
     texts = backbone.text_from_sentences(text_features(strings, cache, log, backbone))
+    if unreadable:
+        shown = "".join(f"\n  {path}" for path in unreadable[:UNREADABLE_SHOWN])
+        log(f"left out, since they cannot be read: {len(unreadable)} photos{shown}")
     names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
     return Pool(
         maps=tuple(Features(parts) for parts in kept_maps),
