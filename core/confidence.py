@@ -2,8 +2,8 @@
 
 The paper's reviews ask for a way to say that no expert fits. Each expert was once left out, its own description routed to
 the others and their merge tried on its own photos (``core.training.confidence``). Two facts about a routing foretell what
-that gained: how close the routed experts are, and what leaving *them* out gained. A line through these points, with its
-spread, gives the chance of a gain; the strength of the adapter follows it down to zero-shot.
+that gained: how close the routed experts are, and what leaving experts of *their* groups out gained. A line through these
+points, with its spread, gives the chance of a gain; the strength of the adapter follows it down to zero-shot.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Confidence:
 
     Attributes:
         closeness: weighted cosine similarity of the routed experts.
-        transfer: weighted gain that was measured when the routed experts were left out, in points.
+        transfer: weighted gain that was measured when experts of the routed experts' groups were left out, in points.
         gain: expected gain over zero-shot in points: mean of R@1 and R@5, both directions. spread: its standard deviation.
         fits: False where the sentence is further from the experts than any that the calibration tried, or no closer than
             sentences that are about no photos at all.

@@ -57,8 +57,8 @@ class Expert:
         before, after: zero-shot's and the expert's recall on photos it was not trained on,
             {"i2t": {"R@1": …}, "t2i": {…}, "images": n}; both empty where nobody measured (an imported adapter).
         classes: the labels of a label domain's task, else empty.
-        transfer: what the merge of its neighbours gained on its photos when it was left out, in points (mean of R@1 and R@5,
-            both directions): the confidence rests on it. None where nobody left it out.
+        transfer: what merged neighbours gained, on average, for experts of its group that were left out, in points (mean of
+            R@1 and R@5, both directions): the confidence rests on it. None where nobody left them out.
     """
 
     name: str

@@ -15,7 +15,7 @@ from core.errors import RepositoryError
 from core.experts import ExpertRepository
 from core.router import Routing
 from core.sglora import SGLora
-from core.training.confidence import ABOUT_NOTHING, LeaveOut, fit_confidence, photos_to_judge
+from core.training.confidence import ABOUT_NOTHING, LeaveOut, fit_confidence, group_transfers, photos_to_judge
 from core.training.tasks import Task
 
 
@@ -24,43 +24,43 @@ def routed(similarity: list[float], weights: list[float]) -> Routing:
 
 
 def left_out(n: int, slopes: tuple[float, float], noise: float) -> list[LeaveOut]:
-    """Made-up experts on a circle of neighbours, whose gains lie about a plane of closeness and of their neighbours' gain."""
+    """Made-up experts whose gains lie about a plane of closeness and transfer."""
     rng = np.random.default_rng(0)
-    closeness = rng.uniform(0.2, 0.8, n)
-    gains = slopes[0] * closeness
-    for _ in range(60):  # the neighbours' gains are part of the plane: until they agree
-        gains = slopes[0] * closeness + slopes[1] * np.roll(gains, -1)
-    gains = gains + noise * rng.standard_normal(n)
-    found = []
-    for i in range(n):
-        others = torch.tensor([j for j in range(n) if j != i])
-        chosen = torch.tensor([others.tolist().index((i + 1) % n)])
-        similarity = torch.full((n - 1,), float(closeness[i]))
-        found.append(LeaveOut(others, Routing("x", torch.zeros(1), similarity, chosen, torch.ones(1), 0.1), float(gains[i])))
-    return found
+    closeness, transfer = rng.uniform(0.2, 0.8, n), rng.uniform(-5, 5, n)
+    gains = 1 + slopes[0] * closeness + slopes[1] * transfer + noise * rng.standard_normal(n)
+    photos = rng.integers(5, 250, n)
+    return [LeaveOut(*map(float, f), int(p)) for *f, p in zip(closeness, transfer, gains, photos, strict=True)]
 
 
-def test_the_line_is_least_squares() -> None:
+def test_the_line_is_least_squares_weighted_by_photos() -> None:
     from sklearn.linear_model import LinearRegression
 
     found = left_out(40, (10.0, 0.3), 0.5)
     model = fit_confidence(found, [0.05, 0.1])
-    gains = np.array([f.gain for f in found])
-    x = np.array([[float(f.routing.similarity[0]), gains[f.others[f.routing.chosen[0]]]] for f in found])
-    expected = LinearRegression().fit(x, gains)
+    x = np.array([[f.closeness, f.transfer] for f in found])
+    gains, photos = np.array([f.gain for f in found]), np.array([f.photos for f in found])
+    expected = LinearRegression().fit(x, gains, sample_weight=photos)
     assert expected.coef_.min() > 0, "the made-up case should not touch the bounds"
     np.testing.assert_allclose([model.closeness, model.transfer], expected.coef_, rtol=1e-4)
     assert model.bias == pytest.approx(expected.intercept_, rel=1e-3, abs=1e-3)
-    residuals = gains - expected.predict(x)
-    assert model.spread == pytest.approx(np.sqrt((residuals**2).sum() / (40 - 3)), rel=1e-3)
+    variance = np.average((gains - expected.predict(x)) ** 2, weights=photos)
+    assert model.spread == pytest.approx(np.sqrt(variance * 40 / 37), rel=1e-3)
     assert model.lowest == pytest.approx(x[:, 0].min()), "nothing was tried below"
     far = fit_confidence(found, [0.95, 0.99])
     assert far.lowest == pytest.approx(np.percentile([0.95, 0.99], 95))
 
 
 def test_slopes_are_never_negative() -> None:
-    model = fit_confidence(left_out(30, (-10.0, 0.0), 0.1), [])
+    model = fit_confidence(left_out(30, (-10.0, 0.5), 0.1), [])
     assert model.closeness == pytest.approx(0, abs=1e-6) and model.transfer >= 0
+
+
+def test_a_group_says_what_leaving_out_its_experts_gained() -> None:
+    groups, gains = ["scenes", "food", "scenes", "sketch"], [(2.0, 30), (-1.0, 100), (6.0, 10), (4.0, 60)]
+    assert group_transfers(groups, gains).tolist() == [3.0, -1.0, 3.0, 4.0]
+    # Without the first: the other scene speaks for both; without the only sketch, everybody does.
+    assert group_transfers(groups, gains, without=0).tolist() == [6.0, -1.0, 6.0, 4.0]
+    assert group_transfers(groups, gains, without=3)[3].item() == pytest.approx((60 - 100 + 60) / 140)
 
 
 def test_probability_is_the_normal_one_and_strength_follows_it() -> None:

@@ -32,7 +32,9 @@ def run(study: Study, recipe: FoldRecipe = FoldRecipe()) -> dict[str, Any]:
     seen = [parts.seen[i] for i in scenes]
     repository = parts.repository.subset(scenes)
     key = [hashlib.sha256(repository.means.numpy().tobytes()).hexdigest(), [e.description for e in repository.experts]]
-    gains = study.piece("domains", "gains", key, lambda: leave_one_out_gains(study.backbone, study.pool, repository, seen))
+    gains = study.piece(
+        "domains", "leave-one-out", key, lambda: leave_one_out_gains(study.backbone, study.pool, repository, seen)
+    )
     repository = with_confidence(study.backbone, repository, gains)
     trained = [TrainedExpert.of(parts.snapshots[i]) for i in scenes]
     generator = generator_part(study, seen, trained, recipe, 0)

@@ -50,9 +50,9 @@ class FoldRecipe:
     """Trainings of one fold; shorter than the shipped ones, so that five folds fit into a few hours on two cores.
     ``single_steps`` is for the one LoRA trained on all seen tasks."""
 
-    experts: ExpertRecipe = field(default_factory=lambda: ExpertRecipe(shared_steps=300, steps=32))
+    experts: ExpertRecipe = field(default_factory=lambda: ExpertRecipe(steps=16, check=8))
     generator: GeneratorRecipe = field(default_factory=lambda: GeneratorRecipe(steps=400))
-    single_steps: int = 450
+    single_steps: int = 600
 
     @staticmethod
     def of(backbone: Backbone) -> FoldRecipe:
@@ -138,7 +138,7 @@ def prepare_fold(study: Study, fold: int, recipe: FoldRecipe = FoldRecipe(), see
         start,
     )
     key = _digest(study, "gains", *(t.snapshots.numpy() for t in trained), *(t.description for t in seen))
-    gains = study.piece("folds", "gains", key, lambda: leave_one_out_gains(backbone, pool, repository, seen))
+    gains = study.piece("folds", "leave-one-out", key, lambda: leave_one_out_gains(backbone, pool, repository, seen))
     repository = with_confidence(backbone, repository, gains)
     generator = generator_part(study, seen, trained, recipe, seed)
     return PreparedFold(held, seen, repository, generator, single, [t.snapshots for t in trained])
@@ -157,7 +157,12 @@ def shared_part(study: Study, tasks: Sequence[Task], recipe: ExpertRecipe) -> Te
 
 def expert_part(study: Study, task: Task, start: Tensor | None, recipe: ExpertRecipe) -> TrainedExpert:
     """A task's expert, from the cache if it is there; ``start`` as in ``train_expert``."""
-    key = _digest(study, task.name, task.train, task.stop, "nothing" if start is None else start.numpy(), recipe)
+    if start is None:  # then nothing else of the recipe counts
+        key = _digest(
+            study, task.name, task.train, task.stop, "nothing", replace(recipe.fresh(), shared_steps=0, shared_lr=0.0)
+        )
+    else:
+        key = _digest(study, task.name, task.train, task.stop, start.numpy(), recipe)
     made = _kept(study, key, lambda: train_expert(study.backbone, study.pool, task, start, recipe).snapshots)
     return TrainedExpert.of(made)
 

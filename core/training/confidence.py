@@ -45,12 +45,13 @@ class LeaveOut:
     """One expert left out: how its description was routed to the others, and what their merge gained on its photos.
 
     Attributes:
-        others: [n - 1] indexes of the other experts. routing: over them. gain: in points, as ``Confidence.gain``.
+        closeness, transfer: as in ``Confidence``, of the others that it was routed to. gain: in points. photos: behind it.
     """
 
-    others: Tensor
-    routing: Routing
+    closeness: float
+    transfer: float
     gain: float
+    photos: int
 
 
 def gain_of(images: Tensor, zero_shot: Tensor, texts: Tensor, relevance: object) -> float:
@@ -66,8 +67,11 @@ def photos_to_judge(task: Task, most: int = PHOTOS) -> np.ndarray:
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
-def leave_one_out_gains(backbone: Backbone, pool: Pool, repository: ExpertRepository, tasks: Sequence[Task]) -> list[float]:
-    """For each expert: what the merge of the others, routed by its description, gains on its photos, in points.
+def leave_one_out_gains(
+    backbone: Backbone, pool: Pool, repository: ExpertRepository, tasks: Sequence[Task]
+) -> list[tuple[float, int]]:
+    """For each expert: what the merge of the others, routed by its description, gains on its photos, in points; and how many
+    photos these are.
 
     Args:
         tasks: [n] those of the experts, in order.
@@ -77,8 +81,9 @@ def leave_one_out_gains(backbone: Backbone, pool: Pool, repository: ExpertReposi
         others, routing = _routed_without(repository, i)
         chosen = others[routing.chosen].tolist()
         merged = merge([repository.lora(j) for j in chosen], routing.weights.tolist())
-        maps, texts, relevance = pool.evaluation(photos_to_judge(task))
-        gains.append(gain_of(backbone.suffix(maps, merged), backbone.suffix(maps, None), texts, relevance))
+        rows = photos_to_judge(task)
+        maps, texts, relevance = pool.evaluation(rows)
+        gains.append((gain_of(backbone.suffix(maps, merged), backbone.suffix(maps, None), texts, relevance), len(rows)))
     return gains
 
 
@@ -88,23 +93,43 @@ def _routed_without(repository: ExpertRepository, i: int) -> tuple[Tensor, Routi
     return others, SparseRouter(repository.embeddings[others]).route(description, repository.embeddings[i])
 
 
+def group_transfers(groups: Sequence[str], gains: Sequence[tuple[float, int]], without: int | None = None) -> Tensor:
+    """[n] for each expert, the mean gain of leaving out the experts of its group, weighted by their photos.
+
+    A single task's few photos say little; what its whole group (everyday scenes, or one special domain) says is what neighbours
+    of a new task have in common.
+
+    Args:
+        without: an expert whose own gain is not to count; a group of it alone then has the mean of all.
+    """
+    counted = [(g, gain, n) for i, (g, (gain, n)) in enumerate(zip(groups, gains, strict=True)) if i != without]
+    overall = _weighted([(gain, n) for _, gain, n in counted])
+    means = {group: _weighted([(gain, n) for g, gain, n in counted if g == group]) for group in {g for g, _, _ in counted}}
+    return torch.tensor([means.get(g, overall) for g in groups], dtype=torch.float32)
+
+
+def _weighted(gains: Sequence[tuple[float, int]]) -> float:
+    return sum(gain * n for gain, n in gains) / sum(n for _, n in gains)
+
+
 def fit_confidence(found: Sequence[LeaveOut], nothing: Sequence[float]) -> ConfidenceModel:
-    """Least squares through all left-out experts, slopes 0 or more. An expert fits from where the line has points: not below
-    the closeness of every left-out expert, nor of sentences about nothing.
+    """Least squares through all left-out experts, weighted by their photos, slopes 0 or more. An expert fits from where the
+    line has points: not below the closeness of every left-out expert, nor of sentences about nothing.
 
     Args:
         nothing: closeness of sentences about no photos at all; their 95th percentile counts.
     """
-    gains = torch.tensor([f.gain for f in found])
-    x = np.array([[1.0, *evidence(f.routing, gains[f.others])] for f in found])
-    bias, closeness, transfer = lsq_linear(x, gains.numpy(), ([-np.inf, 0, 0], np.inf)).x
-    errors = gains.numpy() - x @ [bias, closeness, transfer]
+    x = np.array([[1.0, f.closeness, f.transfer] for f in found])
+    gains, photos = np.array([f.gain for f in found]), np.array([f.photos for f in found], dtype=float)
+    root = np.sqrt(photos / photos.mean())
+    bias, closeness, transfer = lsq_linear(x * root[:, None], gains * root, ([-np.inf, 0, 0], np.inf)).x
+    errors = (gains - x @ [bias, closeness, transfer]) * root
     spread = float(np.sqrt((errors**2).sum() / max(len(found) - 3, 1)))
     lowest = max(float(x[:, 1].min()), float(np.percentile(nothing, 95)) if len(nothing) else -1.0)
     return ConfidenceModel(float(bias), float(closeness), float(transfer), max(spread, 0.1), lowest, len(found))
 
 
-def with_confidence(backbone: Backbone, repository: ExpertRepository, gains: Sequence[float]) -> ExpertRepository:
+def with_confidence(backbone: Backbone, repository: ExpertRepository, gains: Sequence[tuple[float, int]]) -> ExpertRepository:
     """The repository with its experts' transfers and its confidence.
 
     Fewer than four experts are too few to leave one out: their repository stays without.
@@ -114,10 +139,16 @@ def with_confidence(backbone: Backbone, repository: ExpertRepository, gains: Seq
     """
     if len(gains) < 4:
         return repository
-    found = [LeaveOut(*_routed_without(repository, i), gain) for i, gain in enumerate(gains)]
+    groups = [e.group for e in repository.experts]
+    found = []
+    for i, (gain, photos) in enumerate(gains):
+        others, routing = _routed_without(repository, i)
+        closeness, transfer = evidence(routing, group_transfers(groups, gains, without=i)[others])
+        found.append(LeaveOut(closeness, transfer, gain, photos))
     router = SparseRouter(repository.embeddings)
+    transfers = group_transfers(groups, gains)
     sentences = backbone.encode_sentence(ABOUT_NOTHING)
     routed = [router.route(text, e) for text, e in zip(ABOUT_NOTHING, sentences, strict=True)]
-    model = fit_confidence(found, [evidence(r, torch.tensor(gains))[0] for r in routed])
-    experts = tuple(replace(e, transfer=round(gain, 3)) for e, gain in zip(repository.experts, gains, strict=True))
+    model = fit_confidence(found, [evidence(r, transfers)[0] for r in routed])
+    experts = tuple(replace(e, transfer=round(float(t), 3)) for e, t in zip(repository.experts, transfers, strict=True))
     return replace(repository, experts=experts, confidence=model)

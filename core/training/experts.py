@@ -51,9 +51,9 @@ class ExpertRecipe:
     scale: float = 20.0
     batch: int = 64
     tokens: int = 40
-    shared_steps: int = 450
-    shared_lr: float = 3e-3
-    steps: int = 80
+    shared_steps: int = 600
+    shared_lr: float = 6e-3
+    steps: int = 48
     lr: float = 2e-3
     check: int = 16
     snapshots: int = 16
