@@ -106,5 +106,11 @@ _ALL = (
         "Subsets of a fold's experts, drawn at random or picked by rules that see descriptions alone, on held-out tasks. The "
         "generator stays the one that was trained on all of the fold's experts.",
     ),
+    Experiment(
+        "wording",
+        "How much does it matter how well a task is described?",
+        "Held-out tasks, each described by hand from one word to a detailed sentence and in other words; vaguely; with another "
+        "task's description; and with sentences about no photos. Intervals of the difference, paired by task.",
+    ),
 )
 EXPERIMENTS: Mapping[str, Experiment] = {e.name: e for e in _ALL}
