@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import open_clip
 import pytest
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -333,6 +335,55 @@ def test_local_checkpoint(tiny_name, tmp_path, suffix):
     assert backbone.layout.modules[0].name == "blocks.1.attn.q_proj"
 
 
+class Holder(torch.nn.Module):
+    """A module that is nothing but its parameters' names."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def save_archive(state: dict[str, Tensor], path) -> None:
+    """TorchScript in half precision with three sizes beside the weights, as OpenAI's ViT-B-16.pt is."""
+    root = Holder()
+    for key, value in state.items():
+        *folders, leaf = key.split(".")
+        place = root
+        for folder in folders:
+            if not hasattr(place, folder):
+                place.add_module(folder, Holder())
+            place = getattr(place, folder)
+        place.register_parameter(leaf, torch.nn.Parameter(value.half(), requires_grad=False))
+    for size in ("input_resolution", "context_length", "vocab_size"):
+        root.register_buffer(size, torch.tensor(1))
+    torch.jit.script(root).save(str(path))
+
+
+@torch.no_grad()
+def test_openais_own_archive(tiny_name, tmp_path):
+    original = tiny_clip(7, quick_gelu=True)
+    save_archive(original.state_dict(), tmp_path / "ViT.pt")
+    backbone, pixels = load_backbone(tiny_name, str(tmp_path / "ViT.pt")), noise(2, 3, 48, 48)
+    halved = original.half().float()  # what the archive holds
+    torch.testing.assert_close(
+        backbone.suffix(backbone.activations(pixels)), halved.encode_image(pixels, normalize=True), atol=1e-5, rtol=0
+    )
+
+
+def test_a_pickle_that_looks_like_an_archive_is_not_run(tiny_name, tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return (tmp_path.joinpath("done").touch, ())
+
+    path = tmp_path / "harm.pt"
+    torch.save({"state_dict": Harm()}, path)
+    for prefix in ("harm", "elsewhere"):
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(f"{prefix}/constants.pkl", b"")
+        with pytest.raises(BackboneError, match=r"harm\.pt does not load"):
+            load_backbone(tiny_name, str(path))
+        assert not (tmp_path / "done").exists()
+
+
 def test_local_folder(tmp_path):
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": tiny_clip_config(), "preprocess_cfg": {}}))
     name = f"local-dir:{tmp_path}"
@@ -389,6 +440,27 @@ def test_without_the_hub(monkeypatch, tmp_path, caplog):
             with pytest.raises(BackboneError, match=r"could not load the model hf-hub:someone/something .* local-dir:FOLDER"):
                 load_backbone("hf-hub:someone/something")
     assert "Retrying" not in caplog.text, "people wait for retries that cannot help"
+
+
+def test_weights_come_from_the_hub_and_then_from_its_cache(monkeypatch, tmp_path):
+    """By open_clip's own loader, from a server on this machine that answers as the hub does."""
+    from hub_stand_in import stand_in
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    weights = safetensors.torch.save(tiny_clip(7).state_dict())
+    config = json.dumps({"model_cfg": tiny_clip_config(), "preprocess_cfg": {}}).encode()
+    with stand_in() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        address = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{")
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + "".join(address[1:]))
+        hub.files["someone/tiny"] = {"open_clip_config.json": config, "open_clip_model.safetensors": weights}
+        fetched = load_backbone("hf-hub:someone/tiny")
+    assert fetched.slug == "hf-hub-someone-tiny"
+    expected, pixels = tiny_backbone(7), noise(1, 3, 48, 48)
+    torch.testing.assert_close(fetched.suffix(fetched.prefix(pixels)), expected.suffix(expected.prefix(pixels)))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert load_backbone("hf-hub:someone/tiny").fingerprint == fetched.fingerprint, "the server is gone"
 
 
 def test_engine_starts_without_importing_open_clip():

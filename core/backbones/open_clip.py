@@ -10,8 +10,12 @@ import difflib
 import hashlib
 import json
 import re
+import tempfile
+import textwrap
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from huggingface_hub.utils import get_session
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms import Compose, ToTensor
 
@@ -39,6 +44,7 @@ HUB = "hf-hub:"
 HUB_PATIENCE = 10.0  # seconds
 OWN_WEIGHTS = ("local-dir:", HUB)
 QUICK = "-quickgelu"
+ARCHIVED_SIZES = ("input_resolution", "context_length", "vocab_size")  # beside the weights of OpenAI's archives
 HELP = "The backbone `embedded` needs no model hub."
 
 
@@ -274,8 +280,9 @@ def load_open_clip(
     Args:
         name: a model of open_clip ("ViT-B-16"), "local-dir:folder" or "hf-hub:owner/repository".
         pretrained: a checkpoint file, a tag of open_clip (fetched on first use), or None for random weights drawn with
-            ``seed`` (of use in tests only). Folders and hub repositories bring their own. A file does not say which
-            activation it was trained with: OpenAI's weights belong to the names that end in "-quickgelu".
+            ``seed`` (of use in tests only). Folders and hub repositories bring their own. The archives that OpenAI gave
+            out, such as ViT-B-16.pt, are known to need another activation; no other file says so of itself, and OpenAI's
+            weights in another format belong to the names that end in "-quickgelu".
 
     Raises:
         BackboneError: an unknown model, tag or file, a tower that is not a plain ViT, weights that cannot be fetched
@@ -287,6 +294,7 @@ def load_open_clip(
     if own_weights and pretrained:
         raise BackboneError(f"{name} brings its own weights: leave out {pretrained}.")
     is_file = pretrained is not None and Path(pretrained).is_file()
+    archive = is_file and _is_archive(Path(pretrained))
     tag = {} if pretrained is None or is_file else open_clip.get_pretrained_cfg(name, pretrained)
     if pretrained is not None and not is_file and not tag:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
@@ -296,13 +304,13 @@ def load_open_clip(
     try:
         if not is_file and tag.get("hf_hub"):
             _reach_hub(tag["hf_hub"])
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _readable(pretrained, archive) as weights:
             torch.manual_seed(seed)
             model = open_clip.create_model(
                 name,
-                pretrained=pretrained,
+                pretrained=weights,
                 # open_clip only warns when a tag was trained with another activation, and is then quietly wrong.
-                force_quick_gelu=bool(tag.get("quick_gelu")),
+                force_quick_gelu=archive or bool(tag.get("quick_gelu")),
                 pretrained_image=False,
                 pretrained_text=False,
                 require_pretrained=bool(own_weights or pretrained),
@@ -328,6 +336,28 @@ def _config(name: str) -> dict[str, Any]:
     return config
 
 
+def _is_archive(path: Path) -> bool:
+    """Whether a checkpoint is TorchScript, as OpenAI gave its models out."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+@contextmanager
+def _readable(pretrained: str | None, archive: bool) -> Iterator[str | None]:
+    """What open_clip can load: ``torch.load``, which it uses, refuses TorchScript unless it may unpickle anything.
+    ``torch.jit.load`` unpickles no Python objects at all."""
+    if not archive:
+        yield pretrained
+        return
+    with tempfile.TemporaryDirectory(prefix="sg-lora-") as folder:
+        file = Path(folder) / "weights.safetensors"
+        state = torch.jit.load(pretrained, map_location="cpu").state_dict()
+        save_file({key: value.contiguous() for key, value in state.items() if key not in ARCHIVED_SIZES}, file)
+        yield str(file)
+
+
 def _reach_hub(repository: str) -> None:
     """Raise unless the hub answers or its cache has the repository; its own client would try for a minute and a half."""
     cached = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repository.strip("/"), repo_type="model"), "snapshots")
@@ -350,7 +380,7 @@ def _check_config(name: str, vision: Mapping[str, Any]) -> None:
 
 def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str, Any], error: Exception) -> str:
     """What was tried, why it failed, and what to do, in one paragraph."""
-    reason = (str(error).strip().splitlines() or [""])[0][:200]
+    reason = textwrap.shorten((str(error).strip().splitlines() or [""])[0], 200, placeholder=" …")
     why = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     if is_file:
         return f"The checkpoint {pretrained} does not load into {name} ({why}): it is damaged or of another model."

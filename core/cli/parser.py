@@ -100,7 +100,7 @@ def _backbone_options(parser: Parser) -> None:
         "--pretrained",
         metavar="TAG|FILE",
         help='weights of a model of open_clip: a tag such as "openai", fetched from its hub on first use, or a checkpoint file '
-        "(OpenAI's weights as a file go with names that end in -quickgelu)",
+        "(OpenAI's own ViT-B-16.pt is known by its format; its weights in other files go with names that end in -quickgelu)",
     )
     options.add_argument(
         "--adapt-blocks",
