@@ -32,19 +32,38 @@ Progress = Callable[[int, int], None]
 
 
 def settings(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> Settings:
-    """Check what the controls hold.
+    """Check what the controls hold; a strength of None follows the confidence.
 
     Raises:
-        DescriptionError: a value that cannot be used; empty controls count as such.
+        DescriptionError: a value that cannot be used; other controls that are empty count as such.
     """
-    for name, value in (("k", k), ("The temperature", tau), ("The seed", seed), ("The strength", strength)):
-        if value is None or not math.isfinite(value):
-            raise DescriptionError(f"{name} is not a number.")
+    for name, value in (("k", k), ("The temperature", tau), ("The seed", seed)):
+        _check_number(name, value)
     if not 0 <= seed <= MAX_SEED:
         raise DescriptionError(f"The seed is {seed:g}: it may be 0 to {MAX_SEED:,}.")
-    if not 0 <= strength <= MAX_STRENGTH:
-        raise DescriptionError(f"The strength is {strength:g}: it may be 0 to {MAX_STRENGTH:g}.")
-    return Settings(clean_text(description), int(k), float(tau), int(seed), float(strength))
+    if strength is not None:
+        _check_number("The strength", strength)
+        if not 0 <= strength <= MAX_STRENGTH:
+            raise DescriptionError(f"The strength is {strength:g}: it may be 0 to {MAX_STRENGTH:g}.")
+    return Settings(clean_text(description), int(k), float(tau), int(seed), None if strength is None else float(strength))
+
+
+def page_settings(
+    description: str, k: float | None, tau: float | None, seed: float | None, follow: bool, strength: float | None
+) -> Settings:
+    """As ``settings``, for the page: there a box says whether the strength follows the confidence.
+
+    Raises:
+        DescriptionError: as ``settings``; an empty strength is none where it does not follow.
+    """
+    if not follow:
+        _check_number("The strength", strength)
+    return settings(description, k, tau, seed, None if follow else strength)
+
+
+def _check_number(name: str, value: float | None) -> None:
+    if value is None or not math.isfinite(value):
+        raise DescriptionError(f"{name} is not a number.")
 
 
 def generate(engine: SGLora, session: Session, wanted: Settings) -> Adaptation:
@@ -56,8 +75,9 @@ def generate(engine: SGLora, session: Session, wanted: Settings) -> Adaptation:
         return made
     elif replace(last, strength=wanted.strength) == wanted:
         # Strength only scales what was generated, and a slider should answer at once.
-        lora = Lora.from_vector(engine.repository.layout, made.vector).scaled(wanted.strength)
-        made = replace(made, lora=lora, strength=wanted.strength)
+        strength = engine.strength(made.routing, wanted.strength)
+        lora = Lora.from_vector(engine.repository.layout, made.vector).scaled(strength)
+        made = replace(made, lora=lora, strength=strength)
     else:
         made = None
     made = made or engine.adapt(wanted.description, wanted.k, wanted.tau, wanted.seed, wanted.strength)
@@ -135,10 +155,14 @@ def _captioned(gallery: Gallery, captions: Mapping[str, Sequence[str]]) -> str:
 
 
 def adapters(engine: SGLora, adaptation: Adaptation) -> tuple[tuple[str, str, Adapter], ...]:
-    """The columns of a comparison: title, note and adapter; zero-shot first."""
+    """The columns of a comparison: title, note and adapter; zero-shot first, the others at the adapter's strength."""
+    zero_shot = (texts.ZERO_SHOT, texts.ZERO_SHOT_NOTE, ZERO_SHOT)
+    if adaptation.strength == 0:  # nothing is applied: the very same numbers, and no photo is encoded again
+        return zero_shot, *((title, texts.NO_STRENGTH_NOTE, ZERO_SHOT) for title in (texts.MERGE, texts.SG_LORA))
+    merged = engine.merged(adaptation.routing).scaled(adaptation.strength)
     return (
-        (texts.ZERO_SHOT, texts.ZERO_SHOT_NOTE, ZERO_SHOT),
-        (texts.MERGE, texts.MERGE_NOTE, Adapter.of(engine.merged(adaptation.routing))),
+        zero_shot,
+        (texts.MERGE, texts.MERGE_NOTE, Adapter.of(merged)),
         (texts.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora)),
     )
 
@@ -182,13 +206,13 @@ def _columns(engine: SGLora, session: Session, asked: Question, rank: Callable) 
     session.again = asked
     gallery, last = session.album.gallery(engine), session.comparison
     same = last is not None and last.asked == asked and last.photos == gallery.photos
-    kept = {column.adapter: column for column in last.columns} if same else {}
+    kept = {(column.title, column.adapter): column for column in last.columns} if same else {}
     captioned = sum(bool(p.captions) for p in gallery.photos) > 1
     columns: list[Column] = []
     # All of it is ranked: how far something moved is only known when both ends are.
     for title, remark, adapter in adapters(engine, session.adaptation):
-        if adapter.key in kept and kept[adapter.key].title == title:
-            columns.append(kept[adapter.key])
+        if (title, adapter.key) in kept:
+            columns.append(kept[title, adapter.key])
             continue
         ranking = rank(gallery, adapter)
         moved = moves(columns[0].ranking, ranking) if columns else {}

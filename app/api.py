@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
@@ -11,8 +12,8 @@ from app.errors import answering
 from app.models import Models
 from app.session import Session
 from core.captions import parse_typed
+from core.confidence import Confidence
 from core.router import DEFAULT_K, DEFAULT_TAU
-from core.sglora import DEFAULT_STRENGTH
 
 # Concurrency groups: sentences, questions to photos, and new photos. A question does not wait behind somebody's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
@@ -27,23 +28,31 @@ def add_endpoints(models: Models, session: gr.State) -> None:
     def route(description: str, k: float, tau: float) -> dict[str, Any]:
         """Route a task description to its closest experts.
 
-        Returns {"experts": [{"name", "description", "similarity", "weight"}, …]}, closest first.
+        Returns {"experts": [{"name", "description", "similarity", "weight"}, …], "confidence"}, closest first; see ``adapt``.
         """
         engine = models.get()
-        wanted = actions.settings(description, k, tau, 0, DEFAULT_STRENGTH)
-        return {"experts": engine.routed(engine.route(wanted.description, wanted.k, wanted.tau))}
+        wanted = actions.settings(description, k, tau, 0, None)
+        routing = engine.route(wanted.description, wanted.k, wanted.tau)
+        return {"experts": engine.routed(routing), "confidence": _confidence(engine.confidence(routing))}
 
     @answering
-    def adapt(description: str, k: float, tau: float, seed: float, strength: float, session: Session) -> tuple[Any, ...]:
+    def adapt(
+        session: Session, description: str, k: float, tau: float, seed: float, strength: float | None = None
+    ) -> tuple[Any, ...]:
         """Generate a LoRA from a task description.
 
-        Returns {"experts", "seed", "k", "tau", "strength", "parameters", "seconds"} and a ZIP in PEFT format.
+        ``strength``: how much of it to apply, 0 (zero-shot) to 1 (as generated) or beyond; left out or null, it follows the
+        confidence. Returns {"experts", "confidence", "seed", "k", "tau", "strength", "parameters", "seconds"} and a ZIP in
+        PEFT format. "confidence" is null where the experts were not calibrated, else {"closeness", "transfer", "gain",
+        "spread", "fits", "probability", "strength"}: the chance that adapting helps, the gain to expect in points of recall,
+        whether any expert fits, and the strength that follows from it, 0 where zero-shot is recommended.
         """
         engine = models.get()
         wanted = actions.settings(description, k, tau, seed, strength)
         result = actions.generate(engine, session, wanted)
         answer = {
             "experts": engine.routed(result.routing),
+            "confidence": _confidence(result.confidence),
             "seed": result.seed,
             "k": len(result.routing.chosen),
             "tau": result.routing.tau,
@@ -78,21 +87,29 @@ def add_endpoints(models: Models, session: gr.State) -> None:
 
     @answering
     def search(
-        query: str, description: str, k: float, tau: float, seed: float, strength: float, top: float, session: Session
+        session: Session,
+        query: str,
+        description: str,
+        k: float,
+        tau: float,
+        seed: float,
+        strength: float | None = None,
+        top: float = 10,
     ) -> tuple[Any, ...]:
         """Search this client's gallery with words, with and without the adapter that the description gives.
 
-        Returns {"zero_shot": [{"name", "score", "rank"}, …], "merge": […], "sg_lora": […]}, best first.
+        ``strength``: as for ``adapt``; it scales "merge" too. Returns {"zero_shot": [{"name", "score", "rank"}, …], "merge":
+        […], "sg_lora": […]}, best first, and "strength" and "confidence" as ``adapt`` does.
         """
         engine = models.get()
-        actions.generate(engine, session, actions.settings(description, k, tau, seed, strength))
+        made = actions.generate(engine, session, actions.settings(description, k, tau, seed, strength))
         columns = actions.compare_words(engine, session, query).columns
         shown = max(1, min(MAX_TOP, int(top or 1)))
         answer = {
             key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:shown]]
             for key, c in zip(("zero_shot", "merge", "sg_lora"), columns, strict=True)
         }
-        return answer, session
+        return answer | {"strength": made.strength, "confidence": _confidence(made.confidence)}, session
 
     with gr.Row(visible=False):
         description = gr.Textbox(label="description")
@@ -101,7 +118,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         k = gr.Number(label="k", value=DEFAULT_K)
         tau = gr.Number(label="tau", value=DEFAULT_TAU)
         seed = gr.Number(label="seed", value=0)
-        strength = gr.Number(label="strength", value=DEFAULT_STRENGTH)
+        strength = gr.Number(label="strength", value=None)
         top = gr.Number(label="top", value=10)
         files = gr.File(label="files", file_count="multiple")
         answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
@@ -109,10 +126,14 @@ def add_endpoints(models: Models, session: gr.State) -> None:
     made = [k, tau, seed, strength]
     for endpoint, inputs, outputs, group, limit in (
         (route, [description, k, tau], [answer], LIGHT, 2),
-        (adapt, [description, *made, session], [answer, adapter, session], LIGHT, 2),
+        (adapt, [session, description, *made], [answer, adapter, session], LIGHT, 2),
         (index, [files, captions, session], [answer, session], HEAVY, 1),
-        (search, [query, description, *made, top, session], [answer, session], SEARCH, SEARCHES),
+        (search, [session, query, description, *made, top], [answer, session], SEARCH, SEARCHES),
     ):
         button.click(
             endpoint, inputs, outputs, api_name=endpoint.__name__, concurrency_id=group, concurrency_limit=limit, queue=True
         )
+
+
+def _confidence(found: Confidence | None) -> dict[str, Any] | None:
+    return None if found is None else asdict(found)

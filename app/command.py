@@ -26,7 +26,9 @@ def evaluate_command(settings: Settings) -> str:
 
 
 def _sampling(settings: Settings) -> list[str]:
-    values = {"k": settings.k, "tau": f"{settings.tau:g}", "seed": settings.seed, "strength": f"{settings.strength:g}"}
+    values: dict[str, object] = {"k": settings.k, "tau": f"{settings.tau:g}", "seed": settings.seed}
+    if settings.strength is not None:  # else it follows the confidence there too
+        values["strength"] = f"{settings.strength:g}"
     return [part for name, value in values.items() for part in (f"--{name}", str(value))]
 
 

@@ -152,6 +152,7 @@ class Studio:
         k: float,
         tau: float,
         seed: float,
+        follow: bool,
         strength: float,
         only_changed: bool,
         top: int,
@@ -159,7 +160,7 @@ class Studio:
     ) -> Updates:
         description, query = EXAMPLES[0]
         engine = self.library.engine(session)
-        updates = self.generate.adapter(engine, session, description, k, tau, seed, strength)
+        updates = self.generate.adapter(engine, session, description, k, tau, seed, follow, strength)
         done = actions.add_samples(engine, session, by_photo(progress))
         actions.compare_words(engine, session, query)
         updates |= self.photos.changed(session, views.report(done.report, done.failed), only_changed, top)

@@ -33,13 +33,13 @@ Question = tuple[str, Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """What an adapter is made from; equal settings give equal adapters."""
+    """What an adapter is made from; equal settings give equal adapters. A strength of None follows the confidence."""
 
     description: str
     k: int
     tau: float
     seed: int
-    strength: float
+    strength: float | None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
-from app import expert_views, texts
+from app import confidence, expert_views, texts
 from app.evidence import Exhibit
 from app.plots import Bar, heat_map, routing_chart
 from app.session import PHOTO_LIMIT, Column, Comparison
@@ -62,31 +62,33 @@ def routing(engine: SGLora, result: Routing) -> str:
     named = [f"<b>{escape(engine.repository.experts[i].name)}</b> ({w * 100:.0f} %)" for i, w in list(weights.items())[:6]]
     if len(weights) > 6:
         named.append(f"{len(weights) - 6} more")
-    best = max(similarity)
-    level, sentence = next((kind, text) for least, kind, text in texts.CONFIDENCE if best >= least)
+    found = engine.confidence(result)
+    words = texts.ROUTE_WORDS if found is None or found.fits else texts.ROUTE_FAR
+    certain = confidence.words(found, [engine.repository.experts[i].name for i in weights])
     return (
         f'<div class="sg-panel" aria-live="polite"><h3>{texts.ROUTED}</h3>'
-        f"<p>{texts.ROUTE_WORDS.format(names=_listed(named))}</p>"
-        f'<p class="sg-confidence sg-{level}">{sentence}</p>{routing_chart(bars)}</div>'
+        f"<p>{words.format(names=confidence.listed(named))}</p>{certain}{routing_chart(bars)}</div>"
     )
 
 
-def _listed(items: Sequence[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
 def adapter(
-    result: Adaptation, ranges: Mapping[str, tuple[float, float]], size: int, current: str, distances: LoraDistances | None
+    result: Adaptation,
+    ranges: Mapping[str, tuple[float, float]],
+    size: int,
+    current: str,
+    distances: LoraDistances | None,
+    follows: bool = False,
 ) -> str:
     """Facts about a generated LoRA, its strength by layer, and how far it is from the routed experts.
 
     Args:
         result: the adapter. ranges: the experts' strength by layer.
         size: bytes of its weights file. current: the description on the page now.
-        distances: at strength 1; None leaves them out.
+        distances: at strength 1; None leaves them out. follows: whether the strength follows the confidence.
     """
     description = result.routing.description
-    stale = note(texts.LORA_STALE.format(old=description), "sg-warn") if " ".join(current.split()) != description else ""
+    remarks = note(texts.LORA_STALE.format(old=description), "sg-warn") if " ".join(current.split()) != description else ""
+    remarks += "".join(note(line, "sg-warn") for line in _strength_remarks(result, follows))
     total = sum(result.seconds.values()) * 1000
     steps = "".join(
         f"<li>{escape(texts.STEPS.get(name, name))} <b>{seconds * 1000:.1f} ms</b></li>"
@@ -98,14 +100,22 @@ def adapter(
         ("rank", f"{result.lora.rank}"),
         ("made in", f"{total:.0f} ms"),
         ("seed", f"{result.seed}"),
-        ("strength", f"{result.strength:g}"),
+        ("strength", f"{result.strength:.2g}"),
     )
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
     far = "" if distances is None else expert_views.distances(distances)
     return (
-        f'<div class="sg-panel" aria-live="polite"><h3>{escape(texts.LORA_FOR.format(description=description))}</h3>{stale}'
+        f'<div class="sg-panel" aria-live="polite"><h3>{escape(texts.LORA_FOR.format(description=description))}</h3>{remarks}'
         f'<dl class="sg-facts">{cells}</dl><ul class="sg-steps">{steps}</ul>{heat_map(result.lora.norms(), ranges)}{far}</div>'
     )
+
+
+def _strength_remarks(result: Adaptation, follows: bool) -> list[str]:
+    """What a strength of 0 means, and a strength against the advice."""
+    if result.strength == 0:
+        return [texts.LORA_NOTHING + (f" {texts.LORA_TRY.format(follow=texts.FOLLOW_LABEL)}" if follows else "")]
+    advised = 1.0 if result.confidence is None else result.confidence.strength
+    return [texts.LORA_AGAINST] if advised == 0 else []
 
 
 def report(added: AddReport | None, more_failed: Iterable[tuple[str, str]], extra: Sequence[str] = ()) -> str:

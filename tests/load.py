@@ -131,7 +131,11 @@ def prepare(engine: SGLora, folder: Path, number: int, plan: Plan) -> Visitor:
     for i in range(plan.searches):
         at = i * len(tasks) // plan.searches
         adaptation, query = adaptations[at], QUERIES[(number + i) % len(QUERIES)]
-        adapters = (ZERO_SHOT, Adapter.of(engine.merged(adaptation.routing)), Adapter.of(adaptation.lora))
+        adapters = (
+            ZERO_SHOT,
+            Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.strength)),
+            Adapter.of(adaptation.lora),
+        )
         ranked = (gallery.text_to_image(query, adapter, top=None).hits for adapter in adapters)
         rankings = {c: [(h.label, h.score) for h in hits] for c, hits in zip(COLUMNS, ranked, strict=True)}
         searches.append(Search(*tasks[at][:1], query, tasks[at][1], rankings))

@@ -27,13 +27,15 @@ class Generate(Step):
                     self.button = gr.Button(texts.GENERATE_BUTTON, variant="primary", min_width=150, elem_id="generate")
                     self.resample = gr.Button(texts.RESAMPLE, min_width=120, elem_id="resample")
                 with gr.Accordion(texts.SETTINGS, open=False, elem_id="settings"):
+                    self.follow = gr.Checkbox(True, label=texts.FOLLOW_LABEL, info=texts.FOLLOW_INFO, elem_id="follow")
                     self.strength = gr.Slider(
                         0,
                         2,
                         DEFAULT_STRENGTH,
-                        step=0.05,
+                        step=0.01,
                         label=texts.STRENGTH_LABEL,
                         info=texts.STRENGTH_INFO,
+                        interactive=False,
                         elem_id="strength",
                     )
                     self.seed = gr.Number(0, label=texts.SEED_LABEL, info=texts.SEED_INFO, precision=0, elem_id="seed")
@@ -53,7 +55,7 @@ class Generate(Step):
                 self.latent = gr.HTML(elem_id="latent")
             with gr.Column(min_width=320):
                 self.lora = gr.HTML(views.note(texts.LORA_EMPTY), elem_id="lora")
-        self.sliders = [self.k, self.tau, self.seed, self.strength]
+        self.sliders = [self.k, self.tau, self.seed, self.follow, self.strength]
 
     @property
     def controls(self) -> list[Any]:
@@ -64,14 +66,16 @@ class Generate(Step):
     def made(self) -> list[Any]:
         """All that shows an adapter."""
         describe = self.studio.describe
-        return [self.studio.session, describe.routing, describe.map, self.lora, self.latent, self.download, self.command]
+        shown = [describe.routing, describe.map, self.lora, self.latent, self.download, self.command, self.strength]
+        return [self.studio.session, *shown]
 
     def wire(self) -> None:
         compare, session = self.studio.compare, self.studio.session
         asked, shown = [session, *self.controls, *compare.view], [*self.made, *compare.shown]
-        # Sliders redo what is on the page, and nothing that is not.
+        self.follow.change(_free, self.follow, self.strength, **private(LIGHT, 2, "hidden"))
+        # Sliders redo what is on the page, and nothing that is not. The strength also moves on its own, to where it follows.
         gr.on(
-            [slider.change for slider in self.sliders],
+            [*(control.change for control in (self.k, self.tau, self.seed, self.follow)), self.strength.input],
             self._redo,
             asked,
             shown,
@@ -116,19 +120,21 @@ class Generate(Step):
         k: float,
         tau: float,
         seed: float,
+        follow: bool,
         strength: float,
         current: str | None = None,
     ) -> Updates:
         """Generate an adapter (where the settings changed) and show it."""
-        wanted = actions.settings(description, k, tau, seed, strength)
+        wanted = actions.page_settings(description, k, tau, seed, follow, strength)
         before = session.adaptation
         result = actions.generate(engine, session, wanted)
         download = actions.write_zip(engine, session, result)
         updates = {
             self.studio.session: session,
-            self.lora: self._facts(engine, result, download.weights, current or description),
+            self.lora: self._facts(engine, session, result, download.weights, current or description),
             self.download: gr.DownloadButton(value=str(download.path), interactive=True),
             self.command: gr.Textbox(value=adapt_command(wanted), info=_command_info(engine, session, result), visible=True),
+            self.strength: gr.Slider(value=round(result.strength, 2)) if follow else gr.skip(),
         }
         if before is not None and before.routing is result.routing and before.z is result.z:
             return updates  # only the strength is another one: routing and sample are on the page already
@@ -137,21 +143,27 @@ class Generate(Step):
         drawn = expert_views.latent(engine.repository, result.routing, found, owned)
         return updates | self.studio.describe.show(engine, session, result.routing) | {self.latent: drawn}
 
-    def _facts(self, engine: SGLora, result: Adaptation, weights: int, current: str) -> str:
+    def _facts(self, engine: SGLora, session: Session, result: Adaptation, weights: int, current: str) -> str:
         far = nearest_distances(engine.repository, result.routing, result.vector)
-        return views.adapter(result, self.studio.models.expert_norms, weights, current, far)
+        follows = session.settings is not None and session.settings.strength is None
+        return views.adapter(result, self.studio.models.expert_norms, weights, current, far, follows)
 
     def stale(self, engine: SGLora, session: Session, description: str) -> Any:
         """The adapter's facts again, with a remark where the sentence above is another one by now."""
         if session.adaptation is None or session.download is None or session.repository is not engine.repository:
             return gr.skip()
-        return self._facts(engine, session.adaptation, session.download.weights, description)
+        return self._facts(engine, session, session.adaptation, session.download.weights, description)
 
 
 def _command_info(engine: SGLora, session: Session, result: Adaptation) -> str:
     """The command line knows the shipped experts only."""
     shipped = len(session.album.library(engine).shipped)
     return texts.COMMAND_OWN if any(i >= shipped for i in result.routing.chosen.tolist()) else ""
+
+
+def _free(follow: bool) -> Any:
+    """The strength can be moved where it does not follow."""
+    return gr.Slider(interactive=not follow)
 
 
 def _another_seed() -> int:
