@@ -26,8 +26,8 @@ from core.errors import RepositoryError
 from core.experts import ExpertRepository
 from core.generator import LoraGenerator
 from core.lora import Lora, LoraLayout
-from core.prior import semantic_prior
 from core.router import SparseRouter
+from core.training.conditions import Conditions
 from core.training.experts import ExpertRecipe, TrainedExpert, initial_vector, runs_folder, task_loss
 from core.training.pool import Pool, load_pool
 from core.training.tasks import Task, wordings
@@ -81,7 +81,6 @@ def fit_generator(
     rng = np.random.default_rng(recipe.seed)
     layout = LoraLayout(backbone.layout.modules, experts.rank)
     means = torch.stack([t.mean for t in trained])
-    variances = torch.stack([t.std for t in trained]).square()
     basis = Basis.fit(means, initial_vector(layout, experts.seed), recipe.dimensions)
     cvae = ConditionalVAE(CvaeConfig(basis.dimensions, recipe.latent, recipe.hidden))
     optimizer = torch.optim.Adam(cvae.parameters(), lr=recipe.lr)
@@ -93,6 +92,7 @@ def fit_generator(
     stops = np.cumsum([0, *(len(own) for own in said)])
     embeddings = flat[torch.from_numpy(stops[:-1])]
     coordinates = [basis.encode(t.snapshots) for t in trained]
+    mixtures = Conditions(basis, means, torch.stack([t.std for t in trained]).square())
 
     def condition(i: int) -> Tensor:
         """c of task i from some of the (other) experts, [2 D]."""
@@ -103,8 +103,7 @@ def fit_generator(
         k = int(rng.choice([1, 2, 3, 4, 4, 4, 6, 8]))
         tau = float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
         routing = SparseRouter(embeddings[torch.from_numpy(others)]).route("", sentence, k, tau)
-        chosen = torch.from_numpy(others)[routing.chosen]
-        return basis.condition(semantic_prior(means[chosen], variances[chosen], routing.weights))
+        return mixtures.of(torch.from_numpy(others)[routing.chosen], routing.weights)
 
     share = np.array([len(t.train) ** 0.5 for t in tasks])
     started, sums = time.monotonic(), np.zeros(3)
