@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
+import sys
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # Gradio sums up its last 10,000 events with pandas after every event, for a dashboard that is off.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 
+from app.keeper import Keeper, Limits
 from app.models import Models
 from app.page import build, launch_options
-from app.session import MAX_SESSIONS
+from app.scratch import claim_scratch
+from core.errors import StudioError
 
 
 def main() -> None:
@@ -24,9 +28,16 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # As Ctrl-C does: the server closes, and the exit handlers remove temporary files.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        claim_scratch()
+        keeper = Keeper(Limits.from_environment())
+    except StudioError as error:
+        sys.exit(str(error))
     models = Models()
     models.start()
-    build(models).launch(server_name=args.host, server_port=args.port, state_session_capacity=MAX_SESSIONS, **launch_options())
+    build(models, keeper).launch(server_name=args.host, server_port=args.port, **launch_options(keeper))
 
 
 if __name__ == "__main__":

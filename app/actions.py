@@ -27,6 +27,7 @@ from core.sglora import Adaptation, SGLora
 MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0
 HISTORY = 8
+KEPT_DOWNLOADS = 3
 
 Progress = Callable[[int, int], None]
 
@@ -86,7 +87,9 @@ def generate(engine: SGLora, session: Session, wanted: Settings) -> Adaptation:
 
 
 def write_zip(engine: SGLora, session: Session, adaptation: Adaptation) -> Download:
-    """Write the adapter as a ZIP into the visitor's own folder; the one before goes."""
+    """Write the adapter as a ZIP into the visitor's own folder; of those before, all but the last few go."""
+    if session.download is not None and session.download.adaptation is adaptation:
+        return session.download
     folder = session.album.folder / secrets.token_hex(8)
     files = folder / "adapter"
     save_peft(adaptation.lora, files, engine.backbone.fingerprint, engine.backbone.name, engine.provenance(adaptation))
@@ -99,10 +102,10 @@ def write_zip(engine: SGLora, session: Session, adaptation: Adaptation) -> Downl
     path = folder / f"sg-lora-{slug}-seed{adaptation.seed}.zip"
     path.write_bytes(buffer.getvalue())
     shutil.rmtree(files)
-    if session.download is not None:
-        discard(session.download.path.parent)
-    session.download = Download(path, size)
-    return session.download
+    session.downloads.append(Download(path, size, adaptation))
+    while len(session.downloads) > KEPT_DOWNLOADS:
+        discard(session.downloads.popleft().path.parent)
+    return session.downloads[-1]
 
 
 @dataclass(frozen=True)

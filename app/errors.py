@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from core.errors import StudioError
 
 log = logging.getLogger(__name__)
 SECONDS_SHOWN = 15
+DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 def friendly(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,9 +30,8 @@ def friendly(handler: Callable[..., Any]) -> Callable[..., Any]:
             message = str(error)
         except gr.Error:
             raise
-        except Exception:
-            log.exception("%s failed", handler.__name__)
-            message = texts.UNEXPECTED
+        except Exception as error:
+            message = _unexpected(error, handler.__name__)
         # The toast renders HTML, and messages name what visitors wrote.
         gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN)
         return gr.skip()
@@ -49,9 +50,17 @@ def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
             message = str(error)
         except gr.Error:
             raise
-        except Exception:
-            log.exception("%s failed", endpoint.__name__)
-            message = texts.UNEXPECTED
+        except Exception as error:
+            message = _unexpected(error, endpoint.__name__)
         raise gr.Error(message, print_exception=False)
 
     return wrapped
+
+
+def _unexpected(error: Exception, name: str) -> str:
+    """What is said about an error that is not the visitor's; what it is in detail goes to the log."""
+    if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
+        log.error("%s failed: %s", name, error)
+        return texts.DISK_TROUBLE
+    log.exception("%s failed", name)
+    return texts.UNEXPECTED

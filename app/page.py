@@ -11,8 +11,9 @@ from gradio.themes.utils.fonts import Font
 from app import actions, texts, views
 from app.api import add_endpoints
 from app.errors import friendly
+from app.keeper import Keeper
 from app.models import Models
-from app.session import KEEP_SECONDS, Session, forget
+from app.session import Session
 from app.steps.base import HEAVY, LIGHT, Updates, by_photo, private
 from app.steps.compare import Compare
 from app.steps.describe import Describe
@@ -32,9 +33,10 @@ MONO = tuple(Font(name) for name in ("ui-monospace", "Consolas", "Menlo", "monos
 SHOW_RESULTS = "() => { document.getElementById('results').scrollIntoView({behavior: 'smooth', block: 'start'}) }"
 
 
-def launch_options() -> dict[str, Any]:
-    """Everything for ``launch`` that belongs to the page rather than to the machine it runs on."""
-    return {
+def launch_options(keeper: Keeper | None = None) -> dict[str, Any]:
+    """Everything for ``launch`` that belongs to the page rather than to the machine it runs on, and what bounds visitors."""
+    bounds = {} if keeper is None else {"state_session_capacity": keeper.limits.sessions, "app_kwargs": keeper.app_kwargs()}
+    return bounds | {
         "theme": _theme(),
         "css_paths": STYLE,
         "max_file_size": MAX_UPLOAD,
@@ -63,10 +65,10 @@ def _theme() -> gr.themes.Base:
     )
 
 
-def build(models: Models) -> gr.Blocks:
-    """The whole app. ``models`` may still be loading."""
-    with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(600, KEEP_SECONDS), fill_width=False) as page:
-        Studio(models).build(page)
+def build(models: Models, keeper: Keeper | None = None) -> gr.Blocks:
+    """The whole app. ``models`` may still be loading; ``keeper`` has the limits (default: those of the environment)."""
+    with gr.Blocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
+        Studio(models, keeper).build(page)
     # Two cores: a second light request may run beside a heavy one, more would only slow each other down.
     page.queue(default_concurrency_limit=2, max_size=64)
     return page
@@ -78,12 +80,13 @@ class Studio:
     It is shared by all visitors and holds no state of theirs.
     """
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, keeper: Keeper | None = None) -> None:
         self.models = models
+        self.keeper = keeper or Keeper()
 
     def build(self, page: gr.Blocks) -> None:
         """Lay the page out and wire it."""
-        self.session = gr.State(Session(), time_to_live=KEEP_SECONDS, delete_callback=forget)
+        self.session = gr.State(Session())  # how long it lives is the keeper's business
         self.token = gr.BrowserState(None, storage_key="sg-lora-studio")
         gr.HTML(views.header())
         with gr.Row(equal_height=True, elem_classes="sg-start"):
@@ -106,6 +109,7 @@ class Studio:
         for step in (self.describe, self.generate, self.photos, self.compare, self.library):
             step.wire()
         self._wire(page)
+        self.keeper.attend(page)
 
     def _wire(self, page: gr.Blocks) -> None:
         opened = [self.session, self.token, *self.photos.shown]

@@ -7,12 +7,16 @@ import io
 import secrets
 import tempfile
 import threading
+import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from core.experts import ExpertRepository
@@ -22,9 +26,7 @@ from core.metrics import Hits
 from core.sglora import Adaptation, SGLora
 
 PHOTO_LIMIT = 1000
-KEEP_SECONDS = 60 * 60
 PICTURE_SIDE = 180  # as wide as a result is on a phone
-MAX_SESSIONS = 200  # the least recently used goes; a full gallery is some 40 MB, and a free Space has 16 GB
 
 
 # How to ask something again: ("words", text) or ("photo", (id, path)).
@@ -44,10 +46,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Download:
-    """A ZIP of an adapter in PEFT format, and the bytes of its weights file."""
+    """A ZIP of an adapter in PEFT format, the bytes of its weights file, and what it was written from."""
 
     path: Path
     weights: int
+    adaptation: Adaptation = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,20 @@ class Comparison:
 
 
 class Album:
-    """A visitor's photos and experts. The tabs of one browser share it through a token that only that browser holds."""
+    """A visitor's photos and experts. The tabs of one browser share it through a token that only that browser holds.
+
+    Attributes:
+        token: what brings it back. used: when an event last used it, by ``time.monotonic``.
+        gone: why it was emptied without being asked to, until the visitor was told.
+    """
 
     def __init__(self) -> None:
         self.token = secrets.token_urlsafe(24)
+        self.used = time.monotonic()
+        self.gone = ""
+        self.sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._events = 0
+        self._counting = threading.Lock()
         self._gallery: Gallery | None = None
         self._library: Library | None = None
         self._engine: tuple[Library, SGLora] | None = None
@@ -104,6 +117,31 @@ class Album:
     def __deepcopy__(self, memo: dict[int, Any]) -> Album:
         """As for sessions: a copy starts empty."""
         return Album()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """An event of the visitor uses it in this block: it is not emptied meanwhile."""
+        with self._counting:
+            self._events += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._events -= 1
+            self.used = time.monotonic()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an event is using it."""
+        return self._events > 0
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the photos, what was computed for them and the visitor's experts take, without small things."""
+        gallery, library = self._gallery, self._library
+        own = () if library is None else library.own
+        experts = sum(t.nbytes for entry in own for t in (entry.mean, entry.std, entry.embedding))
+        return (0 if gallery is None else gallery.memory) + sum(map(len, list(self._pictures.values()))) + experts
 
     def gallery(self, engine: SGLora) -> Gallery:
         """The photos, made on first use because it needs the engine's backbone."""
@@ -165,23 +203,49 @@ class Album:
 
     @property
     def folder(self) -> Path:
-        """A folder for this visitor's files; it goes when the last tab's state goes."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="sg-lora-")
-        return Path(self._folder.name)
+        """A folder for this visitor's files; it goes when the last tab's state goes.
 
-    def close(self) -> None:
-        """Forget the photos and files now."""
-        if self._gallery is not None:
-            self._gallery.clear()
+        It lies where Gradio serves files from, so that no copies of them stay behind, and nobody can guess its name.
+        """
+        with self._counting:
+            if self._folder is None:
+                parent = Path(get_upload_folder())
+                parent.mkdir(parents=True, exist_ok=True)
+                self._folder = tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{secrets.token_hex(8)}-", dir=parent)
+            return Path(self._folder.name)
+
+    @property
+    def files(self) -> Path | None:
+        """The folder, where there is one."""
+        folder = self._folder
+        return None if folder is None else Path(folder.name)
+
+    def close(self, reason: str = "") -> None:
+        """Forget everything now, what the tabs show included. ``reason``: what the visitor is told with the next event."""
+        if reason and (self.memory or self._folder is not None):
+            self.gone = reason
+        for session in list(self.sessions):
+            forget(session)
+        with self._changing:
+            gallery, self._gallery, self._library, self._engine = self._gallery, None, None, None
+        with self._counting:
+            folder, self._folder = self._folder, None
+        if gallery is not None:
+            gallery.clear()
         self._pictures.clear()
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        if folder is not None:
+            folder.cleanup()
 
+
+FOLDER_PREFIX = "album-"
 
 # Weak: an album lives as long as a tab's state holds it, and no longer.
 _open_albums: weakref.WeakValueDictionary[str, Album] = weakref.WeakValueDictionary()
+
+
+def open_albums() -> list[Album]:
+    """All albums, the longest unused first."""
+    return sorted(_open_albums.values(), key=lambda album: album.used)
 
 
 @dataclass(eq=False)
@@ -194,7 +258,8 @@ class Session:
         comparison: what was asked last, to show it again with other columns or fewer rows.
         again: how to ask it again with another adapter.
         history: (query, description) asked, latest first.
-        download: the adapter's ZIP.
+        downloads: the last ZIPs of adapters, latest last; a slider makes the next while a click still fetches this one.
+        known: whether an event of this tab was there before.
     """
 
     album: Album = field(default_factory=Album)
@@ -204,7 +269,16 @@ class Session:
     comparison: Comparison | None = None
     again: Question | None = None
     history: list[tuple[str, str]] = field(default_factory=list)
-    download: Download | None = None
+    downloads: deque[Download] = field(default_factory=deque)
+    known: bool = False
+
+    def __post_init__(self) -> None:
+        self.album.sessions.add(self)
+
+    @property
+    def download(self) -> Download | None:
+        """The latest adapter's ZIP."""
+        return self.downloads[-1] if self.downloads else None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
         """Gradio copies the initial state for each new visitor: a copy starts empty, so nothing can leak."""
@@ -214,10 +288,20 @@ class Session:
     def resume(token: object) -> Session:
         """A new tab's session, with the album of the same browser where it is still there (a reload, a second tab)."""
         album = _open_albums.get(token) if isinstance(token, str) else None
-        return Session(album=album) if album is not None else Session()
+        return Session(album=album, known=True) if album is not None else Session(known=True)
 
 
 def forget(session: Session) -> None:
-    """Called by Gradio when a tab's state is dropped; other tabs of that browser keep their album."""
+    """Forget what a tab showed; the album, which other tabs of that browser may hold, stays."""
     session.adaptation = session.repository = session.comparison = session.again = None
     session.history.clear()
+    session.downloads.clear()
+
+
+def leave(session: Session) -> None:
+    """A tab is gone; with the last tab of a browser its album goes."""
+    album = session.album
+    album.sessions.discard(session)
+    forget(session)
+    if not album.sessions:
+        album.close()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from app.errors import DISK_TROUBLE
 from core.photos import MAX_BYTES
 
 CAPTION_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl"}
@@ -85,7 +86,9 @@ def _unpack(path: Path, folder: Path, uploads: Uploads) -> None:
                     target.mkdir(parents=True, exist_ok=True)
                     (target / name).write_bytes(content)
                     uploads.photos.append(target / name)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError, ValueError):
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError, ValueError) as error:
+        if getattr(error, "errno", None) in DISK_TROUBLE:
+            raise  # not the ZIP's fault
         uploads.failed.append((path.name, "the ZIP is damaged or of a kind that cannot be read"))
 
 

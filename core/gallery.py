@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import PurePosixPath
 
 import torch
@@ -108,6 +109,10 @@ class _Contents:
     def photos(self) -> tuple[Photo, ...]:
         return tuple(entry.photo for entry in self.entries.values())
 
+    @cached_property
+    def memory(self) -> int:
+        return sum(len(entry.photo.thumbnail) + entry.prefix.nbytes for entry in self.entries.values())
+
 
 class Gallery:
     """Photos, captions and search of one visitor; every method may be called from several threads at once.
@@ -131,6 +136,13 @@ class Gallery:
     def photos(self) -> tuple[Photo, ...]:
         """All photos, in order of arrival."""
         return self._contents.photos
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the photos' thumbnails, prefix activations and embeddings; names, captions and the like are not counted."""
+        with self._lock:
+            indexes = list(self._indexes.values())
+        return self._contents.memory + sum(index.nbytes for index in indexes)
 
     def add(
         self,

@@ -240,7 +240,14 @@ def machine() -> dict[str, Any]:
     """What the figures depend on."""
     packages = ("gradio", "gradio_client", "torch", "faiss-cpu")
     versions = {name: importlib.metadata.version(name) for name in packages}
-    return {"cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version(), **versions}
+    load = [round(value, 1) for value in os.getloadavg()]
+    return {
+        "load_average": load,
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        **versions,
+    }
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -327,7 +334,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, kind in (("visitors", int), ("photos", int), ("adaptations", int), ("searches", int), ("think", float)):
         parser.add_argument(f"--{name}", type=kind, default=getattr(Plan, name))
-    parser.add_argument("--minutes", type=float, default=0.0, help="repeat until so many minutes are over (default: once)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="repeat until so many minutes are over (0: once)")
     parser.add_argument("--keep", type=float, default=1.0, help="minutes the app keeps a visitor's photos (default: 1)")
     parser.add_argument("--url", help="an app that runs already; its memory is then not measured")
     parser.add_argument("--out", type=Path, default=results_path("load"), help="where the JSON goes")

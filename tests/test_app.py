@@ -243,15 +243,16 @@ def test_equal_settings_are_generated_once(engine: SGLora) -> None:
     assert actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 1, 1.0)) is not first
 
 
-def test_a_new_zip_takes_the_place_of_the_old(engine: SGLora) -> None:
+def test_only_the_last_zips_are_kept(engine: SGLora) -> None:
     session = Session()
     paths = []
-    for seed in (1, 2):
+    for seed in range(actions.KEPT_DOWNLOADS + 2):
         made = actions.generate(engine, session, actions.settings("../../etc/passwd", 4, 0.1, seed, 1.0))
         paths.append(actions.write_zip(engine, session, made).path)
-    assert not paths[0].exists()
-    assert paths[1].is_relative_to(session.album.folder)
-    assert sorted(zipfile.ZipFile(paths[1]).namelist()) == ["adapter_config.json", "adapter_model.safetensors"]
+        assert actions.write_zip(engine, session, made).path == paths[-1], "one adapter is written once"
+    assert [path.exists() for path in paths] == [False] * 2 + [True] * actions.KEPT_DOWNLOADS
+    assert paths[-1].is_relative_to(session.album.folder)
+    assert sorted(zipfile.ZipFile(paths[-1]).namelist()) == ["adapter_config.json", "adapter_model.safetensors"]
 
 
 @pytest.mark.parametrize("values", [(None, 0.1, 0, 1), (4, float("nan"), 0, 1), (4, 0.1, 2.0**40, 1), (4, 0.1, 0, -1)])

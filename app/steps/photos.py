@@ -8,14 +8,15 @@ import gradio as gr
 
 from app import actions, texts, views
 from app.errors import friendly
-from app.session import KEEP_SECONDS, PHOTO_LIMIT, Session
+from app.session import PHOTO_LIMIT, Session
 from app.steps.base import HEAVY, LIGHT, Step, Updates, by_photo, private
 from app.steps.compare import DEFAULT_TOP
 
 
 class Photos(Step):
     def layout(self) -> None:
-        lead = texts.GALLERY_LEAD.format(limit=PHOTO_LIMIT, minutes=KEEP_SECONDS // 60)
+        minutes = f"{self.studio.keeper.limits.keep_seconds / 60:g}"
+        lead = texts.GALLERY_LEAD.format(limit=PHOTO_LIMIT, minutes=minutes)
         gr.HTML(views.step(3, texts.GALLERY, lead))
         with gr.Row():
             with gr.Column(min_width=320):

@@ -1,0 +1,84 @@
+"""The app in this process and visitors of it, for tests that look at what one visitor does to the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")  # as app.py does
+
+import gradio as gr
+from gradio_client import Client, handle_file
+
+from app.keeper import Keeper, Limits
+from app.models import Models
+from app.page import build, launch_options
+from core.sglora import SGLora
+
+SENTENCE, QUERY = "photos of people surfing", "water"
+
+
+@dataclass
+class Running:
+    """The app in this process: its address, its page, its keeper, and the folder that Gradio keeps files in."""
+
+    url: str
+    page: gr.Blocks
+    keeper: Keeper
+    folder: Path
+
+    def sweep(self, keep: float) -> None:
+        """Sweep as if everything were kept for so many seconds only."""
+        before, self.keeper.limits = self.keeper.limits, Limits(keep_seconds=keep, unread_seconds=keep)
+        self.keeper.sweep()
+        self.keeper.limits = before
+
+    def files(self) -> list[Path]:
+        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+
+
+class Visitor:
+    """One client of the app, and photos that nobody else has."""
+
+    def __init__(self, app: Running, folder: Path, number: int) -> None:
+        self.number, self.folder = number, folder / f"visitor-{number}"
+        self.folder.mkdir()
+        self.client = Client(app.url, verbose=False, download_files=self.folder, analytics_enabled=False)
+
+    def add(self, count: int = 3, side: int = 200) -> None:
+        rng, files = np.random.default_rng(self.number), []
+        for i in range(count):
+            path = self.folder / f"{self.number}-{i}.png"
+            Image.fromarray(rng.integers(0, 255, (side, side, 3), dtype=np.uint8)).save(path)
+            files.append(handle_file(path))
+        answer = self.client.predict(files=files, captions="", api_name="/index")
+        assert (answer["added"], answer["failed"]) == (count, [])
+
+    def found(self) -> set[str]:
+        answer = self.client.predict(query=QUERY, description=SENTENCE, api_name="/search")
+        return {hit["name"] for hits in answer.values() if isinstance(hits, list) for hit in hits}
+
+    def names(self, count: int = 3) -> set[str]:
+        return {f"{self.number}-{i}.png" for i in range(count)}
+
+
+@contextmanager
+def launched(engine: SGLora, folder: Path, limits: Limits) -> Iterator[Running]:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
+    keeper = Keeper(limits)
+    page = build(Models(lambda: engine), keeper)
+    try:
+        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(keeper))
+        yield Running(url, page, keeper, folder / "gradio")
+    finally:
+        page.close()
+        patch.undo()
