@@ -6,27 +6,34 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from core.lora import Lora
 
 Estimate = tuple[float, float, float]
 
 
-def cosines(loras: Sequence[Lora]) -> np.ndarray:
-    """[n, n] cosines between weight changes, all adapted linears as one long vector; 0 where there is no change.
+def products(loras: Sequence[Lora]) -> Tensor:
+    """[n, n] float64 inner products between weight changes, all adapted linears as one long vector.
 
     Ranks may differ. It takes the factors alone: <B A, B' A'> = sum((B^T B') * (A A'^T)).
     """
     owner = torch.cat([torch.full((lora.rank,), i) for i, lora in enumerate(loras)])
     of = torch.nn.functional.one_hot(owner, len(loras)).double()  # [all ranks, n]
-    products = torch.zeros(len(loras), len(loras), dtype=torch.double)
+    found = torch.zeros(len(loras), len(loras), dtype=torch.double)
     for m in loras[0].modules:
         a = torch.cat([lora.factors[m.name].a for lora in loras]).double()
         b = torch.cat([lora.factors[m.name].b for lora in loras], 1).double()
-        products += of.T @ ((a @ a.T) * (b.T @ b)) @ of
-    norms = products.diagonal().clamp_min(0).sqrt()
+        found += of.T @ ((a @ a.T) * (b.T @ b)) @ of
+    return found
+
+
+def cosines(loras: Sequence[Lora]) -> np.ndarray:
+    """[n, n] cosines between weight changes; 0 where there is no change."""
+    found = products(loras)
+    norms = found.diagonal().clamp_min(0).sqrt()
     scale = torch.where(norms > 0, 1 / norms, 0)
-    return (products * scale[:, None] * scale).numpy()
+    return (found * scale[:, None] * scale).numpy()
 
 
 def pair_mean(values: np.ndarray, pairs: np.ndarray, seed: int = 0, draws: int = 2_000) -> Estimate:

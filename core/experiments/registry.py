@@ -107,6 +107,12 @@ _ALL = (
         "generator stays the one that was trained on all of the fold's experts.",
     ),
     Experiment(
+        "latent",
+        "Where do generated LoRAs lie among the experts, and does the generator collapse?",
+        "Weight changes of one fold's experts (their snapshots) and of LoRAs generated for held-out descriptions, and for the "
+        "experts' own with the own expert left out of the routing. Intervals draw tasks.",
+    ),
+    Experiment(
         "wording",
         "How much does it matter how well a task is described?",
         "Held-out tasks, each described by hand from one word to a detailed sentence and in other words; vaguely; with another "
