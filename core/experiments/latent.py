@@ -245,13 +245,14 @@ def findings(result: Mapping[str, Any]) -> list[str]:
             f"(the merge {found[MERGES]['directions']:.0f})."
         )
         said.append(
-            f"{group}, within a description: samples are {known['within'] / known['between']:.2f} times as far from their mean as "
-            f"descriptions are from theirs; an expert's snapshots {experts['within'] / experts['between']:.2f} times."
+            f"{group}, within a description: samples are {known['within'] / known['between']:.2f} times as far from their "
+            f"mean as descriptions are from theirs; an expert's snapshots {experts['within'] / experts['between']:.2f} times."
         )
     near, silhouettes = result["neighbours"][HELD], result["silhouette"]
     said.append(
         "The expert closest to a LoRA generated for a held-out description is of the task's kind (scenes, or the same domain) "
-        f"for {near['group']:.0f} % (by chance {near['by chance']:.0f} %), and the one routed to first for {near['first']:.0f} %."
+        f"for {near['group']:.0f} % (by chance {near['by chance']:.0f} %), and the one routed to first for "
+        f"{near['first']:.0f} %."
     )
     told = [f"{_number(silhouettes[k]['by task'])} ({k})" for k in (EXPERTS, KNOWN, HELD)]
     said.append(f"Silhouette by task: {tables.listed(told)}. An expert's snapshots are steps of one training, and lie close.")

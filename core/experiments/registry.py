@@ -118,5 +118,11 @@ _ALL = (
         "Held-out tasks, each described by hand from one word to a detailed sentence and in other words; vaguely; with another "
         "task's description; and with sentences about no photos. Intervals of the difference, paired by task.",
     ),
+    Experiment(
+        "edge",
+        "What does a small device need: time, memory, and bytes over the air?",
+        "Two held-out tasks on one core under a memory limit that the system enforces: an adapter from a sentence, with "
+        "search, against fine-tuning on the task's photos.",
+    ),
 )
 EXPERIMENTS: Mapping[str, Experiment] = {e.name: e for e in _ALL}

@@ -49,6 +49,7 @@ class Pool:
         own_texts: per photo, rows of ``texts`` to train with; the first ``measured`` of them are its captions.
         labels: per photo, a number that equals for photos of one class (its own row for captioned photos).
         tasks: with rows into this pool.
+        samples: the photos as they were read, for those who want the files; may be left out.
     """
 
     maps: tuple[Features, ...]
@@ -58,6 +59,34 @@ class Pool:
     measured: tuple[int, ...]
     labels: np.ndarray
     tasks: tuple[Task, ...]
+    samples: tuple[Sample, ...] = ()
+
+    @staticmethod
+    def of(
+        samples: Sequence[Sample],
+        tasks: Sequence[Task],
+        maps: Sequence[Features],
+        embed: Callable[[Sequence[str]], Tensor],
+    ) -> Pool:
+        """The pool of these photos.
+
+        Args:
+            tasks: with rows into ``samples``. maps: per view. embed: texts in the shared space, [t, d].
+        """
+        own = [s.captions or label_texts(s) for s in samples]
+        strings = sorted({t for texts in own for t in texts})
+        index = {t: i for i, t in enumerate(strings)}
+        names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
+        return Pool(
+            maps=tuple(maps),
+            texts=embed(strings),
+            text_strings=tuple(strings),
+            own_texts=tuple(np.array([index[t] for t in texts]) for texts in own),
+            measured=tuple(len(s.captions) or 1 for s in samples),
+            labels=np.array([names[s.label] if s.label else row for row, s in enumerate(samples)]),
+            tasks=tuple(tasks),
+            samples=tuple(samples),
+        )
 
     def batch(self, task: Task, size: int, rng: np.random.Generator) -> Batch:
         """A random training batch: a random view, and a random text for every photo."""
@@ -112,23 +141,14 @@ def load_pool(data: Path, backbone: Backbone, cache: Path, log: Log = print) -> 
             f"No task was found in {data}: it is to be, or to hold, folders of captioned or labelled photos, and a task needs "
             f"{MIN_TRAIN} photos or more to train on."
         )
-    own = [s.captions or label_texts(s) for s in samples]
-    strings = sorted({t for texts in own for t in texts})
-    index = {t: i for i, t in enumerate(strings)}
-    texts = backbone.text_from_sentences(text_features(strings, cache, log, backbone))
     if unreadable:
         shown = "".join(f"\n  {path}" for path in unreadable[:UNREADABLE_SHOWN])
         log(f"left out, since they cannot be read: {len(unreadable)} photos{shown}")
-    names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
-    return Pool(
-        maps=tuple(Features(parts) for parts in kept_maps),
-        texts=texts,
-        text_strings=tuple(strings),
-        own_texts=tuple(np.array([index[t] for t in texts]) for texts in own),
-        measured=tuple(len(s.captions) or 1 for s in samples),
-        labels=np.array([names[s.label] if s.label else row for row, s in enumerate(samples)]),
-        tasks=tuple(tasks),
-    )
+
+    def embed(texts: Sequence[str]) -> Tensor:
+        return backbone.text_from_sentences(text_features(texts, cache, log, backbone))
+
+    return Pool.of(samples, tasks, [Features(parts) for parts in kept_maps], embed)
 
 
 def tasks_of(samples: Sequence[Sample], source: str) -> list[Task]:
