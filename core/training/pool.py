@@ -141,14 +141,15 @@ def load_pool(data: Path, backbone: Backbone, cache: Path, log: Log = print) -> 
             f"No task was found in {data}: it is to be, or to hold, folders of captioned or labelled photos, and a task needs "
             f"{MIN_TRAIN} photos or more to train on."
         )
-    if unreadable:
-        shown = "".join(f"\n  {path}" for path in unreadable[:UNREADABLE_SHOWN])
-        log(f"left out, since they cannot be read: {len(unreadable)} photos{shown}")
 
     def embed(texts: Sequence[str]) -> Tensor:
         return backbone.text_from_sentences(text_features(texts, cache, log, backbone))
 
-    return Pool.of(samples, tasks, [Features(parts) for parts in kept_maps], embed)
+    pool = Pool.of(samples, tasks, [Features(parts) for parts in kept_maps], embed)
+    if unreadable:
+        shown = "".join(f"\n  {path}" for path in unreadable[:UNREADABLE_SHOWN])
+        log(f"left out, since they cannot be read: {len(unreadable)} photos{shown}")
+    return pool
 
 
 def tasks_of(samples: Sequence[Sample], source: str) -> list[Task]:
