@@ -33,7 +33,7 @@ class Basis:
 
     @cached_property
     def squares(self) -> Tensor:
-        """[D, P] squared components, which project variances; kept, since for ViT-B/16 squaring is most of a condition's time."""
+        """[D, P] squared components, which project variances; kept, since squaring is most of a condition's time."""
         return self.components.square()
 
     @staticmethod
