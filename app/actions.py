@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import math
-import re
 import secrets
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from app import texts
 from app.session import Column, Comparison, Download, Question, Session, Settings
-from app.uploads import discard, sort_uploads
+from app.uploads import MAX_CAPTIONS, discard, sort_uploads
 from core.captions import captions_from_names, parse_typed, read_captions
 from core.errors import DescriptionError, GalleryError, PhotoError, StudioError
 from core.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, moves
@@ -39,11 +38,11 @@ def settings(description: str, k: float | None, tau: float | None, seed: float |
         DescriptionError: a value that cannot be used; other controls that are empty count as such.
     """
     for name, value in (("k", k), ("The temperature", tau), ("The seed", seed)):
-        _check_number(name, value)
+        check_number(name, value)
     if not 0 <= seed <= MAX_SEED:
         raise DescriptionError(f"The seed is {seed:g}: it may be 0 to {MAX_SEED:,}.")
     if strength is not None:
-        _check_number("The strength", strength)
+        check_number("The strength", strength)
         if not 0 <= strength <= MAX_STRENGTH:
             raise DescriptionError(f"The strength is {strength:g}: it may be 0 to {MAX_STRENGTH:g}.")
     return Settings(clean_text(description), int(k), float(tau), int(seed), None if strength is None else float(strength))
@@ -58,12 +57,13 @@ def page_settings(
         DescriptionError: as ``settings``; an empty strength is none where it does not follow.
     """
     if not follow:
-        _check_number("The strength", strength)
+        check_number("The strength", strength)
     return settings(description, k, tau, seed, None if follow else strength)
 
 
-def _check_number(name: str, value: float | None) -> None:
-    if value is None or not math.isfinite(value):
+def check_number(name: str, value: object) -> None:
+    """Raise DescriptionError unless a control holds a number; API clients may send anything."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise DescriptionError(f"{name} is not a number.")
 
 
@@ -98,8 +98,7 @@ def write_zip(engine: SGLora, session: Session, adaptation: Adaptation) -> Downl
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(files.iterdir()):
             archive.write(file, file.name)
-    slug = re.sub(r"[^a-z0-9]+", "-", adaptation.routing.description.lower()).strip("-")[:40].strip("-") or "adapter"
-    path = folder / f"sg-lora-{slug}-seed{adaptation.seed}.zip"
+    path = folder / f"sg-lora-adapter-seed{adaptation.seed}.zip"  # nothing that a visitor wrote becomes part of a path
     path.write_bytes(buffer.getvalue())
     shutil.rmtree(files)
     session.downloads.append(Download(path, size, adaptation))
@@ -129,7 +128,7 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress
     failed, remarks = list(uploads.failed), []
     for name, content in uploads.captions:
         try:
-            remarks.append(_captioned(gallery, read_captions(name, content)))
+            remarks.append(_captioned(gallery, read_captions(name, content, MAX_CAPTIONS)))
         except StudioError as error:
             failed.append((name, str(error)))
     return Added(report, tuple(failed), tuple(remarks))

@@ -63,14 +63,14 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         return answer, str(actions.write_zip(engine, session, result).path), session
 
     @answering
-    def index(files: list[str] | None, captions: str, session: Session) -> tuple[Any, ...]:
+    def index(files: list[str] | None, captions: str | None, session: Session) -> tuple[Any, ...]:
         """Add photos (or ZIP or captions files) to this client's gallery.
 
         ``captions``: lines of “photo name: caption”. Returns {"added", "duplicates", "failed": [{"name", "reason"}],
         "photos", "captioned"}.
         """
         engine = models.get()
-        typed = parse_typed(captions) if captions.strip() else None
+        typed = parse_typed(captions) if captions and captions.strip() else None
         done = actions.add_uploads(engine, session, files or [])
         gallery = session.album.gallery(engine)
         if typed is not None:
@@ -102,9 +102,10 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         […], "sg_lora": […]}, best first, and "strength" and "confidence" as ``adapt`` does.
         """
         engine = models.get()
+        actions.check_number("top", top)
         made = actions.generate(engine, session, actions.settings(description, k, tau, seed, strength))
         columns = actions.compare_words(engine, session, query).columns
-        shown = max(1, min(MAX_TOP, int(top or 1)))
+        shown = max(1, min(MAX_TOP, int(top)))
         answer = {
             key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:shown]]
             for key, c in zip(("zero_shot", "merge", "sg_lora"), columns, strict=True)

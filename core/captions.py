@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,7 +19,8 @@ TYPED = "Typed captions"
 
 _PHOTO_COLUMNS = {"image", "file", "filename", "file_name", "image_name", "image_path", "name", "photo", "path"}
 _TEXT_COLUMN = re.compile(r"(caption|text|description|comment|sentence|title)s?([ _-]?\d+)?")
-_FIRST_CELL = re.compile(r'\s*(?:"(?:[^"]|"")*"|[^",;\t|]*)\s*([,;\t|])')
+# Nothing in it gives back what it took (``*+``), so that no line takes longer than it is long.
+_FIRST_CELL = re.compile(r'[^\S\t]*+(?:"(?:[^"]|"")*+"[^\S\t]*+|[^",;\t|]*+)([,;\t|])')
 _TOKEN_NUMBER = re.compile(r"(?<=\.\w{3})#\d+$|(?<=\.\w{4})#\d+$")  # Flickr8k.token.txt: "a.jpg#0"
 _CAMERA_WORDS = {"img", "dsc", "dscn", "dscf", "dcim", "pxl", "mvimg", "image", "photo", "picture", "pic", "scan", "wa"}
 _PHOTO_FILE = re.compile(r"(.+?\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif|jp2))\s*[:,;\t]\s*(.*)", re.IGNORECASE)
@@ -26,15 +28,18 @@ _PHOTO_FILE = re.compile(r"(.+?\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif|jp2))\s*[:
 Captions = dict[str, tuple[str, ...]]
 
 
-def read_captions(name: str, data: bytes) -> Captions:
+def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
     """Captions by image name, from the content of a captions file, in file order.
 
     Formats: CSV (also with ``;``, tab or ``|``) with a header such as ``image,caption``, or with just these two columns;
     JSONL with an object such as ``{"image": "a.jpg", "captions": ["…"]}`` a line; COCO captions JSON. Several rows of one
     image are several captions.
 
+    Args:
+        name, data: of the file. most: captions that are taken from it.
+
     Raises:
-        DataError: not UTF-8, malformed (the text names file and line), or without any caption.
+        DataError: not UTF-8, malformed (the text names file and line), without any caption, or with more than ``most``.
     """
     label = safe_name(name)
     try:
@@ -49,9 +54,11 @@ def read_captions(name: str, data: bytes) -> Captions:
         pairs = _json(label, text)
     else:
         pairs = _csv(label, text)
-    captions = _collect(pairs)
+    captions = _collect(pairs if most is None else islice(pairs, most))
     if not captions:
         raise DataError(f"{label} holds no captions.")
+    if most is not None and next(pairs, None) is not None:
+        raise DataError(f"{label} holds more than {most:,} captions: send those of your photos alone.")
     return captions
 
 

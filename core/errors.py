@@ -1,5 +1,16 @@
 """Errors that are written for people: what was wrong, with which input, and what to do."""
 
+from __future__ import annotations
+
+MAX_BRIEF = 80
+
+
+def brief(value: object) -> str:
+    """Something from a file or a visitor as an error may quote it: one line, printable, at most MAX_BRIEF characters."""
+    text = value if isinstance(value, str) else repr(value) if isinstance(value, int | float) else type(value).__name__
+    line = "".join(c if c.isprintable() else " " for c in text[: MAX_BRIEF + 1])
+    return line if len(line) <= MAX_BRIEF else f"{line[: MAX_BRIEF - 1]}…"
+
 
 class StudioError(Exception):
     """Base of every error that a user may see; its text is shown as it is, without a stack trace."""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from core.backbones import EMBEDDED
 from core.confidence import Confidence, ConfidenceModel, known_transfers
-from core.errors import RepositoryError
+from core.errors import RepositoryError, brief
 from core.lora import Lora, LoraLayout
 from core.router import Routing
 
@@ -116,20 +116,35 @@ class RepositoryIndex:
         try:
             index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
             if index["format"] != FORMAT:
-                raise RepositoryError(f"{label} has an {INDEX_FILE} of format {index['format']}; this version reads {FORMAT}.")
+                found = brief(index["format"])
+                raise RepositoryError(f"{label} has an {INDEX_FILE} of format {found}; this version reads {FORMAT}.")
             return RepositoryIndex(
                 index["backbone_fingerprint"],
                 _backbone(index.get("backbone", {"spec": EMBEDDED})),
                 int(index["rank"]),
-                tuple(Expert(**{**e, "classes": tuple(e["classes"])}) for e in index["experts"]),
+                tuple(map(_entry, index["experts"])),
                 index["tensors_sha256"],
                 index.get("notes", {}),
                 ConfidenceModel.of(index["confidence"]) if index.get("confidence") else None,
             )
         except FileNotFoundError:
             raise RepositoryError(f"{label} lacks {INDEX_FILE}: `python -m core train experts` writes it.") from None
-        except (OSError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        except (OSError, KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
             raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({type(error).__name__}): restore it.") from None
+
+
+def _entry(raw: Mapping[str, Any]) -> Expert:
+    """One expert of an index that may have come from anywhere: texts are texts, and figures are numbers."""
+    expert = Expert(**{**raw, "classes": tuple(raw["classes"])})
+    for text in (expert.name, expert.description, expert.group, expert.source, *expert.classes):
+        if not isinstance(text, str) or not text.isprintable():
+            raise ValueError("a text that is none")
+    sides = [side[way] for side in (expert.before, expert.after) if side for way in ("i2t", "t2i")]
+    figures = [value for side in sides for value in side.values()]
+    for value in (*figures, expert.images, expert.seed, expert.snapshots, expert.transfer or 0):
+        if not isinstance(value, int | float):
+            raise ValueError("a number that is none")
+    return expert
 
 
 def _backbone(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -155,7 +155,7 @@ class Gallery:
         Photos go in batch by batch: what is in stays in, whatever happens to the rest.
 
         Args:
-            sources: paths, or (name, content).
+            sources: paths, or (name, content or path).
             captions: by file name or stem, as in ``set_captions``; a duplicate's captions join those of its photo.
             progress: called with (files done, files in all).
         """

@@ -93,8 +93,10 @@ class LoraGenerator:
             if metadata.get("tensors_sha256", checksum := _checksum(stored)) != checksum:
                 raise ValueError("the checksum differs")
             tensors = {key: value.float() for key, value in stored.items()}
-            cvae = ConditionalVAE(CvaeConfig(**json.loads(metadata["config"])))
-            cvae.load_state_dict({k.removeprefix("cvae."): v for k, v in tensors.items() if k.startswith("cvae.")})
+            with torch.device("meta"):  # takes no memory, whatever sizes the file claims; the tensors then take its place
+                cvae = ConditionalVAE(CvaeConfig(**json.loads(metadata["config"])))
+            weights = {k.removeprefix("cvae."): v for k, v in tensors.items() if k.startswith("cvae.")}
+            cvae.load_state_dict(weights, assign=True)
             basis = Basis(*(tensors[f"basis.{k}"] for k in ("origin", "components", "scale")))
             if (
                 basis.components.shape != (cvae.config.coordinates, len(basis.origin))
@@ -102,7 +104,16 @@ class LoraGenerator:
             ):
                 raise ValueError("basis and CVAE differ in size")
             made_for, notes = metadata["backbone_fingerprint"], json.loads(metadata["notes"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (
+            SafetensorError,
+            OSError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            ArithmeticError,
+            RuntimeError,
+        ) as error:
             raise RepositoryError(f"The generator {path.name} is damaged ({type(error).__name__}): restore it.") from None
         if made_for != fingerprint:
             raise RepositoryError(f"The generator {path.name} belongs to backbone {made_for}, not to {fingerprint}.")

@@ -17,8 +17,9 @@ from core.errors import PhotoError
 from core.photos import open_photo, photo_bytes, safe_name, thumbnail
 
 BATCH = 32  # photos that the model takes at once; as many more are decoded meanwhile
+MAX_WAITING = 128 * 2**20  # bytes of files that wait to be decoded
 
-Source = Path | tuple[str, bytes]
+Source = Path | tuple[str, bytes | Path]
 
 
 class Failure(NamedTuple):
@@ -52,6 +53,11 @@ def source_name(source: Source) -> str:
     return safe_name(source.name if isinstance(source, Path) else source[0])
 
 
+def _content(source: Source, name: str) -> bytes:
+    content = source if isinstance(source, Path) else source[1]
+    return photo_bytes(content, name) if isinstance(content, Path) else content
+
+
 def content_id(content: bytes) -> str:
     """32 hex digits that only this content has."""
     return hashlib.sha256(content).hexdigest()[:32]
@@ -61,7 +67,7 @@ class Intake:
     """Reads sources in order and yields batches of decoded photos; what does not become one is kept for the report.
 
     Args:
-        sources: paths, or (name, content).
+        sources: paths, or (name, content or path).
         pool: where files are decoded.
         pixels: the backbone's ``pixels``.
         holds: whether a content is there already.
@@ -82,7 +88,8 @@ class Intake:
         self.done = 0
         self._sources, self._pool, self._pixels = sources, pool, pixels
         self._holds, self._limit, self._count = holds, limit, count
-        self._queue: deque[tuple[int, str, Future[Decoded]]] = deque()
+        self._queue: deque[tuple[int, str, int, Future[Decoded]]] = deque()
+        self._waiting = 0
         self._ready: list[Decoded] = []
         self._seen: set[str] = set()
         self._repeated: list[tuple[int, str]] = []
@@ -94,7 +101,7 @@ class Intake:
         for position, source in enumerate(self._sources):
             name = self.names[position]
             try:
-                content = photo_bytes(source, name) if isinstance(source, Path) else source[1]
+                content = _content(source, name)
             except PhotoError as error:
                 self._failed[position] = _reason(name, error)
                 continue
@@ -108,8 +115,9 @@ class Intake:
                 self._failed[position] = f"the gallery is full: it takes at most {self._limit:,} photos."
                 continue
             self._seen.add(key)
-            self._queue.append((position, key, self._pool.submit(self._decode, position, key, name, content)))
-            if len(self._queue) > BATCH:
+            self._queue.append((position, key, len(content), self._pool.submit(self._decode, position, key, name, content)))
+            self._waiting += len(content)
+            while len(self._queue) > BATCH or self._waiting > MAX_WAITING:
                 yield from self._settle(position + 1)
         yield from self._drain(len(self._sources))
         self.done = len(self._sources)
@@ -129,7 +137,8 @@ class Intake:
 
     def _settle(self, reached: int) -> Iterator[list[Decoded]]:
         """Take the longest-waiting photo off the queue; yields when that makes a batch full."""
-        position, key, future = self._queue.popleft()
+        position, key, size, future = self._queue.popleft()
+        self._waiting -= size
         try:
             self._ready.append(future.result())
         except PhotoError as error:

@@ -28,7 +28,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from core.archive import read_members
-from core.errors import AdapterError, RepositoryError, StudioError
+from core.errors import AdapterError, RepositoryError, StudioError, brief
 from core.experts import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, clean_name
 from core.gauge import align, reduce_rank
 from core.generator import LoraGenerator
@@ -214,6 +214,8 @@ def import_adapter(
     else:
         lora, _ = load_peft(Path(source), shipped.layout.modules, shipped.fingerprint)
     rank = lora.rank
+    if any(float(part.abs().max()) > MAX_NUMBER for f in lora.factors.values() for part in (f.a, f.b)):
+        raise AdapterError("The adapter holds numbers that are far beyond any LoRA that works.")
     lora, lost = reduce_rank(lora, shipped.layout.rank)
     vector = align(lora, Lora.from_vector(shipped.layout, shipped.origin)).vector()
     std = shipped.stds.square().mean(0).sqrt()
@@ -280,13 +282,13 @@ def load_zip(data: bytes, engine: SGLora) -> Library:
         entries = [
             (_expert({k: v for k, v in raw.items() if k != "lost"}), _number(raw["lost"], 1)) for raw in index["experts"]
         ]
-    except StudioError:
-        raise
+    except StudioError as error:
+        raise RepositoryError(f"{label}: {error}") from None
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise RepositoryError(f"{label}: its {INDEX_FILE} is not that of a saved library ({type(error).__name__}).") from None
     if made_for != shipped.fingerprint or rank != shipped.layout.rank:
         raise RepositoryError(
-            f"{label} belongs to another backbone (fingerprint {made_for}, rank {rank}; "
+            f"{label} belongs to another backbone (fingerprint {brief(made_for)}, rank {brief(rank)}; "
             f"this one is {shipped.fingerprint}, rank {shipped.layout.rank})."
         )
     if hashlib.sha256(files[TENSORS_FILE]).hexdigest() != expected:
@@ -296,15 +298,20 @@ def load_zip(data: bytes, engine: SGLora) -> Library:
     try:
         tensors = load(files[TENSORS_FILE])
         means, stds = tensors["means"], tensors["stds"]
-    except (SafetensorError, KeyError, ValueError) as error:
+        if means.is_floating_point() and stds.is_floating_point():
+            means, stds = means.float(), stds.float()  # of float8 not even an absolute value can be taken
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise RepositoryError(f"{label}: {TENSORS_FILE} is damaged ({type(error).__name__}).") from None
     shape = (len(entries), shipped.layout.size)
     if means.shape != shape or stds.shape != shape or not (means.is_floating_point() and stds.is_floating_point()):
         raise RepositoryError(f"{label}: {TENSORS_FILE} does not hold {shape[0]} x {shape[1]:,} numbers, as its index says.")
     library = Library(shipped)
     embeddings = engine.backbone.encode_sentence([expert.description for expert, _ in entries])
-    for (expert, lost), mean, std, embedding in zip(entries, means, stds, embeddings, strict=True):
-        library = library.add(expert, mean, std, embedding, lost)
+    try:
+        for (expert, lost), mean, std, embedding in zip(entries, means, stds, embeddings, strict=True):
+            library = library.add(expert, mean, std, embedding, lost)
+    except RepositoryError as error:
+        raise RepositoryError(f"{label}: {error}") from None
     return library
 
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from core.errors import AdapterError
+from core.errors import AdapterError, brief
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -189,24 +189,26 @@ def load_peft(folder: Path, modules: Sequence[LoraModule], fingerprint: str) -> 
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
         raise AdapterError(f"{label}: {CONFIG_FILE} is not a LoRA configuration of peft.") from None
     if config.get("peft_type", "LORA") != "LORA" or odd:
-        why = f"{odd[0]} is set" if odd else f"this is {config['peft_type']}"
+        why = f"{odd[0]} is set" if odd else f"this is {brief(config['peft_type'])}"
         raise AdapterError(f"{label}: only plain LoRA adapters of one rank are supported ({why}).")
     if not 1 <= rank <= MAX_RANK:
-        raise AdapterError(f"{label}: rank {rank} is not between 1 and {MAX_RANK}.")
+        raise AdapterError(f"{label}: rank {brief(rank)} is not between 1 and {MAX_RANK}.")
     scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
+    expected = {f"{PEFT_PREFIX}{m.name}.lora_{x}.weight" for m in modules for x in "AB"}
     try:
         with safe_open(weights_path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
-    except (SafetensorError, OSError, ValueError):
+            metadata, names = file.metadata() or {}, set(file.keys())
+            # Only what is expected: a header may name a million tensors without any numbers.
+            tensors = {key: file.get_tensor(key) for key in names & expected}
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError):
         raise AdapterError(f"{label}: {WEIGHTS_FILE} is damaged or not a safetensors file.") from None
     made_for = metadata.get("backbone_fingerprint")
     if made_for and made_for != fingerprint:
+        made_for = brief(made_for)
         raise AdapterError(f"{label} was made for another backbone (fingerprint {made_for}, this one is {fingerprint}).")
-    expected = {f"{PEFT_PREFIX}{m.name}.lora_{x}.weight" for m in modules for x in "AB"}
-    if set(tensors) != expected:
-        odd = sorted(set(tensors) ^ expected)[0]
-        raise AdapterError(f"{label} does not fit this backbone: {odd} is {'unknown' if odd in tensors else 'missing'}.")
+    if names != expected:
+        odd = min(names ^ expected)
+        raise AdapterError(f"{label} does not fit this backbone: {brief(odd)} is {'unknown' if odd in names else 'missing'}.")
     factors = {}
     for m in modules:
         a = tensors[f"{PEFT_PREFIX}{m.name}.lora_A.weight"]
@@ -223,6 +225,6 @@ def load_peft(folder: Path, modules: Sequence[LoraModule], fingerprint: str) -> 
     lora.check_finite(label)
     try:
         provenance = json.loads(metadata.get("sg_lora", "{}"))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         provenance = {}
     return lora, provenance if isinstance(provenance, dict) else {}

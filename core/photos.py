@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import struct
+import threading
 import unicodedata
 import warnings
 from pathlib import Path, PurePosixPath
@@ -21,20 +21,23 @@ MEAN, STD = 0.498, 0.502  # measured for EfficientNet-Lite0: DESIGN 2
 MAX_PIXELS = 64_000_000
 MAX_ASPECT = 2.0  # wider or taller photos are centre-cropped to this before they are squashed to a square
 MAX_BYTES = 64 * 1024 * 1024
+MAX_SCANS = 500  # of a JPEG; progressive ones have about ten, and each costs a pass over the whole image
+LARGE = 16_000_000  # pixels from which on photos are made smaller first, and one at a time
 MAX_NAME = 80
 DRAFT_SIDE = 352  # what a JPEG may be decoded down to: enough for CLIP at 336, and an eighth of a telephone's 4000 x 3000
 THUMBNAIL_SIDE = 320
 
-# Pillow knows 40 formats. The exotic ones are no photos, and some are unsafe to open: EPS starts Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "ICO", "PPM")
+# Pillow knows 40 formats. The exotic ones are no photos, and some are unsafe to open: EPS starts Ghostscript, and an icon
+# may hold a picture of another size than it says.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM")
+_ORIENTATION = 0x0112  # tag of EXIF
+_TILE = (322, 323)  # tags of TIFF: width and height of a tile, which is decoded whole
 
 # Too large and damaged files get a text of our own. Set once, because catch_warnings() is not safe in threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-
-# What Pillow's decoders were seen to raise on damaged files (found by flipping bytes).
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, RuntimeError, MemoryError, struct.error)
+_one_large = threading.Lock()
 
 
 def safe_name(name: str) -> str:
@@ -82,6 +85,8 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
         image = Image.open(io.BytesIO(source), formats=FORMATS)
         _check_size(image, label)
         if image.format in ("JPEG", "MPO"):
+            if source.count(b"\xff\xda") > MAX_SCANS:
+                raise PhotoError(f"{label}: the JPEG has more than {MAX_SCANS} scans; save it again with another program.")
             image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))  # decodes a large JPEG at a fraction of the cost
         return upright_rgb(image, label)
     except PhotoError:
@@ -90,7 +95,7 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
         raise PhotoError(f"{label}: this is not an image that can be read (JPEG, PNG, WebP, GIF, BMP and TIFF can).") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PhotoError(f"{label}: the image is far too large; make it smaller first.") from None
-    except _DAMAGE as error:
+    except Exception as error:  # decoders raise anything on damaged files
         raise PhotoError(f"{label}: the image is damaged or cut off ({type(error).__name__}).") from None
 
 
@@ -100,22 +105,44 @@ def upright_rgb(image: Image.Image, label: str = "photo") -> Image.Image:
     Raises:
         PhotoError: larger than MAX_PIXELS, or damaged (Pillow decodes lazily).
     """
-    _check_size(image, label)
     try:
-        image.load()
-        with contextlib.suppress(*_DAMAGE):  # a damaged rotation tag does not make the picture useless
-            image = ImageOps.exif_transpose(image)
-        return _to_rgb(image)
-    except _DAMAGE as error:
+        _check_size(image, label)
+        with _one_large if image.width * image.height > LARGE else contextlib.nullcontext():
+            image.load()
+            _check_size(image, label)
+            with contextlib.suppress(Exception):  # a damaged rotation tag does not make the picture useless
+                if image.getexif().get(_ORIENTATION, 1) != 1:
+                    image = ImageOps.exif_transpose(image)
+            return _to_rgb(_reduced(image))
+    except PhotoError:
+        raise
+    except Exception as error:
         raise PhotoError(f"{label}: the image is damaged or cut off ({type(error).__name__}).") from None
 
 
 def _check_size(image: Image.Image, label: str) -> None:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise PhotoError(
-            f"{label}: {width} x {height} pixels is more than {MAX_PIXELS // 10**6} megapixels; make it smaller first."
-        )
+    tags = getattr(image, "tag_v2", {})
+    tile = tuple(tags.get(tag, 0) for tag in _TILE)
+    for what, (width, height) in (("", image.size), ("a tile of ", tile)):
+        if width * height > MAX_PIXELS:
+            raise PhotoError(
+                f"{label}: {what}{width} x {height} pixels is more than {MAX_PIXELS // 10**6} megapixels; "
+                "make it smaller first."
+            )
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """A very large picture at a fraction of its size, before the copies are made that changes of mode take."""
+    factor = min(image.size) // (2 * SIDE)
+    if factor < 2 or image.width * image.height <= LARGE:
+        return image
+    if image.mode.startswith("I;16"):
+        image = image.convert("I")
+    elif image.mode in ("P", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    elif image.mode == "1":
+        image = image.convert("L")
+    return image.reduce(factor)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -282,8 +282,8 @@ def test_a_zip_is_unpacked_inside_its_folder(tmp_path: Path) -> None:
     members |= {".hidden": b"x", "captions.csv": b"image,caption\nb.png,green"}
     target = tmp_path / "in" / "unpacked"
     uploads = sort_uploads([pack(tmp_path / "photos.zip", members)], target)
-    assert sorted(p.name for p in uploads.photos) == ["abs.png", "b.png", "b.png", "evil.png"]
-    assert all(p.resolve().is_relative_to(target) and p.read_bytes() == png() for p in uploads.photos)
+    assert sorted(name for name, _ in uploads.photos) == ["abs.png", "b.png", "b.png", "evil.png"]
+    assert all(p.resolve().is_relative_to(target) and p.read_bytes() == png() for _, p in uploads.photos)
     assert uploads.captions == [("captions.csv", b"image,caption\nb.png,green")]
     assert uploads.failed == []
     discard(target)

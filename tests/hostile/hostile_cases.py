@@ -1,0 +1,131 @@
+"""What all hostile cases share: what one is, and what is watched while it is tried."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+LONGEST_MESSAGE = 400
+TRACES = ("Traceback", 'File "', " object at 0x", "site-packages", "/core/", "/app/")
+ALWAYS_INERT = {"script", "iframe", "object", "embed", "svg", "math", "form", "link", "meta", "base", "style", "video", "audio"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One hostile file.
+
+    Attributes:
+        what: of the file, for the test's name.
+        name: the file's name, as a visitor's browser sends it.
+        data: its content.
+        reason: part of the message that refuses it; None where it is taken.
+    """
+
+    what: str
+    name: str
+    data: bytes = field(repr=False)
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        return self.what
+
+
+# What is watched
+
+
+@dataclass
+class Watch:
+    """What happened meanwhile: paths written outside the allowed folder, and by how much memory grew at most, in MB."""
+
+    outside: list[str] = field(default_factory=list)
+    grown: int = 0
+
+
+_watched: list[tuple[Path, Watch, set[int]]] = []
+
+
+def _listen(event: str, arguments: tuple[object, ...]) -> None:
+    if not _watched or event not in ("open", "os.mkdir", "os.rename", "os.symlink", "os.link"):
+        return
+    allowed, watch, foreign = _watched[-1]
+    if threading.get_ident() in foreign:  # a server that another test left running
+        return
+    if event == "open":
+        path, _, flags = arguments
+        if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            return
+    else:
+        path = arguments[0 if event == "os.mkdir" else 1]
+    if isinstance(path, int):
+        return
+    path = Path(os.path.realpath(os.fsdecode(path)))
+    if not path.is_relative_to(allowed) and "__pycache__" not in path.parts and path.parts[1] not in ("dev", "proc"):
+        watch.outside.append(str(path))
+
+
+sys.addaudithook(_listen)
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[Watch]:
+    """Everything that is written in this block has to lie in ``folder``, temporary files too."""
+    watch, temporary = Watch(), tempfile.tempdir
+    tempfile.tempdir = str(folder)
+    known = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+    _watched.append((Path(os.path.realpath(folder)), watch, known))
+    before = _memory(reset=True)
+    try:
+        yield watch
+    finally:
+        _watched.pop()
+        tempfile.tempdir = temporary
+        watch.grown = _memory() - before
+
+
+def _memory(reset: bool = False) -> int:
+    """The most memory that was resident since the last reset, in MB; 0 where the system does not say."""
+    try:
+        if reset:
+            Path("/proc/self/clear_refs").write_text("5")
+        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
+    except OSError:
+        return 0
+
+
+# What is said
+
+
+def check_message(message: str, *private: Path) -> None:
+    """A message is for people: short, and without a stack trace or a path of the server."""
+    assert message.strip()
+    assert len(message) <= LONGEST_MESSAGE, f"{len(message)} characters"
+    assert not [trace for trace in (*TRACES, *map(str, private)) if trace in message], message
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.attributes: set[str] = set()
+        self.addresses: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.addresses |= {value or "" for name, value in attrs if name in ("href", "src", "action", "formaction", "data")}
+
+
+def check_inert(page: str) -> None:
+    """A piece of page holds no tag, attribute or address that could run something or ask somebody."""
+    tags = _Tags()
+    tags.feed(page)
+    assert not tags.found & ALWAYS_INERT
+    assert not [name for name in tags.attributes if name.startswith("on")]
+    assert all(address.startswith("data:image/") for address in tags.addresses), tags.addresses

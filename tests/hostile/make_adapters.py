@@ -1,0 +1,261 @@
+"""Hostile adapters in PEFT format and hostile libraries, made here from good ones."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hostile_cases import Case
+from safetensors.torch import load, save
+from torch import Tensor
+
+from core.experts import INDEX_FILE, TENSORS_FILE
+from core.lora import CONFIG_FILE, WEIGHTS_FILE
+
+MARKUP = "<img src=x onerror=alert(1)>"
+NESTED = "[" * 200_000
+
+
+@dataclass(frozen=True)
+class Good:
+    """Files of an adapter and of a library that are taken."""
+
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+    fingerprint: str
+    library: bytes
+
+    @property
+    def first(self) -> str:
+        return next(iter(self.tensors))
+
+
+def zipped(files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def unzipped(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def by_header(header: bytes, body: bytes = b"", length: int | None = None) -> bytes:
+    """A safetensors file by hand."""
+    return struct.pack("<Q", len(header) if length is None else length) + header + body
+
+
+# Adapters
+
+
+def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
+    """(what, content of the weights file, part of the message or None where it is taken)."""
+    first, shape = good.first, tuple(good.tensors[good.first].shape)
+    metadata = {"format": "pt", "backbone_fingerprint": good.fingerprint}
+
+    def changed(change: Callable[[Tensor], Tensor]) -> bytes:
+        return save({**good.tensors, first: change(good.tensors[first]).contiguous()}, metadata)
+
+    def header(**entries: object) -> bytes:
+        return by_header(json.dumps(entries).encode(), bytes(64))
+
+    damaged = "damaged or not a safetensors file"
+    yield "no byte", b"", damaged
+    yield "noise", bytes(range(256)) * 40, damaged
+    yield "a header of 2^63 bytes", by_header(b"{}", length=2**63), damaged
+    yield "a header of 100 MB in 10 bytes", by_header(b"{}", length=100_000_000), damaged
+    yield "a header beyond the file", by_header(b'{"a":1}', length=999), damaged
+    yield "a header that is no JSON", by_header(b"not JSON"), damaged
+    yield "a header of brackets", by_header(NESTED.encode()), damaged
+    yield "a header that is a list", by_header(b"[1]"), damaged
+    yield "a header of 2 MB of blanks", by_header(b"{}" + b" " * 2**21), ""
+    yield "offsets beyond the file", header(a={"dtype": "F32", "shape": [9], "data_offsets": [0, 10**12]}), damaged
+    yield "offsets that run backwards", header(a={"dtype": "F32", "shape": [0], "data_offsets": [64, 0]}), damaged
+    yield "offsets below zero", header(a={"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}), damaged
+    yield "a shape of 2^80 numbers", header(a={"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 64]}), damaged
+    yield "a type that is none", header(a={"dtype": "PICKLE", "shape": [16], "data_offsets": [0, 64]}), damaged
+    empty = {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(100_000)}
+    yield "100,000 empty tensors", by_header(json.dumps(empty).encode()), "does not fit this backbone"
+    yield "a name of a million letters", save({"n" * 10**6: torch.zeros(1)}), "does not fit this backbone"
+    yield "a name with markup", save({**good.tensors, f"\x1b[31m{MARKUP}": torch.zeros(1)}), "is unknown"
+    yield "a tensor too many", save({**good.tensors, "zz": torch.zeros(1)}), "zz is unknown"
+    yield "a tensor too few", save(dict(list(good.tensors.items())[1:])), "is missing"
+    yield "another shape", changed(lambda t: t[:, 1:]), "has shapes"
+    yield "turned", changed(lambda t: t.T), "has shapes"
+    yield "one dimension more", changed(lambda t: t[None]), "has shapes"
+    yield "a number alone", changed(lambda t: torch.tensor(1.0)), "has shapes"
+    for kind in (torch.int64, torch.uint8, torch.bool, torch.complex64):
+        yield f"numbers of {kind}", changed(lambda t, kind=kind: t.to(kind)), ""
+    for kind in (torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn):
+        yield f"numbers of {kind}", changed(lambda t, kind=kind: t.to(kind)), None
+    for value in (float("nan"), float("inf"), -float("inf")):
+        yield (
+            f"one {value}",
+            changed(lambda t, v=value: torch.where(torch.arange(t.numel()).view(t.shape) == 3, v, t)),
+            "NaN or inf",
+        )
+    yield "numbers of 1e38", changed(lambda t: torch.full_like(t, 1e38)), "far beyond"
+    yield "numbers of 1e-45", changed(lambda t: torch.full_like(t, 1e-45)), None
+    yield "zeros", changed(torch.zeros_like), None
+    yield "a pickle", pickle.dumps({first: [0.0]}), damaged
+    torch.save({first: torch.zeros(shape)}, buffer := io.BytesIO())
+    yield "what torch.save writes", buffer.getvalue(), damaged
+    for what, said in {
+        "another backbone": "ffff",
+        "a backbone of a million letters": "f" * 10**6,
+        "a backbone of markup": MARKUP,
+    }.items():
+        yield what, save(good.tensors, {**metadata, "backbone_fingerprint": said}), "another backbone"
+    for what, origin in {
+        "an origin of brackets": NESTED,
+        "an origin of a number of 10,000 digits": "9" * 10_000,
+        "an origin that is no JSON": "{",
+        "an origin of markup": json.dumps({"description": MARKUP}),
+        "an origin that is a list": "[1]",
+    }.items():
+        yield what, save(good.tensors, {**metadata, "sg_lora": origin}), None
+
+
+def configs(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
+    """(what, content of the configuration, part of the message or None where it is taken)."""
+
+    def changed(**values: object) -> bytes:
+        return json.dumps({**good.config, **values}).encode()
+
+    none = "is not a LoRA configuration"
+    yield "a configuration of no byte", b"", none
+    yield "a configuration in UTF-16", changed().decode().encode("utf-16"), none
+    yield "a configuration of brackets", NESTED.encode(), none
+    yield "a configuration that is a list", b"[]", none
+    yield "a configuration that is a number", b"1e999", none
+    yield "a configuration that is a pickle", pickle.dumps(good.config), none
+    yield "no rank", json.dumps({k: v for k, v in good.config.items() if k != "r"}).encode(), none
+    for rank in ("two", None, [2], {"r": 2}, float("inf"), float("nan")):
+        yield f"rank {rank}", changed(r=rank), none
+    for rank in (0, -1, 257, 10**9, 1e300):
+        yield f"rank {rank}", changed(r=rank), "is not between 1 and 256"
+    yield "a rank that the weights have not", changed(r=3), "has shapes"
+    for alpha in (float("nan"), float("inf"), 1e308):
+        yield f"alpha {alpha}", changed(lora_alpha=alpha), "NaN or infinite"
+    yield "alpha 1e30", changed(lora_alpha=1e30), "far beyond"
+    yield "alpha of markup", changed(lora_alpha=MARKUP), none
+    yield "another kind", changed(peft_type="IA3"), "only plain LoRA"
+    yield "a kind of markup", changed(peft_type=MARKUP), "only plain LoRA"
+    yield "a kind of a million letters", changed(peft_type="k" * 900_000), "only plain LoRA"
+    yield "a kind of brackets", changed(peft_type=[[[[3]]]]), "only plain LoRA"
+    yield "DoRA", changed(use_dora=True), "use_dora is set"
+    yield "ranks by layer", changed(rank_pattern={"q": 8}), "rank_pattern is set"
+    yield "weights that are changed as well", changed(init_lora_weights="pissa"), "init_lora_weights is set"
+    yield "code to run", changed(auto_mapping={"x": "os.system"}, base_model_name_or_path="/etc/passwd"), None
+
+
+def archives(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
+    """(what, ZIP, part of the message or None where it is taken)."""
+    config, content = json.dumps(good.config).encode(), save(good.tensors, {"backbone_fingerprint": good.fingerprint})
+    whole = {CONFIG_FILE: config, WEIGHTS_FILE: content}
+    torch.save(good.tensors, buffer := io.BytesIO())
+    yield "as it should be", zipped(whole), None
+    yield "no ZIP", b"no zip at all", "damaged or not a ZIP"
+    yield "no byte", b"", "damaged or not a ZIP"
+    yield "cut in half", zipped(whole)[:300], "damaged or not a ZIP"
+    yield "a pickle beside its configuration", zipped({CONFIG_FILE: config, "adapter_model.bin": buffer.getvalue()}), "lacks"
+    yield "what torch.save writes", buffer.getvalue(), "lacks"
+    yield "names that are paths", zipped({f"../../{k}": v for k, v in whole.items()}), "lacks"
+    yield "absolute names", zipped({f"/{k}": v for k, v in whole.items()}), None
+    yield "both files twice", zipped({f"{d}/{k}": v for d in "ab" for k, v in whole.items()}), "more than once"
+    yield "200 files", zipped({**whole, **{f"{i}": b"" for i in range(200)}}), "files; 100"
+    yield "a configuration of 3 MB", zipped({**whole, CONFIG_FILE: b" " * 3 * 2**20}), "larger than 1 MB unpacked"
+    yield "weights of 100 MB of zeros", zipped({**whole, WEIGHTS_FILE: bytes(100 * 2**20)}), "larger than 64 MB unpacked"
+    yield "LZMA", zipped(whole, zipfile.ZIP_LZMA), "unusual way"
+    locked = bytearray(zipped(whole))
+    for mark, at in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
+        locked[locked.index(mark) + at] |= 1
+    yield "locked", bytes(locked), "password"
+
+
+def adapters(good: Good) -> list[Case]:
+    """All of them, as ZIP files."""
+    config, content = json.dumps(good.config).encode(), save(good.tensors, {"backbone_fingerprint": good.fingerprint})
+    made = [(what, zipped({CONFIG_FILE: config, WEIGHTS_FILE: data}), reason) for what, data, reason in weights(good)]
+    made += [(what, zipped({CONFIG_FILE: data, WEIGHTS_FILE: content}), reason) for what, data, reason in configs(good)]
+    made += archives(good)
+    return [Case(what, "adapter.zip", data, reason) for what, data, reason in made]
+
+
+# Libraries
+
+
+def library_with(
+    good: Good, tensors: dict[str, Tensor] | bytes | None = None, first: Mapping | None = None, **index: object
+) -> bytes:
+    """The library with other tensors, other fields of its first expert, or other fields of the index; the checksum is right."""
+    files = unzipped(good.library)
+    content = json.loads(files[INDEX_FILE])
+    if tensors is not None:
+        files[TENSORS_FILE] = tensors if isinstance(tensors, bytes) else save({**load(files[TENSORS_FILE]), **tensors})
+        content["tensors_sha256"] = hashlib.sha256(files[TENSORS_FILE]).hexdigest()
+    content["experts"][0] |= first or {}
+    files[INDEX_FILE] = json.dumps(content | index).encode()
+    return zipped(files)
+
+
+def libraries(good: Good) -> list[Case]:
+    """All of them."""
+    files = unzipped(good.library)
+    means, entries = load(files[TENSORS_FILE])["means"], json.loads(files[INDEX_FILE])["experts"]
+    none, lost = "is not that of a saved library", {"before": {"i2t": MARKUP}}
+    empty = {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(20_000)}
+    cases: list[tuple[str, bytes, str | None]] = [
+        ("as it should be", good.library, None),
+        ("no ZIP", b"no zip", "damaged or not a ZIP"),
+        ("no index", zipped({TENSORS_FILE: files[TENSORS_FILE]}), "lacks"),
+        ("an index of brackets", zipped({**files, INDEX_FILE: NESTED.encode()}), none),
+        ("an index in UTF-16", zipped({**files, INDEX_FILE: files[INDEX_FILE].decode().encode("utf-16")}), none),
+        ("an index of 3 MB", zipped({**files, INDEX_FILE: b" " * 3 * 2**20}), "unpacked"),
+        ("numbers of 60 MB", zipped({**files, TENSORS_FILE: bytes(60 * 2**20)}), "unpacked"),
+        ("other numbers", zipped({**files, TENSORS_FILE: files[TENSORS_FILE][:-1]}), "checksum"),
+        ("a pickle for numbers", library_with(good, tensors=pickle.dumps([1])), "damaged"),
+        ("20,000 empty tensors", library_with(good, tensors=by_header(json.dumps(empty).encode())), "damaged"),
+        ("NaN", library_with(good, tensors={"means": means * float("nan")}), "holds NaN"),
+        ("infinity", library_with(good, tensors={"means": means + float("inf")}), "holds NaN"),
+        ("numbers of 1e30", library_with(good, tensors={"means": means + 1e30}), "huge"),
+        ("numbers of float8", library_with(good, tensors={"means": means.to(torch.float8_e4m3fn)}), None),
+        ("whole numbers", library_with(good, tensors={"means": means.long()}), "does not hold"),
+        ("complex numbers", library_with(good, tensors={"means": means.to(torch.complex64)}), "does not hold"),
+        ("another shape", library_with(good, tensors={"means": means[:, 1:].contiguous()}), "does not hold"),
+        ("another backbone", library_with(good, backbone_fingerprint="ffff"), "another backbone"),
+        ("a backbone of a million letters", library_with(good, backbone_fingerprint="f" * 900_000), "another backbone"),
+        ("a backbone of markup", library_with(good, backbone_fingerprint=MARKUP), "another backbone"),
+        ("a backbone that is a list", library_with(good, backbone_fingerprint=[MARKUP]), "another backbone"),
+        ("rank 2^70", library_with(good, rank=2**70), "another backbone"),
+        ("an infinite rank", library_with(good, rank=float("inf")), none),
+        ("experts that are a number", library_with(good, experts=3), none),
+        ("no experts", library_with(good, experts=[]), "lists 0 experts"),
+        ("a thousand experts", library_with(good, experts=entries * 1_000), "lists 1000 experts"),
+        ("a field too many", library_with(good, first={"__class__": "os"}), none),
+        ("a description of 3,000 letters", library_with(good, first={"description": "d" * 3_000}), "3,000 characters"),
+        ("a description that is a list", library_with(good, first={"description": [1]}), "must be a text"),
+        ("no name", library_with(good, first={"name": "\u202e"}), "no name"),
+        ("a name of 100 letters", library_with(good, first={"name": "n" * 100}), "100 characters"),
+        ("a source with a line break", library_with(good, first={"source": "a\nb"}), none),
+        ("a source that is an object", library_with(good, first={"source": {}}), none),
+        ("classes of numbers", library_with(good, first={"classes": [1]}), none),
+        ("half a measurement", library_with(good, first={"before": {}}), none),
+        ("a recall of markup", library_with(good, first=lost), none),
+        ("a recall of 10^400", library_with(good, first={"after": {"i2t": {"R@1": 10**400}}}), none),
+        ("a seed of 2^64", library_with(good, first={"seed": 2**64}), none),
+        ("a loss of -1", library_with(good, first={"lost": -1}), none),
+        ("texts of markup", library_with(good, first={"name": MARKUP, "description": MARKUP, "source": MARKUP}), None),
+    ]  # fmt: skip
+    return [Case(what, "library.zip", data, reason) for what, data, reason in cases]

@@ -1,0 +1,283 @@
+"""Hostile images, made here."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from hostile_cases import Case
+from PIL import Image, ImageCms
+
+SIZE = (48, 36)
+
+
+NOT_AN_IMAGE, DAMAGED = "not an image", "damaged or cut off"
+
+
+def picture(seed: int = 0, size: tuple[int, int] = SIZE, mode: str = "RGB") -> Image.Image:
+    """Blurred colour noise; another picture for each seed."""
+    small = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).convert(mode)
+
+
+def encode(image: Image.Image, fmt: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, fmt, **({"speed": 10} if fmt == "AVIF" else {}), **options)
+    return out.getvalue()
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(width: int, height: int, rows: bytes, *between: bytes, depth: int = 8, colour: int = 2) -> bytes:
+    """A PNG by hand: a header that says anything, more chunks, and pixel rows that may be anything."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    chunks = [png_chunk(b"IHDR", header), *between, png_chunk(b"IDAT", rows), png_chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def zeros(size: int) -> bytes:
+    """So many zero bytes, deflated to a thousandth; one megabyte is deflated, and the rest repeats it."""
+    block, rest = zlib.compressobj(9, wbits=-15), zlib.compressobj(9, wbits=-15)
+    megabyte = block.compress(bytes(2**20)) + block.flush(zlib.Z_FULL_FLUSH)
+    end = rest.compress(bytes(size & (2**20 - 1))) + rest.flush()
+    checksum = (size % 65_521) << 16 | 1  # Adler-32 of zeros
+    return b"\x78\x9c" + megabyte * (size >> 20) + end + struct.pack(">I", checksum)
+
+
+def cut_off() -> Iterator[Case]:
+    for fmt, name in (("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("GIF", "gif"), ("BMP", "bmp"), ("TIFF", "tif")):
+        data = encode(picture(1, (160, 120)), fmt)
+        yield Case(f"{fmt} cut in half", f"half.{name}", data[: len(data) // 2], "")
+        yield Case(f"{fmt} of ten bytes", f"ten.{name}", data[:10], "")
+    for fmt in ("AVIF", "JPEG2000"):
+        data = encode(picture(1, (160, 120)), fmt)
+        yield Case(f"{fmt} cut in half", f"half.{fmt.lower()}", data[: len(data) // 2], "")
+
+
+def bombs() -> Iterator[Case]:
+    side = 50_000
+    rows = zeros(side * (side // 8 + 1))
+    yield Case("PNG bomb of 50,000 x 50,000", "bomb.png", png(side, side, rows, depth=1, colour=0), "far too large")
+    yield Case("PNG of 8,001 x 8,000 zeros", "wide.png", png(8_001, 8_000, zeros(8_000 * 24_004)), "megapixels")
+    yield Case("PNG that claims 2^31 pixels a side", "claim.png", png(2**31 - 1, 2**31 - 1, zeros(9)), "far too large")
+    yield Case("PNG without width", "flat.png", png(0, 10, zeros(9)), "")
+    yield Case("GIF that claims 65,535 x 65,535", "screen.gif", gif_of_size(65_535, 65_535), "far too large")
+    frame = gif_of_size(60_000, 60_000, screen=(16, 16))
+    yield Case("GIF whose frame outgrows its screen", "frame.gif", frame, "")
+    yield Case("WebP with a canvas of 16,383 x 16,383", "canvas.webp", webp_canvas(16_383, 16_383), "")
+    yield Case("WebP with a canvas of 2^24 x 255", "canvas-2.webp", webp_canvas(2**24, 255), "")
+    yield Case("BMP that claims 40,000 x 40,000", "claim.bmp", bmp_of_size(40_000, 40_000), "far too large")
+    yield Case("TIFF with one tile of 40,000 x 40,000", "tile.tif", tiff_with_tile(40_000, 40_000), "")
+    yield Case(
+        "icon that holds a PNG of 12,000 x 12,000",
+        "icon.ico",
+        icon(png(12_000, 12_000, zeros(12_000 * 1_501), depth=1, colour=0)),
+        "",
+    )
+    whole = png(8_000, 8_000, zeros(8_000 * 32_001), colour=6)
+    yield Case("transparent PNG of 64 megapixels in 260 KB", "largest.png", whole)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    data = encode(Image.new("P", (6_000, 5_000)), "PNG", transparency=0, exif=turned)
+    yield Case("turned palette PNG of 30 megapixels", "palette.png", data)
+    text = b"Comment\0\0" + zeros(200 * 2**20)
+    yield Case("PNG with 200 MB of text in 200 KB", "text.png", with_chunk(b"zTXt", text), "")
+    profile = b"icc\0\0" + zeros(200 * 2**20)
+    yield Case("PNG with a colour profile of 200 MB", "profile.png", with_chunk(b"iCCP", profile), "")
+    yield Case("JPEG of 4,000 scans", "scans.jpg", many_scans(4_000), "")
+
+
+def with_chunk(kind: bytes, body: bytes) -> bytes:
+    whole = encode(picture(2), "PNG")
+    return whole[:33] + png_chunk(kind, body) + whole[33:]
+
+
+def gif_of_size(width: int, height: int, screen: tuple[int, int] | None = None) -> bytes:
+    head = b"GIF89a" + struct.pack("<HH", *(screen or (width, height))) + b"\x80\0\0" + bytes(3) + b"\xff" * 3
+    return head + b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02\x4c\x01\x00;"
+
+
+def webp_canvas(width: int, height: int) -> bytes:
+    """An animated WebP: a canvas of any size, and a frame of 16 pixels."""
+    small = encode(picture(3, (16, 16)), "WEBP", lossless=True)[12:]
+    box = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    frame = bytes(6) + struct.pack("<I", 15)[:3] * 2 + bytes(4) + small
+    chunks = [(b"VP8X", b"\x02\0\0\0" + box), (b"ANIM", bytes(6)), (b"ANMF", frame)]
+    body = b"".join(k + struct.pack("<I", len(b)) + b + bytes(len(b) % 2) for k, b in chunks)
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+
+
+def bmp_of_size(width: int, height: int) -> bytes:
+    return (
+        b"BM"
+        + struct.pack("<IHHI", 70, 0, 0, 54)
+        + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 1, 1, 0, 0)
+        + bytes(16)
+    )
+
+
+def tiff_with_tile(width: int, height: int) -> bytes:
+    """16 x 16 pixels in one deflated tile that claims to be huge."""
+    body = zeros(16 * 2**20)
+    entries = [(256, 4, 16), (257, 4, 16), (258, 3, 8), (259, 3, 8), (262, 3, 1), (277, 3, 1)]
+    entries += [(322, 4, width), (323, 4, height), (324, 4, 8), (325, 4, len(body))]
+    ifd = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", t, k, 1, v) for t, k, v in entries) + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + ifd
+
+
+def icon(inner: bytes) -> bytes:
+    return struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22) + inner
+
+
+def many_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan comes again and again: small to send, long to decode."""
+    data = encode(picture(4, (2_000, 1_500)), "JPEG", progressive=True, quality=5)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * count + data[-2:]
+
+
+def disguises() -> Iterator[Case]:
+    rgb = picture(5)
+    yield Case("PNG called .jpg", "really-png.jpg", encode(picture(6), "PNG"))
+    yield Case("GIF called .png", "really-gif.png", encode(picture(7), "GIF"))
+    yield Case("JPEG without an ending", "noending", encode(picture(8), "JPEG"))
+    yield Case("JPEG called .exe", "setup.exe", encode(picture(9), "JPEG"))
+    yield Case("page called .jpg", "page.jpg", b"<!doctype html><script>alert(1)</script>" * 20, NOT_AN_IMAGE)
+    yield Case(
+        "SVG with a script",
+        "script.svg",
+        b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+        NOT_AN_IMAGE,
+    )
+    yield Case("SVG called .png", "svg.png", b'<svg xmlns="http://www.w3.org/2000/svg"/>', NOT_AN_IMAGE)
+    yield Case("PostScript", "draw.eps", encode(rgb, "EPS"), NOT_AN_IMAGE)
+    yield Case("PostScript called .jpg", "draw.jpg", encode(rgb, "EPS"), NOT_AN_IMAGE)
+    yield Case("PDF", "paper.pdf", encode(rgb, "PDF"), NOT_AN_IMAGE)
+    yield Case("pickle called .jpg", "pickle.jpg", b"\x80\x04cos\nsystem\n(S'true'\ntR.", NOT_AN_IMAGE)
+    yield Case("program called .png", "elf.png", b"\x7fELF" + bytes(200), NOT_AN_IMAGE)
+    yield Case("ImageMagick script", "magick.mvg", b"push graphic-context\nfill 'url(https://127.0.0.1/)'\n", NOT_AN_IMAGE)
+    yield Case("playlist", "list.m3u8", b"#EXTM3U\nfile:///etc/passwd\n", NOT_AN_IMAGE)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("../evil.sh", "true")
+    yield Case("JPEG that is a ZIP as well", "polyglot.jpg", encode(picture(10), "JPEG") + archive.getvalue())
+    gif = encode(picture(11), "GIF")
+    yield Case("GIF that is a script as well", "polyglot.gif", gif + b"*/=1;alert(1)//")
+    yield Case("PNG with a page behind it", "tail.png", encode(picture(12), "PNG") + b"<script>alert(1)</script>")
+    yield Case("ZIP before a JPEG", "front.jpg", archive.getvalue() + encode(picture(13), "JPEG"), NOT_AN_IMAGE)
+    yield Case("no byte", "empty.jpg", b"", "empty")
+    yield Case("one byte", "one.jpg", b"\xff", NOT_AN_IMAGE)
+    yield Case("zeros", "zeros.png", bytes(5_000), NOT_AN_IMAGE)
+    yield Case("JPEG's first bytes alone", "start.jpg", b"\xff\xd8\xff\xe0", "")
+    yield Case("PNG's first bytes alone", "start.png", b"\x89PNG\r\n\x1a\n", "")
+
+
+MODES = {
+    "1": "PNG", "L": "PNG", "LA": "PNG", "P": "PNG", "RGB": "PNG", "RGBA": "PNG", "I;16": "PNG", "I": "TIFF", "F": "TIFF",
+    "CMYK": "JPEG", "YCbCr": "JPEG", "LAB": "TIFF",
+}  # fmt: skip
+
+
+def modes() -> Iterator[Case]:
+    """Every mode that a file can be in."""
+    for number, (mode, fmt) in enumerate(MODES.items(), 20):
+        image = picture(number)
+        image = image.convert("L").convert("I").convert(mode) if mode in ("I;16", "I", "F") else _convert(image, mode)
+        yield Case(f"{fmt} of mode {mode}", f"mode-{number}.{fmt.lower()}", encode(image, fmt))
+    for number, fmt in enumerate(("WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"), 40):
+        yield Case(f"{fmt}", f"format-{number}.{fmt.lower()}", encode(picture(number), fmt))
+    yield Case("premultiplied transparency", "alpha.tif", encode(picture(48, mode="RGBA"), "TIFF"))
+    floats = np.full((20, 30), np.nan, np.float32)
+    floats[:10] = np.inf
+    floats[3, 3], floats[15:] = -np.inf, 1e38
+    yield Case("TIFF of NaN and infinity", "nan.tif", encode(Image.fromarray(floats), "TIFF"))
+    yield Case("TIFF of negative numbers", "minus.tif", encode(Image.fromarray(np.full((9, 9), -5, np.int32)), "TIFF"))
+    yield Case("GIF transparent everywhere", "clear.gif", encode(Image.new("P", (9, 9)), "GIF", transparency=0))
+
+
+def _convert(image: Image.Image, mode: str) -> Image.Image:
+    if mode != "LAB":
+        return image.convert(mode)
+    to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    return ImageCms.applyTransform(image, to_lab)
+
+
+def tagged() -> Iterator[Case]:
+    for orientation in (0, 2, 3, 6, 8, 9, 255, 65_535):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        yield Case(
+            f"orientation {orientation}", f"turned-{orientation}.jpg", encode(picture(60 + orientation), "JPEG", exif=exif)
+        )
+    yield Case("EXIF of noise", "exif.jpg", encode(picture(50), "JPEG", exif=b"Exif\0\0" + bytes(range(256)) * 40))
+    looped = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x87\x69\0\x04\0\0\0\x01\0\0\0\x08\0\0\0\x08"
+    yield Case("EXIF that points at itself", "loop.jpg", encode(picture(51), "JPEG", exif=looped))
+    text = "<img src=x onerror=alert(1)>"
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0131], exif[0x9286] = text, text, text
+    yield Case("EXIF with markup", "markup.jpg", encode(picture(52), "JPEG", exif=exif, comment=text.encode()))
+    yield Case("colour profile of noise", "icc.jpg", encode(picture(53), "JPEG", icc_profile=bytes(range(256)) * 300))
+    cms = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    yield Case("colour profile", "srgb.png", encode(picture(54), "PNG", icc_profile=cms))
+    yield Case("XMP with a billion laughs", "xmp.png", encode(picture(55), "PNG", xmp=LAUGHS))
+
+
+LAUGHS = (
+    b'<!DOCTYPE x [<!ENTITY a "ha">'
+    + b"".join(f'<!ENTITY {chr(98 + i)} "{f"&{chr(97 + i)};" * 20}">'.encode() for i in range(12))
+    + b"]><x>&m;</x>"
+)
+
+
+def animated() -> Iterator[Case]:
+    frames = [picture(100 + i) for i in range(12)]
+    for fmt, ending in (("GIF", "gif"), ("WEBP", "webp"), ("PNG", "png"), ("TIFF", "tif")):
+        data = encode(frames[0], fmt, save_all=True, append_images=frames[1:])
+        yield Case(f"animated {fmt}", f"moving.{ending}", data)
+    tiny = [Image.new("P", (4, 4), i % 250) for i in range(3_000)]
+    yield Case("GIF of 3,000 frames", "long.gif", encode(tiny[0], "GIF", save_all=True, append_images=tiny[1:]))
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    yield Case("GIF whose later frames are cut off", "later.gif", data[: len(data) // 2])
+
+
+NAMES = {
+    "a path": "../../../etc/cron.d/evil.png",
+    "an absolute path": "/etc/passwd.png",
+    "a Windows path": "C:\\Windows\\system32\\x.png",
+    "a home": "~/.ssh/authorized_keys",
+    "markup": "<img src=x onerror=alert(1)>.png",
+    "a script": "<script>alert(1)</script>.png",
+    "quotes": "\"onmouseover='alert(1)'.png",
+    "300 characters": "n" * 300 + ".png",
+    "300 wide characters": "犬" * 300 + ".png",
+    "other scripts": "كلب 犬 σκύλος.png",
+    "right to left": "photo\u202egnp.exe.png",
+    "a NUL": "before\x00after.png",
+    "control characters": "bell\x07\x1b[31mred\n.png",
+    "dots alone": "..",
+    "spaces alone": "   ",
+    "a device": "CON.png",
+    "a shell command": "$(touch owned);`id`|& .png",
+    "a template": "{{7*7}}${7*7}%s%n.png",
+    "an option": "--help.png",
+    "a formula": "=HYPERLINK(0).png",
+    "half a surrogate": "\udcff\ud800.png",
+    "no visible character": "\u200b\u2060.png",
+}
+
+
+def named() -> Iterator[Case]:
+    for number, (what, name) in enumerate(NAMES.items(), 200):
+        yield Case(f"a name of {what}", name, encode(picture(number), "PNG"))
+
+
+def images() -> list[Case]:
+    """All of them."""
+    makers = (cut_off, bombs, disguises, modes, tagged, animated, named)
+    return [case for maker in makers for case in maker()]

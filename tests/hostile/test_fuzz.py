@@ -1,0 +1,339 @@
+"""Fuzzing of our own parsers: whatever comes in, they answer or refuse in words. The same examples each time."""
+
+from __future__ import annotations
+
+import copy
+import json
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hostile_cases import check_inert, check_message
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from make_adapters import unzipped, zipped
+from make_images import encode, picture
+from make_zips import Member, pack, photo
+
+from app import views
+from app.actions import settings as checked
+from app.uploads import sort_uploads
+from core.captions import captions_from_names, match_captions, parse_typed, read_captions
+from core.errors import AdapterError, DataError, DescriptionError, PhotoError, RepositoryError, StudioError
+from core.experts import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, RepositoryIndex
+from core.generator import LoraGenerator
+from core.library import Library, load_zip, save_zip
+from core.loading import generator_path
+from core.lora import CONFIG_FILE, WEIGHTS_FILE, Lora, LoraLayout, LoraModule, load_peft, save_peft
+from core.photos import open_photo, safe_name
+from core.router import MAX_DESCRIPTION, clean_text
+from core.sglora import SGLora
+
+LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 5, 7), LoraModule("blocks.0.attn.v_proj", 6, 4)), rank=2)
+FINGERPRINT = "0123456789abcdef"
+
+
+def fuzz(examples: int) -> settings:
+    """So many examples, the same each time, and none kept on disk."""
+    checks = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+    return settings(max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=checks)
+
+
+# Damage of any kind to something that was whole
+
+
+@st.composite
+def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
+    """Bytes replaced, put in, left out or cut off."""
+    data = bytearray(whole)
+    for _ in range(draw(st.integers(1, 6))):
+        if not data:
+            break
+        at = draw(st.integers(0, len(data) - 1))
+        kind = draw(st.sampled_from(("replace", "replace", "number", "insert", "delete", "cut")))
+        if kind == "replace":
+            data[at] = draw(st.integers(0, 255))
+        elif kind == "number":
+            data[at : at + 4] = struct.pack("<I", draw(st.sampled_from((0, 1, 2**16, 2**31 - 1, 2**31, 2**32 - 1))))
+        elif kind == "insert":
+            data[at:at] = draw(st.binary(max_size=20))
+        elif kind == "delete":
+            del data[at : at + draw(st.integers(1, 40))]
+        else:
+            del data[at:]
+    return bytes(data)
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["", "<b>", "\x1b[1m", "3"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@st.composite
+def changed(draw: st.DrawFn, whole: Any) -> Any:
+    """A JSON value in which something somewhere is anything else, or missing."""
+    value = copy.deepcopy(whole)
+    for _ in range(draw(st.integers(1, 3))):
+        place = value
+        while True:
+            keys = sorted(place) if isinstance(place, dict) else range(len(place))
+            if not keys:
+                break
+            key = draw(st.sampled_from(keys))
+            if isinstance(place[key], dict | list) and place[key] and draw(st.booleans()):
+                place = place[key]
+                continue
+            if draw(st.integers(0, 3)):
+                place[key] = draw(ANYTHING)
+            else:
+                del place[key]
+            break
+    return value
+
+
+# Captions
+
+WORDS = st.text(st.sampled_from("ab.,;:|\t\"'\n\r #1j<&\u2028\u202e\ud800é") | st.characters(), max_size=60)
+
+
+@fuzz(400)
+@given(st.sampled_from((".csv", ".tsv", ".json", ".jsonl", "")), WORDS | st.binary(max_size=60), st.integers(1, 50))
+def test_captions_files(suffix: str, content: str | bytes, most: int) -> None:
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+    try:
+        found = read_captions(f"x{suffix}", data, most)
+    except DataError as error:
+        check_message(str(error))
+        assert f"x{suffix}" in str(error)
+        return
+    assert 0 < sum(map(len, found.values())) <= most
+    assert all(text.isprintable() and text.strip() and len(text) <= 1_000 for own in found.values() for text in own)
+
+
+@fuzz(200)
+@given(changed({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "a dog"}]}))
+def test_coco_captions(content: Any) -> None:
+    try:
+        found = read_captions("x.json", json.dumps(content).encode())
+    except DataError as error:
+        check_message(str(error))
+        return
+    assert all(isinstance(text, str) for own in found.values() for text in own)
+
+
+@fuzz(300)
+@given(WORDS, st.lists(WORDS, max_size=4))
+def test_typed_captions_and_names(typed: str, names: list[str]) -> None:
+    names = [safe_name(name) for name in names]
+    assert all(name.isprintable() and 0 < len(name) <= 80 and not {"/", "\\"} & set(name) for name in names)
+    try:
+        found = parse_typed(typed)
+    except DataError as error:
+        check_message(str(error))
+        return
+    assert len(match_captions(names, found)) == len(names)
+    captions_from_names(names)
+
+
+# ZIP files
+
+ZIP = pack(
+    Member(b"a/one.png", photo(1)),
+    Member("zw\u00f6lf.png".encode(), photo(2), flags=0x800),
+    Member(b"captions.csv", b"image,caption\none.png,a dog\n"),
+    comment=b"a comment",
+)
+
+
+@fuzz(250)
+@given(damaged(ZIP))
+def test_zip_files(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    folder = tmp_path_factory.mktemp("zip")
+    (folder / "x.zip").write_bytes(data)
+    uploads = sort_uploads([folder / "x.zip"], folder / "in")
+    for name, path in uploads.photos:
+        assert safe_name(name) == name
+        assert path.resolve().parent == (folder / "in" / "0").resolve()
+    for name, reason in uploads.failed:
+        check_message(f"{name}: {reason}", folder)
+    written = {path for path in folder.rglob("*") if path.is_file()}
+    assert written == {folder / "x.zip", *(path for _, path in uploads.photos)}
+
+
+# Photos
+
+
+@fuzz(150)
+@given(st.data())
+def test_photos(data: st.DataObject) -> None:
+    fmt = data.draw(st.sampled_from(("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")))
+    content = data.draw(damaged(encode(picture(5), fmt)))
+    try:
+        image = open_photo(content, "x")
+    except PhotoError as error:
+        check_message(str(error))
+        return
+    assert image.mode == "RGB"
+
+
+# Adapters, libraries, repositories, generators
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("adapter") / "x"
+    vector = 0.1 * torch.randn(LAYOUT.size, generator=torch.Generator().manual_seed(0))
+    save_peft(Lora.from_vector(LAYOUT, vector), folder, FINGERPRINT, "tiny", {"seed": 1})
+    return folder
+
+
+def try_adapter(folder: Path, config: bytes, weights: bytes) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / CONFIG_FILE).write_bytes(config)
+    (folder / WEIGHTS_FILE).write_bytes(weights)
+    try:
+        lora, _ = load_peft(folder, LAYOUT.modules, FINGERPRINT)
+    except AdapterError as error:
+        check_message(str(error), folder.parent)
+        assert folder.name in str(error)
+        return
+    assert bool(torch.isfinite(lora.vector()).all())
+
+
+@fuzz(250)
+@given(st.data())
+def test_adapter_weights(adapter: Path, tmp_path: Path, data: st.DataObject) -> None:
+    whole = (adapter / WEIGHTS_FILE).read_bytes()
+    size = struct.unpack("<Q", whole[:8])[0]
+    if data.draw(st.booleans()):
+        content = data.draw(damaged(whole))
+    else:
+        header = json.dumps(data.draw(changed(json.loads(whole[8 : 8 + size])))).encode()
+        content = struct.pack("<Q", len(header)) + header + whole[8 + size :]
+    try_adapter(tmp_path / "x", (adapter / CONFIG_FILE).read_bytes(), content)
+
+
+@fuzz(200)
+@given(st.data())
+def test_adapter_configurations(adapter: Path, tmp_path: Path, data: st.DataObject) -> None:
+    config = json.loads((adapter / CONFIG_FILE).read_text())
+    content = json.dumps(data.draw(changed(config) | ANYTHING)).encode()
+    try_adapter(tmp_path / "x", content, (adapter / WEIGHTS_FILE).read_bytes())
+
+
+@pytest.fixture(scope="module")
+def library(engine: SGLora) -> bytes:
+    recall = {"i2t": {"R@1": 1.0, "R@5": 3.0, "R@10": 5.0}, "t2i": {"R@1": 2.0, "R@5": 4.0, "R@10": 6.0}, "images": 50}
+    expert = Expert("mine", "a photo of a cactus", "own", "own photos", 30, 0, 16, recall, recall)
+    repository = engine.repository
+    return save_zip(Library(repository).add(expert, repository.means[0], repository.stds[0], repository.embeddings[0]))
+
+
+@fuzz(120)
+@given(st.data())
+def test_libraries(engine: SGLora, library: bytes, data: st.DataObject) -> None:
+    files = unzipped(library)
+    if data.draw(st.integers(0, 3)):
+        index = data.draw(changed(json.loads(files[INDEX_FILE])))
+        content = zipped({**files, INDEX_FILE: json.dumps(index).encode()}, zipfile.ZIP_STORED)
+    else:
+        content = data.draw(damaged(library))
+    try:
+        loaded = load_zip(content, engine)
+    except RepositoryError as error:
+        check_message(str(error))
+        return
+    for entry in loaded.own:
+        assert entry.name.isprintable() and entry.expert.description.isprintable()
+        assert entry.expert.gain() is None or abs(entry.expert.gain()) <= 100
+
+
+@pytest.fixture(scope="module")
+def repository(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three of the shipped experts."""
+    folder = tmp_path_factory.mktemp("repository")
+    engine.repository.subset(range(3)).save(folder)
+    return folder
+
+
+@fuzz(200)
+@given(st.data())
+def test_indexes_of_repositories(engine: SGLora, repository: Path, tmp_path: Path, data: st.DataObject) -> None:
+    index = json.loads((repository / INDEX_FILE).read_text(encoding="utf-8"))
+    content = data.draw(changed(index).map(json.dumps).map(str.encode) | damaged(json.dumps(index).encode()))
+    (tmp_path / INDEX_FILE).write_bytes(content)
+    (tmp_path / TENSORS_FILE).write_bytes((repository / TENSORS_FILE).read_bytes())
+    try:
+        found = RepositoryIndex.read(tmp_path)
+        loaded = ExpertRepository.load(tmp_path, engine.backbone.layout, engine.backbone.fingerprint)
+    except RepositoryError as error:
+        assert str(tmp_path) in str(error)
+        check_message(str(error).replace(str(tmp_path), ""))
+        return
+    assert all(isinstance(e.name, str) and e.name.isprintable() for e in found.experts)
+    for expert in loaded.experts:
+        assert expert.gain() is None or isinstance(expert.gain(), float)
+
+
+@fuzz(100)
+@given(st.data())
+def test_generators(engine: SGLora, tmp_path: Path, data: st.DataObject) -> None:
+    whole = generator_path().read_bytes()
+    size = struct.unpack("<Q", whole[:8])[0]
+    header = json.loads(whole[8 : 8 + size])
+    config = json.loads(header["__metadata__"]["config"])
+    sizes = st.integers(-(2**40), 2**40) | ANYTHING
+    config = {key: data.draw(sizes) if data.draw(st.booleans()) else value for key, value in config.items()}
+    header["__metadata__"]["config"] = json.dumps(config)
+    made = json.dumps(header).encode()
+    (tmp_path / "generator").write_bytes(struct.pack("<Q", len(made)) + made + whole[8 + size :])
+    try:
+        LoraGenerator.load(tmp_path / "generator", engine.backbone.fingerprint)
+    except RepositoryError as error:
+        check_message(str(error), tmp_path)
+
+
+# Words
+
+TEXT = st.text(max_size=200) | WORDS | st.integers(1_900, 2_100).map(lambda n: "a" * n) | ANYTHING
+
+
+@fuzz(300)
+@given(TEXT, ANYTHING, ANYTHING, ANYTHING, ANYTHING)
+def test_descriptions_and_controls(text: Any, k: Any, tau: Any, seed: Any, strength: Any) -> None:
+    for check in (
+        lambda: clean_text(text),
+        lambda: checked(text, k, tau, seed, strength),
+        lambda: checked("dogs", k, 0.1, 0, 1),
+    ):
+        try:
+            answer = check()
+        except DescriptionError as error:
+            check_message(str(error))
+            continue
+        cleaned = answer if isinstance(answer, str) else answer.description
+        assert cleaned.isprintable() and 0 < len(cleaned) <= MAX_DESCRIPTION
+        check_inert(views.note(cleaned))
+
+
+@fuzz(30)
+@given(st.text(min_size=1, max_size=400), st.integers(-5, 10**9), st.floats(allow_nan=True), st.integers(0, 2**31 - 1))
+def test_any_sentence_is_routed_and_adapted(engine: SGLora, text: str, k: int, tau: float, seed: int) -> None:
+    try:
+        result = engine.adapt(text, k, tau, seed)
+    except StudioError as error:
+        check_message(str(error))
+        return
+    assert bool(torch.isfinite(result.vector).all())
+    check_inert(views.routing(engine, result.routing))
+    check_inert(views.adapter(result, {}, 1, text, None))

@@ -1,0 +1,107 @@
+"""Hostile adapters and libraries, as the page takes them: a ZIP, or the two files of an adapter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hostile_cases import check_inert, check_message, watched
+from make_adapters import Good, adapters, libraries
+from safetensors.torch import load_file, save
+
+from app import expert_views, own
+from app.session import Session
+from core.errors import StudioError
+from core.experts import Expert
+from core.library import Library, save_zip
+from core.lora import CONFIG_FILE, WEIGHTS_FILE, save_peft
+from core.sglora import SGLora
+
+MEMORY_MB = 700
+SENTENCE = "photos of a cactus on a window sill"
+RECALL = {"i2t": {"R@1": 10.0, "R@5": 30.0, "R@10": 50.0}, "t2i": {"R@1": 20.0, "R@5": 40.0, "R@10": 60.0}, "images": 50}
+
+
+@pytest.fixture(scope="module")
+def good(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Good:
+    folder, repository = tmp_path_factory.mktemp("good"), engine.repository
+    save_peft(repository.lora(0), folder, engine.backbone.fingerprint, "embedded", {})
+    expert = Expert("mine", SENTENCE, "own", "own photos", 30, 0, 16, RECALL, RECALL)
+    numbers = repository.means[0], repository.stds[0], repository.embeddings[0]
+    library = Library(repository).add(expert, *numbers)
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    return Good(config, load_file(folder / WEIGHTS_FILE), engine.backbone.fingerprint, save_zip(library))
+
+
+def shown(engine: SGLora, session: Session) -> None:
+    """What came in is shown as text, and generates finite adapters."""
+    library = session.album.library(engine)
+    check_inert(expert_views.own_list(library, [0.5] * len(library.own)))
+    for entry in library.own:
+        assert bool(torch.isfinite(entry.mean).all()) and bool(torch.isfinite(entry.std).all())
+        check_inert(expert_views.details(entry.expert, {"q": 1.0}))
+
+
+def test_adapters(engine: SGLora, good: Good, tmp_path: Path) -> None:
+    tried = []
+    for number, case in enumerate(adapters(good)):
+        folder, session = tmp_path / str(number), Session()
+        folder.mkdir()
+        path = folder / case.name
+        path.write_bytes(case.data)
+        with watched(folder) as watch:
+            try:
+                own.import_files(engine, session, [str(path)], SENTENCE)
+                said = None
+            except StudioError as error:
+                said = str(error)
+        tried.append(case.what)
+        assert (said is None) == (case.reason is None), f"{case.what}: {said}"
+        if said is not None:
+            assert case.reason in said, f"{case.what}: {said}"
+            assert said.startswith(("Adapter in the ZIP", "The adapter")), said
+            check_message(said, tmp_path)
+        assert len(session.album.library(engine).own) == (said is None), case.what
+        shown(engine, session)
+        assert watch.outside == [], case.what
+        assert watch.grown < MEMORY_MB, case.what
+    assert len(tried) >= 80
+
+
+@pytest.mark.parametrize("names", [("x.json", "y.safetensors"), ("$(id).JSON", "<b>.safetensors")])
+def test_an_adapters_two_files_may_be_called_anything(engine: SGLora, good: Good, tmp_path: Path, names: tuple) -> None:
+    paths = [tmp_path / name for name in names]
+    paths[0].write_text(json.dumps(good.config))
+    paths[1].write_bytes(save(good.tensors))
+    session = Session()
+    with watched(tmp_path) as watch:
+        own.import_files(engine, session, [str(path) for path in paths], SENTENCE)
+    assert len(session.album.library(engine).own) == 1
+    assert watch.outside == []
+    assert session.album.folder.is_relative_to(tmp_path)
+    assert list(session.album.folder.rglob("*")) == []
+
+
+def test_libraries(engine: SGLora, good: Good, tmp_path: Path) -> None:
+    for number, case in enumerate(libraries(good)):
+        folder, session = tmp_path / str(number), Session()
+        folder.mkdir()
+        path = folder / case.name
+        path.write_bytes(case.data)
+        with watched(folder) as watch:
+            try:
+                own.load_library(engine, session, str(path))
+                said = None
+            except StudioError as error:
+                said = str(error)
+        assert (said is None) == (case.reason is None), f"{case.what}: {said}"
+        if said is not None:
+            assert case.reason in said, f"{case.what}: {said}"
+            assert said.startswith("The library's ZIP"), said
+            check_message(said, tmp_path)
+        assert len(session.album.library(engine).own) == (said is None), case.what
+        shown(engine, session)
+        assert watch.outside == [], case.what
+        assert watch.grown < MEMORY_MB, case.what

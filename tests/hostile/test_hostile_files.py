@@ -1,0 +1,105 @@
+"""Hostile images, ZIP files and captions, each dropped together with a good photo, as the page takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hostile_cases import Case, Watch, check_inert, check_message, watched
+from make_captions import captions
+from make_images import images, picture
+from make_zips import Archive, zips
+
+from app import actions, views
+from app.actions import Added
+from app.session import Session
+from core.photos import safe_name
+from core.sglora import SGLora
+
+MEMORY_MB = 900  # one picture of 64 megapixels with its transparency, and once more while it is made smaller
+Drop = Callable[[Case], tuple[Added, Session]]
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    with watched(tmp_path) as seen:
+        yield seen
+    assert seen.outside == []
+    assert seen.grown < MEMORY_MB
+
+
+@pytest.fixture
+def drop(engine: SGLora, tmp_path: Path, watch: Watch) -> Drop:
+    """Drops a case together with a good photo that has a caption; whatever comes of it, these go in."""
+
+    def drop(case: Case) -> tuple[Added, Session]:
+        folder, session = tmp_path / "sent", Session()
+        folder.mkdir()
+        hostile = folder / safe_name(case.name)
+        hostile.write_bytes(case.data)
+        picture(999).save(folder / "beside.png")
+        (folder / "beside.csv").write_text("image,caption\nbeside.png,beside it\n")
+        paths = [folder / "beside.png", folder / "beside.csv", hostile]
+        done = actions.add_uploads(engine, session, [str(path) for path in paths])
+        beside = [p for p in session.album.photos if p.name == "beside.png"]
+        assert [p.captions for p in beside] == [("beside it",)]
+        page = views.report(done.report, done.failed, done.remarks) + views.gallery_line(session.album.photos)
+        check_inert(page)
+        for name, reason in (*done.report.failed, *done.failed):
+            check_message(f"{name}: {reason}", tmp_path)
+        # What was unpacked is gone again.
+        left = [p for p in tmp_path.rglob("*") if p.is_file() and p.parent != folder]
+        assert left == []
+        return done, session
+
+    return drop
+
+
+def reasons(done: Added) -> dict[str, str]:
+    return dict((*done.report.failed, *done.failed))
+
+
+@pytest.mark.parametrize("case", images(), ids=str)
+def test_images(drop: Drop, case: Case) -> None:
+    done, session = drop(case)
+    name = safe_name(case.name)
+    if case.reason is None:
+        assert reasons(done) == {}
+        assert [photo.name for photo in session.album.photos] == ["beside.png", name]
+    else:
+        assert list(reasons(done)) == [name]
+        assert case.reason in reasons(done)[name]
+        assert len(session.album.photos) == 1
+
+
+@pytest.mark.parametrize("case", zips(), ids=str)
+def test_zips(drop: Drop, case: Archive) -> None:
+    done, session = drop(case)
+    assert len(session.album.photos) == case.photos + 1
+    if case.reason is None:
+        assert reasons(done) == {}
+    else:
+        said = [f"{name}: {reason}" for name, reason in reasons(done).items()]
+        assert said
+        assert any(case.reason in line for line in said), said[:5]
+        assert any(case.name in line for line in said) or "not an image" in case.reason or case.reason == "empty"
+
+
+@pytest.mark.parametrize("case", captions(), ids=str)
+def test_captions(drop: Drop, case: Case) -> None:
+    done, session = drop(case)
+    if case.reason is None:
+        assert reasons(done) == {}
+        assert len(done.remarks) == 2
+    else:
+        assert list(reasons(done)) == [case.name]
+        assert case.reason in reasons(done)[case.name]
+    for photo in session.album.photos:
+        assert all(caption.isprintable() and len(caption) <= 1_000 for caption in photo.captions)
+
+
+def test_there_are_many_cases() -> None:
+    everything = [*images(), *zips(), *captions()]
+    assert len(everything) >= 200
+    assert len({(type(c), c.what, c.name, c.data) for c in everything}) == len(everything)
