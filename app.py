@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -14,9 +15,10 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 
 from app.keeper import Keeper, Limits
-from app.models import Models
+from app.models import Models, found_repositories
 from app.page import build, launch_options
 from app.scratch import claim_scratch
+from app.session import rest, watched
 from core.errors import StudioError
 
 
@@ -25,17 +27,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="SG-LoRA Studio: from a sentence to a LoRA to better photo search.")
     parser.add_argument("--host", help="address to listen on (default: $GRADIO_SERVER_NAME or 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port (default: $GRADIO_SERVER_PORT or the first free one from 7860)")
+    parser.add_argument(
+        "--experts",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="one more expert repository, or a folder of them, that visitors may switch to; may be given several times. "
+        "Those under experts/ are found without it",
+    )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # As Ctrl-C does: the server closes, and the exit handlers remove temporary files.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        others = found_repositories(args.experts)
         claim_scratch()
         keeper = Keeper(Limits.from_environment())
     except StudioError as error:
         sys.exit(str(error))
-    models = Models()
+    models = Models(others=others, watched=watched, unload=rest)
     models.start()
     build(models, keeper).launch(server_name=args.host, server_port=args.port, **launch_options(keeper))
 

@@ -118,11 +118,14 @@ class Added:
 
 def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress: Progress | None = None) -> Added:
     """Add dropped files: photos, ZIP files of photos, captions files; what fails is reported and the rest goes in."""
-    gallery = session.album.gallery(engine)
-    unpacked = session.album.folder / f"zip-{secrets.token_hex(8)}"
+    album = session.album
+    gallery = album.gallery(engine)
+    unpacked = album.folder / f"zip-{secrets.token_hex(8)}"
     try:
-        uploads = sort_uploads(paths, unpacked)
-        report = gallery.add(uploads.photos, None, progress) if uploads.photos else None
+        with album.photos_change():
+            uploads = sort_uploads(paths, unpacked)
+            report = gallery.add(uploads.photos, None, progress) if uploads.photos else None
+            album.keep(uploads.photos)
     finally:
         discard(unpacked)
     failed, remarks = list(uploads.failed), []
@@ -137,8 +140,12 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress
 def add_samples(engine: SGLora, session: Session, progress: Progress | None = None) -> Added:
     """Add the sample photos with our captions."""
     samples = sample_photos()
-    captions = {s.name: s.captions for s in samples}
-    return Added(session.album.gallery(engine).add([s.path for s in samples], captions, progress))
+    captions, files = {s.name: s.captions for s in samples}, [s.path for s in samples]
+    gallery = session.album.gallery(engine)
+    with session.album.photos_change():
+        added = Added(gallery.add(files, captions, progress))
+        session.album.keep(files)
+    return added
 
 
 def set_captions(engine: SGLora, session: Session, typed: str) -> str:
@@ -175,7 +182,7 @@ def compare_words(engine: SGLora, session: Session, query: str) -> Comparison:
     asked = ("words", query)
     columns = _columns(engine, session, asked, lambda gallery, adapter: gallery.text_to_image(query, adapter, top=None))
     title = texts.ASKED_PHOTOS.format(query=query)
-    session.comparison = Comparison("photos", title, columns, asked, session.album.photos)
+    session.comparison = Comparison("photos", title, columns, asked, session.album.photos, engine.backbone.fingerprint)
     told = (query, session.adaptation.routing.description)
     session.history = [told, *(h for h in session.history if h != told)][:HISTORY]
     return session.comparison
@@ -199,7 +206,7 @@ def compare_photo(engine: SGLora, session: Session, picked: str | None, other: s
     asked = ("photo", (picked, other))
     columns = _columns(engine, session, asked, lambda gallery, adapter: gallery.image_to_text(photo, adapter, top=None))
     title = texts.ASKED_CAPTIONS.format(name=name)
-    session.comparison = Comparison("captions", title, columns, asked, session.album.photos)
+    session.comparison = Comparison("captions", title, columns, asked, session.album.photos, engine.backbone.fingerprint)
     return session.comparison
 
 
@@ -207,7 +214,8 @@ def _columns(engine: SGLora, session: Session, asked: Question, rank: Callable) 
     """Every column for a question; those whose adapter, photos and question are the last ones' are taken over."""
     session.again = asked
     gallery, last = session.album.gallery(engine), session.comparison
-    same = last is not None and last.asked == asked and last.photos == gallery.photos
+    told = (asked, gallery.photos, engine.backbone.fingerprint)
+    same = last is not None and (last.asked, last.photos, last.backbone) == told
     kept = {(column.title, column.adapter): column for column in last.columns} if same else {}
     captioned = sum(bool(p.captions) for p in gallery.photos) > 1
     columns: list[Column] = []
@@ -225,8 +233,9 @@ def _columns(engine: SGLora, session: Session, asked: Question, rank: Callable) 
 
 def compare_again(engine: SGLora, session: Session) -> Comparison | None:
     """The last question with what is there now: another adapter, more or fewer photos. None where it cannot be asked."""
-    if session.again is None or session.adaptation is None:
+    if session.again is None or session.settings is None:
         return None
+    generate(engine, session, session.settings)  # another tab may have changed the experts or the backbone
     kind, what = session.again
     try:
         return compare_words(engine, session, what) if kind == "words" else compare_photo(engine, session, *what)

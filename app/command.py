@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 from app.session import Settings
 
 GALLERY, FOLDER, PHOTO = "PHOTOS", "adapter", "PHOTO.jpg"  # what only the visitor's own machine can name
 
 
-def adapt_command(settings: Settings) -> str:
-    """The line that makes the same adapter."""
-    return _line("adapt", ["--out", FOLDER, *_sampling(settings)], settings.description)
+def adapt_command(settings: Settings, models: Sequence[str] = ()) -> str:
+    """The line that makes the same adapter; ``models`` are the options that choose backbone and experts."""
+    return _line("adapt", ["--out", FOLDER, *_sampling(settings), *models], settings.description)
 
 
-def search_command(settings: Settings, query: str | None, top: int) -> str:
+def search_command(settings: Settings, query: str | None, top: int, models: Sequence[str] = ()) -> str:
     """The line that asks the same of a folder with the same photos; a query of None is a photo."""
-    options = [f"--gallery={GALLERY}", f"--task={settings.description}", "--top", str(top), *_sampling(settings)]
+    options = [f"--gallery={GALLERY}", f"--task={settings.description}", "--top", str(top), *_sampling(settings), *models]
     return _line("search", options, PHOTO if query is None else query)
 
 
-def evaluate_command(settings: Settings) -> str:
+def evaluate_command(settings: Settings, models: Sequence[str] = ()) -> str:
     """The line that measures recall on a folder with the same photos and captions."""
-    return _line("evaluate", [f"--data={GALLERY}", f"--task={settings.description}", *_sampling(settings)])
+    return _line("evaluate", [f"--data={GALLERY}", f"--task={settings.description}", *_sampling(settings), *models])
 
 
 def _sampling(settings: Settings) -> list[str]:

@@ -13,7 +13,7 @@ from app.api import add_endpoints
 from app.errors import friendly
 from app.keeper import Keeper
 from app.models import Models
-from app.session import Session
+from app.session import Session, left
 from app.steps.base import HEAVY, LIGHT, Updates, by_photo, private
 from app.steps.compare import Compare
 from app.steps.describe import Describe
@@ -21,6 +21,7 @@ from app.steps.evidence import Evidence, has_evidence
 from app.steps.generate import Generate
 from app.steps.library import Library
 from app.steps.photos import Photos
+from app.steps.switch import Switch
 from app.uploads import MAX_UPLOAD
 from core.errors import StudioError
 from core.samples import EXAMPLES
@@ -92,6 +93,7 @@ class Studio:
         with gr.Row(equal_height=True, elem_classes="sg-start"):
             self.try_it = gr.Button(texts.TRY, variant="primary", scale=0, min_width=240, elem_id="try-it")
             self.status = gr.HTML(views.status(texts.LOADING, "wait"), elem_id="status")
+        self.switch = Switch(self) if self.models.repositories else None
         with gr.Tabs():
             with gr.Tab(texts.TAB_STUDIO, id="studio"):
                 self.describe = Describe(self)
@@ -106,19 +108,21 @@ class Studio:
             with gr.Tab(texts.TAB_ABOUT, id="about"):
                 gr.Markdown(texts.ABOUT, elem_classes="sg-about")
         add_endpoints(self.models, self.session)
-        for step in (self.describe, self.generate, self.photos, self.compare, self.library):
-            step.wire()
+        for step in (self.describe, self.generate, self.photos, self.compare, self.library, self.switch):
+            if step is not None:
+                step.wire()
         self._wire(page)
         self.keeper.attend(page)
 
     def _wire(self, page: gr.Blocks) -> None:
-        opened = [self.session, self.token, *self.photos.shown]
+        choice = [] if self.switch is None else [self.switch.choice]
+        opened = [self.session, self.token, *choice, *self.photos.shown]
         ready = [self.status, *self.library.shown]
         # One after the other: what is ready depends on whose experts they are.
         page.load(self._open, [self.token], opened, **private(LIGHT, None)).then(
             self._ready, [self.session], ready, **private("load", None, "hidden")
         )
-        page.unload(self.library.closed)
+        page.unload(self._closed)
         self.try_it.click(
             self._try,
             [self.session, *self.generate.sliders, *self.compare.view],
@@ -128,26 +132,36 @@ class Studio:
         ).success(None, js=SHOW_RESULTS, **private(LIGHT, 2, "hidden"))
 
     @friendly
-    def _open(self, token: Any) -> Updates:
+    def _open(self, request: gr.Request, token: Any) -> Updates:
         session = Session.resume(token)
-        updates = {self.session: session, self.token: session.album.token, self.photos.report: ""}
+        album = session.album
+        album.keeps_files = bool(self.models.repositories)
+        if request.session_hash:
+            album.tabs.add(request.session_hash)
+        updates = {self.session: session, self.token: album.token, self.photos.report: ""}
+        if self.switch is not None:
+            updates[self.switch.choice] = album.backbone
         return updates | self.photos.album(session)
+
+    def _closed(self, request: gr.Request) -> None:
+        self.library.closed(request)
+        left(request.session_hash)
 
     def _ready(self, session: Session) -> Updates:
         """Waits until the models are there, or are known not to come."""
         try:
-            engine = self.models.get()
+            self.library.engine(session)
         except Exception as error:
             reason = str(error) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: views.status(texts.FAILED.format(reason=reason), "failed"), self.library.lead: ""}
-        repository = engine.repository
-        words = texts.READY.format(
-            experts=len(repository), parameters=f"{repository.layout.size:,}", seconds=self.models.seconds
-        )
-        return {
-            self.status: views.status(words, "ready"),
-            **self.library.opened(session),
-        }
+        return self.ready(session) | self.library.opened(session)
+
+    def ready(self, session: Session) -> Updates:
+        """What the visitor's models are, once they are there."""
+        repository = self.models.get(session.album.backbone).repository
+        seconds = self.models.engine(session.album.backbone).seconds
+        words = texts.READY.format(experts=len(repository), parameters=f"{repository.layout.size:,}", seconds=seconds)
+        return {self.status: views.status(words, "ready")}
 
     @friendly
     def _try(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import secrets
+import shutil
 import tempfile
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,19 @@ from typing import Any
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from app import texts
+from app.models import DEFAULT
+from core.errors import GalleryError, PhotoError
 from core.experts import ExpertRepository
 from core.gallery import Gallery, Photo, Ranking
+from core.intake import content_id
 from core.library import Library
 from core.metrics import Hits
+from core.photos import photo_bytes
 from core.sglora import Adaptation, SGLora
 
 PHOTO_LIMIT = 1000
+QUIET_SECONDS = 10 * 60  # after which a visitor without an open tab counts as gone
 PICTURE_SIDE = 180  # as wide as a result is on a phone
 
 
@@ -81,7 +89,7 @@ class Comparison:
         of: "photos" (asked with words) or "captions" (asked with a photo).
         title: the question, in words.
         columns: the rankings.
-        asked: the question. photos: the gallery at that moment.
+        asked: the question. photos: the gallery at that moment. backbone: fingerprint of the one that ranked.
     """
 
     of: str
@@ -89,6 +97,22 @@ class Comparison:
     columns: tuple[Column, ...]
     asked: Question | None = None
     photos: tuple[Photo, ...] = field(default=(), repr=False)
+    backbone: str = ""
+
+
+@dataclass(frozen=True)
+class Switched:
+    """What a switch to another backbone came to.
+
+    Attributes:
+        before: the repository that was used. photos: how many were indexed anew.
+        lost: photos whose files are gone. waiting: own experts, which stay with the repository before.
+    """
+
+    before: str
+    photos: int
+    lost: tuple[Photo, ...]
+    waiting: tuple[str, ...]
 
 
 class Album:
@@ -97,6 +121,9 @@ class Album:
     Attributes:
         token: what brings it back. used: when an event last used it, by ``time.monotonic``.
         gone: why it was emptied without being asked to, until the visitor was told.
+        backbone: name of the repository that this visitor chose, as in ``Models``.
+        keeps_files: whether photo files are kept, which a switch to another backbone needs.
+        tabs: session hashes of the tabs that show it.
     """
 
     def __init__(self) -> None:
@@ -106,8 +133,14 @@ class Album:
         self.sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._events = 0
         self._counting = threading.Lock()
+        self.backbone, self.keeps_files = DEFAULT, False
+        self.tabs: set[str] = set()
+        self._fingerprint: str | None = None  # of the backbone that was switched to
         self._gallery: Gallery | None = None
-        self._library: Library | None = None
+        self._resting: tuple[Photo, ...] = ()  # photos whose index was given up
+        self._originals: dict[str, Path] = {}
+        self._photos_change = threading.Lock()
+        self._libraries: dict[str, Library] = {}
         self._engine: tuple[Library, SGLora] | None = None
         self._pictures: dict[str, str] = {}
         self._changing = threading.Lock()
@@ -138,30 +171,111 @@ class Album:
     @property
     def memory(self) -> int:
         """Bytes that the photos, what was computed for them and the visitor's experts take, without small things."""
-        gallery, library = self._gallery, self._library
-        own = () if library is None else library.own
+        gallery, own = self._gallery, [entry for library in list(self._libraries.values()) for entry in library.own]
         experts = sum(t.nbytes for entry in own for t in (entry.mean, entry.std, entry.embedding))
-        return (0 if gallery is None else gallery.memory) + sum(map(len, list(self._pictures.values()))) + experts
+        photos = sum(len(photo.thumbnail) for photo in self._resting) if gallery is None else gallery.memory
+        return photos + sum(map(len, list(self._pictures.values()))) + experts
 
     def gallery(self, engine: SGLora) -> Gallery:
-        """The photos, made on first use because it needs the engine's backbone."""
-        if self._gallery is None:
-            self._gallery = Gallery(engine.backbone, limit=PHOTO_LIMIT)
-        return self._gallery
+        """The photos, made on first use because it needs the engine's backbone.
+
+        Raises:
+            GalleryError: they are another backbone's by now.
+        """
+        self._check(engine)
+        with self._changing:
+            if self._gallery is None:
+                gallery, resting = Gallery(engine.backbone, limit=PHOTO_LIMIT), self._resting
+                gallery.take_over(resting, self._originals)
+                self._gallery, self._resting = gallery, ()
+            return self._gallery
 
     def library(self, engine: SGLora) -> Library:
         """The experts, the visitor's own among them."""
-        return self._library or Library(engine.repository)
+        self._check(engine)
+        return self._libraries.get(self.backbone) or Library(engine.repository)
 
     def change_library(self, engine: SGLora, change: Callable[[Library], Library]) -> Library:
         """Replace the library by what ``change`` makes of it; other tabs see it with their next event."""
         with self._changing:
-            self._library = change(self.library(engine))
-            return self._library
+            self._libraries[self.backbone] = made = change(self.library(engine))
+            return made
+
+    def _check(self, engine: SGLora) -> None:
+        """An event may have begun with the backbone that another tab has switched away from meanwhile."""
+        if self._fingerprint is not None and engine.backbone.fingerprint != self._fingerprint:
+            raise GalleryError(texts.SWITCHED_MEANWHILE)
+
+    @contextmanager
+    def photos_change(self) -> Iterator[None]:
+        """While photos are added, or all of them indexed anew.
+
+        Raises:
+            GalleryError: either is going on already, in another tab.
+        """
+        if not self._photos_change.acquire(blocking=False):
+            raise GalleryError(texts.PHOTOS_BUSY)
+        try:
+            yield
+        finally:
+            self._photos_change.release()
+
+    def keep(self, files: Sequence[Path]) -> None:
+        """Keep the files of photos for as long as the photos; a link to an uploaded file takes no room of its own."""
+        if not self.keeps_files:
+            return
+        ids = {photo.id for photo in self.photos} - self._originals.keys()
+        folder = self.folder / "photos"
+        folder.mkdir(exist_ok=True)
+        for file in files:
+            with suppress(PhotoError, OSError):
+                key = content_id(photo_bytes(file))
+                if key in ids:
+                    target = folder / f"{key}{file.suffix[:6]}"
+                    try:
+                        os.link(file, target)
+                    except OSError:  # another file system
+                        shutil.copyfile(file, target)
+                    self._originals[key] = target
+
+    def switch(self, name: str, engine: SGLora, progress: Callable[[int, int], None] | None = None) -> Switched:
+        """Index the photos with another backbone; own experts stay with theirs.
+
+        Args:
+            name: of the repository. engine: its engine. progress: called with (photos done, photos in all).
+
+        Raises:
+            GalleryError: photos are being added at the same time.
+        """
+        with self.photos_change():
+            photos, old = self.photos, self._gallery
+            if old is not None and old.backbone.fingerprint == engine.backbone.fingerprint:
+                gallery, lost, indexed = old, (), 0
+            else:
+                gallery = Gallery(engine.backbone, limit=PHOTO_LIMIT)
+                lost = gallery.take_over(photos, self._originals, progress)
+                current = photos if old is None else old.photos
+                gallery.take_over(current, {})  # captions that were written meanwhile
+                gallery.remove({photo.id for photo in photos} - {photo.id for photo in current})
+                indexed = len(gallery.photos)
+            left = self._libraries.get(self.backbone) if name != self.backbone else None
+            before = self.backbone
+            with self._changing:
+                self.backbone, self._fingerprint = name, engine.backbone.fingerprint
+                self._gallery, self._resting, self._engine = gallery, (), None
+        return Switched(before, indexed, lost, tuple(e.name for e in left.own) if left else ())
+
+    def rest(self) -> None:
+        """Give the index up, and with it the backbone; the photos are indexed again when they are asked for."""
+        with self._changing:
+            if self._gallery is not None:
+                self._resting, self._gallery = self._gallery.photos, None
+            self._engine = None
 
     def engine(self, shared: SGLora) -> SGLora:
         """The shared engine with this visitor's experts among the others."""
-        library = self._library
+        self._check(shared)
+        library = self._libraries.get(self.backbone)
         if library is None or not library.own:
             return shared
         made = self._engine
@@ -171,12 +285,14 @@ class Album:
 
     def shared(self, engine: SGLora) -> SGLora:
         """The engine without this visitor's experts."""
-        return engine if self._library is None else replace(engine, repository=self._library.shipped)
+        library = self._libraries.get(self.backbone)
+        return engine if library is None else replace(engine, repository=library.shipped)
 
     @property
     def photos(self) -> tuple[Photo, ...]:
         """The photos so far; needs no engine."""
-        return () if self._gallery is None else self._gallery.photos
+        gallery = self._gallery
+        return self._resting if gallery is None else gallery.photos
 
     def picture(self, photo: Photo) -> str:
         """A small picture of a photo as a data URI, for the results, which show dozens and change with every slider."""
@@ -190,10 +306,14 @@ class Album:
 
     def thumbnails(self) -> list[tuple[str, str]]:
         """(file, name) of each photo's thumbnail, written once per photo; those of photos that are gone, go."""
+        originals = list(self._originals)  # before the photos: one that is added now is in neither, or in both
         shown, photos = [], self.photos
         kept = {photo.id for photo in photos}
         for gone in [key for key in self._pictures if key not in kept]:
             self._pictures.pop(gone, None)
+        for gone in [key for key in originals if key not in kept]:
+            if (path := self._originals.pop(gone, None)) is not None:
+                path.unlink(missing_ok=True)
         for photo in photos:
             path = self.folder / f"thumbnail-{photo.id}.jpg"
             if not path.exists():
@@ -227,7 +347,10 @@ class Album:
         for session in list(self.sessions):
             forget(session)
         with self._changing:
-            gallery, self._gallery, self._library, self._engine = self._gallery, None, None, None
+            gallery, self._gallery, self._engine = self._gallery, None, None
+            self._resting = ()
+            self._libraries.clear()
+            self._originals.clear()
         with self._counting:
             folder, self._folder = self._folder, None
         if gallery is not None:
@@ -246,6 +369,25 @@ _open_albums: weakref.WeakValueDictionary[str, Album] = weakref.WeakValueDiction
 def open_albums() -> list[Album]:
     """All albums, the longest unused first."""
     return sorted(_open_albums.values(), key=lambda album: album.used)
+
+
+def watched(backbone: str) -> bool:
+    """Whether a visitor who chose this repository has a tab open, or was here a moment ago."""
+    now = time.monotonic()
+    return any(a.backbone == backbone and (a.tabs or a.busy or now - a.used < QUIET_SECONDS) for a in open_albums())
+
+
+def rest(backbone: str) -> None:
+    """No album holds this repository's backbone any more."""
+    for album in open_albums():
+        if album.backbone == backbone:
+            album.rest()
+
+
+def left(tab: str | None) -> None:
+    """A tab was closed."""
+    for album in open_albums():
+        album.tabs.discard(tab or "")
 
 
 @dataclass(eq=False)

@@ -10,6 +10,24 @@ PAPER = (
 )
 TRY = "Try it on sample photos"
 
+# backbones
+BACKBONE_LABEL, BACKBONE_INFO = "Backbone and experts", "Your photos are indexed anew for the one you choose."
+BACKBONE_CHOICE = "{name}, {experts} experts"
+BACKBONE_SHIPPED = "{name}, as shipped"
+BACKBONE_LOADING = "Loading {name}"
+BACKBONE_UNKNOWN = "There is no repository {name} here: choose one of the list."
+BACKBONE_BUSY = (
+    "{name} cannot be loaded now: {others} is in use by others, and there is room for one beside {default}. Choose one of "
+    "these, or try again in some minutes."
+)
+SWITCHED = "Switched to {name}."
+SWITCHED_PHOTOS = "Switched to {name}; {n} photos indexed anew in {seconds:.1f} s."
+SWITCHED_LOST = "{n} photos are gone, because their files are: add them again"
+SWITCHED_WAITING = "Your experts of {before} take no part here: {names}. They are back when you choose {before} again."
+SWITCHED_MEANWHILE = "The backbone was switched in another tab meanwhile: reload the page."
+PHOTOS_BUSY = "Your photos are being added or indexed anew in another tab: try again when that is done."
+NO_REPOSITORY = "No expert repository in {folder}: give a folder that has an index.json, or one that holds such folders."
+
 LOADING = "Loading the models; you can write and upload already."
 READY = "Models ready: {experts} experts, {parameters} parameters in a generated LoRA (loaded in {seconds:.1f} s)."
 FAILED = "The models cannot be loaded: {reason}"
@@ -131,7 +149,7 @@ NO_CHANGE = "Nothing moved: both rankings are the same."
 ZERO_SHOT, ZERO_SHOT_NOTE = "Zero-shot", "the model as it comes"
 MERGE, MERGE_NOTE = "Top-k merge", "the experts, summed"
 SG_LORA, SG_LORA_NOTE = "SG-LoRA", "the generated adapter"
-NO_STRENGTH_NOTE = "strength 0, as zero-shot"
+NO_STRENGTH_NOTE = "at strength 0"
 ASKED_PHOTOS = "Photos for “{query}”"
 ASKED_CAPTIONS = "Captions for {name}"
 RANKED = "{total} ranked"
@@ -243,6 +261,10 @@ ABOUT = """
 3. **Semantic prior.** The weighted mean and variance of the routed experts' parameters.
 4. **Generation.** A conditional VAE samples from that prior and decodes a whole new LoRA. The seed picks the sample.
 5. **Search.** Only the adapted part of the image model runs again; photos and words are compared by cosine similarity.
+
+**Confidence.** Each expert was once left out and its description routed to the others: how close they were, and what experts of
+their kind gained so, foretells what your sentence will gain. The less sure a gain is, the less of the adapter is applied; at an
+even chance or below, and where no expert fits, nothing is, and you have zero-shot search.
 
 **Experts of your own.** On the Experts tab you can train one on your captioned photos, or import an adapter. They join the
 routing for you alone. The gain shown was measured on photos held out from the training, and it may be a loss.

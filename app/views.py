@@ -125,15 +125,16 @@ def report(added: AddReport | None, more_failed: Iterable[tuple[str, str]], extr
     if added is not None:
         parts.append(f'<p class="sg-ok">{texts.ADDED.format(n=len(added.added))}</p>')
         if added.duplicates:
-            parts.append(_files(texts.DUPLICATES.format(n=len(added.duplicates)), added.duplicates))
+            parts.append(listed_files(texts.DUPLICATES.format(n=len(added.duplicates)), added.duplicates))
     if failed:
         lines = [reason if reason.startswith(name) else f"{name}: {reason}" for name, reason in failed]
-        parts.append(_files(texts.FAILED_FILES.format(n=len(failed)), lines, "sg-warn"))
+        parts.append(listed_files(texts.FAILED_FILES.format(n=len(failed)), lines, "sg-warn"))
     parts += [f"<p>{escape(line)}</p>" for line in extra]
     return f'<div class="sg-report" role="status">{"".join(parts)}</div>'
 
 
-def _files(title: str, lines: Sequence[str], kind: str = "") -> str:
+def listed_files(title: str, lines: Sequence[str], kind: str = "") -> str:
+    """A title and file names below it, of which not too many."""
     shown = "".join(f"<li>{escape(line)}</li>" for line in lines[:NAMED_FILES])
     if len(lines) > NAMED_FILES:
         shown += f"<li>… {len(lines) - NAMED_FILES} more</li>"

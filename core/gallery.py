@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import torch
 from PIL import Image
@@ -192,6 +192,32 @@ class Gallery:
                     entries[key] = replace(entry, photo=replace(entry.photo, captions=texts))
             self._contents = replace(self._contents, entries=entries)
         return sum(texts is not None for texts in matched)
+
+    def take_over(
+        self,
+        photos: Sequence[Photo],
+        files: Mapping[str, Path],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[Photo, ...]:
+        """Compute photos of another gallery anew, for this backbone; names, captions and thumbnails stay as they are.
+
+        Args:
+            photos: of the other gallery. files: their original files, by id.
+            progress: as for ``add``.
+
+        Returns:
+            The photos whose files are missing, cannot be read any more, or have no room.
+        """
+        there = [photo for photo in photos if photo.id in files]
+        if there:
+            self.add([files[photo.id] for photo in there], None, progress)
+        known = {photo.id: photo for photo in photos}
+        with self._lock:
+            entries = dict(self._contents.entries)
+            for key in entries.keys() & known.keys():
+                entries[key] = replace(entries[key], photo=known[key])
+            self._replace(entries)
+        return tuple(photo for photo in photos if photo.id not in entries)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Take photos out; ids that are not there are ignored."""

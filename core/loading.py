@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import load_embedded
-from core.experts import ExpertRepository
+from core.experts import INDEX_FILE, ExpertRepository, RepositoryIndex
 from core.generator import LoraGenerator
 from core.sglora import SGLora
 
@@ -62,3 +64,66 @@ def load_engine(
     repository = ExpertRepository.load(experts, backbone.layout, backbone.fingerprint)
     written = LoraGenerator.load(generator or find_generator(experts, backbone.slug), backbone.fingerprint)
     return SGLora(backbone, repository, written)
+
+
+@dataclass(frozen=True)
+class FoundRepository:
+    """A repository on this machine, before anything of it is loaded but its index.
+
+    Attributes:
+        folder: where it is. index: what it says.
+    """
+
+    folder: Path
+    index: RepositoryIndex
+
+    @staticmethod
+    def read(folder: Path) -> FoundRepository:
+        """The repository in a folder.
+
+        Raises:
+            RepositoryError: there is none, or its index is damaged.
+        """
+        return FoundRepository(folder, RepositoryIndex.read(folder))
+
+    @property
+    def name(self) -> str:
+        """Its backbone and folder, for people: "ViT-B-16 openai, last 4 blocks (paper)"."""
+        spec, pretrained, blocks = (self.index.backbone.get(k) for k in ("spec", "pretrained", "adapt_blocks"))
+        weights = "" if pretrained is None else f" {Path(pretrained).stem}"
+        last = "" if blocks is None else f", last {blocks} block{'s' if blocks > 1 else ''}"
+        backbone = f"{Path(spec).name}{weights}{last}"
+        return backbone if self.folder.name == backbone else f"{backbone} ({self.folder.name})"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Of the command line, to use this repository."""
+        folder = self.folder.resolve()
+        if folder == experts_path().resolve():
+            return ()  # it is the default
+        shown = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else self.folder
+        names = {"backbone": "spec", "pretrained": "pretrained", "adapt-blocks": "adapt_blocks"}
+        given = {option: self.index.backbone.get(key) for option, key in names.items()}
+        if given["backbone"] == EMBEDDED:
+            del given["backbone"]
+        chosen = tuple(part for option, value in given.items() if value is not None for part in (f"--{option}", str(value)))
+        return "--experts", str(shown), *chosen
+
+    def load(self, backbone: Backbone | None = None) -> SGLora:
+        """Its engine.
+
+        Args:
+            backbone: one that is loaded already; it is used where it is this repository's.
+
+        Raises:
+            BackboneError, RepositoryError: as ``load_backbone`` and ``load_engine``.
+        """
+        if backbone is None or backbone.fingerprint != self.index.fingerprint:
+            backbone = load_backbone(**self.index.backbone)
+        return load_engine(backbone, self.folder)
+
+
+def repository_folders(folder: Path) -> list[Path]:
+    """The repositories that a folder is or holds, one level down, by name."""
+    inside = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
+    return [f for f in inside if (f / INDEX_FILE).is_file()]

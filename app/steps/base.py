@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,9 @@ class Step:
         raise NotImplementedError
 
     def engine(self, session: Session) -> SGLora:
-        """The engine with the experts that this visitor has; waits for the models where needed."""
-        return session.album.engine(self.studio.models.get())
+        """The engine that this visitor chose, with the experts that this visitor has; waits for the models where needed."""
+        session.album.used = time.monotonic()
+        return session.album.engine(self.studio.models.get(session.album.backbone))
 
 
 def private(group: str, limit: int | None, show_progress: str = "full") -> dict[str, Any]:

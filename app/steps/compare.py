@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -93,7 +94,7 @@ class Compare(Step):
         """Show the last comparison and the history."""
         asked = [[texts.ASKED_BEFORE.format(query=query, task=task)] for query, task in session.history]
         shown = gr.Dataset(samples=asked, visible=bool(asked))
-        lines = _commands(session, int(top))
+        lines = _commands(session, int(top), self.studio.models.options(session.album.backbone))
         return {
             self.answer: self._show_again(session, only_changed, top),
             self.commands: gr.Textbox(value=lines, visible=bool(lines)),
@@ -111,12 +112,12 @@ class Compare(Step):
         return session.history[index]
 
 
-def _commands(session: Session, top: int) -> str:
+def _commands(session: Session, top: int, models: Sequence[str]) -> str:
     """The lines that ask the same, and with captions measure the same, of a folder with these photos."""
     if session.comparison is None or session.comparison.asked is None or session.settings is None:
         return ""
     kind, what = session.comparison.asked
-    lines = [search_command(session.settings, what if kind == "words" else None, top)]
+    lines = [search_command(session.settings, what if kind == "words" else None, top, models)]
     if session.comparison.columns[0].hits:
-        lines.append(evaluate_command(session.settings))
+        lines.append(evaluate_command(session.settings, models))
     return "\n".join(lines)

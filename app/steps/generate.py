@@ -73,9 +73,11 @@ class Generate(Step):
         compare, session = self.studio.compare, self.studio.session
         asked, shown = [session, *self.controls, *compare.view], [*self.made, *compare.shown]
         self.follow.change(_free, self.follow, self.strength, **private(LIGHT, 2, "hidden"))
-        # Sliders redo what is on the page, and nothing that is not. The strength also moves on its own, to where it follows.
+        # Sliders redo what is on the page, and nothing that is not. The strength also moves on its own, to where it follows,
+        # which is a change but neither input nor release; its reset is a release.
+        moved = [control.change for control in (self.k, self.tau, self.seed, self.follow)]
         gr.on(
-            [*(control.change for control in (self.k, self.tau, self.seed, self.follow)), self.strength.input],
+            [*moved, self.strength.input, self.strength.release],
             self._redo,
             asked,
             shown,
@@ -133,7 +135,11 @@ class Generate(Step):
             self.studio.session: session,
             self.lora: self._facts(engine, session, result, download.weights, current or description),
             self.download: gr.DownloadButton(value=str(download.path), interactive=True),
-            self.command: gr.Textbox(value=adapt_command(wanted), info=_command_info(engine, session, result), visible=True),
+            self.command: gr.Textbox(
+                value=adapt_command(wanted, self.studio.models.options(session.album.backbone)),
+                info=_command_info(engine, session, result),
+                visible=True,
+            ),
             self.strength: gr.Slider(value=round(result.strength, 2)) if follow else gr.skip(),
         }
         if before is not None and before.routing is result.routing and before.z is result.z:
@@ -145,8 +151,9 @@ class Generate(Step):
 
     def _facts(self, engine: SGLora, session: Session, result: Adaptation, weights: int, current: str) -> str:
         far = nearest_distances(engine.repository, result.routing, result.vector)
+        norms = self.studio.models.engine(session.album.backbone).expert_norms
         follows = session.settings is not None and session.settings.strength is None
-        return views.adapter(result, self.studio.models.expert_norms, weights, current, far, follows)
+        return views.adapter(result, norms, weights, current, far, follows)
 
     def stale(self, engine: SGLora, session: Session, description: str) -> Any:
         """The adapter's facts again, with a remark where the sentence above is another one by now."""

@@ -15,6 +15,7 @@ from app.trainings import Trainings
 from core.errors import AdapterError, RepositoryError, StudioError
 from core.library import compare_experts, covered
 from core.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
+from core.router import DEFAULT_K
 
 TRAINING = "training"  # concurrency group: one training at a time on two cores, the others wait in the queue
 
@@ -126,7 +127,22 @@ class Library(Step):
         engine = self.engine(session)
         shown = {self.lead: views.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank))}
         drawn = {self.studio.describe.map: self.studio.describe.show(engine, session, None)[self.studio.describe.map]}
-        return shown | drawn | self._experts(session, "")
+        updates = shown | drawn | self._experts(session, "")
+        if len(engine.repository) < DEFAULT_K:
+            updates[self.studio.generate.k] = gr.Slider(maximum=len(engine.repository), value=len(engine.repository))
+        return updates
+
+    def switched(self, session: Session, words: str | None, description: str, *values: Any) -> Updates:
+        """The visitor works with another repository now. ``words`` are None where this tab was never opened."""
+        repository = self.engine(session).repository
+        names, (k, *others) = [e.name for e in repository.experts], values
+        k = min(k, len(names))
+        return self._changed(session, words or "", description, k, *others) | {
+            self.lead: views.note(texts.EXPERTS_LEAD.format(rank=repository.layout.rank)),
+            self.one: gr.Dropdown(choices=names, value=None),
+            self.other: gr.Dropdown(choices=names, value=None),
+            self.studio.generate.k: gr.Slider(maximum=len(names), value=k),
+        }
 
     def _experts(self, session: Session, words: str) -> Updates:
         engine = self.engine(session)

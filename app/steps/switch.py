@@ -1,0 +1,77 @@
+"""Another backbone: which repository a visitor works with, where there are several."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import gradio as gr
+
+from app import texts, views
+from app.errors import friendly
+from app.models import DEFAULT
+from app.session import Session, Switched
+from app.steps.base import Step, Updates, by_photo, private
+
+SWITCH = "switch"  # concurrency group: one at a time, and nobody's photos or questions wait for it
+
+
+class Switch(Step):
+    """Laid out where there is a choice."""
+
+    def layout(self) -> None:
+        with gr.Row(elem_classes="sg-switch"):
+            self.choice = gr.Dropdown(
+                self.studio.models.choices,
+                value=DEFAULT,
+                label=texts.BACKBONE_LABEL,
+                info=texts.BACKBONE_INFO,
+                filterable=False,
+                scale=0,
+                min_width=320,
+                elem_id="backbone",
+            )
+            self.said = gr.HTML(elem_id="switched")
+
+    def wire(self) -> None:
+        studio = self.studio
+        now = [studio.session, self.choice, studio.library.find, *studio.generate.controls, *studio.compare.view]
+        shown = [studio.status, *studio.generate.made, *studio.photos.shown, *studio.compare.shown, *studio.library.shown]
+        self.choice.input(
+            self._switch,
+            now,
+            list(dict.fromkeys([self.choice, self.said, *shown])),
+            show_progress_on=self.said,
+            **private(SWITCH, 1),
+        )
+
+    def _switch(
+        self, request: gr.Request, session: Session, name: str, progress: gr.Progress = gr.Progress(), *values: Any
+    ) -> Updates:
+        """Where it fails, everything stays as it was, and the choice says so."""
+        updates = self._attempt(request, session, name, progress, values)
+        return (updates if self.said in updates else {}) | {self.choice: session.album.backbone}
+
+    @friendly
+    def _attempt(
+        self, request: gr.Request, session: Session, name: str, progress: gr.Progress, values: tuple[Any, ...]
+    ) -> Updates:
+        studio, begin = self.studio, time.perf_counter()
+        progress(0, desc=texts.BACKBONE_LOADING.format(name=name))
+        engine = studio.models.get(name)
+        studio.library.closed(request)  # a training belongs to the backbone that it began with
+        done = session.album.switch(name, engine, by_photo(progress))
+        session.comparison = None
+        said = _said(name, done, time.perf_counter() - begin)
+        return (
+            studio.library.switched(session, *values) | studio.photos.album(session) | studio.ready(session) | {self.said: said}
+        )
+
+
+def _said(name: str, done: Switched, seconds: float) -> str:
+    words = texts.SWITCHED_PHOTOS if done.photos else texts.SWITCHED
+    lines = [words.format(name=name, n=done.photos, seconds=seconds)]
+    if done.waiting:
+        lines.append(texts.SWITCHED_WAITING.format(before=done.before, names=", ".join(done.waiting)))
+    gone = views.listed_files(texts.SWITCHED_LOST.format(n=len(done.lost)), [p.name for p in done.lost]) if done.lost else ""
+    return views.report(None, (), lines) + gone
