@@ -53,7 +53,7 @@ def test_the_body_names_data_seeds_figures_and_fingerprints(folder: Path) -> Non
         index["tensors_sha256"],
         "- seeds: 0",
         "symmetric contrastive",
-        "shared_steps: `450`",
+        f"shared_steps: `{index['notes']['recipe']['shared_steps']}`",
     ):
         assert part in body
     digest = subprocess.run(["sha256sum", folder / "generator.safetensors"], capture_output=True, text=True, check=True)
