@@ -241,8 +241,8 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         said.append(
             f"{group} ({experts['tasks']} experts), between descriptions: with the own expert left out, generated LoRAs keep "
             f"{_percent(share[KNOWN])} of the experts' spread between tasks (the merge of the same experts "
-            f"{_percent(share[MERGES])}), over {known['directions']:.0f} directions instead of {experts['directions']:.0f} "
-            f"(the merge {found[MERGES]['directions']:.0f})."
+            f"{_percent(share[MERGES])}), over {known['directions']:.1f} directions instead of {experts['directions']:.1f} "
+            f"(the merge {found[MERGES]['directions']:.1f})."
         )
         said.append(
             f"{group}, within a description: samples are {known['within'] / known['between']:.2f} times as far from their "
@@ -302,14 +302,14 @@ def plot(result: Mapping[str, Any]) -> Figure:
             points = [p for p in result["map"] if p["kind"] == kind and (p["group"] == "scenes") is scenes]
             style = {"edgecolors": figures.INK, "linewidths": 0.4} if kind == HELD else {"linewidths": 0, "alpha": 0.6}
             x, y = ([p[axis] for p in points] for axis in "xy")
-            chart.scatter(x, y, s=size, marker=marker, color=colour, label=f"{kind}, {name}", **style)
+            chart.scatter(x, y, s=size, marker=marker, color=colour, label=f"{kind.partition(',')[0]}: {name}", **style)
     for task in dict.fromkeys(p["task"] for p in result["map"] if p["kind"] == HELD):
         own = [p for p in result["map"] if p["task"] == task and p["kind"] == HELD]
         x, y = (float(np.mean([p[axis] for p in own])) for axis in "xy")
         chart.annotate(task, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6)
     chart.set_xticks([])
     chart.set_yticks([])
-    chart.set_title("Weight changes, by t-SNE; held-out tasks by name")
+    chart.set_title("Weight changes, a map by t-SNE")
     chart.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2)
     for panel, group in zip(bars, groups, strict=True):
         kinds = result["spread"][group]
@@ -322,10 +322,10 @@ def plot(result: Mapping[str, Any]) -> Figure:
                 color=colour,
                 label={"between": "between tasks", "within": "within a task"}[part],
             )
-        panel.set_yticks(places, list(kinds))
+        panel.set_yticks(places, [kind.replace(", ", ",\n") for kind in kinds], fontsize=7)
         panel.grid(axis="y", visible=False)
         panel.grid(axis="x")
         panel.set_title(f"Spread, {group}")
     if bars:
-        bars[0].legend(fontsize=7)
+        bars[-1].legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
     return figure
