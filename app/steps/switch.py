@@ -27,7 +27,6 @@ class Switch(Step):
                 label=texts.BACKBONE_LABEL,
                 info=texts.BACKBONE_INFO,
                 filterable=False,
-                scale=0,
                 min_width=320,
                 elem_id="backbone",
             )
@@ -49,6 +48,8 @@ class Switch(Step):
         self, request: gr.Request, session: Session, name: str, progress: gr.Progress = gr.Progress(), *values: Any
     ) -> Updates:
         """Where it fails, everything stays as it was, and the choice says so."""
+        if name == session.album.backbone:  # Gradio may tell of one choice twice
+            return {self.choice: name}
         updates = self._attempt(request, session, name, progress, values)
         return (updates if self.said in updates else {}) | {self.choice: session.album.backbone}
 
