@@ -27,7 +27,6 @@ class Switch(Step):
                 label=texts.BACKBONE_LABEL,
                 info=texts.BACKBONE_INFO,
                 filterable=False,
-                scale=0,
                 min_width=320,
                 elem_id="backbone",
             )
