@@ -36,12 +36,12 @@ class Uploads:
     captions: list[tuple[str, bytes]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
 
-    def add_captions(self, name: str, content: bytes) -> None:
-        """Take a captions file, where there are not too many yet."""
+    def add_captions(self, name: str, content: bytes, where: str = "") -> None:
+        """Take a captions file, where there are not too many yet; ``where``: how to call it where it is not taken."""
         if len(self.captions) < MAX_CAPTION_FILES:
             self.captions.append((name, content))
         else:
-            self.failed.append((name, f"only {MAX_CAPTION_FILES} captions files are taken at once"))
+            self.failed.append((where or name, f"only {MAX_CAPTION_FILES} captions files are taken at once"))
 
 
 def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
@@ -98,7 +98,7 @@ def _unpack(path: Path, folder: Path, uploads: Uploads, left: int) -> int:
             if content is None:
                 uploads.failed.append((f"{path.name}/{name}", reason))
             elif is_captions:
-                uploads.add_captions(name, content)
+                uploads.add_captions(name, content, f"{path.name}/{name}")
             else:
                 target.write_bytes(content)
                 uploads.photos.append((name, target))
