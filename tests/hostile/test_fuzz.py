@@ -285,7 +285,7 @@ def test_indexes_of_repositories(engine: SGLora, repository: Path, tmp_path: Pat
         assert expert.gain() is None or isinstance(expert.gain(), float)
 
 
-@fuzz(100)
+@fuzz(40)
 @given(st.data())
 def test_generators(engine: SGLora, tmp_path: Path, data: st.DataObject) -> None:
     whole = generator_path().read_bytes()
