@@ -23,7 +23,7 @@ class Conditions:
 
     def __init__(self, basis: Basis, means: Tensor, variances: Tensor) -> None:
         self._coordinates = basis.encode(means)
-        self._own = variances @ basis.components.square().T / basis.scale.square()
+        self._own = variances @ basis.squares.T / basis.scale.square()
         apart = means - means.mean(0)  # what all share cancels, and would drown the rest in rounding
         rows = zip(basis.components, basis.scale, strict=True)
         self._pairs = torch.stack([(part := apart * (row / scale)) @ part.T for row, scale in rows])
