@@ -301,10 +301,7 @@ def summarise(rows: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> dic
     """{group: {"tasks": n, variant: {"R@1": mean, "R@5": mean, "gain": …, "minus": …}}}: gain over zero-shot and difference to
     BASE in R@1, each with its paired 95 % bootstrap interval over tasks; "minus R@5" for R@5. In points, both directions."""
     found: dict[str, Any] = {}
-    for group in paired.GROUPS:
-        own = [r for r in rows if paired.in_group(r, group)]
-        if not own:
-            continue
+    for group, own in paired.grouped(rows):
         found[group] = {"tasks": len({r["task"] for r in own})}
         for variant in variants:
             # With its own seeds only: the same noise on both sides.

@@ -124,10 +124,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Per group of tasks and method: gain over zero-shot by rule and number of experts, the rules minus chance, what
     coverage is worth at the same number of experts, and gain by coverage. R@1, mean of both directions, in points."""
     found: dict[str, Any] = {}
-    for group in paired.GROUPS:
-        own = [r for r in rows if paired.in_group(r, group)]
-        if not own:
-            continue
+    for group, own in paired.grouped(rows):
         found[group] = {"tasks": len({r["task"] for r in own})}
         for method in METHODS:
             named = [{**r, "variant": _variant(r)} for r in own if r["method"] == method]

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from core.experiments import figures, tables
+from core.experiments import figures, paired, tables
 from core.experiments.controls import METHODS, SEEDED, Setting
 from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, oracle_part, prepare_fold
 from core.experiments.study import Study
@@ -24,7 +24,6 @@ from core.router import SparseRouter
 from core.training.tasks import Task
 
 SEEDS = (0, 1, 2)
-GROUPS = ("all", "scenes", "special domains")
 CHOSEN_ON = (0, 1)  # folds that were looked at while the recipe was chosen
 RANDOM = ("quarterly financial report", "the sound of a violin", "a mathematical proof", "tax law in the nineteenth century")
 OURS, FULL = "sg-lora", "sg-lora, full strength"
@@ -123,15 +122,12 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     Seeds are averaged within a task first; figures are means of both directions, in percent.
     """
     methods = list(dict.fromkeys(r["method"] for r in rows))
-    groups = {"all": lambda g: True, "scenes": lambda g: g == "scenes", "special domains": lambda g: g != "scenes"}
     metrics = [m for m in METRICS if all(m in r["i2t"] for r in rows)]
     summary: dict[str, Any] = {}
-    for group, member in groups.items():
-        tasks = sorted({r["task"] for r in rows if member(r["group"])})
-        if not tasks:
-            continue
+    for group, own in paired.grouped(rows):
+        tasks = sorted({r["task"] for r in own})
         values = {
-            (m, k): np.array([np.mean([_value(r, k) for r in rows if r["method"] == m and r["task"] == t]) for t in tasks])
+            (m, k): np.array([np.mean([_value(r, k) for r in own if r["method"] == m and r["task"] == t]) for t in tasks])
             for m in methods
             for k in metrics
         }
@@ -204,7 +200,7 @@ def _gain_figure(row: Row) -> float:
 
 def findings(result: Mapping[str, Any]) -> list[str]:
     """For each group what SG-LoRA beats, what beats it, and where there is no difference, in R@1; then the confidence."""
-    said = [_compared(group, result[group]) for group in GROUPS if group in result]
+    said = [_compared(group, result[group]) for group in paired.GROUPS if group in result]
     apart = result.get("untouched folds", {})
     if "all" in apart:
         lead = apart["all"]["sg-lora minus"]["zero-shot"]
@@ -240,7 +236,7 @@ def _compared(group: str, found: Mapping[str, Any]) -> str:
 def table(result: Mapping[str, Any]) -> str:
     """Every method on held-out tasks, and SG-LoRA's lead over it; then what the confidence said against what came out."""
     parts = []
-    for group in (g for g in GROUPS if g in result):
+    for group in (g for g in paired.GROUPS if g in result):
         found = result[group]
         rows = []
         for method, means in found["means"].items():
@@ -270,7 +266,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 def plot(result: Mapping[str, Any]) -> Figure:
     """SG-LoRA's lead over every method in R@1, a panel for each group; and predicted against observed gain."""
-    groups = [g for g in GROUPS if g in result]
+    groups = [g for g in paired.GROUPS if g in result]
     tasks = (result.get("calibration") or {}).get("tasks", [])
     figure, axes = figures.panels(len(groups) + bool(tasks), 3.6, grid="x")
     for panel, group in zip(axes, groups, strict=False):

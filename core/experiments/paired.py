@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,14 @@ def both_ways(found: Mapping[str, Any]) -> dict[str, float]:
 def in_group(row: Row, group: str) -> bool:
     """Whether a row's task belongs to one of GROUPS."""
     return group == "all" or (row["group"] == "scenes") == (group == "scenes")
+
+
+def grouped(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """Each of GROUPS that has tasks among these rows, with its rows."""
+    for group in GROUPS:
+        own = [r for r in rows if in_group(r, group)]
+        if own:
+            yield group, own
 
 
 def by_task(rows: Sequence[Row], variant: str, measure: str) -> dict[str, float]:

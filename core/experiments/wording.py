@@ -152,10 +152,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         method: {"R@1", "R@5", "gain", "gain R@5", "minus own", "minus own R@5"}}}}}
     """
     found: dict[str, Any] = {}
-    for group in paired.GROUPS:
-        own = [r for r in rows if paired.in_group(r, group)]
-        if not own:
-            continue
+    for group, own in paired.grouped(rows):
         by_method = {m: [r for r in own if r["method"] == m] for m in METHODS}
         kinds = [k for k in KINDS if any(r["variant"] == k for r in own)]
         found[group] = {
