@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.loading import heads_path, load_engine
 from core.sglora import SGLora
+
+if TYPE_CHECKING:
+    from core.experiments.folds import PreparedFold
+    from core.experiments.study import Study
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +25,21 @@ def backbone() -> EmbeddedBackbone:
 def engine(backbone: EmbeddedBackbone) -> SGLora:
     """The engine with all shipped files."""
     return load_engine(backbone)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Made-up tasks on a tiny backbone."""
+    from studies import made_up_study
+
+    return made_up_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def prepared(study: Study) -> PreparedFold:
+    """The first fold of ``study``, trained."""
+    from studies import RECIPE
+
+    from core.experiments.folds import prepare_fold
+
+    return prepare_fold(study, 0, RECIPE)

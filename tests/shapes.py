@@ -22,6 +22,17 @@ def draw(path: Path, shape: int, colour: int, seed: int) -> None:
     image.save(path)
 
 
+def blurred(folder: Path, names: list[str], seed: int) -> list[Path]:
+    """Photos that differ: blurred colour noise."""
+    rng, paths = np.random.default_rng(seed), []
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
+        small.resize((160, 120), Image.Resampling.BICUBIC).save(folder / name)
+        paths.append(folder / name)
+    return paths
+
+
 def captioned(folder: Path, photos: int = 240) -> None:
     """A data folder with a task for each shape, a quarter of it to measure on."""
     (folder / "images").mkdir(parents=True)

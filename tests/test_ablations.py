@@ -11,23 +11,13 @@ from studies import RECIPE, dense, made_up_study
 from torch.distributions import Normal
 
 from core.experiments import ablations, figures, paired
-from core.experiments.folds import PreparedFold, prepare_fold
+from core.experiments.folds import PreparedFold
 from core.experiments.study import Study
 from core.metrics import measure
 from core.prior import semantic_prior
 from core.router import SparseRouter
 from core.training.experts import TrainedExpert
 from core.training.generator import GeneratorRecipe, fit_generator
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return made_up_study(tmp_path_factory.mktemp("study"))
-
-
-@pytest.fixture(scope="module")
-def prepared(study: Study) -> PreparedFold:
-    return prepare_fold(study, 0, RECIPE)
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
+from shapes import blurred
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
@@ -63,17 +63,6 @@ def connect(url: str, folder: Path) -> Client:
     return Client(url, verbose=False, download_files=folder / "downloads", analytics_enabled=False)
 
 
-def draw(folder: Path, names: list[str], seed: int) -> list[Path]:
-    """Photos that differ: blurred colour noise."""
-    rng, paths = np.random.default_rng(seed), []
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
-        small.resize((160, 120), Image.Resampling.BICUBIC).save(folder / name)
-        paths.append(folder / name)
-    return paths
-
-
 def upload(client: Client, paths: list[Path], captions: str = "") -> dict:
     return client.predict(files=[handle_file(p) for p in paths], captions=captions, api_name="/index")
 
@@ -114,7 +103,7 @@ def test_adapt_gives_an_adapter_that_loads(client: Client, engine: SGLora, tmp_p
 
 
 def test_index_reports_and_search_ranks_as_core_does(client: Client, engine: SGLora, tmp_path: Path) -> None:
-    paths = draw(tmp_path / "photos", [f"photo-{i}.png" for i in range(6)], seed=1)
+    paths = blurred(tmp_path / "photos", [f"photo-{i}.png" for i in range(6)], seed=1)
     twin = tmp_path / "photos" / "twin.png"
     shutil.copy(paths[0], twin)
     broken = tmp_path / "photos" / "broken.jpg"
@@ -141,7 +130,7 @@ def test_index_reports_and_search_ranks_as_core_does(client: Client, engine: SGL
 def test_visitors_at_once_never_see_each_others_photos(url: str, tmp_path: Path) -> None:
     def visit(number: int) -> set[str]:
         visitor = connect(url, tmp_path / str(number))
-        paths = draw(tmp_path / str(number), [f"{number}-{i}.png" for i in range(4)], seed=10 + number)
+        paths = blurred(tmp_path / str(number), [f"{number}-{i}.png" for i in range(4)], seed=10 + number)
         for path in paths:
             upload(visitor, [path])
         found = visitor.predict(query="water", description=SENTENCE, api_name="/search")
@@ -310,7 +299,7 @@ def test_a_damaged_zip_is_reported_by_name(tmp_path: Path, content: bytes) -> No
 def test_what_fails_does_not_stop_the_rest(engine: SGLora, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_bytes(b"image,caption\nx.png")
     (tmp_path / "good.csv").write_text("image,caption\na.png,one thing\nb.png,another thing\n")
-    paths = [*draw(tmp_path, ["a.png", "b.png"], 5), tmp_path / "bad.csv", tmp_path / "good.csv"]
+    paths = [*blurred(tmp_path, ["a.png", "b.png"], 5), tmp_path / "bad.csv", tmp_path / "good.csv"]
     session = Session()
     done = actions.add_uploads(engine, session, [str(p) for p in paths])
     assert len(done.report.added) == 2
@@ -368,7 +357,7 @@ def test_experts_are_found_by_their_words(engine: SGLora) -> None:
 
 def test_clearing_an_album_keeps_the_session(engine: SGLora, tmp_path: Path) -> None:
     session = Session(album=Album())
-    actions.add_uploads(engine, session, [str(p) for p in draw(tmp_path, ["a.png", "b.png"], 9)])
+    actions.add_uploads(engine, session, [str(p) for p in blurred(tmp_path, ["a.png", "b.png"], 9)])
     actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 1.0))
     actions.compare_words(engine, session, "water")
     session.album.gallery(engine).clear()

@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from playwright.sync_api import Page, expect
 from safetensors.torch import save_file
 from serving import CHROMIUM, START_SECONDS, chromium, running
+from shapes import blurred
 from tiny import noise, tiny_clip, tiny_clip_config
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -90,11 +89,7 @@ def models(engine: SGLora, others: list[FoundRepository]) -> Models:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(2)
-    for i in range(6):
-        small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
-        small.resize((160, 120), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
-    return sorted(folder.iterdir())
+    return blurred(tmp_path_factory.mktemp("photos"), [f"{i}.png" for i in range(6)], 2)
 
 
 def visitor(models: Models, photos: list[Path] = ()) -> Session:

@@ -98,6 +98,16 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def check_takes_no_files(app: Running, visitor: Visitor, reason: str) -> None:
+    """Uploads and adapters' files are refused in words, and questions are answered."""
+    refused = upload(app, bytes(1000))
+    assert (refused.status_code, refused.text) == (507, reason)
+    with pytest.raises(AppError) as caught:
+        visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
+    assert texts.DISK_TROUBLE in str(caught.value)
+    assert visitor.found() == visitor.names()
+
+
 def test_a_full_disk_refuses_files_and_answers_questions(engine: SGLora, tmp_path: Path, disk: Path) -> None:
     with launched(engine, disk, Limits()) as app:
         visitor = Visitor(app, tmp_path, 5)
@@ -106,12 +116,7 @@ def test_a_full_disk_refuses_files_and_answers_questions(engine: SGLora, tmp_pat
             while True:
                 file.write(bytes(2**16))
         assert shutil.disk_usage(disk).free < 2**16
-        refused = upload(app, bytes(1000))
-        assert (refused.status_code, refused.text) == (507, texts.DISK_FULL)
-        with pytest.raises(AppError) as caught:
-            visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
-        assert texts.DISK_TROUBLE in str(caught.value)
-        assert visitor.found() == visitor.names()
+        check_takes_no_files(app, visitor, texts.DISK_FULL)
         (disk / "somebody else's").unlink()
         visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
         newcomer = Visitor(app, tmp_path, 6)
@@ -124,12 +129,7 @@ def test_a_disk_that_turns_read_only_refuses_files_and_answers_questions(engine:
         visitor = Visitor(app, tmp_path, 7)
         visitor.add()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        refused = upload(app, bytes(1000))
-        assert (refused.status_code, refused.text) == (507, texts.DISK_READ_ONLY)
-        with pytest.raises(AppError) as caught:
-            visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
-        assert texts.DISK_TROUBLE in str(caught.value)
-        assert visitor.found() == visitor.names()
+        check_takes_no_files(app, visitor, texts.DISK_READ_ONLY)
         app.keeper.sweep()
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")

@@ -9,23 +9,13 @@ import pytest
 import torch
 from sklearn.metrics import pairwise_distances, silhouette_score
 from sklearn.neighbors import NearestNeighbors
-from studies import RECIPE, dense, made_up_study
+from studies import RECIPE, dense
 
 from core.experiments import figures, latent, paired
 from core.experiments.cosines import products
-from core.experiments.folds import PreparedFold, prepare_fold
+from core.experiments.folds import PreparedFold
 from core.experiments.study import Study
 from core.lora import Lora
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return made_up_study(tmp_path_factory.mktemp("study"))
-
-
-@pytest.fixture(scope="module")
-def prepared(study: Study) -> PreparedFold:
-    return prepare_fold(study, 0, RECIPE)
 
 
 @pytest.fixture(scope="module")

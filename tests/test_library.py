@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +11,7 @@ import torch
 from safetensors.torch import load, save
 from test_sglora import TASKS, random_engine
 from tiny import noise, random_lora, tiny_backbone
+from zips import unzipped, zipped
 
 from core.errors import AdapterError, DescriptionError, RepositoryError
 from core.experts import INDEX_FILE, TENSORS_FILE, Expert
@@ -44,19 +43,6 @@ def own(engine: SGLora, name: str, seed: int = 0, description: str = SENTENCE):
 def exported(engine: SGLora, lora: Lora, folder, fingerprint: str | None = None):
     save_peft(lora, folder, fingerprint or engine.backbone.fingerprint, "tiny", {"seed": 1})
     return folder
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return out.getvalue()
-
-
-def unzipped(data: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def delta(lora: Lora) -> torch.Tensor:

@@ -12,10 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from scipy.stats import norm
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -24,6 +22,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Page, expect
 from serving import CHROMIUM, START_SECONDS, chromium
+from shapes import blurred
 
 from app import actions, texts, views
 from app.confidence import words
@@ -71,11 +70,7 @@ def client(url: str, tmp_path: Path) -> Client:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(2)
-    for i in range(8):
-        small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
-        small.resize((160, 120), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
-    return sorted(folder.iterdir())
+    return blurred(tmp_path_factory.mktemp("photos"), [f"{i}.png" for i in range(8)], 2)
 
 
 # Endpoints

@@ -16,6 +16,7 @@ import torch
 from hostile_cases import Case
 from safetensors.torch import load, save
 from torch import Tensor
+from zips import unzipped, zipped
 
 from core.experts import INDEX_FILE, TENSORS_FILE
 from core.lora import CONFIG_FILE, WEIGHTS_FILE
@@ -36,19 +37,6 @@ class Good:
     @property
     def first(self) -> str:
         return next(iter(self.tensors))
-
-
-def zipped(files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", compression) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return out.getvalue()
-
-
-def unzipped(data: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def by_header(header: bytes, body: bytes = b"", length: int | None = None) -> bytes:

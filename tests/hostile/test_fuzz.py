@@ -14,9 +14,9 @@ import torch
 from hostile_cases import check_inert, check_message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from make_adapters import unzipped, zipped
 from make_images import encode, picture
 from make_zips import Member, pack, photo
+from zips import unzipped, zipped
 
 from app import views
 from app.actions import settings as checked

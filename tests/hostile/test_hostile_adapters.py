@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from hostile_cases import check_inert, check_message, watched
+from hostile_cases import Case, Watch, check_inert, check_message, watched
 from make_adapters import Good, adapters, libraries
 from safetensors.torch import load_file, save
 
@@ -44,19 +45,27 @@ def shown(engine: SGLora, session: Session) -> None:
         check_inert(expert_views.details(entry.expert, {"q": 1.0}))
 
 
+def tried_on(folder: Path, case: Case, take: Callable[[str], object]) -> tuple[str | None, Watch]:
+    """What is said (None: it is taken) when the page takes the case as a file in a new folder, and what that left behind."""
+    folder.mkdir()
+    path = folder / case.name
+    path.write_bytes(case.data)
+    said = None
+    with watched(folder) as watch:
+        try:
+            take(str(path))
+        except StudioError as error:
+            said = str(error)
+    return said, watch
+
+
 def test_adapters(engine: SGLora, good: Good, tmp_path: Path) -> None:
     tried = []
     for number, case in enumerate(adapters(good)):
-        folder, session = tmp_path / str(number), Session()
-        folder.mkdir()
-        path = folder / case.name
-        path.write_bytes(case.data)
-        with watched(folder) as watch:
-            try:
-                own.import_files(engine, session, [str(path)], SENTENCE)
-                said = None
-            except StudioError as error:
-                said = str(error)
+        session = Session()
+        said, watch = tried_on(
+            tmp_path / str(number), case, lambda path, to=session: own.import_files(engine, to, [path], SENTENCE)
+        )
         tried.append(case.what)
         assert (said is None) == (case.reason is None), f"{case.what}: {said}"
         if said is not None:
@@ -86,16 +95,8 @@ def test_an_adapters_two_files_may_be_called_anything(engine: SGLora, good: Good
 
 def test_libraries(engine: SGLora, good: Good, tmp_path: Path) -> None:
     for number, case in enumerate(libraries(good)):
-        folder, session = tmp_path / str(number), Session()
-        folder.mkdir()
-        path = folder / case.name
-        path.write_bytes(case.data)
-        with watched(folder) as watch:
-            try:
-                own.load_library(engine, session, str(path))
-                said = None
-            except StudioError as error:
-                said = str(error)
+        session = Session()
+        said, watch = tried_on(tmp_path / str(number), case, lambda path, to=session: own.load_library(engine, to, path))
         assert (said is None) == (case.reason is None), f"{case.what}: {said}"
         if said is not None:
             assert case.reason in said, f"{case.what}: {said}"
