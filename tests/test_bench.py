@@ -17,7 +17,7 @@ def test_ratios_are_medians_over_rounds_and_times_the_best_round() -> None:
     other = Times(wall=(0.1, 0.3, 0.05), cpu=(0.05, 0.1, 0.2))
     assert one.over(other) == {"wall": 3.0, "cpu": 1.0}  # 2, 3, 8 and 2, 1, 0.5
     assert one.over(other, 2) == {"wall": 1.5, "cpu": 0.5}
-    assert one.best(100) == {"wall": 2.0, "cpu": 1.0}
+    assert one.best(100) == {"wall": 2.0, "cpu": 1.0} and one.median(100) == {"wall": 4.0, "cpu": 1.0}
 
 
 def test_everything_is_measured_in_turn() -> None:

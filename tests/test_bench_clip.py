@@ -49,5 +49,6 @@ def test_what_is_written_has_the_size_that_is_reported(tiny_name: str, tmp_path:
     assert result["bytes on disk"] == {f.name: f.stat().st_size for f in tmp_path.iterdir()}
     vectors = 5 * 2 * 2304 + 5 * backbone.sentence_dim + 2304
     assert result["bytes in memory"]["experts"] == 4 * vectors
-    assert set(result["milliseconds"]) == {"adapt", *writing.STEPS}
-    assert writing.table(result) and len(writing.findings(result)) == 2
+    assert set(result["milliseconds"]) == {writing.ADAPT, writing.TEXT, writing.PLAIN, *writing.STEPS}
+    assert result["largest difference of an embedding"] < 1e-5
+    assert writing.table(result) and len(writing.findings(result)) == 3

@@ -33,13 +33,13 @@ from torch import Tensor, nn
 from torchvision.transforms import Compose, ToTensor
 
 from core.backbones.attention import PROJECTIONS, SplitAttention
+from core.backbones.clip_text import text_tower
 from core.errors import BackboneError
 from core.lora import Lora, LoraLayout, LoraModule
 from core.photos import MAX_ASPECT
 
 LORA_RANK = 2
 IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation
-TEXT_BATCH = 128
 HUB = "hf-hub:"
 HUB_PATIENCE = 10.0  # seconds
 OWN_WEIGHTS = ("local-dir:", HUB)
@@ -182,7 +182,7 @@ class OpenClipBackbone:
         self.fingerprint = self.prefix_key = self.sentence_key = _fingerprint(model, self.adapted, preprocess)
         self._stem = Stem(visual, self.adapted.cut).eval()
         del model.visual
-        self._model, self._tokenizer, self._tokenizer_lock = model, tokenizer, threading.Lock()
+        self._text, self._tokenizer, self._tokenizer_lock = text_tower(model), tokenizer, threading.Lock()
         steps = image_transform_v2(PreprocessCfg(**preprocess), is_train=False).transforms
         cut = next(i for i, step in enumerate(steps) if isinstance(step, ToTensor))
         self._shape, self._values = Compose(steps[:cut]), Compose(steps[cut:])
@@ -192,7 +192,7 @@ class OpenClipBackbone:
         self.device = torch.device("cpu")
 
     def to(self, device: torch.device) -> OpenClipBackbone:
-        for part in (self.adapted, self._stem, self._model):
+        for part in (self.adapted, self._stem, self._text):
             part.to(device)
         self.device = device
         return self
@@ -209,8 +209,7 @@ class OpenClipBackbone:
             return torch.empty(0, self.dim)
         with self._tokenizer_lock:  # fast tokenizers of Hugging Face fail when two threads set their padding at once
             tokens = self._tokenizer(list(texts))
-        parts = [self._model.encode_text(part.to(self.device), normalize=True) for part in tokens.split(TEXT_BATCH)]
-        return torch.cat(parts).float().cpu()
+        return self._text(tokens.to(self.device)).cpu()
 
     def frame(self, image: Image.Image) -> Image.Image:
         # open_clip scales the short side first: a panorama of 20:1 would become huge before its ends are cut off.

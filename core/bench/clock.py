@@ -23,6 +23,11 @@ class Times:
         """Milliseconds of the fastest round, of one of ``count`` things that were done in it."""
         return {"wall": _rounded(1000 * min(self.wall) / count), "cpu": _rounded(1000 * min(self.cpu) / count)}
 
+    def median(self, count: int = 1) -> dict[str, float]:
+        """Milliseconds of the round in the middle, of one of ``count`` things that were done in it."""
+        middle = {"wall": statistics.median(self.wall), "cpu": statistics.median(self.cpu)}
+        return {name: _rounded(1000 * seconds / count) for name, seconds in middle.items()}
+
     def over(self, other: Times, factor: float = 1.0) -> dict[str, float]:
         """How many times longer this took than ``factor`` times the other: the median over rounds."""
         pairs = {"wall": zip(self.wall, other.wall, strict=True), "cpu": zip(self.cpu, other.cpu, strict=True)}
