@@ -17,7 +17,7 @@ from app.uploads import MAX_CAPTIONS, discard, sort_uploads
 from core.captions import captions_from_names, parse_typed, read_captions
 from core.errors import DescriptionError, GalleryError, PhotoError, StudioError
 from core.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, moves
-from core.lora import WEIGHTS_FILE, Lora, save_peft
+from core.lora import WEIGHTS_FILE, Lora
 from core.photos import open_photo
 from core.router import clean_text
 from core.samples import sample_photos
@@ -92,7 +92,7 @@ def write_zip(engine: SGLora, session: Session, adaptation: Adaptation) -> Downl
         return session.download
     folder = session.album.folder / secrets.token_hex(8)
     files = folder / "adapter"
-    save_peft(adaptation.lora, files, engine.backbone.fingerprint, engine.backbone.name, engine.provenance(adaptation))
+    engine.save(adaptation, files)
     size = (files / WEIGHTS_FILE).stat().st_size
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -17,6 +17,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from core.backbones import EMBEDDED
+from core.backbones.choice import FOLDER, own_files, told
 from core.errors import RepositoryError
 from core.experiments import verification
 from core.experts import TENSORS_FILE, Expert, RepositoryIndex
@@ -57,7 +58,7 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
     Args:
         index: of the repository. licence: of its numbers. generator: sha256 of the generator beside it, where one is.
     """
-    spec = str(index.backbone["spec"])
+    spec = str(told(index.backbone)["spec"])
     title = f"SG-LoRA experts: {spec}"
     parts = [
         f"# {title}",
@@ -117,23 +118,38 @@ def _summary(index: RepositoryIndex) -> str:
 
 
 def _use(index: RepositoryIndex) -> str:
-    options = []
-    if index.backbone["spec"] != EMBEDDED:
-        named = {"--backbone": index.backbone["spec"], "--pretrained": index.backbone.get("pretrained")}
-        named["--adapt-blocks"] = index.backbone.get("adapt_blocks")
+    options, choice = [], told(index.backbone)
+    if choice["spec"] != EMBEDDED:
+        named = {"--backbone": choice["spec"], "--pretrained": choice.get("pretrained")}
+        named["--adapt-blocks"] = choice.get("adapt_blocks")
         options = [f"{key} {shlex.quote(str(value))}" for key, value in named.items() if value is not None]
     more = "".join(f" {option}" for option in options)
     return (
         "With SG-LoRA Studio, in its folder (`OWNER/NAME` is this repository):\n\n"
         f"    python -m core pull OWNER/NAME --out mine{more}\n"
         f'    python -m core adapt "photos of people surfing" --out surfing --experts mine{more}\n\n'
+        f"{_weights(index)}"
         "`surfing` is then an adapter in PEFT format, generated from the sentence. A single expert, in Python:\n\n"
         "    from pathlib import Path\n"
         "    from core.backbones import load_backbone\n"
         "    from core.experts import ExpertRepository\n"
-        f"    backbone = load_backbone({', '.join(f'{k}={v!r}' for k, v in index.backbone.items() if v is not None)})\n"
+        f"    backbone = load_backbone({', '.join(f'{k}={v!r}' for k, v in choice.items() if v is not None)})\n"
         "    repository = ExpertRepository.load(Path('mine'), backbone.layout, backbone.fingerprint)\n"
         "    lora = repository.lora(0)"
+    )
+
+
+def _weights(index: RepositoryIndex) -> str:
+    """What to put in the place of a name, where the weights are a file or folder of whoever trained the experts."""
+    own = own_files(index.backbone)
+    if not own:
+        return ""
+    kinds = {"spec": "the folder", "pretrained": "the file"}
+    names = " and ".join(f"{kinds[key]} `{name.removeprefix(FOLDER)}`" for key, name in own.items())
+    return (
+        f"The backbone's weights are not part of this repository. They were read from {names}: get a copy, put it anywhere on "
+        "your machine, and write its path in the place of the name. Whether it is the same shows by the fingerprint, "
+        f"`{index.fingerprint}`, which is made from the weights: with any other, the commands refuse and say so.\n\n"
     )
 
 

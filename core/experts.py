@@ -133,6 +133,18 @@ class RepositoryIndex:
             raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({type(error).__name__}): restore it.") from None
 
 
+def name_backbone(folder: Path, choice: Mapping[str, Any]) -> None:
+    """Make the index of a repository say how its backbone is loaded: what is a path there is one here no longer."""
+    path = folder / INDEX_FILE
+    index = json.loads(path.read_text(encoding="utf-8"))
+    if _backbone(index.get("backbone", {"spec": EMBEDDED})) != (named := _backbone(choice)):
+        _write_index(path, {**index, "backbone": named})
+
+
+def _write_index(path: Path, index: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def _entry(raw: Mapping[str, Any]) -> Expert:
     """One expert of an index that may have come from anywhere: texts are texts, and figures are numbers."""
     expert = Expert(**{**raw, "classes": tuple(raw["classes"])})
@@ -221,7 +233,7 @@ class ExpertRepository:
             "confidence": self.confidence.as_dict() if self.confidence else None,
             "experts": [asdict(e) for e in self.experts],
         }
-        (folder / INDEX_FILE).write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        _write_index(folder / INDEX_FILE, index)
 
     @staticmethod
     def load(folder: Path, layout: LoraLayout, fingerprint: str) -> ExpertRepository:

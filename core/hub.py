@@ -25,9 +25,10 @@ from huggingface_hub.errors import (
 )
 
 from core.backbones.base import Backbone
+from core.backbones.choice import told
 from core.card import CARD_FILE, write_card
 from core.errors import RepositoryError
-from core.experts import INDEX_FILE, TENSORS_FILE, ExpertRepository, RepositoryIndex
+from core.experts import INDEX_FILE, TENSORS_FILE, ExpertRepository, RepositoryIndex, name_backbone
 from core.generator import LoraGenerator
 from core.loading import GENERATOR_FILE, experts_path, generator_path
 
@@ -72,6 +73,7 @@ def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None
         stage, hub_id = Path(staged), _hub_id(source)
         present = _copy(Path(source), stage) if hub_id is None else _download(HfApi(endpoint), hub_id, revision, stage)
         index = _check(stage, source, backbone)
+        name_backbone(stage, backbone.choice)  # so that it is found on this machine
         _place(stage, out)
     return _transfer(str(out), present, index)
 
@@ -107,6 +109,7 @@ def push(
                 raise RepositoryError(f"The generator {generator} is not there.")
             shutil.copyfile(generator, stage / GENERATOR_FILE)
         index = _check(stage, str(folder), backbone)
+        name_backbone(stage, told(index.backbone))
         if CARD_FILE not in present:
             write_card(stage)
         sent = {name for name in FILES if (stage / name).is_file()}
@@ -196,7 +199,8 @@ def _check(stage: Path, label: str, backbone: Backbone) -> RepositoryIndex:
     try:
         index = RepositoryIndex.read(stage)
         if index.fingerprint != backbone.fingerprint:
-            names = {"--backbone": index.backbone["spec"], "--pretrained": index.backbone.get("pretrained")}
+            choice = told(index.backbone)
+            names = {"--backbone": choice["spec"], "--pretrained": choice.get("pretrained")}
             options = " ".join(f"{key} {shlex.quote(str(value))}" for key, value in names.items() if value is not None)
             raise RepositoryError(
                 f"{label} holds experts of another backbone (fingerprint {index.fingerprint}; {backbone.name} here is "

@@ -8,15 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from core.backbones.base import Backbone
+from core.backbones.choice import told
 from core.confidence import Confidence
 from core.experts import ExpertRepository
 from core.generator import LoraGenerator
-from core.lora import Lora, merge
+from core.lora import Lora, merge, save_peft
 from core.prior import SemanticPrior, semantic_prior
 from core.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter, clean_text
 
@@ -122,11 +124,13 @@ class SGLora:
     def provenance(self, adaptation: Adaptation) -> dict[str, Any]:
         """What a downloaded adapter says about where it comes from."""
         routing = adaptation.routing
+        choice = told(self.backbone.choice)
         return {
             "method": "SG-LoRA (arXiv 2509.10535)",
             "description": routing.description,
-            "backbone": self.backbone.name,
+            "backbone": choice.pop("spec"),
             "backbone_fingerprint": self.backbone.fingerprint,
+            **{key: value for key, value in choice.items() if value is not None},
             "seed": adaptation.seed,
             "k": len(routing.chosen),
             "tau": routing.tau,
@@ -134,6 +138,11 @@ class SGLora:
             "confidence": None if adaptation.confidence is None else asdict(adaptation.confidence),
             "experts": self.routed(routing),
         }
+
+    def save(self, adaptation: Adaptation, folder: Path) -> None:
+        """Write the LoRA in PEFT format, with its provenance."""
+        origin = self.provenance(adaptation)
+        save_peft(adaptation.lora, folder, self.backbone.fingerprint, origin["backbone"], origin)
 
     def routed(self, routing: Routing) -> list[dict[str, Any]]:
         """The routed experts as plain data, closest first: name, description, similarity, weight."""

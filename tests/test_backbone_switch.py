@@ -5,7 +5,6 @@ Repositories of random experts on random open_clip models, each in a folder of i
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Iterator
@@ -15,10 +14,9 @@ import gradio as gr
 import pytest
 import torch
 from playwright.sync_api import Page, expect
-from safetensors.torch import save_file
+from repositories import EXPERTS, make_repository
 from serving import CHROMIUM, START_SECONDS, chromium, running
 from shapes import blurred
-from tiny import noise, tiny_clip, tiny_clip_config
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
@@ -27,40 +25,14 @@ from app.models import DEFAULT, Models, found_repositories
 from app.page import Studio
 from app.session import Session, rest, watched
 from core.backbones import load_backbone
-from core.basis import Basis
 from core.cli.parser import build_parser
-from core.cvae import ConditionalVAE, CvaeConfig
 from core.errors import AdapterError, BackboneError, GalleryError, RepositoryError
-from core.experts import Expert, ExpertRepository
 from core.gallery import ZERO_SHOT, Adapter, Gallery
-from core.generator import LoraGenerator
 from core.loading import GENERATOR_FILE, FoundRepository, load_engine
 from core.lora import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.sglora import SGLora
 
 SENTENCE, QUERY = "photos of boats", "something red"
-EXPERTS = ("boats", "trains", "kites", "bridges", "gardens")
-
-
-def make_repository(folder: Path, seed: int) -> Path:
-    """Random experts and an untrained generator on a random CLIP, as ``train`` would leave them."""
-    model = folder / f"model-{seed}"
-    model.mkdir(parents=True)
-    config = {"model_cfg": tiny_clip_config(), "preprocess_cfg": {}}
-    (model / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
-    save_file(tiny_clip(seed).state_dict(), model / "open_clip_model.safetensors")
-    backbone = load_backbone(f"local-dir:{model}", adapt_blocks=2)
-    size, n = backbone.layout.size, len(EXPERTS)
-    means, origin = 0.1 * noise(n, size, seed=seed), torch.zeros(size)
-    experts = tuple(Expert(name, f"photos of {name}", "scenes", "random", 20, 0, 1, {}, {}) for name in EXPERTS)
-    embeddings = backbone.encode_sentence([e.description for e in experts])
-    numbers = (means, 0.01 * torch.ones(n, size), embeddings, origin)
-    out = folder / f"repository-{seed}"
-    ExpertRepository(backbone.fingerprint, backbone.layout, experts, *numbers, backbone=backbone.choice).save(out)
-    basis = Basis.fit(means, origin, n)
-    cvae = ConditionalVAE(CvaeConfig(basis.dimensions)).eval()
-    LoraGenerator(basis, cvae, backbone.fingerprint, {}).save(out / GENERATOR_FILE)
-    return out
 
 
 @pytest.fixture(scope="module")

@@ -67,13 +67,24 @@ def test_the_body_names_data_seeds_figures_and_fingerprints(folder: Path) -> Non
 
 def test_every_command_of_the_card_is_one_that_the_command_line_knows(engine: SGLora) -> None:
     index = RepositoryIndex.read(experts_path())
-    for backbone in (index.backbone, {"spec": "ViT-B-16", "pretrained": "my weights.pt", "adapt_blocks": None}):
-        text = model_card(replace(index, backbone=backbone)).text
-        commands = re.findall(r"^    python -m core (.*)$", text, re.MULTILINE)
+    for backbone, spec, pretrained in (
+        (index.backbone, "embedded", None),
+        ({"spec": "ViT-B-16", "pretrained": "openai", "adapt_blocks": 3}, "ViT-B-16", "openai"),
+        ({"spec": "ViT-B-16", "pretrained": "/home/me/my weights.pt", "adapt_blocks": None}, "ViT-B-16", "my weights.pt"),
+        ({"spec": "local-dir:/home/me/clips/mine", "pretrained": None, "adapt_blocks": None}, "local-dir:mine", None),
+    ):
+        card = str(model_card(replace(index, backbone=backbone)))
+        assert "/home" not in card, "a path of this machine"
+        assert ("put it anywhere" in card) == (spec == "local-dir:mine" or pretrained == "my weights.pt")
+        commands = re.findall(r"^    python -m core (.*)$", card, re.MULTILINE)
         assert len(commands) == 2
         for command in commands:
             arguments = build_parser().parse_args(shlex.split(command))
-            assert (arguments.backbone, arguments.pretrained) == (backbone["spec"], backbone.get("pretrained"))
+            assert (arguments.backbone, arguments.pretrained) == (spec, pretrained)
+            assert arguments.adapt_blocks == backbone.get("adapt_blocks")
+        (line,) = re.findall(r"backbone = load_backbone\((.*)\)$", card, re.MULTILINE)
+        given = {"spec": spec, "pretrained": pretrained, "adapt_blocks": backbone.get("adapt_blocks")}
+        assert line == ", ".join(f"{k}={v!r}" for k, v in given.items() if v is not None)
 
 
 def test_an_earlier_licence_stays_and_another_readme_is_not_overwritten(folder: Path) -> None:

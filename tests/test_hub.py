@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 from hub_stand_in import Hub, stand_in
 from huggingface_hub import ModelCard
+from repositories import make_repository
 from tiny import tiny_backbone
 
+from core.backbones import load_backbone
 from core.backbones.embedded import EmbeddedBackbone
 from core.card import write_card
 from core.errors import RepositoryError
 from core.hub import FILES, pull, push
-from core.loading import ROOT, generator_path, load_engine
+from core.loading import ROOT, FoundRepository, generator_path, load_engine
 from core.sglora import SGLora
 
 SENTENCE = "photos of people surfing"
@@ -171,6 +173,24 @@ def test_experts_of_another_backbone_are_refused_both_ways(shipped: Path, tmp_pa
     with pytest.raises(RepositoryError, match=message):
         push(shipped, str(tmp_path / "shelf"), other)
     assert not list(tmp_path.iterdir())
+
+
+def test_no_path_of_this_machine_travels(tmp_path: Path) -> None:
+    made = make_repository(tmp_path / "theirs", 1)
+    theirs = load_backbone(f"local-dir:{tmp_path / 'theirs/model-1'}", adapt_blocks=2)
+    push(made, str(tmp_path / "shelf"), theirs)
+    engine = load_engine(theirs, made)
+    engine.save(engine.adapt(SENTENCE), tmp_path / "adapter")
+    for sent in (tmp_path / "shelf", tmp_path / "adapter"):
+        for name, read in content(sent).items():
+            assert str(tmp_path).encode() not in read, name
+    assert json.loads((tmp_path / "shelf/index.json").read_text())["backbone"]["spec"] == "local-dir:model-1"
+    assert b"local-dir:model-1" in content(tmp_path / "adapter")["adapter_model.safetensors"]
+
+    # Who has the same weights elsewhere pulls a repository that finds them.
+    (tmp_path / "theirs").rename(tmp_path / "ours")
+    pull(str(tmp_path / "shelf"), tmp_path / "mine", load_backbone(f"local-dir:{tmp_path / 'ours/model-1'}", adapt_blocks=2))
+    assert FoundRepository.read(tmp_path / "mine").load().adapt(SENTENCE).lora.parameters == engine.repository.layout.size
 
 
 def test_places_that_hold_something_else(shipped: Path, backbone: EmbeddedBackbone, tmp_path: Path) -> None:

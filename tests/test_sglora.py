@@ -19,7 +19,7 @@ from core.errors import DescriptionError, RepositoryError
 from core.experts import Expert, ExpertRepository
 from core.generator import LoraGenerator
 from core.loading import load_engine
-from core.lora import load_peft, save_peft
+from core.lora import load_peft
 from core.router import SparseRouter
 from core.sglora import SGLora
 
@@ -130,7 +130,7 @@ def test_descriptions_that_cannot_be_used(sglora):
 def test_download_and_upload_give_the_same_search(sglora, prefix, tmp_path):
     result = sglora.adapt(DESCRIPTION, seed=4, strength=0.7)
     provenance = sglora.provenance(result)
-    save_peft(result.lora, tmp_path / "adapter", sglora.backbone.fingerprint, sglora.backbone.name, provenance)
+    sglora.save(result, tmp_path / "adapter")
     lora, read = load_peft(tmp_path / "adapter", sglora.backbone.layout.modules, sglora.backbone.fingerprint)
     assert read == json.loads(json.dumps(provenance)) == provenance
     assert torch.equal(sglora.backbone.suffix(prefix, lora), sglora.backbone.suffix(prefix, result.lora))

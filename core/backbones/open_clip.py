@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torchvision.transforms import Compose, ToTensor
 
 from core.backbones.attention import PROJECTIONS, SplitAttention
+from core.backbones.choice import FOLDER, placed
 from core.backbones.clip_text import text_tower
 from core.errors import BackboneError
 from core.lora import Lora, LoraLayout, LoraModule
@@ -42,7 +43,7 @@ LORA_RANK = 2
 IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation
 HUB = "hf-hub:"
 HUB_PATIENCE = 10.0  # seconds
-OWN_WEIGHTS = ("local-dir:", HUB)
+OWN_WEIGHTS = (FOLDER, HUB)
 QUICK = "-quickgelu"
 ARCHIVED_SIZES = ("input_resolution", "context_length", "vocab_size")  # beside the weights of OpenAI's archives
 HELP = "The backbone `embedded` needs no model hub."
@@ -174,7 +175,7 @@ class OpenClipBackbone:
     ) -> None:
         self.name = name
         self.slug = _slug(name, pretrained, adapt_blocks)
-        self.choice = {"spec": name, "pretrained": pretrained, "adapt_blocks": adapt_blocks}
+        self.choice = placed({"spec": name, "pretrained": pretrained, "adapt_blocks": adapt_blocks})
         model = model.float().eval().requires_grad_(False)
         visual = model.visual
         preprocess = open_clip.get_model_preprocess_cfg(model)
@@ -241,7 +242,7 @@ class OpenClipBackbone:
 
 def _slug(name: str, pretrained: str | None, adapt_blocks: int | None) -> str:
     """A folder name that is safe everywhere and tells models, weights and adapted blocks apart."""
-    parts = [f"local-dir-{Path(name).name}" if name.startswith("local-dir:") else name]
+    parts = [f"local-dir-{Path(name).name}" if name.startswith(FOLDER) else name]
     parts += [Path(pretrained).stem] if pretrained else []
     parts += [f"last-{adapt_blocks}"] if adapt_blocks else []
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip(".-")[:100]
@@ -383,7 +384,7 @@ def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str,
     why = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     if is_file:
         return f"The checkpoint {pretrained} does not load into {name} ({why}): it is damaged or of another model."
-    if name.startswith("local-dir:"):
+    if name.startswith(FOLDER):
         return f"{name} does not load ({why}): the folder must hold open_clip_config.json and the weights. {HELP}"
     source = f"huggingface.co/{tag['hf_hub'].strip('/')}" if tag.get("hf_hub") else tag.get("url") or name
     what = f"the weights {pretrained} of {name}" if pretrained else f"the model {name}"

@@ -46,7 +46,7 @@ def route(arguments: Namespace) -> Answer:
 
 def adapt(arguments: Namespace) -> Answer:
     """``adapt``: a description's LoRA, written in PEFT format."""
-    from core.lora import CONFIG_FILE, WEIGHTS_FILE, save_peft
+    from core.lora import CONFIG_FILE, WEIGHTS_FILE
 
     _check_text(arguments.text)
     started = time.perf_counter()
@@ -55,8 +55,7 @@ def adapt(arguments: Namespace) -> Answer:
     load = time.perf_counter() - started
     found = engine.adapt(arguments.text, arguments.k, arguments.tau, arguments.seed, arguments.strength)
     started = time.perf_counter()
-    backbone = engine.backbone
-    save_peft(found.lora, arguments.out, backbone.fingerprint, backbone.name, engine.provenance(found))
+    engine.save(found, arguments.out)
     seconds = {"load": load, **found.seconds, "write": time.perf_counter() - started}
     data = {
         **_routed(engine, found.routing),
