@@ -26,6 +26,7 @@ from starlette.middleware import Middleware
 
 from app import texts
 from app.gate import UploadGate
+from app.guard import GuardedBlocks
 from app.session import FOLDER_PREFIX, Session, leave, open_albums
 from core.errors import StudioError
 
@@ -256,6 +257,8 @@ class Keeper:
         page = self._page()
         for known in [] if page is None else page.temp_file_sets:  # Gradio's notes of them would grow for ever
             known -= {name for name in list(known) if not Path(name).exists()}
+        if isinstance(page, GuardedBlocks):
+            page.forget_files()
 
     def _files(self) -> list[_File]:
         """What visitors sent and Gradio keeps for them, the oldest first."""

@@ -7,12 +7,16 @@ from typing import Any
 
 import gradio as gr
 from gradio.themes.utils.fonts import Font
+from starlette.middleware import Middleware
 
 from app import actions, texts, views
 from app.api import add_endpoints
+from app.calls import Calls
 from app.errors import friendly
+from app.guard import GuardedBlocks, harden
 from app.keeper import Keeper
 from app.models import Models
+from app.routes import Routes
 from app.session import Session, left
 from app.steps.base import HEAVY, LIGHT, Updates, by_photo, private
 from app.steps.compare import Compare
@@ -36,8 +40,11 @@ SHOW_RESULTS = "() => { document.getElementById('results').scrollIntoView({behav
 
 def launch_options(keeper: Keeper | None = None) -> dict[str, Any]:
     """Everything for ``launch`` that belongs to the page rather than to the machine it runs on, and what bounds visitors."""
-    bounds = {} if keeper is None else {"state_session_capacity": keeper.limits.sessions, "app_kwargs": keeper.app_kwargs()}
+    bounds = {} if keeper is None else {"state_session_capacity": keeper.limits.sessions}
+    kept = {"middleware": []} if keeper is None else keeper.app_kwargs()
+    kept["middleware"] = [Middleware(Routes), *kept["middleware"], Middleware(Calls)]
     return bounds | {
+        "app_kwargs": kept,
         "theme": _theme(),
         "css_paths": STYLE,
         "max_file_size": MAX_UPLOAD,
@@ -68,7 +75,8 @@ def _theme() -> gr.themes.Base:
 
 def build(models: Models, keeper: Keeper | None = None) -> gr.Blocks:
     """The whole app. ``models`` may still be loading; ``keeper`` has the limits (default: those of the environment)."""
-    with gr.Blocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
+    harden()
+    with GuardedBlocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
         Studio(models, keeper).build(page)
     # Two cores: a second light request may run beside a heavy one, more would only slow each other down.
     page.queue(default_concurrency_limit=2, max_size=64)

@@ -44,6 +44,23 @@ DISK_READ_ONLY = "The server cannot write to its disk at the moment, and your fi
 DISK_TROUBLE = "The server's disk is full or cannot be written at the moment. What you have here is not lost; try again later."
 UPLOAD_SLOW = "The upload took too long, and was not taken. Send fewer files at a time."
 
+# what anybody may send
+NO_SUCH_ROUTE = "There is nothing here."
+CALL_LARGE = "The request is larger than {mb} MB, and was not read. Files belong into an upload, not into a call."
+CALL_MANY = "The request has more than {n} values, and was not read."
+CALL_SLOW = "The request did not arrive in time, and was not read."
+CALL_NOT_JSON = "The request is not a JSON object."
+CALL_NAME = (
+    "A name in the request is not one of this server's: session_hash and event_id have up to 64 letters, digits and dashes."
+)
+CALL_UNKNOWN = "The request names an endpoint or event that is not there."
+VALUES_UNUSABLE = (
+    "The values cannot be used: there are too few, or one has the wrong type. “Use via API” on the page says what is taken."
+)
+NO_ADDRESSES = "The server fetches no web addresses: upload the file itself."
+FILE_NOT_YOURS = "A file is not there, or was not uploaded by you: upload it and try again."
+FILES_ONLY = "An upload has files only, and no other fields."
+
 TAB_STUDIO = "Studio"
 TAB_EXPERTS = "Experts"
 TAB_ABOUT = "How it works"

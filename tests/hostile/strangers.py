@@ -1,0 +1,70 @@
+"""Somebody who speaks HTTP with the app and keeps to none of its rules."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+API = "gradio_api"
+SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call came to: its values, or else what was said."""
+
+    values: list[Any] | None
+    words: str = ""
+
+
+@dataclass
+class Stranger:
+    """One who calls endpoints by name, events of the page by number, and uploads, under a session hash of one's own."""
+
+    url: str
+    session: str = field(default_factory=lambda: secrets.token_hex(6))
+
+    def post(self, route: str, **options: Any) -> httpx.Response:
+        return httpx.post(f"{self.url}{route}", timeout=SECONDS, **options)
+
+    def upload(self, name: str, content: bytes) -> dict[str, Any]:
+        """A file value, as gradio_client makes it."""
+        answer = self.post(f"{API}/upload", files={"files": (name, content)})
+        assert answer.status_code == 200, answer.text
+        return value(answer.json()[0], name)
+
+    def call(self, endpoint: str, *values: Any) -> Answer:
+        """An endpoint by its name, as curl does it."""
+        return self._joined(f"{API}/call/{endpoint}", {"data": values, "session_hash": self.session})
+
+    def event(self, number: int, *values: Any, **more: Any) -> Answer:
+        """Any event of the page by its number, as a browser does it."""
+        return self._joined(f"{API}/queue/join", {"data": values, "fn_index": number, "session_hash": self.session, **more})
+
+    def _joined(self, route: str, body: dict[str, Any]) -> Answer:
+        # Not httpx's own JSON: it refuses NaN.
+        joined = self.post(route, content=json.dumps(body), headers={"content-type": "application/json"})
+        if joined.status_code != 200:
+            return Answer(None, joined.text)
+        return self.answer(joined.json()["event_id"])
+
+    def answer(self, event: str) -> Answer:
+        """Wait for the end of an event."""
+        with httpx.stream("GET", f"{self.url}{API}/queue/data?session_hash={self.session}", timeout=SECONDS) as stream:
+            for line in stream.iter_lines():
+                message = json.loads(line.removeprefix("data: ")) if line else {}
+                if message.get("msg") == "process_completed" and message.get("event_id") == event:
+                    output = message["output"]
+                    return Answer(output["data"]) if message["success"] else Answer(None, output["error"] or "")
+                if message.get("msg") == "unexpected_error":
+                    return Answer(None, message["message"])
+        return Answer(None)
+
+
+def value(path: str, name: str = "a.png", **more: Any) -> dict[str, Any]:
+    """A file value that names a path."""
+    return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}, **more}

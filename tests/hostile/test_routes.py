@@ -1,0 +1,315 @@
+"""Gradio's routes as strangers find them: what is open, what a request may hold, and what the server reads for them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+import safehttpx
+from gradio import processing_utils
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from hostile_cases import watched
+from make_images import picture
+from strangers import API, Answer, Stranger, value
+from visiting import SENTENCE, Running, Visitor, launched
+
+from app import texts
+from app.calls import MAX_BYTES, MAX_VALUES
+from app.keeper import Limits
+from core.loading import ROOT
+from core.sglora import SGLora
+
+# As Gradio names them; everything else that it has is to be closed.
+OPEN = {
+    *("GET /", "HEAD /", "GET /config", "GET /theme.css", "GET /favicon.ico", "GET /manifest.json", "GET /robots.txt"),
+    *("GET /assets/{path:path}", "GET /static/{path:path}", "GET /gradio_api/info", "GET /gradio_api/startup-events"),
+    *("POST /gradio_api/queue/join", "GET /gradio_api/queue/data", "POST /gradio_api/cancel", "POST /gradio_api/reset"),
+    *("POST /gradio_api/call/{api_name}", "GET /gradio_api/call/{api_name}/{event_id}"),
+    *("POST /gradio_api/call/v2/{api_name}", "GET /gradio_api/call/v2/{api_name}/{event_id}"),
+    *("POST /gradio_api/upload", "GET /gradio_api/upload_progress", "GET /gradio_api/heartbeat/{session_hash}"),
+}
+MANY_MB = 48
+FORM = {"content-type": "multipart/form-data; boundary=edge"}
+
+
+@pytest.fixture(scope="module")
+def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with launched(engine, tmp_path_factory.mktemp("app"), Limits()) as running:
+        yield running
+
+
+@pytest.fixture
+def stranger(app: Running) -> Stranger:
+    return Stranger(app.url)
+
+
+# Routes
+
+
+def routes_in(router: Any) -> Iterator[Any]:
+    """All routes, those of routers within routers too, which FastAPI keeps apart from release to release."""
+    for route in router.routes:
+        inner = getattr(route, "original_router", None)
+        yield from [route] if inner is None else routes_in(inner)
+
+
+def test_only_the_routes_that_are_used_are_open(app: Running) -> None:
+    found = {f"{method} {route.path}" for route in routes_in(app.page.app) for method in route.methods}
+    assert found >= OPEN
+    assert len(found) > 60, "Gradio's routes are not what they were"
+    closed = set()
+    for known in sorted(found):
+        method, path = known.split(" ", 1)
+        filled = re.sub(r"\{[^}]*\}", "x", path).removeprefix("/")
+        with httpx.stream(method, f"{app.url}{filled}", timeout=60) as answer:  # a heartbeat never ends
+            if answer.status_code == 404 and (method == "HEAD" or answer.read() == texts.NO_SUCH_ROUTE.encode()):
+                closed.add(known)
+    assert found - closed == OPEN
+
+
+@pytest.mark.parametrize(
+    ("method", "route"),
+    [
+        ("POST", f"{API}/process_recording"),
+        ("GET", f"{API}/file=http://127.0.0.1:9/"),
+        ("GET", f"{API}/file=https://example.org/"),
+        ("GET", f"{API}/file=HTTP://example.org/"),
+        ("GET", f"{API}/file=//example.org/x"),
+        ("GET", f"{API}/file/http://127.0.0.1:9/"),
+        ("GET", f"{API}/proxy=https://x.hf.space/"),
+        ("GET", f"{API}/deep_link?session_hash=x"),
+        ("POST", f"{API}/run/route"),
+        ("POST", f"{API}/api/route"),
+        ("POST", f"{API}/component_server"),
+        ("POST", f"{API}/vibe-edit"),
+        ("POST", f"{API}/stream/x"),
+        ("GET", f"{API}/queue/data?session_hash={'x' * 100}"),
+        ("GET", f"{API}/upload_progress?upload_id={'x' * 100}"),
+        ("GET", f"{API}/heartbeat/{'x' * 100}"),
+        ("GET", f"{API}//process_recording"),
+        ("GET", f"assets/%2e%2e/%2e%2e/{API}/proxy=x"),
+        ("GET", "assets/..%2f..%2findex.html"),
+        ("PUT", f"{API}/upload"),
+        ("DELETE", "config"),
+        ("GET", "openapi.json"),
+        ("GET", ".git/config"),
+    ],
+)
+def test_what_is_not_used_is_not_found(app: Running, method: str, route: str) -> None:
+    answer = httpx.request(method, f"{app.url}{route}", timeout=60)
+    assert answer.status_code == 404 or (route.startswith("assets") and answer.status_code == 403)
+    assert len(answer.text) < 100
+
+
+# Bodies
+
+
+def much(head: bytes, megabytes: int) -> Iterator[bytes]:
+    """A body that takes no memory where it is sent from."""
+    yield head
+    for _ in range(megabytes):
+        yield b"x" * 2**20
+
+
+def test_a_call_larger_than_it_may_be_is_refused_unread(stranger: Stranger, tmp_path: Path) -> None:
+    with watched(tmp_path) as watch:
+        for route in (f"{API}/queue/join", f"{API}/call/route", f"{API}/cancel"):
+            said = stranger.post(route, content=b"x" * (MAX_BYTES + 1))
+            chunked = stranger.post(route, content=much(b'{"data": ["', MANY_MB if route.endswith("join") else 5))
+            for answer in (said, chunked):
+                assert (answer.status_code, answer.json()["detail"]) == (413, texts.CALL_LARGE.format(mb=4))
+    assert watch.grown < MANY_MB / 2
+    words = "a" * (MAX_BYTES - 200)
+    assert "characters" in stranger.call("route", words, 4, 0.1).words
+
+
+def test_a_call_of_many_values_is_refused(stranger: Stranger) -> None:
+    answer = stranger.post(f"{API}/call/route", content=b'{"data": [' + b"[]," * MAX_VALUES + b"0]}")
+    assert (answer.status_code, answer.json()["detail"]) == (413, texts.CALL_MANY.format(n=f"{MAX_VALUES:,}"))
+    text = ",[{" * MAX_VALUES + '"'
+    assert "characters" in stranger.call("route", text, 4, 0.1).words, "what is within a text is no value"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"data": ' + b"[" * 100_000, b"data=1"])
+def test_what_is_no_call_is_refused_in_words(stranger: Stranger, body: bytes) -> None:
+    answer = stranger.post(f"{API}/queue/join", content=body)
+    assert (answer.status_code, answer.json()["detail"]) in [
+        (400, texts.CALL_NOT_JSON),
+        (413, texts.CALL_MANY.format(n="50,000")),
+    ]
+
+
+@pytest.mark.parametrize("name", ["x" * 65, "", "a/b", "a b", 7, ["x"], {"x": 1}])
+def test_names_of_tabs_are_short(stranger: Stranger, name: object) -> None:
+    answer = stranger.post(f"{API}/queue/join", json={"data": [], "fn_index": 0, "session_hash": name})
+    assert (answer.status_code, answer.json()["detail"]) == (400, texts.CALL_NAME)
+
+
+def test_an_upload_has_files_only(stranger: Stranger, app: Running) -> None:
+    before = app.files()
+    head = b'--edge\r\nContent-Disposition: form-data; name="note"\r\n\r\n'
+    with watched(app.folder) as watch:
+        answer = stranger.post(f"{API}/upload", content=much(head, MANY_MB), headers=FORM)
+    assert (answer.status_code, answer.text) == (400, texts.FILES_ONLY)
+    assert watch.grown < MANY_MB / 2
+    assert app.files() == before
+
+
+# Addresses
+
+
+@pytest.fixture
+def witness(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
+    """An address on this machine that Gradio would take for a public one, and the requests that came."""
+    heard: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(picture_bytes())
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    async def public(host: str, *_: object) -> str:
+        return host
+
+    monkeypatch.setattr(processing_utils, "PUBLIC_HOSTNAME_WHITELIST", ["127.0.0.1"])
+    monkeypatch.setattr(safehttpx, "async_validate_url", public)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", heard
+    server.shutdown()
+    server.server_close()
+
+
+def picture_bytes() -> bytes:
+    buffer = io.BytesIO()
+    picture(7).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_the_server_fetches_no_address(app: Running, stranger: Stranger, witness: tuple[str, list[str]]) -> None:
+    address, heard = witness
+    allowed = processing_utils.PUBLIC_HOSTNAME_WHITELIST
+    asyncio.run(safehttpx.get(f"{address}/first", domain_whitelist=allowed))
+    assert heard == ["/first"], "the witness hears what Gradio's own way of fetching asks"
+
+    for number, given in enumerate(
+        [
+            value(f"{address}/0.png"),
+            value(f"{address}/1.png", url=f"{address}/1.png"),
+            value(f"{address.upper()}/2.png"),
+            value(f"{app.url}{API}/proxy={address}/3.png"),
+            value(f"  {address}/4.png"),
+            {"path": f"{address}/5.png"},
+            {"url": f"{address}/6.png"},
+            {"url": f"{address}/7.png", "meta": {"_type": "gradio.FileData"}},
+            value("", url=f"{address}/8.png"),
+            f"{address}/9.png",
+            {"image": value(f"{address}/10.png")},
+        ]
+    ):
+        answer = stranger.call("index", [given], "")
+        assert answer.values is None, number
+        assert answer.words in (texts.NO_ADDRESSES, texts.FILE_NOT_YOURS, texts.VALUES_UNUSABLE), number
+    for fn in app.page.fns.values():  # every event of the page, with an address in the place of every value
+        places = [None if block.stateful else value(f"{address}/event.png") for block in fn.inputs]
+        if any(places):
+            assert stranger.event(fn._id, *places).words == texts.NO_ADDRESSES
+    own = stranger.upload("own.png", picture_bytes())
+    answer = stranger.call("index", [{**own, "url": f"{address}/own.png"}], "")
+    assert answer.values[0]["added"] == 1, "an address beside a file of one's own is no matter"
+    for route in (f"{API}/file={address}/a.png", f"{API}/file={quote(address, safe='')}/a.png", f"{API}/proxy={address}/a.png"):
+        assert httpx.get(f"{app.url}{route}").status_code == 404
+    assert heard == ["/first"]
+
+
+def test_gradio_client_is_told_that_no_address_is_fetched(app: Running, witness: tuple[str, list[str]], tmp_path: Path) -> None:
+    address, heard = witness
+    client = Client(app.url, verbose=False, download_files=tmp_path, analytics_enabled=False)
+    with pytest.raises(AppError) as caught:
+        client.predict(files=[handle_file(f"{address}/a.png")], captions="", api_name="/index")
+    assert texts.NO_ADDRESSES in str(caught.value)
+    assert heard == [] or all(path == "/a.png" for path in heard), "the client itself may look"
+
+
+# Files
+
+
+def test_files_of_the_server_are_never_read(app: Running, stranger: Stranger, tmp_path: Path) -> None:
+    visitor = Visitor(app, tmp_path, 1)
+    visitor.add()
+    _, adapter = visitor.client.predict(description=SENTENCE, api_name="/adapt")
+    made = next(path for path in app.files() if path.name == Path(adapter).name)
+    secret = tmp_path / "secret.png"
+    picture(3).save(secret)
+    inside = app.folder / ("f" * 64)
+    inside.mkdir()
+    (inside / "link.png").symlink_to(secret)
+    (app.folder / "linked").symlink_to(tmp_path)
+    (app.folder / "piece.png").write_bytes(secret.read_bytes())
+    names = [
+        "/etc/passwd",
+        str(secret),
+        str(ROOT / "README.md"),
+        str(ROOT / "experts" / "index.json"),
+        f"{app.folder}/../../{secret.relative_to(tmp_path.parent)}",
+        f"{inside}/../../../secret.png",
+        str(inside / "link.png"),
+        str(app.folder / "linked" / "secret.png"),
+        str(app.folder / "piece.png"),
+        f"{secret}\0.png",
+        f"{secret}\0",
+        f"file://{secret}",
+        "secret.png",
+        "../secret.png",
+        "~/.bashrc",
+        str(app.folder),
+        str(inside),
+        "/",
+        ".",
+        "",
+        "/proc/self/environ",
+        "/dev/zero",
+        "x" * 100_000,
+        str(made),
+    ]
+    for name in names:
+        beside = [value(name, is_stream=True), value(name, url=f"{app.url}{API}/file={secret}")] if name == str(secret) else []
+        for given in (value(name), *beside):
+            answer = stranger.call("index", [given], "")
+            assert (answer.values, answer.words) in [(None, texts.FILE_NOT_YOURS), (None, texts.NO_ADDRESSES)], name[:200]
+        if name not in (str(app.folder / "piece.png"), str(made)):  # these two have names that cannot be guessed
+            read = httpx.get(f"{app.url}{API}/file={quote(name[:5000])}")
+            assert (read.status_code, read.text) == (404, texts.NO_SUCH_ROUTE), name[:200]
+    assert stranger.call("search", "a cat", SENTENCE, 4, 0.1, 0, None, 10).words.startswith("There are no photos yet")
+
+
+def test_a_path_of_another_visitors_upload_is_of_no_use(app: Running, stranger: Stranger) -> None:
+    owner = Stranger(app.url)
+    content = picture_bytes()
+    own = owner.upload("own.png", content)
+    assert owner.call("index", [own], "").values[0]["added"] == 1
+    assert stranger.call("index", [own], "") == Answer(None, texts.FILE_NOT_YOURS)
+    assert owner.call("index", [own], "").values[0]["duplicates"] == ["own.png"]
+    same = stranger.upload("own.png", content)
+    assert same["path"] != own["path"], "equal files have different paths, or one could be told from the other"
+    assert stranger.call("index", [same], "").values[0]["added"] == 1
+    Path(own["path"]).unlink()
+    app.keeper.sweep()
+    assert Path(own["path"]).resolve() not in app.page._owners
