@@ -34,9 +34,10 @@ def experts_path(backbone: str = "embedded") -> Path:
 
 
 def find_generator(experts: Path, backbone: str) -> Path:
-    """The generator of a repository: in its folder, else in the assets under the folder's name or the backbone's."""
-    own, named = experts / GENERATOR_FILE, generator_path(experts.name)
-    return next((path for path in (own, named) if path.is_file()), generator_path(backbone))
+    """The generator of a repository: in its folder, where training leaves it, else in the assets under the folder's name or
+    the backbone's."""
+    own = experts / GENERATOR_FILE
+    return next((path for path in (own, generator_path(experts.name), generator_path(backbone)) if path.is_file()), own)
 
 
 def results_path(experiment: str) -> Path:

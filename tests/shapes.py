@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,30 @@ def blurred(folder: Path, names: list[str], seed: int) -> list[Path]:
     return paths
 
 
-def captioned(folder: Path, photos: int = 240) -> None:
-    """A data folder with a task for each shape, a quarter of it to measure on."""
-    (folder / "images").mkdir(parents=True)
-    lines = []
+@dataclass(frozen=True)
+class Shape:
+    """A made-up photo, and what the formats of data folders say of it."""
+
+    file: str
+    name: str
+    split: str
+    captions: tuple[str, str]
+
+
+def shapes(folder: Path, photos: int = 240) -> list[Shape]:
+    """Photos of all shapes in turn, a quarter of them to measure on."""
+    folder.mkdir(parents=True)
+    made = []
     for i in range(photos):
         shape, colour = i % 3, i // 3 % 5
-        draw(folder / f"images/{i}.png", shape, colour, i)
-        texts = [f"a {COLOURS[colour]} {SHAPES[shape]}", f"the {SHAPES[shape]} is {COLOURS[colour]}"]
-        lines.append({"image": f"images/{i}.png", "split": "val" if i % 4 == 0 else "train", "captions": texts})
+        draw(folder / f"{i}.png", shape, colour, i)
+        texts = (f"a {COLOURS[colour]} {SHAPES[shape]}", f"the {SHAPES[shape]} is {COLOURS[colour]}")
+        made.append(Shape(f"{i}.png", SHAPES[shape], "val" if i % 4 == 0 else "train", texts))
+    return made
+
+
+def captioned(folder: Path, photos: int = 240) -> None:
+    """A data folder with a task for each shape."""
+    made = shapes(folder / "images", photos)
+    lines = [{"image": f"images/{s.file}", "split": s.split, "captions": s.captions} for s in made]
     (folder / "captions.jsonl").write_text("\n".join(json.dumps(line) for line in lines))

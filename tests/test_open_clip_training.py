@@ -15,6 +15,7 @@ import open_clip
 import psutil
 import pytest
 import torch
+from repositories import make_model
 from safetensors.torch import load_file, save_file
 from shapes import SHAPES, captioned
 from tiny import tiny_clip, tiny_clip_config
@@ -34,6 +35,7 @@ from core.training.pool import load_pool
 from core.training.tasks import EVERYDAY
 
 RECIPE = ("batch=24", "shared_steps=30", "shared_lr=0.01", "steps=60", "check=20", "snapshots=8", "lr=0.005", "scale=20")
+SEED = 7
 TASKS = {*SHAPES, EVERYDAY}
 
 
@@ -51,7 +53,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     config = folder / "tiny-vit-to-train.json"
     config.write_text(json.dumps(tiny_clip_config()), encoding="utf-8")
     open_clip.add_model_config(config)
-    save_file(tiny_clip(7).state_dict(), folder / "weights.safetensors")
+    save_file(tiny_clip(SEED).state_dict(), folder / "weights.safetensors")
     return ["--backbone", config.stem, "--pretrained", str(folder / "weights.safetensors"), "--adapt-blocks", "2"]
 
 
@@ -144,7 +146,7 @@ def test_held_out_tasks_are_measured_on_any_backbone(backbone: list[str], tmp_pa
     file.write_text("\n".join(json.dumps(row) for row in rows))
     model = load_backbone(backbone[1], backbone[3], int(backbone[5]))
     assert FoldRecipe.of(model).experts == CLIP_RECIPE
-    quick = {"batch": 16, "snapshots": 4, "steps": 8, "check": 4, "scale": 20.0}
+    quick = {"batch": 16, "snapshots": 4, "steps": 4, "check": 2, "fresh_steps": 4, "fresh_check": 2, "scale": 20.0}
     recipe = FoldRecipe(ExpertRecipe(**quick, shared_steps=8), GeneratorRecipe(warm_steps=8, steps=2, batch=4), 8)
     study = Study(tmp_path / "things", tmp_path / "cache", model, lambda _: None)
     result = generation.run(study, recipe, seeds=(0,))
@@ -166,11 +168,9 @@ def test_fewer_tasks_than_folds_are_refused(data: Path, backbone: list[str], tmp
 
 @pytest.fixture(scope="module")
 def folder_backbone(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The same kind of model as a folder: other processes know nothing of this one's ``add_model_config``."""
-    folder = tmp_path_factory.mktemp("folder-model")
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": tiny_clip_config(), "preprocess_cfg": {}}))
-    save_file(tiny_clip(7).state_dict(), folder / "open_clip_model.safetensors")
-    return ["--backbone", f"local-dir:{folder}"]
+    """The same model as a folder: other processes know nothing of this one's ``add_model_config``."""
+    folder = make_model(tmp_path_factory.mktemp("folder") / "model", SEED)
+    return ["--backbone", f"local-dir:{folder}", "--adapt-blocks", "2"]
 
 
 def launch(arguments: list[str]) -> subprocess.Popen[str]:
@@ -191,10 +191,10 @@ def kill_all(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def test_two_processes_killed_in_the_middle_end_as_one_does(data: Path, folder_backbone: list[str], tmp_path: Path) -> None:
+def test_two_processes_killed_in_the_middle_end_as_one_does(
+    data: Path, experts: Path, folder_backbone: list[str], tmp_path: Path
+) -> None:
     arguments = ["train", "experts", "--data", str(data), *folder_backbone, *settings(*RECIPE)]
-    assert main([*arguments, "--cache", str(tmp_path / "alone"), "--out", str(tmp_path / "one")]) == 0
-
     several = [*arguments, "--cache", str(tmp_path / "shared"), "--out", str(tmp_path / "two"), "--json"]
     process = launch(several)
     deadline = time.monotonic() + 120
@@ -216,11 +216,12 @@ def test_two_processes_killed_in_the_middle_end_as_one_does(data: Path, folder_b
     assert sum(f"{name}: R@1" in err for name in TASKS) == rest, "a line of progress for each task"
     assert err.count("image features") == 0, "features were computed again"
 
-    one, two = (load_file(tmp_path / name / "experts.safetensors") for name in ("one", "two"))
+    one, two = (load_file(folder / "experts.safetensors") for folder in (experts, tmp_path / "two"))
     for key in one:
         torch.testing.assert_close(two[key], one[key], atol=1e-3, rtol=1e-3)
-    one, two = (json.loads((tmp_path / name / "index.json").read_text()) for name in ("one", "two"))
+    one, two = (json.loads((folder / "index.json").read_text()) for folder in (experts, tmp_path / "two"))
     assert [e["name"] for e in one["experts"]] == [e["name"] for e in two["experts"]]
+    assert one["backbone_fingerprint"] == two["backbone_fingerprint"], "the same model, by name and by folder"
 
 
 def trained(cache: Path) -> dict[str, int]:

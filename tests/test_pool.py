@@ -67,8 +67,9 @@ def test_tasks_come_from_categories_and_from_classes(loaded: tuple[Pool, Path, l
     assert pool.text_strings[pool.own_texts[rows[0]][0]].startswith("a photo of a breed ")
 
 
-def test_unreadable_photos_are_listed_at_the_end_and_train_nothing(loaded: tuple[Pool, Path, list[str]]) -> None:
+def test_unreadable_photos_are_listed_and_train_nothing(loaded: tuple[Pool, Path, list[str]]) -> None:
     pool, data, said = loaded
+    pool.tell_unreadable(said.append)
     assert "left out, since they cannot be read: 1 photos" in said[-1]
     assert str(data / f"coco/train2017/{BROKEN:012}.png") in said[-1]
     assert not any(text.endswith(f" number {BROKEN}") for text in pool.text_strings)

@@ -49,7 +49,9 @@ class Study:
         """
         if not self.data.is_dir():
             raise DataError(f"The data folder {self.data} does not exist: --data DIR says where it is.")
-        return load_pool(self.data, self.backbone, self.cache, self.log)
+        pool = load_pool(self.data, self.backbone, self.cache, self.log)
+        pool.tell_unreadable(self.log)
+        return pool
 
     def folder(self, experiment: str) -> Path:
         """Where an experiment keeps what it finished."""

@@ -289,6 +289,7 @@ def train_experts(
         else:
             lost.append(task.name)
     if not experts:
+        pool.tell_unreadable(told)
         raise DataError(f"None of the {len(pool.tasks)} experts beat zero-shot on photos that it was not trained on.")
     means, stds = (torch.stack(part) for part in zip(*numbers, strict=True))
     embeddings = backbone.encode_sentence([e.description for e in experts])
@@ -303,6 +304,7 @@ def train_experts(
     told(f"{len(experts)} of {len(pool.tasks)} experts beat zero-shot and were written to {out}")
     if lost:
         told(f"not shipped: {', '.join(lost)}")
+    pool.tell_unreadable(told)
     return repository
 
 

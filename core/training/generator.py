@@ -163,4 +163,5 @@ def train_generator(
     generator = fit_generator(backbone, pool, tasks, trained, experts, recipe, log)
     generator.save(out)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    pool.tell_unreadable(log)
     return generator

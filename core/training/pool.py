@@ -50,6 +50,7 @@ class Pool:
         labels: per photo, a number that equals for photos of one class (its own row for captioned photos).
         tasks: with rows into this pool.
         samples: the photos as they were read, for those who want the files; may be left out.
+        unreadable: photos that are not among them.
     """
 
     maps: tuple[Features, ...]
@@ -60,6 +61,7 @@ class Pool:
     labels: np.ndarray
     tasks: tuple[Task, ...]
     samples: tuple[Sample, ...] = ()
+    unreadable: tuple[Path, ...] = ()
 
     @staticmethod
     def of(
@@ -88,6 +90,12 @@ class Pool:
             samples=tuple(samples),
         )
 
+    def tell_unreadable(self, log: Log) -> None:
+        """List the photos that cannot be read; commands do so at their end, where people look."""
+        if self.unreadable:
+            shown = "".join(f"\n  {path}" for path in self.unreadable[:UNREADABLE_SHOWN])
+            log(f"left out, since they cannot be read: {len(self.unreadable)} photos{shown}")
+
     def batch(self, task: Task, size: int, rng: np.random.Generator) -> Batch:
         """A random training batch: a random view, and a random text for every photo."""
         rows = rng.choice(task.train, min(size, len(task.train)), replace=False)
@@ -110,7 +118,7 @@ def load_pool(data: Path, backbone: Backbone, cache: Path, log: Log = print) -> 
     """Read captioned and labelled photos and find their tasks.
 
     ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …), of which `coco` is left to the
-    embedded backbone's base and to measuring. Photos that cannot be read are listed and left out.
+    embedded backbone's base and to measuring. Photos that cannot be read are left out; the pool names them.
 
     Raises:
         DataError: no task in it.
@@ -137,19 +145,17 @@ def load_pool(data: Path, backbone: Backbone, cache: Path, log: Log = print) -> 
         log(f"{folder.name}: {len(kept)} photos, {len(new)} tasks")
     tasks = distinct(tasks)
     if not tasks:
+        failed = f" {len(unreadable)} photos cannot be read, {unreadable[0]} for one." if unreadable else ""
         raise DataError(
             f"No task was found in {data}: it is to be, or to hold, folders of captioned or labelled photos, and a task needs "
-            f"{MIN_TRAIN} photos or more to train on."
+            f"{MIN_TRAIN} photos or more to train on.{failed}"
         )
 
     def embed(texts: Sequence[str]) -> Tensor:
         return backbone.text_from_sentences(text_features(texts, cache, log, backbone))
 
     pool = Pool.of(samples, tasks, [Features(parts) for parts in kept_maps], embed)
-    if unreadable:
-        shown = "".join(f"\n  {path}" for path in unreadable[:UNREADABLE_SHOWN])
-        log(f"left out, since they cannot be read: {len(unreadable)} photos{shown}")
-    return pool
+    return replace(pool, unreadable=tuple(unreadable))
 
 
 def tasks_of(samples: Sequence[Sample], source: str) -> list[Task]:
