@@ -27,8 +27,10 @@ from starlette.middleware import Middleware
 from app import texts
 from app.gate import UploadGate
 from app.guard import GuardedBlocks
+from app.heap import give_back
 from app.session import FOLDER_PREFIX, Session, leave, open_albums
 from core.errors import StudioError
+from core.share import shared_cores
 
 log = logging.getLogger(__name__)
 REMEMBERED_TABS = 10_000  # names only
@@ -102,9 +104,11 @@ class Keeper:
     # Events
 
     def attend(self, page: gr.Blocks) -> None:
-        """Pass every event of the page that takes a session through here."""
+        """Pass every event of the page that takes a session through here; all of them share the cores."""
         self._page = weakref.ref(page)
         for event in page.fns.values():
+            if event.fn is not None:
+                event.fn = _sharing(event.fn)
             if any(isinstance(component, gr.State) for component in event.inputs):
                 event.fn = self._attended(event.fn, event.api_visibility == "public")
 
@@ -174,6 +178,7 @@ class Keeper:
         self.delete_files()
         self.make_room_in_memory()
         self.make_room_on_disk()
+        give_back()
 
     def end_sessions(self) -> None:
         """End the tabs whose last event is long ago: Gradio's own state of them too, which holds all that they showed."""
@@ -273,6 +278,15 @@ class Keeper:
                     continue
                 found.append(_File(path, max(about.st_mtime, about.st_ctime), about.st_size))
         return sorted(found, key=lambda file: file.changed)
+
+
+def _sharing(handler: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(handler)
+    def wrapped(*args: Any) -> Any:
+        with shared_cores():
+            return handler(*args)
+
+    return wrapped
 
 
 def _size(folder: Path | None) -> int:

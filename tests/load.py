@@ -145,7 +145,7 @@ def prepare(engine: SGLora, folder: Path, number: int, plan: Plan) -> Visitor:
 
 def wrong(found: Mapping[str, Any], search: Search, top: int = 10) -> tuple[str, float]:
     """What is wrong with an answer ("" if nothing), and how far its scores are from the truth."""
-    far = 0.0
+    far, worst = 0.0, ""
     for column, ranking in search.rankings.items():
         true, hits = dict(ranking), found[column]
         foreign = [h["name"] for h in hits if h["name"] not in true]
@@ -154,9 +154,11 @@ def wrong(found: Mapping[str, Any], search: Search, top: int = 10) -> tuple[str,
         if len(hits) != min(top, len(true)) or len({h["name"] for h in hits}) != len(hits):
             return f"{column}: {len(hits)} hits", far
         # Equal to rounding, two photos may change places: each has its own score, and each place has the right one.
-        far = max(far, *(abs(h["score"] - true[h["name"]]) for h in hits))
-        far = max(far, *(abs(h["score"] - score) for h, (_, score) in zip(hits, ranking, strict=False)))
-    return ("" if far <= SCORE_TOLERANCE else f"scores are off by {far:.4f}"), far
+        for hit, (_, score) in zip(hits, ranking, strict=False):
+            for what, right in ((f"score of {hit['name']}", true[hit["name"]]), (f"place {hit['rank']}", score)):
+                if abs(hit["score"] - right) > far:
+                    far, worst = abs(hit["score"] - right), f"{column}: the {what} is off by {abs(hit['score'] - right):.4f}"
+    return (worst if far > SCORE_TOLERANCE else ""), far
 
 
 # The visit
@@ -196,7 +198,9 @@ def visit(address: str, visitor: Visitor, plan: Plan, folder: Path, known: Mappi
         call = Caller(address, downloads, log, plan.think)
         answer = call("/index", files=[handle_file(path) for path in visitor.files], captions="")
         if (answer["added"], answer["photos"], answer["failed"]) != (len(visitor.files), len(visitor.files), []):
-            log.errors.append(f"/index: {answer}")
+            reasons = Counter(failure["reason"] for failure in answer["failed"])
+            log.errors.append(f"/index: {answer['added']} of {len(visitor.files)} photos were added: {dict(reasons)}")
+            return log  # what is asked of these photos cannot be what it should be
         for at, (description, seed, vector) in enumerate(visitor.adapters):
             _, path = call("/adapt", description=description, seed=seed)
             shutil.unpack_archive(path, downloads / str(at))
@@ -267,7 +271,7 @@ def report(plan: Plan, log: Log, memory: Sequence[float | None], rounds: int, se
     }
     resident = [value for value in memory if value is not None]
     found: dict[str, Any] = {"plan": asdict(plan), "rounds": rounds, "seconds": round(seconds, 1), "calls": calls}
-    found |= {"errors": len(log.errors), "error_kinds": dict(Counter(log.errors).most_common(10))}
+    found |= {"errors": len(log.errors), "error_kinds": dict(Counter(log.errors).most_common(20))}
     found |= {"largest_score_deviation": log.deviation}
     found |= {"queue": {"calls_that_waited": log.waited, "shown_a_place": log.told, "last_place": max(log.places, default=0)}}
     if resident:

@@ -98,6 +98,29 @@ def test_embeddings_are_those_of_the_photos_one_by_one(filled, backbone, prefixe
     assert torch.allclose(filled.embeddings(adapted).norm(dim=1), torch.ones(len(prefixes)), atol=1e-6)
 
 
+def test_who_is_indexed_beside_a_photo_changes_nothing(backbone) -> None:
+    """Photos in batches of 33, 20, 7 and 1, with one thread and with two; a load test rests on this."""
+    rng, files = np.random.default_rng(7), []
+    for i in range(33):
+        buffer = io.BytesIO()
+        small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
+        small.resize((320, 240), Image.Resampling.BICUBIC).save(buffer, "JPEG")
+        files.append((f"{i}.jpg", buffer.getvalue()))
+    adapter = Adapter.of(lora(backbone, 3))
+    before, seen = torch.get_num_threads(), []
+    try:
+        for threads, size in ((2, 33), (1, 20), (2, 7), (1, 1)):
+            torch.set_num_threads(threads)
+            together = Gallery(backbone)
+            for start in range(0, len(files), size):
+                together.add(files[start : start + size])
+            seen.append(torch.stack([together.embeddings(), together.embeddings(adapter)]))
+    finally:
+        torch.set_num_threads(before)
+    for other in seen[1:]:
+        torch.testing.assert_close(other, seen[0], atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("seed", [None, 3])
 def test_text_to_image_is_the_brute_force_ranking(filled, backbone, seed) -> None:
     adapter = ZERO_SHOT if seed is None else Adapter.of(lora(backbone, seed))
