@@ -29,6 +29,7 @@ HISTORY = 8
 KEPT_DOWNLOADS = 3
 
 Progress = Callable[[int, int], None]
+Ranking = Callable[[int, int, str], None]  # columns that are done, of how many, and the title of the next
 
 
 def settings(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> Settings:
@@ -176,11 +177,13 @@ def adapters(engine: SGLora, adaptation: Adaptation) -> tuple[tuple[str, str, Ad
     )
 
 
-def compare_words(engine: SGLora, session: Session, query: str) -> Comparison:
+def compare_words(engine: SGLora, session: Session, query: str, progress: Ranking | None = None) -> Comparison:
     """Words -> photos, in every column, with the session's adapter."""
     query = clean_text(query, "query")
     asked = ("words", query)
-    columns = _columns(engine, session, asked, lambda gallery, adapter: gallery.text_to_image(query, adapter, top=None))
+    columns = _columns(
+        engine, session, asked, lambda gallery, adapter: gallery.text_to_image(query, adapter, top=None), progress
+    )
     title = texts.ASKED_PHOTOS.format(query=query)
     session.comparison = Comparison("photos", title, columns, asked, session.album.photos, engine.backbone.fingerprint)
     told = (query, session.adaptation.routing.description)
@@ -188,12 +191,15 @@ def compare_words(engine: SGLora, session: Session, query: str) -> Comparison:
     return session.comparison
 
 
-def compare_photo(engine: SGLora, session: Session, picked: str | None, other: str | None) -> Comparison:
+def compare_photo(
+    engine: SGLora, session: Session, picked: str | None, other: str | None, progress: Ranking | None = None
+) -> Comparison:
     """A photo -> the gallery's captions, in every column.
 
     Args:
         engine: the engine. session: the visitor's.
         picked: id of a photo of the gallery. other: path of an uploaded photo, which goes before ``picked``.
+        progress: told before each column.
     """
     gallery = session.album.gallery(engine)
     if other:
@@ -204,13 +210,15 @@ def compare_photo(engine: SGLora, session: Session, picked: str | None, other: s
             raise PhotoError(texts.NOTHING_PICKED)
         photo = picked
     asked = ("photo", (picked, other))
-    columns = _columns(engine, session, asked, lambda gallery, adapter: gallery.image_to_text(photo, adapter, top=None))
+    columns = _columns(
+        engine, session, asked, lambda gallery, adapter: gallery.image_to_text(photo, adapter, top=None), progress
+    )
     title = texts.ASKED_CAPTIONS.format(name=name)
     session.comparison = Comparison("captions", title, columns, asked, session.album.photos, engine.backbone.fingerprint)
     return session.comparison
 
 
-def _columns(engine: SGLora, session: Session, asked: Question, rank: Callable) -> tuple[Column, ...]:
+def _columns(engine: SGLora, session: Session, asked: Question, rank: Callable, progress: Ranking | None) -> tuple[Column, ...]:
     """Every column for a question; those whose adapter, photos and question are the last ones' are taken over."""
     session.again = asked
     gallery, last = session.album.gallery(engine), session.comparison
@@ -220,10 +228,13 @@ def _columns(engine: SGLora, session: Session, asked: Question, rank: Callable) 
     captioned = sum(bool(p.captions) for p in gallery.photos) > 1
     columns: list[Column] = []
     # All of it is ranked: how far something moved is only known when both ends are.
-    for title, remark, adapter in adapters(engine, session.adaptation):
+    wanted = adapters(engine, session.adaptation)
+    for title, remark, adapter in wanted:
         if (title, adapter.key) in kept:
             columns.append(kept[title, adapter.key])
             continue
+        if progress is not None:
+            progress(len(columns), len(wanted), title)
         ranking = rank(gallery, adapter)
         moved = moves(columns[0].ranking, ranking) if columns else {}
         hits = gallery.hits(adapter) if captioned else None
@@ -231,14 +242,16 @@ def _columns(engine: SGLora, session: Session, asked: Question, rank: Callable) 
     return tuple(columns)
 
 
-def compare_again(engine: SGLora, session: Session) -> Comparison | None:
+def compare_again(engine: SGLora, session: Session, progress: Ranking | None = None) -> Comparison | None:
     """The last question with what is there now: another adapter, more or fewer photos. None where it cannot be asked."""
     if session.again is None or session.settings is None:
         return None
     generate(engine, session, session.settings)  # another tab may have changed the experts or the backbone
     kind, what = session.again
     try:
-        return compare_words(engine, session, what) if kind == "words" else compare_photo(engine, session, *what)
+        if kind == "words":
+            return compare_words(engine, session, what, progress)
+        return compare_photo(engine, session, *what, progress)
     except (GalleryError, PhotoError):
         session.comparison = session.again = None
         return None

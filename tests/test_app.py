@@ -355,6 +355,18 @@ def test_experts_are_found_by_their_words(engine: SGLora) -> None:
     assert expert_views.rows(experts, "no such expert anywhere") == []
 
 
+def test_only_columns_that_are_ranked_anew_are_told_of(engine: SGLora, tmp_path: Path) -> None:
+    session, told = Session(album=Album()), []
+    actions.add_uploads(engine, session, [str(p) for p in blurred(tmp_path, ["a.png", "b.png"], 9)])
+    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 1.0))
+    titles = [c.title for c in actions.compare_words(engine, session, "water", lambda *step: told.append(step)).columns]
+    assert told == [(i, 3, title) for i, title in enumerate(titles)]
+    told.clear()
+    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 1, 1.0))
+    actions.compare_again(engine, session, lambda *step: told.append(step))
+    assert told == [(2, 3, titles[2])], "another draw changes the generated LoRA alone"
+
+
 def test_clearing_an_album_keeps_the_session(engine: SGLora, tmp_path: Path) -> None:
     session = Session(album=Album())
     actions.add_uploads(engine, session, [str(p) for p in blurred(tmp_path, ["a.png", "b.png"], 9)])

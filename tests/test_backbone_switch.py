@@ -172,7 +172,7 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, photos: li
         own.load_library(other, session, str(tmp_path / "library.zip"))
     # An event that began before the switch gets neither photos nor experts of the other backbone.
     for ask in (album.gallery, album.library, album.engine):
-        with pytest.raises(GalleryError, match="switched in another tab"):
+        with pytest.raises(GalleryError, match="switched meanwhile"):
             ask(shipped)
 
     album.switch(DEFAULT, shipped)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from app.page import Studio
     from app.session import Session
 
-__all__ = ["HEAVY", "LIGHT", "SEARCH", "SEARCHES", "Step", "Updates", "by_photo", "private"]
+__all__ = ["HEAVY", "LIGHT", "SEARCH", "SEARCHES", "Step", "Updates", "by_column", "by_photo", "private"]
 
 Updates = dict[Any, Any]
 
@@ -51,6 +51,11 @@ def private(group: str, limit: int | None, show_progress: str = "full") -> dict[
         "concurrency_limit": limit,
         "show_progress": show_progress,
     }
+
+
+def by_column(progress: gr.Progress, photos: int) -> Callable[[int, int, str], None]:
+    """Shows which column of a comparison is being ranked: a large model takes a while for each."""
+    return lambda done, total, title: progress((done, total), desc=texts.RANKING.format(title=title, n=photos), unit="columns")
 
 
 def by_photo(progress: gr.Progress) -> Callable[[int, int], None]:

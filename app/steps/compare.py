@@ -11,7 +11,7 @@ from app import actions, texts, views
 from app.command import evaluate_command, search_command
 from app.errors import friendly
 from app.session import Session
-from app.steps.base import LIGHT, SEARCH, SEARCHES, Step, Updates, private
+from app.steps.base import LIGHT, SEARCH, SEARCHES, Step, Updates, by_column, private
 
 TOPS = (5, 10, 20, 50)
 DEFAULT_TOP = 10
@@ -75,19 +75,19 @@ class Compare(Step):
         self.history.click(self._recall, [session, self.history], asked, **private(LIGHT, 2, "hidden"))
 
     @friendly
-    def _search(self, session: Session, *values: Any) -> Updates:
+    def _search(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         *controls, query, only_changed, top = values
         engine = self.engine(session)
         updates = self.studio.generate.adapter(engine, session, *controls)
-        actions.compare_words(engine, session, query)
+        actions.compare_words(engine, session, query, by_column(progress, len(session.album.photos)))
         return updates | self.results(session, only_changed, top)
 
     @friendly
-    def _find(self, session: Session, *values: Any) -> Updates:
+    def _find(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         *controls, picked, other, only_changed, top = values
         engine = self.engine(session)
         updates = self.studio.generate.adapter(engine, session, *controls)
-        actions.compare_photo(engine, session, picked, other)
+        actions.compare_photo(engine, session, picked, other, by_column(progress, len(session.album.photos)))
         return updates | self.results(session, only_changed, top)
 
     def results(self, session: Session, only_changed: bool, top: int) -> Updates:

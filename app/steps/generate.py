@@ -11,7 +11,7 @@ from app import actions, expert_views, texts, views
 from app.command import adapt_command
 from app.errors import friendly
 from app.session import Session
-from app.steps.base import LIGHT, Step, Updates, private
+from app.steps.base import LIGHT, Step, Updates, by_column, private
 from core.library import nearest_distances
 from core.maps import latent_map
 from core.router import DEFAULT_K, DEFAULT_TAU
@@ -95,11 +95,11 @@ class Generate(Step):
         )
 
     @friendly
-    def _make(self, session: Session, *values: Any) -> Updates:
+    def _make(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         *controls, only_changed, top = values
         engine = self.engine(session)
         updates = self.adapter(engine, session, *controls)
-        actions.compare_again(engine, session)
+        actions.compare_again(engine, session, by_column(progress, len(session.album.photos)))
         return updates | self.studio.compare.results(session, only_changed, top)
 
     @friendly
