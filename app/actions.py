@@ -17,7 +17,7 @@ from app.uploads import MAX_CAPTIONS, discard, sort_uploads
 from core.captions import captions_from_names, parse_typed, read_captions
 from core.errors import DescriptionError, GalleryError, PhotoError, StudioError
 from core.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, moves
-from core.lora import WEIGHTS_FILE, Lora
+from core.lora import WEIGHTS_FILE
 from core.photos import open_photo
 from core.router import clean_text
 from core.samples import sample_photos
@@ -78,8 +78,7 @@ def generate(engine: SGLora, session: Session, wanted: Settings) -> Adaptation:
     elif replace(last, strength=wanted.strength) == wanted:
         # Strength only scales what was generated, and a slider should answer at once.
         strength = engine.strength(made.routing, wanted.strength)
-        lora = Lora.from_vector(engine.repository.layout, made.vector).scaled(strength)
-        made = replace(made, lora=lora, strength=strength)
+        made = replace(made, lora=made.full.scaled(strength), strength=strength)
     else:
         made = None
     made = made or engine.adapt(wanted.description, wanted.k, wanted.tau, wanted.seed, wanted.strength)

@@ -277,7 +277,8 @@ ABOUT = """
 2. **Routing.** Your sentence is compared with theirs; the *k* closest get weights, a softmax of similarity over the
    temperature.
 3. **Semantic prior.** The weighted mean and variance of the routed experts' parameters.
-4. **Generation.** A conditional VAE samples from that prior and decodes a whole new LoRA. The seed picks the sample.
+4. **Generation.** A conditional VAE samples from that prior and decodes a whole new LoRA, put together with the exact merge
+   of the routed experts and with a part that all tasks share. The seed picks the sample.
 5. **Search.** Only the adapted part of the image model runs again; photos and words are compared by cosine similarity.
 
 **Confidence.** Each expert was once left out and its description routed to the others: how close they were, and what experts of

@@ -14,9 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from core.assembly import Assembly
 from core.basis import Basis
 from core.cvae import ConditionalVAE, CvaeConfig, Gaussian
 from core.errors import RepositoryError
+from core.lora import MAX_RANK, Lora, LoraLayout
 from core.prior import SemanticPrior
 
 
@@ -29,12 +31,14 @@ class LoraGenerator:
         cvae: trained, in evaluation mode.
         fingerprint: of the backbone whose LoRAs it writes.
         notes: how it was trained.
+        assembly: how a LoRA is put together from what is decoded; None applies the decoded factors as they are (the paper).
     """
 
     basis: Basis
     cvae: ConditionalVAE
     fingerprint: str
     notes: Mapping[str, Any]
+    assembly: Assembly | None = None
 
     @torch.no_grad()
     def latent(self, prior: SemanticPrior) -> Gaussian:
@@ -56,17 +60,38 @@ class LoraGenerator:
         condition = self._condition(prior)
         return self._decode(self.cvae.condition_prior(condition).mean, condition, prior)
 
+    def centre(self, prior: SemanticPrior) -> Tensor:
+        """[P] what is decoded where the decoder adds nothing: the prior's mean, as far as the basis holds it."""
+        return self._placed(self.basis.encode(prior.mean), prior)
+
+    def lora(self, vector: Tensor, prior: SemanticPrior, merged: Lora, layout: LoraLayout) -> Lora:
+        """The LoRA that a decoded vector stands for.
+
+        Args:
+            vector: [P] of ``sample`` or ``mean`` for this prior. merged: the routed experts, merged exactly.
+            layout: of the vector.
+        """
+        if self.assembly is None:
+            return Lora.from_vector(layout, vector)
+        return self.assembly.lora(layout, vector, self.centre(prior), merged)
+
     def _condition(self, prior: SemanticPrior) -> Tensor:
         """[1, 2 D]; for ViT-B/16 the largest part of the work, so it is done once."""
         return self.basis.condition(prior)[None]
 
     def _decode(self, z: Tensor, condition: Tensor, prior: SemanticPrior) -> Tensor:
-        return self.basis.decode(self.cvae.decode(z, condition)[0])
+        return self._placed(self.cvae.decode(z, condition)[0], prior)
+
+    def _placed(self, coordinates: Tensor, prior: SemanticPrior) -> Tensor:
+        """The vector [P] at these coordinates [D]."""
+        return self.basis.decode(coordinates)
 
     def save(self, path: Path) -> None:
         """Write everything as float16 safetensors."""
         tensors = {f"cvae.{k}": v for k, v in self.cvae.state_dict().items()}
         tensors |= {f"basis.{k}": getattr(self.basis, k) for k in ("origin", "components", "scale")}
+        if self.assembly is not None:
+            tensors["assembly.shared"] = self.assembly.shared
         tensors = {k: v.detach().half().contiguous() for k, v in tensors.items()}
         metadata = {
             "backbone_fingerprint": self.fingerprint,
@@ -74,6 +99,8 @@ class LoraGenerator:
             "notes": json.dumps(dict(self.notes)),
             "tensors_sha256": _checksum(tensors),
         }
+        if self.assembly is not None:
+            metadata["assembly"] = json.dumps({"share": self.assembly.share, "rank": self.assembly.rank})
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path, metadata=metadata)
 
@@ -103,6 +130,7 @@ class LoraGenerator:
                 or basis.dimensions != cvae.config.coordinates
             ):
                 raise ValueError("basis and CVAE differ in size")
+            assembly = _assembly(metadata, tensors, len(basis.origin))
             made_for, notes = metadata["backbone_fingerprint"], json.loads(metadata["notes"])
         except (
             SafetensorError,
@@ -117,7 +145,22 @@ class LoraGenerator:
             raise RepositoryError(f"The generator {path.name} is damaged ({type(error).__name__}): restore it.") from None
         if made_for != fingerprint:
             raise RepositoryError(f"The generator {path.name} belongs to backbone {made_for}, not to {fingerprint}.")
-        return LoraGenerator(basis, cvae.eval().requires_grad_(False), made_for, notes)
+        return LoraGenerator(basis, cvae.eval().requires_grad_(False), made_for, notes, assembly)
+
+
+def _assembly(metadata: Mapping[str, str], tensors: Mapping[str, Tensor], size: int) -> Assembly | None:
+    """As saved.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is none.
+    """
+    if "assembly" not in metadata:
+        return None
+    said, shared = json.loads(metadata["assembly"]), tensors["assembly.shared"]
+    share, rank = float(said["share"]), int(said["rank"])
+    if shared.shape != (size,) or not 0 <= share <= 1 or not 1 <= rank <= MAX_RANK:
+        raise ValueError("an assembly that is none")
+    return Assembly(shared, share, rank)
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:

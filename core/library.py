@@ -16,7 +16,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,11 @@ class OwnGenerator(LoraGenerator):
         directions: [m, P] orthonormal rows, orthogonal to the basis: what only own experts have.
     """
 
-    directions: Tensor
+    directions: Tensor = field(kw_only=True)
 
-    def _decode(self, z: Tensor, condition: Tensor, prior: SemanticPrior) -> Tensor:
+    def _placed(self, coordinates: Tensor, prior: SemanticPrior) -> Tensor:
         offset = prior.mean - self.basis.origin
-        return super()._decode(z, condition, prior) + (self.directions @ offset) @ self.directions
+        return super()._placed(coordinates, prior) + (self.directions @ offset) @ self.directions
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Library:
             outside = outside - (outside @ base.basis.components.T) @ base.basis.components
         _, spread, directions = torch.linalg.svd(outside, full_matrices=False)
         directions = directions[spread > _NO_DIRECTION * max(float(spread[0]), float(base.basis.scale[0]))]
-        generator = OwnGenerator(base.basis, base.cvae, base.fingerprint, base.notes, directions)
+        generator = OwnGenerator(base.basis, base.cvae, base.fingerprint, base.notes, base.assembly, directions=directions)
         return replace(engine, repository=self.repository, generator=generator)
 
     def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> Library:
@@ -407,9 +407,8 @@ class LoraDistances:
     norm: float
 
 
-def nearest_distances(repository: ExpertRepository, routing: Routing, vector: Tensor) -> LoraDistances:
-    """Distances of a LoRA vector [P], such as ``adaptation.vector``, to the routed experts and their shared start."""
-    lora = Lora.from_vector(repository.layout, vector)
+def nearest_distances(repository: ExpertRepository, routing: Routing, lora: Lora) -> LoraDistances:
+    """Distances of a LoRA, such as ``adaptation.full``, to the routed experts and their shared start."""
     chosen = routing.chosen.tolist()
     return LoraDistances(
         names=tuple(repository.experts[i].name for i in chosen),

@@ -1,6 +1,6 @@
 """SG-LoRA (arXiv 2509.10535), online: from one sentence to a LoRA, with no image and no training.
 
-sentence -> Routing -> SemanticPrior -> z ~ p(z | c) -> LoRA
+sentence -> Routing -> SemanticPrior -> z ~ p(z | c) -> theta -> LoRA
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Adaptation:
         routing: the routed experts.
         prior: the semantic prior c.
         z: [latent] the sample it was decoded from.
-        vector: [P] the LoRA as generated, before ``strength``.
-        lora: the LoRA to search with, ``strength`` applied.
+        vector: [P] theta, as decoded.
+        full: the LoRA that it stands for, before ``strength``. lora: the LoRA to search with, ``strength`` applied.
         seed: as asked for. strength: as asked for, or what the confidence allows.
         confidence: how likely it is that adapting helps; None where the repository has no calibration.
         seconds: time of each step ("encode", "route", "prior", "decode").
@@ -45,6 +45,7 @@ class Adaptation:
     prior: SemanticPrior
     z: Tensor
     vector: Tensor
+    full: Lora
     lora: Lora
     seed: int
     strength: float
@@ -113,9 +114,10 @@ class SGLora:
         prior = self.prior(routing)
         clock.lap("prior")
         vector, z = self.generator.sample(prior, seed)
-        lora = Lora.from_vector(self.repository.layout, vector).scaled(strength)
+        full = self.generator.lora(vector, prior, self.merged(routing), self.repository.layout)
+        lora = full.scaled(strength)
         clock.lap("decode")
-        return Adaptation(routing, prior, z, vector, lora, seed, strength, confidence, clock.laps)
+        return Adaptation(routing, prior, z, vector, full, lora, seed, strength, confidence, clock.laps)
 
     def merged(self, routing: Routing) -> Lora:
         """The paper's control: the routed experts merged with their softmax weights, exactly, in delta-W."""

@@ -427,7 +427,7 @@ def test_comparison_counted_by_hand(engine):
 
 def test_distances_counted_by_hand(engine):
     adaptation = engine.adapt(SENTENCE, k=3, seed=4)
-    found = nearest_distances(engine.repository, adaptation.routing, adaptation.vector)
+    found = nearest_distances(engine.repository, adaptation.routing, adaptation.full)
     lora = delta(Lora.from_vector(engine.repository.layout, adaptation.vector))
     chosen = adaptation.routing.chosen.tolist()
     assert found.names == tuple(engine.repository.experts[i].name for i in chosen)
@@ -435,7 +435,7 @@ def test_distances_counted_by_hand(engine):
     origin = delta(Lora.from_vector(engine.repository.layout, engine.repository.origin))
     assert found.origin == pytest.approx(float((lora - origin).norm()), rel=1e-5)
     assert found.norm == pytest.approx(float(lora.norm()), rel=1e-5)
-    itself = nearest_distances(engine.repository, adaptation.routing, engine.repository.means[chosen[1]])
+    itself = nearest_distances(engine.repository, adaptation.routing, engine.repository.lora(chosen[1]))
     assert itself.experts[1] == 0 and itself.experts[0] > 0
 
 

@@ -150,7 +150,7 @@ class Generate(Step):
         return updates | self.studio.describe.show(engine, session, result.routing) | {self.latent: drawn}
 
     def _facts(self, engine: SGLora, session: Session, result: Adaptation, weights: int, current: str) -> str:
-        far = nearest_distances(engine.repository, result.routing, result.vector)
+        far = nearest_distances(engine.repository, result.routing, result.full)
         norms = self.studio.models.engine(session.album.backbone).expert_norms
         follows = session.settings is not None and session.settings.strength is None
         return views.adapter(result, norms, weights, current, far, follows)

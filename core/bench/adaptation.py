@@ -45,7 +45,7 @@ def run(setting: Setting, photos: int = PHOTOS, recipe: OwnRecipe = OwnRecipe())
     times = in_turn(ways, min(setting.rounds, ROUNDS), warm=False)
     own: OwnExpert = trained[0]
     return {
-        "parameters": engine.backbone.layout.size,
+        "parameters": engine.adapt("photos of buildings").full.parameters,
         "experts": len(engine.repository),
         "milliseconds": {
             "adapt": times["sentence"].best(SENTENCES),

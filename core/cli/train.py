@@ -51,14 +51,14 @@ def generator(arguments: Namespace) -> Answer:
     check_data(arguments)
     from core.experts import ExpertRepository
     from core.loading import GENERATOR_FILE, experts_path, generator_path
-    from core.training.generator import GeneratorRecipe, train_generator
+    from core.training.generator import recipe_for, train_generator
 
     model = on_gpu(chosen_backbone(arguments))
     folder = arguments.experts or experts_path(model.slug)
     repository = ExpertRepository.load(folder, model.layout, model.fingerprint)
     beside = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
     out = arguments.out or beside
-    recipe = changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
+    recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
     found = train_generator(arguments.data, out, cache_folder(arguments), model, repository, recipe, log)
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it names the generator's checksum

@@ -57,15 +57,31 @@ class Case:
         chosen = routing.chosen
         return semantic_prior(self.repository.means[chosen], self.repository.stds[chosen].square(), routing.weights)
 
-    def sample(self, prior: SemanticPrior, seed: int) -> Lora:
-        return self.lora(self.generator.sample(prior, seed)[0])
+    def sample(self, seed: int, routing: Routing | None = None, prior: SemanticPrior | None = None) -> Lora:
+        """What SG-LoRA makes of a routing; ``prior``: in the place of the routing's own."""
+        routing = routing or self.routing()
+        prior = prior or self.prior(routing)
+        return self.lora(self.generator.sample(prior, seed)[0], routing, prior)
 
-    def lora(self, vector: Tensor) -> Lora:
-        return Lora.from_vector(self.repository.layout, vector)
+    def lora(self, vector: Tensor, routing: Routing, prior: SemanticPrior) -> Lora:
+        """The LoRA that a decoded vector [P] stands for."""
+        return self.generator.lora(vector, prior, self.merged(routing), self.repository.layout)
 
-    def merged(self) -> Lora:
+    def mean(self) -> Lora:
+        """Decoded from the mean of p(z | c)."""
+        return self.lora(self.generator.mean(self.prior()), self.routing(), self.prior())
+
+    def centre(self) -> Lora:
+        """Where the decoder adds nothing."""
+        return self.lora(self.generator.centre(self.prior()), self.routing(), self.prior())
+
+    def decoded(self, seed: int) -> Lora:
+        """The decoded factors as they are (the paper)."""
+        return Lora.from_vector(self.repository.layout, self.generator.sample(self.prior(), seed)[0])
+
+    def merged(self, routing: Routing | None = None) -> Lora:
         """Top-k, softmax weights, exact: rank k times that of an expert."""
-        routing = self.routing()
+        routing = routing or self.routing()
         return merge([self.repository.lora(i) for i in routing.chosen.tolist()], routing.weights.tolist())
 
     def window(self, size: int) -> Case:
@@ -103,12 +119,12 @@ def likeliest(case: Case, seed: int, n: int = SAMPLES) -> Lora:
     def distance(z: Tensor) -> float:
         return float(((z - latent.mean[0]).square() / latent.log_variance[0].exp()).sum())
 
-    return case.lora(min(drawn, key=lambda d: distance(d[1]))[0])
+    return case.lora(min(drawn, key=lambda d: distance(d[1]))[0], case.routing(), prior)
 
 
 def averaged(case: Case, seed: int, n: int = SAMPLES) -> Lora:
     """The exact mean of the weight changes of n samples."""
-    return merge([case.sample(case.prior(), seed * n + i) for i in range(n)], [1 / n] * n)
+    return merge([case.sample(seed * n + i) for i in range(n)], [1 / n] * n)
 
 
 Make = Callable[[Case, int], "Lora | None"]
@@ -124,31 +140,47 @@ class Axis:
 
 
 def _k(k: int | None) -> Make:
-    return lambda c, s: c.sample(c.prior(c.routing(k=k or len(c.repository))), s)
+    return lambda c, s: c.sample(s, c.routing(k=k or len(c.repository)))
 
 
 def _tau(tau: float) -> Make:
-    return lambda c, s: c.sample(c.prior(c.routing(tau=tau)), s)
+    return lambda c, s: c.sample(s, c.routing(tau=tau))
 
 
 def _window(size: int) -> Make:
-    return lambda c, s: c.sample(c.window(size).prior(), s)
+    return lambda c, s: c.window(size).sample(s)
 
 
 def _strength(strength: float) -> Make:
-    return lambda c, s: c.sample(c.prior(), s).scaled(strength)
+    return lambda c, s: c.sample(s).scaled(strength)
 
 
 def _by_confidence(case: Case, seed: int) -> Lora:
     confidence = case.repository.judge(case.routing())
-    return case.sample(case.prior(), seed).scaled(confidence.strength if confidence else 1.0)
+    return case.sample(seed).scaled(confidence.strength if confidence else 1.0)
+
+
+def _share(share: float) -> Make:
+    return lambda c, s: _assembled(c, share=share).sample(s)
+
+
+def _rank(rank: int) -> Make:
+    return lambda c, s: _assembled(c, rank=rank).sample(s)
+
+
+def _assembled(case: Case, **changed: Any) -> Case:
+    """With another assembly; as it is where the generator has none."""
+    generator = case.generator
+    if generator.assembly is None:
+        return case
+    return replace(case, generator=replace(generator, assembly=replace(generator.assembly, **changed)))
 
 
 def _merged(rank: int) -> Make:
     return lambda c, s: reduce_rank(c.merged(), rank)[0]
 
 
-_BASE = Axis("as it is", {ZERO: lambda c, s: None, BASE: lambda c, s: c.sample(c.prior(), s)}, SEEDS)
+_BASE = Axis("as it is", {ZERO: lambda c, s: None, BASE: lambda c, s: c.sample(s)}, SEEDS)
 AXES = (
     Axis("experts that are routed to", {f"k = {k or 'all'}": _k(k) for k in (1, 2, 4, 8, None)}),
     Axis("temperature", {f"tau = {tau}": _tau(tau) for tau in (0.01, 0.03, 0.1, 0.3, 1.0)}),
@@ -156,18 +188,31 @@ AXES = (
     Axis(
         "variance in the condition",
         {
-            "within experts only": lambda c, s: c.sample(within(c), s),
-            "between experts only": lambda c, s: c.sample(between(c), s),
-            "no variance": lambda c, s: c.sample(none(c), s),
+            "within experts only": lambda c, s: c.sample(s, prior=within(c)),
+            "between experts only": lambda c, s: c.sample(s, prior=between(c)),
+            "no variance": lambda c, s: c.sample(s, prior=none(c)),
         },
     ),
     Axis(
         "samples",
         {
-            "one sample": lambda c, s: c.sample(c.prior(), s),
+            "one sample": lambda c, s: c.sample(s),
             f"likeliest of {SAMPLES}": lambda c, s: likeliest(c, s),
             f"average of {SAMPLES}": lambda c, s: averaged(c, s),
-            "mean decode": lambda c, s: c.lora(c.generator.mean(c.prior())),
+            "mean decode": lambda c, s: c.mean(),
+        },
+        SEEDS,
+    ),
+    Axis(
+        "what is applied",
+        {
+            "the decoded factors (the paper's)": lambda c, s: c.decoded(s),
+            "without the decoder: merge and shared part": lambda c, s: c.centre(),
+            "without the shared part": _share(0.0),
+            "half shared": _share(0.5),
+            "at rank 2": _rank(2),
+            "at rank 4": _rank(4),
+            "at rank 16": _rank(16),
         },
         SEEDS,
     ),
@@ -176,9 +221,8 @@ AXES = (
         {f"strength {x}": _strength(x) for x in (0.25, 0.5, 0.75, 1.0, 1.25)} | {"by the confidence": _by_confidence},
     ),
     Axis(
-        "rank",
+        "rank of the merge",
         {
-            "generated, cut to rank 1": lambda c, s: reduce_rank(c.sample(c.prior(), s), 1)[0],
             "merge, cut to rank 1": _merged(1),
             "merge, cut to rank 2": _merged(2),
             "merge, cut to rank 4": _merged(4),
@@ -264,16 +308,17 @@ def _trained(
     def make() -> list[dict[str, Any]]:
         study.log(f"ablations, fold {recipe.trained}: a generator with {name}")
         if training.leave_one_out:
-            fitted = generator_part(study, prepared.seen, experts, replace(recipe.fold, generator=own), own.seed)
+            told = replace(recipe.fold, generator=own)
+            fitted = generator_part(study, prepared.seen, experts, told, own.seed, prepared.single)
         else:
             parts = (study.backbone, study.pool, prepared.seen, experts, recipe.fold.experts, own, study.log)
-            fitted = fit_generator(*parts, leave_one_out=False)
+            fitted = fit_generator(*parts, leave_one_out=False, shared=prepared.single)
         rows = []
         for task in prepared.held:
             case = replace(_case(study, prepared, task.description), generator=fitted)
             evaluation = study.pool.evaluation(task.test)
             for seed in SEEDS:
-                found = _measured(study, evaluation, case.sample(case.prior(), seed))
+                found = _measured(study, evaluation, case.sample(seed))
                 where = {"fold": recipe.trained, "task": task.name, "group": task.group}
                 rows.append({**where, "variant": name, "seed": seed, **found})
         return rows

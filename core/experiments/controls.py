@@ -12,7 +12,7 @@ from core.confidence import Confidence
 from core.experts import ExpertRepository
 from core.generator import LoraGenerator
 from core.lora import Factors, Lora, merge
-from core.prior import semantic_prior
+from core.prior import SemanticPrior, semantic_prior
 from core.router import Routing
 
 RIDGE = 1.0
@@ -37,6 +37,12 @@ class Setting:
     def strength(self) -> float:
         """How much of an adapter the confidence lets through; all of it where there is none."""
         return self.confidence.strength if self.confidence else 1.0
+
+    @property
+    def prior(self) -> SemanticPrior:
+        """The semantic prior of the routed experts."""
+        chosen = self.routing.chosen
+        return semantic_prior(self.repository.means[chosen], self.repository.stds[chosen].square(), self.routing.weights)
 
     def loras(self) -> list[Lora]:
         return [self.repository.lora(i) for i in self.routing.chosen.tolist()]
@@ -132,10 +138,22 @@ def softmax_by_confidence(s: Setting) -> Lora:
 
 
 def full_strength(s: Setting) -> Lora:
-    """SG-LoRA as in the paper: z ~ p(z | c), decoded, applied in full."""
-    chosen = s.routing.chosen
-    prior = semantic_prior(s.repository.means[chosen], s.repository.stds[chosen].square(), s.routing.weights)
-    return Lora.from_vector(s.repository.layout, s.generator.sample(prior, s.seed)[0])
+    """SG-LoRA: z ~ p(z | c), decoded, applied in full."""
+    prior = s.prior
+    return s.generator.lora(s.generator.sample(prior, s.seed)[0], prior, softmax_merge(s), s.repository.layout)
+
+
+def as_decoded(s: Setting) -> Lora:
+    """The decoded factors as they are, as in the paper: no exact mixture, no shared part."""
+    return Lora.from_vector(s.repository.layout, s.generator.sample(s.prior, s.seed)[0])
+
+
+def without_decoder(s: Setting) -> Lora:
+    """SG-LoRA where the decoder adds nothing: the exact merge, and the shared part. What the generator itself is worth is the
+    difference to this."""
+    prior = s.prior
+    centre = s.generator.centre(prior)
+    return s.generator.lora(centre, prior, softmax_merge(s), s.repository.layout)
 
 
 def sg_lora(s: Setting) -> Lora:
@@ -155,8 +173,10 @@ METHODS: Mapping[str, Method] = {
     "ridge": ridge,
     "shared start": shared_start,
     "top-k, softmax, by confidence": softmax_by_confidence,
+    "sg-lora as decoded, full strength": as_decoded,
+    "sg-lora without its decoder, full strength": without_decoder,
     "sg-lora, full strength": full_strength,
     "sg-lora": sg_lora,
 }
 # What depends on the seed: of the generator's training and sample, or of DARE's dropped weights.
-SEEDED = ("DARE", "sg-lora", "sg-lora, full strength")
+SEEDED = ("DARE", "sg-lora as decoded, full strength", "sg-lora", "sg-lora, full strength")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from core.experiments import figures, tables
 from core.experiments.controls import METHODS, Setting
-from core.experiments.folds import FoldRecipe, generator_part, prepare_fold
+from core.experiments.folds import FoldRecipe, generator_part, prepare_fold, shared_part, single_recipe
 from core.experiments.generation import FULL, OURS, calibration
 from core.experiments.study import Study
 from core.metrics import bootstrap_interval, measure
@@ -36,8 +36,9 @@ def run(study: Study, recipe: FoldRecipe = FoldRecipe()) -> dict[str, Any]:
         "domains", "leave-one-out", key, lambda: leave_one_out_gains(study.backbone, study.pool, repository, seen)
     )
     repository = with_confidence(study.backbone, repository, gains)
+    shared = shared_part(study, seen, single_recipe(recipe))
     trained = [TrainedExpert.of(parts.snapshots[i]) for i in scenes]
-    generator = generator_part(study, seen, trained, recipe, 0)
+    generator = generator_part(study, seen, trained, recipe, 0, shared)
     router = SparseRouter(repository.embeddings)
     rows = []
     for task in (t for t in study.pool.tasks if t.group != "scenes"):

@@ -38,6 +38,7 @@ from core.training.experts import (
     train_shared,
 )
 from core.training.generator import GeneratorRecipe, fit_generator
+from core.training.generator import recipe_for as generator_recipe_for
 from core.training.pool import Pool, without_photos
 from core.training.tasks import EVERYDAY, Task
 
@@ -51,7 +52,7 @@ class FoldRecipe:
     ``single_steps`` is for the one LoRA trained on all seen tasks."""
 
     experts: ExpertRecipe = field(default_factory=lambda: ExpertRecipe(steps=16, check=8))
-    generator: GeneratorRecipe = field(default_factory=lambda: GeneratorRecipe(steps=400))
+    generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
     single_steps: int = 600
 
     @staticmethod
@@ -60,7 +61,7 @@ class FoldRecipe:
         if backbone.slug == EMBEDDED:
             return FoldRecipe()
         own = recipe_for(backbone)
-        return FoldRecipe(own, GeneratorRecipe(), own.shared_steps)
+        return FoldRecipe(own, generator_recipe_for(backbone), own.shared_steps)
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def prepare_fold(study: Study, fold: int, recipe: FoldRecipe = FoldRecipe(), see
     key = _digest(study, "gains", *(t.snapshots.numpy() for t in trained), *(t.description for t in seen))
     gains = study.piece("folds", "leave-one-out", key, lambda: leave_one_out_gains(backbone, pool, repository, seen))
     repository = with_confidence(backbone, repository, gains)
-    generator = generator_part(study, seen, trained, recipe, seed)
+    generator = generator_part(study, seen, trained, recipe, seed, single)
     return PreparedFold(held, seen, repository, generator, single, [t.snapshots for t in trained])
 
 
@@ -174,13 +175,15 @@ def oracle_part(study: Study, task: Task, recipe: FoldRecipe = FoldRecipe()) -> 
 
 
 def generator_part(
-    study: Study, seen: Sequence[Task], trained: Sequence[TrainedExpert], recipe: FoldRecipe, seed: int
+    study: Study, seen: Sequence[Task], trained: Sequence[TrainedExpert], recipe: FoldRecipe, seed: int, shared: Tensor
 ) -> LoraGenerator:
-    """The generator of these experts, from the cache if it is there."""
+    """The generator of these experts and of what they share [P], from the cache if it is there."""
     own = replace(recipe.generator, seed=seed)
-    file = _file(study, _digest(study, "generator", *(t.snapshots.numpy() for t in trained), recipe.experts, own))
+    file = _file(
+        study, _digest(study, "generator", *(t.snapshots.numpy() for t in trained), shared.numpy(), recipe.experts, own)
+    )
     if not file.is_file():
-        made = fit_generator(study.backbone, study.pool, seen, trained, recipe.experts, own, study.log)
+        made = fit_generator(study.backbone, study.pool, seen, trained, recipe.experts, own, study.log, shared=shared)
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".tmp")
         made.save(partial)

@@ -87,10 +87,11 @@ def clouds(study: Study, prepared: PreparedFold) -> list[Cloud]:
         chosen = routing.chosen
         prior = semantic_prior(part.means[chosen], part.stds[chosen].square(), routing.weights)
         closest = part.experts[int(chosen[0])].name
+        merged = merge([part.lora(i) for i in chosen.tolist()], routing.weights.tolist())
         for seed in range(SAMPLES):
-            into.append((Lora.from_vector(layout, prepared.generator.sample(prior, seed)[0]), task, closest))
+            vector = prepared.generator.sample(prior, seed)[0]
+            into.append((prepared.generator.lora(vector, prior, merged, layout), task, closest))
         if into is known:
-            merged = merge([part.lora(i) for i in chosen.tolist()], routing.weights.tolist())
             merges.append((merged, task, closest))
     for kind, some in ((KNOWN, known), (MERGES, merges), (HELD, held)):
         loras, tasks, nearest = zip(*some, strict=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from core.experts import ExpertRepository
 from core.generator import LoraGenerator
@@ -66,4 +67,6 @@ def identity(repository: ExpertRepository, generator: LoraGenerator | None = Non
     parts = [repository.means, repository.stds, repository.embeddings]
     if generator is not None:
         parts += [generator.basis.origin, generator.basis.components, *generator.cvae.state_dict().values()]
+        if (how := generator.assembly) is not None:
+            parts += [how.shared, torch.tensor([how.share, how.rank])]
     return hashlib.sha256(b"".join(p.detach().contiguous().numpy().tobytes() for p in parts)).hexdigest()[:16]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,38 +19,60 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from core.assembly import Assembly
+from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.basis import Basis
 from core.cvae import ConditionalVAE, CvaeConfig
 from core.errors import RepositoryError
 from core.experts import ExpertRepository
 from core.generator import LoraGenerator
-from core.lora import Lora, LoraLayout
+from core.lora import Lora, LoraLayout, merge
 from core.router import SparseRouter
 from core.training.conditions import Conditions
-from core.training.experts import ExpertRecipe, TrainedExpert, initial_vector, runs_folder, task_loss
+from core.training.experts import (
+    ExpertRecipe,
+    TrainedExpert,
+    initial_vector,
+    keep,
+    runs_folder,
+    task_loss,
+    train_shared,
+)
 from core.training.pool import Pool, load_pool
 from core.training.tasks import Task, wordings
 
 Log = Callable[[str], None]
 
 
+def recipe_for(backbone: Backbone) -> GeneratorRecipe:
+    """The recipe that fits a backbone: for CLIP the paper's, since nobody has measured another one there."""
+    return GeneratorRecipe() if backbone.slug == EMBEDDED else GeneratorRecipe(rank=0, kept=1.0)
+
+
 @dataclass(frozen=True)
 class GeneratorRecipe:
     """How the generator is trained. ``kl`` is lambda; ``function`` weighs the retrieval loss of decoded LoRAs
-    against the ``elbo``, once the warm-up, which sees the ELBO alone, is over."""
+    against the ``elbo``, once the warm-up, which sees the ELBO alone, is over. ``share`` and ``rank`` are the assembly's
+    (rank 0: none, LoRAs are applied as they are decoded, as in the paper); ``shared_steps`` train the part that all tasks
+    share. ``kept`` is how much is kept of what the decoder learned to add: what helps the tasks of its experts need not help
+    new ones, and tasks that were left out of everything fared better with less."""
 
     dimensions: int = 80
     latent: int = 16
     hidden: int = 128
     warm_steps: int = 400
-    steps: int = 600
+    steps: int = 300
     batch: int = 32
     lr: float = 1e-3
     kl: float = 0.01
-    elbo: float = 1.0
+    elbo: float = 0.1
     function: float = 1.0
     dropout: float = 0.2
+    share: float = 0.4
+    rank: int = 8
+    shared_steps: int = 600
+    kept: float = 0.25
     seed: int = 0
 
 
@@ -63,6 +85,7 @@ def fit_generator(
     recipe: GeneratorRecipe = GeneratorRecipe(),
     log: Log = print,
     leave_one_out: bool = True,
+    shared: Tensor | None = None,
 ) -> LoraGenerator:
     """Train on experts ``trained`` (one per task, same order).
 
@@ -71,6 +94,7 @@ def fit_generator(
 
     Args:
         leave_one_out: False lets a task's own expert into its condition, as in the paper; for comparison.
+        shared: [P] one LoRA trained on all tasks together, for the assembly; None applies LoRAs as they are decoded.
 
     Raises:
         RepositoryError: fewer than two experts.
@@ -92,10 +116,12 @@ def fit_generator(
     stops = np.cumsum([0, *(len(own) for own in said)])
     embeddings = flat[torch.from_numpy(stops[:-1])]
     coordinates = [basis.encode(t.snapshots) for t in trained]
+    assembly = Assembly(shared, recipe.share, recipe.rank) if shared is not None and recipe.rank else None
+    experts_alone = [Lora.from_vector(layout, mean) for mean in means] if assembly else []
     mixtures = Conditions(basis, means, torch.stack([t.std for t in trained]).square())
 
-    def condition(i: int) -> Tensor:
-        """c of task i from some of the (other) experts, [2 D]."""
+    def routed(i: int) -> tuple[Tensor, Tensor]:
+        """Some of the (other) experts, as task i is routed to them: [k] chosen, [k] weights."""
         others = np.array([j for j in range(len(tasks)) if j != i or not leave_one_out])
         kept = others[rng.random(len(others)) > recipe.dropout]
         others = kept if len(kept) else others
@@ -103,23 +129,30 @@ def fit_generator(
         k = int(rng.choice([1, 2, 3, 4, 4, 4, 6, 8]))
         tau = float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
         routing = SparseRouter(embeddings[torch.from_numpy(others)]).route("", sentence, k, tau)
-        return mixtures.of(torch.from_numpy(others)[routing.chosen], routing.weights)
+        return torch.from_numpy(others)[routing.chosen], routing.weights
+
+    def written(chosen: Tensor, weights: Tensor) -> Lora:
+        """A LoRA from routed experts, to be trained through."""
+        c = mixtures.of(chosen, weights)
+        z = cvae.condition_prior(c[None]).sample(torch.randn(1, recipe.latent))
+        theta = basis.decode(cvae.decode(z, c[None])[0])
+        if assembly is None:
+            return Lora.from_vector(layout, theta)
+        merged = merge([experts_alone[j] for j in chosen.tolist()], weights.tolist())
+        return assembly.whole(layout, theta, basis.decode(c[: basis.dimensions]), merged)
 
     share = np.array([len(t.train) ** 0.5 for t in tasks])
     started, sums = time.monotonic(), np.zeros(3)
     for step in range(total):
         picked = rng.integers(0, len(tasks), recipe.batch)
-        conditions = torch.stack([condition(i) for i in picked])
+        conditions = torch.stack([mixtures.of(*routed(i)) for i in picked])
         theta = torch.stack([coordinates[i][rng.integers(len(coordinates[i]))] for i in picked])
         error, kl = cvae.elbo_loss(theta, conditions, torch.randn(len(picked), recipe.latent), recipe.kl)
         loss, useful = error + kl, torch.zeros(())
         if step >= recipe.warm_steps:
             loss = recipe.elbo * loss
             i = int(rng.choice(len(tasks), p=share / share.sum()))
-            c = condition(i)[None]
-            z = cvae.condition_prior(c).sample(torch.randn(1, recipe.latent))
-            lora = Lora.from_vector(layout, basis.decode(cvae.decode(z, c)[0]))
-            useful = task_loss(backbone.adapted, pool, tasks[i], experts, rng, lora=lora)
+            useful = task_loss(backbone.adapted, pool, tasks[i], experts, rng, lora=written(*routed(i)))
             loss = loss + recipe.function * useful
         optimizer.zero_grad()
         loss.backward()
@@ -131,8 +164,12 @@ def fit_generator(
             shown = " ".join(f"{n} {v / 100:.3f}" for n, v in zip(("error", "kl", "retrieval"), sums, strict=True))
             log(f"generator: step {step + 1}/{total} {shown}; {time.monotonic() - started:.0f} s so far")
             sums[:] = 0
+    cvae.eval().requires_grad_(False)
     notes = {"recipe": asdict(recipe), "experts": len(tasks)}
-    return LoraGenerator(basis, cvae.eval().requires_grad_(False), backbone.fingerprint, notes)
+    last = cvae.decoder[-1]
+    last.weight.mul_(recipe.kept)
+    last.bias.mul_(recipe.kept)
+    return LoraGenerator(basis, cvae, backbone.fingerprint, notes, assembly)
 
 
 def train_generator(
@@ -160,7 +197,14 @@ def train_generator(
             raise RepositoryError(f"The snapshots of expert {expert.name} are not in {runs}: run `train experts` first.")
         tasks.append(by_name[expert.name])
         trained.append(TrainedExpert.of(load_file(file)["snapshots"].float()))
-    generator = fit_generator(backbone, pool, tasks, trained, experts, recipe, log)
+    shared = None
+    if recipe.rank and len(tasks) > 1:
+        whole = replace(experts, shared_steps=recipe.shared_steps)
+        file = runs / f"all-{len(tasks)}-{recipe.shared_steps}.safetensors"
+        if not file.is_file():
+            keep(file, {"shared": train_shared(backbone, pool, tasks, whole, log)})
+        shared = load_file(file)["shared"]
+    generator = fit_generator(backbone, pool, tasks, trained, experts, recipe, log, shared=shared)
     generator.save(out)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     pool.tell_unreadable(log)
