@@ -166,9 +166,9 @@ class Studio:
 
     def ready(self, session: Session) -> Updates:
         """What the visitor's models are, once they are there."""
-        repository = self.models.get(session.album.backbone).repository
+        engine = self.models.get(session.album.backbone)
         seconds = self.models.engine(session.album.backbone).seconds
-        words = texts.READY.format(experts=len(repository), parameters=f"{repository.layout.size:,}", seconds=seconds)
+        words = texts.READY.format(experts=len(engine.repository), parameters=f"{engine.written.size:,}", seconds=seconds)
         return {self.status: views.status(words, "ready")}
 
     @friendly

@@ -18,7 +18,7 @@ from core.backbones.choice import told
 from core.confidence import Confidence
 from core.experts import ExpertRepository
 from core.generator import LoraGenerator
-from core.lora import Lora, merge, save_peft
+from core.lora import Lora, LoraLayout, merge, save_peft
 from core.prior import SemanticPrior, semantic_prior
 from core.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter, clean_text
 
@@ -60,6 +60,12 @@ class SGLora:
     backbone: Backbone
     repository: ExpertRepository
     generator: LoraGenerator
+
+    @property
+    def written(self) -> LoraLayout:
+        """The form of a generated LoRA: that of the experts, at the rank that the generator writes."""
+        layout, how = self.repository.layout, self.generator.assembly
+        return layout if how is None else LoraLayout(layout.modules, how.rank)
 
     def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
         """Encode a sentence and route it to its k closest experts.

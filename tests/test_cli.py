@@ -272,7 +272,7 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, engine, tmp_path):
     expected = engine.adapt(TEXT, 3, 0.2, 5, 0.5)
     assert found["experts"] == engine.routed(expected.routing)
     assert (found["seed"], found["strength"], found["k"], found["tau"]) == (5, 0.5, 3, 0.2)
-    assert found["parameters"] == engine.repository.layout.size
+    assert found["parameters"] == 9 * 8 * (256 + 256) == engine.written.size
     assert list(found["seconds"]) == ["load", "encode", "route", "prior", "decode", "write"]
     assert all(value >= 0 for value in found["seconds"].values())
     assert found["out"] == str(out_folder)

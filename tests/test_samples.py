@@ -47,5 +47,5 @@ def test_without_the_packages_it_is_said_what_to_do() -> None:
 def test_examples_can_be_used_as_they_are(engine) -> None:
     assert 6 <= len(EXAMPLES) <= 8
     for description, query in EXAMPLES:
-        assert engine.adapt(description).lora.parameters == engine.backbone.layout.size
+        assert engine.adapt(description).lora.parameters == engine.written.size
         assert engine.backbone.encode_text([query]).shape == (1, engine.backbone.dim)
