@@ -5,15 +5,18 @@ All that this app changes in Gradio is in this file: ``GuardedBlocks`` for calls
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import threading
+from html import escape
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, NoReturn
 
 import gradio as gr
 from gradio import processing_utils, route_utils, routes
-from gradio.utils import get_upload_folder
+from gradio.utils import LRUCache, get_upload_folder
 from gradio_client.utils import is_file_obj, traverse
 from starlette.formparsers import MultiPartException
 
@@ -21,6 +24,8 @@ from app import texts
 from app.session import FOLDER_PREFIX
 
 log = logging.getLogger(__name__)
+LONGEST = 200  # characters of what a component says about a value
+UPLOADS = 1000  # at once, whose progress is remembered
 
 
 class GuardedBlocks(gr.Blocks):
@@ -39,6 +44,8 @@ class GuardedBlocks(gr.Blocks):
         Raises:
             gr.Error: a file is not this visitor's, a value cannot be used, or something failed on our side.
         """
+        if block_fn.fn is None:  # it runs in browsers only
+            raise gr.Error(texts.CALL_UNKNOWN, print_exception=False)
         try:
             traverse(inputs, lambda file: self._claim(file["path"], session_hash or ""), is_file_obj)
             return await super().process_api(block_fn, inputs, *args, session_hash=session_hash, **kwargs)
@@ -59,11 +66,12 @@ class GuardedBlocks(gr.Blocks):
         """
         try:
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
-        except gr.Error:
-            raise
-        except Exception as error:
-            log.info("values were refused: %s", type(error).__name__)
-            raise gr.Error(texts.VALUES_UNUSABLE, print_exception=False) from error
+        except gr.Error as error:  # a component's own, which repeats the value however long it is, and goes to the log
+            words = escape(shorten(error.message, LONGEST, placeholder="…"), quote=False)
+        except Exception:
+            words = texts.VALUES_UNUSABLE
+        log.info("values for %s were refused: %s", block_fn.name, words)
+        raise gr.Error(words, print_exception=False)
 
     def _claim(self, name: str, tab: str) -> None:
         """See that a file was uploaded and no other visitor named it before.
@@ -119,6 +127,20 @@ class FilesOnly(route_utils.GradioMultiPartParser):
             raise MultiPartException(texts.FILES_ONLY)
 
 
+class _Signals(LRUCache):
+    def __missing__(self, name: str) -> asyncio.Event:
+        self[name] = signal = asyncio.Event()
+        return signal
+
+
+class LastUploads(route_utils.FileUploadProgress):
+    """The progress of the last uploads. Gradio remembers every name that anybody asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._statuses, self._signals = LRUCache(UPLOADS), _Signals(UPLOADS)
+
+
 def harden() -> None:
     """Replace what Gradio has no setting for, in this process, for good; doing it again changes nothing.
 
@@ -133,6 +155,8 @@ def harden() -> None:
     _replace(routes, "secure_url_stream_response", refuse_address_later)
     _replace(route_utils, "GradioUploadFile", OwnUpload)
     _replace(route_utils, "GradioMultiPartParser", FilesOnly)
+    if not isinstance(routes.file_upload_statuses, LastUploads):
+        _replace(routes, "file_upload_statuses", LastUploads())
 
 
 def _replace(module: Any, name: str, ours: Any) -> None:

@@ -175,6 +175,7 @@ class Keeper:
     def sweep(self) -> None:
         """End what was left long enough ago, and see that the rest has room."""
         self.end_sessions()
+        self.forget_answers()
         self.delete_files()
         self.make_room_in_memory()
         self.make_room_on_disk()
@@ -198,6 +199,18 @@ class Keeper:
                 holder.time_last_used.pop(tab, None)
             for session in sessions:
                 leave(session)
+
+    def forget_answers(self) -> None:
+        """Forget answers that nobody fetched: those of tabs that are gone, and that wait for no other."""
+        page = self._page()
+        queue, holder = getattr(page, "_queue", None), getattr(page, "state_holder", None)
+        if queue is None or holder is None:
+            return
+        waiting = {event.session_hash for event in list(queue.event_ids_to_events.values())}
+        for tab in list(queue.pending_event_ids_session):
+            if tab not in waiting and tab not in holder.session_data:
+                queue.pending_event_ids_session.pop(tab, None)
+                queue.pending_messages_per_session.pop(tab, None)
 
     # Room
 

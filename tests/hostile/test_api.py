@@ -1,0 +1,261 @@
+"""The running app called by strangers: anything in the place of any value, any event, too many calls, and hostile files."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio import routes
+from gradio.utils import get_upload_folder
+from hostile_cases import Case, check_message, watched
+from make_captions import captions
+from make_images import images, picture
+from make_zips import zips
+from strangers import API, Stranger
+from visiting import SENTENCE, Running, launched
+
+from app import actions, texts
+from app.guard import UPLOADS
+from app.keeper import Limits
+from core.sglora import SGLora
+
+MADE = [4, 0.1, 0, None]
+GOOD = {
+    "route": [SENTENCE, 4, 0.1],
+    "adapt": [SENTENCE, *MADE],
+    "index": [None, ""],
+    "search": ["a dog", SENTENCE, *MADE, 10],
+}
+HUGE = 10**400
+ODD = [None, "5", HUGE, float("nan"), {"a": [1]}, [[[[]]]], -1, True, ["\ud800", None], "x" * 100_000]
+EVENT_DATA = [None, {"index": "x", "value": HUGE}, [1], "<b>", {"index": [HUGE, -1], "value": {"a": 1}}, {}]
+MEMORY_MB = 900  # one picture of 64 megapixels, as in test_hostile_files.py
+CALLS, WAITING = 90, 64
+
+
+@pytest.fixture(scope="module")
+def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with launched(engine, tmp_path_factory.mktemp("app"), Limits()) as running:
+        yield running
+
+
+@pytest.fixture
+def stranger(app: Running) -> Iterator[Stranger]:
+    """One who leaves the app able to answer."""
+    yield Stranger(app.url)
+    assert Stranger(app.url).call("route", *GOOD["route"]).values[0]["experts"]
+
+
+def check_words(words: str, app: Running) -> None:
+    check_message(words, app.folder, Path(get_upload_folder()), Path.home())
+
+
+# Values
+
+
+def turned(start: int, count: int) -> list[object]:
+    """So many odd values, each another."""
+    return [ODD[(start + i) % len(ODD)] for i in range(count)]
+
+
+@pytest.mark.parametrize("endpoint", GOOD)
+def test_an_endpoint_takes_or_refuses_any_value(app: Running, stranger: Stranger, endpoint: str) -> None:
+    good = GOOD[endpoint]
+    calls = [[*good[:at], odd, *good[at + 1 :]] for at in range(len(good)) for odd in ODD[:5]]
+    calls += [turned(start, len(good)) for start in range(len(ODD))]
+    calls += [["x" * 1_000_000, *good[1:]], [*good, "more", *ODD], [*good[:-1]], [], [None] * 1000]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda values: Stranger(app.url).call(endpoint, *values), calls))
+    for values, answer in zip(calls, answers, strict=True):
+        if answer.values is None:
+            check_words(answer.words, app)
+            assert texts.UNEXPECTED not in answer.words, repr(values)[:200]
+    assert sum(answer.values is None for answer in answers) > len(answers) / 4
+
+
+def test_an_event_of_the_page_takes_or_refuses_any_value(app: Running, stranger: Stranger) -> None:
+    config = httpx.get(f"{app.url}config").json()
+    events = [(event["id"], len(event["inputs"])) for event in config["dependencies"]]
+    assert len(events) > 30
+    calls = [(number, [None] * count, {"event_data": EVENT_DATA[number % len(EVENT_DATA)]}) for number, count in events]
+    calls += [(number, turned(number, count), {"event_data": data}) for number, count in events for data in EVENT_DATA[1:3]]
+    calls += [(number, [], {"trigger_id": -1, "batched": True, "simple_format": True}) for number, _ in events[::4]]
+
+    def called(call: tuple) -> str:
+        number, values, more = call
+        answer = Stranger(app.url).event(number, *values, **more)
+        return answer.words if answer.values is None else "taken"
+
+    with ThreadPoolExecutor(8) as pool:
+        for call, words in zip(calls, pool.map(called, calls), strict=True):
+            check_words(words, app)
+            assert "10000000000" not in words or len(words) < 300, call
+
+
+def test_what_only_browsers_run_is_not_run_here(app: Running, stranger: Stranger) -> None:
+    config = httpx.get(f"{app.url}config").json()
+    numbers = [event["id"] for event in config["dependencies"] if not event["backend_fn"]]
+    assert numbers
+    assert {stranger.event(number).words for number in numbers} == {texts.CALL_UNKNOWN}
+
+
+@pytest.mark.parametrize("number", [-1, 10_000, 10**30, "x", 1.5, [1], None])
+def test_events_that_are_not_there(stranger: Stranger, app: Running, number: object) -> None:
+    answer = stranger.post(f"{API}/queue/join", json={"data": [], "fn_index": number, "session_hash": "x"})
+    assert answer.status_code in (400, 422)
+    check_words(json.dumps(answer.json()["detail"]), app)
+
+
+@pytest.mark.parametrize("name", ["nothing", "predict", "-", "x" * 64, "x" * 65, "..", "route%00", "route/x/y"])
+@pytest.mark.parametrize("kind", ["call", "call/v2"])
+def test_endpoints_that_are_not_there(stranger: Stranger, app: Running, kind: str, name: str) -> None:
+    body = {"data": []} if kind == "call" else {}
+    answer = stranger.post(f"{API}/{kind}/{name}", json=body)
+    assert answer.status_code in (400, 404)
+    check_words(answer.text, app)
+
+
+@pytest.mark.parametrize("body", [{}, {"data": None}, {"data": {}}, {"data": "x"}, {"data": [], "simple_format": "x"}])
+def test_calls_that_lack_something(stranger: Stranger, app: Running, body: dict) -> None:
+    answer = stranger.post(f"{API}/queue/join", json={"fn_index": 0, "session_hash": "x", **body})
+    assert answer.status_code == 422
+    check_words(json.dumps(answer.json()["detail"]), app)
+
+
+def test_fields_that_are_missing_or_new_are_named(stranger: Stranger, app: Running) -> None:
+    for body in ({}, {"k": 4}, {"description": SENTENCE, "more": 1}):
+        answer = stranger.post(f"{API}/call/v2/route", json=body)
+        assert answer.status_code == 400
+        check_words(answer.json()["detail"], app)
+
+
+# Floods
+
+
+def test_of_too_many_calls_some_wait_and_the_rest_is_told(
+    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, settings = threading.Event(), actions.settings
+
+    def held(*values: object) -> object:
+        assert go.wait(120)
+        return settings(*values)
+
+    monkeypatch.setattr(actions, "settings", held)
+    with launched(engine, tmp_path, Limits(sessions=10)) as app, ThreadPoolExecutor(16) as pool:
+        queue = app.page._queue
+
+        def join(number: int) -> httpx.Response:
+            body = {"data": ["x" * 500_000, 4, 0.1], "session_hash": f"flood{number}"}
+            return Stranger(app.url).post(f"{API}/call/route", json=body)
+
+        try:
+            with watched(tmp_path) as watch:
+                answers = list(pool.map(join, range(CALLS)))
+            taken = [answer for answer in answers if answer.status_code == 200]
+            assert WAITING <= len(taken) <= WAITING + 2, "two are worked on"
+            for answer in answers:
+                if answer not in taken:
+                    assert answer.status_code == 503
+                    assert "full" in answer.json()["detail"]
+                    check_words(answer.json()["detail"], app)
+            assert watch.grown < 2 * CALLS, "MB, of half of one each that the client holds too"
+        finally:
+            go.set()
+        last = Stranger(app.url, session=f"flood{max(n for n, answer in enumerate(answers) if answer in taken)}")
+        assert "500,000 characters" in last.answer(next(a.json()["event_id"] for a in reversed(answers) if a in taken)).words
+        assert Stranger(app.url).call("route", *GOOD["route"]).values[0]["experts"]
+        # Most of them never came for their answers.
+        assert len(queue.pending_event_ids_session) > 40
+        app.keeper.sweep()
+        assert len(queue.pending_event_ids_session) <= 10
+        assert set(queue.pending_messages_per_session) <= set(app.page.state_holder.session_data)
+        assert Stranger(app.url).call("route", *GOOD["route"]).values[0]["experts"]
+
+
+def test_names_of_uploads_are_not_remembered_for_ever(app: Running) -> None:
+    known = routes.file_upload_statuses
+    for number in range(UPLOADS + 100):
+        known.track(f"made up {number}")
+        known._signals[f"asked for {number}"]
+    assert (len(known._statuses), len(known._signals)) == (UPLOADS, UPLOADS)
+    with httpx.stream("GET", f"{app.url}{API}/upload_progress?upload_id=mine", timeout=30) as asked:
+        assert asked.status_code == 404
+    known.track("mine")
+    known.set_done("mine")
+    with httpx.stream("GET", f"{app.url}{API}/upload_progress?upload_id=mine", timeout=30) as asked:
+        assert [json.loads(line[6:])["msg"] for line in asked.iter_lines() if line] == ["done"]
+
+
+# Files
+
+
+def one_of_each() -> list[Case]:
+    """One hostile file for each thing that is said of them, the smallest."""
+    chosen: dict[tuple, Case] = {}
+    for make in (images, zips, captions):
+        for case in sorted(make(), key=lambda case: len(case.data)):
+            chosen.setdefault((make, case.reason), case)
+    return list(chosen.values())
+
+
+def test_hostile_files_through_the_running_app(app: Running, stranger: Stranger) -> None:
+    cases = one_of_each()
+    assert 20 <= len(cases) <= 40
+    folder = app.folder.parent
+    picture(998).save(folder / "beside.png")
+    beside = (folder / "beside.png").read_bytes()
+    before = set(app.files())
+    with watched(app.folder) as watch:
+        for case in cases:
+            sent = [("files", ("beside.png", beside)), ("files", (case.name, case.data))]
+            paths = stranger.post(f"{API}/upload", files=sent).json()
+            assert all(Path(path).parent.parent == app.folder for path in paths), case
+            visitor = Stranger(app.url)
+            values = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
+            answer = visitor.call("index", values, "")
+            assert answer.values is not None, f"{case}: {answer.words}"
+            report = answer.values[0]
+            assert report["added"] >= 1, f"{case}: the photo beside it"
+            said = [f"{failed['name']}: {failed['reason']}" for failed in report["failed"]]
+            for line in said:
+                check_words(line, app)
+            assert (case.reason is None) == (not said), f"{case}: {said[:3]}"
+            if case.reason is not None:
+                assert any(case.reason in line for line in said), f"{case}: {said[:3]}"
+            for path in paths:
+                Path(path).unlink()
+    assert watch.outside == []
+    assert watch.grown < MEMORY_MB
+    left = set(app.files()) - before
+    assert {path.parent for path in left} <= {app.folder}, "pieces without a name, which nothing serves and a sweep deletes"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../evil.png",
+        "..",
+        "/etc/cron.d/evil.png",
+        "a\\..\\evil.png",
+        "<img src=x>.png",
+        "x" * 300 + ".png",
+        ".",
+    ],
+)
+def test_names_of_uploads_lead_nowhere_else(app: Running, stranger: Stranger, tmp_path: Path, name: str) -> None:
+    picture(997).save(tmp_path / "photo.png")
+    answer = stranger.post(f"{API}/upload", files={"files": (name, (tmp_path / "photo.png").read_bytes())})
+    if answer.status_code != 200:
+        check_words(answer.text, app)
+        return
+    (path,) = answer.json()
+    assert Path(path).parent.parent == app.folder
+    report = stranger.call("index", [{"path": path, "meta": {"_type": "gradio.FileData"}}], "").values[0]
+    assert report["added"] == 1
+    assert Path(path).name == Path(path).name.strip(".") and not set(Path(path).name) & set("<>/\\")
