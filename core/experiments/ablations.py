@@ -214,7 +214,6 @@ AXES = (
             "at rank 4": _rank(4),
             "at rank 16": _rank(16),
         },
-        SEEDS,
     ),
     Axis(
         "strength",

@@ -24,6 +24,7 @@ from core.experiments.study import Study
 from core.lora import Lora, merge
 from core.metrics import bootstrap_interval, measure
 from core.router import SparseRouter
+from core.training.experts import begins_fresh
 from core.training.pool import Pool
 from core.training.tasks import Task
 
@@ -34,7 +35,7 @@ METHODS = (ZERO, MERGE, SINGLE, FULL, SG, TUNED)
 GAPS = tuple((v, TUNED) for v in METHODS if v != TUNED)
 PAIRS = (*GAPS, (FULL, ZERO), (SG, ZERO), (TUNED, ZERO), (FULL, MERGE), (FULL, SINGLE))
 CLASSIFICATION, RETRIEVAL = "classification", "retrieval"
-EXPERTS, OWN = "experts", "experts less the shared start"
+EXPERTS, OWN = "experts", "experts less what they began at"
 MEASURES = {CLASSIFICATION: "accuracy", RETRIEVAL: "R@1"}
 
 
@@ -74,7 +75,8 @@ def run(study: Study, chosen: Sequence[int] = range(FOLDS), recipe: FoldRecipe =
     start = Lora.from_vector(repository.layout, repository.origin)
     experts, groups = [repository.lora(i) for i in range(len(repository))], [e.group for e in repository.experts]
     cosine[EXPERTS] = orthogonality(experts, groups)
-    cosine[OWN] = orthogonality([merge([e, start], [1.0, -1.0]) for e in experts], groups)
+    began = zip(experts, begins_fresh(repository.experts), strict=True)  # special domains at nothing
+    cosine[OWN] = orthogonality([e if fresh else merge([e, start], [1.0, -1.0]) for e, fresh in began], groups)
     return {**summarise(rows), "cosines": cosine, "tasks": per_task(rows)}
 
 
@@ -249,7 +251,7 @@ def table(result: Mapping[str, Any]) -> str:
     parts = [tables.table(["", *heads], rows)]
     found = result["cosines"]
     rows = [[k, *(_shown(found[w].get(k)) for w in (TUNED, EXPERTS, OWN))] for k in found[TUNED]]
-    head = ["pairs", "fine-tuned, from nothing", "shipped experts", "shipped experts, less the scenes' shared start"]
+    head = ["pairs", "fine-tuned, from nothing", "shipped experts", "shipped experts, less what they began at"]
     said = "Mean cosine between the weight changes of two LoRAs (0 = orthogonal)"
     parts.append(f"{said}\n\n{tables.table(head, rows)}")
     if result["tasks"]:

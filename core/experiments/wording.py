@@ -24,7 +24,7 @@ from core.metrics import measure
 from core.router import Routing, SparseRouter
 from core.training.tasks import Task
 
-SEEDS = (0, 1)
+SEEDS = (0,)
 ZERO, OWN, OTHERS, ABOUT_ANYTHING = "zero-shot", "its own description", "in other words", "vague"
 WRONG_NEAR, WRONG_FAR, NOTHING = "wrong, of its kind", "wrong, of another kind", "about no photos"
 KINDS = (*LEVELS, OWN, OTHERS, ABOUT_ANYTHING, WRONG_NEAR, WRONG_FAR, NOTHING)

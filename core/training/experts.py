@@ -185,9 +185,9 @@ class _PeftHead:
         return torch.cat([p.detach().reshape(-1) for p in self.parts]).cpu()
 
 
-def begins_fresh(tasks: Sequence[Task]) -> list[bool]:
-    """For each task, whether its expert begins at nothing: special domains beside everyday scenes. Without scenes there is
-    a shared start of all tasks, and every expert begins there."""
+def begins_fresh(tasks: Sequence[Task | Expert]) -> list[bool]:
+    """For each task (or the expert of one), whether its expert begins at nothing: special domains beside everyday scenes.
+    Without scenes there is a shared start of all tasks, and every expert begins there."""
     scenes = any(t.group == "scenes" for t in tasks)
     return [scenes and t.group != "scenes" for t in tasks]
 
