@@ -56,7 +56,7 @@ def running(folder: Path, *flags: str, **surroundings: str) -> Iterator[tuple[st
         yield address, process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)  # a busy machine takes its time
 
 
 def free_port() -> int:
