@@ -1,8 +1,7 @@
 """From what the generator decodes to the LoRA that is applied: exact mixtures, and what all tasks share.
 
 The generator decodes factors theta = mu* + own. As factors, mu* is no mixture of the experts: (sum_i alpha_i B_i)(sum_i
-alpha_i A_i) has cross terms B_i A_j, which cost special domains most of what their experts know (DESIGN 2 and 3). And no
-routed expert holds what all tasks share better than one LoRA trained on all of them. So, in weight changes,
+alpha_i A_i) has cross terms B_i A_j. And what all tasks share is best learned from all of them. So, in weight changes,
 
     dW = (1 - share) (sum_i alpha_i B_i A_i + dW(theta) - dW(mu*)) + share dW(shared)
 
