@@ -21,7 +21,8 @@ from torch import Tensor
 from core.backbones import EMBEDDED
 from core.confidence import Confidence, ConfidenceModel, known_transfers
 from core.errors import RepositoryError, brief
-from core.lora import Lora, LoraLayout
+from core.lora import Lora, LoraLayout, merge
+from core.prior import SemanticPrior, semantic_prior
 from core.router import Routing
 
 INDEX_FILE = "index.json"
@@ -198,6 +199,15 @@ class ExpertRepository:
     def lora(self, index: int) -> Lora:
         """The mean LoRA of one expert."""
         return Lora.from_vector(self.layout, self.means[index])
+
+    def prior(self, routing: Routing) -> SemanticPrior:
+        """The semantic prior of experts that a description was routed to."""
+        chosen = routing.chosen
+        return semantic_prior(self.means[chosen], self.stds[chosen].square(), routing.weights)
+
+    def merged(self, routing: Routing) -> Lora:
+        """The routed experts merged with their weights, exactly, in delta-W."""
+        return merge([self.lora(i) for i in routing.chosen.tolist()], routing.weights.tolist())
 
     def judge(self, routing: Routing) -> Confidence | None:
         """How likely it is that adapting to a description routed over these experts helps; None without a calibration."""

@@ -18,8 +18,8 @@ from core.backbones.choice import told
 from core.confidence import Confidence
 from core.experts import ExpertRepository
 from core.generator import LoraGenerator
-from core.lora import Lora, LoraLayout, merge, save_peft
-from core.prior import SemanticPrior, semantic_prior
+from core.lora import Lora, LoraLayout, save_peft
+from core.prior import SemanticPrior
 from core.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter, clean_text
 
 # Where nobody calibrated a confidence: all of the generated change, as in the paper.
@@ -79,8 +79,7 @@ class SGLora:
 
     def prior(self, routing: Routing) -> SemanticPrior:
         """The semantic prior of the routed experts."""
-        chosen = routing.chosen
-        return semantic_prior(self.repository.means[chosen], self.repository.stds[chosen].square(), routing.weights)
+        return self.repository.prior(routing)
 
     def confidence(self, routing: Routing) -> Confidence | None:
         """How likely it is that adapting to this description helps; None where the repository has no calibration."""
@@ -127,7 +126,7 @@ class SGLora:
 
     def merged(self, routing: Routing) -> Lora:
         """The paper's control: the routed experts merged with their softmax weights, exactly, in delta-W."""
-        return merge([self.repository.lora(i) for i in routing.chosen.tolist()], routing.weights.tolist())
+        return self.repository.merged(routing)
 
     def provenance(self, adaptation: Adaptation) -> dict[str, Any]:
         """What a downloaded adapter says about where it comes from."""

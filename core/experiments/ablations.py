@@ -53,9 +53,7 @@ class Case:
         return SparseRouter(self.repository.embeddings).route("", self.embedding, k, tau)
 
     def prior(self, routing: Routing | None = None) -> SemanticPrior:
-        routing = routing or self.routing()
-        chosen = routing.chosen
-        return semantic_prior(self.repository.means[chosen], self.repository.stds[chosen].square(), routing.weights)
+        return self.repository.prior(routing or self.routing())
 
     def sample(self, seed: int, routing: Routing | None = None, prior: SemanticPrior | None = None) -> Lora:
         """What SG-LoRA makes of a routing; ``prior``: in the place of the routing's own."""
@@ -69,11 +67,15 @@ class Case:
 
     def mean(self) -> Lora:
         """Decoded from the mean of p(z | c)."""
-        return self.lora(self.generator.mean(self.prior()), self.routing(), self.prior())
+        routing = self.routing()
+        prior = self.prior(routing)
+        return self.lora(self.generator.mean(prior), routing, prior)
 
     def centre(self) -> Lora:
         """Where the decoder adds nothing."""
-        return self.lora(self.generator.centre(self.prior()), self.routing(), self.prior())
+        routing = self.routing()
+        prior = self.prior(routing)
+        return self.lora(self.generator.centre(prior), routing, prior)
 
     def decoded(self, seed: int) -> Lora:
         """The decoded factors as they are (the paper)."""
@@ -81,8 +83,7 @@ class Case:
 
     def merged(self, routing: Routing | None = None) -> Lora:
         """Top-k, softmax weights, exact: rank k times that of an expert."""
-        routing = routing or self.routing()
-        return merge([self.repository.lora(i) for i in routing.chosen.tolist()], routing.weights.tolist())
+        return self.repository.merged(routing or self.routing())
 
     def window(self, size: int) -> Case:
         """With means and variances of each expert's latest ``size`` snapshots only."""

@@ -12,7 +12,7 @@ from core.confidence import Confidence
 from core.experts import ExpertRepository
 from core.generator import LoraGenerator
 from core.lora import Factors, Lora, merge
-from core.prior import SemanticPrior, semantic_prior
+from core.prior import SemanticPrior
 from core.router import Routing
 
 RIDGE = 1.0
@@ -41,8 +41,7 @@ class Setting:
     @property
     def prior(self) -> SemanticPrior:
         """The semantic prior of the routed experts."""
-        chosen = self.routing.chosen
-        return semantic_prior(self.repository.means[chosen], self.repository.stds[chosen].square(), self.routing.weights)
+        return self.repository.prior(self.routing)
 
     def loras(self) -> list[Lora]:
         return [self.repository.lora(i) for i in self.routing.chosen.tolist()]
@@ -74,7 +73,7 @@ def equal_merge(s: Setting) -> Lora:
 
 def softmax_merge(s: Setting) -> Lora:
     """Top-k, softmax weights, exact delta-W sum: the paper's control."""
-    return merge(s.loras(), s.routing.weights.tolist())
+    return s.repository.merged(s.routing)
 
 
 def rescaled_merge(s: Setting) -> Lora:

@@ -20,8 +20,7 @@ from core.experiments import figures, paired, tables
 from core.experiments.cosines import products
 from core.experiments.folds import FoldRecipe, PreparedFold, prepare_fold
 from core.experiments.study import Study
-from core.lora import Lora, merge
-from core.prior import semantic_prior
+from core.lora import Lora
 from core.router import SparseRouter
 
 FOLD = 0
@@ -84,10 +83,8 @@ def clouds(study: Study, prepared: PreparedFold) -> list[Cloud]:
         part = repository.subset(kept)
         embedding = study.backbone.encode_sentence([task.description])[0]
         routing = SparseRouter(part.embeddings).route(task.description, embedding)
-        chosen = routing.chosen
-        prior = semantic_prior(part.means[chosen], part.stds[chosen].square(), routing.weights)
-        closest = part.experts[int(chosen[0])].name
-        merged = merge([part.lora(i) for i in chosen.tolist()], routing.weights.tolist())
+        prior, merged = part.prior(routing), part.merged(routing)
+        closest = part.experts[int(routing.chosen[0])].name
         for seed in range(SAMPLES):
             vector = prepared.generator.sample(prior, seed)[0]
             into.append((prepared.generator.lora(vector, prior, merged, layout), task, closest))
