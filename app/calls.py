@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import texts
-from app.routes import NAME, NAMES
+from app.routes import NAME, NAMES, announced, is_upload
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 4 * 2**20
@@ -31,7 +31,7 @@ class Calls:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"].rstrip("/").endswith("/upload"):
+        if scope["type"] != "http" or scope["method"] != "POST" or is_upload(scope):
             await self.app(scope, receive, send)
             return
         body, refused = await _read(scope, receive)
@@ -69,9 +69,9 @@ class Calls:
 
 async def _read(scope: Scope, receive: Receive) -> tuple[bytes, JSONResponse | None]:
     """The body, or why it is not taken. What is too much is dropped as it comes: a client that still sends reads no answer."""
-    said = dict(scope["headers"]).get(b"content-length", b"")
+    said = announced(scope) or 0
     pieces: list[bytes] = []
-    size = int(said) if said.isdigit() and int(said) > MAX_BYTES else 0
+    size = said if said > MAX_BYTES else 0
     more = True
     try:
         async with asyncio.timeout(SECONDS):

@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import texts
+from app.routes import announced, is_upload
 
 UPLOAD_SECONDS = 15 * 60  # for one request; at 2 Mbit/s that is the largest file the server takes
 STEP = 4 * 2**20  # bytes between two looks at the disk: what was announced need not be what comes
@@ -28,7 +29,7 @@ class UploadGate:
         self.app, self.room = app, room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/upload"):
+        if is_upload(scope):
             await _Upload(self.app, self.room, scope, receive, send).run()
         else:
             await self.app(scope, receive, send)
@@ -42,8 +43,7 @@ class _Upload:
         self.scope, self.receive, self.send = scope, receive, send
         self.end = asyncio.get_running_loop().time() + UPLOAD_SECONDS
         self.taken = self.looked = 0
-        said = dict(scope["headers"]).get(b"content-length", b"")
-        self.length = int(said) if said.isdigit() else None
+        self.length = announced(scope)
         self.status = 0  # of the refusal
         self.more = True
 

@@ -63,6 +63,17 @@ def route_of(scope: Scope) -> str:
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
 
 
+def is_upload(scope: Scope) -> bool:
+    """Whether a request brings files; all else that is posted is a call."""
+    return scope["type"] == "http" and scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/upload")
+
+
+def announced(scope: Scope) -> int | None:
+    """The bytes that a request says it has; None where it does not say."""
+    said = dict(scope["headers"]).get(b"content-length", b"")
+    return int(said) if said.isdigit() else None
+
+
 def is_visitors_file(name: str) -> bool:
     """Whether this is no address, but the path of a file that was uploaded or made for a visitor; symbolic links followed."""
     try:
