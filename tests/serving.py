@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,24 +22,29 @@ from core.loading import ROOT
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+# What it would ask Google all the same, about the fields of a page and about its own parts, it asks a port where nobody is.
+FLAGS += ["--autofill-server-url=http://127.0.0.1:9/", "--component-updater=url-source=http://127.0.0.1:9/"]
 START_SECONDS = 90
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[str]:
+def serve(folder: Path, within: Sequence[str] = (), **surroundings: str) -> Iterator[str]:
     """As ``running``; yields the address alone, and in the end the log has no traceback."""
-    with running(folder) as (address, _):
+    with running(folder, within=within, **surroundings) as (address, _):
         yield address
         assert "Traceback" not in (folder / "log.txt").read_text()
 
 
 @contextmanager
-def running(folder: Path, *flags: str, **surroundings: str) -> Iterator[tuple[str, subprocess.Popen]]:
+def running(
+    folder: Path, *flags: str, within: Sequence[str] = (), **surroundings: str
+) -> Iterator[tuple[str, subprocess.Popen]]:
     """`python app.py`, as a user starts it, with the port from the environment.
 
     Args:
         folder: where it starts and keeps its files and its log.txt.
         flags: of the command line.
+        within: the start of a command that runs the rest of it in another network.
         surroundings: more of the environment.
 
     Yields:
@@ -48,11 +55,11 @@ def running(folder: Path, *flags: str, **surroundings: str) -> Iterator[tuple[st
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "TMPDIR": str(folder), **surroundings}
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, ROOT / "app.py", *flags], cwd=folder, env=environment, stdout=out, stderr=out
+            [*within, sys.executable, ROOT / "app.py", *flags], cwd=folder, env=environment, stdout=out, stderr=out
         )
     address = f"http://127.0.0.1:{port}/"
     try:
-        wait_for(address, process, log)
+        wait_for(address, process, log, within)
         yield address, process
     finally:
         process.terminate()
@@ -66,8 +73,8 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
-    """Wait until the page answers.
+def wait_for(address: str, process: subprocess.Popen, log: Path, within: Sequence[str] = ()) -> None:
+    """Wait until the page answers to those in its network.
 
     Raises:
         RuntimeError: the app ended, or did not answer in time; the text is its log.
@@ -75,18 +82,30 @@ def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
     for _ in range(START_SECONDS * 4):
         if process.poll() is not None:
             raise RuntimeError(f"the app ended: {log.read_text()}")
-        try:
-            urllib.request.urlopen(address, timeout=2).close()
+        if answers(address, within):
             return
-        except OSError:
-            time.sleep(0.25)
+        time.sleep(0.25)
     raise RuntimeError(f"no answer in {START_SECONDS} s: {log.read_text()}")
 
 
+def answers(address: str, within: Sequence[str]) -> bool:
+    if within:
+        code = f"import urllib.request; urllib.request.urlopen({address!r}, timeout=2)"
+        return subprocess.run([*within, sys.executable, "-ISc", code], stderr=subprocess.DEVNULL).returncode == 0
+    try:
+        urllib.request.urlopen(address, timeout=2).close()
+        return True
+    except OSError:
+        return False
+
+
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Chromium, which asks nobody for anything on its own."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+def chromium(within: Sequence[str] = ()) -> Iterator[Browser]:
+    """Chromium, which asks nobody for anything on its own; ``within`` as for ``running``."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        start = Path(folder) / "chromium"
+        start.write_text(f'#!/bin/sh\nexec {shlex.join([*within, CHROMIUM])} "$@"\n')
+        start.chmod(0o700)
+        started = playwright.chromium.launch(executable_path=start if within else CHROMIUM, args=FLAGS)
         yield started
         started.close()

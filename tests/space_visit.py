@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gradio_client import Client, handle_file
+from isolation import has_route
 from serving import free_port, wait_for
 
 from core.samples import EXAMPLES, sample_photos
@@ -88,16 +88,6 @@ def has_name() -> bool:
         return bool(pwd.getpwuid(os.getuid()))
     except KeyError:
         return False
-
-
-def has_route() -> bool:
-    """Whether packets could leave; connecting a datagram socket sends none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # no machine's address: it is kept for documentation
-            return True
-        except OSError:
-            return False
 
 
 def is_writable(folder: str) -> bool:

@@ -1,23 +1,29 @@
-"""The page in a real browser, against the real app in a process of its own."""
+"""The page in a real browser, against the real app in a process of its own; the two are alone in their network."""
 
 from __future__ import annotations
 
 import io
 import re
 import shutil
+import socket
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import torch
+from isolation import ELSEWHERE, NO_NAMESPACES, asked, elsewhere, listening, nowhere
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 from serving import CHROMIUM, START_SECONDS, chromium, serve
 
 from app import texts
+from app.evidence import available
 from core.gallery import ZERO_SHOT, Adapter, Gallery
 from core.loading import load_engine
 from core.lora import load_peft
@@ -29,6 +35,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 SENTENCE = "photos of wild animals"
 QUERY = "an animal that runs fast"
 STEP_MS = 30_000
+HINTS = "link[rel~=preconnect], link[rel~=dns-prefetch]"
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +44,27 @@ def engine() -> SGLora:
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serve(tmp_path_factory.mktemp("app")) as address:
+def network() -> Iterator[list[str]]:
+    """Where app and browser are: alone, where this machine permits that."""
+    with nowhere() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the app asks of networks."""
+    return tmp_path_factory.mktemp("notes") / "notes.txt"
+
+
+@pytest.fixture(scope="module")
+def url(network: list[str], notes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serve(tmp_path_factory.mktemp("app"), network, **listening(notes.parent / "listen", notes)) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
+def browser(network: list[str]) -> Iterator[Browser]:
+    with chromium(network) as started:
         yield started
 
 
@@ -56,8 +76,9 @@ class Watch:
     errors: list[str] = field(default_factory=list)
 
     def on(self, page: Page, url: str) -> None:
-        local = (url, "data:", "blob:")
-        page.on("request", lambda r: None if r.url.startswith(local) else self.outside.append(r.url))
+        local = (url, url.replace("http", "ws", 1), "data:", "blob:")
+        for event in ("request", "websocket"):
+            page.on(event, lambda r: None if r.url.startswith(local) else self.outside.append(r.url))
         page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: self.errors.append(str(e)))
         page.on("response", lambda r: self.errors.append(f"{r.status} {r.url}") if r.status >= 400 else None)
@@ -65,8 +86,8 @@ class Watch:
 
 
 @pytest.fixture
-def opened(browser: Browser, url: str, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A visitor's page, models ready; whatever the test does must ask no other server and leave no error."""
+def opened(browser: Browser, url: str, notes: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A visitor's page, models ready; whatever the test does, neither page nor app must ask others, and no error be left."""
     context = browser.new_context(accept_downloads=True, **getattr(request, "param", {}))
     context.set_default_timeout(STEP_MS)
     page, watch = context.new_page(), Watch()
@@ -74,8 +95,11 @@ def opened(browser: Browser, url: str, request: pytest.FixtureRequest) -> Iterat
     page.goto(url)
     expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
     yield page
+    # Links by which a page makes its browser look up or call others are no requests.
+    watch.outside += [link.get_attribute("href") or "" for link in page.locator(HINTS).all()]
     context.close()
     assert watch.outside == []
+    assert elsewhere(asked(notes)) == []
     assert watch.errors == []
 
 
@@ -346,3 +370,24 @@ def test_an_expert_can_be_looked_up(opened: Page, engine: SGLora) -> None:
     expect(table).to_contain_text(name)
     field_of(opened, "find-expert").fill("no such expert anywhere")
     expect(table).not_to_contain_text(name)
+
+
+def test_every_result_that_ships_is_shown(opened: Page) -> None:
+    opened.get_by_role("tab", name=texts.TAB_EVIDENCE).click()
+    expect(opened.locator(".sg-exhibit:visible")).to_have_count(len(available()))
+
+
+def test_all_of_it_was_without_a_network(browser: Browser, url: str, network: list[str]) -> None:
+    """Of app and browser of every test here; what they asked all the same is looked at after each."""
+    if not network:
+        pytest.skip(f"{NO_NAMESPACES}: app and browser were watched, but could have reached others")
+    probe = "import isolation; print(isolation.has_route())"
+    seen = subprocess.run([*network, sys.executable, "-c", probe], cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert seen.stdout == "False\n", seen.stderr
+    with pytest.raises(ConnectionRefusedError):  # the app is in that network, and this test is not
+        socket.create_connection(("127.0.0.1", urlsplit(url).port), timeout=5).close()
+    page = browser.new_page()
+    page.goto(url)  # and so is the browser
+    with pytest.raises(Error, match=r"ERR_INTERNET_DISCONNECTED|ERR_ADDRESS_UNREACHABLE"):
+        page.goto(f"http://{ELSEWHERE}/")
+    page.close()
