@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import logging
 import math
 import os
@@ -12,7 +13,7 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.context import LocalContext
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
@@ -98,33 +100,53 @@ class Keeper:
         self.limits = limits
         self._page: Callable[[], gr.Blocks | None] = lambda: None
         self._tabs: OrderedDict[str, None] = OrderedDict()  # that were here, to tell a new tab from one that was forgotten
+        self._times = itertools.count(1)  # that somebody was told
         self._taken = -math.inf, 0  # when the disk was last looked at, and the bytes found
         self._lock = threading.Lock()
 
     # Events
 
-    def attend(self, page: gr.Blocks) -> None:
-        """Pass every event of the page that takes a session through here; all of them share the cores."""
+    def attend(self, page: gr.Blocks, missed: gr.State) -> None:
+        """Pass every event of the page that takes a session through here; all of them share the cores.
+
+        Args:
+            page: all of it, with its events.
+            missed: changes with the event that tells a tab that something is gone: to the ids of the components that this
+                event shows itself, and a number. Whatever else the page shows is made true by its ``change``, and other
+                events cost no more for it.
+        """
         self._page = weakref.ref(page)
         for event in page.fns.values():
             if event.fn is not None:
                 event.fn = _sharing(event.fn)
-            if any(isinstance(component, gr.State) for component in event.inputs):
-                event.fn = self._attended(event.fn, event.api_visibility == "public")
+            if not any(isinstance(component, gr.State) for component in event.inputs):
+                continue
+            if event.api_visibility == "public":
+                event.fn = self._attended(event.fn)
+            else:
+                event.fn = self._attended(event.fn, missed, event.outputs)
+                event.outputs = [*event.outputs, missed]
 
-    def _attended(self, handler: Callable[..., Any], is_public: bool) -> Callable[..., Any]:
+    def _attended(
+        self, handler: Callable[..., Any], told: gr.State | None = None, outputs: Sequence[Block] = ()
+    ) -> Callable[..., Any]:
+        """``told``: where an event of the page says that something was missed; an endpoint raises it."""
+
         @functools.wraps(handler)
         def wrapped(*args: Any) -> Any:
             session = next(arg for arg in args if isinstance(arg, Session))
             missed = self._missed(session)
-            if missed and is_public:
+            if missed and told is None:
                 raise gr.Error(missed, print_exception=False)
             if missed:
                 gr.Warning(missed, duration=MESSAGE_SECONDS)
             with session.album.in_use():
                 answer = handler(*args)
             self.make_room_in_memory()
-            return answer
+            if told is None:
+                return answer
+            shown = _by_component(answer, outputs)
+            return shown | {told: (next(self._times), *(block._id for block in shown)) if missed else gr.skip()}
 
         return wrapped
 
@@ -140,7 +162,8 @@ class Keeper:
                 self._tabs.popitem(last=False)
         session.known = True
         album = session.album
-        reason, album.gone = album.gone, ""
+        reason = session.gone or album.gone
+        session.gone = album.gone = ""
         return self._forgotten() if forgotten else reason
 
     def _forgotten(self) -> str:
@@ -300,6 +323,15 @@ def _sharing(handler: Callable[..., Any]) -> Callable[..., Any]:
             return handler(*args)
 
     return wrapped
+
+
+def _by_component(answer: Any, outputs: Sequence[Block]) -> dict[Block, Any]:
+    """An event's answer, in any of the forms that Gradio takes, by the components that it is for."""
+    if isinstance(answer, dict) and all(isinstance(key, Block) for key in answer):
+        return answer
+    if answer == gr.skip():
+        return {}
+    return dict(zip(outputs, [answer] if len(outputs) == 1 else answer, strict=True))
 
 
 def _size(folder: Path | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ class Studio:
     def build(self, page: gr.Blocks) -> None:
         """Lay the page out and wire it."""
         self.session = gr.State(Session())  # how long it lives is the keeper's business
+        self.missed = gr.State(())
         self.token = gr.BrowserState(None, storage_key="sg-lora-studio")
         gr.HTML(views.header())
         with gr.Row(equal_height=True, elem_classes="sg-start"):
@@ -120,7 +122,7 @@ class Studio:
             if step is not None:
                 step.wire()
         self._wire(page)
-        self.keeper.attend(page)
+        self.keeper.attend(page, self.missed)
 
     def _wire(self, page: gr.Blocks) -> None:
         choice = [] if self.switch is None else [self.switch.choice]
@@ -131,6 +133,14 @@ class Studio:
             self._ready, [self.session], ready, **private("load", None, "hidden")
         )
         page.unload(self._closed)
+        now = [self.session, self.missed, self.library.find, *self.generate.controls, *self.compare.view]
+        shown = [*self.generate.made, *self.photos.shown, *self.compare.shown, *self.library.shown]
+        self.missed.change(
+            self._show_what_is_there,
+            now,
+            list(dict.fromkeys([self.token, self.status, *choice, *shown])),
+            **private(LIGHT, None, "hidden"),
+        )
         self.try_it.click(
             self._try,
             [self.session, *self.generate.sliders, *self.compare.view],
@@ -142,14 +152,30 @@ class Studio:
     @friendly
     def _open(self, request: gr.Request, token: Any) -> Updates:
         session = Session.resume(token)
+        return {self.session: session, self.photos.report: ""} | self._opened(request, session) | self.photos.album(session)
+
+    def _opened(self, request: gr.Request, session: Session) -> Updates:
+        """A tab shows this album from now on, and its browser comes back to it."""
         album = session.album
         album.keeps_files = bool(self.models.repositories)
         if request.session_hash:
             album.tabs.add(request.session_hash)
-        updates = {self.session: session, self.token: album.token, self.photos.report: ""}
-        if self.switch is not None:
-            updates[self.switch.choice] = album.backbone
-        return updates | self.photos.album(session)
+        return {self.token: album.token} | ({} if self.switch is None else {self.switch.choice: album.backbone})
+
+    @friendly
+    def _show_what_is_there(
+        self, request: gr.Request, session: Session, missed: tuple[int, ...], words: str | None, *values: Any
+    ) -> Updates:
+        """The keeper emptied the visitor's album; the event that said so has shown the components in ``missed`` itself."""
+        *_, only_changed, top = values
+        updates = self._opened(request, session) | self.photos.album(session)
+        if self.photos.report._id not in missed:
+            updates[self.photos.report] = ""
+        with suppress(StudioError):  # no engine: photos and results are gone all the same
+            updates |= self.ready(session) | self.library.switched(session, words, *values)
+        if session.adaptation is None:
+            updates |= self.generate.nothing()
+        return updates | self.compare.results(session, only_changed, top)
 
     def _closed(self, request: gr.Request) -> None:
         self.library.closed(request)

@@ -120,7 +120,7 @@ class Album:
 
     Attributes:
         token: what brings it back. used: when an event last used it, by ``time.monotonic``.
-        gone: why it was emptied without being asked to, until the visitor was told.
+        gone: why it was emptied without being asked to, until any tab was told; for one that is opened meanwhile.
         backbone: name of the repository that this visitor chose, as in ``Models``.
         keeps_files: whether photo files are kept, which a switch to another backbone needs.
         tabs: session hashes of the tabs that show it.
@@ -345,6 +345,7 @@ class Album:
         if reason and (self.memory or self._folder is not None):
             self.gone = reason
         for session in list(self.sessions):
+            session.gone = self.gone
             forget(session)
         with self._changing:
             gallery, self._gallery, self._engine = self._gallery, None, None
@@ -401,7 +402,7 @@ class Session:
         again: how to ask it again with another adapter.
         history: (query, description) asked, latest first.
         downloads: the last ZIPs of adapters, latest last; a slider makes the next while a click still fetches this one.
-        known: whether an event of this tab was there before.
+        known: whether an event of this tab was there before. gone: why the album was emptied, until this tab was told.
     """
 
     album: Album = field(default_factory=Album)
@@ -413,6 +414,7 @@ class Session:
     history: list[tuple[str, str]] = field(default_factory=list)
     downloads: deque[Download] = field(default_factory=deque)
     known: bool = False
+    gone: str = ""
 
     def __post_init__(self) -> None:
         self.album.sessions.add(self)

@@ -35,10 +35,9 @@ UNEXPECTED = "Something went wrong on our side. Nothing you entered is lost; ple
 
 # what bounds all visitors together
 FORGOTTEN = (
-    "What you had here is gone: the page was left alone for {minutes} minutes, or too many others came. Reload the page to "
-    "begin again."
+    "What you had here is gone: the page was left alone for {minutes} minutes, or too many others came. Add your photos again."
 )
-MADE_ROOM = "What you had here had to make room for other visitors. Add your photos again; results on the page are old ones."
+MADE_ROOM = "What you had here had to make room for other visitors. Add your photos again."
 DISK_FULL = "The server's disk is full, and your files were not taken. Please try again in some minutes."
 DISK_READ_ONLY = "The server cannot write to its disk at the moment, and your files were not taken."
 DISK_TROUBLE = "The server's disk is full or cannot be written at the moment. What you have here is not lost; try again later."

@@ -149,6 +149,15 @@ class Generate(Step):
         drawn = expert_views.latent(engine.repository, result.routing, found, owned)
         return updates | self.studio.describe.show(engine, session, result.routing) | {self.latent: drawn}
 
+    def nothing(self) -> Updates:
+        """No adapter is there."""
+        return {
+            self.lora: views.note(texts.LORA_EMPTY),
+            self.latent: "",
+            self.download: gr.DownloadButton(value=None, interactive=False),
+            self.command: gr.Textbox(value="", visible=False),
+        }
+
     def _facts(self, engine: SGLora, session: Session, result: Adaptation, weights: int, current: str) -> str:
         far = nearest_distances(engine.repository, result.routing, result.full)
         norms = self.studio.models.engine(session.album.backbone).expert_norms
