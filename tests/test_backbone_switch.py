@@ -247,7 +247,7 @@ def test_experts_of_a_loaded_backbone_share_it(engine: SGLora, tmp_path: Path) -
 @pytest.fixture(scope="module")
 def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     where = tmp_path_factory.mktemp("app")
-    with running(where, "--experts", str(folder / "repository-1")) as (address, _):
+    with running(where, "--experts", str(folder)) as (address, _):
         yield address
         assert "Traceback" not in (where / "log.txt").read_text()
 
@@ -281,6 +281,15 @@ def test_the_page_switches_and_nobody_else_notices(url: str, folder: Path, photo
         # Somebody else still has the shipped experts; a reload keeps one's own choice.
         other.locator("#description textarea").fill(SENTENCE)
         expect(other.locator("#routing")).not_to_contain_text("kites")
+        # There is no room for a second one, which is said once, and the choice is what it was.
+        choose(other, "model-2")
+        toast = other.get_by_test_id("toast-body")
+        expect(toast).to_contain_text("is in use by others")
+        expect(other.locator("#backbone input")).to_have_value(texts.BACKBONE_SHIPPED.format(name=DEFAULT))
+        other.click("#generate")  # whatever was asked before it is answered by then
+        expect(other.locator("#lora .sg-facts")).to_be_visible()
+        expect(toast).to_have_count(1)
+        expect(toast).not_to_contain_text("(2)")
         page.reload()
         expect(page.locator("#status")).to_contain_text(f"{len(EXPERTS)} experts", timeout=patience)
         expect(page.locator("#backbone input")).to_have_value(model_choice("model-1"))

@@ -36,10 +36,12 @@ class Switch(Step):
         studio = self.studio
         now = [studio.session, self.choice, studio.library.find, *studio.generate.controls, *studio.compare.view]
         shown = [studio.status, *studio.generate.made, *studio.photos.shown, *studio.compare.shown, *studio.library.shown]
-        self.choice.input(
+        # Not input: of a choice by mouse Gradio 6.31 tells twice at once, and what is refused would be said twice.
+        self.choice.change(
             self._switch,
             now,
             list(dict.fromkeys([self.choice, self.said, *shown])),
+            trigger_mode="once",
             show_progress_on=self.said,
             **private(SWITCH, 1),
         )
@@ -48,7 +50,7 @@ class Switch(Step):
         self, request: gr.Request, session: Session, name: str, progress: gr.Progress = gr.Progress(), *values: Any
     ) -> Updates:
         """Where it fails, everything stays as it was, and the choice says so."""
-        if name == session.album.backbone:  # Gradio may tell of one choice twice
+        if name == session.album.backbone:  # the page shows what is so, which is a change too
             return {self.choice: name}
         updates = self._attempt(request, session, name, progress, values)
         return (updates if self.said in updates else {}) | {self.choice: session.album.backbone}
