@@ -37,7 +37,13 @@ class GuardedBlocks(gr.Blocks):
         self._owning = threading.Lock()
 
     async def process_api(
-        self, block_fn: Any, inputs: list[Any], *args: Any, session_hash: str | None = None, **kwargs: Any
+        self,
+        block_fn: Any,
+        inputs: list[Any],
+        *args: Any,
+        session_hash: str | None = None,
+        event_data: gr.EventData | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """As in Gradio; every error is one for people.
 
@@ -48,7 +54,11 @@ class GuardedBlocks(gr.Blocks):
             raise gr.Error(texts.CALL_UNKNOWN, print_exception=False)
         try:
             traverse(inputs, lambda file: self._claim(file["path"], session_hash or ""), is_file_obj)
-            return await super().process_api(block_fn, inputs, *args, session_hash=session_hash, **kwargs)
+            if block_fn.collects_event_data:
+                _check_selection(event_data)
+            return await super().process_api(
+                block_fn, inputs, *args, session_hash=session_hash, event_data=event_data, **kwargs
+            )
         except gr.Error:
             raise
         except RecursionError:
@@ -98,6 +108,20 @@ class GuardedBlocks(gr.Blocks):
         """Forget whose the files were that are gone."""
         with self._owning:
             self._owners = {path: tab for path, tab in self._owners.items() if path.exists()}
+
+
+def _check_selection(event: gr.EventData | None) -> None:
+    """See that what was clicked can be read; Gradio reads it where an error is one of ours.
+
+    Raises:
+        gr.Error: it is not what a browser says of a click.
+    """
+    try:
+        data = event._data
+        gr.SelectData(None, data)
+        processing_utils.check_all_files_in_cache(data)
+    except Exception:
+        raise gr.Error(texts.VALUES_UNUSABLE, print_exception=False) from None
 
 
 def refuse_address(*_: Any, **__: Any) -> NoReturn:

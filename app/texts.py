@@ -56,6 +56,7 @@ CALL_UNKNOWN = "The request names an endpoint or event that is not there."
 VALUES_UNUSABLE = (
     "The values cannot be used: there are too few, or one has the wrong type. “Use via API” on the page says what is taken."
 )
+NOT_THERE = "What you chose is not there (any more). Choose another one, or reload the page."
 NO_ADDRESSES = "The server fetches no web addresses: upload the file itself."
 FILE_NOT_YOURS = "A file is not there, or was not uploaded by you: upload it and try again."
 FILES_ONLY = "An upload has files only, and no other fields."

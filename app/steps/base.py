@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gradio as gr
 
 from app import texts
 from app.api import HEAVY, LIGHT, SEARCH, SEARCHES
+from core.errors import StudioError
 from core.sglora import SGLora
 
 if TYPE_CHECKING:
     from app.page import Studio
     from app.session import Session
 
-__all__ = ["HEAVY", "LIGHT", "SEARCH", "SEARCHES", "Step", "Updates", "by_column", "by_photo", "private"]
+__all__ = ["HEAVY", "LIGHT", "SEARCH", "SEARCHES", "Step", "Updates", "by_column", "by_photo", "chosen", "private"]
 
 Updates = dict[Any, Any]
+Thing = TypeVar("Thing")
 
 
 class Step:
@@ -41,6 +43,17 @@ class Step:
         """The engine that this visitor chose, with the experts that this visitor has; waits for the models where needed."""
         session.album.used = time.monotonic()
         return session.album.engine(self.studio.models.get(session.album.backbone))
+
+
+def chosen(things: Sequence[Thing], index: object) -> Thing:
+    """The one that was clicked.
+
+    Raises:
+        StudioError: there is none at that place: it went meanwhile, or the index is made up.
+    """
+    if type(index) is not int or not 0 <= index < len(things):
+        raise StudioError(texts.NOT_THERE)
+    return things[index]
 
 
 def private(group: str, limit: int | None, show_progress: str = "full") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from app import actions, texts, views
 from app.command import evaluate_command, search_command
 from app.errors import friendly
 from app.session import Session
-from app.steps.base import LIGHT, SEARCH, SEARCHES, Step, Updates, by_column, private
+from app.steps.base import LIGHT, SEARCH, SEARCHES, Step, Updates, by_column, chosen, private
 
 TOPS = (5, 10, 20, 50)
 DEFAULT_TOP = 10
@@ -94,7 +94,7 @@ class Compare(Step):
         """Show the last comparison and the history."""
         asked = [[texts.ASKED_BEFORE.format(query=query, task=task)] for query, task in session.history]
         shown = gr.Dataset(samples=asked, visible=bool(asked))
-        lines = _commands(session, int(top), self.studio.models.options(session.album.backbone))
+        lines = _commands(session, int(top or DEFAULT_TOP), self.studio.models.options(session.album.backbone))
         return {
             self.answer: self._show_again(session, only_changed, top),
             self.commands: gr.Textbox(value=lines, visible=bool(lines)),
@@ -105,11 +105,11 @@ class Compare(Step):
         if session.comparison is None:
             return views.note(texts.COMPARE_EMPTY)
         photos = {p.id: p for p in session.album.photos}
-        return views.comparison(session.comparison, photos, session.album.picture, int(top), only_changed)
+        return views.comparison(session.comparison, photos, session.album.picture, int(top or DEFAULT_TOP), only_changed)
 
     @friendly
     def _recall(self, session: Session, index: int) -> tuple[str, str]:
-        return session.history[index]
+        return chosen(session.history, index)
 
 
 def _commands(session: Session, top: int, models: Sequence[str]) -> str:

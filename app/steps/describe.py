@@ -7,8 +7,9 @@ from typing import Any
 import gradio as gr
 
 from app import expert_views, texts, views
+from app.errors import friendly
 from app.session import Session
-from app.steps.base import LIGHT, Step, Updates, private
+from app.steps.base import LIGHT, Step, Updates, chosen, private
 from core.errors import StudioError
 from core.router import Routing
 from core.samples import EXAMPLES
@@ -70,5 +71,6 @@ class Describe(Step):
         return {self.routing: shown, self.map: expert_views.routing_map(engine.repository, routing, owned)}
 
 
+@friendly
 def _example(index: int) -> tuple[str, str]:
-    return EXAMPLES[index]
+    return chosen(EXAMPLES, index)

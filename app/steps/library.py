@@ -10,7 +10,7 @@ import gradio as gr
 from app import actions, expert_views, own, texts, views
 from app.errors import friendly
 from app.session import Session
-from app.steps.base import HEAVY, LIGHT, Step, Updates, private
+from app.steps.base import HEAVY, LIGHT, Step, Updates, chosen, private
 from app.trainings import Trainings
 from core.errors import AdapterError, RepositoryError, StudioError
 from core.library import compare_experts, covered
@@ -97,7 +97,7 @@ class Library(Step):
         studio, session = self.studio, self.studio.session
         quiet = private(LIGHT, 2, "hidden")
         self.find.change(self._find, [session, self.find], self.table, trigger_mode="always_last", **quiet)
-        self.table.select(self._select, None, self.one, **quiet)
+        self.table.select(self._select, session, self.one, **quiet)
         gr.on([self.one.change, self.other.change], self._details, [session, self.one, self.other], self.details, **quiet)
         self.pick.change(lambda name: gr.Button(interactive=name is not None), self.pick, self.remove, **quiet)
 
@@ -179,12 +179,15 @@ class Library(Step):
     # Look at
 
     @friendly
-    def _find(self, session: Session, words: str) -> list[list[object]]:
-        return expert_views.rows(self.engine(session).repository.experts, words)
+    def _find(self, session: Session, words: str | None) -> list[list[object]]:
+        return expert_views.rows(self.engine(session).repository.experts, words or "")
 
     @friendly
-    def _select(self, event: gr.SelectData) -> str:
-        return event.row_value[0]
+    def _select(self, session: Session, event: gr.SelectData) -> str:
+        """The row as the browser shows it, which may be sorted or filtered."""
+        row, names = event.row_value, [e.name for e in self.engine(session).repository.experts]
+        name = row[0] if isinstance(row, list) and row else None
+        return chosen(names, names.index(name) if name in names else None)
 
     @friendly
     def _details(self, session: Session, one: str | None, other: str | None) -> str:

@@ -9,7 +9,7 @@ import gradio as gr
 from app import actions, texts, views
 from app.errors import friendly
 from app.session import PHOTO_LIMIT, Session
-from app.steps.base import HEAVY, LIGHT, Step, Updates, by_photo, private
+from app.steps.base import HEAVY, LIGHT, Step, Updates, by_photo, chosen, private
 from app.steps.compare import DEFAULT_TOP
 
 
@@ -111,7 +111,7 @@ class Photos(Step):
 
     @friendly
     def _caption(self, session: Session, typed: str, only_changed: bool, top: int) -> Updates:
-        remark = actions.set_captions(self.engine(session), session, typed)
+        remark = actions.set_captions(self.engine(session), session, typed or "")
         return self.changed(session, views.report(None, (), [remark]), only_changed, top)
 
     @friendly
@@ -121,6 +121,5 @@ class Photos(Step):
 
     @friendly
     def _select(self, session: Session, event: gr.SelectData) -> Updates:
-        photos = session.album.photos
-        picked = photos[event.index].id if isinstance(event.index, int) and event.index < len(photos) else None
-        return {self.studio.compare.pick: picked, self.remove: gr.Button(interactive=picked is not None)}
+        picked = chosen(session.album.photos, event.index).id
+        return {self.studio.compare.pick: picked, self.remove: gr.Button(interactive=True)}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import pytest
 from gradio import routes
@@ -34,6 +35,7 @@ GOOD = {
 HUGE = 10**400
 ODD = [None, "5", HUGE, float("nan"), {"a": [1]}, [[[[]]]], -1, True, ["\ud800", None], "x" * 100_000]
 EVENT_DATA = [None, {"index": "x", "value": HUGE}, [1], "<b>", {"index": [HUGE, -1], "value": {"a": 1}}, {}]
+FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
 MEMORY_MB = 900  # one picture of 64 megapixels, as in test_hostile_files.py
 CALLS, WAITING = 90, 64
 
@@ -78,12 +80,23 @@ def test_an_endpoint_takes_or_refuses_any_value(app: Running, stranger: Stranger
     assert sum(answer.values is None for answer in answers) > len(answers) / 4
 
 
-def test_an_event_of_the_page_takes_or_refuses_any_value(app: Running, stranger: Stranger) -> None:
+def test_an_event_of_the_page_takes_or_refuses_any_value(
+    app: Running, stranger: Stranger, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
+) -> None:
     config = httpx.get(f"{app.url}config").json()
     events = [(event["id"], len(event["inputs"])) for event in config["dependencies"]]
     assert len(events) > 30
     calls = [(number, [None] * count, {"event_data": EVENT_DATA[number % len(EVENT_DATA)]}) for number, count in events]
     calls += [(number, turned(number, count), {"event_data": data}) for number, count in events for data in EVENT_DATA[1:3]]
+    # Those that take what was clicked: anything in its place.
+    clicked = [fn for fn in app.page.fns.values() if fn.collects_event_data or any(type(c) is gr.Dataset for c in fn.inputs)]
+    assert {fn.fn.__name__ for fn in clicked} == {"_example", "_recall", "_select"}
+    places = [(fn, [block.stateful for block in fn.inputs]) for fn in clicked]
+    calls += [
+        (fn._id, [None if state else odd for state in states], {"event_data": {"index": odd, "value": odd, "row_value": odd}})
+        for fn, states in places
+        for odd in [*ODD, -1000, 1000, [], [7], FILE]
+    ]
     calls += [(number, [], {"trigger_id": -1, "batched": True, "simple_format": True}) for number, _ in events[::4]]
 
     def called(call: tuple) -> str:
@@ -95,6 +108,8 @@ def test_an_event_of_the_page_takes_or_refuses_any_value(app: Running, stranger:
         for call, words in zip(calls, pool.map(called, calls), strict=True):
             check_words(words, app)
             assert "10000000000" not in words or len(words) < 300, call
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_what_only_browsers_run_is_not_run_here(app: Running, stranger: Stranger) -> None:
