@@ -7,6 +7,7 @@ import json
 import logging
 import re
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,7 +19,7 @@ MAX_BYTES = 4 * 2**20
 MAX_VALUES = 50_000  # a thousand files are some ten thousand; read into Python, 4 MB of brackets would be a hundred
 SECONDS = 60  # for one call to arrive
 TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-BAD, TOO_SLOW, TOO_LARGE = 400, 408, 413
+BAD, TOO_SLOW, TOO_LARGE, BAD_FIELDS = 400, 408, 413, 422
 
 
 class Calls:
@@ -107,6 +108,11 @@ def _flaw(body: bytes) -> JSONResponse | None:
     if not all(isinstance(name, str) and re.fullmatch(NAME, name) for name in names):
         return _refusal(texts.CALL_NAME, BAD)
     return None
+
+
+async def refuse_fields(_: Request, __: Exception) -> JSONResponse:
+    """In the place of FastAPI's answer to fields that are missing or of another type, which repeats what was sent."""
+    return _refusal(texts.CALL_FIELDS, BAD_FIELDS)
 
 
 def _refusal(words: str, status: int) -> JSONResponse:

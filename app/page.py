@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi.exceptions import RequestValidationError
 from gradio.themes.utils.fonts import Font
 from starlette.middleware import Middleware
 
 from app import actions, texts, views
 from app.api import add_endpoints
-from app.calls import Calls
+from app.calls import Calls, refuse_fields
 from app.errors import friendly
 from app.guard import GuardedBlocks, harden
 from app.keeper import Keeper
@@ -44,6 +45,7 @@ def launch_options(keeper: Keeper | None = None) -> dict[str, Any]:
     bounds = {} if keeper is None else {"state_session_capacity": keeper.limits.sessions}
     kept = {"middleware": []} if keeper is None else keeper.app_kwargs()
     kept["middleware"] = [Middleware(Routes), *kept["middleware"], Middleware(Calls)]
+    kept["exception_handlers"] = {RequestValidationError: refuse_fields}
     return bounds | {
         "app_kwargs": kept,
         "theme": _theme(),

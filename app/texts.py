@@ -52,6 +52,7 @@ CALL_NOT_JSON = "The request is not a JSON object."
 CALL_NAME = (
     "A name in the request is not one of this server's: session_hash and event_id have up to 64 letters, digits and dashes."
 )
+CALL_FIELDS = "The request lacks a field, or a field has the wrong type. “Use via API” on the page says how to call."
 CALL_UNKNOWN = "The request names an endpoint or event that is not there."
 VALUES_UNUSABLE = (
     "The values cannot be used: there are too few, or one has the wrong type. “Use via API” on the page says what is taken."

@@ -138,8 +138,16 @@ def test_endpoints_that_are_not_there(stranger: Stranger, app: Running, kind: st
 @pytest.mark.parametrize("body", [{}, {"data": None}, {"data": {}}, {"data": "x"}, {"data": [], "simple_format": "x"}])
 def test_calls_that_lack_something(stranger: Stranger, app: Running, body: dict) -> None:
     answer = stranger.post(f"{API}/queue/join", json={"fn_index": 0, "session_hash": "x", **body})
-    assert answer.status_code == 422
-    check_words(json.dumps(answer.json()["detail"]), app)
+    assert (answer.status_code, answer.json()["detail"]) == (422, texts.CALL_FIELDS)
+
+
+@pytest.mark.parametrize("echo", ["<b>odd</b>", "x" * 1_000_000])
+def test_what_was_sent_is_not_repeated(stranger: Stranger, echo: str) -> None:
+    calls = [{"data": echo}, {"data": [], "batched": echo}, {"data": [], "trigger_id": {echo: [echo]}}, {echo: 1}]
+    answers = [stranger.post(f"{API}/queue/join", json={"fn_index": 0, "session_hash": "x", **call}) for call in calls]
+    answers.append(httpx.get(f"{stranger.url}{API}/queue/data", params={"other": echo[:5000]}))
+    assert {(answer.status_code, answer.json()["detail"]) for answer in answers} == {(422, texts.CALL_FIELDS)}
+    assert max(len(answer.content) for answer in answers) < 400
 
 
 def test_fields_that_are_missing_or_new_are_named(stranger: Stranger, app: Running) -> None:
