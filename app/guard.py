@@ -22,6 +22,7 @@ from starlette.formparsers import MultiPartException
 
 from app import texts
 from app.session import FOLDER_PREFIX
+from app.tabs import Tabs
 
 log = logging.getLogger(__name__)
 LONGEST = 200  # characters of what a component says about a value
@@ -177,6 +178,7 @@ def harden() -> None:
     for name in ("ssrf_protected_download", "save_url_to_cache", "unsafe_download"):
         _replace(processing_utils, name, refuse_address)
     _replace(routes, "secure_url_stream_response", refuse_address_later)
+    _replace(routes, "StateHolder", Tabs)
     _replace(route_utils, "GradioUploadFile", OwnUpload)
     _replace(route_utils, "GradioMultiPartParser", FilesOnly)
     if not isinstance(routes.file_upload_statuses, LastUploads):

@@ -30,7 +30,8 @@ from app import texts
 from app.gate import UploadGate
 from app.guard import GuardedBlocks
 from app.heap import give_back
-from app.session import FOLDER_PREFIX, Session, leave, open_albums
+from app.session import FOLDER_PREFIX, Session, open_albums
+from app.tabs import Tabs, sessions_of
 from core.errors import StudioError
 from core.share import shared_cores
 
@@ -49,7 +50,7 @@ class Limits:
         keep_seconds: how long what a visitor has is kept after the last event.
         unread_seconds: how long an upload is safe, however full the disk: its event may wait in the queue.
         memory, disk: bytes of photos and what is computed for them, and of files.
-        sessions: open tabs and API clients; the longest unused goes.
+        sessions: open tabs and API clients; of those with the least to lose, the longest unused goes.
     """
 
     keep_seconds: float = 60 * 60
@@ -99,7 +100,7 @@ class Keeper:
     def __init__(self, limits: Limits = Limits()) -> None:
         self.limits = limits
         self._page: Callable[[], gr.Blocks | None] = lambda: None
-        self._tabs: OrderedDict[str, None] = OrderedDict()  # that were here, to tell a new tab from one that was forgotten
+        self._tabs: OrderedDict[str, bool] = OrderedDict()  # that were here, and whether they had anything to lose
         self._times = itertools.count(1)  # that somebody was told
         self._taken = -math.inf, 0  # when the disk was last looked at, and the bytes found
         self._lock = threading.Lock()
@@ -135,36 +136,44 @@ class Keeper:
         @functools.wraps(handler)
         def wrapped(*args: Any) -> Any:
             session = next(arg for arg in args if isinstance(arg, Session))
-            missed = self._missed(session)
+            renewed, session.known = not session.known, True
+            missed = self._missed(session, renewed)
             if missed and told is None:
                 raise gr.Error(missed, print_exception=False)
             if missed:
                 gr.Warning(missed, duration=MESSAGE_SECONDS)
-            with session.album.in_use():
-                answer = handler(*args)
+            try:
+                with session.album.in_use():
+                    answer = handler(*args)
+            finally:
+                self._note(session.worth > 0)
             self.make_room_in_memory()
             if told is None:
                 return answer
             shown = _by_component(answer, outputs)
-            return shown | {told: (next(self._times), *(block._id for block in shown)) if missed else gr.skip()}
+            old = missed or renewed  # a tab that had nothing is not told, but its album is another one by now
+            return shown | {told: (next(self._times), *(block._id for block in shown)) if old else gr.skip()}
 
         return wrapped
 
-    def _missed(self, session: Session) -> str:
+    def _missed(self, session: Session, renewed: bool) -> str:
         """Why what the visitor had here is gone; empty where it is not, or was said before."""
-        request = LocalContext.request.get(None)
-        tab = getattr(request, "session_hash", None) or ""
-        with self._lock:
-            forgotten = not session.known and tab in self._tabs
-            self._tabs[tab] = None
-            self._tabs.move_to_end(tab)
-            while len(self._tabs) > REMEMBERED_TABS:
-                self._tabs.popitem(last=False)
-        session.known = True
+        had = self._note(False)
+        forgotten = renewed and had
         album = session.album
         reason = session.gone or album.gone
         session.gone = album.gone = ""
         return self._forgotten() if forgotten else reason
+
+    def _note(self, has: bool) -> bool:
+        """Remember whether this event's tab has anything to lose; the answer is what was remembered before."""
+        tab = getattr(LocalContext.request.get(None), "session_hash", None) or ""
+        with self._lock:
+            had = self._tabs.pop(tab, False)
+            self._tabs[tab] = has
+            while len(self._tabs) > REMEMBERED_TABS:
+                self._tabs.popitem(last=False)
+        return had
 
     def _forgotten(self) -> str:
         return texts.FORGOTTEN.format(minutes=f"{self.limits.keep_seconds / 60:g}")
@@ -198,42 +207,25 @@ class Keeper:
     def sweep(self) -> None:
         """End what was left long enough ago, and see that the rest has room."""
         self.end_sessions()
-        self.forget_answers()
         self.delete_files()
         self.make_room_in_memory()
         self.make_room_on_disk()
         give_back()
 
     def end_sessions(self) -> None:
-        """End the tabs whose last event is long ago: Gradio's own state of them too, which holds all that they showed."""
-        page = self._page()
-        holder = getattr(page, "state_holder", None)
-        if holder is None:
+        """End the tabs whose last event is long ago: Gradio's own state of them too, which holds all that they
+        showed, and answers that nobody fetched."""
+        holder = getattr(self._page(), "state_holder", None)
+        if not isinstance(holder, Tabs):  # not launched
             return
         longest = self.limits.keep_seconds - self._period  # the next sweep would be too late
         for tab, used in list(holder.time_last_used.items()):
-            state = holder.session_data.get(tab)
-            sessions = [v for v in state.state_data.values() if isinstance(v, Session)] if state is not None else []
+            sessions = sessions_of(holder.session_data.get(tab))
             recent = any(s.album.busy or time.monotonic() - s.album.used < longest for s in sessions)
             if recent or (datetime.now() - used).total_seconds() < longest:
                 continue
-            with holder.lock:
-                holder.session_data.pop(tab, None)
-                holder.time_last_used.pop(tab, None)
-            for session in sessions:
-                leave(session)
-
-    def forget_answers(self) -> None:
-        """Forget answers that nobody fetched: those of tabs that are gone, and that wait for no other."""
-        page = self._page()
-        queue, holder = getattr(page, "_queue", None), getattr(page, "state_holder", None)
-        if queue is None or holder is None:
-            return
-        waiting = {event.session_hash for event in list(queue.event_ids_to_events.values())}
-        for tab in list(queue.pending_event_ids_session):
-            if tab not in waiting and tab not in holder.session_data:
-                queue.pending_event_ids_session.pop(tab, None)
-                queue.pending_messages_per_session.pop(tab, None)
+            holder.end(tab)
+        holder.forget_answers()
 
     # Room
 

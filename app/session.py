@@ -294,6 +294,11 @@ class Album:
         gallery = self._gallery
         return self._resting if gallery is None else gallery.photos
 
+    @property
+    def has_experts(self) -> bool:
+        """Whether any expert is the visitor's own."""
+        return any(library.own for library in list(self._libraries.values()))
+
     def picture(self, photo: Photo) -> str:
         """A small picture of a photo as a data URI, for the results, which show dozens and change with every slider."""
         if photo.id not in self._pictures:
@@ -418,6 +423,12 @@ class Session:
 
     def __post_init__(self) -> None:
         self.album.sessions.add(self)
+
+    @property
+    def worth(self) -> int:
+        """What the visitor would lose: 0 nothing, 1 what a click brings back, 2 photos or experts."""
+        album = self.album
+        return 2 if album.photos or album.has_experts else int(self.adaptation is not None or album.backbone != DEFAULT)
 
     @property
     def download(self) -> Download | None:

@@ -178,6 +178,29 @@ def test_more_tabs_than_there_may_be_end_the_longest_unused(engine: SGLora, tmp_
         assert visitors[2].found() == visitors[2].names(1)
 
 
+def test_calls_under_made_up_names_push_nobody_out_who_has_anything(engine: SGLora, tmp_path: Path) -> None:
+    with launched(engine, tmp_path, Limits(sessions=5)) as app:
+        photos, adapter = Visitor(app, tmp_path, 14), Visitor(app, tmp_path, 15)
+        photos.add(1)
+        adapter.client.predict(description=SENTENCE, api_name="/adapt")
+        for number in range(12):
+            body = {"data": [SENTENCE, 4, 0.1], "session_hash": f"made-up-{number}"}
+            assert httpx.post(f"{app.url}gradio_api/call/route", json=body, timeout=30).status_code == 200
+        tabs, queue = app.page.state_holder.session_data, app.page._queue
+        until(lambda: not queue.event_ids_to_events)
+        assert {photos.client.session_hash, adapter.client.session_hash} < set(tabs)
+        assert len(tabs) == 5
+        assert len(queue.pending_messages_per_session) <= 5 + 2, "nor are answers kept that nobody fetches; two were worked on"
+        assert photos.found() == photos.names(1)
+        # Where all have something, those that a click brings back go before photos.
+        for number in range(16, 21):
+            Visitor(app, tmp_path, number).client.predict(description=SENTENCE, api_name="/adapt")
+        assert photos.client.session_hash in tabs and adapter.client.session_hash not in tabs
+        assert photos.found() == photos.names(1)
+        with pytest.raises(AppError, match="too many others came"):
+            adapter.found()
+
+
 # Limits
 
 
