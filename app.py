@@ -14,13 +14,13 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # Gradio sums up its last 10,000 events with pandas after every event, for a dashboard that is off.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 
-from app.heap import few_arenas
 from app.keeper import Keeper, Limits
 from app.models import Models, found_repositories
 from app.page import build, launch_options
 from app.scratch import claim_scratch
 from app.session import rest, watched
 from core.errors import StudioError
+from core.heap import set_up_heap
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
         keeper = Keeper(Limits.from_environment())
     except StudioError as error:
         sys.exit(str(error))
-    few_arenas()
+    set_up_heap()
     models = Models(others=others, watched=watched, unload=rest)
     models.start()
     build(models, keeper).launch(server_name=args.host, server_port=args.port, **launch_options(keeper))

@@ -29,10 +29,10 @@ from starlette.middleware import Middleware
 from app import texts
 from app.gate import UploadGate
 from app.guard import GuardedBlocks
-from app.heap import give_back
 from app.session import FOLDER_PREFIX, Session, open_albums
 from app.tabs import Tabs, sessions_of
 from core.errors import StudioError
+from core.heap import give_back
 from core.share import shared_cores
 
 log = logging.getLogger(__name__)

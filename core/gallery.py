@@ -7,11 +7,9 @@ to one (photo set, model, adapter) and is kept under all three, so that a stale 
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -24,7 +22,7 @@ from core.backbones.base import Backbone
 from core.captions import clean_captions, match_captions
 from core.errors import AdapterError, GalleryError
 from core.index import Hit, Index, Ranking, moves
-from core.intake import Decoded, Failure, Intake, Source, content_id
+from core.intake import Decoded, Failure, Intake, Source, content_id, decoders
 from core.lora import Lora
 from core.metrics import Hits, Relevance, both_directions, hits
 from core.photos import upright_rgb
@@ -34,7 +32,6 @@ __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Ph
 
 DEFAULT_LIMIT = 1_000
 SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
-DECODERS = min(4, os.cpu_count() or 1)
 KEPT_INDEXES = 8
 
 
@@ -159,7 +156,7 @@ class Gallery:
             captions: by file name or stem, as in ``set_captions``; a duplicate's captions join those of its photo.
             progress: called with (files done, files in all).
         """
-        with self._adding, ThreadPoolExecutor(DECODERS, "decode") as pool:
+        with self._adding, decoders() as pool:
             intake = Intake(sources, pool, self.backbone.pixels, self._holds, self.limit, lambda: len(self._contents.entries))
             matched = [own or () for own in match_captions(intake.names, captions or {})]
             added: list[Photo] = []

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -18,6 +20,7 @@ from core.photos import open_photo, photo_bytes, safe_name, thumbnail
 
 BATCH = 32  # photos that the model takes at once; as many more are decoded meanwhile
 MAX_WAITING = 128 * 2**20  # bytes of files that wait to be decoded
+DECODERS = min(4, os.cpu_count() or 1)
 
 Source = Path | tuple[str, bytes | Path]
 
@@ -61,6 +64,11 @@ def _content(source: Source, name: str) -> bytes:
 def content_id(content: bytes) -> str:
     """32 hex digits that only this content has."""
     return hashlib.sha256(content).hexdigest()[:32]
+
+
+def decoders() -> ThreadPoolExecutor:
+    """Threads that decode photos, each on one core: several photos at once need no second one."""
+    return ThreadPoolExecutor(DECODERS, "decode", initializer=torch.set_num_threads, initargs=(1,))
 
 
 class Intake:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -173,7 +174,13 @@ def square(image: Image.Image, side: int = SIDE) -> Image.Image:
         keep = max(1, round(MAX_ASPECT * width))
         top = (height - keep) // 2
         image = image.crop((0, top, width, top + keep))
-    return image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BICUBIC)
+    return image if image.size == (side, side) else Image.fromarray(_resized(image, side, side).permute(1, 2, 0).numpy())
+
+
+def _resized(image: Image.Image, width: int, height: int) -> Tensor:
+    """An RGB photo in another size, [3, height, width] uint8: Pillow's bicubic filter, in a fifth of its time."""
+    values = torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)
+    return F.interpolate(values[None], (height, width), mode="bicubic", antialias=True)[0]
 
 
 def to_pixels(image: Image.Image) -> Tensor:
@@ -184,9 +191,12 @@ def to_pixels(image: Image.Image) -> Tensor:
 
 def thumbnail(image: Image.Image) -> bytes:
     """A small JPEG of an RGB photo, its longest side at most THUMBNAIL_SIDE."""
-    small = image.copy()
-    # Whole pixels are averaged first, and the rest is done with a small filter: a fifth of the time of Pillow's default.
-    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.HAMMING, reducing_gap=1.0)
+    scale = THUMBNAIL_SIDE / max(image.size)
+    if scale < 1:
+        width, height = (max(1, round(scale * side)) for side in image.size)
+        image = image.reduce(max(1, min(image.width // width, image.height // height)))  # whole pixels first: it is cheap
+        if image.size != (width, height):
+            image = Image.fromarray(_resized(image, width, height).permute(1, 2, 0).numpy())
     out = io.BytesIO()
-    small.save(out, "JPEG", quality=85)
+    image.save(out, "JPEG", quality=85)
     return out.getvalue()

@@ -21,10 +21,11 @@ from torch import Tensor
 
 from core.backbones import load_backbone
 from core.backbones.base import Backbone
-from core.backbones.embedded import load_embedded, save_heads
+from core.backbones.embedded import EmbeddedBackbone, load_embedded, save_heads
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.open_clip import AdaptedTower, OpenClipBackbone, load_open_clip
 from core.errors import BackboneError
+from core.loading import heads_path
 
 # Every variant that changes the arithmetic between the patches and the embedding.
 TOWERS = {
@@ -57,14 +58,11 @@ def photos(n: int = 4) -> list[Image.Image]:
 @pytest.fixture(scope="module", params=["embedded", *TOWERS])
 def case(request) -> Case:
     if request.param == "embedded":
-        backbone = request.getfixturevalue("backbone")
+        backbone = load_embedded(heads_path(), torch.float32)
 
         def direct(pixels: Tensor) -> Tensor:
-            tower = backbone.image_tower
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16, enabled=tower.dtype == torch.bfloat16):
-                maps = tower.model.blocks(tower.model.bn1(tower.model.conv_stem(pixels)))
-            return backbone.adapted(maps.float().flatten(2).transpose(1, 2))
+            model = backbone.image_tower.model
+            return backbone.adapted(model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2))
 
     else:
         options = dict(TOWERS[request.param])
@@ -177,12 +175,37 @@ def test_embedded_is_the_default(backbone):
     assert (default.name, default.fingerprint) == ("embedded", backbone.fingerprint)
 
 
+@pytest.fixture(scope="module")
+def rounded() -> EmbeddedBackbone:
+    """The shipped backbone in bfloat16, whether this CPU multiplies it natively or not."""
+    return load_embedded(heads_path(), torch.bfloat16)
+
+
 @torch.no_grad()
-def test_fast_arithmetic_of_the_image_tower_is_close_to_float32(backbone):
-    pixels = torch.stack([backbone.pixels(image) for image in photos()])
-    model = backbone.image_tower.model
-    exact = backbone.adapted(model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2))
-    assert (backbone.suffix(backbone.prefix(pixels)) * exact).sum(-1).min() > 0.98
+def test_fast_arithmetic_is_close_to_float32(rounded):
+    pixels = torch.stack([rounded.pixels(image) for image in photos()])
+    model = rounded.image_tower.model
+    maps = model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2)
+    assert (rounded.suffix(rounded.prefix(pixels)) * rounded.adapted(maps)).sum(-1).min() > 0.98
+    for lora in (None, random_lora(rounded.layout, 5)):
+        exact = rounded.adapted(maps, lora)
+        assert (rounded.suffix(maps, lora) * exact).sum(-1).min() > 0.9999
+        assert (rounded.suffix(maps, lora) - exact).abs().max() > 1e-6, "the head is in bfloat16"
+
+
+def test_fast_arithmetic_is_the_same_in_any_batch_and_any_number_of_threads(rounded):
+    """Photos come in one by one and by the dozen, and cores are shared: none of it may show in a score."""
+    pixels = torch.stack([rounded.pixels(image) for image in photos(11)])
+    prefix, lora = rounded.prefix(pixels), random_lora(rounded.layout, 5)
+    out, threads = rounded.suffix(prefix, lora), torch.get_num_threads()
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            for size in (1, 3, 11):
+                assert torch.equal(torch.cat([rounded.prefix(part) for part in pixels.split(size)]), prefix)
+                assert torch.equal(torch.cat([rounded.suffix(part, lora) for part in prefix.split(size)]), out)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_embedded_fingerprint_changes_with_one_weight(tmp_path):

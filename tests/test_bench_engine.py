@@ -121,6 +121,7 @@ def test_recall_of_what_is_kept(setting, tmp_path: Path):
     assert (found["folder"], found["photos"]) == (tmp_path.name, 6)
     assert {name: row["bytes"] for name, row in found["kept as"].items()} == {
         "float32": 4 * 15_680,
+        "float16, float32 head": 2 * 15_680,
         "float16": 2 * 15_680,
         "int8": 15_680 + 98,
     }

@@ -18,6 +18,7 @@ from core.photos import (
     MAX_BYTES,
     MAX_PIXELS,
     MEAN,
+    SIDE,
     STD,
     open_photo,
     photo_bytes,
@@ -257,3 +258,13 @@ def test_long_names_keep_their_ending() -> None:
     safe = safe_name("x" * 500 + ".jpeg")
     assert len(safe) == 80 and safe.endswith("x.jpeg")
     assert len(safe_name("." + "x" * 500)) == 80
+
+
+@pytest.mark.parametrize("size", [(640, 480), (300, 400), (1600, 900), (100, 80), (2, 3)])
+def test_a_photo_is_resized_as_pillow_does(size: tuple[int, int]) -> None:
+    random = np.random.default_rng(size[0])
+    small = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    photo = small.resize(size, Image.Resampling.BICUBIC)
+    expected = np.asarray(photo.resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=int)
+    off = np.abs(np.asarray(square(photo), dtype=int) - expected)
+    assert off.max() <= 2 and off.mean() < 0.01  # levels of 255

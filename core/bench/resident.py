@@ -20,7 +20,9 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from core.bench.setting import Setting
+    from core.heap import set_up_heap
 
+    set_up_heap()  # as the app does
     imported = time.time() - arguments.began
     engine = Setting().engine
     ready = time.time() - arguments.began

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 import faiss
 import numpy as np
@@ -14,9 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.gallery import DECODERS
 from core.index import Index
-from core.intake import BATCH
+from core.intake import BATCH, decoders
 from core.lora import Lora
 from core.photos import MEAN, SIDE, STD, open_photo
 
@@ -32,7 +31,7 @@ def encoded_anew(backbone: EmbeddedBackbone, files: Sequence[Source], lora: Lora
         [n, d] of unit length, as they lie in the index that is made of them.
     """
     parts = []
-    with ThreadPoolExecutor(DECODERS) as pool:
+    with decoders() as pool:
 
         def decode(start: int) -> list[Future[Tensor]]:
             chosen = files[start : start + BATCH]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from core.cli.parser import build_parser
 from core.errors import StudioError
+from core.heap import set_up_heap
 
 EXIT_OK = 0
 EXIT_ERROR = 1
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    set_up_heap()
     arguments = build_parser().parse_args(argv)
     try:
         # Whatever a library prints is kept out of the JSON.

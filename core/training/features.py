@@ -7,7 +7,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from core.backbones.base import Towers
 from core.backbones.embedded import EmbeddedTowers
 from core.data import Sample
 from core.errors import PhotoError
+from core.intake import decoders
 from core.photos import open_photo
 
 BATCH = 64
@@ -76,7 +76,7 @@ def image_features(
         return towers.pixels(_augmented(towers.frame(image), 1_000_003 * view + index) if view else image)
 
     started, first = time.monotonic(), done
-    with ThreadPoolExecutor(2) as pool:
+    with decoders() as pool:
         ahead = list(pool.map(pixels, range(done, min(done + BATCH, len(samples)))))
         while done < len(samples):
             batch, stop = ahead, min(done + BATCH, len(samples))
