@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -67,8 +66,8 @@ def content_id(content: bytes) -> str:
 
 
 def decoders() -> ThreadPoolExecutor:
-    """Threads that decode photos, each on one core: several photos at once need no second one."""
-    return ThreadPoolExecutor(DECODERS, "decode", initializer=torch.set_num_threads, initargs=(1,))
+    """Threads that decode photos, ahead of the model."""
+    return ThreadPoolExecutor(DECODERS, "decode")
 
 
 class Intake:

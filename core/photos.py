@@ -38,6 +38,7 @@ _TILE = (322, 323)  # tags of TIFF: width and height of a tile, which is decoded
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
+_NORMALISED = torch.arange(256).float().div_(255).sub_(MEAN).div_(STD).numpy()  # of each level of a colour
 _one_large = threading.Lock()
 
 
@@ -185,8 +186,7 @@ def _resized(image: Image.Image, width: int, height: int) -> Tensor:
 
 def to_pixels(image: Image.Image) -> Tensor:
     """Normalised pixels [3, 224, 224] float32 of an RGB photo."""
-    values = torch.from_numpy(np.array(square(image), dtype=np.uint8)).permute(2, 0, 1).float()
-    return values.div_(255).sub_(MEAN).div_(STD)
+    return torch.from_numpy(_NORMALISED[np.asarray(square(image), dtype=np.uint8)]).permute(2, 0, 1)
 
 
 def thumbnail(image: Image.Image) -> bytes:
