@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import faiss
@@ -59,9 +60,6 @@ class Index:
     a scan over compressed rows (product quantisation, 4 bits for two dimensions: arXiv 1704.07355) finds, and
     ranked by their exact scores; `python -m core bench search` measures what that misses.
 
-    FAISS's thread count is left alone on purpose: torch shares its OpenMP runtime, so ``faiss.omp_set_num_threads`` would
-    slow down the calling thread's models as well, while one query against a flat index runs on one thread anyway.
-
     Args:
         rows: [n, d]; scaled to unit length here, as float32.
         approximate: whether to compress the rows as well; None decides by their number.
@@ -96,7 +94,8 @@ class Index:
         if not wanted:
             return []
         if self._scan is not None and not exact and wanted * MARGIN <= CANDIDATES:
-            rows = self._scan.search(vector, min(CANDIDATES, n))[1][0]
+            with _one_thread():
+                rows = self._scan.search(vector, min(CANDIDATES, n))[1][0]
             rows = rows[rows >= 0]  # FAISS fills places that it has no neighbour for with -1
             scores = self._rows[rows] @ vector[0]
         else:
@@ -109,7 +108,9 @@ class Index:
         n, k = len(self._rows), wanted
         while True:
             k = min(n, k + 1)
-            scores, rows = (found[0] for found in faiss.knn(vector, self._rows, k, metric=faiss.METRIC_INNER_PRODUCT))
+            with _one_thread():
+                found = faiss.knn(vector, self._rows, k, metric=faiss.METRIC_INNER_PRODUCT)
+            scores, rows = (values[0] for values in found)
             if k == n or scores[wanted - 1] > scores[-1]:
                 return scores, rows
             k *= 2
@@ -125,6 +126,22 @@ class Index:
         found = self.search(query, top)
         hits = tuple(Hit(keys[row], labels[keys[row]], score, rank) for rank, (row, score) in enumerate(found, 1))
         return Ranking(hits, len(keys))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let FAISS search on the calling thread alone.
+
+    With more threads than queries, FAISS 1.15 shares the rows out among the threads (its pull request 5000), and then a query
+    takes two to four times as long on two cores. The number of threads is the calling thread's own, but torch's as well, whose
+    OpenMP runtime it is; so it is put back.
+    """
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def _compressed(rows: np.ndarray) -> faiss.IndexPQFastScan:

@@ -53,3 +53,15 @@ def test_no_rows_and_rows_of_odd_width() -> None:
     rows = unit(2_000, 7, 3)
     query = torch.from_numpy(rows[5])
     assert Index(torch.from_numpy(rows), True).search(query, 1)[0][0] == 5
+
+
+def test_a_search_leaves_torchs_threads_alone() -> None:
+    """They share an OpenMP runtime: what is set for a search would slow the models of the same thread down."""
+    index, before = Index(torch.from_numpy(unit(12_000, 8, 4)), True), torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        for exact in (True, False):
+            index.search(torch.ones(8), 3, exact=exact)
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
