@@ -27,6 +27,7 @@ from core.lora import Lora
 from core.metrics import Hits, Relevance, both_directions, hits
 from core.photos import upright_rgb
 from core.router import clean_text
+from core.share import one_core
 
 __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Photo", "Ranking", "moves"]
 
@@ -340,7 +341,8 @@ class Gallery:
         """[d] of a query."""
         last = self._query
         if last is None or last[0] != text:
-            last = self._query = text, self.backbone.encode_text([text])[0]
+            with one_core():
+                last = self._query = text, self.backbone.encode_text([text])[0]
         return last[1]
 
     def _text_index(self, texts: tuple[str, ...]) -> Index:

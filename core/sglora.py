@@ -21,6 +21,7 @@ from core.generator import LoraGenerator
 from core.lora import Lora, LoraLayout, save_peft
 from core.prior import SemanticPrior
 from core.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter, clean_text
+from core.share import one_core
 
 # Where nobody calibrated a confidence: all of the generated change, as in the paper.
 DEFAULT_STRENGTH = 1.0
@@ -67,6 +68,7 @@ class SGLora:
         layout, how = self.repository.layout, self.generator.assembly
         return layout if how is None else LoraLayout(layout.modules, how.rank)
 
+    @one_core()
     def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
         """Encode a sentence and route it to its k closest experts.
 
@@ -91,6 +93,7 @@ class SGLora:
         allowed = confidence.strength if confidence else DEFAULT_STRENGTH
         return allowed if wanted is None else wanted
 
+    @one_core()
     def adapt(
         self,
         description: str,

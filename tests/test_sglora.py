@@ -22,6 +22,7 @@ from core.loading import load_engine
 from core.lora import load_peft
 from core.router import SparseRouter
 from core.sglora import SGLora
+from core.share import one_core
 
 TASKS = ("a dog", "the sea", "a market", "a bicycle", "snow", "an airport from above")
 DESCRIPTION = "photos of puppies in the snow"
@@ -54,6 +55,7 @@ def prefix(sglora) -> torch.Tensor:
     return noise(3, *sglora.backbone.prefix_shape).half()
 
 
+@one_core()
 def test_adapt_is_the_algorithm_step_by_step(sglora):
     result = sglora.adapt(DESCRIPTION, k=3, tau=0.2, seed=5, strength=0.5)
     embedding = sglora.backbone.encode_sentence([DESCRIPTION])[0]
@@ -145,6 +147,19 @@ def test_visitors_at_once_get_what_they_get_alone(sglora):
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda job: sglora.adapt(job[0], seed=job[1]).vector, jobs))
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_an_adapter_is_the_same_on_any_number_of_cores(sglora):
+    before, made = torch.get_num_threads(), []
+    try:
+        for cores in (1, 2):
+            torch.set_num_threads(cores)
+            made.append(sglora.adapt(DESCRIPTION, seed=3))
+            assert torch.get_num_threads() == cores, "what else the thread computes keeps its cores"
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(made[0].vector, made[1].vector)
+    assert torch.equal(made[0].lora.vector(), made[1].lora.vector())
 
 
 # the shipped files
