@@ -17,7 +17,7 @@ from core.router import DEFAULT_K, DEFAULT_TAU
 
 # Concurrency groups: sentences, questions to photos, and new photos. A question does not wait behind somebody's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
-SEARCHES = 2  # at once
+SEARCHES = 3  # at once: while two compute, one is read or answered; beside somebody's upload they get most of the time
 MAX_TOP = 100
 
 

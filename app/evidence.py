@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 from app import texts
+from core.bench.registry import BENCHMARKS, Benchmark
 from core.experiments.registry import EXPERIMENTS, Experiment
 from core.loading import results_path
 
@@ -39,26 +40,40 @@ def folder() -> Path:
     return results_path("any").parent
 
 
-def available(where: Path | None = None) -> list[Experiment]:
-    """The experiments whose results are in the folder, in their order."""
-    return [e for e in EXPERIMENTS.values() if ((where or folder()) / f"{e.name}.json").is_file()]
+@dataclass(frozen=True)
+class Result:
+    """What an experiment or a benchmark left: the ``file``, and the ``command`` that repeats it."""
+
+    of: Experiment | Benchmark
+    file: Path
+    command: str
+
+
+def available(where: Path | None = None) -> list[Result]:
+    """The results in the folder: of experiments, then of benchmarks, in their order."""
+    place = where or folder()
+    results = [
+        Result(e, place / f"{e.name}.json", f"python -m core experiment {e.name}{' --data data' if e.data else ''}")
+        for e in EXPERIMENTS.values()
+    ]
+    results += [Result(b, place / f"bench-{b.name}.json", f"python -m core bench {b.name}") for b in BENCHMARKS.values()]
+    return [result for result in results if result.file.is_file()]
 
 
 def exhibits(where: Path | None = None) -> list[Exhibit]:
     """All results; a file that cannot be shown says so in its place."""
-    return [_exhibit(e, (where or folder()) / f"{e.name}.json") for e in available(where)]
+    return [_exhibit(result) for result in available(where)]
 
 
-def _exhibit(experiment: Experiment, file: Path) -> Exhibit:
-    question = experiment.question
+def _exhibit(result: Result) -> Exhibit:
+    question, file = result.of.question, result.file
     try:
         if file.stat().st_size > MAX_BYTES:
             raise ValueError("too large")
-        result = json.loads(file.read_text(encoding="utf-8"))
-        module = experiment.module
-        findings, table = tuple(module.findings(result)), _tables(module.table(result), question)
-        command = f"python -m core experiment {experiment.name}{' --data data' if experiment.data else ''}"
-        return Exhibit(question, experiment.method, findings, _plot(file.with_suffix(".svg"), question), table, command)
+        found = json.loads(file.read_text(encoding="utf-8"))
+        module = result.of.module
+        findings, table = tuple(module.findings(found)), _tables(module.table(found), question)
+        return Exhibit(question, result.of.method, findings, _plot(file.with_suffix(".svg"), question), table, result.command)
     except Exception:
         # A result of another version, or half a file: the rest of the tab is worth showing all the same.
         log.exception("The result %s cannot be shown", file)

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 REMEMBERED_TABS = 10_000  # names only
 SWEEPS = 10  # within the time that things are kept
 MESSAGE_SECONDS = 15
+LOOK_SECONDS = 10  # between two looks at all files
 RESERVE = 32 * 2**20  # of the disk stays free for what the app itself writes
 
 
@@ -250,8 +251,9 @@ class Keeper:
         with self._lock:
             looked, taken = self._taken
             self._taken = looked, taken + wanted
-        if time.monotonic() - looked < 1 and taken + wanted < min(self.limits.disk, shutil.disk_usage(folder).free) / 2:
-            return ""  # far from full: a look at every file once a second is enough
+        half = min(self.limits.disk, shutil.disk_usage(folder).free) / 2
+        if time.monotonic() - looked < LOOK_SECONDS and taken + wanted < half:
+            return ""  # far from full, and what was announced since is counted: no need to look at every file again
         return "" if self.make_room_on_disk(wanted) else texts.DISK_FULL
 
     def make_room_on_disk(self, wanted: int = 0) -> bool:

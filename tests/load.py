@@ -322,6 +322,13 @@ def app(folder: Path, url: str | None, keep: float) -> Iterator[tuple[str, int |
         yield address, process.pid
 
 
+def show_tracebacks(file: Path) -> None:
+    """What the app logged of its own failures, for who has to find out why."""
+    text = file.read_text() if file.exists() else ""
+    if "Traceback" in text:
+        print(text[max(0, text.index("Traceback") - 300) :][:8_000], file=sys.stderr)
+
+
 def measure(plan: Plan, minutes: float, keep: float, url: str | None = None) -> dict[str, Any]:
     """Rounds of visits until the minutes are over, at least one; then what stays when all visitors were forgotten."""
     engine = load_engine()
@@ -341,6 +348,7 @@ def measure(plan: Plan, minutes: float, keep: float, url: str | None = None) -> 
             if minutes and process_id:
                 time.sleep(60 * keep * FORGOTTEN_AFTER)
                 rested = resident_mb(process_id)
+        show_tracebacks(folder / "log.txt")
         return report(plan, log, memory, rested, rounds, seconds)
 
 

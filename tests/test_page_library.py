@@ -21,12 +21,14 @@ from app.models import Models
 from app.page import Studio, launch_options
 from app.session import Session, Settings
 from app.trainings import Trainings
+from core.bench.registry import BENCHMARKS
 from core.cli.parser import build_parser
 from core.errors import AdapterError, GalleryError, RepositoryError
 from core.experiments import figures, verification
 from core.experiments.registry import EXPERIMENTS
 from core.experts import Expert
 from core.library import MAX_OWN
+from core.loading import results_path
 from core.lora import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.sglora import SGLora
 
@@ -229,6 +231,25 @@ def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
     assert experts.plot.startswith('<svg role="img" aria-label="Do experts beat')
     assert "<style" not in experts.plot
     assert ">with the expert</text>" in experts.plot
+
+
+def test_what_things_cost_comes_after_what_they_are_worth(tmp_path: Path) -> None:
+    shipped = results_path("bench-search")
+    for file in (shipped, shipped.with_suffix(".svg"), results_path("base")):
+        shutil.copy(file, tmp_path)
+    base, search = evidence.exhibits(tmp_path)
+    assert (base.title, search.title) == (EXPERIMENTS["base"].question, BENCHMARKS["search"].question)
+    assert search.command == "python -m core bench search"
+    rows = json.loads(shipped.read_text())["sizes"]
+    assert search.table.count("<tr>") == 1 + len(rows)
+    assert all(f"<td>{row['vectors']:,}</td>" in search.table for row in rows)
+    assert "FAISS, exact</text>" in search.plot
+
+
+def test_every_result_that_ships_can_be_shown() -> None:
+    shown = evidence.exhibits()
+    assert len(shown) == len(evidence.available()) > len(EXPERIMENTS) / 2
+    assert [e.title for e in shown if not e.findings or not e.table] == []
 
 
 def test_tables_keep_every_cell() -> None:
