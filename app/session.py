@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gradio.utils import get_upload_folder
 from PIL import Image
@@ -36,6 +36,7 @@ PHOTO_LIMIT = 1000
 QUIET_SECONDS = 10 * 60  # after which a visitor without an open tab counts as gone
 PICTURE_SIDE = 180  # as wide as a result is on a phone
 
+Held = TypeVar("Held")
 
 # How to ask something again: ("words", text) or ("photo", (id, path)).
 Question = tuple[str, Any]
@@ -130,7 +131,7 @@ class Album:
         self.token = secrets.token_urlsafe(24)
         self.used = time.monotonic()
         self.gone = ""
-        self.sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._sessions: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
         self._events = 0
         self._counting = threading.Lock()
         self.backbone, self.keeps_files = DEFAULT, False
@@ -345,11 +346,24 @@ class Album:
         folder = self._folder
         return None if folder is None else Path(folder.name)
 
+    @property
+    def sessions(self) -> list[Session]:
+        """Of the tabs that show this album."""
+        return _alive(self._sessions)
+
+    def enter(self, session: Session) -> None:
+        """Another tab shows this album."""
+        self._sessions[id(session)] = session
+
+    def leave(self, session: Session) -> None:
+        """A tab does so no longer."""
+        self._sessions.pop(id(session), None)
+
     def close(self, reason: str = "") -> None:
         """Forget everything now, what the tabs show included. ``reason``: what the visitor is told with the next event."""
         if reason and (self.memory or self._folder is not None):
             self.gone = reason
-        for session in list(self.sessions):
+        for session in self.sessions:
             session.gone = self.gone
             forget(session)
         with self._changing:
@@ -374,7 +388,12 @@ _open_albums: weakref.WeakValueDictionary[str, Album] = weakref.WeakValueDiction
 
 def open_albums() -> list[Album]:
     """All albums, the longest unused first."""
-    return sorted(_open_albums.values(), key=lambda album: album.used)
+    return sorted(_alive(_open_albums), key=lambda album: album.used)
+
+
+def _alive(known: weakref.WeakValueDictionary[Any, Held]) -> list[Held]:
+    """What is still there. Iterating over the dictionary itself fails where another thread adds to it meanwhile."""
+    return [value for reference in known.valuerefs() if (value := reference()) is not None]
 
 
 def watched(backbone: str) -> bool:
@@ -422,7 +441,7 @@ class Session:
     gone: str = ""
 
     def __post_init__(self) -> None:
-        self.album.sessions.add(self)
+        self.album.enter(self)
 
     @property
     def worth(self) -> int:
@@ -456,7 +475,7 @@ def forget(session: Session) -> None:
 def leave(session: Session) -> None:
     """A tab is gone; with the last tab of a browser its album goes."""
     album = session.album
-    album.sessions.discard(session)
+    album.leave(session)
     forget(session)
     if not album.sessions:
         album.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import sys
+import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +26,7 @@ from gradio_client.exceptions import AppError
 from app import actions, expert_views, texts, views
 from app.models import Models
 from app.page import Studio, build, launch_options
-from app.session import Album, Column, Comparison, Session
+from app.session import Album, Column, Comparison, Session, open_albums
 from app.uploads import discard, sort_uploads
 from core.errors import DescriptionError, RepositoryError
 from core.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
@@ -376,3 +378,24 @@ def test_clearing_an_album_keeps_the_session(engine: SGLora, tmp_path: Path) -> 
     assert actions.compare_again(engine, session) is None
     assert session.comparison is None
     assert session.adaptation is not None
+
+
+def test_albums_are_counted_while_others_come() -> None:
+    """Every event looks at all albums, and any moment a visitor may come: one search in ten thousand failed of it."""
+    done, stay, guests = threading.Event(), [Session() for _ in range(20)], []
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            guests.append(Session())
+            del guests[:-50]
+
+    before, visitor = sys.getswitchinterval(), threading.Thread(target=come_and_go)
+    sys.setswitchinterval(1e-6)
+    try:
+        visitor.start()
+        for _ in range(300):
+            assert {session.album.token for session in stay} <= {album.token for album in open_albums()}
+    finally:
+        done.set()
+        visitor.join()
+        sys.setswitchinterval(before)
