@@ -145,8 +145,9 @@ def plot(result: Mapping[str, Any]) -> Figure:
         rates = [r["photos a second"][way]["wall"] for r in result["sizes"]]
         axes.plot(megapixels, rates, "o-", color=colour, label=name, markersize=4)
     axes.set_xscale("log")
-    axes.set_ylim(0)
+    fastest = max(rate["wall"] for r in result["sizes"] for rate in r["photos a second"].values())
+    axes.set_ylim(0, 1.5 * fastest)  # room for the legend
     axes.set_xlabel("megapixels of a JPEG")
     axes.set_title("photos a second")
-    axes.legend()
+    axes.legend(ncols=2, loc="upper right")
     return figure
