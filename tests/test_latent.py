@@ -40,7 +40,8 @@ def test_clouds_are_what_the_engine_would_write(study: Study, prepared: Prepared
     for row, task in enumerate(t for t in prepared.held for _ in range(latent.SAMPLES)):
         adaptation = engine.adapt(task.description, seed=row % latent.SAMPLES, strength=1.0)
         assert held.tasks[row] == task.name
-        assert torch.equal(held.loras[row].vector(), adaptation.lora.vector())
+        # The engine works on one core, the experiment on all of them: sums come in another order.
+        torch.testing.assert_close(held.loras[row].vector(), adaptation.lora.vector(), atol=1e-5, rtol=0)
         assert held.nearest[row] == prepared.repository.experts[int(adaptation.routing.chosen[0])].name
     known = made[latent.KNOWN]
     assert all(near != own for near, own in zip(known.nearest, known.tasks, strict=True))
