@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import faiss
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.errors import GalleryError
+from core.share import one_core
 
 APPROXIMATE_FROM = 50_000  # below, an exact search takes a few milliseconds, and compressing would take longer than it saves
 CANDIDATES = 1_000  # of the compressed scan, whose exact scores decide; more of them take FAISS a slower way
@@ -128,20 +129,14 @@ class Index:
         return Ranking(hits, len(keys))
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
+def _one_thread() -> AbstractContextManager[None]:
     """Let FAISS search on the calling thread alone.
 
     With more threads than queries, FAISS 1.15 shares the rows out among the threads (its pull request 5000), and then a query
     takes two to four times as long on two cores. The number of threads is the calling thread's own, but torch's as well, whose
     OpenMP runtime it is; so it is put back.
     """
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)
+    return one_core(faiss.omp_get_max_threads, faiss.omp_set_num_threads)
 
 
 def _compressed(rows: np.ndarray) -> faiss.IndexPQFastScan:

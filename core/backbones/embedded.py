@@ -82,7 +82,7 @@ class EmbeddedBackbone(EmbeddedTowers):
     def __init__(self, vision: VisionHead, text: TextHead, fingerprint: str, dtype: torch.dtype | None = None) -> None:
         super().__init__(dtype)
         self.adapted = vision.eval().requires_grad_(False)
-        self._searching = self.adapted.multiplying_in(self.dtype)
+        self._searching = self.adapted if self.dtype == torch.float32 else self.adapted.multiplying_in(self.dtype)
         self._text = text.eval().requires_grad_(False)
         self.fingerprint = fingerprint
         self.layout = vision.layout()

@@ -178,17 +178,16 @@ def test_of_too_many_calls_some_wait_and_the_rest_is_told(
             return Stranger(app.url).post(f"{API}/call/route", json=body)
 
         try:
-            join(CALLS)  # what a process loads with its first call is no matter of how many there are
             with watched(tmp_path) as watch:
                 answers = list(pool.map(join, range(CALLS)))
             taken = [answer for answer in answers if answer.status_code == 200]
-            assert WAITING - 1 <= len(taken) <= WAITING + 1, "two are worked on, and one is the first"
+            assert WAITING <= len(taken) <= WAITING + 2, "two are worked on"
             for answer in answers:
                 if answer not in taken:
                     assert answer.status_code == 503
                     assert "full" in answer.json()["detail"]
                     check_words(answer.json()["detail"], app)
-            assert watch.grown < 3 * CALLS, "MB, of half of one each that the client holds too, and what a tab takes"
+            assert watch.grown < 2 * CALLS, "MB, of half of one each that the client holds too"
         finally:
             go.set()
         last = Stranger(app.url, session=f"flood{max(n for n, answer in enumerate(answers) if answer in taken)}")
