@@ -14,13 +14,13 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # Gradio sums up its last 10,000 events with pandas after every event, for a dashboard that is off.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 
-from app.keeper import Keeper, Limits
-from app.models import Models, found_repositories
+from app.engines import Models, found_repositories
 from app.page import build, launch_options
-from app.scratch import claim_scratch
-from app.session import rest, watched
-from core.errors import StudioError
-from core.heap import set_up_heap
+from app.visitors.retention import Keeper, Limits
+from app.visitors.session import rest, watched
+from app.visitors.temp_dir import claim_scratch
+from core.common.errors import StudioError
+from core.common.heap import set_up_heap
 
 # How long a thread may keep Python to itself when others want it; a tenth of the default. A sentence takes hundreds of small
 # steps in torch, and after each of them it may have to wait so long for the thread that serves the page.

@@ -8,12 +8,12 @@ from typing import Any
 import gradio as gr
 
 from app import actions
+from app.engines import Models
 from app.errors import answering
-from app.models import Models
-from app.session import Session
-from core.captions import parse_typed
-from core.confidence import Confidence
-from core.router import DEFAULT_K, DEFAULT_TAU
+from app.visitors.session import Session
+from core.data.captions import parse_typed
+from core.sglora.confidence import Confidence
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 # Concurrency groups: sentences, questions to photos, and new photos. A question does not wait behind somebody's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"

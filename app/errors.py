@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from app import texts
-from core.errors import StudioError
+from core.common.errors import StudioError
 
 log = logging.getLogger(__name__)
 SECONDS_SHOWN = 15

@@ -11,26 +11,27 @@ from fastapi.exceptions import RequestValidationError
 from gradio.themes.utils.fonts import Font
 from starlette.middleware import Middleware
 
-from app import actions, texts, views
+from app import actions, texts
 from app.api import add_endpoints
-from app.calls import Calls, refuse_fields
+from app.engines import Models
 from app.errors import friendly
-from app.guard import GuardedBlocks, harden
-from app.keeper import Keeper
-from app.models import Models
-from app.routes import Routes
-from app.session import Session, left
-from app.steps.base import HEAVY, LIGHT, Updates, by_photo, private
+from app.http.allowlist import Routes
+from app.http.gradio_patches import GuardedBlocks, harden
+from app.http.request_limits import Calls, refuse_fields
 from app.steps.compare import Compare
 from app.steps.describe import Describe
 from app.steps.evidence import Evidence, has_evidence
 from app.steps.generate import Generate
 from app.steps.library import Library
 from app.steps.photos import Photos
+from app.steps.step import HEAVY, LIGHT, Updates, by_photo, private
 from app.steps.switch import Switch
-from app.uploads import MAX_UPLOAD
-from core.errors import StudioError
-from core.samples import EXAMPLES
+from app.views import page_html
+from app.visitors.retention import Keeper
+from app.visitors.session import Session, left
+from app.visitors.uploads import MAX_UPLOAD
+from core.common.errors import StudioError
+from core.data.sample_photos import EXAMPLES
 
 STYLE = Path(__file__).with_name("style.css")
 # System fonts: the page asks no other server for anything.
@@ -101,10 +102,10 @@ class Studio:
         self.session = gr.State(Session())  # how long it lives is the keeper's business
         self.missed = gr.State(())
         self.token = gr.BrowserState(None, storage_key="sg-lora-studio")
-        gr.HTML(views.header())
+        gr.HTML(page_html.header())
         with gr.Row(equal_height=True, elem_classes="sg-start"):
             self.try_it = gr.Button(texts.TRY, variant="primary", scale=0, min_width=240, elem_id="try-it")
-            self.status = gr.HTML(views.status(texts.LOADING, "wait"), elem_id="status")
+            self.status = gr.HTML(page_html.status(texts.LOADING, "wait"), elem_id="status")
         self.switch = Switch(self) if self.models.repositories else None
         with gr.Tabs():
             with gr.Tab(texts.TAB_STUDIO, id="studio"):
@@ -189,7 +190,7 @@ class Studio:
             self.library.engine(session)
         except Exception as error:
             reason = str(error) if isinstance(error, StudioError) else texts.UNEXPECTED
-            return {self.status: views.status(texts.FAILED.format(reason=reason), "failed"), self.library.lead: ""}
+            return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed"), self.library.lead: ""}
         return self.ready(session) | self.library.opened(session)
 
     def ready(self, session: Session) -> Updates:
@@ -197,7 +198,7 @@ class Studio:
         engine = self.models.get(session.album.backbone)
         seconds = self.models.engine(session.album.backbone).seconds
         words = texts.READY.format(experts=len(engine.repository), parameters=f"{engine.written.size:,}", seconds=seconds)
-        return {self.status: views.status(words, "ready")}
+        return {self.status: page_html.status(words, "ready")}
 
     @friendly
     def _try(
@@ -217,5 +218,5 @@ class Studio:
         updates = self.generate.adapter(engine, session, description, k, tau, seed, follow, strength)
         done = actions.add_samples(engine, session, by_photo(progress))
         actions.compare_words(engine, session, query)
-        updates |= self.photos.changed(session, views.report(done.report, done.failed), only_changed, top)
+        updates |= self.photos.changed(session, page_html.report(done.report, done.failed), only_changed, top)
         return updates | {self.describe.description: description, self.compare.query: query}

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
-from core.loading import heads_path, load_engine
-from core.sglora import SGLora
+from core.sglora.engine import SGLora
+from core.sglora.load import heads_path, load_engine
 
 if TYPE_CHECKING:
+    from core.experiments.context import Study
     from core.experiments.folds import PreparedFold
-    from core.experiments.study import Study
 
 
 @pytest.fixture(scope="session")

@@ -38,11 +38,11 @@ from gradio_client import Client, handle_file
 from PIL import Image
 from serving import running
 
-from core.gallery import ZERO_SHOT, Adapter, Gallery
-from core.loading import load_engine, results_path
-from core.lora import load_peft
-from core.samples import EXAMPLES
-from core.sglora import SGLora
+from core.backbones.lora import load_peft
+from core.data.sample_photos import EXAMPLES
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+from core.sglora.engine import SGLora
+from core.sglora.load import load_engine, results_path
 
 SCORE_TOLERANCE = 1e-3  # of a cosine: what other thread counts may change
 POLL_SECONDS = 0.1

@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from tiny import noise, tiny_clip, tiny_clip_config
 
 from core.backbones import load_backbone
-from core.basis import Basis
-from core.cvae import ConditionalVAE, CvaeConfig
-from core.experts import Expert, ExpertRepository
-from core.generator import LoraGenerator
-from core.loading import GENERATOR_FILE
+from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.sglora.generator import LoraGenerator
+from core.sglora.load import GENERATOR_FILE
+from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.subspace import Basis
 
 EXPERTS = ("boats", "trains", "kites", "bridges", "gardens")
 

@@ -19,7 +19,7 @@ from gradio_client import Client, handle_file
 from isolation import has_route
 from serving import free_port, wait_for
 
-from core.samples import EXAMPLES, sample_photos
+from core.data.sample_photos import EXAMPLES, sample_photos
 
 
 def main(checkout: Path, archive: Path, log: Path) -> dict[str, Any]:

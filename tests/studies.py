@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from tiny import noise, tiny_backbone
 
+from core.experiments.context import Study
 from core.experiments.folds import FoldRecipe
-from core.experiments.study import Study
 from core.training.experts import ExpertRecipe
 from core.training.features import Features
 from core.training.generator import GeneratorRecipe
-from core.training.pool import Pool
+from core.training.task_dataset import Pool
 from core.training.tasks import EVERYDAY, Task
 
 SCENES, SPECIAL, PHOTOS, CLASSES = 8, 7, 40, 3

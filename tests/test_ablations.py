@@ -10,12 +10,12 @@ import torch
 from studies import RECIPE, dense, made_up_study
 from torch.distributions import Normal
 
-from core.experiments import ablations, figures, paired
+from core.common.metrics import measure
+from core.experiments import ablations, figures, statistics
+from core.experiments.context import Study
 from core.experiments.folds import PreparedFold
-from core.experiments.study import Study
-from core.metrics import measure
-from core.prior import semantic_prior
-from core.router import SparseRouter
+from core.sglora.prior import semantic_prior
+from core.sglora.router import SparseRouter
 from core.training.experts import TrainedExpert
 from core.training.generator import GeneratorRecipe, fit_generator
 
@@ -122,9 +122,9 @@ def test_a_run_changes_one_thing_at_a_time(study: Study, prepared: PreparedFold)
         maps, texts, relevance = study.pool.evaluation(task.test)
 
         def recalls(lora, maps=maps, texts=texts, relevance=relevance) -> dict[str, float]:
-            return paired.both_ways(measure(study.backbone.suffix(maps, lora), texts, relevance))
+            return statistics.both_ways(measure(study.backbone.suffix(maps, lora), texts, relevance))
 
-        own = {(r["variant"], r["seed"]): {m: r[m] for m in paired.MEASURES} for r in rows if r["task"] == task.name}
+        own = {(r["variant"], r["seed"]): {m: r[m] for m in statistics.MEASURES} for r in rows if r["task"] == task.name}
         described = task.description
         for seed in ablations.SEEDS:
             assert own[ablations.BASE, seed] == recalls(engine.adapt(described, seed=seed, strength=1.0).lora)

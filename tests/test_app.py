@@ -23,15 +23,16 @@ import gradio as gr
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from app import actions, expert_views, texts, views
-from app.models import Models
+from app import actions, texts
+from app.engines import Models
 from app.page import Studio, build, launch_options
-from app.session import Album, Column, Comparison, Session, open_albums
-from app.uploads import discard, sort_uploads
-from core.errors import DescriptionError, RepositoryError
-from core.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
-from core.lora import load_peft
-from core.sglora import SGLora
+from app.views import experts_html, page_html
+from app.visitors.session import Album, Column, Comparison, Session, open_albums
+from app.visitors.uploads import discard, sort_uploads
+from core.backbones.lora import load_peft
+from core.common.errors import DescriptionError, RepositoryError
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
+from core.sglora.engine import SGLora
 
 SENTENCE = "photos of people surfing"
 
@@ -282,7 +283,7 @@ def test_a_zip_is_unpacked_inside_its_folder(tmp_path: Path) -> None:
 
 
 def test_a_zip_that_unpacks_to_too_much_is_cut(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("app.uploads.MAX_UNPACKED_BYTES", 3_000_000)
+    monkeypatch.setattr("app.visitors.uploads.MAX_UNPACKED_BYTES", 3_000_000)
     bomb = pack(tmp_path / "bomb.zip", {f"{i}.png": bytes(1_000_000) for i in range(10)})
     uploads = sort_uploads([bomb], tmp_path / "unpacked")
     assert len(uploads.photos) == 3
@@ -321,12 +322,12 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
     columns = tuple(Column(t, "", Ranking((hit,), 1), {"k": 0}) for t in ("Zero-shot", "SG-LoRA"))
     photos = {"k": Photo("k", NASTY, b"jpeg", (NASTY,))}
     pages = [
-        views.routing(engine, adaptation.routing),
-        views.adapter(adaptation, {}, 1000, NASTY, None),
-        views.comparison(Comparison("photos", NASTY, columns), photos, PICTURE, 10, False),
-        views.comparison(Comparison("captions", NASTY, columns), photos, PICTURE, 10, False),
-        views.report(None, [(NASTY, NASTY)], [NASTY]),
-        views.note(NASTY),
+        page_html.routing(engine, adaptation.routing),
+        page_html.adapter(adaptation, {}, 1000, NASTY, None),
+        page_html.comparison(Comparison("photos", NASTY, columns), photos, PICTURE, 10, False),
+        page_html.comparison(Comparison("captions", NASTY, columns), photos, PICTURE, 10, False),
+        page_html.report(None, [(NASTY, NASTY)], [NASTY]),
+        page_html.note(NASTY),
     ]
     for page in pages:
         assert "<img src=x" not in page
@@ -339,22 +340,22 @@ def test_only_what_moved_is_shown_when_asked_for() -> None:
 
     still, moved = ranking("abc"), ranking("acb")
     columns = (Column("Zero-shot", "", still, {}), Column("SG-LoRA", "", moved, {"a": 0, "b": -1, "c": 1}))
-    page = views.comparison(Comparison("captions", "q", columns), {}, PICTURE, 10, True)
+    page = page_html.comparison(Comparison("captions", "q", columns), {}, PICTURE, 10, True)
     assert 'data-key="a"' not in page
     assert page.count('data-key="b"') == page.count('data-key="c"') == 2
     assert "moved up 1 place" in page
     same = (Column("Zero-shot", "", still, {}), Column("SG-LoRA", "", still, dict.fromkeys("abc", 0)))
-    assert texts.NO_CHANGE in views.comparison(Comparison("captions", "q", same), {}, PICTURE, 10, True)
+    assert texts.NO_CHANGE in page_html.comparison(Comparison("captions", "q", same), {}, PICTURE, 10, True)
 
 
 def test_experts_are_found_by_their_words(engine: SGLora) -> None:
     experts = engine.repository.experts
-    rows = expert_views.rows(experts)
+    rows = experts_html.rows(experts)
     assert len(rows) == len(experts)
     assert all(len(row) == len(texts.EXPERTS_HEADERS) for row in rows)
     first = experts[0]
-    assert first.name in [row[0] for row in expert_views.rows(experts, f"{first.group} {first.name}".upper())]
-    assert expert_views.rows(experts, "no such expert anywhere") == []
+    assert first.name in [row[0] for row in experts_html.rows(experts, f"{first.group} {first.name}".upper())]
+    assert experts_html.rows(experts, "no such expert anywhere") == []
 
 
 def test_only_columns_that_are_ranked_anew_are_told_of(engine: SGLora, tmp_path: Path) -> None:

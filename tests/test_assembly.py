@@ -12,11 +12,11 @@ from studies import dense
 from test_sglora import DESCRIPTION, random_engine
 from tiny import noise, tiny_backbone
 
-from core.assembly import Assembly
-from core.errors import RepositoryError
-from core.generator import LoraGenerator
-from core.lora import Lora
-from core.sglora import SGLora
+from core.backbones.lora import Lora
+from core.common.errors import RepositoryError
+from core.sglora.assembly import Assembly
+from core.sglora.engine import SGLora
+from core.sglora.generator import LoraGenerator
 
 SHARE, RANK = 0.3, 5
 

@@ -8,8 +8,8 @@ from tiny import noise, random_lora
 from torch import nn
 
 from core.backbones.attention import PROJECTIONS, SplitAttention
-from core.errors import BackboneError
-from core.lora import LoraLayout, LoraModule
+from core.backbones.lora import LoraLayout, LoraModule
+from core.common.errors import BackboneError
 
 WIDTH, HEADS = 24, 4
 LAYOUT = LoraLayout(tuple(LoraModule(f"block.attn.{p}", WIDTH, WIDTH) for p in PROJECTIONS), rank=2)

@@ -24,8 +24,8 @@ from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone, load_embedded, save_heads
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.open_clip import AdaptedTower, OpenClipBackbone, load_open_clip
-from core.errors import BackboneError
-from core.loading import heads_path
+from core.common.errors import BackboneError
+from core.sglora.load import heads_path
 
 # Every variant that changes the arithmetic between the patches and the embedding.
 TOWERS = {
@@ -491,5 +491,5 @@ def test_engine_starts_without_importing_open_clip():
     import subprocess
     import sys
 
-    code = "import sys, core.backbones, core.loading; sys.exit('open_clip' in sys.modules)"
+    code = "import sys, core.backbones, core.sglora.load; sys.exit('open_clip' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core.bench.clock import Times, in_turn, repeated
-from core.bench.registry import BENCHMARKS
 from core.cli.main import main
+from core.experiments.bench.registry import BENCHMARKS
+from core.experiments.bench.timing import Times, in_turn, repeated
 
 
 def test_ratios_are_medians_over_rounds_and_times_the_best_round() -> None:

@@ -10,8 +10,8 @@ import pytest
 from tiny import tiny_clip_config
 
 from core.backbones import load_backbone
-from core.bench import backbones, writing
-from core.bench.setting import Setting
+from core.experiments.bench import backbones, writing
+from core.experiments.bench.context import Setting
 
 
 @pytest.fixture(scope="module")

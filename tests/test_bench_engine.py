@@ -14,10 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from core.bench import adaptation, indexing, memory, pictures, precision, readaptation, resident, ways
-from core.bench.setting import Setting
-from core.gallery import ZERO_SHOT, Adapter, Gallery
-from core.own_expert import OwnRecipe
+from core.experiments.bench import adaptation, baselines, indexing, memory, memory_worker, precision, readaptation, sample_jpegs
+from core.experiments.bench.context import Setting
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+from core.training.own_expert import OwnRecipe
 
 
 @pytest.fixture
@@ -29,19 +29,19 @@ def setting(engine) -> Setting:
 
 
 def test_every_photo_is_a_file_of_its_own_and_repeats_as_the_same():
-    files = pictures.jpegs(pictures.VIEWS + 8, (96, 64))
-    assert len({content for _, content in files}) == len({name for name, _ in files}) == pictures.VIEWS + 8
-    assert pictures.jpegs(3, (96, 64), first=5) == files[5:8]
-    seen = [np.asarray(Image.open(io.BytesIO(files[n][1]))) for n in (0, 1, pictures.VIEWS)]
+    files = sample_jpegs.jpegs(sample_jpegs.VIEWS + 8, (96, 64))
+    assert len({content for _, content in files}) == len({name for name, _ in files}) == sample_jpegs.VIEWS + 8
+    assert sample_jpegs.jpegs(3, (96, 64), first=5) == files[5:8]
+    seen = [np.asarray(Image.open(io.BytesIO(files[n][1]))) for n in (0, 1, sample_jpegs.VIEWS)]
     assert all(each.shape == (64, 96, 3) for each in seen)
     assert not np.array_equal(seen[0], seen[1]) and np.array_equal(seen[0], seen[2])
     assert min(float(each.std()) for each in seen) > 5, "photos, not one colour"
 
 
 def test_all_ways_to_index_find_the_same_photos(engine):
-    backbone, files = engine.backbone, pictures.jpegs(6)
-    product, naive = indexing.indexed(backbone, files), ways.naive(backbone)(files)
-    anew = ways.encoded_anew(backbone, files, None)
+    backbone, files = engine.backbone, sample_jpegs.jpegs(6)
+    product, naive = indexing.indexed(backbone, files), baselines.naive(backbone)(files)
+    anew = baselines.encoded_anew(backbone, files, None)
     assert product.shape == naive.shape == (6, backbone.dim)
     torch.testing.assert_close(anew, product, atol=1e-4, rtol=0)
     torch.testing.assert_close(naive.norm(dim=-1), torch.ones(6))
@@ -51,10 +51,10 @@ def test_all_ways_to_index_find_the_same_photos(engine):
 
 
 def test_encoding_anew_equals_the_cache_with_an_adapter(engine):
-    files, lora = pictures.jpegs(5), engine.adapt("photos of cats").lora
+    files, lora = sample_jpegs.jpegs(5), engine.adapt("photos of cats").lora
     gallery = Gallery(engine.backbone)
     gallery.add(files)
-    anew = ways.encoded_anew(engine.backbone, files, lora)
+    anew = baselines.encoded_anew(engine.backbone, files, lora)
     torch.testing.assert_close(anew, gallery.embeddings(Adapter.of(lora)), atol=1e-4, rtol=0)
     assert (anew - gallery.embeddings(ZERO_SHOT)).abs().max() > 1e-3
 
@@ -69,7 +69,7 @@ def test_indexing(setting):
         assert r["times naive"]["wall"] == pytest.approx(
             rate[indexing.INDEXED]["wall"] / rate[indexing.NAIVE]["wall"], rel=0.02
         )
-        files = pictures.jpegs(3, (r["width"], r["height"]))
+        files = sample_jpegs.jpegs(3, (r["width"], r["height"]))
         assert r["kilobytes"] == round(sum(len(content) for _, content in files) / 3000, 1)
     assert len(indexing.findings(result)) == 2 and indexing.table(result).count("64 x 48") == 2
     assert indexing.plot(result).axes
@@ -109,7 +109,7 @@ def test_int8_is_within_half_a_step_of_each_position():
 
 def test_recall_of_what_is_kept(setting, tmp_path: Path):
     """Rounded or not, the captions of six photos are ranked as the same numbers worked out here say."""
-    files, captions = pictures.captioned(6)
+    files, captions = sample_jpegs.captioned(6)
     lines = []
     for name, content in files:
         (tmp_path / name).write_bytes(content)
@@ -127,7 +127,7 @@ def test_recall_of_what_is_kept(setting, tmp_path: Path):
     }
     texts = [(n, text) for n, (name, _) in enumerate(files) for text in captions[name]]
     words = setting.engine.backbone.encode_text([text for _, text in texts])
-    naive = ways.naive(setting.engine.backbone)(files)  # float32 too, and nothing cached
+    naive = baselines.naive(setting.engine.backbone)(files)  # float32 too, and nothing cached
     best = (naive @ words.T).argmax(1).tolist()
     right = sum(texts[b][0] == n for n, b in enumerate(best))
     assert found["kept as"]["float32"]["i2t"]["R@1"] == pytest.approx(100 * right / 6)
@@ -149,5 +149,5 @@ def test_memory_of_a_process_of_its_own(setting):
 
 def test_resident_memory_is_what_the_system_says():
     held = np.ones(50_000_000, np.uint8)
-    assert resident._resident() == pytest.approx(psutil.Process(os.getpid()).memory_info().rss / 1e6, rel=0.05)
-    assert held.all() and math.isfinite(resident._resident())
+    assert memory_worker._resident() == pytest.approx(psutil.Process(os.getpid()).memory_info().rss / 1e6, rel=0.05)
+    assert held.all() and math.isfinite(memory_worker._resident())

@@ -23,12 +23,12 @@ from playwright.sync_api import Browser, Error, Page, expect
 from serving import CHROMIUM, START_SECONDS, chromium, serve
 
 from app import texts
-from app.evidence import available
-from core.gallery import ZERO_SHOT, Adapter, Gallery
-from core.loading import load_engine
-from core.lora import load_peft
-from core.samples import sample_photos
-from core.sglora import SGLora
+from app.views.evidence import available
+from core.backbones.lora import load_peft
+from core.data.sample_photos import sample_photos
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+from core.sglora.engine import SGLora
+from core.sglora.load import load_engine
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from core.captions import MAX_CAPTION, captions_from_names, match_captions, parse_typed, read_captions
-from core.errors import DataError
+from core.common.errors import DataError
+from core.data.captions import MAX_CAPTION, captions_from_names, match_captions, parse_typed, read_captions
 
 
 def csv(text: str, name: str = "captions.csv") -> dict[str, tuple[str, ...]]:

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from core.card import model_card, write_card
 from core.cli.parser import build_parser
-from core.errors import RepositoryError
-from core.experts import RepositoryIndex
-from core.loading import experts_path
-from core.sglora import SGLora
+from core.common.errors import RepositoryError
+from core.sglora.card import model_card, write_card
+from core.sglora.engine import SGLora
+from core.sglora.load import experts_path
+from core.sglora.repository import RepositoryIndex
 
 
 @pytest.fixture

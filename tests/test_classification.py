@@ -12,10 +12,10 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from studies import CLASSES, RECIPE, made_up_study
 from tiny import noise
 
+from core.backbones.lora import Lora, LoraLayout, LoraModule
+from core.common.metrics import Relevance, measure
 from core.experiments import classification, figures
 from core.experiments.folds import oracle_part, prepare_fold
-from core.lora import Lora, LoraLayout, LoraModule
-from core.metrics import Relevance, measure
 
 LAYOUT = LoraLayout((LoraModule("blocks.0.q", 4, 4),), 2)
 

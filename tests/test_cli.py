@@ -20,13 +20,14 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from core import router, sglora
+from core.backbones.lora import load_peft
 from core.cli import parser
 from core.cli.main import main
-from core.evaluate import METHODS
-from core.loading import ROOT, experts_path, load_engine
-from core.lora import load_peft
-from core.photos import open_photo
+from core.data.image_io import open_photo
+from core.experiments.evaluate import METHODS
+from core.sglora.engine import SGLora
+from core.sglora.load import ROOT, experts_path, load_engine
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 TEXT = "photos of people surfing"
 COLOURS = ("red", "green", "blue", "yellow", "black", "white")
@@ -143,9 +144,9 @@ def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
 
 
 def test_defaults_are_the_engines():
-    assert (parser.K, parser.TAU) == (router.DEFAULT_K, router.DEFAULT_TAU)
+    assert (parser.K, parser.TAU) == (DEFAULT_K, DEFAULT_TAU)
     assert parser.build_parser().parse_args(["adapt", "x", "--out", "y"]).strength is None, "the confidence decides"
-    assert inspect.signature(sglora.SGLora.adapt).parameters["seed"].default == parser.SEED
+    assert inspect.signature(SGLora.adapt).parameters["seed"].default == parser.SEED
     arguments = parser.build_parser().parse_args(["evaluate", "--data", ".", "--task", "x"])
     assert arguments.methods == list(METHODS)[:3] == ["zero-shot", "merge", "sg-lora"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from studies import RECIPE, made_up_study
 
-from core.experiments import composition, figures, paired
+from core.common.metrics import measure
+from core.experiments import composition, figures, statistics
 from core.experiments.folds import prepare_fold
-from core.metrics import measure
 
 
 def covered(similarity: np.ndarray, kept: tuple[int, ...]) -> float:
@@ -96,14 +96,14 @@ def test_a_run_measures_subsets_as_the_experts_themselves(tmp_path: Path) -> Non
     for task in prepared.held:
         maps, texts, relevance = study.pool.evaluation(task.test)
         after, before = (
-            paired.both_ways(measure(study.backbone.suffix(maps, lora), texts, relevance))
+            statistics.both_ways(measure(study.backbone.suffix(maps, lora), texts, relevance))
             for lora in (prepared.repository.lora(best), None)
         )
         (row,) = [r for r in rows if r["task"] == task.name and one.items() <= r.items()]
         assert row["R@1"] == pytest.approx(after["R@1"] - before["R@1"], abs=0.01)
         said = study.backbone.encode_sentence([task.description, prepared.seen[best].description])
         assert row["coverage"] == pytest.approx(float(said[0] @ said[1]), abs=1e-3)
-    assert set(result) == set(paired.GROUPS)
+    assert set(result) == set(statistics.GROUPS)
     assert "drawn at random" in composition.findings(result)[0]
     greedy = result["scenes"]["SG-LoRA"]
     assert greedy["minus random, all sizes"]["greedy"][0] == pytest.approx(

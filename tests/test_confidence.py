@@ -10,11 +10,11 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from core.confidence import ConfidenceModel, known_transfers
-from core.errors import RepositoryError
-from core.experts import ExpertRepository
-from core.router import Routing
-from core.sglora import SGLora
+from core.common.errors import RepositoryError
+from core.sglora.confidence import ConfidenceModel, known_transfers
+from core.sglora.engine import SGLora
+from core.sglora.repository import ExpertRepository
+from core.sglora.router import Routing
 from core.training.confidence import ABOUT_NOTHING, LeaveOut, fit_confidence, group_transfers, photos_to_judge
 from core.training.tasks import Task
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from tiny import random_lora
 
+from core.backbones.lora import Lora, LoraLayout, LoraModule, merge
 from core.experiments.cosines import cosines, pair_mean
-from core.lora import Lora, LoraLayout, LoraModule, merge
 
 LAYOUT = LoraLayout((LoraModule("blocks.0.q", 6, 5), LoraModule("blocks.0.v", 7, 4)), 2)
 

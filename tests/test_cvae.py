@@ -8,9 +8,9 @@ import torch
 from tiny import noise
 from torch.distributions import Independent, Normal, kl_divergence
 
-from core.basis import VARIANCE_FLOOR, Basis
-from core.cvae import ConditionalVAE, CvaeConfig, Gaussian
-from core.prior import SemanticPrior
+from core.sglora.cvae import ConditionalVAE, CvaeConfig, Gaussian
+from core.sglora.prior import SemanticPrior
+from core.sglora.subspace import VARIANCE_FLOOR, Basis
 
 CONFIG = CvaeConfig(coordinates=6, latent=4, hidden=32)
 

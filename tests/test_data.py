@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from core.common.errors import DataError
 from core.data import read_folder
-from core.errors import DataError
 
 CAPTIONS = {"a.jpg": ["A dog runs.", "a  dog "], "b.jpg": ["A cat."], "c.jpg": []}
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from torchvision.datasets import Flickr30k, ImageFolder
 
+from core.common.errors import DataError
 from core.data import data_folders, read_folder
-from core.errors import DataError
 
 
 def photos(folder: Path, *names: str) -> None:

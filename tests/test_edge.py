@@ -14,20 +14,20 @@ from PIL import Image
 from studies import made_up_study
 
 from core.backbones.embedded import load_embedded
+from core.backbones.lora import save_peft
+from core.common.errors import DataError
+from core.common.metrics import measure
 from core.data import Sample
-from core.errors import DataError
+from core.data.image_io import open_photo
 from core.experiments import edge, figures
-from core.experiments.device import FINE_TUNE, GENERATE
-from core.experiments.paired import both_ways
-from core.experiments.study import Study
-from core.loading import ROOT, heads_path, load_engine
-from core.lora import save_peft
-from core.metrics import measure
-from core.photos import open_photo
-from core.sglora import SGLora
+from core.experiments.context import Study
+from core.experiments.edge_worker import FINE_TUNE, GENERATE
+from core.experiments.statistics import both_ways
+from core.sglora.engine import SGLora
+from core.sglora.load import ROOT, heads_path, load_engine
 from core.training.experts import ExpertRecipe
 from core.training.features import Features
-from core.training.pool import Pool
+from core.training.task_dataset import Pool
 from core.training.tasks import Task
 
 RECIPE = ExpertRecipe(batch=4, fresh_steps=3, fresh_check=1)
@@ -57,7 +57,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, engine: SGLora) -> Study:
 
 
 def limited(memory: int, code: str) -> subprocess.CompletedProcess[str]:
-    program = f"from core.experiments.device import limit\nlimit({memory})\n{code}"
+    program = f"from core.experiments.edge_worker import limit\nlimit({memory})\n{code}"
     return subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
 
 

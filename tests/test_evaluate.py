@@ -12,16 +12,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core.basis import Basis
-from core.cvae import ConditionalVAE, CvaeConfig
+from core.backbones.lora import Lora, LoraLayout, LoraModule
+from core.common.errors import DataError, DescriptionError
 from core.data import Sample
-from core.errors import DataError, DescriptionError
-from core.evaluate import METHODS, AdaptSettings, caption_texts, evaluate, gather, read_prefixes
-from core.experts import Expert, ExpertRepository
-from core.generator import LoraGenerator
-from core.lora import Lora, LoraLayout, LoraModule
-from core.photos import open_photo
-from core.sglora import SGLora
+from core.data.image_io import open_photo
+from core.experiments.evaluate import METHODS, AdaptSettings, caption_texts, evaluate, gather, read_prefixes
+from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.sglora.engine import SGLora
+from core.sglora.generator import LoraGenerator
+from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.subspace import Basis
 
 SIDE, DIM = 4, 6
 WORDS = ("red", "green", "blue", "dark", "bright", "dog", "cat", "boat")

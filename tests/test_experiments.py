@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from core.basis import Basis
-from core.cvae import ConditionalVAE, CvaeConfig
+from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.data import Sample
 from core.experiments import controls, crossdata, descriptions, domains, folds, generation, routing, verification
-from core.experts import Expert, ExpertRepository
-from core.generator import LoraGenerator
-from core.lora import Lora, LoraLayout, LoraModule
-from core.router import SparseRouter
-from core.training.pool import Pool
+from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.sglora.generator import LoraGenerator
+from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.router import SparseRouter
+from core.sglora.subspace import Basis
+from core.training.task_dataset import Pool
 from core.training.tasks import DOMAINS, EVERYDAY, SCENES, Task
 
 LAYOUT = LoraLayout((LoraModule("blocks.0.q", 6, 5), LoraModule("blocks.0.v", 6, 5)), 2)

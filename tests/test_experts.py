@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import noise
 
-from core.basis import Basis
-from core.cvae import ConditionalVAE, CvaeConfig
-from core.errors import RepositoryError
-from core.experts import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, RepositoryIndex
-from core.generator import LoraGenerator
-from core.lora import LoraLayout, LoraModule
-from core.prior import SemanticPrior
+from core.backbones.lora import LoraLayout, LoraModule
+from core.common.errors import RepositoryError
+from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.sglora.generator import LoraGenerator
+from core.sglora.prior import SemanticPrior
+from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, RepositoryIndex
+from core.sglora.subspace import Basis
 
 FINGERPRINT = "0123456789abcdef"
 LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 5, 7), LoraModule("blocks.0.attn.v_proj", 6, 4)), rank=2)

@@ -20,10 +20,10 @@ from playwright.sync_api import expect
 from serving import CHROMIUM, START_SECONDS, chromium
 from visiting import SENTENCE, Running, Visitor, launched
 
-from app import actions, own, texts
+from app import actions, own_actions, texts
 from app.api import SEARCHES
-from app.keeper import Limits
-from core.sglora import SGLora
+from app.visitors.retention import Limits
+from core.sglora.engine import SGLora
 
 STEP_MS = 60_000
 DISK_MB = 48  # of which 32 stay free for the app
@@ -130,7 +130,7 @@ def test_a_disk_that_turns_read_only_refuses_files_and_answers_questions(engine:
         visitor.add()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         check_takes_no_files(app, visitor, texts.DISK_READ_ONLY)
-        app.keeper.sweep()
+        app.visitors.retention.sweep()
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
         assert visitor.found() == visitor.names()
@@ -175,7 +175,7 @@ def test_an_aborted_upload_leaves_nothing_and_gives_its_room_back(engine: SGLora
 def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
     engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended, train = threading.Event(), own.train_own_expert
+    ended, train = threading.Event(), own_actions.train_own_expert
 
     def training(*args: object) -> object:
         try:
@@ -183,7 +183,7 @@ def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
         finally:
             ended.set()
 
-    monkeypatch.setattr(own, "train_own_expert", training)
+    monkeypatch.setattr(own_actions, "train_own_expert", training)
     with launched(engine, tmp_path, Limits()) as app, chromium() as browser:
         contexts = [browser.new_context() for _ in range(2)]
         pages = [context.new_page() for context in contexts]

@@ -11,11 +11,11 @@ from serving import CHROMIUM, chromium
 from shapes import blurred
 from visiting import QUERY, SENTENCE, Running, Visitor, launched
 
-from app import own, texts
-from app.keeper import Limits
-from app.session import open_albums
-from core.gallery import Gallery
-from core.sglora import SGLora
+from app import own_actions, texts
+from app.visitors.retention import Limits
+from app.visitors.session import open_albums
+from core.retrieval.gallery import Gallery
+from core.sglora.engine import SGLora
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
@@ -67,7 +67,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(engine: SG
         expect(page.locator("#results .sg-hit")).to_have_count(9, timeout=PATIENCE_MS)
         expect(page.locator("#history")).to_be_visible()
         session = next(s for album in open_albums() for s in album.sessions if s.history == [(QUERY, SENTENCE)])
-        own.import_files(engine, session, [str(session.download.path)], "photos of my sea")
+        own_actions.import_files(engine, session, [str(session.download.path)], "photos of my sea")
         second.goto(app.url)
         expect_photos(second, 3)
         second.get_by_role("tab", name=texts.TAB_EXPERTS).click()

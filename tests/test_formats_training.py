@@ -13,8 +13,8 @@ from shapes import SHAPES, Shape, shapes
 
 from core.backbones import load_backbone
 from core.cli.main import main
-from core.experts import ExpertRepository
-from core.router import SparseRouter
+from core.sglora.repository import ExpertRepository
+from core.sglora.router import SparseRouter
 from core.training.tasks import EVERYDAY
 
 QUICK = ("batch=24", "shared_steps=40", "shared_lr=0.01", "steps=6", "check=3", "snapshots=3", "lr=0.002", "scale=20")

@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.errors import AdapterError, DescriptionError, GalleryError, PhotoError
-from core.gallery import KEPT_INDEXES, ZERO_SHOT, Adapter, Gallery, Photo, moves
-from core.index import Index
-from core.lora import Lora
-from core.photos import open_photo
-from core.samples import SamplePhoto, sample_photos
+from core.backbones.lora import Lora
+from core.common.errors import AdapterError, DescriptionError, GalleryError, PhotoError
+from core.data.image_io import open_photo
+from core.data.sample_photos import SamplePhoto, sample_photos
+from core.retrieval.gallery import KEPT_INDEXES, ZERO_SHOT, Adapter, Gallery, Photo, moves
+from core.retrieval.index import Index
 
 
 class Spy:

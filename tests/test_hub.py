@@ -18,11 +18,11 @@ from tiny import tiny_backbone
 
 from core.backbones import load_backbone
 from core.backbones.embedded import EmbeddedBackbone
-from core.card import write_card
-from core.errors import RepositoryError
-from core.hub import FILES, pull, push
-from core.loading import ROOT, FoundRepository, generator_path, load_engine
-from core.sglora import SGLora
+from core.common.errors import RepositoryError
+from core.sglora.card import write_card
+from core.sglora.engine import SGLora
+from core.sglora.hub import FILES, pull, push
+from core.sglora.load import ROOT, FoundRepository, generator_path, load_engine
 
 SENTENCE = "photos of people surfing"
 

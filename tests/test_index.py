@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.index import APPROXIMATE_FROM, Index
+from core.retrieval.index import APPROXIMATE_FROM, Index
 
 
 def unit(n: int, dim: int, seed: int) -> np.ndarray:

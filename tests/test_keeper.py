@@ -16,11 +16,11 @@ from PIL import Image
 from visiting import SENTENCE, Visitor, launched
 
 from app import texts
-from app.keeper import Limits
-from app.session import Session, open_albums
-from core.errors import StudioError
-from core.gallery import Gallery
-from core.sglora import SGLora
+from app.visitors.retention import Limits
+from app.visitors.session import Session, open_albums
+from core.common.errors import StudioError
+from core.retrieval.gallery import Gallery
+from core.sglora.engine import SGLora
 
 WAIT_SECONDS = 60
 
@@ -143,7 +143,7 @@ def test_disk_makes_room_with_files_that_were_read_then_with_the_longest_unused(
             visitor.client.predict(description=SENTENCE, api_name="/adapt")
         (album,) = (album for album in open_albums() if album.photos and album.photos[0].name.startswith("8-"))
         (album.folder / "large").write_bytes(bytes(limits.disk))
-        assert app.keeper.make_room_on_disk()
+        assert app.visitors.retention.make_room_on_disk()
         with pytest.raises(AppError, match="make room for other visitors"):
             visitors[0].found()
         assert visitors[1].found() == visitors[1].names()

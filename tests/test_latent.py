@@ -11,12 +11,12 @@ from sklearn.metrics import pairwise_distances, silhouette_score
 from sklearn.neighbors import NearestNeighbors
 from studies import RECIPE, dense
 
-from core.experiments import figures, latent, paired
+from core.backbones.lora import Lora
+from core.common.runtime import one_core
+from core.experiments import figures, latent, statistics
+from core.experiments.context import Study
 from core.experiments.cosines import products
 from core.experiments.folds import PreparedFold
-from core.experiments.study import Study
-from core.lora import Lora
-from core.share import one_core
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_a_run_says_where_generated_loras_lie(study: Study, made: dict[str, late
 
     shown = [p["task"] for p in result["map"] if p["kind"] == latent.HELD]
     assert shown == list(held.tasks)
-    assert len(latent.findings(result)) == 2 * len(paired.GROUPS) + 2
+    assert len(latent.findings(result)) == 2 * len(statistics.GROUPS) + 2
     assert f"| scenes | {latent.KNOWN} |" in latent.table(result)
     svg = figures.svg(latent.plot, result)
     assert all(task in svg for task in held.tasks)

@@ -13,14 +13,23 @@ from test_sglora import TASKS, random_engine
 from tiny import noise, random_lora, tiny_backbone
 from zips import unzipped, zipped
 
-from core.errors import AdapterError, DescriptionError, RepositoryError
-from core.experts import INDEX_FILE, TENSORS_FILE, Expert
-from core.gauge import align, reduce_rank
-from core.library import MAX_OWN, Library, compare_experts, covered, import_adapter, load_zip, nearest_distances, save_zip
-from core.lora import CONFIG_FILE, WEIGHTS_FILE, Factors, Lora, LoraLayout, LoraModule, merge, save_peft
-from core.maps import description_map, latent_map
-from core.prior import SemanticPrior
-from core.sglora import SGLora
+from core.backbones.lora import CONFIG_FILE, WEIGHTS_FILE, Factors, Lora, LoraLayout, LoraModule, merge, save_peft
+from core.backbones.lora_algebra import align, reduce_rank
+from core.common.errors import AdapterError, DescriptionError, RepositoryError
+from core.sglora.engine import SGLora
+from core.sglora.own_experts import (
+    MAX_OWN,
+    Library,
+    compare_experts,
+    covered,
+    import_adapter,
+    load_zip,
+    nearest_distances,
+    save_zip,
+)
+from core.sglora.prior import SemanticPrior
+from core.sglora.projection import description_map, latent_map
+from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert
 
 LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 9, 7), LoraModule("blocks.0.attn.v_proj", 6, 8)), rank=2)
 RECALL = {"i2t": {"R@1": 10.0, "R@5": 30.0, "R@10": 50.0}, "t2i": {"R@1": 20.0, "R@5": 40.0, "R@10": 60.0}, "images": 50}

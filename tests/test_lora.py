@@ -15,8 +15,7 @@ from tiny import noise, random_lora, tiny_backbone
 from torch import Tensor, nn
 
 from core.backbones.heads import HeadsConfig, VisionHead
-from core.errors import AdapterError
-from core.lora import (
+from core.backbones.lora import (
     CONFIG_FILE,
     MAX_ADAPTER_BYTES,
     MAX_RANK,
@@ -29,6 +28,7 @@ from core.lora import (
     merge,
     save_peft,
 )
+from core.common.errors import AdapterError
 
 FINGERPRINT = "0123456789abcdef"
 # Widths that differ from each other and from the rank, so that a transposed factor cannot pass.

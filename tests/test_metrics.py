@@ -6,7 +6,7 @@ import torch
 from scipy.stats import bootstrap
 from sklearn.metrics import average_precision_score
 
-from core.metrics import (
+from core.common.metrics import (
     KS,
     Relevance,
     bootstrap_interval,

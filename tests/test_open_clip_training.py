@@ -21,17 +21,17 @@ from shapes import SHAPES, captioned
 from tiny import tiny_clip, tiny_clip_config
 
 from core.backbones import load_backbone
-from core.card import CARD_FILE
+from core.backbones.lora import load_peft
 from core.cli.main import main
-from core.errors import DataError
+from core.common.errors import DataError
 from core.experiments import generation
+from core.experiments.context import Study
 from core.experiments.folds import FoldRecipe, split
-from core.experiments.study import Study
-from core.loading import GENERATOR_FILE, ROOT, load_engine
-from core.lora import load_peft
+from core.sglora.card import CARD_FILE
+from core.sglora.load import GENERATOR_FILE, ROOT, load_engine
 from core.training.experts import CLIP_RECIPE, ExpertRecipe
 from core.training.generator import GeneratorRecipe
-from core.training.pool import load_pool
+from core.training.task_dataset import load_pool
 from core.training.tasks import EVERYDAY
 
 RECIPE = ("batch=24", "shared_steps=30", "shared_lr=0.01", "steps=60", "check=20", "snapshots=8", "lr=0.005", "scale=20")

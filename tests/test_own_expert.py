@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from tiny import noise, tiny_backbone
 
-from core.errors import AdapterError, DescriptionError, GalleryError, RepositoryError
-from core.gallery import Gallery
-from core.lora import Lora
-from core.metrics import Relevance
-from core.own_expert import OwnRecipe, TrainingStopped, split_photos, train_own_expert
+from core.backbones.lora import Lora
+from core.common.errors import AdapterError, DescriptionError, GalleryError, RepositoryError
+from core.common.metrics import Relevance
+from core.retrieval.gallery import Gallery
 from core.training.losses import contrastive
+from core.training.own_expert import OwnRecipe, TrainingStopped, split_photos, train_own_expert
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white", "grey", "orange")
 QUICK = OwnRecipe(batch=16, steps=12, fixed_steps=6, check=3, snapshots=4)

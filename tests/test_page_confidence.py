@@ -24,14 +24,15 @@ from playwright.sync_api import Page, expect
 from serving import CHROMIUM, START_SECONDS, chromium
 from shapes import blurred
 
-from app import actions, texts, views
-from app.confidence import words
-from app.models import Models
+from app import actions, texts
+from app.engines import Models
 from app.page import build, launch_options
-from app.session import Session
-from core.confidence import Confidence, ConfidenceModel
-from core.lora import load_peft
-from core.sglora import SGLora
+from app.views import page_html
+from app.views.confidence import words
+from app.visitors.session import Session
+from core.backbones.lora import load_peft
+from core.sglora.confidence import Confidence, ConfidenceModel
+from core.sglora.engine import SGLora
 
 SURE, HALF, FAR = "a photo of a dog", "photos of clouds", "the quarterly tax report of a bank"
 SPREAD, GENERAL = 2.0, 3.0  # points
@@ -124,7 +125,7 @@ def test_without_a_calibration_all_of_it_is_applied_and_nothing_is_foretold(engi
     plain = replace(engine, repository=replace(engine.repository, confidence=None))
     made = actions.generate(plain, Session(), actions.settings(FAR, 4, 0.1, 0, None))
     assert (made.strength, made.confidence) == (1.0, None)
-    shown = views.routing(plain, made.routing)
+    shown = page_html.routing(plain, made.routing)
     assert texts.NOT_CALIBRATED in shown
     assert texts.NO_EXPERT_FITS not in shown and "Chance" not in shown
 

@@ -14,23 +14,24 @@ import httpx
 import pytest
 import torch
 
-from app import actions, evidence, expert_views, own, texts
-from app.command import adapt_command, evaluate_command, search_command
-from app.maps import HEIGHT, WIDTH, Mark, scatter
-from app.models import Models
+from app import actions, own_actions, texts
+from app.cli_snippets import adapt_command, evaluate_command, search_command
+from app.engines import Models
 from app.page import Studio, launch_options
-from app.session import Session, Settings
-from app.trainings import Trainings
-from core.bench.registry import BENCHMARKS
+from app.views import evidence, experts_html
+from app.views.scatter import HEIGHT, WIDTH, Mark, scatter
+from app.visitors.session import Session, Settings
+from app.visitors.training_jobs import Trainings
+from core.backbones.lora import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
-from core.errors import AdapterError, GalleryError, RepositoryError
+from core.common.errors import AdapterError, GalleryError, RepositoryError
 from core.experiments import figures, verification
+from core.experiments.bench.registry import BENCHMARKS
 from core.experiments.registry import EXPERIMENTS
-from core.experts import Expert
-from core.library import MAX_OWN
-from core.loading import results_path
-from core.lora import CONFIG_FILE, WEIGHTS_FILE, save_peft
-from core.sglora import SGLora
+from core.sglora.engine import SGLora
+from core.sglora.load import results_path
+from core.sglora.own_experts import MAX_OWN
+from core.sglora.repository import Expert
 
 SENTENCE = "photos of glass marbles"
 NASTY = "<img src=x onerror=alert(1)> \"'&"
@@ -51,14 +52,14 @@ def add_own(engine: SGLora, session: Session, name: str, description: str = SENT
 
 def test_an_imported_adapter_is_routed_to_by_its_visitor_alone(engine: SGLora, tmp_path: Path) -> None:
     session, other = Session(), Session()
-    entry = own.import_files(engine, session, write_adapter(engine, tmp_path / "a"), SENTENCE)
+    entry = own_actions.import_files(engine, session, write_adapter(engine, tmp_path / "a"), SENTENCE)
     mine = session.album.engine(engine)
     routed = mine.routed(mine.route(SENTENCE))
     assert routed[0]["name"] == entry.name
     assert routed[0]["similarity"] == pytest.approx(1.0, abs=1e-4)
     assert other.album.engine(engine) is engine
     assert len(engine.repository) == len(mine.repository) - 1
-    own.remove(engine, session, entry.name)
+    own_actions.remove(engine, session, entry.name)
     assert session.album.engine(engine).route(SENTENCE).similarity.shape == (len(engine.repository),)
 
 
@@ -106,13 +107,13 @@ def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora)
 
 def test_a_saved_library_comes_back_and_replaces_its_namesakes(engine: SGLora, tmp_path: Path) -> None:
     session = Session()
-    assert own.write_library(engine, session) is None
+    assert own_actions.write_library(engine, session) is None
     add_own(engine, session, "one")
     add_own(engine, session, "two", "photos of two things")
-    saved = shutil.copy(own.write_library(engine, session), tmp_path / "library.zip")
-    own.remove(engine, session, "two")
+    saved = shutil.copy(own_actions.write_library(engine, session), tmp_path / "library.zip")
+    own_actions.remove(engine, session, "two")
     add_own(engine, session, "three")
-    assert own.load_library(session.album.engine(engine), session, str(saved)) == 2
+    assert own_actions.load_library(session.album.engine(engine), session, str(saved)) == 2
     names = [e.name for e in session.album.library(engine).own]
     assert sorted(names) == ["one", "three", "two"]
     assert len(session.album.engine(engine).repository) == len(engine.repository) + 3
@@ -123,19 +124,19 @@ def test_what_is_no_adapter_says_what_one_is(engine: SGLora, tmp_path: Path, nam
     for name in names:
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(AdapterError, match="one ZIP, or the two files"):
-        own.import_files(engine, Session(), [str(tmp_path / n) for n in names], SENTENCE)
+        own_actions.import_files(engine, Session(), [str(tmp_path / n) for n in names], SENTENCE)
 
 
 def test_training_needs_captions_and_a_free_name_before_it_begins(engine: SGLora) -> None:
     session, stop = Session(), threading.Event()
     with pytest.raises(GalleryError, match="at least 20"):
-        own.train(engine, session, "mine", SENTENCE, lambda now: None, stop)
+        own_actions.train(engine, session, "mine", SENTENCE, lambda now: None, stop)
     with pytest.raises(RepositoryError, match="already"):
-        own.train(engine, session, engine.repository.experts[0].name.upper(), SENTENCE, lambda now: None, stop)
+        own_actions.train(engine, session, engine.repository.experts[0].name.upper(), SENTENCE, lambda now: None, stop)
     for i in range(MAX_OWN):
         add_own(engine, session, f"own {i}")
     with pytest.raises(RepositoryError, match="remove one"):
-        own.train(engine, session, "one more", SENTENCE, lambda now: None, stop)
+        own_actions.train(engine, session, "one more", SENTENCE, lambda now: None, stop)
 
 
 def test_a_training_is_stopped_by_its_own_tab_only() -> None:
@@ -175,25 +176,25 @@ def test_names_of_ones_own_are_escaped(engine: SGLora) -> None:
     mine = session.album.engine(engine)
     routing, library = mine.route(NASTY), session.album.library(engine)
     pages = [
-        expert_views.routing_map(mine.repository, routing, 1),
-        expert_views.own_list(library, [0.5]),
-        expert_views.details(library.own[0].expert, {"q": 1.0}),
+        experts_html.routing_map(mine.repository, routing, 1),
+        experts_html.own_list(library, [0.5]),
+        experts_html.details(library.own[0].expert, {"q": 1.0}),
     ]
     for page in pages:
         assert "<img" not in page
     assert texts.NOBODY_MEASURED in pages[2]
-    assert expert_views.rows([library.own[0].expert])[0][5:] == [None] * 4
+    assert experts_html.rows([library.own[0].expert])[0][5:] == [None] * 4
 
 
 def test_the_map_shows_every_expert_and_what_it_is(engine: SGLora) -> None:
     routing = engine.route("photos of dogs")
-    page = expert_views.routing_map(engine.repository, routing, 0)
+    page = experts_html.routing_map(engine.repository, routing, 0)
     assert page.count('class="sg-dot ') == len(engine.repository) + 1
     assert page.count("sg-dot-routed ") == len(routing.chosen)
     first = engine.repository.experts[routing.chosen[0]]
     assert first.source in page
     assert f"{first.gain(1):+.1f} R@1" in page
-    assert expert_views.routing_map(engine.repository, None, 0).count('class="sg-dot ') == len(engine.repository)
+    assert experts_html.routing_map(engine.repository, None, 0).count('class="sg-dot ') == len(engine.repository)
 
 
 @pytest.mark.parametrize("points", [[(0, 0)], [(1, 2)] * 3, [(0, 0), (1e6, 1)], [(-1, 1), (1, -1), (0, 5)]])

@@ -7,10 +7,11 @@ import pytest
 import torch
 from scipy.stats import bootstrap
 
-from app import texts, views
-from app.session import Column, Comparison
-from core.gallery import Hit, Photo, Ranking
-from core.metrics import KS, Hits, Relevance, both_directions, hits, recall_interval
+from app import texts
+from app.views import page_html
+from app.visitors.session import Column, Comparison
+from core.common.metrics import KS, Hits, Relevance, both_directions, hits, recall_interval
+from core.retrieval.gallery import Hit, Photo, Ranking
 
 
 def case(n: int, per_photo: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, Relevance]:
@@ -69,7 +70,7 @@ def test_the_table_says_what_it_rests_on_and_what_is_no_difference() -> None:
         for title, found in (("Zero-shot", zero), ("Top-k merge", zero), ("SG-LoRA", better))
     )
     photos = {str(i): Photo(str(i), f"{i}.jpg", b"", (f"caption {i}",)) for i in range(n)}
-    page = views.comparison(Comparison("photos", "q", columns), photos, lambda photo: "data:,", 10, False)
+    page = page_html.comparison(Comparison("photos", "q", columns), photos, lambda photo: "data:,", 10, False)
     assert f"{n} captioned photos and {n} captions" in page
     assert "<td><b>33%</b>" in page
     assert page.count('class="sg-up"') == 2  # R@1 both ways; R@5 is the same and R@10 is full

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from core.errors import PhotoError
-from core.photos import (
+from core.common.errors import PhotoError
+from core.data.image_io import (
     MAX_BYTES,
     MAX_PIXELS,
     MEAN,

@@ -11,10 +11,10 @@ import torch
 from shapes import COLOURS, SHAPES, draw
 from tiny import tiny_backbone
 
+from core.common.errors import DataError
 from core.data import Sample
-from core.errors import DataError
-from core.photos import open_photo
-from core.training.pool import Pool, load_pool
+from core.data.image_io import open_photo
+from core.training.task_dataset import Pool, load_pool
 from core.training.tasks import EVERYDAY, captioned_parts
 
 BROKEN = 7  # a photo of a boat

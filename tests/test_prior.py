@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from tiny import noise
 
-from core.basis import Basis
-from core.prior import semantic_prior
+from core.sglora.prior import semantic_prior
+from core.sglora.subspace import Basis
 from core.training.conditions import Conditions
 
 MEANS, VARIANCES = noise(3, 5, seed=1), noise(3, 5, seed=2).square() + 0.1

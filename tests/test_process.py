@@ -13,8 +13,8 @@ from gradio_client import Client, handle_file
 from PIL import Image
 from serving import running
 
-from app.scratch import LOCK, PREFIX, remove_abandoned
-from core.loading import ROOT
+from app.visitors.temp_dir import LOCK, PREFIX, remove_abandoned
+from core.sglora.load import ROOT
 
 HOLD = """
 import sys

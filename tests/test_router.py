@@ -7,8 +7,8 @@ import pytest
 import torch
 from tiny import noise
 
-from core.errors import DescriptionError
-from core.router import MAX_DESCRIPTION, SparseRouter, clean_text
+from core.common.errors import DescriptionError
+from core.sglora.router import MAX_DESCRIPTION, SparseRouter, clean_text
 
 
 def unit(*shape: int, seed: int) -> torch.Tensor:

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from core.photos import open_photo, safe_name
-from core.samples import EXAMPLES, sample_photos
+from core.data.image_io import open_photo, safe_name
+from core.data.sample_photos import EXAMPLES, sample_photos
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,7 +26,7 @@ def test_samples_are_distinct_readable_photos_with_captions() -> None:
 
 def test_packages_are_located_without_being_imported() -> None:
     code = (
-        "import sys, core.samples as s; s.sample_photos()\n"
+        "import sys, core.data.sample_photos as s; s.sample_photos()\n"
         "print([p for p in ('gradio', 'skimage', 'sklearn', 'matplotlib') if p in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -36,7 +36,7 @@ def test_packages_are_located_without_being_imported() -> None:
 def test_without_the_packages_it_is_said_what_to_do() -> None:
     code = (
         "import importlib.util as u; u.find_spec = lambda name: None\n"
-        "import core.samples as s\n"
+        "import core.data.sample_photos as s\n"
         "try: s.sample_photos()\n"
         "except s.GalleryError as error: print(error)"
     )

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from core.loading import ROOT
+from core.sglora.load import ROOT
 
 NODE = re.compile(r"`(tests/[\w/]+\.py::\w+)`")
 

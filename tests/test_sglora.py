@@ -13,16 +13,16 @@ import torch
 from tiny import noise, tiny_backbone
 
 from core.backbones.base import Backbone
-from core.basis import Basis
-from core.cvae import ConditionalVAE, CvaeConfig
-from core.errors import DescriptionError, RepositoryError
-from core.experts import Expert, ExpertRepository
-from core.generator import LoraGenerator
-from core.loading import load_engine
-from core.lora import load_peft
-from core.router import SparseRouter
-from core.sglora import SGLora
-from core.share import one_core
+from core.backbones.lora import load_peft
+from core.common.errors import DescriptionError, RepositoryError
+from core.common.runtime import one_core
+from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.sglora.engine import SGLora
+from core.sglora.generator import LoraGenerator
+from core.sglora.load import load_engine
+from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.router import SparseRouter
+from core.sglora.subspace import Basis
 
 TASKS = ("a dog", "the sea", "a market", "a bicycle", "snow", "an airport from above")
 DESCRIPTION = "photos of puppies in the snow"

@@ -7,7 +7,7 @@ from threading import Barrier
 
 import torch
 
-from core import share
+from core.common import runtime
 
 
 def test_each_gets_its_part_and_who_is_alone_gets_all() -> None:
@@ -16,7 +16,7 @@ def test_each_gets_its_part_and_who_is_alone_gets_all() -> None:
     began, ends = Barrier(everyone), Barrier(everyone)
 
     def compute(_: int) -> int:
-        with share.shared_cores():
+        with runtime.shared_cores():
             mine = torch.get_num_threads()
             began.wait(30)
             ends.wait(30)
@@ -27,7 +27,7 @@ def test_each_gets_its_part_and_who_is_alone_gets_all() -> None:
         assert parts == [max(1, cores // running) for running in range(1, everyone + 1)]
 
         def alone() -> int:
-            with share.shared_cores():
+            with runtime.shared_cores():
                 return torch.get_num_threads()
 
         assert pool.submit(alone).result() == cores, "a thread that had one core before gets all again"

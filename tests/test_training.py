@@ -12,17 +12,17 @@ import torch
 import torch.nn.functional as F
 from shapes import COLOURS, SHAPES, captioned, draw
 
+from core.backbones.lora import Lora
+from core.common.errors import RepositoryError
 from core.data import read_folder
-from core.errors import RepositoryError
-from core.experts import ExpertRepository
-from core.loading import heads_path
-from core.lora import Lora
+from core.sglora.load import heads_path
+from core.sglora.repository import ExpertRepository
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
 from core.training.experts import ExpertRecipe, begins_fresh, initial_vector, runs_folder, stop_rows, train_experts
 from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.losses import contrastive, distillation
-from core.training.pool import Pool, load_pool, without_photos
+from core.training.task_dataset import Pool, load_pool, without_photos
 from core.training.tasks import EVERYDAY, SCENES, Task, caption_tasks, label_tasks
 
 

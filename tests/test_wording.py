@@ -10,13 +10,13 @@ import pytest
 import torch
 from studies import RECIPE, made_up_study
 
-from core.errors import DataError
-from core.experiments import figures, paired, wording
+from core.common.errors import DataError
+from core.common.metrics import measure
+from core.experiments import figures, statistics, wording
 from core.experiments.folds import prepare_fold
 from core.experiments.generation import RANDOM as CONTROLS
 from core.experiments.phrasings import LEVELS, PHRASINGS, RANDOM, VAGUE, Phrasing
-from core.metrics import measure
-from core.router import Routing
+from core.sglora.router import Routing
 from core.training.confidence import ABOUT_NOTHING
 from core.training.tasks import DOMAINS, EVERYDAY, SCENES
 
@@ -103,8 +103,8 @@ def test_a_run_measures_what_a_visitor_would_get(tmp_path: Path) -> None:
         for row in (r for r in rows if r["task"] == task.name and r["variant"] != wording.ZERO):
             strength = 1.0 if row["method"] == wording.FULL else None
             adaptation = engine.adapt(row["text"], seed=row["seed"], strength=strength)
-            found = paired.both_ways(measure(study.backbone.suffix(maps, adaptation.lora), texts, relevance))
-            assert {m: row[m] for m in paired.MEASURES} == found
+            found = statistics.both_ways(measure(study.backbone.suffix(maps, adaptation.lora), texts, relevance))
+            assert {m: row[m] for m in statistics.MEASURES} == found
             assert row["strength"] == pytest.approx(adaptation.strength, abs=1e-3)
         own = [r for r in rows if r["task"] == task.name and r["variant"] == wording.OWN]
         assert {r["text"] for r in own} == {task.description} and {r["overlap"] for r in own} == {1.0}
@@ -116,7 +116,7 @@ def test_a_run_measures_what_a_visitor_would_get(tmp_path: Path) -> None:
     after = [r for r in rows if r["variant"] == LEVELS[4] and r["method"] == wording.SURE]
     by_hand = np.mean([np.mean([r["R@5"] for r in after if r["task"] == t]) - before[t] for t in before])
     assert some["gain R@5"][0] == pytest.approx(by_hand, abs=0.01)
-    assert len(wording.findings(result)) == 2 * len(paired.GROUPS)
+    assert len(wording.findings(result)) == 2 * len(statistics.GROUPS)
     assert "| 5 detailed |" in wording.table(result)
     assert figures.svg(wording.plot, result).startswith("<svg")
 

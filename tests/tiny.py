@@ -6,8 +6,8 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
+from core.backbones.lora import Lora, LoraLayout
 from core.backbones.open_clip import OpenClipBackbone
-from core.lora import Lora, LoraLayout
 
 CONTEXT = 16
 

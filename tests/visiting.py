@@ -18,10 +18,10 @@ os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")  # as app.py does
 import gradio as gr
 from gradio_client import Client, handle_file
 
-from app.keeper import Keeper, Limits
-from app.models import Models
+from app.engines import Models
 from app.page import build, launch_options
-from core.sglora import SGLora
+from app.visitors.retention import Keeper, Limits
+from core.sglora.engine import SGLora
 
 SENTENCE, QUERY = "photos of people surfing", "water"
 

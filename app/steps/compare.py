@@ -7,11 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from app import actions, texts, views
-from app.command import evaluate_command, search_command
+from app import actions, texts
+from app.cli_snippets import evaluate_command, search_command
 from app.errors import friendly
-from app.session import Session
-from app.steps.base import LIGHT, SEARCH, SEARCHES, Step, Updates, by_column, chosen, private
+from app.steps.step import LIGHT, SEARCH, SEARCHES, Step, Updates, by_column, chosen, private
+from app.views import page_html
+from app.visitors.session import Session
 
 TOPS = (5, 10, 20, 50)
 DEFAULT_TOP = 10
@@ -19,7 +20,7 @@ DEFAULT_TOP = 10
 
 class Compare(Step):
     def layout(self) -> None:
-        gr.HTML(views.step(4, texts.COMPARE, texts.COMPARE_LEAD))
+        gr.HTML(page_html.step(4, texts.COMPARE, texts.COMPARE_LEAD))
         with gr.Tabs():
             with gr.Tab(texts.WORDS_TAB), gr.Row(equal_height=False, elem_classes="sg-ask"):
                 self.query = gr.Textbox(
@@ -35,7 +36,7 @@ class Compare(Step):
                 False, label=texts.ONLY_CHANGED, container=False, min_width=160, elem_id="only-changed"
             )
             self.top = gr.Radio(TOPS, value=DEFAULT_TOP, label=texts.TOP_LABEL, min_width=240, elem_id="top")
-        self.answer = gr.HTML(views.note(texts.COMPARE_EMPTY), elem_id="results")
+        self.answer = gr.HTML(page_html.note(texts.COMPARE_EMPTY), elem_id="results")
         self.commands = gr.Textbox(
             label=texts.SEARCH_COMMAND_LABEL,
             info=texts.SEARCH_COMMAND_INFO,
@@ -103,9 +104,9 @@ class Compare(Step):
 
     def _show_again(self, session: Session, only_changed: bool, top: int) -> str:
         if session.comparison is None:
-            return views.note(texts.COMPARE_EMPTY)
+            return page_html.note(texts.COMPARE_EMPTY)
         photos = {p.id: p for p in session.album.photos}
-        return views.comparison(session.comparison, photos, session.album.picture, int(top or DEFAULT_TOP), only_changed)
+        return page_html.comparison(session.comparison, photos, session.album.picture, int(top or DEFAULT_TOP), only_changed)
 
     @friendly
     def _recall(self, session: Session, index: int) -> tuple[str, str]:

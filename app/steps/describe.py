@@ -6,19 +6,20 @@ from typing import Any
 
 import gradio as gr
 
-from app import expert_views, texts, views
+from app import texts
 from app.errors import friendly
-from app.session import Session
-from app.steps.base import LIGHT, Step, Updates, chosen, private
-from core.errors import StudioError
-from core.router import Routing
-from core.samples import EXAMPLES
-from core.sglora import SGLora
+from app.steps.step import LIGHT, Step, Updates, chosen, private
+from app.views import experts_html, page_html
+from app.visitors.session import Session
+from core.common.errors import StudioError
+from core.data.sample_photos import EXAMPLES
+from core.sglora.engine import SGLora
+from core.sglora.router import Routing
 
 
 class Describe(Step):
     def layout(self) -> None:
-        gr.HTML(views.step(1, texts.DESCRIBE, texts.DESCRIBE_LEAD))
+        gr.HTML(page_html.step(1, texts.DESCRIBE, texts.DESCRIBE_LEAD))
         with gr.Row():
             with gr.Column(min_width=320):
                 self.description = gr.Textbox(
@@ -37,7 +38,7 @@ class Describe(Step):
                 )
                 self.map = gr.HTML(elem_id="map")
             with gr.Column(min_width=320):
-                self.routing = gr.HTML(views.note(texts.ROUTE_EMPTY), elem_id="routing")
+                self.routing = gr.HTML(page_html.note(texts.ROUTE_EMPTY), elem_id="routing")
 
     def wire(self) -> None:
         generate, compare = self.studio.generate, self.studio.compare
@@ -62,13 +63,13 @@ class Describe(Step):
                 generate.lora: generate.stale(engine, session, description)
             }
         except StudioError as error:
-            return {self.routing: views.note(str(error), "sg-warn"), self.map: gr.skip(), generate.lora: gr.skip()}
+            return {self.routing: page_html.note(str(error), "sg-warn"), self.map: gr.skip(), generate.lora: gr.skip()}
 
     def show(self, engine: SGLora, session: Session, routing: Routing | None) -> Updates:
         """A routing, in words, as bars and on the map."""
-        shown = views.note(texts.ROUTE_EMPTY) if routing is None else views.routing(engine, routing)
+        shown = page_html.note(texts.ROUTE_EMPTY) if routing is None else page_html.routing(engine, routing)
         owned = len(session.album.library(engine).own)
-        return {self.routing: shown, self.map: expert_views.routing_map(engine.repository, routing, owned)}
+        return {self.routing: shown, self.map: experts_html.routing_map(engine.repository, routing, owned)}
 
 
 @friendly

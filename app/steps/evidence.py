@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import gradio as gr
 
-from app import texts, views
-from app.evidence import available, exhibits
-from app.steps.base import Step
+from app import texts
+from app.steps.step import Step
+from app.views import page_html
+from app.views.evidence import available, exhibits
 
 
 class Evidence(Step):
     """Made once, when the app starts; nothing in it changes."""
 
     def layout(self) -> None:
-        gr.HTML(views.note(texts.EVIDENCE_LEAD))
+        gr.HTML(page_html.note(texts.EVIDENCE_LEAD))
         for number, exhibit in enumerate(exhibits()):
-            gr.HTML(views.exhibit(exhibit))
+            gr.HTML(page_html.exhibit(exhibit))
             if exhibit.table:
                 with gr.Accordion(texts.EVIDENCE_TABLE, open=not exhibit.plot, elem_id=f"evidence-{number}"):
                     gr.HTML(exhibit.table)

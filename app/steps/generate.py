@@ -7,20 +7,21 @@ from typing import Any
 
 import gradio as gr
 
-from app import actions, expert_views, texts, views
-from app.command import adapt_command
+from app import actions, texts
+from app.cli_snippets import adapt_command
 from app.errors import friendly
-from app.session import Session
-from app.steps.base import LIGHT, Step, Updates, by_column, private
-from core.library import nearest_distances
-from core.maps import latent_map
-from core.router import DEFAULT_K, DEFAULT_TAU
-from core.sglora import DEFAULT_STRENGTH, Adaptation, SGLora
+from app.steps.step import LIGHT, Step, Updates, by_column, private
+from app.views import experts_html, page_html
+from app.visitors.session import Session
+from core.sglora.engine import DEFAULT_STRENGTH, Adaptation, SGLora
+from core.sglora.own_experts import nearest_distances
+from core.sglora.projection import latent_map
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 
 class Generate(Step):
     def layout(self) -> None:
-        gr.HTML(views.step(2, texts.GENERATE, texts.GENERATE_LEAD))
+        gr.HTML(page_html.step(2, texts.GENERATE, texts.GENERATE_LEAD))
         with gr.Row():
             with gr.Column(min_width=320):
                 with gr.Row():
@@ -54,7 +55,7 @@ class Generate(Step):
                 )
                 self.latent = gr.HTML(elem_id="latent")
             with gr.Column(min_width=320):
-                self.lora = gr.HTML(views.note(texts.LORA_EMPTY), elem_id="lora")
+                self.lora = gr.HTML(page_html.note(texts.LORA_EMPTY), elem_id="lora")
         self.sliders = [self.k, self.tau, self.seed, self.follow, self.strength]
 
     @property
@@ -146,13 +147,13 @@ class Generate(Step):
             return updates  # only the strength is another one: routing and sample are on the page already
         found = latent_map(engine, result.routing, result.z)
         owned = len(session.album.library(engine).own)
-        drawn = expert_views.latent(engine.repository, result.routing, found, owned)
+        drawn = experts_html.latent(engine.repository, result.routing, found, owned)
         return updates | self.studio.describe.show(engine, session, result.routing) | {self.latent: drawn}
 
     def nothing(self) -> Updates:
         """No adapter is there."""
         return {
-            self.lora: views.note(texts.LORA_EMPTY),
+            self.lora: page_html.note(texts.LORA_EMPTY),
             self.latent: "",
             self.download: gr.DownloadButton(value=None, interactive=False),
             self.command: gr.Textbox(value="", visible=False),
@@ -162,7 +163,7 @@ class Generate(Step):
         far = nearest_distances(engine.repository, result.routing, result.full)
         norms = self.studio.models.engine(session.album.backbone).expert_norms
         follows = session.settings is not None and session.settings.strength is None
-        return views.adapter(result, norms, weights, current, far, follows)
+        return page_html.adapter(result, norms, weights, current, far, follows)
 
     def stale(self, engine: SGLora, session: Session, description: str) -> Any:
         """The adapter's facts again, with a remark where the sentence above is another one by now."""

@@ -7,15 +7,16 @@ from typing import Any
 
 import gradio as gr
 
-from app import actions, expert_views, own, texts, views
+from app import actions, own_actions, texts
 from app.errors import friendly
-from app.session import Session
-from app.steps.base import HEAVY, LIGHT, Step, Updates, chosen, private
-from app.trainings import Trainings
-from core.errors import AdapterError, RepositoryError, StudioError
-from core.library import compare_experts, covered
-from core.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
-from core.router import DEFAULT_K
+from app.steps.step import HEAVY, LIGHT, Step, Updates, chosen, private
+from app.views import experts_html, page_html
+from app.visitors.session import Session
+from app.visitors.training_jobs import Trainings
+from core.common.errors import AdapterError, RepositoryError, StudioError
+from core.sglora.own_experts import compare_experts, covered
+from core.sglora.router import DEFAULT_K
+from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
 
 TRAINING = "training"  # concurrency group: one training at a time on two cores, the others wait in the queue
 
@@ -23,7 +24,7 @@ TRAINING = "training"  # concurrency group: one training at a time on two cores,
 class Library(Step):
     def layout(self) -> None:
         self.trainings = Trainings()
-        self.lead = gr.HTML(views.note(texts.LOADING))
+        self.lead = gr.HTML(page_html.note(texts.LOADING))
         self.find = gr.Textbox(label=texts.EXPERTS_FIND, placeholder=texts.EXPERTS_FIND_HINT, elem_id="find-expert")
         self.table = gr.Dataframe(
             headers=list(texts.EXPERTS_HEADERS),
@@ -42,11 +43,11 @@ class Library(Step):
             self.other = gr.Dropdown(
                 label=texts.COMPARE_WITH, info=texts.COMPARE_WITH_HINT, choices=[], min_width=240, elem_id="compare-with"
             )
-        self.details = gr.HTML(views.note(texts.DETAILS_EMPTY), elem_id="details")
-        gr.HTML(views.section(texts.OWN, texts.OWN_LEAD))
+        self.details = gr.HTML(page_html.note(texts.DETAILS_EMPTY), elem_id="details")
+        gr.HTML(page_html.section(texts.OWN, texts.OWN_LEAD))
         with gr.Row():
             with gr.Column(min_width=320):
-                gr.HTML(views.subsection(texts.TRAIN, texts.TRAIN_LEAD.format(least=MIN_PHOTOS)))
+                gr.HTML(page_html.subsection(texts.TRAIN, texts.TRAIN_LEAD.format(least=MIN_PHOTOS)))
                 self.name = gr.Textbox(
                     label=texts.TRAIN_NAME, placeholder=texts.TRAIN_NAME_HINT, max_lines=1, elem_id="own-name"
                 )
@@ -58,7 +59,7 @@ class Library(Step):
                     self.stop = gr.Button(texts.TRAIN_STOP, min_width=100, elem_id="stop")
                 self.trained = gr.HTML(elem_id="trained")
             with gr.Column(min_width=320):
-                gr.HTML(views.subsection(texts.IMPORT, texts.IMPORT_LEAD))
+                gr.HTML(page_html.subsection(texts.IMPORT, texts.IMPORT_LEAD))
                 self.adapter = gr.File(
                     label=texts.IMPORT_FILES,
                     file_count="multiple",
@@ -75,7 +76,7 @@ class Library(Step):
                 self.imports = gr.Button(texts.IMPORT_BUTTON, variant="primary", min_width=140, elem_id="import")
         with gr.Row():
             with gr.Column(min_width=320):
-                self.mine = gr.HTML(views.note(texts.OWN_NONE), elem_id="own")
+                self.mine = gr.HTML(page_html.note(texts.OWN_NONE), elem_id="own")
                 self.said = gr.HTML(elem_id="own-report")
             with gr.Column(min_width=320):
                 with gr.Row(elem_classes="sg-ask"):
@@ -125,7 +126,7 @@ class Library(Step):
     def opened(self, session: Session) -> Updates:
         """All experts, when the models are there."""
         engine = self.engine(session)
-        shown = {self.lead: views.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank))}
+        shown = {self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank))}
         drawn = {self.studio.describe.map: self.studio.describe.show(engine, session, None)[self.studio.describe.map]}
         updates = shown | drawn | self._experts(session, "")
         if len(engine.repository) < DEFAULT_K:
@@ -138,7 +139,7 @@ class Library(Step):
         names, (k, *others) = [e.name for e in repository.experts], values
         k = min(k, len(names))
         return self._changed(session, words or "", description, k, *others) | {
-            self.lead: views.note(texts.EXPERTS_LEAD.format(rank=repository.layout.rank)),
+            self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=repository.layout.rank)),
             self.one: gr.Dropdown(choices=names, value=None),
             self.other: gr.Dropdown(choices=names, value=None),
             self.studio.generate.k: gr.Slider(maximum=len(names), value=k),
@@ -148,13 +149,13 @@ class Library(Step):
         engine = self.engine(session)
         library, experts = session.album.library(engine), engine.repository.experts
         names, mine = [e.name for e in experts], [e.name for e in library.own]
-        path = own.write_library(engine, session)
+        path = own_actions.write_library(engine, session)
         shares = [covered(engine.generator, entry.mean) for entry in library.own]
         return {
-            self.table: expert_views.rows(experts, words),
+            self.table: experts_html.rows(experts, words),
             self.one: gr.Dropdown(choices=names),
             self.other: gr.Dropdown(choices=names),
-            self.mine: expert_views.own_list(library, shares),
+            self.mine: experts_html.own_list(library, shares),
             self.pick: gr.Dropdown(choices=mine, value=None),
             self.remove: gr.Button(interactive=False),
             self.download: gr.DownloadButton(value=None if path is None else str(path), interactive=path is not None),
@@ -180,7 +181,7 @@ class Library(Step):
 
     @friendly
     def _find(self, session: Session, words: str | None) -> list[list[object]]:
-        return expert_views.rows(self.engine(session).repository.experts, words or "")
+        return experts_html.rows(self.engine(session).repository.experts, words or "")
 
     @friendly
     def _select(self, session: Session, event: gr.SelectData) -> str:
@@ -194,13 +195,13 @@ class Library(Step):
         repository = self.engine(session).repository
         names = [e.name for e in repository.experts]
         if one not in names:  # it may be gone by now
-            return views.note(texts.DETAILS_EMPTY)
+            return page_html.note(texts.DETAILS_EMPTY)
         i = names.index(one)
-        shown = expert_views.details(repository.experts[i], repository.lora(i).norms())
+        shown = experts_html.details(repository.experts[i], repository.lora(i).norms())
         if other in names and other != one:
-            shown = expert_views.compared(compare_experts(repository, one, other)) + shown
+            shown = experts_html.compared(compare_experts(repository, one, other)) + shown
             j = names.index(other)
-            shown += expert_views.details(repository.experts[j], repository.lora(j).norms())
+            shown += experts_html.details(repository.experts[j], repository.lora(j).norms())
         return f'<div class="sg-details">{shown}</div>'
 
     # Own experts
@@ -220,34 +221,34 @@ class Library(Step):
 
         try:
             with self.trainings.begin(request.session_hash) as stop:
-                found = own.train(self.engine(session), session, name, description, show, stop)
+                found = own_actions.train(self.engine(session), session, name, description, show, stop)
         except TrainingStopped as stopped:
-            return {self.trained: views.note(str(stopped))}
-        return self._changed(session, *values) | {self.trained: expert_views.trained(found)}
+            return {self.trained: page_html.note(str(stopped))}
+        return self._changed(session, *values) | {self.trained: experts_html.trained(found)}
 
     @friendly
     def _stop(self, request: gr.Request) -> Any:
         """The training itself says that it stopped."""
-        return gr.skip() if self.trainings.stop(request.session_hash) else views.note(texts.TRAIN_NONE_RUNS)
+        return gr.skip() if self.trainings.stop(request.session_hash) else page_html.note(texts.TRAIN_NONE_RUNS)
 
     @friendly
     def _import(self, paths: list[str] | None, description: str, session: Session, *values: Any) -> Updates:
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
-        entry = own.import_files(self.engine(session), session, paths, description)
-        said = views.report(None, (), [texts.IMPORTED.format(name=entry.name)])
+        entry = own_actions.import_files(self.engine(session), session, paths, description)
+        said = page_html.report(None, (), [texts.IMPORTED.format(name=entry.name)])
         return self._changed(session, *values) | {self.adapter: None, self.about: "", self.said: said}
 
     @friendly
     def _load(self, path: str, session: Session, *values: Any) -> Updates:
-        count = own.load_library(self.engine(session), session, path)
-        said = views.report(None, (), [texts.LIBRARY_LOADED.format(n=count)])
+        count = own_actions.load_library(self.engine(session), session, path)
+        said = page_html.report(None, (), [texts.LIBRARY_LOADED.format(n=count)])
         return self._changed(session, *values) | {self.said: said}
 
     @friendly
     def _remove(self, name: str | None, session: Session, *values: Any) -> Updates:
         if name is None:
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
-        own.remove(self.engine(session), session, name)
-        said = views.report(None, (), [texts.OWN_REMOVED.format(name=name)])
+        own_actions.remove(self.engine(session), session, name)
+        said = page_html.report(None, (), [texts.OWN_REMOVED.format(name=name)])
         return self._changed(session, *values) | {self.said: said}

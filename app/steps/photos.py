@@ -6,18 +6,19 @@ from typing import Any
 
 import gradio as gr
 
-from app import actions, texts, views
+from app import actions, texts
 from app.errors import friendly
-from app.session import PHOTO_LIMIT, Session
-from app.steps.base import HEAVY, LIGHT, Step, Updates, by_photo, chosen, private
 from app.steps.compare import DEFAULT_TOP
+from app.steps.step import HEAVY, LIGHT, Step, Updates, by_photo, chosen, private
+from app.views import page_html
+from app.visitors.session import PHOTO_LIMIT, Session
 
 
 class Photos(Step):
     def layout(self) -> None:
         minutes = f"{self.studio.keeper.limits.keep_seconds / 60:g}"
         lead = texts.GALLERY_LEAD.format(limit=PHOTO_LIMIT, minutes=minutes)
-        gr.HTML(views.step(3, texts.GALLERY, lead))
+        gr.HTML(page_html.step(3, texts.GALLERY, lead))
         with gr.Row():
             with gr.Column(min_width=320):
                 self.upload = gr.File(label=texts.UPLOAD_LABEL, file_count="multiple", height=150, elem_id="upload")
@@ -48,7 +49,7 @@ class Photos(Step):
                     buttons=[],
                     elem_id="gallery",
                 )
-                self.fill = gr.HTML(views.note(texts.GALLERY_EMPTY), elem_id="fill")
+                self.fill = gr.HTML(page_html.note(texts.GALLERY_EMPTY), elem_id="fill")
 
     @property
     def shown(self) -> list[Any]:
@@ -75,7 +76,7 @@ class Photos(Step):
         picked = {self.studio.compare.pick: gr.Dropdown(choices=[(p.name, p.id) for p in photos], value=None)}
         return picked | {
             self.gallery: gr.Gallery(value=session.album.thumbnails(), selected_index=None),
-            self.fill: views.gallery_line(photos),
+            self.fill: page_html.gallery_line(photos),
             self.remove: gr.Button(interactive=False),
         }
 
@@ -90,13 +91,13 @@ class Photos(Step):
         self, session: Session, paths: list[str] | None, only_changed: bool, top: int, progress: gr.Progress = gr.Progress()
     ) -> Updates:
         done = actions.add_uploads(self.engine(session), session, paths or [], by_photo(progress))
-        report = views.report(done.report, done.failed, done.remarks)
+        report = page_html.report(done.report, done.failed, done.remarks)
         return self.changed(session, report, only_changed, top) | {self.upload: None}
 
     @friendly
     def _add_samples(self, session: Session, only_changed: bool, top: int, progress: gr.Progress = gr.Progress()) -> Updates:
         done = actions.add_samples(self.engine(session), session, by_photo(progress))
-        return self.changed(session, views.report(done.report, done.failed), only_changed, top)
+        return self.changed(session, page_html.report(done.report, done.failed), only_changed, top)
 
     @friendly
     def _clear(self, session: Session) -> Updates:
@@ -112,12 +113,12 @@ class Photos(Step):
     @friendly
     def _caption(self, session: Session, typed: str, only_changed: bool, top: int) -> Updates:
         remark = actions.set_captions(self.engine(session), session, typed or "")
-        return self.changed(session, views.report(None, (), [remark]), only_changed, top)
+        return self.changed(session, page_html.report(None, (), [remark]), only_changed, top)
 
     @friendly
     def _caption_names(self, session: Session, only_changed: bool, top: int) -> Updates:
         remark = actions.caption_by_names(self.engine(session), session)
-        return self.changed(session, views.report(None, (), [remark]), only_changed, top)
+        return self.changed(session, page_html.report(None, (), [remark]), only_changed, top)
 
     @friendly
     def _select(self, session: Session, event: gr.SelectData) -> Updates:

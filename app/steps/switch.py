@@ -7,11 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from app import texts, views
+from app import texts
+from app.engines import DEFAULT
 from app.errors import friendly
-from app.models import DEFAULT
-from app.session import Session, Switched
-from app.steps.base import Step, Updates, by_photo, private
+from app.steps.step import Step, Updates, by_photo, private
+from app.views import page_html
+from app.visitors.session import Session, Switched
 
 SWITCH = "switch"  # concurrency group: one at a time, and nobody's photos or questions wait for it
 
@@ -76,5 +77,7 @@ def _said(name: str, done: Switched, seconds: float) -> str:
     lines = [words.format(name=name, n=done.photos, seconds=seconds)]
     if done.waiting:
         lines.append(texts.SWITCHED_WAITING.format(before=done.before, names=", ".join(done.waiting)))
-    gone = views.listed_files(texts.SWITCHED_LOST.format(n=len(done.lost)), [p.name for p in done.lost]) if done.lost else ""
-    return views.report(None, (), lines) + gone
+    gone = (
+        page_html.listed_files(texts.SWITCHED_LOST.format(n=len(done.lost)), [p.name for p in done.lost]) if done.lost else ""
+    )
+    return page_html.report(None, (), lines) + gone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.errors import BackboneError
+from core.common.errors import BackboneError
 
 if TYPE_CHECKING:
     from core.backbones.base import Backbone
@@ -34,7 +34,7 @@ def load_backbone(
                 "The backbone `embedded` brings its own weights: checkpoints and blocks are for open_clip models."
             )
         from core.backbones.embedded import load_embedded
-        from core.loading import heads_path
+        from core.sglora.load import heads_path
 
         return load_embedded(heads_path())
     # open_clip takes seconds to import, and most visitors never need it.

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.errors import BackboneError
-from core.lora import Factors, Lora
+from core.backbones.lora import Factors, Lora
+from core.common.errors import BackboneError
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from core.lora import Lora, LoraLayout
+from core.backbones.lora import Lora, LoraLayout
 
 
 class Towers(Protocol):
@@ -57,7 +57,7 @@ class Backbone(Towers, Protocol):
         name: how users choose it ("embedded", "ViT-B-16", …).
         slug: name of the folders of what is trained for it.
         choice: the arguments of ``load_backbone`` that load it again on this machine: "spec", "pretrained", "adapt_blocks";
-            ``core.backbones.choice.told`` is for others.
+            ``core.backbones.spec.told`` is for others.
         fingerprint: 16 hex digits that change with any weight or with the architecture.
         layout: the adapted linears and the rank of generated LoRAs.
         dim: width d of the shared image-text space.

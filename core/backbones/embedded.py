@@ -16,8 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from core.backbones.heads import HeadsConfig, TextHead, VisionHead
-from core.backbones.towers import (
+from core.backbones.frozen_towers import (
     IMAGE_TOWER_SHA256,
     MAP_CHANNELS,
     MAP_TOKENS,
@@ -27,9 +26,10 @@ from core.backbones.towers import (
     TextTower,
     fast_dtype,
 )
-from core.errors import BackboneError
-from core.lora import Lora
-from core.photos import square, to_pixels
+from core.backbones.heads import HeadsConfig, TextHead, VisionHead
+from core.backbones.lora import Lora
+from core.common.errors import BackboneError
+from core.data.image_io import square, to_pixels
 
 SUFFIX_BATCH = 128
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.backbones.attention import PROJECTIONS, SplitAttention
-from core.backbones.towers import MAP_CHANNELS, MAP_TOKENS, SENTENCE_DIM
-from core.lora import Lora, LoraLayout, LoraModule
+from core.backbones.frozen_towers import MAP_CHANNELS, MAP_TOKENS, SENTENCE_DIM
+from core.backbones.lora import Lora, LoraLayout, LoraModule
 
 LORA_RANK = 2
 

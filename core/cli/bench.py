@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.bench.registry import BENCHMARKS, Benchmark
 from core.cli.commands import Answer, log
 from core.cli.train import check_data
+from core.experiments.bench.registry import BENCHMARKS, Benchmark
 
 ALL = "all"
 
@@ -19,8 +19,8 @@ def bench(arguments: Namespace) -> Answer:
     """Run benchmarks one after the other; each result is written as soon as it is there."""
     if arguments.data is not None:
         check_data(arguments)
-    from core.bench.setting import Setting, machine
-    from core.loading import results_path
+    from core.experiments.bench.context import Setting, machine
+    from core.sglora.load import results_path
 
     chosen = list(BENCHMARKS.values()) if arguments.name == ALL else [BENCHMARKS[arguments.name]]
     setting = Setting(arguments.data, arguments.largest, arguments.rounds, log)

@@ -10,15 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.cli import text
-from core.data.images import SUFFIXES as PHOTO_SUFFIXES
-from core.errors import BackboneError, DataError, DescriptionError, PhotoError
+from core.cli import format
+from core.common.errors import BackboneError, DataError, DescriptionError, PhotoError
+from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 
 if TYPE_CHECKING:
     from core.backbones.base import Backbone
-    from core.gallery import Adapter, Ranking
-    from core.router import Routing
-    from core.sglora import SGLora
+    from core.retrieval.gallery import Adapter, Ranking
+    from core.sglora.engine import SGLora
+    from core.sglora.router import Routing
 
 MAX_PATH = 4096
 
@@ -41,12 +41,12 @@ def route(arguments: Namespace) -> Answer:
     _check_text(arguments.text)
     engine = _engine(arguments)
     data = _routed(engine, engine.route(arguments.text, arguments.k, arguments.tau))
-    return Answer(data, text.routing(data))
+    return Answer(data, format.routing(data))
 
 
 def adapt(arguments: Namespace) -> Answer:
     """``adapt``: a description's LoRA, written in PEFT format."""
-    from core.lora import CONFIG_FILE, WEIGHTS_FILE
+    from core.backbones.lora import CONFIG_FILE, WEIGHTS_FILE
 
     _check_text(arguments.text)
     started = time.perf_counter()
@@ -66,15 +66,15 @@ def adapt(arguments: Namespace) -> Answer:
         "out": str(arguments.out),
         "files": [CONFIG_FILE, WEIGHTS_FILE],
     }
-    return Answer(data, text.adaptation(data))
+    return Answer(data, format.adaptation(data))
 
 
 def search(arguments: Namespace) -> Answer:
     """``search``: zero-shot's and the adapter's ranking, of a folder's photos or, for a photo, of their captions."""
-    from core.gallery import ZERO_SHOT, Adapter, Gallery, moves
-    from core.intake import content_id
-    from core.photos import open_photo, photo_bytes
-    from core.router import clean_text
+    from core.data.decode import content_id
+    from core.data.image_io import open_photo, photo_bytes
+    from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, moves
+    from core.sglora.router import clean_text
 
     paths = _photos(arguments.gallery)
     photo = Path(arguments.query)
@@ -132,14 +132,14 @@ def search(arguments: Namespace) -> Answer:
         "duplicates": list(report.duplicates),
         "seconds": {step: round(taken, 3) for step, taken in seconds.items()},
     }
-    return Answer(data, text.rankings(data, shown))
+    return Answer(data, format.rankings(data, shown))
 
 
 def evaluate(arguments: Namespace) -> Answer:
     """``evaluate``: recall of each method on a folder of captioned photos."""
     from core.data import read_folder
-    from core.evaluate import AdaptSettings
-    from core.evaluate import evaluate as measure
+    from core.experiments.evaluate import AdaptSettings
+    from core.experiments.evaluate import evaluate as measure
 
     _check_text(arguments.task)
     samples = read_folder(arguments.data)
@@ -155,18 +155,18 @@ def evaluate(arguments: Namespace) -> Answer:
         for name, ways in found.methods.items()
     }
     data = {"images": found.images, "captions": found.captions, "methods": methods}
-    return Answer(data, text.recalls(data))
+    return Answer(data, format.recalls(data))
 
 
 def _check_text(description: str) -> None:
     """Before seconds of loading models: what the engine would refuse anyway."""
-    from core.router import clean_text
+    from core.sglora.router import clean_text
 
     clean_text(description)
 
 
 def _engine(arguments: Namespace) -> SGLora:
-    from core.loading import load_engine
+    from core.sglora.load import load_engine
 
     return load_engine(on_gpu(chosen_backbone(arguments)), arguments.experts, arguments.generator)
 
@@ -205,7 +205,7 @@ def _routed(engine: SGLora, routing: Routing) -> dict[str, Any]:
 def _captions(folder: Path) -> dict[str, tuple[str, ...]]:
     """Captions of the gallery's photos by file name."""
     from core.data import read_folder
-    from core.evaluate import caption_texts
+    from core.experiments.evaluate import caption_texts
 
     captions: dict[str, tuple[str, ...]] = {}
     for sample in read_folder(folder):

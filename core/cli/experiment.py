@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from core.cli.commands import Answer, chosen_backbone, log, on_gpu
 from core.cli.train import cache_folder, check_data
-from core.errors import DataError, StudioError
+from core.common.errors import DataError, StudioError
 from core.experiments.registry import EXPERIMENTS, Experiment
 
 if TYPE_CHECKING:
-    from core.experiments.study import Study
+    from core.experiments.context import Study
 
 ALL = "all"
 
 
 def experiment(arguments: Namespace) -> Answer:
     """Run one experiment, or all of them, and write results and plots."""
-    from core.experiments.study import Study
-    from core.loading import results_path
+    from core.experiments.context import Study
+    from core.sglora.load import results_path
 
     chosen = list(EXPERIMENTS.values()) if arguments.name == ALL else [EXPERIMENTS[arguments.name]]
     if any(e.data for e in chosen):
@@ -63,7 +63,7 @@ def _run_all(chosen: list[Experiment], study: Study, out: Path) -> dict[str, Any
 
 def _state() -> str:
     """A checksum of the engine's code and of the shipped experts and generator: what results depend on beside the data."""
-    from core.loading import EXPERTS, ROOT, generator_path
+    from core.sglora.load import EXPERTS, ROOT, generator_path
 
     digest = hashlib.sha256()
     for file in (*sorted((ROOT / "core").rglob("*.py")), *sorted(EXPERTS.rglob("*.safetensors")), generator_path()):

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from core.cli.parser import build_parser
-from core.errors import StudioError
-from core.heap import set_up_heap
+from core.common.errors import StudioError
+from core.common.heap import set_up_heap
 
 EXIT_OK = 0
 EXIT_ERROR = 1

@@ -10,8 +10,8 @@ from textwrap import dedent
 from typing import Any
 
 from core import __version__
-from core.bench.registry import BENCHMARKS
-from core.cli import bench, commands, experiment, share, train
+from core.cli import bench, commands, experiment, hub, train
+from core.experiments.bench.registry import BENCHMARKS
 from core.experiments.registry import EXPERIMENTS
 
 # The engine's own defaults, written again because importing them would import torch; a test keeps them equal.
@@ -382,7 +382,7 @@ def _card(chosen: Any) -> None:
     parser = _command(
         chosen,
         "card",
-        share.card,
+        hub.card,
         "write the model card of an expert repository from its index",
         """
         example:
@@ -409,7 +409,7 @@ def _pull(chosen: Any) -> None:
     parser = _command(
         chosen,
         "pull",
-        share.pull,
+        hub.pull,
         "bring an expert repository from the hub or a folder",
         f"""
         example:
@@ -429,7 +429,7 @@ def _push(chosen: Any) -> None:
     parser = _command(
         chosen,
         "push",
-        share.push,
+        hub.push,
         "send an expert repository to the hub or a folder",
         f"""
         example:
@@ -495,7 +495,7 @@ _count.__name__ = "count"
 
 
 def _methods(text: str) -> list[str]:
-    from core.evaluate import METHODS
+    from core.experiments.evaluate import METHODS
 
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     unknown = [name for name in names if name not in METHODS]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from core.backbones import EMBEDDED
 from core.cli.commands import Answer, chosen_backbone, log, on_gpu
-from core.errors import DataError, RepositoryError
+from core.common.errors import DataError, RepositoryError
 
 R = TypeVar("R")
 
@@ -18,7 +18,7 @@ R = TypeVar("R")
 def backbone(arguments: Namespace) -> Answer:
     """``train backbone``."""
     check_data(arguments)
-    from core.loading import heads_path
+    from core.sglora.load import heads_path
     from core.training.backbone import BackboneRecipe, train_backbone
 
     recipe = BackboneRecipe(seed=arguments.seed)
@@ -32,9 +32,9 @@ def backbone(arguments: Namespace) -> Answer:
 def experts(arguments: Namespace) -> Answer | None:
     """``train experts``; under ``accelerate launch`` the first process answers."""
     check_data(arguments)
-    from core.loading import experts_path
+    from core.sglora.load import experts_path
+    from core.training.distributed import Processes
     from core.training.experts import recipe_for, train_experts
-    from core.training.processes import Processes
 
     model = chosen_backbone(arguments)
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
@@ -49,8 +49,8 @@ def experts(arguments: Namespace) -> Answer | None:
 def generator(arguments: Namespace) -> Answer:
     """``train generator``."""
     check_data(arguments)
-    from core.experts import ExpertRepository
-    from core.loading import GENERATOR_FILE, experts_path, generator_path
+    from core.sglora.load import GENERATOR_FILE, experts_path, generator_path
+    from core.sglora.repository import ExpertRepository
     from core.training.generator import recipe_for, train_generator
 
     model = on_gpu(chosen_backbone(arguments))
@@ -67,7 +67,7 @@ def generator(arguments: Namespace) -> Answer:
 
 def _card(folder: Path) -> None:
     """Write the repository's model card; somebody's own README is left as it is."""
-    from core.card import write_card
+    from core.sglora.card import write_card
 
     try:
         write_card(folder)

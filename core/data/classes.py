@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from core.data.images import is_image, walk
+from core.common.errors import DataError
+from core.data.find_images import is_image, walk
 from core.data.sample import Sample
-from core.errors import DataError
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 

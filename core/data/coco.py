@@ -13,10 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from core.data.images import ImageFinder
+from core.common.errors import DataError
+from core.data.find_images import ImageFinder
 from core.data.sample import Sample, one_line
 from core.data.text import read_json
-from core.errors import DataError
 
 
 def read_coco(folder: Path, beside: Path, images: ImageFinder, categories: bool) -> list[Sample]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from core.common.errors import DataError
 from core.data.classes import read_classes
 from core.data.coco import read_coco
-from core.data.images import ImageFinder
+from core.data.find_images import ImageFinder
 from core.data.jsonl import CAPTIONS_FILE, LABELS_FILE, read_captions, read_labels
 from core.data.karpathy import PATTERN, read_karpathy
 from core.data.sample import Sample
 from core.data.tokens import PLACES, TOKENS, read_tokens
-from core.errors import DataError
 
 
 def read_folder(folder: Path, categories: bool = False) -> list[Sample]:

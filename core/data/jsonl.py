@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from core.common.errors import DataError
 from core.data.sample import Sample, one_line
 from core.data.text import read_lines
-from core.errors import DataError
 
 CAPTIONS_FILE = "captions.jsonl"
 LABELS_FILE = "labels.jsonl"

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.common.errors import DataError
 from core.data.coco import read_categories
-from core.data.images import ImageFinder
+from core.data.find_images import ImageFinder
 from core.data.sample import Sample, one_line
 from core.data.text import read_json
-from core.errors import DataError
 
 PATTERN = "dataset_*.json"
 SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}

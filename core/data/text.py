@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from core.errors import DataError
+from core.common.errors import DataError
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

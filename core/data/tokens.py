@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from core.data.images import ImageFinder, is_image
+from core.common.errors import DataError
+from core.data.find_images import ImageFinder, is_image
 from core.data.sample import Sample, one_line
 from core.data.text import read_lines
-from core.errors import DataError
 
 # Flickr8k.lemma.token.txt holds the same captions without their grammar.
 TOKENS = ("Flickr8k.token.txt", "results_20130124.token", "results.csv", "captions.txt", "captions.csv")
@@ -56,7 +56,7 @@ def _samples(place: Path, images: ImageFinder) -> list[Sample]:
 def _captions(file: Path) -> dict[str, list[str]]:
     """Captions by image name, in file order."""
     if file.name.startswith("captions"):
-        from core.captions import read_captions  # imports torch
+        from core.data.captions import read_captions  # imports torch
 
         return {name: list(own) for name, own in read_captions(file.name, file.read_bytes()).items()}
     captions: dict[str, list[str]] = {}

@@ -16,16 +16,17 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from core.experiments import figures, paired, tables
+from core.backbones.lora import Lora, merge
+from core.backbones.lora_algebra import reduce_rank
+from core.common import markdown
+from core.common.metrics import measure
+from core.experiments import figures, statistics
+from core.experiments.context import Study
 from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, generator_part, prepare_fold
-from core.experiments.study import Study
-from core.experts import ExpertRepository
-from core.gauge import reduce_rank
-from core.generator import LoraGenerator
-from core.lora import Lora, merge
-from core.metrics import measure
-from core.prior import SemanticPrior, semantic_prior
-from core.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter
+from core.sglora.generator import LoraGenerator
+from core.sglora.prior import SemanticPrior, semantic_prior
+from core.sglora.repository import ExpertRepository
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter
 from core.training.experts import TrainedExpert
 from core.training.generator import GeneratorRecipe, fit_generator
 
@@ -265,7 +266,10 @@ def run(study: Study, recipe: AblationRecipe = AblationRecipe()) -> dict[str, An
     rows: list[dict[str, Any]] = []
     for fold in recipe.folds:
         prepared = prepare_fold(study, fold, recipe.fold)
-        key = [paired.identity(prepared.repository, prepared.generator), [(a.name, list(a.variants), a.seeds) for a in AXES]]
+        key = [
+            statistics.identity(prepared.repository, prepared.generator),
+            [(a.name, list(a.variants), a.seeds) for a in AXES],
+        ]
         rows += study.piece("ablations", f"fold{fold}", key, lambda p=prepared, f=fold: at_run_time(study, p, f))
     result = {"axes": {axis.name: summarise(rows, list(axis.variants)) for axis in AXES}, "base": summarise(rows, [BASE])}
     if recipe.trained is not None:
@@ -323,7 +327,7 @@ def _trained(
                 rows.append({**where, "variant": name, "seed": seed, **found})
         return rows
 
-    key = [name, paired.identity(prepared.repository), vars(own), training.leave_one_out, recipe.fold, SEEDS]
+    key = [name, statistics.identity(prepared.repository), vars(own), training.leave_one_out, recipe.fold, SEEDS]
     return study.piece("ablations", f"trained-{recipe.trained}", key, make)
 
 
@@ -334,7 +338,7 @@ def _case(study: Study, prepared: PreparedFold, description: str) -> Case:
 
 def _measured(study: Study, evaluation: tuple, lora: Lora | None) -> dict[str, float]:
     maps, texts, relevance = evaluation
-    return paired.both_ways(measure(study.backbone.suffix(maps, lora), texts, relevance))
+    return statistics.both_ways(measure(study.backbone.suffix(maps, lora), texts, relevance))
 
 
 def _checksum(lora: Lora | None) -> str:
@@ -346,17 +350,17 @@ def summarise(rows: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> dic
     """{group: {"tasks": n, variant: {"R@1": mean, "R@5": mean, "gain": …, "minus": …}}}: gain over zero-shot and difference to
     BASE in R@1, each with its paired 95 % bootstrap interval over tasks; "minus R@5" for R@5. In points, both directions."""
     found: dict[str, Any] = {}
-    for group, own in paired.grouped(rows):
+    for group, own in statistics.grouped(rows):
         found[group] = {"tasks": len({r["task"] for r in own})}
         for variant in variants:
             # With its own seeds only: the same noise on both sides.
             seeds = {r["seed"] for r in own if r["variant"] == variant}
             alike = [r for r in own if r["variant"] != BASE or r["seed"] in seeds]
             found[group][variant] = {
-                **{m: paired.mean(own, variant, m) for m in ("R@1", "R@5")},
-                "gain": paired.difference(own, variant, ZERO, "R@1"),
-                "minus": paired.difference(alike, variant, BASE, "R@1"),
-                "minus R@5": paired.difference(alike, variant, BASE, "R@5"),
+                **{m: statistics.mean(own, variant, m) for m in ("R@1", "R@5")},
+                "gain": statistics.difference(own, variant, ZERO, "R@1"),
+                "minus": statistics.difference(alike, variant, BASE, "R@1"),
+                "minus R@5": statistics.difference(alike, variant, BASE, "R@5"),
             }
     return found
 
@@ -371,7 +375,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         seeds = [trained["all"][s]["minus"][0] for s in list(TRAINED)[:2]]
         said.append(
             f"Generators trained in another way (one fold, {trained['all']['tasks']} held-out tasks): {_differences(trained)}. "
-            f"Another seed alone moves R@1 by {tables.listed([f'{v:+.1f}' for v in seeds])}."
+            f"Another seed alone moves R@1 by {markdown.listed([f'{v:+.1f}' for v in seeds])}."
         )
     return said
 
@@ -379,16 +383,16 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 def _differences(found: Mapping[str, Any]) -> str:
     """In words, R@1 against the method as it is, group by group."""
     parts = []
-    for group in (g for g in paired.GROUPS if g in found):
+    for group in (g for g in statistics.GROUPS if g in found):
         variants = {v: row["minus"] for v, row in found[group].items() if v != "tasks"}
-        sure = [f"{v} ({tables.difference(d)})" for v, d in variants.items() if tables.above(d) or tables.below(d)]
-        parts += [f"{tables.listed(sure)} ({group})"] if sure else []
+        sure = [f"{v} ({markdown.difference(d)})" for v, d in variants.items() if markdown.above(d) or markdown.below(d)]
+        parts += [f"{markdown.listed(sure)} ({group})"] if sure else []
     return f"R@1 differs with {'; '.join(parts)}" if parts else "no variant's R@1 differs from the method as it is"
 
 
 def table(result: Mapping[str, Any]) -> str:
     """Every variant: gain over zero-shot, and difference to the method as it is, by group."""
-    groups = [g for g in paired.GROUPS if g in result["base"]]
+    groups = [g for g in statistics.GROUPS if g in result["base"]]
     counts = ", ".join(f"{result['base'][g]['tasks']} in {g}" for g in groups)
     parts = [f"The method as it is: {DEFAULTS}. Held-out tasks: {counts}."]
     head = ["", "gain over zero-shot, R@1", "difference to the method as it is, R@1", *groups[1:], "R@5"]
@@ -396,14 +400,14 @@ def table(result: Mapping[str, Any]) -> str:
         rows = [
             [
                 variant,
-                tables.difference(found["all"][variant]["gain"]),
-                *(tables.difference(found[g][variant]["minus"]) if g in found else "" for g in groups),
-                tables.difference(found["all"][variant]["minus R@5"]),
+                markdown.difference(found["all"][variant]["gain"]),
+                *(markdown.difference(found[g][variant]["minus"]) if g in found else "" for g in groups),
+                markdown.difference(found["all"][variant]["minus R@5"]),
             ]
             for variant in found["all"]
             if variant != "tasks"
         ]
-        parts.append(f"{name[0].upper()}{name[1:]}\n\n{tables.table(head, rows)}")
+        parts.append(f"{name[0].upper()}{name[1:]}\n\n{markdown.table(head, rows)}")
     return "\n\n".join(parts)
 
 

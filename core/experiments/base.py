@@ -7,9 +7,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from core.experiments import figures, tables
-from core.experiments.study import Study
-from core.metrics import KS, measure
+from core.common import markdown
+from core.common.metrics import KS, measure
+from core.experiments import figures
+from core.experiments.context import Study
 from core.training.backbone import evaluation_sets
 
 WAYS = {"i2t": "photo to caption", "t2i": "caption to photo"}
@@ -40,7 +41,7 @@ def table(result: Mapping[str, Any]) -> str:
         [name, str(v["images"]), *(" / ".join(f"{v[way][f'R@{k}']:.1f}" for way in WAYS) for k in KS)]
         for name, v in result.items()
     ]
-    return tables.table(["photos", "gallery", "R@1 (I2T / T2I)", "R@5", "R@10"], rows)
+    return markdown.table(["photos", "gallery", "R@1 (I2T / T2I)", "R@5", "R@10"], rows)
 
 
 def plot(result: Mapping[str, Any]) -> Figure:

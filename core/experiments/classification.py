@@ -16,16 +16,17 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from core.experiments import figures, paired, tables
+from core.backbones.lora import Lora, merge
+from core.common import markdown
+from core.common.metrics import bootstrap_interval, measure
+from core.experiments import figures, statistics
+from core.experiments.context import Study
 from core.experiments.controls import Setting, full_strength, sg_lora, softmax_merge
 from core.experiments.cosines import cosines, pair_mean
 from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, oracle_part, prepare_fold
-from core.experiments.study import Study
-from core.lora import Lora, merge
-from core.metrics import bootstrap_interval, measure
-from core.router import SparseRouter
+from core.sglora.router import SparseRouter
 from core.training.experts import begins_fresh
-from core.training.pool import Pool
+from core.training.task_dataset import Pool
 from core.training.tasks import Task
 
 SEEDS = (0, 1, 2)
@@ -68,7 +69,7 @@ def run(study: Study, chosen: Sequence[int] = range(FOLDS), recipe: FoldRecipe =
     for fold in chosen:
         prepared = prepare_fold(study, fold, recipe)
         held += prepared.held
-        key = [paired.identity(prepared.repository, prepared.generator), prepared.single.sum().item(), recipe, SEEDS]
+        key = [statistics.identity(prepared.repository, prepared.generator), prepared.single.sum().item(), recipe, SEEDS]
         rows += study.piece("classification", f"fold{fold}", key, lambda p=prepared, f=fold: run_fold(study, p, f, recipe))
     cosine = {TUNED: orthogonality([oracle_part(study, t, recipe) for t in held], [t.group for t in held])}
     repository = study.engine.repository
@@ -117,7 +118,7 @@ def _loras(study: Study, prepared: PreparedFold, task: Task, tuned: Lora) -> lis
 def _measured(study: Study, task: Task, lora: Lora | None) -> dict[str, Any]:
     maps, texts, relevance = study.pool.evaluation(task.test)
     images = study.backbone.suffix(maps, lora)
-    found: dict[str, Any] = {**paired.both_ways(measure(images, texts, relevance)), "photos": len(images)}
+    found: dict[str, Any] = {**statistics.both_ways(measure(images, texts, relevance)), "photos": len(images)}
     if kind(task.group) == CLASSIFICATION:
         classes, labels = classes_of(study.pool, task.test)
         found |= {"classes": len(classes), **accuracies(images, classes, labels)}
@@ -154,32 +155,32 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         own = [r for r in rows if r["kind"] == which]
         if not own:
             continue
-        means = {v: paired.mean(own, v, measured) for v in METHODS}
+        means = {v: statistics.mean(own, v, measured) for v in METHODS}
         near = [r for r in own if r["cosine"] is not None]
         found[which] = {
             "tasks": len({r["task"] for r in own}),
             "measure": measured,
             "means": means,
-            "differences": {f"{a} minus {b}": paired.difference(own, a, b, measured) for a, b in PAIRS},
+            "differences": {f"{a} minus {b}": statistics.difference(own, a, b, measured) for a, b in PAIRS},
             "share": share(own, measured),
             "cosine to fine-tuned": {v: _cosine(near, v) for v in (MERGE, SINGLE, FULL)},
         }
         if which == CLASSIFICATION:
-            found[which]["balanced"] = {v: paired.mean(own, v, "balanced") for v in METHODS}
+            found[which]["balanced"] = {v: statistics.mean(own, v, "balanced") for v in METHODS}
             found[which]["balanced differences"] = {
-                f"{a} minus {b}": paired.difference(own, a, b, "balanced") for a, b in PAIRS
+                f"{a} minus {b}": statistics.difference(own, a, b, "balanced") for a, b in PAIRS
             }
     return found
 
 
 def _cosine(rows: Sequence[Mapping[str, Any]], variant: str) -> list[float]:
-    return [round(v, 3) for v in bootstrap_interval(list(paired.by_task(rows, variant, "cosine").values()))]
+    return [round(v, 3) for v in bootstrap_interval(list(statistics.by_task(rows, variant, "cosine").values()))]
 
 
 def share(rows: Sequence[Mapping[str, Any]], measured: str, seed: int = 0, draws: int = 10_000) -> list[float] | None:
     """SG-LoRA's mean gain over zero-shot, at full strength, as a share of fine-tuning's, in percent: [share, low, high].
     The bootstrap draws tasks, for both means at once. None where fine-tuning's gain cannot be told from zero."""
-    zero, sg, tuned = (paired.by_task(rows, v, measured) for v in (ZERO, FULL, TUNED))
+    zero, sg, tuned = (statistics.by_task(rows, v, measured) for v in (ZERO, FULL, TUNED))
     tasks = sorted(zero)
     gains = np.array([[sg[t] - zero[t], tuned[t] - zero[t]] for t in tasks])
     picks = np.random.default_rng(seed).integers(0, len(tasks), (draws, len(tasks)))
@@ -196,7 +197,7 @@ def per_task(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     own = [r for r in rows if r["kind"] == CLASSIFICATION]
     for task in sorted({r["task"] for r in own}):
         some = [r for r in own if r["task"] == task]
-        scores = {v: round(paired.by_task(some, v, "accuracy")[task], 1) for v in METHODS}
+        scores = {v: round(statistics.by_task(some, v, "accuracy")[task], 1) for v in METHODS}
         found.append({"task": task, "classes": some[0]["classes"], "photos": some[0]["photos"], **scores})
     return found
 
@@ -206,7 +207,9 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     said = []
     for which in (w for w in MEASURES if w in result):
         found = result[which]
-        gaps = {a: {b: tables.difference(found["differences"][f"{a} minus {b}"]) for x, b in PAIRS if x == a} for a, _ in PAIRS}
+        gaps = {
+            a: {b: markdown.difference(found["differences"][f"{a} minus {b}"]) for x, b in PAIRS if x == a} for a, _ in PAIRS
+        }
         said.append(
             f"{which[0].upper()}{which[1:]} ({found['tasks']} held-out tasks, {found['measure']}): fine-tuning gains "
             f"{gaps[TUNED][ZERO]} over zero-shot, SG-LoRA {gaps[FULL][ZERO]} at full strength{_shared(found['share'])} and "
@@ -243,20 +246,20 @@ def table(result: Mapping[str, Any]) -> str:
     rows = [[v, *(f"{result[w]['means'][v]:.1f}" for w in kinds)] for v in METHODS]
     for a, b in PAIRS:
         name = f"{a} minus {b}"
-        rows.append([name, *(tables.difference(result[w]["differences"][name]) for w in kinds)])
+        rows.append([name, *(markdown.difference(result[w]["differences"][name]) for w in kinds)])
     rows += [
         [f"cosine of weight changes to fine-tuned: {v}", *(_shown(result[w]["cosine to fine-tuned"][v]) for w in kinds)]
         for v in (MERGE, SINGLE, FULL)
     ]
-    parts = [tables.table(["", *heads], rows)]
+    parts = [markdown.table(["", *heads], rows)]
     found = result["cosines"]
     rows = [[k, *(_shown(found[w].get(k)) for w in (TUNED, EXPERTS, OWN))] for k in found[TUNED]]
     head = ["pairs", "fine-tuned, from nothing", "shipped experts", "shipped experts, less what they began at"]
     said = "Mean cosine between the weight changes of two LoRAs (0 = orthogonal)"
-    parts.append(f"{said}\n\n{tables.table(head, rows)}")
+    parts.append(f"{said}\n\n{markdown.table(head, rows)}")
     if result["tasks"]:
         rows = [[t["task"], str(t["classes"]), str(t["photos"]), *(f"{t[v]:.1f}" for v in METHODS)] for t in result["tasks"]]
-        listed = tables.table(["held-out task", "classes", "photos", *METHODS], rows)
+        listed = markdown.table(["held-out task", "classes", "photos", *METHODS], rows)
         parts.append(f"Accuracy in percent of every held-out classification task\n\n{listed}")
     return "\n\n".join(parts)
 

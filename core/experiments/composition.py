@@ -15,12 +15,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from core.experiments import figures, paired, tables
+from core.common import markdown
+from core.common.metrics import measure
+from core.experiments import figures, statistics
+from core.experiments.context import Study
 from core.experiments.controls import Setting, full_strength, softmax_merge
 from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, prepare_fold
-from core.experiments.study import Study
-from core.metrics import measure
-from core.router import SparseRouter
+from core.sglora.router import SparseRouter
 
 SIZES = (1, 2, 4, 8, 16, 32)
 DRAWS = 4
@@ -84,7 +85,7 @@ def run(study: Study, chosen: Sequence[int] = range(FOLDS), recipe: FoldRecipe =
     rows: list[dict[str, Any]] = []
     for fold in chosen:
         prepared = prepare_fold(study, fold, recipe)
-        key = [paired.identity(prepared.repository, prepared.generator), SIZES, DRAWS, list(METHODS)]
+        key = [statistics.identity(prepared.repository, prepared.generator), SIZES, DRAWS, list(METHODS)]
         rows += study.piece("composition", f"fold{fold}", key, lambda p=prepared, f=fold: run_fold(study, p, f))
     return summarise(rows)
 
@@ -101,7 +102,7 @@ def run_fold(study: Study, prepared: PreparedFold, fold: int) -> list[dict[str, 
     for number, task in enumerate(prepared.held, 1):
         maps, texts, relevance = study.pool.evaluation(task.test)
         embedding = study.backbone.encode_sentence([task.description])[0]
-        zero = paired.both_ways(measure(study.backbone.suffix(maps), texts, relevance))
+        zero = statistics.both_ways(measure(study.backbone.suffix(maps), texts, relevance))
         known: dict[tuple[str, tuple[int, ...]], dict[str, float]] = {}  # many subsets route to the same experts
         for rule, draw, size, kept in subsets:
             part = repository.subset(kept)
@@ -110,7 +111,7 @@ def run_fold(study: Study, prepared: PreparedFold, fold: int) -> list[dict[str, 
             for name, method in METHODS.items():
                 if (name, chosen) not in known:
                     lora = method(Setting(part, prepared.generator, routing, 0))
-                    known[name, chosen] = paired.both_ways(measure(study.backbone.suffix(maps, lora), texts, relevance))
+                    known[name, chosen] = statistics.both_ways(measure(study.backbone.suffix(maps, lora), texts, relevance))
                 gains = {m: round(v - zero[m], 3) for m, v in known[name, chosen].items()}
                 closest = round(float(routing.similarity.max()), 4)
                 where = {"fold": fold, "task": task.name, "group": task.group, "rule": rule, "draw": draw, "experts": size}
@@ -124,7 +125,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Per group of tasks and method: gain over zero-shot by rule and number of experts, the rules minus chance, what
     coverage is worth at the same number of experts, and gain by coverage. R@1, mean of both directions, in points."""
     found: dict[str, Any] = {}
-    for group, own in paired.grouped(rows):
+    for group, own in statistics.grouped(rows):
         found[group] = {"tasks": len({r["task"] for r in own})}
         for method in METHODS:
             named = [{**r, "variant": _variant(r)} for r in own if r["method"] == method]
@@ -140,16 +141,17 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     sizes = sorted({r["experts"] for r in rows if r["rule"] != ALL})
     whole = [{**r, "variant": r["rule"]} for r in rows]  # every draw has every number of experts
     gain = {
-        rule: {str(s): paired.interval(list(paired.by_task(rows, f"{rule}, {s}", "R@1").values())) for s in sizes}
+        rule: {str(s): statistics.interval(list(statistics.by_task(rows, f"{rule}, {s}", "R@1").values())) for s in sizes}
         for rule in (*RULES, RANDOM)
     }
     return {
-        ALL: paired.interval(list(paired.by_task(rows, ALL, "R@1").values())),
+        ALL: statistics.interval(list(statistics.by_task(rows, ALL, "R@1").values())),
         "gain": gain,
         "minus random": {
-            rule: {str(s): paired.difference(rows, f"{rule}, {s}", f"{RANDOM}, {s}", "R@1") for s in sizes} for rule in RULES
+            rule: {str(s): statistics.difference(rows, f"{rule}, {s}", f"{RANDOM}, {s}", "R@1") for s in sizes}
+            for rule in RULES
         },
-        "minus random, all sizes": {rule: paired.difference(whole, rule, RANDOM, "R@1") for rule in RULES},
+        "minus random, all sizes": {rule: statistics.difference(whole, rule, RANDOM, "R@1") for rule in RULES},
         "slope": slope([r for r in rows if r["rule"] == RANDOM]),
         "by coverage": by_coverage([r for r in rows if r["rule"] == RANDOM]),
     }
@@ -185,7 +187,7 @@ def by_coverage(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "coverage": round(float(np.mean([r["coverage"] for r in some])), 3),
-            "gain": paired.interval(list(paired.by_task([{**r, "variant": ""} for r in some], "", "R@1").values())),
+            "gain": statistics.interval(list(statistics.by_task([{**r, "variant": ""} for r in some], "", "R@1").values())),
         }
         for some in bins
         if some
@@ -196,15 +198,16 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     """What number and coverage are worth, and whether the rules beat chance: over all numbers of experts at once, since of many
     tests some succeed by chance."""
     said = []
-    for group in (g for g in paired.GROUPS if g in result):
+    for group in (g for g in statistics.GROUPS if g in result):
         found, merge = result[group]["SG-LoRA"], result[group]["top-k merge"]
         few, many = (pick(found["gain"][RANDOM], key=int) for pick in (min, max))
         steps = [(f"{few} drawn at random", RANDOM, few), (f"{many}", RANDOM, many)]
-        gains = [f"{tables.difference(found['gain'][rule][n])} with {name}" for name, rule, n in steps]
+        gains = [f"{markdown.difference(found['gain'][rule][n])} with {name}" for name, rule, n in steps]
         merged = [*(f"{merge['gain'][rule][n][0]:+.1f}" for _, rule, n in steps), f"{merge[ALL][0]:+.1f}"]
         said.append(
             f"{group} ({result[group]['tasks']} held-out tasks), number of experts: SG-LoRA gains {', '.join(gains)} and "
-            f"{tables.difference(found[ALL])} with all of them (their merge {tables.listed(merged)}), in R@1 over zero-shot."
+            f"{markdown.difference(found[ALL])} with all of them (their merge {markdown.listed(merged)}), in R@1 "
+            "over zero-shot."
         )
         said.append(
             f"{group}, coverage: at the same number of experts, 0.1 more similarity of the closest one "
@@ -212,8 +215,8 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         )
     for rule in RULES:
         leads = [
-            f"{tables.difference(result[group][method]['minus random, all sizes'][rule])} in {group} ({method})"
-            for group in paired.GROUPS
+            f"{markdown.difference(result[group][method]['minus random, all sizes'][rule])} in {group} ({method})"
+            for group in statistics.GROUPS
             if group in result
             for method in (METHODS if group == "all" else ["SG-LoRA"])
         ]
@@ -222,43 +225,43 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def _worth(interval: Sequence[float]) -> str:
-    told = tables.above(interval) or tables.below(interval)
-    return f"{'is worth' if told else 'makes no sure difference,'} {tables.difference(interval)} points"
+    told = markdown.above(interval) or markdown.below(interval)
+    return f"{'is worth' if told else 'makes no sure difference,'} {markdown.difference(interval)} points"
 
 
 def table(result: Mapping[str, Any]) -> str:
     """Gain by number of experts and rule, then by coverage; a table for each group and method."""
     parts = []
-    for group in (g for g in paired.GROUPS if g in result):
+    for group in (g for g in statistics.GROUPS if g in result):
         for method in METHODS:
             found = result[group][method]
             rows = [
                 [
                     size,
-                    *(tables.difference(found["gain"][rule][size]) for rule in (RANDOM, *RULES)),
-                    *(tables.difference(found["minus random"][rule][size]) for rule in RULES),
+                    *(markdown.difference(found["gain"][rule][size]) for rule in (RANDOM, *RULES)),
+                    *(markdown.difference(found["minus random"][rule][size]) for rule in RULES),
                 ]
                 for size in found["gain"][RANDOM]
             ]
-            overall = [tables.difference(found["minus random, all sizes"][rule]) for rule in RULES]
-            rows += [["all of these", "", "", "", *overall], [ALL, tables.difference(found[ALL]), "", "", "", ""]]
+            overall = [markdown.difference(found["minus random, all sizes"][rule]) for rule in RULES]
+            rows += [["all of these", "", "", "", *overall], [ALL, markdown.difference(found[ALL]), "", "", "", ""]]
             head = ["experts", RANDOM, *RULES, *(f"{rule} minus random" for rule in RULES)]
             title = f"{group} ({result[group]['tasks']} held-out tasks), {method}: R@1 over zero-shot, by number of experts"
-            parts.append(f"{title}\n\n{tables.table(head, rows)}")
+            parts.append(f"{title}\n\n{markdown.table(head, rows)}")
     covered = [
         [group, method, *(f"{b['coverage']:.2f}: {b['gain'][0]:+.1f}" for b in result[group][method]["by coverage"])]
-        for group in paired.GROUPS
+        for group in statistics.GROUPS
         if group in result
         for method in METHODS
     ]
     head = ["tasks", "method", *(f"share {i + 1}" for i in range(max(map(len, covered)) - 2))]
-    parts.append(f"Similarity of the closest expert: gain in R@1, in equal shares\n\n{tables.table(head, covered)}")
+    parts.append(f"Similarity of the closest expert: gain in R@1, in equal shares\n\n{markdown.table(head, covered)}")
     return "\n\n".join(parts)
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
     """Gain of SG-LoRA against the number of experts, for each group; then against coverage."""
-    groups = [g for g in paired.GROUPS if g in result]
+    groups = [g for g in statistics.GROUPS if g in result]
     figure, axes = figures.panels(len(groups) + 1, 2.6)
     shown = "SG-LoRA"
     for panel, group in zip(axes, groups, strict=False):

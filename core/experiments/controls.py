@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.confidence import Confidence
-from core.experts import ExpertRepository
-from core.generator import LoraGenerator
-from core.lora import Factors, Lora, merge
-from core.prior import SemanticPrior
-from core.router import Routing
+from core.backbones.lora import Factors, Lora, merge
+from core.sglora.confidence import Confidence
+from core.sglora.generator import LoraGenerator
+from core.sglora.prior import SemanticPrior
+from core.sglora.repository import ExpertRepository
+from core.sglora.router import Routing
 
 RIDGE = 1.0
 DENSITY = 0.5

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.lora import Lora
+from core.backbones.lora import Lora
 
 Estimate = tuple[float, float, float]
 

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from core.common import markdown
+from core.common.errors import DataError
+from core.common.metrics import Relevance, measure
 from core.data import Sample, read_folder
-from core.errors import DataError
-from core.experiments import figures, generation, tables
+from core.experiments import figures, generation
+from core.experiments.context import Study
 from core.experiments.controls import METHODS, SEEDED, Setting
-from core.experiments.study import Study
-from core.metrics import Relevance, measure
-from core.router import SparseRouter
+from core.sglora.router import SparseRouter
 from core.training.backbone import coco_held_out
 from core.training.features import image_features
 from core.training.tasks import EVERYDAY, EVERYDAY_DESCRIPTION, SCENES, scene_members
@@ -86,7 +87,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         ("top-k, softmax", "the paper's merge"),
         (generation.RANDOM_FULL, "a random sentence"),
     ):
-        numbers = " and ".join(f"{tables.difference(leads[control][k])} {k}" for k in ("R@1", "R@5"))
+        numbers = " and ".join(f"{markdown.difference(leads[control][k])} {k}" for k in ("R@1", "R@5"))
         said.append(f"On {found['tasks']} tasks of {result['photos']} COCO photos, SG-LoRA's lead over {name} is {numbers}.")
     said.append(
         "The other way, experts of COCO photos on Flickr8k, was not measured: the frozen heads saw most of the captioned COCO "

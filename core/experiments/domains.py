@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from core.experiments import figures, tables
+from core.common import markdown
+from core.common.metrics import bootstrap_interval, measure
+from core.experiments import figures
+from core.experiments.context import Study
 from core.experiments.controls import METHODS, Setting
 from core.experiments.folds import FoldRecipe, generator_part, prepare_fold, shared_part, single_recipe
 from core.experiments.generation import FULL, OURS, calibration
-from core.experiments.study import Study
-from core.metrics import bootstrap_interval, measure
-from core.router import SparseRouter
+from core.sglora.router import SparseRouter
 from core.training.confidence import leave_one_out_gains, with_confidence
 from core.training.experts import TrainedExpert
 
@@ -85,15 +86,15 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     for method, name in ((FULL, "in full"), (OURS, "as the confidence allows")):
         gains = {d: v["gains"][method]["R@5"] for d, v in domains.items()}
         lost = [f"{d} ({g:+.1f})" for d, g in sorted(gains.items(), key=lambda x: x[1]) if g < -MOST]
-        interval = tables.difference(bootstrap_interval(list(gains.values())))
+        interval = markdown.difference(bootstrap_interval(list(gains.values())))
         said.append(
             f"Applied {name}, a LoRA from {result['experts']} experts of everyday scenes changes R@5 by {interval} over "
             f"{len(gains)} domains; "
-            + (f"more than {MOST:g} is lost in {tables.listed(lost)}." if lost else f"no domain loses more than {MOST:g}.")
+            + (f"more than {MOST:g} is lost in {markdown.listed(lost)}." if lost else f"no domain loses more than {MOST:g}.")
         )
     kept = [d for d, v in domains.items() if v["strength"] == 0]
     if kept:
-        said.append(f"The confidence recommends zero-shot for all tasks of {tables.listed(kept)}.")
+        said.append(f"The confidence recommends zero-shot for all tasks of {markdown.listed(kept)}.")
     return said
 
 
@@ -112,7 +113,7 @@ def table(result: Mapping[str, Any]) -> str:
         "chance of a gain",
         "strength",
     ]
-    return tables.table(head, rows)
+    return markdown.table(head, rows)
 
 
 def plot(result: Mapping[str, Any]) -> Figure:

@@ -1,6 +1,6 @@
 """What does a small device need: one core, little memory, few bytes over the air? A generated adapter against fine-tuning.
 
-Both ways run as programs of their own (``core.experiments.device``), kept to one core and to a limit of memory that the
+Both ways run as programs of their own (``core.experiments.edge_worker``), kept to one core and to a limit of memory that the
 operating system enforces. A device may do all by itself, and nothing travels; or a server does the work: then a sentence goes
 up, or the task's photos and captions, and an adapter comes down.
 """
@@ -20,14 +20,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from core.errors import DataError
-from core.experiments import figures, paired, tables
-from core.experiments.device import FINE_TUNE, GENERATE, Job
+from core.common import markdown
+from core.common.errors import DataError
+from core.experiments import figures, statistics
+from core.experiments.context import Study
+from core.experiments.edge_worker import FINE_TUNE, GENERATE, Job
 from core.experiments.folds import FoldRecipe, prepare_fold
-from core.experiments.study import Study
-from core.experts import ExpertRepository
-from core.generator import LoraGenerator
-from core.loading import GENERATOR_FILE, ROOT
+from core.sglora.generator import LoraGenerator
+from core.sglora.load import GENERATOR_FILE, ROOT
+from core.sglora.repository import ExpertRepository
 from core.training.experts import ExpertRecipe
 from core.training.tasks import Task, label_texts
 
@@ -65,7 +66,7 @@ def measured(
     Returns:
         {"limits", "tasks": [{"task", "group", "description", "photos", "texts": what fine-tuning takes, "gallery",
         "bytes": {"sentence", "photos", "captions", "experts and generator"},
-        "ways": {way: what ``core.experiments.device.work`` gives, with "failed": limits that did not suffice}}]}
+        "ways": {way: what ``core.experiments.edge_worker.work`` gives, with "failed": limits that did not suffice}}]}
     """
     if not sys.platform.startswith("linux"):
         raise DataError("This experiment sets limits that only Linux enforces: run it there.")
@@ -82,7 +83,7 @@ def measured(
             ways = {}
             for way in WAYS:
                 job = job_of(study, way, task, engine, recipe)
-                key = [paired.identity(repository, generator), asdict(replace(job, engine="")), LIMITS]
+                key = [statistics.identity(repository, generator), asdict(replace(job, engine="")), LIMITS]
                 name = f"{task.name}-{way}"
                 ways[way] = study.piece("edge", name, key, lambda j=job, n=name: within_limits(j, study, n))
         found.append(
@@ -140,7 +141,7 @@ def attempt(job: Job) -> tuple[dict[str, Any] | None, str]:
     with tempfile.TemporaryDirectory(prefix="sg-lora-job-") as folder:
         file = Path(folder) / "job.json"
         file.write_text(json.dumps(asdict(job)), encoding="utf-8")
-        command = [sys.executable, "-m", "core.experiments.device", str(file)]
+        command = [sys.executable, "-m", "core.experiments.edge_worker", str(file)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode == 0:
@@ -187,7 +188,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
             for w, name in ((GENERATE, "generated"), (FINE_TUNE, "fine-tuned"))
         ]
         said.append(
-            f"{row['task']}: gain in R@1 / R@5 on {row['gallery']} photos, {tables.listed(gains)}; one task says little of "
+            f"{row['task']}: gain in R@1 / R@5 on {row['gallery']} photos, {markdown.listed(gains)}; one task says little of "
             "quality, the other experiments do."
         )
     return said
@@ -228,10 +229,10 @@ def table(result: Mapping[str, Any]) -> str:
     head = ["task", "way", "start, s", "to the adapter, s", "wall clock, s", "search, ms a photo", "limit, MB", "peak, MB"]
     parts = [
         "On one core, seconds of processor time; the limit is the first of "
-        f"{tables.listed([str(m) for m in result['limits']])} MB that suffices, the peak is the largest resident set",
-        tables.table([*head, "R@1 (gain)", "R@5 (gain)"], rows),
+        f"{markdown.listed([str(m) for m in result['limits']])} MB that suffices, the peak is the largest resident set",
+        markdown.table([*head, "R@1 (gain)", "R@5 (gain)"], rows),
         "What travels, and what the device has to keep beside the model",
-        tables.table(["task", "way", "up", "down", "experts and generator"], travels),
+        markdown.table(["task", "way", "up", "down", "experts and generator"], travels),
     ]
     return "\n\n".join(parts)
 

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
-from core.errors import DataError
-from core.experiments.study import Study
-from core.experts import Expert, ExpertRepository
-from core.generator import LoraGenerator
-from core.lora import Lora, LoraLayout
-from core.sglora import SGLora
+from core.backbones.lora import Lora, LoraLayout
+from core.common.errors import DataError
+from core.experiments.context import Study
+from core.sglora.engine import SGLora
+from core.sglora.generator import LoraGenerator
+from core.sglora.repository import Expert, ExpertRepository
 from core.training.confidence import leave_one_out_gains, with_confidence
 from core.training.experts import (
     ExpertRecipe,
@@ -39,7 +39,7 @@ from core.training.experts import (
 )
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.generator import recipe_for as generator_recipe_for
-from core.training.pool import Pool, without_photos
+from core.training.task_dataset import Pool, without_photos
 from core.training.tasks import EVERYDAY, Task
 
 FOLDS = 5

@@ -14,13 +14,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from core.experiments import figures, paired, tables
+from core.backbones.lora import Lora
+from core.common import markdown
+from core.common.metrics import bootstrap_interval, measure
+from core.experiments import figures, statistics
+from core.experiments.context import Study
 from core.experiments.controls import METHODS, SEEDED, Setting
 from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, oracle_part, prepare_fold
-from core.experiments.study import Study
-from core.lora import Lora
-from core.metrics import bootstrap_interval, measure
-from core.router import SparseRouter
+from core.sglora.router import SparseRouter
 from core.training.tasks import Task
 
 SEEDS = (0, 1, 2)
@@ -124,7 +125,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     methods = list(dict.fromkeys(r["method"] for r in rows))
     metrics = [m for m in METRICS if all(m in r["i2t"] for r in rows)]
     summary: dict[str, Any] = {}
-    for group, own in paired.grouped(rows):
+    for group, own in statistics.grouped(rows):
         tasks = sorted({r["task"] for r in own})
         values = {
             (m, k): np.array([np.mean([_value(r, k) for r in own if r["method"] == m and r["task"] == t]) for t in tasks])
@@ -200,11 +201,11 @@ def _gain_figure(row: Row) -> float:
 
 def findings(result: Mapping[str, Any]) -> list[str]:
     """For each group what SG-LoRA beats, what beats it, and where there is no difference, in R@1; then the confidence."""
-    said = [_compared(group, result[group]) for group in paired.GROUPS if group in result]
+    said = [_compared(group, result[group]) for group in statistics.GROUPS if group in result]
     apart = result.get("untouched folds", {})
     if "all" in apart:
         lead = apart["all"]["sg-lora minus"]["zero-shot"]
-        numbers = " and ".join(f"{tables.difference(lead[k])} {k}" for k in ("R@1", "R@5"))
+        numbers = " and ".join(f"{markdown.difference(lead[k])} {k}" for k in ("R@1", "R@5"))
         said.append(
             "The recipe was chosen while looking at the first two folds. On the tasks of the other three "
             f"({apart['all']['tasks']}), SG-LoRA's lead over zero-shot is {numbers}."
@@ -225,27 +226,27 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 def _compared(group: str, found: Mapping[str, Any]) -> str:
     leads = {m: lead["R@1"] for m, lead in found["sg-lora minus"].items()}
     parts = []
-    for verb, holds in (("is above", tables.above), ("is below", tables.below)):
-        names = [f"{m} ({tables.difference(v)})" for m, v in leads.items() if holds(v)]
-        parts += [f"{verb} {tables.listed(names)}"] if names else []
-    level = [m for m, v in leads.items() if not tables.above(v) and not tables.below(v)]
-    parts += [f"does not differ from {tables.listed(level)}"] if level else []
+    for verb, holds in (("is above", markdown.above), ("is below", markdown.below)):
+        names = [f"{m} ({markdown.difference(v)})" for m, v in leads.items() if holds(v)]
+        parts += [f"{verb} {markdown.listed(names)}"] if names else []
+    level = [m for m, v in leads.items() if not markdown.above(v) and not markdown.below(v)]
+    parts += [f"does not differ from {markdown.listed(level)}"] if level else []
     return f"{group} ({found['tasks']} held-out tasks), R@1: SG-LoRA {'; it '.join(parts)}."
 
 
 def table(result: Mapping[str, Any]) -> str:
     """Every method on held-out tasks, and SG-LoRA's lead over it; then what the confidence said against what came out."""
     parts = []
-    for group in (g for g in paired.GROUPS if g in result):
+    for group in (g for g in statistics.GROUPS if g in result):
         found = result[group]
         rows = []
         for method, means in found["means"].items():
             lead = found["sg-lora minus"].get(method)
-            shown = [tables.difference(lead[k]) for k in ("R@1", "R@5")] if lead else ["", ""]
+            shown = [markdown.difference(lead[k]) for k in ("R@1", "R@5")] if lead else ["", ""]
             name = f"**{method}**" if method == OURS else method
             rows.append([name, *(f"{value:.1f}" for value in means.values()), *shown])
         head = ["method", *found["means"][OURS], "SG-LoRA's lead, R@1", "R@5"]
-        parts.append(f"{group}: {found['tasks']} held-out tasks\n\n{tables.table(head, rows)}")
+        parts.append(f"{group}: {found['tasks']} held-out tasks\n\n{markdown.table(head, rows)}")
     found = result.get("calibration")
     if found:
         rows = [
@@ -260,13 +261,13 @@ def table(result: Mapping[str, Any]) -> str:
             for b in found["bins"]
         ]
         head = ["chance of a gain", "tasks", "said", "came out", "predicted gain", "observed gain, full strength"]
-        parts.append(f"Calibration of the confidence; gains are means of R@1 and R@5\n\n{tables.table(head, rows)}")
+        parts.append(f"Calibration of the confidence; gains are means of R@1 and R@5\n\n{markdown.table(head, rows)}")
     return "\n\n".join(parts)
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
     """SG-LoRA's lead over every method in R@1, a panel for each group; and predicted against observed gain."""
-    groups = [g for g in paired.GROUPS if g in result]
+    groups = [g for g in statistics.GROUPS if g in result]
     tasks = (result.get("calibration") or {}).get("tasks", [])
     figure, axes = figures.panels(len(groups) + bool(tasks), 3.6, grid="x")
     for panel, group in zip(axes, groups, strict=False):

@@ -16,12 +16,13 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
 
-from core.experiments import figures, paired, tables
+from core.backbones.lora import Lora
+from core.common import markdown
+from core.experiments import figures, statistics
+from core.experiments.context import Study
 from core.experiments.cosines import products
 from core.experiments.folds import FoldRecipe, PreparedFold, prepare_fold
-from core.experiments.study import Study
-from core.lora import Lora
-from core.router import SparseRouter
+from core.sglora.router import SparseRouter
 
 FOLD = 0
 SAMPLES = 8  # of each description, and as many snapshots of each expert
@@ -55,7 +56,7 @@ def run(study: Study, fold: int = FOLD, recipe: FoldRecipe | None = None) -> dic
     """``described`` of a fold's experts and generated LoRAs."""
     prepared = prepare_fold(study, fold, recipe or FoldRecipe.of(study.backbone))
     key = [
-        paired.identity(prepared.repository, prepared.generator),
+        statistics.identity(prepared.repository, prepared.generator),
         [t.description for t in prepared.held],
         SAMPLES,
         PERPLEXITY,
@@ -113,10 +114,10 @@ def described(made: Sequence[Cloud]) -> dict[str, Any]:
     rows = {cloud.kind: np.arange(a, b) for cloud, a, b in zip(made, stops[:-1], stops[1:], strict=True)}
     by_kind = {cloud.kind: cloud for cloud in made}
     result: dict[str, Any] = {"samples": SAMPLES, "spread": {}, "kept": {}, "silhouette": {}, "neighbours": {}}
-    for group in paired.GROUPS:
+    for group in statistics.GROUPS:
         centres = {}
         for kind, cloud in by_kind.items():
-            keep = np.array([paired.in_group({"group": g}, group) for g in cloud.groups])
+            keep = np.array([statistics.in_group({"group": g}, group) for g in cloud.groups])
             if len({t for t, k in zip(cloud.tasks, keep, strict=True) if k}) > 1:
                 mine = rows[kind][keep]
                 names = [t for t, k in zip(cloud.tasks, keep, strict=True) if k]
@@ -175,7 +176,7 @@ def spread(centres: np.ndarray, within: np.ndarray) -> dict[str, float]:
     }
 
 
-def kept(centres: np.ndarray, experts: np.ndarray, seed: int = 0, draws: int = 2_000) -> paired.Interval:
+def kept(centres: np.ndarray, experts: np.ndarray, seed: int = 0, draws: int = 2_000) -> statistics.Interval:
     """How much of the experts' spread between tasks a kind keeps, in percent: [share, low, high]. The bootstrap draws tasks,
     for both at once.
 
@@ -233,7 +234,7 @@ def tsne(squared: np.ndarray) -> np.ndarray:
 def findings(result: Mapping[str, Any]) -> list[str]:
     """Whether the generator collapses, between and within descriptions, and whether its LoRAs lie with their own kind."""
     said = []
-    for group in (g for g in paired.GROUPS if g in result["spread"]):
+    for group in (g for g in statistics.GROUPS if g in result["spread"]):
         found, share = result["spread"][group], result["kept"][group]
         experts, known = found[EXPERTS], found[KNOWN]
         said.append(
@@ -253,7 +254,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"{near['first']:.0f} %."
     )
     told = [f"{_number(silhouettes[k]['by task'])} ({k})" for k in (EXPERTS, KNOWN, HELD)]
-    said.append(f"Silhouette by task: {tables.listed(told)}. An expert's snapshots are steps of one training, and lie close.")
+    said.append(f"Silhouette by task: {markdown.listed(told)}. An expert's snapshots are steps of one training, and lie close.")
     return said
 
 
@@ -274,7 +275,7 @@ def table(result: Mapping[str, Any]) -> str:
             numbers = [f"{v['between']:.3f}", f"{v['within']:.3f}" if v["within"] else ""]
             rows.append([group, kind, str(v["tasks"]), *numbers, _percent(share) if share else "", f"{v['directions']:.1f}"])
     head = ["tasks", "LoRAs", "number", "between tasks", "within a task", "of the experts' between", "directions"]
-    parts = ["Root mean square distance of weight changes to their mean", tables.table(head, rows)]
+    parts = ["Root mean square distance of weight changes to their mean", markdown.table(head, rows)]
     rows = []
     for kind, how in result["silhouette"].items():
         near = result["neighbours"].get(kind)
@@ -288,12 +289,12 @@ def table(result: Mapping[str, Any]) -> str:
         "is of its kind, %",
         "by chance, %",
     ]
-    return "\n\n".join([*parts, "Who lies with whom", tables.table(head, rows)])
+    return "\n\n".join([*parts, "Who lies with whom", markdown.table(head, rows)])
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
     """The map by t-SNE; then the spread between and within tasks."""
-    groups = [g for g in paired.GROUPS[1:] if g in result["spread"]]
+    groups = [g for g in statistics.GROUPS[1:] if g in result["spread"]]
     figure, (chart, *bars) = figures.panels(1 + len(groups), 2.6, ratios=[4.2, *(1.8 for _ in groups)])
     for scenes, colour, name in ((True, figures.ACCENT, "scenes"), (False, figures.SECOND, "special domains")):
         for kind, marker, size in ((EXPERTS, ".", 10), (HELD, "^", 16)):

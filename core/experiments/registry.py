@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from core.experiments.study import Study
+    from core.experiments.context import Study
 
 
 class Module(Protocol):

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from core.experiments import figures, tables
+from core.common import markdown
+from core.common.metrics import bootstrap_interval
+from core.experiments import figures
+from core.experiments.context import Study
 from core.experiments.descriptions import NEIGHBOURS, WRITTEN
 from core.experiments.folds import FOLDS, folds
-from core.experiments.study import Study
-from core.metrics import bootstrap_interval
-from core.router import DEFAULT_K, Routing, SparseRouter
+from core.sglora.router import DEFAULT_K, Routing, SparseRouter
 
 Names = Sequence[tuple[str, str]]  # (name, group) of each expert
 MEASURES = ("first", "top k", "weight")
@@ -146,9 +147,9 @@ def table(result: Mapping[str, Any]) -> str:
         for r in result["rows"]
         if not r["in top k"]
     ]
-    parts = [tables.table(head, rows)]
+    parts = [markdown.table(head, rows)]
     if missed:
-        listed = tables.table(["kind", "description", "expected", "first", "rank of the expected"], missed)
+        listed = markdown.table(["kind", "description", "expected", "first", "rank of the expected"], missed)
         parts += [f"Not among the {result['k']}:", listed]
     return "\n\n".join(parts)
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from core.experiments import figures, tables
-from core.experiments.study import Study
-from core.experts import Expert, ExpertRepository, RepositoryIndex
-from core.metrics import bootstrap_interval
+from core.common import markdown
+from core.common.metrics import bootstrap_interval
+from core.experiments import figures
+from core.experiments.context import Study
+from core.sglora.repository import Expert, ExpertRepository, RepositoryIndex
 
 KS = (1, 5)
 GROUPS = ("all", "scenes", "special domains")
@@ -62,7 +63,8 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     return [
         f"{result['won']} of {result['trained']} experts ({share:.0f} %) beat zero-shot on their own task; the others are not "
         "shipped.",
-        f"Those shipped gain {tables.difference(gain)} points of R@1 on average. They were chosen by the same figures, so this "
+        f"Those shipped gain {markdown.difference(gain)} points of R@1 on average. They were chosen by the same "
+        f"figures, so this "
         "is a little flattering.",
     ]
 
@@ -70,11 +72,11 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 def table(result: Mapping[str, Any]) -> str:
     """Gains by group, then every expert."""
     rows = [
-        [name, str(result[name]["experts"]), *(tables.difference(result[name]["gain"][f"R@{k}"]) for k in KS)]
+        [name, str(result[name]["experts"]), *(markdown.difference(result[name]["gain"][f"R@{k}"]) for k in KS)]
         for name in GROUPS
         if name in result
     ]
-    return f"{tables.table(['experts', 'shipped', 'gain in R@1', 'gain in R@5'], rows)}\n\n{experts(result)}"
+    return f"{markdown.table(['experts', 'shipped', 'gain in R@1', 'gain in R@5'], rows)}\n\n{experts(result)}"
 
 
 def experts(result: Mapping[str, Any]) -> str:
@@ -89,7 +91,7 @@ def experts(result: Mapping[str, Any]) -> str:
         ]
         for e in result["experts"]
     ]
-    return tables.table(["expert", "description", "photos", "R@1", "R@5", "measured on"], rows)
+    return markdown.table(["expert", "description", "photos", "R@1", "R@5", "measured on"], rows)
 
 
 def plot(result: Mapping[str, Any]) -> Figure:

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from core.errors import DataError
-from core.experiments import figures, paired, tables
+from core.common import markdown
+from core.common.errors import DataError
+from core.common.metrics import measure
+from core.experiments import figures, statistics
+from core.experiments.context import Study
 from core.experiments.controls import Setting, full_strength
 from core.experiments.descriptions import NEIGHBOURS
 from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, prepare_fold
 from core.experiments.phrasings import LEVELS, PHRASINGS, RANDOM, VAGUE, Phrasing
-from core.experiments.study import Study
-from core.metrics import measure
-from core.router import Routing, SparseRouter
+from core.sglora.router import Routing, SparseRouter
 from core.training.tasks import Task
 
 SEEDS = (0,)
@@ -49,7 +50,7 @@ def run(
     for fold in chosen:
         prepared = prepare_fold(study, fold, recipe)
         said = {task.name: texts(prepared.held, n, phrasings) for n, task in enumerate(prepared.held)}
-        key = [paired.identity(prepared.repository, prepared.generator), said, SEEDS]
+        key = [statistics.identity(prepared.repository, prepared.generator), said, SEEDS]
         rows += study.piece("wording", f"fold{fold}", key, lambda p=prepared, f=fold, s=said: run_fold(study, p, f, s))
     if not rows:
         raise DataError("None of these tasks is described in core/experiments/phrasings.py: add texts for yours there.")
@@ -122,7 +123,7 @@ def run_fold(
             continue
         maps, captions, relevance = study.pool.evaluation(task.test)
         where = {"fold": fold, "task": task.name, "group": task.group}
-        zero = paired.both_ways(measure(study.backbone.suffix(maps), captions, relevance))
+        zero = statistics.both_ways(measure(study.backbone.suffix(maps), captions, relevance))
         rows += [{**where, "variant": ZERO, "method": m, "seed": 0, **zero} for m in METHODS]
         own = route(task.description)
         for variant, listed in said[task.name].items():
@@ -135,7 +136,9 @@ def run_fold(
                     for method, strength in ((FULL, 1.0), (SURE, setting.strength)):
                         if strength not in found:
                             images = study.backbone.suffix(maps, lora.scaled(strength)) if strength else None
-                            found[strength] = zero if images is None else paired.both_ways(measure(images, captions, relevance))
+                            found[strength] = (
+                                zero if images is None else statistics.both_ways(measure(images, captions, relevance))
+                            )
                         more = {"method": method, "seed": seed, "strength": round(strength, 3)}
                         rows.append({**where, **about, **more, **found[strength]})
         if number % 5 == 0 or number == len(prepared.held):
@@ -152,7 +155,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         method: {"R@1", "R@5", "gain", "gain R@5", "minus own", "minus own R@5"}}}}}
     """
     found: dict[str, Any] = {}
-    for group, own in paired.grouped(rows):
+    for group, own in statistics.grouped(rows):
         by_method = {m: [r for r in own if r["method"] == m] for m in METHODS}
         kinds = [k for k in KINDS if any(r["variant"] == k for r in own)]
         found[group] = {
@@ -160,8 +163,8 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "per level": {m: per_level(by_method[m]) for m in METHODS},
             "kinds": {
                 kind: {
-                    "strength": paired.mean(by_method[SURE], kind, "strength"),
-                    "overlap": paired.mean(by_method[SURE], kind, "overlap"),
+                    "strength": statistics.mean(by_method[SURE], kind, "strength"),
+                    "overlap": statistics.mean(by_method[SURE], kind, "overlap"),
                     **{m: _compared(by_method[m], kind) for m in METHODS},
                 }
                 for kind in kinds
@@ -172,49 +175,50 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _compared(rows: Sequence[Mapping[str, Any]], kind: str) -> dict[str, Any]:
     return {
-        **{k: paired.mean(rows, kind, k) for k in ("R@1", "R@5")},
-        "gain": paired.difference(rows, kind, ZERO, "R@1"),
-        "gain R@5": paired.difference(rows, kind, ZERO, "R@5"),
-        "minus own": paired.difference(rows, kind, OWN, "R@1"),
-        "minus own R@5": paired.difference(rows, kind, OWN, "R@5"),
+        **{k: statistics.mean(rows, kind, k) for k in ("R@1", "R@5")},
+        "gain": statistics.difference(rows, kind, ZERO, "R@1"),
+        "gain R@5": statistics.difference(rows, kind, ZERO, "R@5"),
+        "minus own": statistics.difference(rows, kind, OWN, "R@1"),
+        "minus own R@5": statistics.difference(rows, kind, OWN, "R@5"),
     }
 
 
-def per_level(rows: Sequence[Mapping[str, Any]]) -> paired.Interval:
+def per_level(rows: Sequence[Mapping[str, Any]]) -> statistics.Interval:
     """Points of R@1 that one more level of detail is worth: the mean over tasks of the least-squares slope through a task's
     five levels, [mean, low, high]."""
-    levels = [paired.by_task(rows, level, "R@1") for level in LEVELS]
+    levels = [statistics.by_task(rows, level, "R@1") for level in LEVELS]
     steps = np.arange(len(LEVELS)) - (len(LEVELS) - 1) / 2
-    return paired.interval([float(steps @ [level[t] for level in levels] / (steps @ steps)) for t in sorted(levels[0])])
+    return statistics.interval([float(steps @ [level[t] for level in levels] / (steps @ steps)) for t in sorted(levels[0])])
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
     """Gain from one word to a detailed sentence, what differs from the own description, and what the confidence makes of it."""
     said = []
-    for group in (g for g in paired.GROUPS if g in result):
+    for group in (g for g in statistics.GROUPS if g in result):
         kinds, slope = result[group]["kinds"], result[group]["per level"][FULL]
-        told = tables.above(slope) or tables.below(slope)
+        told = markdown.above(slope) or markdown.below(slope)
         gains = [f"{kinds[level][FULL]['gain'][0]:+.1f}" for level in LEVELS]
         said.append(
-            f"{group} ({result[group]['tasks']} held-out tasks), at full strength: R@1 over zero-shot {tables.listed(gains)} "
-            f"from one word to a detailed one, {tables.difference(kinds[OWN][FULL]['gain'])} with the task's own description. "
-            f"One more level of detail {'is worth' if told else 'makes no sure difference,'} {tables.difference(slope)}. "
+            f"{group} ({result[group]['tasks']} held-out tasks), at full strength: R@1 over zero-shot {markdown.listed(gains)} "
+            f"from one word to a detailed one, {markdown.difference(kinds[OWN][FULL]['gain'])} with the task's own "
+            "description. "
+            f"One more level of detail {'is worth' if told else 'makes no sure difference,'} {markdown.difference(slope)}. "
             f"{_told_apart(kinds, FULL)}"
         )
-    for group in (g for g in paired.GROUPS if g in result):
+    for group in (g for g in statistics.GROUPS if g in result):
         kinds = result[group]["kinds"]
         strengths = [f"{kinds[k]['strength']:.2f} ({k})" for k in (OWN, ABOUT_ANYTHING, WRONG_NEAR, NOTHING) if k in kinds]
-        said.append(f"{group}, as strong as the confidence allows, {tables.listed(strengths)}: {_told_apart(kinds, SURE)}")
+        said.append(f"{group}, as strong as the confidence allows, {markdown.listed(strengths)}: {_told_apart(kinds, SURE)}")
     return said
 
 
 def _told_apart(kinds: Mapping[str, Any], method: str) -> str:
     """Which kinds differ from the task's own description, in words."""
     others = {k: v[method]["minus own"] for k, v in kinds.items() if k != OWN}
-    sure = [f"“{k}” ({tables.difference(d)})" for k, d in others.items() if tables.above(d) or tables.below(d)]
+    sure = [f"“{k}” ({markdown.difference(d)})" for k, d in others.items() if markdown.above(d) or markdown.below(d)]
     if not sure:
         return "No kind of description differs from the task's own in R@1."
-    return f"R@1 differs from that with the task's own description for {tables.listed(sure)}."
+    return f"R@1 differs from that with the task's own description for {markdown.listed(sure)}."
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -226,21 +230,21 @@ def table(result: Mapping[str, Any]) -> str:
         *(f"{what}, {m}" for m in METHODS for what in ("gain in R@1", "R@5", "minus own, R@1")),
     ]
     head.append("strength")
-    for group in (g for g in paired.GROUPS if g in result):
+    for group in (g for g in statistics.GROUPS if g in result):
         rows = []
         for kind, found in result[group]["kinds"].items():
-            figures_ = [tables.difference(found[m][k]) for m in METHODS for k in ("gain", "gain R@5", "minus own")]
+            figures_ = [markdown.difference(found[m][k]) for m in METHODS for k in ("gain", "gain R@5", "minus own")]
             rows.append([kind, f"{100 * found['overlap']:.0f} %", *figures_, f"{found['strength']:.2f}"])
         title = (
             f"{group}: {result[group]['tasks']} held-out tasks; gains over zero-shot, and differences to the own description"
         )
-        parts.append(f"{title}\n\n{tables.table(head, rows)}")
+        parts.append(f"{title}\n\n{markdown.table(head, rows)}")
     return "\n\n".join(parts)
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
     """R@1 over zero-shot by kind of description, in full and by the confidence; a panel for each group."""
-    groups = [g for g in paired.GROUPS if g in result]
+    groups = [g for g in statistics.GROUPS if g in result]
     figure, axes = figures.panels(len(groups), 3.3, grid="x")
     for panel, group in zip(axes, groups, strict=True):
         kinds = result[group]["kinds"]

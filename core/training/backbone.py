@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from core.backbones.embedded import EmbeddedTowers, save_heads
+from core.backbones.frozen_towers import ImageTower
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
-from core.backbones.towers import ImageTower
+from core.common.metrics import Relevance, both_directions
 from core.data import Sample, read_folder
-from core.metrics import Relevance, both_directions
 from core.training.features import image_features, text_features
 from core.training.losses import contrastive, distillation, same
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.basis import VARIANCE_FLOOR, Basis
+from core.sglora.subspace import VARIANCE_FLOOR, Basis
 
 
 class Conditions:

@@ -11,12 +11,12 @@ from scipy.optimize import lsq_linear
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.confidence import ConfidenceModel, evidence
-from core.experts import ExpertRepository
-from core.lora import merge
-from core.metrics import both_directions
-from core.router import Routing, SparseRouter
-from core.training.pool import Pool
+from core.backbones.lora import merge
+from core.common.metrics import both_directions
+from core.sglora.confidence import ConfidenceModel, evidence
+from core.sglora.repository import ExpertRepository
+from core.sglora.router import Routing, SparseRouter
+from core.training.task_dataset import Pool
 from core.training.tasks import Task
 
 PHOTOS = 256

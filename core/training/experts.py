@@ -26,16 +26,16 @@ from torch import Tensor, nn
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
-from core.errors import DataError
-from core.experts import Expert, ExpertRepository
-from core.lora import Lora, LoraLayout
-from core.metrics import measure
+from core.backbones.lora import Lora, LoraLayout
+from core.common.errors import DataError
+from core.common.metrics import measure
+from core.sglora.repository import Expert, ExpertRepository
 from core.training.confidence import leave_one_out_gains, with_confidence
+from core.training.distributed import Processes
 from core.training.draws import draw
+from core.training.early_stopping import SnapshotWindow
 from core.training.losses import contrastive
-from core.training.pool import Pool, load_pool
-from core.training.processes import Processes
-from core.training.snapshots import SnapshotWindow
+from core.training.task_dataset import Pool, load_pool
 from core.training.tasks import EVERYDAY, Task
 
 Log = Callable[[str], None]

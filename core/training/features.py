@@ -16,10 +16,10 @@ from torch import Tensor
 
 from core.backbones.base import Towers
 from core.backbones.embedded import EmbeddedTowers
+from core.common.errors import PhotoError
 from core.data import Sample
-from core.errors import PhotoError
-from core.intake import decoders
-from core.photos import open_photo
+from core.data.decode import decoders
+from core.data.image_io import open_photo
 
 BATCH = 64
 Log = Callable[[str], None]

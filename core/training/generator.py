@@ -19,27 +19,19 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from core.assembly import Assembly
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
-from core.basis import Basis
-from core.cvae import ConditionalVAE, CvaeConfig
-from core.errors import RepositoryError
-from core.experts import ExpertRepository
-from core.generator import LoraGenerator
-from core.lora import Lora, LoraLayout, merge
-from core.router import SparseRouter
+from core.backbones.lora import Lora, LoraLayout, merge
+from core.common.errors import RepositoryError
+from core.sglora.assembly import Assembly
+from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.sglora.generator import LoraGenerator
+from core.sglora.repository import ExpertRepository
+from core.sglora.router import SparseRouter
+from core.sglora.subspace import Basis
 from core.training.conditions import Conditions
-from core.training.experts import (
-    ExpertRecipe,
-    TrainedExpert,
-    initial_vector,
-    keep,
-    runs_folder,
-    task_loss,
-    train_shared,
-)
-from core.training.pool import Pool, load_pool
+from core.training.experts import ExpertRecipe, TrainedExpert, initial_vector, keep, runs_folder, task_loss, train_shared
+from core.training.task_dataset import Pool, load_pool
 from core.training.tasks import Task, wordings
 
 Log = Callable[[str], None]

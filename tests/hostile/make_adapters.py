@@ -18,8 +18,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 from zips import unzipped, zipped
 
-from core.experts import INDEX_FILE, TENSORS_FILE
-from core.lora import CONFIG_FILE, WEIGHTS_FILE
+from core.backbones.lora import CONFIG_FILE, WEIGHTS_FILE
+from core.sglora.repository import INDEX_FILE, TENSORS_FILE
 
 MARKUP = "<img src=x onerror=alert(1)>"
 NESTED = "[" * 200_000

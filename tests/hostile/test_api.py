@@ -21,9 +21,9 @@ from strangers import API, Stranger
 from visiting import SENTENCE, Running, launched
 
 from app import actions, texts
-from app.guard import UPLOADS
-from app.keeper import Limits
-from core.sglora import SGLora
+from app.http.gradio_patches import UPLOADS
+from app.visitors.retention import Limits
+from core.sglora.engine import SGLora
 
 MADE = [4, 0.1, 0, None]
 GOOD = {
@@ -195,7 +195,7 @@ def test_of_too_many_calls_some_wait_and_the_rest_is_told(
         assert Stranger(app.url).call("route", *GOOD["route"]).values[0]["experts"]
         # Most of them never came for their answers, and those of ended tabs are not kept.
         assert len(queue.pending_event_ids_session) <= 10 + 2, "two were worked on meanwhile"
-        app.keeper.sweep()
+        app.visitors.retention.sweep()
         assert len(queue.pending_event_ids_session) <= 10
         assert set(queue.pending_messages_per_session) <= set(app.page.state_holder.session_data)
         assert Stranger(app.url).call("route", *GOOD["route"]).values[0]["experts"]

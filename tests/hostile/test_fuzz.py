@@ -18,19 +18,19 @@ from make_images import encode, picture
 from make_zips import Member, pack, photo
 from zips import unzipped, zipped
 
-from app import views
 from app.actions import settings as checked
-from app.uploads import sort_uploads
-from core.captions import captions_from_names, match_captions, parse_typed, read_captions
-from core.errors import AdapterError, DataError, DescriptionError, PhotoError, RepositoryError, StudioError
-from core.experts import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, RepositoryIndex
-from core.generator import LoraGenerator
-from core.library import Library, load_zip, save_zip
-from core.loading import generator_path
-from core.lora import CONFIG_FILE, WEIGHTS_FILE, Lora, LoraLayout, LoraModule, load_peft, save_peft
-from core.photos import open_photo, safe_name
-from core.router import MAX_DESCRIPTION, clean_text
-from core.sglora import SGLora
+from app.views import page_html
+from app.visitors.uploads import sort_uploads
+from core.backbones.lora import CONFIG_FILE, WEIGHTS_FILE, Lora, LoraLayout, LoraModule, load_peft, save_peft
+from core.common.errors import AdapterError, DataError, DescriptionError, PhotoError, RepositoryError, StudioError
+from core.data.captions import captions_from_names, match_captions, parse_typed, read_captions
+from core.data.image_io import open_photo, safe_name
+from core.sglora.engine import SGLora
+from core.sglora.generator import LoraGenerator
+from core.sglora.load import generator_path
+from core.sglora.own_experts import Library, load_zip, save_zip
+from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, RepositoryIndex
+from core.sglora.router import MAX_DESCRIPTION, clean_text
 
 LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 5, 7), LoraModule("blocks.0.attn.v_proj", 6, 4)), rank=2)
 FINGERPRINT = "0123456789abcdef"
@@ -323,7 +323,7 @@ def test_descriptions_and_controls(text: Any, k: Any, tau: Any, seed: Any, stren
             continue
         cleaned = answer if isinstance(answer, str) else answer.description
         assert cleaned.isprintable() and 0 < len(cleaned) <= MAX_DESCRIPTION
-        check_inert(views.note(cleaned))
+        check_inert(page_html.note(cleaned))
 
 
 @fuzz(30)
@@ -335,5 +335,5 @@ def test_any_sentence_is_routed_and_adapted(engine: SGLora, text: str, k: int, t
         check_message(str(error))
         return
     assert bool(torch.isfinite(result.vector).all())
-    check_inert(views.routing(engine, result.routing))
-    check_inert(views.adapter(result, {}, 1, text, None))
+    check_inert(page_html.routing(engine, result.routing))
+    check_inert(page_html.adapter(result, {}, 1, text, None))

@@ -12,13 +12,14 @@ from hostile_cases import Case, Watch, check_inert, check_message, watched
 from make_adapters import Good, adapters, libraries
 from safetensors.torch import load_file, save
 
-from app import expert_views, own
-from app.session import Session
-from core.errors import StudioError
-from core.experts import Expert
-from core.library import Library, save_zip
-from core.lora import CONFIG_FILE, WEIGHTS_FILE, save_peft
-from core.sglora import SGLora
+from app import own_actions
+from app.views import experts_html
+from app.visitors.session import Session
+from core.backbones.lora import CONFIG_FILE, WEIGHTS_FILE, save_peft
+from core.common.errors import StudioError
+from core.sglora.engine import SGLora
+from core.sglora.own_experts import Library, save_zip
+from core.sglora.repository import Expert
 
 MEMORY_MB = 700
 SENTENCE = "photos of a cactus on a window sill"
@@ -39,10 +40,10 @@ def good(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Good:
 def shown(engine: SGLora, session: Session) -> None:
     """What came in is shown as text, and generates finite adapters."""
     library = session.album.library(engine)
-    check_inert(expert_views.own_list(library, [0.5] * len(library.own)))
+    check_inert(experts_html.own_list(library, [0.5] * len(library.own)))
     for entry in library.own:
         assert bool(torch.isfinite(entry.mean).all()) and bool(torch.isfinite(entry.std).all())
-        check_inert(expert_views.details(entry.expert, {"q": 1.0}))
+        check_inert(experts_html.details(entry.expert, {"q": 1.0}))
 
 
 def tried_on(folder: Path, case: Case, take: Callable[[str], object]) -> tuple[str | None, Watch]:
@@ -64,7 +65,7 @@ def test_adapters(engine: SGLora, good: Good, tmp_path: Path) -> None:
     for number, case in enumerate(adapters(good)):
         session = Session()
         said, watch = tried_on(
-            tmp_path / str(number), case, lambda path, to=session: own.import_files(engine, to, [path], SENTENCE)
+            tmp_path / str(number), case, lambda path, to=session: own_actions.import_files(engine, to, [path], SENTENCE)
         )
         tried.append(case.what)
         assert (said is None) == (case.reason is None), f"{case.what}: {said}"
@@ -86,7 +87,7 @@ def test_an_adapters_two_files_may_be_called_anything(engine: SGLora, good: Good
     paths[1].write_bytes(save(good.tensors))
     session = Session()
     with watched(tmp_path) as watch:
-        own.import_files(engine, session, [str(path) for path in paths], SENTENCE)
+        own_actions.import_files(engine, session, [str(path) for path in paths], SENTENCE)
     assert len(session.album.library(engine).own) == 1
     assert watch.outside == []
     assert session.album.folder.is_relative_to(tmp_path)
@@ -96,7 +97,9 @@ def test_an_adapters_two_files_may_be_called_anything(engine: SGLora, good: Good
 def test_libraries(engine: SGLora, good: Good, tmp_path: Path) -> None:
     for number, case in enumerate(libraries(good)):
         session = Session()
-        said, watch = tried_on(tmp_path / str(number), case, lambda path, to=session: own.load_library(engine, to, path))
+        said, watch = tried_on(
+            tmp_path / str(number), case, lambda path, to=session: own_actions.load_library(engine, to, path)
+        )
         assert (said is None) == (case.reason is None), f"{case.what}: {said}"
         if said is not None:
             assert case.reason in said, f"{case.what}: {said}"

@@ -11,11 +11,12 @@ from make_captions import captions
 from make_images import images, picture
 from make_zips import Archive, zips
 
-from app import actions, views
+from app import actions
 from app.actions import Added
-from app.session import Session
-from core.photos import safe_name
-from core.sglora import SGLora
+from app.views import page_html
+from app.visitors.session import Session
+from core.data.image_io import safe_name
+from core.sglora.engine import SGLora
 
 MEMORY_MB = 900  # one picture of 64 megapixels with its transparency, and once more while it is made smaller
 Drop = Callable[[Case], tuple[Added, Session]]
@@ -44,7 +45,7 @@ def drop(engine: SGLora, tmp_path: Path, watch: Watch) -> Drop:
         done = actions.add_uploads(engine, session, [str(path) for path in paths])
         beside = [p for p in session.album.photos if p.name == "beside.png"]
         assert [p.captions for p in beside] == [("beside it",)]
-        page = views.report(done.report, done.failed, done.remarks) + views.gallery_line(session.album.photos)
+        page = page_html.report(done.report, done.failed, done.remarks) + page_html.gallery_line(session.album.photos)
         check_inert(page)
         for name, reason in (*done.report.failed, *done.failed):
             check_message(f"{name}: {reason}", tmp_path)

@@ -24,10 +24,10 @@ from strangers import API, Answer, Stranger, value
 from visiting import SENTENCE, Running, Visitor, launched
 
 from app import texts
-from app.calls import MAX_BYTES, MAX_VALUES
-from app.keeper import Limits
-from core.loading import ROOT
-from core.sglora import SGLora
+from app.http.request_limits import MAX_BYTES, MAX_VALUES
+from app.visitors.retention import Limits
+from core.sglora.engine import SGLora
+from core.sglora.load import ROOT
 
 # As Gradio names them; everything else that it has is to be closed.
 OPEN = {
@@ -311,5 +311,5 @@ def test_a_path_of_another_visitors_upload_is_of_no_use(app: Running, stranger: 
     assert same["path"] != own["path"], "equal files have different paths, or one could be told from the other"
     assert stranger.call("index", [same], "").values[0]["added"] == 1
     Path(own["path"]).unlink()
-    app.keeper.sweep()
+    app.visitors.retention.sweep()
     assert Path(own["path"]).resolve() not in app.page._owners

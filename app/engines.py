@@ -1,0 +1,197 @@
+"""The engines that visitors share: the shipped one, loaded once in the background, so that the page is there before the
+models are; and beside it a few others where there are more repositories."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image
+
+from app import texts
+from core.backbones import EMBEDDED
+from core.backbones.base import Backbone
+from core.common.errors import BackboneError, RepositoryError, StudioError
+from core.sglora.engine import SGLora
+from core.sglora.load import EXPERTS, FoundRepository, experts_path, load_engine, repository_folders
+
+log = logging.getLogger(__name__)
+MAX_OTHERS = 1  # engines in memory beside the default one: a CLIP ViT-B/16 is some 700 MB
+
+# The repository that was not chosen.
+DEFAULT = EMBEDDED
+
+
+class Engine:
+    """One engine and its loading.
+
+    Args:
+        load: makes the engine.
+    """
+
+    def __init__(self, load: Callable[[], SGLora]) -> None:
+        self._load = load
+        self._done = threading.Event()
+        self._start = threading.Lock()
+        self._started = False
+        self._engine: SGLora | None = None
+        self._failure: Exception | None = None
+        self.seconds = 0.0
+
+    def start(self) -> None:
+        """Begin loading in the background; further calls do nothing."""
+        with self._start:
+            if not self._started:
+                self._started = True
+                threading.Thread(target=self._run, name="load models", daemon=True).start()
+
+    def get(self) -> SGLora:
+        """The engine, waiting for it where needed.
+
+        Raises:
+            StudioError: it cannot be loaded; the text says why.
+        """
+        self.start()
+        self._done.wait()
+        if self._engine is None:
+            raise self._failure or RuntimeError("the models were not loaded")
+        return self._engine
+
+    def _run(self) -> None:
+        begin = time.perf_counter()
+        try:
+            engine = self._load()
+            # The first call of each tower also loads it: better now than while a visitor waits.
+            engine.adapt("a photo")
+            engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
+            self._engine = engine
+        except StudioError as error:
+            self._failure = error
+        except Exception as error:
+            log.exception("The models cannot be loaded")
+            self._failure = error
+        self.seconds = time.perf_counter() - begin
+        self._done.set()
+
+    @cached_property
+    def expert_norms(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest strength among the experts, for each adapted linear."""
+        repository = self.get().repository
+        norms = [repository.lora(i).norms() for i in range(len(repository))]
+        return {name: (min(n[name] for n in norms), max(n[name] for n in norms)) for name in norms[0]}
+
+
+class Models:
+    """All engines; they hold no state of any visitor.
+
+    Args:
+        load: makes the default engine; tests give a smaller one.
+        others: repositories that visitors may switch to.
+        watched: whether any visitor looks at what an engine gave; one that nobody does makes room for another.
+        unload: told of each that made room.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], SGLora] = load_engine,
+        others: Sequence[FoundRepository] = (),
+        watched: Callable[[str], bool] = lambda _: False,
+        unload: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._default = Engine(load)
+        self._others: dict[str, Engine] = {}
+        self._lock = threading.Lock()
+        self._watched, self._unload = watched, unload
+        self.repositories: dict[str, FoundRepository] = {}
+        for repository in others:
+            name, number = repository.name, 1
+            while name in self.repositories or name == DEFAULT:
+                number += 1
+                name = f"{repository.name} {number}"
+            self.repositories[name] = repository
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """(words, name) of every repository, the default first."""
+        named = [(texts.BACKBONE_CHOICE.format(name=n, experts=len(r.index.experts)), n) for n, r in self.repositories.items()]
+        return [(texts.BACKBONE_SHIPPED.format(name=DEFAULT), DEFAULT), *named]
+
+    def start(self) -> None:
+        """Begin loading the default engine in the background."""
+        self._default.start()
+
+    def get(self, name: str = DEFAULT) -> SGLora:
+        """An engine, waiting for it where needed.
+
+        Raises:
+            StudioError: it cannot be loaded, or others are in use that leave no room for it; the text says what to do.
+        """
+        engine = self.engine(name)
+        try:
+            return engine.get()
+        except Exception:
+            with self._lock:  # the next one who asks for it tries again
+                if self._others.get(name) is engine:
+                    del self._others[name]
+            raise
+
+    def engine(self, name: str = DEFAULT) -> Engine:
+        """An engine that may still be loading.
+
+        Raises:
+            BackboneError: there is no such repository, or no room.
+        """
+        if name == DEFAULT:
+            return self._default
+        if name not in self.repositories:
+            raise BackboneError(texts.BACKBONE_UNKNOWN.format(name=name))
+        with self._lock:
+            if name not in self._others:
+                self._make_room(name)
+                repository = self.repositories[name]
+                self._others[name] = Engine(lambda: repository.load(self._shared_backbone()))
+            return self._others[name]
+
+    def options(self, name: str) -> tuple[str, ...]:
+        """Of the command line, to use a repository."""
+        return self.repositories[name].options if name in self.repositories else ()
+
+    def _shared_backbone(self) -> Backbone | None:
+        try:
+            return self._default.get().backbone
+        except Exception:
+            return None
+
+    def _make_room(self, wanted: str) -> None:
+        for name in list(self._others):
+            if len(self._others) >= MAX_OTHERS and not self._watched(name):
+                del self._others[name]
+                self._unload(name)
+        if len(self._others) >= MAX_OTHERS:
+            raise BackboneError(texts.BACKBONE_BUSY.format(name=wanted, others=", ".join(self._others), default=DEFAULT))
+
+
+def found_repositories(given: Sequence[Path]) -> list[FoundRepository]:
+    """The repositories beside the shipped one: those under ``experts/``, and those that the given folders are or hold.
+
+    Raises:
+        RepositoryError: a given folder holds none, or a damaged one.
+    """
+    found: dict[Path, FoundRepository] = {}
+    for folder in repository_folders(EXPERTS):
+        try:
+            found[folder.resolve()] = FoundRepository.read(folder)
+        except RepositoryError as error:
+            log.warning("Left out: %s", error)
+    for place in given:
+        folders = repository_folders(place)
+        if not folders:
+            raise RepositoryError(texts.NO_REPOSITORY.format(folder=place))
+        for folder in folders:
+            found.setdefault(folder.resolve(), FoundRepository.read(folder))
+    found.pop(experts_path().resolve(), None)
+    return list(found.values())

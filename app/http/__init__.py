@@ -1,0 +1,1 @@
+"""What stands between the network and the page: open routes, limits, patches of Gradio."""

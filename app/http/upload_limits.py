@@ -1,0 +1,97 @@
+"""What an upload passes before the server takes it: is there room for it, does it end, and if not, does nothing stay behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.formparsers import MultiPartException
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import texts
+from app.http.allowlist import announced, is_upload
+
+UPLOAD_SECONDS = 15 * 60  # for one request; at 2 Mbit/s that is the largest file the server takes
+STEP = 4 * 2**20  # bytes between two looks at the disk: what was announced need not be what comes
+NO_ROOM, TOO_SLOW = 507, 408
+
+
+class UploadGate:
+    """ASGI middleware around the route that takes uploads; all other requests pass.
+
+    Args:
+        app: what it stands before.
+        room: says in words why so many more bytes have no room ("" where they have).
+    """
+
+    def __init__(self, app: ASGIApp, room: Callable[[int], str]) -> None:
+        self.app, self.room = app, room
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if is_upload(scope):
+            await _Upload(self.app, self.room, scope, receive, send).run()
+        else:
+            await self.app(scope, receive, send)
+
+
+class _Upload:
+    """One upload on its way. It is stopped by the error that Gradio removes its pieces for."""
+
+    def __init__(self, app: ASGIApp, room: Callable[[int], str], scope: Scope, receive: Receive, send: Send) -> None:
+        self.app, self.room = app, room
+        self.scope, self.receive, self.send = scope, receive, send
+        self.end = asyncio.get_running_loop().time() + UPLOAD_SECONDS
+        self.taken = self.looked = 0
+        self.length = announced(scope)
+        self.status = 0  # of the refusal
+        self.more = True
+
+    async def run(self) -> None:
+        refused = await asyncio.to_thread(self.room, STEP if self.length is None else self.length)
+        if not refused:
+            await self.app(self.scope, self.metered, self.answered)
+            return
+        await self.drain()
+        await PlainTextResponse(refused, NO_ROOM)(self.scope, self.receive, self.send)
+
+    async def metered(self) -> Message:
+        """The next piece, unless the upload ends here."""
+        try:
+            async with asyncio.timeout_at(self.end):
+                message = await self.receive()
+        except TimeoutError:
+            self.more = False
+            raise self.stopped(TOO_SLOW, texts.UPLOAD_SLOW) from None
+        if message["type"] == "http.disconnect":
+            self.more = False
+            raise self.stopped(TOO_SLOW, "the visitor went away")
+        self.more = message.get("more_body", False)
+        self.taken += len(message.get("body", b""))
+        if self.taken > self.looked:
+            self.looked = self.taken + STEP
+            ahead = STEP if self.length is None else min(STEP, self.length - self.taken)
+            if refused := await asyncio.to_thread(self.room, ahead):
+                raise self.stopped(NO_ROOM, refused)
+        return message
+
+    def stopped(self, status: int, reason: str) -> MultiPartException:
+        self.status = status
+        return MultiPartException(reason)
+
+    async def answered(self, message: Message) -> None:
+        """Send the answer; a refusal once the visitor has sent all, for a browser that still sends would not read it."""
+        if self.status and message["type"] == "http.response.start":
+            await self.drain()
+            message = {**message, "status": self.status}
+        await self.send(message)
+
+    async def drain(self) -> None:
+        """Read what comes and drop it."""
+        try:
+            async with asyncio.timeout_at(self.end):
+                while self.more:
+                    message = await self.receive()
+                    self.more = message["type"] == "http.request" and message.get("more_body", False)
+        except TimeoutError:
+            self.more = False

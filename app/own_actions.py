@@ -1,0 +1,104 @@
+"""What a visitor can do with experts of their own: train, import, remove, save and load. Plain data out, as in actions."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from app import texts
+from app.visitors.session import Session
+from app.visitors.uploads import discard
+from core.backbones.lora import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE
+from core.common.errors import AdapterError, RepositoryError
+from core.sglora.engine import SGLora
+from core.sglora.own_experts import OwnEntry, import_adapter, load_zip, save_zip
+from core.training.own_expert import OwnExpert, OwnProgress, OwnRecipe, train_own_expert
+
+RECIPE = OwnRecipe()
+MAX_ZIP_BYTES = MAX_ADAPTER_BYTES + 2**20
+LIBRARY_FILE = "sg-lora-library.zip"
+
+
+def train(
+    engine: SGLora,
+    session: Session,
+    name: str,
+    description: str,
+    progress: Callable[[OwnProgress], None],
+    stop: threading.Event,
+) -> OwnExpert:
+    """Train an expert on the visitor's captioned photos and put it among the visitor's experts.
+
+    Raises:
+        StudioError: see ``train_own_expert``; TrainingStopped where it was stopped.
+    """
+    album = session.album
+    album.library(engine).check_room(name)  # before, not after, minutes of training
+    origin = engine.repository.origin
+    trained = train_own_expert(engine.backbone, album.gallery(engine), name, description, progress, stop, 0, origin, RECIPE)
+    album.change_library(engine, lambda lib: lib.add(trained.expert, trained.mean, trained.std, trained.embedding))
+    return trained
+
+
+def import_files(engine: SGLora, session: Session, paths: Sequence[str], description: str) -> OwnEntry:
+    """Put an adapter in PEFT format among the visitor's experts: a ZIP, or its two files.
+
+    Raises:
+        StudioError: neither; or see ``import_adapter``.
+    """
+    files = {Path(p).suffix.lower(): Path(p) for p in paths}
+    album = session.album
+    if len(paths) == 1 and ".zip" in files:
+        source: bytes | Path = _read(files[".zip"], AdapterError)
+        library = album.change_library(engine, lambda lib: import_adapter(engine, source, description, lib))
+    elif len(paths) == 2 and set(files) == {".json", ".safetensors"}:
+        folder = album.folder / secrets.token_hex(8) / "of yours"
+        folder.mkdir(parents=True)
+        try:
+            shutil.copyfile(files[".json"], folder / CONFIG_FILE)
+            shutil.copyfile(files[".safetensors"], folder / WEIGHTS_FILE)
+            library = album.change_library(engine, lambda lib: import_adapter(engine, folder, description, lib))
+        finally:
+            discard(folder.parent)
+    else:
+        raise AdapterError(texts.IMPORT_WHAT.format(config=CONFIG_FILE, weights=WEIGHTS_FILE))
+    return library.own[-1]
+
+
+def load_library(engine: SGLora, session: Session, path: str) -> int:
+    """Put the experts of a saved library among the visitor's; one of the same name is replaced. Returns how many."""
+    loaded = load_zip(_read(Path(path), RepositoryError), session.album.shared(engine))
+
+    def join(library):
+        for entry in loaded.own:
+            if any(e.name == entry.name for e in library.own):
+                library = library.remove(entry.name)
+            library = library.add(entry.expert, entry.mean, entry.std, entry.embedding, entry.lost)
+        return library
+
+    session.album.change_library(engine, join)
+    return len(loaded.own)
+
+
+def remove(engine: SGLora, session: Session, name: str) -> None:
+    """Take one of the visitor's experts out."""
+    session.album.change_library(engine, lambda lib: lib.remove(name))
+
+
+def write_library(engine: SGLora, session: Session) -> Path | None:
+    """The visitor's experts as a ZIP in the visitor's folder; None without any."""
+    library = session.album.library(engine)
+    if not library.own:
+        return None
+    path = session.album.folder / LIBRARY_FILE
+    path.write_bytes(save_zip(library))
+    return path
+
+
+def _read(path: Path, error: type[Exception]) -> bytes:
+    if path.stat().st_size > MAX_ZIP_BYTES:
+        raise error(f"{path.name} is larger than {MAX_ZIP_BYTES // 2**20} MB.")
+    return path.read_bytes()

@@ -1,0 +1,76 @@
+"""What all steps share: options of events, the settings that travel together, and the step itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import gradio as gr
+
+from app import texts
+from app.api import HEAVY, LIGHT, SEARCH, SEARCHES
+from core.common.errors import StudioError
+from core.sglora.engine import SGLora
+
+if TYPE_CHECKING:
+    from app.page import Studio
+    from app.visitors.session import Session
+
+__all__ = ["HEAVY", "LIGHT", "SEARCH", "SEARCHES", "Step", "Updates", "by_column", "by_photo", "chosen", "private"]
+
+Updates = dict[Any, Any]
+Thing = TypeVar("Thing")
+
+
+class Step:
+    """A part of the page. It is shared by all visitors and holds no state of theirs.
+
+    ``layout`` makes the components, in the order of the page; ``wire`` says what they do, once all steps are laid out.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self.layout()
+
+    def layout(self) -> None:
+        raise NotImplementedError
+
+    def wire(self) -> None:
+        raise NotImplementedError
+
+    def engine(self, session: Session) -> SGLora:
+        """The engine that this visitor chose, with the experts that this visitor has; waits for the models where needed."""
+        session.album.used = time.monotonic()
+        return session.album.engine(self.studio.models.get(session.album.backbone))
+
+
+def chosen(things: Sequence[Thing], index: object) -> Thing:
+    """The one that was clicked.
+
+    Raises:
+        StudioError: there is none at that place: it went meanwhile, or the index is made up.
+    """
+    if type(index) is not int or not 0 <= index < len(things):
+        raise StudioError(texts.NOT_THERE)
+    return things[index]
+
+
+def private(group: str, limit: int | None, show_progress: str = "full") -> dict[str, Any]:
+    """Options of the page's own events: not part of the API, within a concurrency group."""
+    return {
+        "api_visibility": "private",
+        "concurrency_id": group,
+        "concurrency_limit": limit,
+        "show_progress": show_progress,
+    }
+
+
+def by_column(progress: gr.Progress, photos: int) -> Callable[[int, int, str], None]:
+    """Shows which column of a comparison is being ranked: a large model takes a while for each."""
+    return lambda done, total, title: progress((done, total), desc=texts.RANKING.format(title=title, n=photos), unit="columns")
+
+
+def by_photo(progress: gr.Progress) -> Callable[[int, int], None]:
+    """Shows the progress of an upload."""
+    return lambda done, total: progress((done, total), desc=texts.INDEXING, unit="photos")

@@ -1,0 +1,1 @@
+"""HTML and charts of the page; no state, no events."""

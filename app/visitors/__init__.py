@@ -1,0 +1,1 @@
+"""What the app keeps of each visitor, for how long, and where."""

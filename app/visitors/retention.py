@@ -1,0 +1,342 @@
+"""What bounds all visitors together: how long anything is kept, and how much memory and disk it may take."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import logging
+import math
+import os
+import shutil
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.context import LocalContext
+from gradio.utils import get_upload_folder
+from starlette.middleware import Middleware
+
+from app import texts
+from app.http.gradio_patches import GuardedBlocks
+from app.http.upload_limits import UploadGate
+from app.visitors.session import FOLDER_PREFIX, Session, open_albums
+from app.visitors.tab_states import Tabs, sessions_of
+from core.common.errors import StudioError
+from core.common.heap import give_back
+from core.common.runtime import shared_cores
+
+log = logging.getLogger(__name__)
+REMEMBERED_TABS = 10_000  # names only
+SWEEPS = 10  # within the time that things are kept
+MESSAGE_SECONDS = 15
+LOOK_SECONDS = 10  # between two looks at all files
+RESERVE = 32 * 2**20  # of the disk stays free for what the app itself writes
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much all visitors may take together.
+
+    Attributes:
+        keep_seconds: how long what a visitor has is kept after the last event.
+        unread_seconds: how long an upload is safe, however full the disk: its event may wait in the queue.
+        memory, disk: bytes of photos and what is computed for them, and of files.
+        sessions: open tabs and API clients; of those with the least to lose, the longest unused goes.
+    """
+
+    keep_seconds: float = 60 * 60
+    unread_seconds: float = 10 * 60
+    memory: int = 4 * 2**30
+    disk: int = 4 * 2**30
+    sessions: int = 200
+
+    @staticmethod
+    def from_environment(values: Mapping[str, str] = os.environ) -> Limits:
+        """SG_LORA_KEEP_MINUTES, SG_LORA_MEMORY_MB and SG_LORA_DISK_MB.
+
+        Raises:
+            StudioError: one of them is not a number above 0.
+        """
+
+        def number(name: str, default: float) -> float:
+            try:
+                value = float(values.get(name) or default)
+            except ValueError:
+                value = math.nan
+            if not 0 < value < math.inf:
+                raise StudioError(f"{name} is {values[name]!r}: give a number above 0.")
+            return value
+
+        keep = 60 * number("SG_LORA_KEEP_MINUTES", 60)
+        memory, disk = (int(number(f"SG_LORA_{name}_MB", 4096) * 2**20) for name in ("MEMORY", "DISK"))
+        return Limits(keep, min(keep, Limits.unread_seconds), memory, disk)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file that a visitor sent: when its content or its name last changed, and its bytes."""
+
+    path: Path
+    changed: float
+    size: int
+
+
+class Keeper:
+    """Ends what visitors left, and makes room where there is none, the longest unused first.
+
+    Args:
+        limits: of all visitors together.
+    """
+
+    def __init__(self, limits: Limits = Limits()) -> None:
+        self.limits = limits
+        self._page: Callable[[], gr.Blocks | None] = lambda: None
+        self._tabs: OrderedDict[str, bool] = OrderedDict()  # that were here, and whether they had anything to lose
+        self._times = itertools.count(1)  # that somebody was told
+        self._taken = -math.inf, 0  # when the disk was last looked at, and the bytes found
+        self._lock = threading.Lock()
+
+    # Events
+
+    def attend(self, page: gr.Blocks, missed: gr.State) -> None:
+        """Pass every event of the page that takes a session through here; all of them share the cores.
+
+        Args:
+            page: all of it, with its events.
+            missed: changes with the event that tells a tab that something is gone: to the ids of the components that this
+                event shows itself, and a number. Whatever else the page shows is made true by its ``change``, and other
+                events cost no more for it.
+        """
+        self._page = weakref.ref(page)
+        for event in page.fns.values():
+            if event.fn is not None:
+                event.fn = _sharing(event.fn)
+            if not any(isinstance(component, gr.State) for component in event.inputs):
+                continue
+            if event.api_visibility == "public":
+                event.fn = self._attended(event.fn)
+            else:
+                event.fn = self._attended(event.fn, missed, event.outputs)
+                event.outputs = [*event.outputs, missed]
+
+    def _attended(
+        self, handler: Callable[..., Any], told: gr.State | None = None, outputs: Sequence[Block] = ()
+    ) -> Callable[..., Any]:
+        """``told``: where an event of the page says that something was missed; an endpoint raises it."""
+
+        @functools.wraps(handler)
+        def wrapped(*args: Any) -> Any:
+            session = next(arg for arg in args if isinstance(arg, Session))
+            renewed, session.known = not session.known, True
+            missed = self._missed(session, renewed)
+            if missed and told is None:
+                raise gr.Error(missed, print_exception=False)
+            if missed:
+                gr.Warning(missed, duration=MESSAGE_SECONDS)
+            try:
+                with session.album.in_use():
+                    answer = handler(*args)
+            finally:
+                self._note(session.worth > 0)
+            self.make_room_in_memory()
+            if told is None:
+                return answer
+            shown = _by_component(answer, outputs)
+            old = missed or renewed  # a tab that had nothing is not told, but its album is another one by now
+            return shown | {told: (next(self._times), *(block._id for block in shown)) if old else gr.skip()}
+
+        return wrapped
+
+    def _missed(self, session: Session, renewed: bool) -> str:
+        """Why what the visitor had here is gone; empty where it is not, or was said before."""
+        had = self._note(False)
+        forgotten = renewed and had
+        album = session.album
+        reason = session.gone or album.gone
+        session.gone = album.gone = ""
+        return self._forgotten() if forgotten else reason
+
+    def _note(self, has: bool) -> bool:
+        """Remember whether this event's tab has anything to lose; the answer is what was remembered before."""
+        tab = getattr(LocalContext.request.get(None), "session_hash", None) or ""
+        with self._lock:
+            had = self._tabs.pop(tab, False)
+            self._tabs[tab] = has
+            while len(self._tabs) > REMEMBERED_TABS:
+                self._tabs.popitem(last=False)
+        return had
+
+    def _forgotten(self) -> str:
+        return texts.FORGOTTEN.format(minutes=f"{self.limits.keep_seconds / 60:g}")
+
+    # Time
+
+    def app_kwargs(self) -> dict[str, Any]:
+        """For ``launch``: sweeps while the server runs, and looks at uploads before they are taken."""
+        return {"lifespan": self._lifespan, "middleware": [Middleware(UploadGate, room=self.room_on_disk)]}
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Any) -> AsyncIterator[None]:
+        async def sweeps() -> None:
+            while True:
+                await asyncio.sleep(self._period)
+                try:
+                    await asyncio.to_thread(self.sweep)
+                except Exception:
+                    log.exception("a sweep failed")
+
+        task = asyncio.create_task(sweeps())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    @property
+    def _period(self) -> float:
+        return min(60.0, self.limits.keep_seconds / SWEEPS)
+
+    def sweep(self) -> None:
+        """End what was left long enough ago, and see that the rest has room."""
+        self.end_sessions()
+        self.delete_files()
+        self.make_room_in_memory()
+        self.make_room_on_disk()
+        give_back()
+
+    def end_sessions(self) -> None:
+        """End the tabs whose last event is long ago: Gradio's own state of them too, which holds all that they
+        showed, and answers that nobody fetched."""
+        holder = getattr(self._page(), "state_holder", None)
+        if not isinstance(holder, Tabs):  # not launched
+            return
+        longest = self.limits.keep_seconds - self._period  # the next sweep would be too late
+        for tab, used in list(holder.time_last_used.items()):
+            sessions = sessions_of(holder.session_data.get(tab))
+            recent = any(s.album.busy or time.monotonic() - s.album.used < longest for s in sessions)
+            if recent or (datetime.now() - used).total_seconds() < longest:
+                continue
+            holder.end(tab)
+        holder.forget_answers()
+
+    # Room
+
+    def make_room_in_memory(self) -> None:
+        """Empty albums until all fit, the longest unused first; never the one used last."""
+        albums = open_albums()
+        total = sum(album.memory for album in albums)
+        for album in albums[:-1]:
+            if total <= self.limits.memory:
+                return
+            if not album.busy and (taken := album.memory):
+                album.close(texts.MADE_ROOM)
+                total -= taken
+
+    def room_on_disk(self, wanted: int) -> str:
+        """Why so many more bytes have no room, in words; "" where they have. Makes room where that helps."""
+        folder = Path(get_upload_folder())
+        with suppress(OSError):  # said below
+            folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            return texts.DISK_READ_ONLY
+        with self._lock:
+            looked, taken = self._taken
+            self._taken = looked, taken + wanted
+        half = min(self.limits.disk, shutil.disk_usage(folder).free) / 2
+        if time.monotonic() - looked < LOOK_SECONDS and taken + wanted < half:
+            return ""  # far from full, and what was announced since is counted: no need to look at every file again
+        return "" if self.make_room_on_disk(wanted) else texts.DISK_FULL
+
+    def make_room_on_disk(self, wanted: int = 0) -> bool:
+        """Delete until ``wanted`` more bytes fit: uploads that were read, then albums; False where that is not enough."""
+        folder, files, albums = get_upload_folder(), self._files(), open_albums()
+        if not Path(folder).exists():
+            return wanted <= self.limits.disk
+        taken = sum(file.size for file in files) + sum(_size(album.files) for album in albums)
+        limit = min(self.limits.disk, taken + shutil.disk_usage(folder).free - RESERVE)
+        for file in files:
+            if taken + wanted <= limit or time.time() - file.changed < self.limits.unread_seconds:
+                break
+            file.path.unlink(missing_ok=True)
+            taken -= file.size
+        for album in albums[:-1]:
+            if taken + wanted <= limit:
+                break
+            if not album.busy and (size := _size(album.files)):
+                album.close(texts.MADE_ROOM)
+                taken -= size
+        with self._lock:
+            self._taken = time.monotonic(), taken + wanted
+        return taken + wanted <= limit
+
+    def delete_files(self) -> None:
+        """Delete what visitors sent long enough ago; pieces of uploads that ended early sooner."""
+        folder = Path(get_upload_folder())
+        for file in self._files():
+            piece = file.path.parent == folder
+            longest = self.limits.unread_seconds if piece else self.limits.keep_seconds
+            if time.time() - file.changed > longest - self._period:
+                file.path.unlink(missing_ok=True)
+                if not piece:
+                    with suppress(OSError):  # not empty
+                        file.path.parent.rmdir()
+        page = self._page()
+        for known in [] if page is None else page.temp_file_sets:  # Gradio's notes of them would grow for ever
+            known -= {name for name in list(known) if not Path(name).exists()}
+        if isinstance(page, GuardedBlocks):
+            page.forget_files()
+
+    def _files(self) -> list[_File]:
+        """What visitors sent and Gradio keeps for them, the oldest first."""
+        found = []
+        for folder, folders, names in os.walk(get_upload_folder()):
+            folders[:] = [name for name in folders if not name.startswith(FOLDER_PREFIX)]
+            for name in names:
+                path = Path(folder, name)
+                try:
+                    about = path.lstat()
+                except OSError:  # it is gone by now
+                    continue
+                found.append(_File(path, max(about.st_mtime, about.st_ctime), about.st_size))
+        return sorted(found, key=lambda file: file.changed)
+
+
+def _sharing(handler: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(handler)
+    def wrapped(*args: Any) -> Any:
+        with shared_cores():
+            return handler(*args)
+
+    return wrapped
+
+
+def _by_component(answer: Any, outputs: Sequence[Block]) -> dict[Block, Any]:
+    """An event's answer, in any of the forms that Gradio takes, by the components that it is for."""
+    if isinstance(answer, dict) and all(isinstance(key, Block) for key in answer):
+        return answer
+    if answer == gr.skip():
+        return {}
+    return dict(zip(outputs, [answer] if len(outputs) == 1 else answer, strict=True))
+
+
+def _size(folder: Path | None) -> int:
+    """Bytes of the files in a folder."""
+    if folder is None:
+        return 0
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += Path(parent, name).lstat().st_size
+            except OSError:  # it is gone by now
+                continue
+    return total

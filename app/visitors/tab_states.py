@@ -1,0 +1,56 @@
+"""Gradio's state of every open tab and API client, and which of them ends when there are too many."""
+
+from __future__ import annotations
+
+from gradio.state_holder import SessionState, StateHolder
+
+from app.visitors.session import Session, leave
+
+
+class Tabs(StateHolder):
+    """Beyond its capacity it ends who has the least to lose first, and the longest unused among these.
+
+    Gradio's own ends the longest unused, so that a few hundred calls under made-up names would push out everybody's photos.
+    """
+
+    def update(self, session_id: str) -> None:
+        """A tab is used: it is the last one to end, and too many others do."""
+        with self.lock:
+            if session_id in self.session_data:
+                self.session_data.move_to_end(session_id)
+            too_many = len(self.session_data) > self.capacity
+            while len(self.session_data) > self.capacity:
+                others = [tab for tab in list(self.session_data) if tab != session_id]
+                self._end(min(others, key=lambda tab: _worth(self.session_data[tab])))
+        if too_many:
+            self.forget_answers()
+
+    def end(self, tab: str) -> None:
+        """Forget a tab, with all that it showed."""
+        with self.lock:
+            self._end(tab)
+
+    def _end(self, tab: str) -> None:
+        state = self.session_data.pop(tab, None)
+        self.time_last_used.pop(tab, None)
+        for session in sessions_of(state):
+            leave(session)
+
+    def forget_answers(self) -> None:
+        """Forget answers that nobody fetched: those of tabs that are gone, and that wait for no other."""
+        queue = self.blocks._queue
+        waiting = {event.session_hash for event in list(queue.event_ids_to_events.values())}
+        for tab in list(queue.pending_event_ids_session):
+            if tab not in waiting and tab not in self.session_data:
+                queue.pending_event_ids_session.pop(tab, None)
+                queue.pending_messages_per_session.pop(tab, None)
+
+
+def sessions_of(state: SessionState | None) -> list[Session]:
+    """What a tab's state holds of ours."""
+    return [] if state is None else [value for value in list(state.state_data.values()) if isinstance(value, Session)]
+
+
+def _worth(state: SessionState) -> tuple[bool, int]:
+    sessions = sessions_of(state)
+    return any(s.album.busy for s in sessions), max((s.worth for s in sessions), default=0)

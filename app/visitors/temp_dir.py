@@ -1,0 +1,56 @@
+"""One folder for all temporary files of this process: it goes with the process, or when the next one starts."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from core.common.errors import StudioError
+
+PREFIX = "sg-lora-studio-"
+LOCK = "lock"
+YOUNG_SECONDS = 60  # a folder without a lock may belong to a process that is just starting
+
+_held: list[FileLock] = []  # released by the system when the process ends, however it ends
+
+
+def claim_scratch() -> Path:
+    """Make this process's folder and send all temporary files there; folders of processes that are gone are removed.
+
+    Raises:
+        StudioError: no folder for temporary files can be written.
+    """
+    try:
+        parent = Path(tempfile.gettempdir())
+        remove_abandoned(parent)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()
+        lock = FileLock(folder / LOCK)
+        lock.acquire(timeout=0)
+    except OSError as error:
+        raise StudioError(
+            f"The app needs a folder for temporary files, and none can be written ({error}): set TMPDIR to one that can."
+        ) from error
+    _held.append(lock)
+    tempfile.tempdir = str(folder)
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the folders below ``parent`` whose process is gone: nobody holds their lock."""
+    for folder in parent.glob(f"{PREFIX}*"):
+        try:
+            if not (folder / LOCK).exists() and time.time() - folder.stat().st_mtime < YOUNG_SECONDS:
+                continue
+            with FileLock(folder / LOCK, timeout=0):
+                pass
+        except (Timeout, OSError):  # it lives, or belongs to somebody else
+            continue
+        shutil.rmtree(folder, ignore_errors=True)

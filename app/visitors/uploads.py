@@ -1,0 +1,133 @@
+"""What a visitor drops in: photos, ZIP files of photos, captions files; sorted, unpacked within bounds."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from core.data.decode import Source
+from core.data.image_io import MAX_BYTES, safe_name
+from core.data.safe_zip import COMPRESSIONS, DAMAGE, open_zip
+
+CAPTION_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl"}
+MAX_CAPTIONS_BYTES = 8 * 1024 * 1024
+MAX_CAPTION_FILES = 20  # at once
+MAX_CAPTIONS = 100_000  # of a file
+MAX_UPLOAD = "200mb"  # what the server takes for one file
+MAX_UNPACKED_BYTES = 512 * 1024 * 1024
+MAX_MEMBERS = 2000
+
+
+@dataclass
+class Uploads:
+    """Files sorted by what they are.
+
+    Attributes:
+        photos: files to be read as photos (whether they are, the gallery finds out); from a ZIP with the name they had there.
+        captions: (name, content) of captions files.
+        failed: (name, reason) of what cannot be taken.
+    """
+
+    photos: list[Source] = field(default_factory=list)
+    captions: list[tuple[str, bytes]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    def add_captions(self, name: str, content: bytes, where: str = "") -> None:
+        """Take a captions file, where there are not too many yet; ``where``: how to call it where it is not taken."""
+        if len(self.captions) < MAX_CAPTION_FILES:
+            self.captions.append((name, content))
+        else:
+            self.failed.append((where or name, f"only {MAX_CAPTION_FILES} captions files are taken at once"))
+
+
+def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
+    """Sort uploaded files; ZIP files are unpacked below ``folder``, which the caller deletes."""
+    uploads, left = Uploads(), MAX_UNPACKED_BYTES
+    for number, path in enumerate(map(Path, paths)):
+        suffix = path.suffix.lower()
+        if suffix == ".zip":
+            left = _unpack(path, folder / str(number), uploads, left)
+        elif suffix in CAPTION_SUFFIXES:
+            if not path.is_file():
+                uploads.failed.append((path.name, "the file is not there"))
+            elif path.stat().st_size > MAX_CAPTIONS_BYTES:
+                uploads.failed.append((path.name, f"a captions file may have {MAX_CAPTIONS_BYTES // 2**20} MB"))
+            else:
+                uploads.add_captions(path.name, path.read_bytes())
+        else:
+            uploads.photos.append(path)
+    return uploads
+
+
+def _unpack(path: Path, folder: Path, uploads: Uploads, left: int) -> int:
+    """Unpack one ZIP: its names are never used as paths, and nothing is unpacked beyond the size that it claims.
+
+    Args:
+        left: bytes that may still be unpacked.
+
+    Returns:
+        what is left of them afterwards.
+    """
+    with ExitStack() as stack:
+        try:
+            archive = stack.enter_context(open_zip(path))
+        except DAMAGE:
+            uploads.failed.append((path.name, "the ZIP is damaged or of a kind that cannot be read"))
+            return left
+        members = [m for m in archive.infolist() if not m.is_dir() and not _is_clutter(m.filename)]
+        if not members:
+            uploads.failed.append((path.name, "the ZIP holds no files"))
+        if len(members) > MAX_MEMBERS:
+            uploads.failed.append((path.name, f"only the first {MAX_MEMBERS:,} of its {len(members):,} files were taken"))
+        folder.mkdir(parents=True)
+        for number, member in enumerate(members[:MAX_MEMBERS]):
+            name, target = safe_name(member.filename), folder / str(number)
+            is_captions = Path(name).suffix.lower() in CAPTION_SUFFIXES
+            limit = MAX_CAPTIONS_BYTES if is_captions else MAX_BYTES
+            if left < member.file_size <= limit:
+                reason = f"more than {MAX_UNPACKED_BYTES // 2**20} MB unpacked: the rest was left out"
+                uploads.failed.append((path.name, reason))
+                break
+            content, reason = _read(archive, member, limit)
+            if member.file_size <= limit:
+                left -= member.file_size
+            if content is None:
+                uploads.failed.append((f"{path.name}/{name}", reason))
+            elif is_captions:
+                uploads.add_captions(name, content, f"{path.name}/{name}")
+            else:
+                target.write_bytes(content)
+                uploads.photos.append((name, target))
+    return left
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> tuple[bytes | None, str]:
+    """The content of a member, or None and why it cannot be had."""
+    if member.filename.lower().endswith(".zip"):
+        return None, "a ZIP inside a ZIP is not unpacked"
+    if member.flag_bits & 1:
+        return None, "it is locked with a password"
+    if member.compress_type not in COMPRESSIONS:
+        return None, "it is compressed in an unusual way"
+    if member.file_size > limit:
+        return None, f"larger than {limit // 2**20} MB"
+    try:
+        with archive.open(member) as stream:
+            return stream.read(member.file_size + 1), ""
+    except DAMAGE:
+        return None, "it is damaged"
+
+
+def _is_clutter(name: str) -> bool:
+    """Files that operating systems add to ZIP files on their own."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return not parts or "__MACOSX" in parts or parts[-1].startswith(".") or parts[-1] in {"Thumbs.db", "desktop.ini"}
+
+
+def discard(folder: Path) -> None:
+    """Delete what was unpacked."""
+    shutil.rmtree(folder, ignore_errors=True)

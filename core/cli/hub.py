@@ -1,0 +1,45 @@
+"""The commands that hand expert repositories round: card, pull, push."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from core.cli.commands import Answer, chosen_backbone
+
+if TYPE_CHECKING:
+    from core.sglora.hub import Transfer
+
+
+def card(arguments: Namespace) -> Answer:
+    """``card``: write the model card of a repository."""
+    from core.sglora.card import write_card
+    from core.sglora.load import experts_path
+
+    path = write_card(arguments.folder or experts_path(), arguments.license)
+    return Answer({"out": str(path)}, f"Wrote {path}.")
+
+
+def pull(arguments: Namespace) -> Answer:
+    """``pull``: a repository from the hub or a folder."""
+    from core.sglora.hub import pull as bring
+
+    return _moved(bring(arguments.source, arguments.out, chosen_backbone(arguments), arguments.revision))
+
+
+def push(arguments: Namespace) -> Answer:
+    """``push``: a repository to the hub or a folder."""
+    from core.sglora.hub import push as send
+
+    model = chosen_backbone(arguments)
+    return _moved(send(arguments.folder, arguments.target, model, arguments.generator, arguments.private))
+
+
+def _moved(found: Transfer) -> Answer:
+    left = f"\nLeft where they were: {', '.join(found.left)}" if found.left else ""
+    text = (
+        f"{found.experts} experts of the backbone {found.fingerprint}, checked, are in {found.place}: "
+        f"{', '.join(found.files)}{left}"
+    )
+    return Answer(asdict(found), text)

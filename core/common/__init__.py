@@ -1,0 +1,1 @@
+"""Used by every other package, and imports none of them."""

@@ -1,0 +1,233 @@
+"""Captions of a visitor's photos: from CSV, JSONL or COCO files, from file names, or typed in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any
+
+from core.common.errors import DataError
+from core.data.image_io import safe_name
+
+MAX_CAPTION = 1_000
+TYPED = "Typed captions"
+
+_PHOTO_COLUMNS = {"image", "file", "filename", "file_name", "image_name", "image_path", "name", "photo", "path"}
+_TEXT_COLUMN = re.compile(r"(caption|text|description|comment|sentence|title)s?([ _-]?\d+)?")
+# Nothing in it gives back what it took (``*+``), so that no line takes longer than it is long.
+_FIRST_CELL = re.compile(r'[^\S\t]*+(?:"(?:[^"]|"")*+"[^\S\t]*+|[^",;\t|]*+)([,;\t|])')
+_TOKEN_NUMBER = re.compile(r"(?<=\.\w{3})#\d+$|(?<=\.\w{4})#\d+$")  # Flickr8k.token.txt: "a.jpg#0"
+_CAMERA_WORDS = {"img", "dsc", "dscn", "dscf", "dcim", "pxl", "mvimg", "image", "photo", "picture", "pic", "scan", "wa"}
+_PHOTO_FILE = re.compile(r"(.+?\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif|jp2))\s*[:,;\t]\s*(.*)", re.IGNORECASE)
+
+Captions = dict[str, tuple[str, ...]]
+
+
+def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
+    """Captions by image name, from the content of a captions file, in file order.
+
+    Formats: CSV (also with ``;``, tab or ``|``) with a header such as ``image,caption``, or with just these two columns;
+    JSONL with an object such as ``{"image": "a.jpg", "captions": ["…"]}`` a line; COCO captions JSON. Several rows of one
+    image are several captions.
+
+    Args:
+        name, data: of the file. most: captions that are taken from it.
+
+    Raises:
+        DataError: not UTF-8, malformed (the text names file and line), without any caption, or with more than ``most``.
+    """
+    label = safe_name(name)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{label}, line {line}: not UTF-8 text. Save the file with the encoding UTF-8.") from None
+    suffix = PurePosixPath(label).suffix.lower()
+    if suffix == ".jsonl":
+        pairs = _jsonl(label, text)
+    elif suffix == ".json":
+        pairs = _json(label, text)
+    else:
+        pairs = _csv(label, text)
+    captions = _collect(pairs if most is None else islice(pairs, most))
+    if not captions:
+        raise DataError(f"{label} holds no captions.")
+    if most is not None and next(pairs, None) is not None:
+        raise DataError(f"{label} holds more than {most:,} captions: send those of your photos alone.")
+    return captions
+
+
+def captions_from_names(names: Iterable[str]) -> Captions:
+    """The words of file names as captions: ``dog_on_beach-2.jpg`` is "dog on beach".
+
+    Names that say nothing (``IMG_2034.jpg``, hashes) get no caption.
+    """
+    return _collect((name, _words(name)) for name in names)
+
+
+def parse_typed(text: str) -> Captions:
+    """Captions typed as ``name: caption`` or ``name, caption``, one a line; several lines of one photo are several captions.
+
+    Raises:
+        DataError: a line without a name or without a caption (named by number).
+    """
+    pairs = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        match = _PHOTO_FILE.fullmatch(line.strip()) or re.fullmatch(r"([^:,;\t]+)[:,;\t](.*)", line.strip())
+        if match is None or not match[1].strip() or not match[2].strip():
+            raise DataError(f"{TYPED}, line {number}: “name: caption” is expected, such as “dog.jpg: a dog on the beach”.")
+        pairs.append((match[1].strip(), match[2]))
+    return _collect(pairs)
+
+
+def match_captions(names: Sequence[str], captions: Mapping[str, Sequence[str]]) -> list[tuple[str, ...] | None]:
+    """The captions of each photo name, or None: by file name, else by the name without its ending; case is ignored.
+
+    Folders in the keys are ignored (``images/a.jpg`` means ``a.jpg``). A key that is some photo's full name is not also
+    tried without its ending, so that ``a.png`` does not caption ``a.jpg`` beside it.
+    """
+    by_name: dict[str, list[str]] = {}
+    for key, texts in captions.items():
+        by_name.setdefault(safe_name(key).casefold(), []).extend([texts] if isinstance(texts, str) else texts)
+    full = [name.casefold() for name in names]
+    by_stem: dict[str, list[str]] = {}
+    for key in by_name.keys() - set(full):
+        for stem in {key, PurePosixPath(key).stem}:
+            by_stem.setdefault(stem, []).extend(by_name[key])
+    matched = []
+    for name in full:
+        texts = by_name.get(name, by_stem.get(PurePosixPath(name).stem))
+        matched.append(None if texts is None else clean_captions(texts))
+    return matched
+
+
+def clean_captions(texts: Iterable[str]) -> tuple[str, ...]:
+    """Captions on one line each, without empty and repeated ones, cut at MAX_CAPTION characters."""
+    lines = (" ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_CAPTION] for text in texts)
+    return tuple(dict.fromkeys(line for line in lines if line))
+
+
+def _collect(pairs: Iterable[tuple[str, str]]) -> Captions:
+    found: dict[str, list[str]] = {}
+    for name, caption in pairs:
+        found.setdefault(name, []).append(caption)
+    cleaned = {name: clean_captions(texts) for name, texts in found.items()}
+    return {name: texts for name, texts in cleaned.items() if texts}
+
+
+def _words(name: str) -> str:
+    words = [w for w in re.split(r"[\W_]+", PurePosixPath(safe_name(name)).stem) if w]
+    # Ids rather than words: digits before letters in one token, as in 693b08cb0e or 20240131T1200.
+    words = [w for w in words if not (len(w) > 5 and re.search(r"\d[^\W\d]", w))]
+    while words and words[-1].isdigit():
+        words.pop()
+    if words:
+        words[-1] = re.sub(r"(?<=[^\W\d]{2})\d+$", "", words[-1])
+    meaningful = [w for w in words if len(w) > 1 and not w.isdigit() and w.casefold() not in _CAMERA_WORDS]
+    return " ".join(words) if meaningful else ""
+
+
+def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
+    """(image, caption) of each row; extra cells behind the caption column are a caption whose commas were not quoted."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    found = _FIRST_CELL.match(first)
+    delimiter = found[1] if found else ","
+    rows = _csv_rows(label, text, delimiter)
+    image, texts, width = 0, [1], 2
+    for number, (line, row) in enumerate(rows):
+        where = f"{label}, line {line}"
+        if number == 0:
+            header = _columns([cell.casefold() for cell in row], where)
+            if header is not None:
+                image, texts = header
+                width = len(row)
+                continue
+        if len(row) > width:
+            if texts[-1] != width - 1:
+                raise DataError(f"{where}: {len(row)} columns, but the first line has {width}.")
+            row = [*row[: width - 1], f"{delimiter} ".join(row[width - 1 :])]
+        cells = [row[i] for i in texts if i < len(row)]
+        if image >= len(row) or not row[image] or not cells:
+            raise DataError(f"{where}: an image name and a caption are expected, such as “dog.jpg,a dog on the beach”.")
+        name = _TOKEN_NUMBER.sub("", row[image])
+        yield from ((name, cell) for cell in cells)
+
+
+def _csv_rows(label: str, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not blank, with the line that they end on."""
+    # Strict, because otherwise a quote that is never closed swallows the rest of the file as one caption.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=delimiter != "\t")
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield reader.line_num, [cell.strip() for cell in row]
+    except csv.Error as error:
+        raise DataError(f"{label}, line {reader.line_num}: not valid CSV ({error}).") from None
+
+
+def _columns(header: list[str], where: str) -> tuple[int, list[int]] | None:
+    """Positions of the image column and the caption columns; None when the row is no header."""
+    images = [i for i, cell in enumerate(header) if cell in _PHOTO_COLUMNS]
+    if not images:
+        return None
+    texts = [i for i, cell in enumerate(header) if i != images[0] and _TEXT_COLUMN.fullmatch(cell)]
+    if not texts:
+        raise DataError(f"{where}: the header names an image column but no caption column (call it “caption”).")
+    return images[0], texts
+
+
+def _jsonl(label: str, text: str) -> Iterator[tuple[str, str]]:
+    # Not splitlines(): a caption may hold U+2028, which ends a line there but not in JSON.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{label}, line {number}"
+        row = _parse(where, line)
+        if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not row["image"].strip():
+            raise DataError(f'{where}: an object with an "image" is expected.')
+        texts = row.get("captions", row.get("caption"))
+        texts = [texts] if isinstance(texts, str) else texts
+        if not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
+            raise DataError(f'{where}: "captions" must be a list of texts.')
+        yield from ((row["image"], t) for t in texts)
+
+
+def _json(label: str, text: str) -> Iterator[tuple[str, str]]:
+    """COCO captions; a JSONL file that is called .json is read all the same."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    if len(lines) > 1 and lines[0].rstrip().endswith("}"):
+        yield from _jsonl(label, text)
+        return
+    content = _parse(label, text)
+    try:
+        if "images" not in content and isinstance(content.get("image"), str):
+            yield from _jsonl(label, text)
+            return
+        names = {image["id"]: image["file_name"] for image in content["images"]}
+        pairs = [(names[a["image_id"]], a["caption"]) for a in content["annotations"]]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{label} is not as COCO captions are: images with id and file_name, annotations with image_id and caption "
+            f"({type(error).__name__}: {error}). One object a line is read from a .jsonl file."
+        ) from None
+    for number, (name, caption) in enumerate(pairs):
+        if not isinstance(name, str) or not isinstance(caption, str):
+            raise DataError(f"{label}, annotation {number + 1}: file_name and caption must be texts.")
+        yield name, caption
+
+
+def _parse(where: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = where if error.lineno == 1 else f"{where}, line {error.lineno}"
+        raise DataError(f"{place}: not valid JSON ({error.msg}).") from None
+    except (ValueError, RecursionError):
+        raise DataError(f"{where}: JSON with numbers or nesting beyond all use.") from None

@@ -1,0 +1,170 @@
+"""From added files to decoded photos: read, told apart by content, and decoded in threads ahead of the model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+from torch import Tensor
+
+from core.common.errors import PhotoError
+from core.data.image_io import open_photo, photo_bytes, safe_name, thumbnail
+
+BATCH = 32  # photos that the model takes at once; as many more are decoded meanwhile
+MAX_WAITING = 128 * 2**20  # bytes of files that wait to be decoded
+DECODERS = min(4, os.cpu_count() or 1)
+
+Source = Path | tuple[str, bytes | Path]
+
+
+class Failure(NamedTuple):
+    """A file that did not become a photo, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded file.
+
+    Attributes:
+        position: place of the file among the sources.
+        id: hash of its content.
+        name: safe file name.
+        thumbnail: small upright JPEG.
+        pixels: [3, side, side] the backbone's input.
+    """
+
+    position: int
+    id: str
+    name: str
+    thumbnail: bytes
+    pixels: Tensor
+
+
+def source_name(source: Source) -> str:
+    """The safe name of a source."""
+    return safe_name(source.name if isinstance(source, Path) else source[0])
+
+
+def _content(source: Source, name: str) -> bytes:
+    content = source if isinstance(source, Path) else source[1]
+    return photo_bytes(content, name) if isinstance(content, Path) else content
+
+
+def content_id(content: bytes) -> str:
+    """32 hex digits that only this content has."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def decoders() -> ThreadPoolExecutor:
+    """Threads that decode photos, ahead of the model."""
+    return ThreadPoolExecutor(DECODERS, "decode")
+
+
+class Intake:
+    """Reads sources in order and yields batches of decoded photos; what does not become one is kept for the report.
+
+    Args:
+        sources: paths, or (name, content or path).
+        pool: where files are decoded.
+        pixels: the backbone's ``pixels``.
+        holds: whether a content is there already.
+        limit: the most photos there may be.
+        count: how many there are, batches that were yielded before included.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        pool: Executor,
+        pixels: Callable[[Image.Image], Tensor],
+        holds: Callable[[str], bool],
+        limit: int,
+        count: Callable[[], int],
+    ) -> None:
+        self.names = [source_name(source) for source in sources]
+        self.done = 0
+        self._sources, self._pool, self._pixels = sources, pool, pixels
+        self._holds, self._limit, self._count = holds, limit, count
+        self._queue: deque[tuple[int, str, int, Future[Decoded]]] = deque()
+        self._waiting = 0
+        self._ready: list[Decoded] = []
+        self._seen: set[str] = set()
+        self._repeated: list[tuple[int, str]] = []
+        self._failed: dict[int, str] = {}
+        self._broken: dict[str, str] = {}
+
+    def batches(self) -> Iterator[list[Decoded]]:
+        """Decoded photos in order, at most BATCH at a time; the next are decoded while the caller works on these."""
+        for position, source in enumerate(self._sources):
+            name = self.names[position]
+            try:
+                content = _content(source, name)
+            except PhotoError as error:
+                self._failed[position] = _reason(name, error)
+                continue
+            key = content_id(content)
+            if key in self._seen or self._holds(key):
+                self._repeated.append((position, key))
+                continue
+            if self._count() + len(self._queue) + len(self._ready) >= self._limit:
+                yield from self._drain(position)  # some of those on their way may turn out to be damaged
+            if self._count() >= self._limit:
+                self._failed[position] = f"the gallery is full: it takes at most {self._limit:,} photos."
+                continue
+            self._seen.add(key)
+            self._queue.append((position, key, len(content), self._pool.submit(self._decode, position, key, name, content)))
+            self._waiting += len(content)
+            while len(self._queue) > BATCH or self._waiting > MAX_WAITING:
+                yield from self._settle(position + 1)
+        yield from self._drain(len(self._sources))
+        self.done = len(self._sources)
+
+    def duplicates(self) -> list[tuple[int, str]]:
+        """(position, content id) of files whose content was there already."""
+        return [(position, key) for position, key in self._repeated if key not in self._broken]
+
+    def failures(self) -> tuple[Failure, ...]:
+        """Files that could not be read or found no room, in order."""
+        repeated = {position: self._broken[key] for position, key in self._repeated if key in self._broken}
+        return tuple(Failure(self.names[position], reason) for position, reason in sorted((self._failed | repeated).items()))
+
+    def _decode(self, position: int, key: str, name: str, content: bytes) -> Decoded:
+        image = open_photo(content, name)
+        return Decoded(position, key, name, thumbnail(image), self._pixels(image))
+
+    def _settle(self, reached: int) -> Iterator[list[Decoded]]:
+        """Take the longest-waiting photo off the queue; yields when that makes a batch full."""
+        position, key, size, future = self._queue.popleft()
+        self._waiting -= size
+        try:
+            self._ready.append(future.result())
+        except PhotoError as error:
+            self._failed[position] = self._broken[key] = _reason(self.names[position], error)
+        if len(self._ready) == BATCH:
+            yield from self._flush(reached)
+
+    def _drain(self, reached: int) -> Iterator[list[Decoded]]:
+        while self._queue:
+            yield from self._settle(reached)
+        yield from self._flush(reached)
+
+    def _flush(self, reached: int) -> Iterator[list[Decoded]]:
+        if self._ready:
+            batch, self._ready = self._ready, []
+            self.done = reached - len(self._queue)
+            yield batch
+
+
+def _reason(name: str, error: PhotoError) -> str:
+    """The error's text without the name it begins with."""
+    return str(error).removeprefix(f"{name}: ")

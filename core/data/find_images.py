@@ -1,0 +1,71 @@
+"""Finds the image files that captions files only name."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from core.common.errors import DataError
+from core.data.sample import Sample
+
+SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"])
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name is that of a photo (its content is looked at when it is decoded)."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+class ImageFinder:
+    """The images of a folder and all folders below it, by file name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._rivals: dict[Path, Path] = {}
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = defaultdict(list)
+        for root, names in walk(self.folder):
+            for name in names:
+                found[name].append(root / name)
+        return found
+
+    def find(self, name: str, hint: str = "") -> Path:
+        """The image called ``name``; of several in different folders the one whose folder the hint names.
+
+        Args:
+            name: as a captions file gives it, perhaps with folders.
+            hint: such as the captions file's stem (``captions_val2017`` means ``val2017/``).
+        """
+        direct = self.folder / name
+        if direct.is_file():
+            return direct
+        same = self._by_name.get(PurePosixPath(name).name, [])
+        named = [path for path in same if path.parent.name in hint]
+        if len(same) > 1 and not named:
+            self._rivals[same[0]] = same[1]
+        return next(iter(named or same), direct)
+
+    def check(self, samples: Iterable[Sample]) -> None:
+        """Raise DataError when one of the samples could mean either of two files."""
+        for sample in samples:
+            if sample.path in self._rivals:
+                first, second = (p.relative_to(self.folder) for p in (sample.path, self._rivals[sample.path]))
+                raise DataError(
+                    f"{self.folder} holds two photos called {first.name}, {first} and {second}, and the captions do not say "
+                    "which is meant: move one of the two folders away."
+                )
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder from ``folder`` down with its sorted file names; links are followed, but not in circles."""
+    seen = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        # Image folders are often links to a data disk; a link to a folder above would lead in circles.
+        seen.add(os.path.realpath(root))
+        folders[:] = sorted(f for f in folders if os.path.realpath(Path(root, f)) not in seen)
+        yield Path(root), sorted(names)

@@ -1,0 +1,90 @@
+"""Open a ZIP that a visitor brought, and read a few named files from it, within bounds and without writing anything."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from core.common.errors import StudioError
+
+MAX_MEMBERS = 100
+MAX_DIRECTORY = 8 * 2**20  # bytes of the list of files: some 100,000 names
+
+# What zipfile was seen to raise on damaged files. MemoryError: of compression that asks for it.
+DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError, ValueError, MemoryError)
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others may take any memory to unpack
+
+
+class _Bounded(io.RawIOBase):
+    """A file whose every read is bounded: zipfile reads the list of files at once, however long it claims to be."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(min(size, MAX_DIRECTORY) if size >= 0 else MAX_DIRECTORY)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+
+@contextmanager
+def open_zip(source: Path | bytes) -> Iterator[zipfile.ZipFile]:
+    """A ZIP whose list of files is of bounded size; what reading its files may raise is in ``DAMAGE``."""
+    with (
+        source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file,
+        zipfile.ZipFile(_Bounded(file)) as archive,
+    ):
+        yield archive
+
+
+def read_members(data: bytes, limits: Mapping[str, int], label: str, error: type[StudioError]) -> dict[str, bytes]:
+    """The content of each file that ``limits`` names, at the top of the ZIP or in one folder of it.
+
+    Args:
+        data: the ZIP. limits: the most bytes of each file, unpacked; counted while reading, not believed.
+        label: how to call the ZIP. error: what to raise.
+
+    Raises:
+        error: not a ZIP, damaged, locked, too many files, a file missing, there twice or too large.
+    """
+    if len(data) > sum(limits.values()):
+        raise error(f"{label} is larger than {sum(limits.values()) // 2**20} MB.")
+    try:
+        with open_zip(data) as archive:
+            if len(archive.infolist()) > MAX_MEMBERS:
+                raise error(f"{label} holds {len(archive.infolist()):,} files; {MAX_MEMBERS} are the most.")
+            return {name: _read(archive, name, limit, label, error) for name, limit in limits.items()}
+    except DAMAGE:
+        raise error(f"{label} is damaged or not a ZIP file that can be read.") from None
+
+
+def _read(archive: zipfile.ZipFile, name: str, limit: int, label: str, error: type[StudioError]) -> bytes:
+    paths = [(PurePosixPath(m.filename), m) for m in archive.infolist()]
+    found = [(path, m) for path, m in paths if path.name == name and len(path.parts) <= 2 and path.parts[0] != "__MACOSX"]
+    if not found:
+        raise error(f"{label} lacks {name}.")
+    depth = min(len(path.parts) for path, _ in found)
+    members = [m for path, m in found if len(path.parts) == depth]
+    if len(members) > 1:
+        raise error(f"{label} holds {name} more than once.")
+    if members[0].flag_bits & 1:
+        raise error(f"{label} is locked with a password.")
+    if members[0].compress_type not in COMPRESSIONS:
+        raise error(f"{label}: {name} is compressed in an unusual way; make the ZIP again with another program.")
+    with archive.open(members[0]) as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise error(f"{label}: {name} is larger than {limit // 2**20} MB unpacked.")
+    return content

@@ -1,0 +1,165 @@
+"""Sample photos to try the studio with: they come with installed packages, so none has to be downloaded or shipped."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from core.common.errors import GalleryError
+
+
+@dataclass(frozen=True)
+class SamplePhoto:
+    """One sample photo: where it lies, its file name, and captions that we wrote."""
+
+    path: Path
+    name: str
+    captions: tuple[str, ...]
+
+
+class Example(NamedTuple):
+    """A description to adapt to, and a query to search with."""
+
+    description: str
+    query: str
+
+
+EXAMPLES = (
+    Example("photos of wild animals and big cats", "a cat that runs fast"),
+    Example("close-up photos of a pet cat", "a tabby cat looking at the camera"),
+    Example("photos of famous buildings and towers", "a tower at dusk"),
+    Example("photos of motorcycles and other vehicles", "a red motorbike in a garage"),
+    Example("photos of food and drinks", "a cup of coffee on a table"),
+    Example("medical and microscope images", "blood vessels of an eye"),
+    Example("photos of dogs playing outside", "a dog catching a frisbee"),
+    Example("photos of people at the beach", "a surfer riding a wave"),
+)
+
+# (package, path inside it) -> captions
+_SAMPLES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("sklearn", "datasets/images/china.jpg"): (
+        "A colourful Chinese temple tower among trees above a lake.",
+        "An octagonal pagoda with orange roofs.",
+    ),
+    ("sklearn", "datasets/images/flower.jpg"): (
+        "An orange dahlia in full bloom.",
+        "A close-up of a round flower with many petals before dark leaves.",
+    ),
+    ("gradio", "media_assets/images/cheetah.jpg"): (
+        "A cheetah running at full speed.",
+        "A spotted big cat sprints past a blurred brown background.",
+    ),
+    ("gradio", "media_assets/images/cheetah1.jpg"): (
+        "The face of a cheetah looking into the camera.",
+        "A portrait of a spotted big cat with amber eyes.",
+    ),
+    ("gradio", "test_data/cheetah2.jpg"): (
+        "A cheetah cub cut out on a light checkered background.",
+        "A fluffy young big cat with large dark eyes.",
+    ),
+    ("gradio", "media_assets/images/lion.jpg"): (
+        "A male lion with a dark mane resting on a rock.",
+        "A lion lies in front of a lioness.",
+    ),
+    ("gradio", "media_assets/images/tower.jpg"): (
+        "The Eiffel Tower lit up in gold at dusk.",
+        "A tall iron tower seen from below, with bare branches above it.",
+    ),
+    ("skimage", "data/astronaut.png"): (
+        "A smiling astronaut in an orange space suit, with a flag and a model of a space shuttle.",
+        "A portrait of a woman with short hair holding a space helmet.",
+    ),
+    ("skimage", "data/brick.png"): (
+        "Rows of grey bricks with light joints.",
+        "A black and white photo of a brick surface.",
+    ),
+    ("skimage", "data/camera.png"): (
+        "A man in a dark coat looks through a camera on a tripod.",
+        "A black and white photo of a photographer on a lawn.",
+    ),
+    ("skimage", "data/chelsea.png"): (
+        "A close-up of the face of a tabby cat.",
+        "A ginger striped cat with green eyes.",
+    ),
+    ("skimage", "data/coffee.png"): (
+        "A cup of espresso on a red saucer with a spoon.",
+        "Coffee in a small cup on a wooden table.",
+    ),
+    ("skimage", "data/coins.png"): (
+        "Four rows of ancient coins on a dark background.",
+        "A black and white photo of a coin collection.",
+    ),
+    ("skimage", "data/grass.png"): (
+        "Short grass and small leaves seen from above.",
+        "A black and white texture of a lawn.",
+    ),
+    ("skimage", "data/gravel.png"): (
+        "A layer of gravel.",
+        "A black and white texture of many small stones.",
+    ),
+    ("skimage", "data/horse.png"): (
+        "The black silhouette of a standing horse.",
+        "A drawing of a horse seen from the side on a white background.",
+    ),
+    ("skimage", "data/hubble_deep_field.jpg"): (
+        "Hundreds of galaxies in black space.",
+        "A telescope image of distant stars and galaxies.",
+    ),
+    ("skimage", "data/ihc.png"): (
+        "A microscope image of tissue stained brown and blue.",
+        "Cells of glands seen under a microscope.",
+    ),
+    ("skimage", "data/moon.png"): (
+        "Craters on the grey surface of the moon.",
+    ),
+    ("skimage", "data/motorcycle_left.png"): (
+        "A red motorcycle parked in a garage.",
+        "A motorbike in front of shelves with boxes and a wooden bench.",
+    ),
+    ("skimage", "data/page.png"): (
+        "A printed page with a heading and a paragraph of text.",
+    ),
+    ("skimage", "data/retina.jpg"): (
+        "The retina of an eye with its blood vessels.",
+        "A medical image of the back of an eye.",
+    ),
+    ("skimage", "data/rocket.jpg"): (
+        "A white rocket on its launch pad at dusk.",
+        "A rocket between steel masts and bright lights before lift-off.",
+    ),
+    ("skimage", "data/text.png"): (
+        "Handwritten formulas on squared paper.",
+    ),
+    ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"): (
+        "A portrait of an elderly woman with glasses in a navy uniform.",
+        "An officer in a dark uniform and cap in front of a flag.",
+    ),
+}  # fmt: skip
+
+
+def sample_photos() -> tuple[SamplePhoto, ...]:
+    """The sample photos of the packages that are installed; packages are located, not imported.
+
+    Raises:
+        GalleryError: there is none.
+    """
+    packages = {package for package, _ in _SAMPLES}
+    folders = {package: _folder(package) for package in packages}
+    photos = tuple(
+        SamplePhoto(folder / file, Path(file).name, captions)
+        for (package, file), captions in _SAMPLES.items()
+        if (folder := folders[package]) is not None and (folder / file).is_file()
+    )
+    if not photos:
+        raise GalleryError(
+            f"The sample photos are missing. They come with {', '.join(sorted(packages))}: "
+            "reinstall with `pip install -r requirements.txt`, or add photos of your own."
+        )
+    return photos
+
+
+def _folder(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    return Path(spec.origin).parent if spec is not None and spec.origin else None

@@ -1,0 +1,84 @@
+"""From a sentence to an adapter, step by step, against fine-tuning one expert for the same task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+from core.common import markdown
+from core.experiments.bench.context import Setting
+from core.experiments.bench.sample_jpegs import captioned
+from core.experiments.bench.timing import in_turn
+from core.retrieval.gallery import Gallery
+from core.training.own_expert import OwnExpert, OwnRecipe, train_own_expert
+
+STEPS = ("encode", "route", "prior", "decode")
+SENTENCES = 20  # a round
+PHOTOS = 200  # so many captioned photos of the task; with these, other photos decide when to stop
+ROUNDS = 3  # of fine-tuning, which takes long
+
+
+def run(setting: Setting, photos: int = PHOTOS, recipe: OwnRecipe = OwnRecipe()) -> dict[str, Any]:
+    """{"parameters", "milliseconds" by step, "fine-tuning": {…}, "times faster"}.
+
+    Args:
+        photos: to fine-tune on; the adapter from a sentence needs none. recipe: of the fine-tuning.
+    """
+    engine = setting.engine
+    files, captions = captioned(photos)
+    gallery = Gallery(engine.backbone, len(files))
+    gallery.add(files, captions)
+    setting.log(f"adaptation: fine-tuning on {len(gallery.photos)} photos, {min(setting.rounds, ROUNDS)} times")
+    number, steps, trained = count(), [], []
+
+    def sentences() -> None:
+        for _ in range(SENTENCES):
+            steps.append(engine.adapt(f"photos of buildings, animals and things, album {next(number)}").seconds)
+
+    def fine_tune() -> None:
+        origin = engine.repository.origin
+        sentence = "photos of buildings, animals and things"
+        trained.append(train_own_expert(engine.backbone, gallery, "task", sentence, origin=origin, recipe=recipe))
+
+    ways = {"sentence": sentences, "fine-tuning": fine_tune}
+    times = in_turn(ways, min(setting.rounds, ROUNDS), warm=False)
+    own: OwnExpert = trained[0]
+    return {
+        "parameters": engine.adapt("photos of buildings").full.parameters,
+        "experts": len(engine.repository),
+        "milliseconds": {
+            "adapt": times["sentence"].best(SENTENCES),
+            **{step: round(1000 * min(taken[step] for taken in steps), 3) for step in STEPS},
+        },
+        "fine-tuning": {
+            "seconds": {clock: value / 1000 for clock, value in times["fine-tuning"].best().items()},
+            "photos": len(gallery.photos),
+            "steps": own.steps,
+            "batch": min(recipe.batch, own.trained_on),
+        },
+        "times faster": times["fine-tuning"].over(times["sentence"], 1 / SENTENCES),
+    }
+
+
+def findings(result: Mapping[str, Any]) -> list[str]:
+    """Time of an adapter, and how much longer training takes."""
+    taken, trained, ratio = result["milliseconds"], result["fine-tuning"], result["times faster"]
+    return [
+        f"From a sentence to {result['parameters']:,} parameters takes {taken['adapt']['wall']:.1f} ms "
+        f"({taken['adapt']['cpu']:.1f} ms of one core) with {result['experts']} experts, of which reading the sentence takes "
+        f"{taken['encode']:.1f}.",
+        f"Fine-tuning one expert on {trained['photos']} captioned photos, whose activations are cached already, takes "
+        f"{trained['seconds']['wall']:.1f} s for {trained['steps']} steps of {trained['batch']} photos: "
+        f"{ratio['wall']:,.0f} times as long, {ratio['cpu']:,.0f} times the processor time.",
+    ]
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Milliseconds of each step, and of fine-tuning."""
+    taken, trained = result["milliseconds"], result["fine-tuning"]["seconds"]
+    rows = [[step, f"{taken[step]:.2f}", "", ""] for step in STEPS]
+    rows.append(["sentence to adapter", *(f"{taken['adapt'][clock]:.2f}" for clock in ("wall", "cpu")), "1"])
+    ratio = f"{result['times faster']['wall']:,.0f}"
+    rows.append(["fine-tuning", *(f"{1000 * trained[clock]:,.0f}" for clock in ("wall", "cpu")), ratio])
+    return markdown.table(["step", "ms", "processor ms", "times as long"], rows)

@@ -1,0 +1,66 @@
+"""Ways to index photos that the product's own is compared with."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+import faiss
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.lora import Lora
+from core.data.decode import BATCH, decoders
+from core.data.image_io import MEAN, SIDE, STD, open_photo
+from core.retrieval.index import Index
+
+Source = tuple[str, bytes]
+
+
+def encoded_anew(backbone: EmbeddedBackbone, files: Sequence[Source], lora: Lora | None) -> Tensor:
+    """What an adapter costs without a cache of prefix activations: every file is decoded and goes through both parts.
+
+    As when photos are added, files are decoded in threads ahead of the model; thumbnails are not made.
+
+    Returns:
+        [n, d] of unit length, as they lie in the index that is made of them.
+    """
+    parts = []
+    with decoders() as pool:
+
+        def decode(start: int) -> list[Future[Tensor]]:
+            chosen = files[start : start + BATCH]
+            return [pool.submit(lambda content: backbone.pixels(open_photo(content)), content) for _, content in chosen]
+
+        ahead = decode(0)
+        for start in range(0, len(files), BATCH):
+            batch, ahead = ahead, decode(start + BATCH)
+            parts.append(backbone.suffix(backbone.prefix(torch.stack([future.result() for future in batch])), lora))
+    return Index(torch.cat(parts)).rows
+
+
+def naive(backbone: EmbeddedBackbone) -> Callable[[Sequence[Source]], Tensor]:
+    """EfficientNet-Lite0 as a first script runs it: float32, default memory format, one photo after the other.
+
+    Returns:
+        a function from files to [n, d], as they lie in a FAISS index that grows photo by photo.
+    """
+    tower = copy.deepcopy(backbone.image_tower.model).to(memory_format=torch.contiguous_format)
+    head = backbone.adapted
+
+    @torch.no_grad()
+    def run(files: Sequence[Source]) -> Tensor:
+        index = faiss.IndexFlatIP(backbone.dim)
+        for _, content in files:
+            image = Image.open(io.BytesIO(content)).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+            values = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().contiguous()
+            x = tower.blocks(tower.bn1(tower.conv_stem((values / 255 - MEAN).div(STD).unsqueeze(0))))
+            index.add(head(x.flatten(2).transpose(1, 2)).numpy())
+        return torch.from_numpy(index.reconstruct_n(0, len(files)))
+
+    return run

@@ -1,0 +1,65 @@
+"""What a benchmark may use."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import faiss
+import torch
+
+from core.backbones.frozen_towers import fast_dtype
+from core.sglora.engine import SGLora
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The models and how thoroughly to measure; shared by the benchmarks of one run.
+
+    Attributes:
+        data: a data folder as of `train`, to measure what saving memory costs in recall; None measures no recall.
+        largest: no gallery or index gets more photos or vectors.
+        rounds: how often everything is measured.
+        log: takes a line of progress.
+    """
+
+    data: Path | None = None
+    largest: int = 1_000_000
+    rounds: int = 5
+    log: Log = print
+
+    @cached_property
+    def engine(self) -> SGLora:
+        """The shipped engine, warm: both towers are loaded."""
+        from PIL import Image
+
+        from core.sglora.load import load_engine
+
+        engine = load_engine()
+        engine.adapt("a photo")
+        engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
+        return engine
+
+    def sizes(self, *wanted: int) -> list[int]:
+        """Those that are not too large; the smallest one at least."""
+        return [n for n in wanted if n <= self.largest] or [min(wanted)]
+
+
+def machine() -> dict[str, Any]:
+    """What figures depend on beside the code: the processor, and how busy it was with other things when measuring began."""
+    return {
+        "cores": os.cpu_count(),
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "bfloat16": fast_dtype() == torch.bfloat16,
+        "torch": torch.__version__,
+        "faiss": faiss.__version__,
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+    }

@@ -1,0 +1,73 @@
+"""What an experiment may look at, and where its finished pieces are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from core.backbones.embedded import EmbeddedBackbone
+from core.common.errors import DataError
+from core.sglora.engine import SGLora
+from core.training.task_dataset import Pool, load_pool
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A data folder, the models, and a cache; shared by the experiments of one run, so that photos are read once.
+
+    Attributes:
+        data: holds the folders coco, flickr8k and labelled (or others of the same kind).
+        cache: features of the frozen towers, trained parts of folds, finished pieces of experiments.
+        backbone: the frozen model. log: takes a line of progress.
+    """
+
+    data: Path
+    cache: Path
+    backbone: EmbeddedBackbone
+    log: Log = print
+
+    @cached_property
+    def engine(self) -> SGLora:
+        """The shipped experts and generator."""
+        from core.sglora.load import load_engine
+
+        return load_engine(self.backbone)
+
+    @cached_property
+    def pool(self) -> Pool:
+        """Photos and tasks of the data folder.
+
+        Raises:
+            DataError: there is no such folder, or no task in it.
+        """
+        if not self.data.is_dir():
+            raise DataError(f"The data folder {self.data} does not exist: --data DIR says where it is.")
+        pool = load_pool(self.data, self.backbone, self.cache, self.log)
+        pool.tell_unreadable(self.log)
+        return pool
+
+    def folder(self, experiment: str) -> Path:
+        """Where an experiment keeps what it finished."""
+        return self.cache / "experiments" / experiment
+
+    def piece(self, experiment: str, name: str, key: Any, make: Callable[[], Any]) -> Any:
+        """A finished piece of an experiment, as JSON: read where an earlier run kept it, else made and kept.
+
+        Args:
+            experiment, name: what it is called. key: all that decides how it comes out, beside backbone and data folder.
+        """
+        said = json.dumps([self.backbone.fingerprint, str(self.data.resolve()), key], default=str)
+        file = self.folder(experiment) / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:8]}.json"
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_suffix(".tmp")
+            partial.write_text(json.dumps(make()), encoding="utf-8")
+            partial.replace(file)
+        return json.loads(file.read_text(encoding="utf-8"))

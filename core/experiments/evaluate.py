@@ -1,0 +1,167 @@
+"""Does an adapter help on a folder of captioned photos? The whole folder is the gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from core.backbones.base import Backbone
+from core.backbones.lora import Lora
+from core.common.errors import DataError, PhotoError
+from core.common.metrics import Relevance, both_directions
+from core.data import Sample
+from core.data.image_io import open_photo
+from core.sglora.engine import SGLora
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU
+
+BATCH = 32
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class AdaptSettings:
+    """What decides which LoRA a task description becomes; ``strength`` scales every adapted method alike, and None follows
+    the confidence."""
+
+    k: int = DEFAULT_K
+    tau: float = DEFAULT_TAU
+    seed: int = 0
+    strength: float | None = None
+
+
+def _zero_shot(engine: SGLora, task: str, settings: AdaptSettings) -> None:
+    return None
+
+
+def _merge(engine: SGLora, task: str, settings: AdaptSettings) -> Lora:
+    routing = engine.route(task, settings.k, settings.tau)
+    return engine.merged(routing).scaled(engine.strength(routing, settings.strength))
+
+
+def _sg_lora(engine: SGLora, task: str, settings: AdaptSettings) -> Lora:
+    return engine.adapt(task, settings.k, settings.tau, settings.seed, settings.strength).lora
+
+
+# A method turns a task description into a LoRA (None: the backbone as it is). New ones only need a line here.
+METHODS: Mapping[str, Callable[[SGLora, str, AdaptSettings], Lora | None]] = {
+    "zero-shot": _zero_shot,
+    "merge": _merge,
+    "sg-lora": _sg_lora,
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Recall of each method on one gallery.
+
+    Attributes:
+        images: photos that could be read. captions: different caption texts among them.
+        methods: in percent, {"zero-shot": {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": {…}}, …}.
+        skipped: why each photo was left out, in words.
+    """
+
+    images: int
+    captions: int
+    methods: Mapping[str, Mapping[str, Mapping[str, float]]]
+    skipped: tuple[str, ...] = ()
+
+
+def caption_texts(sample: Sample) -> tuple[str, ...]:
+    """The captions of a sample; a labelled one has "a photo of a <label>"."""
+    return sample.captions or ((f"a photo of a {sample.label}",) if sample.label else ())
+
+
+def gather(samples: Sequence[Sample]) -> dict[Path, tuple[str, ...]]:
+    """Captions by photo, in file order; a photo listed on several lines is one photo with all of their captions."""
+    gallery: dict[Path, tuple[str, ...]] = {}
+    for sample in samples:
+        gallery[sample.path] = gallery.get(sample.path, ()) + caption_texts(sample)
+    return gallery
+
+
+def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[list[int], Tensor, list[str]]:
+    """Prefix activations of the photos that can be read.
+
+    Returns:
+        The indexes of these photos, their activations [n, *prefix_shape] float16, and a line for each other photo.
+    """
+
+    def pixels(path: Path) -> Tensor | str:
+        try:
+            return backbone.pixels(open_photo(path))
+        except PhotoError as error:
+            return str(error)
+
+    kept: list[int] = []
+    skipped: list[str] = []
+    parts: list[Tensor] = []
+    with ThreadPoolExecutor(2) as pool:
+        ahead = [pool.submit(pixels, p) for p in paths[:BATCH]]
+        for start in range(0, len(paths), BATCH):
+            batch = [future.result() for future in ahead]
+            # The next photos are decoded while the model works on these.
+            ahead = [pool.submit(pixels, p) for p in paths[start + BATCH : start + 2 * BATCH]]
+            good = [i for i, value in enumerate(batch) if isinstance(value, Tensor)]
+            skipped += [value for value in batch if isinstance(value, str)]
+            kept += [start + i for i in good]
+            if good:
+                parts.append(backbone.prefix(torch.stack([batch[i] for i in good])))
+            done = min(start + BATCH, len(paths))
+            if done == len(paths) or (start // BATCH) % 10 == 9:
+                log(f"{done}/{len(paths)} photos read")
+    prefixes = torch.cat(parts) if parts else torch.empty(0, *backbone.prefix_shape, dtype=torch.float16)
+    return kept, prefixes, skipped
+
+
+def evaluate(
+    engine: SGLora,
+    samples: Sequence[Sample],
+    task: str,
+    methods: Sequence[str] = tuple(METHODS),
+    settings: AdaptSettings = AdaptSettings(),
+    log: Log = print,
+) -> Evaluation:
+    """Recall@1, 5 and 10 of each method in both directions, with all photos as one gallery.
+
+    Photos are read and put through the frozen prefix once; a method only runs the suffix again. Any of a photo's captions
+    counts as a hit, and equal captions are one text.
+
+    Args:
+        engine: the method, with its backbone.
+        samples: photos with captions or labels; those without any stay in the gallery as distractors.
+        task: the description that the adapters are made from.
+        methods: names from METHODS.
+        settings: of the adaptation.
+        log: gets progress, and a line for each photo that is left out.
+
+    Raises:
+        DataError: an unknown method, no photo that can be read, or no caption among those that can.
+        DescriptionError: as ``SGLora.route``.
+    """
+    unknown = [m for m in methods if m not in METHODS]
+    if unknown:
+        raise DataError(f"The method {unknown[0]} is unknown; known are {', '.join(METHODS)}.")
+    # First of all, since it is quick: a description that cannot be used should not cost minutes of reading photos.
+    loras = {name: METHODS[name](engine, task, settings) for name in methods}
+    gallery = gather(samples)
+    kept, prefixes, skipped = read_prefixes(engine.backbone, list(gallery), log)
+    for line in skipped:
+        log(f"left out: {line}")
+    if not kept:
+        raise DataError(f"None of the {len(gallery)} photos can be read" + (f" ({skipped[0]})" if skipped else "") + ".")
+    captions = list(gallery.values())
+    relevance = Relevance.of([captions[i] for i in kept])
+    if not relevance.texts:
+        raise DataError(f"None of the {len(kept)} photos has a caption.")
+    log(f"{len(kept)} photos, {len(relevance.texts)} different captions")
+    texts = engine.backbone.encode_text(relevance.texts)
+    found = {}
+    for name, lora in loras.items():
+        found[name] = both_directions(engine.backbone.suffix(prefixes, lora), texts, relevance)
+        log(f"{name}: done")
+    return Evaluation(len(kept), len(relevance.texts), found, tuple(skipped))

@@ -1,0 +1,1 @@
+"""The index and the gallery: adapted search over photos."""

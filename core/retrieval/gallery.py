@@ -1,0 +1,403 @@
+"""A visitor's photos: what is computed once per photo, what once per adapter, and the search over both.
+
+The frozen prefix of the image tower runs once per photo content; an adapter then needs the suffix only. An index belongs
+to one (photo set, model, adapter) and is kept under all three, so that a stale one cannot be used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from core.backbones.base import Backbone
+from core.backbones.lora import Lora
+from core.common.errors import AdapterError, GalleryError
+from core.common.metrics import Hits, Relevance, both_directions, hits
+from core.common.runtime import one_core
+from core.data.captions import clean_captions, match_captions
+from core.data.decode import Decoded, Failure, Intake, Source, content_id, decoders
+from core.data.image_io import upright_rgb
+from core.retrieval.index import Hit, Index, Ranking, moves
+from core.sglora.router import clean_text
+
+__all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Photo", "Ranking", "moves"]
+
+DEFAULT_LIMIT = 1_000
+SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
+KEPT_INDEXES = 8
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """How the photos are seen: a LoRA, or none.
+
+    Attributes:
+        key: changes with any number in the LoRA; two adapters are equal when their keys are.
+        lora: None for zero-shot.
+    """
+
+    key: str
+    lora: Lora | None = field(compare=False)
+
+    @staticmethod
+    def of(lora: Lora) -> Adapter:
+        """The adapter of a LoRA, its key the hash of the factors."""
+        digest = hashlib.sha256()
+        for name, factors in sorted(lora.factors.items()):
+            for part in (factors.a, factors.b):
+                digest.update(f"{name} {tuple(part.shape)} ".encode())
+                digest.update(part.detach().float().cpu().contiguous().numpy().tobytes())
+        return Adapter(digest.hexdigest()[:32], lora)
+
+
+ZERO_SHOT = Adapter("zero-shot", None)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo of a gallery.
+
+    Attributes:
+        id: hash of the file's content.
+        name: safe file name, unique in the gallery.
+        thumbnail: small upright JPEG.
+        captions: possibly none.
+    """
+
+    id: str
+    name: str
+    thumbnail: bytes = field(repr=False)
+    captions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AddReport:
+    """What became of added files: new photos, names of files that were there already, and files that failed."""
+
+    added: tuple[Photo, ...]
+    duplicates: tuple[str, ...]
+    failed: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A photo and its prefix activations [*prefix_shape]."""
+
+    photo: Photo
+    prefix: Tensor
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """All photos at one moment, by id in order of arrival. Never changed but replaced, so readers need no lock."""
+
+    entries: Mapping[str, _Entry] = field(default_factory=dict)
+    version: int = 0  # of the photo set; captions do not change embeddings
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        return tuple(entry.photo for entry in self.entries.values())
+
+    @cached_property
+    def memory(self) -> int:
+        return sum(len(entry.photo.thumbnail) + entry.prefix.nbytes for entry in self.entries.values())
+
+
+class Gallery:
+    """Photos, captions and search of one visitor; every method may be called from several threads at once.
+
+    Args:
+        backbone: the image-text model.
+        limit: the most photos it takes.
+    """
+
+    def __init__(self, backbone: Backbone, limit: int = DEFAULT_LIMIT) -> None:
+        self.backbone = backbone
+        self.limit = limit
+        self._contents = _Contents()
+        self._indexes: OrderedDict[tuple[int, str, str], Index] = OrderedDict()
+        self._texts: tuple[tuple[str, ...], Index] | None = None
+        self._query: tuple[str, Tensor] | None = None  # the last one, which is asked with every adapter in turn
+        self._lock = threading.Lock()  # held for moments, to replace the contents or touch a cache
+        self._adding = threading.Lock()  # held while files are added: one batch of files at a time
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        """All photos, in order of arrival."""
+        return self._contents.photos
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the photos' thumbnails, prefix activations and embeddings; names, captions and the like are not counted."""
+        with self._lock:
+            indexes = list(self._indexes.values())
+        return self._contents.memory + sum(index.nbytes for index in indexes)
+
+    def add(
+        self,
+        sources: Sequence[Source],
+        captions: Mapping[str, Sequence[str]] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> AddReport:
+        """Add photo files; each content goes in once, files that cannot go in are reported, and the rest goes in.
+
+        Photos go in batch by batch: what is in stays in, whatever happens to the rest.
+
+        Args:
+            sources: paths, or (name, content or path).
+            captions: by file name or stem, as in ``set_captions``; a duplicate's captions join those of its photo.
+            progress: called with (files done, files in all).
+        """
+        with self._adding, decoders() as pool:
+            intake = Intake(sources, pool, self.backbone.pixels, self._holds, self.limit, lambda: len(self._contents.entries))
+            matched = [own or () for own in match_captions(intake.names, captions or {})]
+            added: list[Photo] = []
+            for batch in intake.batches():
+                prefixes = self.backbone.prefix(torch.stack([decoded.pixels for decoded in batch]))
+                added += self._commit(batch, prefixes, matched)
+                if progress is not None:
+                    progress(intake.done, len(sources))
+            for position, key in intake.duplicates():
+                if matched[position]:
+                    self._join_captions(key, matched[position])
+        if progress is not None:
+            progress(len(sources), len(sources))
+        duplicates = tuple(intake.names[position] for position, _ in intake.duplicates())
+        entries = self._contents.entries
+        current = tuple(entries[photo.id].photo if photo.id in entries else photo for photo in added)
+        return AddReport(current, duplicates, intake.failures())
+
+    def set_captions(self, captions: Mapping[str, Sequence[str]]) -> int:
+        """Replace the captions of the photos that a file name or stem matches (case is ignored).
+
+        Returns:
+            How many photos were matched.
+        """
+        with self._lock:
+            entries = dict(self._contents.entries)
+            matched = match_captions([e.photo.name for e in entries.values()], captions)
+            for (key, entry), texts in zip(self._contents.entries.items(), matched, strict=True):
+                if texts is not None:
+                    entries[key] = replace(entry, photo=replace(entry.photo, captions=texts))
+            self._contents = replace(self._contents, entries=entries)
+        return sum(texts is not None for texts in matched)
+
+    def take_over(
+        self,
+        photos: Sequence[Photo],
+        files: Mapping[str, Path],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[Photo, ...]:
+        """Compute photos of another gallery anew, for this backbone; names, captions and thumbnails stay as they are.
+
+        Args:
+            photos: of the other gallery. files: their original files, by id.
+            progress: as for ``add``.
+
+        Returns:
+            The photos whose files are missing, cannot be read any more, or have no room.
+        """
+        there = [photo for photo in photos if photo.id in files]
+        if there:
+            self.add([files[photo.id] for photo in there], None, progress)
+        known = {photo.id: photo for photo in photos}
+        with self._lock:
+            entries = dict(self._contents.entries)
+            for key in entries.keys() & known.keys():
+                entries[key] = replace(entries[key], photo=known[key])
+            self._replace(entries)
+        return tuple(photo for photo in photos if photo.id not in entries)
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Take photos out; ids that are not there are ignored."""
+        gone = set(ids)
+        with self._lock:
+            self._replace({key: entry for key, entry in self._contents.entries.items() if key not in gone})
+
+    def clear(self) -> None:
+        """Take every photo out and forget what was computed for them."""
+        with self._lock:
+            self._replace({})
+            self._texts = self._query = None
+
+    def embeddings(self, adapter: Adapter = ZERO_SHOT) -> Tensor:
+        """The photos in the shared space, [n, d] float32 of unit length, in the order of ``photos``.
+
+        Raises:
+            AdapterError: the adapter turns photos into NaN or infinite numbers.
+        """
+        return self._index(self._contents, adapter).rows.clone()
+
+    def captioned(self) -> tuple[tuple[Photo, ...], Tensor]:
+        """The photos that have captions, in order, and their prefix activations [n, *prefix_shape] float16."""
+        entries = [entry for entry in self._contents.entries.values() if entry.photo.captions]
+        prefixes = [entry.prefix for entry in entries]
+        stacked = torch.stack(prefixes) if prefixes else torch.empty(0, *self.backbone.prefix_shape, dtype=torch.float16)
+        return tuple(entry.photo for entry in entries), stacked
+
+    def text_to_image(self, query: str, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
+        """The photos that fit a query best (``top=None``: all of them); keys are photo ids.
+
+        Raises:
+            DescriptionError: an unusable query.
+            GalleryError: no photos, or ``top`` below 1.
+        """
+        text = clean_text(query, "query")
+        contents = self._filled("search them")
+        index = self._index(contents, adapter)
+        names = {photo.id: photo.name for photo in contents.photos}
+        return index.rank(self._query_embedding(text), list(names), names, top)
+
+    def image_to_text(self, photo: str | Image.Image, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
+        """The gallery's captions that fit a photo best (``top=None``: all of them); equal captions count once.
+
+        Args:
+            photo: the id of one of ``photos``, or any image.
+
+        Raises:
+            GalleryError: no photos, no captions, an unknown id, or ``top`` below 1.
+            PhotoError: the image is damaged or too large.
+        """
+        contents = self._filled("find their captions")
+        texts = tuple(dict.fromkeys(text for p in contents.photos for text in p.captions))
+        if not texts:
+            raise GalleryError("No photo has captions yet: add a captions file or type captions first.")
+        if isinstance(photo, str):
+            if photo not in contents.entries:
+                raise GalleryError("This photo is not in the gallery (any more): choose another one.")
+            query = self._index(contents, adapter).rows[list(contents.entries).index(photo)]
+        else:
+            prefix = self.backbone.prefix(self.backbone.pixels(upright_rgb(photo)).unsqueeze(0))
+            query = _finite(self.backbone.suffix(prefix, adapter.lora))[0]
+        keys = [content_id(text.encode()) for text in texts]  # safe to use in a page, unlike the text
+        return self._text_index(texts).rank(query, keys, dict(zip(keys, texts, strict=True)), top)
+
+    def recalls(self, adapter: Adapter = ZERO_SHOT) -> dict[str, dict[str, float]]:
+        """Recall in percent among the photos with captions: {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": …}.
+
+        Raises:
+            GalleryError: fewer than two photos have captions.
+        """
+        return both_directions(*self._evaluation(adapter))
+
+    def hits(self, adapter: Adapter = ZERO_SHOT) -> dict[str, Hits]:
+        """Where each captioned photo's captions and each caption's photo rank, {"i2t": …, "t2i": …}: what recall counts.
+
+        Raises:
+            GalleryError: as ``recalls``.
+        """
+        return hits(*self._evaluation(adapter))
+
+    def _evaluation(self, adapter: Adapter) -> tuple[Tensor, Tensor, Relevance]:
+        """The photos that have captions as this adapter sees them, the captions, and which belong together."""
+        contents = self._contents
+        rows = [row for row, photo in enumerate(contents.photos) if photo.captions]
+        if len(rows) < 2:
+            raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
+        relevance = Relevance.of([contents.photos[row].captions for row in rows])
+        images = self._index(contents, adapter).rows[rows]
+        return images, self._text_index(relevance.texts).rows, relevance
+
+    def _filled(self, purpose: str) -> _Contents:
+        contents = self._contents
+        if not contents.entries:
+            raise GalleryError(f"There are no photos yet: add some, or take the sample photos, to {purpose}.")
+        return contents
+
+    def _replace(self, entries: Mapping[str, _Entry]) -> None:
+        """Set the photos; the caller holds the lock. Indexes of earlier photo sets only take memory from now on."""
+        self._contents = _Contents(entries, self._contents.version + 1)
+        self._indexes.clear()
+
+    def _index(self, contents: _Contents, adapter: Adapter) -> Index:
+        """The index of these photos as this adapter sees them."""
+        key = (contents.version, self.backbone.fingerprint, adapter.key)
+        with self._lock:
+            if key in self._indexes:
+                self._indexes.move_to_end(key)
+                return self._indexes[key]
+        # Outside the lock, so that several adapters are computed at once.
+        prefixes = [entry.prefix for entry in contents.entries.values()]
+        chunks = [prefixes[start : start + SUFFIX_BATCH] for start in range(0, len(prefixes), SUFFIX_BATCH)]
+        parts = [_finite(self.backbone.suffix(torch.stack(chunk), adapter.lora)) for chunk in chunks]
+        index = Index(torch.cat(parts) if parts else torch.empty(0, self.backbone.dim))
+        with self._lock:
+            if contents.version == self._contents.version:
+                self._indexes[key] = index
+                while len(self._indexes) > KEPT_INDEXES:
+                    self._indexes.popitem(last=False)
+        return index
+
+    def _query_embedding(self, text: str) -> Tensor:
+        """[d] of a query."""
+        last = self._query
+        if last is None or last[0] != text:
+            with one_core():
+                last = self._query = text, self.backbone.encode_text([text])[0]
+        return last[1]
+
+    def _text_index(self, texts: tuple[str, ...]) -> Index:
+        """The index of captions; only those that the last one did not hold are encoded."""
+        with self._lock:
+            last = self._texts
+        if last is not None and last[0] == texts:
+            return last[1]
+        known = dict(zip(last[0], last[1].rows, strict=True)) if last is not None else {}
+        new = [text for text in texts if text not in known]
+        known |= zip(new, self.backbone.encode_text(new), strict=True)
+        index = Index(torch.stack([known[text] for text in texts]))
+        with self._lock:
+            self._texts = (texts, index)
+        return index
+
+    def _holds(self, key: str) -> bool:
+        return key in self._contents.entries
+
+    def _commit(self, batch: Sequence[Decoded], prefixes: Tensor, captions: Sequence[tuple[str, ...]]) -> list[Photo]:
+        """Put a batch in, with the captions of its positions; returns its photos, their names now unique."""
+        with self._lock:
+            entries = dict(self._contents.entries)
+            taken = {entry.photo.name.casefold() for entry in entries.values()}
+            photos = []
+            for decoded, prefix in zip(batch, prefixes, strict=True):
+                name = _unique(decoded.name, taken)
+                taken.add(name.casefold())
+                photo = Photo(decoded.id, name, decoded.thumbnail, captions[decoded.position])
+                photos.append(photo)
+                # A copy, because a row of the batch would keep the whole batch in memory.
+                entries[photo.id] = _Entry(photo, prefix.clone())
+            self._replace(entries)
+        return photos
+
+    def _join_captions(self, key: str, captions: tuple[str, ...]) -> None:
+        with self._lock:
+            entries = dict(self._contents.entries)
+            if key in entries:
+                photo = entries[key].photo
+                joined = clean_captions([*photo.captions, *captions])
+                entries[key] = replace(entries[key], photo=replace(photo, captions=joined))
+                self._contents = replace(self._contents, entries=entries)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """The name, or the first of "name (2).jpg", "name (3).jpg", … that is free."""
+    path, number, candidate = PurePosixPath(name), 1, name
+    while candidate.casefold() in taken:
+        number += 1
+        candidate = f"{path.stem} ({number}){path.suffix}"
+    return candidate
+
+
+def _finite(embeddings: Tensor) -> Tensor:
+    if not bool(torch.isfinite(embeddings).all()):
+        raise AdapterError("This adapter turns photos into numbers that are not finite: use a lower strength or another one.")
+    return embeddings

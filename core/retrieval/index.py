@@ -1,0 +1,149 @@
+"""Nearest-neighbour search with FAISS, exact up to a measured size, and the rankings that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.common.errors import GalleryError
+from core.common.runtime import one_core
+
+APPROXIMATE_FROM = 50_000  # below, an exact search takes a few milliseconds, and compressing would take longer than it saves
+CANDIDATES = 1_000  # of the compressed scan, whose exact scores decide; more of them take FAISS a slower way
+MARGIN = 20  # so many candidates for each hit that is wanted, or the search is exact
+TRAINING_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One place of a ranking.
+
+    Attributes:
+        key: what was found, in hex digits: a photo's id, or the hash of a caption.
+        label: how to show it: the photo's name, or the caption.
+        score: cosine similarity to the query.
+        rank: place, from 1.
+    """
+
+    key: str
+    label: str
+    score: float
+    rank: int
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The best hits, best first, and the number of candidates they were taken from."""
+
+    hits: tuple[Hit, ...]
+    total: int
+
+
+def moves(before: Ranking, after: Ranking) -> dict[str, int]:
+    """How many places each hit of ``after`` moved up (+) or down (-) since ``before``.
+
+    Hits that ``before`` does not hold are left out: rank with ``top=None`` to have them all.
+    """
+    was = {hit.key: hit.rank for hit in before.hits}
+    return {hit.key: was[hit.key] - hit.rank for hit in after.hits if hit.key in was}
+
+
+class Index:
+    """Inner products over unit-length rows with FAISS; never changed once built, so threads may share it.
+
+    Up to ``APPROXIMATE_FROM`` rows every search is exact. Above, the ``top`` best are looked for among ``CANDIDATES`` rows that
+    a scan over compressed rows (product quantisation, 4 bits for two dimensions: arXiv 1704.07355) finds, and
+    ranked by their exact scores; `python -m core bench search` measures what that misses.
+
+    Args:
+        rows: [n, d]; scaled to unit length here, as float32.
+        approximate: whether to compress the rows as well; None decides by their number.
+
+    Attributes:
+        rows: [n, d] what is searched.
+    """
+
+    def __init__(self, rows: Tensor, approximate: bool | None = None) -> None:
+        self.rows = F.normalize(rows.detach().float().cpu(), dim=-1).contiguous()
+        self._rows = self.rows.numpy()  # the same memory: FAISS searches it where it lies
+        if approximate is None:
+            approximate = len(rows) >= APPROXIMATE_FROM
+        self._scan = _compressed(self._rows) if approximate else None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds."""
+        return self.rows.nbytes + (0 if self._scan is None else self._scan.ntotal * self._scan.code_size)
+
+    def search(self, query: Tensor, top: int | None = None, exact: bool = False) -> list[tuple[int, float]]:
+        """The ``top`` best rows (None: all) as (row, cosine similarity), best first, for a query [d].
+
+        Where the search is exact, equally good rows come in order of row, whatever ``top`` is.
+
+        Args:
+            exact: look at every row, however many there are.
+        """
+        vector = F.normalize(query.detach().float().cpu(), dim=-1).numpy()[None]
+        n = len(self._rows)
+        wanted = n if top is None else min(top, n)
+        if not wanted:
+            return []
+        if self._scan is not None and not exact and wanted * MARGIN <= CANDIDATES:
+            with _one_thread():
+                rows = self._scan.search(vector, min(CANDIDATES, n))[1][0]
+            rows = rows[rows >= 0]  # FAISS fills places that it has no neighbour for with -1
+            scores = self._rows[rows] @ vector[0]
+        else:
+            scores, rows = self._exact(vector, wanted)
+        order = np.lexsort((rows, -scores))[:wanted]
+        return list(zip(rows[order].tolist(), scores[order].tolist(), strict=True))
+
+    def _exact(self, vector: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and rows of at least the ``wanted`` best for a query [1, d], with all that tie with the last one of them."""
+        n, k = len(self._rows), wanted
+        while True:
+            k = min(n, k + 1)
+            with _one_thread():
+                found = faiss.knn(vector, self._rows, k, metric=faiss.METRIC_INNER_PRODUCT)
+            scores, rows = (values[0] for values in found)
+            if k == n or scores[wanted - 1] > scores[-1]:
+                return scores, rows
+            k *= 2
+
+    def rank(self, query: Tensor, keys: Sequence[str], labels: Mapping[str, str], top: int | None) -> Ranking:
+        """The ``top`` best rows (None: all) for a query [d], where ``keys`` [n] says what each row is.
+
+        Raises:
+            GalleryError: ``top`` is below 1.
+        """
+        if top is not None and top < 1:
+            raise GalleryError(f"{top} results were asked for: at least one is needed.")
+        found = self.search(query, top)
+        hits = tuple(Hit(keys[row], labels[keys[row]], score, rank) for rank, (row, score) in enumerate(found, 1))
+        return Ranking(hits, len(keys))
+
+
+def _one_thread() -> AbstractContextManager[None]:
+    """Let FAISS search on the calling thread alone.
+
+    With more threads than queries, FAISS 1.15 shares the rows out among the threads (its pull request 5000), and then a query
+    takes two to four times as long on two cores. The number of threads is the calling thread's own, but torch's as well, whose
+    OpenMP runtime it is; so it is put back.
+    """
+    return one_core(faiss.omp_get_max_threads, faiss.omp_set_num_threads)
+
+
+def _compressed(rows: np.ndarray) -> faiss.IndexPQFastScan:
+    """Rows [n, d] at 4 bits for two dimensions: a sixteenth of their size, scanned in registers."""
+    dim = rows.shape[1]
+    scan = faiss.IndexPQFastScan(dim, dim // 2 if dim % 2 == 0 else dim, 4, faiss.METRIC_INNER_PRODUCT)
+    # Evenly spread, so that it needs no chance and equal rows give equal indexes.
+    scan.train(rows[np.linspace(0, len(rows) - 1, min(len(rows), TRAINING_ROWS)).astype(np.int64)])
+    scan.add(rows)
+    return scan

@@ -1,0 +1,93 @@
+"""ConditionalVAE: q(z | theta, c), a learned prior p(z | c) and a decoder theta | z, c (paper, section on the CVAE).
+
+theta and c are given in the coordinates of ``core.sglora.subspace``, since the raw vectors (thousands of numbers from a few
+dozen experts) would be mostly noise.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class CvaeConfig:
+    """Sizes: ``coordinates`` D of theta, ``latent`` of z, ``hidden`` width of the ReLU MLPs."""
+
+    coordinates: int
+    latent: int = 16
+    hidden: int = 128
+
+    @property
+    def condition(self) -> int:
+        """Width of c: the prior's mean and its log-variance, both in coordinates."""
+        return 2 * self.coordinates
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A diagonal Gaussian: mean and log-variance, [n, latent] each."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Reparameterised sample for standard normal ``noise`` of the same shape."""
+        return self.mean + noise * (0.5 * self.log_variance).exp()
+
+    def kl(self, other: Gaussian) -> Tensor:
+        """KL(self || other) of each row, [n], in nats (closed form)."""
+        ratio = (self.log_variance - other.log_variance).exp()
+        distance = (self.mean - other.mean).square() / other.log_variance.exp()
+        return 0.5 * (ratio + distance - 1 + other.log_variance - self.log_variance).sum(-1)
+
+
+def _mlp(*widths: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for a, b in itertools.pairwise(widths):
+        layers += [nn.Linear(a, b), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class ConditionalVAE(nn.Module):
+    """Encoder and prior are 2-layer ReLU MLPs, the decoder has 3 layers, as in the paper.
+
+    The decoder says what to add to the condition's mean, and starts at zero: an untrained generator merges.
+    """
+
+    def __init__(self, config: CvaeConfig) -> None:
+        super().__init__()
+        self.config = config
+        d, c, z, h = config.coordinates, config.condition, config.latent, config.hidden
+        self.encoder = _mlp(d + c, h, 2 * z)
+        self.prior = _mlp(c, h, 2 * z)
+        self.decoder = _mlp(z + c, h, h, d)
+        nn.init.zeros_(self.decoder[-1].weight)
+        nn.init.zeros_(self.decoder[-1].bias)
+
+    def encode(self, theta: Tensor, condition: Tensor) -> Gaussian:
+        """q(z | theta, c) for theta [n, D] and c [n, 2 D]."""
+        return _gaussian(self.encoder(torch.cat([theta, condition], -1)))
+
+    def condition_prior(self, condition: Tensor) -> Gaussian:
+        """p(z | c) for c [n, 2 D]."""
+        return _gaussian(self.prior(condition))
+
+    def decode(self, z: Tensor, condition: Tensor) -> Tensor:
+        """theta [n, D] from z [n, latent] and c [n, 2 D]."""
+        mean = condition[..., : self.config.coordinates]
+        return mean + self.decoder(torch.cat([z, condition], -1))
+
+    def elbo_loss(self, theta: Tensor, condition: Tensor, noise: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        """Reconstruction (mean squared error) and weighted KL; their sum is the negative ELBO to minimise."""
+        posterior, prior = self.encode(theta, condition), self.condition_prior(condition)
+        rebuilt = self.decode(posterior.sample(noise), condition)
+        return (rebuilt - theta).square().mean(), weight * posterior.kl(prior).mean()
+
+
+def _gaussian(output: Tensor) -> Gaussian:
+    mean, log_variance = output.chunk(2, -1)
+    return Gaussian(mean, log_variance.clamp(-8, 4))

@@ -1,0 +1,249 @@
+"""Expert repositories to and from the Hugging Face hub, or a folder: only the files that belong to one, and only whole ones."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, HfApi, constants
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    XetDownloadError,
+)
+
+from core.backbones.base import Backbone
+from core.backbones.spec import told
+from core.common.errors import RepositoryError
+from core.sglora.card import CARD_FILE, write_card
+from core.sglora.generator import LoraGenerator
+from core.sglora.load import GENERATOR_FILE, experts_path, generator_path
+from core.sglora.repository import INDEX_FILE, TENSORS_FILE, ExpertRepository, RepositoryIndex, name_backbone
+
+REQUIRED = (INDEX_FILE, TENSORS_FILE)
+FILES = (*REQUIRED, CARD_FILE, GENERATOR_FILE)
+HUB = "hf-hub:"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What was moved.
+
+    Attributes:
+        place: where the repository is now, a folder or an address.
+        files: that were moved. left: other files of the source that were not touched.
+        experts: how many there are. fingerprint: of their backbone.
+    """
+
+    place: str
+    files: tuple[str, ...]
+    left: tuple[str, ...]
+    experts: int
+    fingerprint: str
+
+
+def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None, endpoint: str | None = None) -> Transfer:
+    """Bring a repository into the folder ``out``; nothing there changes unless everything arrived whole and fits.
+
+    Args:
+        source: a folder, or a hub repository: OWNER/NAME, or ``hf-hub:OWNER/NAME``.
+        out: a new folder, or one that holds a repository, which is replaced.
+        backbone: that the experts must be of.
+        revision: branch, tag or commit on the hub. endpoint: of the hub (default: ``HF_ENDPOINT``, or huggingface.co).
+
+    Raises:
+        RepositoryError: the hub cannot be reached or refuses, files are missing, cut off or damaged, or belong to another
+            backbone, or ``out`` holds something else.
+    """
+    _check_free(out)
+    with tempfile.TemporaryDirectory(prefix="sg-lora-pull-") as staged:
+        stage, hub_id = Path(staged), _hub_id(source)
+        present = _copy(Path(source), stage) if hub_id is None else _download(HfApi(endpoint), hub_id, revision, stage)
+        index = _check(stage, source, backbone)
+        name_backbone(stage, backbone.choice)  # so that it is found on this machine
+        _place(stage, out)
+    return _transfer(str(out), present, index)
+
+
+def push(
+    folder: Path,
+    target: str,
+    backbone: Backbone,
+    generator: Path | None = None,
+    private: bool = False,
+    endpoint: str | None = None,
+) -> Transfer:
+    """Send the repository in ``folder`` to a hub repository, which is made where there is none, or to a folder.
+
+    Args:
+        folder: of the repository; without a card it gets one on the way.
+        target: as the source of ``pull``.
+        backbone: that the experts are of.
+        generator: to send along (default: the one in ``folder``; the shipped one with the shipped experts).
+        private: make a new hub repository a private one. endpoint: as in ``pull``.
+
+    Raises:
+        RepositoryError: as ``pull``; also where the target holds something else.
+    """
+    hub_id = _hub_id(target)
+    if generator is None and folder.resolve() == experts_path(backbone.name).resolve():
+        generator = next((f for f in (folder / GENERATOR_FILE, generator_path(backbone.name)) if f.is_file()), None)
+    with tempfile.TemporaryDirectory(prefix="sg-lora-push-") as staged:
+        stage = Path(staged)
+        present = _copy(folder, stage)
+        if generator is not None:
+            if not generator.is_file():
+                raise RepositoryError(f"The generator {generator} is not there.")
+            shutil.copyfile(generator, stage / GENERATOR_FILE)
+        index = _check(stage, str(folder), backbone)
+        name_backbone(stage, told(index.backbone))
+        if CARD_FILE not in present:
+            write_card(stage)
+        sent = {name for name in FILES if (stage / name).is_file()}
+        if hub_id is None:
+            _check_free(Path(target))
+            _place(stage, Path(target))
+            place = target
+        else:
+            place = _upload(HfApi(endpoint), hub_id, private, stage)
+    return _transfer(place, sent | (present - set(FILES)), index)
+
+
+def _hub_id(place: str) -> str | None:
+    """OWNER/NAME of a hub repository, or None where a folder is meant."""
+    if place.startswith(HUB):
+        return place.removeprefix(HUB)
+    if not _HUB_ID.fullmatch(place) or place.startswith(".") or Path(place).exists():
+        return None
+    owner = Path(place).parent
+    if owner.is_dir():
+        raise RepositoryError(
+            f"{place} may be a folder in {owner} or a repository on the hub: write ./{place} or {HUB}{place}."
+        )
+    return place
+
+
+def _copy(folder: Path, stage: Path) -> set[str]:
+    """Copy the files of a repository; returns the names of all files in the folder."""
+    if not folder.is_dir():
+        raise RepositoryError(f"The folder {folder} does not exist; a repository on the hub is called OWNER/NAME.")
+    names = {f.name for f in folder.iterdir() if f.is_file()}
+    _check_names(names, str(folder))
+    for name in names & set(FILES):
+        shutil.copyfile(folder / name, stage / name)
+    return names
+
+
+def _place(stage: Path, out: Path) -> None:
+    """Make ``out`` hold the repository in ``stage``, and nothing of one that was there before."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        if (stage / name).is_file():
+            shutil.copyfile(stage / name, out / name)
+        else:
+            (out / name).unlink(missing_ok=True)
+
+
+def _download(api: HfApi, hub_id: str, revision: str | None, stage: Path) -> set[str]:
+    """Download the files of a repository; returns the names of all files in it."""
+    with _hub_errors(api, hub_id):
+        # First which commit, so that a push in between cannot mix files of two.
+        commit = api.model_info(hub_id, revision=revision).sha
+        names = set(api.list_repo_files(hub_id, revision=commit))
+        _check_names(names, hub_id)
+        with tempfile.TemporaryDirectory(prefix=".hub-", dir=stage) as cache:
+            for name in (name for name in FILES if name in names):
+                file = Path(api.hf_hub_download(hub_id, name, revision=commit, local_dir=cache))
+                file.replace(stage / name)
+    return names
+
+
+def _upload(api: HfApi, hub_id: str, private: bool, stage: Path) -> str:
+    """Upload everything in ``stage`` as one commit; returns the repository's address."""
+    with _hub_errors(api, hub_id):
+        address = str(api.create_repo(hub_id, private=private, exist_ok=True))
+        names = set(api.list_repo_files(hub_id))
+        if INDEX_FILE not in names and names - {".gitattributes", CARD_FILE}:
+            raise RepositoryError(f"{hub_id} holds something else ({min(names - {CARD_FILE})}): choose another name.")
+        files = [CommitOperationAdd(file.name, file) for file in sorted(stage.iterdir())]
+        api.create_commit(hub_id, files, commit_message="SG-LoRA experts")
+    return address
+
+
+def _check_names(names: set[str], label: str) -> None:
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise RepositoryError(f"{label} is no expert repository: it lacks {' and '.join(missing)}.")
+
+
+def _check_free(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / INDEX_FILE).is_file():
+        raise RepositoryError(f"{folder} holds something else than an expert repository: choose a new folder.")
+
+
+def _check(stage: Path, label: str, backbone: Backbone) -> RepositoryIndex:
+    """Raise RepositoryError unless the files in ``stage`` are whole and of this backbone."""
+    try:
+        index = RepositoryIndex.read(stage)
+        if index.fingerprint != backbone.fingerprint:
+            choice = told(index.backbone)
+            names = {"--backbone": choice["spec"], "--pretrained": choice.get("pretrained")}
+            options = " ".join(f"{key} {shlex.quote(str(value))}" for key, value in names.items() if value is not None)
+            raise RepositoryError(
+                f"{label} holds experts of another backbone (fingerprint {index.fingerprint}; {backbone.name} here is "
+                f"{backbone.fingerprint}). Its index names it: {options}"
+            )
+        ExpertRepository.load(stage, backbone.layout, backbone.fingerprint)
+        if (stage / GENERATOR_FILE).is_file():
+            LoraGenerator.load(stage / GENERATOR_FILE, backbone.fingerprint)
+    except RepositoryError as error:
+        raise RepositoryError(str(error).replace(str(stage), label)) from None
+    return index
+
+
+def _transfer(place: str, names: set[str], index: RepositoryIndex) -> Transfer:
+    files = tuple(name for name in FILES if name in names)
+    return Transfer(place, files, tuple(sorted(names - set(FILES))), len(index.experts), index.fingerprint)
+
+
+@contextmanager
+def _hub_errors(api: HfApi, hub_id: str) -> Iterator[None]:
+    """What the hub's client raises, in words."""
+    login = "log in with `hf auth login`, or set HF_TOKEN"
+    try:
+        yield
+    except HFValidationError:
+        raise RepositoryError(f"{hub_id} is no name of a repository on the hub: it is OWNER/NAME.") from None
+    except GatedRepoError:
+        raise RepositoryError(f"{hub_id} asks for its terms to be accepted on {api.endpoint} first; then {login}.") from None
+    except RepositoryNotFoundError:
+        raise RepositoryError(
+            f"{api.endpoint} has no repository {hub_id}, or a private one: check the name, or {login}."
+        ) from None
+    except RevisionNotFoundError:
+        raise RepositoryError(f"{hub_id} has no such revision: check --revision.") from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            raise RepositoryError(f"{api.endpoint} refuses access to {hub_id} (HTTP {status}): {login}.") from None
+        raise RepositoryError(f"{api.endpoint} failed on {hub_id} (HTTP {status}): try again later.") from None
+    except (HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
+        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else type(error.__cause__ or error).__name__
+        raise RepositoryError(
+            f"{api.endpoint} cannot be reached ({why}). Check the network, or pull from a folder that was copied here."
+        ) from None
+    except (OSError, XetDownloadError) as error:
+        raise RepositoryError(f"{hub_id} did not arrive whole ({str(error).splitlines()[0]}): try again.") from None

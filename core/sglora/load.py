@@ -1,0 +1,130 @@
+"""Where the shipped files are, and how they become an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.backbones import EMBEDDED, load_backbone
+from core.backbones.base import Backbone
+from core.backbones.embedded import load_embedded
+from core.sglora.engine import SGLora
+from core.sglora.generator import LoraGenerator
+from core.sglora.repository import INDEX_FILE, ExpertRepository, RepositoryIndex
+
+ROOT = Path(__file__).resolve().parents[2]
+ASSETS = ROOT / "assets"
+EXPERTS = ROOT / "experts"
+GENERATOR_FILE = "generator.safetensors"
+
+
+def heads_path() -> Path:
+    """The shipped heads of the embedded backbone."""
+    return ASSETS / "embedded" / "backbone.safetensors"
+
+
+def generator_path(backbone: str = "embedded") -> Path:
+    """The shipped generator of a backbone."""
+    return ASSETS / backbone / GENERATOR_FILE
+
+
+def experts_path(backbone: str = "embedded") -> Path:
+    """The shipped expert repository of a backbone."""
+    return EXPERTS / backbone
+
+
+def find_generator(experts: Path, backbone: str) -> Path:
+    """The generator of a repository: in its folder, where training leaves it, else in the assets under the folder's name or
+    the backbone's."""
+    own = experts / GENERATOR_FILE
+    return next((path for path in (own, generator_path(experts.name), generator_path(backbone)) if path.is_file()), own)
+
+
+def results_path(experiment: str) -> Path:
+    """The shipped result of an experiment."""
+    return ASSETS / "results" / f"{experiment}.json"
+
+
+def load_engine(
+    backbone: Backbone | None = None,
+    experts: Path | None = None,
+    generator: Path | None = None,
+) -> SGLora:
+    """The engine with the shipped files, or with others in their place.
+
+    Args:
+        backbone: None loads the embedded one.
+        experts: repository; None is the shipped one of the backbone.
+        generator: None is the one that belongs to the repository, see ``find_generator``.
+
+    Raises:
+        BackboneError, RepositoryError: a file is missing, damaged, or made for another backbone.
+    """
+    backbone = backbone or load_embedded(heads_path())
+    experts = experts or experts_path(backbone.slug)
+    repository = ExpertRepository.load(experts, backbone.layout, backbone.fingerprint)
+    written = LoraGenerator.load(generator or find_generator(experts, backbone.slug), backbone.fingerprint)
+    return SGLora(backbone, repository, written)
+
+
+@dataclass(frozen=True)
+class FoundRepository:
+    """A repository on this machine, before anything of it is loaded but its index.
+
+    Attributes:
+        folder: where it is. index: what it says.
+    """
+
+    folder: Path
+    index: RepositoryIndex
+
+    @staticmethod
+    def read(folder: Path) -> FoundRepository:
+        """The repository in a folder.
+
+        Raises:
+            RepositoryError: there is none, or its index is damaged.
+        """
+        return FoundRepository(folder, RepositoryIndex.read(folder))
+
+    @property
+    def name(self) -> str:
+        """Its backbone and folder, for people: "ViT-B-16 openai, last 4 blocks (paper)"."""
+        spec, pretrained, blocks = (self.index.backbone.get(k) for k in ("spec", "pretrained", "adapt_blocks"))
+        weights = "" if pretrained is None else f" {Path(pretrained).stem}"
+        last = "" if blocks is None else f", last {blocks} block{'s' if blocks > 1 else ''}"
+        backbone = f"{Path(spec).name}{weights}{last}"
+        return backbone if self.folder.name == backbone else f"{backbone} ({self.folder.name})"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Of the command line, to use this repository."""
+        folder = self.folder.resolve()
+        if folder == experts_path().resolve():
+            return ()  # it is the default
+        shown = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else self.folder
+        names = {"backbone": "spec", "pretrained": "pretrained", "adapt-blocks": "adapt_blocks"}
+        given = {option: self.index.backbone.get(key) for option, key in names.items()}
+        if given["backbone"] == EMBEDDED:
+            del given["backbone"]
+        chosen = tuple(part for option, value in given.items() if value is not None for part in (f"--{option}", str(value)))
+        return "--experts", str(shown), *chosen
+
+    def load(self, backbone: Backbone | None = None) -> SGLora:
+        """Its engine.
+
+        Args:
+            backbone: one that is loaded already; it is used where it is this repository's.
+
+        Raises:
+            BackboneError, RepositoryError: as ``load_backbone`` and ``load_engine``.
+        """
+        if backbone is None or backbone.fingerprint != self.index.fingerprint:
+            backbone = load_backbone(**self.index.backbone)
+        return load_engine(backbone, self.folder)
+
+
+def repository_folders(folder: Path) -> list[Path]:
+    """The repositories that a folder is or holds, one level down, by name."""
+    inside = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
+    return [f for f in inside if (f / INDEX_FILE).is_file()]

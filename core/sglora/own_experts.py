@@ -1,0 +1,443 @@
+"""The expert library of one visitor: the shipped experts, and experts of the visitor's own that take part in routing.
+
+A library never changes: adding and removing give a new one. ``replace(engine, repository=library.repository)`` routes to
+its experts; but the generator writes in a basis of the shipped experts, in which a tenth of an own expert may lie
+(``covered``), and would drop the rest. ``library.engine(engine)`` therefore also keeps the prior's mean along the
+directions that only own experts have: the decoder adds to the prior's mean, and there it has nothing to add.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import re
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from core.backbones.lora import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, Lora, load_peft
+from core.backbones.lora_algebra import align, reduce_rank
+from core.common.errors import AdapterError, RepositoryError, StudioError, brief
+from core.data.safe_zip import read_members
+from core.sglora.engine import SGLora
+from core.sglora.generator import LoraGenerator
+from core.sglora.prior import SemanticPrior
+from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, clean_name
+from core.sglora.router import Routing, clean_text
+
+MAX_OWN = 20
+MAX_NUMBER = 1e4  # far above any LoRA that works, far below where squares overflow in the prior
+FORMAT = 1
+KIND = "own experts"
+IMPORTED = "imported"
+_MAX_CONFIG_BYTES = 2**20
+_NO_DIRECTION = 1e-4  # relative length below which a part outside the basis is rounding
+
+
+@dataclass(frozen=True)
+class OwnEntry:
+    """One of the visitor's experts.
+
+    Attributes:
+        expert: its index entry; without ``before`` and ``after`` where it was imported.
+        mean: [P]. std: [P]. embedding: [s], unit length.
+        lost: share of an imported adapter's energy that the experts' rank could not hold, 0 to 1.
+    """
+
+    expert: Expert
+    mean: Tensor
+    std: Tensor
+    embedding: Tensor
+    lost: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.expert.name
+
+
+@dataclass(frozen=True)
+class OwnGenerator(LoraGenerator):
+    """The shipped generator, and beside its basis the prior's mean as it is.
+
+    Attributes:
+        directions: [m, P] orthonormal rows, orthogonal to the basis: what only own experts have.
+    """
+
+    directions: Tensor = field(kw_only=True)
+
+    def _placed(self, coordinates: Tensor, prior: SemanticPrior) -> Tensor:
+        offset = prior.mean - self.basis.origin
+        return super()._placed(coordinates, prior) + (self.directions @ offset) @ self.directions
+
+
+@dataclass(frozen=True)
+class Library:
+    """The shipped experts, and the visitor's own after them."""
+
+    shipped: ExpertRepository
+    own: tuple[OwnEntry, ...] = ()
+
+    @cached_property
+    def repository(self) -> ExpertRepository:
+        """All experts as one repository; the shipped ones keep their indexes."""
+        if not self.own:
+            return self.shipped
+        return replace(
+            self.shipped,
+            experts=(*self.shipped.experts, *(e.expert for e in self.own)),
+            means=torch.cat([self.shipped.means, torch.stack([e.mean for e in self.own])]),
+            stds=torch.cat([self.shipped.stds, torch.stack([e.std for e in self.own])]),
+            embeddings=torch.cat([self.shipped.embeddings, torch.stack([e.embedding for e in self.own])]),
+        )
+
+    def engine(self, engine: SGLora) -> SGLora:
+        """The engine of the shipped experts, made to route to the own ones too and to generate with all of them."""
+        if not self.own:
+            return replace(engine, repository=self.shipped)
+        base = engine.generator
+        outside = torch.stack([e.mean for e in self.own]) - base.basis.origin
+        for _ in range(2):  # twice, because float32 leaves a rest the first time
+            outside = outside - (outside @ base.basis.components.T) @ base.basis.components
+        _, spread, directions = torch.linalg.svd(outside, full_matrices=False)
+        directions = directions[spread > _NO_DIRECTION * max(float(spread[0]), float(base.basis.scale[0]))]
+        generator = OwnGenerator(base.basis, base.cvae, base.fingerprint, base.notes, base.assembly, directions=directions)
+        return replace(engine, repository=self.repository, generator=generator)
+
+    def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> Library:
+        """With one more own expert.
+
+        Args:
+            expert: its name is not taken yet (case is ignored). mean: [P]. std: [P]. embedding: [s]. lost: as in OwnEntry.
+
+        Raises:
+            RepositoryError: MAX_OWN are there, the name is taken or unusable, wrong sizes, NaN, numbers beyond all use.
+        """
+        self.check_room(expert.name)
+        expert = replace(expert, name=clean_name(expert.name))
+        size, width = self.shipped.layout.size, self.shipped.embeddings.shape[1]
+        if mean.shape != (size,) or std.shape != (size,) or embedding.shape != (width,):
+            raise RepositoryError(
+                f"Expert {expert.name} does not fit this backbone: {tuple(mean.shape)}, {tuple(std.shape)} and "
+                f"{tuple(embedding.shape)} numbers, expected {size:,}, {size:,} and {width}."
+            )
+        # Comparisons with NaN are false.
+        sound = bool((mean.abs() <= MAX_NUMBER).all()) and bool(((std >= 0) & (std <= MAX_NUMBER)).all())
+        if not sound or not bool(torch.isfinite(embedding).all()) or not bool(embedding.any()):
+            raise RepositoryError(f"Expert {expert.name} holds NaN, infinite, negative or huge numbers where none may be.")
+        numbers = (mean.detach().float().clone(), std.detach().float().clone(), F.normalize(embedding.detach().float(), dim=0))
+        return replace(self, own=(*self.own, OwnEntry(expert, *numbers, lost)))
+
+    def check_room(self, name: str) -> None:
+        """Whether an expert of this name may be added; worth asking before a training.
+
+        Raises:
+            RepositoryError: MAX_OWN are there, or the name is taken or unusable.
+        """
+        name = clean_name(name)
+        if len(self.own) >= MAX_OWN:
+            raise RepositoryError(f"There are {MAX_OWN} own experts, the most there may be: remove one first.")
+        if name.casefold() in self._taken:
+            raise RepositoryError(f"There is an expert called {name} already: choose another name.")
+
+    def remove(self, name: str) -> Library:
+        """Without an own expert.
+
+        Raises:
+            RepositoryError: there is no own expert of this name.
+        """
+        kept = tuple(e for e in self.own if e.name != name)
+        if len(kept) == len(self.own):
+            raise RepositoryError(f"There is no own expert called {name}.")
+        return replace(self, own=kept)
+
+    def free_name(self, wish: str) -> str:
+        """The wish, or the first of "wish 2", "wish 3", … that is not taken."""
+        number, name = 1, wish
+        while name.casefold() in self._taken:
+            number += 1
+            name = f"{wish} {number}"
+        return name
+
+    @property
+    def _taken(self) -> set[str]:
+        return {e.name.casefold() for e in (*self.shipped.experts, *(own.expert for own in self.own))}
+
+
+# Import
+
+
+def import_adapter(
+    engine: SGLora, source: Path | str | bytes, description: str, library: Library | None = None, name: str | None = None
+) -> Library:
+    """The library with an adapter in PEFT format as one more expert.
+
+    Its weight change stays what it was, less what rank 2 cannot hold (``OwnEntry.lost``); its factors come into the
+    experts' gauge. Nobody measured it, so it has no gain; nobody saw it vary, so the shipped experts' mean spread stands in.
+
+    Args:
+        engine: of the backbone that the adapter was made for.
+        source: its folder, or the bytes of a ZIP with its two files.
+        description: the sentence that routing compares.
+        library: to add it to; None: the engine's experts alone.
+        name: None makes one from the description.
+
+    Raises:
+        AdapterError: the adapter cannot be read or belongs to another backbone.
+        DescriptionError, RepositoryError: an unusable description; as ``Library.add``.
+    """
+    library = library or Library(engine.repository)
+    description = clean_text(description)
+    name = library.free_name(_short(description)) if name is None else clean_name(name)
+    library.check_room(name)
+    shipped = library.shipped
+    if isinstance(source, bytes):
+        limits = {CONFIG_FILE: _MAX_CONFIG_BYTES, WEIGHTS_FILE: MAX_ADAPTER_BYTES}
+        files = read_members(source, limits, "The adapter's ZIP", AdapterError)
+        with tempfile.TemporaryDirectory(prefix="sg-lora-") as folder:
+            unpacked = Path(folder) / "in the ZIP"  # errors name the folder
+            unpacked.mkdir()
+            for file, content in files.items():
+                (unpacked / file).write_bytes(content)
+            lora, _ = load_peft(unpacked, shipped.layout.modules, shipped.fingerprint)
+    else:
+        lora, _ = load_peft(Path(source), shipped.layout.modules, shipped.fingerprint)
+    rank = lora.rank
+    if any(float(part.abs().max()) > MAX_NUMBER for f in lora.factors.values() for part in (f.a, f.b)):
+        raise AdapterError("The adapter holds numbers that are far beyond any LoRA that works.")
+    lora, lost = reduce_rank(lora, shipped.layout.rank)
+    vector = align(lora, Lora.from_vector(shipped.layout, shipped.origin)).vector()
+    std = shipped.stds.square().mean(0).sqrt()
+    expert = Expert(name, description, IMPORTED, f"adapter of rank {rank}", 0, 0, 1, {}, {})
+    return library.add(expert, vector, std, engine.backbone.encode_sentence([description])[0], lost)
+
+
+def _short(description: str) -> str:
+    words = re.sub(r"^(an? )?(photo|picture|image)s? of (an? |the )?", "", description, flags=re.IGNORECASE).split()
+    return " ".join(words[:4])[:40].strip() or IMPORTED
+
+
+# Download and upload
+
+
+def save_zip(library: Library) -> bytes:
+    """The own experts as a ZIP: an index to read, and their numbers (float32, so that nothing is lost).
+
+    Raises:
+        RepositoryError: there are none.
+    """
+    if not library.own:
+        raise RepositoryError("There are no own experts to save yet: train one, or import an adapter.")
+    tensors = save(
+        {
+            "means": torch.stack([e.mean for e in library.own]).contiguous(),
+            "stds": torch.stack([e.std for e in library.own]).contiguous(),
+        }
+    )
+    index = {
+        "format": FORMAT,
+        "kind": KIND,
+        "backbone_fingerprint": library.shipped.fingerprint,
+        "rank": library.shipped.layout.rank,
+        "parameters": library.shipped.layout.size,
+        "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
+        "experts": [{**asdict(e.expert), "lost": e.lost} for e in library.own],
+    }
+    files = {INDEX_FILE: json.dumps(index, indent=1, ensure_ascii=False).encode(), TENSORS_FILE: tensors}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # no date: equal libraries, equal files
+    return out.getvalue()
+
+
+def load_zip(data: bytes, engine: SGLora) -> Library:
+    """The engine's experts with the own experts of a ZIP that ``save_zip`` wrote.
+
+    Descriptions are encoded anew, so that an expert cannot claim to be about something else than its description.
+
+    Raises:
+        RepositoryError: not such a ZIP, damaged, too large, of another backbone, or with a name that is taken.
+    """
+    label, shipped = "The library's ZIP", engine.repository
+    limits = {INDEX_FILE: 2**20, TENSORS_FILE: 2**20 + 2 * 4 * MAX_OWN * shipped.layout.size}
+    files = read_members(data, limits, label, RepositoryError)
+    try:
+        index = json.loads(files[INDEX_FILE].decode())
+        if (index["format"], index["kind"]) != (FORMAT, KIND):
+            raise ValueError("another format")
+        made_for, expected = index["backbone_fingerprint"], index["tensors_sha256"]
+        rank = int(index["rank"])
+        entries = [
+            (_expert({k: v for k, v in raw.items() if k != "lost"}), _number(raw["lost"], 1)) for raw in index["experts"]
+        ]
+    except StudioError as error:
+        raise RepositoryError(f"{label}: {error}") from None
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+        raise RepositoryError(f"{label}: its {INDEX_FILE} is not that of a saved library ({type(error).__name__}).") from None
+    if made_for != shipped.fingerprint or rank != shipped.layout.rank:
+        raise RepositoryError(
+            f"{label} belongs to another backbone (fingerprint {brief(made_for)}, rank {brief(rank)}; "
+            f"this one is {shipped.fingerprint}, rank {shipped.layout.rank})."
+        )
+    if hashlib.sha256(files[TENSORS_FILE]).hexdigest() != expected:
+        raise RepositoryError(f"{label}: {TENSORS_FILE} is damaged (its checksum differs from the index).")
+    if not 1 <= len(entries) <= MAX_OWN:
+        raise RepositoryError(f"{label} lists {len(entries)} experts; 1 to {MAX_OWN} may be there.")
+    try:
+        tensors = load(files[TENSORS_FILE])
+        means, stds = tensors["means"], tensors["stds"]
+        if means.is_floating_point() and stds.is_floating_point():
+            means, stds = means.float(), stds.float()  # of float8 not even an absolute value can be taken
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise RepositoryError(f"{label}: {TENSORS_FILE} is damaged ({type(error).__name__}).") from None
+    shape = (len(entries), shipped.layout.size)
+    if means.shape != shape or stds.shape != shape or not (means.is_floating_point() and stds.is_floating_point()):
+        raise RepositoryError(f"{label}: {TENSORS_FILE} does not hold {shape[0]} x {shape[1]:,} numbers, as its index says.")
+    library = Library(shipped)
+    embeddings = engine.backbone.encode_sentence([expert.description for expert, _ in entries])
+    try:
+        for (expert, lost), mean, std, embedding in zip(entries, means, stds, embeddings, strict=True):
+            library = library.add(expert, mean, std, embedding, lost)
+    except RepositoryError as error:
+        raise RepositoryError(f"{label}: {error}") from None
+    return library
+
+
+def _expert(raw: Mapping[str, Any]) -> Expert:
+    """An index entry from a file that anyone may have written: every field is what pages expect."""
+    expert = Expert(**{**raw, "classes": tuple(raw["classes"])})
+    for text in (expert.group, expert.source, *expert.classes):
+        if not isinstance(text, str) or len(text) > 200 or not text.isprintable():
+            raise ValueError("a text that is none")
+    for count in (expert.images, expert.seed, expert.snapshots):
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 2**63:
+            raise ValueError("a count that is none")
+    if bool(expert.before) != bool(expert.after):
+        raise ValueError("half a measurement")
+    measured = (_recalls(side) if side else {} for side in (expert.before, expert.after))
+    name, description = clean_name(expert.name), clean_text(expert.description)
+    return Expert(
+        name, description, expert.group, expert.source, expert.images, expert.seed, expert.snapshots, *measured, expert.classes
+    )
+
+
+def _recalls(raw: Mapping[str, Any]) -> dict[str, Any]:
+    ways = {way: {k: _number(raw[way][k], 100) for k in ("R@1", "R@5", "R@10")} for way in ("i2t", "t2i")}
+    return {**ways, "images": int(_number(raw["images"], 1e9))}
+
+
+def _number(value: object, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most or not math.isfinite(value):
+        raise ValueError("a number out of its range")
+    return float(value)
+
+
+# Comparison
+
+
+@dataclass(frozen=True)
+class ExpertComparison:
+    """Two experts against each other. Cosines are of weight changes, all linears as one long vector or one by one.
+
+    Attributes:
+        names: of both.
+        cosine: -1 to 1; 0 where one of them changes nothing.
+        modules: the cosine of each linear, by name.
+        distance: Frobenius norm of the difference of the weight changes; ``norms``: of each weight change.
+        description_cosine: how alike routing finds the descriptions.
+    """
+
+    names: tuple[str, str]
+    cosine: float
+    modules: Mapping[str, float]
+    distance: float
+    norms: tuple[float, float]
+    description_cosine: float
+
+
+def compare_experts(repository: ExpertRepository, a: str | int, b: str | int) -> ExpertComparison:
+    """Compare two experts, given by name or index.
+
+    Raises:
+        RepositoryError: there is no such expert.
+    """
+    i, j = _row(repository, a), _row(repository, b)
+    one, two = repository.lora(i), repository.lora(j)
+    modules, dot, square_one, square_two = {}, 0.0, 0.0, 0.0
+    for name, f in one.factors.items():
+        x, y = f.delta.double(), two.factors[name].delta.double()
+        xy, xx, yy = float((x * y).sum()), float(x.square().sum()), float(y.square().sum())
+        modules[name] = _cosine(xy, xx, yy)
+        dot, square_one, square_two = dot + xy, square_one + xx, square_two + yy
+    return ExpertComparison(
+        names=(repository.experts[i].name, repository.experts[j].name),
+        cosine=_cosine(dot, square_one, square_two),
+        modules=modules,
+        distance=_distance(one, two),
+        norms=(math.sqrt(square_one), math.sqrt(square_two)),
+        description_cosine=float(repository.embeddings[i] @ repository.embeddings[j]),
+    )
+
+
+@dataclass(frozen=True)
+class LoraDistances:
+    """How far a LoRA is from others, as Frobenius norm of the difference of the weight changes.
+
+    Attributes:
+        names: the routed experts, closest in meaning first. experts: [k] distance to each.
+        origin: distance to the experts' shared start.
+        norm: distance to no change at all.
+    """
+
+    names: tuple[str, ...]
+    experts: tuple[float, ...]
+    origin: float
+    norm: float
+
+
+def nearest_distances(repository: ExpertRepository, routing: Routing, lora: Lora) -> LoraDistances:
+    """Distances of a LoRA, such as ``adaptation.full``, to the routed experts and their shared start."""
+    chosen = routing.chosen.tolist()
+    return LoraDistances(
+        names=tuple(repository.experts[i].name for i in chosen),
+        experts=tuple(_distance(lora, repository.lora(i)) for i in chosen),
+        origin=_distance(lora, Lora.from_vector(repository.layout, repository.origin)),
+        norm=_distance(lora, lora.scaled(0)),
+    )
+
+
+def covered(generator: LoraGenerator, vector: Tensor) -> float:
+    """Share of a LoRA vector's [P] squared offset from the shared start that the generator's basis can express, 0 to 1."""
+    offset = vector - generator.basis.origin
+    whole = float(offset.square().sum())
+    return min(1.0, float((generator.basis.components @ offset).square().sum()) / whole) if whole else 1.0
+
+
+def _row(repository: ExpertRepository, which: str | int) -> int:
+    names = [e.name for e in repository.experts]
+    if which in names:
+        return names.index(which)
+    if isinstance(which, int) and 0 <= which < len(names):
+        return which
+    raise RepositoryError(f"There is no expert called {which}.")
+
+
+def _cosine(dot: float, square_a: float, square_b: float) -> float:
+    return dot / math.sqrt(square_a * square_b) if square_a and square_b else 0.0
+
+
+def _distance(a: Lora, b: Lora) -> float:
+    squares = [(f.delta.double() - b.factors[name].delta.double()).square().sum() for name, f in a.factors.items()]
+    return math.sqrt(float(torch.stack(squares).sum()))

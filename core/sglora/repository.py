@@ -1,0 +1,286 @@
+"""The expert repository on disk: a readable index and two safetensors files' worth of numbers in one.
+
+``index.json`` says for which backbone, what each expert was trained on and what it gained; ``experts.safetensors`` holds,
+row by row in the same order, the means mu, the standard deviations sigma and the embeddings of the descriptions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from core.backbones import EMBEDDED
+from core.backbones.lora import Lora, LoraLayout, merge
+from core.common.errors import RepositoryError, brief
+from core.sglora.confidence import Confidence, ConfidenceModel, known_transfers
+from core.sglora.prior import SemanticPrior, semantic_prior
+from core.sglora.router import Routing
+
+INDEX_FILE = "index.json"
+TENSORS_FILE = "experts.safetensors"
+FORMAT = 1
+MAX_NAME = 60
+
+
+def clean_name(name: str) -> str:
+    """Trim an expert's name and check that it can be used.
+
+    Raises:
+        RepositoryError: it holds no letter or digit, or more than MAX_NAME characters.
+    """
+    cleaned = " ".join("".join(c if c.isprintable() else " " for c in str(name)).split())
+    if not any(c.isalnum() for c in cleaned):
+        raise RepositoryError("The expert has no name: a word or two are enough, such as “my garden”.")
+    if len(cleaned) > MAX_NAME:
+        raise RepositoryError(f"The expert's name has {len(cleaned)} characters; {MAX_NAME} is the most.")
+    return cleaned
+
+
+@dataclass(frozen=True)
+class Expert:
+    """One expert's entry in the index.
+
+    Attributes:
+        name: short and unique, such as "dog" or "aerial-1".
+        description: the sentence that routing compares, such as "a photo of a dog".
+        group: "scenes" for tasks found in captions, else the special domain.
+        source: the data set it was trained on.
+        images: number of training photos; ``seed``: of its training; ``snapshots``: M, how many were averaged.
+        before, after: zero-shot's and the expert's recall on photos it was not trained on,
+            {"i2t": {"R@1": …}, "t2i": {…}, "images": n}; both empty where nobody measured (an imported adapter).
+        classes: the labels of a label domain's task, else empty.
+        transfer: what merged neighbours gained, on average, for experts of its group that were left out, in points (mean of
+            R@1 and R@5, both directions): the confidence rests on it. None where nobody left them out.
+    """
+
+    name: str
+    description: str
+    group: str
+    source: str
+    images: int
+    seed: int
+    snapshots: int
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    classes: tuple[str, ...] = ()
+    transfer: float | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether its gain is known."""
+        return bool(self.before and self.after)
+
+    def gain(self, k: int = 1) -> float | None:
+        """Gain in R@k over zero-shot, mean of both directions, in points; None where it is unknown."""
+        if not self.measured:
+            return None
+        return sum(self.after[way][f"R@{k}"] - self.before[way][f"R@{k}"] for way in ("i2t", "t2i")) / 2
+
+
+@dataclass(frozen=True)
+class RepositoryIndex:
+    """What ``index.json`` says: all that can be known of a repository before its backbone is loaded.
+
+    Attributes:
+        fingerprint: of the backbone the experts were trained on.
+        backbone: arguments of ``core.backbones.load_backbone`` that load it, {"spec", "pretrained", "adapt_blocks"}; an
+            index that names none is of the embedded one.
+        rank: of the experts. experts: their entries. checksum: sha256 of the tensors file. notes: how they were trained.
+        confidence: see ``ExpertRepository``.
+    """
+
+    fingerprint: str
+    backbone: Mapping[str, Any]
+    rank: int
+    experts: tuple[Expert, ...]
+    checksum: str
+    notes: Mapping[str, Any]
+    confidence: ConfidenceModel | None = None
+
+    @staticmethod
+    def read(folder: Path) -> RepositoryIndex:
+        """Read the index of a repository.
+
+        Raises:
+            RepositoryError: it is missing or damaged.
+        """
+        label = f"The expert repository {folder}"
+        try:
+            index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+            if index["format"] != FORMAT:
+                found = brief(index["format"])
+                raise RepositoryError(f"{label} has an {INDEX_FILE} of format {found}; this version reads {FORMAT}.")
+            return RepositoryIndex(
+                index["backbone_fingerprint"],
+                _backbone(index.get("backbone", {"spec": EMBEDDED})),
+                int(index["rank"]),
+                tuple(map(_entry, index["experts"])),
+                index["tensors_sha256"],
+                index.get("notes", {}),
+                ConfidenceModel.of(index["confidence"]) if index.get("confidence") else None,
+            )
+        except FileNotFoundError:
+            raise RepositoryError(f"{label} lacks {INDEX_FILE}: `python -m core train experts` writes it.") from None
+        except (OSError, KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+            raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({type(error).__name__}): restore it.") from None
+
+
+def name_backbone(folder: Path, choice: Mapping[str, Any]) -> None:
+    """Make the index of a repository say how its backbone is loaded: what is a path there is one here no longer."""
+    path = folder / INDEX_FILE
+    index = json.loads(path.read_text(encoding="utf-8"))
+    if _backbone(index.get("backbone", {"spec": EMBEDDED})) != (named := _backbone(choice)):
+        _write_index(path, {**index, "backbone": named})
+
+
+def _write_index(path: Path, index: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _entry(raw: Mapping[str, Any]) -> Expert:
+    """One expert of an index that may have come from anywhere: texts are texts, and figures are numbers."""
+    expert = Expert(**{**raw, "classes": tuple(raw["classes"])})
+    for text in (expert.name, expert.description, expert.group, expert.source, *expert.classes):
+        if not isinstance(text, str) or not text.isprintable():
+            raise ValueError("a text that is none")
+    sides = [side[way] for side in (expert.before, expert.after) if side for way in ("i2t", "t2i")]
+    figures = [value for side in sides for value in side.values()]
+    for value in (*figures, expert.images, expert.seed, expert.snapshots, expert.transfer or 0):
+        if not isinstance(value, int | float):
+            raise ValueError("a number that is none")
+    return expert
+
+
+def _backbone(raw: Mapping[str, Any]) -> dict[str, Any]:
+    spec, pretrained, adapt_blocks = raw["spec"], raw.get("pretrained"), raw.get("adapt_blocks")
+    if not isinstance(spec, str) or not isinstance(pretrained, str | None) or not isinstance(adapt_blocks, int | None):
+        raise ValueError("a backbone that is none")
+    return {"spec": spec, "pretrained": pretrained, "adapt_blocks": adapt_blocks}
+
+
+@dataclass(frozen=True)
+class ExpertRepository:
+    """All experts of one backbone.
+
+    Attributes:
+        fingerprint: of the backbone they were trained on.
+        layout: of their LoRA vectors.
+        experts: index entries.
+        means: [n, P] mu_i. stds: [n, P] sigma_i. embeddings: [n, s], unit length.
+        origin: [P] the initialisation that all experts share.
+        notes: how they were trained.
+        backbone: how the backbone is loaded, as in ``RepositoryIndex``.
+        confidence: how likely it is that adapting helps, calibrated by leaving experts out; None where nobody did.
+    """
+
+    fingerprint: str
+    layout: LoraLayout
+    experts: tuple[Expert, ...]
+    means: Tensor
+    stds: Tensor
+    embeddings: Tensor
+    origin: Tensor
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})
+    confidence: ConfidenceModel | None = None
+
+    def __len__(self) -> int:
+        return len(self.experts)
+
+    def lora(self, index: int) -> Lora:
+        """The mean LoRA of one expert."""
+        return Lora.from_vector(self.layout, self.means[index])
+
+    def prior(self, routing: Routing) -> SemanticPrior:
+        """The semantic prior of experts that a description was routed to."""
+        chosen = routing.chosen
+        return semantic_prior(self.means[chosen], self.stds[chosen].square(), routing.weights)
+
+    def merged(self, routing: Routing) -> Lora:
+        """The routed experts merged with their weights, exactly, in delta-W."""
+        return merge([self.lora(i) for i in routing.chosen.tolist()], routing.weights.tolist())
+
+    def judge(self, routing: Routing) -> Confidence | None:
+        """How likely it is that adapting to a description routed over these experts helps; None without a calibration."""
+        transfers = known_transfers([e.transfer for e in self.experts])
+        return self.confidence.judge(routing, transfers) if self.confidence else None
+
+    def subset(self, keep: Sequence[int]) -> ExpertRepository:
+        """The repository with only the experts at these indexes."""
+        rows = torch.as_tensor(list(keep), dtype=torch.long)
+        experts = tuple(self.experts[i] for i in rows.tolist())
+        picked = {"means": self.means[rows], "stds": self.stds[rows], "embeddings": self.embeddings[rows]}
+        return replace(self, experts=experts, **picked)
+
+    def save(self, folder: Path) -> None:
+        """Write the index and the tensors (float16)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            "means": self.means.half().contiguous(),
+            "stds": self.stds.half().contiguous(),
+            "embeddings": self.embeddings.half().contiguous(),
+            "origin": self.origin.half().contiguous(),
+        }
+        save_file(tensors, folder / TENSORS_FILE)
+        digest = hashlib.sha256((folder / TENSORS_FILE).read_bytes()).hexdigest()
+        index = {
+            "format": FORMAT,
+            "backbone_fingerprint": self.fingerprint,
+            "backbone": _backbone(self.backbone),
+            "rank": self.layout.rank,
+            "parameters": self.layout.size,
+            "tensors_sha256": digest,
+            "notes": dict(self.notes),
+            "confidence": self.confidence.as_dict() if self.confidence else None,
+            "experts": [asdict(e) for e in self.experts],
+        }
+        _write_index(folder / INDEX_FILE, index)
+
+    @staticmethod
+    def load(folder: Path, layout: LoraLayout, fingerprint: str) -> ExpertRepository:
+        """Read a repository for the backbone with this layout and fingerprint.
+
+        Raises:
+            RepositoryError: missing or damaged files, or experts of another backbone.
+        """
+        label = f"The expert repository {folder}"
+        index = RepositoryIndex.read(folder)
+        experts = index.experts
+        try:
+            raw = (folder / TENSORS_FILE).read_bytes()
+        except FileNotFoundError:
+            raise RepositoryError(f"{label} lacks {TENSORS_FILE}: `python -m core train experts` writes it.") from None
+        except OSError as error:
+            raise RepositoryError(f"{label} has a {TENSORS_FILE} that cannot be read ({error.strerror}).") from None
+        if hashlib.sha256(raw).hexdigest() != index.checksum:
+            raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} (its checksum differs from the index): restore it.")
+        if index.fingerprint != fingerprint:
+            raise RepositoryError(
+                f"{label} was trained on another backbone (fingerprint {index.fingerprint}, this one is {fingerprint})."
+            )
+        layout = LoraLayout(layout.modules, index.rank)
+        try:
+            tensors = load_file(folder / TENSORS_FILE)
+            means, stds = tensors["means"].float(), tensors["stds"].float()
+            embeddings, origin = tensors["embeddings"].float(), tensors["origin"].float()
+        except (SafetensorError, KeyError) as error:
+            raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} ({type(error).__name__}): restore it.") from None
+        n = len(experts)
+        fits = means.shape == stds.shape == (n, layout.size) and origin.shape == (layout.size,)
+        if not n or not fits or embeddings.dim() != 2 or len(embeddings) != n:
+            raise RepositoryError(
+                f"{label} is inconsistent: {INDEX_FILE} lists {n} experts of {layout.size:,} parameters, "
+                f"{TENSORS_FILE} holds {' x '.join(map(str, means.shape))} numbers."
+            )
+        embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
+        numbers = (means, stds, embeddings, origin)
+        return ExpertRepository(fingerprint, layout, experts, *numbers, index.notes, index.backbone, index.confidence)

@@ -1,0 +1,81 @@
+"""SparseRouter: from a description to the closest experts and their weights (paper, section on semantic routing)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.common.errors import DescriptionError
+
+DEFAULT_K = 4
+DEFAULT_TAU = 0.1
+MIN_TAU = 1e-9  # below it float32 similarities differ by far more than tau anyway
+MAX_DESCRIPTION = 2_000
+
+
+def clean_text(text: str, what: str = "description") -> str:
+    """Trim a description or query and check that it can be used.
+
+    Raises:
+        DescriptionError: it is empty, holds no letter or digit, or is longer than MAX_DESCRIPTION characters.
+    """
+    if not isinstance(text, str):
+        raise DescriptionError(f"The {what} must be a text.")
+    if len(text) > MAX_DESCRIPTION:
+        raise DescriptionError(
+            f"The {what} has {len(text):,} characters; {MAX_DESCRIPTION:,} is the most. One sentence about the photos is best."
+        )
+    cleaned = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not any(c.isalnum() for c in cleaned):
+        raise DescriptionError(f"The {what} is empty: write what the photos show, such as “photos of people surfing”.")
+    return cleaned
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Which experts a description is routed to.
+
+    Attributes:
+        description: the cleaned sentence.
+        embedding: [s] its sentence embedding.
+        similarity: [n] cosine similarity to every expert of the repository.
+        chosen: [k] indexes of the routed experts, closest first.
+        weights: [k] softmax weights alpha, summing to 1.
+        tau: temperature of the softmax.
+    """
+
+    description: str
+    embedding: Tensor
+    similarity: Tensor
+    chosen: Tensor
+    weights: Tensor
+    tau: float
+
+
+@dataclass(frozen=True)
+class SparseRouter:
+    """Keeps the k experts closest to a sentence and weighs them by softmax(similarity / tau).
+
+    Attributes:
+        embeddings: [n, s] unit-length text embeddings of the experts' descriptions.
+    """
+
+    embeddings: Tensor
+
+    def route(self, description: str, embedding: Tensor, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
+        """Route a sentence with embedding [s]; k beyond the repository means all experts.
+
+        Raises:
+            DescriptionError: k is below 1 or tau is not above 0.
+        """
+        if k < 1:
+            raise DescriptionError(f"k is {k}: at least one expert is needed.")
+        if not tau > 0:
+            raise DescriptionError(f"tau is {tau}: the temperature must be above 0.")
+        similarity = self.embeddings @ embedding
+        top = similarity.topk(min(k, len(similarity)))
+        # Relative to the closest, so that a tiny tau tends to "the nearest alone" instead of overflowing.
+        weights = torch.softmax((top.values - top.values[0]) / max(tau, MIN_TAU), 0)
+        return Routing(description, embedding, similarity, top.indices, weights, tau)

@@ -1,0 +1,59 @@
+"""A low-dimensional, whitened basis of LoRA vectors: principal directions of the experts' snapshots around their origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from core.sglora.prior import SemanticPrior
+
+VARIANCE_FLOOR = 1e-4  # of a whitened coordinate; keeps log-variances of single experts finite
+
+
+@dataclass(frozen=True)
+class Basis:
+    """theta = origin + (x * scale) @ components.
+
+    Attributes:
+        origin: [P] where coordinates are zero: the experts' shared initialisation.
+        components: [D, P] orthonormal rows.
+        scale: [D] spread of the experts along each component.
+    """
+
+    origin: Tensor
+    components: Tensor
+    scale: Tensor
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.scale)
+
+    @cached_property
+    def squares(self) -> Tensor:
+        """[D, P] squared components, which project variances; kept, since squaring is most of a condition's time."""
+        return self.components.square()
+
+    @staticmethod
+    def fit(vectors: Tensor, origin: Tensor, dimensions: int) -> Basis:
+        """Principal directions of vectors [n, P] about the origin [P]; D is ``dimensions`` or the rank, if lower."""
+        centred = vectors - origin
+        _, singular, rows = torch.linalg.svd(centred, full_matrices=False)
+        rank = int((singular > 1e-6 * singular[0]).sum())
+        d = min(dimensions, rank)
+        return Basis(origin, rows[:d].contiguous(), singular[:d] / len(vectors) ** 0.5)
+
+    def encode(self, vectors: Tensor) -> Tensor:
+        """Coordinates [..., D] of vectors [..., P]."""
+        return (vectors - self.origin) @ self.components.T / self.scale
+
+    def decode(self, coordinates: Tensor) -> Tensor:
+        """Vectors [..., P] of coordinates [..., D]."""
+        return self.origin + (coordinates * self.scale) @ self.components
+
+    def condition(self, prior: SemanticPrior) -> Tensor:
+        """c = (mu*, log sigma*^2) in coordinates, [2 D]; the variance is the diagonal's, projected."""
+        variance = prior.variance @ self.squares.T / self.scale.square()
+        return torch.cat([self.encode(prior.mean), (variance + VARIANCE_FLOOR).log()], -1)
