@@ -20,7 +20,7 @@ from app.visitors.retention import Keeper, Limits
 from app.visitors.session import rest, watched
 from app.visitors.temp_dir import claim_scratch
 from core.common.errors import StudioError
-from core.common.heap import set_up_heap
+from core.common.runtime import set_up_heap
 
 # How long a thread may keep Python to itself when others want it; a tenth of the default. A sentence takes hundreds of small
 # steps in torch, and after each of them it may have to wait so long for the thread that serves the page.

@@ -14,14 +14,14 @@ from pathlib import Path
 from app import texts
 from app.visitors.session import Column, Comparison, Download, Question, Session, Settings
 from app.visitors.uploads import MAX_CAPTIONS, discard, sort_uploads
-from core.backbones.lora import WEIGHTS_FILE
+from core.backbones.peft_format import WEIGHTS_FILE
 from core.common.errors import DescriptionError, GalleryError, PhotoError, StudioError
+from core.common.text import clean_text
 from core.data.captions import captions_from_names, parse_typed, read_captions
 from core.data.image_io import open_photo
 from core.data.sample_photos import sample_photos
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, moves
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.router import clean_text
 
 MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0

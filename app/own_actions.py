@@ -11,7 +11,7 @@ from pathlib import Path
 from app import texts
 from app.visitors.session import Session
 from app.visitors.uploads import discard
-from core.backbones.lora import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE
+from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE
 from core.common.errors import AdapterError, RepositoryError
 from core.sglora.engine import SGLora
 from core.sglora.own_experts import OwnEntry, import_adapter, load_zip, save_zip

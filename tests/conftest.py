@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
+from core.common.paths import heads_path
 from core.sglora.engine import SGLora
-from core.sglora.load import heads_path, load_engine
+from core.sglora.load import load_engine
 
 if TYPE_CHECKING:
     from core.experiments.context import Study

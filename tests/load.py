@@ -38,11 +38,12 @@ from gradio_client import Client, handle_file
 from PIL import Image
 from serving import running
 
-from core.backbones.lora import load_peft
+from core.backbones.peft_format import load_peft
+from core.common.paths import results_path
 from core.data.sample_photos import EXAMPLES
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
-from core.sglora.load import load_engine, results_path
+from core.sglora.load import load_engine
 
 SCORE_TOLERANCE = 1e-3  # of a cosine: what other thread counts may change
 POLL_SECONDS = 0.1

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from tiny import noise, tiny_clip, tiny_clip_config
 
 from core.backbones import load_backbone
+from core.common.paths import GENERATOR_FILE
 from core.sglora.cvae import ConditionalVAE, CvaeConfig
 from core.sglora.generator import LoraGenerator
-from core.sglora.load import GENERATOR_FILE
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.subspace import Basis
 

@@ -29,7 +29,7 @@ from app.page import Studio, build, launch_options
 from app.views import experts_html, page_html
 from app.visitors.session import Album, Column, Comparison, Session, open_albums
 from app.visitors.uploads import discard, sort_uploads
-from core.backbones.lora import load_peft
+from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
 from core.sglora.engine import SGLora

@@ -25,12 +25,13 @@ from app.engines import DEFAULT, Models, found_repositories
 from app.page import Studio
 from app.visitors.session import Session, rest, watched
 from core.backbones import load_backbone
-from core.backbones.lora import CONFIG_FILE, WEIGHTS_FILE, save_peft
+from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, BackboneError, GalleryError, RepositoryError
+from core.common.paths import GENERATOR_FILE
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
-from core.sglora.load import GENERATOR_FILE, FoundRepository, load_engine
+from core.sglora.load import FoundRepository, load_engine
 
 SENTENCE, QUERY = "photos of boats", "something red"
 

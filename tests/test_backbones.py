@@ -25,7 +25,7 @@ from core.backbones.embedded import EmbeddedBackbone, load_embedded, save_heads
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.open_clip import AdaptedTower, OpenClipBackbone, load_open_clip
 from core.common.errors import BackboneError
-from core.sglora.load import heads_path
+from core.common.paths import heads_path
 
 # Every variant that changes the arithmetic between the patches and the embedding.
 TOWERS = {

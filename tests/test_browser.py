@@ -24,7 +24,7 @@ from serving import CHROMIUM, START_SECONDS, chromium, serve
 
 from app import texts
 from app.views.evidence import available
-from core.backbones.lora import load_peft
+from core.backbones.peft_format import load_peft
 from core.data.sample_photos import sample_photos
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora

@@ -14,9 +14,9 @@ from huggingface_hub import ModelCard
 
 from core.cli.parser import build_parser
 from core.common.errors import RepositoryError
+from core.common.paths import experts_path
 from core.sglora.card import model_card, write_card
 from core.sglora.engine import SGLora
-from core.sglora.load import experts_path
 from core.sglora.repository import RepositoryIndex
 
 

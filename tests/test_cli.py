@@ -20,13 +20,14 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from core.backbones.lora import load_peft
+from core.backbones.peft_format import load_peft
 from core.cli import parser
 from core.cli.main import main
+from core.common.paths import ROOT, experts_path
 from core.data.image_io import open_photo
 from core.experiments.evaluate import METHODS
 from core.sglora.engine import SGLora
-from core.sglora.load import ROOT, experts_path, load_engine
+from core.sglora.load import load_engine
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 TEXT = "photos of people surfing"

@@ -7,7 +7,8 @@ import pytest
 import torch
 from tiny import random_lora
 
-from core.backbones.lora import Lora, LoraLayout, LoraModule, merge
+from core.backbones.lora import Lora, LoraLayout, LoraModule
+from core.backbones.lora_algebra import merge
 from core.experiments.cosines import cosines, pair_mean
 
 LAYOUT = LoraLayout((LoraModule("blocks.0.q", 6, 5), LoraModule("blocks.0.v", 7, 4)), 2)

@@ -14,9 +14,10 @@ from PIL import Image
 from studies import made_up_study
 
 from core.backbones.embedded import load_embedded
-from core.backbones.lora import save_peft
+from core.backbones.peft_format import save_peft
 from core.common.errors import DataError
 from core.common.metrics import measure
+from core.common.paths import ROOT, heads_path
 from core.data import Sample
 from core.data.image_io import open_photo
 from core.experiments import edge, figures
@@ -24,7 +25,7 @@ from core.experiments.context import Study
 from core.experiments.edge_worker import FINE_TUNE, GENERATE
 from core.experiments.statistics import both_ways
 from core.sglora.engine import SGLora
-from core.sglora.load import ROOT, heads_path, load_engine
+from core.sglora.load import load_engine
 from core.training.experts import ExpertRecipe
 from core.training.features import Features
 from core.training.task_dataset import Pool

@@ -19,10 +19,11 @@ from tiny import tiny_backbone
 from core.backbones import load_backbone
 from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import RepositoryError
+from core.common.paths import ROOT, generator_path
 from core.sglora.card import write_card
 from core.sglora.engine import SGLora
 from core.sglora.hub import FILES, pull, push
-from core.sglora.load import ROOT, FoundRepository, generator_path, load_engine
+from core.sglora.load import FoundRepository, load_engine
 
 SENTENCE = "photos of people surfing"
 

@@ -13,20 +13,13 @@ from test_sglora import TASKS, random_engine
 from tiny import noise, random_lora, tiny_backbone
 from zips import unzipped, zipped
 
-from core.backbones.lora import CONFIG_FILE, WEIGHTS_FILE, Factors, Lora, LoraLayout, LoraModule, merge, save_peft
-from core.backbones.lora_algebra import align, reduce_rank
+from core.backbones.lora import Factors, Lora, LoraLayout, LoraModule
+from core.backbones.lora_algebra import align, merge, reduce_rank
+from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
+from core.sglora.compare import compare_experts, covered, nearest_distances
 from core.sglora.engine import SGLora
-from core.sglora.own_experts import (
-    MAX_OWN,
-    Library,
-    compare_experts,
-    covered,
-    import_adapter,
-    load_zip,
-    nearest_distances,
-    save_zip,
-)
+from core.sglora.own_experts import MAX_OWN, Library, import_adapter, load_zip, save_zip
 from core.sglora.prior import SemanticPrior
 from core.sglora.projection import description_map, latent_map
 from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert

@@ -15,19 +15,9 @@ from tiny import noise, random_lora, tiny_backbone
 from torch import Tensor, nn
 
 from core.backbones.heads import HeadsConfig, VisionHead
-from core.backbones.lora import (
-    CONFIG_FILE,
-    MAX_ADAPTER_BYTES,
-    MAX_RANK,
-    WEIGHTS_FILE,
-    Factors,
-    Lora,
-    LoraLayout,
-    LoraModule,
-    load_peft,
-    merge,
-    save_peft,
-)
+from core.backbones.lora import MAX_RANK, Factors, Lora, LoraLayout, LoraModule
+from core.backbones.lora_algebra import merge
+from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft, save_peft
 from core.common.errors import AdapterError
 
 FINGERPRINT = "0123456789abcdef"

@@ -21,14 +21,15 @@ from shapes import SHAPES, captioned
 from tiny import tiny_clip, tiny_clip_config
 
 from core.backbones import load_backbone
-from core.backbones.lora import load_peft
+from core.backbones.peft_format import load_peft
 from core.cli.main import main
 from core.common.errors import DataError
+from core.common.paths import GENERATOR_FILE, ROOT
 from core.experiments import generation
 from core.experiments.context import Study
 from core.experiments.folds import FoldRecipe, split
 from core.sglora.card import CARD_FILE
-from core.sglora.load import GENERATOR_FILE, ROOT, load_engine
+from core.sglora.load import load_engine
 from core.training.experts import CLIP_RECIPE, ExpertRecipe
 from core.training.generator import GeneratorRecipe
 from core.training.task_dataset import load_pool

@@ -30,7 +30,7 @@ from app.page import build, launch_options
 from app.views import page_html
 from app.views.confidence import words
 from app.visitors.session import Session
-from core.backbones.lora import load_peft
+from core.backbones.peft_format import load_peft
 from core.sglora.confidence import Confidence, ConfidenceModel
 from core.sglora.engine import SGLora
 

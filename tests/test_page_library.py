@@ -22,14 +22,14 @@ from app.views import evidence, experts_html
 from app.views.scatter import HEIGHT, WIDTH, Mark, scatter
 from app.visitors.session import Session, Settings
 from app.visitors.training_jobs import Trainings
-from core.backbones.lora import CONFIG_FILE, WEIGHTS_FILE, save_peft
+from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, GalleryError, RepositoryError
+from core.common.paths import results_path
 from core.experiments import figures, verification
 from core.experiments.bench.registry import BENCHMARKS
 from core.experiments.registry import EXPERIMENTS
 from core.sglora.engine import SGLora
-from core.sglora.load import results_path
 from core.sglora.own_experts import MAX_OWN
 from core.sglora.repository import Expert
 

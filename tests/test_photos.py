@@ -13,21 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+from core.backbones.preprocess import MEAN, STD, square, to_pixels
 from core.common.errors import PhotoError
-from core.data.image_io import (
-    MAX_BYTES,
-    MAX_PIXELS,
-    MEAN,
-    SIDE,
-    STD,
-    open_photo,
-    photo_bytes,
-    safe_name,
-    square,
-    thumbnail,
-    to_pixels,
-    upright_rgb,
-)
+from core.common.images import SIDE
+from core.common.text import safe_name
+from core.data.image_io import MAX_BYTES, MAX_PIXELS, open_photo, photo_bytes, thumbnail, upright_rgb
 
 
 def encode(image: Image.Image, fmt: str, **options: object) -> bytes:

@@ -14,7 +14,7 @@ from PIL import Image
 from serving import running
 
 from app.visitors.temp_dir import LOCK, PREFIX, remove_abandoned
-from core.sglora.load import ROOT
+from core.common.paths import ROOT
 
 HOLD = """
 import sys

@@ -14,7 +14,7 @@ from PIL import Image
 from serving import serve
 
 from core.cli.parser import build_parser
-from core.sglora.load import ROOT
+from core.common.paths import ROOT
 
 ADDRESS = "http://127.0.0.1:7860/"  # where the app is when nothing else is said
 README = (ROOT / "README.md").read_text()

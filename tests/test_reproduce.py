@@ -13,8 +13,8 @@ from accelerate.commands.launch import launch_command_parser
 
 from core.cli.parser import build_parser
 from core.cli.train import changed
+from core.common.paths import ROOT
 from core.data import read_folder
-from core.sglora.load import ROOT
 from core.training.experts import CLIP_RECIPE
 from core.training.generator import GeneratorRecipe
 

@@ -8,7 +8,8 @@ import torch
 from tiny import noise
 
 from core.common.errors import DescriptionError
-from core.sglora.router import MAX_DESCRIPTION, SparseRouter, clean_text
+from core.common.text import MAX_DESCRIPTION, clean_text
+from core.sglora.router import SparseRouter
 
 
 def unit(*shape: int, seed: int) -> torch.Tensor:

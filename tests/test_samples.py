@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from core.data.image_io import open_photo, safe_name
+from core.common.text import safe_name
+from core.data.image_io import open_photo
 from core.data.sample_photos import EXAMPLES, sample_photos
 
 ROOT = Path(__file__).resolve().parent.parent

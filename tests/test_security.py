@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from core.sglora.load import ROOT
+from core.common.paths import ROOT
 
 NODE = re.compile(r"`(tests/[\w/]+\.py::\w+)`")
 

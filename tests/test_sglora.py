@@ -13,7 +13,7 @@ import torch
 from tiny import noise, tiny_backbone
 
 from core.backbones.base import Backbone
-from core.backbones.lora import load_peft
+from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError
 from core.common.runtime import one_core
 from core.sglora.cvae import ConditionalVAE, CvaeConfig

@@ -23,8 +23,8 @@ import yaml
 from isolation import NO_NAMESPACES, asked, elsewhere, listening
 from PIL import Image
 
+from core.common.paths import ROOT
 from core.data.sample_photos import sample_photos
-from core.sglora.load import ROOT
 
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 PHOTOS = 500

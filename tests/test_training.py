@@ -14,8 +14,8 @@ from shapes import COLOURS, SHAPES, captioned, draw
 
 from core.backbones.lora import Lora
 from core.common.errors import RepositoryError
+from core.common.paths import heads_path
 from core.data import read_folder
-from core.sglora.load import heads_path
 from core.sglora.repository import ExpertRepository
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
 from core.training.experts import ExpertRecipe, begins_fresh, initial_vector, runs_folder, stop_rows, train_experts

@@ -13,8 +13,8 @@ from app.errors import friendly
 from app.steps.step import LIGHT, Step, Updates, by_column, private
 from app.views import experts_html, page_html
 from app.visitors.session import Session
+from core.sglora.compare import nearest_distances
 from core.sglora.engine import DEFAULT_STRENGTH, Adaptation, SGLora
-from core.sglora.own_experts import nearest_distances
 from core.sglora.projection import latent_map
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 

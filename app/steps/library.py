@@ -14,7 +14,7 @@ from app.views import experts_html, page_html
 from app.visitors.session import Session
 from app.visitors.training_jobs import Trainings
 from core.common.errors import AdapterError, RepositoryError, StudioError
-from core.sglora.own_experts import compare_experts, covered
+from core.sglora.compare import compare_experts, covered
 from core.sglora.router import DEFAULT_K
 from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
 

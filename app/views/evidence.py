@@ -10,9 +10,9 @@ from html import escape
 from pathlib import Path
 
 from app import texts
+from core.common.paths import results_path
 from core.experiments.bench.registry import BENCHMARKS, Benchmark
 from core.experiments.registry import EXPERIMENTS, Experiment
-from core.sglora.load import results_path
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 16 * 1024 * 1024

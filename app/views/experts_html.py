@@ -9,7 +9,8 @@ from app import texts
 from app.views.charts import layer_name
 from app.views.scatter import Mark, scatter
 from core.common.metrics import KS
-from core.sglora.own_experts import ExpertComparison, Library, LoraDistances, OwnEntry
+from core.sglora.compare import ExpertComparison, LoraDistances
+from core.sglora.own_experts import Library, OwnEntry
 from core.sglora.projection import ExpertMap, description_map
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import Routing

@@ -12,8 +12,8 @@ from app.views.evidence import Exhibit
 from app.visitors.session import PHOTO_LIMIT, Column, Comparison
 from core.common.metrics import KS, recall_interval
 from core.retrieval.gallery import AddReport, Hit, Photo
+from core.sglora.compare import LoraDistances
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.own_experts import LoraDistances
 from core.sglora.router import Routing
 
 NAMED_FILES = 12  # a report names this many files of a kind and counts the rest

@@ -32,8 +32,7 @@ from app.http.upload_limits import UploadGate
 from app.visitors.session import FOLDER_PREFIX, Session, open_albums
 from app.visitors.tab_states import Tabs, sessions_of
 from core.common.errors import StudioError
-from core.common.heap import give_back
-from core.common.runtime import shared_cores
+from core.common.runtime import give_back, shared_cores
 
 log = logging.getLogger(__name__)
 REMEMBERED_TABS = 10_000  # names only

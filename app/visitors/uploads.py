@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from core.common.text import safe_name
 from core.data.decode import Source
-from core.data.image_io import MAX_BYTES, safe_name
+from core.data.image_io import MAX_BYTES
 from core.data.safe_zip import COMPRESSIONS, DAMAGE, open_zip
 
 CAPTION_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl"}

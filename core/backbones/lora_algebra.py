@@ -7,6 +7,8 @@ prior's mean over experts would mean nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -121,3 +123,19 @@ def _descend(start: Tensor, a: Tensor, b: Tensor, target: Factors) -> Tensor:
             return start
     found = s.detach()
     return found if bool(torch.isfinite(found).all()) and float(torch.linalg.cond(found)) < 1e8 else start
+
+
+def merge(loras: Sequence[Lora], weights: Sequence[float]) -> Lora:
+    """The exact weighted sum of weight changes, sum_i w_i B_i A_i, as one LoRA of rank sum_i r_i.
+
+    Averaging A's and B's separately would have cross terms B_i A_j (DESIGN 3), so factors are concatenated.
+    """
+    modules = loras[0].modules
+    factors = {
+        m.name: Factors(
+            torch.cat([lora.factors[m.name].a for lora in loras], 0),
+            torch.cat([lora.factors[m.name].b * w for lora, w in zip(loras, weights, strict=True)], 1),
+        )
+        for m in modules
+    }
+    return Lora(modules, factors)

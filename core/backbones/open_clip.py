@@ -35,9 +35,9 @@ from torchvision.transforms import Compose, ToTensor
 from core.backbones.attention import PROJECTIONS, SplitAttention
 from core.backbones.clip_text import text_tower
 from core.backbones.lora import Lora, LoraLayout, LoraModule
+from core.backbones.preprocess import MAX_ASPECT
 from core.backbones.spec import FOLDER, placed
 from core.common.errors import BackboneError
-from core.data.image_io import MAX_ASPECT
 
 LORA_RANK = 2
 IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation

@@ -19,8 +19,8 @@ def bench(arguments: Namespace) -> Answer:
     """Run benchmarks one after the other; each result is written as soon as it is there."""
     if arguments.data is not None:
         check_data(arguments)
+    from core.common.paths import results_path
     from core.experiments.bench.context import Setting, machine
-    from core.sglora.load import results_path
 
     chosen = list(BENCHMARKS.values()) if arguments.name == ALL else [BENCHMARKS[arguments.name]]
     setting = Setting(arguments.data, arguments.largest, arguments.rounds, log)

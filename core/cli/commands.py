@@ -46,7 +46,7 @@ def route(arguments: Namespace) -> Answer:
 
 def adapt(arguments: Namespace) -> Answer:
     """``adapt``: a description's LoRA, written in PEFT format."""
-    from core.backbones.lora import CONFIG_FILE, WEIGHTS_FILE
+    from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE
 
     _check_text(arguments.text)
     started = time.perf_counter()
@@ -71,10 +71,10 @@ def adapt(arguments: Namespace) -> Answer:
 
 def search(arguments: Namespace) -> Answer:
     """``search``: zero-shot's and the adapter's ranking, of a folder's photos or, for a photo, of their captions."""
+    from core.common.text import clean_text
     from core.data.decode import content_id
     from core.data.image_io import open_photo, photo_bytes
     from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, moves
-    from core.sglora.router import clean_text
 
     paths = _photos(arguments.gallery)
     photo = Path(arguments.query)
@@ -160,7 +160,7 @@ def evaluate(arguments: Namespace) -> Answer:
 
 def _check_text(description: str) -> None:
     """Before seconds of loading models: what the engine would refuse anyway."""
-    from core.sglora.router import clean_text
+    from core.common.text import clean_text
 
     clean_text(description)
 

@@ -22,8 +22,8 @@ ALL = "all"
 
 def experiment(arguments: Namespace) -> Answer:
     """Run one experiment, or all of them, and write results and plots."""
+    from core.common.paths import results_path
     from core.experiments.context import Study
-    from core.sglora.load import results_path
 
     chosen = list(EXPERIMENTS.values()) if arguments.name == ALL else [EXPERIMENTS[arguments.name]]
     if any(e.data for e in chosen):
@@ -63,7 +63,7 @@ def _run_all(chosen: list[Experiment], study: Study, out: Path) -> dict[str, Any
 
 def _state() -> str:
     """A checksum of the engine's code and of the shipped experts and generator: what results depend on beside the data."""
-    from core.sglora.load import EXPERTS, ROOT, generator_path
+    from core.common.paths import EXPERTS, ROOT, generator_path
 
     digest = hashlib.sha256()
     for file in (*sorted((ROOT / "core").rglob("*.py")), *sorted(EXPERTS.rglob("*.safetensors")), generator_path()):

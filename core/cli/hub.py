@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def card(arguments: Namespace) -> Answer:
     """``card``: write the model card of a repository."""
+    from core.common.paths import experts_path
     from core.sglora.card import write_card
-    from core.sglora.load import experts_path
 
     path = write_card(arguments.folder or experts_path(), arguments.license)
     return Answer({"out": str(path)}, f"Wrote {path}.")

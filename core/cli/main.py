@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from core.cli.parser import build_parser
 from core.common.errors import StudioError
-from core.common.heap import set_up_heap
+from core.common.runtime import set_up_heap
 
 EXIT_OK = 0
 EXIT_ERROR = 1

@@ -18,7 +18,7 @@ R = TypeVar("R")
 def backbone(arguments: Namespace) -> Answer:
     """``train backbone``."""
     check_data(arguments)
-    from core.sglora.load import heads_path
+    from core.common.paths import heads_path
     from core.training.backbone import BackboneRecipe, train_backbone
 
     recipe = BackboneRecipe(seed=arguments.seed)
@@ -32,7 +32,7 @@ def backbone(arguments: Namespace) -> Answer:
 def experts(arguments: Namespace) -> Answer | None:
     """``train experts``; under ``accelerate launch`` the first process answers."""
     check_data(arguments)
-    from core.sglora.load import experts_path
+    from core.common.paths import experts_path
     from core.training.distributed import Processes
     from core.training.experts import recipe_for, train_experts
 
@@ -49,7 +49,7 @@ def experts(arguments: Namespace) -> Answer | None:
 def generator(arguments: Namespace) -> Answer:
     """``train generator``."""
     check_data(arguments)
-    from core.sglora.load import GENERATOR_FILE, experts_path, generator_path
+    from core.common.paths import GENERATOR_FILE, experts_path, generator_path
     from core.sglora.repository import ExpertRepository
     from core.training.generator import recipe_for, train_generator
 

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from core.common.errors import DataError
-from core.data.image_io import safe_name
+from core.common.text import safe_name
 
 MAX_CAPTION = 1_000
 TYPED = "Typed captions"

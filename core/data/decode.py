@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from core.common.errors import PhotoError
-from core.data.image_io import open_photo, photo_bytes, safe_name, thumbnail
+from core.common.text import safe_name
+from core.data.image_io import open_photo, photo_bytes, thumbnail
 
 BATCH = 32  # photos that the model takes at once; as many more are decoded meanwhile
 MAX_WAITING = 128 * 2**20  # bytes of files that wait to be decoded

@@ -5,26 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
-import unicodedata
 import warnings
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from core.common.errors import PhotoError
+from core.common.images import SIDE, resized
 
-SIDE = 224
-MEAN, STD = 0.498, 0.502  # measured for EfficientNet-Lite0: DESIGN 2
 MAX_PIXELS = 64_000_000
-MAX_ASPECT = 2.0  # wider or taller photos are centre-cropped to this before they are squashed to a square
 MAX_BYTES = 64 * 1024 * 1024
 MAX_SCANS = 500  # of a JPEG; progressive ones have about ten, and each costs a pass over the whole image
 LARGE = 16_000_000  # pixels from which on photos are made smaller first, and one at a time
-MAX_NAME = 80
 DRAFT_SIDE = 352  # what a JPEG may be decoded down to: enough for CLIP at 336, and an eighth of a telephone's 4000 x 3000
 THUMBNAIL_SIDE = 320
 
@@ -38,18 +31,7 @@ _TILE = (322, 323)  # tags of TIFF: width and height of a tile, which is decoded
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-_NORMALISED = torch.arange(256).float().div_(255).sub_(MEAN).div_(STD).numpy()  # of each level of a colour
 _one_large = threading.Lock()
-
-
-def safe_name(name: str) -> str:
-    """A file name that is safe to show and to write: no folders, no control characters, at most MAX_NAME characters."""
-    base = unicodedata.normalize("NFC", name).replace("\\", "/").rstrip("/").rpartition("/")[2]
-    base = " ".join("".join(c if c.isprintable() else " " for c in base).split()).strip(".")
-    if not base:
-        return "photo"
-    suffix = PurePosixPath(base).suffix[:10]
-    return base if len(base) <= MAX_NAME else base[: MAX_NAME - len(suffix)] + suffix
 
 
 def photo_bytes(path: Path, name: str | None = None) -> bytes:
@@ -160,36 +142,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def square(image: Image.Image, side: int = SIDE) -> Image.Image:
-    """The whole photo as a ``side`` x ``side`` RGB square; only beyond 2:1 are the ends cut off.
-
-    Squashing keeps everything in view, which matters more for search than the aspect does, and it is what the
-    training photos had been through.
-    """
-    width, height = image.size
-    if width > MAX_ASPECT * height:
-        keep = max(1, round(MAX_ASPECT * height))
-        left = (width - keep) // 2
-        image = image.crop((left, 0, left + keep, height))
-    elif height > MAX_ASPECT * width:
-        keep = max(1, round(MAX_ASPECT * width))
-        top = (height - keep) // 2
-        image = image.crop((0, top, width, top + keep))
-    return image if image.size == (side, side) else _resized(image, side, side)
-
-
-def _resized(image: Image.Image, width: int, height: int) -> Image.Image:
-    """An RGB photo in another size: Pillow's bicubic filter, in a fifth of its time."""
-    values = torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)
-    resized = F.interpolate(values[None], (height, width), mode="bicubic", antialias=True)[0]
-    return Image.fromarray(resized.permute(1, 2, 0).numpy())
-
-
-def to_pixels(image: Image.Image) -> Tensor:
-    """Normalised pixels [3, 224, 224] float32 of an RGB photo."""
-    return torch.from_numpy(_NORMALISED[np.asarray(square(image), dtype=np.uint8)]).permute(2, 0, 1)
-
-
 def thumbnail(image: Image.Image) -> bytes:
     """A small JPEG of an RGB photo, its longest side at most THUMBNAIL_SIDE."""
     scale = THUMBNAIL_SIDE / max(image.size)
@@ -197,7 +149,7 @@ def thumbnail(image: Image.Image) -> bytes:
         width, height = (max(1, round(scale * side)) for side in image.size)
         image = image.reduce(max(1, min(image.width // width, image.height // height)))  # whole pixels first: it is cheap
         if image.size != (width, height):
-            image = _resized(image, width, height)
+            image = resized(image, width, height)
     out = io.BytesIO()
     image.save(out, "JPEG", quality=85)
     return out.getvalue()

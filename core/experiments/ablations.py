@@ -16,8 +16,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from core.backbones.lora import Lora, merge
-from core.backbones.lora_algebra import reduce_rank
+from core.backbones.lora import Lora
+from core.backbones.lora_algebra import merge, reduce_rank
 from core.common import markdown
 from core.common.metrics import measure
 from core.experiments import figures, statistics

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from core.backbones.lora import Lora, merge
+from core.backbones.lora import Lora
+from core.backbones.lora_algebra import merge
 from core.common import markdown
 from core.common.metrics import bootstrap_interval, measure
 from core.experiments import figures, statistics

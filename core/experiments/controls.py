@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.backbones.lora import Factors, Lora, merge
+from core.backbones.lora import Factors, Lora
+from core.backbones.lora_algebra import merge
 from core.sglora.confidence import Confidence
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import SemanticPrior

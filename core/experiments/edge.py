@@ -22,12 +22,12 @@ from matplotlib.figure import Figure
 
 from core.common import markdown
 from core.common.errors import DataError
+from core.common.paths import GENERATOR_FILE, ROOT
 from core.experiments import figures, statistics
 from core.experiments.context import Study
 from core.experiments.edge_worker import FINE_TUNE, GENERATE, Job
 from core.experiments.folds import FoldRecipe, prepare_fold
 from core.sglora.generator import LoraGenerator
-from core.sglora.load import GENERATOR_FILE, ROOT
 from core.sglora.repository import ExpertRepository
 from core.training.experts import ExpertRecipe
 from core.training.tasks import Task, label_texts

@@ -161,7 +161,7 @@ def _pool(job: Job, backbone: Backbone, clock: Clock) -> Pool:
 
 def adapter_bytes(backbone: Backbone, lora: Lora) -> int:
     """Size of an adapter as it is downloaded: its PEFT files."""
-    from core.backbones.lora import save_peft
+    from core.backbones.peft_format import save_peft
 
     with tempfile.TemporaryDirectory(prefix="sg-lora-device-") as folder:
         save_peft(lora, Path(folder), backbone.fingerprint, backbone.name, {})

@@ -23,11 +23,11 @@ from core.backbones.lora import Lora
 from core.common.errors import AdapterError, GalleryError
 from core.common.metrics import Hits, Relevance, both_directions, hits
 from core.common.runtime import one_core
+from core.common.text import clean_text
 from core.data.captions import clean_captions, match_captions
 from core.data.decode import Decoded, Failure, Intake, Source, content_id, decoders
 from core.data.image_io import upright_rgb
 from core.retrieval.index import Hit, Index, Ranking, moves
-from core.sglora.router import clean_text
 
 __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Photo", "Ranking", "moves"]
 

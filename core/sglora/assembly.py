@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from core.backbones.lora import Lora, LoraLayout, merge
-from core.backbones.lora_algebra import reduce_rank
+from core.backbones.lora import Lora, LoraLayout
+from core.backbones.lora_algebra import merge, reduce_rank
 
 
 @dataclass(frozen=True)

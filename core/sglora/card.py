@@ -19,8 +19,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from core.backbones import EMBEDDED
 from core.backbones.spec import FOLDER, own_files, told
 from core.common.errors import RepositoryError
+from core.common.paths import GENERATOR_FILE
 from core.experiments import verification
-from core.sglora.load import GENERATOR_FILE
 from core.sglora.repository import TENSORS_FILE, Expert, RepositoryIndex
 
 CARD_FILE = "README.md"

@@ -14,14 +14,16 @@ from typing import Any
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora, LoraLayout, save_peft
+from core.backbones.lora import Lora, LoraLayout
+from core.backbones.peft_format import save_peft
 from core.backbones.spec import told
 from core.common.runtime import one_core
+from core.common.text import clean_text
 from core.sglora.confidence import Confidence
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
-from core.sglora.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter, clean_text
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter
 
 # Where nobody calibrated a confidence: all of the generated change, as in the paper.
 DEFAULT_STRENGTH = 1.0

@@ -27,9 +27,9 @@ from huggingface_hub.errors import (
 from core.backbones.base import Backbone
 from core.backbones.spec import told
 from core.common.errors import RepositoryError
+from core.common.paths import GENERATOR_FILE, experts_path, generator_path
 from core.sglora.card import CARD_FILE, write_card
 from core.sglora.generator import LoraGenerator
-from core.sglora.load import GENERATOR_FILE, experts_path, generator_path
 from core.sglora.repository import INDEX_FILE, TENSORS_FILE, ExpertRepository, RepositoryIndex, name_backbone
 
 REQUIRED = (INDEX_FILE, TENSORS_FILE)

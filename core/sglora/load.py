@@ -8,41 +8,10 @@ from pathlib import Path
 from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import load_embedded
+from core.common.paths import ROOT, experts_path, find_generator, heads_path
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import INDEX_FILE, ExpertRepository, RepositoryIndex
-
-ROOT = Path(__file__).resolve().parents[2]
-ASSETS = ROOT / "assets"
-EXPERTS = ROOT / "experts"
-GENERATOR_FILE = "generator.safetensors"
-
-
-def heads_path() -> Path:
-    """The shipped heads of the embedded backbone."""
-    return ASSETS / "embedded" / "backbone.safetensors"
-
-
-def generator_path(backbone: str = "embedded") -> Path:
-    """The shipped generator of a backbone."""
-    return ASSETS / backbone / GENERATOR_FILE
-
-
-def experts_path(backbone: str = "embedded") -> Path:
-    """The shipped expert repository of a backbone."""
-    return EXPERTS / backbone
-
-
-def find_generator(experts: Path, backbone: str) -> Path:
-    """The generator of a repository: in its folder, where training leaves it, else in the assets under the folder's name or
-    the backbone's."""
-    own = experts / GENERATOR_FILE
-    return next((path for path in (own, generator_path(experts.name), generator_path(backbone)) if path.is_file()), own)
-
-
-def results_path(experiment: str) -> Path:
-    """The shipped result of an experiment."""
-    return ASSETS / "results" / f"{experiment}.json"
 
 
 def load_engine(

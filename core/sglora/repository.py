@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.backbones import EMBEDDED
-from core.backbones.lora import Lora, LoraLayout, merge
+from core.backbones.lora import Lora, LoraLayout
+from core.backbones.lora_algebra import merge
 from core.common.errors import RepositoryError, brief
 from core.sglora.confidence import Confidence, ConfidenceModel, known_transfers
 from core.sglora.prior import SemanticPrior, semantic_prior
@@ -28,21 +29,6 @@ from core.sglora.router import Routing
 INDEX_FILE = "index.json"
 TENSORS_FILE = "experts.safetensors"
 FORMAT = 1
-MAX_NAME = 60
-
-
-def clean_name(name: str) -> str:
-    """Trim an expert's name and check that it can be used.
-
-    Raises:
-        RepositoryError: it holds no letter or digit, or more than MAX_NAME characters.
-    """
-    cleaned = " ".join("".join(c if c.isprintable() else " " for c in str(name)).split())
-    if not any(c.isalnum() for c in cleaned):
-        raise RepositoryError("The expert has no name: a word or two are enough, such as “my garden”.")
-    if len(cleaned) > MAX_NAME:
-        raise RepositoryError(f"The expert's name has {len(cleaned)} characters; {MAX_NAME} is the most.")
-    return cleaned
 
 
 @dataclass(frozen=True)

@@ -12,25 +12,6 @@ from core.common.errors import DescriptionError
 DEFAULT_K = 4
 DEFAULT_TAU = 0.1
 MIN_TAU = 1e-9  # below it float32 similarities differ by far more than tau anyway
-MAX_DESCRIPTION = 2_000
-
-
-def clean_text(text: str, what: str = "description") -> str:
-    """Trim a description or query and check that it can be used.
-
-    Raises:
-        DescriptionError: it is empty, holds no letter or digit, or is longer than MAX_DESCRIPTION characters.
-    """
-    if not isinstance(text, str):
-        raise DescriptionError(f"The {what} must be a text.")
-    if len(text) > MAX_DESCRIPTION:
-        raise DescriptionError(
-            f"The {what} has {len(text):,} characters; {MAX_DESCRIPTION:,} is the most. One sentence about the photos is best."
-        )
-    cleaned = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    if not any(c.isalnum() for c in cleaned):
-        raise DescriptionError(f"The {what} is empty: write what the photos show, such as “photos of people surfing”.")
-    return cleaned
 
 
 @dataclass(frozen=True)

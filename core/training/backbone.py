@@ -274,7 +274,7 @@ def _step(
 
     keep = torch.from_numpy(rng.permutation(49)[: recipe.tokens])
     maps = torch.cat([objects, captioned, mixed.flatten(1, 2)]).float()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=compute_dtype() == torch.bfloat16):
         images = vision(maps, keep=keep)
         labels = d.labels[rows]
         unique, inverse = labels.unique(return_inverse=True)

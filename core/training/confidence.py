@@ -11,7 +11,7 @@ from scipy.optimize import lsq_linear
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.lora import merge
+from core.backbones.lora_algebra import merge
 from core.common.metrics import both_directions
 from core.sglora.confidence import ConfidenceModel, evidence
 from core.sglora.repository import ExpertRepository

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora, LoraLayout, merge
+from core.backbones.lora import Lora, LoraLayout
+from core.backbones.lora_algebra import merge
 from core.common.errors import RepositoryError
 from core.sglora.assembly import Assembly
 from core.sglora.cvae import ConditionalVAE, CvaeConfig

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.frozen_towers import fast_dtype
 from core.backbones.lora import Lora
 from core.common.errors import AdapterError, GalleryError, StudioError
 from core.common.metrics import Relevance, measure
+from core.common.runtime import compute_dtype
+from core.common.text import clean_name, clean_text
 from core.retrieval.gallery import Gallery, Photo
-from core.sglora.repository import Expert, clean_name
-from core.sglora.router import clean_text
+from core.sglora.repository import Expert
 from core.training.early_stopping import SnapshotWindow
 from core.training.experts import initial_vector
 from core.training.losses import contrastive
@@ -229,7 +229,7 @@ def _batch_loss(backbone: Backbone, photos: _Photos, vector: Tensor, recipe: Own
     rows = rng.permutation(n)[: recipe.batch]
     columns = [rng.choice(np.flatnonzero(photos.relevance.matrix[row])) for row in rows]
     positive = torch.from_numpy(photos.relevance.matrix[rows][:, columns])
-    with torch.autocast("cpu", torch.bfloat16, enabled=fast_dtype() == torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=compute_dtype() == torch.bfloat16):
         images = backbone.adapted(photos.prefix[torch.from_numpy(rows)].float(), Lora.from_vector(backbone.layout, vector))
     return contrastive(images, photos.texts[columns], positive, recipe.scale)
 

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from zips import unzipped, zipped
 
-from core.backbones.lora import CONFIG_FILE, WEIGHTS_FILE
+from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE
 from core.sglora.repository import INDEX_FILE, TENSORS_FILE
 
 MARKUP = "<img src=x onerror=alert(1)>"

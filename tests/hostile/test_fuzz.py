@@ -21,16 +21,17 @@ from zips import unzipped, zipped
 from app.actions import settings as checked
 from app.views import page_html
 from app.visitors.uploads import sort_uploads
-from core.backbones.lora import CONFIG_FILE, WEIGHTS_FILE, Lora, LoraLayout, LoraModule, load_peft, save_peft
+from core.backbones.lora import Lora, LoraLayout, LoraModule
+from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, load_peft, save_peft
 from core.common.errors import AdapterError, DataError, DescriptionError, PhotoError, RepositoryError, StudioError
+from core.common.paths import generator_path
+from core.common.text import MAX_DESCRIPTION, clean_text, safe_name
 from core.data.captions import captions_from_names, match_captions, parse_typed, read_captions
-from core.data.image_io import open_photo, safe_name
+from core.data.image_io import open_photo
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
-from core.sglora.load import generator_path
 from core.sglora.own_experts import Library, load_zip, save_zip
 from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, RepositoryIndex
-from core.sglora.router import MAX_DESCRIPTION, clean_text
 
 LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 5, 7), LoraModule("blocks.0.attn.v_proj", 6, 4)), rank=2)
 FINGERPRINT = "0123456789abcdef"

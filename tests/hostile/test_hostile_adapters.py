@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from app import own_actions
 from app.views import experts_html
 from app.visitors.session import Session
-from core.backbones.lora import CONFIG_FILE, WEIGHTS_FILE, save_peft
+from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import StudioError
 from core.sglora.engine import SGLora
 from core.sglora.own_experts import Library, save_zip

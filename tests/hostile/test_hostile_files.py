@@ -15,7 +15,7 @@ from app import actions
 from app.actions import Added
 from app.views import page_html
 from app.visitors.session import Session
-from core.data.image_io import safe_name
+from core.common.text import safe_name
 from core.sglora.engine import SGLora
 
 MEMORY_MB = 900  # one picture of 64 megapixels with its transparency, and once more while it is made smaller

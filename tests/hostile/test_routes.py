@@ -26,8 +26,8 @@ from visiting import SENTENCE, Running, Visitor, launched
 from app import texts
 from app.http.request_limits import MAX_BYTES, MAX_VALUES
 from app.visitors.retention import Limits
+from core.common.paths import ROOT
 from core.sglora.engine import SGLora
-from core.sglora.load import ROOT
 
 # As Gradio names them; everything else that it has is to be closed.
 OPEN = {

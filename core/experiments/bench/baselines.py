@@ -15,8 +15,10 @@ from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Lora
+from core.backbones.preprocess import MEAN, STD
+from core.common.images import SIDE
 from core.data.decode import BATCH, decoders
-from core.data.image_io import MEAN, SIDE, STD, open_photo
+from core.data.image_io import open_photo
 from core.retrieval.index import Index
 
 Source = tuple[str, bytes]

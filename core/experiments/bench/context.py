@@ -13,7 +13,7 @@ from typing import Any
 import faiss
 import torch
 
-from core.backbones.frozen_towers import fast_dtype
+from core.common.runtime import compute_dtype
 from core.sglora.engine import SGLora
 
 Log = Callable[[str], None]
@@ -58,7 +58,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
-        "bfloat16": fast_dtype() == torch.bfloat16,
+        "bfloat16": compute_dtype() == torch.bfloat16,
         "torch": torch.__version__,
         "faiss": faiss.__version__,
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,

@@ -62,7 +62,7 @@ def _child(*arguments: str) -> dict[str, Any]:
 
 
 def _root() -> str:
-    from core.sglora.load import ROOT
+    from core.common.paths import ROOT
 
     return str(ROOT)
 

@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--visits", type=int, default=0)
     arguments = parser.parse_args()
 
-    from core.common.heap import set_up_heap
+    from core.common.runtime import set_up_heap
     from core.experiments.bench.context import Setting
 
     set_up_heap()  # as the app does

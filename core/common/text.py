@@ -1,0 +1,59 @@
+"""Text that people write: descriptions, names of experts, names of files."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import PurePosixPath
+
+from core.common.errors import DescriptionError, RepositoryError
+
+MAX_DESCRIPTION = 2_000  # characters
+MAX_NAME = 60
+MAX_FILE_NAME = 80
+
+
+def one_line(text: str) -> str:
+    """The text on one line: control characters and repeated white space become single spaces."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def safe_name(name: str) -> str:
+    """A file name that is safe to show and to write: no folders, no control characters, at most MAX_FILE_NAME characters."""
+    base = unicodedata.normalize("NFC", name).replace("\\", "/").rstrip("/").rpartition("/")[2]
+    base = one_line(base).strip(".")
+    if not base:
+        return "photo"
+    suffix = PurePosixPath(base).suffix[:10]
+    return base if len(base) <= MAX_FILE_NAME else base[: MAX_FILE_NAME - len(suffix)] + suffix
+
+
+def clean_text(text: str, what: str = "description") -> str:
+    """Trim a description or query and check that it can be used.
+
+    Raises:
+        DescriptionError: it is empty, holds no letter or digit, or is longer than MAX_DESCRIPTION characters.
+    """
+    if not isinstance(text, str):
+        raise DescriptionError(f"The {what} must be a text.")
+    if len(text) > MAX_DESCRIPTION:
+        raise DescriptionError(
+            f"The {what} has {len(text):,} characters; {MAX_DESCRIPTION:,} is the most. One sentence about the photos is best."
+        )
+    cleaned = one_line(text)
+    if not any(c.isalnum() for c in cleaned):
+        raise DescriptionError(f"The {what} is empty: write what the photos show, such as “photos of people surfing”.")
+    return cleaned
+
+
+def clean_name(name: str) -> str:
+    """Trim an expert's name and check that it can be used.
+
+    Raises:
+        RepositoryError: it holds no letter or digit, or more than MAX_NAME characters.
+    """
+    cleaned = one_line(str(name))
+    if not any(c.isalnum() for c in cleaned):
+        raise RepositoryError("The expert has no name: a word or two are enough, such as “my garden”.")
+    if len(cleaned) > MAX_NAME:
+        raise RepositoryError(f"The expert's name has {len(cleaned)} characters; {MAX_NAME} is the most.")
+    return cleaned

@@ -1,0 +1,112 @@
+"""How far experts and generated LoRAs lie apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.backbones.lora import Lora
+from core.common.errors import RepositoryError
+from core.sglora.generator import LoraGenerator
+from core.sglora.repository import ExpertRepository
+from core.sglora.router import Routing
+
+
+@dataclass(frozen=True)
+class ExpertComparison:
+    """Two experts against each other. Cosines are of weight changes, all linears as one long vector or one by one.
+
+    Attributes:
+        names: of both.
+        cosine: -1 to 1; 0 where one of them changes nothing.
+        modules: the cosine of each linear, by name.
+        distance: Frobenius norm of the difference of the weight changes; ``norms``: of each weight change.
+        description_cosine: how alike routing finds the descriptions.
+    """
+
+    names: tuple[str, str]
+    cosine: float
+    modules: Mapping[str, float]
+    distance: float
+    norms: tuple[float, float]
+    description_cosine: float
+
+
+def compare_experts(repository: ExpertRepository, a: str | int, b: str | int) -> ExpertComparison:
+    """Compare two experts, given by name or index.
+
+    Raises:
+        RepositoryError: there is no such expert.
+    """
+    i, j = _row(repository, a), _row(repository, b)
+    one, two = repository.lora(i), repository.lora(j)
+    modules, dot, square_one, square_two = {}, 0.0, 0.0, 0.0
+    for name, f in one.factors.items():
+        x, y = f.delta.double(), two.factors[name].delta.double()
+        xy, xx, yy = float((x * y).sum()), float(x.square().sum()), float(y.square().sum())
+        modules[name] = _cosine(xy, xx, yy)
+        dot, square_one, square_two = dot + xy, square_one + xx, square_two + yy
+    return ExpertComparison(
+        names=(repository.experts[i].name, repository.experts[j].name),
+        cosine=_cosine(dot, square_one, square_two),
+        modules=modules,
+        distance=_distance(one, two),
+        norms=(math.sqrt(square_one), math.sqrt(square_two)),
+        description_cosine=float(repository.embeddings[i] @ repository.embeddings[j]),
+    )
+
+
+@dataclass(frozen=True)
+class LoraDistances:
+    """How far a LoRA is from others, as Frobenius norm of the difference of the weight changes.
+
+    Attributes:
+        names: the routed experts, closest in meaning first. experts: [k] distance to each.
+        origin: distance to the experts' shared start.
+        norm: distance to no change at all.
+    """
+
+    names: tuple[str, ...]
+    experts: tuple[float, ...]
+    origin: float
+    norm: float
+
+
+def nearest_distances(repository: ExpertRepository, routing: Routing, lora: Lora) -> LoraDistances:
+    """Distances of a LoRA, such as ``adaptation.full``, to the routed experts and their shared start."""
+    chosen = routing.chosen.tolist()
+    return LoraDistances(
+        names=tuple(repository.experts[i].name for i in chosen),
+        experts=tuple(_distance(lora, repository.lora(i)) for i in chosen),
+        origin=_distance(lora, Lora.from_vector(repository.layout, repository.origin)),
+        norm=_distance(lora, lora.scaled(0)),
+    )
+
+
+def covered(generator: LoraGenerator, vector: Tensor) -> float:
+    """Share of a LoRA vector's [P] squared offset from the shared start that the generator's basis can express, 0 to 1."""
+    offset = vector - generator.basis.origin
+    whole = float(offset.square().sum())
+    return min(1.0, float((generator.basis.components @ offset).square().sum()) / whole) if whole else 1.0
+
+
+def _row(repository: ExpertRepository, which: str | int) -> int:
+    names = [e.name for e in repository.experts]
+    if which in names:
+        return names.index(which)
+    if isinstance(which, int) and 0 <= which < len(names):
+        return which
+    raise RepositoryError(f"There is no expert called {which}.")
+
+
+def _cosine(dot: float, square_a: float, square_b: float) -> float:
+    return dot / math.sqrt(square_a * square_b) if square_a and square_b else 0.0
+
+
+def _distance(a: Lora, b: Lora) -> float:
+    squares = [(f.delta.double() - b.factors[name].delta.double()).square().sum() for name, f in a.factors.items()]
+    return math.sqrt(float(torch.stack(squares).sum()))
