@@ -29,6 +29,7 @@ from app.steps.switch import Switch
 from app.views import page_html
 from app.visitors.retention import Keeper
 from app.visitors.session import Session, left
+from app.visitors.tab_states import Tabs
 from app.visitors.uploads import MAX_UPLOAD
 from core.common.errors import StudioError
 from core.data.sample_photos import EXAMPLES
@@ -79,7 +80,7 @@ def _theme() -> gr.themes.Base:
 
 def build(models: Models, keeper: Keeper | None = None) -> gr.Blocks:
     """The whole app. ``models`` may still be loading; ``keeper`` has the limits (default: those of the environment)."""
-    harden()
+    harden(Tabs)
     with GuardedBlocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
         Studio(models, keeper).build(page)
     # Two cores: a second light request may run beside a heavy one, more would only slow each other down.

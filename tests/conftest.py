@@ -12,7 +12,7 @@ from core.sglora.engine import SGLora
 from core.sglora.load import load_engine
 
 if TYPE_CHECKING:
-    from core.experiments.context import Study
+    from core.experiments.context import ExperimentContext
     from core.experiments.folds import PreparedFold
 
 
@@ -29,18 +29,18 @@ def engine(backbone: EmbeddedBackbone) -> SGLora:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def context(tmp_path_factory: pytest.TempPathFactory) -> ExperimentContext:
     """Made-up tasks on a tiny backbone."""
     from studies import made_up_study
 
-    return made_up_study(tmp_path_factory.mktemp("study"))
+    return made_up_study(tmp_path_factory.mktemp("context"))
 
 
 @pytest.fixture(scope="module")
-def prepared(study: Study) -> PreparedFold:
-    """The first fold of ``study``, trained."""
+def prepared(context: ExperimentContext) -> PreparedFold:
+    """The first fold of ``context``, trained."""
     from studies import RECIPE
 
     from core.experiments.folds import prepare_fold
 
-    return prepare_fold(study, 0, RECIPE)
+    return prepare_fold(context, 0, RECIPE)

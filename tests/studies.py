@@ -1,4 +1,4 @@
-"""A study of made-up tasks on a tiny backbone: folds are really trained and measured, in seconds."""
+"""A context of made-up tasks on a tiny backbone: folds are really trained and measured, in seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from tiny import noise, tiny_backbone
 
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.folds import FoldRecipe
 from core.training.experts import ExpertRecipe
 from core.training.features import Features
@@ -24,7 +24,7 @@ EXPERTS = ExpertRecipe(
 RECIPE = FoldRecipe(EXPERTS, GeneratorRecipe(dimensions=6, latent=4, hidden=16, warm_steps=4, steps=2, batch=8), single_steps=3)
 
 
-def made_up_study(cache: Path) -> Study:
+def made_up_study(cache: Path) -> ExperimentContext:
     """Eight tasks of everyday scenes (and EVERYDAY), seven of special domains with three classes each."""
     backbone = tiny_backbone()
     rng = np.random.default_rng(0)
@@ -57,9 +57,9 @@ def made_up_study(cache: Path) -> Study:
     pool = Pool(
         (Features([(maps, np.arange(n))]),), texts, tuple(strings), tuple(own_texts), measured, np.array(labels), tuple(tasks)
     )
-    study = Study(cache / "data", cache, backbone, lambda line: None)
-    vars(study)["pool"] = pool  # where the cached property would keep it
-    return study
+    context = ExperimentContext(cache / "data", cache, backbone, lambda line: None)
+    vars(context)["pool"] = pool  # where the cached property would keep it
+    return context
 
 
 def dense(lora) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from torch.distributions import Normal
 
 from core.common.metrics import measure
 from core.experiments import ablations, figures, statistics
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.folds import PreparedFold
 from core.sglora.prior import semantic_prior
 from core.sglora.router import SparseRouter
@@ -21,8 +21,8 @@ from core.training.generator import GeneratorRecipe, fit_generator
 
 
 @pytest.fixture(scope="module")
-def case(study: Study, prepared: PreparedFold) -> ablations.Case:
-    embedding = study.backbone.encode_sentence(["a photo of thing 3"])[0]
+def case(context: ExperimentContext, prepared: PreparedFold) -> ablations.Case:
+    embedding = context.backbone.encode_sentence(["a photo of thing 3"])[0]
     return ablations.Case(prepared.repository, prepared.generator, embedding, prepared.snapshots)
 
 
@@ -57,7 +57,7 @@ def test_the_average_is_that_of_weight_changes(case: ablations.Case) -> None:
 
 
 def test_leaving_out_the_own_expert_is_what_makes_a_generator_go_beyond_neighbours(
-    study: Study, prepared: PreparedFold
+    context: ExperimentContext, prepared: PreparedFold
 ) -> None:
     experts = [TrainedExpert.of(s) for s in prepared.snapshots]
     means = torch.stack([e.mean for e in experts])
@@ -67,7 +67,7 @@ def test_leaving_out_the_own_expert_is_what_makes_a_generator_go_beyond_neighbou
         recipe = GeneratorRecipe(
             dimensions=6, latent=4, hidden=32, warm_steps=300, steps=0, batch=16, dropout=0.0, lr=3e-3, kept=1.0
         )
-        parts = (study.backbone, study.pool, prepared.seen, experts, RECIPE.experts, recipe, study.log)
+        parts = (context.backbone, context.pool, prepared.seen, experts, RECIPE.experts, recipe, context.log)
         generator = fit_generator(*parts, leave_one_out=leave_one_out)
         found = []
         for i in range(len(experts)):
@@ -110,19 +110,19 @@ def test_differences_pair_the_same_tasks_and_seeds() -> None:
     assert (found["scenes"]["tasks"], found["scenes"]["k = 1"]["R@1"]) == (2, 6.5)
 
 
-def test_a_run_changes_one_thing_at_a_time(study: Study, prepared: PreparedFold) -> None:
+def test_a_run_changes_one_thing_at_a_time(context: ExperimentContext, prepared: PreparedFold) -> None:
     recipe = ablations.AblationRecipe((0,), 0, RECIPE)
     told: list[str] = []
-    study = replace(study, log=told.append)
-    vars(study)["pool"] = made_up_study(study.cache).pool
-    result = ablations.run(study, recipe)
-    rows = ablations.at_run_time(study, prepared, 0)
-    engine = prepared.engine(study)
+    context = replace(context, log=told.append)
+    vars(context)["pool"] = made_up_study(context.cache).pool
+    result = ablations.run(context, recipe)
+    rows = ablations.at_run_time(context, prepared, 0)
+    engine = prepared.engine(context)
     for task in prepared.held:
-        maps, texts, relevance = study.pool.evaluation(task.test)
+        maps, texts, relevance = context.pool.evaluation(task.test)
 
         def recalls(lora, maps=maps, texts=texts, relevance=relevance) -> dict[str, float]:
-            return statistics.both_ways(measure(study.backbone.suffix(maps, lora), texts, relevance))
+            return statistics.both_ways(measure(context.backbone.suffix(maps, lora), texts, relevance))
 
         own = {(r["variant"], r["seed"]): {m: r[m] for m in statistics.MEASURES} for r in rows if r["task"] == task.name}
         described = task.description
@@ -142,5 +142,5 @@ def test_a_run_changes_one_thing_at_a_time(study: Study, prepared: PreparedFold)
     assert figures.svg(ablations.plot, result).startswith("<svg")
 
     told.clear()
-    assert ablations.run(study, recipe) == result
+    assert ablations.run(context, recipe) == result
     assert not [line for line in told if "ablations" in line or "generator" in line]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from core.cli.main import main
-from core.experiments.bench.registry import BENCHMARKS
 from core.experiments.bench.timing import Times, in_turn, repeated
+from core.experiments.registry import BENCHMARKS
 
 
 def test_ratios_are_medians_over_rounds_and_times_the_best_round() -> None:
@@ -34,7 +34,9 @@ def test_everything_is_measured_in_turn() -> None:
 def test_search_is_measured_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "search", "--largest", "10000", "--rounds", "1", "--json", "--out", str(tmp_path)]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed == json.loads((tmp_path / "bench-search.json").read_text())
+    written = json.loads((tmp_path / "bench-search.json").read_text())
+    assert written.pop("report")["command"] == "python -m core bench search"
+    assert printed == written
     assert [row["vectors"] for row in printed["sizes"]] == [100, 1_000, 10_000]
     assert all(row[way][clock] > 0 for row in printed["sizes"] for way in ("exact", "numpy") for clock in ("wall", "cpu"))
     assert printed["sizes"][-1]["recall"] >= 99
@@ -45,4 +47,4 @@ def test_search_is_measured_from_the_command_line(tmp_path: Path, capsys: pytest
 def test_every_benchmark_is_complete(name: str) -> None:
     module = BENCHMARKS[name].module
     assert all(callable(getattr(module, part)) for part in ("run", "findings", "table"))
-    assert callable(getattr(module, "plot", None)) is BENCHMARKS[name].curve
+    assert callable(getattr(module, "plot", None)) is BENCHMARKS[name].plot

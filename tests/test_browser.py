@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Error, Page, expect
 from serving import CHROMIUM, START_SECONDS, chromium, serve
 
 from app import texts
-from app.views.evidence import available
+from app.views.evidence import exhibits
 from core.backbones.peft_format import load_peft
 from core.data.sample_photos import sample_photos
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
@@ -374,7 +374,7 @@ def test_an_expert_can_be_looked_up(opened: Page, engine: SGLora) -> None:
 
 def test_every_result_that_ships_is_shown(opened: Page) -> None:
     opened.get_by_role("tab", name=texts.TAB_EVIDENCE).click()
-    expect(opened.locator(".sg-exhibit:visible")).to_have_count(len(available()))
+    expect(opened.locator(".sg-exhibit:visible")).to_have_count(len(exhibits()))
 
 
 def test_all_of_it_was_without_a_network(browser: Browser, url: str, network: list[str]) -> None:

@@ -21,7 +21,7 @@ from core.common.paths import ROOT, heads_path
 from core.data import Sample
 from core.data.image_io import open_photo
 from core.experiments import edge, figures
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.edge_worker import FINE_TUNE, GENERATE
 from core.experiments.statistics import both_ways
 from core.sglora.engine import SGLora
@@ -43,7 +43,7 @@ def engine() -> SGLora:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory, engine: SGLora) -> Study:
+def context(tmp_path_factory: pytest.TempPathFactory, engine: SGLora) -> ExperimentContext:
     """Fourteen photos of noise in files, and a task of them."""
     folder, rng = tmp_path_factory.mktemp("edge"), np.random.default_rng(0)
     samples = []
@@ -52,9 +52,9 @@ def study(tmp_path_factory: pytest.TempPathFactory, engine: SGLora) -> Study:
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
         samples.append(Sample(path, (f"caption {i}", f"photo number {i}")))
     maps = np.concatenate([engine.backbone.prefix(engine.backbone.pixels(open_photo(s.path))[None]) for s in samples])
-    study = Study(folder, folder / "cache", engine.backbone, lambda line: None)
-    vars(study)["pool"] = Pool.of(samples, [TASK], [Features([(maps, np.arange(14))])], engine.backbone.encode_text)
-    return study
+    context = ExperimentContext(folder, folder / "cache", engine.backbone, lambda line: None)
+    vars(context)["pool"] = Pool.of(samples, [TASK], [Features([(maps, np.arange(14))])], engine.backbone.encode_text)
+    return context
 
 
 def limited(memory: int, code: str) -> subprocess.CompletedProcess[str]:
@@ -81,10 +81,10 @@ def test_typical_tasks_lie_in_the_middle() -> None:
 
 
 def test_a_device_answers_as_this_process_would(
-    study: Study, engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: ExperimentContext, engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge, "LIMITS", (256, 2048))  # the first is too small for the towers
-    result = edge.measured(study, engine.repository, engine.generator, [TASK], RECIPE)
+    result = edge.measured(context, engine.repository, engine.generator, [TASK], RECIPE)
     (row,) = result["tasks"]
     for way in edge.WAYS:
         found = row["ways"][way]
@@ -93,7 +93,7 @@ def test_a_device_answers_as_this_process_would(
         assert all(spent["cpu"] > 0 and spent["wall"] > 0 for spent in found["seconds"].values())
 
     adaptation = engine.adapt(TASK.description)
-    maps, texts, relevance = study.pool.evaluation(TASK.test)
+    maps, texts, relevance = context.pool.evaluation(TASK.test)
     for lora, name in ((None, "zero-shot"), (adaptation.lora, "adapted")):
         here = both_ways(measure(engine.backbone.suffix(maps, lora), texts, relevance))
         assert row["ways"][GENERATE]["recall"][name] == pytest.approx(here, abs=9)  # float16 files may turn one of six photos
@@ -101,7 +101,7 @@ def test_a_device_answers_as_this_process_would(
 
     save_peft(adaptation.lora, tmp_path, engine.backbone.fingerprint, engine.backbone.name, {})
     assert row["ways"][GENERATE]["adapter"] == sum(f.stat().st_size for f in tmp_path.iterdir())
-    assert row["bytes"]["photos"] == sum(study.pool.samples[i].path.stat().st_size for i in range(8))
+    assert row["bytes"]["photos"] == sum(context.pool.samples[i].path.stat().st_size for i in range(8))
     assert row["bytes"]["sentence"] == len("a photo of a surfer")
     assert row["bytes"]["captions"] == sum(len(f"caption {i}photo number {i}") for i in range(8))
     assert (row["photos"], row["texts"], row["gallery"]) == (8, 16, 6)
@@ -117,14 +117,16 @@ def test_a_device_answers_as_this_process_would(
         raise AssertionError("what was measured is not measured again")
 
     monkeypatch.setattr(edge, "attempt", never)
-    assert edge.measured(study, engine.repository, engine.generator, [TASK], RECIPE) == result
+    assert edge.measured(context, engine.repository, engine.generator, [TASK], RECIPE) == result
     assert json.loads(json.dumps(result)) == result
 
 
-def test_what_cannot_be_measured_is_said(study: Study, engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_measured_is_said(
+    context: ExperimentContext, engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parts = (engine.repository, engine.generator, [TASK], RECIPE)
     with pytest.raises(DataError, match="not known by file"):
         edge.measured(made_up_study(tmp_path), *parts)
     monkeypatch.setattr(edge, "LIMITS", (256,))
     with pytest.raises(DataError, match=r"one core with 256 MB failed: ."):  # which library runs out first is chance
-        edge.measured(study, *parts)
+        edge.measured(context, *parts)

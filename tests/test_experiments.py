@@ -10,7 +10,8 @@ import torch
 
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.data import Sample
-from core.experiments import controls, crossdata, descriptions, domains, folds, generation, routing, verification
+from core.experiments import controls, crossdata, descriptions, domains, folds, generation, routing
+from core.sglora import recall_summary
 from core.sglora.cvae import ConditionalVAE, CvaeConfig
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
@@ -171,13 +172,13 @@ def test_calibration_sets_predicted_gains_against_observed_ones() -> None:
 
 
 def test_verification_counts_and_averages(setting: controls.Setting) -> None:
-    found = verification.verify(setting.repository)
+    found = recall_summary.verify(setting.repository)
     assert (found["trained"], found["won"]) == (6, 5)
     assert found["all"]["experts"] == 5
     assert found["scenes"]["gain"]["R@1"][0] == 3.0
     assert found["special domains"]["gain"]["R@5"][0] == 5.0
-    assert "5 of 6 experts (83 %)" in verification.findings(found)[0]
-    assert "| e0 | photo 0 | 9 | 20.0 → 23.0 | 30.0 → 35.0 | 9 photos |" in verification.table(found)
+    assert "5 of 6 experts (83 %)" in recall_summary.findings(found)[0]
+    assert "| e0 | photo 0 | 9 | 20.0 → 23.0 | 30.0 → 35.0 | 9 photos |" in recall_summary.table(found)
 
 
 def test_routing_is_judged_by_rank_weight_and_chance() -> None:

@@ -14,15 +14,15 @@ from studies import RECIPE, dense
 from core.backbones.lora import Lora
 from core.common.runtime import one_core
 from core.experiments import figures, latent, statistics
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.cosines import products
 from core.experiments.folds import PreparedFold
 
 
 @pytest.fixture(scope="module")
-def made(study: Study, prepared: PreparedFold) -> dict[str, latent.Cloud]:
+def made(context: ExperimentContext, prepared: PreparedFold) -> dict[str, latent.Cloud]:
     with one_core():  # as the engine does: sums come in the same order
-        return {cloud.kind: cloud for cloud in latent.clouds(study, prepared)}
+        return {cloud.kind: cloud for cloud in latent.clouds(context, prepared)}
 
 
 def written_out(loras: list[Lora]) -> np.ndarray:
@@ -37,8 +37,10 @@ def test_products_are_those_of_weight_changes(made: dict[str, latent.Cloud]) -> 
     np.testing.assert_allclose(products(loras).numpy(), flat @ flat.T, rtol=1e-4, atol=1e-9)
 
 
-def test_clouds_are_what_the_engine_would_write(study: Study, prepared: PreparedFold, made: dict[str, latent.Cloud]) -> None:
-    engine, held = prepared.engine(study), made[latent.HELD]
+def test_clouds_are_what_the_engine_would_write(
+    context: ExperimentContext, prepared: PreparedFold, made: dict[str, latent.Cloud]
+) -> None:
+    engine, held = prepared.engine(context), made[latent.HELD]
     for row, task in enumerate(t for t in prepared.held for _ in range(latent.SAMPLES)):
         adaptation = engine.adapt(task.description, seed=row % latent.SAMPLES, strength=1.0)
         assert held.tasks[row] == task.name
@@ -81,8 +83,8 @@ def test_a_map_keeps_clusters_apart() -> None:
     assert silhouette_score(placed, labels) > 0.5
 
 
-def test_a_run_says_where_generated_loras_lie(study: Study, made: dict[str, latent.Cloud]) -> None:
-    result = latent.run(study, 0, RECIPE)
+def test_a_run_says_where_generated_loras_lie(context: ExperimentContext, made: dict[str, latent.Cloud]) -> None:
+    result = latent.run(context, 0, RECIPE)
     for kind in (latent.EXPERTS, latent.KNOWN, latent.HELD):
         cloud = made[kind]
         flat = written_out(list(cloud.loras))
@@ -108,8 +110,8 @@ def test_a_run_says_where_generated_loras_lie(study: Study, made: dict[str, late
     assert all(task in svg for task in held.tasks)
 
 
-def test_a_finished_fold_is_read(study: Study, tmp_path: Path) -> None:
-    before = latent.run(study, 0, RECIPE)
-    (file,) = study.folder("latent").glob("*.json")
+def test_a_finished_fold_is_read(context: ExperimentContext, tmp_path: Path) -> None:
+    before = latent.run(context, 0, RECIPE)
+    (file,) = context.folder("latent").glob("*.json")
     file.write_text(file.read_text().replace('"samples": 8', '"samples": 99'))
-    assert latent.run(study, 0, RECIPE) == before | {"samples": 99}
+    assert latent.run(context, 0, RECIPE) == before | {"samples": 99}

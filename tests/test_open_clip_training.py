@@ -26,7 +26,7 @@ from core.cli.main import main
 from core.common.errors import DataError
 from core.common.paths import GENERATOR_FILE, ROOT
 from core.experiments import generation
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.folds import FoldRecipe, split
 from core.sglora.card import CARD_FILE
 from core.sglora.load import load_engine
@@ -149,13 +149,13 @@ def test_held_out_tasks_are_measured_on_any_backbone(backbone: list[str], tmp_pa
     assert FoldRecipe.of(model).experts == CLIP_RECIPE
     quick = {"batch": 16, "snapshots": 4, "steps": 4, "check": 2, "fresh_steps": 4, "fresh_check": 2, "scale": 20.0}
     recipe = FoldRecipe(ExpertRecipe(**quick, shared_steps=8), GeneratorRecipe(warm_steps=8, steps=2, batch=4), 8)
-    study = Study(tmp_path / "things", tmp_path / "cache", model, lambda _: None)
-    result = generation.run(study, recipe, seeds=(0,))
+    context = ExperimentContext(tmp_path / "things", tmp_path / "cache", model, lambda _: None)
+    result = generation.run(context, recipe, seeds=(0,))
     assert result["all"]["tasks"] == 5 and result["backbone_fingerprint"] == model.fingerprint
     measured = {(row["fold"], row["task"]) for row in result["rows"]}
     assert {task for _, task in measured} == {*SHAPES, "even", "odd"} and {fold for fold, _ in measured} == set(range(5))
     assert {"zero-shot", "top-k, softmax", "sg-lora", "fine-tuned oracle"} <= set(result["all"]["means"])
-    assert generation.run(study, recipe, seeds=(0,)) == result, "finished folds are kept"
+    assert generation.run(context, recipe, seeds=(0,)) == result, "finished folds are kept"
 
 
 def test_fewer_tasks_than_folds_are_refused(data: Path, backbone: list[str], tmp_path: Path) -> None:

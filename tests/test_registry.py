@@ -67,7 +67,12 @@ def test_all_runs_what_is_left_and_says_what_failed(
     assert [line for line in text.splitlines() if line.startswith("## ")] == [f"## {e.question}" for e in few.values()]
     assert "[2/2] base" in err
     assert sorted(f.name for f in out.iterdir()) == ["base.json", "base.svg", "verification.json", "verification.svg"]
-    assert set(json.loads((out / "base.json").read_text())) == {"coco held out", "flickr8k train (dev)", "flickr8k val"}
+    assert set(json.loads((out / "base.json").read_text())) == {
+        "report",
+        "coco held out",
+        "flickr8k train (dev)",
+        "flickr8k val",
+    }
 
     # A finished experiment is read, not run: what was kept is what comes out.
     (kept,) = (cache / "experiments" / "results").glob("verification-*.json")
@@ -78,13 +83,13 @@ def test_all_runs_what_is_left_and_says_what_failed(
     assert json.loads(text)["verification"]["won"] == 1
     # Asked for by name, it is run; other code or other models, and it is run as well.
     assert json.loads(run("experiment", "verification", *options, "--json")[1])["won"] > 1
-    monkeypatch.setattr(experiment, "_state", lambda: "changed")
+    monkeypatch.setattr(experiment, "_models", lambda: "changed")
     assert json.loads(run("experiment", "all", *options, "--json")[1])["verification"]["won"] > 1
 
     # One that fails does not keep the others from being run.
     (data / "coco" / "captions.jsonl").rename(data / "coco" / "hidden")
     monkeypatch.setattr(experiment, "EXPERIMENTS", dict(reversed(few.items())))
-    monkeypatch.setattr(experiment, "_state", lambda: "changed again")
+    monkeypatch.setattr(experiment, "_models", lambda: "changed again")
     (out / "verification.json").unlink()
     code, text, err = run("experiment", "all", *options)
     assert (code, text) == (1, "")

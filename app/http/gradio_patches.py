@@ -16,15 +16,15 @@ from typing import Any, NoReturn
 
 import gradio as gr
 from gradio import processing_utils, route_utils, routes
+from gradio.state_holder import StateHolder
 from gradio.utils import LRUCache, get_upload_folder
 from gradio_client.utils import is_file_obj, traverse
 from starlette.formparsers import MultiPartException
 
 from app import texts
-from app.visitors.session import FOLDER_PREFIX
-from app.visitors.tab_states import Tabs
 
 log = logging.getLogger(__name__)
+FOLDER_PREFIX = "album-"  # of visitors' own folders beside uploads: nobody names a file in there
 LONGEST = 200  # characters of what a component says about a value
 UPLOADS = 1000  # at once, whose progress is remembered
 
@@ -166,8 +166,11 @@ class LastUploads(route_utils.FileUploadProgress):
         self._statuses, self._signals = LRUCache(UPLOADS), _Signals(UPLOADS)
 
 
-def harden() -> None:
+def harden(tab_states: type[StateHolder]) -> None:
     """Replace what Gradio has no setting for, in this process, for good; doing it again changes nothing.
+
+    Args:
+        tab_states: takes the place of Gradio's ``StateHolder``.
 
     Files given as an address: 6.31 downloads them before a handler sees them (``blocks.async_move_resource_to_block_cache``,
     ``components.File``, ``image_utils``), all through these functions of ``processing_utils``; and ``/file=http…`` streams
@@ -178,7 +181,7 @@ def harden() -> None:
     for name in ("ssrf_protected_download", "save_url_to_cache", "unsafe_download"):
         _replace(processing_utils, name, refuse_address)
     _replace(routes, "secure_url_stream_response", refuse_address_later)
-    _replace(routes, "StateHolder", Tabs)
+    _replace(routes, "StateHolder", tab_states)
     _replace(route_utils, "GradioUploadFile", OwnUpload)
     _replace(route_utils, "GradioMultiPartParser", FilesOnly)
     if not isinstance(routes.file_upload_statuses, LastUploads):

@@ -7,7 +7,7 @@ import gradio as gr
 from app import texts
 from app.steps.step import Step
 from app.views import page_html
-from app.views.evidence import available, exhibits
+from app.views.evidence import exhibits
 
 
 class Evidence(Step):
@@ -27,4 +27,4 @@ class Evidence(Step):
 
 def has_evidence() -> bool:
     """Whether there is anything to show."""
-    return bool(available())
+    return bool(exhibits())

@@ -27,9 +27,9 @@ from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from app import texts
-from app.http.gradio_patches import GuardedBlocks
+from app.http.gradio_patches import FOLDER_PREFIX, GuardedBlocks
 from app.http.upload_limits import UploadGate
-from app.visitors.session import FOLDER_PREFIX, Session, open_albums
+from app.visitors.session import Session, open_albums
 from app.visitors.tab_states import Tabs, sessions_of
 from core.common.errors import StudioError
 from core.common.runtime import give_back, shared_cores

@@ -23,6 +23,7 @@ from PIL import Image
 
 from app import texts
 from app.engines import DEFAULT
+from app.http.gradio_patches import FOLDER_PREFIX
 from core.common.errors import GalleryError, PhotoError
 from core.common.metrics import Hits
 from core.data.decode import content_id
@@ -379,8 +380,6 @@ class Album:
         if folder is not None:
             folder.cleanup()
 
-
-FOLDER_PREFIX = "album-"
 
 # Weak: an album lives as long as a tab's state holds it, and no longer.
 _open_albums: weakref.WeakValueDictionary[str, Album] = weakref.WeakValueDictionary()

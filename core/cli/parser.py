@@ -10,9 +10,8 @@ from textwrap import dedent
 from typing import Any
 
 from core import __version__
-from core.cli import bench, commands, experiment, hub, train
-from core.experiments.bench.registry import BENCHMARKS
-from core.experiments.registry import EXPERIMENTS
+from core.cli import commands, experiment, hub, train
+from core.experiments.registry import BENCHMARKS, EXPERIMENTS
 
 # The engine's own defaults, written again because importing them would import torch; a test keeps them equal.
 K, TAU, SEED = 4, 0.1, 0
@@ -352,7 +351,7 @@ def _bench(chosen: Any) -> None:
     parser = _command(
         chosen,
         "bench",
-        bench.bench,
+        experiment.bench,
         "measure what the engine costs in time and memory",
         f"""
         example:
@@ -366,8 +365,10 @@ def _bench(chosen: Any) -> None:
         all rounds: `wall` clock, and `cpu`, processor time of all threads together. No data folder is needed.
         """,
     )
-    names = [*BENCHMARKS, bench.ALL]
-    parser.add_argument("name", nargs="?", default=bench.ALL, choices=names, metavar="NAME", help="one of those below (all)")
+    names = [*BENCHMARKS, experiment.ALL]
+    parser.add_argument(
+        "name", nargs="?", default=experiment.ALL, choices=names, metavar="NAME", help="one of those below (all)"
+    )
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="data folders as of `train`, to measure recall too where memory is saved"
     )

@@ -1,7 +1,7 @@
 """How the processor and its memory are used: threads, compute dtype, and the heap.
 
-Threads: two finish one computation sooner, but several computations with two threads each only wait for one another: a search of
-20 photos then costs 13 % more processor time, and indexing 20 photos half as much again (two cores, torch 2.13). So the
+Threads: two finish one computation sooner, but several computations with two threads each only wait for one another: a search
+of 20 photos then costs 13 % more processor time, and indexing 20 photos half as much again (two cores, torch 2.13). So the
 cores are shared among the computations that run at once, and one is enough for a sentence.
 
 Heap: glibc's defaults are made for small pieces and for many cores. Large pieces go back to the system at once and come back

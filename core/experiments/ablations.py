@@ -21,7 +21,7 @@ from core.backbones.lora_algebra import merge, reduce_rank
 from core.common import markdown
 from core.common.metrics import measure
 from core.experiments import figures, statistics
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, generator_part, prepare_fold
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import SemanticPrior, semantic_prior
@@ -261,84 +261,89 @@ class AblationRecipe:
     fold: FoldRecipe = field(default_factory=FoldRecipe)
 
 
-def run(study: Study, recipe: AblationRecipe = AblationRecipe()) -> dict[str, Any]:
+def run(context: ExperimentContext, recipe: AblationRecipe = AblationRecipe()) -> dict[str, Any]:
     """``summarise`` of all variants of AXES, and of TRAINED. Finished folds and trainings are kept."""
     rows: list[dict[str, Any]] = []
     for fold in recipe.folds:
-        prepared = prepare_fold(study, fold, recipe.fold)
+        prepared = prepare_fold(context, fold, recipe.fold)
         key = [
             statistics.identity(prepared.repository, prepared.generator),
             [(a.name, list(a.variants), a.seeds) for a in AXES],
         ]
-        rows += study.piece("ablations", f"fold{fold}", key, lambda p=prepared, f=fold: at_run_time(study, p, f))
+        rows += context.piece("ablations", f"fold{fold}", key, lambda p=prepared, f=fold: at_run_time(context, p, f))
     result = {"axes": {axis.name: summarise(rows, list(axis.variants)) for axis in AXES}, "base": summarise(rows, [BASE])}
     if recipe.trained is not None:
-        prepared = prepare_fold(study, recipe.trained, recipe.fold)
+        prepared = prepare_fold(context, recipe.trained, recipe.fold)
         rows = [dict(r) for r in rows if r["fold"] == recipe.trained]
         for name, training in TRAINED.items():
             generator = recipe.fold.generator
-            rows += _trained(study, prepared, recipe, name, training, replace(generator, **training.recipe))
+            rows += _trained(context, prepared, recipe, name, training, replace(generator, **training.recipe))
         result["trained"] = {"fold": recipe.trained, **summarise(rows, list(TRAINED))}
     return result
 
 
-def at_run_time(study: Study, prepared: PreparedFold, fold: int) -> list[dict[str, Any]]:
+def at_run_time(context: ExperimentContext, prepared: PreparedFold, fold: int) -> list[dict[str, Any]]:
     """A row for each held-out task, variant and seed."""
     rows = []
     for number, task in enumerate(prepared.held, 1):
-        case = _case(study, prepared, task.description)
+        case = _case(context, prepared, task.description)
         known: dict[str, dict[str, float]] = {}  # several variants are what the method does anyway
-        evaluation = study.pool.evaluation(task.test)
+        evaluation = context.pool.evaluation(task.test)
         for axis in (_BASE, *AXES):
             for variant, make in axis.variants.items():
                 for seed in axis.seeds:
                     lora = make(case, seed)
                     if (key := _checksum(lora)) not in known:
-                        known[key] = _measured(study, evaluation, lora)
+                        known[key] = _measured(context, evaluation, lora)
                     where = {"fold": fold, "task": task.name, "group": task.group}
                     rows.append({**where, "variant": variant, "seed": seed, **known[key]})
         if number % 5 == 0 or number == len(prepared.held):
-            study.log(f"ablations, fold {fold}: {number} of {len(prepared.held)} held-out tasks")
+            context.log(f"ablations, fold {fold}: {number} of {len(prepared.held)} held-out tasks")
     return rows
 
 
 def _trained(
-    study: Study, prepared: PreparedFold, recipe: AblationRecipe, name: str, training: Training, own: GeneratorRecipe
+    context: ExperimentContext,
+    prepared: PreparedFold,
+    recipe: AblationRecipe,
+    name: str,
+    training: Training,
+    own: GeneratorRecipe,
 ) -> list[dict[str, Any]]:
     """A row for each held-out task and seed, with a generator that was trained in another way."""
 
     experts = [TrainedExpert.of(s) for s in prepared.snapshots]
 
     def make() -> list[dict[str, Any]]:
-        study.log(f"ablations, fold {recipe.trained}: a generator with {name}")
+        context.log(f"ablations, fold {recipe.trained}: a generator with {name}")
         if training.leave_one_out:
             told = replace(recipe.fold, generator=own)
-            fitted = generator_part(study, prepared.seen, experts, told, own.seed, prepared.single)
+            fitted = generator_part(context, prepared.seen, experts, told, own.seed, prepared.single)
         else:
-            parts = (study.backbone, study.pool, prepared.seen, experts, recipe.fold.experts, own, study.log)
+            parts = (context.backbone, context.pool, prepared.seen, experts, recipe.fold.experts, own, context.log)
             fitted = fit_generator(*parts, leave_one_out=False, shared=prepared.single)
         rows = []
         for task in prepared.held:
-            case = replace(_case(study, prepared, task.description), generator=fitted)
-            evaluation = study.pool.evaluation(task.test)
+            case = replace(_case(context, prepared, task.description), generator=fitted)
+            evaluation = context.pool.evaluation(task.test)
             for seed in SEEDS:
-                found = _measured(study, evaluation, case.sample(seed))
+                found = _measured(context, evaluation, case.sample(seed))
                 where = {"fold": recipe.trained, "task": task.name, "group": task.group}
                 rows.append({**where, "variant": name, "seed": seed, **found})
         return rows
 
     key = [name, statistics.identity(prepared.repository), vars(own), training.leave_one_out, recipe.fold, SEEDS]
-    return study.piece("ablations", f"trained-{recipe.trained}", key, make)
+    return context.piece("ablations", f"trained-{recipe.trained}", key, make)
 
 
-def _case(study: Study, prepared: PreparedFold, description: str) -> Case:
-    embedding = study.backbone.encode_sentence([description])[0]
+def _case(context: ExperimentContext, prepared: PreparedFold, description: str) -> Case:
+    embedding = context.backbone.encode_sentence([description])[0]
     return Case(prepared.repository, prepared.generator, embedding, prepared.snapshots)
 
 
-def _measured(study: Study, evaluation: tuple, lora: Lora | None) -> dict[str, float]:
+def _measured(context: ExperimentContext, evaluation: tuple, lora: Lora | None) -> dict[str, float]:
     maps, texts, relevance = evaluation
-    return statistics.both_ways(measure(study.backbone.suffix(maps, lora), texts, relevance))
+    return statistics.both_ways(measure(context.backbone.suffix(maps, lora), texts, relevance))
 
 
 def _checksum(lora: Lora | None) -> str:

@@ -10,18 +10,18 @@ from matplotlib.figure import Figure
 from core.common import markdown
 from core.common.metrics import KS, measure
 from core.experiments import figures
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.training.backbone import evaluation_sets
 
 WAYS = {"i2t": "photo to caption", "t2i": "caption to photo"}
 
 
-def run(study: Study) -> dict[str, Any]:
+def run(context: ExperimentContext) -> dict[str, Any]:
     """{"flickr8k val": {"images": n, "i2t": {"R@1": …}, "t2i": {…}}, …} in percent; each set is its own gallery."""
     result = {}
-    for name, chosen in evaluation_sets(study.data, study.cache, study.log).items():
-        images = study.backbone.suffix(chosen.maps)
-        texts = study.backbone.text_from_sentences(chosen.sentences)
+    for name, chosen in evaluation_sets(context.data, context.cache, context.log).items():
+        images = context.backbone.suffix(chosen.maps)
+        texts = context.backbone.text_from_sentences(chosen.sentences)
         result[name] = measure(images, texts, chosen.relevance)
     return result
 

@@ -21,7 +21,7 @@ from core.backbones.lora_algebra import merge
 from core.common import markdown
 from core.common.metrics import bootstrap_interval, measure
 from core.experiments import figures, statistics
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.controls import Setting, full_strength, sg_lora, softmax_merge
 from core.experiments.cosines import cosines, pair_mean
 from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, oracle_part, prepare_fold
@@ -62,18 +62,18 @@ def classes_of(pool: Pool, rows: np.ndarray) -> tuple[Tensor, np.ndarray]:
     return F.normalize(torch.stack(means), dim=-1), labels
 
 
-def run(study: Study, chosen: Sequence[int] = range(FOLDS), recipe: FoldRecipe = FoldRecipe()) -> dict[str, Any]:
+def run(context: ExperimentContext, chosen: Sequence[int] = range(FOLDS), recipe: FoldRecipe = FoldRecipe()) -> dict[str, Any]:
     """``summarise`` of all held-out tasks, ``per_task`` accuracies, and cosines between LoRAs: of fine-tuned ones, which all
     begin at nothing and have one recipe, and of the shipped experts."""
     rows: list[dict[str, Any]] = []
     held: list[Task] = []
     for fold in chosen:
-        prepared = prepare_fold(study, fold, recipe)
+        prepared = prepare_fold(context, fold, recipe)
         held += prepared.held
         key = [statistics.identity(prepared.repository, prepared.generator), prepared.single.sum().item(), recipe, SEEDS]
-        rows += study.piece("classification", f"fold{fold}", key, lambda p=prepared, f=fold: run_fold(study, p, f, recipe))
-    cosine = {TUNED: orthogonality([oracle_part(study, t, recipe) for t in held], [t.group for t in held])}
-    repository = study.engine.repository
+        rows += context.piece("classification", f"fold{fold}", key, lambda p=prepared, f=fold: run_fold(context, p, f, recipe))
+    cosine = {TUNED: orthogonality([oracle_part(context, t, recipe) for t in held], [t.group for t in held])}
+    repository = context.engine.repository
     start = Lora.from_vector(repository.layout, repository.origin)
     experts, groups = [repository.lora(i) for i in range(len(repository))], [e.group for e in repository.experts]
     cosine[EXPERTS] = orthogonality(experts, groups)
@@ -82,17 +82,17 @@ def run(study: Study, chosen: Sequence[int] = range(FOLDS), recipe: FoldRecipe =
     return {**summarise(rows), "cosines": cosine, "tasks": per_task(rows)}
 
 
-def run_fold(study: Study, prepared: PreparedFold, fold: int, recipe: FoldRecipe) -> list[dict[str, Any]]:
+def run_fold(context: ExperimentContext, prepared: PreparedFold, fold: int, recipe: FoldRecipe) -> list[dict[str, Any]]:
     """A row for each held-out task, method and seed, with the cosine of its weight change to the fine-tuned LoRA's."""
     rows = []
     for number, task in enumerate(prepared.held, 1):
-        tuned = oracle_part(study, task, recipe)
-        for variant, seed, lora in _loras(study, prepared, task, tuned):
+        tuned = oracle_part(context, task, recipe)
+        for variant, seed, lora in _loras(context, prepared, task, tuned):
             near = None if lora is None else round(float(cosines([lora, tuned])[0, 1]), 4)
             where = {"fold": fold, "task": task.name, "group": task.group, "kind": kind(task.group)}
-            rows.append({**where, "variant": variant, "seed": seed, "cosine": near, **_measured(study, task, lora)})
+            rows.append({**where, "variant": variant, "seed": seed, "cosine": near, **_measured(context, task, lora)})
         if number % 5 == 0 or number == len(prepared.held):
-            study.log(f"classification, fold {fold}: {number} of {len(prepared.held)} held-out tasks")
+            context.log(f"classification, fold {fold}: {number} of {len(prepared.held)} held-out tasks")
     return rows
 
 
@@ -101,9 +101,9 @@ def kind(group: str) -> str:
     return RETRIEVAL if group == "scenes" else CLASSIFICATION
 
 
-def _loras(study: Study, prepared: PreparedFold, task: Task, tuned: Lora) -> list[tuple[str, int, Lora | None]]:
+def _loras(context: ExperimentContext, prepared: PreparedFold, task: Task, tuned: Lora) -> list[tuple[str, int, Lora | None]]:
     repository = prepared.repository
-    embedding = study.backbone.encode_sentence([task.description])[0]
+    embedding = context.backbone.encode_sentence([task.description])[0]
     routing = SparseRouter(repository.embeddings).route(task.description, embedding)
     settings = [Setting(repository, prepared.generator, routing, seed) for seed in SEEDS]
     return [
@@ -116,12 +116,12 @@ def _loras(study: Study, prepared: PreparedFold, task: Task, tuned: Lora) -> lis
     ]
 
 
-def _measured(study: Study, task: Task, lora: Lora | None) -> dict[str, Any]:
-    maps, texts, relevance = study.pool.evaluation(task.test)
-    images = study.backbone.suffix(maps, lora)
+def _measured(context: ExperimentContext, task: Task, lora: Lora | None) -> dict[str, Any]:
+    maps, texts, relevance = context.pool.evaluation(task.test)
+    images = context.backbone.suffix(maps, lora)
     found: dict[str, Any] = {**statistics.both_ways(measure(images, texts, relevance)), "photos": len(images)}
     if kind(task.group) == CLASSIFICATION:
-        classes, labels = classes_of(study.pool, task.test)
+        classes, labels = classes_of(context.pool, task.test)
         found |= {"classes": len(classes), **accuracies(images, classes, labels)}
     return found
 

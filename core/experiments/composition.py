@@ -18,7 +18,7 @@ from torch import Tensor
 from core.common import markdown
 from core.common.metrics import measure
 from core.experiments import figures, statistics
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.controls import Setting, full_strength, softmax_merge
 from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, prepare_fold
 from core.sglora.router import SparseRouter
@@ -80,17 +80,17 @@ def orders(embeddings: Tensor, seed: int) -> Iterator[tuple[str, int, list[int]]
         yield RANDOM, draw, rng.permutation(n).tolist()
 
 
-def run(study: Study, chosen: Sequence[int] = range(FOLDS), recipe: FoldRecipe = FoldRecipe()) -> dict[str, Any]:
+def run(context: ExperimentContext, chosen: Sequence[int] = range(FOLDS), recipe: FoldRecipe = FoldRecipe()) -> dict[str, Any]:
     """``summarise`` of the folds; the rows, a few megabytes, stay in the cache."""
     rows: list[dict[str, Any]] = []
     for fold in chosen:
-        prepared = prepare_fold(study, fold, recipe)
+        prepared = prepare_fold(context, fold, recipe)
         key = [statistics.identity(prepared.repository, prepared.generator), SIZES, DRAWS, list(METHODS)]
-        rows += study.piece("composition", f"fold{fold}", key, lambda p=prepared, f=fold: run_fold(study, p, f))
+        rows += context.piece("composition", f"fold{fold}", key, lambda p=prepared, f=fold: run_fold(context, p, f))
     return summarise(rows)
 
 
-def run_fold(study: Study, prepared: PreparedFold, fold: int) -> list[dict[str, Any]]:
+def run_fold(context: ExperimentContext, prepared: PreparedFold, fold: int) -> list[dict[str, Any]]:
     """Every held-out task of a fold with every subset of its experts."""
     repository = prepared.repository
     sizes = [s for s in SIZES if s < len(repository)]
@@ -100,9 +100,9 @@ def run_fold(study: Study, prepared: PreparedFold, fold: int) -> list[dict[str, 
     subsets.append((ALL, 0, len(repository), list(range(len(repository)))))
     rows = []
     for number, task in enumerate(prepared.held, 1):
-        maps, texts, relevance = study.pool.evaluation(task.test)
-        embedding = study.backbone.encode_sentence([task.description])[0]
-        zero = statistics.both_ways(measure(study.backbone.suffix(maps), texts, relevance))
+        maps, texts, relevance = context.pool.evaluation(task.test)
+        embedding = context.backbone.encode_sentence([task.description])[0]
+        zero = statistics.both_ways(measure(context.backbone.suffix(maps), texts, relevance))
         known: dict[tuple[str, tuple[int, ...]], dict[str, float]] = {}  # many subsets route to the same experts
         for rule, draw, size, kept in subsets:
             part = repository.subset(kept)
@@ -111,13 +111,13 @@ def run_fold(study: Study, prepared: PreparedFold, fold: int) -> list[dict[str, 
             for name, method in METHODS.items():
                 if (name, chosen) not in known:
                     lora = method(Setting(part, prepared.generator, routing, 0))
-                    known[name, chosen] = statistics.both_ways(measure(study.backbone.suffix(maps, lora), texts, relevance))
+                    known[name, chosen] = statistics.both_ways(measure(context.backbone.suffix(maps, lora), texts, relevance))
                 gains = {m: round(v - zero[m], 3) for m, v in known[name, chosen].items()}
                 closest = round(float(routing.similarity.max()), 4)
                 where = {"fold": fold, "task": task.name, "group": task.group, "rule": rule, "draw": draw, "experts": size}
                 rows.append({**where, "method": name, "coverage": closest, **gains})
         if number % 5 == 0 or number == len(prepared.held):
-            study.log(f"composition, fold {fold}: {number}/{len(prepared.held)} held-out tasks")
+            context.log(f"composition, fold {fold}: {number}/{len(prepared.held)} held-out tasks")
     return rows
 
 

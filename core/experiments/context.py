@@ -19,7 +19,7 @@ Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Study:
+class ExperimentContext:
     """A data folder, the models, and a cache; shared by the experiments of one run, so that photos are read once.
 
     Attributes:

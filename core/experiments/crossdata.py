@@ -14,7 +14,7 @@ from core.common.errors import DataError
 from core.common.metrics import Relevance, measure
 from core.data import Sample, read_folder
 from core.experiments import figures, generation
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS, SEEDED, Setting
 from core.sglora.router import SparseRouter
 from core.training.backbone import coco_held_out
@@ -24,19 +24,19 @@ from core.training.tasks import EVERYDAY, EVERYDAY_DESCRIPTION, SCENES, scene_me
 PHOTOS = 12  # of a task, at least
 
 
-def run(study: Study) -> dict[str, Any]:
+def run(context: ExperimentContext) -> dict[str, Any]:
     """Every control on the tasks of the held-out COCO photos; rows and summary as in ``generation``.
 
     Raises:
         DataError: the data folder has no captioned COCO photos.
     """
-    folder = study.data / "coco"
+    folder = context.data / "coco"
     if not folder.is_dir():
-        raise DataError(f"{study.data} has no folder coco: captioned COCO photos are expected in it.")
+        raise DataError(f"{context.data} has no folder coco: captioned COCO photos are expected in it.")
     samples = read_folder(folder)
     held = coco_held_out(samples)
-    maps = image_features(samples, study.cache, 0, study.log, study.backbone)
-    engine, backbone = study.engine, study.backbone
+    maps = image_features(samples, context.cache, 0, context.log, context.backbone)
+    engine, backbone = context.engine, context.backbone
     router = SparseRouter(engine.repository.embeddings)
     rows: list[dict[str, Any]] = []
     for name, (description, members) in tasks_of(samples, held).items():
@@ -56,7 +56,7 @@ def run(study: Study) -> dict[str, Any]:
             for method, lora in loras.items():
                 found = measure(backbone.suffix(own, lora), texts, relevance)
                 rows.append({"task": name, "group": "scenes", "method": method, "seed": seed, **found})
-        study.log(f"{name}: {len(members)} photos")
+        context.log(f"{name}: {len(members)} photos")
     sizes = {r["task"]: r["images"] for r in rows}
     summary = generation.summarise(rows)["scenes"] if rows else {}
     return {"photos": int(held.sum()), "tasks": sizes, "summary": summary, "rows": rows}

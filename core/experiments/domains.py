@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from core.common import markdown
 from core.common.metrics import bootstrap_interval, measure
 from core.experiments import figures
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS, Setting
 from core.experiments.folds import FoldRecipe, generator_part, prepare_fold, shared_part, single_recipe
 from core.experiments.generation import FULL, OURS, calibration
@@ -26,32 +26,32 @@ MOST = 1.0  # R@5 that a domain may lose
 SHOWN = ("zero-shot", "top-k, softmax", FULL, OURS)
 
 
-def run(study: Study, recipe: FoldRecipe = FoldRecipe()) -> dict[str, Any]:
+def run(context: ExperimentContext, recipe: FoldRecipe = FoldRecipe()) -> dict[str, Any]:
     """Every special domain's tasks, with the experts of one fold's scenes, a confidence and a generator of them alone."""
-    parts = prepare_fold(study, FOLD, recipe)
+    parts = prepare_fold(context, FOLD, recipe)
     scenes = [i for i, t in enumerate(parts.seen) if t.group == "scenes"]
     seen = [parts.seen[i] for i in scenes]
     repository = parts.repository.subset(scenes)
     key = [hashlib.sha256(repository.means.numpy().tobytes()).hexdigest(), [e.description for e in repository.experts]]
-    gains = study.piece(
-        "domains", "leave-one-out", key, lambda: leave_one_out_gains(study.backbone, study.pool, repository, seen)
+    gains = context.piece(
+        "domains", "leave-one-out", key, lambda: leave_one_out_gains(context.backbone, context.pool, repository, seen)
     )
-    repository = with_confidence(study.backbone, repository, gains)
-    shared = shared_part(study, seen, single_recipe(recipe))
+    repository = with_confidence(context.backbone, repository, gains)
+    shared = shared_part(context, seen, single_recipe(recipe))
     trained = [TrainedExpert.of(parts.snapshots[i]) for i in scenes]
-    generator = generator_part(study, seen, trained, recipe, 0, shared)
+    generator = generator_part(context, seen, trained, recipe, 0, shared)
     router = SparseRouter(repository.embeddings)
     rows = []
-    for task in (t for t in study.pool.tasks if t.group != "scenes"):
-        maps, texts, relevance = study.pool.evaluation(task.test)
-        embedding = study.backbone.encode_sentence([task.description])[0]
+    for task in (t for t in context.pool.tasks if t.group != "scenes"):
+        maps, texts, relevance = context.pool.evaluation(task.test)
+        embedding = context.backbone.encode_sentence([task.description])[0]
         setting = Setting(repository, generator, router.route(task.description, embedding), 0)
         said = asdict(setting.confidence) if setting.confidence else {}
         for method in SHOWN:
-            found = measure(study.backbone.suffix(maps, METHODS[method](setting)), texts, relevance)
+            found = measure(context.backbone.suffix(maps, METHODS[method](setting)), texts, relevance)
             more = {"confidence": said} if method in (FULL, OURS) and said else {}
             rows.append({"task": task.name, "group": task.group, "method": method, "seed": 0, **found, **more})
-        study.log(f"{task.name}: done")
+        context.log(f"{task.name}: done")
     return {"experts": len(seen), "domains": by_domain(rows), "calibration": calibration(rows), "rows": rows}
 
 

@@ -24,7 +24,7 @@ from core.common import markdown
 from core.common.errors import DataError
 from core.common.paths import GENERATOR_FILE, ROOT
 from core.experiments import figures, statistics
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.edge_worker import FINE_TUNE, GENERATE, Job
 from core.experiments.folds import FoldRecipe, prepare_fold
 from core.sglora.generator import LoraGenerator
@@ -37,16 +37,16 @@ LIMITS = (512, 640, 768, 1024, 1536, 2048, 4096)  # megabytes, tried in turn
 WAYS = (GENERATE, FINE_TUNE)
 
 
-def run(study: Study, fold: int = FOLD, recipe: FoldRecipe | None = None) -> dict[str, Any]:
+def run(context: ExperimentContext, fold: int = FOLD, recipe: FoldRecipe | None = None) -> dict[str, Any]:
     """``measured`` of two held-out tasks of a fold, one of everyday scenes and one of a special domain.
 
     Raises:
         DataError: not on Linux, whose limits these are; or the pool does not know its photos.
     """
-    recipe = recipe or FoldRecipe.of(study.backbone)
-    prepared = prepare_fold(study, fold, recipe)
+    recipe = recipe or FoldRecipe.of(context.backbone)
+    prepared = prepare_fold(context, fold, recipe)
     tasks = typical(prepared.held)
-    return {"fold": fold, **measured(study, prepared.repository, prepared.generator, tasks, recipe.experts)}
+    return {"fold": fold, **measured(context, prepared.repository, prepared.generator, tasks, recipe.experts)}
 
 
 def typical(held: Sequence[Task]) -> list[Task]:
@@ -59,7 +59,11 @@ def typical(held: Sequence[Task]) -> list[Task]:
 
 
 def measured(
-    study: Study, repository: ExpertRepository, generator: LoraGenerator, tasks: Sequence[Task], recipe: ExpertRecipe
+    context: ExperimentContext,
+    repository: ExpertRepository,
+    generator: LoraGenerator,
+    tasks: Sequence[Task],
+    recipe: ExpertRecipe,
 ) -> dict[str, Any]:
     """Every task, both ways.
 
@@ -70,11 +74,11 @@ def measured(
     """
     if not sys.platform.startswith("linux"):
         raise DataError("This experiment sets limits that only Linux enforces: run it there.")
-    if not study.pool.samples:
+    if not context.pool.samples:
         raise DataError("The photos of this data are not known by file, so none can be sent anywhere.")
     found = []
     for task in tasks:
-        samples = [study.pool.samples[row] for row in (*task.train, *task.stop)]
+        samples = [context.pool.samples[row] for row in (*task.train, *task.stop)]
         with tempfile.TemporaryDirectory(prefix="sg-lora-edge-") as folder:
             engine = Path(folder)
             repository.save(engine)
@@ -82,10 +86,10 @@ def measured(
             stored = sum(file.stat().st_size for file in engine.iterdir())
             ways = {}
             for way in WAYS:
-                job = job_of(study, way, task, engine, recipe)
+                job = job_of(context, way, task, engine, recipe)
                 key = [statistics.identity(repository, generator), asdict(replace(job, engine="")), LIMITS]
                 name = f"{task.name}-{way}"
-                ways[way] = study.piece("edge", name, key, lambda j=job, n=name: within_limits(j, study, n))
+                ways[way] = context.piece("edge", name, key, lambda j=job, n=name: within_limits(j, context, n))
         found.append(
             {
                 "task": task.name,
@@ -106,7 +110,7 @@ def measured(
     return {"limits": list(LIMITS), "tasks": found}
 
 
-def job_of(study: Study, way: str, task: Task, engine: Path, recipe: ExpertRecipe) -> Job:
+def job_of(context: ExperimentContext, way: str, task: Task, engine: Path, recipe: ExpertRecipe) -> Job:
     """A task as a job for a device; a generated adapter needs the photos that are searched, and no others."""
     parts = {"train": task.train, "stop": task.stop, "test": task.test}
     if way == GENERATE:
@@ -114,13 +118,13 @@ def job_of(study: Study, way: str, task: Task, engine: Path, recipe: ExpertRecip
     rows = np.concatenate(list(parts.values()))
     starts = np.cumsum([0, *(len(part) for part in parts.values())])
     new = {name: list(range(a, b)) for name, a, b in zip(parts, starts[:-1], starts[1:], strict=True)}
-    samples = [{**asdict(study.pool.samples[row]), "path": str(study.pool.samples[row].path.resolve())} for row in rows]
-    choice = dict(study.backbone.choice)
+    samples = [{**asdict(context.pool.samples[row]), "path": str(context.pool.samples[row].path.resolve())} for row in rows]
+    choice = dict(context.backbone.choice)
     about = (task.name, task.description, task.classes, str(engine), samples)
     return Job(way, choice, *about, **new, recipe=asdict(recipe), memory=LIMITS[0])
 
 
-def within_limits(job: Job, study: Study, name: str) -> dict[str, Any]:
+def within_limits(job: Job, context: ExperimentContext, name: str) -> dict[str, Any]:
     """The job under the first limit that it can be done in.
 
     Raises:
@@ -128,7 +132,7 @@ def within_limits(job: Job, study: Study, name: str) -> dict[str, Any]:
     """
     failed: list[int] = []
     for memory in LIMITS:
-        study.log(f"edge, {name}: one core, {memory} MB")
+        context.log(f"edge, {name}: one core, {memory} MB")
         done, said = attempt(replace(job, memory=memory))
         if done is not None:
             return {**done, "failed": failed}

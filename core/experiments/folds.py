@@ -22,7 +22,7 @@ from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout
 from core.common.errors import DataError
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
@@ -83,9 +83,9 @@ class PreparedFold:
     single: Tensor
     snapshots: list[Tensor]
 
-    def engine(self, study: Study) -> SGLora:
+    def engine(self, context: ExperimentContext) -> SGLora:
         """The online phase over this fold's experts and generator."""
-        return SGLora(study.backbone, self.repository, self.generator)
+        return SGLora(context.backbone, self.repository, self.generator)
 
 
 def folds(pool: Pool) -> list[list[int]]:
@@ -114,21 +114,21 @@ def split(pool: Pool, fold: int) -> tuple[list[Task], list[Task]]:
     return held, seen
 
 
-def prepare_fold(study: Study, fold: int, recipe: FoldRecipe = FoldRecipe(), seed: int = 0) -> PreparedFold:
+def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe = FoldRecipe(), seed: int = 0) -> PreparedFold:
     """Train a fold's experts, confidence and generator, or read what an earlier run kept.
 
     Args:
         seed: of the generator's training. Experts have the recipe's.
     """
-    pool, backbone = study.pool, study.backbone
+    pool, backbone = context.pool, context.backbone
     held, seen = split(pool, fold)
     layout = LoraLayout(backbone.layout.modules, recipe.experts.rank)
-    start, single = shared_part(study, shared_tasks(seen), recipe.experts), shared_part(study, seen, single_recipe(recipe))
+    start, single = shared_part(context, shared_tasks(seen), recipe.experts), shared_part(context, seen, single_recipe(recipe))
     trained = []
     for number, (task, fresh) in enumerate(zip(seen, begins_fresh(seen), strict=True), 1):
-        trained.append(expert_part(study, task, None if fresh else start, recipe.experts))
+        trained.append(expert_part(context, task, None if fresh else start, recipe.experts))
         if number % 10 == 0:
-            study.log(f"fold {fold}: {number} of {len(seen)} experts")
+            context.log(f"fold {fold}: {number} of {len(seen)} experts")
     repository = ExpertRepository(
         backbone.fingerprint,
         layout,
@@ -138,10 +138,10 @@ def prepare_fold(study: Study, fold: int, recipe: FoldRecipe = FoldRecipe(), see
         backbone.encode_sentence([t.description for t in seen]),
         start,
     )
-    key = _digest(study, "gains", *(t.snapshots.numpy() for t in trained), *(t.description for t in seen))
-    gains = study.piece("folds", "leave-one-out", key, lambda: leave_one_out_gains(backbone, pool, repository, seen))
+    key = _digest(context, "gains", *(t.snapshots.numpy() for t in trained), *(t.description for t in seen))
+    gains = context.piece("folds", "leave-one-out", key, lambda: leave_one_out_gains(backbone, pool, repository, seen))
     repository = with_confidence(backbone, repository, gains)
-    generator = generator_part(study, seen, trained, recipe, seed, single)
+    generator = generator_part(context, seen, trained, recipe, seed, single)
     return PreparedFold(held, seen, repository, generator, single, [t.snapshots for t in trained])
 
 
@@ -150,49 +150,54 @@ def single_recipe(recipe: FoldRecipe) -> ExpertRecipe:
     return replace(recipe.experts, shared_steps=recipe.single_steps)
 
 
-def shared_part(study: Study, tasks: Sequence[Task], recipe: ExpertRecipe) -> Tensor:
+def shared_part(context: ExperimentContext, tasks: Sequence[Task], recipe: ExpertRecipe) -> Tensor:
     """[P] one LoRA trained on these tasks together, from the cache if it is there."""
-    key = _digest(study, "shared", *(t.train for t in tasks), recipe)
-    return _kept(study, key, lambda: train_shared(study.backbone, study.pool, tasks, recipe, study.log))
+    key = _digest(context, "shared", *(t.train for t in tasks), recipe)
+    return _kept(context, key, lambda: train_shared(context.backbone, context.pool, tasks, recipe, context.log))
 
 
-def expert_part(study: Study, task: Task, start: Tensor | None, recipe: ExpertRecipe) -> TrainedExpert:
+def expert_part(context: ExperimentContext, task: Task, start: Tensor | None, recipe: ExpertRecipe) -> TrainedExpert:
     """A task's expert, from the cache if it is there; ``start`` as in ``train_expert``."""
     if start is None:  # then nothing else of the recipe counts
         key = _digest(
-            study, task.name, task.train, task.stop, "nothing", replace(recipe.fresh(), shared_steps=0, shared_lr=0.0)
+            context, task.name, task.train, task.stop, "nothing", replace(recipe.fresh(), shared_steps=0, shared_lr=0.0)
         )
     else:
-        key = _digest(study, task.name, task.train, task.stop, start.numpy(), recipe)
-    made = _kept(study, key, lambda: train_expert(study.backbone, study.pool, task, start, recipe).snapshots)
+        key = _digest(context, task.name, task.train, task.stop, start.numpy(), recipe)
+    made = _kept(context, key, lambda: train_expert(context.backbone, context.pool, task, start, recipe).snapshots)
     return TrainedExpert.of(made)
 
 
-def oracle_part(study: Study, task: Task, recipe: FoldRecipe = FoldRecipe()) -> Lora:
+def oracle_part(context: ExperimentContext, task: Task, recipe: FoldRecipe = FoldRecipe()) -> Lora:
     """The fine-tuned oracle: a LoRA trained on the task's own photos, from nothing."""
-    made = expert_part(study, task, None, recipe.experts)
-    return Lora.from_vector(LoraLayout(study.backbone.layout.modules, recipe.experts.rank), made.mean)
+    made = expert_part(context, task, None, recipe.experts)
+    return Lora.from_vector(LoraLayout(context.backbone.layout.modules, recipe.experts.rank), made.mean)
 
 
 def generator_part(
-    study: Study, seen: Sequence[Task], trained: Sequence[TrainedExpert], recipe: FoldRecipe, seed: int, shared: Tensor
+    context: ExperimentContext,
+    seen: Sequence[Task],
+    trained: Sequence[TrainedExpert],
+    recipe: FoldRecipe,
+    seed: int,
+    shared: Tensor,
 ) -> LoraGenerator:
     """The generator of these experts and of what they share [P], from the cache if it is there."""
     own = replace(recipe.generator, seed=seed)
     file = _file(
-        study, _digest(study, "generator", *(t.snapshots.numpy() for t in trained), shared.numpy(), recipe.experts, own)
+        context, _digest(context, "generator", *(t.snapshots.numpy() for t in trained), shared.numpy(), recipe.experts, own)
     )
     if not file.is_file():
-        made = fit_generator(study.backbone, study.pool, seen, trained, recipe.experts, own, study.log, shared=shared)
+        made = fit_generator(context.backbone, context.pool, seen, trained, recipe.experts, own, context.log, shared=shared)
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".tmp")
         made.save(partial)
         partial.replace(file)
-    return LoraGenerator.load(file, study.backbone.fingerprint)
+    return LoraGenerator.load(file, context.backbone.fingerprint)
 
 
-def _digest(study: Study, *parts: str | np.ndarray | ExpertRecipe | GeneratorRecipe) -> str:
-    digest = hashlib.sha256(f"{study.backbone.fingerprint} {study.data.resolve()} {len(study.pool.labels)}".encode())
+def _digest(context: ExperimentContext, *parts: str | np.ndarray | ExpertRecipe | GeneratorRecipe) -> str:
+    digest = hashlib.sha256(f"{context.backbone.fingerprint} {context.data.resolve()} {len(context.pool.labels)}".encode())
     for part in parts:
         if isinstance(part, np.ndarray):
             digest.update(np.ascontiguousarray(part).tobytes())
@@ -201,12 +206,12 @@ def _digest(study: Study, *parts: str | np.ndarray | ExpertRecipe | GeneratorRec
     return digest.hexdigest()[:16]
 
 
-def _file(study: Study, key: str) -> Path:
-    return study.folder("folds") / f"{key}.safetensors"
+def _file(context: ExperimentContext, key: str) -> Path:
+    return context.folder("folds") / f"{key}.safetensors"
 
 
-def _kept(study: Study, key: str, train: Callable[[], Tensor]) -> Tensor:
-    file = _file(study, key)
+def _kept(context: ExperimentContext, key: str, train: Callable[[], Tensor]) -> Tensor:
+    file = _file(context, key)
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         keep(file, {"value": train().contiguous()})

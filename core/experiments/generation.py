@@ -18,7 +18,7 @@ from core.backbones.lora import Lora
 from core.common import markdown
 from core.common.metrics import bootstrap_interval, measure
 from core.experiments import figures, statistics
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS, SEEDED, Setting
 from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, oracle_part, prepare_fold
 from core.sglora.router import SparseRouter
@@ -34,20 +34,20 @@ METRICS = ("R@1", "R@5", "R@10", "mAP")
 Row = dict[str, Any]
 
 
-def run(study: Study, recipe: FoldRecipe | None = None, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
+def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
     """All folds and seeds, and their summary. Finished ones are kept and not run again."""
-    recipe = recipe or FoldRecipe.of(study.backbone)
+    recipe = recipe or FoldRecipe.of(context.backbone)
     rows: list[Row] = []
     for seed in seeds:
         for fold in range(FOLDS):
             key = [asdict(recipe), list(METHODS), RANDOM]
-            rows += study.piece(
-                "generation", f"fold{fold}-seed{seed}", key, lambda f=fold, s=seed: fold_rows(study, f, s, recipe)
+            rows += context.piece(
+                "generation", f"fold{fold}-seed{seed}", key, lambda f=fold, s=seed: fold_rows(context, f, s, recipe)
             )
     return {
         "recipe": asdict(recipe),
         "seeds": list(seeds),
-        "backbone_fingerprint": study.backbone.fingerprint,
+        "backbone_fingerprint": context.backbone.fingerprint,
         **summarise(rows),
         "untouched folds": summarise([r for r in rows if r["fold"] not in CHOSEN_ON]),
         "calibration": calibration(rows),
@@ -55,33 +55,33 @@ def run(study: Study, recipe: FoldRecipe | None = None, seeds: Sequence[int] = S
     }
 
 
-def fold_rows(study: Study, fold: int, seed: int, recipe: FoldRecipe) -> list[Row]:
+def fold_rows(context: ExperimentContext, fold: int, seed: int, recipe: FoldRecipe) -> list[Row]:
     """Every method on a fold's held-out tasks: one row per task and method. What no seed changes is measured with the first."""
-    parts = prepare_fold(study, fold, recipe, seed)
+    parts = prepare_fold(context, fold, recipe, seed)
     rows = []
     for number, task in enumerate(parts.held):
-        maps, texts, relevance = study.pool.evaluation(task.test)
+        maps, texts, relevance = context.pool.evaluation(task.test)
         about = {"fold": fold, "task": task.name, "group": task.group, "seed": seed}
         own = []
-        for method, (lora, more) in methods_of(study, parts, number, seed, recipe).items():
-            found = measure(study.backbone.suffix(maps, lora), texts, relevance)
+        for method, (lora, more) in methods_of(context, parts, number, seed, recipe).items():
+            found = measure(context.backbone.suffix(maps, lora), texts, relevance)
             own.append({**about, "method": method, **found, **more})
         rows += own
         shown = {r["method"]: (r["i2t"]["R@5"] + r["t2i"]["R@5"]) / 2 for r in own}
         some = [m for m in ("zero-shot", "top-k, softmax", ONE_FOR_ALL, OURS, FULL, ORACLE) if m in shown]
-        study.log(f"fold {fold}, seed {seed}, {task.name}: R@5 " + ", ".join(f"{m} {shown[m]:.1f}" for m in some))
+        context.log(f"fold {fold}, seed {seed}, {task.name}: R@5 " + ", ".join(f"{m} {shown[m]:.1f}" for m in some))
     return rows
 
 
 def methods_of(
-    study: Study, parts: PreparedFold, number: int, seed: int, recipe: FoldRecipe
+    context: ExperimentContext, parts: PreparedFold, number: int, seed: int, recipe: FoldRecipe
 ) -> dict[str, tuple[Lora | None, Row]]:
     """The adapter of every method for held-out task ``number``, and what else its row says."""
     task, repository = parts.held[number], parts.repository
     router = SparseRouter(repository.embeddings)
 
     def setting(description: str) -> Setting:
-        embedding = study.backbone.encode_sentence([description])[0]
+        embedding = context.backbone.encode_sentence([description])[0]
         return Setting(repository, parts.generator, router.route(description, embedding), seed)
 
     right, random, other = (
@@ -98,7 +98,7 @@ def methods_of(
     found[OTHER] = (METHODS[OURS](other), {})
     if seed == 0:
         found[ONE_FOR_ALL] = (Lora.from_vector(repository.layout, _cpu(parts.single)), {})
-        found[ORACLE] = (oracle_part(study, task, recipe), {})
+        found[ORACLE] = (oracle_part(context, task, recipe), {})
     return found
 
 

@@ -19,7 +19,7 @@ from sklearn.metrics import silhouette_score
 from core.backbones.lora import Lora
 from core.common import markdown
 from core.experiments import figures, statistics
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.cosines import products
 from core.experiments.folds import FoldRecipe, PreparedFold, prepare_fold
 from core.sglora.router import SparseRouter
@@ -52,9 +52,9 @@ class Cloud:
     nearest: Sequence[str] = ()
 
 
-def run(study: Study, fold: int = FOLD, recipe: FoldRecipe | None = None) -> dict[str, Any]:
+def run(context: ExperimentContext, fold: int = FOLD, recipe: FoldRecipe | None = None) -> dict[str, Any]:
     """``described`` of a fold's experts and generated LoRAs."""
-    prepared = prepare_fold(study, fold, recipe or FoldRecipe.of(study.backbone))
+    prepared = prepare_fold(context, fold, recipe or FoldRecipe.of(context.backbone))
     key = [
         statistics.identity(prepared.repository, prepared.generator),
         [t.description for t in prepared.held],
@@ -63,14 +63,14 @@ def run(study: Study, fold: int = FOLD, recipe: FoldRecipe | None = None) -> dic
     ]
 
     def make() -> dict[str, Any]:
-        made = clouds(study, prepared)
-        study.log(f"latent, fold {fold}: {sum(len(c.loras) for c in made)} LoRAs to compare")
+        made = clouds(context, prepared)
+        context.log(f"latent, fold {fold}: {sum(len(c.loras) for c in made)} LoRAs to compare")
         return described(made)
 
-    return {"fold": fold, **study.piece("latent", f"fold{fold}", key, make)}
+    return {"fold": fold, **context.piece("latent", f"fold{fold}", key, make)}
 
 
-def clouds(study: Study, prepared: PreparedFold) -> list[Cloud]:
+def clouds(context: ExperimentContext, prepared: PreparedFold) -> list[Cloud]:
     """The experts' snapshots (the latest last), and what is made from descriptions: SAMPLES of each, seeds 0 and on."""
     repository, seen = prepared.repository, prepared.seen
     layout = repository.layout
@@ -82,7 +82,7 @@ def clouds(study: Study, prepared: PreparedFold) -> list[Cloud]:
     asked = [(known, t, [j for j in everyone if j != i]) for i, t in enumerate(seen)]
     for into, task, kept in [*asked, *((held, t, everyone) for t in prepared.held)]:
         part = repository.subset(kept)
-        embedding = study.backbone.encode_sentence([task.description])[0]
+        embedding = context.backbone.encode_sentence([task.description])[0]
         routing = SparseRouter(part.embeddings).route(task.description, embedding)
         prior, merged = part.prior(routing), part.merged(routing)
         closest = part.experts[int(routing.chosen[0])].name

@@ -1,6 +1,7 @@
-"""All experiments, in the order in which `python -m core experiment all` runs them.
+"""All experiments and benchmarks, in the order in which `all` runs them and the Evidence tab shows them.
 
-To add one: a module ``core/experiments/NAME.py`` with the four functions of ``Module``, and a line in ``EXPERIMENTS``.
+To add one: a module ``core/experiments/NAME.py`` (or ``core/experiments/bench/NAME.py``) with the functions of ``Module``, and
+a line below.
 """
 
 from __future__ import annotations
@@ -13,23 +14,25 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from core.experiments.context import Study
-
 
 class Module(Protocol):
-    """What an experiment's module defines; a result is JSON."""
+    """What a module of an experiment or a benchmark defines; a result is JSON."""
 
-    def run(self, study: Study) -> dict[str, Any]:
-        """Answer the question; finished pieces are kept with ``study.piece``."""
+    def run(self, context: Any) -> dict[str, Any]:
+        """Answer the question, from an ``ExperimentContext`` or a ``BenchmarkContext``."""
+        ...
 
     def findings(self, result: Mapping[str, Any]) -> list[str]:
         """What holds and what does not, in plain words: a sentence or two each."""
+        ...
 
     def table(self, result: Mapping[str, Any]) -> str:
         """Markdown tables, with paragraphs between them."""
+        ...
 
     def plot(self, result: Mapping[str, Any]) -> Figure:
-        """One picture of the result, drawn with ``core.experiments.figures``."""
+        """One picture of the result, drawn with ``core.experiments.figures``; only where ``Experiment.plot`` says so."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,22 +40,36 @@ class Experiment:
     """A question that is answered with numbers.
 
     Attributes:
-        name: of its module and of its result. question: what is asked. method: how it is measured, in a sentence or two.
-        data: whether it needs a data folder.
+        name: of its module. question: what is asked. method: how it is measured, in a sentence or two.
+        data: whether it needs a data folder. plot: whether it draws one picture. bench: whether it measures time or memory.
+        version: raised when a change of the code changes the result; kept results of another version are not used.
     """
 
     name: str
     question: str
     method: str
     data: bool = True
+    plot: bool = True
+    bench: bool = False
+    version: int = 1
 
     @property
     def module(self) -> Module:
         """Imported only when it is needed: the list itself is free."""
-        return import_module(f"core.experiments.{self.name}")  # type: ignore[return-value]
+        return import_module(f"core.experiments.{'bench.' if self.bench else ''}{self.name}")  # type: ignore[return-value]
+
+    @property
+    def file(self) -> str:
+        """Name of its result file."""
+        return f"{'bench-' if self.bench else ''}{self.name}.json"
+
+    @property
+    def command(self) -> str:
+        """The command line that repeats it."""
+        return f"python -m core {'bench' if self.bench else 'experiment'} {self.name}{' --data data' if self.data else ''}"
 
 
-_ALL = (
+_EXPERIMENTS = (
     Experiment(
         "base",
         "How good is the frozen model by itself?",
@@ -125,4 +142,66 @@ _ALL = (
         "search, against fine-tuning on the task's photos.",
     ),
 )
-EXPERIMENTS: Mapping[str, Experiment] = {e.name: e for e in _ALL}
+_BENCHMARKS = (
+    Experiment(
+        "adaptation",
+        "How long does it take from a sentence to an adapter, and how much longer by fine-tuning?",
+        "Twenty sentences, then one expert of one's own trained on captioned photos whose activations are cached, in turn; the "
+        "time of a step is the shortest over all sentences.",
+        plot=False,
+        data=False,
+        bench=True,
+    ),
+    Experiment(
+        "indexing",
+        "How many photos a second go from JPEG to index, and what keeps it from being as fast as the bare tower?",
+        "Views of the packages' sample photos as JPEGs in memory. Indexed: as the app does it, with thumbnails and the index "
+        "for zero-shot search. Tower: the frozen convolutional tower alone, on ready tensors and in the same batches. Naive: "
+        "decoded in full, float32, one photo after the other. All in turn, round by round.",
+        data=False,
+        bench=True,
+    ),
+    Experiment(
+        "readaptation",
+        "How long does a new sentence take on photos that are indexed already, and what does that cost in memory?",
+        "From a sentence to a ranking, from the cached activations and by decoding and encoding every JPEG anew (threads "
+        "decode ahead, no thumbnails), in turn. Each time it is another sentence.",
+        bench=True,
+    ),
+    Experiment(
+        "search",
+        "How long does one query take, and how many vectors does one machine hold?",
+        "The ten nearest of unit vectors without any structure, which is the hardest case for an approximate index; one query "
+        "at a time. NumPy multiplies and sorts the ten best.",
+        data=False,
+        bench=True,
+    ),
+    Experiment(
+        "memory",
+        "How much memory does it take at the start, with photos and after many visitors, and how long is a cold start?",
+        "Each in a process of its own; resident memory as the system counts it. Visitors come one after the other, add photos, "
+        "make an adapter, search and go.",
+        data=False,
+        bench=True,
+    ),
+    Experiment(
+        "backbones",
+        "How fast is a ViT-B/16 as open_clip runs it, with its attention split, and when only the adapted blocks run again?",
+        "A batch of photos from pixels to embeddings, or from cached activations for the suffix; all ways in turn, round by "
+        "round. The weights are random: time depends on their number alone.",
+        plot=False,
+        data=False,
+        bench=True,
+    ),
+    Experiment(
+        "writing",
+        "What does it take to write the 110,592 parameters of a LoRA for ViT-B/16?",
+        "A ViT-B/16, 80 experts and a generator with random numbers, of the sizes of trained ones; the time of a step is the "
+        "shortest over all rounds.",
+        plot=False,
+        data=False,
+        bench=True,
+    ),
+)
+EXPERIMENTS: Mapping[str, Experiment] = {e.name: e for e in _EXPERIMENTS}
+BENCHMARKS: Mapping[str, Experiment] = {e.name: e for e in _BENCHMARKS}

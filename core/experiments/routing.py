@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from core.common import markdown
 from core.common.metrics import bootstrap_interval
 from core.experiments import figures
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.descriptions import NEIGHBOURS, WRITTEN
 from core.experiments.folds import FOLDS, folds
 from core.sglora.router import DEFAULT_K, Routing, SparseRouter
@@ -23,31 +23,31 @@ MEASURES = ("first", "top k", "weight")
 HELD_SCENES, HELD_SPECIAL = "held-out scenes", "held-out special domains"
 
 
-def run(study: Study) -> dict[str, Any]:
+def run(context: ExperimentContext) -> dict[str, Any]:
     """A row for each description, and ``summarise`` of them."""
-    engine = study.engine
+    engine = context.engine
     names = [(e.name, e.group) for e in engine.repository.experts]
     rows = []
     for kind, descriptions in WRITTEN.items():
         for description, said in descriptions:
             rows += judged(kind, engine.route(description), names, expected(said, names))
     for fold in range(FOLDS):
-        rows += _held_out(study, fold)
+        rows += _held_out(context, fold)
     return {"k": DEFAULT_K, "experts": len(names), "kinds": summarise(rows), "rows": rows}
 
 
-def _held_out(study: Study, fold: int) -> list[dict[str, Any]]:
+def _held_out(context: ExperimentContext, fold: int) -> list[dict[str, Any]]:
     """Each held-out task's own description, routed to the experts of the tasks that are not held out."""
-    tasks = study.pool.tasks
-    held = folds(study.pool)[fold]
+    tasks = context.pool.tasks
+    held = folds(context.pool)[fold]
     seen = [t for i, t in enumerate(tasks) if i not in held]
     names = [(t.name, t.group) for t in seen]
-    router = SparseRouter(study.backbone.encode_sentence([t.description for t in seen]))
+    router = SparseRouter(context.backbone.encode_sentence([t.description for t in seen]))
     rows = []
     for task in (tasks[i] for i in held):
         scenes = task.group == "scenes"
         said = NEIGHBOURS.get(task.name, "") if scenes else f"{task.group}/ {NEIGHBOURS.get(f'{task.group}/', '')}"
-        routing = router.route(task.description, study.backbone.encode_sentence([task.description])[0])
+        routing = router.route(task.description, context.backbone.encode_sentence([task.description])[0])
         rows += judged(HELD_SCENES if scenes else HELD_SPECIAL, routing, names, expected(said, names))
     return rows
 

@@ -17,7 +17,7 @@ from core.common import markdown
 from core.common.errors import DataError
 from core.common.metrics import measure
 from core.experiments import figures, statistics
-from core.experiments.context import Study
+from core.experiments.context import ExperimentContext
 from core.experiments.controls import Setting, full_strength
 from core.experiments.descriptions import NEIGHBOURS
 from core.experiments.folds import FOLDS, FoldRecipe, PreparedFold, prepare_fold
@@ -35,7 +35,7 @@ METHODS = (FULL, SURE)
 
 
 def run(
-    study: Study,
+    context: ExperimentContext,
     chosen: Sequence[int] = range(FOLDS),
     recipe: FoldRecipe | None = None,
     phrasings: Mapping[str, Phrasing] = PHRASINGS,
@@ -45,13 +45,13 @@ def run(
     Raises:
         DataError: no held-out task is among the phrasings.
     """
-    recipe = recipe or FoldRecipe.of(study.backbone)
+    recipe = recipe or FoldRecipe.of(context.backbone)
     rows: list[dict[str, Any]] = []
     for fold in chosen:
-        prepared = prepare_fold(study, fold, recipe)
+        prepared = prepare_fold(context, fold, recipe)
         said = {task.name: texts(prepared.held, n, phrasings) for n, task in enumerate(prepared.held)}
         key = [statistics.identity(prepared.repository, prepared.generator), said, SEEDS]
-        rows += study.piece("wording", f"fold{fold}", key, lambda p=prepared, f=fold, s=said: run_fold(study, p, f, s))
+        rows += context.piece("wording", f"fold{fold}", key, lambda p=prepared, f=fold, s=said: run_fold(context, p, f, s))
     if not rows:
         raise DataError("None of these tasks is described in core/experiments/phrasings.py: add texts for yours there.")
     return {"folds": list(chosen), "seeds": list(SEEDS), **summarise(rows)}
@@ -105,7 +105,7 @@ def overlap(routing: Routing, other: Routing) -> float:
 
 
 def run_fold(
-    study: Study, prepared: PreparedFold, fold: int, said: Mapping[str, Mapping[str, Sequence[str]]]
+    context: ExperimentContext, prepared: PreparedFold, fold: int, said: Mapping[str, Mapping[str, Sequence[str]]]
 ) -> list[dict[str, Any]]:
     """A row for each held-out task, kind of description, text, seed and method, and zero-shot's.
 
@@ -116,14 +116,14 @@ def run_fold(
     router = SparseRouter(prepared.repository.embeddings)
 
     def route(text: str) -> Routing:
-        return router.route(text, study.backbone.encode_sentence([text])[0])
+        return router.route(text, context.backbone.encode_sentence([text])[0])
 
     for number, task in enumerate(prepared.held, 1):
         if not said[task.name]:
             continue
-        maps, captions, relevance = study.pool.evaluation(task.test)
+        maps, captions, relevance = context.pool.evaluation(task.test)
         where = {"fold": fold, "task": task.name, "group": task.group}
-        zero = statistics.both_ways(measure(study.backbone.suffix(maps), captions, relevance))
+        zero = statistics.both_ways(measure(context.backbone.suffix(maps), captions, relevance))
         rows += [{**where, "variant": ZERO, "method": m, "seed": 0, **zero} for m in METHODS]
         own = route(task.description)
         for variant, listed in said[task.name].items():
@@ -135,14 +135,14 @@ def run_fold(
                     lora, found = full_strength(setting), {}
                     for method, strength in ((FULL, 1.0), (SURE, setting.strength)):
                         if strength not in found:
-                            images = study.backbone.suffix(maps, lora.scaled(strength)) if strength else None
+                            images = context.backbone.suffix(maps, lora.scaled(strength)) if strength else None
                             found[strength] = (
                                 zero if images is None else statistics.both_ways(measure(images, captions, relevance))
                             )
                         more = {"method": method, "seed": seed, "strength": round(strength, 3)}
                         rows.append({**where, **about, **more, **found[strength]})
         if number % 5 == 0 or number == len(prepared.held):
-            study.log(f"wording, fold {fold}: {number} of {len(prepared.held)} held-out tasks")
+            context.log(f"wording, fold {fold}: {number} of {len(prepared.held)} held-out tasks")
     return rows
 
 

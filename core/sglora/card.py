@@ -20,7 +20,7 @@ from core.backbones import EMBEDDED
 from core.backbones.spec import FOLDER, own_files, told
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE
-from core.experiments import verification
+from core.sglora import recall_summary
 from core.sglora.repository import TENSORS_FILE, Expert, RepositoryIndex
 
 CARD_FILE = "README.md"
@@ -190,12 +190,12 @@ def _counted(index: RepositoryIndex) -> bool:
 def _results(index: RepositoryIndex) -> str:
     if not any(e.measured for e in index.experts):
         return "Nobody has measured these experts."
-    found = verification.verify(index)
+    found = recall_summary.verify(index)
     return (
         "Recall on each expert's own task, zero-shot → expert, on photos that neither trained nor stopped it; mean of both "
         "directions, in percent; gains in points with 95 % bootstrap intervals over experts. "
-        + " ".join(verification.findings(found))
-        + f"\n\n{verification.table(found)}"
+        + " ".join(recall_summary.findings(found))
+        + f"\n\n{recall_summary.table(found)}"
     )
 
 

@@ -23,6 +23,7 @@ from core.backbones.embedded import EmbeddedTowers, save_heads
 from core.backbones.frozen_towers import ImageTower
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.common.metrics import Relevance, both_directions
+from core.common.runtime import compute_dtype
 from core.data import Sample, read_folder
 from core.training.features import image_features, text_features
 from core.training.losses import contrastive, distillation, same

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 from core.common import markdown
-from core.experiments.bench.context import Setting
+from core.experiments.bench.context import BenchmarkContext
 from core.experiments.bench.sample_jpegs import captioned
 from core.experiments.bench.timing import in_turn
 from core.retrieval.gallery import Gallery
@@ -19,17 +19,17 @@ PHOTOS = 200  # so many captioned photos of the task; with these, other photos d
 ROUNDS = 3  # of fine-tuning, which takes long
 
 
-def run(setting: Setting, photos: int = PHOTOS, recipe: OwnRecipe = OwnRecipe()) -> dict[str, Any]:
+def run(context: BenchmarkContext, photos: int = PHOTOS, recipe: OwnRecipe = OwnRecipe()) -> dict[str, Any]:
     """{"parameters", "milliseconds" by step, "fine-tuning": {…}, "times faster"}.
 
     Args:
         photos: to fine-tune on; the adapter from a sentence needs none. recipe: of the fine-tuning.
     """
-    engine = setting.engine
+    engine = context.engine
     files, captions = captioned(photos)
     gallery = Gallery(engine.backbone, len(files))
     gallery.add(files, captions)
-    setting.log(f"adaptation: fine-tuning on {len(gallery.photos)} photos, {min(setting.rounds, ROUNDS)} times")
+    context.log(f"adaptation: fine-tuning on {len(gallery.photos)} photos, {min(context.rounds, ROUNDS)} times")
     number, steps, trained = count(), [], []
 
     def sentences() -> None:
@@ -42,7 +42,7 @@ def run(setting: Setting, photos: int = PHOTOS, recipe: OwnRecipe = OwnRecipe())
         trained.append(train_own_expert(engine.backbone, gallery, "task", sentence, origin=origin, recipe=recipe))
 
     ways = {"sentence": sentences, "fine-tuning": fine_tune}
-    times = in_turn(ways, min(setting.rounds, ROUNDS), warm=False)
+    times = in_turn(ways, min(context.rounds, ROUNDS), warm=False)
     own: OwnExpert = trained[0]
     return {
         "parameters": engine.adapt("photos of buildings").full.parameters,

@@ -12,7 +12,7 @@ from core.common import markdown
 from core.experiments.bench.timing import in_turn
 
 if TYPE_CHECKING:
-    from core.experiments.bench.context import Setting
+    from core.experiments.bench.context import BenchmarkContext
 
 MODEL = "ViT-B-16"
 PHOTOS = 8
@@ -20,7 +20,7 @@ ADAPTED = (6, 3, 1)  # blocks at the end, beside all of them
 PLAIN, SPLIT, ADAPT, SUFFIX = "plain open_clip", "split", "split, with a LoRA", "suffix only"
 
 
-def run(setting: Setting, model: str = MODEL, photos: int = PHOTOS) -> dict[str, Any]:
+def run(context: BenchmarkContext, model: str = MODEL, photos: int = PHOTOS) -> dict[str, Any]:
     """Milliseconds per photo from pixels (or, for the suffix, from cached activations) to embeddings.
 
     Args:
@@ -43,7 +43,7 @@ def run(setting: Setting, model: str = MODEL, photos: int = PHOTOS) -> dict[str,
     height, width = (side, side) if isinstance(side, int) else side
     pixels = torch.randn(photos, 3, height, width, generator=torch.Generator().manual_seed(0))
     loras = {n: Lora.from_vector(t.layout(), 0.02 * torch.randn(t.layout().size)) for n, t in towers.items()}
-    setting.log(f"{model}: {photos} photos, each way {setting.rounds} times")
+    context.log(f"{model}: {photos} photos, each way {context.rounds} times")
     with torch.no_grad():
         cached = {n: part(pixels).half() for n, part in stems.items()}
         difference = (whole(stem(pixels)) - plain.encode_image(pixels, normalize=True)).abs().max()
@@ -53,7 +53,7 @@ def run(setting: Setting, model: str = MODEL, photos: int = PHOTOS) -> dict[str,
             ADAPT: lambda: whole(stem(pixels), loras[blocks]),
             **{f"{SUFFIX} {n}": lambda n=n: towers[n](cached[n].float(), loras[n]) for n in towers},
         }
-        times = in_turn(variants, setting.rounds)
+        times = in_turn(variants, context.rounds)
     rows = [
         {
             "path": SUFFIX if name.startswith(SUFFIX) else name,

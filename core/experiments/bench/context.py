@@ -20,7 +20,7 @@ Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Setting:
+class BenchmarkContext:
     """The models and how thoroughly to measure; shared by the benchmarks of one run.
 
     Attributes:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.backbones.embedded import EmbeddedBackbone
-    from core.experiments.bench.context import Setting
+    from core.experiments.bench.context import BenchmarkContext
 
 SIZES = ((224, 224), sample_jpegs.PHOTO, sample_jpegs.WIDE, sample_jpegs.PHONE)
 PHOTOS = 4 * BATCH
@@ -30,19 +30,19 @@ INDEXED, TOWER, MODEL, NAIVE = "indexed", "tower", "tower and head", "naive"
 PARTS = ("open", "resize", "thumbnail", "tower", "head")
 
 
-def run(setting: Setting, sizes: Sequence[tuple[int, int]] = SIZES, photos: int = PHOTOS) -> dict[str, Any]:
+def run(context: BenchmarkContext, sizes: Sequence[tuple[int, int]] = SIZES, photos: int = PHOTOS) -> dict[str, Any]:
     """For each size of a photo: photos per second of all ways, ratios, and milliseconds of each part.
 
     Args:
         sizes: (width, height) of the JPEGs. photos: of each size, fewer of the largest.
     """
-    backbone = setting.engine.backbone
+    backbone = context.engine.backbone
     first_script = baselines.naive(backbone)  # type: ignore[arg-type]
     rows = []
     for width, height in sizes:
-        number = min(setting.largest, photos, LARGE_PHOTOS if width * height > LARGE else photos)
-        setting.log(f"indexing: {number} photos of {width} x {height}")
-        rows.append(_measured(backbone, sample_jpegs.jpegs(number, (width, height)), setting.rounds, first_script))
+        number = min(context.largest, photos, LARGE_PHOTOS if width * height > LARGE else photos)
+        context.log(f"indexing: {number} photos of {width} x {height}")
+        rows.append(_measured(backbone, sample_jpegs.jpegs(number, (width, height)), context.rounds, first_script))
     return {"batch": BATCH, "sizes": rows}
 
 

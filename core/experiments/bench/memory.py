@@ -18,7 +18,7 @@ from core.experiments import figures
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from core.experiments.bench.context import Setting
+    from core.experiments.bench.context import BenchmarkContext
 
 GALLERIES = (500, 5_000)
 VISITS, VISIT_PHOTOS = 200, 10
@@ -26,20 +26,22 @@ STARTS = 3
 PATIENCE_SECONDS = 3_600
 
 
-def run(setting: Setting, sizes: Sequence[int] = GALLERIES, visits: int = VISITS, photos: int = VISIT_PHOTOS) -> dict[str, Any]:
+def run(
+    context: BenchmarkContext, sizes: Sequence[int] = GALLERIES, visits: int = VISITS, photos: int = VISIT_PHOTOS
+) -> dict[str, Any]:
     """{"start": {…}, "galleries": [{"photos", "megabytes", …}], "visits": {…}}; megabytes are 10^6 bytes.
 
     Args:
         sizes: of galleries. visits: how many visitors come and go, one after the other. photos: of each.
     """
-    setting.log("memory: cold starts")
-    starts = [_child() for _ in range(min(setting.rounds, STARTS))]
+    context.log("memory: cold starts")
+    starts = [_child() for _ in range(min(context.rounds, STARTS))]
     fastest = min(starts, key=lambda s: s["ready"])
     galleries = []
-    for n in setting.sizes(*sizes):
-        setting.log(f"memory: {n:,} photos")
+    for n in context.sizes(*sizes):
+        context.log(f"memory: {n:,} photos")
         galleries.append(_child("--photos", str(n))["gallery"])
-    setting.log(f"memory: {visits} visits")
+    context.log(f"memory: {visits} visits")
     return {
         "start": {
             "seconds to the models": fastest["ready"],

@@ -20,11 +20,11 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from core.common.runtime import set_up_heap
-    from core.experiments.bench.context import Setting
+    from core.experiments.bench.context import BenchmarkContext
 
     set_up_heap()  # as the app does
     imported = time.time() - arguments.began
-    engine = Setting().engine
+    engine = BenchmarkContext().engine
     ready = time.time() - arguments.began
     engine.adapt("photos of people surfing")
     adapted = time.time() - arguments.began

@@ -16,7 +16,7 @@ from core.data.image_io import open_photo
 if TYPE_CHECKING:
     from core.backbones.embedded import EmbeddedBackbone
     from core.data import Sample
-    from core.experiments.bench.context import Setting
+    from core.experiments.bench.context import BenchmarkContext
 
 PHOTOS = 1_000
 KS = ("R@1", "R@5", "R@10")
@@ -28,7 +28,7 @@ def to_int8(maps: Tensor) -> Tensor:
     return (maps.float() / scale).round().clamp(-127, 127).mul(scale)
 
 
-def recalls(setting: Setting, photos: int = PHOTOS) -> dict[str, Any]:
+def recalls(context: BenchmarkContext, photos: int = PHOTOS) -> dict[str, Any]:
     """Zero-shot recall on a data folder's captioned photos, by how their activations are kept.
 
     "float32" is tower and head in float32, nothing rounded. The others are rounded from what this machine's tower gives:
@@ -39,18 +39,18 @@ def recalls(setting: Setting, photos: int = PHOTOS) -> dict[str, Any]:
     """
     from core.data import data_folders, read_folder
 
-    assert setting.data is not None
+    assert context.data is not None
     folder, samples = "", []
-    for place in data_folders(setting.data):
+    for place in data_folders(context.data):
         found = [s for s in read_folder(place) if s.captions]
         samples_here = [s for s in found if s.split in ("val", "test")] or found
         if len(samples_here) > len(samples):
             folder, samples = place.name, samples_here
     if not samples:
-        raise DataError(f"{setting.data} holds no captioned photos, and recall needs some.")
-    samples = samples[: min(photos, setting.largest)]
-    setting.log(f"recall on {len(samples)} photos of {folder}")
-    backbone = setting.engine.backbone
+        raise DataError(f"{context.data} holds no captioned photos, and recall needs some.")
+    samples = samples[: min(photos, context.largest)]
+    context.log(f"recall on {len(samples)} photos of {folder}")
+    backbone = context.engine.backbone
     relevance = Relevance.of([s.captions for s in samples])
     texts = backbone.encode_text(relevance.texts)
     exact, kept = _maps(backbone, samples)  # type: ignore[arg-type]

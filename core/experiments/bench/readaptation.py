@@ -18,7 +18,7 @@ from core.retrieval.index import Index
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from core.experiments.bench.context import Setting
+    from core.experiments.bench.context import BenchmarkContext
 
 SIZES = (100, 1_000, 5_000)
 QUERY = "a tower at dusk"
@@ -26,20 +26,20 @@ CACHED, ANEW = "cached", "anew"
 AIM_BYTES = 32_000
 
 
-def run(setting: Setting, size: tuple[int, int] = sample_jpegs.PHOTO) -> dict[str, Any]:
+def run(context: BenchmarkContext, size: tuple[int, int] = sample_jpegs.PHOTO) -> dict[str, Any]:
     """For each gallery: from a sentence to a ranking with and without the cache; bytes a photo; recall where there is data.
 
     Args:
         size: (width, height) of the JPEGs.
     """
-    engine, number = setting.engine, count()
+    engine, number = context.engine, count()
     backbone = engine.backbone
-    sizes = setting.sizes(*SIZES)
+    sizes = context.sizes(*SIZES)
     gallery = Gallery(backbone, max(sizes))
     query = backbone.encode_text([QUERY])[0]
     rows = []
     for n in sizes:
-        setting.log(f"re-adaptation: {n:,} photos")
+        context.log(f"re-adaptation: {n:,} photos")
         files = sample_jpegs.jpegs(n, size)
         gallery.add(files[len(gallery.photos) :])
 
@@ -51,7 +51,7 @@ def run(setting: Setting, size: tuple[int, int] = sample_jpegs.PHOTO) -> dict[st
             ANEW: lambda files=files: Index(baselines.encoded_anew(backbone, files, sentence().lora)).search(query, 10),
         }
         # Encoding thousands of photos anew takes minutes, and is long enough not to need repeating.
-        rounds = setting.rounds if n <= SIZES[0] else min(setting.rounds, 2)
+        rounds = context.rounds if n <= SIZES[0] else min(context.rounds, 2)
         times = in_turn(variants, rounds, warm=n == sizes[0])
         rows.append(
             {
@@ -65,7 +65,7 @@ def run(setting: Setting, size: tuple[int, int] = sample_jpegs.PHOTO) -> dict[st
         "jpeg": list(size),
         "sizes": rows,
         "bytes a photo": 2 * math.prod(backbone.prefix_shape),
-        "recall": recalls(setting) if setting.data is not None else None,
+        "recall": recalls(context) if context.data is not None else None,
     }
 
 

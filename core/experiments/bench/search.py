@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.common import markdown
 from core.experiments import figures
-from core.experiments.bench.context import Setting
+from core.experiments.bench.context import BenchmarkContext
 from core.experiments.bench.timing import in_turn, repeated
 from core.retrieval.index import APPROXIMATE_FROM, Index
 
@@ -24,13 +24,13 @@ COMPRESSED_FROM = 10_000  # measured below the threshold too, so that the thresh
 NAMES = {"exact": "FAISS, exact", "approximate": "FAISS, approximate", "numpy": "NumPy"}
 
 
-def run(setting: Setting) -> dict[str, Any]:
+def run(context: BenchmarkContext) -> dict[str, Any]:
     """{"dim", "threshold", "sizes": [{"vectors", "chosen", "megabytes", "build", "recall", "exact", "numpy", …}, …]}."""
-    dim = setting.engine.backbone.dim
+    dim = context.engine.backbone.dim
     rows = []
-    for n in setting.sizes(*SIZES):
-        setting.log(f"search: {n:,} vectors")
-        rows.append(_measured(n, dim, setting.rounds))
+    for n in context.sizes(*SIZES):
+        context.log(f"search: {n:,} vectors")
+        rows.append(_measured(n, dim, context.rounds))
     return {"dim": dim, "threshold": APPROXIMATE_FROM, "sizes": rows}
 
 

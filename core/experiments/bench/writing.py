@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.backbones.base import Backbone
-    from core.experiments.bench.context import Setting
+    from core.experiments.bench.context import BenchmarkContext
     from core.sglora.generator import LoraGenerator
     from core.sglora.repository import ExpertRepository
 
@@ -28,7 +28,7 @@ STEPS = ("encode", "route", "prior", "decode")
 ADAPT, TEXT, PLAIN = "sentence to adapter", "text", "text, plain open_clip"
 
 
-def run(setting: Setting, model: str = MODEL, experts: int = EXPERTS) -> dict[str, Any]:
+def run(context: BenchmarkContext, model: str = MODEL, experts: int = EXPERTS) -> dict[str, Any]:
     """Sizes on disk and in memory, and the time of each step.
 
     Args:
@@ -45,7 +45,7 @@ def run(setting: Setting, model: str = MODEL, experts: int = EXPERTS) -> dict[st
         plain = open_clip.create_model(model).float().eval().requires_grad_(False)
     tokenizer = open_clip.get_tokenizer(model)
     backbone = OpenClipBackbone(model, plain, tokenizer)
-    setting.log(f"{model}: {backbone.layout.size:,} parameters at rank {backbone.layout.rank}")
+    context.log(f"{model}: {backbone.layout.size:,} parameters at rank {backbone.layout.rank}")
     repository = random_experts(backbone, experts)
     written = random_generator(backbone, repository)
     with tempfile.TemporaryDirectory(prefix="sg-lora-bench-") as folder:
@@ -64,7 +64,7 @@ def run(setting: Setting, model: str = MODEL, experts: int = EXPERTS) -> dict[st
         return backbone.encode_sentence([SENTENCE])
 
     variants = {ADAPT: lambda: steps.append(engine.adapt(SENTENCE).seconds), TEXT: text, PLAIN: whole_text}
-    times = in_turn(variants, setting.rounds)
+    times = in_turn(variants, context.rounds)
     basis, cvae = written.basis, written.cvae
     return {
         "model": model,

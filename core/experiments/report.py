@@ -1,0 +1,57 @@
+"""The result of an experiment as files: its numbers with what they say in words and tables, and one picture.
+
+Words and tables are stored with the numbers, so that the Evidence tab and the documents only read files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
+
+REPORT = "report"
+
+
+def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result says: its place among all, question, method, findings, tables in Markdown, the command that repeats it."""
+    order = [*EXPERIMENTS.values(), *BENCHMARKS.values()]
+    return {
+        "order": order.index(experiment) if experiment in order else len(order),
+        "question": experiment.question,
+        "method": experiment.method,
+        "findings": experiment.module.findings(result),
+        "table": experiment.module.table(result),
+        "command": experiment.command,
+    }
+
+
+def write(experiment: Experiment, result: Mapping[str, Any], out: Path) -> list[Path]:
+    """Write a result, its report and its picture into a folder; returns the files."""
+    from core.experiments import figures  # matplotlib takes a second to import
+
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / experiment.file
+    content = {REPORT: report(experiment, result), **result}
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if not experiment.plot:
+        return [file]
+    picture = file.with_suffix(".svg")
+    picture.write_text(figures.svg(experiment.module.plot, result), encoding="utf-8")
+    return [file, picture]
+
+
+def text(experiment: Experiment, result: Mapping[str, Any]) -> str:
+    """A result as Markdown, for the terminal."""
+    content = report(experiment, result)
+    findings = "\n".join(f"- {sentence}" for sentence in content["findings"])
+    where = f"\n\n{_machine(result['machine'])}" if "machine" in result else ""
+    return f"## {content['question']}\n\n{content['method']}\n\n{findings}\n\n{content['table']}{where}"
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    dtype = "bfloat16" if machine["bfloat16"] else "float32"
+    load = "" if machine["load"] is None else f"; {machine['load']:g} processes were running or waiting when it began"
+    return f"{machine['cores']} cores, {machine['threads']} threads, {dtype}{load}."
