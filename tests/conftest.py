@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from core.experiments.folds import PreparedFold
 
 
+SLOW_FOLDERS = {"browser", "hostile"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All that starts the app or a browser is slow."""
+    for item in items:
+        if SLOW_FOLDERS & set(item.path.parts):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def backbone() -> EmbeddedBackbone:
     """The shipped embedded backbone."""
@@ -31,7 +41,7 @@ def engine(backbone: EmbeddedBackbone) -> SGLora:
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> ExperimentContext:
     """Made-up tasks on a tiny backbone."""
-    from studies import made_up_study
+    from made_up_folds import made_up_study
 
     return made_up_study(tmp_path_factory.mktemp("context"))
 
@@ -39,7 +49,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> ExperimentContext:
 @pytest.fixture(scope="module")
 def prepared(context: ExperimentContext) -> PreparedFold:
     """The first fold of ``context``, trained."""
-    from studies import RECIPE
+    from made_up_folds import RECIPE
 
     from core.experiments.folds import prepare_fold
 

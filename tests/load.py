@@ -28,15 +28,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).parent.parent))
+sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parent / "helpers")]
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import numpy as np
 import torch
+from app_process import running
 from gradio_client import Client, handle_file
 from PIL import Image
-from serving import running
 
 from core.backbones.peft_format import load_peft
 from core.common.paths import results_path

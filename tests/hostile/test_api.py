@@ -11,6 +11,7 @@ from pathlib import Path
 import gradio as gr
 import httpx
 import pytest
+from app_visitors import SENTENCE, Running, launched
 from gradio import routes
 from gradio.utils import get_upload_folder
 from hostile_cases import Case, check_message, watched
@@ -18,7 +19,6 @@ from make_captions import captions
 from make_images import images, picture
 from make_zips import zips
 from strangers import API, Stranger
-from visiting import SENTENCE, Running, launched
 
 from app import actions, texts
 from app.http.gradio_patches import UPLOADS

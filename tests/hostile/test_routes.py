@@ -15,13 +15,13 @@ from urllib.parse import quote
 import httpx
 import pytest
 import safehttpx
+from app_visitors import SENTENCE, Running, Visitor, launched
 from gradio import processing_utils
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from hostile_cases import watched
 from make_images import picture
 from strangers import API, Answer, Stranger, value
-from visiting import SENTENCE, Running, Visitor, launched
 
 from app import texts
 from app.http.request_limits import MAX_BYTES, MAX_VALUES

@@ -1,0 +1,96 @@
+"""axe-core finds nothing serious on any tab, wide and on a phone, light and dark, empty and with results.
+
+It comes from npm (`npm install axe-core`); AXE_CORE is the path of its axe.min.js.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from app_process import CHROMIUM, START_SECONDS, chromium, serve
+from playwright.sync_api import Browser, Page, expect
+
+AXE = os.environ.get("AXE_CORE")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here"),
+    pytest.mark.skipif(not AXE, reason="AXE_CORE, the path of axe.min.js, is not set; it comes with `npm install axe-core`"),
+]
+
+WIDE = {"viewport": {"width": 1280, "height": 900}}
+PHONE = {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True}
+SERIOUS = {"serious", "critical"}
+# What Gradio 6.31 writes itself and takes no option for: (rule, class of the element).
+OF_GRADIO = (
+    ("label-content-name-mismatch", "upload-container"),
+    ("label-content-name-mismatch", "thumbnail-item"),
+    ("aria-prohibited-attr", "empty"),
+)
+CHECK = "axe.run({resultTypes: ['violations']})"  # its own choice of rules: WCAG 2 A and AA, and good practice
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serve(tmp_path_factory.mktemp("app")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def opened(browser: Browser, url: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    # Without motion, so that no text is looked at while it fades in.
+    context = browser.new_context(**request.param, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(url)
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    page.add_script_tag(path=Path(AXE or ""))
+    yield page
+    context.close()
+
+
+def violations(page: Page, where: str) -> list[str]:
+    """What axe-core calls serious, a line for each element at fault."""
+    page.wait_for_timeout(300)  # colours change over a moment when a tab opens
+    return [
+        f"{where}: {v['id']} ({v['impact']}): {' '.join(map(str, node['target']))}: {node['failureSummary']}"
+        for v in page.evaluate(CHECK)["violations"]
+        if v["impact"] in SERIOUS
+        for node in v["nodes"]
+        if not any(v["id"] == rule and f'class="{name} ' in node["html"] for rule, name in OF_GRADIO)
+    ]
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [{**size, "color_scheme": scheme} for scheme in ("light", "dark") for size in (WIDE, PHONE)],
+    ids=["wide-light", "phone-light", "wide-dark", "phone-dark"],
+    indirect=True,
+)
+def test_axe_finds_nothing_serious(opened: Page) -> None:
+    outer = [tab.inner_text() for tab in opened.get_by_role("tablist").first.get_by_role("tab").all()]
+    found = violations(opened, "at first")
+    for accordion in opened.locator("button.label-wrap:not(.open)").all():
+        if accordion.is_visible():
+            accordion.click()
+    opened.click("#try-it")
+    expect(opened.locator("#results .sg-hit").first).to_be_visible(timeout=60_000)
+    found += violations(opened, "with results")
+    for name in outer:
+        opened.get_by_role("tab", name=name, exact=True).click()
+        found += violations(opened, name)
+        for inner in [tab for tab in tabs(opened) if tab not in outer]:
+            opened.get_by_role("tab", name=inner, exact=True).click()
+            found += violations(opened, f"{name}, {inner}")
+    assert found == [], "\n\n".join(found)
+
+
+def tabs(page: Page) -> list[str]:
+    """Names of the tabs that can be seen."""
+    return [tab.inner_text() for tab in page.get_by_role("tab").all() if tab.is_visible()]

@@ -1,0 +1,395 @@
+"""The page in a real browser, against the real app in a process of its own; the two are alone in their network."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import torch
+from app_process import CHROMIUM, START_SECONDS, chromium, serve
+from network_isolation import ELSEWHERE, NO_NAMESPACES, asked, elsewhere, listening, nowhere
+from PIL import Image
+from playwright.sync_api import Browser, Error, Page, expect
+
+from app import texts
+from app.views.evidence import exhibits
+from core.backbones.peft_format import load_peft
+from core.data.sample_photos import sample_photos
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+from core.sglora.engine import SGLora
+from core.sglora.load import load_engine
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+SENTENCE = "photos of wild animals"
+QUERY = "an animal that runs fast"
+STEP_MS = 30_000
+HINTS = "link[rel~=preconnect], link[rel~=dns-prefetch]"
+
+
+@pytest.fixture(scope="module")
+def engine() -> SGLora:
+    return load_engine()
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[list[str]]:
+    """Where app and browser are: alone, where this machine permits that."""
+    with nowhere() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the app asks of networks."""
+    return tmp_path_factory.mktemp("notes") / "notes.txt"
+
+
+@pytest.fixture(scope="module")
+def url(network: list[str], notes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serve(tmp_path_factory.mktemp("app"), network, **listening(notes.parent / "listen", notes)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser(network: list[str]) -> Iterator[Browser]:
+    with chromium(network) as started:
+        yield started
+
+
+@dataclass
+class Watch:
+    """What a page did that it should not: requests elsewhere, errors in the console, answers that failed."""
+
+    outside: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def on(self, page: Page, url: str) -> None:
+        local = (url, url.replace("http", "ws", 1), "data:", "blob:")
+        for event in ("request", "websocket"):
+            page.on(event, lambda r: None if r.url.startswith(local) else self.outside.append(r.url))
+        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: self.errors.append(str(e)))
+        page.on("response", lambda r: self.errors.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.on("dialog", lambda d: (self.errors.append(f"dialog: {d.message}"), d.dismiss()))
+
+
+@pytest.fixture
+def opened(browser: Browser, url: str, notes: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A visitor's page, models ready; whatever the test does, neither page nor app must ask others, and no error be left."""
+    context = browser.new_context(accept_downloads=True, **getattr(request, "param", {}))
+    context.set_default_timeout(STEP_MS)
+    page, watch = context.new_page(), Watch()
+    watch.on(page, url)
+    page.goto(url)
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    yield page
+    # Links by which a page makes its browser look up or call others are no requests.
+    watch.outside += [link.get_attribute("href") or "" for link in page.locator(HINTS).all()]
+    context.close()
+    assert watch.outside == []
+    assert elsewhere(asked(notes)) == []
+    assert watch.errors == []
+
+
+def field_of(page: Page, name: str):
+    return page.locator(f"#{name} textarea, #{name} input[type=text]").first
+
+
+def column(page: Page, title: str) -> list[tuple[str, str]]:
+    """(rank, label) of each hit in a column of the results."""
+    hits = page.locator(f'#results section[aria-label="{title}"] .sg-hit')
+    return [(hit.locator(".sg-rank").inner_text(), hit.locator(".sg-label").get_attribute("title") or "") for hit in hits.all()]
+
+
+def expected(ranking) -> list[tuple[str, str]]:
+    return [(str(hit.rank), hit.label) for hit in ranking.hits]
+
+
+def generated_photos(folder: Path) -> list[Path]:
+    rng, paths = np.random.default_rng(4), []
+    for name in ("red blot.png", "stripes <b>.jpg", "noise.webp"):
+        small = Image.fromarray(rng.integers(0, 255, (5, 7, 3), dtype=np.uint8))
+        small.resize((140, 100), Image.Resampling.BICUBIC).save(folder / name)
+        paths.append(folder / name)
+    return paths
+
+
+def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path: Path) -> None:
+    page, samples = opened, sample_photos()
+
+    # A question before any photo: a message, and nothing is lost.
+    field_of(page, "description").fill(SENTENCE)
+    field_of(page, "query").fill(QUERY)
+    page.click("#search")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("no photos yet")
+    expect(field_of(page, "query")).to_have_value(QUERY)
+    page.get_by_test_id("toast-close").click()
+
+    # Routed experts, as core routes them.
+    routed = engine.routed(engine.route(SENTENCE))
+    chosen = page.locator("#routing .sg-bar:not(.sg-bar-head):not(.sg-bar-off)")
+    expect(chosen).to_have_count(len(routed))
+    assert [bar.locator(".sg-bar-name").inner_text() for bar in chosen.all()] == [e["name"] for e in routed]
+    first = chosen.first.inner_text()
+    assert f"{routed[0]['similarity']:.2f}" in first
+    assert f"{routed[0]['weight'] * 100:.0f} %" in first
+
+    # Sample photos, then photos of one's own with one that is broken and one that is there already.
+    page.click("#samples")
+    expect(page.locator("#report")).to_contain_text(texts.ADDED.format(n=len(samples)), timeout=60_000)
+    own = generated_photos(tmp_path)
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(own[1].read_bytes()[:200])
+    page.set_input_files("#upload input[type=file]", [*own, broken, samples[0].path])
+    report = page.locator("#report")
+    expect(report).to_contain_text("3 added")
+    expect(report).to_contain_text("broken.jpg")
+    expect(report).to_contain_text(samples[0].name)
+    expect(page.locator("#gallery .thumbnail-item")).to_have_count(len(samples) + 3)
+
+    # The generated adapter.
+    page.click("#generate")
+    adaptation = engine.adapt(SENTENCE)
+    facts = page.locator("#lora .sg-facts")
+    expect(facts).to_contain_text(f"{adaptation.lora.parameters:,}")
+    expect(page.locator("#lora .sg-heat tbody td")).to_have_count(len(adaptation.lora.modules))
+
+    # Words -> photos: what core computes for the same photos.
+    page.click("#search")
+    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    gallery = Gallery(engine.backbone)
+    gallery.add([s.path for s in samples], {s.name: s.captions for s in samples})
+    gallery.add([page_name(path) for path in own])
+    generated = Adapter.of(adaptation.lora)
+    assert column(page, texts.ZERO_SHOT) == expected(gallery.text_to_image(QUERY, ZERO_SHOT, 10))
+    assert column(page, texts.SG_LORA) == expected(gallery.text_to_image(QUERY, generated, 10))
+    merged = Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.strength))
+    assert column(page, texts.MERGE) == expected(gallery.text_to_image(QUERY, merged, 10))
+    recalls = gallery.recalls(generated)
+    row = page.locator("#results .sg-recall tbody tr:not(.sg-lead)", has_text=texts.SG_LORA)
+    shown = [float(cell.rstrip("%")) for cell in row.locator("td b").all_inner_texts()]
+    assert shown == pytest.approx([recalls[way][k] for way in ("t2i", "i2t") for k in ("R@1", "R@5", "R@10")], abs=0.51)
+
+    # A photo -> captions; the thumbnail chosen with the keyboard.
+    page.locator("#gallery .thumbnail-item").nth(2).focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("tab", name=texts.PHOTO_TAB).click()
+    expect(page.locator("#pick input")).to_have_value(samples[2].name)
+    page.click("#find")
+    expect(page.locator("#results h3")).to_contain_text(samples[2].name)
+    picked = gallery.photos[2].id
+    assert column(page, texts.ZERO_SHOT) == expected(gallery.image_to_text(picked, ZERO_SHOT, 10))
+    assert column(page, texts.SG_LORA) == expected(gallery.image_to_text(picked, generated, 10))
+
+    # The download is that adapter.
+    with page.expect_download() as waiting:
+        page.click("#download")
+    shutil.unpack_archive(waiting.value.path(), tmp_path / "adapter", "zip")
+    lora, provenance = load_peft(tmp_path / "adapter", engine.backbone.layout.modules, engine.backbone.fingerprint)
+    torch.testing.assert_close(lora.vector(), adaptation.lora.vector())
+    assert (provenance["description"], provenance["seed"]) == (SENTENCE, 0)
+
+    # Settings act on what is shown: without strength SG-LoRA is zero-shot.
+    page.get_by_role("tab", name=texts.WORDS_TAB).click()
+    page.click("#search")
+    expect(page.locator("#results h3")).to_contain_text(QUERY)
+    page.click("#settings button")
+    page.locator("#follow input").uncheck()
+    page.locator("#strength input[type=number]").fill("0")
+    page.keyboard.press("Tab")
+    expect(page.locator("#command textarea")).to_have_value(re.compile("--strength 0$"))
+    expect(page.locator(f'#results section[aria-label="{texts.SG_LORA}"] .sg-up')).to_have_count(0)
+    assert column(page, texts.SG_LORA) == column(page, texts.ZERO_SHOT)
+
+    # A reload keeps the photos, and clearing forgets them.
+    page.reload()
+    expect(page.locator("#gallery .thumbnail-item")).to_have_count(len(samples) + 3)
+    page.click("#clear")
+    expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+
+
+def captioned_zip(folder: Path) -> Path:
+    """A ZIP of 24 generated photos in four colours, and their captions."""
+    rng, lines = np.random.default_rng(8), ["image,caption"]
+    path = folder / "blots.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(24):
+            name, colour = list(
+                {"red": (200, 40, 40), "green": (40, 170, 60), "blue": (40, 60, 200), "grey": (128,) * 3}.items()
+            )[i % 4]
+            noise = np.clip(np.array(colour) + rng.normal(0, 40, (6, 8, 3)), 0, 255).astype(np.uint8)
+            buffer = io.BytesIO()
+            Image.fromarray(noise).resize((160, 120), Image.Resampling.BICUBIC).save(buffer, "PNG")
+            archive.writestr(f"photos/{name}-{i}.png", buffer.getvalue())
+            lines.append(f"{name}-{i}.png,a {name} blot number {i}")
+        archive.writestr("captions.csv", "\n".join(lines))
+    return path
+
+
+def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> None:
+    page = opened
+
+    # A ZIP with captions, three columns, another draw.
+    page.set_input_files("#upload input[type=file]", [captioned_zip(tmp_path)])
+    expect(page.locator("#fill")).to_contain_text("24 with captions", timeout=60_000)
+    field_of(page, "description").fill("photos of red and blue blots")
+    field_of(page, "query").fill("a red blot")
+    page.click("#search")
+    for title in (texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA):
+        expect(page.locator(f'#results section[aria-label="{title}"] .sg-hit')).to_have_count(10)
+    expect(page.locator("#results .sg-lead")).to_have_count(2)
+    expect(page.locator("#search-command textarea")).to_have_value(re.compile("core search 'a red blot'.*\n.*core evaluate"))
+    drawn = page.locator("#latent .sg-dot-here").get_attribute("style")
+    page.click("#resample")
+    expect(page.locator("#latent .sg-dot-here")).not_to_have_attribute("style", drawn)
+    with page.expect_download() as waiting:
+        page.click("#download")
+    adapter = tmp_path / "adapter.zip"
+    waiting.value.save_as(adapter)
+
+    # Training stops when told to, and nothing is kept; then it runs, and routing knows the new expert at once.
+    page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+    field_of(page, "own-name").fill("my blots")
+    field_of(page, "own-description").fill("photos of red and blue blots")
+    page.click("#train")
+    expect(page.locator("#trained .progress-text")).to_be_visible()
+    page.click("#stop")
+    expect(page.locator("#trained")).to_contain_text("The training was stopped")
+    expect(page.locator("#own")).to_contain_text(texts.OWN_NONE)
+    page.click("#train")
+    trained = page.locator("#trained")
+    expect(trained).to_contain_text("measured on 6 held-out photos", timeout=90_000)
+    expect(trained).to_contain_text(re.compile(r"gain [+-]\d+\.\d R@1"))
+    expect(page.locator("#own")).to_contain_text("my blots")
+    first = page.locator("#routing .sg-bar:not(.sg-bar-head) .sg-bar-name").first
+    expect(first).to_have_text("my blots")  # its description is the page's, word for word
+    expect(page.locator("#status")).to_contain_text(f"{len(engine.repository)} experts")
+
+    # The adapter that was downloaded comes back as an expert; one that is none is refused, and nothing is lost.
+    field_of(page, "import-description").fill("photos of coloured spots")
+    page.set_input_files("#adapter input[type=file]", [captioned_zip(tmp_path)])
+    page.click("#import")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("adapter_config.json")
+    page.get_by_test_id("toast-close").click()
+    expect(field_of(page, "import-description")).to_have_value("photos of coloured spots")
+    page.locator("#adapter").get_by_label("Clear").click()
+    page.set_input_files("#adapter input[type=file]", [adapter])
+    page.click("#import")
+    expect(page.locator("#own")).to_contain_text("coloured spots")
+    expect(page.locator("#own")).to_contain_text(texts.NOT_MEASURED)
+
+    # Looked at and compared.
+    for box, name in (("look-at", "my blots"), ("compare-with", engine.repository.experts[0].name)):
+        page.locator(f"#{box} input").fill(name)
+        page.locator(f"#{box}").get_by_role("option", name=name, exact=True).click()
+    expect(page.locator("#details h3").first).to_contain_text(f"my blots compared with {engine.repository.experts[0].name}")
+
+    # Kept over a reload; out of the library, and back from the download.
+    with page.expect_download() as waiting:
+        page.click("#library-download")
+    library = tmp_path / "library.zip"
+    waiting.value.save_as(library)
+    page.reload()
+    page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+    mine = page.locator("#own li")
+    expect(mine).to_have_count(2)
+    page.locator("#own-pick input").click()
+    page.locator("#own-pick").get_by_role("option", name="my blots", exact=True).click()
+    page.click("#own-remove")
+    expect(mine).to_have_count(1)
+    with page.expect_file_chooser() as chooser:
+        page.click("#library-load")
+    chooser.value.set_files(library)
+    expect(mine).to_have_count(2)
+
+
+def page_name(path: Path) -> tuple[str, bytes]:
+    """A file as the page hands it over: Gradio drops a few characters from the names of uploaded files."""
+    return re.sub(r"[<>]", "", path.name), path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True},
+        {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+    ],
+    ids=["phone", "dark"],
+    indirect=True,
+)
+def test_one_click_shows_everything(opened: Page) -> None:
+    opened.click("#try-it")
+    expect(opened.locator("#results .sg-hit").first).to_be_in_viewport(timeout=60_000)
+    for title in (texts.ZERO_SHOT, texts.SG_LORA):
+        assert len(column(opened, title)) == 10
+    expect(opened.locator("#map .sg-dot-here")).to_have_count(1)
+    expect(opened.locator("#latent .sg-dot-here")).to_have_count(1)
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Read at one moment, because the page may still be scrolling.
+    box = "document.querySelector(`#results section[aria-label='${title}']`).getBoundingClientRect().toJSON()"
+    before, after = opened.evaluate(f"titles => titles.map(title => {box})", [texts.ZERO_SHOT, texts.SG_LORA])
+    assert before["y"] == pytest.approx(after["y"])
+    assert before["right"] <= after["left"]
+    opened.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+    opened.locator("#experts [role=gridcell]:visible").first.click()
+    expect(opened.locator("#details .sg-facts").first).to_be_visible()
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_visitors_do_not_meet_and_nothing_typed_is_run(opened: Page, browser: Browser, url: str) -> None:
+    field_of(opened, "description").fill('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
+    opened.click("#generate")
+    expect(opened.locator("#lora h3")).to_contain_text('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
+    opened.click("#samples")
+    expect(opened.locator("#gallery .thumbnail-item").first).to_be_visible(timeout=60_000)
+    other = browser.new_context().new_page()
+    other.goto(url)
+    expect(other.locator("#status .sg-ready")).to_be_visible()
+    expect(other.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+    other.context.close()
+
+
+def test_an_expert_can_be_looked_up(opened: Page, engine: SGLora) -> None:
+    opened.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+    table = opened.locator("#experts")
+    name = engine.repository.experts[-1].name
+    expect(table).to_contain_text(engine.repository.experts[0].name)
+    field_of(opened, "find-expert").fill(name)
+    expect(table).to_contain_text(name)
+    field_of(opened, "find-expert").fill("no such expert anywhere")
+    expect(table).not_to_contain_text(name)
+
+
+def test_every_result_that_ships_is_shown(opened: Page) -> None:
+    opened.get_by_role("tab", name=texts.TAB_EVIDENCE).click()
+    expect(opened.locator(".sg-exhibit:visible")).to_have_count(len(exhibits()))
+
+
+def test_all_of_it_was_without_a_network(browser: Browser, url: str, network: list[str]) -> None:
+    """Of app and browser of every test here; what they asked all the same is looked at after each."""
+    if not network:
+        pytest.skip(f"{NO_NAMESPACES}: app and browser were watched, but could have reached others")
+    probe = "import network_isolation; print(network_isolation.has_route())"
+    seen = subprocess.run(
+        [*network, sys.executable, "-c", probe], cwd=ROOT / "tests" / "helpers", capture_output=True, text=True
+    )
+    assert seen.stdout == "False\n", seen.stderr
+    with pytest.raises(ConnectionRefusedError):  # the app is in that network, and this test is not
+        socket.create_connection(("127.0.0.1", urlsplit(url).port), timeout=5).close()
+    page = browser.new_page()
+    page.goto(url)  # and so is the browser
+    with pytest.raises(Error, match=r"ERR_INTERNET_DISCONNECTED|ERR_ADDRESS_UNREACHABLE"):
+        page.goto(f"http://{ELSEWHERE}/")
+    page.close()

@@ -1,0 +1,118 @@
+"""A page whose photos are gone, in a real browser: with its next event, whatever that is, it shows what is there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from app_process import CHROMIUM, chromium
+from app_visitors import QUERY, SENTENCE, Running, Visitor, launched
+from made_up_photos import blurred
+from playwright.sync_api import Page, expect
+
+from app import own_actions, texts
+from app.visitors.retention import Limits
+from app.visitors.session import open_albums
+from core.retrieval.gallery import Gallery
+from core.sglora.engine import SGLora
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+PATIENCE_MS = 60_000
+
+
+def opened(browser, app: Running) -> Page:
+    page = browser.new_context(viewport={"width": 1000, "height": 1600}).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(app.url)
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=PATIENCE_MS)
+    return page
+
+
+def told(page: Page, words: str) -> None:
+    """The page says so, once."""
+    expect(page.get_by_test_id("toast-body")).to_have_count(1)
+    expect(page.get_by_test_id("toast-body")).to_contain_text(words)
+    expect(page.get_by_test_id("toast-body")).not_to_contain_text("(2)")
+    page.get_by_test_id("toast-close").click()
+
+
+def expect_photos(page: Page, count: int) -> None:
+    """So many photos wherever the page shows them."""
+    thumbnails = page.locator("#gallery .thumbnail-item")
+    expect(thumbnails).to_have_count(count, timeout=PATIENCE_MS)
+    expect(page.locator("#fill")).to_contain_text(f"{count} of at most" if count else texts.GALLERY_EMPTY)
+
+
+def expect_no_answer(page: Page) -> None:
+    """Nothing of a question asked before, and no adapter."""
+    expect(page.locator("#results")).to_contain_text(texts.COMPARE_EMPTY)
+    expect(page.locator("#search-command, #history, #command")).to_have_count(0)
+    expect(page.locator("#lora")).to_contain_text(texts.LORA_EMPTY)
+
+
+def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(engine: SGLora, tmp_path: Path) -> None:
+    photos = blurred(tmp_path, [f"{i}.png" for i in range(3)], 2)
+    probe = Gallery(engine.backbone)
+    probe.add(photos)
+    with launched(engine, tmp_path, Limits(memory=int(1.5 * probe.memory))) as app, chromium() as browser:
+        page = opened(browser, app)
+        second = page.context.new_page()
+        page.set_input_files("#upload input[type=file]", photos)
+        expect_photos(page, 3)
+        page.locator("#description textarea").fill(SENTENCE)
+        page.locator("#query textarea, #query input").first.fill(QUERY)
+        page.click("#search")
+        expect(page.locator("#results .sg-hit")).to_have_count(9, timeout=PATIENCE_MS)
+        expect(page.locator("#history")).to_be_visible()
+        session = next(s for album in open_albums() for s in album.sessions if s.history == [(QUERY, SENTENCE)])
+        own_actions.import_files(engine, session, [str(session.download.path)], "photos of my sea")
+        second.goto(app.url)
+        expect_photos(second, 3)
+        second.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+        expect(second.locator("#own li")).to_have_count(1)
+
+        # Somebody else's photos need the room, and something is typed.
+        Visitor(app, tmp_path, 1).add()
+        expect_photos(page, 3)
+        page.locator("#description textarea").fill(f"{SENTENCE} at noon")
+        told(page, texts.MADE_ROOM)
+        expect_photos(page, 0)
+        expect_no_answer(page)
+        expect(page.locator("#report")).to_have_text("")
+        expect(page.locator("#description textarea")).to_have_value(f"{SENTENCE} at noon")
+        expect(page.locator("#routing .sg-bar").first).to_be_visible()
+        page.get_by_role("tab", name=texts.PHOTO_TAB).click()
+        page.locator("#pick input").click()
+        expect(page.locator("#pick").get_by_role("option")).to_have_count(0)
+
+        # The other tab is told too, by an event that fails.
+        second.click("#import")
+        expect(second.get_by_test_id("toast-body").filter(has_text=texts.MADE_ROOM)).to_have_count(1)
+        expect(second.locator("#own")).to_contain_text(texts.OWN_NONE)
+        second.get_by_role("tab", name=texts.TAB_STUDIO).click()
+        expect_photos(second, 0)
+        second.close()
+
+        # The time is up where there is nothing to lose: nothing is said, and photos that are added survive a reload.
+        time.sleep(0.5)
+        app.sweep(0.5)
+        kept = "localStorage['sg-lora-studio']"
+        before = page.evaluate(kept)
+        page.set_input_files("#upload input[type=file]", photos)
+        expect_photos(page, 3)
+        page.wait_for_function(f"before => {kept} !== before", arg=before)
+        expect(page.get_by_test_id("toast-body")).to_have_count(0)
+        page.reload()
+        expect_photos(page, 3)
+        expect(page.locator("#status .sg-ready")).to_be_visible(timeout=PATIENCE_MS)
+
+        # And where there is: what the event itself says is not wiped out.
+        time.sleep(0.5)
+        app.sweep(0.5)
+        page.set_input_files("#upload input[type=file]", photos[:2])
+        told(page, "left alone for 60 minutes")
+        expect_photos(page, 2)
+        expect_no_answer(page)
+        expect(page.locator("#report")).to_contain_text("2 added")

@@ -1,0 +1,44 @@
+"""Small expert repositories on random open_clip models, as ``train`` would leave them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tiny_models import noise, tiny_clip, tiny_clip_config
+
+from core.backbones import load_backbone
+from core.common.paths import GENERATOR_FILE
+from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.sglora.generator import LoraGenerator
+from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.subspace import Basis
+
+EXPERTS = ("boats", "trains", "kites", "bridges", "gardens")
+
+
+def make_model(folder: Path, seed: int) -> Path:
+    """A folder that ``local-dir:`` takes."""
+    folder.mkdir(parents=True)
+    config = {"model_cfg": tiny_clip_config(), "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    save_file(tiny_clip(seed).state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+def make_repository(folder: Path, seed: int) -> Path:
+    """Random experts and an untrained generator on the last two blocks of ``folder``'s model-``seed``."""
+    backbone = load_backbone(f"local-dir:{make_model(folder / f'model-{seed}', seed)}", adapt_blocks=2)
+    size, n = backbone.layout.size, len(EXPERTS)
+    means, origin = 0.1 * noise(n, size, seed=seed), torch.zeros(size)
+    experts = tuple(Expert(name, f"photos of {name}", "scenes", "random", 20, 0, 1, {}, {}) for name in EXPERTS)
+    embeddings = backbone.encode_sentence([e.description for e in experts])
+    numbers = (means, 0.01 * torch.ones(n, size), embeddings, origin)
+    out = folder / f"repository-{seed}"
+    ExpertRepository(backbone.fingerprint, backbone.layout, experts, *numbers, backbone=backbone.choice).save(out)
+    basis = Basis.fit(means, origin, n)
+    cvae = ConditionalVAE(CvaeConfig(basis.dimensions)).eval()
+    LoraGenerator(basis, cvae, backbone.fingerprint, {}).save(out / GENERATOR_FILE)
+    return out

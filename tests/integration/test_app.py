@@ -1,0 +1,402 @@
+"""The page's Python side: sessions, uploads, rendering, and the named endpoints as gradio_client calls them."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from made_up_photos import blurred
+from PIL import Image
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from app import actions, texts
+from app.engines import Models
+from app.page import Studio, build, launch_options
+from app.views import experts_html, page_html
+from app.visitors.session import Album, Column, Comparison, Session, open_albums
+from app.visitors.uploads import discard, sort_uploads
+from core.backbones.peft_format import load_peft
+from core.common.errors import DescriptionError, RepositoryError
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
+from core.sglora.engine import SGLora
+
+SENTENCE = "photos of people surfing"
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    loaded = Models()
+    loaded.start()
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def engine(models: Models) -> SGLora:
+    return models.get()
+
+
+@pytest.fixture(scope="module")
+def url(models: Models) -> Iterator[str]:
+    page = build(models)
+    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
+    yield address
+    page.close()
+
+
+@pytest.fixture
+def client(url: str, tmp_path: Path) -> Client:
+    return connect(url, tmp_path)
+
+
+def connect(url: str, folder: Path) -> Client:
+    return Client(url, verbose=False, download_files=folder / "downloads", analytics_enabled=False)
+
+
+def upload(client: Client, paths: list[Path], captions: str = "") -> dict:
+    return client.predict(files=[handle_file(p) for p in paths], captions=captions, api_name="/index")
+
+
+# Endpoints
+
+
+def test_only_the_four_steps_are_public(client: Client) -> None:
+    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {
+        "/route",
+        "/adapt",
+        "/index",
+        "/search",
+    }
+
+
+def test_route_is_what_core_computes(client: Client, engine: SGLora) -> None:
+    answer = client.predict(description=SENTENCE, k=3, tau=0.2, api_name="/route")
+    assert answer["experts"] == engine.routed(engine.route(SENTENCE, 3, 0.2))
+
+
+def test_k_beyond_the_repository_means_all_experts(client: Client, engine: SGLora) -> None:
+    answer = client.predict(description=SENTENCE, k=10_000, api_name="/route")
+    assert len(answer["experts"]) == len(engine.repository)
+
+
+def test_adapt_gives_an_adapter_that_loads(client: Client, engine: SGLora, tmp_path: Path) -> None:
+    answer, path = client.predict(description=SENTENCE, seed=7, strength=0.5, api_name="/adapt")
+    expected = engine.adapt(SENTENCE, seed=7, strength=0.5)
+    assert answer["parameters"] == expected.lora.parameters
+    assert answer["seed"] == 7
+    shutil.unpack_archive(path, tmp_path / "adapter")
+    lora, provenance = load_peft(tmp_path / "adapter", engine.backbone.layout.modules, engine.backbone.fingerprint)
+    torch.testing.assert_close(lora.vector(), expected.lora.vector())
+    assert provenance["description"] == SENTENCE
+    assert provenance["backbone_fingerprint"] == engine.backbone.fingerprint
+    assert provenance["experts"] == answer["experts"]
+
+
+def test_index_reports_and_search_ranks_as_core_does(client: Client, engine: SGLora, tmp_path: Path) -> None:
+    paths = blurred(tmp_path / "photos", [f"photo-{i}.png" for i in range(6)], seed=1)
+    twin = tmp_path / "photos" / "twin.png"
+    shutil.copy(paths[0], twin)
+    broken = tmp_path / "photos" / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff\xe0 not a photo")
+    answer = upload(client, [*paths, twin, broken], "photo-1.png: a sunny beach\nphoto-2.png: a dark street")
+    assert (answer["added"], answer["duplicates"], answer["photos"], answer["captioned"]) == (6, ["twin.png"], 6, 2)
+    assert [f["name"] for f in answer["failed"]] == ["broken.jpg"]
+    assert "damaged" in answer["failed"][0]["reason"]
+
+    found = client.predict(query="a sunny beach", description=SENTENCE, seed=3, api_name="/search")
+    gallery = Gallery(engine.backbone)
+    gallery.add(paths)
+    adaptation = engine.adapt(SENTENCE, seed=3)
+    for key, adapter in (
+        ("zero_shot", ZERO_SHOT),
+        ("merge", Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.strength))),
+        ("sg_lora", Adapter.of(adaptation.lora)),
+    ):
+        hits = gallery.text_to_image("a sunny beach", adapter, 10).hits
+        assert [(h["name"], h["rank"]) for h in found[key]] == [(h.label, h.rank) for h in hits]
+        assert [h["score"] for h in found[key]] == pytest.approx([h.score for h in hits], abs=1e-3)
+
+
+def test_visitors_at_once_never_see_each_others_photos(url: str, tmp_path: Path) -> None:
+    def visit(number: int) -> set[str]:
+        visitor = connect(url, tmp_path / str(number))
+        paths = blurred(tmp_path / str(number), [f"{number}-{i}.png" for i in range(4)], seed=10 + number)
+        for path in paths:
+            upload(visitor, [path])
+        found = visitor.predict(query="water", description=SENTENCE, api_name="/search")
+        return {h["name"] for key in ("zero_shot", "merge", "sg_lora") for h in found[key]}
+
+    with ThreadPoolExecutor(3) as pool:
+        seen = list(pool.map(visit, range(3)))
+    assert seen == [{f"{n}-{i}.png" for i in range(4)} for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments", "message"),
+    [
+        ("/route", {"description": "  "}, "The description is empty"),
+        ("/route", {"description": "x" * 100_000}, "100,000 characters"),
+        ("/route", {"description": SENTENCE, "k": 0}, "at least one expert"),
+        ("/route", {"description": SENTENCE, "tau": 0}, "temperature must be above 0"),
+        ("/adapt", {"description": SENTENCE, "seed": -1}, "The seed is -1"),
+        ("/adapt", {"description": SENTENCE, "strength": 1e9}, "The strength is 1e+09"),
+        ("/search", {"query": "a dog", "description": SENTENCE}, "no photos yet"),
+        ("/search", {"query": "", "description": SENTENCE}, "The query is empty"),
+        ("/index", {"files": None, "captions": "no name here"}, "line 1"),
+    ],
+)
+def test_bad_input_gets_its_message_and_the_app_goes_on(client: Client, endpoint: str, arguments: dict, message: str) -> None:
+    with pytest.raises(AppError, match=message.replace("+", r"\+")) as caught:
+        client.predict(**arguments, api_name=endpoint)
+    assert "Traceback" not in str(caught.value)
+    assert client.predict(description="фотографии собак", api_name="/route")["experts"]
+
+
+def test_a_failure_of_ours_shows_a_general_message_only(url: str, models: Models, monkeypatch, tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a secret path")
+
+    monkeypatch.setattr(models, "get", fail)
+    with pytest.raises(AppError) as caught:
+        connect(url, tmp_path).predict(description=SENTENCE, api_name="/route")
+    assert "a secret path" not in str(caught.value)
+
+
+# Sessions
+
+
+def test_a_copied_session_starts_empty() -> None:
+    import copy
+
+    session = Session(history=[("a", "b")])
+    copied = copy.deepcopy(session)
+    assert copied.album is not session.album
+    assert copied.history == []
+
+
+def test_only_the_token_brings_an_album_back() -> None:
+    session = Session()
+    assert Session.resume(session.album.token).album is session.album
+    for token in (None, "", "guess", 3, {"a": 1}):
+        assert Session.resume(token).album is not session.album
+
+
+def test_an_album_goes_with_its_last_session() -> None:
+    session = Session()
+    token, folder = session.album.token, session.album.folder
+    again = Session.resume(token)
+    del session
+    assert folder.is_dir()
+    del again
+    assert not folder.exists()
+    assert Session.resume(token).album.token != token
+
+
+def test_models_that_cannot_load_say_why() -> None:
+    def load() -> SGLora:
+        raise RepositoryError("The experts are damaged.")
+
+    broken = Models(load)
+    with pytest.raises(RepositoryError, match="damaged"):
+        broken.get()
+
+
+def test_the_page_says_why_there_are_no_models() -> None:
+    def load() -> SGLora:
+        raise RepositoryError("The experts are damaged: restore <them>.")
+
+    studio = Studio(Models(load))
+    with gr.Blocks() as page:
+        studio.build(page)
+    assert "The experts are damaged: restore &lt;them&gt;." in studio._ready(Session())[studio.status]
+
+
+# Adapters
+
+
+def test_equal_settings_are_generated_once(engine: SGLora) -> None:
+    session = Session()
+    wanted = actions.settings(SENTENCE, 4, 0.1, 0, 1.0)
+    first = actions.generate(engine, session, wanted)
+    assert actions.generate(engine, session, wanted) is first
+    assert actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 1, 1.0)) is not first
+
+
+def test_only_the_last_zips_are_kept(engine: SGLora) -> None:
+    session = Session()
+    paths = []
+    for seed in range(actions.KEPT_DOWNLOADS + 2):
+        made = actions.generate(engine, session, actions.settings("../../etc/passwd", 4, 0.1, seed, 1.0))
+        paths.append(actions.write_zip(engine, session, made).path)
+        assert actions.write_zip(engine, session, made).path == paths[-1], "one adapter is written once"
+    assert [path.exists() for path in paths] == [False] * 2 + [True] * actions.KEPT_DOWNLOADS
+    assert paths[-1].is_relative_to(session.album.folder)
+    assert sorted(zipfile.ZipFile(paths[-1]).namelist()) == ["adapter_config.json", "adapter_model.safetensors"]
+
+
+@pytest.mark.parametrize("values", [(None, 0.1, 0, 1), (4, float("nan"), 0, 1), (4, 0.1, 2.0**40, 1), (4, 0.1, 0, -1)])
+def test_settings_that_cannot_be_used(values: tuple) -> None:
+    with pytest.raises(DescriptionError):
+        actions.settings(SENTENCE, *values)
+
+
+# Uploads
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "green").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def pack(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_a_zip_is_unpacked_inside_its_folder(tmp_path: Path) -> None:
+    members = {"../../evil.png": png(), "/abs.png": png(), "a/b.png": png(), "b/b.png": png(), "__MACOSX/._b.png": b"x"}
+    members |= {".hidden": b"x", "captions.csv": b"image,caption\nb.png,green"}
+    target = tmp_path / "in" / "unpacked"
+    uploads = sort_uploads([pack(tmp_path / "photos.zip", members)], target)
+    assert sorted(name for name, _ in uploads.photos) == ["abs.png", "b.png", "b.png", "evil.png"]
+    assert all(p.resolve().is_relative_to(target) and p.read_bytes() == png() for _, p in uploads.photos)
+    assert uploads.captions == [("captions.csv", b"image,caption\nb.png,green")]
+    assert uploads.failed == []
+    discard(target)
+    assert not target.exists()
+
+
+def test_a_zip_that_unpacks_to_too_much_is_cut(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("app.visitors.uploads.MAX_UNPACKED_BYTES", 3_000_000)
+    bomb = pack(tmp_path / "bomb.zip", {f"{i}.png": bytes(1_000_000) for i in range(10)})
+    uploads = sort_uploads([bomb], tmp_path / "unpacked")
+    assert len(uploads.photos) == 3
+    assert "rest was left out" in uploads.failed[0][1]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"no zip at all"])
+def test_a_damaged_zip_is_reported_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.zip"
+    path.write_bytes(content)
+    uploads = sort_uploads([path], tmp_path / "unpacked")
+    assert uploads.photos == []
+    assert uploads.failed[0][0] == "broken.zip"
+
+
+def test_what_fails_does_not_stop_the_rest(engine: SGLora, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_bytes(b"image,caption\nx.png")
+    (tmp_path / "good.csv").write_text("image,caption\na.png,one thing\nb.png,another thing\n")
+    paths = [*blurred(tmp_path, ["a.png", "b.png"], 5), tmp_path / "bad.csv", tmp_path / "good.csv"]
+    session = Session()
+    done = actions.add_uploads(engine, session, [str(p) for p in paths])
+    assert len(done.report.added) == 2
+    assert [name for name, _ in done.failed] == ["bad.csv"]
+    assert done.remarks == (texts.CAPTIONS_SET.format(n=2, total=2),)
+
+
+# Rendering
+
+PICTURE = lambda photo: "data:,"  # noqa: E731
+NASTY = "<img src=x onerror=alert(1)> ${1+1} {{x}} \"'&"
+
+
+def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
+    adaptation = engine.adapt(NASTY)
+    hit = Hit("k", NASTY, 0.5, 1)
+    columns = tuple(Column(t, "", Ranking((hit,), 1), {"k": 0}) for t in ("Zero-shot", "SG-LoRA"))
+    photos = {"k": Photo("k", NASTY, b"jpeg", (NASTY,))}
+    pages = [
+        page_html.routing(engine, adaptation.routing),
+        page_html.adapter(adaptation, {}, 1000, NASTY, None),
+        page_html.comparison(Comparison("photos", NASTY, columns), photos, PICTURE, 10, False),
+        page_html.comparison(Comparison("captions", NASTY, columns), photos, PICTURE, 10, False),
+        page_html.report(None, [(NASTY, NASTY)], [NASTY]),
+        page_html.note(NASTY),
+    ]
+    for page in pages:
+        assert "<img src=x" not in page
+        assert 'onerror=alert(1)> ${1+1} {{x}} "' not in page
+
+
+def test_only_what_moved_is_shown_when_asked_for() -> None:
+    def ranking(order: str) -> Ranking:
+        return Ranking(tuple(Hit(key, key, 1.0, rank) for rank, key in enumerate(order, 1)), len(order))
+
+    still, moved = ranking("abc"), ranking("acb")
+    columns = (Column("Zero-shot", "", still, {}), Column("SG-LoRA", "", moved, {"a": 0, "b": -1, "c": 1}))
+    page = page_html.comparison(Comparison("captions", "q", columns), {}, PICTURE, 10, True)
+    assert 'data-key="a"' not in page
+    assert page.count('data-key="b"') == page.count('data-key="c"') == 2
+    assert "moved up 1 place" in page
+    same = (Column("Zero-shot", "", still, {}), Column("SG-LoRA", "", still, dict.fromkeys("abc", 0)))
+    assert texts.NO_CHANGE in page_html.comparison(Comparison("captions", "q", same), {}, PICTURE, 10, True)
+
+
+def test_experts_are_found_by_their_words(engine: SGLora) -> None:
+    experts = engine.repository.experts
+    rows = experts_html.rows(experts)
+    assert len(rows) == len(experts)
+    assert all(len(row) == len(texts.EXPERTS_HEADERS) for row in rows)
+    first = experts[0]
+    assert first.name in [row[0] for row in experts_html.rows(experts, f"{first.group} {first.name}".upper())]
+    assert experts_html.rows(experts, "no such expert anywhere") == []
+
+
+def test_only_columns_that_are_ranked_anew_are_told_of(engine: SGLora, tmp_path: Path) -> None:
+    session, told = Session(album=Album()), []
+    actions.add_uploads(engine, session, [str(p) for p in blurred(tmp_path, ["a.png", "b.png"], 9)])
+    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 1.0))
+    titles = [c.title for c in actions.compare_words(engine, session, "water", lambda *step: told.append(step)).columns]
+    assert told == [(i, 3, title) for i, title in enumerate(titles)]
+    told.clear()
+    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 1, 1.0))
+    actions.compare_again(engine, session, lambda *step: told.append(step))
+    assert told == [(2, 3, titles[2])], "another draw changes the generated LoRA alone"
+
+
+def test_clearing_an_album_keeps_the_session(engine: SGLora, tmp_path: Path) -> None:
+    session = Session(album=Album())
+    actions.add_uploads(engine, session, [str(p) for p in blurred(tmp_path, ["a.png", "b.png"], 9)])
+    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 1.0))
+    actions.compare_words(engine, session, "water")
+    session.album.gallery(engine).clear()
+    assert actions.compare_again(engine, session) is None
+    assert session.comparison is None
+    assert session.adaptation is not None
+
+
+def test_albums_are_counted_while_others_come() -> None:
+    """Every event looks at all albums, and any moment a visitor may come: one search in ten thousand failed of it."""
+    done, stay, guests = threading.Event(), [Session() for _ in range(20)], []
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            guests.append(Session())
+            del guests[:-50]
+
+    before, visitor = sys.getswitchinterval(), threading.Thread(target=come_and_go)
+    sys.setswitchinterval(1e-6)
+    try:
+        visitor.start()
+        for _ in range(300):
+            assert {session.album.token for session in stay} <= {album.token for album in open_albums()}
+    finally:
+        done.set()
+        visitor.join()
+        sys.setswitchinterval(before)

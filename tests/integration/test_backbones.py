@@ -1,0 +1,495 @@
+"""One contract for every backbone, and what is particular to the two kinds."""
+
+from __future__ import annotations
+
+import copy
+import json
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import open_clip
+import pytest
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
+from tiny_models import CONTEXT, noise, random_lora, tiny_backbone, tiny_clip, tiny_clip_config
+from torch import Tensor
+
+from core.backbones import load_backbone
+from core.backbones.base import Backbone
+from core.backbones.embedded import EmbeddedBackbone, load_embedded, save_heads
+from core.backbones.heads import HeadsConfig, TextHead, VisionHead
+from core.backbones.open_clip import AdaptedTower, OpenClipBackbone, load_open_clip
+from core.common.errors import BackboneError
+from core.common.paths import heads_path
+
+# Every variant that changes the arithmetic between the patches and the embedding.
+TOWERS = {
+    "tok": {},
+    "avg": {"pool_type": "avg", "adapt_blocks": 2},
+    "avg-norm-after": {"pool_type": "avg", "final_ln_after_pool": True, "no_ln_pre": True, "adapt_blocks": 1},
+    "layer-scale-quick": {"ls_init_value": 0.5, "quick_gelu": True},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A backbone, photos for it, and their zero-shot embeddings by a path that never uses prefix and suffix."""
+
+    backbone: Backbone
+    pixels: Tensor
+    direct: Callable[[Tensor], Tensor]
+
+
+def photos(n: int = 4) -> list[Image.Image]:
+    """Photos that are not square and not alike: smooth colours with a block."""
+    images = []
+    for i in range(n):
+        image = Image.linear_gradient("L").resize((90 + 10 * i, 70)).convert("RGB")
+        image.paste((60 * i, 255 - 60 * i, 128), (10 * i, 10, 10 * i + 40, 50))
+        images.append(image)
+    return images
+
+
+@pytest.fixture(scope="module", params=["embedded", *TOWERS])
+def case(request) -> Case:
+    if request.param == "embedded":
+        backbone = load_embedded(heads_path(), torch.float32)
+
+        def direct(pixels: Tensor) -> Tensor:
+            model = backbone.image_tower.model
+            return backbone.adapted(model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2))
+
+    else:
+        options = dict(TOWERS[request.param])
+        adapt_blocks = options.pop("adapt_blocks", None)
+        original = tiny_clip(**options)
+        backbone = tiny_backbone(adapt_blocks=adapt_blocks, **options)
+
+        def direct(pixels: Tensor) -> Tensor:
+            return original.encode_image(pixels, normalize=True)
+
+    pixels = torch.stack([backbone.pixels(image) for image in photos()])
+    with torch.no_grad():
+        return Case(backbone, pixels, torch.no_grad()(direct))
+
+
+def test_texts(case):
+    texts = ["a dog in the snow", "two boats", "a dog in the snow"]
+    for encode, width in (
+        (case.backbone.encode_text, case.backbone.dim),
+        (case.backbone.encode_sentence, case.backbone.sentence_dim),
+    ):
+        out = encode(texts)
+        assert out.shape == (3, width) and out.dtype == torch.float32
+        torch.testing.assert_close(out.norm(dim=-1), torch.ones(3))
+        torch.testing.assert_close(out[0], out[2], atol=1e-5, rtol=0)
+        assert (out[0] - out[1]).abs().max() > 1e-3
+        torch.testing.assert_close(encode(texts[1:2])[0], out[1], atol=1e-5, rtol=0, msg="a text's batch changes nothing")
+        assert encode([]).shape == (0, width)
+        assert torch.isfinite(encode(["word " * 500, "", "日本 🐕"])).all(), "too long, empty and foreign texts still encode"
+
+
+def test_photos(case):
+    backbone = case.backbone
+    assert case.pixels.dtype == torch.float32 and case.pixels.shape[:2] == (4, 3)
+    prefix = backbone.prefix(case.pixels)
+    assert prefix.shape == (4, *backbone.prefix_shape) and prefix.dtype == torch.float16
+    out = backbone.suffix(prefix)
+    assert out.shape == (4, backbone.dim) and out.dtype == torch.float32 and not out.requires_grad
+    torch.testing.assert_close(out.norm(dim=-1), torch.ones(4))
+    assert (out[0] - out[1]).abs().max() > 1e-3
+    assert backbone.suffix(prefix[:0]).shape == (0, backbone.dim)
+    torch.testing.assert_close(backbone.suffix(prefix[1:2]), out[1:2], atol=1e-5, rtol=0)
+
+
+def test_cached_prefix_is_close_to_the_direct_path(case):
+    direct = case.direct(case.pixels)
+    cached = case.backbone.suffix(case.backbone.prefix(case.pixels))
+    assert (cached - direct).norm(dim=-1).max() < 2e-3
+
+
+def test_large_batches_equal_small_ones(case):
+    prefix = case.backbone.prefix(case.pixels).repeat(40, 1, 1)
+    out = case.backbone.suffix(prefix)
+    torch.testing.assert_close(out[-4:], case.backbone.suffix(prefix[:4]), atol=1e-5, rtol=0)
+    assert len(out) == 160
+
+
+def test_layout_names_linears_of_the_adapted_module(case):
+    backbone = case.backbone
+    for module in backbone.layout.modules:
+        linear = backbone.adapted.get_submodule(module.name)
+        assert isinstance(linear, torch.nn.Linear)
+        assert (linear.in_features, linear.out_features) == (module.in_features, module.out_features)
+    assert not backbone.adapted.training and not any(p.requires_grad for p in backbone.adapted.parameters())
+
+
+def test_lora_equals_hand_merged_weights(case):
+    backbone, lora = case.backbone, random_lora(case.backbone.layout, 5)
+    prefix = backbone.prefix(case.pixels)
+    merged = copy.deepcopy(backbone.adapted)
+    with torch.no_grad():
+        for name, factors in lora.factors.items():
+            merged.get_submodule(name).weight += factors.b @ factors.a
+        expected = merged(prefix.float())
+    torch.testing.assert_close(backbone.suffix(prefix, lora), expected, atol=2e-5, rtol=0)
+    assert (expected - backbone.suffix(prefix)).abs().max() > 1e-2
+
+
+def test_strength(case):
+    backbone, prefix = case.backbone, case.backbone.prefix(case.pixels)
+    zero_shot, lora = backbone.suffix(prefix), random_lora(case.backbone.layout, 6, 0.1)
+    assert torch.equal(backbone.suffix(prefix, lora.scaled(0)), zero_shot)
+    torch.testing.assert_close(backbone.suffix(prefix, lora.scaled(1)), backbone.suffix(prefix, lora), atol=1e-6, rtol=0)
+    moved = [(backbone.suffix(prefix, lora.scaled(s)) - zero_shot).norm() for s in (0.1, 0.5, 1.0)]
+    assert 0 < moved[0] < moved[1] < moved[2]
+
+
+def test_threads_with_different_loras_do_not_meet(case):
+    backbone, prefix = case.backbone, case.backbone.prefix(case.pixels)
+    loras = [None, *(random_lora(backbone.layout, seed) for seed in range(1, 6))]
+    alone = [backbone.suffix(prefix, lora) for lora in loras]
+    assert all((a - alone[0]).abs().max() > 1e-3 for a in alone[1:])
+    jobs = [i % len(loras) for i in range(10 * len(loras))]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda i: backbone.suffix(prefix, loras[i]), jobs))
+    wrong = sum(not torch.equal(out, alone[i]) for i, out in zip(jobs, together, strict=True))
+    assert wrong == 0
+
+
+def test_extreme_photos_give_pixels_of_one_shape(case):
+    for size in ((1, 1), (1, 3000), (3000, 2)):
+        assert case.backbone.pixels(Image.new("RGB", size, "red")).shape == case.pixels.shape[1:]
+
+
+# embedded
+
+
+def test_embedded_is_the_default(backbone):
+    default = load_backbone()
+    assert (default.name, default.fingerprint) == ("embedded", backbone.fingerprint)
+
+
+@pytest.fixture(scope="module")
+def rounded() -> EmbeddedBackbone:
+    """The shipped backbone in bfloat16, whether this CPU multiplies it natively or not."""
+    return load_embedded(heads_path(), torch.bfloat16)
+
+
+@torch.no_grad()
+def test_fast_arithmetic_is_close_to_float32(rounded):
+    pixels = torch.stack([rounded.pixels(image) for image in photos()])
+    model = rounded.image_tower.model
+    maps = model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2)
+    assert (rounded.suffix(rounded.prefix(pixels)) * rounded.adapted(maps)).sum(-1).min() > 0.98
+    for lora in (None, random_lora(rounded.layout, 5)):
+        exact = rounded.adapted(maps, lora)
+        assert (rounded.suffix(maps, lora) * exact).sum(-1).min() > 0.9999
+        assert (rounded.suffix(maps, lora) - exact).abs().max() > 1e-6, "the head is in bfloat16"
+
+
+def test_fast_arithmetic_is_the_same_in_any_batch_and_any_number_of_threads(rounded):
+    """Photos come in one by one and by the dozen, and cores are shared: none of it may show in a score."""
+    pixels = torch.stack([rounded.pixels(image) for image in photos(11)])
+    prefix, lora = rounded.prefix(pixels), random_lora(rounded.layout, 5)
+    out, threads = rounded.suffix(prefix, lora), torch.get_num_threads()
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            for size in (1, 3, 11):
+                assert torch.equal(torch.cat([rounded.prefix(part) for part in pixels.split(size)]), prefix)
+                assert torch.equal(torch.cat([rounded.suffix(part, lora) for part in prefix.split(size)]), out)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_embedded_fingerprint_changes_with_one_weight(tmp_path):
+    vision, text = VisionHead(HeadsConfig(width=32, depth=1, heads=2)), TextHead(HeadsConfig(width=32, depth=1, heads=2))
+    first = save_heads(vision, text, tmp_path / "a.safetensors", {})
+    again = load_embedded(tmp_path / "a.safetensors").fingerprint
+    with torch.no_grad():
+        vision.blocks[0].attn.q_proj.weight[0, 0] += 1
+    assert first == again != save_heads(vision, text, tmp_path / "b.safetensors", {})
+    assert len(first) == 16 and int(first, 16) >= 0
+
+
+def test_embedded_refuses_missing_and_damaged_heads(tmp_path):
+    with pytest.raises(BackboneError, match=r"gone\.safetensors are missing"):
+        load_embedded(tmp_path / "gone.safetensors")
+    path = tmp_path / "heads.safetensors"
+    config = HeadsConfig(width=32, depth=1, heads=2)
+    save_heads(VisionHead(config), TextHead(config), path, {})
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BackboneError, match=r"heads\.safetensors are damaged"):
+        load_embedded(path)
+    save_file({"x": torch.zeros(1)}, path)
+    with pytest.raises(BackboneError, match=r"heads\.safetensors are damaged"):
+        load_embedded(path)
+
+
+# open_clip
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+@torch.no_grad()
+def test_split_tower_equals_the_original(tower):
+    options = dict(TOWERS[tower])
+    adapt_blocks = options.pop("adapt_blocks", None)
+    original, backbone = tiny_clip(**options), tiny_backbone(adapt_blocks=adapt_blocks, **options)
+    pixels = noise(3, 3, 48, 48, seed=1)
+    expected = F.normalize(original.encode_image(pixels), dim=-1)
+    torch.testing.assert_close(backbone.suffix(backbone.activations(pixels)), expected, atol=1e-5, rtol=0)
+    tokens = open_clip.SimpleTokenizer(context_length=CONTEXT)(["a dog"])
+    torch.testing.assert_close(backbone.encode_text(["a dog"]), original.encode_text(tokens, normalize=True), atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_photos_that_are_not_square():
+    options = {"image_size": (32, 64)}
+    original, backbone = tiny_clip(**options), tiny_backbone(**options)
+    pixels = backbone.pixels(photos(1)[0])[None]
+    assert pixels.shape == (1, 3, 32, 64) and backbone.prefix_shape == (9, 64)
+    torch.testing.assert_close(
+        backbone.suffix(backbone.activations(pixels)), original.encode_image(pixels, normalize=True), atol=1e-5, rtol=0
+    )
+
+
+def test_pixels_are_open_clips_own():
+    backbone, photo = tiny_backbone(), photos(1)[0]
+    assert torch.equal(backbone.pixels(photo), open_clip.image_transform((48, 48), is_train=False)(photo))
+
+
+def test_lora_size_of_vit_b_16_is_the_papers():
+    with torch.device("meta"):
+        model = open_clip.CLIP(**open_clip.get_model_config("ViT-B-16"))
+        tower = AdaptedTower(model.visual)
+    assert tower.layout(2).size == 110_592
+    assert tower.layout(4).size == 2 * 110_592 and len(tower.layout().modules) == 36
+
+
+def test_adapted_blocks_keep_their_number():
+    names = [m.name for m in tiny_backbone(adapt_blocks=1).layout.modules]
+    assert names == ["blocks.2.attn.q_proj", "blocks.2.attn.k_proj", "blocks.2.attn.v_proj"]
+    for wrong in (0, 4, -1):
+        with pytest.raises(BackboneError, match=f"adapt_blocks is {wrong}"):
+            tiny_backbone(adapt_blocks=wrong)
+
+
+def test_open_clip_fingerprint():
+    base = tiny_backbone().fingerprint
+    assert base == tiny_backbone().fingerprint and len(base) == 16
+    model = tiny_clip()
+    with torch.no_grad():
+        model.visual.transformer.resblocks[1].attn.in_proj_weight[0, 0] += 1e-3
+    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
+    others = [
+        OpenClipBackbone("tiny", model, tokenizer),
+        tiny_backbone(adapt_blocks=2),  # other prefixes
+        tiny_backbone(quick_gelu=True),
+        tiny_backbone(head_width=32),
+        tiny_backbone(pool_type="avg"),
+        tiny_backbone(seed=1),
+    ]
+    assert len({base, *(other.fingerprint for other in others)}) == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"attentional_pool": True, "attn_pooler_heads": 4}, "attention pooling"),
+        ({"pool_type": "none"}, "none pooling"),
+        ({"qk_norm": True}, "custom attention blocks"),
+        ({"layers": [1, 1, 1, 1], "image_size": 64}, "not ModifiedResNet"),
+        ({"timm_model_name": "efficientvit_b0", "timm_pool": "avg", "timm_proj": "linear"}, "not TimmModel"),
+    ],
+)
+def test_other_towers_are_refused(options, reason):
+    with pytest.raises(BackboneError, match=f"Only plain ViT.*{reason}"):
+        tiny_backbone(**options)
+
+
+@pytest.mark.parametrize("name", ["RN50", "coca_ViT-B-32", "ViT-B-16-SigLIP", "convnext_base"])
+def test_other_towers_are_refused_by_name_before_anything_is_built(name):
+    with pytest.raises(BackboneError, match=f"{name} has .* only plain ViT towers"):
+        load_backbone(name)
+
+
+def test_weights_that_are_not_finite_are_refused():
+    model = tiny_clip()
+    with torch.no_grad():
+        model.visual.ln_post.bias[3] = float("nan")
+    with pytest.raises(BackboneError, match=r"visual\.ln_post\.bias hold NaN"):
+        OpenClipBackbone("tiny", model, open_clip.SimpleTokenizer(context_length=CONTEXT))
+
+
+# loading by name
+
+
+@pytest.fixture(scope="module")
+def tiny_name(tmp_path_factory) -> str:
+    """A tiny model that open_clip knows by name, as it knows ViT-B-16."""
+    path = tmp_path_factory.mktemp("configs") / "tiny-vit-for-tests.json"
+    path.write_text(json.dumps(tiny_clip_config()), encoding="utf-8")
+    open_clip.add_model_config(path)
+    return path.stem
+
+
+def test_random_weights_come_from_the_seed(tiny_name):
+    state = torch.get_rng_state()
+    first, again = load_open_clip(tiny_name, seed=3), load_backbone(tiny_name, seed=3)
+    assert torch.equal(torch.get_rng_state(), state), "loading leaves the caller's random numbers alone"
+    assert first.fingerprint == again.fingerprint != load_open_clip(tiny_name, seed=4).fingerprint
+    assert first.name == tiny_name
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_local_checkpoint(tiny_name, tmp_path, suffix):
+    original, path = tiny_clip(7), tmp_path / f"weights{suffix}"
+    save_file(original.state_dict(), path) if suffix == ".safetensors" else torch.save(original.state_dict(), path)
+    backbone, pixels = load_backbone(tiny_name, str(path), adapt_blocks=2), noise(2, 3, 48, 48)
+    with torch.no_grad():
+        expected = original.encode_image(pixels, normalize=True)
+    torch.testing.assert_close(backbone.suffix(backbone.activations(pixels)), expected, atol=1e-5, rtol=0)
+    assert backbone.layout.modules[0].name == "blocks.1.attn.q_proj"
+
+
+class Holder(torch.nn.Module):
+    """A module that is nothing but its parameters' names."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def save_archive(state: dict[str, Tensor], path) -> None:
+    """TorchScript in half precision with three sizes beside the weights, as OpenAI's ViT-B-16.pt is."""
+    root = Holder()
+    for key, value in state.items():
+        *folders, leaf = key.split(".")
+        place = root
+        for folder in folders:
+            if not hasattr(place, folder):
+                place.add_module(folder, Holder())
+            place = getattr(place, folder)
+        place.register_parameter(leaf, torch.nn.Parameter(value.half(), requires_grad=False))
+    for size in ("input_resolution", "context_length", "vocab_size"):
+        root.register_buffer(size, torch.tensor(1))
+    torch.jit.script(root).save(str(path))
+
+
+@torch.no_grad()
+def test_openais_own_archive(tiny_name, tmp_path):
+    original = tiny_clip(7, quick_gelu=True)
+    save_archive(original.state_dict(), tmp_path / "ViT.pt")
+    backbone, pixels = load_backbone(tiny_name, str(tmp_path / "ViT.pt")), noise(2, 3, 48, 48)
+    halved = original.half().float()  # what the archive holds
+    torch.testing.assert_close(
+        backbone.suffix(backbone.activations(pixels)), halved.encode_image(pixels, normalize=True), atol=1e-5, rtol=0
+    )
+
+
+def test_a_pickle_that_looks_like_an_archive_is_not_run(tiny_name, tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return (tmp_path.joinpath("done").touch, ())
+
+    path = tmp_path / "harm.pt"
+    torch.save({"state_dict": Harm()}, path)
+    for prefix in ("harm", "elsewhere"):
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(f"{prefix}/constants.pkl", b"")
+        with pytest.raises(BackboneError, match=r"harm\.pt does not load"):
+            load_backbone(tiny_name, str(path))
+        assert not (tmp_path / "done").exists()
+
+
+def test_local_folder(tmp_path):
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": tiny_clip_config(), "preprocess_cfg": {}}))
+    name = f"local-dir:{tmp_path}"
+    with pytest.raises(BackboneError, match=r"must hold open_clip_config\.json and the weights"):
+        load_backbone(name)
+    save_file(tiny_clip(7).state_dict(), tmp_path / "open_clip_model.safetensors")
+    pixels = noise(1, 3, 48, 48)
+    backbone, expected = load_backbone(name), tiny_backbone(7)
+    torch.testing.assert_close(backbone.suffix(backbone.prefix(pixels)), expected.suffix(expected.prefix(pixels)))
+    with pytest.raises(BackboneError, match="brings its own weights"):
+        load_backbone(name, "openai")
+
+
+def test_damaged_and_foreign_checkpoints(tiny_name, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_file({"visual.proj": torch.zeros(3, 3)}, path)
+    with pytest.raises(BackboneError, match=r"weights\.safetensors does not load into tiny-vit-for-tests"):
+        load_backbone(tiny_name, str(path))
+    for damaged in (tmp_path / "cut.safetensors", tmp_path / "cut.pt"):
+        damaged.write_bytes(b"\x80\x02" * 50)
+        with pytest.raises(BackboneError, match=f"{damaged.name} does not load"):
+            load_backbone(tiny_name, str(damaged))
+    damaged.write_bytes(b"")
+    with pytest.raises(BackboneError, match=r"cut\.pt does not load"):
+        load_backbone(tiny_name, str(damaged))
+
+
+def test_unknown_names_and_tags(tiny_name):
+    with pytest.raises(BackboneError, match="Did you mean ViT-B-16"):
+        load_backbone("ViT-B16")
+    with pytest.raises(BackboneError, match=r"neither a checkpoint file nor a tag of ViT-B-16 .*openai"):
+        load_backbone("ViT-B-16", "weights/nowhere.pt")
+    with pytest.raises(BackboneError, match="embedded` brings its own weights"):
+        load_backbone("embedded", "openai")
+
+
+def test_without_the_hub(monkeypatch, tmp_path, caplog):
+    """Nobody listens where the hub should be: what people behind a firewall have, and then the hub's own offline switch."""
+    import socket
+
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        for offline in (False, True):
+            monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+            with pytest.raises(BackboneError) as caught:
+                load_backbone("ViT-B-16", "openai")
+            text = str(caught.value)
+            assert "weights openai of ViT-B-16 from huggingface.co/timm/vit_base_patch16_clip_224.openai" in text
+            assert "say --backbone ViT-B-16-quickgelu --pretrained FILE" in text and "`embedded` needs no model hub" in text
+            with pytest.raises(BackboneError, match=r"could not load the model hf-hub:someone/something .* local-dir:FOLDER"):
+                load_backbone("hf-hub:someone/something")
+    assert "Retrying" not in caplog.text, "people wait for retries that cannot help"
+
+
+def test_weights_come_from_the_hub_and_then_from_its_cache(monkeypatch, tmp_path):
+    """By open_clip's own loader, from a server on this machine that answers as the hub does."""
+    from hub_stand_in import stand_in
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    weights = safetensors.torch.save(tiny_clip(7).state_dict())
+    config = json.dumps({"model_cfg": tiny_clip_config(), "preprocess_cfg": {}}).encode()
+    with stand_in() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        address = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{")
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + "".join(address[1:]))
+        hub.files["someone/tiny"] = {"open_clip_config.json": config, "open_clip_model.safetensors": weights}
+        fetched = load_backbone("hf-hub:someone/tiny")
+    assert fetched.slug == "hf-hub-someone-tiny"
+    expected, pixels = tiny_backbone(7), noise(1, 3, 48, 48)
+    torch.testing.assert_close(fetched.suffix(fetched.prefix(pixels)), expected.suffix(expected.prefix(pixels)))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert load_backbone("hf-hub:someone/tiny").fingerprint == fetched.fingerprint, "the server is gone"
+
+
+def test_engine_starts_without_importing_open_clip():
+    """It costs seconds, and most visitors never need it."""
+    import subprocess
+    import sys
+
+    code = "import sys, core.backbones, core.sglora.load; sys.exit('open_clip' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

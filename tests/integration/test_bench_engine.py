@@ -1,0 +1,153 @@
+"""The benchmarks of the embedded engine on tiny sizes: what is compared gives the same answer, and sizes are counted right."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from PIL import Image
+
+from core.experiments.bench import adaptation, baselines, indexing, memory, memory_worker, precision, readaptation, sample_jpegs
+from core.experiments.bench.context import BenchmarkContext
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+from core.training.own_expert import OwnRecipe
+
+
+@pytest.fixture
+def setting(engine) -> BenchmarkContext:
+    """Tiny, with the engine that other tests loaded."""
+    tiny = BenchmarkContext(rounds=1, largest=12, log=lambda _: None)
+    tiny.__dict__["engine"] = engine  # where cached_property keeps it
+    return tiny
+
+
+def test_every_photo_is_a_file_of_its_own_and_repeats_as_the_same():
+    files = sample_jpegs.jpegs(sample_jpegs.VIEWS + 8, (96, 64))
+    assert len({content for _, content in files}) == len({name for name, _ in files}) == sample_jpegs.VIEWS + 8
+    assert sample_jpegs.jpegs(3, (96, 64), first=5) == files[5:8]
+    seen = [np.asarray(Image.open(io.BytesIO(files[n][1]))) for n in (0, 1, sample_jpegs.VIEWS)]
+    assert all(each.shape == (64, 96, 3) for each in seen)
+    assert not np.array_equal(seen[0], seen[1]) and np.array_equal(seen[0], seen[2])
+    assert min(float(each.std()) for each in seen) > 5, "photos, not one colour"
+
+
+def test_all_ways_to_index_find_the_same_photos(engine):
+    backbone, files = engine.backbone, sample_jpegs.jpegs(6)
+    product, naive = indexing.indexed(backbone, files), baselines.naive(backbone)(files)
+    anew = baselines.encoded_anew(backbone, files, None)
+    assert product.shape == naive.shape == (6, backbone.dim)
+    torch.testing.assert_close(anew, product, atol=1e-4, rtol=0)
+    torch.testing.assert_close(naive.norm(dim=-1), torch.ones(6))
+    # The first script shares neither the decoder's shortcuts nor bfloat16 with the product.
+    assert (naive * product).sum(-1).min() > 0.98
+    assert (naive @ product.T).argmax(1).tolist() == list(range(6))
+
+
+def test_encoding_anew_equals_the_cache_with_an_adapter(engine):
+    files, lora = sample_jpegs.jpegs(5), engine.adapt("photos of cats").lora
+    gallery = Gallery(engine.backbone)
+    gallery.add(files)
+    anew = baselines.encoded_anew(engine.backbone, files, lora)
+    torch.testing.assert_close(anew, gallery.embeddings(Adapter.of(lora)), atol=1e-4, rtol=0)
+    assert (anew - gallery.embeddings(ZERO_SHOT)).abs().max() > 1e-3
+
+
+def test_indexing(setting):
+    result = indexing.run(setting, sizes=((64, 48), (96, 96)), photos=3)
+    assert [(r["width"], r["height"], r["photos"]) for r in result["sizes"]] == [(64, 48, 3), (96, 96, 3)]
+    for r in result["sizes"]:
+        rate = r["photos a second"]
+        for ratio, way in (("of the tower", indexing.TOWER), ("of tower and head", indexing.MODEL)):
+            assert r[ratio]["wall"] == pytest.approx(rate[indexing.INDEXED]["wall"] / rate[way]["wall"], rel=0.02)
+        assert r["times naive"]["wall"] == pytest.approx(
+            rate[indexing.INDEXED]["wall"] / rate[indexing.NAIVE]["wall"], rel=0.02
+        )
+        files = sample_jpegs.jpegs(3, (r["width"], r["height"]))
+        assert r["kilobytes"] == round(sum(len(content) for _, content in files) / 3000, 1)
+    assert len(indexing.findings(result)) == 2 and indexing.table(result).count("64 x 48") == 2
+    assert indexing.plot(result).axes
+
+
+def test_adaptation(setting):
+    result = adaptation.run(setting, photos=20, recipe=OwnRecipe(batch=4, fixed_steps=2))
+    taken, trained = result["milliseconds"], result["fine-tuning"]
+    assert set(taken) == {"adapt", *adaptation.STEPS}
+    assert sum(taken[step] for step in adaptation.STEPS) <= taken["adapt"]["wall"] * 1.01, "the best of each step"
+    assert (trained["photos"], trained["steps"], trained["batch"]) == (20, 2, 4)
+    ratio = trained["seconds"]["wall"] * 1000 / taken["adapt"]["wall"]
+    assert result["times faster"]["wall"] == pytest.approx(ratio, rel=0.02), "one round: its ratio"
+    assert result["parameters"] == 9 * 8 * (256 + 256) and len(adaptation.findings(result)) == 2
+    assert len(adaptation.table(result).splitlines()) == 8
+
+
+def test_readaptation(setting):
+    result = readaptation.run(setting, size=(64, 48))
+    (row,) = result["sizes"]
+    assert row["photos"] == 100, "the smallest gallery, since all are larger than what is allowed"
+    ratio = row["seconds"]["anew"]["cpu"] / row["seconds"]["cached"]["cpu"]
+    assert row["times faster"]["cpu"] == pytest.approx(ratio, rel=0.02)
+    assert result["bytes a photo"] == 49 * 320 * 2 <= readaptation.AIM_BYTES
+    assert result["recall"] is None and len(readaptation.findings(result)) == 2
+    assert readaptation.table(result).count("\n") == 4 and readaptation.plot(result).axes
+
+
+def test_int8_is_within_half_a_step_of_each_position():
+    maps = torch.randn(3, 49, 320, generator=torch.Generator().manual_seed(0)) * torch.logspace(-2, 2, 49)[:, None]
+    maps[0, 0] = 0
+    step = maps.abs().amax(-1, keepdim=True) / 127
+    back = precision.to_int8(maps)
+    assert ((back - maps).abs() <= step * 0.51 + 1e-9).all() and not back[0, 0].any()
+    assert all(len(back[i, j].unique()) <= 255 for i, j in ((1, 0), (2, 48)))
+
+
+def test_recall_of_what_is_kept(setting, tmp_path: Path):
+    """Rounded or not, the captions of six photos are ranked as the same numbers worked out here say."""
+    files, captions = sample_jpegs.captioned(6)
+    lines = []
+    for name, content in files:
+        (tmp_path / name).write_bytes(content)
+        lines.append(json.dumps({"image": name, "split": "val", "captions": captions[name]}))
+    (tmp_path / "captions.jsonl").write_text("\n".join(lines))
+    with_data = BenchmarkContext(data=tmp_path, rounds=1, log=lambda _: None)
+    with_data.__dict__["engine"] = setting.engine
+    found = precision.recalls(with_data)
+    assert (found["folder"], found["photos"]) == (tmp_path.name, 6)
+    assert {name: row["bytes"] for name, row in found["kept as"].items()} == {
+        "float32": 4 * 15_680,
+        "float16, float32 head": 2 * 15_680,
+        "float16": 2 * 15_680,
+        "int8": 15_680 + 98,
+    }
+    texts = [(n, text) for n, (name, _) in enumerate(files) for text in captions[name]]
+    words = setting.engine.backbone.encode_text([text for _, text in texts])
+    naive = baselines.naive(setting.engine.backbone)(files)  # float32 too, and nothing cached
+    best = (naive @ words.T).argmax(1).tolist()
+    right = sum(texts[b][0] == n for n, b in enumerate(best))
+    assert found["kept as"]["float32"]["i2t"]["R@1"] == pytest.approx(100 * right / 6)
+    assert found["kept as"]["float32"]["smallest cosine"] == pytest.approx(1, abs=1e-4)
+    assert all(row["smallest cosine"] > 0.98 for row in found["kept as"].values())
+
+
+def test_memory_of_a_process_of_its_own(setting):
+    result = memory.run(setting, sizes=(60,), visits=2, photos=2)
+    (gallery,) = result["galleries"]
+    start = result["start"]
+    assert 0 < start["seconds of which importing"] < start["seconds to the models"] < start["seconds to the first adapter"]
+    assert gallery["photos"] == 60 and len(result["visits"]["megabytes"]) == 2
+    assert start["megabytes"] > 100, "the towers' weights alone"
+    assert gallery["megabytes"] > start["megabytes"] + 60 * 31_360 / 1e6
+    assert gallery["kilobytes a photo"] > (2 * 15_680 + 2 * 4 * 384) / 1000
+    assert len(memory.findings(result)) == 3 and memory.plot(result).axes
+
+
+def test_resident_memory_is_what_the_system_says():
+    held = np.ones(50_000_000, np.uint8)
+    assert memory_worker._resident() == pytest.approx(psutil.Process(os.getpid()).memory_info().rss / 1e6, rel=0.05)
+    assert held.all() and math.isfinite(memory_worker._resident())

@@ -1,0 +1,187 @@
+"""The online phase: each step against its parts, and what must hold for any experts and any generator.
+
+Experts and generator are random here: no test depends on how well the shipped ones were trained.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from tiny_models import noise, tiny_backbone
+
+from core.backbones.base import Backbone
+from core.backbones.peft_format import load_peft
+from core.common.errors import DescriptionError, RepositoryError
+from core.common.runtime import one_core
+from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.sglora.engine import SGLora
+from core.sglora.generator import LoraGenerator
+from core.sglora.load import load_engine
+from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.router import SparseRouter
+from core.sglora.subspace import Basis
+
+TASKS = ("a dog", "the sea", "a market", "a bicycle", "snow", "an airport from above")
+DESCRIPTION = "photos of puppies in the snow"
+
+
+def random_engine(backbone: Backbone, trained: bool = True) -> SGLora:
+    """Six random experts and a generator with random weights (``trained=False``: with its decoder at zero)."""
+    size, n = backbone.layout.size, len(TASKS)
+    experts = tuple(Expert(t.split()[-1], f"a photo of {t}", "scenes", "none", 1, i, 1, {}, {}) for i, t in enumerate(TASKS))
+    origin, means = 0.05 * noise(size, seed=1), 0.05 * noise(n, size, seed=2)
+    embeddings = backbone.encode_sentence([e.description for e in experts])
+    repository = ExpertRepository(
+        backbone.fingerprint, backbone.layout, experts, means, 0.02 * noise(n, size, seed=3).abs(), embeddings, origin
+    )
+    cvae = ConditionalVAE(CvaeConfig(n, latent=4, hidden=16))
+    with torch.no_grad():
+        for i, parameter in enumerate(cvae.parameters() if trained else ()):
+            parameter.copy_(0.3 * noise(*parameter.shape, seed=10 + i))
+    generator = LoraGenerator(Basis.fit(means, origin, n), cvae.eval().requires_grad_(False), backbone.fingerprint, {})
+    return SGLora(backbone, repository, generator)
+
+
+@pytest.fixture(scope="module", params=["embedded", "open_clip"])
+def sglora(request) -> SGLora:
+    return random_engine(request.getfixturevalue("backbone") if request.param == "embedded" else tiny_backbone(adapt_blocks=2))
+
+
+@pytest.fixture(scope="module")
+def prefix(sglora) -> torch.Tensor:
+    return noise(3, *sglora.backbone.prefix_shape).half()
+
+
+@one_core()
+def test_adapt_is_the_algorithm_step_by_step(sglora):
+    result = sglora.adapt(DESCRIPTION, k=3, tau=0.2, seed=5, strength=0.5)
+    embedding = sglora.backbone.encode_sentence([DESCRIPTION])[0]
+    routing = SparseRouter(sglora.repository.embeddings).route(DESCRIPTION, embedding, 3, 0.2)
+    assert torch.equal(result.routing.chosen, routing.chosen) and torch.equal(result.routing.weights, routing.weights)
+    means, variances = sglora.repository.means[routing.chosen], sglora.repository.stds[routing.chosen].square()
+    mean = routing.weights @ means
+    torch.testing.assert_close(result.prior.mean, mean)
+    torch.testing.assert_close(result.prior.variance, routing.weights @ (variances + means.square()) - mean.square())
+    vector, z = sglora.generator.sample(result.prior, 5)
+    assert torch.equal(result.vector, vector) and torch.equal(result.z, z)
+    assert result.vector.shape == (sglora.backbone.layout.size,)
+    for name, factors in result.lora.factors.items():
+        whole = sglora.backbone.layout
+        unscaled = type(result.lora).from_vector(whole, vector).factors[name]
+        torch.testing.assert_close(factors.delta, 0.5 * unscaled.delta)
+    assert (result.seed, result.strength) == (5, 0.5) and set(result.seconds) == {"encode", "route", "prior", "decode"}
+
+
+def test_seeds(sglora, prefix):
+    first, again, other = (sglora.adapt(DESCRIPTION, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first.vector, again.vector) and torch.equal(first.lora.vector(), again.lora.vector())
+    assert (first.vector - other.vector).abs().max() > 1e-5
+    assert torch.equal(sglora.backbone.suffix(prefix, first.lora), sglora.backbone.suffix(prefix, again.lora))
+
+
+def test_strength_zero_is_zero_shot(sglora, prefix):
+    zero_shot = sglora.backbone.suffix(prefix)
+    assert torch.equal(sglora.backbone.suffix(prefix, sglora.adapt(DESCRIPTION, strength=0).lora), zero_shot)
+    assert not torch.equal(sglora.backbone.suffix(prefix, sglora.adapt(DESCRIPTION).lora), zero_shot)
+
+
+def test_untrained_generator_gives_the_prior_mean_for_every_seed(sglora):
+    untrained = random_engine(sglora.backbone, trained=False)
+    result = untrained.adapt(DESCRIPTION, seed=1)
+    basis = untrained.generator.basis
+    torch.testing.assert_close(result.vector, basis.decode(basis.encode(result.prior.mean)), atol=1e-5, rtol=0)
+    assert torch.equal(result.vector, untrained.adapt(DESCRIPTION, seed=2).vector)
+    assert torch.equal(result.vector, untrained.generator.mean(result.prior))
+
+
+def test_merged_is_the_weighted_sum_of_the_experts_weight_changes(sglora):
+    routing = sglora.route(DESCRIPTION, k=3)
+    merged = sglora.merged(routing)
+    for name, factors in merged.factors.items():
+        expected = sum(
+            w * sglora.repository.lora(i).factors[name].delta
+            for i, w in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
+        )
+        torch.testing.assert_close(factors.delta, expected, atol=1e-6, rtol=1e-4)
+    nearest = sglora.route(DESCRIPTION, k=1)
+    torch.testing.assert_close(sglora.merged(nearest).vector(), sglora.repository.means[nearest.chosen[0]])
+
+
+def test_an_experts_own_description_is_routed_to_it(sglora):
+    for i, expert in enumerate(sglora.repository.experts):
+        routing = sglora.route(f"  {expert.description}\n")
+        assert routing.description == expert.description and routing.chosen[0] == i
+        assert routing.similarity[i].item() == pytest.approx(1, abs=1e-4)
+
+
+def test_descriptions_that_cannot_be_used(sglora):
+    for text in ("", " \n", "?!", "x" * 3000):
+        for call in (sglora.route, sglora.adapt):
+            with pytest.raises(DescriptionError):
+                call(text)
+    with pytest.raises(DescriptionError, match="k is 0"):
+        sglora.adapt(DESCRIPTION, k=0)
+    with pytest.raises(DescriptionError, match="tau is 0"):
+        sglora.adapt(DESCRIPTION, tau=0)
+    assert len(sglora.adapt(DESCRIPTION, k=99).routing.chosen) == len(TASKS)
+
+
+def test_download_and_upload_give_the_same_search(sglora, prefix, tmp_path):
+    result = sglora.adapt(DESCRIPTION, seed=4, strength=0.7)
+    provenance = sglora.provenance(result)
+    sglora.save(result, tmp_path / "adapter")
+    lora, read = load_peft(tmp_path / "adapter", sglora.backbone.layout.modules, sglora.backbone.fingerprint)
+    assert read == json.loads(json.dumps(provenance)) == provenance
+    assert torch.equal(sglora.backbone.suffix(prefix, lora), sglora.backbone.suffix(prefix, result.lora))
+    assert (read["description"], read["seed"], read["k"], read["strength"]) == (DESCRIPTION, 4, 4, 0.7)
+    assert [e["name"] for e in read["experts"]] == [sglora.repository.experts[i].name for i in result.routing.chosen]
+    assert sum(e["weight"] for e in read["experts"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_visitors_at_once_get_what_they_get_alone(sglora):
+    jobs = [(TASKS[i % len(TASKS)], i) for i in range(24)]
+    alone = [sglora.adapt(text, seed=seed).vector for text, seed in jobs]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda job: sglora.adapt(job[0], seed=job[1]).vector, jobs))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_an_adapter_is_the_same_on_any_number_of_cores(sglora):
+    before, made = torch.get_num_threads(), []
+    try:
+        for cores in (1, 2):
+            torch.set_num_threads(cores)
+            made.append(sglora.adapt(DESCRIPTION, seed=3))
+            assert torch.get_num_threads() == cores, "what else the thread computes keeps its cores"
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(made[0].vector, made[1].vector)
+    assert torch.equal(made[0].lora.vector(), made[1].lora.vector())
+
+
+# the shipped files
+
+
+def test_shipped_engine_runs(engine):
+    assert len(engine.repository) >= 4 and engine.generator.fingerprint == engine.backbone.fingerprint
+    assert engine.repository.layout.modules == engine.backbone.layout.modules
+    result = engine.adapt(DESCRIPTION)
+    assert torch.isfinite(result.vector).all() and torch.isfinite(result.prior.variance).all()
+    assert result.vector.shape == (engine.repository.layout.size,)
+
+
+def test_engine_from_other_files(backbone, tmp_path):
+    made = random_engine(backbone)
+    made.repository.save(tmp_path / "experts")
+    made.generator.save(tmp_path / "generator.safetensors")
+    engine = load_engine(made.backbone, tmp_path / "experts", tmp_path / "generator.safetensors")
+    assert [e.name for e in engine.repository.experts] == [e.name for e in made.repository.experts]
+    tolerance = 0.05 * float(made.adapt(DESCRIPTION).vector.abs().max())  # both files hold float16
+    torch.testing.assert_close(engine.adapt(DESCRIPTION).vector, made.adapt(DESCRIPTION).vector, atol=tolerance, rtol=0)
+    with pytest.raises(RepositoryError, match="another backbone"):
+        load_engine(tiny_backbone(), tmp_path / "experts", tmp_path / "generator.safetensors")
+    with pytest.raises(RepositoryError, match=r"lacks index\.json"):
+        load_engine(made.backbone, tmp_path / "none")

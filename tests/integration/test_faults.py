@@ -1,0 +1,244 @@
+"""What goes wrong around the app, in the running app: it says so to whom it hits, and nobody else notices."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from app_process import CHROMIUM, START_SECONDS, chromium
+from app_visitors import SENTENCE, Running, Visitor, launched
+from gradio_client.exceptions import AppError
+from playwright.sync_api import expect
+
+from app import actions, own_actions, texts
+from app.api import SEARCHES
+from app.visitors.retention import Limits
+from core.sglora.engine import SGLora
+
+STEP_MS = 60_000
+DISK_MB = 48  # of which 32 stay free for the app
+
+
+# Workers
+
+
+@pytest.mark.parametrize("crash", [RuntimeError, MemoryError])
+def test_a_crash_is_one_visitors_and_gives_its_place_in_the_queue_back(
+    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: type[Exception]
+) -> None:
+    answer = actions.compare_words
+
+    def crashing(engine: SGLora, session: object, query: str) -> object:
+        if query == "crash":
+            raise crash("in a worker")
+        return answer(engine, session, query)
+
+    monkeypatch.setattr(actions, "compare_words", crashing)
+    with launched(engine, tmp_path, Limits()) as app:
+        unlucky, other = Visitor(app, tmp_path, 1), Visitor(app, tmp_path, 2)
+        unlucky.add()
+        other.add()
+
+        def crashes() -> None:
+            with pytest.raises(AppError) as caught:
+                unlucky.client.predict(query="crash", description=SENTENCE, api_name="/search")
+            assert texts.UNEXPECTED in str(caught.value)
+
+        with ThreadPoolExecutor(2) as pool:
+            failing = [pool.submit(crashes) for _ in range(2 * SEARCHES)]
+            assert other.found() == other.names()
+            for each in failing:
+                each.result()
+        assert unlucky.found() == unlucky.names()
+
+
+def test_a_decoder_that_crashes_costs_its_upload_only(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = engine.backbone.pixels
+
+    def crashing(image: object) -> object:
+        if image.size == (77, 77):
+            raise RuntimeError("in a decoder")
+        return pixels(image)
+
+    monkeypatch.setattr(engine.backbone, "pixels", crashing)
+    with launched(engine, tmp_path, Limits()) as app:
+        visitor, other = Visitor(app, tmp_path, 3), Visitor(app, tmp_path, 4)
+        other.add()
+        with pytest.raises(AppError) as caught:
+            visitor.add(side=77)
+        assert texts.UNEXPECTED in str(caught.value)
+        visitor.add()
+        assert (visitor.found(), other.found()) == (visitor.names(), other.names())
+
+
+# Disks
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a disk needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def check_takes_no_files(app: Running, visitor: Visitor, reason: str) -> None:
+    """Uploads and adapters' files are refused in words, and questions are answered."""
+    refused = upload(app, bytes(1000))
+    assert (refused.status_code, refused.text) == (507, reason)
+    with pytest.raises(AppError) as caught:
+        visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
+    assert texts.DISK_TROUBLE in str(caught.value)
+    assert visitor.found() == visitor.names()
+
+
+def test_a_full_disk_refuses_files_and_answers_questions(engine: SGLora, tmp_path: Path, disk: Path) -> None:
+    with launched(engine, disk, Limits()) as app:
+        visitor = Visitor(app, tmp_path, 5)
+        visitor.add()
+        with contextlib.suppress(OSError), (disk / "somebody else's").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(2**16))
+        assert shutil.disk_usage(disk).free < 2**16
+        check_takes_no_files(app, visitor, texts.DISK_FULL)
+        (disk / "somebody else's").unlink()
+        visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
+        newcomer = Visitor(app, tmp_path, 6)
+        newcomer.add()
+        assert (newcomer.found(), visitor.found()) == (newcomer.names(), visitor.names())
+
+
+def test_a_disk_that_turns_read_only_refuses_files_and_answers_questions(engine: SGLora, tmp_path: Path, disk: Path) -> None:
+    with launched(engine, disk, Limits()) as app:
+        visitor = Visitor(app, tmp_path, 7)
+        visitor.add()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        check_takes_no_files(app, visitor, texts.DISK_READ_ONLY)
+        app.visitors.retention.sweep()
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
+        assert visitor.found() == visitor.names()
+
+
+# Connections
+
+
+def test_slow_clients_hold_nobody_up_and_get_their_answer(engine: SGLora, tmp_path: Path) -> None:
+    with launched(engine, tmp_path, Limits()) as app, contextlib.ExitStack() as stack:
+        visitor = Visitor(app, tmp_path, 8)
+        visitor.add()
+        body = form(b"slowly sent")
+        half_a_request = [stack.enter_context(connection(app)) for _ in range(50)]
+        for each in half_a_request:
+            each.sendall(b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: x\r\nContent-Le")
+        slow = stack.enter_context(connection(app))
+        slow.sendall(head(app, len(body)) + body[:20])
+        assert visitor.found() == visitor.names()
+        for at in range(20, len(body), 40):
+            slow.sendall(body[at : at + 40])
+            time.sleep(0.02)
+        assert visitor.found() == visitor.names()
+        assert slow.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def test_an_aborted_upload_leaves_nothing_and_gives_its_room_back(engine: SGLora, tmp_path: Path) -> None:
+    with launched(engine, tmp_path, Limits(disk=6_000_000)) as app:
+        visitor = Visitor(app, tmp_path, 9)
+        visitor.add(side=100)
+        before = app.files()
+        body = form(bytes(5_000_000))
+        with connection(app) as sending:
+            sending.sendall(head(app, len(body)) + body[:600_000])
+            wait(lambda: len(app.files()) > len(before))
+        wait(lambda: app.files() == before)
+        assert upload(app, bytes(5_000_000)).status_code == 200
+        assert visitor.found() == visitor.names()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
+    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, train = threading.Event(), own_actions.train_own_expert
+
+    def training(*args: object) -> object:
+        try:
+            return train(*args)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(own_actions, "train_own_expert", training)
+    with launched(engine, tmp_path, Limits()) as app, chromium() as browser:
+        contexts = [browser.new_context() for _ in range(2)]
+        pages = [context.new_page() for context in contexts]
+        for number, page in enumerate(pages):
+            page.set_default_timeout(STEP_MS)
+            page.goto(app.url)
+            expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+            page.click("#samples")
+            expect(page.locator("#report")).to_contain_text("added", timeout=STEP_MS)
+            page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+            page.locator("#own-name input, #own-name textarea").first.fill(f"mine {number}")
+            page.locator("#own-description textarea").first.fill("photos of everything")
+        closing, waiting = pages
+        closing.click("#train")
+        expect(closing.locator("#trained .progress-text")).to_be_visible(timeout=STEP_MS)
+        waiting.click("#train")
+        expect(waiting.locator("#trained")).to_contain_text("queue: 1/1", timeout=STEP_MS)
+        assert not ended.is_set()
+        contexts[0].close()
+        assert ended.wait(60)
+        expect(waiting.locator("#trained")).to_contain_text("steps", timeout=STEP_MS)
+        waiting.click("#stop")
+        expect(waiting.locator("#trained")).to_contain_text("The training was stopped", timeout=STEP_MS)
+        assert waiting.locator("#gallery .thumbnail-item").count() > 20
+
+
+# Helpers
+
+
+def upload(app: Running, content: bytes) -> httpx.Response:
+    return httpx.post(f"{app.url}gradio_api/upload", files={"files": ("sent.jpg", content)}, timeout=60)
+
+
+def form(content: bytes) -> bytes:
+    part = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="sent.jpg"\r\n\r\n'
+    return part + content + b"\r\n--edge--\r\n"
+
+
+def head(app: Running, length: int) -> bytes:
+    lines = [
+        "POST /gradio_api/upload HTTP/1.1",
+        f"Host: {urlsplit(app.url).netloc}",
+        "Content-Type: multipart/form-data; boundary=edge",
+        f"Content-Length: {length}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def connection(app: Running) -> socket.socket:
+    address = urlsplit(app.url)
+    return socket.create_connection((address.hostname, address.port), timeout=60)
+
+
+def wait(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.1)

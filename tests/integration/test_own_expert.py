@@ -1,0 +1,221 @@
+"""Training an own expert: what it may look at, what it must leave alone, and that its figures are those of held photos."""
+
+from __future__ import annotations
+
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_models import noise, tiny_backbone
+
+from core.backbones.lora import Lora
+from core.common.errors import AdapterError, DescriptionError, GalleryError, RepositoryError
+from core.common.metrics import Relevance
+from core.retrieval.gallery import Gallery
+from core.training.losses import contrastive
+from core.training.own_expert import OwnRecipe, TrainingStopped, split_photos, train_own_expert
+
+COLOURS = ("red", "green", "blue", "yellow", "purple", "white", "grey", "orange")
+QUICK = OwnRecipe(batch=16, steps=12, fixed_steps=6, check=3, snapshots=4)
+DESCRIPTION = "photos of coloured papers"
+
+
+def picture(seed: int, side: int = 48) -> bytes:
+    out = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((side, side)).save(out, "PNG")
+    return out.getvalue()
+
+
+def filled(backbone, n: int) -> Gallery:
+    """n captioned photos, and one without a caption."""
+    gallery = Gallery(backbone)
+    captions = {f"p{i}": [f"{COLOURS[i % 8]} paper {i // 8}", f"a sheet, {COLOURS[i % 8]}, number {i}"] for i in range(n)}
+    gallery.add([*((f"p{i}.png", picture(i)) for i in range(n)), ("bare.png", picture(10_000))], captions)
+    return gallery
+
+
+@pytest.fixture(scope="module", params=["embedded", "open_clip"])
+def gallery(request) -> Gallery:
+    return filled(request.getfixturevalue("backbone") if request.param == "embedded" else tiny_backbone(adapt_blocks=2), 24)
+
+
+@pytest.fixture(scope="module")
+def origin(gallery) -> torch.Tensor:
+    return 0.05 * noise(gallery.backbone.layout.size, seed=5)
+
+
+def train(gallery, origin, **options):
+    options = {"recipe": QUICK, "seed": 1, **options}
+    return train_own_expert(gallery.backbone, gallery, " my  papers ", DESCRIPTION, origin=origin, **options)
+
+
+def test_captioned_photos_of_a_gallery(gallery):
+    photos, prefix = gallery.captioned()
+    assert len(photos) == 24 and all(p.captions for p in photos)
+    assert "bare.png" not in {p.name for p in photos}
+    assert prefix.shape == (24, *gallery.backbone.prefix_shape)
+    rows = [p.id for p in gallery.photos]
+    expected = gallery.embeddings()[[rows.index(p.id) for p in photos]]
+    torch.testing.assert_close(gallery.backbone.suffix(prefix), expected, atol=1e-5, rtol=0)
+    empty = Gallery(gallery.backbone).captioned()
+    assert empty[0] == () and empty[1].shape == (0, *gallery.backbone.prefix_shape)
+
+
+def test_result(gallery, origin):
+    made = train(gallery, origin)
+    e = made.expert
+    assert (e.name, e.description, e.images, e.seed, e.snapshots) == ("my papers", DESCRIPTION, 18, 1, 4)
+    assert (made.trained_on, made.stopped_by, made.held, made.steps) == (18, 0, 6, 6)
+    assert made.mean.shape == made.std.shape == (gallery.backbone.layout.size,)
+    assert not made.mean.requires_grad and (made.std >= 0).all() and made.std.any()
+    assert (made.mean - origin).abs().max() > 1e-4
+    torch.testing.assert_close(made.embedding, gallery.backbone.encode_sentence([DESCRIPTION])[0])
+    assert made.seconds > 0
+
+
+def test_figures_are_those_of_the_held_photos_counted_by_hand(gallery, origin):
+    made = train(gallery, origin)
+    photos, prefix = gallery.captioned()
+    held = split_photos([p.id for p in photos]).held
+    texts = [(row, text) for row in held for text in photos[row].captions]
+    for vector, found in ((None, made.expert.before), (origin, made.start), (made.mean, made.expert.after)):
+        lora = None if vector is None else Lora.from_vector(gallery.backbone.layout, vector)
+        images = gallery.backbone.suffix(prefix[held.tolist()], lora)
+        scores = (images @ gallery.backbone.encode_text([t for _, t in texts]).T).numpy()
+        assert found["images"] == len(held) == 6
+        for k in (1, 5, 10):
+            i2t = [any(texts[c][0] == row for c in np.argsort(-scores[i])[:k]) for i, row in enumerate(held)]
+            t2i = [row in held[np.argsort(-scores[:, c])[:k]] for c, (row, _) in enumerate(texts)]
+            assert found["i2t"][f"R@{k}"] == pytest.approx(100 * np.mean(i2t))
+            assert found["t2i"][f"R@{k}"] == pytest.approx(100 * np.mean(t2i))
+    gains = [made.expert.after[w]["R@1"] - made.expert.before[w]["R@1"] for w in ("i2t", "t2i")]
+    assert made.expert.gain() == pytest.approx(sum(gains) / 2)
+
+
+def test_held_photos_do_not_train_nor_stop(gallery, origin):
+    """With other captions on the held photos the expert is the same, number by number; on a training photo it is not."""
+    backbone, recipe = gallery.backbone, OwnRecipe(batch=16, steps=6, check=2, snapshots=4, stop_from=10)
+    made = train(gallery, origin, recipe=recipe)
+    assert made.stopped_by == 3 and made.trained_on == 15
+    photos, _ = gallery.captioned()
+    split = split_photos([p.id for p in photos], 10)
+    other = Gallery(backbone)
+    names = {int(p.name[1:-4]): p for p in photos}
+    sources = [(f"p{i}.png", picture(i)) for i in names]
+    held, first = {photos[row].name for row in split.held}, photos[split.train[0]].name
+    for changed, same in ((held, True), ({first}, False)):
+        other.clear()
+        other.add(sources, {p.name: ["something else entirely"] if p.name in changed else p.captions for p in photos})
+        again = train(other, origin, recipe=recipe)
+        assert torch.equal(again.mean, made.mean) == same
+        assert torch.equal(again.std, made.std) == same
+
+
+def test_split():
+    ids = [f"{i:032x}" for i in range(200)]
+    for n, stop_from, sizes in ((20, 60, (15, 0, 5)), (79, 60, (59, 0, 20)), (80, 60, (48, 12, 20)), (200, 60, (120, 30, 50))):
+        split = split_photos(ids[:n], stop_from)
+        parts = [split.train, split.stop, split.held]
+        assert tuple(map(len, parts)) == sizes
+        assert sorted(np.concatenate(parts).tolist()) == list(range(n))
+    one, other = split_photos(ids), split_photos(ids[::-1])
+    assert {ids[i] for i in one.held} == {ids[::-1][i] for i in other.held}
+
+
+def test_training_learns(gallery, origin):
+    """The loss of the training photos falls, and the step direction is that of the gradient's."""
+    losses = []
+    recipe = OwnRecipe(batch=18, fixed_steps=30, lr=5e-3, snapshots=4)
+    train(gallery, origin, recipe=recipe, progress=lambda p: losses.append(p.loss))
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.05
+
+
+def test_no_trace(gallery, origin):
+    weights = {k: v.clone() for k, v in gallery.backbone.adapted.state_dict().items()}
+    before, start, embeddings = torch.get_rng_state(), origin.clone(), gallery.embeddings()
+    first = train(gallery, origin)
+    with torch.no_grad():
+        second = train(gallery, origin)
+        assert not torch.is_grad_enabled()
+    with torch.inference_mode():
+        third = train(gallery, origin)
+        assert torch.is_inference_mode_enabled()
+    assert torch.equal(first.mean, second.mean) and torch.equal(first.mean, third.mean), "equal seeds, equal experts"
+    assert not torch.equal(first.mean, train(gallery, origin, seed=2).mean)
+    assert torch.equal(torch.get_rng_state(), before) and torch.equal(origin, start)
+    assert all(torch.equal(v, weights[k]) for k, v in gallery.backbone.adapted.state_dict().items())
+    assert not any(p.requires_grad or p.grad is not None for p in gallery.backbone.adapted.parameters())
+    assert torch.equal(gallery.embeddings(), embeddings)
+
+
+def test_two_at_once_get_what_they_get_alone(gallery, origin):
+    alone = [train(gallery, origin, seed=seed).mean for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda seed: train(gallery, origin, seed=seed).mean, (1, 2)))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_progress_and_stop(gallery, origin):
+    seen, stop = [], threading.Event()
+    train(gallery, origin, progress=seen.append)
+    assert [(p.step, p.steps) for p in seen] == [(i, 6) for i in range(1, 7)]
+    assert all(p.seconds_left >= 0 and np.isfinite(p.loss) for p in seen) and seen[-1].seconds_left == 0
+    for last in (2, 6):
+        seen.clear()
+        stop.clear()
+
+        def press(p, last=last):
+            seen.append(p)
+            if p.step == last:
+                stop.set()
+
+        with pytest.raises(TrainingStopped, match="nothing was kept"):
+            train(gallery, origin, progress=press, stop=stop)
+        assert len(seen) == last
+
+
+@pytest.mark.parametrize("lr", [1e-3, 1.0])
+def test_never_worse_than_the_start_on_the_stop_photos(gallery, origin, lr):
+    backbone = gallery.backbone
+    made = train(gallery, origin, recipe=OwnRecipe(batch=16, lr=lr, steps=12, check=2, snapshots=4, stop_from=10))
+    photos, prefix = gallery.captioned()
+    rows = split_photos([p.id for p in photos], 10).stop
+    relevance = Relevance.of([photos[row].captions for row in rows])
+
+    def loss(vector):
+        images = backbone.suffix(prefix[rows.tolist()], Lora.from_vector(backbone.layout, vector))
+        return contrastive(images, backbone.encode_text(relevance.texts), torch.from_numpy(relevance.matrix), 20.0)
+
+    assert loss(made.mean) <= loss(origin)
+
+
+def test_it_ends_after_two_looks_without_progress_and_keeps_the_start(gallery, origin):
+    made = train(gallery, origin, recipe=OwnRecipe(batch=16, lr=0.0, steps=12, check=2, snapshots=1, stop_from=10))
+    assert made.steps == 4 and torch.equal(made.mean, origin) and made.expert.snapshots == 1 and not made.std.any()
+    assert made.expert.after == made.start
+
+
+def test_what_cannot_be_trained(gallery, origin):
+    backbone = gallery.backbone
+    few = filled(backbone, 19)
+    with pytest.raises(GalleryError, match="at least 20 photos with captions, and 19 of yours"):
+        train_own_expert(backbone, few, "x", DESCRIPTION, None, None)
+    with pytest.raises(RepositoryError, match="no name"):
+        train_own_expert(backbone, gallery, " - ", DESCRIPTION)
+    with pytest.raises(RepositoryError, match="61 characters"):
+        train_own_expert(backbone, gallery, "x" * 61, DESCRIPTION)
+    with pytest.raises(DescriptionError):
+        train_own_expert(backbone, gallery, "x", "?")
+    with pytest.raises(AdapterError, match="A LoRA vector of"):
+        train(gallery, origin[:-1])
+
+
+def test_without_a_shared_start(gallery):
+    made = train(gallery, None)
+    assert made.start == made.expert.before, "a fresh LoRA changes nothing"
+    assert made.mean.any() and torch.isfinite(made.mean).all()

@@ -1,0 +1,501 @@
+"""A visitor's library: routing to own experts, import of foreign adapters, files, comparison, and maps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+from test_engine import TASKS, random_engine
+from tiny_models import noise, random_lora, tiny_backbone
+from zips import unzipped, zipped
+
+from core.backbones.lora import Factors, Lora, LoraLayout, LoraModule
+from core.backbones.lora_algebra import align, merge, reduce_rank
+from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
+from core.common.errors import AdapterError, DescriptionError, RepositoryError
+from core.sglora.compare import compare_experts, covered, nearest_distances
+from core.sglora.engine import SGLora
+from core.sglora.own_experts import MAX_OWN, Library, import_adapter, load_zip, save_zip
+from core.sglora.prior import SemanticPrior
+from core.sglora.projection import description_map, latent_map
+from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert
+
+LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 9, 7), LoraModule("blocks.0.attn.v_proj", 6, 8)), rank=2)
+RECALL = {"i2t": {"R@1": 10.0, "R@5": 30.0, "R@10": 50.0}, "t2i": {"R@1": 20.0, "R@5": 40.0, "R@10": 60.0}, "images": 50}
+SENTENCE = "a photo of a cactus on a window sill"
+
+
+@pytest.fixture(scope="module")
+def engine() -> SGLora:
+    return random_engine(tiny_backbone(adapt_blocks=2))
+
+
+def own(engine: SGLora, name: str, seed: int = 0, description: str = SENTENCE):
+    """What ``Library.add`` takes."""
+    size = engine.repository.layout.size
+    expert = Expert(name, description, "own", "own photos", 30, seed, 16, RECALL, RECALL)
+    embedding = engine.backbone.encode_sentence([description])[0]
+    return expert, 0.05 * noise(size, seed=50 + seed), 0.01 * noise(size, seed=90 + seed).abs(), embedding
+
+
+def exported(engine: SGLora, lora: Lora, folder, fingerprint: str | None = None):
+    save_peft(lora, folder, fingerprint or engine.backbone.fingerprint, "tiny", {"seed": 1})
+    return folder
+
+
+def delta(lora: Lora) -> torch.Tensor:
+    """All weight changes as one float64 vector, by hand."""
+    parts = [(lora.factors[m.name].b.double() @ lora.factors[m.name].a.double()).reshape(-1) for m in lora.modules]
+    return torch.cat(parts)
+
+
+# The library
+
+
+def test_repository_is_the_shipped_experts_and_then_the_own_ones(engine):
+    library = Library(engine.repository)
+    assert library.repository is engine.repository and library.own == ()
+    one, two = own(engine, "cactus", 1), own(engine, "window", 2)
+    full = library.add(*one).add(*two)
+    assert library.own == (), "adding changes nothing in place"
+    repository, n = full.repository, len(TASKS)
+    assert [e.name for e in repository.experts[n:]] == [e.name for e in full.own] == ["cactus", "window"]
+    assert repository.experts[:n] == engine.repository.experts
+    for attribute, position in (("means", 1), ("stds", 2), ("embeddings", 3)):
+        joined = getattr(repository, attribute)
+        assert torch.equal(joined[:n], getattr(engine.repository, attribute))
+        for row, added in ((n, one), (n + 1, two)):
+            torch.testing.assert_close(joined[row], added[position], atol=1e-6, rtol=0)
+    assert torch.equal(repository.origin, engine.repository.origin) and repository.layout == engine.repository.layout
+    assert [e.name for e in full.remove("cactus").repository.experts[n:]] == ["window"]
+    with pytest.raises(RepositoryError, match="no own expert called dog"):
+        full.remove("dog")
+
+
+def test_own_experts_are_routed_merged_and_generated_with(engine):
+    expert, mean, std, embedding = own(engine, "cactus")
+    library = Library(engine.repository).add(expert, mean, std, embedding)
+    mine = replace(engine, repository=library.repository)
+    routing = mine.route(SENTENCE, k=1)
+    assert routing.chosen.tolist() == [len(TASKS)]
+    torch.testing.assert_close(mine.merged(routing).vector(), mean)
+    prior = mine.prior(routing)
+    torch.testing.assert_close(prior.mean, mean)
+    torch.testing.assert_close(prior.variance, std.square())
+    with_it, without = mine.adapt(SENTENCE, k=3, seed=1), engine.adapt(SENTENCE, k=3, seed=1)
+    assert torch.isfinite(with_it.vector).all() and not torch.allclose(with_it.vector, without.vector, atol=1e-4)
+    assert "cactus" in [e["name"] for e in mine.provenance(with_it)["experts"]]
+
+
+def test_the_generator_sees_an_own_expert_through_its_basis(engine):
+    """What lies outside the basis changes nothing that is generated from the mean; ``covered`` says how much lies inside."""
+    basis = engine.generator.basis
+    inside = basis.decode(noise(basis.dimensions, seed=3))
+    offset = noise(len(basis.origin), seed=4)
+    offset = 0.1 * (offset - basis.components.T @ (basis.components @ offset))
+    assert covered(engine.generator, inside) == pytest.approx(1, abs=1e-4)
+    assert covered(engine.generator, basis.origin + offset) == pytest.approx(0, abs=1e-4)
+    assert covered(engine.generator, basis.origin) == 1
+    whole, part = float((inside - basis.origin).square().sum()), float(offset.square().sum())
+    assert covered(engine.generator, inside + offset) == pytest.approx(whole / (whole + part), abs=1e-4)
+    vectors = []
+    for mean in (inside, inside + offset):
+        expert, _, std, embedding = own(engine, "cactus")
+        library = Library(engine.repository).add(expert, mean, std, embedding)
+        vectors.append(replace(engine, repository=library.repository).adapt(SENTENCE, k=1, seed=2).vector)
+    torch.testing.assert_close(vectors[0], vectors[1], atol=1e-4, rtol=0)
+
+
+def test_engine_of_a_library_generates_with_the_whole_of_an_own_expert(engine):
+    """Beside the basis a generated LoRA is the prior's mean; in it, what the generator says."""
+    expert, mean, std, embedding = own(engine, "cactus")
+    library = Library(engine.repository).add(expert, mean, std, embedding).add(*own(engine, "window", 2, "a photo of a window"))
+    mine, plain = library.engine(engine), replace(engine, repository=library.repository)
+    basis = engine.generator.basis
+
+    def beside(vector):
+        return (vector - basis.origin) - ((vector - basis.origin) @ basis.components.T) @ basis.components
+
+    routing = mine.route(SENTENCE, k=1)
+    made, projected = mine.adapt(SENTENCE, k=1, seed=2), plain.adapt(SENTENCE, k=1, seed=2)
+    assert routing.chosen.tolist() == [len(TASKS)] and torch.equal(made.z, projected.z)
+    assert beside(mean).norm() > 1 and beside(projected.vector).norm() < 1e-3
+    torch.testing.assert_close(made.vector, projected.vector + beside(mean), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        mine.generator.mean(made.prior), plain.generator.mean(made.prior) + beside(mean), atol=1e-4, rtol=0
+    )
+    # Where shipped experts alone are routed (all that they are is in this basis), nothing changes.
+    shipped = mine.adapt("a photo of a dog", k=1, seed=2), engine.adapt("a photo of a dog", k=1, seed=2)
+    torch.testing.assert_close(shipped[0].vector, shipped[1].vector, atol=1e-4, rtol=0)
+    assert Library(engine.repository).engine(engine).generator is engine.generator
+    inside = basis.decode(noise(basis.dimensions, seed=3))
+    within = Library(engine.repository).add(expert, inside, std, embedding).engine(engine)
+    assert len(within.generator.directions) == 0
+    assert torch.isfinite(within.adapt(SENTENCE, k=1).vector).all()
+
+
+def test_what_is_not_added(engine):
+    library = Library(engine.repository).add(*own(engine, "cactus"))
+    expert, mean, std, embedding = own(engine, "other")
+    for name, reason in (("CACTUS", "expert called CACTUS already"), ("Dog", "Dog already"), ("  ", "no name")):
+        with pytest.raises(RepositoryError, match=reason):
+            library.add(replace(expert, name=name), mean, std, embedding)
+    nan, huge, negative = mean.clone(), mean.clone(), std.clone()
+    nan[3], huge[3], negative[3] = float("nan"), 1e9, -1
+    for numbers in ((nan, std), (huge, std), (mean, nan), (mean, negative)):
+        with pytest.raises(RepositoryError, match="Expert other holds NaN"):
+            library.add(expert, *numbers, embedding)
+    for bad in (embedding * 0, embedding * float("inf")):
+        with pytest.raises(RepositoryError, match="Expert other holds NaN"):
+            library.add(expert, mean, std, bad)
+    for numbers in ((mean[1:], std, embedding), (mean, std[None], embedding), (mean, std, embedding[1:])):
+        with pytest.raises(RepositoryError, match="Expert other does not fit"):
+            library.add(expert, *numbers)
+    for i in range(MAX_OWN - 1):
+        library = library.add(replace(expert, name=f"other {i}"), mean, std, embedding)
+    with pytest.raises(RepositoryError, match=f"{MAX_OWN} own experts, the most"):
+        library.add(expert, mean, std, embedding)
+    assert len(library.remove("cactus").add(expert, mean, std, embedding).own) == MAX_OWN
+
+
+def test_gain_of_an_expert_that_nobody_measured(engine):
+    expert = own(engine, "cactus")[0]
+    assert expert.measured and expert.gain() == 0
+    unknown = replace(expert, before={}, after={})
+    assert not unknown.measured and unknown.gain() is None and unknown.gain(5) is None
+
+
+# Gauge and rank
+
+
+@pytest.mark.parametrize("rank", [1, 3, 5])
+def test_reduced_rank_is_the_truncated_svd(rank):
+    layout = LoraLayout(LAYOUT.modules, rank)
+    lora = random_lora(layout, 3)
+    reduced, lost = reduce_rank(lora, 2)
+    kept = whole = 0.0
+    for m in layout.modules:
+        dense = (lora.factors[m.name].b @ lora.factors[m.name].a).double().numpy()
+        u, s, v = np.linalg.svd(dense)
+        best = (u[:, :2] * s[:2]) @ v[:2]
+        f = reduced.factors[m.name]
+        assert f.a.shape == (2, m.in_features) and f.b.shape == (m.out_features, 2) and f.a.dtype == torch.float32
+        np.testing.assert_allclose(f.delta.numpy(), best, atol=1e-5)
+        kept, whole = kept + (s[:2] ** 2).sum(), whole + (s**2).sum()
+    assert lost == pytest.approx(1 - kept / whole, abs=1e-6)
+    assert (lost > 0.01) == (rank > 2)
+
+
+def test_rank_two_stays_as_it_is():
+    lora = random_lora(LAYOUT, 3)
+    reduced, lost = reduce_rank(lora, 2)
+    assert torch.equal(reduced.vector(), lora.vector()) and lost == 0
+    assert reduce_rank(lora.scaled(0), 3)[1] == 0
+
+
+def regauged(lora: Lora, seed: int) -> Lora:
+    """The same weight change in other factors."""
+    factors = {}
+    for i, m in enumerate(lora.modules):
+        mixing = noise(2, 2, seed=seed + i) + torch.eye(2)
+        f = lora.factors[m.name]
+        factors[m.name] = Factors(torch.linalg.solve(mixing, f.a), f.b @ mixing)
+    return Lora(lora.modules, factors)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_alignment_keeps_the_weight_change_and_comes_closer(seed):
+    origin = random_lora(LAYOUT, 100)
+    foreign = random_lora(LAYOUT, seed)
+    near = Lora.from_vector(LAYOUT, origin.vector() + 0.05 * noise(LAYOUT.size, seed=seed))
+    for lora, bound in ((foreign, foreign), (regauged(near, seed), near)):
+        aligned = align(lora, origin)
+        torch.testing.assert_close(delta(aligned), delta(lora), atol=1e-5, rtol=1e-4)
+        before = (lora.vector() - origin.vector()).norm()
+        after = (aligned.vector() - origin.vector()).norm()
+        assert after < before - 1e-3
+        # The factors that a trained expert had are one of the possible gauges: the best is no further away.
+        assert after <= (bound.vector() - origin.vector()).norm() + 1e-4
+
+
+def test_alignment_finds_the_best_gauge_of_a_grid():
+    """Brute force over mixings of one linear: none of a million is closer, and some come near."""
+    layout = LoraLayout(LAYOUT.modules[:1], 2)
+    for seed in range(3):
+        lora, origin = random_lora(layout, seed), random_lora(layout, seed + 10)
+        f, o = lora.factors["blocks.0.attn.q_proj"], origin.factors["blocks.0.attn.q_proj"]
+        s = 1.5 * noise(1_000_000, 2, 2, seed=seed)
+        t = torch.linalg.inv(s)
+        grams = [f.a @ f.a.T, f.a @ o.a.T, f.b.T @ f.b, f.b.T @ o.b]
+        distance = ((s @ grams[0]) * s).sum((1, 2)) - 2 * (s * grams[1].T).sum((1, 2))
+        distance += ((grams[2] @ t) * t).sum((1, 2)) - 2 * (t * grams[3]).sum((1, 2))
+        best = float(distance.min()) + float(o.a.square().sum() + o.b.square().sum())
+        found = float((align(lora, origin).vector() - origin.vector()).square().sum())
+        assert found <= best + 1e-4
+        assert found >= 0.8 * best, "the grid is fine enough to say so"
+
+
+def test_alignment_of_weight_changes_of_a_lower_rank():
+    origin = random_lora(LAYOUT, 100)
+    none = align(random_lora(LAYOUT, 1).scaled(0), origin)
+    assert not delta(none).any()
+    one, _ = reduce_rank(random_lora(LoraLayout(LAYOUT.modules, 1), 2), 2)
+    aligned = align(one, origin)
+    torch.testing.assert_close(delta(aligned), delta(one), atol=1e-5, rtol=1e-4)
+    assert torch.isfinite(aligned.vector()).all()
+    assert (aligned.vector() - origin.vector()).norm() < (one.vector() - origin.vector()).norm()
+    flat = Lora.from_vector(LAYOUT, torch.zeros(LAYOUT.size))
+    for lora in (one, flat):
+        torch.testing.assert_close(delta(align(lora, flat)), delta(lora), atol=1e-5, rtol=1e-4)
+
+
+# Import
+
+
+def test_imported_adapter_takes_part(engine, tmp_path):
+    lora = random_lora(engine.repository.layout, 7)
+    library = import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE)
+    entry = library.own[0]
+    assert entry.name == "cactus on a window" and entry.lost == 0 and entry.expert.gain() is None
+    assert (entry.expert.description, entry.expert.group, entry.expert.source) == (SENTENCE, "imported", "adapter of rank 2")
+    got = Lora.from_vector(engine.repository.layout, entry.mean)
+    torch.testing.assert_close(delta(got), delta(lora), atol=1e-5, rtol=1e-4)
+    origin = engine.repository.origin
+    assert (entry.mean - origin).norm() < (lora.vector() - origin).norm()
+    mine = replace(engine, repository=library.repository)
+    prefix = noise(3, *engine.backbone.prefix_shape).half()
+    adapted = mine.backbone.suffix(prefix, mine.merged(mine.route(SENTENCE, k=1)))
+    torch.testing.assert_close(adapted, engine.backbone.suffix(prefix, lora), atol=1e-4, rtol=0)
+    assert torch.isfinite(mine.adapt(SENTENCE, k=1).vector).all()
+
+
+def test_imported_adapter_of_another_rank_from_a_zip(engine, tmp_path):
+    lora = merge([engine.repository.lora(i) for i in range(3)], [0.5, 0.3, 0.2])
+    folder = exported(engine, lora, tmp_path / "mine")
+    files = {f.name: f.read_bytes() for f in folder.iterdir()}
+    first = import_adapter(engine, folder, SENTENCE)
+    _, s, _ = zip(*(np.linalg.svd(f.delta.numpy()) for f in lora.factors.values()), strict=True)
+    expected = sum((x[2:] ** 2).sum() for x in s) / sum((x**2).sum() for x in s)
+    assert first.own[0].lost == pytest.approx(expected, rel=1e-3) and expected > 0.01
+    for content in (files, {f"my adapter/{name}": data for name, data in files.items()}):
+        content = {"__MACOSX/adapter_config.json": b"", "README.md": b"x", **content}
+        again = import_adapter(engine, zipped(content), SENTENCE, library=first)
+        assert [e.name for e in again.own] == ["cactus on a window", "cactus on a window 2"]
+        assert torch.equal(again.own[0].mean, again.own[1].mean)
+    named = import_adapter(engine, folder, SENTENCE, first, name="desert")
+    assert [e.name for e in named.own] == ["cactus on a window", "desert"]
+    with pytest.raises(RepositoryError, match="Desert already"):
+        import_adapter(engine, folder, SENTENCE, named, name="Desert")
+
+
+def test_adapters_that_are_refused(engine, tmp_path):
+    lora = random_lora(engine.repository.layout, 7)
+    folder = exported(engine, lora, tmp_path / "mine")
+    files = {f.name: f.read_bytes() for f in folder.iterdir()}
+    with pytest.raises(DescriptionError):
+        import_adapter(engine, folder, " ")
+    with pytest.raises(AdapterError, match="another backbone"):
+        import_adapter(engine, exported(engine, lora, tmp_path / "other", "ffff"), SENTENCE)
+    config = files[CONFIG_FILE]
+    bombs = {CONFIG_FILE: b" " * (2**20 + 1), WEIGHTS_FILE: b""}
+    for data, reason in (
+        (b"", "damaged or not a ZIP"),
+        (b"PK\x03\x04 nonsense", "damaged or not a ZIP"),
+        (zipped(files)[:-30], "damaged or not a ZIP"),
+        (zipped({CONFIG_FILE: config}), f"lacks {WEIGHTS_FILE}"),
+        (zipped({f"a/b/{n}": c for n, c in files.items()}), "lacks"),
+        (zipped({f"{d}/{n}": c for d in "ab" for n, c in files.items()}), "more than once"),
+        (zipped({**files, **{f"{i}.txt": b"" for i in range(99)}}), "101 files; 100"),
+        (zipped(bombs), "larger than 1 MB unpacked"),
+        (zipped({**files, WEIGHTS_FILE: b"x" * 100}), "Adapter in the ZIP"),
+    ):
+        with pytest.raises(AdapterError, match=reason):
+            import_adapter(engine, data, SENTENCE)
+
+
+# Files
+
+
+@pytest.fixture
+def library(engine, tmp_path) -> Library:
+    library = Library(engine.repository).add(*own(engine, "Käktus", 1)).add(*own(engine, "window", 2, "a photo of a window"))
+    lora = random_lora(LoraLayout(engine.repository.layout.modules, 3), 7)
+    return import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE, library)
+
+
+def test_zip_round_trip(engine, library):
+    data = save_zip(library)
+    assert set(unzipped(data)) == {INDEX_FILE, TENSORS_FILE} and save_zip(library) == data
+    read = load_zip(data, engine)
+    assert read.shipped is engine.repository
+    assert [(e.expert, e.lost) for e in read.own] == [(e.expert, e.lost) for e in library.own]
+    for a, b in zip(read.own, library.own, strict=True):
+        assert torch.equal(a.mean, b.mean) and torch.equal(a.std, b.std)
+        torch.testing.assert_close(a.embedding, b.embedding, atol=1e-5, rtol=0)
+    with pytest.raises(RepositoryError, match="no own experts to save"):
+        save_zip(Library(engine.repository))
+    with pytest.raises(RepositoryError, match="another backbone"):
+        load_zip(data, random_engine(tiny_backbone(seed=1, adapt_blocks=2)))
+
+
+def changed(data: bytes, tensors: dict | None = None, first: dict | None = None, **index) -> bytes:
+    """The ZIP with other tensors, other fields of its first expert, or other fields of the index; the checksum is right."""
+    import hashlib
+
+    files = unzipped(data)
+    content = json.loads(files[INDEX_FILE])
+    if tensors is not None:
+        files[TENSORS_FILE] = save({**load(files[TENSORS_FILE]), **tensors})
+        content["tensors_sha256"] = hashlib.sha256(files[TENSORS_FILE]).hexdigest()
+    content["experts"][0] |= first or {}
+    files[INDEX_FILE] = json.dumps(content | index).encode()
+    return zipped(files)
+
+
+def test_zips_that_are_refused(engine, library):
+    data, size = save_zip(library), engine.repository.layout.size
+    assert len(load_zip(changed(data), engine).own) == 3
+    nan = torch.full((3, size), float("nan"))
+    experts = json.loads(unzipped(data)[INDEX_FILE])["experts"]
+    cases = [
+        (b"junk", "damaged or not a ZIP"),
+        (zipped({INDEX_FILE: b"{}"}), f"lacks {TENSORS_FILE}"),
+        (zipped({INDEX_FILE: b"[" * 10**6, TENSORS_FILE: b""}), "not that of a saved library"),
+        (zipped({INDEX_FILE: b"", TENSORS_FILE: b"0" * 10**8}), "unpacked"),
+        (zipped({**unzipped(data), TENSORS_FILE: b"0" * 80}), "checksum"),
+        (changed(data, format=2), "not that of a saved library"),
+        (changed(data, rank=4), "another backbone"),
+        (changed(data, experts=[]), "lists 0 experts"),
+        (changed(data, experts=experts * 7), "lists 21 experts"),
+        (changed(data, experts=experts[:2]), "does not hold 2 x"),
+        (changed(data, tensors={"means": torch.zeros(3, size - 1)}), "does not hold 3 x"),
+        (changed(data, tensors={"means": torch.zeros(3, size, dtype=torch.int64)}), "does not hold"),
+        (changed(data, tensors={"means": nan}), "holds NaN"),
+        (changed(data, tensors={"stds": -torch.ones(3, size)}), "holds NaN"),
+        (changed(data, first={"name": "Dog"}), "Dog already"),
+        (changed(data, first={"name": ""}), "ZIP: The expert has no name"),
+        (changed(data, first={"description": "?"}), "ZIP: The description is empty"),
+    ]
+    wrong: list[dict] = [
+        {"images": "many"},
+        {"images": -1},
+        {"seed": True},
+        {"group": 3},
+        {"source": "x" * 999},
+        {"before": {}},
+        {"before": {"i2t": "x"}},
+        {"after": {**RECALL, "images": 1e400}},
+        {"after": {**RECALL, "t2i": {"R@1": 101, "R@5": 0, "R@10": 0}}},
+        {"classes": [1]},
+        {"extra": 1},
+        {"lost": 2},
+    ]
+    cases += [(changed(data, first=fields), "not that of a saved library") for fields in wrong]
+    for content, reason in cases:
+        with pytest.raises(RepositoryError, match=reason):
+            load_zip(content, engine)
+
+
+# Comparison
+
+
+def test_comparison_counted_by_hand(engine):
+    repository = engine.repository
+    found = compare_experts(repository, "dog", 3)
+    one, two = delta(repository.lora(0)), delta(repository.lora(3))
+    assert found.names == ("dog", "bicycle")
+    assert found.cosine == pytest.approx(float(torch.cosine_similarity(one, two, 0)), abs=1e-6)
+    assert found.distance == pytest.approx(float((one - two).norm()), rel=1e-5)
+    assert found.norms == pytest.approx((float(one.norm()), float(two.norm())), rel=1e-5)
+    assert found.description_cosine == pytest.approx(float(repository.embeddings[0] @ repository.embeddings[3]))
+    start = 0
+    for m in repository.layout.modules:
+        stop = start + m.in_features * m.out_features
+        expected = float(torch.cosine_similarity(one[start:stop], two[start:stop], 0))
+        assert found.modules[m.name] == pytest.approx(expected, abs=1e-6)
+        start = stop
+    same = compare_experts(repository, "sea", "sea")
+    assert same.cosine == pytest.approx(1) and same.distance == 0 and same.description_cosine == pytest.approx(1, abs=1e-5)
+    for which in ("Dog", 6, -1):
+        with pytest.raises(RepositoryError, match=f"no expert called {which}"):
+            compare_experts(repository, "dog", which)
+    still = Library(repository).add(own(engine, "still")[0], repository.means[0] * 0, *own(engine, "still")[2:])
+    assert compare_experts(still.repository, "dog", "still").cosine == 0
+
+
+def test_distances_counted_by_hand(engine):
+    adaptation = engine.adapt(SENTENCE, k=3, seed=4)
+    found = nearest_distances(engine.repository, adaptation.routing, adaptation.full)
+    lora = delta(Lora.from_vector(engine.repository.layout, adaptation.vector))
+    chosen = adaptation.routing.chosen.tolist()
+    assert found.names == tuple(engine.repository.experts[i].name for i in chosen)
+    assert found.experts == pytest.approx([float((lora - delta(engine.repository.lora(i))).norm()) for i in chosen], rel=1e-5)
+    origin = delta(Lora.from_vector(engine.repository.layout, engine.repository.origin))
+    assert found.origin == pytest.approx(float((lora - origin).norm()), rel=1e-5)
+    assert found.norm == pytest.approx(float(lora.norm()), rel=1e-5)
+    itself = nearest_distances(engine.repository, adaptation.routing, engine.repository.lora(chosen[1]))
+    assert itself.experts[1] == 0 and itself.experts[0] > 0
+
+
+# Maps
+
+
+def principal(rows: np.ndarray) -> tuple[np.ndarray, float]:
+    """The two widest directions by the covariance's eigenvectors, and the share of variance in them."""
+    values, vectors = np.linalg.eigh(np.cov(rows.T))
+    order = np.argsort(-values)
+    return vectors[:, order[:2]].T, float(values[order[:2]].sum() / values.sum())
+
+
+def test_description_map_is_the_principal_plane(engine):
+    repository = engine.repository
+    embedding = engine.backbone.encode_sentence([SENTENCE])[0]
+    found = description_map(repository, embedding)
+    rows = repository.embeddings.double().numpy()
+    axes, share = principal(rows)
+    assert found.names == tuple(e.name for e in repository.experts) and found.prior is None
+    assert found.shown == pytest.approx(share, abs=1e-6)
+    points, placed = np.array(found.points), np.array(found.placed)
+    expected = (rows - rows.mean(0)) @ axes.T
+    expected_placed = (embedding.double().numpy() - rows.mean(0)) @ axes.T
+    for axis in range(2):
+        sign = np.sign(points[0, axis] * expected[0, axis])
+        np.testing.assert_allclose(points[:, axis], sign * expected[:, axis], atol=1e-5)
+        assert placed[axis] == pytest.approx(sign * expected_placed[axis], abs=1e-5)
+    assert description_map(repository, embedding) == found
+    alone = description_map(repository)
+    assert alone.placed is None and alone.points == found.points
+    shuffled = description_map(repository.subset([3, 1, 0, 5, 2, 4]))
+    for name, point in zip(shuffled.names, shuffled.points, strict=True):
+        assert point == pytest.approx(found.points[found.names.index(name)], abs=1e-6)
+
+
+def test_maps_of_few_experts(engine):
+    for keep, varied in (([2], 0), ([2, 4], 1), ([2, 2], 0)):
+        found = description_map(engine.repository.subset(keep), engine.repository.embeddings[0])
+        spread = np.ptp(np.array(found.points), axis=0) > 1e-3
+        assert spread.tolist() == [varied > 0, False] and found.shown == 1
+        assert np.isfinite(found.placed).all()
+
+
+def test_latent_map_is_the_plane_of_the_priors(engine):
+    adaptation = engine.adapt(SENTENCE, k=2, seed=3)
+    found = latent_map(engine, adaptation.routing, adaptation.z)
+    repository = engine.repository
+    priors = [SemanticPrior(repository.means[i], repository.stds[i].square()) for i in range(len(repository))]
+    rows = torch.cat([engine.generator.latent(prior).mean for prior in priors]).double().numpy()
+    axes, share = principal(rows)
+    assert found.shown == pytest.approx(share, abs=1e-6)
+    centre = engine.generator.latent(adaptation.prior).mean[0]
+    others = torch.stack([adaptation.z, centre]).double().numpy()
+    points = np.array([*found.points, found.placed, found.prior])
+    expected = (np.concatenate([rows, others]) - rows.mean(0)) @ axes.T
+    for axis in range(2):
+        sign = np.sign(points[0, axis] * expected[0, axis])
+        np.testing.assert_allclose(points[:, axis], sign * expected[:, axis], atol=1e-4)
+    again = latent_map(engine, adaptation.routing, engine.adapt(SENTENCE, k=2, seed=4).z)
+    assert again.points == found.points and again.prior == found.prior and again.placed != found.placed

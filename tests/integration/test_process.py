@@ -1,0 +1,78 @@
+"""The process dies and starts anew: what it left on the disk goes, what lives is not touched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from app_process import running
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from app.visitors.temp_dir import LOCK, PREFIX, remove_abandoned
+from core.common.paths import ROOT
+
+HOLD = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_killed_and_started_again_it_is_clean(tmp_path: Path) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(photo)
+
+    with running(folder) as (address, process):
+        client = Client(address, verbose=False, download_files=tmp_path / "downloads", analytics_enabled=False)
+        answer = client.predict(files=[handle_file(photo)], captions="", api_name="/index")
+        assert answer["added"] == 1
+        client.predict(description="a photo", api_name="/adapt")
+        (first,) = folder.glob(f"{PREFIX}*")
+        assert {".png", ".zip"} <= {path.suffix for path in first.rglob("*")}
+        outside = [path.name for path in folder.rglob("*") if path.is_file() and first not in path.parents]
+        assert outside == ["log.txt"], "all of it lies in one folder"
+        process.send_signal(signal.SIGKILL)
+        process.wait(20)
+    assert first.exists(), "nobody was left to remove it"
+
+    with running(folder) as (address, process):
+        assert not first.exists()
+        (second,) = folder.glob(f"{PREFIX}*")
+        client = Client(address, verbose=False, download_files=tmp_path / "downloads", analytics_enabled=False)
+        assert client.predict(description="a photo", api_name="/route")["experts"]
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        assert process.returncode == 0
+    assert not second.exists(), "asked to end, it cleans up itself"
+    assert "Traceback" not in (folder / "log.txt").read_text()
+
+
+def test_folders_of_the_living_and_of_others_stay(tmp_path: Path) -> None:
+    living, dead, young, old, other = (tmp_path / name for name in ("a", "b", "c", "d", "e"))
+    living, dead, young, old = (tmp_path / f"{PREFIX}{path.name}" for path in (living, dead, young, old))
+    for folder in (living, dead, young, old, other):
+        folder.mkdir()
+        (folder / "photo.jpg").write_bytes(b"somebody's")
+    (dead / LOCK).touch()
+    os.utime(old, (0, 0))
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, living / LOCK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        remove_abandoned(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {living.name, young.name, other.name}
+    finally:
+        holder.kill()
+        holder.wait()
+    remove_abandoned(tmp_path)
+    assert not living.exists()

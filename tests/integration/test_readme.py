@@ -1,0 +1,92 @@
+"""The README's examples: its Python runs against the real app, its command lines are understood, its table is complete."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from app_process import serve
+from gradio_client import Client
+from PIL import Image
+
+from core.cli.parser import build_parser
+from core.common.paths import ROOT
+
+ADDRESS = "http://127.0.0.1:7860/"  # where the app is when nothing else is said
+README = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+INDENTED = re.findall(r"^    (.+)$", README, re.MULTILINE)
+FENCED = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for block in (*INDENTED, *FENCED) for line in block.splitlines() if line.startswith("python -m core ")]
+ENDPOINTS = re.findall(r"^\| `(/\w+)` \| (.*) \| (.*) \|$", README, re.MULTILINE)
+NAME = re.compile(r"`(\w+)`")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serve(tmp_path_factory.mktemp("app")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def answers(url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
+    """What each endpoint answered while the README's Python ran."""
+    seen: dict[str, tuple] = {}
+    predict = Client.predict
+
+    def noted(client: Client, *arguments: Any, api_name: str, **named: Any) -> Any:
+        answer = predict(client, *arguments, api_name=api_name, **named)
+        seen[api_name] = answer if isinstance(answer, tuple) else (answer,)
+        return answer
+
+    code = "\n".join(PYTHON)
+    assert ADDRESS in code
+    folder = tmp_path_factory.mktemp("reader")
+    for number, name in enumerate(re.findall(r'handle_file\("([^"]+)"\)', code)):
+        Image.new("RGB", (64, 48), (80 * number % 256, 90, 160)).save(folder / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Client, "predict", noted)
+        patch.chdir(folder)
+        exec(compile(code.replace(ADDRESS, url), "README.md", "exec"), {})
+    return seen
+
+
+def test_the_python_runs_and_prints_what_it_says(answers: dict[str, tuple]) -> None:
+    assert set(answers) == {name for name, _, _ in ENDPOINTS}
+    assert Path(answers["/adapt"][1]).suffix == ".zip"
+    (indexed,) = answers["/index"]
+    assert (indexed["photos"], indexed["captioned"], indexed["failed"]) == (2, 1, [])
+    (found,) = answers["/search"]
+    assert {hit["name"] for hit in found["sg_lora"]} == {"wave.jpg", "street.jpg"}
+
+
+def test_the_table_of_endpoints_is_complete(url: str, answers: dict[str, tuple]) -> None:
+    served = Client(url, verbose=False, analytics_enabled=False).view_api(return_format="dict", print_info=False)
+    parameters = {
+        name: [p["parameter_name"] for p in endpoint["parameters"]] for name, endpoint in served["named_endpoints"].items()
+    }
+    assert {name: NAME.findall(takes) for name, takes, _ in ENDPOINTS} == parameters
+    for name, _, returns in ENDPOINTS:
+        told = set(NAME.findall(returns))
+        answer = answers[name][0]
+        assert set(answer) <= told
+        # `experts` is told once, with the endpoint that only routes.
+        told |= set(NAME.findall(ENDPOINTS[0][2]))
+        assert {key for value in answer.values() if isinstance(value, list) for item in value for key in item} <= told
+
+
+def test_the_command_lines_are_understood() -> None:
+    assert len(COMMANDS) >= 8
+    for line in COMMANDS:
+        build_parser().parse_args(shlex.split(line)[3:])
+
+
+def test_what_the_readme_points_at_is_there() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    here = [link for link in links if "://" not in link]
+    assert "LICENSE" in here
+    assert [link for link in here if not (ROOT / link).exists()] == []

@@ -1,0 +1,229 @@
+"""What bounds all visitors together, in the running app: what was left goes, and room is made, the longest unused first."""
+
+from __future__ import annotations
+
+import gc
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from app_visitors import SENTENCE, Visitor, launched
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from app import texts
+from app.visitors.retention import Limits
+from app.visitors.session import Session, open_albums
+from core.common.errors import StudioError
+from core.retrieval.gallery import Gallery
+from core.sglora.engine import SGLora
+
+WAIT_SECONDS = 60
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for something that a sweep does."""
+    end = time.monotonic() + WAIT_SECONDS
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.1)
+
+
+def galleries() -> int:
+    """Photos in memory, in all galleries that anything still refers to."""
+    gc.collect()
+    return sum(len(thing.photos) for thing in gc.get_objects() if type(thing) is Gallery)
+
+
+# Time
+
+
+def test_what_a_visitor_left_is_gone_and_who_stays_keeps_all(engine: SGLora, tmp_path: Path) -> None:
+    before = galleries()
+    with launched(engine, tmp_path, Limits()) as app:
+        stays, leaves = Visitor(app, tmp_path, 1), Visitor(app, tmp_path, 2)
+        for visitor in (leaves, stays):
+            visitor.add()
+            visitor.client.predict(description=SENTENCE, api_name="/adapt")
+        assert {path.suffix for path in app.files()} == {"", ".png", ".zip"}, "photos, pieces, and a ZIP each"
+        tabs = app.page.state_holder.session_data
+        assert leaves.client.session_hash in tabs
+        leaves.client.close()
+        time.sleep(3)
+        assert stays.found() == stays.names()
+        app.sweep(3)
+        assert list(tabs) == [stays.client.session_hash]
+        assert galleries() - before == 3
+        # Of who stays too, the files that were sent go with time: they were read.
+        assert {path.suffix for path in app.files()} == {".zip"}, "the adapter of who stays, and nothing of who left"
+        assert stays.found() == stays.names()
+        stays.client.close()
+        time.sleep(0.5)
+        app.sweep(0.5)
+        assert not tabs
+        assert not app.files()
+        assert galleries() == before
+        assert not any(files for files in app.page.temp_file_sets), "nor does Gradio note files that are gone"
+
+
+def test_sweeps_happen_on_their_own(engine: SGLora, tmp_path: Path) -> None:
+    with launched(engine, tmp_path, Limits(keep_seconds=2, unread_seconds=2)) as app:
+        (app.folder / "old").mkdir(parents=True)
+        (app.folder / "old" / "photo.jpg").write_bytes(b"sent")
+        until(lambda: not any(app.folder.iterdir()))
+
+
+def test_a_tab_left_open_is_told_that_it_was_forgotten_once(engine: SGLora, tmp_path: Path) -> None:
+    with launched(engine, tmp_path, Limits()) as app:
+        visitor = Visitor(app, tmp_path, 3)
+        visitor.add()
+        time.sleep(0.5)
+        app.sweep(0.5)
+        with pytest.raises(AppError, match=r"left alone for 60 minutes"):
+            visitor.found()
+        visitor.add()
+        assert visitor.found() == visitor.names()
+
+
+def test_nothing_ends_while_an_event_uses_it(engine: SGLora, tmp_path: Path) -> None:
+    with launched(engine, tmp_path, Limits()) as app:
+        visitor = Visitor(app, tmp_path, 4)
+        visitor.add()
+        album = open_albums()[-1]  # the one used last; albums of earlier tests may still be about
+        assert album.photos[0].name.startswith("4-")
+        with album.in_use():
+            time.sleep(0.5)
+            app.sweep(0.5)
+            assert visitor.client.session_hash in app.page.state_holder.session_data
+            assert len(album.photos) == 3
+        time.sleep(0.5)
+        app.sweep(0.5)
+        assert not album.photos
+
+
+# Room
+
+
+def test_memory_makes_room_for_the_newest_the_longest_unused_first(engine: SGLora, tmp_path: Path) -> None:
+    probe = Gallery(engine.backbone)
+    probe.add([("probe.png", _png(0))])
+    one = probe.memory
+    assert one > probe.embeddings().nbytes + len(probe.photos[0].thumbnail)
+    with launched(engine, tmp_path, Limits(memory=int(2.7 * 3 * one))) as app:
+        first, second, third = (Visitor(app, tmp_path, number) for number in (5, 6, 7))
+        first.add()
+        second.add()
+        assert first.found() == first.names(), "and now the second is the one longest unused"
+        third.add()
+        with pytest.raises(AppError, match="make room for other visitors"):
+            second.found()
+        with pytest.raises(AppError, match="no photos yet"):
+            second.found()
+        assert (first.found(), third.found()) == (first.names(), third.names())
+        second.add()
+        assert second.found() == second.names()
+
+
+def test_disk_makes_room_with_files_that_were_read_then_with_the_longest_unused(engine: SGLora, tmp_path: Path) -> None:
+    limits = Limits(unread_seconds=1, disk=3_000_000)
+    with launched(engine, tmp_path, limits) as app:
+        visitors = [Visitor(app, tmp_path, number) for number in (8, 9)]
+        for visitor in visitors:
+            visitor.add(side=550)  # 900 kB each: noise does not compress
+            time.sleep(1.1)
+        assert sum(path.stat().st_size for path in app.files()) <= limits.disk
+        for visitor in visitors:
+            assert visitor.found() == visitor.names(), "what was read does not need its file"
+        # Albums are next: a ZIP is small, so this one is made large.
+        for visitor in visitors:
+            visitor.client.predict(description=SENTENCE, api_name="/adapt")
+        (album,) = (album for album in open_albums() if album.photos and album.photos[0].name.startswith("8-"))
+        (album.folder / "large").write_bytes(bytes(limits.disk))
+        assert app.visitors.retention.make_room_on_disk()
+        with pytest.raises(AppError, match="make room for other visitors"):
+            visitors[0].found()
+        assert visitors[1].found() == visitors[1].names()
+
+
+def test_an_upload_without_room_is_refused_in_words_and_leaves_nothing(engine: SGLora, tmp_path: Path) -> None:
+    with launched(engine, tmp_path, Limits(disk=6_000_000)) as app:
+        visitor = Visitor(app, tmp_path, 10)
+        visitor.add(side=100)
+        before = app.files()
+        address = f"{app.url}gradio_api/upload"
+        answer = httpx.post(address, files={"files": ("large.jpg", bytes(8_000_000))}, timeout=30)
+        assert (answer.status_code, answer.text) == (507, texts.DISK_FULL)
+
+        # What does not say how long it is goes in as far as it fits, and then nothing of it stays.
+        body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n' + bytes(20_000_000)
+        pieces = (body[at : at + 100_000] for at in range(0, len(body), 100_000))
+        headers = {"content-type": "multipart/form-data; boundary=x"}
+        answer = httpx.post(address, content=pieces, headers=headers, timeout=60)
+        assert (answer.status_code, answer.text) == (507, texts.DISK_FULL)
+        assert app.files() == before
+        assert visitor.found() == visitor.names()
+
+
+def test_more_tabs_than_there_may_be_end_the_longest_unused(engine: SGLora, tmp_path: Path) -> None:
+    with launched(engine, tmp_path, Limits(sessions=2)) as app:
+        visitors = [Visitor(app, tmp_path, number) for number in (11, 12, 13)]
+        for visitor in visitors:
+            visitor.add(1)
+        with pytest.raises(AppError, match="too many others came"):
+            visitors[0].found()
+        assert visitors[2].found() == visitors[2].names(1)
+
+
+def test_calls_under_made_up_names_push_nobody_out_who_has_anything(engine: SGLora, tmp_path: Path) -> None:
+    with launched(engine, tmp_path, Limits(sessions=5)) as app:
+        photos, adapter = Visitor(app, tmp_path, 14), Visitor(app, tmp_path, 15)
+        photos.add(1)
+        adapter.client.predict(description=SENTENCE, api_name="/adapt")
+        for number in range(12):
+            body = {"data": [SENTENCE, 4, 0.1], "session_hash": f"made-up-{number}"}
+            assert httpx.post(f"{app.url}gradio_api/call/route", json=body, timeout=30).status_code == 200
+        tabs, queue = app.page.state_holder.session_data, app.page._queue
+        until(lambda: not queue.event_ids_to_events)
+        assert {photos.client.session_hash, adapter.client.session_hash} < set(tabs)
+        assert len(tabs) == 5
+        assert len(queue.pending_messages_per_session) <= 5 + 2, "nor are answers kept that nobody fetches; two were worked on"
+        assert photos.found() == photos.names(1)
+        # Where all have something, those that a click brings back go before photos.
+        for number in range(16, 21):
+            Visitor(app, tmp_path, number).client.predict(description=SENTENCE, api_name="/adapt")
+        assert photos.client.session_hash in tabs and adapter.client.session_hash not in tabs
+        assert photos.found() == photos.names(1)
+        with pytest.raises(AppError, match="too many others came"):
+            adapter.found()
+
+
+# Limits
+
+
+def test_limits_come_from_the_environment() -> None:
+    values = {"SG_LORA_KEEP_MINUTES": "0.5", "SG_LORA_MEMORY_MB": "3", "SG_LORA_DISK_MB": "2.5"}
+    assert Limits.from_environment(values) == Limits(30, 30, 3 * 2**20, 5 * 2**19)
+    assert Limits.from_environment({}) == Limits()
+
+
+@pytest.mark.parametrize("value", ["-1", "0", "soon", "nan", "inf"])
+def test_limits_that_are_none_are_refused_by_name(value: str) -> None:
+    with pytest.raises(StudioError, match="SG_LORA_DISK_MB"):
+        Limits.from_environment({"SG_LORA_DISK_MB": value})
+
+
+def test_a_closed_album_forgets_what_its_tabs_show(engine: SGLora) -> None:
+    session = Session(history=[("a", "b")])
+    session.album.gallery(engine).add([("a.png", _png(1))])
+    session.album.close("because")
+    assert (session.history, session.album.photos, session.album.memory, session.album.gone) == ([], (), 0, "because")
+
+
+def _png(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (200, 200, 3), dtype=np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,209 @@
+"""What the app meets as a Hugging Face Space: the front matter of the README, and a dry run in the same confinement.
+
+The dry run starts the app as a user without a name and without rights, from a checkout that cannot be written, on a file
+system where only a temporary folder can, in a network of its own that leads nowhere.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from network_isolation import NO_NAMESPACES, asked, elsewhere, listening
+from PIL import Image
+
+from core.common.paths import ROOT
+from core.data.sample_photos import sample_photos
+
+COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+PHOTOS = 500
+LARGE = (4000, 3000)  # some of them are as large as a phone's
+MEMORY_MB = 2048
+VISIT_SECONDS = 300
+USER = 20011  # an account that no machine has
+
+# One namespace to become root of, in order to cut off the network and the disk, and one more to be nobody in particular.
+CONFINE = f"""
+ip link set lo up
+mount --bind "$0" "$0"
+mount -o remount,bind,ro /
+cd "$0"
+exec unshare --user --map-user={USER} --map-group={USER} "$@"
+"""
+
+
+# Front matter
+
+
+@pytest.fixture(scope="module")
+def front() -> dict:
+    start, block, _ = (ROOT / "README.md").read_text().split("---\n", 2)
+    assert start == ""
+    return yaml.safe_load(block)
+
+
+def test_the_front_matter_is_a_spaces(front: dict) -> None:
+    assert all(isinstance(front[key], str) and front[key] for key in ("title", "emoji", "sdk_version", "python_version"))
+    assert front["sdk"] == "gradio"
+    assert {front["colorFrom"], front["colorTo"]} <= COLOURS
+    assert front["emoji"].isascii() is False
+    assert 0 < len(front["short_description"]) <= 60
+    assert front["tags"]
+    assert all(isinstance(tag, str) for tag in front["tags"])
+    assert (ROOT / front["app_file"]).is_file()
+
+
+def test_the_space_runs_the_gradio_that_is_tested(front: dict) -> None:
+    wanted = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line.startswith("gradio")]
+    assert wanted == [f"gradio=={front['sdk_version']}"]
+    assert importlib.metadata.version("gradio") == front["sdk_version"]
+
+
+def test_the_space_runs_a_python_that_is_supported(front: dict) -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    assert f'requires-python = ">={front["python_version"]}"' in project
+
+
+def test_the_licence_is_the_one_in_the_file(front: dict) -> None:
+    assert front["license"] == "apache-2.0"
+    head = (ROOT / "LICENSE").read_text()[:200]
+    assert "Apache License" in head
+    assert "Version 2.0" in head
+
+
+# Dry run
+
+
+@pytest.fixture(scope="module")
+def confinement() -> list[str]:
+    """The start of a command that runs the rest of it confined; empty where this machine does not permit that."""
+    tools = ("unshare", "mount", "ip", "sh")
+    if not all(map(shutil.which, tools)):
+        return []
+    return ["unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-ec", CONFINE]
+
+
+@pytest.fixture(scope="module")
+def confined(confinement: list[str], tmp_path_factory: pytest.TempPathFactory) -> bool:
+    folder = tmp_path_factory.mktemp("probe")
+    command = [*confinement, folder, sys.executable, "-c", ""]
+    return bool(confinement) and subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def visit(confinement: list[str], confined: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
+    folder = tmp_path_factory.mktemp("space")
+    checkout, temporary = folder / "checkout", folder / "tmp"
+    temporary.mkdir()
+    copy_checkout(checkout)
+    notes, log = temporary / "notes.txt", temporary / "log.txt"
+    ears = listening(folder / "listen", notes)
+    surroundings = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder / "no-home"),
+        "TMPDIR": str(temporary),
+        "NOTES": ears["NOTES"],
+        "PYTHONPATH": str(checkout),
+        "APP_PYTHONPATH": ears["PYTHONPATH"],  # it is the app that is listened to, not the visit
+        # How arithmetic is done here.
+        **{key: value for key, value in os.environ.items() if key.startswith(("OMP_", "OPENBLAS_"))},
+        # As a Space sets them.
+        "SYSTEM": "spaces",
+        "SPACE_ID": "someone/sg-lora-studio",
+        "GRADIO_SERVER_NAME": "0.0.0.0",
+    }
+    command = [
+        sys.executable,
+        checkout / "tests" / "helpers" / "space_visit.py",
+        checkout,
+        draw_photos(folder / "photos.zip"),
+        log,
+    ]
+    prefix = [*confinement, temporary] if confined else []
+    process = subprocess.Popen(
+        [*prefix, *command],
+        env=surroundings,
+        cwd=temporary,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, errors = process.communicate(timeout=VISIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # the visit and the app that it started
+        out, errors = process.communicate()
+    written = log.read_text() if log.exists() else ""
+    assert process.returncode == 0, f"{errors}\n{written}"
+    yield {**json.loads(out), "log": written, "asked": asked(notes)}
+    shutil.rmtree(temporary)
+
+
+def copy_checkout(target: Path) -> None:
+    """What git would hand over, without the right to write."""
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+    for source in (ROOT / name for name in names if name):
+        if source.is_file():
+            copy = target / source.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+            copy.chmod(0o444)
+    for folder in (target, *(f for f in target.rglob("*") if f.is_dir())):
+        folder.chmod(0o555)
+
+
+def draw_photos(path: Path) -> Path:
+    """A ZIP of photos that differ: blurred colour noise, a few as large as a phone takes them."""
+    rng, file = np.random.default_rng(6), path.with_suffix(".jpg")
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(PHOTOS):
+            small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
+            size = LARGE if number % 100 == 0 else (640, 480)
+            small.resize(size, Image.Resampling.BILINEAR).save(file)
+            archive.write(file, f"{number}.jpg")
+    return path
+
+
+def test_the_app_runs_as_a_space_runs_it(visit: dict) -> None:
+    samples = sample_photos()
+    assert len(visit["routed"]["experts"]) == 4
+    assert (visit["samples"]["added"], visit["samples"]["captioned"]) == (len(samples), len(samples))
+    assert visit["adapted"]["experts"] == visit["routed"]["experts"]
+    assert visit["adapter"].endswith(".zip")
+    assert all(len(visit["found"][key]) == 10 for key in ("zero_shot", "merge", "sg_lora"))
+    assert (visit["filled"]["added"], visit["filled"]["photos"]) == (PHOTOS, len(samples) + PHOTOS)
+    assert all(len(visit["found_again"][key]) == 10 for key in ("zero_shot", "merge", "sg_lora"))
+    # Gradio reloads the files of a Space with a package that only Spaces install, and goes on without it.
+    assert visit["log"].count("Traceback") == visit["log"].count("RuntimeError: `spaces` package is required")
+
+
+def test_500_photos_need_little_memory(visit: dict) -> None:
+    figures = {key: round(value, 1) for key, value in visit.items() if key.endswith("_seconds")}
+    figures |= {key: {k: round(v) for k, v in visit[key].items()} for key in ("memory_ready", "memory_filled")}
+    print(figures)
+    assert visit["memory_filled"]["peak"] < MEMORY_MB
+
+
+def test_the_app_asks_no_other_machine(visit: dict) -> None:
+    assert elsewhere(visit["asked"]) == []
+
+
+def test_it_was_confined(visit: dict, confined: bool) -> None:
+    if not confined:
+        pytest.skip(f"{NO_NAMESPACES}: the app ran with a read-only copy, but with rights and a network")
+    assert (visit["user"], visit["named"]) == (USER, False)
+    assert visit["route"] is False
+    assert len(visit["writable"]) == 1, "only the temporary folder"

@@ -1,0 +1,86 @@
+"""Text towers that stop at the end of the text, against open_clip's own forward over the whole context."""
+
+from __future__ import annotations
+
+import open_clip
+import pytest
+import torch
+from open_clip.model import CustomTextCLIP
+from tiny_models import CONTEXT, tiny_clip_config
+from torch import Tensor, nn
+
+from core.backbones.clip_text import TEXT_BATCH, text_tower
+
+EOT = 49407
+TEXTS = ["a dog in the snow", "two boats", "", "日本 🐕", "word " * 40, "a dog in the snow", "A MAN; and a man's hat?"]
+SHORT = {  # what the text configuration changes, of towers that are read at the end token
+    "clip": {},
+    "eos": {"pool_type": "eos", "eos_id": EOT},
+    "layer scale": {"ls_init_value": 0.5, "layers": 2},
+    "no projection": {"proj_type": "none", "width": 32},
+    "projection with bias": {"proj_bias": True},
+    "own blocks": {"qk_norm": True, "scale_attn": True},
+}
+WHOLE = {
+    "not causal": {"no_causal_mask": True, "pool_type": "last"},
+    "last token": {"pool_type": "last"},
+    "not causal, at the end": {"no_causal_mask": True},
+}
+
+
+def model(kind: type[nn.Module], **text: object) -> nn.Module:
+    """A model of open_clip in which no bias is zero, with its text tower in itself or (as newer ones) in a module."""
+    config = tiny_clip_config()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        made = kind(config["embed_dim"], config["vision_cfg"], config["text_cfg"] | text).eval().requires_grad_(False)
+        for parameter in made.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return made
+
+
+def tokens(texts: list[str]) -> Tensor:
+    return open_clip.SimpleTokenizer(context_length=CONTEXT)(texts)
+
+
+def seen(plain: nn.Module, ids: Tensor) -> list[int]:
+    """How many tokens of a text our tower sends through the blocks, batch by batch."""
+    lengths = []
+    blocks = getattr(plain, "text", plain).transformer
+    handle = blocks.register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
+    text_tower(plain)(ids)
+    handle.remove()
+    return lengths
+
+
+@pytest.mark.parametrize("kind", [open_clip.CLIP, CustomTextCLIP])
+@pytest.mark.parametrize("text", SHORT | WHOLE)
+def test_embeddings_are_those_of_the_whole_context(kind: type[nn.Module], text: str) -> None:
+    plain = model(kind, **(SHORT | WHOLE)[text])
+    ids = tokens(TEXTS)
+    expected = plain.encode_text(ids, normalize=True)
+    tower = text_tower(plain)
+    found = tower(ids)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert (expected[0] - expected[1]).abs().max() > 1e-2, "texts do differ"
+    for i in range(len(TEXTS)):  # alone, each is cut at its own end
+        torch.testing.assert_close(tower(ids[i : i + 1]), expected[i : i + 1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [open_clip.CLIP, CustomTextCLIP])
+def test_only_the_tokens_of_the_text_are_computed(kind: type[nn.Module]) -> None:
+    for text, options in SHORT.items():
+        plain = model(kind, **options)
+        assert seen(plain, tokens(["two boats"])) == [4], f"{text}: start, two words, end"
+        assert seen(plain, tokens(["word " * 40])) == [CONTEXT]
+    for text, options in WHOLE.items():
+        assert seen(model(kind, **options), tokens(["two boats"])) == [CONTEXT], text
+
+
+def test_long_lists_come_back_in_their_order() -> None:
+    plain = model(open_clip.CLIP)
+    ids = tokens([f"{'very ' * (i * 7 % 11)}old boat {i % 23}" for i in range(TEXT_BATCH + 50)])
+    torch.testing.assert_close(text_tower(plain)(ids), plain.encode_text(ids, normalize=True), atol=1e-5, rtol=0)
+    short, long = seen(plain, ids)
+    assert short < long == int((ids > 0).sum(1).max()), "texts of like length share a batch"

@@ -1,0 +1,290 @@
+"""The LoRA vector, exact merging, and the PEFT format in both directions with the real peft."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from tiny_models import noise, random_lora, tiny_backbone
+from torch import Tensor, nn
+
+from core.backbones.heads import HeadsConfig, VisionHead
+from core.backbones.lora import MAX_RANK, Factors, Lora, LoraLayout, LoraModule
+from core.backbones.lora_algebra import merge
+from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft, save_peft
+from core.common.errors import AdapterError
+
+FINGERPRINT = "0123456789abcdef"
+# Widths that differ from each other and from the rank, so that a transposed factor cannot pass.
+LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 5, 7), LoraModule("blocks.0.attn.v_proj", 6, 4)), rank=3)
+
+
+# vectors
+
+
+def test_vector_round_trip():
+    vector = noise(LAYOUT.size)
+    lora = Lora.from_vector(LAYOUT, vector)
+    assert LAYOUT.size == lora.parameters == 3 * (5 + 7) + 3 * (6 + 4)
+    assert torch.equal(lora.vector(), vector)
+    assert lora.rank == 3
+    first = lora.factors["blocks.0.attn.q_proj"]
+    assert torch.equal(first.a, vector[:15].view(3, 5)) and torch.equal(first.b, vector[15:36].view(7, 3))
+
+
+def test_vector_of_another_length_is_refused():
+    for wrong in (noise(LAYOUT.size - 1), noise(1, LAYOUT.size)):
+        with pytest.raises(AdapterError, match="A LoRA vector of 66 numbers"):
+            Lora.from_vector(LAYOUT, wrong)
+
+
+def test_gradients_flow_through_the_vector():
+    vector = noise(LAYOUT.size).requires_grad_()
+    sum(f.delta.square().sum() for f in Lora.from_vector(LAYOUT, vector).factors.values()).backward()
+    assert (vector.grad != 0).all()
+
+
+def test_scaled_and_norms():
+    lora = random_lora(LAYOUT, 1)
+    half = lora.scaled(0.5)
+    for name, factors in lora.factors.items():
+        torch.testing.assert_close(half.factors[name].delta, 0.5 * factors.delta)
+        assert half.norms()[name] == pytest.approx(0.5 * torch.linalg.matrix_norm(factors.b @ factors.a).item(), rel=1e-5)
+    assert set(lora.scaled(0).norms().values()) == {0.0}
+
+
+def test_merge_is_the_exact_sum_of_weight_changes():
+    other = LoraLayout(LAYOUT.modules, rank=2)
+    loras, weights = [random_lora(LAYOUT, 1), random_lora(other, 2), random_lora(LAYOUT, 3)], [0.5, 0.3, -0.2]
+    merged = merge(loras, weights)
+    assert merged.rank == 8
+    for m in LAYOUT.modules:
+        expected = sum(w * lora.factors[m.name].b @ lora.factors[m.name].a for lora, w in zip(loras, weights, strict=True))
+        torch.testing.assert_close(merged.factors[m.name].delta, expected, atol=1e-6, rtol=1e-5)
+    with pytest.raises(ValueError, match="zip"):
+        merge(loras, [1.0])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_found(bad):
+    vector = noise(LAYOUT.size)
+    vector[-1] = bad
+    with pytest.raises(AdapterError, match=r"Mine: the weights of blocks\.0\.attn\.v_proj hold NaN or infinite"):
+        Lora.from_vector(LAYOUT, vector).check_finite("Mine")
+    random_lora(LAYOUT, 0).check_finite("Mine")
+
+
+# files
+
+
+def test_file_round_trip(tmp_path):
+    lora, provenance = random_lora(LAYOUT, 4), {"seed": 3, "experts": [{"name": "Hündin", "weight": 0.5}]}
+    save_peft(lora, tmp_path / "new" / "adapter", FINGERPRINT, "embedded", provenance)
+    read, notes = load_peft(tmp_path / "new" / "adapter", LAYOUT.modules, FINGERPRINT)
+    assert torch.equal(read.vector(), lora.vector()) and notes == provenance
+
+
+@pytest.fixture
+def adapter(tmp_path) -> Path:
+    """A sound adapter in a folder called "mine"."""
+    save_peft(random_lora(LAYOUT, 4), tmp_path / "mine", FINGERPRINT, "embedded", {})
+    load_peft(tmp_path / "mine", LAYOUT.modules, FINGERPRINT)
+    return tmp_path / "mine"
+
+
+def refused(folder: Path, reason: str) -> None:
+    with pytest.raises(AdapterError, match=f"Adapter mine.*{reason}"):
+        load_peft(folder, LAYOUT.modules, FINGERPRINT)
+
+
+def change_config(folder: Path, **values: object) -> None:
+    path = folder / CONFIG_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def change_tensors(folder: Path, **values: Tensor) -> None:
+    """Replace tensors given as v_A=…, meaning the v projection's A."""
+    named = {f"base_model.model.blocks.0.attn.{k[0]}_proj.lora_{k[2]}.weight": v for k, v in values.items()}
+    tensors = load_file(folder / WEIGHTS_FILE)
+    assert named.keys() <= tensors.keys()
+    save_file(tensors | named, folder / WEIGHTS_FILE)
+
+
+@pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE])
+def test_missing_file(adapter, name):
+    (adapter / name).unlink()
+    refused(adapter, f"{name} is missing")
+
+
+@pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE])
+def test_file_that_is_far_too_large(adapter, name):
+    with (adapter / name).open("r+b") as file:
+        file.truncate(MAX_ADAPTER_BYTES + 1)  # sparse: takes no space
+    refused(adapter, f"{name} is larger than 64 MB")
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[1]", b"3", b"{}", b'{"r": "two"}', b'{"r": null}', b'{"r": 1e999}', b"\xff\xfe\x00"]
+)
+def test_config_that_is_no_config(adapter, text):
+    (adapter / CONFIG_FILE).write_bytes(text)
+    refused(adapter, f"{CONFIG_FILE} is not a LoRA configuration")
+
+
+def test_config_nested_without_end(adapter):
+    (adapter / CONFIG_FILE).write_text("[" * 200_000)
+    refused(adapter, f"{CONFIG_FILE} is not a LoRA configuration")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"peft_type": "IA3"}, "this is IA3"),
+        ({"use_dora": True}, "use_dora is set"),
+        ({"rank_pattern": {"v_proj": 4}}, "rank_pattern is set"),
+        ({"alpha_pattern": {"v_proj": 4}}, "alpha_pattern is set"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights is set"),
+        ({"r": 0}, "rank 0 is not between"),
+        ({"r": MAX_RANK + 1}, f"rank {MAX_RANK + 1} is not between"),
+        ({"r": 10**30}, "is not between"),
+        ({"r": 2}, "does not fit this backbone"),
+        ({"lora_alpha": float("nan")}, "hold NaN"),
+    ],
+)
+def test_config_that_does_not_fit(adapter, values, reason):
+    change_config(adapter, **values)
+    refused(adapter, reason)
+
+
+@pytest.mark.parametrize("data", [b"", b"not safetensors", b"\xff" * 64, b"PK\x03\x04" + bytes(100)])
+def test_weights_that_are_not_safetensors(adapter, data):
+    (adapter / WEIGHTS_FILE).write_bytes(data)
+    refused(adapter, f"{WEIGHTS_FILE} is damaged")
+
+
+def test_weights_cut_off(adapter):
+    path = adapter / WEIGHTS_FILE
+    path.write_bytes(path.read_bytes()[:-10])
+    refused(adapter, f"{WEIGHTS_FILE} is damaged")
+
+
+def test_other_backbone(adapter):
+    with pytest.raises(AdapterError, match=f"Adapter mine was made for another backbone .*{FINGERPRINT}, this one is ffff"):
+        load_peft(adapter, LAYOUT.modules, "ffff")
+
+
+def test_missing_and_unknown_modules(adapter):
+    tensors = load_file(adapter / WEIGHTS_FILE)
+    key = "base_model.model.blocks.0.attn.v_proj.lora_A.weight"
+    save_file({k: v for k, v in tensors.items() if k != key}, adapter / WEIGHTS_FILE)
+    refused(adapter, f"{re.escape(key)} is missing")
+    save_file(tensors | {"zz.lora_A.weight": torch.zeros(1)}, adapter / WEIGHTS_FILE)
+    refused(adapter, "zz.lora_A.weight is unknown")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"v_A": torch.zeros(3, 9)}, r"v_proj has shapes \(3, 9\) and \(4, 3\), expected \(3, 6\) and \(4, 3\)"),
+        ({"v_B": torch.zeros(3, 4)}, r"v_proj has shapes"),
+        ({"q_A": torch.zeros(3, 5, dtype=torch.int32)}, "q_proj are not floating point"),
+        ({"q_B": torch.zeros(7, 3, dtype=torch.int8)}, "q_proj are not floating point"),
+        ({"q_B": torch.full((7, 3), float("nan"))}, "q_proj hold NaN"),
+        ({"v_A": torch.full((3, 6), 1e300, dtype=torch.float64)}, "v_proj hold NaN or infinite"),
+    ],
+)
+def test_tensors_that_do_not_fit(adapter, values, reason):
+    change_tensors(adapter, **values)
+    refused(adapter, reason)
+
+
+def test_half_precision_weights_are_read_as_float32(adapter):
+    change_tensors(adapter, v_A=torch.full((3, 6), 0.5, dtype=torch.bfloat16))
+    lora, _ = load_peft(adapter, LAYOUT.modules, FINGERPRINT)
+    factors = lora.factors["blocks.0.attn.v_proj"]
+    assert factors.a.dtype == torch.float32 and bool((factors.a == 0.5).all())
+
+
+def test_provenance_that_is_no_object_is_dropped(adapter):
+    tensors = load_file(adapter / WEIGHTS_FILE)
+    for text in ("[1]", "{", "null"):
+        save_file(tensors, adapter / WEIGHTS_FILE, metadata={"sg_lora": text})
+        assert load_peft(adapter, LAYOUT.modules, FINGERPRINT)[1] == {}
+
+
+# peft, both ways, on both kinds of adapted towers
+
+
+@pytest.fixture(scope="module", params=["embedded", "open_clip"])
+def tower(request) -> tuple[nn.Module, LoraLayout, Tensor]:
+    """An adapted module as a backbone has it, its layout, and prefix activations."""
+    if request.param == "open_clip":
+        backbone = tiny_backbone(adapt_blocks=2)
+        return backbone.adapted, backbone.layout, noise(4, *backbone.prefix_shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        head = VisionHead(HeadsConfig(width=32, depth=2, heads=2)).eval().requires_grad_(False)
+    return head, head.layout(), noise(4, 49, 320)
+
+
+@torch.no_grad()
+def test_saved_adapter_loads_into_real_peft(tower, tmp_path):
+    module, layout, prefix = tower
+    loras = [random_lora(layout, seed) for seed in (1, 2)]
+    for lora in (loras[0], loras[0].scaled(0.3), merge(loras, [0.7, 0.3])):
+        folder = tmp_path / str(lora.rank)
+        save_peft(lora, folder, FINGERPRINT, "embedded", {"seed": 1})
+        model = PeftModel.from_pretrained(copy.deepcopy(module), folder).eval()
+        torch.testing.assert_close(model(prefix), module(prefix, lora), atol=2e-5, rtol=0)
+        assert (model(prefix) - module(prefix)).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target_modules": ["q_proj", "k_proj", "v_proj"], "lora_alpha": 16},
+        {"target_modules": r".*blocks\.\d+\.attn\.[qkv]_proj", "lora_alpha": 3},
+        {"target_modules": ["q_proj", "k_proj", "v_proj"], "lora_alpha": 16, "use_rslora": True},
+    ],
+    ids=["list", "regex", "rslora"],
+)
+def test_adapter_trained_by_real_peft_loads(tower, tmp_path, options):
+    module, layout, prefix = tower
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = get_peft_model(copy.deepcopy(module), LoraConfig(r=4, **options))
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.05)
+    target, losses = nn.functional.normalize(noise(4, model(prefix).shape[1], seed=2), dim=-1), []
+    for _ in range(5):
+        loss = -(model(prefix) * target).sum(-1).mean()
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert losses[-1] < losses[0] - 0.01, "peft trains the adapted module"
+    model.eval().save_pretrained(tmp_path / "trained")
+    lora, provenance = load_peft(tmp_path / "trained", layout.modules, FINGERPRINT)
+    assert lora.rank == 4 and provenance == {}
+    with torch.no_grad():
+        torch.testing.assert_close(module(prefix, lora), model(prefix), atol=2e-5, rtol=0)
+        assert (model(prefix) - module(prefix)).abs().max() > 1e-3
+
+
+def test_peft_adapter_of_only_some_modules_is_refused(tower, tmp_path):
+    module, layout, _ = tower
+    model = get_peft_model(copy.deepcopy(module), LoraConfig(r=2, target_modules=["q_proj"]))
+    model.save_pretrained(tmp_path / "mine")
+    with pytest.raises(AdapterError, match=r"k_proj\.lora_A\.weight is missing"):
+        load_peft(tmp_path / "mine", layout.modules, FINGERPRINT)
+
+
+def test_factors_delta():
+    assert torch.equal(
+        Factors(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]])).delta, torch.tensor([[3.0, 6], [4, 8]])
+    )

@@ -1,0 +1,65 @@
+"""The semantic prior against the moments of the mixture that it stands for."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from tiny_models import noise
+
+from core.sglora.prior import semantic_prior
+from core.sglora.subspace import Basis
+from core.training.conditions import Conditions
+
+MEANS, VARIANCES = noise(3, 5, seed=1), noise(3, 5, seed=2).square() + 0.1
+WEIGHTS = torch.tensor([0.5, 0.3, 0.2])
+
+
+def test_against_the_formula_of_the_paper():
+    mu, var, alpha = (x.numpy().astype(np.float64) for x in (MEANS, VARIANCES, WEIGHTS))
+    mean = (alpha[:, None] * mu).sum(0)
+    prior = semantic_prior(MEANS, VARIANCES, WEIGHTS)
+    np.testing.assert_allclose(prior.mean.numpy(), mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(prior.variance.numpy(), (alpha[:, None] * (var + mu**2)).sum(0) - mean**2, rtol=1e-5, atol=1e-6)
+
+
+def test_against_samples_of_the_mixture():
+    random = np.random.default_rng(0)
+    n = 200_000
+    component = random.choice(3, size=n, p=WEIGHTS.numpy() / WEIGHTS.numpy().sum())
+    samples = MEANS.numpy()[component] + VARIANCES.sqrt().numpy()[component] * random.standard_normal((n, 5))
+    prior = semantic_prior(MEANS, VARIANCES, WEIGHTS)
+    np.testing.assert_allclose(prior.mean.numpy(), samples.mean(0), atol=0.02)
+    np.testing.assert_allclose(prior.variance.numpy(), samples.var(0), rtol=0.02)
+
+
+def test_one_expert_is_its_own_prior():
+    prior = semantic_prior(MEANS[:1], VARIANCES[:1], torch.ones(1))
+    assert torch.equal(prior.mean, MEANS[0]) and torch.equal(prior.variance, VARIANCES[0])
+
+
+def test_disagreement_adds_variance():
+    prior = semantic_prior(torch.tensor([[1.0], [-1.0]]), torch.zeros(2, 1), torch.tensor([0.5, 0.5]))
+    assert prior.mean.item() == 0 and prior.variance.item() == 1
+
+
+def test_large_means_do_not_make_the_variance_negative():
+    means = 1e4 + noise(3, 50, seed=3) * 1e-3
+    prior = semantic_prior(means, torch.full((3, 50), 1e-8), WEIGHTS)
+    assert (prior.variance >= 0).all()
+    exact = semantic_prior(means.double(), torch.full((3, 50), 1e-8).double(), WEIGHTS.double() / WEIGHTS.double().sum())
+    literal = WEIGHTS @ (1e-8 + means.square()) - prior.mean.square()
+    assert (prior.variance - exact.variance).abs().max() < (literal - exact.variance).abs().max() / 100
+
+
+def test_conditions_of_training_are_those_of_the_prior():
+    """Also where experts differ by a thousandth of what they share, as trained ones do."""
+    for apart in (1.0, 1e-3):
+        means = 5 + apart * noise(6, 200, seed=3)
+        variances = (apart * noise(6, 200, seed=4)).square()
+        basis = Basis.fit(means, torch.full((200,), 5.0), 4)
+        conditions = Conditions(basis, means, variances)
+        for chosen in ([3], [0, 5], [4, 1, 2, 0]):
+            rows = torch.tensor(chosen)
+            weights = torch.softmax(noise(len(chosen), seed=len(chosen)), 0)
+            expected = basis.condition(semantic_prior(means[rows], variances[rows], weights))
+            torch.testing.assert_close(conditions.of(rows, weights), expected, atol=2e-3, rtol=1e-3)

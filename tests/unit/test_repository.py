@@ -1,0 +1,274 @@
+"""The repository and the generator on disk: what is written is read, and damage is named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import noise
+
+from core.backbones.lora import LoraLayout, LoraModule
+from core.common.errors import RepositoryError
+from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.sglora.generator import LoraGenerator
+from core.sglora.prior import SemanticPrior
+from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, RepositoryIndex
+from core.sglora.subspace import Basis
+
+FINGERPRINT = "0123456789abcdef"
+LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 5, 7), LoraModule("blocks.0.attn.v_proj", 6, 4)), rank=2)
+RECALL = {"i2t": {"R@1": 10.0, "R@5": 30.0}, "t2i": {"R@1": 20.0, "R@5": 40.0}, "images": 50}
+BETTER = {"i2t": {"R@1": 13.0, "R@5": 35.0}, "t2i": {"R@1": 25.0, "R@5": 40.0}, "images": 50}
+
+
+def repository(n: int = 3) -> ExpertRepository:
+    experts = tuple(
+        Expert(f"expert-{i}", f"a photo of a Hündin {i}", "scenes", "flickr8k", 40 + i, i, 100, RECALL, BETTER, ("a", "b")[:i])
+        for i in range(n)
+    )
+    means, stds = 0.1 * noise(n, LAYOUT.size, seed=1), 0.01 * noise(n, LAYOUT.size, seed=2).abs()
+    embeddings = torch.nn.functional.normalize(noise(n, 9, seed=3), dim=-1)
+    origin = 0.1 * noise(LAYOUT.size, seed=4)
+    return ExpertRepository(FINGERPRINT, LAYOUT, experts, means, stds, embeddings, origin, {"steps": 150})
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    repository().save(tmp_path / "experts")
+    return tmp_path / "experts"
+
+
+def refused(folder: Path, *reasons: str) -> None:
+    with pytest.raises(RepositoryError) as caught:
+        ExpertRepository.load(folder, LAYOUT, FINGERPRINT)
+    assert all(reason in str(caught.value) for reason in (str(folder), *reasons)), str(caught.value)
+
+
+def change_index(folder: Path, **values: object) -> None:
+    path = folder / INDEX_FILE
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+
+def flip(path: Path, position: int, mask: int = 0x10) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= mask
+    path.write_bytes(bytes(data))
+
+
+def test_repository_round_trip(folder):
+    saved, read = repository(), ExpertRepository.load(folder, LAYOUT, FINGERPRINT)
+    assert read.experts == saved.experts and read.layout == saved.layout and read.notes == saved.notes
+    assert (read.fingerprint, len(read)) == (FINGERPRINT, 3)
+    for name in ("means", "stds", "embeddings", "origin"):
+        torch.testing.assert_close(getattr(read, name), getattr(saved, name), rtol=1e-3, atol=1e-6, msg=name)
+        assert getattr(read, name).dtype == torch.float32
+    torch.testing.assert_close(read.embeddings.norm(dim=-1), torch.ones(3))
+    assert torch.equal(read.lora(1).vector(), read.means[1])
+
+
+def test_repository_of_another_rank_than_the_backbone_generates(folder):
+    asked = LoraLayout(LAYOUT.modules, rank=8)
+    assert ExpertRepository.load(folder, asked, FINGERPRINT).layout == LAYOUT
+
+
+def test_subset():
+    whole, part = repository(), repository().subset([2, 0])
+    assert [e.name for e in part.experts] == ["expert-2", "expert-0"]
+    for name in ("means", "stds", "embeddings"):
+        assert torch.equal(getattr(part, name), getattr(whole, name)[[2, 0]])
+    assert torch.equal(part.origin, whole.origin) and part.notes == whole.notes
+
+
+def test_gain_is_the_mean_of_both_directions():
+    expert = repository().experts[0]
+    assert expert.gain() == 4.0 and expert.gain(5) == 2.5
+
+
+@pytest.mark.parametrize("name", [INDEX_FILE, TENSORS_FILE])
+def test_missing_files(folder, name):
+    (folder / name).unlink()
+    refused(folder, f"lacks {name}", "python -m core train experts")
+
+
+def test_missing_folder(tmp_path):
+    refused(tmp_path / "nowhere", f"lacks {INDEX_FILE}")
+
+
+def test_truncated_tensors(folder):
+    path = folder / TENSORS_FILE
+    path.write_bytes(path.read_bytes()[:-1])
+    refused(folder, f"damaged {TENSORS_FILE}")
+
+
+@pytest.mark.parametrize("position", [0, 20, 400, -1])
+def test_one_flipped_byte(folder, position):
+    flip(folder / TENSORS_FILE, position)
+    refused(folder, f"damaged {TENSORS_FILE}", "restore it")
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b'{"experts": 3}', b'{"experts": [{"name": "x"}]}']
+)
+def test_index_that_is_no_index(folder, text):
+    (folder / INDEX_FILE).write_bytes(text)
+    refused(folder, f"damaged {INDEX_FILE}")
+
+
+def test_index_of_another_format(folder):
+    change_index(folder, format=2)
+    refused(folder, "format 2", INDEX_FILE)
+
+
+def test_other_backbone(folder):
+    change_index(folder, backbone_fingerprint="ffff")
+    refused(folder, "another backbone (fingerprint ffff, this one is 0123456789abcdef)")
+
+
+def test_counts_that_do_not_match(folder):
+    index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+    for experts in ([], index["experts"][:2], index["experts"] + index["experts"][:1]):
+        change_index(folder, experts=experts)
+        refused(folder, "is inconsistent", INDEX_FILE, f"{len(experts)} experts", TENSORS_FILE)
+    change_index(folder, experts=index["experts"], rank=3)
+    refused(folder, "is inconsistent")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"origin": torch.zeros(3)}, {"embeddings": torch.zeros(3)}, {"stds": torch.zeros(3, 4)}, {"means": torch.zeros(2, 44)}],
+)
+def test_tensors_whose_shapes_do_not_match(folder, wrong):
+    import hashlib
+
+    path = folder / TENSORS_FILE
+    save_file(load_file(path) | wrong, path)
+    change_index(folder, tensors_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    refused(folder, "is inconsistent", TENSORS_FILE)
+
+
+def test_the_index_says_which_backbone_loads_it(folder, tmp_path):
+    assert RepositoryIndex.read(folder).backbone["spec"] == "embedded"
+    choice = {"spec": "ViT-B-16", "pretrained": "openai", "adapt_blocks": 4}
+    replace(repository(), backbone=choice).save(tmp_path / "clip")
+    assert RepositoryIndex.read(tmp_path / "clip").backbone == choice
+    read = ExpertRepository.load(tmp_path / "clip", LAYOUT, FINGERPRINT)
+    assert read.backbone == read.subset([1]).backbone == choice
+    index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+    del index["backbone"]  # as it was written before there was a choice
+    (folder / INDEX_FILE).write_text(json.dumps(index), encoding="utf-8")
+    assert ExpertRepository.load(folder, LAYOUT, FINGERPRINT).backbone["spec"] == "embedded"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["ViT-B-16", None, {}, {"spec": 3}, {"spec": "x", "pretrained": 1}, {"spec": "x", "adapt_blocks": "2"}]
+)
+def test_a_backbone_that_is_none(folder, wrong):
+    change_index(folder, backbone=wrong)
+    refused(folder, "damaged", INDEX_FILE)
+
+
+# the generator
+
+
+PRIOR = SemanticPrior(noise(20, seed=7), noise(20, seed=8).square())
+
+
+def generator() -> LoraGenerator:
+    """A generator whose decoder is not at its zero start, so that z matters."""
+    basis = Basis.fit(noise(6, 20, seed=1), 0.1 * noise(20, seed=2), 5)
+    cvae = ConditionalVAE(CvaeConfig(5, latent=3, hidden=8))
+    with torch.no_grad():
+        for i, parameter in enumerate(cvae.parameters()):
+            parameter.copy_(0.3 * noise(*parameter.shape, seed=i))
+    return LoraGenerator(basis, cvae.eval().requires_grad_(False), FINGERPRINT, {"lambda": 1.0})
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    generator().save(tmp_path / "new" / "generator.safetensors")
+    return tmp_path / "new" / "generator.safetensors"
+
+
+def test_seeds():
+    one = generator()
+    vector, z = one.sample(PRIOR, 3)
+    assert vector.shape == (20,) and z.shape == (3,)
+    again, z_again = one.sample(PRIOR, 3)
+    assert torch.equal(vector, again) and torch.equal(z, z_again)
+    state = torch.get_rng_state()
+    other, _ = one.sample(PRIOR, 4)
+    assert (vector - other).abs().max() > 1e-3 and torch.equal(torch.get_rng_state(), state)
+
+
+def test_mean_is_what_samples_scatter_around():
+    """In the latent space: z averages to the prior's mean, and `mean` decodes exactly that."""
+    one = generator()
+    z = torch.stack([one.sample(PRIOR, seed)[1] for seed in range(2000)])
+    latent = one.latent(PRIOR)
+    torch.testing.assert_close(z.mean(0), latent.mean[0], atol=0.1, rtol=0)
+    torch.testing.assert_close(z.var(0).log(), latent.log_variance[0], atol=0.2, rtol=0)
+    condition = one.basis.condition(PRIOR)[None]
+    assert torch.equal(one.mean(PRIOR), one.basis.decode(one.cvae.decode(latent.mean, condition)[0]))
+
+
+def test_generator_round_trip(path):
+    saved, read = generator(), LoraGenerator.load(path, FINGERPRINT)
+    assert read.notes == saved.notes and read.fingerprint == FINGERPRINT and read.cvae.config == saved.cvae.config
+    torch.testing.assert_close(read.sample(PRIOR, 1)[0], saved.sample(PRIOR, 1)[0], atol=0.02, rtol=0.01)
+    for key, value in saved.cvae.state_dict().items():
+        torch.testing.assert_close(read.cvae.state_dict()[key], value, rtol=1e-3, atol=1e-6)
+    assert not read.cvae.training and not any(p.requires_grad for p in read.cvae.parameters())
+
+
+def test_generator_missing(tmp_path):
+    with pytest.raises(RepositoryError, match=r"gone\.safetensors is missing: `python -m core train generator`"):
+        LoraGenerator.load(tmp_path / "gone.safetensors", FINGERPRINT)
+
+
+def test_generator_of_another_backbone(path):
+    with pytest.raises(RepositoryError, match=f"belongs to backbone {FINGERPRINT}, not to ffff"):
+        LoraGenerator.load(path, "ffff")
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_generator_cut_off(path, keep):
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(RepositoryError, match=r"generator\.safetensors is damaged"):
+        LoraGenerator.load(path, FINGERPRINT)
+
+
+def test_generator_with_any_flipped_byte(path):
+    """Bytes all over the header and the data: refused, or (in a note or an order) without effect."""
+    sound = path.read_bytes()
+    data_start = 8 + int.from_bytes(sound[:8], "little")
+    expected, refusals = generator_output(path), 0
+    for position in [*range(0, data_start, 3), *range(data_start, len(sound), 29), len(sound) - 1]:
+        flip(path, position, 0x01)
+        try:
+            output = generator_output(path)
+        except RepositoryError as error:
+            assert path.name in str(error)
+            refusals += 1
+        else:
+            assert position < data_start, f"byte {position} of the weights changed unnoticed"
+            assert torch.equal(output, expected)
+        path.write_bytes(sound)
+    assert refusals > data_start / 6
+
+
+def generator_output(path: Path) -> torch.Tensor:
+    return LoraGenerator.load(path, FINGERPRINT).sample(PRIOR, 1)[0]
+
+
+def test_generator_whose_parts_differ_in_size(path):
+    one = generator()
+    LoraGenerator(Basis.fit(noise(6, 20, seed=1), torch.zeros(20), 4), one.cvae, FINGERPRINT, {}).save(path)
+    with pytest.raises(RepositoryError, match=r"generator\.safetensors is damaged"):
+        LoraGenerator.load(path, FINGERPRINT)
+    save_file({"x": torch.zeros(1)}, path)
+    with pytest.raises(RepositoryError, match=r"generator\.safetensors is damaged"):
+        LoraGenerator.load(path, FINGERPRINT)

@@ -1,0 +1,52 @@
+"""The sample photos that come with installed packages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from core.common.text import safe_name
+from core.data.image_io import open_photo
+from core.data.sample_photos import EXAMPLES, sample_photos
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_samples_are_distinct_readable_photos_with_captions() -> None:
+    samples = sample_photos()
+    assert len(samples) >= 20
+    assert len({s.name.casefold() for s in samples}) == len({s.path.read_bytes() for s in samples}) == len(samples)
+    for sample in samples:
+        assert sample.name == sample.path.name == safe_name(sample.name)
+        assert min(open_photo(sample.path).size) >= 100
+        assert sample.captions and all(c == c.strip() and len(c.split()) >= 3 for c in sample.captions)
+    captions = [c for s in samples for c in s.captions]
+    assert len(set(captions)) == len(captions)
+
+
+def test_packages_are_located_without_being_imported() -> None:
+    code = (
+        "import sys, core.data.sample_photos as s; s.sample_photos()\n"
+        "print([p for p in ('gradio', 'skimage', 'sklearn', 'matplotlib') if p in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_without_the_packages_it_is_said_what_to_do() -> None:
+    code = (
+        "import importlib.util as u; u.find_spec = lambda name: None\n"
+        "import core.data.sample_photos as s\n"
+        "try: s.sample_photos()\n"
+        "except s.GalleryError as error: print(error)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "sample photos are missing" in run.stdout and "pip install" in run.stdout
+
+
+def test_examples_can_be_used_as_they_are(engine) -> None:
+    assert 6 <= len(EXAMPLES) <= 8
+    for description, query in EXAMPLES:
+        assert engine.adapt(description).lora.parameters == engine.written.size
+        assert engine.backbone.encode_text([query]).shape == (1, engine.backbone.dim)
