@@ -382,9 +382,8 @@ def test_all_of_it_was_without_a_network(browser: Browser, url: str, network: li
     if not network:
         pytest.skip(f"{NO_NAMESPACES}: app and browser were watched, but could have reached others")
     probe = "import network_isolation; print(network_isolation.has_route())"
-    seen = subprocess.run(
-        [*network, sys.executable, "-c", probe], cwd=ROOT / "tests" / "helpers", capture_output=True, text=True
-    )
+    helpers = Path(network_isolation.__file__).parent
+    seen = subprocess.run([*network, sys.executable, "-c", probe], cwd=helpers, capture_output=True, text=True)
     assert seen.stdout == "False\n", seen.stderr
     with pytest.raises(ConnectionRefusedError):  # the app is in that network, and this test is not
         socket.create_connection(("127.0.0.1", urlsplit(url).port), timeout=5).close()

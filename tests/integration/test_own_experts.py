@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from random_engines import TASKS, random_engine
 from safetensors.torch import load, save
-from test_engine import TASKS, random_engine
 from tiny_models import noise, random_lora, tiny_backbone
 from zips import unzipped, zipped
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from made_up_folds import dense
-from test_engine import DESCRIPTION, random_engine
+from random_engines import DESCRIPTION, random_engine
 from tiny_models import noise, tiny_backbone
 
 from core.backbones.lora import Lora

@@ -1,0 +1,34 @@
+"""Engines whose experts and generator are random: no test depends on how well the shipped ones were trained."""
+
+from __future__ import annotations
+
+import torch
+from tiny_models import noise
+
+from core.backbones.base import Backbone
+from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.sglora.engine import SGLora
+from core.sglora.generator import LoraGenerator
+from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.subspace import Basis
+
+TASKS = ("a dog", "the sea", "a market", "a bicycle", "snow", "an airport from above")
+
+DESCRIPTION = "photos of puppies in the snow"
+
+
+def random_engine(backbone: Backbone, trained: bool = True) -> SGLora:
+    """Six random experts and a generator with random weights (``trained=False``: with its decoder at zero)."""
+    size, n = backbone.layout.size, len(TASKS)
+    experts = tuple(Expert(t.split()[-1], f"a photo of {t}", "scenes", "none", 1, i, 1, {}, {}) for i, t in enumerate(TASKS))
+    origin, means = 0.05 * noise(size, seed=1), 0.05 * noise(n, size, seed=2)
+    embeddings = backbone.encode_sentence([e.description for e in experts])
+    repository = ExpertRepository(
+        backbone.fingerprint, backbone.layout, experts, means, 0.02 * noise(n, size, seed=3).abs(), embeddings, origin
+    )
+    cvae = ConditionalVAE(CvaeConfig(n, latent=4, hidden=16))
+    with torch.no_grad():
+        for i, parameter in enumerate(cvae.parameters() if trained else ()):
+            parameter.copy_(0.3 * noise(*parameter.shape, seed=10 + i))
+    generator = LoraGenerator(Basis.fit(means, origin, n), cvae.eval().requires_grad_(False), backbone.fingerprint, {})
+    return SGLora(backbone, repository, generator)
