@@ -195,7 +195,7 @@ def test_of_too_many_calls_some_wait_and_the_rest_is_told(
         assert Stranger(app.url).call("route", *GOOD["route"]).values[0]["experts"]
         # Most of them never came for their answers, and those of ended tabs are not kept.
         assert len(queue.pending_event_ids_session) <= 10 + 2, "two were worked on meanwhile"
-        app.visitors.retention.sweep()
+        app.keeper.sweep()
         assert len(queue.pending_event_ids_session) <= 10
         assert set(queue.pending_messages_per_session) <= set(app.page.state_holder.session_data)
         assert Stranger(app.url).call("route", *GOOD["route"]).values[0]["experts"]

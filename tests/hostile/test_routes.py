@@ -311,5 +311,5 @@ def test_a_path_of_another_visitors_upload_is_of_no_use(app: Running, stranger: 
     assert same["path"] != own["path"], "equal files have different paths, or one could be told from the other"
     assert stranger.call("index", [same], "").values[0]["added"] == 1
     Path(own["path"]).unlink()
-    app.visitors.retention.sweep()
+    app.keeper.sweep()
     assert Path(own["path"]).resolve() not in app.page._owners

@@ -130,7 +130,7 @@ def test_a_disk_that_turns_read_only_refuses_files_and_answers_questions(engine:
         visitor.add()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         check_takes_no_files(app, visitor, texts.DISK_READ_ONLY)
-        app.visitors.retention.sweep()
+        app.keeper.sweep()
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
         assert visitor.found() == visitor.names()

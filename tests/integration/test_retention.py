@@ -143,7 +143,7 @@ def test_disk_makes_room_with_files_that_were_read_then_with_the_longest_unused(
             visitor.client.predict(description=SENTENCE, api_name="/adapt")
         (album,) = (album for album in open_albums() if album.photos and album.photos[0].name.startswith("8-"))
         (album.folder / "large").write_bytes(bytes(limits.disk))
-        assert app.visitors.retention.make_room_on_disk()
+        assert app.keeper.make_room_on_disk()
         with pytest.raises(AppError, match="make room for other visitors"):
             visitors[0].found()
         assert visitors[1].found() == visitors[1].names()
