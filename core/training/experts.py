@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora, LoraLayout
+from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.common.errors import DataError
 from core.common.metrics import measure
 from core.common.runtime import compute_dtype
@@ -104,17 +104,6 @@ class TrainedExpert:
     def of(snapshots: Tensor) -> TrainedExpert:
         """From snapshots [M, P]."""
         return TrainedExpert(snapshots.mean(0), snapshots.std(0, correction=0), snapshots)
-
-
-def initial_vector(layout: LoraLayout, seed: int) -> Tensor:
-    """[P]: A drawn as peft draws it (Kaiming-uniform with a = sqrt 5), B zero."""
-    generator = torch.Generator().manual_seed(seed)
-    parts = []
-    for m in layout.modules:
-        bound = m.in_features**-0.5
-        parts.append((torch.rand(layout.rank * m.in_features, generator=generator) * 2 - 1) * bound)
-        parts.append(torch.zeros(m.out_features * layout.rank))
-    return torch.cat(parts)
 
 
 def task_loss(

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora, LoraLayout
+from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.backbones.lora_algebra import merge
 from core.common.errors import RepositoryError
 from core.sglora.assembly import Assembly
@@ -31,7 +31,7 @@ from core.sglora.repository import ExpertRepository
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
 from core.training.conditions import Conditions
-from core.training.experts import ExpertRecipe, TrainedExpert, initial_vector, keep, runs_folder, task_loss, train_shared
+from core.training.experts import ExpertRecipe, TrainedExpert, keep, runs_folder, task_loss, train_shared
 from core.training.task_dataset import Pool, load_pool
 from core.training.tasks import Task, wordings
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora
+from core.backbones.lora import Lora, initial_vector
 from core.common.errors import AdapterError, GalleryError, StudioError
 from core.common.metrics import Relevance, measure
 from core.common.runtime import compute_dtype
@@ -29,7 +29,6 @@ from core.common.text import clean_name, clean_text
 from core.retrieval.gallery import Gallery, Photo
 from core.sglora.repository import Expert
 from core.training.early_stopping import SnapshotWindow
-from core.training.experts import initial_vector
 from core.training.losses import contrastive
 
 MIN_PHOTOS = 20

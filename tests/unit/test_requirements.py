@@ -1,0 +1,60 @@
+"""What is installed for whom: the app runs without what only training, experiments and tests need."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from packaging.requirements import Requirement
+
+from core.common.paths import ROOT
+
+# Import names, where they differ from the names of the packages.
+MODULES = {"scikit-learn": "sklearn", "open_clip_torch": "open_clip"}
+# Libraries that the app's own requirements bring along; it does not import them.
+BROUGHT_ALONG = {"transformers", "sentence_transformers"}
+
+
+def required(file: str) -> dict[str, Requirement]:
+    """The packages that a requirements file names itself."""
+    lines = (line.partition("#")[0].strip() for line in (ROOT / file).read_text().splitlines())
+    return {r.name: r for r in (Requirement(line) for line in lines if line and not line.startswith("-r "))}
+
+
+def test_the_app_starts_and_adapts_without_what_training_and_tests_need() -> None:
+    hidden = {
+        MODULES.get(name, name) for file in ("requirements-train.txt", "requirements-test.txt") for name in required(file)
+    }
+    code = f"""
+import sys
+from importlib.machinery import ModuleSpec
+hidden = {sorted(hidden | BROUGHT_ALONG)}
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        return ModuleSpec(name, self) if name.partition(".")[0] in hidden else None
+    def create_module(self, spec):
+        raise ModuleNotFoundError(spec.name, name=spec.name)
+    def exec_module(self, module):
+        pass
+sys.meta_path.insert(0, Hide())
+import app.own_actions, app.page
+from core.cli.parser import build_parser
+from core.sglora.load import load_engine
+from core.cli.main import main
+build_parser()
+print(load_engine().adapt("a photo of a dog").lora.parameters)
+assert main(["train", "experts", "--data", "."]) == 1
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 1000
+    assert "pip install -r requirements-train.txt" in run.stderr
+
+
+def test_every_package_is_named_once_and_has_bounds() -> None:
+    files = [required(f"requirements{part}.txt") for part in ("", "-train", "-test")]
+    names = [name for file in files for name in file]
+    assert len(names) == len(set(names))
+    for requirement in (r for file in files for r in file.values()):
+        assert re.search(r"==|>=", str(requirement.specifier)) and re.search(r"==|<", str(requirement.specifier))
