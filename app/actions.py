@@ -242,10 +242,14 @@ def _columns(engine: SGLora, session: Session, asked: Question, rank: Callable, 
 
 
 def compare_again(engine: SGLora, session: Session, progress: Ranking | None = None) -> Comparison | None:
-    """The last question with what is there now: another adapter, more or fewer photos. None where it cannot be asked."""
+    """The last adapter and the last question with what is there now: other experts, more or fewer photos.
+
+    None where nothing was asked, or it cannot be asked again.
+    """
+    if session.settings is not None:
+        generate(engine, session, session.settings)  # another tab may have changed the experts or the backbone
     if session.again is None or session.settings is None:
         return None
-    generate(engine, session, session.settings)  # another tab may have changed the experts or the backbone
     kind, what = session.again
     try:
         if kind == "words":

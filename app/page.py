@@ -19,12 +19,13 @@ from app.http.allowlist import Routes
 from app.http.gradio_patches import GuardedBlocks, harden
 from app.http.request_limits import Calls, refuse_fields
 from app.steps.compare import Compare
+from app.steps.context import Controls, Part, StepContext, Updates
 from app.steps.describe import Describe
 from app.steps.evidence import Evidence, has_evidence
 from app.steps.generate import Generate
 from app.steps.library import Library
 from app.steps.photos import Photos
-from app.steps.step import HEAVY, LIGHT, Updates, by_photo, private
+from app.steps.step import HEAVY, LIGHT, Step, by_photo, private
 from app.steps.switch import Switch
 from app.views import page_html
 from app.visitors.retention import Keeper
@@ -40,6 +41,9 @@ SANS = tuple(Font(name) for name in ("ui-sans-serif", "system-ui", "Segoe UI", "
 MONO = tuple(Font(name) for name in ("ui-monospace", "Consolas", "Menlo", "monospace"))
 # Gradio 6.31 takes scroll_to_output but does nothing with it, and the answer lies below the fold.
 SHOW_RESULTS = "() => { document.getElementById('results').scrollIntoView({behavior: 'smooth', block: 'start'}) }"
+
+READY = (Part.STATUS, Part.EXPERTS, Part.LIMITS, Part.ROUTING)  # shown as soon as the models are there
+TRIED = (Part.ROUTING, Part.ADAPTER, Part.PHOTOS, Part.RESULTS)
 
 
 def launch_options(keeper: Keeper | None = None) -> dict[str, Any]:
@@ -100,55 +104,52 @@ class Studio:
 
     def build(self, page: gr.Blocks) -> None:
         """Lay the page out and wire it."""
-        self.session = gr.State(Session())  # how long it lives is the keeper's business
+        session = gr.State(Session())  # how long it lives is the keeper's business
+        self.context = context = StepContext(self.models, session, self.keeper.limits.keep_seconds)
         self.missed = gr.State(())
         self.token = gr.BrowserState(None, storage_key="sg-lora-studio")
         gr.HTML(page_html.header())
         with gr.Row(equal_height=True, elem_classes="sg-start"):
             self.try_it = gr.Button(texts.TRY, variant="primary", scale=0, min_width=240, elem_id="try-it")
             self.status = gr.HTML(page_html.status(texts.LOADING, "wait"), elem_id="status")
-        self.switch = Switch(self) if self.models.repositories else None
+        context.shows(Part.STATUS, [self.status], self._status)
+        self.switch = Switch(context) if self.models.repositories else None
+        steps: list[Step] = [] if self.switch is None else [self.switch]
         with gr.Tabs():
             with gr.Tab(texts.TAB_STUDIO, id="studio"):
-                self.describe = Describe(self)
-                self.generate = Generate(self)
-                self.photos = Photos(self)
-                self.compare = Compare(self)
+                steps += [Describe(context), Generate(context), Photos(context), Compare(context)]
             with gr.Tab(texts.TAB_EXPERTS, id="experts"):
-                self.library = Library(self)
+                self.library = Library(context)
+                steps.append(self.library)
             if has_evidence():
                 with gr.Tab(texts.TAB_EVIDENCE, id="evidence"):
-                    Evidence(self)
+                    Evidence(context)
             with gr.Tab(texts.TAB_ABOUT, id="about"):
                 gr.Markdown(texts.ABOUT, elem_classes="sg-about")
-        add_endpoints(self.models, self.session)
-        for step in (self.describe, self.generate, self.photos, self.compare, self.library, self.switch):
-            if step is not None:
-                step.wire()
+        add_endpoints(self.models, session)
+        for step in steps:
+            step.wire()
         self._wire(page)
         self.keeper.attend(page, self.missed)
 
     def _wire(self, page: gr.Blocks) -> None:
-        choice = [] if self.switch is None else [self.switch.choice]
-        opened = [self.session, self.token, *choice, *self.photos.shown]
-        ready = [self.status, *self.library.shown]
+        context = self.context
+        asked = [context.session, *context.inputs]
         # One after the other: what is ready depends on whose experts they are.
-        page.load(self._open, [self.token], opened, **private(LIGHT, None)).then(
-            self._ready, [self.session], ready, **private("load", None, "hidden")
+        page.load(self._open, [self.token], [self.token, *context.outputs(Part.PHOTOS)], **private(LIGHT, None)).then(
+            self._ready, asked, context.outputs(*READY), **private("load", None, "hidden")
         )
         page.unload(self._closed)
-        now = [self.session, self.missed, self.library.find, *self.generate.controls, *self.compare.view]
-        shown = [*self.generate.made, *self.photos.shown, *self.compare.shown, *self.library.shown]
         self.missed.change(
             self._show_what_is_there,
-            now,
-            list(dict.fromkeys([self.token, self.status, *choice, *shown])),
+            [self.missed, *asked],
+            [self.token, *context.outputs(*Part)],
             **private(LIGHT, None, "hidden"),
         )
         self.try_it.click(
             self._try,
-            [self.session, *self.generate.sliders, *self.compare.view],
-            [*self.generate.made, *self.photos.shown, *self.compare.shown, self.describe.description, self.compare.query],
+            asked,
+            list(dict.fromkeys([context.controls["description"], context.query, *context.outputs(*TRIED)])),
             show_progress_on=self.status,
             **private(HEAVY, 1),
         ).success(None, js=SHOW_RESULTS, **private(LIGHT, 2, "hidden"))
@@ -156,45 +157,39 @@ class Studio:
     @friendly
     def _open(self, request: gr.Request, token: Any) -> Updates:
         session = Session.resume(token)
-        return {self.session: session, self.photos.report: ""} | self._opened(request, session) | self.photos.album(session)
+        self._opened(request, session)
+        return {self.token: session.album.token} | self.context.show(session, Controls(), Part.PHOTOS)
 
-    def _opened(self, request: gr.Request, session: Session) -> Updates:
+    def _opened(self, request: gr.Request, session: Session) -> None:
         """A tab shows this album from now on, and its browser comes back to it."""
-        album = session.album
-        album.keeps_files = bool(self.models.repositories)
+        session.album.keeps_files = bool(self.models.repositories)
         if request.session_hash:
-            album.tabs.add(request.session_hash)
-        return {self.token: album.token} | ({} if self.switch is None else {self.switch.choice: album.backbone})
+            session.album.tabs.add(request.session_hash)
 
     @friendly
-    def _show_what_is_there(
-        self, request: gr.Request, session: Session, missed: tuple[int, ...], words: str | None, *values: Any
-    ) -> Updates:
-        """The keeper emptied the visitor's album; the event that said so has shown the components in ``missed`` itself."""
-        *_, only_changed, top = values
-        updates = self._opened(request, session) | self.photos.album(session)
-        if self.photos.report._id not in missed:
-            updates[self.photos.report] = ""
-        with suppress(StudioError):  # no engine: photos and results are gone all the same
-            updates |= self.ready(session) | self.library.switched(session, words, *values)
-        if session.adaptation is None:
-            updates |= self.generate.nothing()
-        return updates | self.compare.results(session, only_changed, top)
+    def _show_what_is_there(self, request: gr.Request, _: Any, session: Session, *values: Any) -> Updates:
+        """The keeper emptied the visitor's album."""
+        self._opened(request, session)
+        updates = {self.token: session.album.token}
+        for part in Part:
+            with suppress(StudioError):  # no engine: photos and results are gone all the same
+                updates |= self.context.show(session, Controls(*values), part)
+        return updates
 
     def _closed(self, request: gr.Request) -> None:
-        self.library.closed(request)
+        self.context.close(request.session_hash)
         left(request.session_hash)
 
-    def _ready(self, session: Session) -> Updates:
+    def _ready(self, session: Session, *values: Any) -> Updates:
         """Waits until the models are there, or are known not to come."""
         try:
-            self.library.engine(session)
+            self.context.engine(session)
         except Exception as error:
             reason = str(error) if isinstance(error, StudioError) else texts.UNEXPECTED
-            return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed"), self.library.lead: ""}
-        return self.ready(session) | self.library.opened(session)
+            return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
+        return self.context.show(session, Controls(*values), *READY)
 
-    def ready(self, session: Session) -> Updates:
+    def _status(self, session: Session, _: Controls) -> Updates:
         """What the visitor's models are, once they are there."""
         engine = self.models.get(session.album.backbone)
         seconds = self.models.engine(session.album.backbone).seconds
@@ -202,22 +197,11 @@ class Studio:
         return {self.status: page_html.status(words, "ready")}
 
     @friendly
-    def _try(
-        self,
-        session: Session,
-        k: float,
-        tau: float,
-        seed: float,
-        follow: bool,
-        strength: float,
-        only_changed: bool,
-        top: int,
-        progress: gr.Progress = gr.Progress(),
-    ) -> Updates:
+    def _try(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         description, query = EXAMPLES[0]
-        engine = self.library.engine(session)
-        updates = self.generate.adapter(engine, session, description, k, tau, seed, follow, strength)
-        done = actions.add_samples(engine, session, by_photo(progress))
+        controls, engine = Controls(*values)._replace(description=description), self.context.engine(session)
+        actions.generate(engine, session, actions.page_settings(*controls.adapter))
+        actions.add_samples(engine, session, by_photo(progress))
         actions.compare_words(engine, session, query)
-        updates |= self.photos.changed(session, page_html.report(done.report, done.failed), only_changed, top)
-        return updates | {self.describe.description: description, self.compare.query: query}
+        updates = self.context.show(session, controls, *TRIED)
+        return updates | {self.context.controls["description"]: description, self.context.query: query}

@@ -10,12 +10,11 @@ import gradio as gr
 from app import actions, texts
 from app.cli_snippets import evaluate_command, search_command
 from app.errors import friendly
-from app.steps.step import LIGHT, SEARCH, SEARCHES, Step, Updates, by_column, chosen, private
+from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
+from app.steps.step import LIGHT, SEARCH, SEARCHES, Step, by_column, chosen, private
 from app.views import page_html
 from app.visitors.session import Session
-
-TOPS = (5, 10, 20, 50)
-DEFAULT_TOP = 10
+from core.sglora.engine import SGLora
 
 
 class Compare(Step):
@@ -50,63 +49,74 @@ class Compare(Step):
         self.history = gr.Dataset(
             label=texts.HISTORY, components=[self.query], samples=[], type="index", visible=False, elem_id="history"
         )
-        self.view = [self.only_changed, self.top]
-        self.shown = [self.answer, self.commands, self.history]
+        self.context.controls |= {"only_changed": self.only_changed, "top": self.top}
+        self.context.query, self.context.picked = self.query, self.pick
+        self.context.shows(Part.RESULTS, [self.answer, self.commands, self.history], self.show)
+        self.context.shows(Part.PHOTOS, [self.pick], self._choices)
 
     def wire(self) -> None:
-        generate, session = self.studio.generate, self.studio.session
-        outputs = [*generate.made, *self.shown]
+        context = self.context
+        asked, outputs = [context.session, *context.inputs], context.outputs(Part.ROUTING, Part.ADAPTER, Part.RESULTS)
         heavy = {"show_progress_on": self.answer, **private(SEARCH, SEARCHES)}
-        gr.on(
-            [self.search.click, self.query.submit],
-            self._search,
-            [session, *generate.controls, self.query, *self.view],
-            outputs,
-            **heavy,
-        )
-        self.find.click(self._find, [session, *generate.controls, self.pick, self.other, *self.view], outputs, **heavy)
+        gr.on([self.search.click, self.query.submit], self._search, [self.query, *asked], outputs, **heavy)
+        self.find.click(self._find, [self.pick, self.other, *asked], outputs, **heavy)
         gr.on(
             [self.only_changed.change, self.top.change],
             self._show_again,
-            [session, *self.view],
-            [self.answer],
+            asked,
+            context.outputs(Part.RESULTS),
             **private(LIGHT, 2, "hidden"),
         )
-        asked = [self.query, self.studio.describe.description]
-        self.history.click(self._recall, [session, self.history], asked, **private(LIGHT, 2, "hidden"))
+        self.history.click(
+            self._recall,
+            [context.session, self.history],
+            [self.query, context.controls["description"]],
+            **private(LIGHT, 2, "hidden"),
+        )
 
     @friendly
-    def _search(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        *controls, query, only_changed, top = values
-        engine = self.engine(session)
-        updates = self.studio.generate.adapter(engine, session, *controls)
+    def _search(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+        engine = self._adapted(session, Controls(*values))
         actions.compare_words(engine, session, query, by_column(progress, len(session.album.photos)))
-        return updates | self.results(session, only_changed, top)
+        return self.context.show(session, Controls(*values), Part.ROUTING, Part.ADAPTER, Part.RESULTS)
 
     @friendly
-    def _find(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        *controls, picked, other, only_changed, top = values
-        engine = self.engine(session)
-        updates = self.studio.generate.adapter(engine, session, *controls)
+    def _find(
+        self, picked: str | None, other: str | None, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
+    ) -> Updates:
+        engine = self._adapted(session, Controls(*values))
         actions.compare_photo(engine, session, picked, other, by_column(progress, len(session.album.photos)))
-        return updates | self.results(session, only_changed, top)
+        return self.context.show(session, Controls(*values), Part.ROUTING, Part.ADAPTER, Part.RESULTS)
 
-    def results(self, session: Session, only_changed: bool, top: int) -> Updates:
-        """Show the last comparison and the history."""
+    def _adapted(self, session: Session, controls: Controls) -> SGLora:
+        """The engine, after the adapter that the controls ask for was made."""
+        engine = self.context.engine(session)
+        actions.generate(engine, session, actions.page_settings(*controls.adapter))
+        return engine
+
+    @friendly
+    def _show_again(self, session: Session, *values: Any) -> Updates:
+        return self.context.show(session, Controls(*values), Part.RESULTS)
+
+    def show(self, session: Session, controls: Controls) -> Updates:
+        """The last comparison, and what was asked before."""
         asked = [[texts.ASKED_BEFORE.format(query=query, task=task)] for query, task in session.history]
-        shown = gr.Dataset(samples=asked, visible=bool(asked))
-        lines = _commands(session, int(top or DEFAULT_TOP), self.studio.models.options(session.album.backbone))
+        top = int(controls.top or DEFAULT_TOP)
+        lines = _commands(session, top, self.context.models.options(session.album.backbone))
+        if session.comparison is None:
+            answer = page_html.note(texts.COMPARE_EMPTY)
+        else:
+            album = session.album
+            photos = {p.id: p for p in album.photos}
+            answer = page_html.comparison(session.comparison, photos, album.picture, top, controls.only_changed)
         return {
-            self.answer: self._show_again(session, only_changed, top),
+            self.answer: answer,
             self.commands: gr.Textbox(value=lines, visible=bool(lines)),
-            self.history: shown,
+            self.history: gr.Dataset(samples=asked, visible=bool(asked)),
         }
 
-    def _show_again(self, session: Session, only_changed: bool, top: int) -> str:
-        if session.comparison is None:
-            return page_html.note(texts.COMPARE_EMPTY)
-        photos = {p.id: p for p in session.album.photos}
-        return page_html.comparison(session.comparison, photos, session.album.picture, int(top or DEFAULT_TOP), only_changed)
+    def _choices(self, session: Session, _: Controls) -> Updates:
+        return {self.pick: gr.Dropdown(choices=[(p.name, p.id) for p in session.album.photos], value=None)}
 
     @friendly
     def _recall(self, session: Session, index: int) -> tuple[str, str]:

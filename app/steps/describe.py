@@ -6,15 +6,14 @@ from typing import Any
 
 import gradio as gr
 
-from app import texts
+from app import actions, texts
 from app.errors import friendly
-from app.steps.step import LIGHT, Step, Updates, chosen, private
+from app.steps.context import Controls, Part, Updates
+from app.steps.step import LIGHT, Step, chosen, private
 from app.views import experts_html, page_html
 from app.visitors.session import Session
 from core.common.errors import StudioError
 from core.data.sample_photos import EXAMPLES
-from core.sglora.engine import SGLora
-from core.sglora.router import Routing
 
 
 class Describe(Step):
@@ -39,37 +38,42 @@ class Describe(Step):
                 self.map = gr.HTML(elem_id="map")
             with gr.Column(min_width=320):
                 self.routing = gr.HTML(page_html.note(texts.ROUTE_EMPTY), elem_id="routing")
+        self.context.controls["description"] = self.description
+        self.context.shows(Part.ROUTING, [self.routing, self.map], self.show)
 
     def wire(self) -> None:
-        generate, compare = self.studio.generate, self.studio.compare
+        context = self.context
         # Typing routes at once; the last text wins.
         self.description.change(
-            self.route,
-            [self.studio.session, self.description, *generate.sliders],
-            [self.routing, self.map, generate.lora],
+            self._route,
+            [context.session, *context.inputs],
+            context.outputs(Part.ROUTING, Part.ADAPTER),
             trigger_mode="always_last",
             **private(LIGHT, 2, "hidden"),
         )
-        self.examples.click(_example, self.examples, [self.description, compare.query], **private(LIGHT, 2, "hidden"))
+        self.examples.click(_example, self.examples, [self.description, context.query], **private(LIGHT, 2, "hidden"))
 
-    def route(self, session: Session, description: str, k: float, tau: float, *_: Any) -> Updates:
-        """Shown where the text is typed, so what is wrong with it is said there too, and not in a toast."""
-        generate = self.studio.generate
-        try:
-            engine = self.engine(session)
-            if not description.strip():
-                return self.show(engine, session, None) | {generate.lora: gr.skip()}
-            return self.show(engine, session, engine.route(description, int(k), tau)) | {
-                generate.lora: generate.stale(engine, session, description)
-            }
-        except StudioError as error:
-            return {self.routing: page_html.note(str(error), "sg-warn"), self.map: gr.skip(), generate.lora: gr.skip()}
+    @friendly
+    def _route(self, session: Session, *values: Any) -> Updates:
+        parts = [Part.ROUTING] if session.adaptation is None else [Part.ROUTING, Part.ADAPTER]
+        return self.context.show(session, Controls(*values), *parts)
 
-    def show(self, engine: SGLora, session: Session, routing: Routing | None) -> Updates:
-        """A routing, in words, as bars and on the map."""
-        shown = page_html.note(texts.ROUTE_EMPTY) if routing is None else page_html.routing(engine, routing)
+    def show(self, session: Session, controls: Controls) -> Updates:
+        """The sentence's routing; what is wrong with it is said where it is typed, and not in a toast."""
+        engine = self.context.engine(session)
         owned = len(session.album.library(engine).own)
-        return {self.routing: shown, self.map: experts_html.routing_map(engine.repository, routing, owned)}
+        if not controls.description.strip():
+            drawn = experts_html.routing_map(engine.repository, None, owned)
+            return {self.routing: page_html.note(texts.ROUTE_EMPTY), self.map: drawn}
+        try:
+            wanted = actions.page_settings(*controls.adapter)
+            routing = engine.route(wanted.description, wanted.k, wanted.tau)
+        except StudioError as error:
+            return {self.routing: page_html.note(str(error), "sg-warn")}
+        return {
+            self.routing: page_html.routing(engine, routing),
+            self.map: experts_html.routing_map(engine.repository, routing, owned),
+        }
 
 
 @friendly

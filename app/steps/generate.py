@@ -10,7 +10,8 @@ import gradio as gr
 from app import actions, texts
 from app.cli_snippets import adapt_command
 from app.errors import friendly
-from app.steps.step import LIGHT, Step, Updates, by_column, private
+from app.steps.context import Controls, Part, Updates
+from app.steps.step import LIGHT, Step, by_column, private
 from app.views import experts_html, page_html
 from app.visitors.session import Session
 from core.sglora.compare import nearest_distances
@@ -56,23 +57,15 @@ class Generate(Step):
                 self.latent = gr.HTML(elem_id="latent")
             with gr.Column(min_width=320):
                 self.lora = gr.HTML(page_html.note(texts.LORA_EMPTY), elem_id="lora")
-        self.sliders = [self.k, self.tau, self.seed, self.follow, self.strength]
-
-    @property
-    def controls(self) -> list[Any]:
-        """All that an adapter is made from."""
-        return [self.studio.describe.description, *self.sliders]
-
-    @property
-    def made(self) -> list[Any]:
-        """All that shows an adapter."""
-        describe = self.studio.describe
-        shown = [describe.routing, describe.map, self.lora, self.latent, self.download, self.command, self.strength]
-        return [self.studio.session, *shown]
+        controls = {"k": self.k, "tau": self.tau, "seed": self.seed, "follow": self.follow, "strength": self.strength}
+        self.context.controls |= controls
+        made = [self.lora, self.latent, self.download, self.command, self.strength]
+        self.context.shows(Part.ADAPTER, made, self.show)
+        self.context.shows(Part.LIMITS, [self.k], self._limits)
 
     def wire(self) -> None:
-        compare, session = self.studio.compare, self.studio.session
-        asked, shown = [session, *self.controls, *compare.view], [*self.made, *compare.shown]
+        context = self.context
+        asked, shown = [context.session, *context.inputs], context.outputs(Part.ROUTING, Part.ADAPTER, Part.RESULTS)
         self.follow.change(_free, self.follow, self.strength, **private(LIGHT, 2, "hidden"))
         # Sliders redo what is on the page, and nothing that is not. The strength also moves on its own, to where it follows,
         # which is a change but neither input nor release; its reset is a release.
@@ -87,7 +80,7 @@ class Generate(Step):
         )
         self.resample.click(_another_seed, None, self.seed, **private(LIGHT, 2, "hidden"))
         gr.on(
-            [self.button.click, self.studio.describe.description.submit],
+            [self.button.click, context.controls["description"].submit],
             self._make,
             asked,
             shown,
@@ -97,79 +90,62 @@ class Generate(Step):
 
     @friendly
     def _make(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        *controls, only_changed, top = values
-        engine = self.engine(session)
-        updates = self.adapter(engine, session, *controls)
+        controls = Controls(*values)
+        engine = self.context.engine(session)
+        actions.generate(engine, session, actions.page_settings(*controls.adapter))
         actions.compare_again(engine, session, by_column(progress, len(session.album.photos)))
-        return updates | self.studio.compare.results(session, only_changed, top)
+        return self.context.show(session, controls, Part.ROUTING, Part.ADAPTER, Part.RESULTS)
 
     @friendly
-    def _redo(self, session: Session, description: str, *values: Any) -> Updates:
-        *controls, only_changed, top = values
+    def _redo(self, session: Session, *values: Any) -> Updates:
+        controls = Controls(*values)
         if session.adaptation is None:
-            shown = self.studio.describe.route(session, description, *controls)
-            return {self.studio.session: session} | shown
-        # An adapter is there: the sliders speak about that one, whatever is being typed above.
-        engine = self.engine(session)
-        updates = self.adapter(engine, session, session.adaptation.routing.description, *controls, current=description)
-        actions.compare_again(engine, session)
-        return updates | self.studio.compare.results(session, only_changed, top)
-
-    def adapter(
-        self,
-        engine: SGLora,
-        session: Session,
-        description: str,
-        k: float,
-        tau: float,
-        seed: float,
-        follow: bool,
-        strength: float,
-        current: str | None = None,
-    ) -> Updates:
-        """Generate an adapter (where the settings changed) and show it."""
-        wanted = actions.page_settings(description, k, tau, seed, follow, strength)
+            return self.context.show(session, controls, Part.ROUTING)
+        engine = self.context.engine(session)
         before = session.adaptation
-        result = actions.generate(engine, session, wanted)
-        download = actions.write_zip(engine, session, result)
-        updates = {
-            self.studio.session: session,
-            self.lora: self._facts(engine, session, result, download.weights, current or description),
+        # The sliders speak about the adapter that is there, whatever is being typed above.
+        wanted = controls._replace(description=before.routing.description)
+        made = actions.generate(engine, session, actions.page_settings(*wanted.adapter))
+        actions.compare_again(engine, session)
+        same = before.routing is made.routing and before.z is made.z  # only the strength is another one
+        return self.context.show(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
+
+    def show(self, session: Session, controls: Controls) -> Updates:
+        """The adapter's facts, where it lies, and its download."""
+        made, wanted = session.adaptation, session.settings
+        if made is None or wanted is None:
+            return {
+                self.lora: page_html.note(texts.LORA_EMPTY),
+                self.latent: "",
+                self.download: gr.DownloadButton(value=None, interactive=False),
+                self.command: gr.Textbox(value="", visible=False),
+            }
+        engine = self.context.engine(session)
+        download = actions.write_zip(engine, session, made)
+        found = latent_map(engine, made.routing, made.z)
+        owned = len(session.album.library(engine).own)
+        models = self.context.models
+        return {
+            self.lora: self._facts(engine, session, made, download.weights, controls.description),
+            self.latent: experts_html.latent(engine.repository, made.routing, found, owned),
             self.download: gr.DownloadButton(value=str(download.path), interactive=True),
             self.command: gr.Textbox(
-                value=adapt_command(wanted, self.studio.models.options(session.album.backbone)),
-                info=_command_info(engine, session, result),
+                value=adapt_command(wanted, models.options(session.album.backbone)),
+                info=_command_info(engine, session, made),
                 visible=True,
             ),
-            self.strength: gr.Slider(value=round(result.strength, 2)) if follow else gr.skip(),
-        }
-        if before is not None and before.routing is result.routing and before.z is result.z:
-            return updates  # only the strength is another one: routing and sample are on the page already
-        found = latent_map(engine, result.routing, result.z)
-        owned = len(session.album.library(engine).own)
-        drawn = experts_html.latent(engine.repository, result.routing, found, owned)
-        return updates | self.studio.describe.show(engine, session, result.routing) | {self.latent: drawn}
-
-    def nothing(self) -> Updates:
-        """No adapter is there."""
-        return {
-            self.lora: page_html.note(texts.LORA_EMPTY),
-            self.latent: "",
-            self.download: gr.DownloadButton(value=None, interactive=False),
-            self.command: gr.Textbox(value="", visible=False),
+            self.strength: gr.Slider(value=round(made.strength, 2)) if wanted.strength is None else gr.skip(),
         }
 
     def _facts(self, engine: SGLora, session: Session, result: Adaptation, weights: int, current: str) -> str:
         far = nearest_distances(engine.repository, result.routing, result.full)
-        norms = self.studio.models.engine(session.album.backbone).expert_norms
+        norms = self.context.models.engine(session.album.backbone).expert_norms
         follows = session.settings is not None and session.settings.strength is None
         return page_html.adapter(result, norms, weights, current, far, follows)
 
-    def stale(self, engine: SGLora, session: Session, description: str) -> Any:
-        """The adapter's facts again, with a remark where the sentence above is another one by now."""
-        if session.adaptation is None or session.download is None or session.repository is not engine.repository:
-            return gr.skip()
-        return self._facts(engine, session, session.adaptation, session.download.weights, description)
+    def _limits(self, session: Session, controls: Controls) -> Updates:
+        experts = len(self.context.engine(session).repository)
+        return {self.k: gr.Slider(maximum=experts, value=min(controls.k, experts))}
 
 
 def _command_info(engine: SGLora, session: Session, result: Adaptation) -> str:

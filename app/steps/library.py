@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import gradio as gr
 
 from app import actions, own_actions, texts
 from app.errors import friendly
-from app.steps.step import HEAVY, LIGHT, Step, Updates, chosen, private
+from app.steps.context import Controls, Part, Updates
+from app.steps.step import HEAVY, LIGHT, Step, chosen, private
 from app.views import experts_html, page_html
 from app.visitors.session import Session
 from app.visitors.training_jobs import Trainings
-from core.common.errors import AdapterError, RepositoryError, StudioError
+from core.common.errors import AdapterError, RepositoryError
 from core.sglora.compare import compare_experts, covered
-from core.sglora.router import DEFAULT_K
 from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
 
 TRAINING = "training"  # concurrency group: one training at a time on two cores, the others wait in the queue
+
+CHANGED = (Part.EXPERTS, Part.LIMITS, Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # with the visitor's experts
 
 
 class Library(Step):
@@ -88,22 +89,21 @@ class Library(Step):
                     )
                     self.load = gr.UploadButton(texts.LIBRARY_LOAD, file_types=[".zip"], min_width=180, elem_id="library-load")
 
-    @property
-    def shown(self) -> list[Any]:
-        """All that shows the experts."""
         experts = [self.lead, self.table, self.one, self.other, self.mine, self.pick, self.remove, self.download]
-        return [*experts, self.studio.generate.k, self.studio.describe.map]
+        self.context.shows(Part.EXPERTS, experts, self.show)
+        self.context.on_close(self.trainings.stop)
 
     def wire(self) -> None:
-        studio, session = self.studio, self.studio.session
+        context = self.context
         quiet = private(LIGHT, 2, "hidden")
-        self.find.change(self._find, [session, self.find], self.table, trigger_mode="always_last", **quiet)
-        self.table.select(self._select, session, self.one, **quiet)
-        gr.on([self.one.change, self.other.change], self._details, [session, self.one, self.other], self.details, **quiet)
+        self.find.change(self._find, [context.session, self.find], self.table, trigger_mode="always_last", **quiet)
+        self.table.select(self._select, context.session, self.one, **quiet)
+        gr.on(
+            [self.one.change, self.other.change], self._details, [context.session, self.one, self.other], self.details, **quiet
+        )
         self.pick.change(lambda name: gr.Button(interactive=name is not None), self.pick, self.remove, **quiet)
 
-        now = [session, self.find, *studio.generate.controls, *studio.compare.view]
-        changed = list(dict.fromkeys([*studio.generate.made, *studio.compare.shown, *self.shown]))
+        now, changed = [context.session, *context.inputs], context.outputs(*CHANGED)
         self.train.click(
             self._train,
             [self.name, self.description, *now],
@@ -119,80 +119,45 @@ class Library(Step):
         self.load.upload(self._load, [self.load, *now], [self.said, *changed], **heavy)
         self.remove.click(self._remove, [self.pick, *now], [self.said, *changed], **heavy)
 
-    def closed(self, request: gr.Request) -> None:
-        """A tab was closed: nobody waits for its training any more."""
-        self.trainings.stop(request.session_hash)
-
-    def opened(self, session: Session) -> Updates:
-        """All experts, when the models are there."""
-        engine = self.engine(session)
-        shown = {self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank))}
-        drawn = {self.studio.describe.map: self.studio.describe.show(engine, session, None)[self.studio.describe.map]}
-        updates = shown | drawn | self._experts(session, "")
-        if len(engine.repository) < DEFAULT_K:
-            updates[self.studio.generate.k] = gr.Slider(maximum=len(engine.repository), value=len(engine.repository))
-        return updates
-
-    def switched(self, session: Session, words: str | None, description: str, *values: Any) -> Updates:
-        """The visitor works with another repository now. ``words`` are None where this tab was never opened."""
-        repository = self.engine(session).repository
-        names, (k, *others) = [e.name for e in repository.experts], values
-        k = min(k, len(names))
-        return self._changed(session, words or "", description, k, *others) | {
-            self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=repository.layout.rank)),
-            self.one: gr.Dropdown(choices=names, value=None),
-            self.other: gr.Dropdown(choices=names, value=None),
-            self.studio.generate.k: gr.Slider(maximum=len(names), value=k),
-        }
-
-    def _experts(self, session: Session, words: str) -> Updates:
-        engine = self.engine(session)
+    def show(self, session: Session, _: Controls) -> Updates:
+        """All experts, and the visitor's own."""
+        engine = self.context.engine(session)
         library, experts = session.album.library(engine), engine.repository.experts
         names, mine = [e.name for e in experts], [e.name for e in library.own]
         path = own_actions.write_library(engine, session)
         shares = [covered(engine.generator, entry.mean) for entry in library.own]
         return {
-            self.table: experts_html.rows(experts, words),
+            self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank)),
+            self.table: experts_html.rows(experts),
             self.one: gr.Dropdown(choices=names),
             self.other: gr.Dropdown(choices=names),
             self.mine: experts_html.own_list(library, shares),
             self.pick: gr.Dropdown(choices=mine, value=None),
             self.remove: gr.Button(interactive=False),
             self.download: gr.DownloadButton(value=None if path is None else str(path), interactive=path is not None),
-            self.studio.generate.k: gr.Slider(maximum=len(names)),
         }
 
-    def _changed(self, session: Session, words: str, description: str, *values: Any) -> Updates:
+    def _changed(self, session: Session, *values: Any) -> Updates:
         """The visitor's experts changed: what is routed and generated on the page is so with them."""
-        *sliders, only_changed, top = values
-        engine = self.engine(session)
-        updates = self._experts(session, words)
-        if session.adaptation is None:
-            updates |= self.studio.describe.route(session, description, *sliders)
-            return updates | {self.studio.session: session}
-        with suppress(StudioError):  # sliders that hold nothing; said where they are moved
-            made = session.adaptation.routing.description
-            updates |= self.studio.generate.adapter(engine, session, made, *sliders, current=description)
-            actions.compare_again(engine, session)
-            updates |= self.studio.compare.results(session, only_changed, top)
-        return updates | {self.studio.session: session}
+        actions.compare_again(self.context.engine(session), session)
+        return self.context.show(session, Controls(*values), *CHANGED)
 
     # Look at
 
     @friendly
     def _find(self, session: Session, words: str | None) -> list[list[object]]:
-        return experts_html.rows(self.engine(session).repository.experts, words or "")
+        return experts_html.rows(self.context.engine(session).repository.experts, words or "")
 
     @friendly
     def _select(self, session: Session, event: gr.SelectData) -> str:
         """The row as the browser shows it, which may be sorted or filtered."""
-        row, names = event.row_value, [e.name for e in self.engine(session).repository.experts]
+        row, names = event.row_value, [e.name for e in self.context.engine(session).repository.experts]
         name = row[0] if isinstance(row, list) and row else None
         return chosen(names, names.index(name) if name in names else None)
 
     @friendly
     def _details(self, session: Session, one: str | None, other: str | None) -> str:
-        repository = self.engine(session).repository
+        repository = self.context.engine(session).repository
         names = [e.name for e in repository.experts]
         if one not in names:  # it may be gone by now
             return page_html.note(texts.DETAILS_EMPTY)
@@ -221,7 +186,7 @@ class Library(Step):
 
         try:
             with self.trainings.begin(request.session_hash) as stop:
-                found = own_actions.train(self.engine(session), session, name, description, show, stop)
+                found = own_actions.train(self.context.engine(session), session, name, description, show, stop)
         except TrainingStopped as stopped:
             return {self.trained: page_html.note(str(stopped))}
         return self._changed(session, *values) | {self.trained: experts_html.trained(found)}
@@ -235,13 +200,13 @@ class Library(Step):
     def _import(self, paths: list[str] | None, description: str, session: Session, *values: Any) -> Updates:
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
-        entry = own_actions.import_files(self.engine(session), session, paths, description)
+        entry = own_actions.import_files(self.context.engine(session), session, paths, description)
         said = page_html.report(None, (), [texts.IMPORTED.format(name=entry.name)])
         return self._changed(session, *values) | {self.adapter: None, self.about: "", self.said: said}
 
     @friendly
     def _load(self, path: str, session: Session, *values: Any) -> Updates:
-        count = own_actions.load_library(self.engine(session), session, path)
+        count = own_actions.load_library(self.context.engine(session), session, path)
         said = page_html.report(None, (), [texts.LIBRARY_LOADED.format(n=count)])
         return self._changed(session, *values) | {self.said: said}
 
@@ -249,6 +214,6 @@ class Library(Step):
     def _remove(self, name: str | None, session: Session, *values: Any) -> Updates:
         if name is None:
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
-        own_actions.remove(self.engine(session), session, name)
+        own_actions.remove(self.context.engine(session), session, name)
         said = page_html.report(None, (), [texts.OWN_REMOVED.format(name=name)])
         return self._changed(session, *values) | {self.said: said}

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
 from app import actions, texts
 from app.errors import friendly
-from app.steps.compare import DEFAULT_TOP
-from app.steps.step import HEAVY, LIGHT, Step, Updates, by_photo, chosen, private
+from app.steps.context import Controls, Part, Updates
+from app.steps.step import HEAVY, LIGHT, Step, by_photo, chosen, private
 from app.views import page_html
 from app.visitors.session import PHOTO_LIMIT, Session
 
 
 class Photos(Step):
     def layout(self) -> None:
-        minutes = f"{self.studio.keeper.limits.keep_seconds / 60:g}"
+        minutes = f"{self.context.keep_seconds / 60:g}"
         lead = texts.GALLERY_LEAD.format(limit=PHOTO_LIMIT, minutes=minutes)
         gr.HTML(page_html.step(3, texts.GALLERY, lead))
         with gr.Row():
@@ -51,76 +52,67 @@ class Photos(Step):
                 )
                 self.fill = gr.HTML(page_html.note(texts.GALLERY_EMPTY), elem_id="fill")
 
-    @property
-    def shown(self) -> list[Any]:
-        """All that shows the gallery."""
-        return [self.gallery, self.fill, self.studio.compare.pick, self.remove, self.report]
+        self.context.shows(Part.PHOTOS, [self.gallery, self.fill, self.remove], self.show)
 
     def wire(self) -> None:
-        session, compare = self.studio.session, self.studio.compare
-        outputs = [session, *self.shown, *compare.shown]
+        context, picked = self.context, self.context.picked
+        asked, outputs = [context.session, *context.inputs], [self.report, *context.outputs(Part.PHOTOS, Part.RESULTS)]
         heavy = {"show_progress_on": self.gallery, **private(HEAVY, 1)}
-        self.upload.upload(self._add, [session, self.upload, *compare.view], [self.upload, *outputs], **heavy)
-        self.samples.click(self._add_samples, [session, *compare.view], outputs, **heavy)
-        self.clear.click(self._clear, [session], outputs, **heavy)
-        self.remove.click(self._remove, [session, compare.pick, *compare.view], outputs, **heavy)
-        self.use_typed.click(self._caption, [session, self.typed, *compare.view], outputs, **heavy)
-        self.use_names.click(self._caption_names, [session, *compare.view], outputs, **heavy)
-        self.gallery.select(self._select, [session], [compare.pick, self.remove], **private(LIGHT, 2, "hidden"))
-        picked = private(LIGHT, 2, "hidden")
-        compare.pick.change(lambda p: gr.Button(interactive=p is not None), compare.pick, self.remove, **picked)
+        self.upload.upload(self._add, [self.upload, *asked], [self.upload, *outputs], **heavy)
+        self.samples.click(self._add_samples, asked, outputs, **heavy)
+        self.clear.click(self._clear, asked, outputs, **heavy)
+        self.remove.click(self._remove, [picked, *asked], outputs, **heavy)
+        self.use_typed.click(self._caption, [self.typed, *asked], outputs, **heavy)
+        self.use_names.click(self._caption_names, asked, outputs, **heavy)
+        quiet = private(LIGHT, 2, "hidden")
+        self.gallery.select(self._select, [context.session], [picked, self.remove], **quiet)
+        picked.change(lambda photo: gr.Button(interactive=photo is not None), picked, self.remove, **quiet)
 
-    def album(self, session: Session) -> Updates:
-        """Show the gallery."""
-        photos = session.album.photos
-        picked = {self.studio.compare.pick: gr.Dropdown(choices=[(p.name, p.id) for p in photos], value=None)}
-        return picked | {
+    def show(self, session: Session, controls: Controls) -> Updates:
+        """The gallery."""
+        return {
             self.gallery: gr.Gallery(value=session.album.thumbnails(), selected_index=None),
-            self.fill: page_html.gallery_line(photos),
+            self.fill: page_html.gallery_line(session.album.photos),
             self.remove: gr.Button(interactive=False),
         }
 
-    def changed(self, session: Session, report: str, only_changed: bool, top: int) -> Updates:
+    def _changed(self, session: Session, values: Sequence[Any], report: str = "") -> Updates:
         """After the photos or captions changed: show them, and ask the last question again."""
-        actions.compare_again(self.engine(session), session)
-        updates = {self.studio.session: session, self.report: report}
-        return updates | self.album(session) | self.studio.compare.results(session, only_changed, top)
+        actions.compare_again(self.context.engine(session), session)
+        return {self.report: report} | self.context.show(session, Controls(*values), Part.PHOTOS, Part.RESULTS)
 
     @friendly
-    def _add(
-        self, session: Session, paths: list[str] | None, only_changed: bool, top: int, progress: gr.Progress = gr.Progress()
-    ) -> Updates:
-        done = actions.add_uploads(self.engine(session), session, paths or [], by_photo(progress))
-        report = page_html.report(done.report, done.failed, done.remarks)
-        return self.changed(session, report, only_changed, top) | {self.upload: None}
+    def _add(self, paths: list[str] | None, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+        done = actions.add_uploads(self.context.engine(session), session, paths or [], by_photo(progress))
+        return {self.upload: None} | self._changed(session, values, page_html.report(done.report, done.failed, done.remarks))
 
     @friendly
-    def _add_samples(self, session: Session, only_changed: bool, top: int, progress: gr.Progress = gr.Progress()) -> Updates:
-        done = actions.add_samples(self.engine(session), session, by_photo(progress))
-        return self.changed(session, page_html.report(done.report, done.failed), only_changed, top)
+    def _add_samples(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+        done = actions.add_samples(self.context.engine(session), session, by_photo(progress))
+        return self._changed(session, values, page_html.report(done.report, done.failed))
 
     @friendly
-    def _clear(self, session: Session) -> Updates:
-        session.album.gallery(self.engine(session)).clear()
-        return self.changed(session, "", False, DEFAULT_TOP)
+    def _clear(self, session: Session, *values: Any) -> Updates:
+        session.album.gallery(self.context.engine(session)).clear()
+        return self._changed(session, values)
 
     @friendly
-    def _remove(self, session: Session, picked: str | None, only_changed: bool, top: int) -> Updates:
+    def _remove(self, picked: str | None, session: Session, *values: Any) -> Updates:
         if picked is not None:
-            session.album.gallery(self.engine(session)).remove([picked])
-        return self.changed(session, "", only_changed, top)
+            session.album.gallery(self.context.engine(session)).remove([picked])
+        return self._changed(session, values)
 
     @friendly
-    def _caption(self, session: Session, typed: str, only_changed: bool, top: int) -> Updates:
-        remark = actions.set_captions(self.engine(session), session, typed or "")
-        return self.changed(session, page_html.report(None, (), [remark]), only_changed, top)
+    def _caption(self, typed: str, session: Session, *values: Any) -> Updates:
+        remark = actions.set_captions(self.context.engine(session), session, typed or "")
+        return self._changed(session, values, page_html.report(None, (), [remark]))
 
     @friendly
-    def _caption_names(self, session: Session, only_changed: bool, top: int) -> Updates:
-        remark = actions.caption_by_names(self.engine(session), session)
-        return self.changed(session, page_html.report(None, (), [remark]), only_changed, top)
+    def _caption_names(self, session: Session, *values: Any) -> Updates:
+        remark = actions.caption_by_names(self.context.engine(session), session)
+        return self._changed(session, values, page_html.report(None, (), [remark]))
 
     @friendly
     def _select(self, session: Session, event: gr.SelectData) -> Updates:
         picked = chosen(session.album.photos, event.index).id
-        return {self.studio.compare.pick: picked, self.remove: gr.Button(interactive=True)}
+        return {self.context.picked: picked, self.remove: gr.Button(interactive=True)}

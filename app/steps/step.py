@@ -1,25 +1,19 @@
-"""What all steps share: options of events, the settings that travel together, and the step itself."""
+"""What a step is, and the options of events that all steps share."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 
 from app import texts
 from app.api import HEAVY, LIGHT, SEARCH, SEARCHES
+from app.steps.context import StepContext
 from core.common.errors import StudioError
-from core.sglora.engine import SGLora
 
-if TYPE_CHECKING:
-    from app.page import Studio
-    from app.visitors.session import Session
+__all__ = ["HEAVY", "LIGHT", "SEARCH", "SEARCHES", "Step", "by_column", "by_photo", "chosen", "private"]
 
-__all__ = ["HEAVY", "LIGHT", "SEARCH", "SEARCHES", "Step", "Updates", "by_column", "by_photo", "chosen", "private"]
-
-Updates = dict[Any, Any]
 Thing = TypeVar("Thing")
 
 
@@ -29,8 +23,8 @@ class Step:
     ``layout`` makes the components, in the order of the page; ``wire`` says what they do, once all steps are laid out.
     """
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, context: StepContext) -> None:
+        self.context = context
         self.layout()
 
     def layout(self) -> None:
@@ -38,11 +32,6 @@ class Step:
 
     def wire(self) -> None:
         raise NotImplementedError
-
-    def engine(self, session: Session) -> SGLora:
-        """The engine that this visitor chose, with the experts that this visitor has; waits for the models where needed."""
-        session.album.used = time.monotonic()
-        return session.album.engine(self.studio.models.get(session.album.backbone))
 
 
 def chosen(things: Sequence[Thing], index: object) -> Thing:

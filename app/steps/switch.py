@@ -7,10 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from app import texts
+from app import actions, texts
 from app.engines import DEFAULT
 from app.errors import friendly
-from app.steps.step import Step, Updates, by_photo, private
+from app.steps.context import Controls, Part, Updates
+from app.steps.step import Step, by_photo, private
 from app.views import page_html
 from app.visitors.session import Session, Switched
 
@@ -23,7 +24,7 @@ class Switch(Step):
     def layout(self) -> None:
         with gr.Row(elem_classes="sg-switch"):
             self.choice = gr.Dropdown(
-                self.studio.models.choices,
+                self.context.models.choices,
                 value=DEFAULT,
                 label=texts.BACKBONE_LABEL,
                 info=texts.BACKBONE_INFO,
@@ -33,43 +34,39 @@ class Switch(Step):
             )
             self.said = gr.HTML(elem_id="switched")
 
+        self.context.shows(Part.STATUS, [self.choice], lambda session, _: {self.choice: session.album.backbone})
+
     def wire(self) -> None:
-        studio = self.studio
-        now = [studio.session, self.choice, studio.library.find, *studio.generate.controls, *studio.compare.view]
-        shown = [studio.status, *studio.generate.made, *studio.photos.shown, *studio.compare.shown, *studio.library.shown]
         # Not input: of a choice by mouse Gradio 6.31 tells twice at once, and what is refused would be said twice.
+        context = self.context
         self.choice.change(
             self._switch,
-            now,
-            list(dict.fromkeys([self.choice, self.said, *shown])),
+            [self.choice, context.session, *context.inputs],
+            [self.said, *context.outputs(*Part)],
             trigger_mode="once",
             show_progress_on=self.said,
             **private(SWITCH, 1),
         )
 
     def _switch(
-        self, request: gr.Request, session: Session, name: str, progress: gr.Progress = gr.Progress(), *values: Any
+        self, request: gr.Request, name: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
     ) -> Updates:
         """Where it fails, everything stays as it was, and the choice says so."""
         if name == session.album.backbone:  # the page shows what is so, which is a change too
             return {self.choice: name}
-        updates = self._attempt(request, session, name, progress, values)
+        updates = self._attempt(request, session, name, progress, Controls(*values))
         return (updates if self.said in updates else {}) | {self.choice: session.album.backbone}
 
     @friendly
-    def _attempt(
-        self, request: gr.Request, session: Session, name: str, progress: gr.Progress, values: tuple[Any, ...]
-    ) -> Updates:
-        studio, begin = self.studio, time.perf_counter()
+    def _attempt(self, request: gr.Request, session: Session, name: str, progress: gr.Progress, controls: Controls) -> Updates:
+        begin = time.perf_counter()
         progress(0, desc=texts.BACKBONE_LOADING.format(name=name))
-        engine = studio.models.get(name)
-        studio.library.closed(request)  # a training belongs to the backbone that it began with
+        engine = self.context.models.get(name)
+        self.context.close(request.session_hash)  # what runs belongs to the backbone that it began with
         done = session.album.switch(name, engine, by_photo(progress))
         session.comparison = None
-        said = _said(name, done, time.perf_counter() - begin)
-        return (
-            studio.library.switched(session, *values) | studio.photos.album(session) | studio.ready(session) | {self.said: said}
-        )
+        actions.compare_again(self.context.engine(session), session)
+        return self.context.show(session, controls, *Part) | {self.said: _said(name, done, time.perf_counter() - begin)}
 
 
 def _said(name: str, done: Switched, seconds: float) -> str:

@@ -1,0 +1,119 @@
+"""What the steps of the page share: the models, the visitor's session, the controls that travel together, and who shows what.
+
+No step knows another one. A step registers the controls that others read and the parts of the page that it shows; an event
+changes the session and then names the parts that show what has changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from app.engines import Models
+from app.visitors.session import Session
+from core.sglora.engine import SGLora
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU
+
+Updates = dict[Any, Any]
+TOPS = (5, 10, 20, 50)
+DEFAULT_TOP = 10
+
+
+class Controls(NamedTuple):
+    """Values of the controls that an adapter and its results depend on."""
+
+    description: str = ""
+    k: float = DEFAULT_K
+    tau: float = DEFAULT_TAU
+    seed: float = 0
+    follow: bool = True
+    strength: float = 1
+    only_changed: bool = False
+    top: int = DEFAULT_TOP
+
+    @property
+    def adapter(self) -> tuple[Any, ...]:
+        """Those that an adapter is made from, as ``actions.page_settings`` takes them."""
+        return self[:6]
+
+
+class Part(Enum):
+    """What the page shows of a session."""
+
+    STATUS = auto()  # the models and the chosen backbone
+    ROUTING = auto()  # the sentence's experts
+    LIMITS = auto()  # what the sliders may be set to
+    ADAPTER = auto()  # the generated LoRA
+    PHOTOS = auto()
+    RESULTS = auto()
+    EXPERTS = auto()  # the repository, and the visitor's own
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Components of a part, and what they show of a session."""
+
+    components: Sequence[Any]
+    show: Callable[[Session, Controls], Updates]
+
+
+@dataclass
+class StepContext:
+    """Given to every step. It is shared by all visitors and holds no state of theirs.
+
+    Attributes:
+        models: the engines. session: the component that holds a tab's ``Session``.
+        keep_seconds: how long what a visitor has is kept.
+        controls: components by the names in ``Controls``.
+        query: the question's box. picked: the box with the id of the chosen photo.
+    """
+
+    models: Models
+    session: gr.State
+    keep_seconds: float
+    controls: dict[str, Any] = field(default_factory=dict)
+    query: Any = None
+    picked: Any = None
+    _parts: dict[Part, list[Shown]] = field(default_factory=lambda: {part: [] for part in Part})
+    _closing: list[Callable[[str | None], Any]] = field(default_factory=list)
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The components of ``Controls``, in order: the last inputs of an event that reads them."""
+        return [self.controls[name] for name in Controls._fields]
+
+    def shows(self, part: Part, components: Sequence[Any], show: Callable[[Session, Controls], Updates]) -> None:
+        """Register what shows a part; several steps may."""
+        self._parts[part].append(Shown(components, show))
+
+    def outputs(self, *parts: Part) -> list[Any]:
+        """The session and all components of some parts, each once."""
+        shown = [component for part in parts for shown in self._parts[part] for component in shown.components]
+        return list(dict.fromkeys([self.session, *shown]))
+
+    def show(self, session: Session, controls: Controls, *parts: Part) -> Updates:
+        """These parts as the session has them now."""
+        updates: Updates = {self.session: session}
+        for part in parts:
+            for shown in self._parts[part]:
+                updates |= shown.show(session, controls)
+        return updates
+
+    def engine(self, session: Session) -> SGLora:
+        """The engine that this visitor chose, with the experts that this visitor has; waits for the models where needed."""
+        session.album.used = time.monotonic()
+        return session.album.engine(self.models.get(session.album.backbone))
+
+    def on_close(self, close: Callable[[str | None], Any]) -> None:
+        """Register what ends with a tab; called with its session hash."""
+        self._closing.append(close)
+
+    def close(self, tab: str | None) -> None:
+        """A tab was closed, or its visitor turned to another backbone: nobody waits any more for what it began."""
+        for close in self._closing:
+            close(tab)
