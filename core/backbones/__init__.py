@@ -1,4 +1,4 @@
-"""Image-text models behind one seam (``base.Backbone``), chosen by name."""
+"""Image-text models behind one interface (``base.Backbone``), chosen by name."""
 
 from __future__ import annotations
 

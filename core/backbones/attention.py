@@ -42,10 +42,11 @@ class SplitAttention(nn.Module):
         def project(which: str) -> Tensor:
             factors = lora.factors.get(f"{name}.{which}") if lora is not None else None
             y = adapted_linear(getattr(self, which), x, factors)
-            return y.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            return y.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [n, heads, tokens, width / heads]
 
         q, k, v = (project(which) for which in PROJECTIONS)
-        return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        heads = F.scaled_dot_product_attention(q, k, v)  # [n, heads, tokens, width / heads]
+        return self.out_proj(heads.transpose(1, 2).flatten(2))  # [n, tokens, width]
 
     @staticmethod
     def from_fused(attention: nn.MultiheadAttention) -> SplitAttention:
@@ -62,7 +63,7 @@ class SplitAttention(nn.Module):
             split = SplitAttention(attention.embed_dim, attention.num_heads)
         split = split.to_empty(device=attention.in_proj_weight.device).to(attention.in_proj_weight.dtype)
         with torch.no_grad():
-            for linear in split.children():
+            for linear in (split.q_proj, split.k_proj, split.v_proj, split.out_proj):
                 linear.bias.zero_()
             for which, weight in zip(PROJECTIONS, attention.in_proj_weight.chunk(3), strict=True):
                 getattr(split, which).weight.copy_(weight)

@@ -1,4 +1,4 @@
-"""The seam between the method and an image-text model.
+"""The interface between the method and an image-text model (docs/design.md, section 3).
 
 An image tower is cut in two: a frozen **prefix**, computed once per photo and cached, and an adapted **suffix** that
 takes the prefix activations and a LoRA (or none). The LoRA is an argument: no call changes the model, so any number of
@@ -18,18 +18,27 @@ from core.backbones.lora import Lora, LoraLayout
 
 
 class Towers(Protocol):
-    """The frozen part of an image-text model, whose outputs can be cached on disk.
+    """The frozen part of an image-text model, whose outputs can be cached on disk."""
 
-    Attributes:
-        prefix_key, sentence_key: change with anything that changes prefix activations or sentence embeddings.
-        prefix_shape: shape of one photo's prefix activations.
-        sentence_dim: width s of sentence embeddings.
-    """
+    @property
+    def prefix_key(self) -> str:
+        """Changes with anything that changes prefix activations."""
+        ...
 
-    prefix_key: str
-    sentence_key: str
-    prefix_shape: tuple[int, ...]
-    sentence_dim: int
+    @property
+    def sentence_key(self) -> str:
+        """Changes with anything that changes sentence embeddings."""
+        ...
+
+    @property
+    def prefix_shape(self) -> tuple[int, ...]:
+        """Shape of one photo's prefix activations."""
+        ...
+
+    @property
+    def sentence_dim(self) -> int:
+        """Width s of sentence embeddings."""
+        ...
 
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         """Embeddings that routing compares, [n, s], float32, unit length."""
@@ -48,31 +57,68 @@ class Towers(Protocol):
         ...
 
 
+class AdaptedModule(nn.Module):
+    """The adapted part of an image tower.
+
+    Attributes:
+        patches: how many tokens a photo has beside the class token.
+    """
+
+    patches: int
+
+    def forward(self, prefix: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
+        """Prefix activations [n, *prefix_shape] to unit-length embeddings [n, d].
+
+        Args:
+            lora: applied to the linears that the layout names; None is zero-shot.
+            keep: indexes [t] of the patches to look at, in training; None is all of them.
+        """
+        raise NotImplementedError
+
+
 class Backbone(Towers, Protocol):
     """What the engine needs of an image-text model.
 
     Tensors come and go on the CPU, whatever device the model works on.
-
-    Attributes:
-        name: how users choose it ("embedded", "ViT-B-16", …).
-        slug: name of the folders of what is trained for it.
-        choice: the arguments of ``load_backbone`` that load it again on this machine: "spec", "pretrained", "adapt_blocks";
-            ``core.backbones.spec.told`` is for others.
-        fingerprint: 16 hex digits that change with any weight or with the architecture.
-        layout: the adapted linears and the rank of generated LoRAs.
-        dim: width d of the shared image-text space.
-        adapted: the module that ``layout`` names linears of (for peft; in evaluation mode, never trained in place). Called
-            with prefix activations, a LoRA or None, and the indexes of the patches to look at or None; ``patches`` is
-            how many there are.
     """
 
-    name: str
-    slug: str
-    choice: Mapping[str, Any]
-    fingerprint: str
-    layout: LoraLayout
-    dim: int
-    adapted: nn.Module
+    @property
+    def name(self) -> str:
+        """How users choose it ("embedded", "ViT-B-16", …)."""
+        ...
+
+    @property
+    def slug(self) -> str:
+        """Name of the folders of what is trained for it."""
+        ...
+
+    @property
+    def choice(self) -> Mapping[str, Any]:
+        """The arguments of ``load_backbone`` that load it again on this machine: "spec", "pretrained", "adapt_blocks".
+
+        ``core.backbones.spec.portable`` is for other machines.
+        """
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with any weight or with the architecture."""
+        ...
+
+    @property
+    def layout(self) -> LoraLayout:
+        """The adapted linears and the rank of generated LoRAs."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Width d of the shared image-text space."""
+        ...
+
+    @property
+    def adapted(self) -> AdaptedModule:
+        """The module that ``layout`` names linears of (for peft; in evaluation mode, never trained in place)."""
+        ...
 
     def to(self, device: torch.device) -> Backbone:
         """Move the weights that training uses to a device; returns the backbone itself."""

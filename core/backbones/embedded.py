@@ -38,7 +38,7 @@ class EmbeddedTowers:
     """Implements ``core.backbones.base.Towers``; they load on first use, so that routing starts fast.
 
     Args:
-        dtype: what the image tower multiplies in; None: the fastest that this CPU multiplies natively.
+        dtype: compute dtype of the image tower; None: the fastest that this CPU has native instructions for.
     """
 
     prefix_key, sentence_key = f"{IMAGE_TOWER_SHA256} folded", TEXT_TOWER_SHA256
@@ -72,8 +72,7 @@ class EmbeddedTowers:
 class EmbeddedBackbone(EmbeddedTowers):
     """Implements ``core.backbones.base.Backbone``. On a GPU only the vision head works there: it is what is trained.
 
-    ``adapted`` is in float32, for training; ``suffix`` multiplies in ``dtype``. In bfloat16, embeddings are the same to the
-    last bit, whatever the size of the batch and the number of threads.
+    ``adapted`` is in float32, for training; ``suffix`` computes in ``dtype``.
     """
 
     name = slug = "embedded"
@@ -82,7 +81,7 @@ class EmbeddedBackbone(EmbeddedTowers):
     def __init__(self, vision: VisionHead, text: TextHead, fingerprint: str, dtype: torch.dtype | None = None) -> None:
         super().__init__(dtype)
         self.adapted = vision.eval().requires_grad_(False)
-        self._searching = self.adapted if self.dtype == torch.float32 else self.adapted.multiplying_in(self.dtype)
+        self._searching = self.adapted if self.dtype == torch.float32 else self.adapted.with_compute_dtype(self.dtype)
         self._text = text.eval().requires_grad_(False)
         self.fingerprint = fingerprint
         self.layout = vision.layout()
@@ -128,7 +127,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None) -> EmbeddedBackb
     """Load the heads written by ``save_heads``.
 
     Args:
-        dtype: what photos are encoded in; None: the fastest that this CPU multiplies natively.
+        dtype: compute dtype of photos; None: the fastest that this CPU has native instructions for.
 
     Raises:
         BackboneError: the file is missing, damaged or of another architecture.

@@ -1,4 +1,4 @@
-"""The trained part of the embedded backbone: a small vision transformer and a residual text MLP (DESIGN 2)."""
+"""The trained part of the embedded backbone: a small vision transformer and a residual text MLP (docs/design.md, section 3)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.backbones.attention import PROJECTIONS, SplitAttention
+from core.backbones.base import AdaptedModule
 from core.backbones.frozen_towers import MAP_CHANNELS, MAP_TOKENS, SENTENCE_DIM
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 
@@ -44,12 +45,12 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, lora: Lora | None = None) -> Tensor:
-        dtype = self.mlp[0].weight.dtype  # what linears multiply in; the residual stream keeps its own
-        x = x + self.attn(self.norm1(x).to(dtype), lora, self.attn_name)
+        dtype = self.attn.q_proj.weight.dtype  # the linears' compute dtype; the residual stream keeps its own
+        x = x + self.attn(self.norm1(x).to(dtype), lora, self.attn_name)  # [n, tokens, width]
         return x + self.mlp(self.norm2(x).to(dtype))
 
 
-class VisionHead(nn.Module):
+class VisionHead(AdaptedModule):
     """Frozen convolutional map [n, 49, 320] -> shared space [n, dim], unit length."""
 
     def __init__(self, config: HeadsConfig) -> None:
@@ -63,26 +64,21 @@ class VisionHead(nn.Module):
         self.norm_out = nn.LayerNorm(2 * config.width)
         self.proj_out = nn.Linear(2 * config.width, config.dim, bias=False)
 
-    def forward(self, maps: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
-        """Encode maps [n, 49, 320].
-
-        Args:
-            lora: applied to the q/k/v linears (None: zero-shot).
-            keep: indexes [t] of the tokens to look at (training only; fewer tokens train faster and regularise).
-        """
+    def forward(self, prefix: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
+        """Encode maps [n, 49, 320]; with ``keep``, fewer tokens train faster and regularise."""
         dtype = self.proj_in.weight.dtype
-        x = self.proj_in(self.norm_in(maps.to(self.pos.dtype)).to(dtype)) + self.pos
+        x = self.proj_in(self.norm_in(prefix.to(self.pos.dtype)).to(dtype)) + self.pos  # [n, 49, width]
         if keep is not None:
-            x = x[:, keep]
-        x = torch.cat([self.cls.expand(len(x), 1, -1).to(x.dtype), x], 1)
+            x = x[:, keep]  # [n, t, width]
+        x = torch.cat([self.cls.expand(len(x), 1, -1).to(x.dtype), x], 1)  # [n, 1 + t, width]
         for block in self.blocks:
             x = block(x, lora)
         # The class token says what matters, the mean of the patches what else is there.
-        pooled = self.norm_out(torch.cat([x[:, 0], x[:, 1:].mean(1)], -1))
+        pooled = self.norm_out(torch.cat([x[:, 0], x[:, 1:].mean(1)], -1))  # [n, 2 width]
         return F.normalize(self.proj_out(pooled.to(dtype)).float(), dim=-1)
 
-    def multiplying_in(self, dtype: torch.dtype) -> VisionHead:
-        """A copy whose linears have this dtype; norms, positions and what is added up stay as they are."""
+    def with_compute_dtype(self, dtype: torch.dtype) -> VisionHead:
+        """A copy whose linears have this dtype; norms, positions and the residual stream stay in float32."""
         head = copy.deepcopy(self)
         for module in head.modules():
             if isinstance(module, nn.Linear):
@@ -107,8 +103,10 @@ class TextHead(nn.Module):
             nn.GELU(),
             nn.Linear(config.text_hidden, config.dim),
         )
-        nn.init.zeros_(self.mlp[-1].weight)
-        nn.init.zeros_(self.mlp[-1].bias)
+        last = self.mlp[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def forward(self, sentences: Tensor) -> Tensor:
         return F.normalize((sentences + self.mlp(sentences)).float(), dim=-1)

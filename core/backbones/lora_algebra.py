@@ -1,8 +1,8 @@
-"""Bring a foreign LoRA into the experts' form: their rank, and factors as near to their shared start as can be.
+"""LoRA algebra: exact merging, rank reduction, and bringing a foreign LoRA into the experts' form.
 
-A weight change B A does not say which factors it came from: (B S^-1)(S A) is the same for any invertible S. Experts share
-one start so that their parameters may be averaged (DESIGN 3); a LoRA from elsewhere is in some other gauge, in which the
-prior's mean over experts would mean nothing.
+A weight change B A does not determine its factors: (B S^-1)(S A) is the same for any invertible S. Experts share one start so
+that their parameters may be averaged; a LoRA from elsewhere is aligned to that start first, since the prior's mean over
+experts would mean nothing otherwise (docs/design.md, section 3).
 """
 
 from __future__ import annotations
@@ -121,14 +121,14 @@ def _descend(start: Tensor, a: Tensor, b: Tensor, target: Factors) -> Tensor:
             optimizer.step(distance)
         except RuntimeError:  # a step to a singular S; the start is as good an answer as any
             return start
-    found = s.detach()
-    return found if bool(torch.isfinite(found).all()) and float(torch.linalg.cond(found)) < 1e8 else start
+    minimum = s.detach()
+    return minimum if bool(torch.isfinite(minimum).all()) and float(torch.linalg.cond(minimum)) < 1e8 else start
 
 
 def merge(loras: Sequence[Lora], weights: Sequence[float]) -> Lora:
     """The exact weighted sum of weight changes, sum_i w_i B_i A_i, as one LoRA of rank sum_i r_i.
 
-    Averaging A's and B's separately would have cross terms B_i A_j (DESIGN 3), so factors are concatenated.
+    Averaging A's and B's separately would have cross terms B_i A_j (docs/design.md, section 3), so factors are concatenated.
     """
     modules = loras[0].modules
     factors = {

@@ -1,7 +1,7 @@
 """Any open_clip model with a plain ViT image tower as a backbone, its fused q/k/v projection split for LoRA.
 
-peft on torch's fused ``nn.MultiheadAttention`` is wrong and not thread-safe (DESIGN 3), and one shared A is not the
-paper's parameterisation. So the adapted blocks get separate q/k/v linears; everything else is open_clip's own modules.
+peft on torch's fused ``nn.MultiheadAttention`` is wrong and not thread-safe (docs/design.md, section 3), and one shared A is
+not the paper's parameterisation. So the adapted blocks get separate q/k/v linears; all else is open_clip's own modules.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from torch import Tensor, nn
 from torchvision.transforms import Compose, ToTensor
 
 from core.backbones.attention import PROJECTIONS, SplitAttention
+from core.backbones.base import AdaptedModule
 from core.backbones.clip_text import text_tower
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.backbones.preprocess import MAX_ASPECT
-from core.backbones.spec import FOLDER, placed
+from core.backbones.spec import FOLDER, with_full_paths
 from core.common.errors import BackboneError
 
 LORA_RANK = 2
@@ -96,7 +97,7 @@ class AdaptedBlock(nn.Module):
         return x + self.ls_2(self.mlp(self.ln_2(x)))
 
 
-class AdaptedTower(nn.Module):
+class AdaptedTower(AdaptedModule):
     """The adapted suffix: the last blocks of a ViT, its final norm, pooling and projection.
 
     Blocks keep their number in the whole tower, so that an adapter of the last two cannot pass for one of the first two.
@@ -175,7 +176,7 @@ class OpenClipBackbone:
     ) -> None:
         self.name = name
         self.slug = _slug(name, pretrained, adapt_blocks)
-        self.choice = placed({"spec": name, "pretrained": pretrained, "adapt_blocks": adapt_blocks})
+        self.choice = with_full_paths({"spec": name, "pretrained": pretrained, "adapt_blocks": adapt_blocks})
         model = model.float().eval().requires_grad_(False)
         visual = model.visual
         preprocess = open_clip.get_model_preprocess_cfg(model)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from core.common.images import SIDE, resized
 
-MEAN, STD = 0.498, 0.502  # measured for EfficientNet-Lite0: DESIGN 2
+MEAN, STD = 0.498, 0.502  # measured for EfficientNet-Lite0 (docs/design.md, section 3)
 
 MAX_ASPECT = 2.0  # wider or taller photos are centre-cropped to this before they are squashed to a square
 

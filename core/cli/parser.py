@@ -192,7 +192,7 @@ def _search(chosen: Any) -> None:
            "rankings": {"zero-shot": [{"rank", "photo" (or "caption"), "score", "moved"}, ...], "sg-lora": [...]},
            "failed": [{"name", "reason"}, ...], "duplicates": [names],
            "seconds": {"index", "adapt"}}
-          moved: places gained by the adapter (negative: lost); adapt: all photos encoded anew with the LoRA, and ranked
+          moved: places gained by the adapter (negative: lost); adapt: all photos encoded again with the LoRA, and ranked
         """,
     )
     parser.add_argument("query", metavar="QUERY", help="what to look for, in words; or a photo file")
@@ -390,7 +390,7 @@ def _card(chosen: Any) -> None:
           python -m core card mine --license cc-by-4.0
 
         DIR gets a README.md with what the index knows: data, tasks, seeds, figures, fingerprints, and how to load it.
-        `train experts` writes it too; this makes it anew without training. JSON: {"out"}
+        `train experts` writes it too; this writes it again without training. JSON: {"out"}
         """,
     )
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="expert repository (default: the shipped one)")

@@ -197,7 +197,7 @@ class Gallery:
         files: Mapping[str, Path],
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[Photo, ...]:
-        """Compute photos of another gallery anew, for this backbone; names, captions and thumbnails stay as they are.
+        """Compute photos of another gallery again, for this backbone; names, captions and thumbnails stay as they are.
 
         Args:
             photos: of the other gallery. files: their original files, by id.

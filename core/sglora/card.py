@@ -17,7 +17,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from core.backbones import EMBEDDED
-from core.backbones.spec import FOLDER, own_files, told
+from core.backbones.spec import FOLDER, local_names, portable
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE
 from core.sglora import recall_summary
@@ -58,7 +58,7 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
     Args:
         index: of the repository. licence: of its numbers. generator: sha256 of the generator beside it, where one is.
     """
-    spec = str(told(index.backbone)["spec"])
+    spec = str(portable(index.backbone)["spec"])
     title = f"SG-LoRA experts: {spec}"
     parts = [
         f"# {title}",
@@ -118,7 +118,7 @@ def _summary(index: RepositoryIndex) -> str:
 
 
 def _use(index: RepositoryIndex) -> str:
-    options, choice = [], told(index.backbone)
+    options, choice = [], portable(index.backbone)
     if choice["spec"] != EMBEDDED:
         named = {"--backbone": choice["spec"], "--pretrained": choice.get("pretrained")}
         named["--adapt-blocks"] = choice.get("adapt_blocks")
@@ -141,7 +141,7 @@ def _use(index: RepositoryIndex) -> str:
 
 def _weights(index: RepositoryIndex) -> str:
     """What to put in the place of a name, where the weights are a file or folder of whoever trained the experts."""
-    own = own_files(index.backbone)
+    own = local_names(index.backbone)
     if not own:
         return ""
     kinds = {"spec": "the folder", "pretrained": "the file"}

@@ -1,7 +1,7 @@
 """How likely is it that adapting helps? A confidence in a description, from how its nearest experts came out.
 
 The paper's reviews ask for a way to say that no expert fits. Each expert was once left out, its own description routed to
-the others and their merge tried on its own photos (``core.training.confidence``). Two facts about a routing foretell what
+the others and their merge tried on its own photos (``core.training.confidence``). Two facts about a routing predict what
 that gained: how close the routed experts are, and what leaving experts of *their* groups out gained. A line through these
 points, with its spread, gives the chance of a gain; the strength of the adapter follows it down to zero-shot.
 """
@@ -81,16 +81,16 @@ class ConfidenceModel:
         """From what ``as_dict`` gave.
 
         Raises:
-            ValueError, TypeError, KeyError: it is none.
+            ValueError, TypeError, KeyError: it is invalid.
         """
         values = {name: float(raw[name]) for name in ("bias", "closeness", "transfer", "spread", "lowest")}
         if not all(abs(v) < 1e6 for v in values.values()) or values["spread"] <= 0:
-            raise ValueError("a confidence that is none")
+            raise ValueError("an invalid confidence")
         return ConfidenceModel(**values, points=int(raw["points"]))
 
 
 def evidence(routing: Routing, transfers: Tensor) -> tuple[float, float]:
-    """What foretells a gain: closeness and transfer of the routed experts, weighted as they are routed."""
+    """What predicts a gain: closeness and transfer of the routed experts, weighted as they are routed."""
     weights, chosen = routing.weights, routing.chosen
     return float(weights @ routing.similarity[chosen]), float(weights @ transfers[chosen])
 

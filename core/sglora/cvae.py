@@ -1,4 +1,6 @@
-"""ConditionalVAE: q(z | theta, c), a learned prior p(z | c) and a decoder theta | z, c (paper, section on the CVAE).
+"""ConditionalVAE: q(z | theta, c), a learned prior p(z | c) and a decoder theta | z, c.
+
+Paper: https://arxiv.org/abs/2509.10535, conditional VAE.
 
 theta and c are given in the coordinates of ``core.sglora.subspace``, since the raw vectors (thousands of numbers from a few
 dozen experts) would be mostly noise.

@@ -16,7 +16,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.peft_format import save_peft
-from core.backbones.spec import told
+from core.backbones.spec import portable
 from core.common.runtime import one_core
 from core.common.text import clean_text
 from core.sglora.confidence import Confidence
@@ -136,7 +136,7 @@ class SGLora:
     def provenance(self, adaptation: Adaptation) -> dict[str, Any]:
         """What a downloaded adapter says about where it comes from."""
         routing = adaptation.routing
-        choice = told(self.backbone.choice)
+        choice = portable(self.backbone.choice)
         return {
             "method": "SG-LoRA (arXiv 2509.10535)",
             "description": routing.description,

@@ -152,14 +152,14 @@ def _assembly(metadata: Mapping[str, str], tensors: Mapping[str, Tensor], size: 
     """As saved.
 
     Raises:
-        ValueError, TypeError, KeyError: it is none.
+        ValueError, TypeError, KeyError: it is invalid.
     """
     if "assembly" not in metadata:
         return None
-    said, shared = json.loads(metadata["assembly"]), tensors["assembly.shared"]
-    share, rank = float(said["share"]), int(said["rank"])
+    fields, shared = json.loads(metadata["assembly"]), tensors["assembly.shared"]
+    share, rank = float(fields["share"]), int(fields["rank"])
     if shared.shape != (size,) or not 0 <= share <= 1 or not 1 <= rank <= MAX_RANK:
-        raise ValueError("an assembly that is none")
+        raise ValueError("an invalid assembly")
     return Assembly(shared, share, rank)
 
 

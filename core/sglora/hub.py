@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
-    HTTPError,
+    HTTPError,  # pyright: ignore[reportPrivateImportUsage]  (of whichever HTTP client this version of the hub uses)
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 )
 
 from core.backbones.base import Backbone
-from core.backbones.spec import told
+from core.backbones.spec import portable
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, experts_path, generator_path
 from core.sglora.card import CARD_FILE, write_card
@@ -109,7 +109,7 @@ def push(
                 raise RepositoryError(f"The generator {generator} is not there.")
             shutil.copyfile(generator, stage / GENERATOR_FILE)
         index = _check(stage, str(folder), backbone)
-        name_backbone(stage, told(index.backbone))
+        name_backbone(stage, portable(index.backbone))
         if CARD_FILE not in present:
             write_card(stage)
         sent = {name for name in FILES if (stage / name).is_file()}
@@ -199,7 +199,7 @@ def _check(stage: Path, label: str, backbone: Backbone) -> RepositoryIndex:
     try:
         index = RepositoryIndex.read(stage)
         if index.fingerprint != backbone.fingerprint:
-            choice = told(index.backbone)
+            choice = portable(index.backbone)
             names = {"--backbone": choice["spec"], "--pretrained": choice.get("pretrained")}
             options = " ".join(f"{key} {shlex.quote(str(value))}" for key, value in names.items() if value is not None)
             raise RepositoryError(

@@ -29,11 +29,10 @@ def load_engine(
     Raises:
         BackboneError, RepositoryError: a file is missing, damaged, or made for another backbone.
     """
-    backbone = backbone or load_embedded(heads_path())
-    experts = experts or experts_path(backbone.slug)
-    repository = ExpertRepository.load(experts, backbone.layout, backbone.fingerprint)
-    written = LoraGenerator.load(generator or find_generator(experts, backbone.slug), backbone.fingerprint)
-    return SGLora(backbone, repository, written)
+    model: Backbone = load_embedded(heads_path()) if backbone is None else backbone
+    experts = experts or experts_path(model.slug)
+    repository = ExpertRepository.load(experts, model.layout, model.fingerprint)
+    return SGLora(model, repository, LoraGenerator.load(generator or find_generator(experts, model.slug), model.fingerprint))
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class FoundRepository:
         spec, pretrained, blocks = (self.index.backbone.get(k) for k in ("spec", "pretrained", "adapt_blocks"))
         weights = "" if pretrained is None else f" {Path(pretrained).stem}"
         last = "" if blocks is None else f", last {blocks} block{'s' if blocks > 1 else ''}"
-        backbone = f"{Path(spec).name}{weights}{last}"
+        backbone = f"{Path(str(spec)).name}{weights}{last}"
         return backbone if self.folder.name == backbone else f"{backbone} ({self.folder.name})"
 
     @property

@@ -184,8 +184,8 @@ def import_adapter(
 ) -> Library:
     """The library with an adapter in PEFT format as one more expert.
 
-    Its weight change stays what it was, less what rank 2 cannot hold (``OwnEntry.lost``); its factors come into the
-    experts' gauge. Nobody measured it, so it has no gain; nobody saw it vary, so the shipped experts' mean spread stands in.
+    Its weight change stays what it was, less what rank 2 cannot hold (``OwnEntry.lost``); its factors are aligned with the
+    experts'. Nobody measured it, so it has no gain; nobody saw it vary, so the shipped experts' mean spread stands in.
 
     Args:
         engine: of the backbone that the adapter was made for.
@@ -266,7 +266,7 @@ def save_zip(library: Library) -> bytes:
 def load_zip(data: bytes, engine: SGLora) -> Library:
     """The engine's experts with the own experts of a ZIP that ``save_zip`` wrote.
 
-    Descriptions are encoded anew, so that an expert cannot claim to be about something else than its description.
+    Descriptions are encoded again, so that an expert cannot claim to be about something else than its description.
 
     Raises:
         RepositoryError: not such a ZIP, damaged, too large, of another backbone, or with a name that is taken.
@@ -321,16 +321,23 @@ def _expert(raw: Mapping[str, Any]) -> Expert:
     expert = Expert(**{**raw, "classes": tuple(raw["classes"])})
     for text in (expert.group, expert.source, *expert.classes):
         if not isinstance(text, str) or len(text) > 200 or not text.isprintable():
-            raise ValueError("a text that is none")
+            raise ValueError("an invalid text")
     for count in (expert.images, expert.seed, expert.snapshots):
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 2**63:
-            raise ValueError("a count that is none")
+            raise ValueError("an invalid count")
     if bool(expert.before) != bool(expert.after):
         raise ValueError("half a measurement")
-    measured = (_recalls(side) if side else {} for side in (expert.before, expert.after))
-    name, description = clean_name(expert.name), clean_text(expert.description)
     return Expert(
-        name, description, expert.group, expert.source, expert.images, expert.seed, expert.snapshots, *measured, expert.classes
+        clean_name(expert.name),
+        clean_text(expert.description),
+        expert.group,
+        expert.source,
+        expert.images,
+        expert.seed,
+        expert.snapshots,
+        before=_recalls(expert.before) if expert.before else {},
+        after=_recalls(expert.after) if expert.after else {},
+        classes=expert.classes,
     )
 
 
@@ -343,6 +350,3 @@ def _number(value: object, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most or not math.isfinite(value):
         raise ValueError("a number out of its range")
     return float(value)
-
-
-# Comparison

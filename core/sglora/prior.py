@@ -1,4 +1,7 @@
-"""SemanticPrior: the routed experts' parameters as one Gaussian, by the law of total variance (paper, semantic prior)."""
+"""SemanticPrior: the routed experts' parameters as one Gaussian, by the law of total variance.
+
+Paper: https://arxiv.org/abs/2509.10535, semantic prior.
+"""
 
 from __future__ import annotations
 

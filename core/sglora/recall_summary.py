@@ -28,7 +28,7 @@ def verify(repository: ExpertRepository | RepositoryIndex) -> dict[str, Any]:
     result: dict[str, Any] = {"trained": repository.notes.get("tasks", shown), "won": repository.notes.get("won", shown)}
     for name, experts in zip(GROUPS, (measured, scenes, special), strict=True):
         if experts:
-            gains = {f"R@{k}": _interval([e.gain(k) for e in experts]) for k in KS}
+            gains = {f"R@{k}": _interval([gain for e in experts if (gain := e.gain(k)) is not None]) for k in KS}
             result[name] = {"experts": len(experts), "gain": gains}
     result["experts"] = [_row(e) for e in measured]
     return result

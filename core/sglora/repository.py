@@ -137,19 +137,19 @@ def _entry(raw: Mapping[str, Any]) -> Expert:
     expert = Expert(**{**raw, "classes": tuple(raw["classes"])})
     for text in (expert.name, expert.description, expert.group, expert.source, *expert.classes):
         if not isinstance(text, str) or not text.isprintable():
-            raise ValueError("a text that is none")
+            raise ValueError("an invalid text")
     sides = [side[way] for side in (expert.before, expert.after) if side for way in ("i2t", "t2i")]
     figures = [value for side in sides for value in side.values()]
     for value in (*figures, expert.images, expert.seed, expert.snapshots, expert.transfer or 0):
         if not isinstance(value, int | float):
-            raise ValueError("a number that is none")
+            raise ValueError("an invalid number")
     return expert
 
 
 def _backbone(raw: Mapping[str, Any]) -> dict[str, Any]:
     spec, pretrained, adapt_blocks = raw["spec"], raw.get("pretrained"), raw.get("adapt_blocks")
     if not isinstance(spec, str) or not isinstance(pretrained, str | None) or not isinstance(adapt_blocks, int | None):
-        raise ValueError("a backbone that is none")
+        raise ValueError("an invalid backbone")
     return {"spec": spec, "pretrained": pretrained, "adapt_blocks": adapt_blocks}
 
 

@@ -1,4 +1,7 @@
-"""SparseRouter: from a description to the closest experts and their weights (paper, section on semantic routing)."""
+"""SparseRouter: from a description to the closest experts and their weights.
+
+Paper: https://arxiv.org/abs/2509.10535, semantic routing.
+"""
 
 from __future__ import annotations
 

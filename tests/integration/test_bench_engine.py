@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,21 @@ from PIL import Image
 from core.experiments.bench import adaptation, baselines, indexing, memory, memory_worker, precision, readaptation, sample_jpegs
 from core.experiments.bench.context import BenchmarkContext
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+from core.sglora.engine import SGLora
 from core.training.own_expert import OwnRecipe
+
+
+@dataclass(frozen=True)
+class LoadedContext(BenchmarkContext):
+    """With an engine that is loaded already."""
+
+    engine: SGLora = field(kw_only=True)
 
 
 @pytest.fixture
 def setting(engine) -> BenchmarkContext:
     """Tiny, with the engine that other tests loaded."""
-    tiny = BenchmarkContext(rounds=1, largest=12, log=lambda _: None)
-    tiny.__dict__["engine"] = engine  # where cached_property keeps it
-    return tiny
+    return LoadedContext(rounds=1, largest=12, log=lambda _: None, engine=engine)
 
 
 def test_every_photo_is_a_file_of_its_own_and_repeats_as_the_same():
@@ -115,8 +122,7 @@ def test_recall_of_what_is_kept(setting, tmp_path: Path):
         (tmp_path / name).write_bytes(content)
         lines.append(json.dumps({"image": name, "split": "val", "captions": captions[name]}))
     (tmp_path / "captions.jsonl").write_text("\n".join(lines))
-    with_data = BenchmarkContext(data=tmp_path, rounds=1, log=lambda _: None)
-    with_data.__dict__["engine"] = setting.engine
+    with_data = LoadedContext(data=tmp_path, rounds=1, log=lambda _: None, engine=setting.engine)
     found = precision.recalls(with_data)
     assert (found["folder"], found["photos"]) == (tmp_path.name, 6)
     assert {name: row["bytes"] for name, row in found["kept as"].items()} == {

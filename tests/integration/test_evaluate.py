@@ -178,7 +178,8 @@ def test_prefixes_keep_their_photos_order(engine, samples, tmp_path):
     assert kept == [0, *range(2, 41)]
     assert len(skipped) == 1
     for row, path in zip(prefixes, paths, strict=True):
-        assert torch.equal(row, engine.backbone.prefix(engine.backbone.pixels(open_photo(path))[None])[0])
+        alone = engine.backbone.prefix(engine.backbone.pixels(open_photo(path))[None])[0]
+        torch.testing.assert_close(row, alone, atol=1e-2, rtol=1e-2)
 
 
 def test_a_photo_on_several_lines_is_one_photo_with_all_captions(tmp_path):

@@ -250,8 +250,10 @@ def test_many_adapters_are_kept_within_bounds(spy, samples) -> None:
     adapters = [Adapter.of(lora(spy, seed)) for seed in range(KEPT_INDEXES + 1)]
     first = [gallery.embeddings(adapter) for adapter in adapters]
     spy.suffixed = 0
-    assert torch.equal(gallery.embeddings(adapters[-1]), first[-1]) and spy.suffixed == 0
-    assert torch.equal(gallery.embeddings(adapters[0]), first[0]) and spy.suffixed == 2, "the oldest one was dropped"
+    torch.testing.assert_close(gallery.embeddings(adapters[-1]), first[-1])
+    assert spy.suffixed == 0
+    torch.testing.assert_close(gallery.embeddings(adapters[0]), first[0])
+    assert spy.suffixed == 2, "the oldest one was dropped"
     gallery.embeddings(adapters[2])
     assert spy.suffixed == 2, "the third oldest is still there"
 
