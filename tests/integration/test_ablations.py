@@ -19,6 +19,8 @@ from core.sglora.router import SparseRouter
 from core.training.experts import TrainedExpert
 from core.training.generator import GeneratorRecipe, fit_generator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def case(context: ExperimentContext, prepared: PreparedFold) -> ablations.Case:

@@ -486,6 +486,7 @@ def test_weights_come_from_the_hub_and_then_from_its_cache(monkeypatch, tmp_path
     assert load_backbone("hf-hub:someone/tiny").fingerprint == fetched.fingerprint, "the server is gone"
 
 
+@pytest.mark.slow
 def test_engine_starts_without_importing_open_clip():
     """It costs seconds, and most visitors never need it."""
     import subprocess

@@ -11,6 +11,8 @@ from core.cli.main import main
 from core.experiments.bench.timing import Times, in_turn, repeated
 from core.experiments.registry import BENCHMARKS
 
+pytestmark = pytest.mark.slow
+
 
 def test_ratios_are_medians_over_rounds_and_times_the_best_round() -> None:
     one = Times(wall=(0.2, 0.9, 0.4), cpu=(0.1, 0.1, 0.1))

@@ -13,6 +13,8 @@ from core.backbones import load_backbone
 from core.experiments.bench import backbones, writing
 from core.experiments.bench.context import BenchmarkContext
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tiny_name(tmp_path_factory: pytest.TempPathFactory) -> str:

@@ -66,6 +66,7 @@ def test_encoding_anew_equals_the_cache_with_an_adapter(engine):
     assert (anew - gallery.embeddings(ZERO_SHOT)).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_indexing(setting):
     result = indexing.run(setting, sizes=((64, 48), (96, 96)), photos=3)
     assert [(r["width"], r["height"], r["photos"]) for r in result["sizes"]] == [(64, 48, 3), (96, 96, 3)]
@@ -94,6 +95,7 @@ def test_adaptation(setting):
     assert len(adaptation.table(result).splitlines()) == 8
 
 
+@pytest.mark.slow
 def test_readaptation(setting):
     result = readaptation.run(setting, size=(64, 48))
     (row,) = result["sizes"]
@@ -141,6 +143,7 @@ def test_recall_of_what_is_kept(setting, tmp_path: Path):
     assert all(row["smallest cosine"] > 0.98 for row in found["kept as"].values())
 
 
+@pytest.mark.slow
 def test_memory_of_a_process_of_its_own(setting):
     result = memory.run(setting, sizes=(60,), visits=2, photos=2)
     (gallery,) = result["galleries"]

@@ -17,6 +17,8 @@ from core.common.metrics import Relevance, measure
 from core.experiments import classification, figures
 from core.experiments.folds import oracle_part, prepare_fold
 
+pytestmark = pytest.mark.slow
+
 LAYOUT = LoraLayout((LoraModule("blocks.0.q", 4, 4),), 2)
 
 

@@ -152,6 +152,7 @@ def test_defaults_are_the_engines():
     assert arguments.methods == list(METHODS)[:3] == ["zero-shot", "merge", "sg-lora"]
 
 
+@pytest.mark.slow
 def test_route_as_a_program_prints_only_json_on_stdout():
     done = started("route", TEXT, "--k", 3, "--json")
     assert done.returncode == 0, done.stderr
@@ -161,6 +162,7 @@ def test_route_as_a_program_prints_only_json_on_stdout():
     assert all(set(e) == {"name", "description", "similarity", "weight"} for e in found["experts"])
 
 
+@pytest.mark.slow
 def test_an_error_as_a_program_is_its_message_alone():
     done = started("route", "  ")
     assert done.returncode == 1
@@ -169,6 +171,7 @@ def test_an_error_as_a_program_is_its_message_alone():
     assert "description is empty" in done.stderr
 
 
+@pytest.mark.slow
 def test_output_survives_a_terminal_without_unicode():
     done = started("route", "фотографии собак", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr

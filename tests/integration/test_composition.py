@@ -13,6 +13,8 @@ from core.common.metrics import measure
 from core.experiments import composition, figures, statistics
 from core.experiments.folds import prepare_fold
 
+pytestmark = pytest.mark.slow
+
 
 def covered(similarity: np.ndarray, kept: tuple[int, ...]) -> float:
     return sum(max(row[i] for i in kept) for row in similarity.tolist()) / len(similarity)

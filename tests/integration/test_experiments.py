@@ -20,6 +20,8 @@ from core.sglora.subspace import Basis
 from core.training.task_dataset import Pool
 from core.training.tasks import DOMAINS, EVERYDAY, SCENES, Task
 
+pytestmark = pytest.mark.slow
+
 LAYOUT = LoraLayout((LoraModule("blocks.0.q", 6, 5), LoraModule("blocks.0.v", 6, 5)), 2)
 
 

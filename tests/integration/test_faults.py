@@ -25,6 +25,8 @@ from app.api import SEARCHES
 from app.visitors.retention import Limits
 from core.sglora.engine import SGLora
 
+pytestmark = pytest.mark.slow
+
 STEP_MS = 60_000
 DISK_MB = 48  # of which 32 stay free for the app
 

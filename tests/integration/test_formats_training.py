@@ -17,6 +17,8 @@ from core.sglora.repository import ExpertRepository
 from core.sglora.router import SparseRouter
 from core.training.tasks import EVERYDAY
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("batch=24", "shared_steps=40", "shared_lr=0.01", "steps=6", "check=3", "snapshots=3", "lr=0.002", "scale=20")
 SENTENCE = "a photo of a dog"
 BROKEN = Shape("broken.png", "dog", "train", ("a red dog", "the dog is red"))

@@ -336,6 +336,7 @@ def test_many_files_keep_their_order_and_report_progress(spy) -> None:
     assert len(steps) >= 3 and steps == sorted(steps) and steps[-1] == 71
 
 
+@pytest.mark.slow
 def test_an_interrupted_upload_keeps_what_is_in(backbone) -> None:
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -488,6 +489,7 @@ def test_uploads_at_once_lose_and_double_nothing(spy) -> None:
     assert sum(len(r.added) + len(r.duplicates) + len(r.failed) for r in reports) == 36
 
 
+@pytest.mark.slow
 def test_searching_while_photos_come_and_go(backbone) -> None:
     files = pictures(30)
     gallery = Gallery(backbone)

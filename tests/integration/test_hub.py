@@ -217,6 +217,7 @@ def test_a_name_that_may_be_a_folder_or_a_hub_repository(
         pull("hf-hub:a/b/c", tmp_path / "mine", backbone)
 
 
+@pytest.mark.slow
 def test_the_command_line_asks_the_hub_of_hf_endpoint_with_the_token_of_hf_token(hub: Hub, tmp_path: Path) -> None:
     out = tmp_path / "mine"
     done = subprocess.run(

@@ -18,6 +18,8 @@ from core.experiments.context import ExperimentContext
 from core.experiments.cosines import products
 from core.experiments.folds import PreparedFold
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(context: ExperimentContext, prepared: PreparedFold) -> dict[str, latent.Cloud]:

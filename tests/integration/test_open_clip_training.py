@@ -35,6 +35,8 @@ from core.training.generator import GeneratorRecipe
 from core.training.task_dataset import load_pool
 from core.training.tasks import EVERYDAY
 
+pytestmark = pytest.mark.slow
+
 RECIPE = ("batch=24", "shared_steps=30", "shared_lr=0.01", "steps=60", "check=20", "snapshots=8", "lr=0.005", "scale=20")
 SEED = 7
 TASKS = {*SHAPES, EVERYDAY}

@@ -39,7 +39,7 @@ def filled(backbone, n: int) -> Gallery:
     return gallery
 
 
-@pytest.fixture(scope="module", params=["embedded", "open_clip"])
+@pytest.fixture(scope="module", params=[pytest.param("embedded", marks=pytest.mark.slow), "open_clip"])
 def gallery(request) -> Gallery:
     return filled(request.getfixturevalue("backbone") if request.param == "embedded" else tiny_backbone(adapt_blocks=2), 24)
 

@@ -9,12 +9,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from app_process import running
 from gradio_client import Client, handle_file
 from PIL import Image
 
 from app.visitors.temp_dir import LOCK, PREFIX, remove_abandoned
 from core.common.paths import ROOT
+
+pytestmark = pytest.mark.slow
 
 HOLD = """
 import sys

@@ -55,6 +55,7 @@ def test_every_experiment_of_the_list_can_be_run_and_shown(name: str) -> None:
     assert EXPERIMENTS[name].question.endswith("?")
 
 
+@pytest.mark.slow
 def test_all_runs_what_is_left_and_says_what_failed(
     run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

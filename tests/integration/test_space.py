@@ -26,6 +26,8 @@ from PIL import Image
 from core.common.paths import ROOT
 from core.data.sample_photos import sample_photos
 
+pytestmark = pytest.mark.slow
+
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 PHOTOS = 500
 LARGE = (4000, 3000)  # some of them are as large as a phone's

@@ -141,6 +141,7 @@ def test_scene_descriptions_are_all_different() -> None:
     assert len({d for d, _ in SCENES.values()}) == len(SCENES)
 
 
+@pytest.mark.slow
 def test_features_are_computed_once_and_resume(data: Path, tmp_path: Path) -> None:
     samples = read_folder(data / "coco")[:130]
     said: list[str] = []
@@ -162,6 +163,7 @@ def test_features_are_computed_once_and_resume(data: Path, tmp_path: Path) -> No
     assert said == []
 
 
+@pytest.mark.slow
 def test_backbone_training_resumes_to_the_same_heads(data: Path, cache: Path, tmp_path: Path) -> None:
     recipe = BackboneRecipe(steps=4, objects=8, captioned=8, mixed=4, views=1, warmup=1, checkpoint=2)
 
@@ -182,6 +184,7 @@ def test_backbone_training_resumes_to_the_same_heads(data: Path, cache: Path, tm
     assert held.sum() == 160
 
 
+@pytest.mark.slow
 def test_experts_and_generator_end_to_end(data: Path, cache: Path, tmp_path: Path) -> None:
     from core.backbones.embedded import load_embedded
 

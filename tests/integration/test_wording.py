@@ -20,6 +20,8 @@ from core.sglora.router import Routing
 from core.training.confidence import ABOUT_NOTHING
 from core.training.tasks import DOMAINS, EVERYDAY, SCENES
 
+pytestmark = pytest.mark.slow
+
 MADE_UP = {
     f"{name}{n}": Phrasing((f"{n}", f"thing {n}", f"a thing like {n}", f"{n} in a box", f"all of {n}"), (f"no {n}", f"not {n}"))
     for name, numbers in (("scene", range(8)), ("field", range(8, 15)))
