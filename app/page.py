@@ -27,6 +27,7 @@ from app.steps.library import Library
 from app.steps.photos import Photos
 from app.steps.step import HEAVY, LIGHT, Step, by_photo, private
 from app.steps.switch import Switch
+from app.steps.take_home import TakeHome
 from app.views import page_html
 from app.visitors.retention import Keeper
 from app.visitors.session import Session, left
@@ -117,7 +118,7 @@ class Studio:
         steps: list[Step] = [] if self.switch is None else [self.switch]
         with gr.Tabs():
             with gr.Tab(texts.TAB_STUDIO, id="studio"):
-                steps += [Describe(context), Generate(context), Photos(context), Compare(context)]
+                steps += [Describe(context), Generate(context), Photos(context), Compare(context), TakeHome(context)]
             with gr.Tab(texts.TAB_EXPERTS, id="experts"):
                 self.library = Library(context)
                 steps.append(self.library)

@@ -182,6 +182,22 @@ RECALL_DIFFERENCE = "{name} − {base}"
 I2T, T2I = "photo → words", "words → photo"
 HISTORY, ASKED_BEFORE = "Asked before", "{query} · {task}"
 
+# take it home
+TAKE_HOME = "Take it home"
+TAKE_RESULTS = "Results (CSV)"
+TAKE_RECALL = "Recall (CSV)"
+TAKE_PHOTOS = "Ranked photos (ZIP)"
+TAKE_NOTHING = "Ask for something first: then there are results to take home."
+TAKE_NO_PHOTOS = "Captions were ranked, not photos: ask in words to get a ZIP of ranked photos."
+TAKE_NO_CAPTIONS = "Recall needs captions of two photos or more: add a captions file, or type captions."
+SESSION_SAVE, SESSION_LOAD = "Save the session (JSON)", "Load a session"
+SESSION_LOADED = (
+    "The sentence, its settings and your questions are back. Photos are not part of a session: add them, and search."
+)
+SESSION_OTHER_BACKBONE = "It was saved with another image model, so the adapter is not the same one."
+SESSION_NOT_ONE = "{name} is no session of this page: choose a file that “Save the session” gave."
+SESSION_VALUE = "{name} cannot be loaded: {reason}"
+
 # maps
 MAP_TITLE = "All experts, by what they are about"
 MAP_HERE = "your sentence"

@@ -301,6 +301,10 @@ class Album:
         """Whether any expert is the visitor's own."""
         return any(library.own for library in list(self._libraries.values()))
 
+    def original(self, photo: Photo) -> Path | None:
+        """The visitor's own file of a photo, where it was kept."""
+        return self._originals.get(photo.id)
+
     def picture(self, photo: Photo) -> str:
         """A small picture of a photo as a data URI, for the results, which show dozens and change with every slider."""
         if photo.id not in self._pictures:

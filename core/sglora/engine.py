@@ -19,6 +19,7 @@ from core.backbones.peft_format import save_peft
 from core.backbones.spec import portable
 from core.common.runtime import one_core
 from core.common.text import clean_text
+from core.sglora.adapter_readme import README_FILE, adapter_readme
 from core.sglora.confidence import Confidence
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import SemanticPrior
@@ -152,9 +153,11 @@ class SGLora:
         }
 
     def save(self, adaptation: Adaptation, folder: Path) -> None:
-        """Write the LoRA in PEFT format, with its provenance."""
+        """Write the LoRA in PEFT format, with its provenance, and a README with the lines that load it."""
         origin = self.provenance(adaptation)
         save_peft(adaptation.lora, folder, self.backbone.fingerprint, origin["backbone"], origin)
+        readme = adapter_readme(origin, told(self.backbone.choice))
+        (folder / README_FILE).write_text(readme, encoding="utf-8")
 
     def routed(self, routing: Routing) -> list[dict[str, Any]]:
         """The routed experts as plain data, closest first: name, description, similarity, weight."""

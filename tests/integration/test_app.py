@@ -244,7 +244,7 @@ def test_only_the_last_zips_are_kept(engine: SGLora) -> None:
         assert actions.write_zip(engine, session, made).path == paths[-1], "one adapter is written once"
     assert [path.exists() for path in paths] == [False] * 2 + [True] * actions.KEPT_DOWNLOADS
     assert paths[-1].is_relative_to(session.album.folder)
-    assert sorted(zipfile.ZipFile(paths[-1]).namelist()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert sorted(zipfile.ZipFile(paths[-1]).namelist()) == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
 
 
 @pytest.mark.parametrize("values", [(None, 0.1, 0, 1), (4, float("nan"), 0, 1), (4, 0.1, 2.0**40, 1), (4, 0.1, 0, -1)])

@@ -1,0 +1,161 @@
+"""What a visitor takes home besides the adapter: results and recall as CSV, the ranked photos as a ZIP, the session as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import secrets
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from app import texts
+from app.actions import HISTORY, settings
+from app.visitors.session import Album, Comparison, Session, Settings
+from app.visitors.uploads import discard
+from core.common.errors import DataError, StudioError, brief
+from core.common.metrics import KS, recall_interval
+from core.common.text import clean_text
+from core.retrieval.gallery import Photo
+
+KIND, FORMAT = "SG-LoRA Studio session", 1
+MAX_SESSION_BYTES = 2**20
+MAX_ZIP_BYTES = 512 * 2**20  # of photos; beyond, a photo goes in as its small copy
+KEPT = 3  # exports of an album: the next one may be asked for while the last is still on its way
+FOLDER = "take-home-"
+
+
+def results_csv(comparison: Comparison) -> str:
+    """Every photo (or caption) that was ranked, in the last column's order: place and score in each column, places moved up."""
+    first = {hit.key: hit for hit in comparison.columns[0].ranking.hits}
+    others = [(column, {hit.key: hit for hit in column.ranking.hits}) for column in comparison.columns[1:]]
+    header = ["question", "photo" if comparison.of == "photos" else "caption"]
+    for column in comparison.columns:
+        header += [f"{column.title} place", f"{column.title} score"]
+        header += [f"{column.title} moved"] if column is not comparison.columns[0] else []
+    rows = []
+    for hit in comparison.columns[-1].ranking.hits:
+        before = first[hit.key]
+        row: list[object] = [comparison.title, hit.label, before.rank, f"{before.score:.6f}"]
+        for column, hits in others:
+            found = hits[hit.key]
+            row += [found.rank, f"{found.score:.6f}", column.moves.get(hit.key, 0)]
+        rows.append(row)
+    return _csv(header, rows)
+
+
+def recall_csv(comparison: Comparison) -> str:
+    """Recall of each column and its difference to the first, in percent with 95 % intervals; no rows without captions."""
+    rows, base = [], comparison.columns[0]
+    for column in comparison.columns:
+        for way, found in (column.hits or {}).items():
+            for k in KS:
+                share = recall_interval(found, k)
+                rows.append([column.title, "", way, f"R@{k}", *(f"{value:.2f}" for value in share), len(found.places)])
+                if column is not base and base.hits is not None:
+                    lead = recall_interval(found, k, base.hits[way])
+                    leads = (f"{value:.2f}" for value in lead)
+                    rows.append([column.title, base.title, way, f"R@{k}", *leads, len(found.places)])
+    return _csv(["column", "minus", "direction", "measure", "percent", "low", "high", "questions"], rows)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def write_photos(album: Album, comparison: Comparison, top: int, path: Path) -> None:
+    """Write the first photos of the last column into a ZIP, their names led by their places.
+
+    A photo is the visitor's own file where that is still there, else its small copy.
+
+    Raises:
+        StudioError: captions were ranked, and no photos.
+    """
+    if comparison.of != "photos":
+        raise DataError(texts.TAKE_NO_PHOTOS)
+    photos, room = {photo.id: photo for photo in album.photos}, MAX_ZIP_BYTES
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # JPEGs do not get smaller
+        for hit in comparison.columns[-1].ranking.hits[:top]:
+            if (photo := photos.get(hit.key)) is None:
+                continue
+            content = _content(album, photo)
+            content = content if len(content) <= room else photo.thumbnail
+            room -= len(content)
+            archive.writestr(f"{hit.rank:03d} {photo.name}", content)
+
+
+def _content(album: Album, photo: Photo) -> bytes:
+    file = album.original(photo)
+    try:
+        return photo.thumbnail if file is None else file.read_bytes()
+    except OSError:  # it went meanwhile
+        return photo.thumbnail
+
+
+@dataclass(frozen=True)
+class SavedSession:
+    """What a session file holds.
+
+    Attributes:
+        settings: of the adapter; None where none was made.
+        questions: (query, sentence) asked, latest first.
+        fingerprint: of the backbone that it was saved with.
+    """
+
+    settings: Settings | None
+    questions: tuple[tuple[str, str], ...]
+    fingerprint: str
+
+
+def session_json(session: Session, fingerprint: str) -> str:
+    """Sentence, seed, settings and questions of a session; photos and experts stay where they are."""
+    made = session.settings
+    content: dict[str, Any] = {
+        "kind": KIND,
+        "format": FORMAT,
+        "backbone_fingerprint": fingerprint,
+        "settings": None if made is None else asdict(made),
+        "questions": [{"query": query, "description": description} for query, description in session.history],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def read_session(path: Path) -> SavedSession:
+    """A session that ``session_json`` wrote; anyone may have changed it since.
+
+    Raises:
+        StudioError: it is no such file, or a value in it cannot be used.
+    """
+    if path.stat().st_size > MAX_SESSION_BYTES:
+        raise DataError(texts.SESSION_NOT_ONE.format(name=brief(path.name)))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if (content["kind"], content["format"]) != (KIND, FORMAT):
+            raise ValueError("another kind")
+        made = content["settings"]
+        wanted = made and settings(made["description"], made["k"], made["tau"], made["seed"], made["strength"])
+        asked = [(each["query"], each["description"]) for each in content["questions"][:HISTORY]]
+        questions = [(clean_text(query, "query"), description and clean_text(description)) for query, description in asked]
+        fingerprint = str(content["backbone_fingerprint"])
+    except StudioError as error:
+        raise DataError(texts.SESSION_VALUE.format(name=brief(path.name), reason=error)) from None
+    except (OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        raise DataError(texts.SESSION_NOT_ONE.format(name=brief(path.name))) from None
+    return SavedSession(wanted or None, tuple(questions), fingerprint)
+
+
+def new_file(album: Album, name: str) -> Path:
+    """A path in a new folder among the visitor's files; of the folders before, all but the last few go."""
+    before = sorted(album.folder.glob(f"{FOLDER}*"), key=lambda folder: folder.stat().st_mtime)
+    for folder in before[: len(before) - KEPT + 1]:
+        discard(folder)
+    folder = album.folder / f"{FOLDER}{secrets.token_hex(8)}"
+    folder.mkdir()
+    return folder / name

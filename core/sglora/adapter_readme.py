@@ -1,0 +1,73 @@
+"""The README of a downloaded adapter: what it was made from, and the lines that load it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+README_FILE = "README.md"
+
+_TEXT = """\
+# A LoRA adapter of SG-LoRA Studio
+
+- Sentence: {sentence}
+- Made from: {experts}
+- Image model: `{backbone}`, fingerprint `{fingerprint}`
+- Seed {seed}, k {k}, temperature {tau:g}, strength {strength:.3g}
+
+`adapter_config.json` and `adapter_model.safetensors` are in the format of [PEFT](https://huggingface.co/docs/peft).
+Unpacked into the folder `adapter` of a checkout of SG-LoRA Studio, with a photo of yours beside it, these lines compare the
+photo with words, without and with the adapter:
+
+```python
+from pathlib import Path
+
+from PIL import Image
+
+from core.backbones import load_backbone
+from core.backbones.peft_format import load_peft
+
+backbone = load_backbone({arguments})
+lora, origin = load_peft(Path("adapter"), backbone.layout.modules, backbone.fingerprint)
+photo = backbone.prefix(backbone.pixels(Image.open("photo.jpg").convert("RGB"))[None])
+words = backbone.encode_text(["a dog that jumps over an obstacle"])
+for name, adapter in (("zero-shot", None), ("adapted", lora)):
+    print(name, round(float(backbone.suffix(photo, adapter) @ words.T), 3))
+```
+
+The same with `peft` itself, on the image model's adapted part:
+
+```python
+from copy import deepcopy
+
+from peft import PeftModel
+
+model = PeftModel.from_pretrained(deepcopy(backbone.adapted), "adapter").eval()
+print("with peft", round(float(model(photo.float()) @ words.T), 3))
+```
+"""
+
+
+def adapter_readme(provenance: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+    """The README of an adapter as Markdown.
+
+    Args:
+        provenance: as ``SGLora.provenance`` gives it.
+        choice: the arguments of ``load_backbone``, as others may know them.
+    """
+    arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None)
+    experts = ", ".join(f"{_plain(e['name'])} ({e['weight'] * 100:.0f} %)" for e in provenance["experts"])
+    return _TEXT.format(
+        sentence=_plain(provenance["description"]),
+        experts=experts,
+        backbone=provenance["backbone"],
+        fingerprint=provenance["backbone_fingerprint"],
+        arguments=arguments,
+        **{key: provenance[key] for key in ("seed", "k", "tau", "strength")},
+    )
+
+
+def _plain(text: str) -> str:
+    """Text as Markdown that means nothing but itself."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+!|&" else c for c in text)

@@ -1,0 +1,171 @@
+"""What a visitor takes home: files that say what the page said, read back with other libraries."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from app import actions, exports
+from app.visitors.session import Session, Settings
+from core.common.errors import DataError
+from core.common.paths import ROOT
+from core.data.sample_photos import sample_photos
+from core.sglora.engine import SGLora
+
+SENTENCE, QUERY = "photos of wild animals", "a cat, that runs"
+
+
+@pytest.fixture(scope="module")
+def session(engine: SGLora) -> Session:
+    """Some samples that were searched in words."""
+    made = Session()
+    actions.add_samples(engine, made)
+    actions.generate(engine, made, actions.settings(SENTENCE, 3, 0.2, 5, 1.0))
+    actions.compare_words(engine, made, QUERY)
+    return made
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_results_name_every_photo_with_its_places(engine: SGLora, session: Session) -> None:
+    gallery = session.album.gallery(engine)
+    first, last = session.comparison.columns[0], session.comparison.columns[-1]
+    read = rows(exports.results_csv(session.comparison))
+    assert [r["photo"] for r in read] == [h.label for h in last.ranking.hits]
+    assert sorted(r["photo"] for r in read) == sorted(p.name for p in gallery.photos)
+    was = {h.label: h.rank for h in first.ranking.hits}
+    for place, row in enumerate(read, 1):
+        assert int(row[f"{last.title} place"]) == place
+        assert int(row[f"{first.title} place"]) == was[row["photo"]]
+        assert int(row[f"{last.title} moved"]) == was[row["photo"]] - place
+        assert QUERY in row["question"]
+
+
+def test_recall_is_that_of_the_gallery(engine: SGLora, session: Session) -> None:
+    recalls = session.album.gallery(engine).recalls
+    read = rows(exports.recall_csv(session.comparison))
+    adapters = dict(
+        zip((c.title for c in session.comparison.columns), actions.adapters(engine, session.adaptation), strict=True)
+    )
+    assert len(read) == 6 * (2 * len(adapters) - 1)
+    for row in read:
+        expected = recalls(adapters[row["column"]][2])[row["direction"]][row["measure"]]
+        if row["minus"]:
+            expected -= recalls(adapters[row["minus"]][2])[row["direction"]][row["measure"]]
+        assert float(row["percent"]) == pytest.approx(expected, abs=0.01)
+        assert float(row["low"]) <= float(row["percent"]) <= float(row["high"])
+
+
+def test_the_zip_holds_the_photos_in_their_order(session: Session, tmp_path: Path) -> None:
+    exports.write_photos(session.album, session.comparison, 4, path := tmp_path / "photos.zip")
+    hits = session.comparison.columns[-1].ranking.hits[:4]
+    own = {s.name: s.path for s in sample_photos()}
+    thumbnails = {p.name: p.thumbnail for p in session.album.photos}
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == [f"{i:03d} {hit.label}" for i, hit in enumerate(hits, 1)]
+        for name, hit in zip(archive.namelist(), hits, strict=True):
+            expected = own[hit.label].read_bytes() if session.album.keeps_files else thumbnails[hit.label]
+            assert archive.read(name) == expected
+
+
+def test_a_photo_is_the_visitors_own_file_where_it_was_kept(engine: SGLora, tmp_path: Path) -> None:
+    made = Session()
+    made.album.keeps_files = True
+    actions.add_samples(engine, made)
+    actions.generate(engine, made, actions.settings(SENTENCE, 3, 0.2, 5, 0.0))
+    exports.write_photos(made.album, actions.compare_words(engine, made, QUERY), 2, path := tmp_path / "photos.zip")
+    own = {s.name: s.path.read_bytes() for s in sample_photos()}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            assert archive.read(name) == own[name[4:]]
+
+
+def test_captions_are_no_photos(engine: SGLora, session: Session, tmp_path: Path) -> None:
+    other = Session(album=session.album, settings=session.settings, adaptation=session.adaptation)
+    found = actions.compare_photo(engine, other, session.album.photos[0].id, None)
+    with pytest.raises(DataError, match="ask in words"):
+        exports.write_photos(session.album, found, 4, tmp_path / "photos.zip")
+    assert {r["caption"] for r in rows(exports.results_csv(found))} == {c for p in session.album.photos for c in p.captions}
+
+
+def test_a_session_comes_back(session: Session, tmp_path: Path) -> None:
+    (path := tmp_path / "session.json").write_text(exports.session_json(session, "f" * 16), encoding="utf-8")
+    saved = exports.read_session(path)
+    assert saved.settings == session.settings == Settings(SENTENCE, 3, 0.2, 5, 1.0)
+    assert saved.questions == ((QUERY, SENTENCE),)
+    assert saved.fingerprint == "f" * 16
+
+
+def test_a_session_in_which_nothing_was_made_comes_back(tmp_path: Path) -> None:
+    (path := tmp_path / "session.json").write_text(exports.session_json(Session(), ""), encoding="utf-8")
+    assert exports.read_session(path) == exports.SavedSession(None, (), "")
+
+
+def changed(session: Session, **values: object) -> str:
+    return json.dumps({**json.loads(exports.session_json(session, "")), **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"kind": "other"}, "no session"),
+        ({"format": 2}, "no session"),
+        ({"questions": [1]}, "no session"),
+        ({"settings": {"description": "a dog"}}, "no session"),
+        ({"settings": {"description": "", "k": 4, "tau": 0.1, "seed": 0, "strength": None}}, "description is empty"),
+        ({"settings": {"description": "a dog", "k": "4", "tau": 0.1, "seed": 0, "strength": None}}, "k is not a number"),
+        ({"settings": {"description": "a dog", "k": 4, "tau": 0.1, "seed": -1, "strength": None}}, "seed is -1"),
+        ({"questions": [{"query": "", "description": ""}]}, "query is empty"),
+    ],
+)
+def test_a_file_that_is_no_session_says_why(session: Session, tmp_path: Path, values: dict, words: str) -> None:
+    (path := tmp_path / "session.json").write_text(changed(session, **values))
+    with pytest.raises(DataError, match=words):
+        exports.read_session(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"null", b"[" * 100_000, b" " * (2**20 + 1)])
+def test_any_other_file_is_no_session(tmp_path: Path, content: bytes) -> None:
+    (path := tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.json is no session"):
+        exports.read_session(path)
+
+
+def test_the_last_exports_stay_and_older_ones_go() -> None:
+    album = Session().album
+    paths = [exports.new_file(album, "results.csv") for _ in range(6)]
+    assert [path.parent.exists() for path in paths] == [False] * 3 + [True] * 3
+
+
+@pytest.mark.slow
+def test_the_lines_in_the_adapters_readme_run(engine: SGLora, session: Session, tmp_path: Path) -> None:
+    download = actions.write_zip(engine, session, session.adaptation)
+    shutil.unpack_archive(download.path, tmp_path / "adapter", "zip")
+    text = (tmp_path / "adapter" / "README.md").read_text()
+    assert SENTENCE in text
+    photo = sample_photos()[0].path
+    shutil.copy(photo, tmp_path / "photo.jpg")
+    lines = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    done = subprocess.run(
+        [sys.executable, "-c", lines], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    said = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in done.stdout.splitlines())}
+    gallery = session.album.gallery(engine)
+    (_, _, zero_shot), *_, (_, _, generated) = actions.adapters(engine, session.adaptation)
+    for name, adapter in (("zero-shot", zero_shot), ("adapted", generated)):
+        found = gallery.text_to_image("a dog that jumps over an obstacle", adapter, None).hits
+        score = next(hit.score for hit in found if hit.label == sample_photos()[0].name)
+        assert said[name] == pytest.approx(score, abs=2e-3)
+    assert said["with peft"] == pytest.approx(said["adapted"], abs=2e-3)
