@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from app import exports, texts
+from app import actions, exports, texts
 from app.errors import friendly
 from app.steps.compare import DEFAULT_TOP
 from app.steps.step import HEAVY, LIGHT, Step, Updates, private
@@ -92,7 +92,9 @@ class TakeHome(Step):
             updates |= dict(zip(generate.controls, values, strict=True))
             updates |= generate.adapter(engine, session, *values)
         if saved.questions:
-            updates[compare.query] = saved.questions[0][0]
+            updates[compare.query] = query = saved.questions[0][0]
+            if made is not None and session.album.photos:
+                actions.compare_words(engine, session, query)
         return updates | compare.results(session, only_changed, top)
 
 
