@@ -9,12 +9,13 @@ import gradio as gr
 
 from app import actions, exports, texts
 from app.errors import friendly
-from app.steps.compare import DEFAULT_TOP
-from app.steps.step import HEAVY, LIGHT, Step, Updates, private
+from app.steps.context import DEFAULT_TOP, Controls, Part, Updates
+from app.steps.step import HEAVY, LIGHT, Step, private
 from app.views import page_html
-from app.visitors.session import Session
+from app.visitors.session import Comparison, Session, Settings
 from core.common.errors import DataError
 
+CHANGED = (Part.ROUTING, Part.ADAPTER, Part.RESULTS)
 # What is asked for is made first, and then fetched: Gradio's own download button fetches what it held before the click.
 FETCH = """(file) => {
   if (!file) return;
@@ -38,7 +39,8 @@ class TakeHome(Step):
             self.file = gr.File(visible=False)
 
     def wire(self) -> None:
-        session, top = self.studio.session, self.studio.compare.top
+        context = self.context
+        session, top = context.session, context.controls["top"]
         for button, make, inputs, group in (
             (self.results, self._results, [session], LIGHT),
             (self.recall, self._recall, [session], LIGHT),
@@ -47,10 +49,9 @@ class TakeHome(Step):
         ):
             made = button.click(make, inputs, self.file, show_progress_on=self.said, **private(group, None))
             made.success(None, self.file, None, js=FETCH, **private(LIGHT, None, "hidden"))
-        generate, compare = self.studio.generate, self.studio.compare
-        controls = [*generate.controls, compare.query]
-        shown = list(dict.fromkeys([self.said, *controls, *generate.made, *compare.shown]))
-        self.load.upload(self._load, [session, self.load, *compare.view], shown, **private(HEAVY, 1))
+        shown = [self.said, context.query, *context.inputs, *context.outputs(*CHANGED)]
+        now = [self.load, session, *context.inputs]
+        self.load.upload(self._load, now, list(dict.fromkeys(shown)), show_progress_on=self.said, **private(HEAVY, 1))
 
     @friendly
     def _results(self, session: Session) -> str:
@@ -72,33 +73,41 @@ class TakeHome(Step):
 
     @friendly
     def _session(self, session: Session) -> str:
-        engine = self.engine(session)
+        engine = self.context.engine(session)
         return _write(session, "sg-lora-session.json", exports.session_json(session, engine.backbone.fingerprint))
 
     @friendly
-    def _load(self, session: Session, path: str, only_changed: bool, top: int) -> Updates:
-        saved, engine = exports.read_session(Path(path)), self.engine(session)
+    def _load(self, path: str, session: Session, *values: Any) -> Updates:
+        context, controls = self.context, Controls(*values)
+        saved, engine = exports.read_session(Path(path)), context.engine(session)
         session.history = list(saved.questions)
-        generate, compare = self.studio.generate, self.studio.compare
         lines = [texts.SESSION_LOADED]
         if saved.fingerprint != engine.backbone.fingerprint:
             lines.append(texts.SESSION_OTHER_BACKBONE)
-        updates: dict[Any, Any] = {self.said: page_html.report(None, (), lines)}
-        made = saved.settings
-        if made is not None:
-            k = min(made.k, len(engine.repository))  # what is beyond a slider's end would be refused with every event
-            tau, strength = _within(generate.tau, made.tau), _within(generate.strength, made.strength or 0)
-            values = (made.description, k, tau, made.seed, made.strength is None, strength)
-            updates |= dict(zip(generate.controls, values, strict=True))
-            updates |= generate.adapter(engine, session, *values)
+        updates: Updates = {self.said: page_html.report(None, (), lines)}
+        if saved.settings is not None:
+            controls = self._controls(saved.settings, controls, len(engine.repository))
+            generated = actions.generate(engine, session, actions.page_settings(*controls.adapter))
+            controls = controls._replace(strength=round(generated.strength, 2))
+            updates |= dict(zip(context.inputs, controls, strict=True))
         if saved.questions:
-            updates[compare.query] = query = saved.questions[0][0]
-            if made is not None and session.album.photos:
+            updates[context.query] = query = saved.questions[0][0]
+            if session.album.photos and session.adaptation is not None:
                 actions.compare_words(engine, session, query)
-        return updates | compare.results(session, only_changed, top)
+        return context.show(session, controls, *CHANGED) | updates
+
+    def _controls(self, made: Settings, now: Controls, experts: int) -> Controls:
+        """What the page's controls hold for these settings: what is beyond a slider's end would be refused in every event."""
+
+        def within(name: str, value: float) -> float:
+            slider = self.context.controls[name]
+            return min(max(value, slider.minimum), slider.maximum)
+
+        k, tau, strength = min(made.k, experts), within("tau", made.tau), within("strength", made.strength or 0)
+        return Controls(made.description, k, tau, made.seed, made.strength is None, strength, now.only_changed, now.top)
 
 
-def _asked(session: Session) -> Any:
+def _asked(session: Session) -> Comparison:
     """The last comparison.
 
     Raises:
@@ -107,10 +116,6 @@ def _asked(session: Session) -> Any:
     if session.comparison is None:
         raise DataError(texts.TAKE_NOTHING)
     return session.comparison
-
-
-def _within(slider: gr.Slider, value: float) -> float:
-    return min(max(value, slider.minimum), slider.maximum)
 
 
 def _write(session: Session, name: str, content: str) -> str:
