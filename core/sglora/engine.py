@@ -156,7 +156,7 @@ class SGLora:
         """Write the LoRA in PEFT format, with its provenance, and a README with the lines that load it."""
         origin = self.provenance(adaptation)
         save_peft(adaptation.lora, folder, self.backbone.fingerprint, origin["backbone"], origin)
-        readme = adapter_readme(origin, told(self.backbone.choice))
+        readme = adapter_readme(origin, portable(self.backbone.choice))
         (folder / README_FILE).write_text(readme, encoding="utf-8")
 
     def routed(self, routing: Routing) -> list[dict[str, Any]]:
