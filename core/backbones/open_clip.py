@@ -50,15 +50,21 @@ ARCHIVED_SIZES = ("input_resolution", "context_length", "vocab_size")  # beside 
 HELP = "The backbone `embedded` needs no model hub."
 
 
-def check_tower(visual: nn.Module) -> None:
-    """Raise BackboneError unless ``visual`` is a ViT as in CLIP: torch attention, class token, one pooled vector."""
+def plain_vit(visual: nn.Module) -> tuple[VisionTransformer, list[ResidualAttentionBlock]]:
+    """The image tower and its blocks.
+
+    Raises:
+        BackboneError: it is no ViT as in CLIP, with torch's attention, a class token and one pooled vector.
+    """
     if not isinstance(visual, VisionTransformer):
         raise BackboneError(f"Only plain ViT image towers are supported, not {type(visual).__name__}.")
     if visual.attn_pool is not None or visual.pool_type not in ("tok", "avg"):
         kind = "attention" if visual.attn_pool is not None else visual.pool_type
         raise BackboneError(f"Only plain ViT image towers are supported, not ones with {kind} pooling.")
-    if not all(isinstance(block, ResidualAttentionBlock) for block in visual.transformer.resblocks):
+    blocks = [block for block in visual.transformer.resblocks if isinstance(block, ResidualAttentionBlock)]
+    if len(blocks) != len(visual.transformer.resblocks):
         raise BackboneError("Only plain ViT image towers are supported, not ones with custom attention blocks.")
+    return visual, blocks
 
 
 class Stem(nn.Module):
@@ -74,7 +80,7 @@ class Stem(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels [n, 3, h, w] to activations [n, 1 + patches, width]."""
-        x = self.conv1(pixels).flatten(2).transpose(1, 2)
+        x = self.conv1(pixels).flatten(2).transpose(1, 2)  # [n, patches, width]
         x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], 1) + self.positional_embedding
         x = self.ln_pre(x)
         for block in self.blocks:
@@ -112,17 +118,16 @@ class AdaptedTower(AdaptedModule):
 
     def __init__(self, visual: nn.Module, adapt_blocks: int | None = None) -> None:
         super().__init__()
-        check_tower(visual)
-        blocks = visual.transformer.resblocks
+        tower, blocks = plain_vit(visual)
         adapt_blocks = len(blocks) if adapt_blocks is None else adapt_blocks
         if not 1 <= adapt_blocks <= len(blocks):
             raise BackboneError(f"adapt_blocks is {adapt_blocks}: this image tower has 1 to {len(blocks)} blocks to adapt.")
         self.cut = len(blocks) - adapt_blocks
-        self.width = visual.transformer.width
-        self.patches = len(visual.positional_embedding) - 1
-        self.pool_type, self.norm_last = visual.pool_type, visual.final_ln_after_pool
+        self.width = tower.transformer.width
+        self.patches = len(tower.positional_embedding) - 1
+        self.pool_type, self.norm_last = tower.pool_type, tower.final_ln_after_pool
         self.blocks = nn.ModuleDict({str(i): AdaptedBlock(blocks[i], f"blocks.{i}") for i in range(self.cut, len(blocks))})
-        self.ln_post, self.proj = visual.ln_post, visual.proj
+        self.ln_post, self.proj = tower.ln_post, tower.proj
 
     @property
     def dim(self) -> int:
@@ -178,16 +183,19 @@ class OpenClipBackbone:
         self.slug = _slug(name, pretrained, adapt_blocks)
         self.choice = with_full_paths({"spec": name, "pretrained": pretrained, "adapt_blocks": adapt_blocks})
         model = model.float().eval().requires_grad_(False)
-        visual = model.visual
+        visual, _ = plain_vit(model.get_submodule("visual"))
         preprocess = open_clip.get_model_preprocess_cfg(model)
         self.adapted = AdaptedTower(visual, adapt_blocks).eval().requires_grad_(False)
         self.fingerprint = self.prefix_key = self.sentence_key = _fingerprint(model, self.adapted, preprocess)
         self._stem = Stem(visual, self.adapted.cut).eval()
         del model.visual
         self._text, self._tokenizer, self._tokenizer_lock = text_tower(model), tokenizer, threading.Lock()
-        steps = image_transform_v2(PreprocessCfg(**preprocess), is_train=False).transforms
+        pipeline = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
+        assert isinstance(pipeline, Compose)
+        steps = pipeline.transforms
         cut = next(i for i, step in enumerate(steps) if isinstance(step, ToTensor))
-        self._shape, self._values = Compose(steps[:cut]), Compose(steps[cut:])
+        self._shape: Callable[[Image.Image], Image.Image] = Compose(steps[:cut])  # pyright: ignore[reportAttributeAccessIssue]
+        self._values = Compose(steps[cut:])
         self.layout = self.adapted.layout(rank)
         self.dim = self.sentence_dim = self.adapted.dim
         self.prefix_shape = tuple(self._stem.positional_embedding.shape)
@@ -251,7 +259,7 @@ def _slug(name: str, pretrained: str | None, adapt_blocks: int | None) -> str:
 
 def _fingerprint(model: nn.Module, tower: AdaptedTower, preprocess: Mapping[str, Any]) -> str:
     """16 hex digits over the weights and over what changes embeddings or cached prefixes without showing in them."""
-    block = next(iter(tower.blocks.values()))
+    block: Any = next(iter(tower.blocks.values()))
     facts = {
         "cut": tower.cut,
         "heads": block.attn.heads,
@@ -295,7 +303,7 @@ def load_open_clip(
     if own_weights and pretrained:
         raise BackboneError(f"{name} brings its own weights: leave out {pretrained}.")
     is_file = pretrained is not None and Path(pretrained).is_file()
-    archive = is_file and _is_archive(Path(pretrained))
+    archive = pretrained is not None and is_file and _is_archive(Path(pretrained))
     tag = {} if pretrained is None or is_file else open_clip.get_pretrained_cfg(name, pretrained)
     if pretrained is not None and not is_file and not tag:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # File names need not be valid UTF-8, and a terminal may not show what a caption holds: neither may end a command.
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     set_up_heap()
     arguments = build_parser().parse_args(argv)

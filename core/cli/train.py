@@ -6,13 +6,16 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.backbones import EMBEDDED
 from core.cli.commands import Answer, chosen_backbone, log, on_gpu
 from core.common.errors import DataError, RepositoryError
 
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
 
 
 def backbone(arguments: Namespace) -> Answer:

@@ -20,11 +20,8 @@ def read_captions(folder: Path) -> list[Sample]:
     samples = []
     for where, row in _rows(folder / CAPTIONS_FILE):
         captions = row.get("captions", row.get("caption"))
-        captions = [captions] if isinstance(captions, str) else captions
-        categories = row.get("categories", [])
-        for key, texts in (("captions", captions), ("categories", categories)):
-            if not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
-                raise DataError(f'{where}: "{key}" must be a list of texts.')
+        captions = _texts(where, "captions", [captions] if isinstance(captions, str) else captions)
+        categories = _texts(where, "categories", row.get("categories", []))
         kept = tuple(one_line(c) for c in captions if c.strip())
         samples.append(
             Sample(folder / row["image"], kept, str(row.get("split", "")), categories=tuple(sorted(set(categories))))
@@ -48,6 +45,12 @@ def read_labels(folder: Path) -> list[Sample]:
             )
         )
     return samples
+
+
+def _texts(where: str, key: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(t, str) for t in value):
+        raise DataError(f'{where}: "{key}" must be a list of texts.')
+    return value
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

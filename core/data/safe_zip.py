@@ -72,7 +72,7 @@ def read_members(data: bytes, limits: Mapping[str, int], label: str, error: type
 
 def _read(archive: zipfile.ZipFile, name: str, limit: int, label: str, error: type[StudioError]) -> bytes:
     paths = [(PurePosixPath(m.filename), m) for m in archive.infolist()]
-    found = [(path, m) for path, m in paths if path.name == name and len(path.parts) <= 2 and path.parts[0] != "__MACOSX"]
+    found = [(path, m) for path, m in paths if path.name == name and len(path.parts) <= 2 and path.parts[:1] != ("__MACOSX",)]
     if not found:
         raise error(f"{label} lacks {name}.")
     depth = min(len(path.parts) for path, _ in found)

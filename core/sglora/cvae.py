@@ -57,7 +57,7 @@ def _mlp(*widths: int) -> nn.Sequential:
 class ConditionalVAE(nn.Module):
     """Encoder and prior are 2-layer ReLU MLPs, the decoder has 3 layers, as in the paper.
 
-    The decoder says what to add to the condition's mean, and starts at zero: an untrained generator merges.
+    The decoder says what to add to the condition's mean and is zero-initialised: an untrained generator merges.
     """
 
     def __init__(self, config: CvaeConfig) -> None:
@@ -67,8 +67,8 @@ class ConditionalVAE(nn.Module):
         self.encoder = _mlp(d + c, h, 2 * z)
         self.prior = _mlp(c, h, 2 * z)
         self.decoder = _mlp(z + c, h, h, d)
-        nn.init.zeros_(self.decoder[-1].weight)
-        nn.init.zeros_(self.decoder[-1].bias)
+        for parameter in self.decoder[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def encode(self, theta: Tensor, condition: Tensor) -> Gaussian:
         """q(z | theta, c) for theta [n, D] and c [n, 2 D]."""
