@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from timm.layers.conv2d_same import Conv2dSame
-from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -158,10 +157,10 @@ def fold_batch_norms(network: nn.Module) -> None:
     for name, child in list(network.named_children()):
         if isinstance(child, nn.Conv2d):
             before = name, child
-        elif isinstance(child, BatchNormAct2d):
+        elif isinstance(child, nn.BatchNorm2d):  # timm's, which holds its activation
             assert before is not None, f"no convolution before {name}"
             setattr(network, before[0], fuse_conv_bn_eval(before[1], child))
-            setattr(network, name, child.act)
+            setattr(network, name, child.get_submodule("act"))
             before = None
         else:
             fold_batch_norms(child)
@@ -178,13 +177,13 @@ def pad_inside(network: nn.Module) -> None:
         network: it must only ever see inputs of even sizes. Changed in place.
     """
     for name, child in list(network.named_children()):
-        if isinstance(child, Conv2dSame) and child.stride == (2, 2):
+        if isinstance(child, nn.Conv2d) and isinstance(child, Conv2dSame) and child.stride == (2, 2):
             setattr(network, name, _widened(child))
         else:
             pad_inside(child)
 
 
-def _widened(conv: Conv2dSame) -> nn.Conv2d:
+def _widened(conv: nn.Conv2d) -> nn.Conv2d:
     size = conv.kernel_size[0]
     padding = (size - 1) // 2  # of a total of size - 2, the larger half, which is at the end
     wide = nn.Conv2d(

@@ -195,7 +195,7 @@ class OpenClipBackbone:
         steps = pipeline.transforms
         cut = next(i for i, step in enumerate(steps) if isinstance(step, ToTensor))
         self._shape: Callable[[Image.Image], Image.Image] = Compose(steps[:cut])  # pyright: ignore[reportAttributeAccessIssue]
-        self._values = Compose(steps[cut:])
+        self._values: Callable[[Image.Image], Tensor] = Compose(steps[cut:])  # pyright: ignore[reportAttributeAccessIssue]
         self.layout = self.adapted.layout(rank)
         self.dim = self.sentence_dim = self.adapted.dim
         self.prefix_shape = tuple(self._stem.positional_embedding.shape)

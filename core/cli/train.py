@@ -86,7 +86,7 @@ def changed(recipe: R, settings: Sequence[str]) -> R:
     """
     for setting in settings:
         name, _, value = setting.partition("=")
-        old = getattr(recipe, name, None)
+        old: Any = getattr(recipe, name, None)
         if name not in vars(recipe):
             raise DataError(f"--set {setting}: the recipe has no {name!r}; it has {', '.join(vars(recipe))}.")
         try:

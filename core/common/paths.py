@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-
-ASSETS = ROOT / "assets"
-
-EXPERTS = ROOT / "experts"
+# An installed wheel has them in the package; in a checkout they lie at its top.
+_IN_WHEEL = ROOT / "core" / "shipped"
+_SHIPPED = _IN_WHEEL if _IN_WHEEL.is_dir() else ROOT
+ASSETS = _SHIPPED / "assets"
+EXPERTS = _SHIPPED / "experts"
 
 GENERATOR_FILE = "generator.safetensors"
 
