@@ -9,7 +9,6 @@ import copy
 import inspect
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -105,13 +104,6 @@ def test_help_does_not_wait_for_torch():
     script = "import sys; from core.cli.parser import build_parser; build_parser(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "False"
-
-
-def test_the_readmes_command_lines_are_understood():
-    lines = [line.strip() for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("    python -m core ")]
-    assert len(lines) >= 8
-    for line in lines:
-        parser.build_parser().parse_args(shlex.split(line)[3:])
 
 
 def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):

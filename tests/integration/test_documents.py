@@ -1,4 +1,4 @@
-"""The README's examples: its Python runs against the real app, its command lines are understood, its table is complete."""
+"""README and docs: their Python runs against the real app, command lines are understood, links lead somewhere."""
 
 from __future__ import annotations
 
@@ -17,12 +17,9 @@ from core.cli.parser import build_parser
 from core.common.paths import ROOT
 
 ADDRESS = "http://127.0.0.1:7860/"  # where the app is when nothing else is said
-README = (ROOT / "README.md").read_text()
-PYTHON = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-INDENTED = re.findall(r"^    (.+)$", README, re.MULTILINE)
-FENCED = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [line for block in (*INDENTED, *FENCED) for line in block.splitlines() if line.startswith("python -m core ")]
-ENDPOINTS = re.findall(r"^\| `(/\w+)` \| (.*) \| (.*) \|$", README, re.MULTILINE)
+PAGES = {path: path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))}
+README, REFERENCE = PAGES[ROOT / "README.md"], PAGES[ROOT / "docs" / "reference.md"]
+ENDPOINTS = re.findall(r"^\| `(/\w+)` \| (.*) \| (.*) \|$", REFERENCE, re.MULTILINE)
 NAME = re.compile(r"`(\w+)`")
 
 
@@ -32,9 +29,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
-def answers(url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
-    """What each endpoint answered while the README's Python ran."""
+def answers_of(page: str, url: str, folder: Path) -> dict[str, tuple]:
+    """What each endpoint answered while the Python of a page ran."""
     seen: dict[str, tuple] = {}
     predict = Client.predict
 
@@ -43,16 +39,25 @@ def answers(url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tup
         seen[api_name] = answer if isinstance(answer, tuple) else (answer,)
         return answer
 
-    code = "\n".join(PYTHON)
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
     assert ADDRESS in code
-    folder = tmp_path_factory.mktemp("reader")
     for number, name in enumerate(re.findall(r'handle_file\("([^"]+)"\)', code)):
         Image.new("RGB", (64, 48), (80 * number % 256, 90, 160)).save(folder / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Client, "predict", noted)
         patch.chdir(folder)
-        exec(compile(code.replace(ADDRESS, url), "README.md", "exec"), {})
+        exec(compile(code.replace(ADDRESS, url), "page", "exec"), {})
     return seen
+
+
+@pytest.fixture(scope="module")
+def answers(url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
+    return answers_of(REFERENCE, url, tmp_path_factory.mktemp("reader"))
+
+
+def test_the_readmes_python_runs(url: str, tmp_path: Path) -> None:
+    facts, adapter = answers_of(README, url, tmp_path)["/adapt"]
+    assert facts["parameters"] > 0 and Path(adapter).suffix == ".zip"
 
 
 def test_the_python_runs_and_prints_what_it_says(answers: dict[str, tuple]) -> None:
@@ -79,14 +84,25 @@ def test_the_table_of_endpoints_is_complete(url: str, answers: dict[str, tuple])
         assert {key for value in answer.values() if isinstance(value, list) for item in value for key in item} <= told
 
 
-def test_the_command_lines_are_understood() -> None:
-    assert len(COMMANDS) >= 8
-    for line in COMMANDS:
-        build_parser().parse_args(shlex.split(line)[3:])
+def commands(page: str) -> list[str]:
+    indented = re.findall(r"^    (.+)$", page, re.MULTILINE)
+    fenced = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [line for block in (*indented, *fenced) for line in block.splitlines() if line.startswith("python -m core ")]
 
 
-def test_what_the_readme_points_at_is_there() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    here = [link for link in links if "://" not in link]
-    assert "LICENSE" in here
-    assert [link for link in here if not (ROOT / link).exists()] == []
+def test_command_lines_are_understood() -> None:
+    assert commands(README) and len(commands(REFERENCE)) >= 5
+    for page in PAGES.values():
+        for line in commands(page):
+            build_parser().parse_args(shlex.split(line)[3:])
+
+
+def test_links_lead_to_files_that_are_there() -> None:
+    for path, page in PAGES.items():
+        links = [link for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", page) if "://" not in link]
+        assert [link for link in links if not (path.parent / link).exists()] == [], path.name
+    assert "](LICENSE)" in README
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
