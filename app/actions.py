@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from PIL import Image
+
 from app import texts
 from app.visitors.session import Column, Comparison, Download, Question, Session, Settings
 from app.visitors.uploads import MAX_CAPTIONS, discard, sort_uploads
@@ -18,7 +20,8 @@ from core.backbones.peft_format import WEIGHTS_FILE
 from core.common.errors import DescriptionError, GalleryError, PhotoError, StudioError
 from core.common.text import clean_text
 from core.data.captions import captions_from_names, parse_typed, read_captions
-from core.data.image_io import open_photo
+from core.data.decode_pool import decode_photo
+from core.data.image_io import photo_bytes
 from core.data.sample_photos import sample_photos
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, moves
 from core.sglora.engine import Adaptation, SGLora
@@ -202,7 +205,10 @@ def compare_photo(
     """
     gallery = session.album.gallery(engine)
     if other:
-        photo, name = open_photo(Path(other)), Path(other).name
+        path, framing = Path(other), engine.backbone.framing
+        name = path.name
+        decoded = decode_photo(photo_bytes(path, name), name, framing)
+        photo = Image.frombytes("RGB", (framing.width, framing.height), decoded.pixels)
     else:
         name = next((p.name for p in gallery.photos if p.id == picked), None)
         if name is None:

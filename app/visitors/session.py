@@ -308,7 +308,7 @@ class Album:
     def picture(self, photo: Photo) -> str:
         """A small picture of a photo as a data URI, for the results, which show dozens and change with every slider."""
         if photo.id not in self._pictures:
-            with Image.open(io.BytesIO(photo.thumbnail)) as image:
+            with Image.open(io.BytesIO(photo.thumbnail), formats=["JPEG"]) as image:
                 image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
                 out = io.BytesIO()
                 image.save(out, "JPEG", quality=72)

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from core.backbones.lora import Lora, LoraLayout
+from core.common.images import Framing
 
 
 class Towers(Protocol):
@@ -40,20 +41,25 @@ class Towers(Protocol):
         """Width s of sentence embeddings."""
         ...
 
+    @property
+    def framing(self) -> Framing:
+        """What is seen of a photo, and in which size."""
+        ...
+
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         """Embeddings that routing compares, [n, s], float32, unit length."""
         ...
 
-    def frame(self, image: Image.Image) -> Image.Image:
-        """What ``pixels`` shows of an RGB photo, in its size, as a photo: where augmentation crops."""
+    def normalised(self, frames: Tensor) -> Tensor:
+        """Photos after ``framing``, [n, height, width, 3] uint8, as the input of ``prefix``, [n, 3, height, width] float32."""
         ...
 
     def pixels(self, image: Image.Image) -> Tensor:
-        """One RGB photo as the input of ``prefix``, [3, side, side] float32."""
+        """One RGB photo as the input of ``prefix``, [3, height, width] float32: framed and normalised."""
         ...
 
     def prefix(self, pixels: Tensor) -> Tensor:
-        """Prefix activations of pixels [n, 3, side, side]: [n, *prefix_shape], float16."""
+        """Prefix activations of pixels [n, 3, height, width]: [n, *prefix_shape], float16."""
         ...
 
 

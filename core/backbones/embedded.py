@@ -27,7 +27,7 @@ from core.backbones.frozen_towers import (
 )
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import Lora
-from core.backbones.preprocess import square, to_pixels
+from core.backbones.preprocess import FRAMING, normalised, pixel_values
 from core.common.errors import BackboneError
 from core.common.runtime import compute_dtype
 
@@ -44,6 +44,7 @@ class EmbeddedTowers:
     prefix_key, sentence_key = f"{IMAGE_TOWER_SHA256} folded", TEXT_TOWER_SHA256
     prefix_shape: tuple[int, ...] = (MAP_TOKENS, MAP_CHANNELS)
     sentence_dim = SENTENCE_DIM
+    framing = FRAMING
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:
         self.dtype = dtype or compute_dtype()
@@ -59,11 +60,11 @@ class EmbeddedTowers:
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         return self.text_tower.encode(texts)
 
-    def frame(self, image: Image.Image) -> Image.Image:
-        return square(image)
+    def normalised(self, frames: Tensor) -> Tensor:
+        return normalised(frames)
 
     def pixels(self, image: Image.Image) -> Tensor:
-        return to_pixels(image)
+        return self.normalised(pixel_values(self.framing(image))[None])[0]
 
     def prefix(self, pixels: Tensor) -> Tensor:
         return self.image_tower(pixels)

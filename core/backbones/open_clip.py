@@ -25,20 +25,20 @@ import torch.nn.functional as F
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import get_session
-from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.transform import PreprocessCfg
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torchvision.transforms import Compose, ToTensor
 
 from core.backbones.attention import PROJECTIONS, SplitAttention
 from core.backbones.base import AdaptedModule
 from core.backbones.clip_text import text_tower
 from core.backbones.lora import Lora, LoraLayout, LoraModule
-from core.backbones.preprocess import MAX_ASPECT
+from core.backbones.preprocess import pixel_values
 from core.backbones.spec import FOLDER, with_full_paths
 from core.common.errors import BackboneError
+from core.common.images import Framing
 
 LORA_RANK = 2
 IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation
@@ -190,12 +190,9 @@ class OpenClipBackbone:
         self._stem = Stem(visual, self.adapted.cut).eval()
         del model.visual
         self._text, self._tokenizer, self._tokenizer_lock = text_tower(model), tokenizer, threading.Lock()
-        pipeline = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
-        assert isinstance(pipeline, Compose)
-        steps = pipeline.transforms
-        cut = next(i for i, step in enumerate(steps) if isinstance(step, ToTensor))
-        self._shape: Callable[[Image.Image], Image.Image] = Compose(steps[:cut])  # pyright: ignore[reportAttributeAccessIssue]
-        self._values: Callable[[Image.Image], Tensor] = Compose(steps[cut:])  # pyright: ignore[reportAttributeAccessIssue]
+        seen = PreprocessCfg(**preprocess)
+        self.framing = _framing(seen)
+        self._mean, self._std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
         self.layout = self.adapted.layout(rank)
         self.dim = self.sentence_dim = self.adapted.dim
         self.prefix_shape = tuple(self._stem.positional_embedding.shape)
@@ -221,17 +218,11 @@ class OpenClipBackbone:
             tokens = self._tokenizer(list(texts))
         return self._text(tokens.to(self.device)).cpu()
 
-    def frame(self, image: Image.Image) -> Image.Image:
-        # open_clip scales the short side first: a panorama of 20:1 would become huge before its ends are cut off.
-        width, height = image.size
-        keep_w, keep_h = min(width, round(MAX_ASPECT * height)), min(height, round(MAX_ASPECT * width))
-        if (keep_w, keep_h) != (width, height):
-            left, top = (width - keep_w) // 2, (height - keep_h) // 2
-            image = image.crop((left, top, left + keep_w, top + keep_h))
-        return self._shape(image)
+    def normalised(self, frames: Tensor) -> Tensor:
+        return frames.permute(0, 3, 1, 2).float().div_(255).sub_(self._mean).div_(self._std)
 
     def pixels(self, image: Image.Image) -> Tensor:
-        return self._values(self.frame(image))
+        return self.normalised(pixel_values(self.framing(image))[None])[0]
 
     @torch.no_grad()
     def activations(self, pixels: Tensor) -> Tensor:
@@ -247,6 +238,14 @@ class OpenClipBackbone:
         if not len(prefix):
             return torch.empty(0, self.dim)
         return torch.cat([self.adapted(part.to(self.device).float(), lora).cpu() for part in prefix.split(IMAGE_BATCH)])
+
+
+def _framing(preprocess: PreprocessCfg) -> Framing:
+    """What open_clip's transform shows the model of a photo."""
+    _, height, width = preprocess.input_size
+    if preprocess.resize_mode not in ("shortest", "squash"):
+        raise BackboneError(f"Models that pad photos (resize_mode {preprocess.resize_mode}) are not supported.")
+    return Framing(width, height, preprocess.resize_mode == "squash", Image.Resampling[preprocess.interpolation.upper()])
 
 
 def _slug(name: str, pretrained: str | None, adapt_blocks: int | None) -> str:

@@ -1,26 +1,32 @@
-"""From added files to decoded photos: read, told apart by content, and decoded in threads ahead of the model."""
+"""From added files to decoded photos: read, told apart by content, and decoded in other processes ahead of the model."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
+import torch
 from torch import Tensor
 
 from core.common.errors import PhotoError
+from core.common.images import Framing
 from core.common.text import safe_name
-from core.data.image_io import open_photo, photo_bytes, thumbnail
+from core.data.decode_pool import DecodedPhoto, Upload
+from core.data.image_io import photo_bytes
 
 BATCH = 32  # photos that the model takes at once; as many more are decoded meanwhile
-MAX_WAITING = 128 * 2**20  # bytes of files that wait to be decoded
-DECODERS = min(4, os.cpu_count() or 1)
+MAX_WAITING = 64 * 2**20  # bytes of files that wait to be decoded
+THREADS = min(4, os.cpu_count() or 1)
+UNREADABLE = "the file cannot be read."
+
+log = logging.getLogger(__name__)
 
 Source = Path | tuple[str, bytes | Path]
 
@@ -40,15 +46,13 @@ class Decoded:
         position: place of the file among the sources.
         id: hash of its content.
         name: safe file name.
-        thumbnail: small upright JPEG.
-        pixels: [3, side, side] the backbone's input.
+        photo: what is left of it.
     """
 
     position: int
     id: str
     name: str
-    thumbnail: bytes
-    pixels: Tensor
+    photo: DecodedPhoto
 
 
 def source_name(source: Source) -> str:
@@ -66,9 +70,15 @@ def content_id(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
+def frames(photos: Sequence[DecodedPhoto], framing: Framing) -> Tensor:
+    """What a backbone sees of photos, before it is normalised: [n, height, width, 3] uint8."""
+    values = torch.frombuffer(bytearray(b"".join(photo.pixels for photo in photos)), dtype=torch.uint8)
+    return values.view(len(photos), framing.height, framing.width, 3)
+
+
 def decoders() -> ThreadPoolExecutor:
-    """Threads that decode photos, ahead of the model."""
-    return ThreadPoolExecutor(DECODERS, "decode")
+    """Threads that decode one's own photos, ahead of the model; what others sent is decoded in ``decode_pool``."""
+    return ThreadPoolExecutor(THREADS, "decode")
 
 
 class Intake:
@@ -76,27 +86,27 @@ class Intake:
 
     Args:
         sources: paths, or (name, content or path).
-        pool: where files are decoded.
-        pixels: the backbone's ``pixels``.
+        upload: where files are decoded.
         holds: whether a content is there already.
         limit: the most photos there may be.
         count: how many there are, batches that were yielded before included.
+        stop: whether nobody waits for the rest any more.
     """
 
     def __init__(
         self,
         sources: Sequence[Source],
-        pool: Executor,
-        pixels: Callable[[Image.Image], Tensor],
+        upload: Upload,
         holds: Callable[[str], bool],
         limit: int,
         count: Callable[[], int],
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.names = [source_name(source) for source in sources]
         self.done = 0
-        self._sources, self._pool, self._pixels = sources, pool, pixels
+        self._sources, self._upload, self._stop = sources, upload, stop
         self._holds, self._limit, self._count = holds, limit, count
-        self._queue: deque[tuple[int, str, int, Future[Decoded]]] = deque()
+        self._queue: deque[tuple[int, str, int, Future[DecodedPhoto]]] = deque()
         self._waiting = 0
         self._ready: list[Decoded] = []
         self._seen: set[str] = set()
@@ -107,10 +117,12 @@ class Intake:
     def batches(self) -> Iterator[list[Decoded]]:
         """Decoded photos in order, at most BATCH at a time; the next are decoded while the caller works on these."""
         for position, source in enumerate(self._sources):
+            if self._stop():
+                return
             name = self.names[position]
             try:
                 content = _content(source, name)
-            except PhotoError as error:
+            except Exception as error:
                 self._failed[position] = _reason(name, error)
                 continue
             key = content_id(content)
@@ -123,7 +135,7 @@ class Intake:
                 self._failed[position] = f"the gallery is full: it takes at most {self._limit:,} photos."
                 continue
             self._seen.add(key)
-            self._queue.append((position, key, len(content), self._pool.submit(self._decode, position, key, name, content)))
+            self._queue.append((position, key, len(content), self._upload.submit(name, content)))
             self._waiting += len(content)
             while len(self._queue) > BATCH or self._waiting > MAX_WAITING:
                 yield from self._settle(position + 1)
@@ -139,17 +151,13 @@ class Intake:
         repeated = {position: self._broken[key] for position, key in self._repeated if key in self._broken}
         return tuple(Failure(self.names[position], reason) for position, reason in sorted((self._failed | repeated).items()))
 
-    def _decode(self, position: int, key: str, name: str, content: bytes) -> Decoded:
-        image = open_photo(content, name)
-        return Decoded(position, key, name, thumbnail(image), self._pixels(image))
-
     def _settle(self, reached: int) -> Iterator[list[Decoded]]:
         """Take the longest-waiting photo off the queue; yields when that makes a batch full."""
         position, key, size, future = self._queue.popleft()
         self._waiting -= size
         try:
-            self._ready.append(future.result())
-        except PhotoError as error:
+            self._ready.append(Decoded(position, key, self.names[position], future.result()))
+        except Exception as error:
             self._failed[position] = self._broken[key] = _reason(self.names[position], error)
         if len(self._ready) == BATCH:
             yield from self._flush(reached)
@@ -166,6 +174,9 @@ class Intake:
             yield batch
 
 
-def _reason(name: str, error: PhotoError) -> str:
-    """The error's text without the name it begins with."""
-    return str(error).removeprefix(f"{name}: ")
+def _reason(name: str, error: Exception) -> str:
+    """The error's text without the name it begins with; whatever a photo's reading raises is this photo's refusal."""
+    if isinstance(error, PhotoError):
+        return str(error).removeprefix(f"{name}: ")
+    log.error("%r could not be read", name, exc_info=error)
+    return UNREADABLE

@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from core.common.errors import DataError
+from core.data.image_io import FORMATS
 from core.data.sample import Sample
 
-SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"])
+SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
 
 def is_image(path: Path) -> bool:

@@ -1,37 +1,51 @@
-"""Photos from files: decode them safely into the pixels that the backbones want, and into thumbnails to show."""
+"""Photos from files: decode them to upright RGB, and make thumbnails. Pillow alone, for the processes that decode."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import threading
 import warnings
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from core.common.errors import PhotoError
-from core.common.images import SIDE, resized
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 64 * 1024 * 1024
 MAX_SCANS = 500  # of a JPEG; progressive ones have about ten, and each costs a pass over the whole image
-LARGE = 16_000_000  # pixels from which on photos are made smaller first, and one at a time
-DRAFT_SIDE = 352  # what a JPEG may be decoded down to: enough for CLIP at 336, and an eighth of a telephone's 4000 x 3000
+LARGE = 4_000_000  # pixels from which on photos are made smaller before anything else
+DRAFT_SIDE = 352  # what is left of large photos: enough for CLIP at 336, and an eighth of a telephone's 4000 x 3000
 THUMBNAIL_SIDE = 320
 
-# Pillow knows 40 formats. The exotic ones are no photos, and some are unsafe to open: EPS starts Ghostscript, and an icon
-# may hold a picture of another size than it says.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM")
-_ORIENTATION = 0x0112  # tag of EXIF
+# What cameras, phones and the programs beside them write, with the endings of its files. Pillow knows 40 formats more; some
+# are unsafe to open (EPS starts Ghostscript), some take minutes for a megabyte (PPM), and none is a photo.
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+}
+KNOWN = "JPEG, PNG, WebP, AVIF, GIF, BMP and TIFF can"
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of ISO 23008-12
+_ORIENTATION, _CHANGED, _EXIF_IFD, _TAKEN = 0x0112, 0x0132, 0x8769, 0x9003  # tags of EXIF
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # what undoes each orientation
 _TILE = (322, 323)  # tags of TIFF: width and height of a tile, which is decoded whole
 
 # Too large and damaged files get a text of our own. Set once, because catch_warnings() is not safe in threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-
-_one_large = threading.Lock()
 
 
 def photo_bytes(path: Path, name: str | None = None) -> bytes:
@@ -52,7 +66,9 @@ def photo_bytes(path: Path, name: str | None = None) -> bytes:
 
 
 def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
-    """Decode a photo to upright RGB: EXIF rotation applied, first frame, transparency on white.
+    """Decode a photo to upright RGB: EXIF rotation applied, first frame, transparency on white, no metadata but ``taken``.
+
+    In this process, so for files that are trusted: what strangers send goes through ``core.data.decode``.
 
     Raises:
         PhotoError: not an image, truncated, larger than MAX_PIXELS, or empty; the text names the file.
@@ -66,7 +82,7 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
     if len(source) > MAX_BYTES:
         raise PhotoError(f"{label}: the file is larger than {MAX_BYTES // 2**20} MB.")
     try:
-        image = Image.open(io.BytesIO(source), formats=FORMATS)
+        image = Image.open(io.BytesIO(source), formats=tuple(FORMATS))
         _check_size(image, label)
         if image.format in ("JPEG", "MPO"):
             if source.count(b"\xff\xda") > MAX_SCANS:
@@ -76,9 +92,13 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
     except PhotoError:
         raise
     except UnidentifiedImageError:
-        raise PhotoError(f"{label}: this is not an image that can be read (JPEG, PNG, WebP, GIF, BMP and TIFF can).") from None
+        if source[4:8] == b"ftyp" and source[8:12] in HEIC:
+            raise PhotoError(f"{label}: HEIC cannot be read here; save or send it as JPEG.") from None
+        raise PhotoError(f"{label}: this is not an image that can be read ({KNOWN}).") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PhotoError(f"{label}: the image is far too large; make it smaller first.") from None
+    except MemoryError:
+        raise PhotoError(f"{label}: decoding the image takes too much memory; save it again with another program.") from None
     except Exception as error:  # decoders raise anything on damaged files
         raise PhotoError(f"{label}: the image is damaged or cut off ({type(error).__name__}).") from None
 
@@ -91,14 +111,21 @@ def upright_rgb(image: Image.Image, label: str = "photo") -> Image.Image:
     """
     try:
         _check_size(image, label)
-        with _one_large if image.width * image.height > LARGE else contextlib.nullcontext():
-            image.load()
-            _check_size(image, label)
-            with contextlib.suppress(Exception):  # a damaged rotation tag does not make the picture useless
-                if image.getexif().get(_ORIENTATION, 1) != 1:
-                    image = ImageOps.exif_transpose(image)
-            return _to_rgb(_reduced(image))
-    except PhotoError:
+        image.load()
+        _check_size(image, label)
+        turned = taken = None
+        with contextlib.suppress(Exception):  # damaged tags do not make the picture useless
+            exif = image.getexif()
+            turned = _UPRIGHT.get(exif.get(_ORIENTATION, 1))
+            taken = exif.get_ifd(_EXIF_IFD).get(_TAKEN) or exif.get(_CHANGED)
+        image = _to_rgb(_reduced(image))
+        if turned is not None:
+            image = image.transpose(turned)
+        image.info.clear()  # or a comment of the file would go into the thumbnail
+        if isinstance(taken, str) and taken.isprintable():
+            image.info["taken"] = taken[:20]
+        return image
+    except (PhotoError, MemoryError):
         raise
     except Exception as error:
         raise PhotoError(f"{label}: the image is damaged or cut off ({type(error).__name__}).") from None
@@ -116,8 +143,8 @@ def _check_size(image: Image.Image, label: str) -> None:
 
 
 def _reduced(image: Image.Image) -> Image.Image:
-    """A very large picture at a fraction of its size, before the copies are made that changes of mode take."""
-    factor = min(image.size) // (2 * SIDE)
+    """A large picture at a fraction of its size, before the copies are made that changes of mode take."""
+    factor = min(image.size) // DRAFT_SIDE
     if factor < 2 or image.width * image.height <= LARGE:
         return image
     if image.mode.startswith("I;16"):
@@ -132,14 +159,20 @@ def _reduced(image: Image.Image) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode to RGB; 16-bit greys are scaled rather than clipped, transparency is put on white."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        high = grey.max(initial=0.0)
-        top = 255.0 if high <= 255 else 65535.0 if high <= 65535 else float(high)
-        return Image.fromarray((grey.clip(0, top) * (255.0 / top)).astype(np.uint8)).convert("RGB")
+        return _grey_levels(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _grey_levels(image: Image.Image) -> Image.Image:
+    import numpy as np  # only here: what decodes JPEGs starts without it
+
+    grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    high = grey.max(initial=0.0)
+    top = 255.0 if high <= 255 else 65535.0 if high <= 65535 else float(high)
+    return Image.fromarray((grey.clip(0, top) * (255.0 / top)).astype(np.uint8)).convert("RGB")
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -149,7 +182,7 @@ def thumbnail(image: Image.Image) -> bytes:
         width, height = (max(1, round(scale * side)) for side in image.size)
         image = image.reduce(max(1, min(image.width // width, image.height // height)))  # whole pixels first: it is cheap
         if image.size != (width, height):
-            image = resized(image, width, height)
+            image = image.resize((width, height), Image.Resampling.BICUBIC)
     out = io.BytesIO()
     image.save(out, "JPEG", quality=85)
     return out.getvalue()

@@ -25,7 +25,8 @@ from core.common.metrics import Hits, Relevance, both_directions, hits
 from core.common.runtime import one_core
 from core.common.text import clean_text
 from core.data.captions import clean_captions, match_captions
-from core.data.decode import Decoded, Failure, Intake, Source, content_id, decoders
+from core.data.decode import Decoded, Failure, Intake, Source, content_id, frames
+from core.data.decode_pool import POOL
 from core.data.image_io import upright_rgb
 from core.retrieval.index import Hit, Index, Ranking, moves
 
@@ -147,6 +148,7 @@ class Gallery:
         sources: Sequence[Source],
         captions: Mapping[str, Sequence[str]] | None = None,
         progress: Callable[[int, int], None] | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> AddReport:
         """Add photo files; each content goes in once, files that cannot go in are reported, and the rest goes in.
 
@@ -156,13 +158,15 @@ class Gallery:
             sources: paths, or (name, content or path).
             captions: by file name or stem, as in ``set_captions``; a duplicate's captions join those of its photo.
             progress: called with (files done, files in all).
+            stop: asked before each file; once it says so, the rest is left out.
         """
-        with self._adding, decoders() as pool:
-            intake = Intake(sources, pool, self.backbone.pixels, self._holds, self.limit, lambda: len(self._contents.entries))
+        with self._adding, POOL.upload(self.backbone.framing) as upload:
+            intake = Intake(sources, upload, self._holds, self.limit, lambda: len(self._contents.entries), stop)
             matched = [own or () for own in match_captions(intake.names, captions or {})]
             added: list[Photo] = []
             for batch in intake.batches():
-                prefixes = self.backbone.prefix(torch.stack([decoded.pixels for decoded in batch]))
+                seen = frames([decoded.photo for decoded in batch], self.backbone.framing)
+                prefixes = self.backbone.prefix(self.backbone.normalised(seen))
                 added += self._commit(batch, prefixes, matched)
                 if progress is not None:
                     progress(intake.done, len(sources))
@@ -371,7 +375,7 @@ class Gallery:
             for decoded, prefix in zip(batch, prefixes, strict=True):
                 name = _unique(decoded.name, taken)
                 taken.add(name.casefold())
-                photo = Photo(decoded.id, name, decoded.thumbnail, captions[decoded.position])
+                photo = Photo(decoded.id, name, decoded.photo.thumbnail, captions[decoded.position])
                 photos.append(photo)
                 # A copy, because a row of the batch would keep the whole batch in memory.
                 entries[photo.id] = _Entry(photo, prefix.clone())

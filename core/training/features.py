@@ -73,7 +73,7 @@ def image_features(
         except PhotoError as error:
             log(f"skipped: {error}")
             return None
-        return towers.pixels(_augmented(towers.frame(image), 1_000_003 * view + index) if view else image)
+        return towers.pixels(_augmented(towers.framing(image), 1_000_003 * view + index) if view else image)
 
     started, first = time.monotonic(), done
     with decoders() as pool:

@@ -177,7 +177,7 @@ def test_zip_files(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> Non
 @fuzz(150)
 @given(st.data())
 def test_photos(data: st.DataObject) -> None:
-    fmt = data.draw(st.sampled_from(("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")))
+    fmt = data.draw(st.sampled_from(("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")))
     content = data.draw(damaged(encode(picture(5), fmt)))
     try:
         image = open_photo(content, "x")

@@ -92,7 +92,7 @@ def test_embeddings_are_those_of_the_photos_one_by_one(filled, backbone, prefixe
     adapted = Adapter.of(lora(backbone, 1))
     for adapter in (ZERO_SHOT, adapted):
         one_by_one = torch.cat([backbone.suffix(prefix[None], adapter.lora) for prefix in prefixes])
-        assert torch.allclose(filled.embeddings(adapter), one_by_one, atol=1e-3)
+        assert torch.allclose(filled.embeddings(adapter), one_by_one, atol=2e-3)
     assert (filled.embeddings() - filled.embeddings(adapted)).abs().max() > 0.01, "the LoRA must do something here"
     assert filled.embeddings().dtype == torch.float32
     assert torch.allclose(filled.embeddings(adapted).norm(dim=1), torch.ones(len(prefixes)), atol=1e-6)

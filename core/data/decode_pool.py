@@ -1,0 +1,223 @@
+"""Processes that decode photos, shared by everything in this process that adds some; each of them in turn, photo by photo.
+
+Decoders are written in C and read whatever strangers send: here they may crash, take too long or take too much memory, and it
+costs one photo. (The pools of the standard library import the main module into every process, which for the app is torch and
+Gradio, and end as a whole when one process does.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.common.errors import PhotoError
+from core.common.images import Framing
+from core.data.decode_worker import MAX_SECONDS
+
+ROOT = Path(__file__).parents[2]
+PROCESSES = min(4, os.cpu_count() or 1)
+WALL_SECONDS = 6 * MAX_SECONDS  # for one photo, on a busy machine and where processor time cannot be limited
+UPLOAD_SECONDS, SECONDS_A_PHOTO = 60, 1  # of decoding, for all photos of one upload together
+TOO_LONG = "decoding the image takes too long; save it again with another program."
+CRASHED = "the image is damaged: decoding it failed."
+OUT_OF_TIME = "its upload took longer to decode than it may; send the rest on its own."
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DecodedPhoto:
+    """What is left of a photo.
+
+    Attributes:
+        pixels: height x width x 3 bytes, framed for a backbone.
+        thumbnail: small upright JPEG.
+        taken: "YYYY:MM:DD HH:MM:SS" where the camera says so.
+    """
+
+    pixels: bytes
+    thumbnail: bytes
+    taken: str | None
+
+
+class _Process:
+    """One decoding process, started with its first photo and again whenever it has ended."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def decode(self, name: str, content: bytes, framing: Framing) -> DecodedPhoto:
+        """Decode one photo.
+
+        Raises:
+            PhotoError: it is none, or decoding it took the process with it.
+        """
+        process = self._process
+        if process is None or process.poll() is not None:
+            process = self._process = self._start()
+        assert process.stdin and process.stdout
+        head = {"name": name, "size": len(content), "framing": [*vars(framing).values()]}
+        watchdog = threading.Timer(WALL_SECONDS, process.kill)
+        watchdog.start()
+        try:
+            process.stdin.write(json.dumps(head).encode() + b"\n")
+            process.stdin.write(content)
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline(10_000))
+            if "error" in answer:
+                raise PhotoError(str(answer["error"]))
+            pixels = process.stdout.read(3 * framing.width * framing.height)
+            thumbnail = process.stdout.read(min(int(answer["thumbnail"]), 2**20))
+            if (len(pixels), len(thumbnail)) != (answer["pixels"], answer["thumbnail"]):
+                raise ValueError("the answer is cut off")
+            return DecodedPhoto(pixels, thumbnail, answer["taken"])
+        except (OSError, ValueError, KeyError, TypeError):
+            status = self._end()
+            log.info("a decoder ended with status %s", status)
+            raise PhotoError(f"{name}: {TOO_LONG if status in (-9, -24) else CRASHED}") from None  # SIGKILL, SIGXCPU
+        finally:
+            watchdog.cancel()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        return subprocess.Popen(
+            [sys.executable, "-m", "core.data.decode_worker"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the app, which ends its decoders by closing their input
+        )
+
+    def _end(self) -> int:
+        """See that the process is gone; the answer is how it ended."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+        if process.poll() is None:
+            process.kill()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+        return process.wait()
+
+
+@dataclass(frozen=True)
+class _Task:
+    name: str
+    content: bytes
+    framing: Framing
+    future: Future[DecodedPhoto]
+
+
+class Upload:
+    """Photos that belong together; several of these take turns.
+
+    Args:
+        pool: that decodes them.
+        framing: how they are framed.
+    """
+
+    def __init__(self, pool: DecodePool, framing: Framing) -> None:
+        self._pool, self._framing = pool, framing
+        self.waiting: deque[_Task] = deque()
+        self.seconds, self._photos = 0.0, 0
+
+    def submit(self, name: str, content: bytes) -> Future[DecodedPhoto]:
+        """Decode one photo when it is its turn; the future raises PhotoError where that cannot be done."""
+        self._photos += 1
+        task = _Task(name, content, self._framing, Future())
+        if self.seconds > UPLOAD_SECONDS + SECONDS_A_PHOTO * self._photos:
+            task.future.set_exception(PhotoError(f"{name}: {OUT_OF_TIME}"))
+        else:
+            self._pool.wait(self, task)
+        return task.future
+
+
+class DecodePool:
+    """Decoding processes, each with a thread that hands it photos.
+
+    Args:
+        processes: how many.
+    """
+
+    def __init__(self, processes: int = PROCESSES) -> None:
+        self._processes = processes
+        self._turns: OrderedDict[Upload, None] = OrderedDict()  # with photos that wait, the next one first
+        self._changed = threading.Condition()
+        self._started = False
+
+    @contextmanager
+    def upload(self, framing: Framing) -> Iterator[Upload]:
+        """Photos submitted in this block are decoded within it; what waits in the end is decoded no more."""
+        upload = Upload(self, framing)
+        try:
+            yield upload
+        finally:
+            with self._changed:
+                self._turns.pop(upload, None)
+                for task in upload.waiting:
+                    task.future.cancel()
+                upload.waiting.clear()
+
+    def wait(self, upload: Upload, task: _Task) -> None:
+        """Put a photo at the end of its upload's line."""
+        with self._changed:
+            if not self._started:
+                self._started = True
+                for number in range(self._processes):
+                    threading.Thread(target=self._work, name=f"decode-{number}", daemon=True).start()
+            upload.waiting.append(task)
+            self._turns.setdefault(upload, None)
+            self._changed.notify()
+
+    def _next(self) -> tuple[Upload, _Task]:
+        with self._changed:
+            while not self._turns:
+                self._changed.wait()
+            upload, _ = self._turns.popitem(last=False)
+            task = upload.waiting.popleft()
+            if upload.waiting:
+                self._turns[upload] = None
+            return upload, task
+
+    def _work(self) -> None:
+        process = _Process()
+        while True:
+            upload, task = self._next()
+            if not task.future.set_running_or_notify_cancel():
+                continue
+            started = time.monotonic()
+            try:
+                task.future.set_result(process.decode(task.name, task.content, task.framing))
+            except BaseException as error:
+                task.future.set_exception(error)
+            upload.seconds += time.monotonic() - started
+            del upload, task
+
+
+POOL = DecodePool()
+
+
+def decode_photo(content: bytes, name: str, framing: Framing) -> DecodedPhoto:
+    """One photo alone, in its turn.
+
+    Raises:
+        PhotoError: it is none, or cannot be decoded.
+    """
+    with POOL.upload(framing) as upload:
+        return upload.submit(name, content).result()

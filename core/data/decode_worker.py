@@ -1,0 +1,68 @@
+"""The process that decodes photos. It holds nothing but the photo at hand, and ends rather than take too much of anything.
+
+It reads requests from its standard input and answers on its standard output: a line of JSON, then bytes. What it answers is
+not believed further than that, for a hostile file may have taken it over.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, BinaryIO
+
+from core.common.errors import PhotoError
+from core.common.images import Framing
+from core.data.image_io import open_photo, thumbnail
+
+MAX_MEMORY = 1024 * 2**20  # bytes of address space: a picture of 64 megapixels, once more while it is made smaller, and Python
+MAX_SECONDS = 10  # of processor time for one photo; the largest that are taken need three
+
+
+def limit_memory() -> None:
+    """From here on, whatever asks for more memory fails; on Windows nothing does."""
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def limit_seconds(seconds: int) -> None:
+    """The process is killed after so many more seconds of processor time."""
+    if sys.platform != "win32":
+        import resource
+        import time
+
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, resource.RLIM_INFINITY))
+
+
+def decoded(name: str, content: bytes, framing: Framing) -> tuple[dict[str, Any], bytes]:
+    """What is answered for one photo: sizes of what follows, and the pixels and the thumbnail; or an error."""
+    try:
+        image = open_photo(content, name)
+        small, pixels = thumbnail(image), framing(image).tobytes()
+        return {"pixels": len(pixels), "thumbnail": len(small), "taken": image.info.get("taken")}, pixels + small
+    except PhotoError as error:
+        return {"error": str(error)}, b""
+    except MemoryError:
+        return {"error": f"{name}: decoding the image takes too much memory; save it again with another program."}, b""
+    except Exception as error:  # whatever a photo's reading raises is this photo's refusal
+        return {"error": f"{name}: the image cannot be decoded ({type(error).__name__})."}, b""
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Decode photo after photo until the requests end."""
+    while line := requests.readline():
+        request = json.loads(line)
+        content = requests.read(request["size"])
+        limit_seconds(MAX_SECONDS)
+        head, body = decoded(request["name"], content, Framing(*request["framing"]))
+        del content
+        answers.write(json.dumps(head).encode() + b"\n")
+        answers.write(body)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    limit_memory()
+    serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,0 +1,230 @@
+"""Decoding in processes of its own: what a hostile file may cost, and that it costs itself alone."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import struct
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_images import encode, picture, png, zeros
+from PIL import Image
+
+from core.common.errors import PhotoError
+from core.common.images import Framing
+from core.data import decode_pool
+from core.data.decode import Intake, content_id
+from core.data.decode_pool import DecodedPhoto, DecodePool
+
+SEEN = Framing(32, 24)
+MEMORY_MB = 1024  # of a decoding process, whatever it is given
+
+
+@pytest.fixture(scope="module")
+def pool() -> DecodePool:
+    return DecodePool(1)
+
+
+def decoded(pool: DecodePool, content: bytes, name: str = "a.jpg") -> DecodedPhoto:
+    with pool.upload(SEEN) as upload:
+        return upload.submit(name, content).result()
+
+
+def children() -> set[int]:
+    """The decoding processes of this process."""
+    pids: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        pids |= {int(pid) for pid in (task / "children").read_text().split()}
+    return {pid for pid in pids if b"decode_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+# What comes out
+
+
+def test_a_photo_is_framed_as_pillow_does(pool: DecodePool) -> None:
+    image = picture(1, (160, 120))
+    photo = decoded(pool, encode(image, "PNG"))
+    expected = np.asarray(image.resize((SEEN.width, SEEN.height), Image.Resampling.BICUBIC))
+    assert np.array_equal(np.frombuffer(photo.pixels, np.uint8).reshape(SEEN.height, SEEN.width, 3), expected)
+    assert Image.open(io.BytesIO(photo.thumbnail)).size == (160, 120)
+
+
+def test_nothing_of_a_files_metadata_is_left_but_when_it_was_taken(pool: DecodePool) -> None:
+    exif = Image.Exif()
+    exif[0x0132], exif[0x010F] = "2024:05:06 07:08:09", "maker's secret"
+    for fmt in ("JPEG", "PNG", "WEBP", "TIFF"):
+        photo = decoded(pool, encode(picture(2), fmt, exif=exif))
+        assert photo.taken == "2024:05:06 07:08:09", fmt
+        assert b"secret" not in photo.thumbnail and b"2024" not in photo.thumbnail
+    commented = decoded(pool, with_comment(70_000))
+    assert b"ccc" not in commented.thumbnail
+
+
+# What it may cost
+
+
+def overlapping_tags(count: int, size: int) -> bytes:
+    """A TIFF whose many tags all point at the same bytes: small to send, and each reading copies them."""
+    good = encode(picture(4), "TIFF")
+    start = len(good)
+    body = bytes(size)
+    entries = [struct.pack("<HHII", 40_000 + number, 7, size, start) for number in range(count)]
+    first = struct.unpack("<I", good[4:8])[0]
+    known = struct.unpack("<H", good[first : first + 2])[0]
+    own = [good[first + 2 + 12 * i : first + 14 + 12 * i] for i in range(known)]
+    directory = struct.pack("<H", len(own) + count) + b"".join([*own, *entries]) + bytes(4)
+    return good[:4] + struct.pack("<I", start + size) + good[8:] + body + directory
+
+
+def with_comment(size: int) -> bytes:
+    """A GIF with a comment, which readers put together piece by piece."""
+    whole = encode(picture(5), "GIF")
+    start = 13 + 3 * 2 ** ((whole[10] & 7) + 1)
+    return whole[:start] + b"\x21\xfe" + (b"\xff" + b"c" * 255) * (size // 255) + b"\0" + whole[start:]
+
+
+COSTLY = {
+    "overlapping tags": lambda: overlapping_tags(2_000, 2_000_000),
+    "64,000,000 x 1": lambda: png(64_000_000, 1, zeros(64_000_001), depth=8, colour=0),
+    "1 x 64,000,000": lambda: png(1, 64_000_000, zeros(128_000_000), depth=8, colour=0),
+    "a comment of megabytes": lambda: with_comment(12_000_000),
+    "64 megapixels of transparency": lambda: png(8_000, 8_000, zeros(8_000 * 32_001), colour=6),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", COSTLY)
+def test_a_small_file_takes_neither_much_memory_nor_long(pool: DecodePool, kind: str) -> None:
+    before = _peak()
+    with pool.upload(SEEN) as upload:
+        hostile, good = upload.submit("hostile.tif", COSTLY[kind]()), upload.submit("good.png", encode(picture(6), "PNG"))
+        reason = hostile.exception()
+        assert reason is None or str(reason).startswith("hostile.tif: ")
+        assert len(good.result().pixels) == 3 * SEEN.width * SEEN.height
+    assert _peak() - before < 64, "MB that this process grew by"
+    for pid in children():
+        assert int(_status(pid, "VmPeak")) < (MEMORY_MB + 1) * 1024
+
+
+def _status(pid: int | str, field: str) -> str:
+    return Path(f"/proc/{pid}/status").read_text().split(f"{field}:")[1].split()[0]
+
+
+def _peak() -> int:
+    return int(_status("self", "VmHWM")) // 1024
+
+
+def test_a_process_that_is_killed_costs_its_photo_and_is_replaced() -> None:
+    pool = DecodePool(1)
+    before = children()
+    decoded(pool, encode(picture(7), "PNG"))
+    (pid,) = children() - before
+    os.kill(pid, signal.SIGSTOP)
+    with pool.upload(SEEN) as upload:
+        first, second = (upload.submit(name, encode(picture(8), "PNG")) for name in ("first.png", "second.png"))
+        time.sleep(0.5)  # it has the first by now, and does nothing
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(PhotoError, match=r"first\.png: "):
+            first.result()
+        assert second.result().thumbnail
+    (new,) = children() - before
+    assert new != pid
+
+
+def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_pool, "WALL_SECONDS", 0.5)
+    pool, before = DecodePool(1), children()
+    with pool.upload(SEEN) as upload:
+        upload.submit("a.png", encode(picture(9), "PNG")).exception()
+        for pid in children() - before:
+            os.kill(pid, signal.SIGSTOP)
+        if children() - before:
+            with pytest.raises(PhotoError, match="takes too long"):
+                upload.submit("b.png", encode(picture(9), "PNG")).result()
+
+
+# Turns
+
+
+class Recorder:
+    """In the place of a decoding process: notes whose photo is decoded when, and decodes nothing."""
+
+    def __init__(self, order: list[str], gate: threading.Event) -> None:
+        self.order, self.gate = order, gate
+
+    def decode(self, name: str, content: bytes, framing: Framing) -> DecodedPhoto:
+        self.gate.wait()
+        self.order.append(name)
+        return DecodedPhoto(b"", b"", None)
+
+
+def test_uploads_take_turns_photo_by_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    gate = threading.Event()
+    monkeypatch.setattr(decode_pool, "_Process", lambda: Recorder(order, gate))
+    pool = DecodePool(1)
+    with pool.upload(SEEN) as large, pool.upload(SEEN) as small:
+        futures = [large.submit(f"large-{i}", b"") for i in range(20)] + [small.submit(f"small-{i}", b"") for i in range(3)]
+        gate.set()
+        for future in futures:
+            future.result()
+    last = order.index("small-2")
+    assert last <= 6, "three photos wait for no more than three of the other's, and the one at hand"
+    assert [name for name in order if name.startswith("large")] == [f"large-{i}" for i in range(20)]
+
+
+def test_an_upload_has_its_time_and_the_rest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_pool, "UPLOAD_SECONDS", -1_000)
+    with DecodePool(1).upload(SEEN) as upload, pytest.raises(PhotoError, match=r"b\.png: its upload took longer"):
+        upload.submit("b.png", encode(picture(10), "PNG")).result()
+
+
+def test_what_waits_when_an_upload_ends_is_decoded_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    gate = threading.Event()
+    monkeypatch.setattr(decode_pool, "_Process", lambda: Recorder(order, gate))
+    pool = DecodePool(1)
+    futures: list[Future[DecodedPhoto]] = []
+    with pool.upload(SEEN) as gone:
+        futures += [gone.submit(f"gone-{i}", b"") for i in range(10)]
+    gate.set()
+    with pool.upload(SEEN) as other:
+        other.submit("other", b"").result()
+    assert order[-1] == "other" and len(order) <= 2
+    assert sum(future.cancelled() for future in futures) >= 9
+
+
+def test_intake_stops_when_its_visitor_leaves(pool: DecodePool) -> None:
+    asked: list[int] = []
+
+    def left() -> bool:
+        asked.append(1)
+        return len(asked) > 3
+
+    files = [(f"{i}.png", encode(picture(i), "PNG")) for i in range(10)]
+    with pool.upload(SEEN) as upload:
+        intake = Intake(files, upload, lambda _: False, 100, lambda: 0, left)
+        taken = [photo for batch in intake.batches() for photo in batch]
+    assert len(taken) <= 3 and len(asked) == 4
+
+
+def test_whatever_reading_a_photo_raises_is_its_own_refusal(pool: DecodePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd:
+        def submit(self, name: str, content: bytes) -> Future[DecodedPhoto]:
+            future: Future[DecodedPhoto] = Future()
+            if name == "odd.png":
+                future.set_exception(IndexError("nobody thought of this"))
+            else:
+                future.set_result(DecodedPhoto(b"", b"", None))
+            return future
+
+    files = [("odd.png", b"1"), ("good.png", b"2")]
+    intake = Intake(files, Odd(), lambda _: False, 100, lambda: 0)  # type: ignore[arg-type]
+    assert [photo.id for batch in intake.batches() for photo in batch] == [content_id(b"2")]
+    assert [failure.name for failure in intake.failures()] == ["odd.png"]
