@@ -31,8 +31,8 @@ MAX_STRENGTH = 4.0
 HISTORY = 8
 KEPT_DOWNLOADS = 3
 
-Progress = Callable[[int, int], None]
-Ranking = Callable[[int, int, str], None]  # columns that are done, of how many, and the title of the next
+Progress = Callable[[int, int], object]
+Ranking = Callable[[int, int, str], object]  # columns that are done, of how many, and the title of the next
 
 
 def settings(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> Settings:
@@ -41,12 +41,11 @@ def settings(description: str, k: float | None, tau: float | None, seed: float |
     Raises:
         DescriptionError: a value that cannot be used; other controls that are empty count as such.
     """
-    for name, value in (("k", k), ("The temperature", tau), ("The seed", seed)):
-        check_number(name, value)
+    k, tau, seed = number("k", k), number("The temperature", tau), number("The seed", seed)
     if not 0 <= seed <= MAX_SEED:
         raise DescriptionError(f"The seed is {seed:g}: it may be 0 to {MAX_SEED:,}.")
     if strength is not None:
-        check_number("The strength", strength)
+        strength = number("The strength", strength)
         if not 0 <= strength <= MAX_STRENGTH:
             raise DescriptionError(f"The strength is {strength:g}: it may be 0 to {MAX_STRENGTH:g}.")
     return Settings(clean_text(description), int(k), float(tau), int(seed), None if strength is None else float(strength))
@@ -61,14 +60,19 @@ def page_settings(
         DescriptionError: as ``settings``; an empty strength is none where it does not follow.
     """
     if not follow:
-        check_number("The strength", strength)
+        number("The strength", strength)
     return settings(description, k, tau, seed, None if follow else strength)
 
 
-def check_number(name: str, value: object) -> None:
-    """Raise DescriptionError unless a control holds a number; API clients may send anything."""
+def number(name: str, value: object) -> float:
+    """What a control holds, as it is; API clients may send anything.
+
+    Raises:
+        DescriptionError: it is no finite number.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise DescriptionError(f"{name} is not a number.")
+    return value
 
 
 def generate(engine: SGLora, session: Session, wanted: Settings) -> Adaptation:
@@ -188,8 +192,9 @@ def compare_words(engine: SGLora, session: Session, query: str, progress: Rankin
     )
     title = texts.ASKED_PHOTOS.format(query=query)
     session.comparison = Comparison("photos", title, columns, asked, session.album.photos, engine.backbone.fingerprint)
-    told = (query, session.adaptation.routing.description)
-    session.history = [told, *(h for h in session.history if h != told)][:HISTORY]
+    if session.adaptation is not None:
+        entry = (query, session.adaptation.routing.description)
+        session.history = [entry, *(h for h in session.history if h != entry)][:HISTORY]
     return session.comparison
 
 
@@ -201,7 +206,7 @@ def compare_photo(
     Args:
         engine: the engine. session: the visitor's.
         picked: id of a photo of the gallery. other: path of an uploaded photo, which goes before ``picked``.
-        progress: told before each column.
+        progress: called before each column.
     """
     gallery = session.album.gallery(engine)
     if other:
@@ -227,9 +232,9 @@ def _columns(engine: SGLora, session: Session, asked: Question, rank: Callable, 
     """Every column for a question; those whose adapter, photos and question are the last ones' are taken over."""
     session.again = asked
     gallery, last = session.album.gallery(engine), session.comparison
-    told = (asked, gallery.photos, engine.backbone.fingerprint)
-    same = last is not None and (last.asked, last.photos, last.backbone) == told
-    kept = {(column.title, column.adapter): column for column in last.columns} if same else {}
+    basis = (asked, gallery.photos, engine.backbone.fingerprint)
+    same = () if last is None or (last.asked, last.photos, last.backbone) != basis else last.columns
+    kept = {(column.title, column.adapter): column for column in same}
     captioned = sum(bool(p.captions) for p in gallery.photos) > 1
     columns: list[Column] = []
     # All of it is ranked: how far something moved is only known when both ends are.

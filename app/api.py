@@ -102,7 +102,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         […], "sg_lora": […]}, best first, and "strength" and "confidence" as ``adapt`` does.
         """
         engine = models.get()
-        actions.check_number("top", top)
+        actions.number("top", top)
         made = actions.generate(engine, session, actions.settings(description, k, tau, seed, strength))
         columns = actions.compare_words(engine, session, query).columns
         shown = max(1, min(MAX_TOP, int(top)))

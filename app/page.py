@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
+from gradio import themes
 from gradio.themes.utils.fonts import Font
 from starlette.middleware import Middleware
 
@@ -50,7 +51,7 @@ TRIED = (Part.ROUTING, Part.ADAPTER, Part.PHOTOS, Part.RESULTS)
 def launch_options(keeper: Keeper | None = None) -> dict[str, Any]:
     """Everything for ``launch`` that belongs to the page rather than to the machine it runs on, and what bounds visitors."""
     bounds = {} if keeper is None else {"state_session_capacity": keeper.limits.sessions}
-    kept = {"middleware": []} if keeper is None else keeper.app_kwargs()
+    kept: dict[str, Any] = {"middleware": []} if keeper is None else keeper.app_kwargs()
     kept["middleware"] = [Middleware(Routes), *kept["middleware"], Middleware(Calls)]
     kept["exception_handlers"] = {RequestValidationError: refuse_fields}
     return bounds | {
@@ -68,10 +69,10 @@ def launch_options(keeper: Keeper | None = None) -> dict[str, Any]:
     }
 
 
-def _theme() -> gr.themes.Base:
+def _theme() -> themes.Base:
     hues = {"primary_hue": "indigo", "secondary_hue": "teal", "neutral_hue": "slate"}
     # Where the defaults have too little contrast to be read by all (WCAG AA: 4.5 to 1), one shade darker is set.
-    return gr.themes.Default(**hues, font=SANS, font_mono=MONO).set(
+    return themes.Default(**hues, font=SANS, font_mono=MONO).set(
         body_text_color_subdued="*neutral_500",
         block_info_text_color="*neutral_500",
         input_placeholder_color="*neutral_500",

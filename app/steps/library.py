@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -19,6 +19,7 @@ from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
 
 TRAINING = "training"  # concurrency group: one training at a time on two cores, the others wait in the queue
 
+EXPERT_COLUMNS: list[Literal["str", "number"]] = [*["str"] * 4, *["number"] * 5]
 CHANGED = (Part.EXPERTS, Part.LIMITS, Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # with the visitor's experts
 
 
@@ -30,7 +31,7 @@ class Library(Step):
         self.table = gr.Dataframe(
             headers=list(texts.EXPERTS_HEADERS),
             label=texts.EXPERTS_LABEL,
-            datatype=["str"] * 4 + ["number"] * 5,
+            datatype=EXPERT_COLUMNS,
             interactive=False,
             wrap=True,
             # Without widths the table measures itself while its tab is hidden, and shows two columns only.
@@ -185,7 +186,7 @@ class Library(Step):
             progress((now.step, now.steps), desc=texts.TRAINING.format(left=now.seconds_left), unit="steps")
 
         try:
-            with self.trainings.begin(request.session_hash) as stop:
+            with self.trainings.begin(request.session_hash or "") as stop:
                 found = own_actions.train(self.context.engine(session), session, name, description, show, stop)
         except TrainingStopped as stopped:
             return {self.trained: page_html.note(str(stopped))}
@@ -194,7 +195,7 @@ class Library(Step):
     @friendly
     def _stop(self, request: gr.Request) -> Any:
         """The training itself says that it stopped."""
-        return gr.skip() if self.trainings.stop(request.session_hash) else page_html.note(texts.TRAIN_NONE_RUNS)
+        return gr.skip() if self.trainings.stop(request.session_hash or "") else page_html.note(texts.TRAIN_NONE_RUNS)
 
     @friendly
     def _import(self, paths: list[str] | None, description: str, session: Session, *values: Any) -> Updates:

@@ -55,11 +55,11 @@ def private(group: str, limit: int | None, show_progress: str = "full") -> dict[
     }
 
 
-def by_column(progress: gr.Progress, photos: int) -> Callable[[int, int, str], None]:
+def by_column(progress: gr.Progress, photos: int) -> Callable[[int, int, str], object]:
     """Shows which column of a comparison is being ranked: a large model takes a while for each."""
     return lambda done, total, title: progress((done, total), desc=texts.RANKING.format(title=title, n=photos), unit="columns")
 
 
-def by_photo(progress: gr.Progress) -> Callable[[int, int], None]:
+def by_photo(progress: gr.Progress) -> Callable[[int, int], object]:
     """Shows the progress of an upload."""
     return lambda done, total: progress((done, total), desc=texts.INDEXING, unit="photos")

@@ -198,18 +198,19 @@ def _arrow(places: int | None) -> str:
 
 def _recalls(columns: Sequence[Column], photos: Mapping[str, Photo]) -> str:
     """Recall of every column with its interval, and for adapted ones the paired difference to zero-shot."""
-    if not all(c.hits for c in columns):
+    hits = [column.hits for column in columns if column.hits]
+    if len(hits) < len(columns):
         return ""
     captioned = [p for p in photos.values() if p.captions]
     ways = (("t2i", texts.T2I), ("i2t", texts.I2T))
     heads = "".join(f'<th scope="colgroup" colspan="{len(KS)}">{words}</th>' for _, words in ways)
     each = "".join(f'<th scope="col">R@{k}</th>' for k in KS) * len(ways)
     rows = []
-    for column in columns:
-        cells = "".join(_share(recall_interval(column.hits[way], k)) for way, _ in ways for k in KS)
+    for column, own in zip(columns, hits, strict=True):
+        cells = "".join(_share(recall_interval(own[way], k)) for way, _ in ways for k in KS)
         rows.append(f'<tr><th scope="row">{escape(column.title)}</th>{cells}</tr>')
-    for column in columns[1:]:
-        leads = [recall_interval(column.hits[way], k, columns[0].hits[way]) for way, _ in ways for k in KS]
+    for column, own in list(zip(columns, hits, strict=True))[1:]:
+        leads = [recall_interval(own[way], k, hits[0][way]) for way, _ in ways for k in KS]
         title = texts.RECALL_DIFFERENCE.format(name=column.title, base=columns[0].title)
         rows.append(f'<tr class="sg-lead"><th scope="row">{escape(title)}</th>{"".join(map(_lead, leads))}</tr>')
     words = texts.RECALL_NOTE.format(

@@ -118,8 +118,9 @@ class Keeper:
         """
         self._page = weakref.ref(page)
         for event in page.fns.values():
-            if event.fn is not None:
-                event.fn = _sharing(event.fn)
+            if event.fn is None:
+                continue
+            event.fn = _sharing(event.fn)
             if not any(isinstance(component, gr.State) for component in event.inputs):
                 continue
             if event.api_visibility == "public":

@@ -26,7 +26,7 @@ from app.engines import DEFAULT
 from app.http.gradio_patches import FOLDER_PREFIX
 from core.common.errors import GalleryError, PhotoError
 from core.common.metrics import Hits
-from core.data.decode import content_id
+from core.data.decode import Source, content_id
 from core.data.image_io import photo_bytes
 from core.retrieval.gallery import Gallery, Photo, Ranking
 from core.sglora.engine import Adaptation, SGLora
@@ -222,14 +222,17 @@ class Album:
         finally:
             self._photos_change.release()
 
-    def keep(self, files: Sequence[Path]) -> None:
+    def keep(self, sources: Sequence[Source]) -> None:
         """Keep the files of photos for as long as the photos; a link to an uploaded file takes no room of its own."""
         if not self.keeps_files:
             return
         ids = {photo.id for photo in self.photos} - self._originals.keys()
         folder = self.folder / "photos"
         folder.mkdir(exist_ok=True)
-        for file in files:
+        for source in sources:
+            file = source if isinstance(source, Path) else source[1]
+            if not isinstance(file, Path):
+                continue
             with suppress(PhotoError, OSError):
                 key = content_id(photo_bytes(file))
                 if key in ids:
@@ -240,7 +243,7 @@ class Album:
                         shutil.copyfile(file, target)
                     self._originals[key] = target
 
-    def switch(self, name: str, engine: SGLora, progress: Callable[[int, int], None] | None = None) -> Switched:
+    def switch(self, name: str, engine: SGLora, progress: Callable[[int, int], object] | None = None) -> Switched:
         """Index the photos with another backbone; own experts stay with theirs.
 
         Args:

@@ -147,7 +147,7 @@ class Gallery:
         self,
         sources: Sequence[Source],
         captions: Mapping[str, Sequence[str]] | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Callable[[int, int], object] | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> AddReport:
         """Add photo files; each content goes in once, files that cannot go in are reported, and the rest goes in.
@@ -199,7 +199,7 @@ class Gallery:
         self,
         photos: Sequence[Photo],
         files: Mapping[str, Path],
-        progress: Callable[[int, int], None] | None = None,
+        progress: Callable[[int, int], object] | None = None,
     ) -> tuple[Photo, ...]:
         """Compute photos of another gallery again, for this backbone; names, captions and thumbnails stay as they are.
 

@@ -79,7 +79,7 @@ class Index:
     @property
     def nbytes(self) -> int:
         """Memory that it holds."""
-        return self.rows.nbytes + (0 if self._scan is None else self._scan.ntotal * self._scan.code_size)
+        return self.rows.nbytes + (0 if self._scan is None else self._scan.ntotal * self._scan.sa_code_size())
 
     def search(self, query: Tensor, top: int | None = None, exact: bool = False) -> list[tuple[int, float]]:
         """The ``top`` best rows (None: all) as (row, cosine similarity), best first, for a query [d].

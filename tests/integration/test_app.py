@@ -256,9 +256,9 @@ def test_settings_that_cannot_be_used(values: tuple) -> None:
 # Uploads
 
 
-def png() -> bytes:
+def png(colour: str = "green") -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (8, 8), "green").save(buffer, "PNG")
+    Image.new("RGB", (8, 8), colour).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -267,6 +267,16 @@ def pack(path: Path, members: dict[str, bytes]) -> Path:
         for name, content in members.items():
             archive.writestr(name, content)
     return path
+
+
+def test_photos_of_a_zip_are_kept_for_another_backbone(engine: SGLora, tmp_path: Path) -> None:
+    session = Session()
+    session.album.keeps_files = True
+    photos = {f"{colour}.png": png(colour) for colour in ("red", "blue")}
+    added = actions.add_uploads(engine, session, [str(pack(tmp_path / "photos.zip", photos))])
+    assert added.report is not None and len(added.report.added) == 2
+    kept = [file.read_bytes() for file in (session.album.folder / "photos").iterdir()]
+    assert sorted(kept) == sorted(photos.values())
 
 
 def test_a_zip_is_unpacked_inside_its_folder(tmp_path: Path) -> None:
