@@ -281,12 +281,16 @@ OWN_REMOVED = "{name} is gone."
 
 # evidence
 TAB_EVIDENCE = "Evidence"
+EVIDENCE_OPENING = "What we measured"
+EVIDENCE_MORE = "All figures, and how they were measured"
+EVIDENCE_CONTENTS = "{n} questions and what came out"
+EVIDENCE_NAV = "Contents"
 EVIDENCE_LEAD = (
-    "What we measured, with this repository's code and on photos that trained nothing here. Intervals are paired bootstrap "
-    "95 % intervals over tasks; greyed ones hold zero, and mean “no difference”. What all of it costs comes last."
+    "Measured with this repository's code on photos that trained nothing here. Intervals are paired bootstrap 95 % intervals "
+    "over tasks; one that holds zero means “no difference”. What things cost comes last. Choose a question to see its figures."
 )
+EVIDENCE_CSV = "Download as CSV"
 EVIDENCE_BROKEN = "{name} cannot be read by this version of the studio."
-EVIDENCE_TABLE = "The figures as a table"
 
 ABOUT = """
 1. **Experts.** Long before you came, small LoRAs (rank 2, on the query, key and value projections of the vision blocks)

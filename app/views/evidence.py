@@ -1,7 +1,13 @@
-"""The results that ship with the studio, as the Evidence tab shows them: read from files, nothing is computed."""
+"""The results that ship with the studio, as the Evidence tab shows them: read from files, nothing is computed.
+
+A result may carry a ``summary``, sentences for those who read nothing else: it opens the tab.
+"""
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
 import json
 import logging
 import re
@@ -20,6 +26,8 @@ from core.common.paths import results_path
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 16 * 1024 * 1024
+OPENING = 3  # sentences at the top
+SENTENCE = re.compile(r"(?<=[.!?]) +(?=[A-Z0-9])")
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Exhibit:
     Attributes:
         title: its question. lead: how it is measured. findings: what holds and what does not.
         plot, table: as HTML; either may be empty. command: repeats it. order: its place among all.
+        summary: what opens the tab, where this is the first result that says so.
     """
 
     title: str
@@ -38,6 +47,41 @@ class Exhibit:
     table: str = ""
     command: str = ""
     order: int = 0
+    summary: tuple[str, ...] = ()
+
+
+def page(shown: Sequence[Exhibit]) -> str:
+    """The whole tab: three sentences and a chart, then every question with its first finding, to be unfolded."""
+    lead = next((e for e in shown if e.summary), None) or next((e for e in shown if e.plot), shown[0])
+    sentences = lead.summary or tuple(part for finding in lead.findings for part in SENTENCE.split(finding))
+    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences[:OPENING])
+    plot = f'<figure class="sg-panel sg-plot">{lead.plot}</figure>' if lead.plot else ""
+    place = shown.index(lead)
+    opening = (
+        f'<section class="sg-opening"><h2>{texts.EVIDENCE_OPENING}</h2><div class="sg-result"><div><ul>{said}</ul>'
+        f'<p class="sg-note"><a href="#{_anchor(place)}">{texts.EVIDENCE_MORE}</a></p></div>{plot}</div></section>'
+    )
+    rest = "".join(_folded(exhibit, place) for place, exhibit in enumerate(shown))
+    contents = f'<h2>{texts.EVIDENCE_CONTENTS.format(n=len(shown))}</h2><p class="sg-note">{texts.EVIDENCE_LEAD}</p>'
+    return f'<div class="sg-evidence">{opening}<nav aria-label="{texts.EVIDENCE_NAV}">{contents}</nav>{rest}</div>'
+
+
+def _anchor(place: int) -> str:
+    return f"evidence-{place}"
+
+
+def _folded(exhibit: Exhibit, place: int) -> str:
+    """One result, folded: its question and first finding are the list of contents."""
+    findings = "".join(f"<li>{escape(finding)}</li>" for finding in exhibit.findings)
+    said = f'<div class="sg-findings"><ul>{findings}</ul><code>{escape(exhibit.command)}</code></div>' if findings else ""
+    plot = f'<div class="sg-panel sg-plot">{exhibit.plot}</div>' if exhibit.plot else ""
+    first = f"<small>{escape(exhibit.findings[0])}</small>" if exhibit.findings else ""
+    # A browser that follows a link into folded text unfolds it: the anchor lies inside.
+    return (
+        f'<details class="sg-exhibit"><summary><b>{escape(exhibit.title)}</b>{first}</summary>'
+        f'<div id="{_anchor(place)}" class="sg-unfolded"><p class="sg-note">{escape(exhibit.lead)}</p>'
+        f'<div class="sg-result">{said}{plot}</div>{exhibit.table}</div></details>'
+    )
 
 
 def exhibits(folder: Path | None = None) -> list[Exhibit]:
@@ -61,9 +105,10 @@ def _exhibit(file: Path) -> Exhibit | None:
             str(report["method"]),
             tuple(map(str, report["findings"])),
             _plot(file.with_suffix(".svg"), question),
-            _tables(report["table"], question),
+            _tables(report["table"], question, file.stem),
             str(report["command"]),
             int(report["order"]),
+            tuple(map(str, report.get("summary", ()))),
         )
     except Exception:
         # A result of another version, or half a file: the rest of the tab is worth showing all the same.
@@ -80,16 +125,39 @@ def _plot(file: Path, title: str) -> str:
 
 
 class _Renderer(RendererHTML):
-    """Tables that scroll by keyboard, which those of Gradio's Markdown do not."""
+    """Tables that scroll by keyboard, which those of Gradio's Markdown do not, each with its figures as a file."""
 
     def table_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-        return f'<div class="sg-table" tabindex="0" role="region" aria-label="{escape(env["title"])}"><table>'
+        env["tables"] += 1
+        return f'<div class="sg-table" tabindex="0" role="region" aria-label="{_name(env)}"><table>'
 
     def table_close(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-        return "</table></div>"
+        begin = max(i for i in range(index) if tokens[i].type == "table_open")
+        content = base64.b64encode(table_csv(tokens[begin:index]).encode()).decode("ascii")
+        link = f'href="data:text/csv;charset=utf-8;base64,{content}" download="{env["file"]}-{env["tables"]}.csv"'
+        words = f'{texts.EVIDENCE_CSV}<span class="sg-hidden">: {_name(env)}</span>'
+        return f'</table></div><p class="sg-csv"><a {link}>{words}</a></p>'
 
 
-def _tables(markdown: str, title: str) -> str:
+def _name(env: Any) -> str:
+    return escape(f"{env['title']} {env['tables']}")
+
+
+def table_csv(tokens: Sequence[Token]) -> str:
+    """A table as CSV, from the tokens of its Markdown; emphasis is left out."""
+    out = io.StringIO()
+    writer, row = csv.writer(out, lineterminator="\n"), list[str]()
+    for token in tokens:
+        if token.type == "tr_open":
+            row = []
+        elif token.type == "inline":
+            row.append("".join(child.content for child in token.children or ()))
+        elif token.type == "tr_close":
+            writer.writerow(row)
+    return out.getvalue()
+
+
+def _tables(markdown: str, title: str, file: str = "table") -> str:
     """Tables and paragraphs in Markdown as HTML; HTML in the Markdown is escaped."""
     parser = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
-    return parser.render(markdown, {"title": title})
+    return parser.render(markdown, {"title": title, "tables": 0, "file": file})

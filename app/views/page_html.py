@@ -8,7 +8,6 @@ from html import escape
 from app import texts
 from app.views import confidence, experts_html
 from app.views.charts import Bar, heat_map, routing_chart
-from app.views.evidence import Exhibit
 from app.visitors.session import PHOTO_LIMIT, Column, Comparison
 from core.common.metrics import KS, recall_interval
 from core.retrieval.gallery import AddReport, Hit, Photo
@@ -236,14 +235,3 @@ def _lead(interval: tuple[float, float, float]) -> str:
     mean, low, high = interval
     kind = "sg-up" if low > 0 else "sg-down" if high < 0 else "sg-same"
     return f'<td class="{kind}"><b>{mean:+.0f}</b><small>{low:+.0f} to {high:+.0f}</small></td>'
-
-
-def exhibit(shown: Exhibit) -> str:
-    """A result's question, what came out, and its plot; the command that repeats it."""
-    said = "".join(f"<li>{escape(finding)}</li>" for finding in shown.findings)
-    findings = f"<ul>{said}</ul><code>{escape(shown.command)}</code>" if said else ""
-    plot = f'<div class="sg-panel sg-plot">{shown.plot}</div>' if shown.plot else ""
-    return (
-        f'<section class="sg-exhibit"><h3>{escape(shown.title)}</h3><p>{escape(shown.lead)}</p>'
-        f'<div class="sg-result"><div class="sg-findings">{findings}</div>{plot}</div></section>'
-    )

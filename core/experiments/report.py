@@ -16,8 +16,12 @@ REPORT = "report"
 
 
 def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a result says: its place among all, question, method, findings, tables in Markdown, the command that repeats it."""
-    order = [*EXPERIMENTS.values(), *BENCHMARKS.values()]
+    """What a result says: its place among all, question, method, findings, tables in Markdown, the command that repeats it.
+
+    A module may have a ``summary(result)``: the three sentences that open the Evidence tab.
+    """
+    order, summary = [*EXPERIMENTS.values(), *BENCHMARKS.values()], getattr(experiment.module, "summary", None)
+    opening = {} if summary is None else {"summary": summary(result)}
     return {
         "order": order.index(experiment) if experiment in order else len(order),
         "question": experiment.question,
@@ -25,6 +29,7 @@ def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
         "findings": experiment.module.findings(result),
         "table": experiment.module.table(result),
         "command": experiment.command,
+        **opening,
     }
 
 

@@ -375,7 +375,18 @@ def test_an_expert_can_be_looked_up(opened: Page, engine: SGLora) -> None:
 
 def test_every_result_that_ships_is_shown(opened: Page) -> None:
     opened.get_by_role("tab", name=texts.TAB_EVIDENCE).click()
-    expect(opened.locator(".sg-exhibit:visible")).to_have_count(len(exhibits()))
+    shown = opened.locator(".sg-exhibit:visible")
+    expect(shown).to_have_count(len(exhibits()))
+    assert opened.evaluate("document.documentElement.scrollHeight") < 3500
+    last = exhibits()[-1]
+    shown.last.locator("summary").click()
+    expect(shown.last.locator(".sg-unfolded")).to_contain_text(last.command)
+    with opened.expect_download() as waiting:
+        shown.last.locator(".sg-csv a").first.click()
+    assert waiting.value.suggested_filename.endswith("-1.csv")
+    # A link into what is folded unfolds it.
+    opened.locator(".sg-opening a").click()
+    expect(opened.locator(".sg-exhibit[open]")).to_have_count(2)
 
 
 def test_all_of_it_was_without_a_network(browser: Browser, url: str, network: list[str]) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
 import json
+import re
 import shlex
 import shutil
 import threading
@@ -251,13 +255,49 @@ def test_every_result_that_ships_can_be_shown() -> None:
     assert [e.title for e in shown if not e.findings or not e.table] == []
 
 
+def files_in(page: str) -> list[tuple[str, str]]:
+    """(name, content) of every CSV file that a page offers."""
+    links = re.findall(r'href="data:text/csv;charset=utf-8;base64,([^"]*)" download="([^"]*)"', page)
+    return [(name, base64.b64decode(content).decode()) for content, name in links]
+
+
+def test_the_tab_opens_with_three_sentences_and_a_chart_and_folds_the_rest() -> None:
+    def exhibit(number: int, **values: object) -> evidence.Exhibit:
+        return evidence.Exhibit(f"question {number}?", "method", (f"Finding {number}a. And b.", "Finding c."), **values)
+
+    shown = [exhibit(0), exhibit(1, plot="<svg>1</svg>"), exhibit(2)]
+    opening, rest = evidence.page(shown).split("<nav", 1)
+    assert re.findall("<li>(.*?)</li>", opening) == ["Finding 1a.", "And b.", "Finding c."]
+    assert "<svg>1</svg>" in opening
+    assert 'href="#evidence-1"' in opening
+    assert rest.count("<details") == 3
+    assert "open" not in re.findall("<details([^>]*)>", rest)
+    assert re.findall("<summary><b>(.*?)</b>", rest) == ["question 0?", "question 1?", "question 2?"]
+    # A result that says what to say goes first.
+    shown.append(exhibit(3, summary=("One.", "Two."), plot="<svg>3</svg>"))
+    opening = evidence.page(shown).split("<nav", 1)[0]
+    assert re.findall("<li>(.*?)</li>", opening) == ["One.", "Two."]
+    assert "<svg>3</svg>" in opening
+
+
+def test_every_table_that_ships_is_a_file_of_as_many_rows() -> None:
+    for exhibit in evidence.exhibits():
+        files = files_in(exhibit.table)
+        assert len(files) == exhibit.table.count("<table>") == len({name for name, _ in files})
+        rows = sum(len(list(csv.reader(io.StringIO(content)))) for _, content in files)
+        assert rows == exhibit.table.count("<tr>")
+
+
 def test_tables_keep_every_cell() -> None:
     markdown = "all: 2 tasks\n\n| method | R@1 | lead |\n| --- | --- | --- |\n| **a<b** | 1.0 |  |\n| c | 2.0 | +1 |"
-    page = evidence._tables(markdown, "t").replace("\n", "")
+    page = evidence._tables(markdown, "t", "results").replace("\n", "")
     assert "<p>all: 2 tasks</p>" in page
     assert "<tr><td><strong>a&lt;b</strong></td><td>1.0</td><td></td></tr><tr><td>c</td><td>2.0</td><td>+1</td></tr>" in page
     assert page.count("<th>") == 3
-    assert '<div class="sg-table" tabindex="0" role="region" aria-label="t"><table>' in page
+    assert '<div class="sg-table" tabindex="0" role="region" aria-label="t 1"><table>' in page
+    ((name, content),) = files_in(page)
+    assert name == "results-1.csv"
+    assert list(csv.reader(io.StringIO(content))) == [["method", "R@1", "lead"], ["a<b", "1.0", ""], ["c", "2.0", "+1"]]
 
 
 # Commands
