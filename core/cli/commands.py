@@ -53,15 +53,15 @@ def adapt(arguments: Namespace) -> Answer:
     engine = _engine(arguments)
     engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, so that "encode" below tells what encoding takes
     load = time.perf_counter() - started
-    found = engine.adapt(arguments.text, arguments.k, arguments.tau, arguments.seed, arguments.strength)
+    adaptation = engine.adapt(arguments.text, arguments.k, arguments.tau, arguments.seed, arguments.strength)
     started = time.perf_counter()
-    engine.save(found, arguments.out)
-    seconds = {"load": load, **found.seconds, "write": time.perf_counter() - started}
+    engine.save(adaptation, arguments.out)
+    seconds = {"load": load, **adaptation.seconds, "write": time.perf_counter() - started}
     data = {
-        **_routed(engine, found.routing),
-        "seed": found.seed,
-        "strength": found.strength,
-        "parameters": found.lora.parameters,
+        **_routed(engine, adaptation.routing),
+        "seed": adaptation.seed,
+        "strength": adaptation.strength,
+        "parameters": adaptation.lora.parameters,
         "seconds": {step: round(value, 6) for step, value in seconds.items()},
         "out": str(arguments.out),
         "files": [CONFIG_FILE, WEIGHTS_FILE],
@@ -87,7 +87,7 @@ def search(arguments: Namespace) -> Answer:
     task = query if arguments.task is None else arguments.task
     _check_text(task)
     engine = _engine(arguments)
-    found = engine.adapt(task, arguments.k, arguments.tau, arguments.seed, arguments.strength)
+    adaptation = engine.adapt(task, arguments.k, arguments.tau, arguments.seed, arguments.strength)
 
     gallery = Gallery(engine.backbone, limit=len(paths))
     started = time.perf_counter()
@@ -111,20 +111,20 @@ def search(arguments: Namespace) -> Answer:
 
     before = rank(ZERO_SHOT)
     started = time.perf_counter()
-    after = rank(Adapter.of(found.lora))
+    after = rank(Adapter.of(adaptation.lora))
     seconds["adapt"] = time.perf_counter() - started
     moved = moves(before, after)
-    shown = "photo" if image is None else "caption"
+    kind = "photo" if image is None else "caption"
 
     def rows(ranking: Ranking) -> list[dict[str, Any]]:
         return [
-            {"rank": hit.rank, shown: names.get(hit.key, hit.label), "score": round(hit.score, 6), "moved": moved[hit.key]}
+            {"rank": hit.rank, kind: names.get(hit.key, hit.label), "score": round(hit.score, 6), "moved": moved[hit.key]}
             for hit in ranking.hits[: arguments.top]
         ]
 
     data = {
         "query": query,
-        "task": found.routing.description,
+        "task": adaptation.routing.description,
         "photos": len(gallery.photos),
         "total": before.total,
         "rankings": {"zero-shot": rows(before), "sg-lora": rows(after)},
@@ -132,7 +132,7 @@ def search(arguments: Namespace) -> Answer:
         "duplicates": list(report.duplicates),
         "seconds": {step: round(taken, 3) for step, taken in seconds.items()},
     }
-    return Answer(data, format.rankings(data, shown))
+    return Answer(data, format.rankings(data, kind))
 
 
 def evaluate(arguments: Namespace) -> Answer:
@@ -149,12 +149,12 @@ def evaluate(arguments: Namespace) -> Answer:
             raise DataError(f"No photo of {arguments.data} is in the split {arguments.split!r}.")
     engine = _engine(arguments)
     settings = AdaptSettings(arguments.k, arguments.tau, arguments.seed, arguments.strength)
-    found = measure(engine, samples, arguments.task, arguments.methods, settings, log)
+    evaluation = measure(engine, samples, arguments.task, arguments.methods, settings, log)
     methods = {
         name: {way: {k: round(v, 4) for k, v in values.items()} for way, values in ways.items()}
-        for name, ways in found.methods.items()
+        for name, ways in evaluation.methods.items()
     }
-    data = {"images": found.images, "captions": found.captions, "methods": methods}
+    data = {"images": evaluation.images, "captions": evaluation.captions, "methods": methods}
     return Answer(data, format.recalls(data))
 
 

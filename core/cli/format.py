@@ -17,15 +17,15 @@ def routing(data: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *_confidence(data["confidence"])])
 
 
-def _confidence(found: Mapping[str, Any] | None) -> list[str]:
+def _confidence(confidence: Mapping[str, Any] | None) -> list[str]:
     """What the confidence says, as lines after an empty one; none where nobody calibrated it."""
-    if found is None:
+    if confidence is None:
         return []
-    if not found["fits"]:
-        return ["", f"No expert fits (closeness {found['closeness']:.2f}): zero-shot is recommended."]
-    advice = "zero-shot is recommended" if found["strength"] == 0 else f"strength {found['strength']:.2f}"
-    gain = f"{found['gain']:+.1f} points, give or take {found['spread']:.1f}"
-    return ["", f"Chance that adapting helps: {found['probability']:.0%} (expected gain {gain}); {advice}."]
+    if not confidence["fits"]:
+        return ["", f"No expert fits (closeness {confidence['closeness']:.2f}): zero-shot is recommended."]
+    advice = "zero-shot is recommended" if confidence["strength"] == 0 else f"strength {confidence['strength']:.2f}"
+    gain = f"{confidence['gain']:+.1f} points, give or take {confidence['spread']:.1f}"
+    return ["", f"Chance that adapting helps: {confidence['probability']:.0%} (expected gain {gain}); {advice}."]
 
 
 def adaptation(data: Mapping[str, Any]) -> str:
@@ -38,14 +38,14 @@ def adaptation(data: Mapping[str, Any]) -> str:
     )
 
 
-def rankings(data: Mapping[str, Any], shown: str) -> str:
+def rankings(data: Mapping[str, Any], kind: str) -> str:
     """Both rankings one below the other; ``shown`` is what was found, "photo" or "caption"."""
-    lines = [f"“{data['query']}” among {data['total']} {shown}s, adapted to “{data['task']}”"]
+    lines = [f"“{data['query']}” among {data['total']} {kind}s, adapted to “{data['task']}”"]
     for name, hits in data["rankings"].items():
         lines += ["", name]
         for hit in hits:
             moved = f"{hit['moved']:+d}" if hit["moved"] and name != "zero-shot" else ""
-            lines.append(f"  {hit['rank']:4}  {hit['score']:6.3f}  {moved:>5}  {hit[shown]}")
+            lines.append(f"  {hit['rank']:4}  {hit['score']:6.3f}  {moved:>5}  {hit[kind]}")
     return "\n".join(lines)
 
 

@@ -36,10 +36,10 @@ def push(arguments: Namespace) -> Answer:
     return _moved(send(arguments.folder, arguments.target, model, arguments.generator, arguments.private))
 
 
-def _moved(found: Transfer) -> Answer:
-    left = f"\nLeft where they were: {', '.join(found.left)}" if found.left else ""
+def _moved(transfer: Transfer) -> Answer:
+    left = f"\nLeft where they were: {', '.join(transfer.left)}" if transfer.left else ""
     text = (
-        f"{found.experts} experts of the backbone {found.fingerprint}, checked, are in {found.place}: "
-        f"{', '.join(found.files)}{left}"
+        f"{transfer.experts} experts of the backbone {transfer.fingerprint}, checked, are in {transfer.place}: "
+        f"{', '.join(transfer.files)}{left}"
     )
-    return Answer(asdict(found), text)
+    return Answer(asdict(transfer), text)

@@ -29,12 +29,12 @@ class Relevance:
     def of(captions: Sequence[Sequence[str]]) -> Relevance:
         """From the captions of each photo, in order."""
         index: dict[str, int] = {}
-        for own in captions:
-            for text in own:
+        for texts in captions:
+            for text in texts:
                 index.setdefault(text, len(index))
         matrix = np.zeros((len(captions), len(index)), dtype=bool)
-        for row, own in enumerate(captions):
-            matrix[row, [index[text] for text in own]] = True
+        for row, texts in enumerate(captions):
+            matrix[row, [index[text] for text in texts]] = True
         return Relevance(tuple(index), matrix)
 
 
@@ -103,20 +103,20 @@ def hits(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Hits]
     }
 
 
-def recall_interval(found: Hits, k: int, minus: Hits | None = None) -> tuple[float, float, float]:
+def recall_interval(adapter_hits: Hits, k: int, minus: Hits | None = None) -> tuple[float, float, float]:
     """R@k in percent with its 95 % percentile bootstrap interval: (mean, low, high).
 
     Photos are drawn again, each with all of its captions, since the captions of one photo are no independent evidence.
 
     Args:
-        found: hits of one adapter. k: how many places count.
+        adapter_hits: hits of one adapter. k: how many places count.
         minus: hits of another adapter for the same questions; the answer is then about the paired difference.
     """
-    scores = (found.places < k).astype(float) - (0.0 if minus is None else minus.places < k)
+    scores = (adapter_hits.places < k).astype(float) - (0.0 if minus is None else minus.places < k)
     # In the draws' type: otherwise numpy would convert all of them each time.
-    sums = np.bincount(found.photos, scores, found.total).astype(np.float32)
-    sizes = np.bincount(found.photos, minlength=found.total).astype(np.float32)
-    drawn = _resamples(found.total)
+    sums = np.bincount(adapter_hits.photos, scores, adapter_hits.total).astype(np.float32)
+    sizes = np.bincount(adapter_hits.photos, minlength=adapter_hits.total).astype(np.float32)
+    drawn = _resamples(adapter_hits.total)
     questions = drawn @ sizes
     some = questions > 0  # where captions are shared, a draw may miss every photo that has questions
     means = (drawn[some] @ sums) / questions[some]

@@ -32,8 +32,8 @@ def experts_path(backbone: str = "embedded") -> Path:
 def find_generator(experts: Path, backbone: str) -> Path:
     """The generator of a repository: in its folder, where training leaves it, else in the assets under the folder's name or
     the backbone's."""
-    own = experts / GENERATOR_FILE
-    return next((path for path in (own, generator_path(experts.name), generator_path(backbone)) if path.is_file()), own)
+    inside = experts / GENERATOR_FILE
+    return next((path for path in (inside, generator_path(experts.name), generator_path(backbone)) if path.is_file()), inside)
 
 
 def results_path(experiment: str) -> Path:

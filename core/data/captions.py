@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from core.common.errors import DataError
-from core.common.text import safe_name
+from core.common.text import one_line, safe_name
 
 MAX_CAPTION = 1_000
 TYPED = "Typed captions"
@@ -110,15 +110,15 @@ def match_captions(names: Sequence[str], captions: Mapping[str, Sequence[str]]) 
 
 def clean_captions(texts: Iterable[str]) -> tuple[str, ...]:
     """Captions on one line each, without empty and repeated ones, cut at MAX_CAPTION characters."""
-    lines = (" ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_CAPTION] for text in texts)
+    lines = (one_line(text)[:MAX_CAPTION] for text in texts)
     return tuple(dict.fromkeys(line for line in lines if line))
 
 
 def _collect(pairs: Iterable[tuple[str, str]]) -> Captions:
-    found: dict[str, list[str]] = {}
+    texts_of: dict[str, list[str]] = {}
     for name, caption in pairs:
-        found.setdefault(name, []).append(caption)
-    cleaned = {name: clean_captions(texts) for name, texts in found.items()}
+        texts_of.setdefault(name, []).append(caption)
+    cleaned = {name: clean_captions(texts) for name, texts in texts_of.items()}
     return {name: texts for name, texts in cleaned.items() if texts}
 
 
@@ -137,8 +137,8 @@ def _words(name: str) -> str:
 def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
     """(image, caption) of each row; extra cells behind the caption column are a caption whose commas were not quoted."""
     first = next((line for line in text.splitlines() if line.strip()), "")
-    found = _FIRST_CELL.match(first)
-    delimiter = found[1] if found else ","
+    match = _FIRST_CELL.match(first)
+    delimiter = match[1] if match else ","
     rows = _csv_rows(label, text, delimiter)
     image, texts, width = 0, [1], 2
     for number, (line, row) in enumerate(rows):

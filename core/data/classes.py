@@ -29,23 +29,23 @@ def read_classes(folder: Path) -> list[Sample]:
     Raises:
         DataError: folders of splits and other folders side by side.
     """
-    found = class_folders(folder)
-    splits = [f for f in found if f.name.lower() in SPLITS]
-    if splits and len(splits) < len(found):
-        odd = next(f for f in found if f not in splits)
+    folders = class_folders(folder)
+    splits = [f for f in folders if f.name.lower() in SPLITS]
+    if splits and len(splits) < len(folders):
+        odd = next(f for f in folders if f not in splits)
         raise DataError(
             f"{folder} holds {splits[0].name} and {odd.name}: folders are either splits (train, val, test) with the classes "
             "in them, or classes."
         )
     roots = [(SPLITS[s.name.lower()], s) for s in splits] or [("", folder)]
-    classes = [(split, own) for split, root in roots for own in class_folders(root)]
+    classes = [(split, class_folder) for split, root in roots for class_folder in class_folders(root)]
     if len({c.name for _, c in classes}) < 2:
         return []
     name = folder.resolve().name.replace("_", " ")
     return [
-        Sample(root / file, split=split, label=own.name.replace("_", " "), domain=name, dataset=name)
-        for split, own in classes
-        for root, files in walk(own)
+        Sample(root / file, split=split, label=class_folder.name.replace("_", " "), domain=name, dataset=name)
+        for split, class_folder in classes
+        for root, files in walk(class_folder)
         for file in files
         if is_image(Path(file))
     ]

@@ -14,8 +14,9 @@ from types import MappingProxyType
 from typing import Any
 
 from core.common.errors import DataError
+from core.common.text import one_line
 from core.data.find_images import ImageFinder
-from core.data.sample import Sample, one_line
+from core.data.sample import Sample
 from core.data.text import read_json
 
 
@@ -33,26 +34,26 @@ def read_coco(folder: Path, beside: Path, images: ImageFinder, categories: bool)
     """
     absent: list[Sample] = []
     for place in (folder, beside):
-        found = sorted([*place.glob("*.json"), *place.glob("annotations/*.json")])
+        files = sorted([*place.glob("*.json"), *place.glob("annotations/*.json")])
         # Files that say what they are come first: COCO's instance files beside them take gigabytes to parse.
         for named in (True, False):
             parsed = [
                 (f, _samples(f, images))
-                for f in found
+                for f in files
                 if ("caption" in f.name.lower()) is named and not f.name.startswith((".", "instances", "dataset_"))
             ]
-            present = [(f, own) for f, own in parsed if any(s.path.is_file() for s in own)]
+            present = [(f, samples) for f, samples in parsed if any(s.path.is_file() for s in samples)]
             # val2017 given, and photos of train have the same names: the file named after the folder is the one meant.
-            present = [(f, own) for f, own in present if images.folder.name in f.stem] or present
+            present = [(f, samples) for f, samples in present if images.folder.name in f.stem] or present
             _check_years([f for f, _ in present])
             if categories:
                 present = [(f, _samples(f, images, read_categories(_instances(f)))) for f, _ in present]
             if len(present) > 1:
-                return [replace(s, split=_split_of(f)) for f, own in present for s in own]
+                return [replace(s, split=_split_of(f)) for f, samples in present for s in samples]
             if present:
                 return present[0][1]
             if place == folder:
-                absent = absent or next((own for _, own in parsed if own), [])
+                absent = absent or next((samples for _, samples in parsed if samples), [])
     return absent
 
 
@@ -73,10 +74,10 @@ def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
     content = read_json(file, slim)
     try:
         names = {c["id"]: c["name"] for c in content["categories"]}
-        found: dict[Any, set[str]] = defaultdict(set)
+        categories: dict[Any, set[str]] = defaultdict(set)
         for annotation in content["annotations"]:
-            found[annotation["image_id"]].add(names[annotation["category_id"]])
-        return {image: tuple(sorted(own)) for image, own in found.items()}
+            categories[annotation["image_id"]].add(names[annotation["category_id"]])
+        return {image: tuple(sorted(present)) for image, present in categories.items()}
     except (AttributeError, KeyError, TypeError) as error:
         raise DataError(
             f"{file.name} is not as COCO instances are: categories with id and name, annotations with image_id and category_id "

@@ -29,11 +29,11 @@ class ImageFinder:
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
-        found: dict[str, list[Path]] = defaultdict(list)
+        paths: dict[str, list[Path]] = defaultdict(list)
         for root, names in walk(self.folder):
             for name in names:
-                found[name].append(root / name)
-        return found
+                paths[name].append(root / name)
+        return paths
 
     def find(self, name: str, hint: str = "") -> Path:
         """The image called ``name``; of several in different folders the one whose folder the hint names.

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from core.common.errors import DataError
-from core.data.sample import Sample, one_line
+from core.common.text import one_line
+from core.data.sample import Sample
 from core.data.text import read_lines
 
 CAPTIONS_FILE = "captions.jsonl"

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from core.common.errors import DataError
+from core.common.text import one_line
 from core.data.coco import read_categories
 from core.data.find_images import ImageFinder
-from core.data.sample import Sample, one_line
+from core.data.sample import Sample
 from core.data.text import read_json
 
 PATTERN = "dataset_*.json"
@@ -31,8 +32,8 @@ def read_karpathy(folder: Path, beside: Path, images: ImageFinder, categories: b
     for place in (folder, beside):
         files = [f for f in sorted([*place.glob(PATTERN), *place.glob(f"annotations/{PATTERN}")]) if f.is_file()]
         parsed = [(f, _samples(f, images, categories)) for f in files]
-        parsed = [(f, own) for f, own in parsed if own]
-        present = [(f, own) for f, own in parsed if any(s.path.is_file() for s in own)]
+        parsed = [(f, samples) for f, samples in parsed if samples]
+        present = [(f, samples) for f, samples in parsed if any(s.path.is_file() for s in samples)]
         if not present and place == folder:
             present = parsed
         if len(present) > 1:

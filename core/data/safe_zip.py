@@ -72,11 +72,11 @@ def read_members(data: bytes, limits: Mapping[str, int], label: str, error: type
 
 def _read(archive: zipfile.ZipFile, name: str, limit: int, label: str, error: type[StudioError]) -> bytes:
     paths = [(PurePosixPath(m.filename), m) for m in archive.infolist()]
-    found = [(path, m) for path, m in paths if path.name == name and len(path.parts) <= 2 and path.parts[:1] != ("__MACOSX",)]
-    if not found:
+    named = [(path, m) for path, m in paths if path.name == name and len(path.parts) <= 2 and path.parts[:1] != ("__MACOSX",)]
+    if not named:
         raise error(f"{label} lacks {name}.")
-    depth = min(len(path.parts) for path, _ in found)
-    members = [m for path, m in found if len(path.parts) == depth]
+    depth = min(len(path.parts) for path, _ in named)
+    members = [m for path, m in named if len(path.parts) == depth]
     if len(members) > 1:
         raise error(f"{label} holds {name} more than once.")
     if members[0].flag_bits & 1:

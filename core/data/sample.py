@@ -25,8 +25,3 @@ class Sample:
     domain: str = ""
     dataset: str = ""
     categories: tuple[str, ...] = ()
-
-
-def one_line(caption: str) -> str:
-    """A caption without line breaks and repeated spaces."""
-    return " ".join(caption.split())

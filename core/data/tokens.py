@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.common.errors import DataError
+from core.common.text import one_line
 from core.data.find_images import ImageFinder, is_image
-from core.data.sample import Sample, one_line
+from core.data.sample import Sample
 from core.data.text import read_lines
 
 # Flickr8k.lemma.token.txt holds the same captions without their grammar.
@@ -58,7 +59,7 @@ def _captions(file: Path) -> dict[str, list[str]]:
     if file.name.startswith("captions"):
         from core.data.captions import read_captions  # imports torch
 
-        return {name: list(own) for name, own in read_captions(file.name, file.read_bytes()).items()}
+        return {name: list(texts) for name, texts in read_captions(file.name, file.read_bytes()).items()}
     captions: dict[str, list[str]] = {}
     for number, name, caption in _pairs(file):
         if not name or not caption:

@@ -162,7 +162,7 @@ class Gallery:
         """
         with self._adding, POOL.upload(self.backbone.framing) as upload:
             intake = Intake(sources, upload, self._holds, self.limit, lambda: len(self._contents.entries), stop)
-            matched = [own or () for own in match_captions(intake.names, captions or {})]
+            matched = [texts or () for texts in match_captions(intake.names, captions or {})]
             added: list[Photo] = []
             for batch in intake.batches():
                 seen = frames([decoded.photo for decoded in batch], self.backbone.framing)

@@ -110,8 +110,8 @@ class Index:
         while True:
             k = min(n, k + 1)
             with _one_thread():
-                found = faiss.knn(vector, self._rows, k, metric=faiss.METRIC_INNER_PRODUCT)
-            scores, rows = (values[0] for values in found)
+                neighbours = faiss.knn(vector, self._rows, k, metric=faiss.METRIC_INNER_PRODUCT)
+            scores, rows = (values[0] for values in neighbours)
             if k == n or scores[wanted - 1] > scores[-1]:
                 return scores, rows
             k *= 2
@@ -124,8 +124,8 @@ class Index:
         """
         if top is not None and top < 1:
             raise GalleryError(f"{top} results were asked for: at least one is needed.")
-        found = self.search(query, top)
-        hits = tuple(Hit(keys[row], labels[keys[row]], score, rank) for rank, (row, score) in enumerate(found, 1))
+        best = self.search(query, top)
+        hits = tuple(Hit(keys[row], labels[keys[row]], score, rank) for rank, (row, score) in enumerate(best, 1))
         return Ranking(hits, len(keys))
 
 

@@ -38,9 +38,9 @@ class Assembly:
             layout: of the vectors. theta: [P] as decoded. centre: [P] as decoded where the decoder adds nothing.
             merged: sum_i alpha_i B_i A_i, exact.
         """
-        own = 1 - self.share
+        rest = 1 - self.share
         parts = [merged, *(Lora.from_vector(layout, vector) for vector in (theta, centre, self.shared))]
-        return merge(parts, [own, own, -own, self.share])
+        return merge(parts, [rest, rest, -rest, self.share])
 
     def lora(self, layout: LoraLayout, theta: Tensor, centre: Tensor, merged: Lora) -> Lora:
         """``whole`` at its rank: the closest one, linear by linear (Eckart-Young)."""

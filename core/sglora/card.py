@@ -109,10 +109,10 @@ def _licence(path: Path) -> str | None:
 
 def _summary(index: RepositoryIndex) -> str:
     groups = Counter(e.group for e in index.experts)
-    shown = ", ".join(f"{group} {count}" for group, count in groups.most_common())
+    sizes = ", ".join(f"{group} {count}" for group, count in groups.most_common())
     return (
         f"{len(index.experts)} LoRA adapters (rank {index.rank} on the query, key and value projections of the vision "
-        f"blocks), one for each of as many tasks: {shown}. They are what [SG-LoRA]({METHOD}) routes a sentence to, and what "
+        f"blocks), one for each of as many tasks: {sizes}. They are what [SG-LoRA]({METHOD}) routes a sentence to, and what "
         "its generator learned from; each is also a LoRA of its own for photos of its task."
     )
 
@@ -141,11 +141,11 @@ def _use(index: RepositoryIndex) -> str:
 
 def _weights(index: RepositoryIndex) -> str:
     """What to put in the place of a name, where the weights are a file or folder of whoever trained the experts."""
-    own = local_names(index.backbone)
-    if not own:
+    local = local_names(index.backbone)
+    if not local:
         return ""
     kinds = {"spec": "the folder", "pretrained": "the file"}
-    names = " and ".join(f"{kinds[key]} `{name.removeprefix(FOLDER)}`" for key, name in own.items())
+    names = " and ".join(f"{kinds[key]} `{name.removeprefix(FOLDER)}`" for key, name in local.items())
     return (
         f"The backbone's weights are not part of this repository. They were read from {names}: get a copy, put it anywhere on "
         "your machine, and write its path in the place of the name. Whether it is the same shows by the fingerprint, "
@@ -158,11 +158,11 @@ def _data(experts: Sequence[Expert]) -> str:
     for expert in experts:
         rows.setdefault(expert.source, []).append(expert)
     lines = ["| data | experts | photos of one task | terms of the data |", "| --- | --- | --- | --- |"]
-    for source, own in rows.items():
-        counts = [e.images for e in own]
+    for source, members in rows.items():
+        counts = [e.images for e in members]
         span = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
         terms = next((t for name, t in TERMS.items() if source.lower().startswith(name)), "see the data set")
-        lines.append(f"| {source} | {len(own)} | {span} | {terms} |")
+        lines.append(f"| {source} | {len(members)} | {span} | {terms} |")
     return "\n".join(lines)
 
 
@@ -190,12 +190,12 @@ def _counted(index: RepositoryIndex) -> bool:
 def _results(index: RepositoryIndex) -> str:
     if not any(e.measured for e in index.experts):
         return "Nobody has measured these experts."
-    found = recall_summary.verify(index)
+    summary = recall_summary.verify(index)
     return (
         "Recall on each expert's own task, zero-shot → expert, on photos that neither trained nor stopped it; mean of both "
         "directions, in percent; gains in points with 95 % bootstrap intervals over experts. "
-        + " ".join(recall_summary.findings(found))
-        + f"\n\n{recall_summary.table(found)}"
+        + " ".join(recall_summary.findings(summary))
+        + f"\n\n{recall_summary.table(summary)}"
     )
 
 

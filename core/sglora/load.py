@@ -70,13 +70,13 @@ class FoundRepository:
         folder = self.folder.resolve()
         if folder == experts_path().resolve():
             return ()  # it is the default
-        shown = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else self.folder
+        path = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else self.folder
         names = {"backbone": "spec", "pretrained": "pretrained", "adapt-blocks": "adapt_blocks"}
         given = {option: self.index.backbone.get(key) for option, key in names.items()}
         if given["backbone"] == EMBEDDED:
             del given["backbone"]
         chosen = tuple(part for option, value in given.items() if value is not None for part in (f"--{option}", str(value)))
-        return "--experts", str(shown), *chosen
+        return "--experts", str(path), *chosen
 
     def load(self, backbone: Backbone | None = None) -> SGLora:
         """Its engine.

@@ -44,8 +44,8 @@ def description_map(repository: ExpertRepository, embedding: Tensor | None = Non
 def latent_map(engine: SGLora, routing: Routing, z: Tensor) -> ExpertMap:
     """All experts in the generator's latent space, each at the mean of p(z | its own mu and sigma), and a sample z [latent]."""
     repository = engine.repository
-    own = SemanticPrior(repository.means, repository.stds.square())  # one row an expert, as if routed to it alone
-    means = engine.generator.latent(own).mean[0]
+    alone = SemanticPrior(repository.means, repository.stds.square())  # one row an expert, as if routed to it alone
+    means = engine.generator.latent(alone).mean[0]
     plane = _Plane.through(means)
     prior = engine.generator.latent(engine.prior(routing)).mean[0]
     return ExpertMap(_names(repository), plane.all(means), plane.place(z), plane.shown, plane.place(prior))

@@ -24,8 +24,8 @@ def verify(repository: ExpertRepository | RepositoryIndex) -> dict[str, Any]:
     measured = [e for e in repository.experts if e.measured]
     scenes = [e for e in measured if e.group == "scenes"]
     special = [e for e in measured if e.group != "scenes"]
-    shown = len(repository.experts)
-    result: dict[str, Any] = {"trained": repository.notes.get("tasks", shown), "won": repository.notes.get("won", shown)}
+    shipped = len(repository.experts)
+    result: dict[str, Any] = {"trained": repository.notes.get("tasks", shipped), "won": repository.notes.get("won", shipped)}
     for name, experts in zip(GROUPS, (measured, scenes, special), strict=True):
         if experts:
             gains = {f"R@{k}": _interval([gain for e in experts if (gain := e.gain(k)) is not None]) for k in KS}

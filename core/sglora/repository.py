@@ -103,8 +103,8 @@ class RepositoryIndex:
         try:
             index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
             if index["format"] != FORMAT:
-                found = brief(index["format"])
-                raise RepositoryError(f"{label} has an {INDEX_FILE} of format {found}; this version reads {FORMAT}.")
+                stated = brief(index["format"])
+                raise RepositoryError(f"{label} has an {INDEX_FILE} of format {stated}; this version reads {FORMAT}.")
             return RepositoryIndex(
                 index["backbone_fingerprint"],
                 _backbone(index.get("backbone", {"spec": EMBEDDED})),
