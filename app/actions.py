@@ -57,7 +57,7 @@ def page_settings(
     """As ``settings``, for the page: there a box says whether the strength follows the confidence.
 
     Raises:
-        DescriptionError: as ``settings``; an empty strength is none where it does not follow.
+        DescriptionError: as ``settings``; an empty strength counts as such where it does not follow.
     """
     if not follow:
         number("The strength", strength)

@@ -11,7 +11,7 @@ PAPER = (
 TRY = "Try it on sample photos"
 
 # backbones
-BACKBONE_LABEL, BACKBONE_INFO = "Backbone and experts", "Your photos are indexed anew for the one you choose."
+BACKBONE_LABEL, BACKBONE_INFO = "Backbone and experts", "Your photos are indexed again for the one you choose."
 BACKBONE_CHOICE = "{name}, {experts} experts"
 BACKBONE_SHIPPED = "{name}, as shipped"
 BACKBONE_LOADING = "Loading {name}"
@@ -21,11 +21,11 @@ BACKBONE_BUSY = (
     "these, or try again in some minutes."
 )
 SWITCHED = "Switched to {name}."
-SWITCHED_PHOTOS = "Switched to {name}; {n} photos indexed anew in {seconds:.1f} s."
+SWITCHED_PHOTOS = "Switched to {name}; {n} photos indexed again in {seconds:.1f} s."
 SWITCHED_LOST = "{n} photos are gone, because their files are: add them again"
 SWITCHED_WAITING = "Your experts of {before} take no part here: {names}. They are back when you choose {before} again."
 SWITCHED_MEANWHILE = "The backbone was switched meanwhile: try again, or reload the page where it was in another tab."
-PHOTOS_BUSY = "Your photos are being added or indexed anew in another tab: try again when that is done."
+PHOTOS_BUSY = "Your photos are being added or indexed again in another tab: try again when that is done."
 NO_REPOSITORY = "No expert repository in {folder}: give a folder that has an index.json, or one that holds such folders."
 
 LOADING = "Loading the models; you can write and upload already."
@@ -303,7 +303,7 @@ ABOUT = """
 5. **Search.** Only the adapted part of the image model runs again; photos and words are compared by cosine similarity.
 
 **Confidence.** Each expert was once left out and its description routed to the others: how close they were, and what experts of
-their kind gained so, foretells what your sentence will gain. The less sure a gain is, the less of the adapter is applied; at an
+their kind gained so, predicts what your sentence will gain. The less sure a gain is, the less of the adapter is applied; at an
 even chance or below, and where no expert fits, nothing is, and you have zero-shot search.
 
 **Experts of your own.** On the Experts tab you can train one on your captioned photos, or import an adapter. They join the

@@ -130,16 +130,16 @@ class Keeper:
                 event.outputs = [*event.outputs, missed]
 
     def _attended(
-        self, handler: Callable[..., Any], told: gr.State | None = None, outputs: Sequence[Block] = ()
+        self, handler: Callable[..., Any], notice: gr.State | None = None, outputs: Sequence[Block] = ()
     ) -> Callable[..., Any]:
-        """``told``: where an event of the page says that something was missed; an endpoint raises it."""
+        """``notice``: where an event of the page says that something was missed; an endpoint raises it."""
 
         @functools.wraps(handler)
         def wrapped(*args: Any) -> Any:
             session = next(arg for arg in args if isinstance(arg, Session))
             renewed, session.known = not session.known, True
             missed = self._missed(session, renewed)
-            if missed and told is None:
+            if missed and notice is None:
                 raise gr.Error(missed, print_exception=False)
             if missed:
                 gr.Warning(missed, duration=MESSAGE_SECONDS)
@@ -149,11 +149,11 @@ class Keeper:
             finally:
                 self._note(session.worth > 0)
             self.make_room_in_memory()
-            if told is None:
+            if notice is None:
                 return answer
             shown = _by_component(answer, outputs)
-            old = missed or renewed  # a tab that had nothing is not told, but its album is another one by now
-            return shown | {told: (next(self._times), *(block._id for block in shown)) if old else gr.skip()}
+            old = missed or renewed  # a tab that had nothing gets no notice, but its album is another one by now
+            return shown | {notice: (next(self._times), *(block._id for block in shown)) if old else gr.skip()}
 
         return wrapped
 

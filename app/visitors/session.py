@@ -107,7 +107,7 @@ class Switched:
     """What a switch to another backbone came to.
 
     Attributes:
-        before: the repository that was used. photos: how many were indexed anew.
+        before: the repository that was used. photos: how many were indexed again.
         lost: photos whose files are gone. waiting: own experts, which stay with the repository before.
     """
 
@@ -210,7 +210,7 @@ class Album:
 
     @contextmanager
     def photos_change(self) -> Iterator[None]:
-        """While photos are added, or all of them indexed anew.
+        """While photos are added, or all of them indexed again.
 
         Raises:
             GalleryError: either is going on already, in another tab.

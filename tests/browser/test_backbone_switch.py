@@ -1,4 +1,4 @@
-"""Another backbone on the page: the choice, photos indexed anew, what stays with which backbone, and who is disturbed.
+"""Another backbone on the page: the choice, photos indexed again, what stays with which backbone, and who is disturbed.
 
 Repositories of random experts on random open_clip models, each in a folder of its own; the page's default is the shipped one.
 """
@@ -267,7 +267,7 @@ def test_the_page_switches_and_nobody_else_notices(url: str, folder: Path, photo
         shipped = column(page, texts.SG_LORA)
 
         choose(page, "model-1")
-        expect(page.locator("#switched")).to_contain_text("6 photos indexed anew", timeout=patience)
+        expect(page.locator("#switched")).to_contain_text("6 photos indexed again", timeout=patience)
         expect(page.locator("#status")).to_contain_text(f"{len(EXPERTS)} experts")
         expect(page.locator("#routing")).to_contain_text("boats")
         engine = load_engine(load_backbone(f"local-dir:{folder / 'model-1'}", adapt_blocks=2), folder / "repository-1")
@@ -297,7 +297,7 @@ def test_the_page_switches_and_nobody_else_notices(url: str, folder: Path, photo
 
         # And back.
         choose(page, texts.BACKBONE_SHIPPED.format(name=DEFAULT))
-        expect(page.locator("#switched")).to_contain_text("6 photos indexed anew", timeout=patience)
+        expect(page.locator("#switched")).to_contain_text("6 photos indexed again", timeout=patience)
         page.locator("#description textarea").fill(SENTENCE)
         page.locator("#query textarea, #query input").first.fill(QUERY)
         page.click("#search")

@@ -72,7 +72,7 @@ def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "offsets that run backwards", header(a={"dtype": "F32", "shape": [0], "data_offsets": [64, 0]}), damaged
     yield "offsets below zero", header(a={"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}), damaged
     yield "a shape of 2^80 numbers", header(a={"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 64]}), damaged
-    yield "a type that is none", header(a={"dtype": "PICKLE", "shape": [16], "data_offsets": [0, 64]}), damaged
+    yield "an unknown type", header(a={"dtype": "PICKLE", "shape": [16], "data_offsets": [0, 64]}), damaged
     empty = {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(100_000)}
     yield "100,000 empty tensors", by_header(json.dumps(empty).encode()), "does not fit this backbone"
     yield "a name of a million letters", save({"n" * 10**6: torch.zeros(1)}), "does not fit this backbone"

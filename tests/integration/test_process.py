@@ -1,4 +1,4 @@
-"""The process dies and starts anew: what it left on the disk goes, what lives is not touched."""
+"""The process dies and starts again: what it left on the disk goes, what lives is not touched."""
 
 from __future__ import annotations
 
