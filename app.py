@@ -1,4 +1,4 @@
-"""Start the web app: `python app.py [--host H] [--port P] [--experts DIR]`."""
+"""Start the web app: `python app.py [--host H] [--port P] [--experts DIR] [--device NAME]`."""
 
 from app.main import main
 

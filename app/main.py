@@ -19,6 +19,7 @@ from app.page import build, launch_options
 from app.visitors.retention import Keeper, Limits
 from app.visitors.session import rest, watched
 from app.visitors.temp_dir import claim_scratch
+from core.common.device import use
 from core.common.errors import StudioError
 from core.common.runtime import set_up_heap
 
@@ -41,12 +42,16 @@ def main() -> None:
         help="one more expert repository, or a folder of them, that visitors may switch to; may be given several times. "
         "Those under experts/ are found without it",
     )
+    parser.add_argument(
+        "--device", default="auto", metavar="NAME", help="cuda, mps, cpu, or auto, the first of them that is there (default)"
+    )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # As Ctrl-C does: the server closes, and the exit handlers remove temporary files.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        use(args.device)
         others = found_repositories(args.experts)
         claim_scratch()
         keeper = Keeper(Limits.from_environment())

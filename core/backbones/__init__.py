@@ -19,7 +19,7 @@ def load_backbone(
     rank: int = 2,
     seed: int = 0,
 ) -> Backbone:
-    """The embedded backbone, or any open_clip model with a plain ViT image tower.
+    """The embedded backbone, or any open_clip model with a plain ViT image tower, on this process's device.
 
     Args:
         spec: "embedded", or a model name of open_clip such as "ViT-B-16".
@@ -28,6 +28,8 @@ def load_backbone(
     Raises:
         BackboneError: a model, package or weights file that cannot be had; the text says what to do.
     """
+    from core.common.device import current  # imports torch
+
     if spec == EMBEDDED:
         if pretrained is not None or adapt_blocks is not None:
             raise BackboneError(
@@ -36,10 +38,10 @@ def load_backbone(
         from core.backbones.embedded import load_embedded
         from core.common.paths import heads_path
 
-        return load_embedded(heads_path())
+        return load_embedded(heads_path()).to(current())
     # open_clip takes seconds to import, and most visitors never need it.
     try:
         from core.backbones.open_clip import load_open_clip
     except ModuleNotFoundError as error:
         raise BackboneError(f"{spec} needs the package {error.name}: `pip install open_clip_torch`.") from error
-    return load_open_clip(spec, pretrained, adapt_blocks, rank, seed)
+    return load_open_clip(spec, pretrained, adapt_blocks, rank, seed).to(current())

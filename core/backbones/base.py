@@ -107,6 +107,11 @@ class Backbone(Towers, Protocol):
         ...
 
     @property
+    def device(self) -> torch.device:
+        """Where it works."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """16 hex digits that change with any weight or with the architecture."""
         ...
@@ -127,7 +132,7 @@ class Backbone(Towers, Protocol):
         ...
 
     def to(self, device: torch.device) -> Backbone:
-        """Move the weights that training uses to a device; returns the backbone itself."""
+        """Work on a device from now on; returns the backbone itself."""
         ...
 
     def text_from_sentences(self, sentences: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class BertLayer(nn.Module):
 
 
 class Bert(nn.Module):
-    """Token ids [n, t] and their mask [n, t] bool to hidden states [n, t, width].
+    """Token ids [n, t] and their mask [n, t] bool (None: all count) to hidden states [n, t, width].
 
     Args:
         config: of ``BertModel``: ``hidden_size``, ``num_attention_heads``, ``intermediate_size``, ``num_hidden_layers``,
@@ -79,10 +79,10 @@ class Bert(nn.Module):
         model.load_state_dict(named, assign=True)
         return model
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         x = self.word(ids) + self.position.weight[: ids.shape[1]] + self.token_type.weight[0]
         x = self.norm(x)
-        attended = None if bool(mask.all()) else mask[:, None, None, :]
+        attended = None if mask is None else mask[:, None, None, :]
         for layer in self.layers:
             x = layer(x, attended)
         return x

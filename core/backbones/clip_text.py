@@ -17,7 +17,8 @@ ENDS = ("argmax", "eos")  # pooling that reads a text at its end token, wherever
 
 
 def text_tower(model: Any) -> nn.Module:
-    """The text tower of an open_clip model, from token ids [n, context] to unit-length embeddings [n, d] in float32.
+    """The text tower of an open_clip model, from token ids [n, context] on the CPU to unit-length embeddings [n, d] in
+    float32, on the model's device.
 
     Causal towers that are read at the end token stop there; all others run as open_clip runs them. Modules are shared.
     """
@@ -38,7 +39,9 @@ class WholeText(nn.Module):
         self.model, self._encode = model, model.encode_text
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return torch.cat([self._encode(part, normalize=True).float() for part in tokens.split(TEXT_BATCH)])
+        device = next(self.model.parameters()).device
+        parts = tokens.split(TEXT_BATCH)
+        return torch.cat([self._encode(part.to(device), normalize=True).float() for part in parts])
 
 
 class CausalText(nn.Module):
@@ -64,13 +67,14 @@ class CausalText(nn.Module):
         ends = tokens.argmax(-1) if self.eos is None else tokens.eq(self.eos).int().argmax(-1)
         order = ends.argsort()  # texts of one length share a batch
         out = [self._encode(tokens[part], ends[part]) for part in order.split(TEXT_BATCH)]
-        return torch.cat(out)[order.argsort()]
+        return torch.cat(out)[order.argsort().to(out[0].device)]
 
     def _encode(self, tokens: Tensor, ends: Tensor) -> Tensor:
         length = int(ends.max()) + 1
-        x = self.token_embedding(tokens[:, :length]) + self.positional_embedding[:length]  # [n, length, width]
+        device = self.positional_embedding.device  # how long texts are is known without asking a GPU
+        x = self.token_embedding(tokens[:, :length].to(device)) + self.positional_embedding[:length]  # [n, length, width]
         x = self.transformer(x, attn_mask=self.attn_mask[:length, :length])
-        x = self.ln_final(x[torch.arange(len(x), device=x.device), ends])  # [n, width], at the end token
+        x = self.ln_final(x[torch.arange(len(x), device=device), ends.to(device)])  # [n, width], at the end token
         if isinstance(self.text_projection, nn.Linear):
             x = self.text_projection(x)
         elif self.text_projection is not None:

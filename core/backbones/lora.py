@@ -94,6 +94,10 @@ class Lora:
     def parameters(self) -> int:
         return sum(f.a.numel() + f.b.numel() for f in self.factors.values())
 
+    def to(self, device: torch.device) -> Lora:
+        """The LoRA with its factors on a device."""
+        return Lora(self.modules, {name: Factors(f.a.to(device), f.b.to(device)) for name, f in self.factors.items()})
+
     def scaled(self, strength: float) -> Lora:
         """The LoRA with its weight change multiplied by ``strength`` (0 = zero-shot, 1 = as it is)."""
         return Lora(self.modules, {name: Factors(f.a, f.b * strength) for name, f in self.factors.items()})

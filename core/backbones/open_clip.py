@@ -15,7 +15,7 @@ import textwrap
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from core.backbones.clip_text import text_tower
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.backbones.preprocess import pixel_values
 from core.backbones.spec import FOLDER, with_full_paths
+from core.common.device import CPU, autocast, batch_size, sent
 from core.common.errors import BackboneError
 from core.common.images import Framing
 
@@ -196,7 +197,7 @@ class OpenClipBackbone:
         self.layout = self.adapted.layout(rank)
         self.dim = self.sentence_dim = self.adapted.dim
         self.prefix_shape = tuple(self._stem.positional_embedding.shape)
-        self.device = torch.device("cpu")
+        self.device = CPU
 
     def to(self, device: torch.device) -> OpenClipBackbone:
         for part in (self.adapted, self._stem, self._text):
@@ -216,7 +217,7 @@ class OpenClipBackbone:
             return torch.empty(0, self.dim)
         with self._tokenizer_lock:  # fast tokenizers of Hugging Face fail when two threads set their padding at once
             tokens = self._tokenizer(list(texts))
-        return self._text(tokens.to(self.device)).cpu()
+        return self._text(tokens).cpu()
 
     def normalised(self, frames: Tensor) -> Tensor:
         return frames.permute(0, 3, 1, 2).float().div_(255).sub_(self._mean).div_(self._std)
@@ -227,17 +228,33 @@ class OpenClipBackbone:
     @torch.no_grad()
     def activations(self, pixels: Tensor) -> Tensor:
         """What ``prefix`` caches, before it is rounded to float16: [n, *prefix_shape] float32."""
-        parts = [self._stem(part.to(self.device)).cpu() for part in pixels.split(IMAGE_BATCH)] if len(pixels) else []
-        return torch.cat(parts) if parts else torch.empty(0, *self.prefix_shape)
+        return self._stemmed(pixels, torch.float32)
 
+    @torch.no_grad()
     def prefix(self, pixels: Tensor) -> Tensor:
-        return self.activations(pixels).half()
+        return self._stemmed(pixels, torch.float16)
+
+    def _stemmed(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
+        if not len(pixels):
+            return torch.empty(0, *self.prefix_shape, dtype=dtype)
+        with self._fast():
+            return torch.cat([self._stem(sent(part, self.device)).to(dtype).cpu() for part in self._batches(pixels)])
 
     @torch.no_grad()
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
         if not len(prefix):
             return torch.empty(0, self.dim)
-        return torch.cat([self.adapted(part.to(self.device).float(), lora).cpu() for part in prefix.split(IMAGE_BATCH)])
+        there = None if lora is None else lora.to(self.device)
+        with self._fast():
+            parts = [self.adapted(sent(part, self.device).float(), there).cpu() for part in self._batches(prefix)]
+        return torch.cat(parts)
+
+    def _batches(self, photos: Tensor) -> tuple[Tensor, ...]:
+        return photos.split(batch_size(self.device, IMAGE_BATCH))
+
+    def _fast(self) -> AbstractContextManager[object]:
+        """Half precision on a GPU; on the CPU float32, in which CLIP's embeddings are what its paper has."""
+        return autocast(self.device, torch.float32 if self.device.type == "cpu" else None)
 
 
 def _framing(preprocess: PreprocessCfg) -> Framing:

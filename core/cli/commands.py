@@ -168,14 +168,7 @@ def _check_text(description: str) -> None:
 def _engine(arguments: Namespace) -> SGLora:
     from core.sglora.load import load_engine
 
-    return load_engine(on_gpu(chosen_backbone(arguments)), arguments.experts, arguments.generator)
-
-
-def on_gpu(backbone: Backbone) -> Backbone:
-    """The backbone, on the GPU where there is one."""
-    import torch
-
-    return backbone.to(torch.device("cuda")) if torch.cuda.is_available() else backbone
+    return load_engine(chosen_backbone(arguments), arguments.experts, arguments.generator)
 
 
 def chosen_backbone(arguments: Namespace) -> Backbone:
@@ -187,8 +180,9 @@ def chosen_backbone(arguments: Namespace) -> Backbone:
     if arguments.backbone != EMBEDDED:
         raise BackboneError(f"--heads is for the embedded backbone; {arguments.backbone} takes --pretrained.")
     from core.backbones.embedded import load_embedded
+    from core.common.device import current
 
-    return load_embedded(arguments.heads)
+    return load_embedded(arguments.heads).to(current())
 
 
 def _routed(engine: SGLora, routing: Routing) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.cli.commands import Answer, chosen_backbone, log, on_gpu
+from core.cli.commands import Answer, chosen_backbone, log
 from core.cli.train import cache_folder, check_data
 from core.common.errors import DataError, StudioError
 from core.common.paths import EXPERTS, generator_path, results_path
@@ -27,7 +27,7 @@ def experiment(arguments: Namespace) -> Answer:
     chosen = list(EXPERIMENTS.values()) if arguments.name == ALL else [EXPERIMENTS[arguments.name]]
     if any(e.data for e in chosen):
         check_data(arguments)
-    context = ExperimentContext(arguments.data, cache_folder(arguments), on_gpu(chosen_backbone(arguments)), log)
+    context = ExperimentContext(arguments.data, cache_folder(arguments), chosen_backbone(arguments), log)
 
     def run(each: Experiment) -> dict[str, Any]:
         if arguments.name != ALL:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from core.cli.parser import build_parser
 from core.common.errors import StudioError
-from core.common.runtime import set_up_heap
 
 EXIT_OK = 0
 EXIT_ERROR = 1
@@ -28,11 +27,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    set_up_heap()
     arguments = build_parser().parse_args(argv)
+    from core.common.runtime import set_up_heap  # imports torch, which `--help` and usage errors need not wait for
+
+    set_up_heap()
     try:
         # Whatever a library prints is kept out of the JSON.
         with contextlib.redirect_stdout(sys.stderr):
+            if getattr(arguments, "device", "auto") != "auto":
+                from core.common.device import use  # imports torch
+
+                use(arguments.device)
             answer = arguments.run(arguments)
     except StudioError as error:
         print(error, file=sys.stderr)

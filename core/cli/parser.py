@@ -18,9 +18,11 @@ K, TAU, SEED = 4, 0.1, 0
 
 EXIT_CODES = """\
 exit codes:
-  0  done
-  1  an input, file or folder cannot be used; stderr says which and why
-  2  wrong usage of the command line
+  0    done
+  1    an input, file or folder cannot be used; stderr says which and why
+  2    wrong usage of the command line
+  130  interrupted (Ctrl-C, SIGINT)
+  143  ended from outside (SIGTERM)
 """
 
 # Indented like the texts that it goes into.
@@ -107,6 +109,16 @@ def _backbone_options(parser: Parser) -> None:
         metavar="N",
         help="adapt only the last N blocks of a model of open_clip (default: all): fewer parameters, and a new sentence costs "
         "these blocks alone",
+    )
+    _device_option(parser)
+
+
+def _device_option(parser: Parser) -> None:
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="cuda (or cuda:1 and so on), mps, cpu, or auto, the first of them that this machine has (default)",
     )
 
 
@@ -267,6 +279,7 @@ def _train(chosen: Any) -> None:
     )
     _train_options(backbone, "FILE", "the shipped heads, assets/embedded/backbone.safetensors")
     backbone.add_argument("--steps", type=_count, metavar="N", help="optimisation steps (default: the recipe's)")
+    _device_option(backbone)
 
     experts = _command(
         parts,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.backbones import EMBEDDED
-from core.cli.commands import Answer, chosen_backbone, log, on_gpu
+from core.cli.commands import Answer, chosen_backbone, log
 from core.common.errors import DataError, RepositoryError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def generator(arguments: Namespace) -> Answer:
     from core.sglora.repository import ExpertRepository
     from core.training.generator import recipe_for, train_generator
 
-    model = on_gpu(chosen_backbone(arguments))
+    model = chosen_backbone(arguments)
     folder = arguments.experts or experts_path(model.slug)
     repository = ExpertRepository.load(folder, model.layout, model.fingerprint)
     beside = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()

@@ -32,14 +32,20 @@ _running = 0
 _lock = threading.Lock()
 
 
-def compute_dtype() -> torch.dtype:
-    """The dtype of the heavy matrix products on the CPU, in training and in search.
+def compute_dtype(device: torch.device | None = None) -> torch.dtype:
+    """The dtype of the heavy matrix products on a device (None: the CPU), in training and in search.
 
-    bfloat16 where this processor multiplies it natively (about 3x faster there), else float32: emulated, bfloat16 is 2 to 3
-    times slower. The environment variable ``SG_LORA_DTYPE=float32`` behaves like a processor without it.
+    bfloat16 where a processor multiplies it natively (about 3x faster there), else float32: emulated, bfloat16 is 2 to 3
+    times slower. On GPUs bfloat16 where they have it, else float16. The environment variable ``SG_LORA_DTYPE=float32`` behaves
+    like a device that has neither.
     """
     if os.environ.get(DTYPE_VARIABLE) == "float32":
         return torch.float32
+    kind = "cpu" if device is None else device.type
+    if kind == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if kind != "cpu":
+        return torch.float16 if kind == "mps" else torch.float32
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
     return torch.bfloat16 if native else torch.float32
 

@@ -88,7 +88,9 @@ def work(job: Job) -> dict[str, Any]:
         from PIL import Image
 
         from core.backbones import load_backbone
+        from core.common.device import use
 
+        use("cpu")  # an edge device has no GPU
         backbone = load_backbone(**job.choice)
         engine = None
         if job.way == GENERATE:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
-from core.backbones.embedded import load_embedded
-from core.common.paths import ROOT, experts_path, find_generator, heads_path
+from core.common.paths import ROOT, experts_path, find_generator
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import INDEX_FILE, ExpertRepository, RepositoryIndex
@@ -29,7 +28,7 @@ def load_engine(
     Raises:
         BackboneError, RepositoryError: a file is missing, damaged, or made for another backbone.
     """
-    model: Backbone = load_embedded(heads_path()) if backbone is None else backbone
+    model = load_backbone() if backbone is None else backbone
     experts = experts or experts_path(model.slug)
     repository = ExpertRepository.load(experts, model.layout, model.fingerprint)
     return SGLora(model, repository, LoraGenerator.load(generator or find_generator(experts, model.slug), model.fingerprint))

@@ -22,8 +22,9 @@ from torch import Tensor
 from core.backbones.embedded import EmbeddedTowers, save_heads
 from core.backbones.frozen_towers import ImageTower
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
+from core.common.device import allow_tf32, current, sent, training_autocast
+from core.common.errors import DataError
 from core.common.metrics import Relevance, both_directions
-from core.common.runtime import compute_dtype
 from core.data import Sample, read_folder
 from core.training.features import image_features, text_features
 from core.training.losses import contrastive, distillation, same
@@ -39,6 +40,7 @@ TEMPLATES = (
     "a {} in the scene",
     "someone with a {}",
 )
+OBJECTS = "objects"  # the domain of labelled photos that the base is trained on
 PAIR_TEMPLATES = ("a {} and a {}", "a {} next to a {}", "a photo of a {} with a {}")
 
 
@@ -80,14 +82,51 @@ def imagenet_class_names() -> list[str]:
     return [info.index_to_description(i).split(",")[0].strip() for i in range(1000)]
 
 
+@dataclass(frozen=True)
+class _Photos:
+    """The photos of a data folder that the base is trained and measured on, before anything of them is computed."""
+
+    data: Path
+    labelled: Sequence[Sample]
+    coco: Sequence[Sample]
+    flickr8k: Sequence[Sample]
+
+    @staticmethod
+    def read(data: Path, recipe: BackboneRecipe) -> _Photos:
+        """Raises DataError at once where there are too few of a kind, naming how many are there and how many it takes."""
+        photos = _Photos(data, *(read_folder(data / name) for name in ("labelled", "coco", "flickr8k")))
+        captioned = sum(bool(s.captions) for s in photos.coco)
+        labels = {s.label for s in photos.labelled if s.domain == OBJECTS}
+        splits = {s.split for s in photos.flickr8k}
+        lacking = []
+        if captioned < COCO_HELD_OUT + recipe.captioned:
+            lacking.append(
+                f"{data / 'coco'} has {captioned} photos with captions, and {COCO_HELD_OUT + recipe.captioned} are needed "
+                f"({COCO_HELD_OUT} of them only measure)"
+            )
+        if len(labels) < 2:
+            lacking.append(f"{data / 'labelled'} has {len(labels)} labels of the domain “{OBJECTS}”, and 2 are needed at least")
+        lacking += [
+            f"{data / 'flickr8k'} has no photo of the split “{split}”" for split in ("train", "val") if split not in splits
+        ]
+        if lacking:
+            raise DataError(f"Too few photos to train the backbone: {'; '.join(lacking)}.")
+        return photos
+
+    @property
+    def digest(self) -> str:
+        """Changes with any photo, caption or label."""
+        said = [(str(s.path.relative_to(self.data)), s.captions, s.label, s.split) for s in (*self.labelled, *self.coco)]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
 class _Data:
     """Feature arrays of the base's training set, all in memory."""
 
-    def __init__(self, data: Path, cache: Path, recipe: BackboneRecipe, log: Callable[[str], None]) -> None:
-        towers = EmbeddedTowers()
-        labelled = read_folder(data / "labelled")
-        coco = read_folder(data / "coco")
-        objects = np.flatnonzero([s.domain == "objects" for s in labelled])
+    def __init__(self, photos: _Photos, cache: Path, recipe: BackboneRecipe, log: Callable[[str], None]) -> None:
+        towers = EmbeddedTowers().to(current())
+        labelled, coco = photos.labelled, photos.coco
+        objects = np.flatnonzero([s.domain == OBJECTS for s in labelled])
         held = coco_held_out(coco)
         keep = np.flatnonzero(~held & np.array([bool(s.captions) for s in coco]))
         self.object_maps, self.coco_maps = [], []
@@ -118,7 +157,7 @@ class _Data:
         texts = [PAIR_TEMPLATES[i % 3].format(names[a], names[b]) for i, (a, b) in enumerate(self.pairs)]
         self.pair_texts = text_features(texts, cache, log, towers)
         self.by_label = [np.flatnonzero(self.labels.numpy() == i) for i in range(len(names))]
-        self.evaluations = evaluation_sets(data, cache, log, towers)
+        self.evaluations = evaluation_sets(photos.data, cache, log, towers)
 
 
 @dataclass(frozen=True)
@@ -156,8 +195,9 @@ def _teach(tower: ImageTower, maps: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _evaluate(vision: VisionHead, text: TextHead, data: EvaluationSet) -> dict[str, dict[str, float]]:
-    images = torch.cat([vision(part.float()) for part in data.maps.split(128)])
-    return both_directions(images, text(data.sentences), data.relevance)
+    device = vision.cls.device
+    images = torch.cat([vision(sent(part, device).float()).cpu() for part in data.maps.split(128)])
+    return both_directions(images, text(data.sentences.to(device)).cpu(), data.relevance)
 
 
 def train_backbone(
@@ -171,10 +211,12 @@ def train_backbone(
 
     A checkpoint beside ``out`` lets an interrupted run resume where it stopped.
     """
+    photos, device = _Photos.read(data, recipe), current()
+    allow_tf32()
     torch.manual_seed(recipe.seed)
     config = HeadsConfig()
-    vision, text = VisionHead(config), TextHead(config)
-    log_scale = torch.nn.Parameter(torch.tensor(math.log(recipe.scale)))
+    vision, text = VisionHead(config).to(device), TextHead(config).to(device)
+    log_scale = torch.nn.Parameter(torch.tensor(math.log(recipe.scale), device=device))
     decay = [p for p in vision.parameters() if p.ndim > 1]
     rest = [p for p in vision.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -193,8 +235,10 @@ def train_backbone(
     checkpoint = out.with_suffix(".checkpoint.pt")
     first = 0
     if checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True)
-        if state["recipe"] == asdict(recipe):
+        state = torch.load(checkpoint, weights_only=True, map_location=device)
+        if (state["recipe"], state.get("data")) != (asdict(recipe), photos.digest):
+            log(f"{checkpoint} is of another recipe or of other photos: beginning at step 1")
+        else:
             vision.load_state_dict(state["vision"])
             text.load_state_dict(state["text"])
             log_scale.data.copy_(state["log_scale"])
@@ -202,7 +246,7 @@ def train_backbone(
             schedule.load_state_dict(state["schedule"])
             first = state["step"]
             log(f"resuming at step {first}")
-    d = _Data(data, cache, recipe, log)
+    d = _Data(photos, cache, recipe, log)
     started = time.monotonic()
     for step in range(first, recipe.steps):
         rng = np.random.default_rng([recipe.seed, step])
@@ -212,7 +256,7 @@ def train_backbone(
         torch.nn.utils.clip_grad_norm_([*vision.parameters(), *text.parameters()], 1.0)
         optimizer.step()
         schedule.step()
-        if (step + 1) % 100 == 0:
+        if step == first or (step + 1) % 25 == 0:
             pace = (time.monotonic() - started) / (step + 1 - first)
             shown = " ".join(f"{k} {v:.3f}" for k, v in parts.items())
             left = pace * (recipe.steps - step - 1)
@@ -224,6 +268,7 @@ def train_backbone(
             vision.train(), text.train()
             state = {
                 "recipe": asdict(recipe),
+                "data": photos.digest,
                 "step": step + 1,
                 "vision": vision.state_dict(),
                 "text": text.state_dict(),
@@ -238,7 +283,7 @@ def train_backbone(
     metrics = {name: _evaluate(vision, text, e) for name, e in d.evaluations.items()}
     for name, values in metrics.items():
         log(f"{name} ({len(d.evaluations[name].maps)} photos): {_short(values)}")
-    fingerprint = save_heads(vision, text, out, {"recipe": asdict(recipe), "zero_shot": metrics})
+    fingerprint = save_heads(vision.cpu(), text.cpu(), out, {"recipe": asdict(recipe), "zero_shot": metrics})
     checkpoint.unlink(missing_ok=True)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {fingerprint}")
     return {"fingerprint": fingerprint, "zero_shot": metrics}
@@ -273,23 +318,25 @@ def _step(
     else:
         mixed[:, :cut] = maps_left[:, :cut]
 
-    keep = torch.from_numpy(rng.permutation(49)[: recipe.tokens])
-    maps = torch.cat([objects, captioned, mixed.flatten(1, 2)]).float()
-    with torch.autocast("cpu", torch.bfloat16, enabled=compute_dtype() == torch.bfloat16):
+    device = vision.cls.device
+    keep = torch.from_numpy(rng.permutation(49)[: recipe.tokens]).to(device)
+    maps = sent(torch.cat([objects, captioned, mixed.flatten(1, 2)]), device).float()
+    with training_autocast(device):
         images = vision(maps, keep=keep)
         labels = d.labels[rows]
         unique, inverse = labels.unique(return_inverse=True)
         pick = torch.from_numpy(rng.integers(0, len(TEMPLATES), len(unique)))
         captions = torch.stack([own[rng.integers(len(own))] for own in (d.caption_vectors[i] for i in shown)])
         names = d.class_texts[:, rng.integers(4)]
-        texts = text(torch.cat([d.label_texts[unique, pick], captions, d.pair_texts[chosen], names]))
+        texts = text(sent(torch.cat([d.label_texts[unique, pick], captions, d.pair_texts[chosen], names]), device))
+    teacher = torch.cat([object_teacher, coco_teacher])
     n, m = recipe.objects, recipe.captioned
     t_label, t_caption, t_pair, t_class = texts.split([len(unique), m, recipe.mixed, 1000])
     parts = {
-        "label": contrastive(images[:n], t_label, same(inverse, torch.arange(len(unique))), scale),
-        "caption": contrastive(images[n : n + m], t_caption, torch.eye(m, dtype=torch.bool), scale),
-        "mix": contrastive(images[n + m :], t_pair, torch.eye(recipe.mixed, dtype=torch.bool), scale),
-        "distil": distillation(images[: n + m], t_class, torch.cat([object_teacher, coco_teacher]).float(), scale),
+        "label": contrastive(images[:n], t_label, same(inverse, torch.arange(len(unique))).to(device), scale),
+        "caption": contrastive(images[n : n + m], t_caption, torch.eye(m, dtype=torch.bool, device=device), scale),
+        "mix": contrastive(images[n + m :], t_pair, torch.eye(recipe.mixed, dtype=torch.bool, device=device), scale),
+        "distil": distillation(images[: n + m], t_class, sent(teacher, device).float(), scale),
     }
     weights = {"label": recipe.label, "caption": recipe.caption, "mix": recipe.mix, "distil": recipe.distil}
     loss = sum(weights[k] * v for k, v in parts.items())

@@ -16,6 +16,8 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
 
+from core.common.device import current
+
 T = TypeVar("T")
 PATIENCE = timedelta(days=30)  # the first process may take hours for features while the others wait
 
@@ -32,10 +34,11 @@ class Processes:
     @staticmethod
     def here() -> Processes:
         """Join the processes of the launcher, or be the only one."""
-        cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
+        cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or current().type == "cpu"
         launched = {"backend": "gloo", "timeout": PATIENCE} if "LOCAL_RANK" in os.environ else {}
         state = PartialState(cpu=cpu, **launched)
-        return Processes(state.process_index, state.num_processes, state.device, state)
+        device = state.device if cpu or state.num_processes > 1 else current()
+        return Processes(state.process_index, state.num_processes, device, state)
 
     @property
     def first(self) -> bool:

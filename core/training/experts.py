@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout, initial_vector
+from core.common.device import sent, training_autocast
 from core.common.errors import DataError
 from core.common.metrics import measure
-from core.common.runtime import compute_dtype
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.confidence import leave_one_out_gains, with_confidence
 from core.training.distributed import Processes
@@ -113,8 +113,8 @@ def task_loss(
     batch = pool.batch(task, recipe.batch, rng)
     device = next(head.parameters()).device
     keep = torch.from_numpy(rng.permutation(head.patches)[: recipe.tokens]).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu" or compute_dtype() == torch.bfloat16):
-        images = head(batch.maps.to(device), keep=keep if recipe.tokens < head.patches else None, **kwargs)
+    with training_autocast(device):
+        images = head(sent(batch.maps, device).float(), keep=keep if recipe.tokens < head.patches else None, **kwargs)
     return contrastive(images, batch.texts.to(device), batch.positive.to(device), recipe.scale)
 
 

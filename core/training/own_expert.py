@@ -22,9 +22,9 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, initial_vector
+from core.common.device import sent, training_autocast
 from core.common.errors import AdapterError, GalleryError, StudioError
 from core.common.metrics import Relevance, measure
-from core.common.runtime import compute_dtype
 from core.common.text import clean_name, clean_text
 from core.retrieval.gallery import Gallery, Photo
 from core.sglora.repository import Expert
@@ -228,9 +228,10 @@ def _batch_loss(backbone: Backbone, photos: _Photos, vector: Tensor, recipe: Own
     rows = rng.permutation(n)[: recipe.batch]
     columns = [rng.choice(np.flatnonzero(photos.relevance.matrix[row])) for row in rows]
     positive = torch.from_numpy(photos.relevance.matrix[rows][:, columns])
-    with torch.autocast("cpu", torch.bfloat16, enabled=compute_dtype() == torch.bfloat16):
-        images = backbone.adapted(photos.prefix[torch.from_numpy(rows)].float(), Lora.from_vector(backbone.layout, vector))
-    return contrastive(images, photos.texts[columns], positive, recipe.scale)
+    device, lora = backbone.device, Lora.from_vector(backbone.layout, vector)
+    with training_autocast(device):
+        images = backbone.adapted(sent(photos.prefix[torch.from_numpy(rows)], device).float(), lora.to(device))
+    return contrastive(images.cpu(), photos.texts[columns], positive, recipe.scale)
 
 
 def _loss(backbone: Backbone, photos: _Photos, vector: Tensor, recipe: OwnRecipe) -> float:

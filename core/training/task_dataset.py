@@ -31,7 +31,7 @@ class Batch:
     """Photos of one task with one text each.
 
     Attributes:
-        maps: [n, *prefix_shape] float32. texts: [m, d] in the shared space. positive: [n, m] bool.
+        maps: [n, *prefix_shape] float16. texts: [m, d] in the shared space. positive: [n, m] bool.
     """
 
     maps: Tensor
@@ -103,7 +103,7 @@ class Pool:
         chosen = np.array([rng.choice(self.own_texts[r]) for r in rows])
         labels = self.labels[rows]
         positive = torch.from_numpy(labels[:, None] == labels[None, :])
-        return Batch(view[torch.from_numpy(rows)].float(), self.texts[torch.from_numpy(chosen)], positive)
+        return Batch(view[torch.from_numpy(rows)], self.texts[torch.from_numpy(chosen)], positive)
 
     def evaluation(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Relevance]:
         """Maps [n, *prefix_shape] float16, distinct texts [m, d] and relevance of the photos at these rows."""

@@ -1,0 +1,122 @@
+"""Everything heavy runs on the device that was chosen: with a device double, since most machines have no GPU.
+
+A kernel that got tensors of two devices would raise, and what comes out must be what the CPU computes.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from device_double import DOUBLE, Moves, device_double
+from made_up_photos import shapes
+from tiny_models import noise, random_lora, tiny_backbone
+
+from core.backbones.base import Backbone
+from core.backbones.embedded import load_embedded
+from core.backbones.heads import HeadsConfig, VisionHead
+from core.common import device as devices
+from core.common.errors import BackboneError
+from core.common.paths import heads_path
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+from core.training.own_expert import OwnRecipe, train_own_expert
+
+TEXTS = ["a dog", "two people on a beach at sunset", "a dog"]
+
+
+def answers(backbone: Backbone) -> dict[str, torch.Tensor]:
+    """What each method gives; all of it comes back on the CPU."""
+    pixels = noise(3, *backbone.pixels(sample()).shape, seed=1)
+    prefix = backbone.prefix(pixels)
+    lora = random_lora(backbone.layout, seed=2, size=0.1)
+    return {
+        "prefix": prefix.float(),
+        "zero-shot": backbone.suffix(prefix),
+        "adapted": backbone.suffix(prefix, lora),
+        "texts": backbone.encode_text(TEXTS),
+        "sentences": backbone.encode_sentence(TEXTS),
+        "shared": backbone.text_from_sentences(backbone.encode_sentence(TEXTS)),
+    }
+
+
+def sample():
+    from PIL import Image
+
+    return Image.new("RGB", (64, 48), (200, 30, 90))
+
+
+@pytest.fixture(params=["embedded", "open_clip", "open_clip, last block"])
+def backbone(request: pytest.FixtureRequest) -> Backbone:
+    if request.param == "embedded":
+        return load_embedded(heads_path(), torch.float32)
+    return tiny_backbone(adapt_blocks=None if request.param == "open_clip" else 1)
+
+
+def test_a_backbone_gives_the_same_answers_on_another_device(backbone: Backbone) -> None:
+    expected = answers(backbone)
+    with device_double() as moves:
+        assert backbone.to(DOUBLE).device == DOUBLE
+        weights = len(moves.to_device)
+        found = answers(backbone)
+        assert len(moves.to_device) > weights > 10
+        assert moves.to_host
+    for name, value in found.items():
+        assert value.device.type == "cpu", name
+        torch.testing.assert_close(value, expected[name], atol=2e-3 if name == "prefix" else 2e-5, rtol=0, msg=name)
+
+
+def test_what_is_cached_in_half_precision_travels_in_it() -> None:
+    backbone = tiny_backbone()
+    prefix = backbone.prefix(noise(4, 3, 48, 48))
+    with device_double() as moves:
+        backbone.to(DOUBLE)
+        moves.to_device.clear(), moves.to_host.clear()
+        backbone.suffix(prefix)
+        assert moves.to_device == [(torch.float16, prefix.numel())]
+        moves.to_host.clear()
+        backbone.prefix(noise(4, 3, 48, 48))
+        assert moves.to_host == [(torch.float16, prefix.numel())]
+
+
+def test_the_double_refuses_what_a_gpu_refuses() -> None:
+    tower = VisionHead(HeadsConfig(width=32, heads=2, dim=16)).eval()
+    with device_double() as moves:
+        tower.to(DOUBLE)
+        with pytest.raises(RuntimeError, match="same device"):
+            tower(noise(2, 49, 320))
+        assert tower(noise(2, 49, 320).to(DOUBLE)).device == DOUBLE
+        assert isinstance(moves, Moves)
+
+
+@pytest.mark.slow
+def test_a_visitors_expert_is_trained_on_the_device_of_the_backbone(tmp_path) -> None:
+    """Search, too: a gallery whose backbone is on a GPU has the same scores."""
+    backbone = tiny_backbone()
+    photos = shapes(tmp_path / "photos", 24)
+    files = [tmp_path / "photos" / p.file for p in photos]
+    gallery = Gallery(backbone)
+    gallery.add(files, {p.file: p.captions for p in photos})
+    recipe = OwnRecipe(batch=8, fixed_steps=3, snapshots=2)
+    expected = train_own_expert(backbone, gallery, "mine", "a photo of shapes", recipe=recipe)
+    scores = gallery.embeddings(ZERO_SHOT)
+    with device_double() as moves:
+        backbone.to(DOUBLE)
+        found = train_own_expert(backbone, gallery, "mine", "a photo of shapes", recipe=recipe)
+        assert moves.to_device
+        again = Gallery(backbone)
+        again.add(files)
+        torch.testing.assert_close(again.embeddings(ZERO_SHOT), scores, atol=2e-3, rtol=0)
+        again.embeddings(Adapter.of(random_lora(backbone.layout, 3)))
+    # Where a gradient is all but zero, its sign is rounding, and Adam makes a whole step of it.
+    assert float((found.mean - expected.mean).abs().median()) < 1e-6
+    assert float((found.mean - expected.mean).abs().mean()) < 0.05 * float((expected.mean - expected.mean.mean()).abs().mean())
+
+
+def test_one_place_chooses_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_chosen", None)
+    first = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert devices.current().type == first
+    assert devices.use("cpu") == devices.current() == torch.device("cpu")
+    for wrong in ("gpu", "cuda:99", "meta"):
+        with pytest.raises(BackboneError, match=f"--device {wrong}"):
+            devices.use(wrong)
+    assert devices.current() == torch.device("cpu")
