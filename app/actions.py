@@ -9,17 +9,20 @@ import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from app import texts
-from app.visitors.session import Column, Comparison, Download, Question, Session, Settings
+from app.visitors.session import Column, Comparison, Download, Marked, Question, Session, Settings
 from app.visitors.uploads import MAX_CAPTIONS, discard, sort_uploads
 from core.backbones.peft_format import WEIGHTS_FILE
 from core.common.errors import DescriptionError, GalleryError, PhotoError, StudioError
 from core.common.text import clean_text
 from core.data.captions import captions_from_names, parse_typed, read_captions
+from core.data.decode import content_id
 from core.data.decode_pool import decode_photo
 from core.data.image_io import photo_bytes
 from core.data.sample_photos import sample_photos
@@ -90,7 +93,20 @@ def generate(engine: SGLora, session: Session, wanted: Settings) -> Adaptation:
         made = None
     made = made or engine.adapt(wanted.description, wanted.k, wanted.tau, wanted.seed, wanted.strength)
     session.adaptation, session.settings, session.repository = made, wanted, engine.repository
+    session.remember()
     return made
+
+
+def adapt_to(engine: SGLora, session: Session, controls: Sequence[Any]) -> None:
+    """The session's adapter is what the page's controls ask for; without a sentence there is none.
+
+    Args:
+        controls: the arguments of ``page_settings``.
+    """
+    if str(controls[0] or "").strip():
+        generate(engine, session, page_settings(*controls))
+    else:
+        session.settings = session.adaptation = session.repository = None
 
 
 def write_zip(engine: SGLora, session: Session, adaptation: Adaptation) -> Download:
@@ -145,14 +161,26 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress
 
 
 def add_samples(engine: SGLora, session: Session, progress: Progress | None = None) -> Added:
-    """Add the sample photos with our captions."""
-    samples = sample_photos()
+    """Show the sample photos with our captions; photos of the visitor's own are set aside meanwhile."""
+    samples, photos = sample_photos(), session.album.gallery(engine).photos
+    if {photo.id for photo in photos} - _sample_ids():
+        session.album.set_aside()
     captions, files = {s.name: s.captions for s in samples}, [s.path for s in samples]
     gallery = session.album.gallery(engine)
     with session.album.photos_change():
         added = Added(gallery.add(files, captions, progress))
         session.album.keep(files)
     return added
+
+
+@cache
+def _sample_ids() -> frozenset[str]:
+    return frozenset(content_id(sample.path.read_bytes()) for sample in sample_photos())
+
+
+def has_samples(session: Session) -> bool:
+    """Whether the visitor looks at the sample photos."""
+    return any(photo.id in _sample_ids() for photo in session.album.photos)
 
 
 def set_captions(engine: SGLora, session: Session, typed: str) -> str:
@@ -167,105 +195,177 @@ def caption_by_names(engine: SGLora, session: Session) -> str:
 
 
 def _captioned(gallery: Gallery, captions: Mapping[str, Sequence[str]]) -> str:
-    return texts.CAPTIONS_SET.format(n=gallery.set_captions(captions), total=len(gallery.photos))
+    matched = gallery.set_captions(captions)
+    if captions and gallery.photos and not matched:
+        return texts.CAPTIONS_NO_PHOTO.format(name=next(iter(captions)), photo=gallery.photos[0].name)
+    return texts.CAPTIONS_SET.format(n=matched, total=len(gallery.photos))
 
 
-def adapters(engine: SGLora, adaptation: Adaptation) -> tuple[tuple[str, str, Adapter], ...]:
+def adapters(engine: SGLora, adaptation: Adaptation | None, merge: bool = True) -> tuple[tuple[str, str, Adapter], ...]:
     """The columns of a comparison: title, note and adapter; zero-shot first, the others at the adapter's strength."""
     zero_shot = (texts.ZERO_SHOT, texts.ZERO_SHOT_NOTE, ZERO_SHOT)
+    if adaptation is None:
+        return (zero_shot,)
+    titles = (texts.MERGE, texts.SG_LORA) if merge else (texts.SG_LORA,)
     if adaptation.strength == 0:  # nothing is applied: the very same numbers, and no photo is encoded again
-        return zero_shot, *((title, texts.NO_STRENGTH_NOTE, ZERO_SHOT) for title in (texts.MERGE, texts.SG_LORA))
+        return zero_shot, *((title, texts.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
+    generated = (texts.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora))
+    if not merge:
+        return zero_shot, generated
     merged = engine.merged(adaptation.routing).scaled(adaptation.strength)
-    return (
-        zero_shot,
-        (texts.MERGE, texts.MERGE_NOTE, Adapter.of(merged)),
-        (texts.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora)),
-    )
+    return zero_shot, (texts.MERGE, texts.MERGE_NOTE, Adapter.of(merged)), generated
 
 
-def compare_words(engine: SGLora, session: Session, query: str, progress: Ranking | None = None) -> Comparison:
-    """Words -> photos, in every column, with the session's adapter."""
+def compare_words(
+    engine: SGLora, session: Session, query: str, progress: Ranking | None = None, merge: bool = True
+) -> Comparison:
+    """Words -> photos, in every column, with the session's adapter where there is one."""
     query = clean_text(query, "query")
-    asked = ("words", query)
-    columns = _columns(
-        engine, session, asked, lambda gallery, adapter: gallery.text_to_image(query, adapter, top=None), progress
-    )
+    photos = session.album.gallery(engine).photos
+    right = frozenset(p.id for p in photos if any(_plain(c) == _plain(query) for c in p.captions))
+    asked = Question("words", query)
     title = texts.ASKED_PHOTOS.format(query=query)
-    session.comparison = Comparison("photos", title, columns, asked, session.album.photos, engine.backbone.fingerprint)
-    if session.adaptation is not None:
-        entry = (query, session.adaptation.routing.description)
-        session.history = [entry, *(h for h in session.history if h != entry)][:HISTORY]
-    return session.comparison
+    rank = lambda gallery, adapter: gallery.text_to_image(query, adapter, top=None)  # noqa: E731
+    _compare(engine, session, asked, title, right, rank, progress, merge)
+    description = "" if session.adaptation is None else session.adaptation.routing.description
+    pair = (query, description)
+    session.history = [pair, *(h for h in session.history if h != pair)][:HISTORY]
+    return _asked(engine, session)
 
 
 def compare_photo(
-    engine: SGLora, session: Session, picked: str | None, other: str | None, progress: Ranking | None = None
+    engine: SGLora,
+    session: Session,
+    picked: str | None,
+    other: str | None,
+    progress: Ranking | None = None,
+    merge: bool = True,
 ) -> Comparison:
     """A photo -> the gallery's captions, in every column.
 
     Args:
         engine: the engine. session: the visitor's.
         picked: id of a photo of the gallery. other: path of an uploaded photo, which goes before ``picked``.
-        progress: called before each column.
+        progress: called before each column. merge: whether the merge of the experts is a column.
     """
     gallery = session.album.gallery(engine)
+    right: frozenset[str] = frozenset()
     if other:
         path, framing = Path(other), engine.backbone.framing
         name = path.name
         decoded = decode_photo(photo_bytes(path, name), name, framing)
         photo = Image.frombytes("RGB", (framing.width, framing.height), decoded.pixels)
     else:
-        name = next((p.name for p in gallery.photos if p.id == picked), None)
-        if name is None:
+        chosen = next((p for p in gallery.photos if p.id == picked), None)
+        if chosen is None:
             raise PhotoError(texts.NOTHING_PICKED)
-        photo = picked
-    asked = ("photo", (picked, other))
-    columns = _columns(
-        engine, session, asked, lambda gallery, adapter: gallery.image_to_text(photo, adapter, top=None), progress
-    )
+        photo, name = chosen.id, chosen.name
+        right = frozenset(content_id(caption.encode()) for caption in chosen.captions)  # keys of ``image_to_text``
+    asked = Question("photo", "" if other else picked or "", other)
     title = texts.ASKED_CAPTIONS.format(name=name)
-    session.comparison = Comparison("captions", title, columns, asked, session.album.photos, engine.backbone.fingerprint)
+    rank = lambda gallery, adapter: gallery.image_to_text(photo, adapter, top=None)  # noqa: E731
+    _compare(engine, session, asked, title, right, rank, progress, merge)
+    return _asked(engine, session)
+
+
+def _compare(
+    engine: SGLora,
+    session: Session,
+    asked: Question,
+    title: str,
+    right: frozenset[str],
+    rank: Callable[[Gallery, Adapter], Any],
+    progress: Ranking | None,
+    merge: bool,
+) -> None:
+    """Rank every column; those whose adapter, photos and question are the last ones' are taken over."""
+    session.again = asked
+    gallery, last = session.album.gallery(engine), session.comparison
+    left_out = _trained_on(engine, session)
+    made = Comparison(title, (), asked, right, left_out, gallery.photos, engine.backbone.fingerprint)
+    same = last is not None and replace(last, columns=()) == made
+    kept = {(column.title, column.adapter): column for column in last.columns} if last is not None and same else {}
+    captioned = sum(bool(p.captions) and p.id not in left_out for p in gallery.photos) > 1
+    columns: list[Column] = []
+    # All of it is ranked: how far something moved is only known when both ends are.
+    wanted = adapters(engine, session.adaptation, merge)
+    for name, remark, adapter in wanted:
+        if (name, adapter.key) in kept:
+            columns.append(kept[name, adapter.key])
+            continue
+        if progress is not None:
+            progress(len(columns), len(wanted), name)
+        ranking = rank(gallery, adapter)
+        moved = moves(columns[0].ranking, ranking) if columns else {}
+        hits = gallery.hits(adapter, left_out) if captioned else None
+        columns.append(Column(name, remark, ranking, moved, hits, adapter.key))
+    session.comparison = replace(made, columns=tuple(columns))
+
+
+def _trained_on(engine: SGLora, session: Session) -> frozenset[str]:
+    """Photos that trained an expert which takes part in the adapter: recall on them would say nothing."""
+    if session.adaptation is None:
+        return frozenset()
+    names = [engine.repository.experts[i].name for i in session.adaptation.routing.chosen.tolist()]
+    return frozenset().union(*(session.album.trained_on.get(name, frozenset()) for name in names))
+
+
+def _asked(engine: SGLora, session: Session) -> Comparison:
+    """After a question: count what the visitor marked again, and keep for a reload what was asked."""
+    count_marked(engine, session)
+    session.remember()
+    assert session.comparison is not None
     return session.comparison
 
 
-def _columns(engine: SGLora, session: Session, asked: Question, rank: Callable, progress: Ranking | None) -> tuple[Column, ...]:
-    """Every column for a question; those whose adapter, photos and question are the last ones' are taken over."""
-    session.again = asked
-    gallery, last = session.album.gallery(engine), session.comparison
-    basis = (asked, gallery.photos, engine.backbone.fingerprint)
-    same = () if last is None or (last.asked, last.photos, last.backbone) != basis else last.columns
-    kept = {(column.title, column.adapter): column for column in same}
-    captioned = sum(bool(p.captions) for p in gallery.photos) > 1
-    columns: list[Column] = []
-    # All of it is ranked: how far something moved is only known when both ends are.
-    wanted = adapters(engine, session.adaptation)
-    for title, remark, adapter in wanted:
-        if (title, adapter.key) in kept:
-            columns.append(kept[title, adapter.key])
-            continue
-        if progress is not None:
-            progress(len(columns), len(wanted), title)
-        ranking = rank(gallery, adapter)
-        moved = moves(columns[0].ranking, ranking) if columns else {}
-        hits = gallery.hits(adapter) if captioned else None
-        columns.append(Column(title, remark, ranking, moved, hits, adapter.key))
-    return tuple(columns)
-
-
-def compare_again(engine: SGLora, session: Session, progress: Ranking | None = None) -> Comparison | None:
+def compare_again(
+    engine: SGLora, session: Session, progress: Ranking | None = None, merge: bool | None = None
+) -> Comparison | None:
     """The last adapter and the last question with what is there now: other experts, more or fewer photos.
 
-    None where nothing was asked, or it cannot be asked again.
+    None where nothing was asked, or it cannot be asked again. ``merge``: as before where it is left out.
     """
+    if merge is None:
+        merge = session.comparison is not None and any(c.title == texts.MERGE for c in session.comparison.columns)
     if session.settings is not None:
         generate(engine, session, session.settings)  # another tab may have changed the experts or the backbone
-    if session.again is None or session.settings is None:
+    asked = session.again
+    if asked is None:
         return None
-    kind, what = session.again
     try:
-        if kind == "words":
-            return compare_words(engine, session, what, progress)
-        return compare_photo(engine, session, *what, progress)
+        if asked.kind == "words":
+            return compare_words(engine, session, asked.what, progress, merge)
+        return compare_photo(engine, session, asked.what, asked.file, progress, merge)
     except (GalleryError, PhotoError):
         session.comparison = session.again = None
         return None
+
+
+def mark(engine: SGLora, session: Session, photo: str, right: bool) -> None:
+    """The visitor says that a photo answers the question, or does not; saying it twice takes it back."""
+    if session.comparison is None or session.comparison.asked.kind != "words":
+        return
+    marks = session.marks.setdefault(session.comparison.asked.what, {})
+    if marks.get(photo) is right:
+        del marks[photo]
+    elif any(p.id == photo for p in session.album.photos):
+        marks[photo] = right
+    count_marked(engine, session)
+    session.remember()
+
+
+def count_marked(engine: SGLora, session: Session) -> None:
+    """How many photos that the visitor marked as right are among the first ten, without and with the adapter."""
+    right = {query: {photo for photo, yes in marks.items() if yes} for query, marks in session.marks.items()}
+    right = {query: photos for query, photos in right.items() if photos}
+    gallery, counts = session.album.gallery(engine), {}
+    if right and gallery.photos:
+        for title, _, adapter in adapters(engine, session.adaptation, merge=False):
+            first = {query: gallery.text_to_image(query, adapter, 10).hits for query in right}
+            counts[title] = sum(hit.key in right[query] for query, hits in first.items() for hit in hits)
+    session.marked = Marked(len(right), sum(map(len, right.values())), counts)
+
+
+def _plain(text: str) -> str:
+    """As a caption and a question are compared."""
+    return " ".join(text.split()).rstrip(".!?").casefold()

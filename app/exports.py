@@ -92,9 +92,8 @@ def write_photos(album: Album, comparison: Comparison, top: int, path: Path) -> 
 
 
 def _content(album: Album, photo: Photo) -> bytes:
-    file = album.original(photo)
     try:
-        return photo.thumbnail if file is None else file.read_bytes()
+        return album.original(photo).read_bytes()
     except OSError:  # it went meanwhile
         return photo.thumbnail
 

@@ -15,7 +15,7 @@ from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_F
 from core.common.errors import AdapterError, RepositoryError
 from core.sglora.engine import SGLora
 from core.sglora.own_experts import OwnEntry, import_adapter, load_zip, save_zip
-from core.training.own_expert import OwnExpert, OwnProgress, OwnRecipe, train_own_expert
+from core.training.own_expert import OwnExpert, OwnProgress, OwnRecipe, split_photos, train_own_expert
 
 RECIPE = OwnRecipe()
 MAX_ZIP_BYTES = MAX_ADAPTER_BYTES + 2**20
@@ -38,7 +38,10 @@ def train(
     album = session.album
     album.library(engine).check_room(name)  # before, not after, minutes of training
     origin = engine.repository.origin
+    ids = [photo.id for photo in album.gallery(engine).captioned()[0]]
     trained = train_own_expert(engine.backbone, album.gallery(engine), name, description, progress, stop, 0, origin, RECIPE)
+    split = split_photos(ids, RECIPE.stop_from)
+    album.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.stop))
     album.change_library(engine, lambda lib: lib.add(trained.expert, trained.mean, trained.std, trained.embedding))
     return trained
 

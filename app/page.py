@@ -1,4 +1,4 @@
-"""The page: describe, generate, add photos, compare, top to bottom; then the experts and what is known about them."""
+"""The page: photos, a question and the sentence that adapts the search, results below; then experts and evidence."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from app.errors import friendly
 from app.http.allowlist import Routes
 from app.http.gradio_patches import GuardedBlocks, harden
 from app.http.request_limits import Calls, refuse_fields
+from app.steps.address import Address
+from app.steps.ask import Ask
 from app.steps.compare import Compare
 from app.steps.context import Controls, Part, StepContext, Updates
 from app.steps.describe import Describe
@@ -26,7 +28,8 @@ from app.steps.evidence import Evidence, has_evidence
 from app.steps.generate import Generate
 from app.steps.library import Library
 from app.steps.photos import Photos
-from app.steps.step import HEAVY, LIGHT, Step, by_photo, private
+from app.steps.samples import Samples
+from app.steps.step import ANSWER, LIGHT, Step, private
 from app.steps.switch import Switch
 from app.steps.take_home import TakeHome
 from app.views import page_html
@@ -35,17 +38,12 @@ from app.visitors.session import Session, left
 from app.visitors.tab_states import Tabs
 from app.visitors.uploads import MAX_UPLOAD
 from core.common.errors import StudioError
-from core.data.sample_photos import EXAMPLES
 
 STYLE = Path(__file__).with_name("style.css")
 # System fonts: the page asks no other server for anything.
 SANS = tuple(Font(name) for name in ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"))
 MONO = tuple(Font(name) for name in ("ui-monospace", "Consolas", "Menlo", "monospace"))
-# Gradio 6.31 takes scroll_to_output but does nothing with it, and the answer lies below the fold.
-SHOW_RESULTS = "() => { document.getElementById('results').scrollIntoView({behavior: 'smooth', block: 'start'}) }"
-
 READY = (Part.STATUS, Part.EXPERTS, Part.LIMITS, Part.ROUTING)  # shown as soon as the models are there
-TRIED = (Part.ROUTING, Part.ADAPTER, Part.PHOTOS, Part.RESULTS)
 
 
 def launch_options(keeper: Keeper | None = None) -> dict[str, Any]:
@@ -109,62 +107,82 @@ class Studio:
         session = gr.State(Session())  # how long it lives is the keeper's business
         self.context = context = StepContext(self.models, session, self.keeper.limits.keep_seconds)
         self.missed = gr.State(())
-        self.token = gr.BrowserState(None, storage_key="sg-lora-studio")
-        gr.HTML(page_html.header())
         with gr.Row(equal_height=True, elem_classes="sg-start"):
-            self.try_it = gr.Button(texts.TRY, variant="primary", scale=0, min_width=240, elem_id="try-it")
-            self.status = gr.HTML(page_html.status(texts.LOADING, "wait"), elem_id="status")
+            gr.HTML(page_html.header())
+            with gr.Column(scale=0, min_width=230):
+                samples = Samples(context)
+                self.status = gr.HTML(page_html.status(texts.LOADING, "wait"), elem_id="status")
         context.shows(Part.STATUS, [self.status], self._status)
         self.switch = Switch(context) if self.models.repositories else None
-        steps: list[Step] = [] if self.switch is None else [self.switch]
         with gr.Tabs():
-            with gr.Tab(texts.TAB_STUDIO, id="studio"):
-                steps += [Describe(context), Generate(context), Photos(context), Compare(context), TakeHome(context)]
-            with gr.Tab(texts.TAB_EXPERTS, id="experts"):
+            with gr.Tab(texts.TAB_STUDIO, id="search", elem_id="tab-search"):
+                steps = self._search_tab(samples)
+            with gr.Tab(texts.TAB_EXPERTS, id="experts", elem_id="tab-experts"):
                 self.library = Library(context)
-                steps.append(self.library)
             if has_evidence():
-                with gr.Tab(texts.TAB_EVIDENCE, id="evidence"):
+                with gr.Tab(texts.TAB_EVIDENCE, id="evidence", elem_id="tab-evidence"):
                     Evidence(context)
-            with gr.Tab(texts.TAB_ABOUT, id="about"):
+            with gr.Tab(texts.TAB_ABOUT, id="about", elem_id="tab-about"):
                 gr.Markdown(texts.ABOUT, elem_classes="sg-about")
+        self.address = Address(context)
         add_endpoints(self.models, session)
-        for step in steps:
-            step.wire()
+        for step in (*steps, self.library, self.address, self.switch):
+            if step is not None:
+                step.wire()
         self._wire(page)
         self.keeper.attend(page, self.missed)
+
+    def _search_tab(self, samples: Samples) -> list[Step]:
+        """Photos and question, beside them the sentence that adapts the search; below, large, the results."""
+        context = self.context
+        with gr.Row(equal_height=False, elem_classes="sg-top"):
+            with gr.Column(min_width=320):
+                photos, ask = Photos(context), Ask(context)
+            with gr.Column(min_width=320):
+                describe, generate = Describe(context), Generate(context)
+        samples.questions()
+        with gr.Row(equal_height=True, visible=False, elem_classes="sg-options") as context.options:
+            generate.beside_results()
+            compare = Compare(context)
+        compare.results()
+        photos.manage()
+        steps = [samples, photos, ask, describe, generate, compare, TakeHome(context)]
+        with gr.Accordion(texts.DETAILS, open=False, elem_id="more"):
+            for step in steps:
+                step.more()
+        return steps
 
     def _wire(self, page: gr.Blocks) -> None:
         context = self.context
         asked = [context.session, *context.inputs]
         # One after the other: what is ready depends on whose experts they are.
-        page.load(self._open, [self.token], [self.token, *context.outputs(Part.PHOTOS)], **private(LIGHT, None)).then(
-            self._ready, asked, context.outputs(*READY), **private("load", None, "hidden")
+        opened = page.load(
+            self._open,
+            [self.address.memory],
+            [self.address.memory, context.query, *context.inputs, *context.outputs(Part.PHOTOS)],
+            **private(LIGHT, None),
         )
+        opened.then(self._ready, [context.query, *asked], context.outputs(*READY, *ANSWER), **private("load", None, "hidden"))
         page.unload(self._closed)
         self.missed.change(
             self._show_what_is_there,
             [self.missed, *asked],
-            [self.token, *context.outputs(*Part)],
+            context.outputs(*Part),
             **private(LIGHT, None, "hidden"),
         )
-        self.try_it.click(
-            self._try,
-            asked,
-            list(dict.fromkeys([context.controls["description"], context.query, *context.outputs(*TRIED)])),
-            show_progress_on=self.status,
-            **private(HEAVY, 1),
-        ).success(None, js=SHOW_RESULTS, **private(LIGHT, 2, "hidden"))
 
     @friendly
-    def _open(self, request: gr.Request, token: Any) -> Updates:
-        session = Session.resume(token)
+    def _open(self, request: gr.Request, memory: Any) -> Updates:
+        context = self.context
+        session, values = self.address.resume(memory, request.query_params)
         self._opened(request, session)
-        return {self.token: session.album.token} | self.context.show(session, Controls(), Part.PHOTOS)
+        known = (memory if isinstance(memory, dict) else {}) | {"token": session.album.token}
+        boxes = {context.query: values.pop("query")} | {context.controls[name]: value for name, value in values.items()}
+        return {self.address.memory: known} | boxes | context.show(session, Controls(), Part.PHOTOS)
 
     def _opened(self, request: gr.Request, session: Session) -> None:
-        """A tab shows this album from now on, and its browser comes back to it."""
-        session.album.keeps_files = bool(self.models.repositories)
+        """A tab shows this album from now on."""
+        session.album.keeps_files = True
         if request.session_hash:
             session.album.tabs.add(request.session_hash)
 
@@ -172,7 +190,7 @@ class Studio:
     def _show_what_is_there(self, request: gr.Request, _: Any, session: Session, *values: Any) -> Updates:
         """The keeper emptied the visitor's album."""
         self._opened(request, session)
-        updates = {self.token: session.album.token}
+        updates: Updates = {}
         for part in Part:
             with suppress(StudioError):  # no engine: photos and results are gone all the same
                 updates |= self.context.show(session, Controls(*values), part)
@@ -182,28 +200,25 @@ class Studio:
         self.context.close(request.session_hash)
         left(request.session_hash)
 
-    def _ready(self, session: Session, *values: Any) -> Updates:
-        """Waits until the models are there, or are known not to come."""
+    def _ready(self, query: str, session: Session, *values: Any) -> Updates:
+        """Waits until the models are there, or are known not to come; then asks what was asked before a reload."""
+        controls = Controls(*values)
         try:
-            self.context.engine(session)
+            engine = self.context.engine(session)
         except Exception as error:
             reason = str(error) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
-        return self.context.show(session, Controls(*values), *READY)
+        with suppress(StudioError):  # of a link that was made up: what is wrong is said when it is asked again
+            actions.adapt_to(engine, session, controls.adapter)
+            if query and session.album.photos and (session.again is None or session.again.kind == "words"):
+                actions.compare_words(engine, session, query, merge=controls.merge)
+            else:
+                actions.compare_again(engine, session)
+        return self.context.show(session, controls, *READY, *(ANSWER if session.comparison or session.adaptation else ()))
 
     def _status(self, session: Session, _: Controls) -> Updates:
         """What the visitor's models are, once they are there."""
         engine = self.models.get(session.album.backbone)
         seconds = self.models.engine(session.album.backbone).seconds
-        words = texts.READY.format(experts=len(engine.repository), parameters=f"{engine.written.size:,}", seconds=seconds)
-        return {self.status: page_html.status(words, "ready")}
-
-    @friendly
-    def _try(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        description, query = EXAMPLES[0]
-        controls, engine = Controls(*values)._replace(description=description), self.context.engine(session)
-        actions.generate(engine, session, actions.page_settings(*controls.adapter))
-        actions.add_samples(engine, session, by_photo(progress))
-        actions.compare_words(engine, session, query)
-        updates = self.context.show(session, controls, *TRIED)
-        return updates | {self.context.controls["description"]: description, self.context.query: query}
+        details = texts.READY_DETAILS.format(parameters=f"{engine.written.size:,}", seconds=seconds)
+        return {self.status: page_html.status(texts.READY.format(experts=len(engine.repository)), "ready", details)}

@@ -22,7 +22,7 @@ FILE = f"{API}/file="
 NAME = r"[\w-]{1,64}"  # of tabs, events, uploads and endpoints: as long as Gradio's own, for the server remembers them
 SHOWN = [
     *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", "/assets/.+", "/static/.+"),
-    *(f"{API}/{route}" for route in ("info", "startup-events", "queue/data", "upload_progress")),
+    *(f"{API}/{route}" for route in ("info", "app_id", "startup-events", "queue/data", "upload_progress")),
     *(f"{API}/{route}" for route in (f"heartbeat/{NAME}", f"call/(v2/)?{NAME}/{NAME}")),
 ]
 CALLED = [f"{API}/{route}" for route in ("queue/join", f"call/(v2/)?{NAME}", "upload", "cancel", "reset")]

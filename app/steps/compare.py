@@ -1,8 +1,9 @@
-"""Step 4: one question, answered side by side."""
+"""The results: one question, answered with and without the adapter."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,31 +12,33 @@ from app import actions, texts
 from app.cli_snippets import evaluate_command, search_command
 from app.errors import friendly
 from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
-from app.steps.step import LIGHT, SEARCH, SEARCHES, Step, by_column, chosen, private
-from app.views import page_html
+from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, by_column, private
+from app.views import page_html, results_html
 from app.visitors.session import Session
-from core.sglora.engine import SGLora
+
+SCRIPT = Path(results_html.__file__).with_name("results.js").read_text()
 
 
 class Compare(Step):
     def layout(self) -> None:
-        gr.HTML(page_html.step(4, texts.COMPARE, texts.COMPARE_LEAD))
-        with gr.Tabs():
-            with gr.Tab(texts.WORDS_TAB), gr.Row(equal_height=False, elem_classes="sg-ask"):
-                self.query = gr.Textbox(
-                    label=texts.QUERY_LABEL, placeholder=texts.QUERY_PLACEHOLDER, scale=4, min_width=240, elem_id="query"
-                )
-                self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=120, elem_id="search")
-            with gr.Tab(texts.PHOTO_TAB), gr.Row(equal_height=False, elem_classes="sg-ask"):
-                self.pick = gr.Dropdown(label=texts.PICK_LABEL, choices=[], scale=2, min_width=240, elem_id="pick")
-                self.other = gr.File(label=texts.OTHER_PHOTO, height=120, scale=2, min_width=240, elem_id="other")
-                self.find = gr.Button(texts.DESCRIBE_PHOTO, variant="primary", scale=1, min_width=120, elem_id="find")
-        with gr.Row(elem_classes="sg-options"):
+        """The options stand beside those of the adapter; ``results`` comes below."""
+        with gr.Column(scale=0, min_width=200):
             self.only_changed = gr.Checkbox(
-                False, label=texts.ONLY_CHANGED, container=False, min_width=160, elem_id="only-changed"
+                False, label=texts.ONLY_CHANGED, container=False, min_width=150, elem_id="only-changed"
             )
-            self.top = gr.Radio(TOPS, value=DEFAULT_TOP, label=texts.TOP_LABEL, min_width=240, elem_id="top")
-        self.answer = gr.HTML(page_html.note(texts.COMPARE_EMPTY), elem_id="results")
+            self.merge = gr.Checkbox(False, label=texts.WITH_MERGE, container=False, min_width=150, elem_id="with-merge")
+        self.top = gr.Dropdown(
+            TOPS, value=DEFAULT_TOP, label=texts.TOP_LABEL, filterable=False, scale=0, min_width=110, elem_id="top"
+        )
+        self.context.controls |= {"merge": self.merge, "only_changed": self.only_changed, "top": self.top}
+
+    def results(self) -> None:
+        """The answer itself."""
+        self.answered = gr.HTML(page_html.note(texts.COMPARE_EMPTY), js_on_load=SCRIPT, elem_id="results")
+        self.marked = gr.HTML(elem_id="marked")
+        self.context.answer = self.answered
+
+    def more(self) -> None:
         self.commands = gr.Textbox(
             label=texts.SEARCH_COMMAND_LABEL,
             info=texts.SEARCH_COMMAND_INFO,
@@ -46,20 +49,11 @@ class Compare(Step):
             visible=False,
             elem_id="search-command",
         )
-        self.history = gr.Dataset(
-            label=texts.HISTORY, components=[self.query], samples=[], type="index", visible=False, elem_id="history"
-        )
-        self.context.controls |= {"only_changed": self.only_changed, "top": self.top}
-        self.context.query, self.context.picked = self.query, self.pick
-        self.context.shows(Part.RESULTS, [self.answer, self.commands, self.history], self.show)
-        self.context.shows(Part.PHOTOS, [self.pick], self._choices)
+        self.context.shows(Part.RESULTS, [self.context.options, self.answered, self.marked, self.commands], self.show)
 
     def wire(self) -> None:
         context = self.context
-        asked, outputs = [context.session, *context.inputs], context.outputs(Part.ROUTING, Part.ADAPTER, Part.RESULTS)
-        heavy = {"show_progress_on": self.answer, **private(SEARCH, SEARCHES)}
-        gr.on([self.search.click, self.query.submit], self._search, [self.query, *asked], outputs, **heavy)
-        self.find.click(self._find, [self.pick, self.other, *asked], outputs, **heavy)
+        asked = [context.session, *context.inputs]
         gr.on(
             [self.only_changed.change, self.top.change],
             self._show_again,
@@ -67,68 +61,56 @@ class Compare(Step):
             context.outputs(Part.RESULTS),
             **private(LIGHT, 2, "hidden"),
         )
-        self.history.click(
-            self._recall,
-            [context.session, self.history],
-            [self.query, context.controls["description"]],
-            **private(LIGHT, 2, "hidden"),
+        self.merge.change(
+            self._rank_again,
+            asked,
+            context.outputs(*ANSWER),
+            show_progress_on=self.answered,
+            **private(SEARCH, SEARCHES),
         )
-
-    @friendly
-    def _search(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        engine = self._adapted(session, Controls(*values))
-        actions.compare_words(engine, session, query, by_column(progress, len(session.album.photos)))
-        return self.context.show(session, Controls(*values), Part.ROUTING, Part.ADAPTER, Part.RESULTS)
-
-    @friendly
-    def _find(
-        self, picked: str | None, other: str | None, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
-    ) -> Updates:
-        engine = self._adapted(session, Controls(*values))
-        actions.compare_photo(engine, session, picked, other, by_column(progress, len(session.album.photos)))
-        return self.context.show(session, Controls(*values), Part.ROUTING, Part.ADAPTER, Part.RESULTS)
-
-    def _adapted(self, session: Session, controls: Controls) -> SGLora:
-        """The engine, after the adapter that the controls ask for was made."""
-        engine = self.context.engine(session)
-        actions.generate(engine, session, actions.page_settings(*controls.adapter))
-        return engine
+        self.answered.select(self._mark, [context.session], [context.session, self.marked], **private(LIGHT, 2, "hidden"))
 
     @friendly
     def _show_again(self, session: Session, *values: Any) -> Updates:
         return self.context.show(session, Controls(*values), Part.RESULTS)
 
-    def show(self, session: Session, controls: Controls) -> Updates:
-        """The last comparison, and what was asked before."""
-        asked = [[texts.ASKED_BEFORE.format(query=query, task=task)] for query, task in session.history]
-        top = int(controls.top or DEFAULT_TOP)
-        lines = _commands(session, top, self.context.models.options(session.album.backbone))
-        if session.comparison is None:
-            answer = page_html.note(texts.COMPARE_EMPTY)
-        else:
-            album = session.album
-            photos = {p.id: p for p in album.photos}
-            answer = page_html.comparison(session.comparison, photos, album.picture, top, controls.only_changed)
-        return {
-            self.answer: answer,
-            self.commands: gr.Textbox(value=lines, visible=bool(lines)),
-            self.history: gr.Dataset(samples=asked, visible=bool(asked)),
-        }
-
-    def _choices(self, session: Session, _: Controls) -> Updates:
-        return {self.pick: gr.Dropdown(choices=[(p.name, p.id) for p in session.album.photos], value=None)}
+    @friendly
+    def _rank_again(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+        controls, told = Controls(*values), by_column(progress, len(session.album.photos))
+        actions.compare_again(self.context.engine(session), session, told, controls.merge)
+        return self.context.show(session, controls, *ANSWER)
 
     @friendly
-    def _recall(self, session: Session, index: int) -> tuple[str, str]:
-        return chosen(session.history, index)
+    def _mark(self, session: Session, event: gr.SelectData) -> Updates:
+        """A thumb went up or down; the page shows which one itself."""
+        if isinstance(event.index, str):
+            actions.mark(self.context.engine(session), session, event.index, event.value == "up")
+        return {self.context.session: session, self.marked: results_html.marked(session.marked)}
+
+    def show(self, session: Session, controls: Controls) -> Updates:
+        """The last comparison, and how to ask the same on the command line."""
+        top, album, comparison = int(controls.top or DEFAULT_TOP), session.album, session.comparison
+        lines = _commands(session, top, self.context.models.options(album.backbone))
+        if comparison is None:
+            answer = page_html.note(texts.COMPARE_EMPTY if album.photos else texts.COMPARE_NO_PHOTOS)
+        else:
+            marks = session.marks.get(comparison.asked.what, {})
+            sentence = "" if session.adaptation is None else session.adaptation.routing.description
+            answer = results_html.comparison(comparison, album, top, controls.only_changed, marks, sentence)
+        return {
+            self.context.options: gr.Row(visible=comparison is not None or session.adaptation is not None),
+            self.answered: answer,
+            self.marked: results_html.marked(session.marked),
+            self.commands: gr.Textbox(value=lines, visible=bool(lines)),
+        }
 
 
 def _commands(session: Session, top: int, models: Sequence[str]) -> str:
     """The lines that ask the same, and with captions measure the same, of a folder with these photos."""
-    if session.comparison is None or session.comparison.asked is None or session.settings is None:
+    if session.comparison is None or session.settings is None:
         return ""
-    kind, what = session.comparison.asked
-    lines = [search_command(session.settings, what if kind == "words" else None, top, models)]
+    asked = session.comparison.asked
+    lines = [search_command(session.settings, asked.what if asked.kind == "words" else None, top, models)]
     if session.comparison.columns[0].hits:
         lines.append(evaluate_command(session.settings, models))
     return "\n".join(lines)

@@ -20,8 +20,8 @@ from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 Updates = dict[Any, Any]
-TOPS = (5, 10, 20, 50)
-DEFAULT_TOP = 10
+TOPS = (6, 12, 24, 48)  # full rows, two or three photos wide
+DEFAULT_TOP = 12
 
 
 class Controls(NamedTuple):
@@ -33,6 +33,7 @@ class Controls(NamedTuple):
     seed: float = 0
     follow: bool = True
     strength: float = 1
+    merge: bool = False
     only_changed: bool = False
     top: int = DEFAULT_TOP
 
@@ -70,7 +71,8 @@ class StepContext:
         models: the engines. session: the component that holds a tab's ``Session``.
         keep_seconds: how long what a visitor has is kept.
         controls: components by the names in ``Controls``.
-        query: the question's box. picked: the box with the id of the chosen photo.
+        query: the question's box. picked: the box with the id of the chosen photo. answer: what shows the results.
+        options: the row above it.
     """
 
     models: Models
@@ -79,6 +81,8 @@ class StepContext:
     controls: dict[str, Any] = field(default_factory=dict)
     query: Any = None
     picked: Any = None
+    answer: Any = None
+    options: Any = None
     _parts: dict[Part, list[Shown]] = field(default_factory=lambda: {part: [] for part in Part})
     _closing: list[Callable[[str | None], Any]] = field(default_factory=list)
 

@@ -17,54 +17,52 @@ from app.visitors.session import PHOTO_LIMIT, Session
 
 class Photos(Step):
     def layout(self) -> None:
-        minutes = f"{self.context.keep_seconds / 60:g}"
-        lead = texts.GALLERY_LEAD.format(limit=PHOTO_LIMIT, minutes=minutes)
-        gr.HTML(page_html.step(3, texts.GALLERY, lead))
-        with gr.Row():
-            with gr.Column(min_width=320):
-                self.upload = gr.File(label=texts.UPLOAD_LABEL, file_count="multiple", height=150, elem_id="upload")
-                with gr.Row():
-                    self.samples = gr.Button(texts.SAMPLES, min_width=150, elem_id="samples")
-                    self.remove = gr.Button(texts.REMOVE, min_width=150, interactive=False, elem_id="remove")
-                    self.clear = gr.Button(texts.CLEAR, min_width=100, elem_id="clear")
-                self.report = gr.HTML(elem_id="report")
-                with gr.Accordion(texts.CAPTIONS, open=False, elem_id="captions"):
-                    self.typed = gr.Textbox(
-                        label=texts.CAPTIONS_LABEL,
-                        placeholder=texts.CAPTIONS_PLACEHOLDER,
-                        lines=4,
-                        max_lines=12,
-                        elem_id="typed",
-                    )
-                    with gr.Row():
-                        self.use_typed = gr.Button(texts.CAPTIONS_SAVE, min_width=140, elem_id="use-typed")
-                        self.use_names = gr.Button(texts.CAPTIONS_NAMES, min_width=140, elem_id="use-names")
-            with gr.Column(min_width=320):
-                self.gallery = gr.Gallery(
-                    label=texts.GALLERY_LABEL,
-                    columns=5,
-                    height=330,
-                    object_fit="cover",
-                    allow_preview=False,
-                    interactive=False,
-                    buttons=[],
-                    elem_id="gallery",
-                )
-                self.fill = gr.HTML(page_html.note(texts.GALLERY_EMPTY), elem_id="fill")
+        self.upload = gr.File(label=texts.UPLOAD_LABEL, file_count="multiple", height=92, elem_id="upload")
+        with gr.Row(equal_height=True, elem_classes="sg-photo-line"):
+            self.fill = gr.HTML(page_html.note(texts.GALLERY_EMPTY), elem_id="fill")
+            self.take_back = gr.Button("", size="sm", scale=0, min_width=150, visible=False, elem_id="take-back")
+            self.clear = gr.Button(texts.CLEAR, size="sm", scale=0, min_width=100, visible=False, elem_id="clear")
+        self.report = gr.HTML(elem_id="report")
 
-        self.context.shows(Part.PHOTOS, [self.gallery, self.fill, self.remove], self.show)
+    def manage(self) -> None:
+        """The photos themselves."""
+        with gr.Accordion(texts.CAPTIONS, open=False, elem_id="captions"):
+            self.gallery = gr.Gallery(
+                label=texts.GALLERY_LABEL,
+                columns=8,
+                height=300,
+                object_fit="cover",
+                allow_preview=False,
+                interactive=False,
+                buttons=[],
+                elem_id="gallery",
+            )
+            self.remove = gr.Button(texts.REMOVE, size="sm", interactive=False, elem_id="remove")
+            self.typed = gr.Textbox(
+                label=texts.CAPTIONS_LABEL, placeholder=texts.CAPTIONS_PLACEHOLDER, lines=3, max_lines=12, elem_id="typed"
+            )
+            with gr.Row():
+                self.use_typed = gr.Button(texts.CAPTIONS_SAVE, size="sm", min_width=140, elem_id="use-typed")
+                self.use_names = gr.Button(texts.CAPTIONS_NAMES, size="sm", min_width=140, elem_id="use-names")
+            minutes = f"{self.context.keep_seconds / 60:g}"
+            gr.HTML(page_html.note(texts.GALLERY_LEAD.format(limit=PHOTO_LIMIT, minutes=minutes)))
+        self.timer = gr.Timer(2, active=False)
+        shown = [self.gallery, self.fill, self.remove, self.clear, self.take_back, self.timer]
+        self.context.shows(Part.PHOTOS, shown, self.show)
 
     def wire(self) -> None:
         context, picked = self.context, self.context.picked
         asked, outputs = [context.session, *context.inputs], [self.report, *context.outputs(Part.PHOTOS, Part.RESULTS)]
         heavy = {"show_progress_on": self.gallery, **private(HEAVY, 1)}
         self.upload.upload(self._add, [self.upload, *asked], [self.upload, *outputs], **heavy)
-        self.samples.click(self._add_samples, asked, outputs, **heavy)
         self.clear.click(self._clear, asked, outputs, **heavy)
+        self.take_back.click(self._take_back, asked, outputs, **heavy)
         self.remove.click(self._remove, [picked, *asked], outputs, **heavy)
         self.use_typed.click(self._caption, [self.typed, *asked], outputs, **heavy)
         self.use_names.click(self._caption_names, asked, outputs, **heavy)
         quiet = private(LIGHT, 2, "hidden")
+        # Photos that another tab, or this one before a reload, is still adding.
+        self.timer.tick(self._look, asked, context.outputs(Part.PHOTOS), **quiet)
         self.gallery.select(self._select, [context.session], [picked, self.remove], **quiet)
         picked.change(lambda photo: gr.Button(interactive=photo is not None), picked, self.remove, **quiet)
 
@@ -74,7 +72,14 @@ class Photos(Step):
             self.gallery: gr.Gallery(value=session.album.thumbnails(), selected_index=None),
             self.fill: page_html.gallery_line(session.album.photos),
             self.remove: gr.Button(interactive=False),
+            self.clear: gr.Button(visible=bool(session.album.photos)),
+            self.take_back: gr.Button(texts.TAKE_BACK.format(n=session.album.aside), visible=session.album.aside > 0),
+            self.timer: gr.Timer(active=session.album.adding),
         }
+
+    @friendly
+    def _look(self, session: Session, *values: Any) -> Updates:
+        return self.context.show(session, Controls(*values), Part.PHOTOS)
 
     def _changed(self, session: Session, values: Sequence[Any], report: str = "") -> Updates:
         """After the photos or captions changed: show them, and ask the last question again."""
@@ -87,13 +92,13 @@ class Photos(Step):
         return {self.upload: None} | self._changed(session, values, page_html.report(done.report, done.failed, done.remarks))
 
     @friendly
-    def _add_samples(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        done = actions.add_samples(self.context.engine(session), session, by_photo(progress))
-        return self._changed(session, values, page_html.report(done.report, done.failed))
+    def _clear(self, session: Session, *values: Any) -> Updates:
+        session.album.set_aside()
+        return self._changed(session, values)
 
     @friendly
-    def _clear(self, session: Session, *values: Any) -> Updates:
-        session.album.gallery(self.context.engine(session)).clear()
+    def _take_back(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+        session.album.take_back(self.context.engine(session), by_photo(progress))
         return self._changed(session, values)
 
     @friendly

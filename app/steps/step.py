@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import gradio as gr
 
-from app import texts
+from app import actions, texts
 from app.api import HEAVY, LIGHT, SEARCH, SEARCHES
-from app.steps.context import StepContext
+from app.steps.context import Controls, Part, StepContext, Updates
+from app.visitors.session import Session
 from core.common.errors import StudioError
 
-__all__ = ["HEAVY", "LIGHT", "SEARCH", "SEARCHES", "Step", "by_column", "by_photo", "chosen", "private"]
+__all__ = ["ANSWER", "HEAVY", "LIGHT", "SEARCH", "SEARCHES", "Step", "by_column", "by_photo", "chosen", "private"]
 
 Thing = TypeVar("Thing")
+ANSWER = (Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # what another adapter or question changes
 
 
 class Step:
@@ -30,8 +33,18 @@ class Step:
     def layout(self) -> None:
         raise NotImplementedError
 
+    def more(self) -> None:
+        """Components for those who want to know more; they are folded away below the results."""
+
     def wire(self) -> None:
         raise NotImplementedError
+
+    def answer(self, session: Session, query: str, controls: Controls, progress: gr.Progress) -> Updates:
+        """Generate the adapter where there is a sentence, ask the question, and show both."""
+        engine = self.context.engine(session)
+        actions.adapt_to(engine, session, controls.adapter)
+        actions.compare_words(engine, session, query, by_column(progress, len(session.album.photos)), controls.merge)
+        return self.context.show(session, controls, *ANSWER)
 
 
 def chosen(things: Sequence[Thing], index: object) -> Thing:
@@ -57,9 +70,20 @@ def private(group: str, limit: int | None, show_progress: str = "full") -> dict[
 
 def by_column(progress: gr.Progress, photos: int) -> Callable[[int, int, str], object]:
     """Shows which column of a comparison is being ranked: a large model takes a while for each."""
-    return lambda done, total, title: progress((done, total), desc=texts.RANKING.format(title=title, n=photos), unit="columns")
+
+    def show(done: int, total: int, title: str) -> None:
+        progress((done, total), desc=texts.RANKING.format(title=title, n=photos), unit="columns")
+
+    return show
 
 
-def by_photo(progress: gr.Progress) -> Callable[[int, int], object]:
-    """Shows the progress of an upload."""
-    return lambda done, total: progress((done, total), desc=texts.INDEXING, unit="photos")
+def by_photo(progress: gr.Progress) -> Callable[[int, int], None]:
+    """Shows the progress of an upload, and how long it will take."""
+    begin = time.perf_counter()
+
+    def show(done: int, total: int) -> None:
+        left = (time.perf_counter() - begin) / done * (total - done) if done else None
+        words = texts.INDEXING if left is None else texts.INDEXING_LEFT.format(seconds=left)
+        progress((done, total), desc=words, unit="photos")
+
+    return show

@@ -92,7 +92,7 @@ class TakeHome(Step):
             updates |= dict(zip(context.inputs, controls, strict=True))
         if saved.questions:
             updates[context.query] = query = saved.questions[0][0]
-            if session.album.photos and session.adaptation is not None:
+            if session.album.photos:
                 actions.compare_words(engine, session, query)
         return context.show(session, controls, *CHANGED) | updates
 
@@ -104,7 +104,9 @@ class TakeHome(Step):
             return min(max(value, slider.minimum), slider.maximum)
 
         k, tau, strength = min(made.k, experts), within("tau", made.tau), within("strength", made.strength or 0)
-        return Controls(made.description, k, tau, made.seed, made.strength is None, strength, now.only_changed, now.top)
+        return now._replace(
+            description=made.description, k=k, tau=tau, seed=made.seed, follow=made.strength is None, strength=strength
+        )
 
 
 def _asked(session: Session) -> Comparison:

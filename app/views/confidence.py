@@ -25,23 +25,23 @@ def words(found: Confidence | None, names: Sequence[str]) -> str:
     )
     closeness = f"{found.closeness:.2f}"
     if not found.fits:
-        said = f"<b>{texts.NO_EXPERT_FITS}</b> {texts.ADVICE_NOTHING}"
+        said = f"<b>{texts.NO_EXPERT_FITS}</b> {texts.ADVICE_NOTHING} {texts.SUGGESTION}"
         return _panel("low", said, texts.NO_FIT_BASIS.format(closeness=closeness))
+    level, likely, advice = advised(found.strength)
+    said = f"<b>{likely}</b> {advice}"
     chance = texts.CHANCE.format(chance=_percent(found.probability))
-    gain, spread = f"{found.gain:+.1f}", f"{found.spread:.1f}"
-    level, advice = advised(found.strength)
-    said = f"<b>{chance}</b> {texts.EXPECTED.format(gain=gain, spread=spread, advice=advice)}"
+    expected = texts.EXPECTED.format(gain=f"{found.gain:+.1f}", spread=f"{found.spread:.1f}")
     basis = texts.CHANCE_BASIS.format(names=on, closeness=closeness, transfer=f"{found.transfer:+.1f}")
-    return _panel(level, said, basis)
+    return _panel(level, said, f"{chance} {expected} {basis}")
 
 
-def advised(strength: float) -> tuple[str, str]:
-    """How a recommended strength is coloured ("high", "medium", "low") and said."""
+def advised(strength: float) -> tuple[str, str, str]:
+    """How a recommended strength is coloured ("high", "medium", "low"), what it says, and what is done about it."""
     if strength >= 1:
-        return "high", texts.ADVICE_ALL
+        return "high", texts.LIKELY, texts.ADVICE_ALL
     if strength > 0:
-        return "medium", texts.ADVICE_PART.format(strength=f"{strength:.2g}")
-    return "low", texts.ADVICE_NOTHING
+        return "medium", texts.MAYBE, texts.ADVICE_PART.format(strength=f"{strength:.2g}")
+    return "low", texts.UNLIKELY, texts.ADVICE_NOTHING
 
 
 def listed(items: Sequence[str]) -> str:
@@ -56,5 +56,5 @@ def _percent(share: float) -> str:
 
 
 def _panel(level: str, said: str, basis: str = "") -> str:
-    rest = f'<p class="sg-note">{basis}</p>' if basis else ""
+    rest = f'<details><summary>{texts.WHY}</summary><p class="sg-note">{basis}</p></details>' if basis else ""
     return f'<div class="sg-confidence sg-{level}"><p>{said}</p>{rest}</div>'

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from textwrap import shorten
 
 from app import texts
 from app.views.charts import layer_name
@@ -16,11 +18,18 @@ from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import Routing
 from core.training.own_expert import OwnExpert
 
+SHORT = 46  # characters of an expert's description
+
 
 def gain(expert: Expert, k: int = 1) -> str:
     """The gain in words."""
     value = expert.gain(k)
     return texts.NOT_MEASURED if value is None else texts.GAIN.format(gain=f"{value:+.1f}", k=k)
+
+
+def short(expert: Expert) -> str:
+    """What an expert is about, in a few words; names such as "scene-2" tell little."""
+    return shorten(re.sub(r"^(an? )?(photo|everyday photo)s? of (an? )?", "", expert.description), SHORT, placeholder=" …")
 
 
 def details_line(expert: Expert) -> str:

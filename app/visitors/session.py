@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 import secrets
 import shutil
@@ -19,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gradio.utils import get_upload_folder
-from PIL import Image
 
 from app import texts
 from app.engines import DEFAULT
@@ -35,12 +32,26 @@ from core.sglora.repository import ExpertRepository
 
 PHOTO_LIMIT = 1000
 QUIET_SECONDS = 10 * 60  # after which a visitor without an open tab counts as gone
-PICTURE_SIDE = 180  # as wide as a result is on a phone
 
 Held = TypeVar("Held")
 
-# How to ask something again: ("words", text) or ("photo", (id, path)).
-Question = tuple[str, Any]
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked: "words" and the text, or "photo" and an id of the gallery or the file of another photo."""
+
+    kind: str
+    what: str
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Questions with photos that the visitor marked as right, these photos, and how many each column has in its first ten."""
+
+    questions: int = 0
+    photos: int = 0
+    among_ten: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,18 +99,35 @@ class Comparison:
     """One question and the rankings that answer it, zero-shot first.
 
     Attributes:
-        of: "photos" (asked with words) or "captions" (asked with a photo).
         title: the question, in words.
         columns: the rankings.
-        asked: the question. photos: the gallery at that moment. backbone: fingerprint of the one that ranked.
+        asked: the question. right: keys of the right answers, as far as captions say; may be empty.
+        left_out: photos that recall leaves out, since they trained an expert that takes part.
+        photos: the gallery at that moment. backbone: fingerprint of the one that ranked.
     """
 
-    of: str
     title: str
     columns: tuple[Column, ...]
-    asked: Question | None = None
+    asked: Question
+    right: frozenset[str] = frozenset()
+    left_out: frozenset[str] = frozenset()
     photos: tuple[Photo, ...] = field(default=(), repr=False)
     backbone: str = ""
+
+    @property
+    def of(self) -> str:
+        """What is ranked: "photos" or "captions"."""
+        return "photos" if self.asked.kind == "words" else "captions"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a tab generated and asked last, so that a reload shows it again."""
+
+    settings: Settings | None
+    again: Question | None
+    history: tuple[tuple[str, str], ...]
+    marks: Mapping[str, Mapping[str, bool]]
 
 
 @dataclass(frozen=True)
@@ -124,7 +152,8 @@ class Album:
         token: what brings it back. used: when an event last used it, by ``time.monotonic``.
         gone: why it was emptied without being asked to, until any tab was told; for one that is opened meanwhile.
         backbone: name of the repository that this visitor chose, as in ``Models``.
-        keeps_files: whether photo files are kept, which a switch to another backbone needs.
+        keeps_files: whether photo files are kept: a page shows them large, and a switch to another backbone needs them.
+        trained_on: ids of the photos that trained an own expert, by its name. asked: what a reload shows again.
         tabs: session hashes of the tabs that show it.
     """
 
@@ -144,7 +173,9 @@ class Album:
         self._photos_change = threading.Lock()
         self._libraries: dict[str, Library] = {}
         self._engine: tuple[Library, SGLora] | None = None
-        self._pictures: dict[str, str] = {}
+        self._aside: Gallery | None = None
+        self.trained_on: dict[str, frozenset[str]] = {}
+        self.asked: Asked | None = None
         self._changing = threading.Lock()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         _open_albums[self.token] = self
@@ -176,7 +207,8 @@ class Album:
         gallery, own = self._gallery, [entry for library in list(self._libraries.values()) for entry in library.own]
         experts = sum(t.nbytes for entry in own for t in (entry.mean, entry.std, entry.embedding))
         photos = sum(len(photo.thumbnail) for photo in self._resting) if gallery is None else gallery.memory
-        return photos + sum(map(len, list(self._pictures.values()))) + experts
+        aside = self._aside
+        return photos + (0 if aside is None else aside.memory) + experts
 
     def gallery(self, engine: SGLora) -> Gallery:
         """The photos, made on first use because it needs the engine's backbone.
@@ -221,6 +253,11 @@ class Album:
             yield
         finally:
             self._photos_change.release()
+
+    @property
+    def adding(self) -> bool:
+        """Whether photos are being added, here or in another tab."""
+        return self._photos_change.locked()
 
     def keep(self, sources: Sequence[Source]) -> None:
         """Keep the files of photos for as long as the photos; a link to an uploaded file takes no room of its own."""
@@ -304,36 +341,50 @@ class Album:
         """Whether any expert is the visitor's own."""
         return any(library.own for library in list(self._libraries.values()))
 
-    def original(self, photo: Photo) -> Path | None:
-        """The visitor's own file of a photo, where it was kept."""
-        return self._originals.get(photo.id)
-
-    def picture(self, photo: Photo) -> str:
-        """A small picture of a photo as a data URI, for the results, which show dozens and change with every slider."""
-        if photo.id not in self._pictures:
-            with Image.open(io.BytesIO(photo.thumbnail), formats=["JPEG"]) as image:
-                image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-                out = io.BytesIO()
-                image.save(out, "JPEG", quality=72)
-            self._pictures[photo.id] = "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
-        return self._pictures[photo.id]
-
     def thumbnails(self) -> list[tuple[str, str]]:
-        """(file, name) of each photo's thumbnail, written once per photo; those of photos that are gone, go."""
+        """(file, name) of each photo's thumbnail; the files of photos that are gone, go."""
         originals = list(self._originals)  # before the photos: one that is added now is in neither, or in both
-        shown, photos = [], self.photos
-        kept = {photo.id for photo in photos}
-        for gone in [key for key in self._pictures if key not in kept]:
-            self._pictures.pop(gone, None)
+        aside = self._aside
+        kept = {photo.id for photo in (*self.photos, *(() if aside is None else aside.photos))}
         for gone in [key for key in originals if key not in kept]:
             if (path := self._originals.pop(gone, None)) is not None:
                 path.unlink(missing_ok=True)
-        for photo in photos:
-            path = self.folder / f"thumbnail-{photo.id}.jpg"
-            if not path.exists():
-                path.write_bytes(photo.thumbnail)
-            shown.append((str(path), photo.name))
-        return shown
+        return [(str(self.thumbnail(photo)), photo.name) for photo in self.photos]
+
+    def thumbnail(self, photo: Photo) -> Path:
+        """A photo's thumbnail, written once."""
+        path = self.folder / f"thumbnail-{photo.id}.jpg"
+        if not path.exists():
+            path.write_bytes(photo.thumbnail)
+        return path
+
+    def original(self, photo: Photo) -> Path:
+        """The visitor's own file, or the thumbnail where it is gone."""
+        path = self._originals.get(photo.id)
+        return path if path is not None and path.exists() else self.thumbnail(photo)
+
+    def set_aside(self) -> None:
+        """Show no photos any more, but keep those that were there for ``take_back``."""
+        with self._changing:
+            if self._gallery is not None and self._gallery.photos:
+                self._aside, self._gallery = self._gallery, None
+
+    def take_back(self, engine: SGLora, progress: Callable[[int, int], None] | None = None) -> None:
+        """Show the photos that were set aside, in the place of those that are there."""
+        self._check(engine)
+        with self.photos_change(), self._changing:
+            gallery, self._aside = self._aside, None
+            if gallery is None:
+                return
+            if gallery.backbone.fingerprint != engine.backbone.fingerprint:
+                photos, gallery = gallery.photos, Gallery(engine.backbone, limit=PHOTO_LIMIT)
+                gallery.take_over(photos, self._originals, progress)
+            self._gallery = gallery
+
+    @property
+    def aside(self) -> int:
+        """How many photos were set aside."""
+        return 0 if self._aside is None else len(self._aside.photos)
 
     @property
     def folder(self) -> Path:
@@ -375,15 +426,15 @@ class Album:
             session.gone = self.gone
             forget(session)
         with self._changing:
-            gallery, self._gallery, self._engine = self._gallery, None, None
-            self._resting = ()
+            gallery, self._gallery, self._engine, self._aside = self._gallery, None, None, None
+            self._resting, self.asked = (), None
+            self.trained_on.clear()
             self._libraries.clear()
             self._originals.clear()
         with self._counting:
             folder, self._folder = self._folder, None
         if gallery is not None:
             gallery.clear()
-        self._pictures.clear()
         if folder is not None:
             folder.cleanup()
 
@@ -431,6 +482,7 @@ class Session:
         comparison: what was asked last, to show it again with other columns or fewer rows.
         again: how to ask it again with another adapter.
         history: (query, description) asked, latest first.
+        marks: by question, which photos the visitor marked as right or wrong; ``marked``: what was counted from them.
         downloads: the last ZIPs of adapters, latest last; a slider makes the next while a click still fetches this one.
         known: whether an event of this tab was there before. gone: why the album was emptied, until this tab was told.
     """
@@ -442,6 +494,8 @@ class Session:
     comparison: Comparison | None = None
     again: Question | None = None
     history: list[tuple[str, str]] = field(default_factory=list)
+    marks: dict[str, dict[str, bool]] = field(default_factory=dict)
+    marked: Marked = Marked()
     downloads: deque[Download] = field(default_factory=deque)
     known: bool = False
     gone: str = ""
@@ -468,13 +522,25 @@ class Session:
     def resume(token: object) -> Session:
         """A new tab's session, with the album of the same browser where it is still there (a reload, a second tab)."""
         album = _open_albums.get(token) if isinstance(token, str) else None
-        return Session(album=album, known=True) if album is not None else Session(known=True)
+        if album is None:
+            return Session(known=True)
+        session, asked = Session(album=album, known=True), album.asked
+        if asked is not None:
+            session.settings, session.again, session.history = asked.settings, asked.again, list(asked.history)
+            session.marks = {query: dict(marks) for query, marks in asked.marks.items()}
+        return session
+
+    def remember(self) -> None:
+        """What this tab generated and asked last is what a reload shows."""
+        self.album.asked = Asked(self.settings, self.again, tuple(self.history), self.marks)
 
 
 def forget(session: Session) -> None:
     """Forget what a tab showed; the album, which other tabs of that browser may hold, stays."""
-    session.adaptation = session.repository = session.comparison = session.again = None
+    session.settings = session.adaptation = session.repository = session.comparison = session.again = None
     session.history.clear()
+    session.marks.clear()
+    session.marked = Marked()
     session.downloads.clear()
 
 

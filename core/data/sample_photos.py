@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from core.common.errors import GalleryError
+from core.common.paths import results_path
 
 
 @dataclass(frozen=True)
 class SamplePhoto:
-    """One sample photo: where it lies, its file name, and captions that we wrote."""
+    """One sample photo: where it lies, its file name, captions that we wrote, and a sentence for photos of its kind."""
 
     path: Path
     name: str
     captions: tuple[str, ...]
+    subject: str
 
 
 class Example(NamedTuple):
@@ -26,16 +30,20 @@ class Example(NamedTuple):
     query: str
 
 
-EXAMPLES = (
-    Example("photos of wild animals and big cats", "a cat that runs fast"),
-    Example("close-up photos of a pet cat", "a tabby cat looking at the camera"),
-    Example("photos of famous buildings and towers", "a tower at dusk"),
-    Example("photos of motorcycles and other vehicles", "a red motorbike in a garage"),
-    Example("photos of food and drinks", "a cup of coffee on a table"),
-    Example("medical and microscope images", "blood vessels of an eye"),
-    Example("photos of dogs playing outside", "a dog catching a frisbee"),
-    Example("photos of people at the beach", "a surfer riding a wave"),
-)
+# What a visitor could say about a collection that a sample comes from, and the samples that it is said of.
+_SUBJECTS = {
+    "photos of wild animals and big cats": ("cheetah.jpg", "cheetah1.jpg", "cheetah2.jpg", "lion.jpg", "horse.png"),
+    "close-up photos of a pet cat": ("chelsea.png",),
+    "photos of famous buildings and towers": ("china.jpg", "tower.jpg"),
+    "close-up photos of flowers": ("flower.jpg",),
+    "portraits of people": ("astronaut.png", "camera.png", "grace_hopper.jpg"),
+    "close-ups of textures and surfaces": ("brick.png", "coins.png", "grass.png", "gravel.png"),
+    "photos of space and space travel": ("hubble_deep_field.jpg", "moon.png", "rocket.jpg"),
+    "medical and microscope images": ("ihc.png", "retina.jpg"),
+    "photos of food and drinks": ("coffee.png",),
+    "photos of motorcycles and other vehicles": ("motorcycle_left.png",),
+    "pictures of printed and written text": ("page.png", "text.png"),
+}
 
 # (package, path inside it) -> captions
 _SAMPLES: dict[tuple[str, str], tuple[str, ...]] = {
@@ -147,8 +155,9 @@ def sample_photos() -> tuple[SamplePhoto, ...]:
     """
     packages = {package for package, _ in _SAMPLES}
     folders = {package: _folder(package) for package in packages}
+    subjects = {name: subject for subject, names in _SUBJECTS.items() for name in names}
     photos = tuple(
-        SamplePhoto(folder / file, Path(file).name, captions)
+        SamplePhoto(folder / file, Path(file).name, captions, subjects[Path(file).name])
         for (package, file), captions in _SAMPLES.items()
         if (folder := folders[package]) is not None and (folder / file).is_file()
     )
@@ -163,3 +172,13 @@ def sample_photos() -> tuple[SamplePhoto, ...]:
 def _folder(package: str) -> Path | None:
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+@cache
+def examples() -> tuple[Example, ...]:
+    """Questions to begin with, as the experiment ``samples`` chose them; without its result, the first captions."""
+    try:
+        shown = json.loads(results_path("samples").read_text(encoding="utf-8"))["shown"]
+        return tuple(Example(str(each["description"]), str(each["query"])) for each in shown)
+    except (OSError, ValueError, KeyError, TypeError):
+        return tuple(Example(sample.subject, sample.captions[0]) for sample in sample_photos()[:5])

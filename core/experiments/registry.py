@@ -136,6 +136,14 @@ _EXPERIMENTS = (
         "task's description; and with sentences about no photos. Intervals of the difference, paired by task.",
     ),
     Experiment(
+        "samples",
+        "What does an adapter do to the sample photos?",
+        "Every caption of the sample photos is asked, with and without the adapter that a sentence about photos of its kind "
+        "gives; the questions that the page offers are chosen from these by a fixed rule.",
+        data=False,
+        plot=False,
+    ),
+    Experiment(
         "edge",
         "What does a small device need: time, memory, and bytes over the air?",
         "Two held-out tasks on one core under a memory limit that the system enforces: an adapter from a sentence, with "

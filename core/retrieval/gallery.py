@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -293,18 +293,21 @@ class Gallery:
         """
         return both_directions(*self._evaluation(adapter))
 
-    def hits(self, adapter: Adapter = ZERO_SHOT) -> dict[str, Hits]:
+    def hits(self, adapter: Adapter = ZERO_SHOT, without: Collection[str] = ()) -> dict[str, Hits]:
         """Where each captioned photo's captions and each caption's photo rank, {"i2t": …, "t2i": …}: what recall counts.
+
+        Args:
+            adapter: how the photos are seen. without: ids of photos that are left out, with their captions.
 
         Raises:
             GalleryError: as ``recalls``.
         """
-        return hits(*self._evaluation(adapter))
+        return hits(*self._evaluation(adapter, without))
 
-    def _evaluation(self, adapter: Adapter) -> tuple[Tensor, Tensor, Relevance]:
+    def _evaluation(self, adapter: Adapter, without: Collection[str] = ()) -> tuple[Tensor, Tensor, Relevance]:
         """The photos that have captions as this adapter sees them, the captions, and which belong together."""
         contents = self._contents
-        rows = [row for row, photo in enumerate(contents.photos) if photo.captions]
+        rows = [row for row, photo in enumerate(contents.photos) if photo.captions and photo.id not in without]
         if len(rows) < 2:
             raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
         relevance = Relevance.of([contents.photos[row].captions for row in rows])

@@ -24,6 +24,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Error, Page, expect
 
 from app import texts
+from app.steps.context import DEFAULT_TOP
 from app.views.evidence import exhibits
 from core.backbones.peft_format import load_peft
 from core.data.sample_photos import sample_photos
@@ -140,16 +141,15 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
 
     # Routed experts, as core routes them.
     routed = engine.routed(engine.route(SENTENCE))
-    chosen = page.locator("#routing .sg-bar:not(.sg-bar-head):not(.sg-bar-off)")
+    chosen = page.locator("#routing .sg-experts li")
     expect(chosen).to_have_count(len(routed))
-    assert [bar.locator(".sg-bar-name").inner_text() for bar in chosen.all()] == [e["name"] for e in routed]
-    first = chosen.first.inner_text()
-    assert f"{routed[0]['similarity']:.2f}" in first
-    assert f"{routed[0]['weight'] * 100:.0f} %" in first
+    assert [(item.get_attribute("title") or "").split(":")[0] for item in chosen.all()] == [e["name"] for e in routed]
+    assert f"{routed[0]['weight'] * 100:.0f} %" in chosen.first.inner_text()
 
     # Sample photos, then photos of one's own with one that is broken and one that is there already.
-    page.click("#samples")
-    expect(page.locator("#report")).to_contain_text(texts.ADDED.format(n=len(samples)), timeout=60_000)
+    page.click("#try-it")
+    expect(page.locator("#results .sg-hit").first).to_be_visible(timeout=60_000)
+    page.click("#captions button")
     own = generated_photos(tmp_path)
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(own[1].read_bytes()[:200])
@@ -160,24 +160,32 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     expect(report).to_contain_text(samples[0].name)
     expect(page.locator("#gallery .thumbnail-item")).to_have_count(len(samples) + 3)
 
-    # The generated adapter.
-    page.click("#generate")
-    adaptation = engine.adapt(SENTENCE)
-    facts = page.locator("#lora .sg-facts")
-    expect(facts).to_contain_text(f"{adaptation.lora.parameters:,}")
-    expect(page.locator("#lora .sg-heat tbody td")).to_have_count(len(adaptation.lora.modules))
-
-    # Words -> photos: what core computes for the same photos.
+    # Without a sentence search is zero-shot; what is typed makes the results stale, and Enter asks again.
+    field_of(page, "query").fill(QUERY)
+    field_of(page, "description").fill("")
+    expect(page.locator("#results .sg-stale-note")).to_be_visible()
     page.click("#search")
-    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    expect(page.locator("#results section")).to_have_count(1)
+    expect(page.locator("#results .sg-stale-note")).to_be_hidden()
+    field_of(page, "description").fill(SENTENCE)
+    field_of(page, "description").press("Enter")
+    expect(page.locator("#results section")).to_have_count(2)
+    adaptation = engine.adapt(SENTENCE)
+    expect(page.locator("#lora")).to_contain_text(f"{adaptation.lora.parameters:,}")
+    page.click("#more button")
+    expect(page.locator("#facts .sg-heat tbody td")).to_have_count(len(adaptation.lora.modules))
+
+    # Words -> photos: what core computes for the same photos, and the experts' average on demand.
+    page.locator("#with-merge input").check()
+    expect(page.locator("#results section")).to_have_count(3)
     gallery = Gallery(engine.backbone)
     gallery.add([s.path for s in samples], {s.name: s.captions for s in samples})
     gallery.add([page_name(path) for path in own])
     generated = Adapter.of(adaptation.lora)
-    assert column(page, texts.ZERO_SHOT) == expected(gallery.text_to_image(QUERY, ZERO_SHOT, 10))
-    assert column(page, texts.SG_LORA) == expected(gallery.text_to_image(QUERY, generated, 10))
+    assert column(page, texts.ZERO_SHOT) == expected(gallery.text_to_image(QUERY, ZERO_SHOT, DEFAULT_TOP))
+    assert column(page, texts.SG_LORA) == expected(gallery.text_to_image(QUERY, generated, DEFAULT_TOP))
     merged = Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.strength))
-    assert column(page, texts.MERGE) == expected(gallery.text_to_image(QUERY, merged, 10))
+    assert column(page, texts.MERGE) == expected(gallery.text_to_image(QUERY, merged, DEFAULT_TOP))
     recalls = gallery.recalls(generated)
     row = page.locator("#results .sg-recall tbody tr:not(.sg-lead)", has_text=texts.SG_LORA)
     shown = [float(cell.rstrip("%")) for cell in row.locator("td b").all_inner_texts()]
@@ -191,8 +199,8 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     page.click("#find")
     expect(page.locator("#results h3")).to_contain_text(samples[2].name)
     picked = gallery.photos[2].id
-    assert column(page, texts.ZERO_SHOT) == expected(gallery.image_to_text(picked, ZERO_SHOT, 10))
-    assert column(page, texts.SG_LORA) == expected(gallery.image_to_text(picked, generated, 10))
+    assert column(page, texts.ZERO_SHOT) == expected(gallery.image_to_text(picked, ZERO_SHOT, DEFAULT_TOP))
+    assert column(page, texts.SG_LORA) == expected(gallery.image_to_text(picked, generated, DEFAULT_TOP))
 
     # The download is that adapter.
     with page.expect_download() as waiting:
@@ -206,7 +214,6 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     page.get_by_role("tab", name=texts.WORDS_TAB).click()
     page.click("#search")
     expect(page.locator("#results h3")).to_contain_text(QUERY)
-    page.click("#settings button")
     page.locator("#follow input").uncheck()
     page.locator("#strength input[type=number]").fill("0")
     page.keyboard.press("Tab")
@@ -214,11 +221,17 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     expect(page.locator(f'#results section[aria-label="{texts.SG_LORA}"] .sg-up')).to_have_count(0)
     assert column(page, texts.SG_LORA) == column(page, texts.ZERO_SHOT)
 
-    # A reload keeps the photos, and clearing forgets them.
+    # A reload keeps photos, sentence, question and results; what is removed can be brought back.
+    before = column(page, texts.SG_LORA)
     page.reload()
-    expect(page.locator("#gallery .thumbnail-item")).to_have_count(len(samples) + 3)
+    expect(page.locator("#results section").nth(1)).to_be_visible()
+    assert column(page, texts.SG_LORA) == before
+    expect(field_of(page, "description")).to_have_value(SENTENCE)
+    expect(field_of(page, "query")).to_have_value(QUERY)
     page.click("#clear")
     expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+    page.click("#take-back")
+    expect(page.locator("#fill")).to_contain_text(f"{len(samples) + 3} photos of")
 
 
 def captioned_zip(folder: Path) -> Path:
@@ -242,15 +255,18 @@ def captioned_zip(folder: Path) -> Path:
 def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> None:
     page = opened
 
-    # A ZIP with captions, three columns, another draw.
+    # A ZIP with captions, three columns, another variant.
     page.set_input_files("#upload input[type=file]", [captioned_zip(tmp_path)])
     expect(page.locator("#fill")).to_contain_text("24 with captions", timeout=60_000)
     field_of(page, "description").fill("photos of red and blue blots")
     field_of(page, "query").fill("a red blot")
     page.click("#search")
+    expect(page.locator("#results section")).to_have_count(2)
+    page.locator("#with-merge input").check()
     for title in (texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA):
-        expect(page.locator(f'#results section[aria-label="{title}"] .sg-hit')).to_have_count(10)
+        expect(page.locator(f'#results section[aria-label="{title}"] .sg-hit')).to_have_count(DEFAULT_TOP)
     expect(page.locator("#results .sg-lead")).to_have_count(2)
+    page.click("#more button")
     expect(page.locator("#search-command textarea")).to_have_value(re.compile("core search 'a red blot'.*\n.*core evaluate"))
     drawn = page.locator("#latent .sg-dot-here").get_attribute("style")
     page.click("#resample")
@@ -274,8 +290,9 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     expect(trained).to_contain_text("measured on 6 held-out photos", timeout=90_000)
     expect(trained).to_contain_text(re.compile(r"gain [+-]\d+\.\d R@1"))
     expect(page.locator("#own")).to_contain_text("my blots")
-    first = page.locator("#routing .sg-bar:not(.sg-bar-head) .sg-bar-name").first
-    expect(first).to_have_text("my blots")  # its description is the page's, word for word
+    first = page.locator("#routing .sg-experts li").first
+    expect(first).to_have_attribute("title", re.compile("^my blots:"))  # its description is the page's, word for word
+    expect(page.locator("#results")).to_contain_text(texts.LEFT_OUT.format(n=18))  # it takes part, and 18 photos trained it
     expect(page.locator("#status")).to_contain_text(f"{len(engine.repository)} experts")
 
     # The adapter that was downloaded comes back as an expert; one that is none is refused, and nothing is lost.
@@ -334,7 +351,8 @@ def test_one_click_shows_everything(opened: Page) -> None:
     opened.click("#try-it")
     expect(opened.locator("#results .sg-hit").first).to_be_in_viewport(timeout=60_000)
     for title in (texts.ZERO_SHOT, texts.SG_LORA):
-        assert len(column(opened, title)) == 10
+        assert len(column(opened, title)) >= DEFAULT_TOP
+    opened.click("#more button")
     expect(opened.locator("#map .sg-dot-here")).to_have_count(1)
     expect(opened.locator("#latent .sg-dot-here")).to_have_count(1)
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -352,9 +370,9 @@ def test_one_click_shows_everything(opened: Page) -> None:
 def test_visitors_do_not_meet_and_nothing_typed_is_run(opened: Page, browser: Browser, url: str) -> None:
     field_of(opened, "description").fill('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
     opened.click("#generate")
-    expect(opened.locator("#lora h3")).to_contain_text('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
-    opened.click("#samples")
-    expect(opened.locator("#gallery .thumbnail-item").first).to_be_visible(timeout=60_000)
+    expect(opened.locator("#lora")).to_contain_text('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
+    opened.click("#try-it")
+    expect(opened.locator("#results .sg-hit").first).to_be_visible(timeout=60_000)
     other = browser.new_context().new_page()
     other.goto(url)
     expect(other.locator("#status .sg-ready")).to_be_visible()

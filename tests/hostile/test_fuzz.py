@@ -336,5 +336,5 @@ def test_any_sentence_is_routed_and_adapted(engine: SGLora, text: str, k: int, t
         check_message(str(error))
         return
     assert bool(torch.isfinite(result.vector).all())
-    check_inert(page_html.routing(engine, result.routing))
-    check_inert(page_html.adapter(result, {}, 1, text, None))
+    check_inert(page_html.routing(engine, result.routing, result.confidence))
+    check_inert(page_html.adapter(result, 1) + page_html.adapter_details(result, {}))

@@ -26,8 +26,8 @@ from gradio_client.exceptions import AppError
 from app import actions, texts
 from app.engines import Models
 from app.page import Studio, build, launch_options
-from app.views import experts_html, page_html
-from app.visitors.session import Album, Column, Comparison, Session, open_albums
+from app.views import experts_html, page_html, results_html
+from app.visitors.session import Album, Column, Comparison, Question, Session, open_albums
 from app.visitors.uploads import discard, sort_uploads
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError
@@ -221,7 +221,7 @@ def test_the_page_says_why_there_are_no_models() -> None:
     studio = Studio(Models(load))
     with gr.Blocks() as page:
         studio.build(page)
-    assert "The experts are damaged: restore &lt;them&gt;." in studio._ready(Session())[studio.status]
+    assert "The experts are damaged: restore &lt;them&gt;." in studio._ready("", Session())[studio.status]
 
 
 # Adapters
@@ -322,7 +322,6 @@ def test_what_fails_does_not_stop_the_rest(engine: SGLora, tmp_path: Path) -> No
 
 # Rendering
 
-PICTURE = lambda photo: "data:,"  # noqa: E731
 NASTY = "<img src=x onerror=alert(1)> ${1+1} {{x}} \"'&"
 
 
@@ -330,12 +329,14 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
     adaptation = engine.adapt(NASTY)
     hit = Hit("k", NASTY, 0.5, 1)
     columns = tuple(Column(t, "", Ranking((hit,), 1), {"k": 0}) for t in ("Zero-shot", "SG-LoRA"))
-    photos = {"k": Photo("k", NASTY, b"jpeg", (NASTY,))}
+    photos, album = (Photo("k", NASTY, b"jpeg", (NASTY,)),), Album()
     pages = [
-        page_html.routing(engine, adaptation.routing),
-        page_html.adapter(adaptation, {}, 1000, NASTY, None),
-        page_html.comparison(Comparison("photos", NASTY, columns), photos, PICTURE, 10, False),
-        page_html.comparison(Comparison("captions", NASTY, columns), photos, PICTURE, 10, False),
+        page_html.routing(engine, adaptation.routing, adaptation.confidence),
+        page_html.routing_details(engine, adaptation.routing),
+        page_html.adapter(adaptation, 1000),
+        page_html.adapter_details(adaptation, {}),
+        results_html.comparison(Comparison(NASTY, columns, Question("words", NASTY), photos=photos), album, 10, False),
+        results_html.comparison(Comparison(NASTY, columns, Question("photo", "k"), photos=photos), album, 10, False),
         page_html.report(None, [(NASTY, NASTY)], [NASTY]),
         page_html.note(NASTY),
     ]
@@ -350,12 +351,12 @@ def test_only_what_moved_is_shown_when_asked_for() -> None:
 
     still, moved = ranking("abc"), ranking("acb")
     columns = (Column("Zero-shot", "", still, {}), Column("SG-LoRA", "", moved, {"a": 0, "b": -1, "c": 1}))
-    page = page_html.comparison(Comparison("captions", "q", columns), {}, PICTURE, 10, True)
+    page = results_html.comparison(Comparison("q", columns, Question("photo", "")), Album(), 10, True)
     assert 'data-key="a"' not in page
     assert page.count('data-key="b"') == page.count('data-key="c"') == 2
     assert "moved up 1 place" in page
     same = (Column("Zero-shot", "", still, {}), Column("SG-LoRA", "", still, dict.fromkeys("abc", 0)))
-    assert texts.NO_CHANGE in page_html.comparison(Comparison("captions", "q", same), {}, PICTURE, 10, True)
+    assert texts.NO_CHANGE in results_html.comparison(Comparison("q", same, Question("photo", "")), Album(), 10, True)
 
 
 def test_experts_are_found_by_their_words(engine: SGLora) -> None:
@@ -410,3 +411,86 @@ def test_albums_are_counted_while_others_come() -> None:
         done.set()
         visitor.join()
         sys.setswitchinterval(before)
+
+
+# What a visitor sees of a question
+
+
+def captioned(engine: SGLora, folder: Path, count: int = 8) -> Session:
+    session, names = Session(), [f"{i}.png" for i in range(count)]
+    actions.add_uploads(engine, session, [str(p) for p in blurred(folder, names, 7)])
+    actions.set_captions(engine, session, "\n".join(f"{name}: the photo number {i}" for i, name in enumerate(names)))
+    return session
+
+
+def test_without_a_sentence_search_is_zero_shot_alone(engine: SGLora, tmp_path: Path) -> None:
+    session = captioned(engine, tmp_path)
+    actions.adapt_to(engine, session, ("", 4, 0.1, 0, True, 1))
+    (column,) = actions.compare_words(engine, session, "water").columns
+    expected = session.album.gallery(engine).text_to_image("water", ZERO_SHOT, None)
+    assert [h.key for h in column.ranking.hits] == [h.key for h in expected.hits]
+    actions.adapt_to(engine, session, (SENTENCE, 4, 0.1, 0, True, 1))
+    assert len(actions.compare_again(engine, session).columns) == 2
+
+
+def test_the_right_answers_are_those_that_captions_name(engine: SGLora, tmp_path: Path) -> None:
+    session = captioned(engine, tmp_path)
+    photo = session.album.photos[3]
+    made = actions.compare_words(engine, session, "  The photo  number 3. ")
+    assert made.right == {photo.id}
+    place = next(h.rank for h in made.columns[0].ranking.hits if h.key == photo.id)
+    page = results_html.comparison(made, session.album, 2, False)
+    assert page.count('class="sg-hit sg-right"') == 1, "shown even where it is not among the first"
+    assert f">{place}</b>" in page
+    assert actions.compare_words(engine, session, "something else").right == frozenset()
+    asked = actions.compare_photo(engine, session, photo.id, None)
+    assert [h.label for h in asked.columns[0].ranking.hits if h.key in asked.right] == ["the photo number 3"]
+
+
+def test_photos_that_trained_an_expert_are_left_out_of_recall(engine: SGLora, tmp_path: Path) -> None:
+    session = captioned(engine, tmp_path)
+    actions.adapt_to(engine, session, (SENTENCE, 4, 0.1, 0, True, 1))
+    routed = engine.repository.experts[int(session.adaptation.routing.chosen[0])].name
+    trained = frozenset(p.id for p in session.album.photos[:3])
+    session.album.trained_on = {routed: trained, "takes no part": frozenset(p.id for p in session.album.photos)}
+    made = actions.compare_words(engine, session, "water")
+    assert made.left_out == trained
+    assert [column.hits["t2i"].total for column in made.columns] == [5, 5, 5]
+    others = Gallery(engine.backbone)
+    others.add(sorted(tmp_path.glob("*.png"))[3:], {f"{i}.png": [f"the photo number {i}"] for i in range(8)})
+    assert made.columns[0].hits["t2i"].places.tolist() == others.hits()["t2i"].places.tolist()
+    assert texts.LEFT_OUT.format(n=3) in results_html.comparison(made, session.album, 10, False)
+
+
+def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path) -> None:
+    session = captioned(engine, tmp_path, 12)
+    ranked = actions.compare_words(engine, session, "water").columns[0].ranking.hits
+    for place, right in ((0, True), (11, True), (3, False)):
+        actions.mark(engine, session, ranked[place].key, right)
+    actions.mark(engine, session, "no such photo", True)
+    assert (session.marked.questions, session.marked.photos, session.marked.among_ten) == (1, 2, {texts.ZERO_SHOT: 1})
+    actions.mark(engine, session, ranked[11].key, True)  # taken back
+    assert (session.marked.photos, session.marked.among_ten) == (1, {texts.ZERO_SHOT: 1})
+    # A reload has them again, and the question too.
+    again = Session.resume(session.album.token)
+    actions.compare_again(engine, again)
+    assert (again.marked, again.comparison.asked) == (session.marked, session.comparison.asked)
+
+
+def test_samples_never_mix_with_photos_of_ones_own(engine: SGLora, tmp_path: Path) -> None:
+    session = captioned(engine, tmp_path)
+    own = session.album.photos
+    actions.add_samples(engine, session)
+    assert not {p.id for p in own} & {p.id for p in session.album.photos}
+    assert (session.album.aside, actions.has_samples(session)) == (len(own), True)
+    actions.add_samples(engine, session)
+    assert session.album.aside == len(own), "samples are not set aside for samples"
+    session.album.take_back(engine)
+    assert (session.album.photos, session.album.aside) == (own, 0)
+    assert session.album.original(own[0]).is_file()
+
+
+def test_captions_for_other_photos_say_which_names_they_use(engine: SGLora, tmp_path: Path) -> None:
+    session = captioned(engine, tmp_path, 2)
+    words = actions.set_captions(engine, session, "elsewhere.jpg: a dog")
+    assert words == texts.CAPTIONS_NO_PHOTO.format(name="elsewhere.jpg", photo="0.png")

@@ -195,7 +195,7 @@ def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
             page.set_default_timeout(STEP_MS)
             page.goto(app.url)
             expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
-            page.click("#samples")
+            page.click("#try-it")
             expect(page.locator("#report")).to_contain_text("added", timeout=STEP_MS)
             page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
             page.locator("#own-name input, #own-name textarea").first.fill(f"mine {number}")

@@ -1,0 +1,75 @@
+"""The page's address and the browser's memory: a reload, Back and a shared link show the same question again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+import gradio as gr
+
+from app.errors import friendly
+from app.steps.context import Controls, Part, Updates
+from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, private
+from app.views import results_html
+from app.visitors.session import Session
+
+SCRIPT = Path(results_html.__file__).with_name("address.js").read_text()
+QUERY, DESCRIPTION = "q", "about"
+
+
+class Address(Step):
+    def layout(self) -> None:
+        self.memory = gr.BrowserState(None, storage_key="sg-lora-studio", secret="sg-lora-studio")
+        self.address = gr.HTML("", js_on_load=SCRIPT, visible="hidden", elem_id="address")
+        self.context.shows(Part.RESULTS, [self.memory, self.address], self.show)
+
+    def wire(self) -> None:
+        context = self.context
+        self.address.select(
+            self._go,
+            [context.session, *context.inputs],
+            [context.query, context.controls["description"], *context.outputs(*ANSWER)],
+            show_progress_on=context.answer,
+            **private(SEARCH, SEARCHES),
+        )
+        self.address.focus(
+            lambda session, *values: context.show(session, Controls(*values), Part.PHOTOS),
+            [context.session, *context.inputs],
+            context.outputs(Part.PHOTOS),
+            **private(LIGHT, 2, "hidden"),
+        )
+
+    def show(self, session: Session, _: Controls) -> Updates:
+        """What was asked, in the address and in the browser."""
+        asked = {QUERY: _query(session), DESCRIPTION: "" if session.settings is None else session.settings.description}
+        asked = {name: value for name, value in asked.items() if value}
+        return {self.memory: asked | {"token": session.album.token}, self.address: urlencode(asked)}
+
+    def resume(self, memory: object, parameters: Mapping[str, str]) -> tuple[Session, dict[str, Any]]:
+        """The session of a tab that was opened, and the values of the boxes that it begins with."""
+        memory = memory if isinstance(memory, dict) else {}
+        session = Session.resume(memory.get("token"))
+        linked = {name: parameters[name] for name in (QUERY, DESCRIPTION) if parameters.get(name)}
+        known = linked or {name: memory.get(name) for name in (QUERY, DESCRIPTION) if isinstance(memory.get(name), str)}
+        values = {"query": known.get(QUERY, _query(session)), "description": known.get(DESCRIPTION, "")}
+        if session.settings is not None and session.settings.description == values["description"]:
+            kept = session.settings
+            values |= {"k": kept.k, "tau": kept.tau, "seed": kept.seed, "follow": kept.strength is None}
+            values |= {} if kept.strength is None else {"strength": kept.strength}
+        return session, values
+
+    @friendly
+    def _go(self, session: Session, event: gr.SelectData, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+        """Back or forward."""
+        asked = {name: found[0] for name, found in parse_qs(str(event.value).lstrip("?")).items()}
+        query, description = asked.get(QUERY, ""), asked.get(DESCRIPTION, "")
+        boxes = {self.context.query: query, self.context.controls["description"]: description}
+        if not query or not session.album.photos:
+            return boxes
+        return boxes | self.answer(session, query, Controls(*values)._replace(description=description), progress)
+
+
+def _query(session: Session) -> str:
+    return session.again.what if session.again is not None and session.again.kind == "words" else ""

@@ -1,0 +1,55 @@
+"""Sample photos and questions about them, for a first look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app import actions, texts
+from app.errors import friendly
+from app.steps.context import Controls, Part, Updates
+from app.steps.step import ANSWER, HEAVY, Step, by_photo, chosen, private
+from app.visitors.session import Session
+from core.data.sample_photos import examples
+
+
+class Samples(Step):
+    def layout(self) -> None:
+        self.try_it = gr.Button(texts.TRY, variant="primary", min_width=220, elem_id="try-it")
+
+    def questions(self) -> None:
+        """Shown while the samples are."""
+        self.examples = gr.Dataset(
+            label=texts.EXAMPLES_LABEL,
+            components=[self.context.query],
+            samples=[[example.query] for example in examples()],
+            type="index",
+            visible=False,
+            elem_id="examples",
+        )
+        self.context.shows(
+            Part.PHOTOS, [self.examples], lambda session, _: {self.examples: gr.Dataset(visible=actions.has_samples(session))}
+        )
+
+    def wire(self) -> None:
+        context = self.context
+        asked = [context.session, *context.inputs]
+        outputs = [context.controls["description"], context.query, *context.outputs(Part.PHOTOS, *ANSWER)]
+        heavy = {"show_progress_on": context.answer, **private(HEAVY, 1)}
+        self.try_it.click(self._try, asked, outputs, **heavy)
+        self.examples.click(self._ask, [self.examples, *asked], outputs, **heavy)
+
+    @friendly
+    def _try(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+        actions.add_samples(self.context.engine(session), session, by_photo(progress))
+        return self._example(0, session, values, progress) | self.context.show(session, Controls(*values), Part.PHOTOS)
+
+    @friendly
+    def _ask(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+        return self._example(index, session, values, progress)
+
+    def _example(self, index: int, session: Session, values: tuple[Any, ...], progress: gr.Progress) -> Updates:
+        description, query = chosen(examples(), index)
+        updates = self.answer(session, query, Controls(*values)._replace(description=description), progress)
+        return updates | {self.context.controls["description"]: description, self.context.query: query}

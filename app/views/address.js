@@ -1,0 +1,33 @@
+// The tab and the question in the address; "/" goes to the question. Gradio gives element, trigger, props and watch.
+const put = (changes) => {
+  const now = new URL(location.href);
+  for (const [name, value] of Object.entries(changes)) value ? now.searchParams.set(name, value) : now.searchParams.delete(name);
+  if (now.href !== location.href) history.pushState(null, "", now);
+};
+const tabs = () => [...document.querySelectorAll("button[role=tab][id^=tab-]")];
+const name = (tab) => tab.id.replace(/^tab-|-button$/g, "");
+const open = () => {
+  const wanted = new URLSearchParams(location.search).get("tab") ?? "search";
+  tabs().find((tab) => name(tab) === wanted && tab.getAttribute("aria-selected") !== "true")?.click();
+};
+
+watch("value", () => {
+  const asked = new URLSearchParams(props.value);
+  put({ q: asked.get("q"), about: asked.get("about") });
+});
+document.addEventListener("click", (event) => {
+  const tab = event.isTrusted && event.target.closest?.("button[role=tab][id^=tab-]");
+  if (tab) put({ tab: name(tab) === "search" ? "" : name(tab) });
+});
+addEventListener("popstate", () => {
+  open();
+  trigger("select", { index: 0, value: location.search });
+});
+document.addEventListener("visibilitychange", () => document.hidden || trigger("focus"));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.target.closest("input, textarea, select, [contenteditable]")) return;
+  event.preventDefault();
+  tabs()[0]?.click();
+  document.querySelector("#query textarea, #query input")?.focus();
+});
+setTimeout(open);

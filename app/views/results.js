@@ -1,0 +1,107 @@
+// Results that move, enlarge and can be marked. Gradio gives element, trigger and watch.
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const SECONDS = 0.8;
+let question = null;
+let places = {}; // of the last answer, by column and photo
+
+// A photo slides from where it was: in the answer before to the same question, otherwise without the adapter.
+function slide() {
+  const panel = element.querySelector("[data-question]");
+  if (!panel) return;
+  const same = panel.dataset.question === question;
+  const before = same ? places : {};
+  question = panel.dataset.question;
+  places = {};
+  for (const column of element.querySelectorAll("section[data-title]")) {
+    const cards = [...column.querySelectorAll("[data-key]")];
+    const slots = cards.map((card) => card.getBoundingClientRect());
+    const known = before[column.dataset.title];
+    places[column.dataset.title] = Object.fromEntries(cards.map((card) => [card.dataset.key, +card.dataset.rank]));
+    if (calm.matches || panel.dataset.filtered || !slots.length) continue;
+    cards.forEach((card, i) => {
+      const from = (known?.[card.dataset.key] ?? +(card.dataset.from || card.dataset.rank)) - 1;
+      if (from === i || from + 1 === +card.dataset.rank) return;
+      const start = slots[Math.min(from, slots.length - 1)];
+      const x = start.x - slots[i].x;
+      const y = start.y - slots[i].y + (from < slots.length ? 0 : start.height);
+      const steps = [{ transform: `translate(${x}px, ${y}px)`, zIndex: 2 }, { transform: "none", zIndex: 2 }];
+      card.animate(steps, { duration: 1000 * SECONDS, easing: "cubic-bezier(.25, .8, .3, 1)" });
+    });
+  }
+  if (panel.getBoundingClientRect().top > innerHeight * 0.75) {
+    document.querySelector(".sg-options").scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
+  }
+  stale();
+}
+
+// What is typed meanwhile is not what these results answer.
+function stale() {
+  const panel = element.querySelector("[data-question]");
+  if (!panel) return;
+  const typed = (id) => document.querySelector(`#${id} textarea, #${id} input`)?.value.trim().replace(/\s+/g, " ");
+  const words = panel.dataset.kind === "words";
+  const other = typed("description") !== panel.dataset.description || (words && typed("query") !== panel.dataset.question);
+  panel.classList.toggle("sg-stale", other);
+}
+document.addEventListener("input", stale);
+watch("value", () => requestAnimationFrame(slide));
+
+// Enlarged: the visitor's own file. Arrow keys step through the column.
+const view = document.createElement("dialog");
+view.className = "sg-view";
+view.innerHTML = "<img alt=''><p></p>";
+document.body.append(view);
+let shown = null;
+function enlarge(card) {
+  const small = card?.querySelector("img");
+  if (!small) return;
+  shown = card;
+  const large = view.querySelector("img");
+  large.onerror = () => { large.onerror = null; large.src = small.src; };
+  large.src = small.dataset.full;
+  large.alt = small.alt;
+  view.querySelector("p").textContent = `${card.dataset.rank}. ${small.alt}`;
+  if (!view.open) view.showModal();
+}
+view.addEventListener("click", () => view.close());
+view.addEventListener("close", () => shown?.querySelector(".sg-open")?.focus());
+
+const STEP = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+const MARK = { "+": "up", "-": "down" };
+function neighbour(card, step) {
+  const cards = [...card.closest("ol").querySelectorAll("[data-key]")];
+  return cards[cards.indexOf(card) + step];
+}
+view.addEventListener("keydown", (event) => {
+  if (!(event.key in STEP)) return;
+  event.preventDefault();
+  enlarge(neighbour(shown, STEP[event.key]));
+});
+function mark(card, value) {
+  for (const same of element.querySelectorAll(`[data-key="${card.dataset.key}"]`)) {
+    for (const thumb of same.querySelectorAll("[data-mark]")) {
+      const pressed = thumb.dataset.mark === value && thumb.getAttribute("aria-pressed") !== "true";
+      thumb.setAttribute("aria-pressed", pressed);
+    }
+  }
+  trigger("select", { index: card.dataset.key, value });
+}
+element.addEventListener("click", (event) => {
+  const card = event.target.closest("[data-key]");
+  if (!card) return;
+  const thumb = event.target.closest("[data-mark]");
+  if (thumb) mark(card, thumb.dataset.mark);
+  else if (event.target.closest(".sg-open")) enlarge(card);
+});
+// A column is one stop of the Tab key; the arrow keys move inside.
+element.addEventListener("keydown", (event) => {
+  const card = event.target.closest(".sg-open")?.closest("[data-key]");
+  if (!card) return;
+  if (event.key in MARK) mark(card, MARK[event.key]);
+  const next = event.key in STEP && neighbour(card, STEP[event.key])?.querySelector(".sg-open");
+  if (!next) return;
+  event.preventDefault();
+  event.target.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+});

@@ -1,0 +1,79 @@
+"""Where does the right sample photo rank, with and without an adapter? It also chooses the questions that the page offers.
+
+The rule is fixed before anything is measured: all captions of all samples are asked, each with the sentence of its photo's
+subject; the page offers the three whose photo rises most, one whose place is the median of all changes, and the one whose
+photo falls most (or rises least).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.data.sample_photos import sample_photos
+from core.experiments.context import ExperimentContext
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+
+__all__ = ["findings", "run", "table"]
+
+BEST = 3
+
+
+def run(context: ExperimentContext) -> dict[str, Any]:
+    """Every caption's place, zero-shot and with the adapter that its subject's sentence gives."""
+    engine, samples = context.engine, sample_photos()
+    gallery = Gallery(engine.backbone)
+    added = gallery.add([sample.path for sample in samples]).added
+    keys = {photo.name: photo.id for photo in added}
+    adapters = {subject: Adapter.of(engine.adapt(subject).lora) for subject in dict.fromkeys(s.subject for s in samples)}
+    questions = [
+        {
+            "query": caption,
+            "description": sample.subject,
+            "photo": sample.name,
+            "before": _place(gallery, caption, ZERO_SHOT, keys[sample.name]),
+            "after": _place(gallery, caption, adapters[sample.subject], keys[sample.name]),
+        }
+        for sample in samples
+        for caption in sample.captions
+    ]
+    return {"photos": len(samples), "questions": questions, "shown": choose(questions)}
+
+
+def choose(questions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The questions that the page offers, one a photo: the largest rises, a median one, and the largest fall."""
+    ordered = sorted(questions, key=lambda q: (q["after"] - q["before"], q["after"], q["query"]))
+    distinct = list({q["photo"]: q for q in reversed(ordered)}.values())[::-1]
+    ordered = sorted(distinct, key=ordered.index)
+    return [*ordered[:BEST], ordered[len(ordered) // 2], ordered[-1]]
+
+
+def _place(gallery: Gallery, query: str, adapter: Adapter, key: str) -> int:
+    hits = gallery.text_to_image(query, adapter, None).hits
+    return next(hit.rank for hit in hits if hit.key == key)
+
+
+def findings(result: Mapping[str, Any]) -> list[str]:
+    """How many rise and fall, and the medians."""
+    pairs = [(q["before"], q["after"]) for q in result["questions"]]
+    up, down = sum(a < b for b, a in pairs), sum(a > b for b, a in pairs)
+    before, after = (statistics.median(side) for side in zip(*pairs, strict=True))
+    means = [statistics.mean(side) for side in zip(*pairs, strict=True)]
+    return [
+        f"Of {len(pairs)} captions of {result['photos']} sample photos the right photo moves up for {up}, down for {down}, and "
+        f"keeps its place for {len(pairs) - up - down}; median place {before:g} before and {after:g} after, mean "
+        f"{means[0]:.1f} and {means[1]:.1f}.",
+        "So few photos are no hard search: these questions show what an adapter does, and prove nothing. The page offers the "
+        "three largest rises, a median one and the largest fall.",
+    ]
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Every question."""
+    shown = [q["query"] for q in result["shown"]]
+    lines = [
+        f"| {q['query']} | {q['description']} | {q['before']} | {q['after']} | {'yes' if q['query'] in shown else ''} |"
+        for q in result["questions"]
+    ]
+    return "\n".join(["| question | sentence | place before | after | offered |", "| --- | --- | --- | --- | --- |", *lines])
