@@ -26,7 +26,7 @@ def comparison(
         top: results in a column. only_changed: hide those that kept their place.
         marks: photos that the visitor marked as right or wrong. description: that the adapter was made from.
     """
-    photos = {p.id: p for p in result.photos}
+    photos, first = {p.id: p for p in result.photos}, result.columns[0]
     changed = {key for column in result.columns[1:] for key, places in column.moves.items() if places}
     only_changed = only_changed and len(result.columns) > 1
     columns = sorted(result.columns, key=lambda column: column.title == texts.MERGE)  # on demand, and last
@@ -34,7 +34,7 @@ def comparison(
     body = f'<div class="sg-columns" style="--columns:{len(columns)}">{shown}</div>'
     if only_changed and not changed:
         body = f'<p class="sg-note">{escape(texts.NO_CHANGE)}</p>'
-    total = texts.RANKED.format(total=result.columns[0].ranking.total)
+    total = texts.RANKED.format(total=first.ranking.total)
     filtered = ' data-filtered="1"' if only_changed else ""
     return (
         f'<div class="sg-panel" data-question="{escape(result.asked.what)}" data-kind="{result.asked.kind}" '
