@@ -17,5 +17,9 @@ setup(
     extras_require={"train": train, "test": [*train, *requirements("requirements-test.txt")]},
     packages=[*find_packages(include=["core*", "app*"]), *shipped],
     package_dir=shipped,
-    package_data={"app": ["*.css", "views/*.js"], "core.shipped.assets": ["*/*.safetensors", "results/*"], "core.shipped.experts": ["*/*"]},
+    package_data={
+        "app": ["*.css", "views/*.js"],
+        "core.shipped.assets": ["*/*.safetensors", "results/*"],
+        "core.shipped.experts": ["*/*"],
+    },
 )
