@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from core.common.errors import BackboneError
 
 if TYPE_CHECKING:
-    from core.backbones.base import Backbone
+    from core.backbones.base import AdaptedModule, Backbone
 
 EMBEDDED = "embedded"
 
@@ -45,3 +45,16 @@ def load_backbone(
     except ModuleNotFoundError as error:
         raise BackboneError(f"{spec} needs the package {error.name}: `pip install open_clip_torch`.") from error
     return load_open_clip(spec, pretrained, adapt_blocks, rank, seed).to(current())
+
+
+def load_adapted(spec: str = EMBEDDED, pretrained: str | None = None, adapt_blocks: int | None = None) -> AdaptedModule:
+    """The adapted part of an image tower alone, in float32 on the CPU: what ``PeftModel.from_pretrained`` puts an adapter on.
+
+    It takes a backbone's prefix activations [n, *prefix_shape] and gives unit-length embeddings [n, d].
+
+    Raises:
+        BackboneError: as ``load_backbone``.
+    """
+    import torch
+
+    return load_backbone(spec, pretrained, adapt_blocks).to(torch.device("cpu")).adapted

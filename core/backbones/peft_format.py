@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from core.backbones.lora import MAX_RANK, Factors, Lora, LoraModule
+from core.backbones.transformers_names import THEIRS_BEGIN, transformers_name
 from core.common.errors import AdapterError, brief
 
 CONFIG_FILE = "adapter_config.json"
@@ -27,36 +28,49 @@ UNSUPPORTED = ("use_dora", "rank_pattern", "alpha_pattern", "use_qalora", "use_b
 UNSUPPORTED_INIT = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
-def save_peft(lora: Lora, folder: Path, fingerprint: str, base_model: str, provenance: Mapping[str, Any]) -> None:
+def save_peft(
+    lora: Lora,
+    folder: Path,
+    fingerprint: str,
+    base_model: str,
+    provenance: Mapping[str, Any],
+    base_class: Mapping[str, str] | None = None,
+    rename: Callable[[str], str] = str,
+) -> None:
     """Write ``adapter_config.json`` and ``adapter_model.safetensors`` as peft does (scale alpha / r = 1).
 
-    ``provenance`` (any JSON: routing, seed, …) and the backbone's fingerprint go into the safetensors header, where
-    peft ignores them.
+    Args:
+        fingerprint: of the backbone. provenance: any JSON (routing, seed, …). Both go into the safetensors header, where peft
+            ignores them.
+        base_model: what it is for, in peft's ``base_model_name_or_path``. base_class: its class and the module to import that
+            from, peft's ``auto_mapping``.
+        rename: from the names of adapted linears to those of the model that it is to load into.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "peft_type": "LORA",
         "task_type": None,
         "base_model_name_or_path": base_model,
+        "auto_mapping": None if base_class is None else dict(base_class),
         "r": lora.rank,
         "lora_alpha": lora.rank,
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,
-        "target_modules": [m.name for m in lora.modules],
+        "target_modules": [rename(m.name) for m in lora.modules],
     }
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     tensors = {}
     for name, f in lora.factors.items():
-        tensors[f"{PEFT_PREFIX}{name}.lora_A.weight"] = f.a.detach().float().contiguous()
-        tensors[f"{PEFT_PREFIX}{name}.lora_B.weight"] = f.b.detach().float().contiguous()
+        tensors[f"{PEFT_PREFIX}{rename(name)}.lora_A.weight"] = f.a.detach().float().cpu().contiguous()
+        tensors[f"{PEFT_PREFIX}{rename(name)}.lora_B.weight"] = f.b.detach().float().cpu().contiguous()
     metadata = {"format": "pt", "backbone_fingerprint": fingerprint, "sg_lora": json.dumps(provenance)}
     save_file(tensors, folder / WEIGHTS_FILE, metadata=metadata)
 
 
 def load_peft(folder: Path, modules: Sequence[LoraModule], fingerprint: str) -> tuple[Lora, dict[str, Any]]:
-    """Read an adapter in PEFT format for the given adapted linears.
+    """Read an adapter in PEFT format for the given adapted linears, by their own names or by those in transformers' CLIPModel.
 
     Returns:
         The LoRA (its scale alpha / r folded into B) and its provenance ({} for adapters made elsewhere).
@@ -84,10 +98,11 @@ def load_peft(folder: Path, modules: Sequence[LoraModule], fingerprint: str) -> 
     if not 1 <= rank <= MAX_RANK:
         raise AdapterError(f"{label}: rank {brief(rank)} is not between 1 and {MAX_RANK}.")
     scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
-    expected = {f"{PEFT_PREFIX}{m.name}.lora_{x}.weight" for m in modules for x in "AB"}
     try:
         with safe_open(weights_path, framework="pt") as file:
             metadata, names = file.metadata() or {}, set(file.keys())
+            rename = transformers_name if any(THEIRS_BEGIN in name for name in names) else str
+            expected = {f"{PEFT_PREFIX}{rename(m.name)}.lora_{x}.weight" for m in modules for x in "AB"}
             # Only what is expected: a header may name a million tensors without any numbers.
             tensors = {key: file.get_tensor(key) for key in names & expected}
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError):
@@ -101,8 +116,8 @@ def load_peft(folder: Path, modules: Sequence[LoraModule], fingerprint: str) -> 
         raise AdapterError(f"{label} does not fit this backbone: {brief(odd)} is {'unknown' if odd in names else 'missing'}.")
     factors = {}
     for m in modules:
-        a = tensors[f"{PEFT_PREFIX}{m.name}.lora_A.weight"]
-        b = tensors[f"{PEFT_PREFIX}{m.name}.lora_B.weight"]
+        a = tensors[f"{PEFT_PREFIX}{rename(m.name)}.lora_A.weight"]
+        b = tensors[f"{PEFT_PREFIX}{rename(m.name)}.lora_B.weight"]
         if a.shape != (rank, m.in_features) or b.shape != (m.out_features, rank):
             raise AdapterError(
                 f"{label} does not fit this backbone: {m.name} has shapes {tuple(a.shape)} and {tuple(b.shape)}, "

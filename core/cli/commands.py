@@ -55,7 +55,7 @@ def adapt(arguments: Namespace) -> Answer:
     load = time.perf_counter() - started
     adaptation = engine.adapt(arguments.text, arguments.k, arguments.tau, arguments.seed, arguments.strength)
     started = time.perf_counter()
-    engine.save(adaptation, arguments.out)
+    engine.save(adaptation, arguments.out, arguments.format == "transformers")
     seconds = {"load": load, **adaptation.seconds, "write": time.perf_counter() - started}
     data = {
         **_routed(engine, adaptation.routing),

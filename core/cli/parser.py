@@ -181,6 +181,12 @@ def _adapt(chosen: Any) -> None:
     )
     parser.add_argument("text", metavar="TEXT", help="what the photos show, in a sentence")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write the adapter to")
+    parser.add_argument(
+        "--format",
+        choices=("peft", "transformers"),
+        default="peft",
+        help="peft: for the backbone as it is here; transformers: the same with the names of transformers' CLIPModel",
+    )
     _sampling_options(parser)
     _engine_options(parser)
 

@@ -17,6 +17,9 @@ _TEXT = """\
 - Seed {seed}, k {k}, temperature {tau:g}, strength {strength:.3g}
 
 `adapter_config.json` and `adapter_model.safetensors` are in the format of [PEFT](https://huggingface.co/docs/peft).
+{use}"""
+
+_OURS = """\
 Unpacked into the folder `adapter` of a checkout of SG-LoRA Studio, with a photo of yours beside it, these lines compare the
 photo with words, without and with the adapter:
 
@@ -49,21 +52,36 @@ print("with peft", round(float(model(photo.float()) @ words.T), 3))
 """
 
 
-def adapter_readme(provenance: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+_TRANSFORMERS = """\
+Its linears are named as in `CLIPModel` of [transformers](https://huggingface.co/docs/transformers). Unpacked into the folder
+`adapter`, these lines load it onto the same weights there:
+
+```python
+from peft import PeftModel
+from transformers import CLIPModel
+
+model = PeftModel.from_pretrained(CLIPModel.from_pretrained({base}), "adapter").eval()
+```
+"""
+
+
+def adapter_readme(provenance: Mapping[str, Any], choice: Mapping[str, Any], clip_model: str | None = None) -> str:
     """The README of an adapter as Markdown.
 
     Args:
         provenance: as ``SGLora.provenance`` gives it.
         choice: the arguments of ``load_backbone``, as others may know them.
+        clip_model: the model of transformers that it is for; None: for the backbone's own adapted part.
     """
     arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None)
     experts = ", ".join(f"{_plain(e['name'])} ({e['weight'] * 100:.0f} %)" for e in provenance["experts"])
+    use = _OURS.format(arguments=arguments) if clip_model is None else _TRANSFORMERS.format(base=json.dumps(clip_model))
     return _TEXT.format(
         sentence=_plain(provenance["description"]),
         experts=experts,
         backbone=provenance["backbone"],
         fingerprint=provenance["backbone_fingerprint"],
-        arguments=arguments,
+        use=use,
         **{key: provenance[key] for key in ("seed", "k", "tau", "strength")},
     )
 

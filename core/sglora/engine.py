@@ -17,6 +17,8 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.peft_format import save_peft
 from core.backbones.spec import portable
+from core.backbones.transformers_names import CLASS as CLIP_MODEL
+from core.backbones.transformers_names import hub_model, transformers_name
 from core.common.runtime import one_core
 from core.common.text import clean_text
 from core.sglora.adapter_readme import README_FILE, adapter_readme
@@ -152,11 +154,25 @@ class SGLora:
             "experts": self.routed(routing),
         }
 
-    def save(self, adaptation: Adaptation, folder: Path) -> None:
-        """Write the LoRA in PEFT format, with its provenance, and a README with the lines that load it."""
+    def save(self, adaptation: Adaptation, folder: Path, for_transformers: bool = False) -> None:
+        """Write the LoRA in PEFT format, with its provenance, and a README with the lines that load it.
+
+        Args:
+            for_transformers: name linears as transformers' ``CLIPModel`` does, for a backbone that is one.
+
+        Raises:
+            AdapterError: the backbone is none.
+        """
         origin = self.provenance(adaptation)
-        save_peft(adaptation.lora, folder, self.backbone.fingerprint, origin["backbone"], origin)
-        readme = adapter_readme(origin, portable(self.backbone.choice))
+        choice, fingerprint = portable(self.backbone.choice), self.backbone.fingerprint
+        if for_transformers:
+            base = hub_model(choice)
+            save_peft(adaptation.lora, folder, fingerprint, base, origin, CLIP_MODEL, transformers_name)
+        else:
+            base, kind = None, type(self.backbone.adapted)
+            mapping = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
+            save_peft(adaptation.lora, folder, fingerprint, origin["backbone"], origin, mapping)
+        readme = adapter_readme(origin, choice, base)
         (folder / README_FILE).write_text(readme, encoding="utf-8")
 
     def routed(self, routing: Routing) -> list[dict[str, Any]]:

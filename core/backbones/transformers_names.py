@@ -1,0 +1,54 @@
+"""What adapted linears and models are called in transformers' ``CLIPModel``, so that adapters for it load with plain peft."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from core.common.errors import AdapterError
+
+OURS = re.compile(r"blocks\.(\d+)\.attn\.([qkv]_proj)")
+THEIRS = "vision_model.encoder.layers.{}.self_attn.{}"
+THEIRS_BEGIN = "vision_model.encoder.layers."
+CLASS = {"base_model_class": "CLIPModel", "parent_library": "transformers"}
+
+# The same weights on the hub; what LAION trained has both forms in one repository.
+OPENAI = {
+    "ViT-B-32": "openai/clip-vit-base-patch32",
+    "ViT-B-16": "openai/clip-vit-base-patch16",
+    "ViT-L-14": "openai/clip-vit-large-patch14",
+    "ViT-L-14-336": "openai/clip-vit-large-patch14-336",
+}
+
+
+def transformers_name(name: str) -> str:
+    """The linear's name in ``CLIPModel``.
+
+    Raises:
+        AdapterError: no linear of a plain CLIP vision tower.
+    """
+    match = OURS.fullmatch(name)
+    if match is None:
+        raise AdapterError(f"{name} has no counterpart in transformers' CLIPModel.")
+    return THEIRS.format(*match.groups())
+
+
+def hub_model(choice: Mapping[str, Any]) -> str:
+    """The hub's repository of the same weights for transformers, or the model's name where that is not known.
+
+    Args:
+        choice: the arguments of ``load_backbone``.
+
+    Raises:
+        AdapterError: the embedded backbone, which transformers does not have.
+    """
+    spec, pretrained = str(choice["spec"]), choice.get("pretrained")
+    if spec == "embedded":
+        raise AdapterError("The backbone `embedded` is no CLIP of transformers: its adapters load with peft as they are.")
+    if pretrained == "openai":
+        return OPENAI.get(spec.removesuffix("-quickgelu"), spec)
+    import open_clip
+
+    repository = str(open_clip.get_pretrained_cfg(spec, pretrained).get("hf_hub", "") if pretrained else "").strip("/")
+    return repository if repository.startswith("laion/") else spec

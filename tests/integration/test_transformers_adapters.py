@@ -1,0 +1,128 @@
+"""Adapters leave for transformers' CLIPModel and plain peft, and come back: with a CLIPModel of small random weights."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from peft import PeftModel
+from tiny_models import CONTEXT, noise, random_lora, tiny_clip
+from torch import Tensor, nn
+from transformers import CLIPConfig, CLIPModel
+
+from core.backbones import load_adapted
+from core.backbones.open_clip import OpenClipBackbone
+from core.backbones.peft_format import CONFIG_FILE, load_peft, save_peft
+from core.backbones.transformers_names import CLASS, hub_model, transformers_name
+from core.common.errors import AdapterError
+
+SIDE, WIDTH, DIM = 48, 64, 32  # of tiny_clip
+
+
+def same_weights(clip: CLIPModel) -> nn.Module:
+    """open_clip's model with the vision tower of transformers'."""
+    model, theirs = tiny_clip(), clip.state_dict()
+    ours = model.visual.state_dict()
+    vision = {k.removeprefix("vision_model."): v for k, v in theirs.items() if k.startswith("vision_model.")}
+    ours["conv1.weight"] = vision["embeddings.patch_embedding.weight"]
+    ours["class_embedding"] = vision["embeddings.class_embedding"]
+    ours["positional_embedding"] = vision["embeddings.position_embedding.weight"]
+    ours["proj"] = theirs["visual_projection.weight"].T
+    for norm, name in (("ln_pre", "pre_layrnorm"), ("ln_post", "post_layernorm")):
+        ours |= {f"{norm}.{x}": vision[f"{name}.{x}"] for x in ("weight", "bias")}
+    for i in range(3):
+        layer, block = f"encoder.layers.{i}", f"transformer.resblocks.{i}"
+        for x in ("weight", "bias"):
+            projections = [vision[f"{layer}.self_attn.{p}_proj.{x}"] for p in "qkv"]
+            ours[f"{block}.attn.in_proj_{x}"] = torch.cat(projections)
+            pairs = {"attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
+            for own, other in {**pairs, "ln_1": "layer_norm1", "ln_2": "layer_norm2"}.items():
+                ours[f"{block}.{own}.{x}"] = vision[f"{layer}.{other}.{x}"]
+    model.visual.load_state_dict(ours)
+    return model
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[CLIPModel, OpenClipBackbone]:
+    """The same model twice."""
+    vision = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": 3, "num_attention_heads": 4}
+    vision |= {"image_size": SIDE, "patch_size": 16, "hidden_act": "gelu", "projection_dim": DIM}
+    text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 100}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=DIM)).eval()
+        with torch.no_grad():
+            for parameter in clip.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
+    return clip, OpenClipBackbone("tiny", same_weights(clip), tokenizer)
+
+
+def images_of(clip: nn.Module, pixels: Tensor) -> Tensor:
+    features = clip.get_image_features(pixel_values=pixels)
+    return F.normalize(features if isinstance(features, Tensor) else features.pooler_output, dim=-1)
+
+
+@torch.no_grad()
+def test_an_adapter_loads_with_plain_peft_into_transformers_clip(pair, tmp_path: Path) -> None:
+    clip, backbone = pair
+    pixels = noise(3, 3, SIDE, SIDE, seed=5)
+    activations = backbone.activations(pixels)
+    torch.testing.assert_close(images_of(clip, pixels), backbone.suffix(activations), atol=6e-5, rtol=0)
+    lora = random_lora(backbone.layout, seed=1)
+    save_peft(lora, tmp_path, backbone.fingerprint, "owner/clip", {}, CLASS, transformers_name)
+    config = json.loads((tmp_path / CONFIG_FILE).read_text())
+    assert config["base_model_name_or_path"] == "owner/clip"
+    assert config["auto_mapping"] == {"base_model_class": "CLIPModel", "parent_library": "transformers"}
+    expected = backbone.suffix(activations, lora)
+    assert (expected - backbone.suffix(activations)).abs().max() > 0.01
+    adapted = PeftModel.from_pretrained(copy.deepcopy(clip), tmp_path).eval()
+    torch.testing.assert_close(images_of(adapted.get_base_model(), pixels), expected, atol=6e-5, rtol=0)
+    # ... and the same files come back.
+    back, _ = load_peft(tmp_path, backbone.layout.modules, backbone.fingerprint)
+    assert torch.equal(back.vector(), lora.vector())
+
+
+@torch.no_grad()
+def test_what_peft_itself_writes_for_transformers_clip_comes_back(pair, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    clip, backbone = pair
+    # peft adapts the text tower by these names too, unless it is told where to look
+    config = LoraConfig(r=3, lora_alpha=6, target_modules=r"vision_model\..*\.[qkv]_proj", init_lora_weights=False)
+    model = get_peft_model(copy.deepcopy(clip), config).eval()
+    pixels = noise(2, 3, SIDE, SIDE, seed=6)
+    expected = images_of(model.get_base_model(), pixels)
+    model.save_pretrained(tmp_path)
+    lora, origin = load_peft(tmp_path, backbone.layout.modules, backbone.fingerprint)
+    torch.testing.assert_close(backbone.suffix(backbone.activations(pixels), lora), expected, atol=6e-5, rtol=0)
+    assert origin == {}
+
+
+def test_the_model_on_the_hub_is_named() -> None:
+    assert hub_model({"spec": "ViT-B-16", "pretrained": "openai"}) == "openai/clip-vit-base-patch16"
+    assert hub_model({"spec": "ViT-B-16-quickgelu", "pretrained": "openai"}) == "openai/clip-vit-base-patch16"
+    assert hub_model({"spec": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"}) == "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+    assert hub_model({"spec": "ViT-B-32", "pretrained": "mine.pt"}) == "ViT-B-32"
+    with pytest.raises(AdapterError, match="embedded"):
+        hub_model({"spec": "embedded"})
+
+
+@torch.no_grad()
+def test_an_adapter_loads_with_plain_peft_into_the_embedded_head(engine, tmp_path: Path) -> None:
+    adaptation = engine.adapt("photos of people surfing")
+    engine.save(adaptation, tmp_path)
+    mapping = json.loads((tmp_path / CONFIG_FILE).read_text())["auto_mapping"]
+    assert mapping == {"base_model_class": "VisionHead", "parent_library": "core.backbones.heads"}
+    prefix = noise(4, *engine.backbone.prefix_shape, seed=3)
+    head = load_adapted()
+    expected = head(prefix, adaptation.lora)
+    model = PeftModel.from_pretrained(head, tmp_path).eval()
+    torch.testing.assert_close(model(prefix), expected, atol=2e-5, rtol=0)
+    with pytest.raises(AdapterError, match="as they are"):
+        engine.save(adaptation, tmp_path / "not", for_transformers=True)
