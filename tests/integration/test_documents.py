@@ -97,6 +97,11 @@ def test_command_lines_are_understood() -> None:
             build_parser().parse_args(shlex.split(line)[3:])
 
 
+def test_the_reference_names_every_command() -> None:
+    (chosen,) = (action for action in build_parser()._actions if isinstance(action.choices, dict))
+    assert [name for name in chosen.choices if f"`{name}`" not in REFERENCE] == []
+
+
 def test_links_lead_to_files_that_are_there() -> None:
     for path, page in PAGES.items():
         links = [link for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", page) if "://" not in link]
