@@ -199,7 +199,7 @@ def _routed(engine: SGLora, routing: Routing) -> dict[str, Any]:
 def _captions(folder: Path) -> dict[str, tuple[str, ...]]:
     """Captions of the gallery's photos by file name."""
     from core.data import read_folder
-    from core.experiments.evaluate import caption_texts
+    from core.data.sample import caption_texts
 
     captions: dict[str, tuple[str, ...]] = {}
     for sample in read_folder(folder):

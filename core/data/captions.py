@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 from core.common.errors import DataError
 from core.common.text import one_line, safe_name
+from core.data.jsonl import captions_of, label_of, parse_row
+from core.data.sample import Sample, caption_texts
+from core.data.text import parse_json
 
 MAX_CAPTION = 1_000
 TYPED = "Typed captions"
@@ -32,7 +33,8 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
     """Captions by image name, from the content of a captions file, in file order.
 
     Formats: CSV (also with ``;``, tab or ``|``) with a header such as ``image,caption``, or with just these two columns;
-    JSONL with an object such as ``{"image": "a.jpg", "captions": ["…"]}`` a line; COCO captions JSON. Several rows of one
+    JSONL with an object such as ``{"image": "a.jpg", "captions": ["…"]}`` or ``{"image": "a.jpg", "label": "dog"}`` a line (the
+    caption is then "a photo of a dog"); COCO captions JSON. Several rows of one
     image are several captions.
 
     Args:
@@ -184,18 +186,17 @@ def _columns(header: list[str], where: str) -> tuple[int, list[int]] | None:
 
 
 def _jsonl(label: str, text: str) -> Iterator[tuple[str, str]]:
+    """(image, caption) of each line, of ``captions.jsonl`` or of ``labels.jsonl``."""
     # Not splitlines(): a caption may hold U+2028, which ends a line there but not in JSON.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         where = f"{label}, line {number}"
-        row = _parse(where, line)
-        if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not row["image"].strip():
-            raise DataError(f'{where}: an object with an "image" is expected.')
-        texts = row.get("captions", row.get("caption"))
-        texts = [texts] if isinstance(texts, str) else texts
-        if not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
-            raise DataError(f'{where}: "captions" must be a list of texts.')
+        row = parse_row(where, line)
+        if "label" in row and "captions" not in row and "caption" not in row:
+            texts = caption_texts(Sample(Path(row["image"]), label=label_of(where, row)))
+        else:
+            texts = captions_of(where, row)
         yield from ((row["image"], t) for t in texts)
 
 
@@ -205,7 +206,7 @@ def _json(label: str, text: str) -> Iterator[tuple[str, str]]:
     if len(lines) > 1 and lines[0].rstrip().endswith("}"):
         yield from _jsonl(label, text)
         return
-    content = _parse(label, text)
+    content = parse_json(label, text)
     try:
         if "images" not in content and isinstance(content.get("image"), str):
             yield from _jsonl(label, text)
@@ -221,13 +222,3 @@ def _json(label: str, text: str) -> Iterator[tuple[str, str]]:
         if not isinstance(name, str) or not isinstance(caption, str):
             raise DataError(f"{label}, annotation {number + 1}: file_name and caption must be texts.")
         yield name, caption
-
-
-def _parse(where: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        place = where if error.lineno == 1 else f"{where}, line {error.lineno}"
-        raise DataError(f"{place}: not valid JSON ({error.msg}).") from None
-    except (ValueError, RecursionError):
-        raise DataError(f"{where}: JSON with numbers or nesting beyond all use.") from None

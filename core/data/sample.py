@@ -25,3 +25,8 @@ class Sample:
     domain: str = ""
     dataset: str = ""
     categories: tuple[str, ...] = ()
+
+
+def caption_texts(sample: Sample) -> tuple[str, ...]:
+    """The captions of a sample; a labelled one has "a photo of a <label>"."""
+    return sample.captions or ((f"a photo of a {sample.label}",) if sample.label else ())

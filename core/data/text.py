@@ -39,3 +39,18 @@ def read_json(path: Path, hook: Callable[[dict[str, Any]], Any] | None = None) -
         raise DataError(f"{path.name}, line {error.lineno}: not valid JSON ({error.msg}); is the file complete?") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path.name}: no JSON that can be read ({type(error).__name__}).") from None
+
+
+def parse_json(where: str, text: str) -> Any:
+    """The content of a piece of JSON.
+
+    Raises:
+        DataError: it is not JSON; the message begins with ``where``.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = where if error.lineno == 1 else f"{where}, line {error.lineno}"
+        raise DataError(f"{place}: not valid JSON ({error.msg}).") from None
+    except (ValueError, RecursionError):
+        raise DataError(f"{where}: JSON with numbers or nesting beyond all use.") from None

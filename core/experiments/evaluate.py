@@ -16,6 +16,7 @@ from core.common.errors import DataError, PhotoError
 from core.common.metrics import Relevance, both_directions
 from core.data import Sample
 from core.data.image_io import open_photo
+from core.data.sample import caption_texts
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
@@ -69,11 +70,6 @@ class Evaluation:
     captions: int
     methods: Mapping[str, Mapping[str, Mapping[str, float]]]
     skipped: tuple[str, ...] = ()
-
-
-def caption_texts(sample: Sample) -> tuple[str, ...]:
-    """The captions of a sample; a labelled one has "a photo of a <label>"."""
-    return sample.captions or ((f"a photo of a {sample.label}",) if sample.label else ())
 
 
 def gather(samples: Sequence[Sample]) -> dict[Path, tuple[str, ...]]:

@@ -56,6 +56,15 @@ def test_quoted_captions_may_span_lines() -> None:
     }
 
 
+def test_labels_are_captions_too() -> None:
+    lines = (
+        b'{"image": "images/1.jpg", "set": "pets", "domain": "animals", "label": "tabby cat"}',
+        b'{"image": "2.jpg", "label": "dog"}',
+    )
+    expected = {"images/1.jpg": ("a photo of a tabby cat",), "2.jpg": ("a photo of a dog",)}
+    assert read_captions("labels.jsonl", b"\n".join(lines)) == expected
+
+
 def test_jsonl_as_the_data_folders_have_it() -> None:
     rows = [
         {"image": "images/a.jpg", "split": "val", "captions": ["one ", "  two\n"]},
@@ -106,7 +115,7 @@ BAD = {
     "broken.jsonl": (b'{"image": "a.jpg", "captions": ["x"]}\n{"image": ', r"broken\.jsonl, line 2: not valid JSON"),
     "list.jsonl": (b'["a.jpg", "x"]', r'list\.jsonl, line 1: an object with an "image"'),
     "type.jsonl": (b'{"image": "a.jpg", "captions": [1]}', r'type\.jsonl, line 1: "captions" must be'),
-    "labels.jsonl": (b'{"image": "a.jpg", "label": "dog"}', r'labels\.jsonl, line 1: "captions" must be'),
+    "labels.jsonl": (b'{"image": "a.jpg", "label": 1}', r'labels\.jsonl, line 1: a "label" text is expected'),
     "deep.jsonl": (b"[" * 100_000, r"deep\.jsonl, line 1: "),
     "broken.json": (b'{"images": [\n{"id": 1,\n', r"broken\.json, line 3: not valid JSON"),
     "other.json": (b'{"a.jpg": "x"}', r"other\.json is not as COCO"),
