@@ -118,6 +118,7 @@ def _check_selection(event: gr.EventData | None) -> None:
         gr.Error: it is not what a browser says of a click.
     """
     try:
+        assert event is not None
         data = event._data
         gr.SelectData(None, data)
         processing_utils.check_all_files_in_cache(data)

@@ -19,7 +19,7 @@ from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
 
 TRAINING = "training"  # concurrency group: one training at a time on two cores, the others wait in the queue
 
-EXPERT_COLUMNS: list[Literal["str", "number"]] = [*["str"] * 4, *["number"] * 5]
+EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "number", "number", "number", "number", "number"]
 CHANGED = (Part.EXPERTS, Part.LIMITS, Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # with the visitor's experts
 
 

@@ -85,7 +85,7 @@ def band(axes: Axes, x: Sequence[float], rows: Sequence[Sequence[float]], label:
 def svg(plot: Callable[[Mapping[str, Any]], Figure], result: Mapping[str, Any]) -> str:
     """A result's plot as an SVG document: the same result gives the same text."""
     out = io.StringIO()
-    with rc_context(STYLE):
+    with rc_context(STYLE):  # pyright: ignore[reportArgumentType]  (its keys are a Literal of hundreds)
         plot(result).savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     text = _HEAD.sub("", out.getvalue()).replace(INK, "currentColor").replace(QUIET, "#8a94a6")
     head, rest = text[text.index("<svg") :].split(">", 1)

@@ -42,7 +42,7 @@ def _augmented(image: Image.Image, seed: int) -> Image.Image:
     aspect = np.exp(rng.uniform(-0.15, 0.15))
     w = min(width, max(1, round(width * scale * aspect)))
     h = min(height, max(1, round(height * scale / aspect)))
-    left, top = rng.integers(0, width - w + 1), rng.integers(0, height - h + 1)
+    left, top = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
     image = image.resize(image.size, Image.Resampling.BICUBIC, box=(left, top, left + w, top + h))
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else image
 
@@ -81,10 +81,10 @@ def image_features(
         while done < len(samples):
             batch, stop = ahead, min(done + BATCH, len(samples))
             future = [pool.submit(pixels, i) for i in range(stop, min(stop + BATCH, len(samples)))]
-            good = [i for i, p in enumerate(batch) if p is not None]
+            good = {i: p for i, p in enumerate(batch) if p is not None}
             values = torch.zeros(len(batch), *towers.prefix_shape, dtype=torch.float16)
             if good:
-                values[good] = towers.prefix(torch.stack([batch[i] for i in good]))
+                values[list(good)] = towers.prefix(torch.stack(list(good.values())))
             maps[done:stop] = values.numpy()
             ahead, done = [f.result() for f in future], stop
             if done == len(samples) or done // BATCH % 16 == 0:

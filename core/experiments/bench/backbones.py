@@ -30,14 +30,15 @@ def run(context: BenchmarkContext, model: str = MODEL, photos: int = PHOTOS) -> 
     import torch
 
     from core.backbones.lora import Lora
-    from core.backbones.open_clip import AdaptedTower, Stem
+    from core.backbones.open_clip import AdaptedTower, Stem, plain_vit
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        plain = open_clip.create_model(model).float().eval().requires_grad_(False)
-    blocks = len(plain.visual.transformer.resblocks)
-    towers = {n: AdaptedTower(plain.visual, n).eval().requires_grad_(False) for n in (blocks, *ADAPTED) if n <= blocks}
-    stems = {n: Stem(plain.visual, tower.cut).eval() for n, tower in towers.items()}
+        plain: Any = open_clip.create_model(model).float().eval().requires_grad_(False)
+    visual, own_blocks = plain_vit(plain.visual)
+    blocks = len(own_blocks)
+    towers = {n: AdaptedTower(visual, n).eval().requires_grad_(False) for n in (blocks, *ADAPTED) if n <= blocks}
+    stems = {n: Stem(visual, tower.cut).eval() for n, tower in towers.items()}
     whole, stem = towers[blocks], stems[blocks]
     side = open_clip.get_model_preprocess_cfg(plain)["size"]
     height, width = (side, side) if isinstance(side, int) else side

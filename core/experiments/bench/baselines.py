@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Lora
 from core.backbones.preprocess import MEAN, STD
@@ -24,7 +25,7 @@ from core.retrieval.index import Index
 Source = tuple[str, bytes]
 
 
-def encoded_anew(backbone: EmbeddedBackbone, files: Sequence[Source], lora: Lora | None) -> Tensor:
+def encoded_anew(backbone: Backbone, files: Sequence[Source], lora: Lora | None) -> Tensor:
     """What an adapter costs without a cache of prefix activations: every file is decoded and goes through both parts.
 
     As when photos are added, files are decoded in threads ahead of the model; thumbnails are not made.

@@ -42,7 +42,7 @@ def run(context: BenchmarkContext, model: str = MODEL, experts: int = EXPERTS) -
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        plain = open_clip.create_model(model).float().eval().requires_grad_(False)
+        plain: Any = open_clip.create_model(model).float().eval().requires_grad_(False)
     tokenizer = open_clip.get_tokenizer(model)
     backbone = OpenClipBackbone(model, plain, tokenizer)
     context.log(f"{model}: {backbone.layout.size:,} parameters at rank {backbone.layout.rank}")
