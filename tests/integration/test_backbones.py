@@ -177,7 +177,7 @@ def test_embedded_is_the_default(backbone):
 
 @pytest.fixture(scope="module")
 def rounded() -> EmbeddedBackbone:
-    """The shipped backbone in bfloat16, whether this CPU multiplies it natively or not."""
+    """The shipped backbone with its head in bfloat16, whether this CPU multiplies it natively or not."""
     return load_embedded(heads_path(), torch.bfloat16)
 
 
@@ -186,7 +186,7 @@ def test_fast_arithmetic_is_close_to_float32(rounded):
     pixels = torch.stack([rounded.pixels(image) for image in photos()])
     model = rounded.image_tower.model
     maps = model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2)
-    assert (rounded.suffix(rounded.prefix(pixels)) * rounded.adapted(maps)).sum(-1).min() > 0.98
+    assert (rounded.suffix(rounded.prefix(pixels)) * rounded.adapted(maps)).sum(-1).min() > 0.9999
     for lora in (None, random_lora(rounded.layout, 5)):
         exact = rounded.adapted(maps, lora)
         assert (rounded.suffix(maps, lora) * exact).sum(-1).min() > 0.9999

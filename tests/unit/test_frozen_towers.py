@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
+import torch.nn.functional as F
+from network_isolation import asked, elsewhere, listening
 
 from core.backbones import frozen_towers
+from core.backbones.embedded import load_embedded
 from core.backbones.frozen_towers import IMAGE_TOWER_SHA256, TEXT_TOWER_SHA256, ImageTower, TextTower
 from core.common.errors import BackboneError
+from core.common.paths import ROOT, heads_path
+from core.data.image_io import open_photo
+from core.data.sample_photos import sample_photos
 
 
 def image_weights() -> Path:
@@ -77,11 +88,14 @@ def test_the_packages_are_pinned_to_the_versions_that_were_checked() -> None:
         assert f"{package}=={version(package)}" in wanted
 
 
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
 @torch.no_grad()
-def test_the_folded_tower_is_timms_own() -> None:
+def test_the_folded_tower_is_timms_own(engine: Literal["openvino", "torch"]) -> None:
     """With no batch norm and no padding left, at the borders too, where padding would show."""
-    tower = ImageTower(torch.float32)
+    tower = ImageTower(engine=engine)
     pixels = torch.rand(10, 3, 224, 224, generator=torch.Generator().manual_seed(1)) * 4 - 2
+    if tower.engine != engine:
+        pytest.skip("OpenVINO is not installed, or nobody has measured it on such a processor")
     model = tower.model
     expected = model.blocks(model.bn1(model.conv_stem(pixels)))
     torch.testing.assert_close(tower.body(pixels), expected, atol=2e-4 * float(expected.abs().max()), rtol=0)
@@ -89,6 +103,43 @@ def test_the_folded_tower_is_timms_own() -> None:
     kinds = {type(module).__name__ for module in tower.body.modules()}
     assert kinds.isdisjoint({"BatchNormAct2d", "Conv2dSame"})
     assert tower(pixels[:0]).shape == (0, 49, 320)
+    channels_last = pixels.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(tower(channels_last), tower(pixels), atol=0.02, rtol=2e-3)
+
+
+def test_embeddings_are_the_same_with_and_without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library or an adapter made with one of them serves the other: real photos, cosines of the final embeddings."""
+    backbone = load_embedded(heads_path(), torch.float32)
+    pixels = torch.stack([backbone.pixels(open_photo(sample.path)) for sample in sample_photos()[:6]])
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    tower = ImageTower()
+    assert tower.engine == "torch"
+    with_torch, chosen = backbone.suffix(tower(pixels)).double(), backbone.suffix(backbone.prefix(pixels)).double()
+    assert F.cosine_similarity(with_torch, chosen).min() > 1 - 1e-5
+
+
+def test_openvino_serves_several_threads_and_any_batch() -> None:
+    tower = ImageTower()
+    if tower.engine != "openvino":
+        pytest.skip("OpenVINO is not installed, or nobody has measured it on such a processor")
+    pixels = torch.rand(7, 3, 224, 224, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    alone = torch.cat([tower(part) for part in pixels.split(1)])
+    with ThreadPoolExecutor(3) as threads:
+        for maps in threads.map(tower, [pixels] * 6):
+            torch.testing.assert_close(maps, alone, atol=0.02, rtol=2e-3)
+
+
+@pytest.mark.slow
+def test_loading_and_running_the_tower_asks_no_network(tmp_path: Path) -> None:
+    """OpenVINO would report that it was imported."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import socket\n"
+    code += "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('127.0.0.1', 9))\n"  # that listening works
+    code += "import torch; from core.backbones.frozen_towers import ImageTower; ImageTower()(torch.zeros(1, 3, 224, 224))\n"
+    code += "import time; time.sleep(1)"
+    notes = tmp_path / "notes"
+    environment = os.environ | listening(tmp_path / "site", notes)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+    assert elsewhere(asked(notes)) == []
 
 
 @torch.no_grad()
