@@ -50,7 +50,7 @@ POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 120
 FORGOTTEN_AFTER = 1.3  # times what the app keeps visitors for: its sweeps come ten times within that
 COLUMNS = ("zero_shot", "merge", "sg_lora")
-QUERIES = (*(example.query for example in examples()), "something red", "a quiet evening")
+QUERIES = (*(example.query for example in examples().shown), "something red", "a quiet evening")
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,9 @@ def prepare(engine: SGLora, folder: Path, number: int, plan: Plan) -> Visitor:
     files = draw(folder / str(number), number, plan.photos)
     gallery = Gallery(engine.backbone)
     gallery.add(files)
-    tasks = [(examples()[(number + i) % len(examples())].description, 10 * number + i) for i in range(plan.adaptations)]
+    tasks = [
+        (examples().shown[(number + i) % len(examples().shown)].description, 10 * number + i) for i in range(plan.adaptations)
+    ]
     adaptations = [engine.adapt(description, seed=seed) for description, seed in tasks]
     searches = []
     for i in range(plan.searches):

@@ -80,7 +80,11 @@ class Describe(Step):
         hidden = {self.suggestion: gr.Button(visible=False)}
         if not controls.description.strip():
             drawn = experts_html.routing_map(engine.repository, None, owned)
-            return hidden | {self.routing: page_html.note(texts.ROUTE_EMPTY), self.chart: "", self.map: drawn}
+            return hidden | {
+                self.routing: page_html.note(texts.ROUTE_EMPTY),
+                self.chart: gr.HTML(visible=False),
+                self.map: drawn,
+            }
         try:
             wanted = actions.page_settings(*controls.adapter)
             routing = engine.route(wanted.description, wanted.k, wanted.tau)
@@ -92,6 +96,6 @@ class Describe(Step):
         return {
             self.routing: page_html.routing(engine, routing, confidence),
             self.suggestion: gr.Button(nearest.description, visible=not fits),
-            self.chart: page_html.routing_details(engine, routing),
+            self.chart: gr.HTML(page_html.routing_details(engine, routing), visible=True),
             self.map: experts_html.routing_map(engine.repository, routing, owned),
         }

@@ -20,10 +20,11 @@ class Samples(Step):
 
     def questions(self) -> None:
         """Shown while the samples are."""
+        chosen_from = examples()._asdict()
         self.examples = gr.Dataset(
-            label=texts.EXAMPLES_LABEL,
+            label=texts.EXAMPLES_CHOSEN.format(**chosen_from) if chosen_from["questions"] else texts.EXAMPLES_LABEL,
             components=[self.context.query],
-            samples=[[example.query] for example in examples()],
+            samples=[[example.query] for example in examples().shown],
             type="index",
             visible=False,
             elem_id="examples",
@@ -50,6 +51,6 @@ class Samples(Step):
         return self._example(index, session, values, progress)
 
     def _example(self, index: int, session: Session, values: tuple[Any, ...], progress: gr.Progress) -> Updates:
-        description, query = chosen(examples(), index)
+        description, query = chosen(examples().shown, index)
         updates = self.answer(session, query, Controls(*values)._replace(description=description), progress)
         return updates | {self.context.controls["description"]: description, self.context.query: query}

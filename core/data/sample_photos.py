@@ -174,11 +174,21 @@ def _folder(package: str) -> Path | None:
     return Path(spec.origin).parent if spec is not None and spec.origin else None
 
 
+class Examples(NamedTuple):
+    """Questions to begin with; of how many they were chosen, and for how many of these the photo rises or falls."""
+
+    shown: tuple[Example, ...]
+    questions: int = 0
+    rose: int = 0
+    fell: int = 0
+
+
 @cache
-def examples() -> tuple[Example, ...]:
-    """Questions to begin with, as the experiment ``samples`` chose them; without its result, the first captions."""
+def examples() -> Examples:
+    """As the experiment ``samples`` chose them; without its result, the first captions."""
     try:
-        shown = json.loads(results_path("samples").read_text(encoding="utf-8"))["shown"]
-        return tuple(Example(str(each["description"]), str(each["query"])) for each in shown)
+        result = json.loads(results_path("samples").read_text(encoding="utf-8"))
+        shown = tuple(Example(str(each["description"]), str(each["query"])) for each in result["shown"])
+        return Examples(shown, len(result["questions"]), int(result["rose"]), int(result["fell"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return tuple(Example(sample.subject, sample.captions[0]) for sample in sample_photos()[:5])
+        return Examples(tuple(Example(sample.subject, sample.captions[0]) for sample in sample_photos()[:5]))

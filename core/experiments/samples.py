@@ -1,8 +1,8 @@
 """Where does the right sample photo rank, with and without an adapter? It also chooses the questions that the page offers.
 
 The rule is fixed before anything is measured: all captions of all samples are asked, each with the sentence of its photo's
-subject; the page offers the three whose photo rises most, one whose place is the median of all changes, and the one whose
-photo falls most (or rises least).
+subject; of these the page offers the three whose photo rises most, the median, and the one whose photo falls most. Rise and
+fall are changes of the reciprocal rank, for from 2 to 1 is a larger step than from 20 to 12.
 """
 
 from __future__ import annotations
@@ -38,15 +38,17 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         for sample in samples
         for caption in sample.captions
     ]
-    return {"photos": len(samples), "questions": questions, "shown": choose(questions)}
+    rose, fell = (sum(sign * (q["before"] - q["after"]) > 0 for q in questions) for sign in (1, -1))
+    return {"photos": len(samples), "rose": rose, "fell": fell, "questions": questions, "shown": choose(questions)}
 
 
 def choose(questions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The questions that the page offers, one a photo: the largest rises, a median one, and the largest fall."""
-    ordered = sorted(questions, key=lambda q: (q["after"] - q["before"], q["after"], q["query"]))
-    distinct = list({q["photo"]: q for q in reversed(ordered)}.values())[::-1]
-    ordered = sorted(distinct, key=ordered.index)
-    return [*ordered[:BEST], ordered[len(ordered) // 2], ordered[-1]]
+    """The questions that the page offers: the largest rises (of different photos), the median, and the largest fall."""
+    ordered = sorted(questions, key=lambda q: (1 / q["before"] - 1 / q["after"], q["query"]))
+    best: dict[str, Mapping[str, Any]] = {}
+    for question in ordered:
+        best.setdefault(question["photo"], question)
+    return [*list(best.values())[:BEST], ordered[len(ordered) // 2], ordered[-1]]
 
 
 def _place(gallery: Gallery, query: str, adapter: Adapter, key: str) -> int:
@@ -57,7 +59,7 @@ def _place(gallery: Gallery, query: str, adapter: Adapter, key: str) -> int:
 def findings(result: Mapping[str, Any]) -> list[str]:
     """How many rise and fall, and the medians."""
     pairs = [(q["before"], q["after"]) for q in result["questions"]]
-    up, down = sum(a < b for b, a in pairs), sum(a > b for b, a in pairs)
+    up, down = result["rose"], result["fell"]
     before, after = (statistics.median(side) for side in zip(*pairs, strict=True))
     means = [statistics.mean(side) for side in zip(*pairs, strict=True)]
     return [

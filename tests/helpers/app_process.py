@@ -37,7 +37,7 @@ def serve(folder: Path, within: Sequence[str] = (), **surroundings: str) -> Iter
 
 @contextmanager
 def running(
-    folder: Path, *flags: str, within: Sequence[str] = (), **surroundings: str
+    folder: Path, *flags: str, within: Sequence[str] = (), port: int = 0, **surroundings: str
 ) -> Iterator[tuple[str, subprocess.Popen]]:
     """`python app.py`, as a user starts it, with the port from the environment.
 
@@ -45,12 +45,13 @@ def running(
         folder: where it starts and keeps its files and its log.txt.
         flags: of the command line.
         within: the start of a command that runs the rest of it in another network.
+        port: to listen on; 0 takes a free one.
         surroundings: more of the environment.
 
     Yields:
         the address, and the process; the page answers, the models may still be loading.
     """
-    port = free_port()
+    port = port or free_port()
     log = folder / "log.txt"
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "TMPDIR": str(folder), **surroundings}
     with log.open("w") as out:

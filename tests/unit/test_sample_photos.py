@@ -46,7 +46,7 @@ def test_without_the_packages_it_is_said_what_to_do() -> None:
 
 
 def test_examples_can_be_used_as_they_are(engine) -> None:
-    assert len(examples()) == 5
-    for description, query in examples():
+    assert len(examples().shown) == 5
+    for description, query in examples().shown:
         assert engine.adapt(description).lora.parameters == engine.written.size
         assert engine.backbone.encode_text([query]).shape == (1, engine.backbone.dim)

@@ -1,0 +1,108 @@
+"""A page whose connection was lost, or whose server was restarted, goes on by itself; Back and links show what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from app_process import CHROMIUM, chromium, free_port, running
+from playwright.sync_api import Browser, Page, expect
+
+from app import texts
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+PATIENCE_MS = 120_000
+OFFLINE_MS = 5_000
+SENTENCE, QUERY, OTHER = "photos of wild animals", "a lion on a rock", "a tower at night"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+def opened(browser: Browser, address: str) -> Page:
+    page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(address)
+    ready(page)
+    return page
+
+
+def ready(page: Page) -> None:
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def box(page: Page, name: str):
+    return page.locator(f"#{name} textarea, #{name} input").first
+
+
+def search(page: Page, query: str, description: str = SENTENCE) -> None:
+    box(page, "description").fill(description)
+    box(page, "query").fill(query)
+    page.click("#search")
+    answered(page, query)
+
+
+def answered(page: Page, query: str) -> None:
+    expect(page.locator("#results h3")).to_contain_text(query, timeout=PATIENCE_MS)
+
+
+def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, tmp_path: Path) -> None:
+    with running(tmp_path) as (address, _):
+        page = opened(browser, address)
+        page.click("#try-it")
+        expect(page.locator("#results .sg-hit").first).to_be_in_viewport(timeout=PATIENCE_MS)
+        search(page, QUERY)
+
+        page.evaluate("window.before = true")
+        page.context.set_offline(True)
+        page.wait_for_timeout(OFFLINE_MS)
+        page.context.set_offline(False)
+        # Gradio loads the page again once the server answers; photos, sentence, question and results are there.
+        page.wait_for_function("!window.before", timeout=PATIENCE_MS)
+        ready(page)
+        answered(page, QUERY)
+        expect(box(page, "description")).to_have_value(SENTENCE)
+        expect(box(page, "query")).to_have_value(QUERY)
+        search(page, OTHER)
+
+        # The address says what is shown; Back shows what was, and another browser asks the same of its own photos.
+        asked = parse_qs(urlsplit(page.url).query)
+        assert (asked["q"], asked["about"]) == ([OTHER], [SENTENCE])
+        link = page.url
+        page.go_back()
+        answered(page, QUERY)
+        expect(box(page, "query")).to_have_value(QUERY)
+        page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+        assert parse_qs(urlsplit(page.url).query)["tab"] == ["experts"]
+        page.go_back()
+        expect(page.get_by_role("tab", name=texts.TAB_STUDIO)).to_have_attribute("aria-selected", "true")
+        other = opened(browser, link)
+        expect(box(other, "query")).to_have_value(OTHER)
+        expect(box(other, "description")).to_have_value(SENTENCE)
+        expect(other.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+
+
+def test_after_a_restart_of_the_server_sentence_and_question_are_kept(browser: Browser, tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with running(tmp_path / "one", port=port) as (address, _):
+        page = opened(browser, address)
+        page.click("#try-it")
+        expect(page.locator("#results .sg-hit").first).to_be_in_viewport(timeout=PATIENCE_MS)
+        search(page, QUERY)
+    page.evaluate("window.before = true")
+    with running(tmp_path / "two", port=port):
+        page.wait_for_function("!window.before", timeout=PATIENCE_MS)
+        ready(page)
+        expect(box(page, "description")).to_have_value(SENTENCE)
+        expect(box(page, "query")).to_have_value(QUERY)
+        expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+        page.click("#try-it")
+        expect(page.locator("#results .sg-hit").first).to_be_visible(timeout=PATIENCE_MS)
