@@ -28,11 +28,6 @@ def section(title: str, lead: str) -> str:
     return f'<header class="sg-section"><h2>{escape(title)}</h2><p class="sg-note">{escape(lead)}</p></header>'
 
 
-def subsection(title: str, lead: str) -> str:
-    """A heading below that."""
-    return f'<header class="sg-section"><h3>{escape(title)}</h3><p class="sg-note">{escape(lead)}</p></header>'
-
-
 def header() -> str:
     """Title and the one line that says what happens."""
     skip = f'<a class="sg-skip" href="#query">{escape(texts.SKIP)}</a>'
