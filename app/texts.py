@@ -319,7 +319,8 @@ ABOUT = """
 3. **Semantic prior.** The weighted mean and variance of the routed experts' parameters.
 4. **Generation.** A conditional VAE samples from that prior and decodes a whole new LoRA, put together with the exact merge
    of the routed experts and with a part that all tasks share. The seed picks the sample.
-5. **Search.** Only the adapted part of the image model runs again; photos and words are compared by cosine similarity.
+5. **Search.** Only the adapted part of the image model runs again; photos and words are compared by cosine similarity. Without
+   a sentence there is no adapter, and search is zero-shot.
 
 **Confidence.** Each expert was once left out and its description routed to the others: how close they were, and what experts of
 their kind gained so, predicts what your sentence will gain. The less sure a gain is, the less of the adapter is applied; at an
@@ -328,8 +329,11 @@ even chance or below, and where no expert fits, nothing is, and you have zero-sh
 **Experts of your own.** On the Experts tab you can train one on your captioned photos, or import an adapter. They join the
 routing for you alone. The gain shown was measured on photos held out from the training, and it may be a loss.
 
-**Reading the result.** *Zero-shot* is the model without adapter, *top-k merge* the weighted sum of the routed experts
-without a generator: SG-LoRA is worth its name where it beats both. On a handful of photos chance plays a large part.
+**Reading the result.** *Zero-shot* is the model without adapter, *experts averaged* the weighted sum of the routed experts
+without a generator: SG-LoRA is worth its name where it beats both. A photo whose caption is the question has a green ring. On a
+handful of photos chance plays a large part; mark what you looked for with ✓, and the page counts for you.
+
+**Keys.** / goes to the question, Enter searches; among the results the arrow keys move, Enter enlarges, + and - mark a photo.
 
 **API.** The steps are named endpoints (`/route`, `/adapt`, `/index`, `/search`; “Use via API” below), and
 `python -m core --help` does the same from a terminal.
