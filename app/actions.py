@@ -86,9 +86,9 @@ def generate(engine: SGLora, session: Session, wanted: Settings) -> Adaptation:
     elif last == wanted:
         return made
     elif replace(last, strength=wanted.strength) == wanted:
-        # Strength only scales what was generated, and a slider should answer at once.
-        strength = engine.strength(made.routing, wanted.strength)
-        made = replace(made, lora=made.full.scaled(strength), strength=strength)
+        # Strength only scales what was generated, and a slider should answer at once; unless other own parts are to be in it.
+        strength, own = engine.strength(made.routing, wanted.strength)
+        made = replace(made, lora=made.full.scaled(strength), strength=strength) if own == made.own else None
     else:
         made = None
     made = made or engine.adapt(wanted.description, wanted.k, wanted.tau, wanted.seed, wanted.strength)

@@ -19,6 +19,7 @@ from torch import Tensor
 from core.backbones.frozen_towers import (
     IMAGE_TOWER_SHA256,
     MAP_CHANNELS,
+    MAP_SIDE,
     MAP_TOKENS,
     SENTENCE_DIM,
     TEXT_TOWER_SHA256,
@@ -102,6 +103,7 @@ class EmbeddedBackbone(EmbeddedTowers):
         self.fingerprint = fingerprint
         self.layout = vision.layout()
         self.dim = vision.config.dim
+        self.mirror = torch.arange(MAP_TOKENS).unflatten(0, (MAP_SIDE, MAP_SIDE)).flip(1).flatten()
 
     def to(self, device: torch.device) -> Self:
         super().to(device)

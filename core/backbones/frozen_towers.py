@@ -30,7 +30,8 @@ from core.common.runtime import compute_dtype
 IMAGE_TOWER_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 TEXT_TOWER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-MAP_TOKENS = 49  # 7 x 7 positions of the last convolutional map
+MAP_SIDE = 7  # positions of the last convolutional map, each way
+MAP_TOKENS = MAP_SIDE**2
 MAP_CHANNELS = 320
 SENTENCE_DIM = 384
 MAX_TEXT_TOKENS = 256

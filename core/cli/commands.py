@@ -47,6 +47,7 @@ def route(arguments: Namespace) -> Answer:
 def adapt(arguments: Namespace) -> Answer:
     """``adapt``: a description's LoRA, written in PEFT format."""
     from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE
+    from core.sglora.adapter_readme import README_FILE
 
     _check_text(arguments.text)
     started = time.perf_counter()
@@ -64,7 +65,7 @@ def adapt(arguments: Namespace) -> Answer:
         "parameters": adaptation.lora.parameters,
         "seconds": {step: round(value, 6) for step, value in seconds.items()},
         "out": str(arguments.out),
-        "files": [CONFIG_FILE, WEIGHTS_FILE],
+        "files": [README_FILE, CONFIG_FILE, WEIGHTS_FILE],
     }
     return Answer(data, format.adaptation(data))
 

@@ -251,7 +251,9 @@ def _evaluate(chosen: Any) -> None:
         type=_methods,
         default="zero-shot,merge,sg-lora",
         metavar="A,B,...",
-        help="zero-shot: no adapter; merge: the routed experts' weighted sum; sg-lora: the generated LoRA (default: all)",
+        help="zero-shot: no adapter; merge, equal-merge: the routed experts' weighted or plain mean; mean-of-all: of all "
+        "experts; nearest: the closest expert; ridge: regression from sentence to LoRA; one-lora: one for everything; "
+        "random-sentence: generated for another sentence; sg-lora: the generated LoRA (default: zero-shot,merge,sg-lora)",
     )
     _sampling_options(parser)
     _engine_options(parser)
@@ -291,7 +293,7 @@ def _train(chosen: Any) -> None:
         parts,
         "experts",
         train.experts,
-        "find tasks in the data and train one expert LoRA for each",
+        "train what all experts share, find topics in the data, and train one expert for each",
         f"""
         example:
           python -m core train experts --data data
@@ -302,11 +304,11 @@ def _train(chosen: Any) -> None:
 
         {FORMATS}
 
-        A task is a category of COCO, where photos have categories; else a subject that captions name, such as dogs or snow;
-        or a few classes. Photos of the splits val and test train nothing. Photos that cannot be read are listed and left out.
+        Topics are words that captions share, clusters of captions, categories of COCO where photos have some, and groups of
+        classes. Photos of the splits val and test train nothing. Photos that cannot be read are listed and left out.
 
-        An expert that does not beat zero-shot on photos it was not trained on is not kept. An interrupted run goes on where it
-        stopped. `accelerate launch` shares the tasks out among all GPUs; several machines need one --cache that all see.
+        An interrupted run goes on where it stopped. `accelerate launch` shares the experts out among all GPUs; several machines
+        need one --cache that all see. --set shared_steps=0 --set rank=2 trains experts as in the paper, with nothing shared.
         The repository gets a model card, README.md. JSON: {{"fingerprint", "experts": [names], "out"}}
         """,
     )
@@ -318,19 +320,26 @@ def _train(chosen: Any) -> None:
         parts,
         "generator",
         train.generator,
-        "train the conditional VAE that generates LoRAs from the experts' snapshots",
+        "train the generator: the mixer of experts, or the paper's conditional VAE",
         """
         example:
           python -m core train generator --data data
-          python -m core train generator --data coco --backbone ViT-B-16 --pretrained openai
+          python -m core train generator --data coco --backbone ViT-B-16 --pretrained openai --generator cvae
 
-        DIR is that of `train experts`; the experts' snapshots are those that it left in the cache.
+        DIR is that of `train experts`. The mixer learns from its photos that train no expert; the conditional VAE from the
+        experts alone.
         JSON: {"fingerprint", "experts": how many, "out"}
         """,
     )
     _train_options(generator, "FILE", "beside the experts; for `embedded` assets/embedded")
     generator.add_argument(
         "--experts", type=Path, metavar="DIR", help="expert repository (default: the backbone's own, experts/NAME)"
+    )
+    generator.add_argument(
+        "--generator",
+        choices=("mixer", "cvae"),
+        default="mixer",
+        help="what it writes: how experts are mixed, or (the paper's) the numbers of a LoRA (default: mixer)",
     )
     _recipe_option(generator)
     _backbone_options(generator)
@@ -515,7 +524,7 @@ _count.__name__ = "count"
 
 
 def _methods(text: str) -> list[str]:
-    from core.experiments.evaluate import METHODS
+    from core.experiments.controls import METHODS
 
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     unknown = [name for name in names if name not in METHODS]

@@ -9,7 +9,7 @@ from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.common.paths import ROOT, experts_path, find_generator
 from core.sglora.engine import SGLora
-from core.sglora.generator import LoraGenerator
+from core.sglora.generator import load_generator
 from core.sglora.repository import INDEX_FILE, ExpertRepository, RepositoryIndex
 
 
@@ -31,7 +31,7 @@ def load_engine(
     model = load_backbone() if backbone is None else backbone
     experts = experts or experts_path(model.slug)
     repository = ExpertRepository.load(experts, model.layout, model.fingerprint)
-    return SGLora(model, repository, LoraGenerator.load(generator or find_generator(experts, model.slug), model.fingerprint))
+    return SGLora(model, repository, load_generator(generator or find_generator(experts, model.slug), model.fingerprint))
 
 
 @dataclass(frozen=True)
