@@ -8,6 +8,11 @@ PAPER = (
     'Method: <a href="https://arxiv.org/abs/2509.10535" target="_blank" rel="noopener">SG-LoRA</a> (CVPR 2026). '
     "Nothing is training."
 )
+MEASURED_GROUP = "1,000 everyday photos"  # as the result "known" calls them
+MEASURED = (
+    "Measured on 1,000 everyday photos that trained nothing: the right answer is among the first ten for {after:.0f} of 100 "
+    'questions instead of {before:.0f} (<a href="?tab=evidence">all figures</a>).'
+)
 SKIP = "Skip to the question"
 TRY = "Try it on sample photos"
 
@@ -215,9 +220,7 @@ MAP_TITLE = "All experts, by what they are about"
 MAP_HERE = "your sentence"
 MAP_SUMMARY = "Map of all experts by meaning. Your sentence lies near {names}; the bars give the exact similarity."
 MAP_SUMMARY_EMPTY = "Map of the {n} experts by meaning of their descriptions."
-MAP_NOTE = (
-    "Near means alike. Two axes show only {share} % of the differences; the bars are exact. Hover a point to see its expert."
-)
+MAP_NOTE = "Near means alike, though two axes show only {share} % of the differences. Point at or tap a dot for its expert."
 LATENT_TITLE = "Where this draw lies in the generator's latent space"
 LATENT_PRIOR, LATENT_PRIOR_DETAILS = "prior", "Mean of p(z | c), the latent prior of the routed experts."
 LATENT_HERE, LATENT_HERE_DETAILS = "this draw", "The sample z that this adapter was decoded from."
@@ -230,6 +233,9 @@ EXPERTS_LEAD = (
     "in points of recall over zero-shot, mean of both directions."
 )
 EXPERTS_LABEL = "All experts"
+EXPERTS_TABLE_LEAD = "Yours come first. Choose a row to see what an expert was trained on, and more rows to compare them."
+EXPERTS_FOUND = "{n} of {total} experts"
+EXPERTS_NONE = "No expert has “{words}” in its name, description, group or source. Try another word, or a shorter one."
 EXPERTS_FIND, EXPERTS_FIND_HINT = "Find an expert", "a word of its name, description, group or source"
 EXPERTS_HEADERS = ("Expert", "Description", "Group", "Source", "Photos", "R@1 before", "R@1 after", "Gain R@1", "Gain R@5")
 NOT_MEASURED = "gain not measured"
@@ -241,9 +247,10 @@ FACT_SNAPSHOTS, FACT_SEED, FACT_NORM, FACT_CLASSES = "snapshots averaged", "seed
 RECALL = "Recall in percent"
 WITH_EXPERT = "with the expert"
 MEASURED_ON = "on {n} photos that did not train it"
-LOOK_AT, LOOK_HINT = "Look at an expert", "or choose a row of the table"
-COMPARE_WITH, COMPARE_WITH_HINT = "Compare it with", "to see how alike two experts are"
-DETAILS_EMPTY = "Choose an expert to see what it was trained on and what it gained; choose a second one to compare them."
+LOOK_AT, LOOK_HINT = "Look at experts", "up to {most}, here or by rows of the table"
+DETAILS_EMPTY = "Choose an expert to see what it was trained on and what it gained; choose more to compare them."
+LIKENESS = "How alike they are"
+LIKENESS_NOTE = "Likeness of the weight changes, and below it that of the descriptions: 1 is the same, 0 unrelated."
 COMPARED_WITH = "compared with"
 COMPARE_MEANING, COMPARE_COSINE = "likeness of the descriptions", "likeness of the weight changes"
 COMPARE_DISTANCE, COMPARE_NORMS = "distance", "size of each"
@@ -286,8 +293,8 @@ IMPORTED = "{name} takes part in routing now."
 LIBRARY_DOWNLOAD = "Download your library (ZIP)"
 LIBRARY_LOAD = "Load a library"
 LIBRARY_LOADED = "{n} loaded; they take part in routing now."
-OWN_REMOVE_PICK, OWN_REMOVE = "One of your experts", "Remove it"
-OWN_REMOVE_NOTHING = "Choose one of your experts to remove it."
+OWN_REMOVE_PICK, OWN_REMOVE = "Experts of yours", "Remove"
+OWN_REMOVE_NOTHING = "Choose experts of yours to remove them."
 OWN_REMOVED = "{name} is gone."
 
 # evidence
@@ -311,7 +318,8 @@ ABOUT = """
 3. **Semantic prior.** The weighted mean and variance of the routed experts' parameters.
 4. **Generation.** From that prior a generator draws how much of what all share, and of the routed experts, goes into every
    layer of your LoRA. The seed picks the sample.
-5. **Search.** Only the adapted part of the image model runs again; photos and words are compared by cosine similarity.
+5. **Search.** Only the adapted part of the image model runs again; photos and words are compared by cosine similarity. Without
+   a sentence there is no adapter, and search is zero-shot.
 
 **Confidence.** Each topic was once left out and its description routed to the other experts: how close they were, and what they
 gained, predicts what your sentence will gain. The less sure a gain is, the less of the closest experts is applied; where none
@@ -320,8 +328,11 @@ fits, it is what all share alone. Adapters trade names of objects for scenes: wh
 **Experts of your own.** On the Experts tab you can train one on your captioned photos, or import an adapter. They join the
 routing for you alone. The gain shown was measured on photos held out from the training, and it may be a loss.
 
-**Reading the result.** *Zero-shot* is the model without adapter, *top-k merge* the weighted sum of the routed experts
-without a generator: SG-LoRA is worth its name where it beats both. On a handful of photos chance plays a large part.
+**Reading the result.** *Zero-shot* is the model without adapter, *experts averaged* the weighted sum of the routed experts
+without a generator: SG-LoRA is worth its name where it beats both. A photo whose caption is the question has a green ring. On a
+handful of photos chance plays a large part; mark what you looked for with ✓, and the page counts for you.
+
+**Keys.** / goes to the question, Enter searches; among the results the arrow keys move, Enter enlarges, + and - mark a photo.
 
 **API.** The steps are named endpoints (`/route`, `/adapt`, `/index`, `/search`; “Use via API” below), and
 `python -m core --help` does the same from a terminal.

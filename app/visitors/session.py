@@ -507,7 +507,9 @@ class Session:
     def worth(self) -> int:
         """What the visitor would lose: 0 nothing, 1 what a click brings back, 2 photos or experts."""
         album = self.album
-        return 2 if album.photos or album.has_experts else int(self.adaptation is not None or album.backbone != DEFAULT)
+        if album.photos or album.aside or album.has_experts:
+            return 2
+        return int(self.adaptation is not None or album.backbone != DEFAULT)
 
     @property
     def download(self) -> Download | None:

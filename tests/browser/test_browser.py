@@ -278,6 +278,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
 
     # Training stops when told to, and nothing is kept; then it runs, and routing knows the new expert at once.
     page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+    page.click("#train-own button")
     field_of(page, "own-name").fill("my blots")
     field_of(page, "own-description").fill("photos of red and blue blots")
     page.click("#train")
@@ -296,6 +297,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     expect(page.locator("#status")).to_contain_text(f"{len(engine.repository)} experts")
 
     # The adapter that was downloaded comes back as an expert; one that is none is refused, and nothing is lost.
+    page.click("#import-own button")
     field_of(page, "import-description").fill("photos of coloured spots")
     page.set_input_files("#adapter input[type=file]", [captioned_zip(tmp_path)])
     page.click("#import")
@@ -309,9 +311,9 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     expect(page.locator("#own")).to_contain_text(texts.NOT_MEASURED)
 
     # Looked at and compared.
-    for box, name in (("look-at", "my blots"), ("compare-with", engine.repository.experts[0].name)):
-        page.locator(f"#{box} input").fill(name)
-        page.locator(f"#{box}").get_by_role("option", name=name, exact=True).click()
+    for name in ("my blots", engine.repository.experts[0].name):
+        page.locator("#look-at input").fill(name)
+        page.locator("#look-at").get_by_role("option", name=name, exact=True).click()
     expect(page.locator("#details h3").first).to_contain_text(f"my blots compared with {engine.repository.experts[0].name}")
 
     # Kept over a reload; out of the library, and back from the download.
@@ -389,6 +391,7 @@ def test_an_expert_can_be_looked_up(opened: Page, engine: SGLora) -> None:
     expect(table).to_contain_text(name)
     field_of(opened, "find-expert").fill("no such expert anywhere")
     expect(table).not_to_contain_text(name)
+    expect(opened.locator("#experts-found")).to_contain_text("No expert has “no such expert anywhere”")
 
 
 def test_every_result_that_ships_is_shown(opened: Page) -> None:

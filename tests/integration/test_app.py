@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import sys
@@ -494,3 +495,10 @@ def test_captions_for_other_photos_say_which_names_they_use(engine: SGLora, tmp_
     session = captioned(engine, tmp_path, 2)
     words = actions.set_captions(engine, session, "elsewhere.jpg: a dog")
     assert words == texts.CAPTIONS_NO_PHOTO.format(name="elsewhere.jpg", photo="0.png")
+
+
+def test_the_header_says_what_the_shipped_result_says(tmp_path: Path) -> None:
+    file, sides = tmp_path / "known.json", {"zero-shot": {"mean": {"R@10": 22.6}}, "sg-lora": {"mean": {"R@10": 40.9}}}
+    assert page_html.measured(file) == ""
+    file.write_text(json.dumps({"groups": {texts.MEASURED_GROUP: {"methods": sides}}}))
+    assert texts.MEASURED.format(before=23, after=41) in page_html.measured(file)

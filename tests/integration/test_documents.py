@@ -102,6 +102,12 @@ def test_the_reference_names_every_command() -> None:
     assert [name for name in chosen.choices if f"`{name}`" not in REFERENCE] == []
 
 
+def test_the_reference_names_every_variable() -> None:
+    sources = [file.read_text(encoding="utf-8") for room in ("core", "app") for file in (ROOT / room).rglob("*.py")]
+    names = {name for source in sources for name in re.findall(r'"(SG_LORA_[A-Z_]+)"', source)}
+    assert names and [name for name in sorted(names) if f"`{name}`" not in REFERENCE] == []
+
+
 def test_links_lead_to_files_that_are_there() -> None:
     for path, page in PAGES.items():
         links = [link for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", page) if "://" not in link]

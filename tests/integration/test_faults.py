@@ -198,6 +198,7 @@ def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
             page.click("#try-it")
             expect(page.locator("#report")).to_contain_text("added", timeout=STEP_MS)
             page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+            page.click("#train-own button")
             page.locator("#own-name input, #own-name textarea").first.fill(f"mine {number}")
             page.locator("#own-description textarea").first.fill("photos of everything")
         closing, waiting = pages
@@ -218,7 +219,7 @@ def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
 
 
 def upload(app: Running, content: bytes) -> httpx.Response:
-    return httpx.post(f"{app.url}gradio_api/upload", files={"files": ("sent.jpg", content)}, timeout=60)
+    return httpx.post(f"{app.url}gradio_api/upload", files={"files": ("sent.jpg", content)}, timeout=300)
 
 
 def form(content: bytes) -> bytes:
@@ -238,11 +239,11 @@ def head(app: Running, length: int) -> bytes:
 
 def connection(app: Running) -> socket.socket:
     address = urlsplit(app.url)
-    return socket.create_connection((address.hostname, address.port), timeout=60)
+    return socket.create_connection((address.hostname, address.port), timeout=300)
 
 
 def wait(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not true():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.1)

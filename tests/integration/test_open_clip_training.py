@@ -166,7 +166,7 @@ def test_two_processes_killed_in_the_middle_end_as_one_does(
     arguments = ["train", "experts", "--data", str(data), *folder_backbone, *settings(*RECIPE)]
     several = [*arguments, "--cache", str(tmp_path / "shared"), "--out", str(tmp_path / "two"), "--json"]
     process = launch(several)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (made := trained(tmp_path / "shared")):
         assert process.poll() is None and time.monotonic() < deadline, "no expert was trained"
         time.sleep(0.01)
@@ -175,7 +175,7 @@ def test_two_processes_killed_in_the_middle_end_as_one_does(
     assert made and not (tmp_path / "two").exists()
 
     process = launch(several)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert json.loads(out)["out"] == str(tmp_path / "two"), "one process answers"
     after = trained(tmp_path / "shared")

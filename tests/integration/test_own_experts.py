@@ -462,6 +462,22 @@ def test_description_map_is_the_principal_plane(engine):
         assert point == pytest.approx(found.points[found.names.index(name)], abs=1e-6)
 
 
+def test_an_own_expert_turns_no_map(engine):
+    """It is placed among the others, which stay where they were, however far away it is."""
+    repository, n = engine.repository, len(engine.repository)
+    far = -3 * repository.means[1]
+    expert = replace(repository.experts[0], name="far away")
+    library = Library(repository).add(expert, far, torch.zeros_like(far), -repository.embeddings[1])
+    before, after = description_map(repository), description_map(library.repository, owned=1)
+    assert after.points[:n] == before.points and len(after.points) == n + 1 and after.shown == before.shown
+    mine, made = library.engine(engine), engine.adapt(SENTENCE, k=2)
+    before, after = latent_map(engine, made.routing, made.z), latent_map(mine, made.routing, made.z, owned=1)
+    np.testing.assert_allclose(after.points[:n], before.points, atol=1e-4)
+    np.testing.assert_allclose(after.placed, before.placed, atol=1e-4)
+    turned = description_map(library.repository)  # as if it were one of the others
+    assert np.abs(np.array(turned.points[:n]) - np.array(before.points)).max() > 1e-2
+
+
 def test_maps_of_few_experts(engine):
     for keep, varied in (([2], 0), ([2, 4], 1), ([2, 2], 0)):
         found = description_map(engine.repository.subset(keep), engine.repository.embeddings[0])
