@@ -1,4 +1,4 @@
-"""SG-LoRA and its controls: what else one could do with the same experts and the same sentence (DESIGN 5)."""
+"""SG-LoRA and its controls: what else one could do with the same experts and the same sentence (docs/design.md, section 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Five folds over tasks: what each may be trained on, and what was trained (DESIGN 5).
+"""Five folds over tasks: what each may be trained on, and what was trained (docs/design.md, section 5).
 
 In a fold, no photo of a held-out task trains the shared part, an expert, the mixer or the confidence. Each trained part is
 kept, so that an interrupted run resumes.

@@ -135,7 +135,7 @@ _BENCHMARKS = (
     Experiment(
         "readaptation",
         "How long does a new sentence take on photos that are indexed already, and what does that cost in memory?",
-        "From a sentence to a ranking, from the cached activations and by decoding and encoding every JPEG anew (threads "
+        "From a sentence to a ranking, from the cached activations and by decoding and encoding every JPEG again (threads "
         "decode ahead, no thumbnails), in turn. Each time it is another sentence.",
         bench=True,
     ),

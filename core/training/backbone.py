@@ -1,4 +1,4 @@
-"""Train the two heads of the embedded backbone (DESIGN 2).
+"""Train the two heads of the embedded backbone (docs/design.md, section 3).
 
 The base stays general: everyday objects with label templates, part of COCO's captions, and the image tower's own
 classifier distilled into similarities with class names. Flickr8k captions and the special domains are kept for experts.

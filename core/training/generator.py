@@ -1,5 +1,5 @@
 """Train the paper's generator, a conditional VAE that decodes whole LoRAs (paper, section on training; leave-one-out as in
-DESIGN 5).
+docs/design.md, section 5).
 
 At run time the target's own expert is never in the repository. So every training example conditions a sample of an expert's
 last steps on the prior of the *other* experts, with k, tau and the set of experts drawn at random: the generator learns to go

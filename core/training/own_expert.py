@@ -51,7 +51,7 @@ class OwnRecipe:
         steps: the most there are; ``fixed_steps`` are made where too few photos are there to tell when to stop.
         stop_from: with so many training photos, a fifth of them decides when to stop instead of training. With fewer,
             that costs more than it tells (100 photos of five Flickr8k themes: 11.5 points gained with it, 13.5 without).
-        check: steps between two looks at the stop photos; ``patience``: looks without progress that end the training.
+        check: steps between two looks at the validation photos; ``patience``: looks without progress that end the training.
         snapshots: M, the last steps that are averaged.
         scale: inverse temperature of the loss. memory: weight of the penalty for forgetting class names.
     """
@@ -216,7 +216,7 @@ def _fit(
     progress: Callable[[OwnProgress], None] | None,
     stop: threading.Event,
 ) -> tuple[Tensor, int]:
-    """Snapshots [M, P] of the last steps, or of those at which the stop photos fared best; and the steps that were made."""
+    """Snapshots [M, P] of the last steps, or of those at which the validation photos fared best; and the steps that were made."""
     watch, recipe = len(watched.prefix) > 0, training.recipe
 
     def stop_loss(vector: Tensor) -> float:
