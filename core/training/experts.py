@@ -2,8 +2,8 @@
 
 The shared part is one LoRA for everything (``core.training.shared_part``), and experts take SHARE of it: what an own part then
 learns, of a rank of its own, is what its topic has beyond all others. All own parts begin at one draw of A with B = 0, so that
-they are comparable (docs/design.md, section 3) and their parameters may be averaged. Without a shared part (``steps`` 0), an expert is its
-own part alone, as in the paper.
+their parameters may be averaged (docs/design.md, section 3). Without a shared part (``steps`` 0), an expert is its own part
+alone, as in the paper.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ def _fit(
     progress: Callable[[OwnProgress], None] | None,
     stop: threading.Event,
 ) -> tuple[Tensor, int]:
-    """Snapshots [M, P] of the last steps, or of those at which the validation photos fared best; and the steps that were made."""
+    """Snapshots [M, P] of the last steps, or of those at which validation photos fared best; and the steps made."""
     watch, recipe = len(watched.prefix) > 0, training.recipe
 
     def stop_loss(vector: Tensor) -> float:
