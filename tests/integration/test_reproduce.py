@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_settings_in_the_text_are_fields_of_the_recipes() -> None:
     settings = re.findall(r"--set (\w+=[\d.]+)", PAGE)
     assert settings
     for setting in settings:
-        assert setting.partition("=")[0] in {*vars(CLIP_RECIPE), *vars(GeneratorRecipe())}
+        assert setting.partition("=")[0] in {field.name for recipe in (CLIP_RECIPE, GeneratorRecipe()) for field in fields(recipe)}
 
 
 def test_the_line_of_a_captioned_pet_is_read(tmp_path: Path) -> None:
