@@ -54,8 +54,8 @@ def test_commands_are_understood(command: str) -> None:
 def test_settings_in_the_text_are_fields_of_the_recipes() -> None:
     settings = re.findall(r"--set (\w+=[\d.]+)", PAGE)
     assert settings
-    for setting in settings:
-        assert setting.partition("=")[0] in {field.name for recipe in (CLIP_RECIPE, GeneratorRecipe()) for field in fields(recipe)}
+    names = {field.name for recipe in (CLIP_RECIPE, GeneratorRecipe()) for field in fields(recipe)}
+    assert {setting.partition("=")[0] for setting in settings} <= names
 
 
 def test_the_line_of_a_captioned_pet_is_read(tmp_path: Path) -> None:
