@@ -128,6 +128,7 @@ GALLERY_LEAD = (
     "they are deleted at most {minutes} minutes after you leave."
 )
 UPLOAD_LABEL = "Your photos, a ZIP of them, or a captions file"
+SAMPLES_GONE = "The sample photos made room for yours."
 TAKE_BACK = "Bring {n} photos back"
 REMOVE = "Remove the selected photo"
 CLEAR = "Remove all"

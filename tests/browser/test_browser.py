@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import socket
@@ -146,18 +147,19 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     assert [(item.get_attribute("title") or "").split(":")[0] for item in chosen.all()] == [e["name"] for e in routed]
     assert f"{routed[0]['weight'] * 100:.0f} %" in chosen.first.inner_text()
 
-    # Sample photos, then photos of one's own with one that is broken and one that is there already.
+    # Sample photos, then photos of one's own, which take their place; one is broken.
     page.click("#try-it")
     expect(page.locator("#results .sg-hit").first).to_be_visible(timeout=60_000)
     page.click("#captions button")
-    own = generated_photos(tmp_path)
+    own, captions = generated_photos(tmp_path), tmp_path / "captions.json"
+    captions.write_text(json.dumps({s.name: s.captions for s in samples}))
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(own[1].read_bytes()[:200])
-    page.set_input_files("#upload input[type=file]", [*own, broken, samples[0].path])
+    page.set_input_files("#upload input[type=file]", [*(s.path for s in samples), *own, broken, captions])
     report = page.locator("#report")
-    expect(report).to_contain_text("3 added")
+    expect(report).to_contain_text(texts.ADDED.format(n=len(samples) + 3))
+    expect(report).to_contain_text(texts.SAMPLES_GONE)
     expect(report).to_contain_text("broken.jpg")
-    expect(report).to_contain_text(samples[0].name)
     expect(page.locator("#gallery .thumbnail-item")).to_have_count(len(samples) + 3)
 
     # Without a sentence search is zero-shot; what is typed makes the results stale, and Enter asks again.

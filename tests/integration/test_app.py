@@ -483,12 +483,19 @@ def test_samples_never_mix_with_photos_of_ones_own(engine: SGLora, tmp_path: Pat
     own = session.album.photos
     actions.add_samples(engine, session)
     assert not {p.id for p in own} & {p.id for p in session.album.photos}
-    assert (session.album.aside, actions.has_samples(session)) == (len(own), True)
+    assert (session.album.aside, session.album.shows_samples) == (len(own), True)
     actions.add_samples(engine, session)
     assert session.album.aside == len(own), "samples are not set aside for samples"
     session.album.take_back(engine)
     assert (session.album.photos, session.album.aside) == (own, 0)
     assert session.album.original(own[0]).is_file()
+    # Photos that are added while the samples are shown take their place; those that were set aside can still come back.
+    actions.add_samples(engine, session)
+    (more,) = blurred(tmp_path / "more", ["more.png"], 3)
+    done = actions.add_uploads(engine, session, [str(more)])
+    assert (len(session.album.photos), session.album.aside, done.remarks) == (1, len(own), (texts.SAMPLES_GONE,))
+    session.album.take_back(engine)
+    assert (session.album.photos, session.album.aside) == (own, 1)
 
 
 def test_captions_for_other_photos_say_which_names_they_use(engine: SGLora, tmp_path: Path) -> None:
