@@ -18,6 +18,7 @@ from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 # Concurrency groups: sentences, questions to photos, and new photos. A question does not wait behind somebody's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
 SEARCHES = 3  # at once: while two compute, one is read or answered; beside somebody's upload they get most of the time
+UPLOADS = 3  # at once; they take turns photo by photo
 MAX_TOP = 100
 
 
@@ -44,9 +45,8 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         ``strength``: how much of it to apply, 0 (zero-shot) to 1 (as generated) or beyond; left out or null, it follows the
         confidence. Returns {"experts", "confidence", "seed", "k", "tau", "strength", "parameters", "seconds"} and a ZIP in
         PEFT format. "confidence" is null where the experts were not calibrated, else {"closeness", "transfer", "gain",
-        "spread", "fits", "probability", "own", "strength", "forgetting", "reliable"}: the chance that adapting helps, the gain
-        to expect in points of recall, whether any expert fits, how much of the experts' own parts and of the whole LoRA follows
-        from it, and whether the chance deserves to be shown as a percentage.
+        "spread", "fits", "probability", "strength"}: the chance that adapting helps, the gain to expect in points of recall,
+        whether any expert fits, and the strength that follows from it, 0 where zero-shot is recommended.
         """
         engine = models.get()
         wanted = actions.settings(description, k, tau, seed, strength)
@@ -129,7 +129,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
     for endpoint, inputs, outputs, group, limit in (
         (route, [description, k, tau], [answer], LIGHT, 2),
         (adapt, [session, description, *made], [answer, adapter, session], LIGHT, 2),
-        (index, [files, captions, session], [answer, session], HEAVY, 1),
+        (index, [files, captions, session], [answer, session], HEAVY, UPLOADS),
         (search, [session, query, description, *made, top], [answer, session], SEARCH, SEARCHES),
     ):
         button.click(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import logging
+import re
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -16,7 +17,8 @@ from core.common.errors import StudioError
 
 log = logging.getLogger(__name__)
 SECONDS_SHOWN = 15
-DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+PATH = re.compile(r"(?<![\w/:.])/(?:[^\s/:,;()'\"]+/)+([^\s/:,;()'\"]+)")
 
 
 def friendly(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,7 +29,7 @@ def friendly(handler: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return handler(*args)
         except StudioError as error:
-            message = str(error)
+            message = without_paths(str(error))
         except gr.Error:
             raise
         except Exception as error:
@@ -47,7 +49,7 @@ def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return endpoint(*args)
         except StudioError as error:
-            message = str(error)
+            message = without_paths(str(error))
         except gr.Error:
             raise
         except Exception as error:
@@ -55,6 +57,11 @@ def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         raise gr.Error(message, print_exception=False)
 
     return wrapped
+
+
+def without_paths(message: str) -> str:
+    """A message with files by their names alone: where they lie on the server is nobody's business."""
+    return PATH.sub(r"\1", message)
 
 
 def _unexpected(error: Exception, name: str) -> str:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import atexit
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # Gradio sums up its last 10,000 events with pandas after every event, for a dashboard that is off.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 
+if not (_port := os.environ.get("GRADIO_SERVER_PORT") or "7860").isdigit() or int(_port) > 65_535:
+    sys.exit(f"GRADIO_SERVER_PORT is {_port!r}: give the number of a port, such as 7860.")  # gradio reads it when imported
+
 from app.engines import Models, found_repositories
+from app.http.connections import allow_open_files
+from app.logs import set_up_logs
 from app.page import build, launch_options
 from app.visitors.retention import Keeper, Limits
 from app.visitors.session import rest, watched
@@ -46,8 +52,8 @@ def main() -> None:
         "--device", default="auto", metavar="NAME", help="cuda, mps, cpu, or auto, the first of them that is there (default)"
     )
     args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    set_up_logs()
+    allow_open_files()
     # As Ctrl-C does: the server closes, and the exit handlers remove temporary files.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -61,4 +67,21 @@ def main() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     models = Models(others=others, watched=watched, unload=rest)
     models.start()
-    build(models, keeper).launch(server_name=args.host, server_port=args.port, **launch_options(keeper))
+    try:
+        build(models, keeper).launch(server_name=args.host, server_port=args.port, **launch_options(keeper))
+    except OSError as error:
+        if args.port is None and args.host is None:
+            raise
+        where = f"{args.host or 'this machine'}, port {args.port or _port}"
+        end(f"Cannot listen on {where}: another program does, or the address is not this machine's. ({type(error).__name__})")
+    end()
+
+
+def end(reason: str = "") -> NoReturn:
+    """End the process at once, after its exit handlers: threads that compute would be cut off in the middle of C++."""
+    if reason:
+        print(reason, file=sys.stderr)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1 if reason else 0)

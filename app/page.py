@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from app import actions, texts
 from app.api import add_endpoints
 from app.engines import Models
-from app.errors import friendly
+from app.errors import friendly, without_paths
 from app.http.allowlist import Routes
 from app.http.gradio_patches import GuardedBlocks, harden
 from app.http.request_limits import Calls, refuse_fields
@@ -88,7 +88,7 @@ def build(models: Models, keeper: Keeper | None = None) -> gr.Blocks:
     with GuardedBlocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
         Studio(models, keeper).build(page)
     # Two cores: a second light request may run beside a heavy one, more would only slow each other down.
-    page.queue(default_concurrency_limit=2, max_size=64)
+    page.queue(default_concurrency_limit=2, max_size=10_000)  # how many may wait is the FairQueue's business
     return page
 
 
@@ -206,7 +206,7 @@ class Studio:
         try:
             engine = self.context.engine(session)
         except Exception as error:
-            reason = str(error) if isinstance(error, StudioError) else texts.UNEXPECTED
+            reason = without_paths(str(error)) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
         with suppress(StudioError):  # of a link that was made up: what is wrong is said when it is asked again
             actions.adapt_to(engine, session, controls.adapter)

@@ -6,13 +6,14 @@ calls functions past the queue. What is not listed here is not found; that inclu
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from gradio.utils import get_upload_folder
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from app import texts
@@ -30,19 +31,68 @@ ROUTES = {method: re.compile("|".join(routes)) for method, routes in {"GET": SHO
 NAMES = {"session_hash", "upload_id", "event_id"}
 
 
+STREAM = re.compile(f"{API}/(?:queue/data|call/(?:v2/)?{NAME}/({NAME}))")
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # what a visitor sent is not run as something else
+FOREIGN, NOT_FOUND = 403, 404
+
+
 class Routes:
-    """ASGI middleware that answers 404 to everything but the routes above."""
+    """ASGI middleware that answers 404 to everything but the routes above, and lets no other site's page send anything."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or (scope["type"] == "http" and is_open(scope)):
-            await self.app(scope, receive, send)
-        elif scope["type"] == "websocket":
+        async def safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), NO_SNIFFING]}
+            await send(message)
+
+        if scope["type"] == "websocket":
             await WebSocketClose()(scope, receive, send)
+        elif scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif is_foreign(scope):
+            await PlainTextResponse(texts.FOREIGN_PAGE, FOREIGN)(scope, receive, safely)
+        elif is_open(scope) and is_awaited(scope):
+            await self.app(scope, receive, safely)
         else:
-            await PlainTextResponse(texts.NO_SUCH_ROUTE, 404)(scope, receive, send)
+            await PlainTextResponse(texts.NO_SUCH_ROUTE, NOT_FOUND)(scope, receive, safely)
+
+
+def is_foreign(scope: Scope) -> bool:
+    """Whether another site's page sends something, on its own and unseen, to a server that it could not reach itself.
+
+    A server that everybody can reach may be called from anybody's page: who it serves, it serves without that page, too.
+    """
+    headers = dict(scope["headers"])
+    origin = headers.get(b"origin", b"").decode("latin-1")
+    if scope["method"] != "POST" or not origin or headers.get(b"sec-fetch-site") == b"same-origin":
+        return False
+    host = urlsplit(f"//{headers.get(b'host', b'').decode('latin-1')}")
+    return urlsplit(origin).netloc != host.netloc and is_private_host(host.hostname or "")
+
+
+def is_private_host(name: str) -> bool:
+    """Whether a name or address is one that only this machine, or its network, understands."""
+    try:
+        return not ipaddress.ip_address(name).is_global
+    except ValueError:
+        return "." not in name or name.endswith((".local", ".localhost", ".lan", ".internal"))
+
+
+def is_awaited(scope: Scope) -> bool:
+    """Whether answers are on their way to who asks for a stream of them: Gradio finds out in the middle of its answer."""
+    asked = STREAM.fullmatch(route_of(scope))
+    app = scope.get("app")
+    if asked is None or scope["method"] != "GET" or app is None:
+        return True
+    queue = app.get_blocks()._queue
+    if event := asked.group(1):
+        known = event in queue.event_ids_to_events or any(event in ids for ids in queue.pending_event_ids_session.values())
+        return known or event in queue.pending_messages_per_session
+    tab = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("session_hash")
+    return tab is None or tab in queue.pending_messages_per_session
 
 
 def is_open(scope: Scope) -> bool:

@@ -9,24 +9,32 @@ import asyncio
 import logging
 import secrets
 import threading
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, NoReturn
 
 import gradio as gr
-from gradio import processing_utils, route_utils, routes
+from fastapi import HTTPException
+from gradio import http_server, processing_utils, queueing, route_utils, routes
+from gradio.context import LocalContext
 from gradio.state_holder import StateHolder
 from gradio.utils import LRUCache, get_upload_folder
 from gradio_client.utils import is_file_obj, traverse
 from starlette.formparsers import MultiPartException
 
 from app import texts
+from app.http.addresses import address_of
+from app.http.connections import BoundedServer
+from core.data.find_images import is_clutter
 
 log = logging.getLogger(__name__)
 FOLDER_PREFIX = "album-"  # of visitors' own folders beside uploads: nobody names a file in there
 LONGEST = 200  # characters of what a component says about a value
 UPLOADS = 1000  # at once, whose progress is remembered
+REMEMBERED_TABS = 10_000  # and where they are
+WAITING, OWN_WAITING = 64, 8  # events that wait: of a kind, and of one tab or address
 
 
 class GuardedBlocks(gr.Blocks):
@@ -54,6 +62,7 @@ class GuardedBlocks(gr.Blocks):
         if block_fn.fn is None:  # it runs in browsers only
             raise gr.Error(texts.CALL_UNKNOWN, print_exception=False)
         try:
+            inputs = without_clutter(inputs)
             traverse(inputs, lambda file: self._claim(file["path"], session_hash or ""), is_file_obj)
             if block_fn.collects_event_data:
                 _check_selection(event_data)
@@ -109,6 +118,16 @@ class GuardedBlocks(gr.Blocks):
         """Forget whose the files were that are gone."""
         with self._owning:
             self._owners = {path: tab for path, tab in self._owners.items() if path.exists()}
+
+
+def without_clutter(inputs: list[Any]) -> list[Any]:
+    """Values without what systems put beside photos: for a name that begins with a dot, Gradio refuses the whole upload."""
+    return [
+        [file for file in value if not (is_file_obj(file) and is_clutter(Path(file["path"]).name))]
+        if isinstance(value, list)
+        else value
+        for value in inputs
+    ]
 
 
 def _check_selection(event: gr.EventData | None) -> None:
@@ -167,28 +186,71 @@ class LastUploads(route_utils.FileUploadProgress):
         self._statuses, self._signals = LRUCache(UPLOADS), _Signals(UPLOADS)
 
 
+class FairQueue(queueing.Queue):
+    """Who waits for what. Gradio's has one limit for all events together, which one client reaches alone.
+
+    Attributes:
+        addresses: where the last tabs' events came from.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.addresses: LRUCache[str, str] = LRUCache(REMEMBERED_TABS)
+
+    async def push(self, body: Any, request: Any, username: str | None) -> Any:
+        """As in Gradio.
+
+        Raises:
+            HTTPException: too many events wait that are this visitor's, or that are of this kind.
+        """
+        fn, address = route_utils.get_fn(self.blocks, None, body), address_of(request)
+        waiting = [event for group in self.event_queue_per_concurrency_id.values() for event in group.queue]
+        own = sum(event.session_hash == body.session_hash for event in waiting)
+        theirs = sum(address_of(event.request) == address for event in waiting) if address else 0
+        if max(own, theirs) >= OWN_WAITING:
+            raise HTTPException(429, texts.QUEUE_FULL_OWN.format(n=OWN_WAITING))
+        if sum(event.concurrency_id == fn.concurrency_id for event in waiting) >= WAITING:
+            raise HTTPException(429, texts.QUEUE_FULL)
+        if body.session_hash:
+            self.addresses[body.session_hash] = address
+        return await super().push(body=body, request=request, username=username)
+
+    def tabs_with_events(self) -> set[str]:
+        """The tabs whose events wait or run."""
+        return {event.session_hash for event in list(self.event_ids_to_events.values())}
+
+
+def visitor_left() -> Callable[[], bool]:
+    """For the event at hand: says whether nobody waits for its answer any more."""
+    page, number = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+    event = None if page is None or number is None else page._queue.event_ids_to_events.get(number)
+    return lambda: event is not None and not event.alive
+
+
+# Everything that is replaced in Gradio: the module, the name, what takes its place, and what breaks without it. Where a release
+# of Gradio makes one of them unnecessary, or no longer looks at it, tests/hostile/test_gradio_patches.py fails.
+PATCHES: list[tuple[Any, str, Any, str]] = [
+    (processing_utils, "async_ssrf_protected_get", refuse_address_later, "the server fetches addresses that strangers give"),
+    (processing_utils, "async_ssrf_protected_download", refuse_address_later, "the same"),
+    (processing_utils, "ssrf_protected_download", refuse_address, "the same"),
+    (processing_utils, "save_url_to_cache", refuse_address, "the same"),
+    (routes, "secure_url_stream_response", refuse_address_later, "the same, and it streams what it fetched"),
+    (route_utils, "GradioUploadFile", OwnUpload, "equal files of two visitors have one path, and one may delete the other's"),
+    (route_utils, "GradioMultiPartParser", FilesOnly, "fields of an upload are kept in memory, however large"),
+    (routes, "GradioUploadFile", OwnUpload, "the same; routes.py has names of its own for both"),
+    (routes, "GradioMultiPartParser", FilesOnly, "the same"),
+    (routes, "file_upload_statuses", LastUploads(), "every name of an upload that anybody asks for is kept for ever"),
+    (queueing, "Queue", FairQueue, "one client fills the queue, and everybody else is turned away"),
+    (http_server, "Server", BoundedServer, "connections that ask for nothing are kept open until no file can be opened"),
+]
+
+
 def harden(tab_states: type[StateHolder]) -> None:
     """Replace what Gradio has no setting for, in this process, for good; doing it again changes nothing.
 
     Args:
-        tab_states: takes the place of Gradio's ``StateHolder``.
-
-    Files given as an address: 6.31 downloads them before a handler sees them (``blocks.async_move_resource_to_block_cache``,
-    ``components.File``, ``image_utils``), all through these functions of ``processing_utils``; and ``/file=http…`` streams
-    through the one of ``routes``, which ``app.http.allowlist`` does not let anybody reach either.
+        tab_states: takes the place of Gradio's ``StateHolder``, which ends the tab that was longest unused, whatever is in it.
     """
-    for name in ("async_ssrf_protected_get", "async_ssrf_protected_download"):
-        _replace(processing_utils, name, refuse_address_later)
-    for name in ("ssrf_protected_download", "save_url_to_cache", "unsafe_download"):
-        _replace(processing_utils, name, refuse_address)
-    _replace(routes, "secure_url_stream_response", refuse_address_later)
-    _replace(routes, "StateHolder", tab_states)
-    _replace(route_utils, "GradioUploadFile", OwnUpload)
-    _replace(route_utils, "GradioMultiPartParser", FilesOnly)
-    if not isinstance(routes.file_upload_statuses, LastUploads):
-        _replace(routes, "file_upload_statuses", LastUploads())
-
-
-def _replace(module: Any, name: str, ours: Any) -> None:
-    getattr(module, name)  # a Gradio that has it no more must not go unnoticed
-    setattr(module, name, ours)
+    for module, name, ours, _ in [*PATCHES, (routes, "StateHolder", tab_states, "")]:
+        getattr(module, name)  # a Gradio that has it no more must not go unnoticed
+        setattr(module, name, ours)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from starlette.formparsers import MultiPartException
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import texts
 from app.http.allowlist import announced, is_upload
 
+log = logging.getLogger(__name__)
 UPLOAD_SECONDS = 15 * 60  # for one request; at 2 Mbit/s that is the largest file the server takes
 STEP = 4 * 2**20  # bytes between two looks at the disk: what was announced need not be what comes
 NO_ROOM, TOO_SLOW = 507, 408
@@ -46,12 +48,19 @@ class _Upload:
         self.length = announced(scope)
         self.status = 0  # of the refusal
         self.more = True
+        self.started = False
 
     async def run(self) -> None:
         refused = await asyncio.to_thread(self.room, STEP if self.length is None else self.length)
         if not refused:
-            await self.app(self.scope, self.metered, self.answered)
-            return
+            try:
+                await self.app(self.scope, self.metered, self.answered)
+                return
+            except OSError as error:  # a disk that is full, or a limit of the size of files
+                if self.started:
+                    raise
+                log.warning("an upload could not be written: %s", error)
+                refused = texts.DISK_FULL
         await self.drain()
         await PlainTextResponse(refused, NO_ROOM)(self.scope, self.receive, self.send)
 
@@ -84,6 +93,7 @@ class _Upload:
         if self.status and message["type"] == "http.response.start":
             await self.drain()
             message = {**message, "status": self.status}
+        self.started = True
         await self.send(message)
 
     async def drain(self) -> None:

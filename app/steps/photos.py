@@ -10,7 +10,7 @@ import gradio as gr
 from app import actions, texts
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import HEAVY, LIGHT, Step, by_photo, chosen, private
+from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, by_photo, chosen, private
 from app.views import page_html
 from app.visitors.session import PHOTO_LIMIT, Session
 
@@ -53,7 +53,7 @@ class Photos(Step):
     def wire(self) -> None:
         context, picked = self.context, self.context.picked
         asked, outputs = [context.session, *context.inputs], [self.report, *context.outputs(Part.PHOTOS, Part.RESULTS)]
-        heavy = {"show_progress_on": self.gallery, **private(HEAVY, 1)}
+        heavy = {"show_progress_on": self.gallery, **private(HEAVY, UPLOADS)}
         self.upload.upload(self._add, [self.upload, *asked], [self.upload, *outputs], **heavy)
         self.clear.click(self._clear, asked, outputs, **heavy)
         self.take_back.click(self._take_back, asked, outputs, **heavy)

@@ -9,7 +9,7 @@ import gradio as gr
 from app import actions, texts
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, HEAVY, Step, by_photo, chosen, private
+from app.steps.step import ANSWER, HEAVY, UPLOADS, Step, by_photo, chosen, private
 from app.visitors.session import Session
 from core.data.sample_photos import examples
 
@@ -30,14 +30,14 @@ class Samples(Step):
             elem_id="examples",
         )
         self.context.shows(
-            Part.PHOTOS, [self.examples], lambda session, _: {self.examples: gr.Dataset(visible=session.album.shows_samples)}
+            Part.PHOTOS, [self.examples], lambda session, _: {self.examples: gr.Dataset(visible=actions.has_samples(session))}
         )
 
     def wire(self) -> None:
         context = self.context
         asked = [context.session, *context.inputs]
         outputs = [context.controls["description"], context.query, *context.outputs(Part.PHOTOS, *ANSWER)]
-        heavy = {"show_progress_on": context.answer, **private(HEAVY, 1)}
+        heavy = {"show_progress_on": context.answer, **private(HEAVY, UPLOADS)}
         self.try_it.click(self._try, asked, outputs, **heavy)
         self.examples.click(self._ask, [self.examples, *asked], outputs, **heavy)
 

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from app import actions, texts
-from app.api import HEAVY, LIGHT, SEARCH, SEARCHES
+from app.api import HEAVY, LIGHT, SEARCH, SEARCHES, UPLOADS
 from app.steps.context import Controls, Part, StepContext, Updates
 from app.visitors.session import Session
 from core.common.errors import StudioError
 
-__all__ = ["ANSWER", "HEAVY", "LIGHT", "SEARCH", "SEARCHES", "Step", "by_column", "by_photo", "chosen", "private"]
+__all__ = ["ANSWER", "HEAVY", "LIGHT", "SEARCH", "SEARCHES", "UPLOADS", "Step", "by_column", "by_photo", "chosen", "private"]
 
 Thing = TypeVar("Thing")
 ANSWER = (Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # what another adapter or question changes

@@ -10,7 +10,7 @@ import gradio as gr
 from app import actions, exports, texts
 from app.errors import friendly
 from app.steps.context import DEFAULT_TOP, Controls, Part, Updates
-from app.steps.step import HEAVY, LIGHT, Step, private
+from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, private
 from app.views import page_html
 from app.visitors.session import Comparison, Session, Settings
 from core.common.errors import DataError
@@ -51,7 +51,7 @@ class TakeHome(Step):
             made.success(None, self.file, None, js=FETCH, **private(LIGHT, None, "hidden"))
         shown = [self.said, context.query, *context.inputs, *context.outputs(*CHANGED)]
         now = [self.load, session, *context.inputs]
-        self.load.upload(self._load, now, list(dict.fromkeys(shown)), show_progress_on=self.said, **private(HEAVY, 1))
+        self.load.upload(self._load, now, list(dict.fromkeys(shown)), show_progress_on=self.said, **private(HEAVY, UPLOADS))
 
     @friendly
     def _results(self, session: Session) -> str:

@@ -39,7 +39,7 @@ REMEMBERED_TABS = 10_000  # names only
 SWEEPS = 10  # within the time that things are kept
 MESSAGE_SECONDS = 15
 LOOK_SECONDS = 10  # between two looks at all files
-RESERVE = 32 * 2**20  # of the disk stays free for what the app itself writes
+RESERVE = 32 * 2**20  # of the disk stays free for what the app itself writes; of a small one, an eighth
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ class Keeper:
         with self._lock:
             looked, taken = self._taken
             self._taken = looked, taken + wanted
-        half = min(self.limits.disk, shutil.disk_usage(folder).free) / 2
+        half = min(self.limits.disk, _free(folder)) / 2
         if time.monotonic() - looked < LOOK_SECONDS and taken + wanted < half:
             return ""  # far from full, and what was announced since is counted: no need to look at every file again
         return "" if self.make_room_on_disk(wanted) else texts.DISK_FULL
@@ -262,7 +262,7 @@ class Keeper:
         if not Path(folder).exists():
             return wanted <= self.limits.disk
         taken = sum(file.size for file in files) + sum(_size(album.files) for album in albums)
-        limit = min(self.limits.disk, taken + shutil.disk_usage(folder).free - RESERVE)
+        limit = min(self.limits.disk, taken + _free(folder))
         for file in files:
             if taken + wanted <= limit or time.time() - file.changed < self.limits.unread_seconds:
                 break
@@ -326,6 +326,12 @@ def _by_component(answer: Any, outputs: Sequence[Block]) -> dict[Block, Any]:
     if answer == gr.skip():
         return {}
     return dict(zip(outputs, [answer] if len(outputs) == 1 else answer, strict=True))
+
+
+def _free(folder: str | Path) -> int:
+    """Bytes that visitors' files may take of the disk, beside what the app itself writes."""
+    disk = shutil.disk_usage(folder)
+    return disk.free - min(RESERVE, disk.total // 8)
 
 
 def _size(folder: Path | None) -> int:

@@ -14,6 +14,20 @@ from core.data.sample import Sample
 
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
+CLUTTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r", "zbthumbnail.info", "autprint.mrk"}
+CLUTTER_FOLDERS = {"__MACOSX", "@eaDir", ".thumbnails", "$RECYCLE.BIN"}
+# Settings of raw converters and phones, sounds, low-resolution videos and picture lists of cameras.
+SIDECARS = (".xmp", ".aae", ".thm", ".ctg", ".lrv", ".pp3", ".dop", ".lrcat-data", ".photoslibrary", ".part", ".crdownload")
+
+
+def is_clutter(name: str) -> bool:
+    """What operating systems, cameras and photo programs put beside photos on their own: it is skipped in silence."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if not parts or CLUTTER_FOLDERS.intersection(parts):
+        return True
+    last = parts[-1].lower()
+    return last.startswith((".", "~$")) or last in CLUTTER or last.endswith(SIDECARS)
+
 
 def is_image(path: Path) -> bool:
     """Whether the name is that of a photo (its content is looked at when it is decoded)."""

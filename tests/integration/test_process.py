@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +81,43 @@ def test_folders_of_the_living_and_of_others_stay(tmp_path: Path) -> None:
         holder.wait()
     remove_abandoned(tmp_path)
     assert not living.exists()
+
+
+def test_a_port_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    def started(*flags: str, **surroundings: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "TMPDIR": str(tmp_path), **surroundings}
+        command = [sys.executable, str(ROOT / "app.py"), *flags]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+    odd = started(GRADIO_SERVER_PORT="abc")
+    assert (odd.returncode, odd.stderr.strip()) == (1, "GRADIO_SERVER_PORT is 'abc': give the number of a port, such as 7860.")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = started("--port", str(port))
+    assert refused.returncode == 1 and f"port {port}: another program" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert list(tmp_path.glob(f"{PREFIX}*")) == []
+
+
+def test_ended_while_it_indexes_it_ends_quietly(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    photos = []
+    for number in range(120):
+        photos.append(tmp_path / f"{number}.png")
+        Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(photos[-1])
+    with running(tmp_path) as (address, process):
+        client = Client(address, verbose=False, download_files=tmp_path / "downloads", analytics_enabled=False)
+        client.predict(description="a photo", api_name="/route")
+        job = client.submit(files=[handle_file(photo) for photo in photos], captions="", api_name="/index")
+        while not list(tmp_path.glob(f"{PREFIX}*/gradio/*/119.png")):
+            time.sleep(0.1)
+        time.sleep(1)
+        assert not job.done()
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        assert process.returncode == 0
+    log = (tmp_path / "log.txt").read_text()
+    assert "terminate called" not in log and "Traceback" not in log
+    assert list(tmp_path.glob(f"{PREFIX}*")) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from app import texts
-from app.visitors.retention import Limits
+from app.visitors import tab_states
+from app.visitors.retention import Keeper, Limits
 from app.visitors.session import Session, open_albums
 from core.common.errors import StudioError
 from core.retrieval.gallery import Gallery
@@ -168,7 +170,35 @@ def test_an_upload_without_room_is_refused_in_words_and_leaves_nothing(engine: S
         assert visitor.found() == visitor.names()
 
 
-def test_more_tabs_than_there_may_be_end_the_longest_unused(engine: SGLora, tmp_path: Path) -> None:
+def test_newcomers_and_tabs_that_wait_are_not_ended_for_others(engine: SGLora, tmp_path: Path) -> None:
+    with launched(engine, tmp_path, Limits(sessions=2)) as app:
+        visitors = [Visitor(app, tmp_path, number) for number in range(21, 27)]
+        for visitor in visitors:
+            visitor.add(1)
+        for visitor in visitors:
+            assert visitor.found() == visitor.names(1)
+
+
+def test_who_holds_most_tabs_loses_them_first(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tab_states, "YOUNG_SECONDS", 0.0)
+    with launched(engine, tmp_path, Limits(sessions=6)) as app:
+        honest = Visitor(app, tmp_path, 30)
+        honest.add(1)
+        queue = app.page._queue
+        queue.addresses[honest.client.session_hash] = "203.0.113.1"
+        for number in range(12):  # each with an adapter: as much to lose as honest visitors have, and used later
+            body = {"data": [SENTENCE, 4, 0.1, 0, None], "session_hash": f"crowd-{number}"}
+            headers = {"x-forwarded-for": "203.0.113.2"}
+            assert httpx.post(f"{app.url}gradio_api/call/adapt", json=body, headers=headers, timeout=30).status_code == 200
+            until(lambda: not queue.event_ids_to_events)
+        assert honest.client.session_hash in app.page.state_holder.session_data
+        assert honest.found() == honest.names(1)
+
+
+def test_more_tabs_than_there_may_be_end_the_longest_unused(
+    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tab_states, "YOUNG_SECONDS", 0.0)
     with launched(engine, tmp_path, Limits(sessions=2)) as app:
         visitors = [Visitor(app, tmp_path, number) for number in (11, 12, 13)]
         for visitor in visitors:
@@ -178,7 +208,10 @@ def test_more_tabs_than_there_may_be_end_the_longest_unused(engine: SGLora, tmp_
         assert visitors[2].found() == visitors[2].names(1)
 
 
-def test_calls_under_made_up_names_push_nobody_out_who_has_anything(engine: SGLora, tmp_path: Path) -> None:
+def test_calls_under_made_up_names_push_nobody_out_who_has_anything(
+    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tab_states, "YOUNG_SECONDS", 0.0)
     with launched(engine, tmp_path, Limits(sessions=5)) as app:
         photos, adapter = Visitor(app, tmp_path, 14), Visitor(app, tmp_path, 15)
         photos.add(1)
@@ -186,6 +219,7 @@ def test_calls_under_made_up_names_push_nobody_out_who_has_anything(engine: SGLo
         for number in range(12):
             body = {"data": [SENTENCE, 4, 0.1], "session_hash": f"made-up-{number}"}
             assert httpx.post(f"{app.url}gradio_api/call/route", json=body, timeout=30).status_code == 200
+            until(lambda: not app.page._queue.event_ids_to_events)
         tabs, queue = app.page.state_holder.session_data, app.page._queue
         until(lambda: not queue.event_ids_to_events)
         assert {photos.client.session_hash, adapter.client.session_hash} < set(tabs)
@@ -199,6 +233,16 @@ def test_calls_under_made_up_names_push_nobody_out_who_has_anything(engine: SGLo
         assert photos.found() == photos.names(1)
         with pytest.raises(AppError, match="too many others came"):
             adapter.found()
+
+
+def test_a_small_disk_takes_what_fits_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    usage, megabyte = shutil.disk_usage(tmp_path), 2**20
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage.__class__(30 * megabyte, 0, 30 * megabyte))
+    keeper = Keeper(Limits())
+    assert keeper.room_on_disk(int(2.8 * megabyte)) == ""
+    assert keeper.room_on_disk(20 * megabyte) == ""
+    assert keeper.room_on_disk(int(26.5 * megabyte)) == texts.DISK_FULL
 
 
 # Limits

@@ -1,0 +1,45 @@
+"""The log of the app: what is said again and again is counted."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+AT_ONCE = 5  # equal messages before the next ones are counted
+SECONDS = 60.0
+
+
+class CountRepeats(logging.Filter):
+    """Lets the first messages of a kind pass in each minute, and says later how many there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds: dict[tuple[str, int, str], tuple[float, int]] = {}  # (since when, how many) by logger, level and words
+        self._lock = threading.Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a message is written."""
+        kind, now = (record.name, record.levelno, str(record.msg)[:200]), time.monotonic()
+        with self._lock:
+            since, count = self._kinds.get(kind, (now, 0))
+            left_out = max(0, count - AT_ONCE)
+            if now - since > SECONDS:
+                since, count = now, 0
+            self._kinds[kind] = since, count + 1
+            if len(self._kinds) > 1_000:
+                self._kinds.clear()
+        if count == 0 and left_out:
+            record.msg, record.args = f"{record.getMessage()} ({left_out:,} more like this in the last minute or so)", ()
+        return count < AT_ONCE
+
+
+def set_up_logs() -> None:
+    """Messages on standard error, with their time."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    repeats = CountRepeats()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(repeats)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).addFilter(repeats)  # with handlers of its own

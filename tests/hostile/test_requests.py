@@ -1,0 +1,165 @@
+"""Requests that cost the server more than they cost who sends them: bodies, streams, sockets, foreign pages."""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import socket
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from app_visitors import Running, launched
+from make_images import encode, picture
+from strangers import API, Stranger
+
+from app import texts
+from app.http import connections
+from app.http.connections import FILES, allow_open_files
+from app.http.request_limits import MAX_VALUES, _flaw
+from app.logs import AT_ONCE, CountRepeats
+from app.visitors.retention import Limits
+from core.sglora.engine import SGLora
+
+SIZES = (64 * 2**10, 2**20, 4 * 2**20)
+SHAPES = {
+    "an open quote and escaped ones": lambda n: b'{"data": "' + b'\\"' * (n // 2),
+    "quotes": lambda n: b'{"data": [' + b'"a",' * (n // 4) + b'""]}',
+    "backslashes": lambda n: b'{"data": "' + b"\\\\" * (n // 2) + b'"}',
+    "one long text": lambda n: b'{"data": "' + b"x" * n + b'"}',
+    "brackets": lambda n: b"[" * n,
+    "open names": lambda n: b'{"a":' * (n // 5),
+    "digits": lambda n: b'{"data": ' + b"9" * n + b"}",
+    "blanks": lambda n: b" " * n,
+    "UTF-16": lambda n: ('{"data": [' + "[]," * (n // 6) + "0]}").encode("utf-16"),
+}
+
+
+@pytest.fixture(scope="module")
+def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with launched(engine, tmp_path_factory.mktemp("app"), Limits()) as running:
+        yield running
+
+
+def seconds(body: bytes) -> float:
+    """Processor time of this thread to look at a body, the least of three."""
+    taken = []
+    for _ in range(3):
+        begin = time.thread_time()
+        _flaw(body)
+        taken.append(time.thread_time() - begin)
+    return min(taken)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_looking_at_a_body_takes_as_long_as_it_is_long(shape: str) -> None:
+    small, medium, large = (seconds(SHAPES[shape](size)) for size in SIZES)
+    least = 0.002  # below it, what was measured is the clock
+    assert medium < 3 * 16 * max(small, least), "16 times as long"
+    assert large < 3 * 4 * max(medium, least), "4 times as long"
+
+
+def test_json_in_another_encoding_does_not_pass_the_limit_of_values() -> None:
+    call = '{"data": [' + "[]," * MAX_VALUES + "0]}"
+    for encoding in ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"):
+        assert _flaw(call.encode(encoding)) is not None, encoding
+    assert _flaw(json.dumps({"data": ["ä" * 100, 1.5, None, True, -3, {"a": []}]}).encode()) is None
+
+
+def test_the_server_answers_others_while_it_looks_at_a_body(app: Running) -> None:
+    hostile = SHAPES["an open quote and escaped ones"](4 * 2**20 - 100)
+    begin = time.process_time()
+    assert httpx.post(f"{app.url}{API}/queue/join", content=hostile, timeout=60).status_code == 400
+    assert httpx.get(f"{app.url}config", timeout=60).status_code == 200
+    assert time.process_time() - begin < 20, "it took hours"
+
+
+# Streams, and what is logged of them
+
+
+@pytest.mark.parametrize("route", ["queue/data?session_hash=nobody", "call/route/nothing", "call/v2/route/nothing"])
+def test_a_stream_of_nothing_is_not_found_before_it_begins(
+    app: Running, route: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
+) -> None:
+    answer = httpx.get(f"{app.url}{API}/{route}", timeout=60)
+    assert (answer.status_code, answer.text) == (404, texts.NO_SUCH_ROUTE)
+    assert "Traceback" not in caplog.text + capfd.readouterr().err
+
+
+def test_what_is_logged_again_and_again_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, written = [0.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    logger, handler = logging.getLogger("test of repeats"), logging.Handler()
+    handler.emit = lambda record: written.append(record.getMessage())
+    handler.addFilter(CountRepeats())
+    logger.addHandler(handler)
+    for number in range(1_000):
+        logger.warning("call %d failed", number)
+    logger.warning("something else")
+    assert written == [*(f"call {number} failed" for number in range(AT_ONCE)), "something else"]
+    now[0] = 61.0
+    logger.warning("call %d failed", 1_000)
+    assert written[-1] == "call 1000 failed (995 more like this in the last minute or so)"
+
+
+# Sockets
+
+
+def test_connections_that_ask_for_nothing_are_closed(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "QUIET_SECONDS", 0.5)
+    host, port = "127.0.0.1", httpx.URL(app.url).port
+    silent, slow, served = (socket.create_connection((host, port), timeout=30) for _ in range(3))
+    slow.sendall(b"GET /config HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    served.sendall(b"GET /robots.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert served.recv(100).startswith(b"HTTP/1.1 ")
+    served.sendall(b"GET /config HTTP/1.1\r\n")
+    for each in (silent, slow, served):
+        while each.recv(2**16):
+            pass
+        each.close()
+
+
+def test_headers_are_bounded(app: Running) -> None:
+    with socket.create_connection(("127.0.0.1", httpx.URL(app.url).port), timeout=30) as endless:
+        endless.sendall(b"GET /config HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 60_000)
+        assert endless.recv(100).startswith(b"HTTP/1.1 400")
+
+
+def test_as_many_files_may_be_open_as_tabs_need() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1_000, before[1]), before[1]))
+        allow_open_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(FILES, before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+# Other sites' pages
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+def test_other_sites_pages_send_nothing_to_a_private_server(app: Running, origin: str) -> None:
+    before = app.files()
+    for route in ("upload", "queue/join", "call/route"):
+        answer = Stranger(app.url).post(
+            f"{API}/{route}", files={"files": ("a.png", encode(picture(1), "PNG"))}, headers={"origin": origin}
+        )
+        assert (answer.status_code, answer.text) == (403, texts.FOREIGN_PAGE), route
+    assert app.files() == before
+
+
+def test_the_pages_own_origin_and_public_servers_are_called(app: Running) -> None:
+    photo = {"files": ("a.png", encode(picture(1), "PNG"))}
+    own = str(httpx.URL(app.url)).rstrip("/")
+    behind = {"origin": "https://photos.example", "host": "photos.example"}
+    public = {"origin": "https://somebody.example", "host": "studio.example.org"}
+    for headers in ({}, {"origin": own}, behind, public, {"origin": "https://a.example", "sec-fetch-site": "same-origin"}):
+        assert Stranger(app.url).post(f"{API}/upload", files=photo, headers=headers).status_code == 200, headers
+
+
+def test_nothing_is_taken_for_another_type_than_it_says(app: Running) -> None:
+    for route in ("", "config", "nothing", "robots.txt"):
+        assert httpx.get(f"{app.url}{route}", timeout=60).headers["x-content-type-options"] == "nosniff"
