@@ -7,10 +7,11 @@ import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from core.common.text import safe_name
 from core.data.decode import Source
+from core.data.find_images import is_clutter
 from core.data.image_io import MAX_BYTES
 from core.data.safe_zip import COMPRESSIONS, DAMAGE, open_zip
 
@@ -49,6 +50,8 @@ def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
     """Sort uploaded files; ZIP files are unpacked below ``folder``, which the caller deletes."""
     uploads, left = Uploads(), MAX_UNPACKED_BYTES
     for number, path in enumerate(map(Path, paths)):
+        if is_clutter(path.name):
+            continue
         suffix = path.suffix.lower()
         if suffix == ".zip":
             left = _unpack(path, folder / str(number), uploads, left)
@@ -79,7 +82,7 @@ def _unpack(path: Path, folder: Path, uploads: Uploads, left: int) -> int:
         except DAMAGE:
             uploads.failed.append((path.name, "the ZIP is damaged or of a kind that cannot be read"))
             return left
-        members = [m for m in archive.infolist() if not m.is_dir() and not _is_clutter(m.filename)]
+        members = [m for m in archive.infolist() if not m.filename.endswith("/") and not is_clutter(m.filename)]
         if not members:
             uploads.failed.append((path.name, "the ZIP holds no files"))
         if len(members) > MAX_MEMBERS:
@@ -121,12 +124,6 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> tupl
             return stream.read(member.file_size + 1), ""
     except DAMAGE:
         return None, "it is damaged"
-
-
-def _is_clutter(name: str) -> bool:
-    """Files that operating systems add to ZIP files on their own."""
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    return not parts or "__MACOSX" in parts or parts[-1].startswith(".") or parts[-1] in {"Thumbs.db", "desktop.ini"}
 
 
 def discard(folder: Path) -> None:

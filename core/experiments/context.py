@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from core.backbones.base import Backbone
+from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import DataError
 from core.sglora.engine import SGLora
-from core.training.corpus import Corpus, load_corpus
+from core.training.task_dataset import Pool, load_pool
 
 Log = Callable[[str], None]
 
@@ -30,7 +30,7 @@ class ExperimentContext:
 
     data: Path
     cache: Path
-    backbone: Backbone
+    backbone: EmbeddedBackbone
     log: Log = print
 
     @cached_property
@@ -41,17 +41,17 @@ class ExperimentContext:
         return load_engine(self.backbone)
 
     @cached_property
-    def corpus(self) -> Corpus:
-        """Photos of the data folder, with the part that each plays in training.
+    def pool(self) -> Pool:
+        """Photos and tasks of the data folder.
 
         Raises:
-            DataError: there is no such folder, or no photo to train on in it.
+            DataError: there is no such folder, or no task in it.
         """
         if not self.data.is_dir():
             raise DataError(f"The data folder {self.data} does not exist: --data DIR says where it is.")
-        corpus = load_corpus(self.data, self.backbone, self.cache, self.log)
-        corpus.tell_unreadable(self.log)
-        return corpus
+        pool = load_pool(self.data, self.backbone, self.cache, self.log)
+        pool.tell_unreadable(self.log)
+        return pool
 
     def folder(self, experiment: str) -> Path:
         """Where an experiment keeps what it finished."""

@@ -278,7 +278,37 @@ def named() -> Iterator[Case]:
         yield Case(f"a name of {what}", name, encode(picture(number), "PNG"))
 
 
+def costly() -> Iterator[Case]:
+    """Small files that are long to read, or need much memory."""
+    yield Case("TIFF whose tags overlap", "overlap.tif", overlapping_tags(2_000, 2_000_000))
+    yield Case("PNG of 64,000,000 x 1", "line.png", png(64_000_000, 1, zeros(64_000_001), colour=0))
+    yield Case("GIF with a comment of 70 kB", "comment.gif", with_comment(70_000))
+    yield Case("GIF with a comment of 12 MB", "comments.gif", with_comment(12_000_000), "takes too long")
+    yield Case("PPM of comments", "comments.ppm", b"P6\n" + b"#\n" * 500_000, NOT_AN_IMAGE)
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(100)
+    yield Case("HEIC of zeros", "zeros.heic", heic, "")
+
+
+def overlapping_tags(count: int, size: int) -> bytes:
+    """A TIFF whose many tags all point at the same bytes: small to send, and each reading copies them."""
+    good = encode(picture(4), "TIFF")
+    start = len(good)
+    entries = [struct.pack("<HHII", 40_000 + number, 7, size, start) for number in range(count)]
+    first = struct.unpack("<I", good[4:8])[0]
+    known = struct.unpack("<H", good[first : first + 2])[0]
+    own = [good[first + 2 + 12 * i : first + 14 + 12 * i] for i in range(known)]
+    directory = struct.pack("<H", len(own) + count) + b"".join([*own, *entries]) + bytes(4)
+    return good[:4] + struct.pack("<I", start + size) + good[8:] + bytes(size) + directory
+
+
+def with_comment(size: int) -> bytes:
+    """A GIF with a comment, which readers put together piece by piece."""
+    whole = encode(picture(5), "GIF")
+    start = 13 + 3 * 2 ** ((whole[10] & 7) + 1)
+    return whole[:start] + b"\x21\xfe" + (b"\xff" + b"c" * 255) * (size // 255) + b"\0" + whole[start:]
+
+
 def images() -> list[Case]:
     """All of them."""
-    makers = (cut_off, bombs, disguises, modes, tagged, animated, named)
+    makers = (cut_off, bombs, disguises, modes, tagged, animated, named, costly)
     return [case for maker in makers for case in maker()]

@@ -192,6 +192,15 @@ def broken() -> Iterator[Archive]:
         yield Archive(what, "directory.zip", whole[: at + 12] + change + whole[at + 20 :], "", 0)
 
 
+def clutter() -> Iterator[Archive]:
+    """What lies beside photos, and is skipped in silence; and a name of no letter, which names nothing."""
+    beside = ["a/.DS_Store", "__MACOSX/._a.png", "._good.png", "Thumbs.db", "DESKTOP.INI", "IMG_1.AAE", "DSC1.xmp", "MVI_1.THM"]
+    yield Archive("a file without a name", "unnamed.zip", with_good(90, Member(b"", photo(91))))
+    yield Archive(
+        "clutter of all systems", "clutter.zip", with_good(92, *(Member(name.encode(), b"\0" * 40) for name in beside))
+    )
+
+
 def zips() -> list[Archive]:
     """All of them."""
-    return [case for maker in (names, members, bombs, broken) for case in maker()]
+    return [case for maker in (names, members, bombs, broken, clutter) for case in maker()]

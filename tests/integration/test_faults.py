@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -18,7 +20,9 @@ import pytest
 from app_process import CHROMIUM, START_SECONDS, chromium
 from app_visitors import SENTENCE, Running, Visitor, launched
 from gradio_client.exceptions import AppError
+from make_images import encode, picture
 from playwright.sync_api import expect
+from strangers import API, Stranger
 
 from app import actions, own_actions, texts
 from app.api import SEARCHES
@@ -85,6 +89,31 @@ def test_a_decoder_that_crashes_costs_its_photo_only(engine: SGLora, tmp_path: P
         assert (visitor.found(), other.found()) == (visitor.names() - {"3-1.png"}, other.names())
 
 
+def test_a_visitor_who_leaves_ends_the_upload(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, names = decode_pool._Process.decode, []
+
+    def slow(process: decode_pool._Process, name: str, content: bytes, framing: Framing) -> decode_pool.DecodedPhoto:
+        names.append(name)
+        time.sleep(0.3)
+        return decode(process, name, content, framing)
+
+    monkeypatch.setattr(decode_pool._Process, "decode", slow)
+    with launched(engine, tmp_path, Limits()) as app:
+        stranger = Stranger(app.url)
+        files = [stranger.upload(f"{i}.png", encode(picture(i), "PNG")) for i in range(80)]
+        body = {"data": [files, ""], "session_hash": stranger.session}
+        assert stranger.post(f"{API}/call/index", json=body).status_code == 200
+        with httpx.stream("GET", f"{app.url}{API}/queue/data?session_hash={stranger.session}", timeout=60) as stream:
+            next(stream.iter_lines())
+            while len(names) < 3:
+                time.sleep(0.05)
+        until = time.monotonic() + 60
+        while app.page._queue.event_ids_to_events and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not app.page._queue.event_ids_to_events
+        assert len(names) < 80
+
+
 # Disks
 
 
@@ -138,6 +167,19 @@ def test_a_disk_that_turns_read_only_refuses_files_and_answers_questions(engine:
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
         assert visitor.found() == visitor.names()
+
+
+def test_a_file_larger_than_the_system_allows_is_refused_in_words(engine: SGLora, tmp_path: Path) -> None:
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with launched(engine, tmp_path, Limits()) as app:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2 * 2**20, before[1]))
+            refused = upload(app, bytes(6 * 2**20))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, handler)
+        assert (refused.status_code, refused.text) == (507, texts.DISK_FULL)
+        assert upload(app, bytes(1000)).status_code == 200
 
 
 # Connections
@@ -198,7 +240,6 @@ def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
             page.click("#try-it")
             expect(page.locator("#report")).to_contain_text("added", timeout=STEP_MS)
             page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
-            page.click("#train-own button")
             page.locator("#own-name input, #own-name textarea").first.fill(f"mine {number}")
             page.locator("#own-description textarea").first.fill("photos of everything")
         closing, waiting = pages

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import struct
 import threading
 import time
 from concurrent.futures import Future
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_images import encode, picture, png, zeros
+from make_images import encode, overlapping_tags, picture, png, with_comment, zeros
 from PIL import Image
 
 from core.common.errors import PhotoError
@@ -67,26 +66,6 @@ def test_nothing_of_a_files_metadata_is_left_but_when_it_was_taken(pool: DecodeP
 
 
 # What it may cost
-
-
-def overlapping_tags(count: int, size: int) -> bytes:
-    """A TIFF whose many tags all point at the same bytes: small to send, and each reading copies them."""
-    good = encode(picture(4), "TIFF")
-    start = len(good)
-    body = bytes(size)
-    entries = [struct.pack("<HHII", 40_000 + number, 7, size, start) for number in range(count)]
-    first = struct.unpack("<I", good[4:8])[0]
-    known = struct.unpack("<H", good[first : first + 2])[0]
-    own = [good[first + 2 + 12 * i : first + 14 + 12 * i] for i in range(known)]
-    directory = struct.pack("<H", len(own) + count) + b"".join([*own, *entries]) + bytes(4)
-    return good[:4] + struct.pack("<I", start + size) + good[8:] + body + directory
-
-
-def with_comment(size: int) -> bytes:
-    """A GIF with a comment, which readers put together piece by piece."""
-    whole = encode(picture(5), "GIF")
-    start = 13 + 3 * 2 ** ((whole[10] & 7) + 1)
-    return whole[:start] + b"\x21\xfe" + (b"\xff" + b"c" * 255) * (size // 255) + b"\0" + whole[start:]
 
 
 COSTLY = {
