@@ -9,7 +9,6 @@ import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +86,9 @@ def generate(engine: SGLora, session: Session, wanted: Settings) -> Adaptation:
     elif last == wanted:
         return made
     elif replace(last, strength=wanted.strength) == wanted:
-        # Strength only scales what was generated, and a slider should answer at once.
-        strength = engine.strength(made.routing, wanted.strength)
-        made = replace(made, lora=made.full.scaled(strength), strength=strength)
+        # Strength only scales what was generated, and a slider should answer at once; unless other own parts are to be in it.
+        strength, own = engine.strength(made.routing, wanted.strength)
+        made = replace(made, lora=made.full.scaled(strength), strength=strength) if own == made.own else None
     else:
         made = None
     made = made or engine.adapt(wanted.description, wanted.k, wanted.tau, wanted.seed, wanted.strength)
@@ -143,16 +142,20 @@ class Added:
 def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress: Progress | None = None) -> Added:
     """Add dropped files: photos, ZIP files of photos, captions files; what fails is reported and the rest goes in."""
     album = session.album
-    gallery = album.gallery(engine)
+    gallery, remarks = album.gallery(engine), []
     unpacked = album.folder / f"zip-{secrets.token_hex(8)}"
     try:
         with album.photos_change():
             uploads = sort_uploads(paths, unpacked)
+            if uploads.photos and album.shows_samples:
+                album.set_aside()
+                gallery = album.gallery(engine)
+                remarks.append(texts.SAMPLES_GONE)
             report = gallery.add(uploads.photos, None, progress, visitor_left()) if uploads.photos else None
             album.keep(uploads.photos)
     finally:
         discard(unpacked)
-    failed, remarks = list(uploads.failed), []
+    failed = list(uploads.failed)
     for name, content in uploads.captions:
         try:
             remarks.append(_captioned(gallery, read_captions(name, content, MAX_CAPTIONS)))
@@ -163,25 +166,16 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress
 
 def add_samples(engine: SGLora, session: Session, progress: Progress | None = None) -> Added:
     """Show the sample photos with our captions; photos of the visitor's own are set aside meanwhile."""
-    samples, photos = sample_photos(), session.album.gallery(engine).photos
-    if {photo.id for photo in photos} - _sample_ids():
+    samples, gallery = sample_photos(), session.album.gallery(engine)
+    if gallery.photos and not session.album.shows_samples:
         session.album.set_aside()
     captions, files = {s.name: s.captions for s in samples}, [s.path for s in samples]
     gallery = session.album.gallery(engine)
     with session.album.photos_change():
+        session.album.shows_samples = True
         added = Added(gallery.add(files, captions, progress))
         session.album.keep(files)
     return added
-
-
-@cache
-def _sample_ids() -> frozenset[str]:
-    return frozenset(content_id(sample.path.read_bytes()) for sample in sample_photos())
-
-
-def has_samples(session: Session) -> bool:
-    """Whether the visitor looks at the sample photos."""
-    return any(photo.id in _sample_ids() for photo in session.album.photos)
 
 
 def set_captions(engine: SGLora, session: Session, typed: str) -> str:

@@ -45,8 +45,9 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         ``strength``: how much of it to apply, 0 (zero-shot) to 1 (as generated) or beyond; left out or null, it follows the
         confidence. Returns {"experts", "confidence", "seed", "k", "tau", "strength", "parameters", "seconds"} and a ZIP in
         PEFT format. "confidence" is null where the experts were not calibrated, else {"closeness", "transfer", "gain",
-        "spread", "fits", "probability", "strength"}: the chance that adapting helps, the gain to expect in points of recall,
-        whether any expert fits, and the strength that follows from it, 0 where zero-shot is recommended.
+        "spread", "fits", "probability", "own", "strength", "forgetting", "reliable"}: the chance that adapting helps, the gain
+        to expect in points of recall, whether any expert fits, how much of the experts' own parts and of the whole LoRA follows
+        from it, and whether the chance deserves to be shown as a percentage.
         """
         engine = models.get()
         wanted = actions.settings(description, k, tau, seed, strength)

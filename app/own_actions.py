@@ -37,9 +37,9 @@ def train(
     """
     album = session.album
     album.library(engine).check_room(name)  # before, not after, minutes of training
-    origin = engine.repository.origin
+    shipped = engine.repository
     ids = [photo.id for photo in album.gallery(engine).captioned()[0]]
-    trained = train_own_expert(engine.backbone, album.gallery(engine), name, description, progress, stop, 0, origin, RECIPE)
+    trained = train_own_expert(engine.backbone, album.gallery(engine), name, description, progress, stop, 0, shipped, RECIPE)
     split = split_photos(ids, RECIPE.stop_from)
     album.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.stop))
     album.change_library(engine, lambda lib: lib.add(trained.expert, trained.mean, trained.std, trained.embedding))

@@ -8,6 +8,11 @@ PAPER = (
     'Method: <a href="https://arxiv.org/abs/2509.10535" target="_blank" rel="noopener">SG-LoRA</a> (CVPR 2026). '
     "Nothing is training."
 )
+MEASURED_GROUP = "1,000 everyday photos"  # as the result "known" calls them
+MEASURED = (
+    "Measured on 1,000 everyday photos that trained nothing: the right answer is among the first ten for {after:.0f} of 100 "
+    'questions instead of {before:.0f} (<a href="?tab=evidence">all figures</a>).'
+)
 SKIP = "Skip to the question"
 TRY = "Try it on sample photos"
 
@@ -82,18 +87,18 @@ CHANCE = "Estimated chance that adapting helps: {chance}."
 EXPECTED = "Expected gain: {gain} points of recall, give or take {spread}."
 ADVICE_ALL = "All of it is applied."
 ADVICE_PART = "Applied at strength {strength}."
+ADVICE_MIXED = "What all experts share is applied, and {own} % of what the closest ones add."
+ADVICE_SHARED = "What all experts share is applied alone."
 ADVICE_NOTHING = "Search stays as it is without an adapter (strength 0)."
 NO_EXPERT_FITS = "No expert fits this sentence."
 SUGGESTION = "The closest wording that does:"
 WHY = "Why?"
 CHANCE_BASIS = (
-    "It rests on {names}: how close they are (similarity {closeness}, weighted), and what was gained when experts of their "
-    "kind were left out and merged from their neighbours ({transfer} points, mean of R@1 and R@5)."
+    "It rests on {names}: how close they are (similarity {closeness}, weighted), and what experts of other topics gained on "
+    "photos like theirs ({transfer} points, mean of R@1 and R@5)."
 )
-NO_FIT_BASIS = (
-    "Their similarity is {closeness} on average: no higher than that of sentences about no photos at all, or lower than any "
-    "that was tried."
-)
+NO_FIT_BASIS = "The similarity of the closest experts is {closeness} on average."
+FORGETS = "Under these experts, class names of everyday objects lose {points} points of R@1."
 NOT_CALIBRATED = "Nobody measured whether these experts help with new sentences: compare the results yourself."
 OTHERS = "{n} other experts, not used"
 SIMILARITY = "similarity"
@@ -126,6 +131,7 @@ GALLERY_LEAD = (
     "they are deleted at most {minutes} minutes after you leave."
 )
 UPLOAD_LABEL = "Your photos, a ZIP of them, or a captions file"
+SAMPLES_GONE = "The sample photos made room for yours."
 TAKE_BACK = "Bring {n} photos back"
 REMOVE = "Remove the selected photo"
 CLEAR = "Remove all"
@@ -218,9 +224,7 @@ MAP_TITLE = "All experts, by what they are about"
 MAP_HERE = "your sentence"
 MAP_SUMMARY = "Map of all experts by meaning. Your sentence lies near {names}; the bars give the exact similarity."
 MAP_SUMMARY_EMPTY = "Map of the {n} experts by meaning of their descriptions."
-MAP_NOTE = (
-    "Near means alike. Two axes show only {share} % of the differences; the bars are exact. Hover a point to see its expert."
-)
+MAP_NOTE = "Near means alike, though two axes show only {share} % of the differences. Point at or tap a dot for its expert."
 LATENT_TITLE = "Where this draw lies in the generator's latent space"
 LATENT_PRIOR, LATENT_PRIOR_DETAILS = "prior", "Mean of p(z | c), the latent prior of the routed experts."
 LATENT_HERE, LATENT_HERE_DETAILS = "this draw", "The sample z that this adapter was decoded from."
@@ -233,6 +237,9 @@ EXPERTS_LEAD = (
     "in points of recall over zero-shot, mean of both directions."
 )
 EXPERTS_LABEL = "All experts"
+EXPERTS_TABLE_LEAD = "Yours come first. Choose a row to see what an expert was trained on, and more rows to compare them."
+EXPERTS_FOUND = "{n} of {total} experts"
+EXPERTS_NONE = "No expert has “{words}” in its name, description, group or source. Try another word, or a shorter one."
 EXPERTS_FIND, EXPERTS_FIND_HINT = "Find an expert", "a word of its name, description, group or source"
 EXPERTS_HEADERS = ("Expert", "Description", "Group", "Source", "Photos", "R@1 before", "R@1 after", "Gain R@1", "Gain R@5")
 NOT_MEASURED = "gain not measured"
@@ -244,9 +251,10 @@ FACT_SNAPSHOTS, FACT_SEED, FACT_NORM, FACT_CLASSES = "snapshots averaged", "seed
 RECALL = "Recall in percent"
 WITH_EXPERT = "with the expert"
 MEASURED_ON = "on {n} photos that did not train it"
-LOOK_AT, LOOK_HINT = "Look at an expert", "or choose a row of the table"
-COMPARE_WITH, COMPARE_WITH_HINT = "Compare it with", "to see how alike two experts are"
-DETAILS_EMPTY = "Choose an expert to see what it was trained on and what it gained; choose a second one to compare them."
+LOOK_AT, LOOK_HINT = "Look at experts", "up to {most}, here or by rows of the table"
+DETAILS_EMPTY = "Choose an expert to see what it was trained on and what it gained; choose more to compare them."
+LIKENESS = "How alike they are"
+LIKENESS_NOTE = "Likeness of the weight changes, and below it that of the descriptions: 1 is the same, 0 unrelated."
 COMPARED_WITH = "compared with"
 COMPARE_MEANING, COMPARE_COSINE = "likeness of the descriptions", "likeness of the weight changes"
 COMPARE_DISTANCE, COMPARE_NORMS = "distance", "size of each"
@@ -261,7 +269,6 @@ OWN = "Experts of your own"
 OWN_LEAD = "They take part in routing at once, for you alone, and are forgotten with your photos: download them to keep them."
 OWN_NONE = "None yet."
 OWN_LIST = "Your experts"
-OWN_COVERED = "the generator can vary {share} % of what it adds, and keeps the rest as it is"
 OWN_LOST = "{share} % of the adapter's energy did not fit the experts' rank"
 TRAIN = "Train one on your photos"
 TRAIN_LEAD = (
@@ -290,8 +297,8 @@ IMPORTED = "{name} takes part in routing now."
 LIBRARY_DOWNLOAD = "Download your library (ZIP)"
 LIBRARY_LOAD = "Load a library"
 LIBRARY_LOADED = "{n} loaded; they take part in routing now."
-OWN_REMOVE_PICK, OWN_REMOVE = "One of your experts", "Remove it"
-OWN_REMOVE_NOTHING = "Choose one of your experts to remove it."
+OWN_REMOVE_PICK, OWN_REMOVE = "Experts of yours", "Remove"
+OWN_REMOVE_NOTHING = "Choose experts of yours to remove them."
 OWN_REMOVED = "{name} is gone."
 
 # evidence
@@ -308,24 +315,28 @@ EVIDENCE_CSV = "Download as CSV"
 EVIDENCE_BROKEN = "{name} cannot be read by this version of the studio."
 
 ABOUT = """
-1. **Experts.** Long before you came, small LoRAs (rank 2, on the query, key and value projections of the vision blocks)
-   were trained on many photo tasks, each described by a sentence.
+1. **Experts.** Long before you came, one small LoRA (on the query, key and value projections of the vision blocks) was
+   trained on thousands of photo tasks, and on top of it an own part for each of many topics, each described by a sentence.
 2. **Routing.** Your sentence is compared with theirs; the *k* closest get weights, a softmax of similarity over the
    temperature.
 3. **Semantic prior.** The weighted mean and variance of the routed experts' parameters.
-4. **Generation.** A conditional VAE samples from that prior and decodes a whole new LoRA, put together with the exact merge
-   of the routed experts and with a part that all tasks share. The seed picks the sample.
-5. **Search.** Only the adapted part of the image model runs again; photos and words are compared by cosine similarity.
+4. **Generation.** From that prior a generator draws how much of what all share, and of the routed experts, goes into every
+   layer of your LoRA. The seed picks the sample.
+5. **Search.** Only the adapted part of the image model runs again; photos and words are compared by cosine similarity. Without
+   a sentence there is no adapter, and search is zero-shot.
 
-**Confidence.** Each expert was once left out and its description routed to the others: how close they were, and what experts of
-their kind gained so, predicts what your sentence will gain. The less sure a gain is, the less of the adapter is applied; at an
-even chance or below, and where no expert fits, nothing is, and you have zero-shot search.
+**Confidence.** Each topic was once left out and its description routed to the other experts: how close they were, and what they
+gained, predicts what your sentence will gain. The less sure a gain is, the less of the closest experts is applied; where none
+fits, it is what all share alone. Adapters trade names of objects for scenes: what they lose is measured, too.
 
 **Experts of your own.** On the Experts tab you can train one on your captioned photos, or import an adapter. They join the
 routing for you alone. The gain shown was measured on photos held out from the training, and it may be a loss.
 
-**Reading the result.** *Zero-shot* is the model without adapter, *top-k merge* the weighted sum of the routed experts
-without a generator: SG-LoRA is worth its name where it beats both. On a handful of photos chance plays a large part.
+**Reading the result.** *Zero-shot* is the model without adapter, *experts averaged* the weighted sum of the routed experts
+without a generator: SG-LoRA is worth its name where it beats both. A photo whose caption is the question has a green ring. On a
+handful of photos chance plays a large part; mark what you looked for with ✓, and the page counts for you.
+
+**Keys.** / goes to the question, Enter searches; among the results the arrow keys move, Enter enlarges, + and - mark a photo.
 
 **API.** The steps are named endpoints (`/route`, `/adapt`, `/index`, `/search`; “Use via API” below), and
 `python -m core --help` does the same from a terminal.

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.common.paths import heads_path
 from core.sglora.engine import SGLora
 from core.sglora.load import load_engine
-
-if TYPE_CHECKING:
-    from core.experiments.context import ExperimentContext
-    from core.experiments.folds import PreparedFold
-
 
 SLOW_FOLDERS = {"browser", "hostile"}
 
@@ -36,21 +29,3 @@ def backbone() -> EmbeddedBackbone:
 def engine(backbone: EmbeddedBackbone) -> SGLora:
     """The engine with all shipped files."""
     return load_engine(backbone)
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> ExperimentContext:
-    """Made-up tasks on a tiny backbone."""
-    from made_up_folds import made_up_study
-
-    return made_up_study(tmp_path_factory.mktemp("context"))
-
-
-@pytest.fixture(scope="module")
-def prepared(context: ExperimentContext) -> PreparedFold:
-    """The first fold of ``context``, trained."""
-    from made_up_folds import RECIPE
-
-    from core.experiments.folds import prepare_fold
-
-    return prepare_fold(context, 0, RECIPE)

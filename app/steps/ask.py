@@ -61,8 +61,8 @@ class Ask(Step):
     ) -> Updates:
         controls, engine = Controls(*values), self.context.engine(session)
         actions.adapt_to(engine, session, controls.adapter)
-        told = by_column(progress, len(session.album.photos))
-        actions.compare_photo(engine, session, picked, other, told, controls.merge)
+        progress_by_column = by_column(progress, len(session.album.photos))
+        actions.compare_photo(engine, session, picked, other, progress_by_column, controls.merge)
         return self.context.show(session, controls, *ANSWER)
 
     @friendly

@@ -76,8 +76,8 @@ class Compare(Step):
 
     @friendly
     def _rank_again(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        controls, told = Controls(*values), by_column(progress, len(session.album.photos))
-        actions.compare_again(self.context.engine(session), session, told, controls.merge)
+        controls, ranking = Controls(*values), by_column(progress, len(session.album.photos))
+        actions.compare_again(self.context.engine(session), session, ranking, controls.merge)
         return self.context.show(session, controls, *ANSWER)
 
     @friendly

@@ -106,8 +106,8 @@ class Generate(Step):
             }
         engine, models = self.context.engine(session), self.context.models
         download = actions.write_zip(engine, session, made)
-        found = latent_map(engine, made.routing, made.z)
         owned = len(session.album.library(engine).own)
+        found = latent_map(engine, made.routing, made.z, owned)
         norms = models.engine(session.album.backbone).expert_norms
         distances = nearest_distances(engine.repository, made.routing, made.full)
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any, Literal
 
 import gradio as gr
@@ -11,12 +12,16 @@ from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, chosen, private
 from app.views import experts_html, page_html
+from app.views.confidence import listed
 from app.visitors.session import Session
 from app.visitors.training_jobs import Trainings
 from core.common.errors import AdapterError, RepositoryError
-from core.sglora.compare import compare_experts, covered
+from core.sglora.compare import compare_experts
+from core.sglora.engine import SGLora
+from core.sglora.repository import Expert
 from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
 
+MOST_LOOKED = 4  # experts side by side
 TRAINING = "training"  # concurrency group: one training at a time on two cores, the others wait in the queue
 
 EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "number", "number", "number", "number", "number"]
@@ -27,41 +32,38 @@ class Library(Step):
     def layout(self) -> None:
         self.trainings = Trainings()
         self.lead = gr.HTML(page_html.note(texts.LOADING))
-        self.find = gr.Textbox(label=texts.EXPERTS_FIND, placeholder=texts.EXPERTS_FIND_HINT, elem_id="find-expert")
-        self.table = gr.Dataframe(
-            headers=list(texts.EXPERTS_HEADERS),
-            label=texts.EXPERTS_LABEL,
-            datatype=EXPERT_COLUMNS,
-            interactive=False,
-            wrap=True,
-            # Without widths the table measures itself while its tab is hidden, and shows two columns only.
-            column_widths=[140, 270, 110, 170, 80, 90, 90, 90, 90],
-            max_height=420,
-            buttons=[],
-            elem_id="experts",
-        )
-        with gr.Row():
-            self.one = gr.Dropdown(label=texts.LOOK_AT, info=texts.LOOK_HINT, choices=[], min_width=240, elem_id="look-at")
-            self.other = gr.Dropdown(
-                label=texts.COMPARE_WITH, info=texts.COMPARE_WITH_HINT, choices=[], min_width=240, elem_id="compare-with"
-            )
-        self.details = gr.HTML(page_html.note(texts.DETAILS_EMPTY), elem_id="details")
         gr.HTML(page_html.section(texts.OWN, texts.OWN_LEAD))
-        with gr.Row():
-            with gr.Column(min_width=320):
-                gr.HTML(page_html.subsection(texts.TRAIN, texts.TRAIN_LEAD.format(least=MIN_PHOTOS)))
+        self.mine = gr.HTML(page_html.note(texts.OWN_NONE), elem_id="own")
+        with gr.Row(elem_classes="sg-ask"):
+            self.download = gr.DownloadButton(
+                texts.LIBRARY_DOWNLOAD, interactive=False, min_width=180, elem_id="library-download"
+            )
+            self.load = gr.UploadButton(texts.LIBRARY_LOAD, file_types=[".zip"], min_width=180, elem_id="library-load")
+            self.pick = gr.Dropdown(
+                label=texts.OWN_REMOVE_PICK, choices=[], multiselect=True, visible=False, min_width=180, elem_id="own-pick"
+            )
+            self.remove = gr.Button(texts.OWN_REMOVE, min_width=120, interactive=False, visible=False, elem_id="own-remove")
+        self.said = gr.HTML(elem_id="own-report")
+        with gr.Accordion(texts.TRAIN, open=False, elem_id="train-own"):
+            gr.HTML(page_html.note(texts.TRAIN_LEAD.format(least=MIN_PHOTOS)))
+            with gr.Row():
                 self.name = gr.Textbox(
-                    label=texts.TRAIN_NAME, placeholder=texts.TRAIN_NAME_HINT, max_lines=1, elem_id="own-name"
+                    label=texts.TRAIN_NAME, placeholder=texts.TRAIN_NAME_HINT, max_lines=1, min_width=200, elem_id="own-name"
                 )
                 self.description = gr.Textbox(
-                    label=texts.OWN_DESCRIPTION, placeholder=texts.OWN_DESCRIPTION_HINT, max_lines=3, elem_id="own-description"
+                    label=texts.OWN_DESCRIPTION,
+                    placeholder=texts.OWN_DESCRIPTION_HINT,
+                    max_lines=3,
+                    min_width=240,
+                    elem_id="own-description",
                 )
-                with gr.Row():
-                    self.train = gr.Button(texts.TRAIN_BUTTON, variant="primary", min_width=140, elem_id="train")
-                    self.stop = gr.Button(texts.TRAIN_STOP, min_width=100, elem_id="stop")
-                self.trained = gr.HTML(elem_id="trained")
-            with gr.Column(min_width=320):
-                gr.HTML(page_html.subsection(texts.IMPORT, texts.IMPORT_LEAD))
+            with gr.Row():
+                self.train = gr.Button(texts.TRAIN_BUTTON, variant="primary", min_width=140, elem_id="train")
+                self.stop = gr.Button(texts.TRAIN_STOP, min_width=100, elem_id="stop")
+            self.trained = gr.HTML(elem_id="trained")
+        with gr.Accordion(texts.IMPORT, open=False, elem_id="import-own"):
+            gr.HTML(page_html.note(texts.IMPORT_LEAD))
+            with gr.Row():
                 self.adapter = gr.File(
                     label=texts.IMPORT_FILES,
                     file_count="multiple",
@@ -75,34 +77,46 @@ class Library(Step):
                     max_lines=3,
                     elem_id="import-description",
                 )
-                self.imports = gr.Button(texts.IMPORT_BUTTON, variant="primary", min_width=140, elem_id="import")
-        with gr.Row():
-            with gr.Column(min_width=320):
-                self.mine = gr.HTML(page_html.note(texts.OWN_NONE), elem_id="own")
-                self.said = gr.HTML(elem_id="own-report")
-            with gr.Column(min_width=320):
-                with gr.Row(elem_classes="sg-ask"):
-                    self.pick = gr.Dropdown(label=texts.OWN_REMOVE_PICK, choices=[], min_width=180, elem_id="own-pick")
-                    self.remove = gr.Button(texts.OWN_REMOVE, min_width=120, interactive=False, elem_id="own-remove")
-                with gr.Row():
-                    self.download = gr.DownloadButton(
-                        texts.LIBRARY_DOWNLOAD, interactive=False, min_width=180, elem_id="library-download"
-                    )
-                    self.load = gr.UploadButton(texts.LIBRARY_LOAD, file_types=[".zip"], min_width=180, elem_id="library-load")
+            self.imports = gr.Button(texts.IMPORT_BUTTON, variant="primary", min_width=140, elem_id="import")
+        gr.HTML(page_html.section(texts.EXPERTS_LABEL, texts.EXPERTS_TABLE_LEAD))
+        self.find = gr.Textbox(label=texts.EXPERTS_FIND, placeholder=texts.EXPERTS_FIND_HINT, elem_id="find-expert")
+        self.count = gr.HTML(elem_id="experts-found")
+        self.table = gr.Dataframe(
+            headers=list(texts.EXPERTS_HEADERS),
+            label=texts.EXPERTS_LABEL,
+            show_label=False,
+            datatype=EXPERT_COLUMNS,
+            interactive=False,
+            wrap=True,
+            # Without widths the table measures itself while its tab is hidden, and shows two columns only.
+            column_widths=[140, 270, 110, 170, 80, 90, 90, 90, 90],
+            max_height=420,
+            buttons=[],
+            elem_id="experts",
+        )
+        self.looked = gr.Dropdown(
+            label=texts.LOOK_AT,
+            info=texts.LOOK_HINT.format(most=MOST_LOOKED),
+            choices=[],
+            multiselect=True,
+            max_choices=MOST_LOOKED,
+            elem_id="look-at",
+        )
+        self.details = gr.HTML(page_html.note(texts.DETAILS_EMPTY), elem_id="details")
 
-        experts = [self.lead, self.table, self.one, self.other, self.mine, self.pick, self.remove, self.download]
-        self.context.shows(Part.EXPERTS, experts, self.show)
+        own = [self.mine, self.pick, self.remove, self.download]
+        self.context.shows(Part.EXPERTS, [self.lead, *own, self.find, self.count, self.table, self.looked], self.show)
         self.context.on_close(self.trainings.stop)
 
     def wire(self) -> None:
         context = self.context
         quiet = private(LIGHT, 2, "hidden")
-        self.find.change(self._find, [context.session, self.find], self.table, trigger_mode="always_last", **quiet)
-        self.table.select(self._select, context.session, self.one, **quiet)
-        gr.on(
-            [self.one.change, self.other.change], self._details, [context.session, self.one, self.other], self.details, **quiet
+        self.find.change(
+            self._find, [context.session, self.find], [self.table, self.count], trigger_mode="always_last", **quiet
         )
-        self.pick.change(lambda name: gr.Button(interactive=name is not None), self.pick, self.remove, **quiet)
+        self.table.select(self._select, [context.session, self.looked], self.looked, **quiet)
+        self.looked.change(self._details, [context.session, self.looked], self.details, **quiet)
+        self.pick.change(lambda names: gr.Button(interactive=bool(names)), self.pick, self.remove, **quiet)
 
         now, changed = [context.session, *context.inputs], context.outputs(*CHANGED)
         self.train.click(
@@ -123,18 +137,18 @@ class Library(Step):
     def show(self, session: Session, _: Controls) -> Updates:
         """All experts, and the visitor's own."""
         engine = self.context.engine(session)
-        library, experts = session.album.library(engine), engine.repository.experts
-        names, mine = [e.name for e in experts], [e.name for e in library.own]
+        library, experts = session.album.library(engine), _own_first(engine, session)
+        mine = [e.name for e in library.own]
         path = own_actions.write_library(engine, session)
-        shares = [covered(engine.generator, entry.mean) for entry in library.own]
         return {
             self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank)),
+            self.find: "",
+            self.count: "",
             self.table: experts_html.rows(experts),
-            self.one: gr.Dropdown(choices=names),
-            self.other: gr.Dropdown(choices=names),
-            self.mine: experts_html.own_list(library, shares),
-            self.pick: gr.Dropdown(choices=mine, value=None),
-            self.remove: gr.Button(interactive=False),
+            self.looked: gr.Dropdown(choices=[e.name for e in experts]),
+            self.mine: experts_html.own_list(library),
+            self.pick: gr.Dropdown(choices=mine, value=[], visible=bool(mine)),
+            self.remove: gr.Button(interactive=False, visible=bool(mine)),
             self.download: gr.DownloadButton(value=None if path is None else str(path), interactive=path is not None),
         }
 
@@ -146,28 +160,32 @@ class Library(Step):
     # Look at
 
     @friendly
-    def _find(self, session: Session, words: str | None) -> list[list[object]]:
-        return experts_html.rows(self.context.engine(session).repository.experts, words or "")
+    def _find(self, session: Session, words: str | None) -> tuple[list[list[object]], str]:
+        experts = _own_first(self.context.engine(session), session)
+        rows = experts_html.rows(experts, words or "")
+        return rows, experts_html.count(len(rows), len(experts), words or "")
 
     @friendly
-    def _select(self, session: Session, event: gr.SelectData) -> str:
-        """The row as the browser shows it, which may be sorted or filtered."""
+    def _select(self, session: Session, looked: list[str], event: gr.SelectData) -> list[str]:
+        """The row as the browser shows it, which may be sorted or filtered; it joins those that are looked at."""
         row, names = event.row_value, [e.name for e in self.context.engine(session).repository.experts]
         name = row[0] if isinstance(row, list) and row else None
-        return chosen(names, names.index(name) if name in names else None)
+        name = chosen(names, names.index(name) if name in names else None)
+        return [*[other for other in looked or [] if other != name], name][-MOST_LOOKED:]
 
     @friendly
-    def _details(self, session: Session, one: str | None, other: str | None) -> str:
+    def _details(self, session: Session, looked: list[str] | None) -> str:
         repository = self.context.engine(session).repository
         names = [e.name for e in repository.experts]
-        if one not in names:  # it may be gone by now
+        places = [names.index(name) for name in (looked or [])[:MOST_LOOKED] if name in names]  # one may be gone by now
+        if not places:
             return page_html.note(texts.DETAILS_EMPTY)
-        i = names.index(one)
-        shown = experts_html.details(repository.experts[i], repository.lora(i).norms())
-        if other in names and other != one:
-            shown = experts_html.compared(compare_experts(repository, one, other)) + shown
-            j = names.index(other)
-            shown += experts_html.details(repository.experts[j], repository.lora(j).norms())
+        pairs = [compare_experts(repository, names[i], names[j]) for i, j in combinations(places, 2)]
+        shown = "".join(experts_html.details(repository.experts[i], repository.lora(i).norms()) for i in places)
+        if len(pairs) == 1:
+            shown = experts_html.compared(pairs[0]) + shown
+        elif pairs:
+            shown = experts_html.likeness(pairs, [names[i] for i in places]) + shown
         return f'<div class="sg-details">{shown}</div>'
 
     # Own experts
@@ -212,9 +230,16 @@ class Library(Step):
         return self._changed(session, *values) | {self.said: said}
 
     @friendly
-    def _remove(self, name: str | None, session: Session, *values: Any) -> Updates:
-        if name is None:
+    def _remove(self, names: list[str] | None, session: Session, *values: Any) -> Updates:
+        if not names:
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
-        own_actions.remove(self.context.engine(session), session, name)
-        said = page_html.report(None, (), [texts.OWN_REMOVED.format(name=name)])
+        for name in names:
+            own_actions.remove(self.context.engine(session), session, name)
+        said = page_html.report(None, (), [texts.OWN_REMOVED.format(name=listed(names))])
         return self._changed(session, *values) | {self.said: said}
+
+
+def _own_first(engine: SGLora, session: Session) -> tuple[Expert, ...]:
+    """All experts as they are listed: the visitor's own, then the shipped ones."""
+    experts, shipped = engine.repository.experts, len(session.album.library(engine).shipped)
+    return (*experts[shipped:], *experts[:shipped])

@@ -30,7 +30,7 @@ class Samples(Step):
             elem_id="examples",
         )
         self.context.shows(
-            Part.PHOTOS, [self.examples], lambda session, _: {self.examples: gr.Dataset(visible=actions.has_samples(session))}
+            Part.PHOTOS, [self.examples], lambda session, _: {self.examples: gr.Dataset(visible=session.album.shows_samples)}
         )
 
     def wire(self) -> None:

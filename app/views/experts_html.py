@@ -88,6 +88,31 @@ def _before_after(expert: Expert) -> str:
     )
 
 
+def count(rows: int, experts: int, words: str) -> str:
+    """How many experts a search found, and what to do where it found none."""
+    if not words.strip():
+        return ""
+    found = texts.EXPERTS_FOUND.format(n=rows, total=experts) if rows else texts.EXPERTS_NONE.format(words=words.strip())
+    return f'<p class="sg-note" role="status">{escape(found)}</p>'
+
+
+def likeness(pairs: Sequence[ExpertComparison], names: Sequence[str]) -> str:
+    """Several experts, each against each: likeness of the weight changes, and of the descriptions below it."""
+    known = {pair.names: pair for pair in pairs} | {pair.names[::-1]: pair for pair in pairs}
+
+    def cell(a: str, b: str) -> str:
+        pair = known.get((a, b))
+        return "<td></td>" if pair is None else f"<td><b>{pair.cosine:.2f}</b><small>{pair.description_cosine:.2f}</small></td>"
+
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    body = "".join(f'<tr><th scope="row">{escape(a)}</th>{"".join(cell(a, b) for b in names)}</tr>' for a in names)
+    return (
+        f'<div class="sg-panel sg-scroll" tabindex="0" role="region" aria-label="{texts.LIKENESS}"><table class="sg-recall">'
+        f"<caption>{texts.LIKENESS}<small>{texts.LIKENESS_NOTE}</small></caption>"
+        f"<thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
 def compared(found: ExpertComparison) -> str:
     """Two experts against each other."""
     a, b = (escape(name) for name in found.names)
@@ -123,16 +148,16 @@ def distances(found: LoraDistances) -> str:
     return f'<h4 class="sg-sub">{texts.DISTANCES}<small>{texts.DISTANCES_NOTE}</small></h4><ol class="sg-bars">{bars}</ol>'
 
 
-def own_list(library: Library, covered: Sequence[float]) -> str:
+def own_list(library: Library) -> str:
     """The visitor's experts, each with its gain as it was measured, a loss too."""
     if not library.own:
         return f'<p class="sg-note">{texts.OWN_NONE}</p>'
-    items = "".join(_own(entry, share) for entry, share in zip(library.own, covered, strict=True))
+    items = "".join(map(_own, library.own))
     return f'<div class="sg-panel"><h3>{texts.OWN_LIST}</h3><ul class="sg-own">{items}</ul></div>'
 
 
-def _own(entry: OwnEntry, covered: float) -> str:
-    remarks = [gain(entry.expert), texts.OWN_COVERED.format(share=f"{covered * 100:.0f}")]
+def _own(entry: OwnEntry) -> str:
+    remarks = [gain(entry.expert)]
     if entry.lost > 0.005:
         remarks.append(texts.OWN_LOST.format(share=f"{entry.lost * 100:.0f}"))
     lines = f"<b>{escape(entry.name)}</b> · {escape(entry.expert.description)}"
@@ -163,7 +188,7 @@ def trained(found: OwnExpert) -> str:
 
 def routing_map(repository: ExpertRepository, routing: Routing | None, owned: int) -> str:
     """All experts by their descriptions, with the visitor's sentence among them; the last ``owned`` are the visitor's."""
-    found = description_map(repository, None if routing is None else routing.embedding)
+    found = description_map(repository, None if routing is None else routing.embedding, owned)
     chosen = [] if routing is None else routing.chosen.tolist()
     marks = _experts(repository, found, chosen, owned)
     if routing is not None and found.placed is not None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 from app import texts
 from app.views import confidence, experts_html
 from app.views.charts import Bar, heat_map, routing_chart
 from app.visitors.session import PHOTO_LIMIT
+from core.common.paths import results_path
 from core.retrieval.gallery import AddReport, Photo
 from core.sglora.compare import LoraDistances
 from core.sglora.confidence import Confidence
@@ -28,15 +31,22 @@ def section(title: str, lead: str) -> str:
     return f'<header class="sg-section"><h2>{escape(title)}</h2><p class="sg-note">{escape(lead)}</p></header>'
 
 
-def subsection(title: str, lead: str) -> str:
-    """A heading below that."""
-    return f'<header class="sg-section"><h3>{escape(title)}</h3><p class="sg-note">{escape(lead)}</p></header>'
-
-
 def header() -> str:
     """Title and the one line that says what happens."""
     skip = f'<a class="sg-skip" href="#query">{escape(texts.SKIP)}</a>'
-    return f'<header class="sg-header">{skip}<h1>{texts.TITLE}</h1><p>{escape(texts.TAGLINE)} {texts.PAPER}</p></header>'
+    lines = f"<p>{escape(texts.TAGLINE)} {texts.PAPER}</p>{measured()}"
+    return f'<header class="sg-header">{skip}<h1>{texts.TITLE}</h1>{lines}</header>'
+
+
+def measured(file: Path | None = None) -> str:
+    """What was gained on photos that trained nothing, as the result says that ships; empty without it."""
+    try:
+        groups = json.loads((file or results_path("known")).read_text(encoding="utf-8"))["groups"]
+        methods = groups[texts.MEASURED_GROUP]["methods"]
+        before, after = (float(methods[name]["mean"]["R@10"]) for name in ("zero-shot", "sg-lora"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return f'<p class="sg-note">{texts.MEASURED.format(before=before, after=after)}</p>'
 
 
 def status(text: str, kind: str, details: str = "") -> str:
@@ -53,7 +63,8 @@ def routing(engine: SGLora, result: Routing, found: Confidence | None) -> str:
         f"<span>{escape(experts_html.short(expert))}</span><b>{weight * 100:.0f} %</b></li>"
         for expert, weight in experts
     )
-    certain = confidence.words(found, [expert.name for expert, _ in experts])
+    remark = engine.remark(result)
+    certain = confidence.words(found, [expert.name for expert, _ in experts], remark.text if remark else "")
     return f'<div aria-live="polite"><ol class="sg-experts" aria-label="{texts.ROUTED}">{items}</ol>{certain}</div>'
 
 

@@ -177,7 +177,7 @@ def _recalls(result: Comparison, photos: Mapping[str, Photo]) -> str:
     )
     left_out = f'<p class="sg-note">{texts.LEFT_OUT.format(n=len(result.left_out))}</p>' if result.left_out else ""
     return (
-        f'<p class="sg-told">{_told([hits["t2i"].places for c, hits in columns if c.title != texts.MERGE])}</p>{left_out}'
+        f'<p class="sg-summary">{_summary([hits["t2i"].places for c, hits in columns if c.title != texts.MERGE])}</p>{left_out}'
         f'<details class="sg-figures"><summary>{texts.RECALL_TITLE}</summary><p class="sg-note">{note}</p>'
         f'<div class="sg-scroll" tabindex="0" role="region" aria-label="{texts.RECALL_TITLE}">'
         f'<table class="sg-recall" aria-label="{texts.RECALL_TITLE}">'
@@ -186,7 +186,7 @@ def _recalls(result: Comparison, photos: Mapping[str, Photo]) -> str:
     )
 
 
-def _told(places: Sequence) -> str:
+def _summary(places: Sequence) -> str:
     """Of how many captions the right photo is among the first ten, without and with the adapter."""
     counts = [int((of < FIRST).sum()) for of in places]
     return texts.RECALL_TOLD.format(counts=" → ".join(f"<b>{n}</b>" for n in counts), total=len(places[0]), first=FIRST)

@@ -153,6 +153,7 @@ class Album:
         gone: why it was emptied without being asked to, until any tab was told; for one that is opened meanwhile.
         backbone: name of the repository that this visitor chose, as in ``Models``.
         keeps_files: whether photo files are kept: a page shows them large, and a switch to another backbone needs them.
+        shows_samples: whether the photos are the samples, which never mix with the visitor's own.
         trained_on: ids of the photos that trained an own expert, by its name. asked: what a reload shows again.
         tabs: session hashes of the tabs that show it.
     """
@@ -174,6 +175,7 @@ class Album:
         self._libraries: dict[str, Library] = {}
         self._engine: tuple[Library, SGLora] | None = None
         self._aside: Gallery | None = None
+        self.shows_samples = False
         self.trained_on: dict[str, frozenset[str]] = {}
         self.asked: Asked | None = None
         self._changing = threading.Lock()
@@ -364,18 +366,21 @@ class Album:
         return path if path is not None and path.exists() else self.thumbnail(photo)
 
     def set_aside(self) -> None:
-        """Show no photos any more, but keep those that were there for ``take_back``."""
+        """Show no photos any more, but keep those that were there for ``take_back``; samples are a click away."""
         with self._changing:
-            if self._gallery is not None and self._gallery.photos:
-                self._aside, self._gallery = self._gallery, None
+            if self._gallery is not None and self._gallery.photos and not self.shows_samples:
+                self._aside = self._gallery
+            self._gallery, self.shows_samples = None, False
 
     def take_back(self, engine: SGLora, progress: Callable[[int, int], None] | None = None) -> None:
-        """Show the photos that were set aside, in the place of those that are there."""
+        """Show the photos that were set aside, and set aside those that are there, if they are the visitor's own."""
         self._check(engine)
         with self.photos_change(), self._changing:
-            gallery, self._aside = self._aside, None
+            gallery, before = self._aside, self._gallery
             if gallery is None:
                 return
+            self._aside = before if before is not None and before.photos and not self.shows_samples else None
+            self.shows_samples = False
             if gallery.backbone.fingerprint != engine.backbone.fingerprint:
                 photos, gallery = gallery.photos, Gallery(engine.backbone, limit=PHOTO_LIMIT)
                 gallery.take_over(photos, self._originals, progress)
@@ -427,7 +432,7 @@ class Album:
             forget(session)
         with self._changing:
             gallery, self._gallery, self._engine, self._aside = self._gallery, None, None, None
-            self._resting, self.asked = (), None
+            self._resting, self.asked, self.shows_samples = (), None, False
             self.trained_on.clear()
             self._libraries.clear()
             self._originals.clear()
@@ -507,7 +512,9 @@ class Session:
     def worth(self) -> int:
         """What the visitor would lose: 0 nothing, 1 what a click brings back, 2 photos or experts."""
         album = self.album
-        return 2 if album.photos or album.has_experts else int(self.adaptation is not None or album.backbone != DEFAULT)
+        if album.photos or album.aside or album.has_experts:
+            return 2
+        return int(self.adaptation is not None or album.backbone != DEFAULT)
 
     @property
     def download(self) -> Download | None:

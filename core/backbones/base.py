@@ -131,6 +131,11 @@ class Backbone(Towers, Protocol):
         """The module that ``layout`` names linears of (for peft; in evaluation mode, never trained in place)."""
         ...
 
+    @property
+    def mirror(self) -> Tensor | None:
+        """[tokens] the order of prefix positions that mirrors a photo; None where activations cannot be mirrored so."""
+        ...
+
     def to(self, device: torch.device) -> Backbone:
         """Work on a device from now on; returns the backbone itself."""
         ...

@@ -19,6 +19,7 @@ from torch import Tensor
 from core.backbones.frozen_towers import (
     IMAGE_TOWER_SHA256,
     MAP_CHANNELS,
+    MAP_SIDE,
     MAP_TOKENS,
     SENTENCE_DIM,
     TEXT_TOWER_SHA256,
@@ -33,6 +34,7 @@ from core.common.errors import BackboneError
 from core.common.runtime import compute_dtype
 
 SUFFIX_BATCH = 128
+LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, and an embedding would hang on its neighbours
 
 
 class EmbeddedTowers:
@@ -102,6 +104,7 @@ class EmbeddedBackbone(EmbeddedTowers):
         self.fingerprint = fingerprint
         self.layout = vision.layout()
         self.dim = vision.config.dim
+        self.mirror = torch.arange(MAP_TOKENS).unflatten(0, (MAP_SIDE, MAP_SIDE)).flip(1).flatten()
 
     def to(self, device: torch.device) -> Self:
         super().to(device)
@@ -123,9 +126,11 @@ class EmbeddedBackbone(EmbeddedTowers):
     @torch.no_grad()
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
         there = None if lora is None else lora.to(self.device)
-        batches = prefix.split(batch_size(self.device, SUFFIX_BATCH))
-        parts = [self._searching(sent(part, self.device).float(), there).cpu() for part in batches]
-        return torch.cat(parts) if parts else torch.empty(0, self.dim)
+        size, n = batch_size(self.device, SUFFIX_BATCH), len(prefix)
+        if self.dtype == torch.bfloat16 and 0 < n % size < LEAST_BATCH:
+            prefix = torch.cat([prefix, prefix[-1:].expand(LEAST_BATCH - n % size, *prefix.shape[1:])])
+        parts = [self._searching(sent(part, self.device).float(), there).cpu() for part in prefix.split(size)]
+        return torch.cat(parts)[:n] if parts else torch.empty(0, self.dim)
 
 
 def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[str, object]) -> str:

@@ -38,7 +38,8 @@ TEXT_FILES_SHA256 = {
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 
-MAP_TOKENS = 49  # 7 x 7 positions of the last convolutional map
+MAP_SIDE = 7  # positions of the last convolutional map, each way
+MAP_TOKENS = MAP_SIDE**2
 MAP_CHANNELS = 320
 SENTENCE_DIM = 384
 MAX_TEXT_TOKENS = 256

@@ -195,6 +195,7 @@ class OpenClipBackbone:
         self.framing = _framing(seen)
         self._mean, self._std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
         self.layout = self.adapted.layout(rank)
+        self.mirror = None
         self.dim = self.sentence_dim = self.adapted.dim
         self.prefix_shape = tuple(self._stem.positional_embedding.shape)
         self.device = CPU

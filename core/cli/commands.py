@@ -1,26 +1,21 @@
-"""The commands that use what was trained: route, adapt, search, evaluate."""
+"""The commands that use what was trained: route, adapt, evaluate; ``search`` has a file of its own."""
 
 from __future__ import annotations
 
 import sys
 import time
 from argparse import Namespace
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.cli import format
-from core.common.errors import BackboneError, DataError, DescriptionError, PhotoError
-from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
+from core.common.errors import BackboneError, DataError
 
 if TYPE_CHECKING:
     from core.backbones.base import Backbone
-    from core.retrieval.gallery import Adapter, Ranking
-    from core.sglora.engine import SGLora
+    from core.sglora.engine import Adaptation, SGLora
     from core.sglora.router import Routing
-
-MAX_PATH = 4096
 
 
 @dataclass(frozen=True)
@@ -38,101 +33,47 @@ def log(message: str) -> None:
 
 def route(arguments: Namespace) -> Answer:
     """``route``: the experts of a description."""
-    _check_text(arguments.text)
-    engine = _engine(arguments)
+    check_text(arguments.text)
+    engine = load_chosen_engine(arguments)
     data = _routed(engine, engine.route(arguments.text, arguments.k, arguments.tau))
     return Answer(data, format.routing(data))
 
 
 def adapt(arguments: Namespace) -> Answer:
-    """``adapt``: a description's LoRA, written in PEFT format."""
+    """``adapt``: a description's LoRA, written in PEFT format, or as the map that stands for it on a library."""
     from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE
+    from core.sglora.adapter_readme import README_FILE
 
-    _check_text(arguments.text)
+    if arguments.out is None and arguments.map is None:
+        raise DataError("`adapt` needs --out DIR for the adapter, or --library DIR and --map FILE for its map.")
+    if (arguments.map is None) != (arguments.library is None):
+        raise DataError("--map FILE and --library DIR go together: a map is made from photos of a library.")
+    check_text(arguments.text)
     started = time.perf_counter()
-    engine = _engine(arguments)
+    engine = load_chosen_engine(arguments)
     engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, so that "encode" below tells what encoding takes
     load = time.perf_counter() - started
     adaptation = engine.adapt(arguments.text, arguments.k, arguments.tau, arguments.seed, arguments.strength)
+    seconds = {"load": load, **adaptation.seconds}
+    if arguments.map is not None:
+        started = time.perf_counter()
+        write_map(engine, adaptation, arguments.library, arguments.map)
+        seconds["map"] = time.perf_counter() - started
     started = time.perf_counter()
-    engine.save(adaptation, arguments.out, arguments.format == "transformers")
-    seconds = {"load": load, **adaptation.seconds, "write": time.perf_counter() - started}
+    if arguments.out is not None:
+        engine.save(adaptation, arguments.out, arguments.format == "transformers")
+    seconds["write"] = time.perf_counter() - started
     data = {
         **_routed(engine, adaptation.routing),
         "seed": adaptation.seed,
         "strength": adaptation.strength,
         "parameters": adaptation.lora.parameters,
         "seconds": {step: round(value, 6) for step, value in seconds.items()},
-        "out": str(arguments.out),
-        "files": [CONFIG_FILE, WEIGHTS_FILE],
+        "out": None if arguments.out is None else str(arguments.out),
+        "files": [] if arguments.out is None else [README_FILE, CONFIG_FILE, WEIGHTS_FILE],
+        "map": None if arguments.map is None else str(arguments.map),
     }
     return Answer(data, format.adaptation(data))
-
-
-def search(arguments: Namespace) -> Answer:
-    """``search``: zero-shot's and the adapter's ranking, of a folder's photos or, for a photo, of their captions."""
-    from core.common.text import clean_text
-    from core.data.decode import content_id
-    from core.data.image_io import open_photo, photo_bytes
-    from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, moves
-
-    paths = _photos(arguments.gallery)
-    photo = Path(arguments.query)
-    by_photo = photo.suffix.lower() in PHOTO_SUFFIXES and len(arguments.query) < MAX_PATH and photo.is_file()
-    if by_photo and arguments.task is None:
-        raise DescriptionError("Searching with a photo needs --task: a sentence that says what the gallery's photos show.")
-    query = str(photo) if by_photo else clean_text(arguments.query, "query")
-    image = open_photo(photo) if by_photo else None
-    captions = _captions(arguments.gallery) if by_photo else {}
-    task = query if arguments.task is None else arguments.task
-    _check_text(task)
-    engine = _engine(arguments)
-    adaptation = engine.adapt(task, arguments.k, arguments.tau, arguments.seed, arguments.strength)
-
-    gallery = Gallery(engine.backbone, limit=len(paths))
-    started = time.perf_counter()
-    report = gallery.add(paths, captions, lambda done, total: log(f"{done}/{total} photos"))
-    seconds = {"index": time.perf_counter() - started}
-    for failure in report.failed:
-        log(f"left out: {failure.name}: {failure.reason}")
-    # Names are made safe and unique for a page; here the path is what a user can go on with.
-    kept = {p.id for p in gallery.photos}
-    names: dict[str, str] = {}
-    for path in paths if image is None else ():
-        with suppress(PhotoError):
-            key = content_id(photo_bytes(path))
-            if key in kept:
-                names.setdefault(key, path.relative_to(arguments.gallery).as_posix())
-
-    def rank(adapter: Adapter) -> Ranking:
-        if image is not None:
-            return gallery.image_to_text(image, adapter, None)
-        return gallery.text_to_image(query, adapter, None)
-
-    before = rank(ZERO_SHOT)
-    started = time.perf_counter()
-    after = rank(Adapter.of(adaptation.lora))
-    seconds["adapt"] = time.perf_counter() - started
-    moved = moves(before, after)
-    kind = "photo" if image is None else "caption"
-
-    def rows(ranking: Ranking) -> list[dict[str, Any]]:
-        return [
-            {"rank": hit.rank, kind: names.get(hit.key, hit.label), "score": round(hit.score, 6), "moved": moved[hit.key]}
-            for hit in ranking.hits[: arguments.top]
-        ]
-
-    data = {
-        "query": query,
-        "task": adaptation.routing.description,
-        "photos": len(gallery.photos),
-        "total": before.total,
-        "rankings": {"zero-shot": rows(before), "sg-lora": rows(after)},
-        "failed": [{"name": failure.name, "reason": failure.reason} for failure in report.failed],
-        "duplicates": list(report.duplicates),
-        "seconds": {step: round(taken, 3) for step, taken in seconds.items()},
-    }
-    return Answer(data, format.rankings(data, kind))
 
 
 def evaluate(arguments: Namespace) -> Answer:
@@ -141,13 +82,13 @@ def evaluate(arguments: Namespace) -> Answer:
     from core.experiments.evaluate import AdaptSettings
     from core.experiments.evaluate import evaluate as measure
 
-    _check_text(arguments.task)
+    check_text(arguments.task)
     samples = read_folder(arguments.data)
     if arguments.split is not None:
         samples = [s for s in samples if s.split == arguments.split]
         if not samples:
             raise DataError(f"No photo of {arguments.data} is in the split {arguments.split!r}.")
-    engine = _engine(arguments)
+    engine = load_chosen_engine(arguments)
     settings = AdaptSettings(arguments.k, arguments.tau, arguments.seed, arguments.strength)
     evaluation = measure(engine, samples, arguments.task, arguments.methods, settings, log)
     methods = {
@@ -158,14 +99,29 @@ def evaluate(arguments: Namespace) -> Answer:
     return Answer(data, format.recalls(data))
 
 
-def _check_text(description: str) -> None:
+def write_map(engine: SGLora, found: Adaptation, library: Path, file: Path) -> None:
+    """Write the map that stands for an adaptation on the photos of a library."""
+    import json
+
+    from core.retrieval.adapter import Adapter
+    from core.retrieval.library import PhotoLibrary
+    from core.retrieval.library_photos import LibraryPhotos
+    from core.retrieval.two_stage import TwoStageSearch
+
+    photos = LibraryPhotos(PhotoLibrary.open(library, engine.backbone), engine.backbone)
+    made = TwoStageSearch(photos).map_of(Adapter.of(found.lora))
+    made.save(file, engine.backbone.fingerprint, json.dumps(engine.provenance(found)))
+
+
+def check_text(description: str) -> None:
     """Before seconds of loading models: what the engine would refuse anyway."""
     from core.common.text import clean_text
 
     clean_text(description)
 
 
-def _engine(arguments: Namespace) -> SGLora:
+def load_chosen_engine(arguments: Namespace) -> SGLora:
+    """The engine of ``--experts``, ``--generator`` and the options of the backbone."""
     from core.sglora.load import load_engine
 
     return load_engine(chosen_backbone(arguments), arguments.experts, arguments.generator)
@@ -194,23 +150,3 @@ def _routed(engine: SGLora, routing: Routing) -> dict[str, Any]:
         "experts": engine.routed(routing),
         "confidence": asdict(confidence) if (confidence := engine.confidence(routing)) else None,
     }
-
-
-def _captions(folder: Path) -> dict[str, tuple[str, ...]]:
-    """Captions of the gallery's photos by file name."""
-    from core.data import read_folder
-    from core.data.sample import caption_texts
-
-    captions: dict[str, tuple[str, ...]] = {}
-    for sample in read_folder(folder):
-        captions[sample.path.name] = captions.get(sample.path.name, ()) + caption_texts(sample)
-    return captions
-
-
-def _photos(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(f"The gallery folder {folder} does not exist.")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
-    if not paths:
-        raise DataError(f"The gallery folder {folder} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}).")
-    return paths

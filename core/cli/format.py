@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+MOST_LISTED = 20
+
 
 def routing(data: Mapping[str, Any]) -> str:
     """Routed experts, one a line, best first."""
@@ -31,16 +33,19 @@ def _confidence(confidence: Mapping[str, Any] | None) -> list[str]:
 def adaptation(data: Mapping[str, Any]) -> str:
     """Routed experts, then what was generated."""
     seconds = ", ".join(f"{step} {1000 * value:.1f} ms" for step, value in data["seconds"].items())
-    return (
-        f"{routing(data)}\n\n"
-        f"A LoRA of {data['parameters']:,} parameters (seed {data['seed']}, strength {data['strength']:g}) "
-        f"is in {data['out']}: {', '.join(data['files'])}\n{seconds}"
-    )
+    what = f"A LoRA of {data['parameters']:,} parameters (seed {data['seed']}, strength {data['strength']:g})"
+    places = [f"is in {data['out']}: {', '.join(data['files'])}"] if data["out"] else []
+    places += [f"as a map of questions is in {data['map']}"] if data["map"] else []
+    return f"{routing(data)}\n\n{what} {'; it '.join(places)}\n{seconds}"
 
 
 def rankings(data: Mapping[str, Any], kind: str) -> str:
-    """Both rankings one below the other; ``shown`` is what was found, "photo" or "caption"."""
-    lines = [f"“{data['query']}” among {data['total']} {kind}s, adapted to “{data['task']}”"]
+    """The rankings one below the other; ``kind`` is what was looked for, "photo" or "caption"."""
+    adapted = f", adapted to “{data['task']}”" if data["task"] else ""
+    lines = [f"“{data['query']}” among {data['total']:,} {kind}s{adapted}"]
+    if data.get("check"):
+        check = data["check"]
+        lines.append(f"On {check['photos']:,} of them, {check['overlap']:.0%} of the {check['top']} best are the exact ones.")
     for name, hits in data["rankings"].items():
         lines += ["", name]
         for hit in hits:
@@ -58,4 +63,26 @@ def recalls(data: Mapping[str, Any]) -> str:
             heads = [f"{way} {k}" for way, values in ways.items() for k in values]
             lines.append("  ".join([" " * width, *(f"{h:>8}" for h in heads)]))
         lines.append("  ".join([f"{name:{width}}", *(f"{v:8.1f}" for values in ways.values() for v in values.values())]))
+    return "\n".join(lines)
+
+
+def indexed(data: Mapping[str, Any]) -> str:
+    """What became of files and photos, then those that failed."""
+    counts = ", ".join(f"{data[key]:,} {key}" for key in ("added", "changed", "moved", "removed", "duplicates"))
+    lines = [f"{data['library']}: {data['photos']:,} photos ({counts})"]
+    failed = data["failed"]
+    lines += [f"left out: {one['name']}: {one['reason']}" for one in failed[:MOST_LISTED]]
+    lines += [f"left out: {len(failed) - MOST_LISTED:,} more"] if len(failed) > MOST_LISTED else []
+    return "\n".join([*lines, ", ".join(f"{step} {value:.1f} s" for step, value in data["seconds"].items())])
+
+
+def library(data: Mapping[str, Any]) -> str:
+    """What a library holds."""
+    lines = [
+        f"{data['library']}: {data['photos']:,} photos in {data['files']:,} files; {data['failed']:,} files cannot be read",
+        f"backbone {data['backbone']} (fingerprint {data['fingerprint']}), {data['bytes'] / 1e6:,.0f} MB",
+        *(f"folder {folder}" for folder in data["folders"]),
+    ]
+    if data["problems"] is not None:
+        lines += data["problems"] or ["checked: everything is as it should be"]
     return "\n".join(lines)

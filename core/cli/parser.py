@@ -10,7 +10,7 @@ from textwrap import dedent
 from typing import Any
 
 from core import __version__
-from core.cli import commands, experiment, hub, train
+from core.cli import commands, experiment, hub, library, search, train
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS
 
 # The engine's own defaults, written again because importing them would import torch; a test keeps them equal.
@@ -53,6 +53,9 @@ def build_parser() -> Parser:
     _route(chosen)
     _adapt(chosen)
     _search(chosen)
+    _index(chosen)
+    _library(chosen)
+    _vector(chosen)
     _evaluate(chosen)
     _train(chosen)
     _experiment(chosen)
@@ -175,18 +178,25 @@ def _adapt(chosen: Any) -> None:
 
         JSON: all that `route` prints, and
           {"seed", "strength", "parameters",
-           "seconds": {"load", "encode", "route", "prior", "decode", "write"},
-           "out": DIR, "files": [...]}
+           "seconds": {"load", "encode", "route", "prior", "decode", "map", "write"},
+           "out": DIR, "files": [...], "map": FILE}
         """,
     )
     parser.add_argument("text", metavar="TEXT", help="what the photos show, in a sentence")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write the adapter to")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write the adapter to")
     parser.add_argument(
         "--format",
         choices=("peft", "transformers"),
         default="peft",
         help="peft: for the backbone as it is here; transformers: the same with the names of transformers' CLIPModel",
     )
+    parser.add_argument(
+        "--map",
+        type=Path,
+        metavar="FILE",
+        help="write, too, the linear map that stands for the adapter in questions to zero-shot vectors (see `vector`)",
+    )
+    parser.add_argument("--library", type=Path, metavar="DIR", help="library whose photos the map is made from")
     _sampling_options(parser)
     _engine_options(parser)
 
@@ -195,30 +205,123 @@ def _search(chosen: Any) -> None:
     parser = _command(
         chosen,
         "search",
-        commands.search,
-        "search a folder of photos, zero-shot and with the generated LoRA",
+        search.search,
+        "search a library or a folder of photos, zero-shot and adapted",
         """
         example:
-          python -m core search "a dog in the snow" --gallery ~/photos --task "photos of dogs playing outside"
+          python -m core search "a dog in the snow" --library pictures.library --task "photos of dogs playing outside"
+          python -m core search "a dog in the snow" --gallery ~/photos
+          python -m core search "dog -water" --library pictures.library --folder ~/photos/2024 --since 2024-06-01
+          python -m core search beach.jpg "at night" --library pictures.library --find photos
 
-        Every image in the folder and below it is searched; what cannot be read is listed on stderr and left out. Without
-        --task the query itself says what the adapter is made for. A photo file as QUERY searches the gallery's captions
-        instead (captions.jsonl, labels.jsonl or COCO captions, as for `evaluate`), and then needs --task.
+        A library is indexed once (`index`); a folder is read at every call. Without --task or --adapter the words of the query
+        themselves say what the adapter is made for. A photo file as QUERY searches captions (captions.jsonl, labels.jsonl or
+        COCO captions, as for `evaluate`), or, with --find photos, for photos like it. What cannot be read is left out.
+
+        From 1,000 photos on, an adapter looks at the candidates that a mapped query finds among all photos, and at no others;
+        --exact looks at all, --check says how often the two agree on this library.
 
         JSON:
-          {"query", "task", "photos": readable and different ones, "total": candidates of both rankings,
-           "rankings": {"zero-shot": [{"rank", "photo" (or "caption"), "score", "moved"}, ...], "sg-lora": [...]},
-           "failed": [{"name", "reason"}, ...], "duplicates": [names],
-           "seconds": {"index", "adapt"}}
-          moved: places gained by the adapter (negative: lost); adapt: all photos encoded again with the LoRA, and ranked
+          {"query", "task", "photos": readable and different ones, "total": candidates of all rankings,
+           "rankings": {"zero-shot": [{"rank", "photo" (or "caption"), "score", "moved"}, ...], "sg-lora" or "adapter": [...]},
+           "failed": [{"name", "reason"}, ...], "duplicates": [names], "approximate": whether photos may have been missed,
+           "check": {"overlap": part of the exact best that was found, "photos": of the sample, "top"},
+           "seconds": {"load", "adapt", "index" (a folder's photos), "map", "search", "rerank"}}
+          moved: places gained by the adapter (negative: lost; null: it was far behind)
         """,
     )
-    parser.add_argument("query", metavar="QUERY", help="what to look for, in words; or a photo file")
-    parser.add_argument("--gallery", type=Path, required=True, metavar="FOLDER", help="folder of photos")
+    parser.add_argument(
+        "query",
+        nargs="+",
+        metavar="QUERY",
+        help="what to look for: words, photo files, or several of them together; in words, -word says what not to look for",
+    )
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("--library", type=Path, metavar="DIR", help="library of photos, see `index`")
+    place.add_argument("--gallery", type=Path, metavar="FOLDER", help="folder of photos")
     parser.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: the query)")
+    parser.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter in PEFT format in the place of a task")
+    parser.add_argument(
+        "--find", choices=[search.PHOTOS, search.CAPTIONS], help="what to find (for words photos, for a photo captions)"
+    )
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="TEXT", help="what photos should not show; any number of times"
+    )
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="only photos of the library in this folder or below it")
+    parser.add_argument("--since", type=search.day, metavar="DAY", help="only photos taken on this day (2024-05-31) or later")
+    parser.add_argument("--until", type=search.day, metavar="DAY", help="only photos taken on this day or earlier")
     parser.add_argument("--top", type=_count, default=10, metavar="N", help="hits to print (10)")
+    parser.add_argument("--exact", action="store_true", help="every photo goes through the adapter")
+    parser.add_argument("--check", action="store_true", help="compare with every photo of a sample going through the adapter")
     _sampling_options(parser)
     _engine_options(parser)
+
+
+def _index(chosen: Any) -> None:
+    parser = _command(
+        chosen,
+        "index",
+        library.index,
+        "make a library of folders of photos, or bring it up to date",
+        """
+        example:
+          python -m core index ~/photos --library pictures.library
+
+        Photos are read where they are, with all folders below; they are not copied. Only what is new or changed is encoded,
+        moved photos are recognised by their content, and those that are gone are forgotten, except where their whole folder
+        is missing, as a drive may be that is not connected. It may be interrupted at any time, and goes on there.
+
+        JSON:
+          {"library", "photos": in the library now, "added", "changed", "moved", "removed", "duplicates": how many,
+           "failed": [{"name", "reason"}, ...], "seconds": {"load", "look", "encode", "write"}}
+        """,
+    )
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="folders of photos (default: those it knows)")
+    parser.add_argument("--library", type=Path, required=True, metavar="DIR", help="folder of the library")
+    parser.add_argument(
+        "--forget-missing", action="store_true", help="forget the photos of folders that are missing or empty, too"
+    )
+    _backbone_options(parser)
+
+
+def _library(chosen: Any) -> None:
+    parser = _command(
+        chosen,
+        "library",
+        library.library,
+        "say what a library holds, and check it",
+        """
+        example:
+          python -m core library pictures.library --verify
+
+        JSON:
+          {"library", "layout", "backbone", "fingerprint", "folders", "photos", "files", "failed": files that cannot be read,
+           "captions", "dated": photos with a date, "bytes", "problems": [...] with --verify, else null}
+        """,
+    )
+    parser.add_argument("library", type=Path, metavar="DIR", help="folder of the library")
+    parser.add_argument("--verify", action="store_true", help="read everything and compare it")
+
+
+def _vector(chosen: Any) -> None:
+    parser = _command(
+        chosen,
+        "vector",
+        library.vector,
+        "print the vector of a query, to ask any vector database with",
+        """
+        example:
+          python -m core adapt "photos of dogs playing outside" --library pictures.library --map dogs.safetensors
+          python -m core vector "a dog in the snow" --map dogs.safetensors --json
+
+        Asked with it, a database of zero-shot vectors ranks nearly as the adapter would.
+
+        JSON: {"query", "map", "backbone", "fingerprint", "dim", "vector": [...], "offset": to add to inner products for scores}
+        """,
+    )
+    parser.add_argument("query", metavar="QUERY", help="what to look for, in words")
+    parser.add_argument("--map", type=Path, metavar="FILE", help="a map of `adapt --map` (default: none, zero-shot)")
+    _backbone_options(parser)
 
 
 def _evaluate(chosen: Any) -> None:
@@ -251,7 +354,9 @@ def _evaluate(chosen: Any) -> None:
         type=_methods,
         default="zero-shot,merge,sg-lora",
         metavar="A,B,...",
-        help="zero-shot: no adapter; merge: the routed experts' weighted sum; sg-lora: the generated LoRA (default: all)",
+        help="zero-shot: no adapter; merge, equal-merge: the routed experts' weighted or plain mean; mean-of-all: of all "
+        "experts; nearest: the closest expert; ridge: regression from sentence to LoRA; one-lora: one for everything; "
+        "random-sentence: generated for another sentence; sg-lora: the generated LoRA (default: zero-shot,merge,sg-lora)",
     )
     _sampling_options(parser)
     _engine_options(parser)
@@ -291,7 +396,7 @@ def _train(chosen: Any) -> None:
         parts,
         "experts",
         train.experts,
-        "find tasks in the data and train one expert LoRA for each",
+        "train what all experts share, find topics in the data, and train one expert for each",
         f"""
         example:
           python -m core train experts --data data
@@ -302,11 +407,11 @@ def _train(chosen: Any) -> None:
 
         {FORMATS}
 
-        A task is a category of COCO, where photos have categories; else a subject that captions name, such as dogs or snow;
-        or a few classes. Photos of the splits val and test train nothing. Photos that cannot be read are listed and left out.
+        Topics are words that captions share, clusters of captions, categories of COCO where photos have some, and groups of
+        classes. Photos of the splits val and test train nothing. Photos that cannot be read are listed and left out.
 
-        An expert that does not beat zero-shot on photos it was not trained on is not kept. An interrupted run goes on where it
-        stopped. `accelerate launch` shares the tasks out among all GPUs; several machines need one --cache that all see.
+        An interrupted run goes on where it stopped. `accelerate launch` shares the experts out among all GPUs; several machines
+        need one --cache that all see. --set shared_steps=0 --set rank=2 trains experts as in the paper, with nothing shared.
         The repository gets a model card, README.md. JSON: {{"fingerprint", "experts": [names], "out"}}
         """,
     )
@@ -318,19 +423,26 @@ def _train(chosen: Any) -> None:
         parts,
         "generator",
         train.generator,
-        "train the conditional VAE that generates LoRAs from the experts' snapshots",
+        "train the generator: the mixer of experts, or the paper's conditional VAE",
         """
         example:
           python -m core train generator --data data
-          python -m core train generator --data coco --backbone ViT-B-16 --pretrained openai
+          python -m core train generator --data coco --backbone ViT-B-16 --pretrained openai --generator cvae
 
-        DIR is that of `train experts`; the experts' snapshots are those that it left in the cache.
+        DIR is that of `train experts`. The mixer learns from its photos that train no expert; the conditional VAE from the
+        experts alone.
         JSON: {"fingerprint", "experts": how many, "out"}
         """,
     )
     _train_options(generator, "FILE", "beside the experts; for `embedded` assets/embedded")
     generator.add_argument(
         "--experts", type=Path, metavar="DIR", help="expert repository (default: the backbone's own, experts/NAME)"
+    )
+    generator.add_argument(
+        "--generator",
+        choices=("mixer", "cvae"),
+        default="mixer",
+        help="what it writes: how experts are mixed, or (the paper's) the numbers of a LoRA (default: mixer)",
     )
     _recipe_option(generator)
     _backbone_options(generator)
@@ -515,7 +627,7 @@ _count.__name__ = "count"
 
 
 def _methods(text: str) -> list[str]:
-    from core.experiments.evaluate import METHODS
+    from core.experiments.controls import METHODS
 
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     unknown = [name for name in names if name not in METHODS]

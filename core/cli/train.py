@@ -28,8 +28,8 @@ def backbone(arguments: Namespace) -> Answer:
     if arguments.steps:
         recipe = replace(recipe, steps=arguments.steps)
     out = arguments.out or heads_path()
-    facts = train_backbone(arguments.data, out, cache_folder(arguments), recipe, log)
-    return _done(facts, out)
+    found = train_backbone(arguments.data, out, cache_folder(arguments), recipe, log)
+    return _done(found, out)
 
 
 def experts(arguments: Namespace) -> Answer | None:
@@ -42,30 +42,38 @@ def experts(arguments: Namespace) -> Answer | None:
     model = chosen_backbone(arguments)
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
     out = arguments.out or experts_path(model.slug)
-    repository = train_experts(arguments.data, out, cache_folder(arguments), model, recipe, log)
+    found = train_experts(arguments.data, out, cache_folder(arguments), model, recipe, log)
     if not Processes.here().first:
         return None
     _card(out)
-    return _done({"fingerprint": repository.fingerprint, "experts": [e.name for e in repository.experts]}, out)
+    return _done({"fingerprint": found.fingerprint, "experts": [e.name for e in found.experts]}, out)
 
 
 def generator(arguments: Namespace) -> Answer:
     """``train generator``."""
     check_data(arguments)
     from core.common.paths import GENERATOR_FILE, experts_path, generator_path
+    from core.sglora.generator import KIND as CVAE
     from core.sglora.repository import ExpertRepository
-    from core.training.generator import recipe_for, train_generator
 
     model = chosen_backbone(arguments)
     folder = arguments.experts or experts_path(model.slug)
     repository = ExpertRepository.load(folder, model.layout, model.fingerprint)
     beside = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
     out = arguments.out or beside
-    recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
-    generator = train_generator(arguments.data, out, cache_folder(arguments), model, repository, recipe, log)
+    if arguments.generator == CVAE:
+        from core.training.generator import GeneratorRecipe, train_generator
+
+        recipe = changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
+        found = train_generator(out, model, repository, recipe, log)
+    else:
+        from core.training.mixer import MixerRecipe, train_mixer
+
+        mixing = changed(MixerRecipe(seed=arguments.seed), arguments.set)
+        found = train_mixer(arguments.data, out, cache_folder(arguments), model, repository, mixing, log)
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it names the generator's checksum
-    return _done({"fingerprint": generator.fingerprint, "experts": len(repository)}, out)
+    return _done({"fingerprint": found.fingerprint, "experts": len(repository)}, out)
 
 
 def _card(folder: Path) -> None:
@@ -109,5 +117,5 @@ def cache_folder(arguments: Namespace) -> Path:
     return arguments.cache or default_cache()
 
 
-def _done(facts: Mapping[str, Any], out: Path) -> Answer:
-    return Answer({**facts, "out": str(out)}, f"Wrote {out}.")
+def _done(found: Mapping[str, Any], out: Path) -> Answer:
+    return Answer({**found, "out": str(out)}, f"Wrote {out}.")

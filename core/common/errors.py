@@ -40,5 +40,9 @@ class GalleryError(StudioError):
     """A request that the gallery cannot answer (nothing indexed yet, no captions, too many photos)."""
 
 
+class LibraryError(StudioError):
+    """A library of photos on disk that cannot be used: missing, damaged, of another backbone, or in use."""
+
+
 class BackboneError(StudioError):
     """A backbone whose package, weights or checkpoint cannot be loaded."""

@@ -11,7 +11,7 @@ from core.data.coco import read_coco
 from core.data.find_images import ImageFinder
 from core.data.jsonl import CAPTIONS_FILE, LABELS_FILE, read_captions, read_labels
 from core.data.karpathy import PATTERN, read_karpathy
-from core.data.sample import Sample
+from core.data.sample import Sample, caption_texts
 from core.data.tokens import PLACES, TOKENS, read_tokens
 
 
@@ -53,6 +53,18 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
         f"{folder} holds no captions.jsonl, no labels.jsonl, no Karpathy split, no COCO captions JSON, no token file of "
         "Flickr8k or Flickr30k, and no two folders of images named after their class: one of them is needed."
     )
+
+
+def folder_captions(folder: Path) -> dict[Path, tuple[str, ...]]:
+    """Captions by photo, from a file in the folder that lists them; none where there is no such file.
+
+    Raises:
+        DataError: as ``read_folder``.
+    """
+    captions: dict[Path, tuple[str, ...]] = {}
+    for sample in read_folder(folder) if folder.is_dir() and _listed(folder) else ():
+        captions[sample.path] = captions.get(sample.path, ()) + caption_texts(sample)
+    return captions
 
 
 def data_folders(data: Path) -> list[Path]:

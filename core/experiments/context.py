@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.base import Backbone
 from core.common.errors import DataError
 from core.sglora.engine import SGLora
-from core.training.task_dataset import Pool, load_pool
+from core.training.corpus import Corpus, load_corpus
 
 Log = Callable[[str], None]
 
@@ -30,7 +30,7 @@ class ExperimentContext:
 
     data: Path
     cache: Path
-    backbone: EmbeddedBackbone
+    backbone: Backbone
     log: Log = print
 
     @cached_property
@@ -41,17 +41,17 @@ class ExperimentContext:
         return load_engine(self.backbone)
 
     @cached_property
-    def pool(self) -> Pool:
-        """Photos and tasks of the data folder.
+    def corpus(self) -> Corpus:
+        """Photos of the data folder, with the part that each plays in training.
 
         Raises:
-            DataError: there is no such folder, or no task in it.
+            DataError: there is no such folder, or no photo to train on in it.
         """
         if not self.data.is_dir():
             raise DataError(f"The data folder {self.data} does not exist: --data DIR says where it is.")
-        pool = load_pool(self.data, self.backbone, self.cache, self.log)
-        pool.tell_unreadable(self.log)
-        return pool
+        corpus = load_corpus(self.data, self.backbone, self.cache, self.log)
+        corpus.tell_unreadable(self.log)
+        return corpus
 
     def folder(self, experiment: str) -> Path:
         """Where an experiment keeps what it finished."""

@@ -1,4 +1,4 @@
-"""The controls beside SG-LoRA: what else one could do with the same experts and the same sentence (DESIGN 5)."""
+"""SG-LoRA and its controls: what else one could do with the same experts and the same sentence (docs/design.md, section 5)."""
 
 from __future__ import annotations
 
@@ -6,46 +6,44 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from core.backbones.lora import Factors, Lora
-from core.backbones.lora_algebra import merge
-from core.sglora.confidence import Confidence
-from core.sglora.generator import LoraGenerator
-from core.sglora.prior import SemanticPrior
-from core.sglora.repository import ExpertRepository
+from core.backbones.lora import Lora
+from core.sglora.engine import SGLora
 from core.sglora.router import Routing
 
 RIDGE = 1.0
-DENSITY = 0.5
+# Sentences about no photos, and about other photos than most people's.
+RANDOM = (
+    "quarterly financial report",
+    "the sound of a violin",
+    "a mathematical proof",
+    "tax law in the nineteenth century",
+)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a method may look at: seen experts, the generator trained on them, a routed description and a seed."""
+    """What a method may look at.
 
-    repository: ExpertRepository
-    generator: LoraGenerator
+    Attributes:
+        engine: experts and generator. routing: of the description. seed: of the sample.
+        strength: scales every adapter alike; None follows the confidence.
+    """
+
+    engine: SGLora
     routing: Routing
-    seed: int
+    seed: int = 0
+    strength: float | None = None
 
     @property
-    def confidence(self) -> Confidence | None:
-        """What the repository's confidence says of the description."""
-        return self.repository.judge(self.routing)
+    def scale(self) -> float:
+        """How much of an adapter is applied."""
+        return self.engine.strength(self.routing, self.strength)[0]
 
     @property
-    def strength(self) -> float:
-        """How much of an adapter the confidence lets through; all of it where there is none."""
-        return self.confidence.strength if self.confidence else 1.0
-
-    @property
-    def prior(self) -> SemanticPrior:
-        """The semantic prior of the routed experts."""
-        return self.repository.prior(self.routing)
-
-    def loras(self) -> list[Lora]:
-        return [self.repository.lora(i) for i in self.routing.chosen.tolist()]
+    def own(self) -> list[Lora]:
+        """The routed experts' own parts."""
+        return [self.engine.repository.own(i) for i in self.routing.chosen.tolist()]
 
 
 Method = Callable[[Setting], "Lora | None"]
@@ -56,127 +54,76 @@ def zero_shot(s: Setting) -> None:
     return None
 
 
+def merge(s: Setting) -> Lora:
+    """Top-k experts with softmax weights, exact sum of weight changes: the paper's control."""
+    return s.engine.merged(s.routing).scaled(s.scale)
+
+
+def equal_merge(s: Setting) -> Lora:
+    """Top-k experts with equal weights, exact."""
+    k = len(s.routing.chosen)
+    return s.engine.repository.with_shared(s.own, [1 / k] * k).scaled(s.scale)
+
+
 def mean_of_all(s: Setting) -> Lora:
-    """Exact delta-W mean of all experts."""
-    n = len(s.repository)
-    return merge([s.repository.lora(i) for i in range(n)], [1 / n] * n)
+    """Mean of all experts, exact."""
+    repository = s.engine.repository
+    n = len(repository)
+    return repository.with_shared([repository.own(i) for i in range(n)], [1 / n] * n).scaled(s.scale)
 
 
 def nearest(s: Setting) -> Lora:
     """The closest expert alone."""
-    return s.repository.lora(int(s.routing.chosen[0]))
-
-
-def equal_merge(s: Setting) -> Lora:
-    """Top-k, equal weights, exact delta-W sum."""
-    return merge(s.loras(), [1 / len(s.routing.chosen)] * len(s.routing.chosen))
-
-
-def softmax_merge(s: Setting) -> Lora:
-    """Top-k, softmax weights, exact delta-W sum: the paper's control."""
-    return s.repository.merged(s.routing)
-
-
-def rescaled_merge(s: Setting) -> Lora:
-    """``softmax_merge`` scaled, linear by linear, to the norm that its experts have on (weighted) average."""
-    merged, experts, weights = softmax_merge(s), s.loras(), s.routing.weights.tolist()
-    factors = {}
-    for m in merged.modules:
-        typical = sum(w * float(e.factors[m.name].delta.norm()) for e, w in zip(experts, weights, strict=True))
-        own = merged.factors[m.name]
-        factors[m.name] = Factors(own.a, own.b * (typical / max(float(own.delta.norm()), 1e-12)))
-    return Lora(merged.modules, factors)
-
-
-def _dense(modules: Lora, deltas: Mapping[str, Tensor]) -> Lora:
-    """Full-rank weight changes in LoRA form: A is the identity."""
-    factors = {m.name: Factors(torch.eye(m.in_features), deltas[m.name]) for m in modules.modules}
-    return Lora(modules.modules, factors)
-
-
-def ties_merge(s: Setting) -> Lora:
-    """TIES (arXiv 2306.01708) as peft implements it, on the weight changes of the top k."""
-    from peft.utils.merge_utils import ties
-
-    experts, weights = s.loras(), s.routing.weights
-    deltas = {
-        m.name: ties([e.factors[m.name].delta for e in experts], weights * len(experts), DENSITY, "total")
-        for m in experts[0].modules
-    }
-    return _dense(experts[0], deltas)
-
-
-def dare_merge(s: Setting) -> Lora:
-    """DARE (arXiv 2311.03099) with a linear sum as peft implements it, on the weight changes of the top k."""
-    from peft.utils.merge_utils import dare_linear
-
-    experts, weights = s.loras(), s.routing.weights
-    with torch.random.fork_rng():
-        torch.manual_seed(s.seed)
-        deltas = {m.name: dare_linear([e.factors[m.name].delta for e in experts], weights, DENSITY) for m in experts[0].modules}
-    return _dense(experts[0], deltas)
+    return s.engine.repository.lora(int(s.routing.chosen[0])).scaled(s.scale)
 
 
 def ridge(s: Setting) -> Lora:
-    """Ridge regression from sentence embedding to LoRA vector: a deterministic generator."""
-    x, y = s.repository.embeddings, s.repository.means
+    """Ridge regression from sentence embedding to own part: a deterministic generator."""
+    repository = s.engine.repository
+    x, y = repository.embeddings, repository.means
     mean_x, mean_y = x.mean(0), y.mean(0)
     centred = x - mean_x
     gram = centred @ centred.T + RIDGE * torch.eye(len(x))
     weights = torch.linalg.solve(gram, centred @ (s.routing.embedding - mean_x))
-    return Lora.from_vector(s.repository.layout, mean_y + weights @ (y - mean_y))
+    own = Lora.from_vector(repository.layout, mean_y + weights @ (y - mean_y))
+    return repository.with_shared([own], [1.0]).scaled(s.scale)
 
 
-def shared_start(s: Setting) -> Lora:
-    """The experts' shared start: one LoRA trained on all seen everyday scenes."""
-    return Lora.from_vector(s.repository.layout, s.repository.origin)
+def one_lora(s: Setting) -> Lora:
+    """One LoRA for everything: the shared part in full. Without one, as ``mean_of_all``."""
+    repository = s.engine.repository
+    if repository.shared is None:
+        return mean_of_all(s)
+    share = float(repository.notes.get("recipe", {}).get("share", 1.0))
+    return repository.shared.scaled(s.scale / share)
 
 
-def softmax_by_confidence(s: Setting) -> Lora:
-    """``softmax_merge`` as strong as the confidence allows: what the confidence does without a generator."""
-    return softmax_merge(s).scaled(s.strength)
-
-
-def full_strength(s: Setting) -> Lora:
-    """SG-LoRA: z ~ p(z | c), decoded, applied in full."""
-    prior = s.prior
-    return s.generator.lora(s.generator.sample(prior, s.seed)[0], prior, softmax_merge(s), s.repository.layout)
-
-
-def as_decoded(s: Setting) -> Lora:
-    """The decoded factors as they are, as in the paper: no exact mixture, no shared part."""
-    return Lora.from_vector(s.repository.layout, s.generator.sample(s.prior, s.seed)[0])
-
-
-def without_decoder(s: Setting) -> Lora:
-    """SG-LoRA where the decoder adds nothing: the exact merge, and the shared part. What the generator itself is worth is the
-    difference to this."""
-    prior = s.prior
-    centre = s.generator.centre(prior)
-    return s.generator.lora(centre, prior, softmax_merge(s), s.repository.layout)
+def random_sentence(s: Setting) -> Lora:
+    """SG-LoRA for a sentence that has nothing to do with the photos, in full strength."""
+    routing = s.engine.route(RANDOM[(len(s.routing.description) + s.seed) % len(RANDOM)], len(s.routing.chosen), s.routing.tau)
+    return _generated(s.engine, routing, s.seed).scaled(s.scale)
 
 
 def sg_lora(s: Setting) -> Lora:
-    """SG-LoRA as strong as the confidence allows: what a visitor gets."""
-    return full_strength(s).scaled(s.strength)
+    """SG-LoRA as a visitor gets it."""
+    strength, own = s.engine.strength(s.routing, s.strength)
+    return _generated(s.engine, s.routing, s.seed, own).scaled(strength)
+
+
+def _generated(engine: SGLora, routing: Routing, seed: int, own: float = 1.0) -> Lora:
+    return engine.generator.write(engine.repository, routing, engine.prior(routing), seed, own).lora
 
 
 METHODS: Mapping[str, Method] = {
     "zero-shot": zero_shot,
-    "mean of all experts": mean_of_all,
-    "nearest expert": nearest,
-    "top-k, equal": equal_merge,
-    "top-k, softmax": softmax_merge,
-    "top-k, softmax, rescaled": rescaled_merge,
-    "TIES": ties_merge,
-    "DARE": dare_merge,
+    "merge": merge,
+    "equal-merge": equal_merge,
+    "mean-of-all": mean_of_all,
+    "nearest": nearest,
     "ridge": ridge,
-    "shared start": shared_start,
-    "top-k, softmax, by confidence": softmax_by_confidence,
-    "sg-lora as decoded, full strength": as_decoded,
-    "sg-lora without its decoder, full strength": without_decoder,
-    "sg-lora, full strength": full_strength,
+    "one-lora": one_lora,
+    "random-sentence": random_sentence,
     "sg-lora": sg_lora,
 }
-# What depends on the seed: of the generator's training and sample, or of DARE's dropped weights.
-SEEDED = ("DARE", "sg-lora as decoded, full strength", "sg-lora", "sg-lora, full strength")
+# What a sample changes: measured with several seeds.
+SEEDED = ("random-sentence", "sg-lora")

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora
 from core.common.errors import DataError, PhotoError
 from core.common.metrics import Relevance, both_directions
 from core.data import Sample
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts
+from core.experiments.controls import METHODS, Setting
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
@@ -35,25 +35,7 @@ class AdaptSettings:
     strength: float | None = None
 
 
-def _zero_shot(engine: SGLora, task: str, settings: AdaptSettings) -> None:
-    return None
-
-
-def _merge(engine: SGLora, task: str, settings: AdaptSettings) -> Lora:
-    routing = engine.route(task, settings.k, settings.tau)
-    return engine.merged(routing).scaled(engine.strength(routing, settings.strength))
-
-
-def _sg_lora(engine: SGLora, task: str, settings: AdaptSettings) -> Lora:
-    return engine.adapt(task, settings.k, settings.tau, settings.seed, settings.strength).lora
-
-
-# A method turns a task description into a LoRA (None: the backbone as it is). New ones only need a line here.
-METHODS: Mapping[str, Callable[[SGLora, str, AdaptSettings], Lora | None]] = {
-    "zero-shot": _zero_shot,
-    "merge": _merge,
-    "sg-lora": _sg_lora,
-}
+DEFAULT_METHODS = ("zero-shot", "merge", "sg-lora")
 
 
 @dataclass(frozen=True)
@@ -118,7 +100,7 @@ def evaluate(
     engine: SGLora,
     samples: Sequence[Sample],
     task: str,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] = DEFAULT_METHODS,
     settings: AdaptSettings = AdaptSettings(),
     log: Log = print,
 ) -> Evaluation:
@@ -131,7 +113,7 @@ def evaluate(
         engine: the method, with its backbone.
         samples: photos with captions or labels; those without any stay in the gallery as distractors.
         task: the description that the adapters are made from.
-        methods: names from METHODS.
+        methods: names from ``core.experiments.controls.METHODS``.
         settings: of the adaptation.
         log: gets progress, and a line for each photo that is left out.
 
@@ -143,7 +125,8 @@ def evaluate(
     if unknown:
         raise DataError(f"The method {unknown[0]} is unknown; known are {', '.join(METHODS)}.")
     # First of all, since it is quick: a description that cannot be used should not cost minutes of reading photos.
-    loras = {name: METHODS[name](engine, task, settings) for name in methods}
+    setting = Setting(engine, engine.route(task, settings.k, settings.tau), settings.seed, settings.strength)
+    loras = {name: METHODS[name](setting) for name in methods}
     gallery = gather(samples)
     kept, prefixes, skipped = read_prefixes(engine.backbone, list(gallery), log)
     for line in skipped:

@@ -1,218 +1,147 @@
-"""Five folds over tasks: what each may be trained on, and what was trained (DESIGN 5).
+"""Five folds over tasks: what each may be trained on, and what was trained (docs/design.md, section 5).
 
-In a fold, no photo of a held-out task trains the shared start, an expert, the confidence or the generator. Each trained
-part is kept under a checksum of all that it was trained with, so that an interrupted run resumes, and an expert that is the
-same in several folds is trained once.
+In a fold, no photo of a held-out task trains the shared part, an expert, the mixer or the confidence. Each trained part is
+kept, so that an interrupted run resumes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout
 from core.common.errors import DataError
 from core.experiments.context import ExperimentContext
+from core.experiments.held_tasks import HeldTask, domain_tasks, scene_tasks
 from core.sglora.engine import SGLora
-from core.sglora.generator import LoraGenerator
-from core.sglora.repository import Expert, ExpertRepository
-from core.training.confidence import leave_one_out_gains, with_confidence
-from core.training.experts import (
-    ExpertRecipe,
-    TrainedExpert,
-    begins_fresh,
-    keep,
-    recipe_for,
-    shared_tasks,
-    train_expert,
-    train_shared,
-)
+from core.sglora.generated import Generator
+from core.sglora.generator import load_generator
+from core.sglora.repository import INDEX_FILE, ExpertRepository
+from core.training.confidence import calibrate
+from core.training.corpus import Corpus, draw
+from core.training.dense_tasks import DenseTasks
+from core.training.discovery import discover
+from core.training.experts import ExpertRecipe, TrainedExpert, assemble, keep, recipe_for, train_own_part
 from core.training.generator import GeneratorRecipe, fit_generator
-from core.training.generator import recipe_for as generator_recipe_for
-from core.training.task_dataset import Pool, without_photos
-from core.training.tasks import EVERYDAY, Task
+from core.training.mixer import MixerRecipe, fit_mixer
+from core.training.objective import Objective
+from core.training.shared_part import train_shared
 
 FOLDS = 5
-MIN_TRAIN = 16
+ASSIGNMENT = "folds of 2026"  # another text deals the tasks differently
 
 
 @dataclass(frozen=True)
 class FoldRecipe:
-    """Trainings of one fold; shorter than the shipped ones, so that five folds fit into a few hours on two cores.
-    ``single_steps`` is for the one LoRA trained on all seen tasks."""
+    """Trainings of one fold; shorter than the shipped ones, so that five folds fit into hours on two cores."""
 
-    experts: ExpertRecipe = field(default_factory=lambda: ExpertRecipe(steps=16, check=8))
-    generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
-    single_steps: int = 600
+    experts: ExpertRecipe = field(
+        default_factory=lambda: ExpertRecipe(
+            shared_steps=2000, steps=60, batch=28, everyday=8, keyword=60, fine=110, classes=20
+        )
+    )
+    mixer: MixerRecipe = field(default_factory=lambda: MixerRecipe(steps=150))
+    cvae: GeneratorRecipe = field(default_factory=GeneratorRecipe)
 
     @staticmethod
     def of(backbone: Backbone) -> FoldRecipe:
         """The recipe that fits a backbone: CLIP trains as its shipped experts do, on a GPU."""
-        if backbone.slug == EMBEDDED:
-            return FoldRecipe()
-        own = recipe_for(backbone)
-        return FoldRecipe(own, generator_recipe_for(backbone), own.shared_steps)
+        return FoldRecipe() if backbone.slug == EMBEDDED else FoldRecipe(recipe_for(backbone))
 
 
 @dataclass(frozen=True)
 class PreparedFold:
-    """What one fold may use.
+    """What was trained without the held-out tasks.
 
     Attributes:
-        held: held-out tasks. seen: the other tasks, less every photo of a held-out task.
-        repository: one expert per seen task, in order; its ``origin`` is the scenes' shared start.
-        generator: trained on these experts.
-        single: [P] one LoRA trained on all seen tasks together.
-        snapshots: per seen task, [M, P].
+        held: held-out tasks. engine: with the mixer. cvae: the paper's generator, trained on the same experts.
     """
 
-    held: list[Task]
-    seen: list[Task]
-    repository: ExpertRepository
-    generator: LoraGenerator
-    single: Tensor
-    snapshots: list[Tensor]
-
-    def engine(self, context: ExperimentContext) -> SGLora:
-        """The online phase over this fold's experts and generator."""
-        return SGLora(context.backbone, self.repository, self.generator)
+    held: list[HeldTask]
+    engine: SGLora
+    cvae: Generator
 
 
-def folds(pool: Pool) -> list[list[int]]:
-    """Task indexes of each fold: scenes and special domains are dealt in turn; EVERYDAY, all photos, is never held out."""
-    dealt = [i for i, t in enumerate(pool.tasks) if t.name != EVERYDAY]
-    ordered = sorted(dealt, key=lambda i: (pool.tasks[i].group != "scenes", i * 7919 % 101))
-    return [ordered[f::FOLDS] for f in range(FOLDS)]
-
-
-def split(pool: Pool, fold: int) -> tuple[list[Task], list[Task]]:
-    """The held-out tasks of a fold, and the seen ones without any of their photos.
+def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
+    """The held-out tasks of a fold, and the corpus in which none of their photos trains or is watched.
 
     Raises:
-        DataError: fewer tasks than folds, or held-out tasks that leave fewer than two to learn from.
+        DataError: fewer tasks than folds.
     """
-    chosen = set(folds(pool)[fold])
-    if not chosen:
-        raise DataError(f"The data has {len(pool.tasks)} tasks: to hold them out in {FOLDS} folds, {FOLDS} or more are needed.")
-    held = [pool.tasks[i] for i in sorted(chosen)]
-    hidden = np.concatenate([rows for t in held for rows in (t.train, t.stop, t.test)])
-    seen = without_photos([t for i, t in enumerate(pool.tasks) if i not in chosen], hidden)
-    seen = [t for t in seen if len(t.train) >= MIN_TRAIN and len(t.stop)]
-    if len(seen) < 2:
-        names = ", ".join(t.name for t in held)
-        raise DataError(f"Without the photos of {names}, {len(seen)} of {len(pool.tasks)} tasks are left to learn from.")
-    return held, seen
+    held: list[HeldTask] = []
+    for tasks in (scene_tasks(corpus), domain_tasks(corpus)):
+        held += sorted(tasks, key=lambda t: draw(f"{ASSIGNMENT} {t.name}"))[fold::FOLDS]
+    if not held:
+        raise DataError(f"The data has too few tasks to hold them out in {FOLDS} folds.")
+    seen = np.ones(len(corpus), dtype=bool)
+    seen[np.concatenate([t.rows for t in held])] = False
+    return held, replace(corpus, train=corpus.train & seen, watched=corpus.watched & seen)
 
 
-def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe = FoldRecipe(), seed: int = 0) -> PreparedFold:
-    """Train a fold's experts, confidence and generator, or read what an earlier run kept.
+def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | None = None, seed: int = 0) -> PreparedFold:
+    """Train a fold's shared part, experts, confidence and generators, or read what an earlier run kept.
 
     Args:
-        seed: of the generator's training. Experts have the recipe's.
+        seed: of the shared part and of the experts.
     """
-    pool, backbone = context.pool, context.backbone
-    held, seen = split(pool, fold)
-    layout = LoraLayout(backbone.layout.modules, recipe.experts.rank)
-    start, single = shared_part(context, shared_tasks(seen), recipe.experts), shared_part(context, seen, single_recipe(recipe))
+    backbone, recipe = context.backbone, recipe or FoldRecipe.of(context.backbone)
+    experts = replace(recipe.experts, seed=seed)
+    held, corpus = split(context.corpus, fold)
+    folder = fold_folder(context, fold, experts)
+    if not (folder / INDEX_FILE).is_file():
+        _train_fold(context, corpus, experts, folder)
+    repository = ExpertRepository.load(folder, backbone.layout, backbone.fingerprint)
+    mixer, cvae = (
+        folder / f"{name}-{_digest(asdict(r))}.safetensors" for name, r in (("mixer", recipe.mixer), ("cvae", recipe.cvae))
+    )
+    if not mixer.is_file():
+        fit_mixer(backbone, corpus, repository, corpus.watched, recipe.mixer, context.log).save(mixer)
+    if not cvae.is_file():
+        fit_generator(backbone, repository, recipe.cvae, context.log).save(cvae)
+    written, decoded = (load_generator(file, backbone.fingerprint) for file in (mixer, cvae))
+    return PreparedFold(held, SGLora(backbone, repository, written), decoded)
+
+
+def fold_folder(context: ExperimentContext, fold: int, recipe: ExpertRecipe) -> Path:
+    """Where the trained parts of a fold are kept."""
+    key = _digest([context.backbone.fingerprint, str(context.data.resolve()), ASSIGNMENT, asdict(recipe)])
+    return context.folder("folds") / f"fold{fold}-seed{recipe.seed}-{key}"
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+
+
+def _train_fold(context: ExperimentContext, corpus: Corpus, recipe: ExpertRecipe, folder: Path) -> None:
+    backbone, log = context.backbone, context.log
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "shared.safetensors"
+    if not file.is_file():
+        objective = Objective(backbone, corpus, corpus.train, recipe.scale, recipe.memory, tokens=recipe.tokens)
+        keep(file, {"shared": train_shared(objective, DenseTasks(corpus, corpus.train), recipe.shared, recipe.seed, log)})
+    layout = LoraLayout(backbone.layout.modules, recipe.shared_rank)
+    shared = Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)
+    tasks = discover(corpus, corpus.train, backbone, recipe.discovery)
+    objective = recipe.objective(backbone, corpus, corpus.train)
     trained = []
-    for number, (task, fresh) in enumerate(zip(seen, begins_fresh(seen), strict=True), 1):
-        trained.append(expert_part(context, task, None if fresh else start, recipe.experts))
-        if number % 10 == 0:
-            context.log(f"fold {fold}: {number} of {len(seen)} experts")
-    repository = ExpertRepository(
-        backbone.fingerprint,
-        layout,
-        tuple(Expert(t.name, t.description, t.group, t.source, len(t.train), 0, 0, {}, {}, t.classes) for t in seen),
-        torch.stack([t.mean for t in trained]),
-        torch.stack([t.std for t in trained]),
-        backbone.encode_sentence([t.description for t in seen]),
-        start,
-    )
-    key = _digest(context, "gains", *(t.snapshots.numpy() for t in trained), *(t.description for t in seen))
-    gains = context.piece("folds", "leave-one-out", key, lambda: leave_one_out_gains(backbone, pool, repository, seen))
-    repository = with_confidence(backbone, repository, gains)
-    generator = generator_part(context, seen, trained, recipe, seed, single)
-    return PreparedFold(held, seen, repository, generator, single, [t.snapshots for t in trained])
-
-
-def single_recipe(recipe: FoldRecipe) -> ExpertRecipe:
-    """How the one LoRA for all seen tasks is trained."""
-    return replace(recipe.experts, shared_steps=recipe.single_steps)
-
-
-def shared_part(context: ExperimentContext, tasks: Sequence[Task], recipe: ExpertRecipe) -> Tensor:
-    """[P] one LoRA trained on these tasks together, from the cache if it is there."""
-    key = _digest(context, "shared", *(t.train for t in tasks), recipe)
-    return _kept(context, key, lambda: train_shared(context.backbone, context.pool, tasks, recipe, context.log))
-
-
-def expert_part(context: ExperimentContext, task: Task, start: Tensor | None, recipe: ExpertRecipe) -> TrainedExpert:
-    """A task's expert, from the cache if it is there; ``start`` as in ``train_expert``."""
-    if start is None:  # then nothing else of the recipe counts
-        key = _digest(
-            context, task.name, task.train, task.stop, "nothing", replace(recipe.fresh(), shared_steps=0, shared_lr=0.0)
-        )
-    else:
-        key = _digest(context, task.name, task.train, task.stop, start.numpy(), recipe)
-    made = _kept(context, key, lambda: train_expert(context.backbone, context.pool, task, start, recipe).snapshots)
-    return TrainedExpert.of(made)
-
-
-def oracle_part(context: ExperimentContext, task: Task, recipe: FoldRecipe = FoldRecipe()) -> Lora:
-    """The fine-tuned oracle: a LoRA trained on the task's own photos, from nothing."""
-    made = expert_part(context, task, None, recipe.experts)
-    return Lora.from_vector(LoraLayout(context.backbone.layout.modules, recipe.experts.rank), made.mean)
-
-
-def generator_part(
-    context: ExperimentContext,
-    seen: Sequence[Task],
-    trained: Sequence[TrainedExpert],
-    recipe: FoldRecipe,
-    seed: int,
-    shared: Tensor,
-) -> LoraGenerator:
-    """The generator of these experts and of what they share [P], from the cache if it is there."""
-    own = replace(recipe.generator, seed=seed)
-    file = _file(
-        context, _digest(context, "generator", *(t.snapshots.numpy() for t in trained), shared.numpy(), recipe.experts, own)
-    )
-    if not file.is_file():
-        made = fit_generator(context.backbone, context.pool, seen, trained, recipe.experts, own, context.log, shared=shared)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".tmp")
-        made.save(partial)
-        partial.replace(file)
-    return LoraGenerator.load(file, context.backbone.fingerprint)
-
-
-def _digest(context: ExperimentContext, *parts: str | np.ndarray | ExpertRecipe | GeneratorRecipe) -> str:
-    digest = hashlib.sha256(f"{context.backbone.fingerprint} {context.data.resolve()} {len(context.pool.labels)}".encode())
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            digest.update(np.ascontiguousarray(part).tobytes())
-        else:
-            digest.update((part if isinstance(part, str) else json.dumps(asdict(part))).encode())
-    return digest.hexdigest()[:16]
-
-
-def _file(context: ExperimentContext, key: str) -> Path:
-    return context.folder("folds") / f"{key}.safetensors"
-
-
-def _kept(context: ExperimentContext, key: str, train: Callable[[], Tensor]) -> Tensor:
-    file = _file(context, key)
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        keep(file, {"value": train().contiguous()})
-    return load_file(file)["value"]
+    for number, task in enumerate(tasks):
+        file = folder / f"own-{number}.safetensors"
+        if not file.is_file():
+            own = train_own_part(objective, task.rows, shared, recipe, number)
+            keep(file, {"mean": own.mean, "std": own.std})
+        trained.append(TrainedExpert(*(load_file(file)[k] for k in ("mean", "std"))))
+        if (number + 1) % 10 == 0:
+            log(f"{folder.name}: {number + 1} of {len(tasks)} experts")
+    repository = assemble(backbone, corpus, tasks, trained, shared, recipe, log, measured=False)
+    repository = calibrate(backbone, corpus, repository, log)
+    repository.save(folder)
+    for number in range(len(tasks)):
+        (folder / f"own-{number}.safetensors").unlink()

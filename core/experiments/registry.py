@@ -71,69 +71,16 @@ class Experiment:
 
 _EXPERIMENTS = (
     Experiment(
-        "base",
-        "How good is the frozen model by itself?",
-        "Zero-shot recall on captioned photos that it never saw; each set is its own gallery.",
+        "unseen",
+        "Does SG-LoRA beat zero-shot, merging, one LoRA for everything and a random sentence on tasks that no training saw?",
+        "Five folds over tasks: no photo of a held-out task trains the shared part, an expert, the mixer or the confidence. "
+        "Recall in percent, mean of both directions; intervals of the difference, paired by task.",
     ),
     Experiment(
-        "verification",
-        "Do experts beat zero-shot on their own task?",
-        "Measured on photos that neither trained nor stopped an expert; intervals over experts.",
-        data=False,
-    ),
-    Experiment(
-        "routing",
-        "Does a description find the right experts?",
-        "Descriptions written by hand, each with the experts that should come first, routed to the shipped experts; and the "
-        "descriptions of held-out tasks, routed to the experts of all other folds, with neighbours listed by hand.",
-    ),
-    Experiment(
-        "generation",
-        "Does a generated LoRA beat zero-shot, merging and the other controls on tasks it never saw?",
-        "Five folds over tasks: no photo of a held-out task trains an expert or the generator. Recall in percent, mean of "
-        "both directions.",
-    ),
-    Experiment(
-        "crossdata",
-        "Do experts of one data set help on photos of another?",
-        "The shipped experts of Flickr8k on captioned COCO photos that trained nothing; one task for each category and scene "
-        "with a dozen photos or more.",
-    ),
-    Experiment(
-        "domains",
-        "Does the confidence protect where no expert fits?",
-        "Special domains with the experts of one fold's everyday scenes alone, and a confidence and a generator that know no "
-        "others.",
-    ),
-    Experiment(
-        "ablations",
-        "What does each part of the method do?",
-        "One thing at a time is changed, on held-out tasks: routing, snapshots, variance, samples, strength and "
-        "rank at run time, with the generator as it is; its training on one fold. Intervals of the difference, paired by task.",
-    ),
-    Experiment(
-        "classification",
-        "Is it further from fine-tuning in classification than in retrieval, and are LoRAs more orthogonal there?",
-        "Held-out tasks of special domains as zero-shot classification over their own classes, held-out scenes as retrieval; "
-        "fine-tuned on the task's own photos, all with one recipe.",
-    ),
-    Experiment(
-        "composition",
-        "Which experts should a repository hold?",
-        "Subsets of a fold's experts, drawn at random or picked by rules that see descriptions alone, on held-out tasks. The "
-        "generator stays the one that was trained on all of the fold's experts.",
-    ),
-    Experiment(
-        "latent",
-        "Where do generated LoRAs lie among the experts, and does the generator collapse?",
-        "Weight changes of one fold's experts (their snapshots) and of LoRAs generated for held-out descriptions, and for the "
-        "experts' own with the own expert left out of the routing. Intervals draw tasks.",
-    ),
-    Experiment(
-        "wording",
-        "How much does it matter how well a task is described?",
-        "Held-out tasks, each described by hand from one word to a detailed sentence and in other words; vaguely; with another "
-        "task's description; and with sentences about no photos. Intervals of the difference, paired by task.",
+        "known",
+        "And on new photos whose topic an expert knows, as most photos are?",
+        "The shipped experts on photos that trained nothing: scenes, 1,000 everyday photos as one gallery, special domains "
+        "with their name alone, and COCO.",
     ),
     Experiment(
         "samples",
@@ -144,10 +91,26 @@ _EXPERIMENTS = (
         plot=False,
     ),
     Experiment(
-        "edge",
-        "What does a small device need: time, memory, and bytes over the air?",
-        "Two held-out tasks on one core under a memory limit that the system enforces: an adapter from a sentence, with "
-        "search, against fine-tuning on the task's photos.",
+        "forgetting",
+        "What does a generated adapter forget?",
+        "R@1 of class names, zero-shot minus adapted, on photos that trained no adapter, over descriptions of scenes and "
+        "domains.",
+    ),
+    Experiment(
+        "wording",
+        "Is the confidence insensitive to wording, and does it notice what no expert is about?",
+        "Twenty subjects in five wordings each, single words among them; sentences about no photos, and in other languages.",
+    ),
+    Experiment(
+        "verification",
+        "Do experts beat zero-shot on their own topic?",
+        "Measured on photos that trained no expert; intervals over experts.",
+        data=False,
+    ),
+    Experiment(
+        "base",
+        "How good is the frozen model by itself?",
+        "Zero-shot recall on captioned photos that it never saw; each set is its own gallery.",
     ),
 )
 _BENCHMARKS = (
@@ -172,7 +135,7 @@ _BENCHMARKS = (
     Experiment(
         "readaptation",
         "How long does a new sentence take on photos that are indexed already, and what does that cost in memory?",
-        "From a sentence to a ranking, from the cached activations and by decoding and encoding every JPEG anew (threads "
+        "From a sentence to a ranking, from the cached activations and by decoding and encoding every JPEG again (threads "
         "decode ahead, no thumbnails), in turn. Each time it is another sentence.",
         bench=True,
     ),

@@ -1,40 +1,23 @@
-"""Variants of one method, measured on the same held-out tasks: means, and differences that are paired by task."""
+"""Methods measured on the same tasks: means, and differences that are paired by task."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
+from core.common import markdown
 from core.common.metrics import bootstrap_interval
-from core.sglora.generator import LoraGenerator
-from core.sglora.repository import ExpertRepository
 
-GROUPS = ("all", "scenes", "special domains")
-MEASURES = ("R@1", "R@5", "mAP")
+MEASURES = ("R@1", "R@5", "R@10")
 Row = Mapping[str, Any]
 Interval = list[float]
 
 
 def both_ways(found: Mapping[str, Any]) -> dict[str, float]:
-    """What ``core.common.metrics.measure`` found, as means of both directions: {"R@1": …, "R@5": …, "mAP": …}."""
+    """What ``core.common.metrics.measure`` found, as means of both directions: {"R@1": …, "R@5": …, "R@10": …}."""
     return {m: round((found["i2t"][m] + found["t2i"][m]) / 2, 3) for m in MEASURES}
-
-
-def in_group(row: Row, group: str) -> bool:
-    """Whether a row's task belongs to one of GROUPS."""
-    return group == "all" or (row["group"] == "scenes") == (group == "scenes")
-
-
-def grouped(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """Each of GROUPS that has tasks among these rows, with its rows."""
-    for group in GROUPS:
-        own = [r for r in rows if in_group(r, group)]
-        if own:
-            yield group, own
 
 
 def by_task(rows: Sequence[Row], variant: str, measure: str) -> dict[str, float]:
@@ -62,11 +45,42 @@ def mean(rows: Sequence[Row], variant: str, measure: str) -> float:
     return round(float(np.mean(list(by_task(rows, variant, measure).values()))), 2)
 
 
-def identity(repository: ExpertRepository, generator: LoraGenerator | None = None) -> str:
-    """A checksum of experts and generator, for the key of what was measured with them."""
-    parts = [repository.means, repository.stds, repository.embeddings]
-    if generator is not None:
-        parts += [generator.basis.origin, generator.basis.components, *generator.cvae.state_dict().values()]
-        if (how := generator.assembly) is not None:
-            parts += [how.shared, torch.tensor([how.share, how.rank])]
-    return hashlib.sha256(b"".join(p.detach().contiguous().numpy().tobytes() for p in parts)).hexdigest()[:16]
+def summary(rows: Sequence[Row], groups: Sequence[str], ours: str) -> dict[str, Any]:
+    """For each group and method the means, and ``ours`` minus the method with 95 % intervals, paired by task.
+
+    Args:
+        rows: {"group", "task", "variant", "R@1", "R@5", "R@10"} each. groups: in this order, those that have rows.
+    """
+    found: dict[str, Any] = {}
+    for group in groups:
+        own = [r for r in rows if r["group"] == group]
+        if not own:
+            continue
+        methods = list(dict.fromkeys(r["variant"] for r in own))
+        found[group] = {
+            "tasks": len({r["task"] for r in own}),
+            "methods": {
+                method: {
+                    "mean": {m: mean(own, method, m) for m in MEASURES},
+                    "ours minus it": None if method == ours else {m: difference(own, ours, method, m) for m in MEASURES},
+                }
+                for method in methods
+            },
+        }
+    return found
+
+
+def summary_table(found: Mapping[str, Any], ours: str) -> str:
+    """``summary`` in Markdown, a table a group."""
+    parts = []
+    for group, content in found.items():
+        rows = []
+        for method, values in content["methods"].items():
+            means = " / ".join(f"{values['mean'][m]:.1f}" for m in MEASURES)
+            differences = values["ours minus it"]
+            shown = ["", ""] if differences is None else [markdown.difference(differences[m]) for m in ("R@1", "R@5")]
+            rows.append([f"**{method}**" if method == ours else method, means, *shown])
+        head = ["", "R@1 / R@5 / R@10", f"{ours} minus it, R@1", "R@5"]
+        number = content["tasks"]
+        parts.append(f"{group} ({number} task{'s' if number > 1 else ''})\n\n{markdown.table(head, rows)}")
+    return "\n\n".join(parts)

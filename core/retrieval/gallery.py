@@ -6,21 +6,19 @@ to one (photo set, model, adapter) and is kept under all three, so that a stale 
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora
-from core.common.errors import AdapterError, GalleryError
+from core.common.errors import GalleryError
 from core.common.metrics import Hits, Relevance, both_directions, hits
 from core.common.runtime import one_core
 from core.common.text import clean_text
@@ -28,39 +26,13 @@ from core.data.captions import clean_captions, match_captions
 from core.data.decode import Decoded, Failure, Intake, Source, content_id, frames
 from core.data.decode_pool import POOL
 from core.data.image_io import upright_rgb
+from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.index import Hit, Index, Ranking, moves
+from core.retrieval.two_stage import Question, TwoStageSearch, finite
 
 __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Photo", "Ranking", "moves"]
 
 DEFAULT_LIMIT = 1_000
-SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
-KEPT_INDEXES = 8
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """How the photos are seen: a LoRA, or none.
-
-    Attributes:
-        key: changes with any number in the LoRA; two adapters are equal when their keys are.
-        lora: None for zero-shot.
-    """
-
-    key: str
-    lora: Lora | None = field(compare=False)
-
-    @staticmethod
-    def of(lora: Lora) -> Adapter:
-        """The adapter of a LoRA, its key the hash of the factors."""
-        digest = hashlib.sha256()
-        for name, factors in sorted(lora.factors.items()):
-            for part in (factors.a, factors.b):
-                digest.update(f"{name} {tuple(part.shape)} ".encode())
-                digest.update(part.detach().float().cpu().contiguous().numpy().tobytes())
-        return Adapter(digest.hexdigest()[:32], lora)
-
-
-ZERO_SHOT = Adapter("zero-shot", None)
 
 
 @dataclass(frozen=True)
@@ -82,19 +54,26 @@ class Photo:
 
 @dataclass(frozen=True)
 class AddReport:
-    """What became of added files: new photos, names of files that were there already, and files that failed."""
+    """What became of added files.
+
+    Attributes:
+        added: new photos. duplicates: names of files that were there already. failed: the others.
+        ids: of the photo that each file is, by its place among the files.
+    """
 
     added: tuple[Photo, ...]
     duplicates: tuple[str, ...]
     failed: tuple[Failure, ...]
+    ids: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A photo and its prefix activations [*prefix_shape]."""
+    """A photo, its prefix activations [*prefix_shape], and its zero-shot embedding [d]."""
 
     photo: Photo
     prefix: Tensor
+    vector: Tensor
 
 
 @dataclass(frozen=True)
@@ -104,13 +83,27 @@ class _Contents:
     entries: Mapping[str, _Entry] = field(default_factory=dict)
     version: int = 0  # of the photo set; captions do not change embeddings
 
-    @property
+    @cached_property
     def photos(self) -> tuple[Photo, ...]:
         return tuple(entry.photo for entry in self.entries.values())
 
     @cached_property
     def memory(self) -> int:
-        return sum(len(entry.photo.thumbnail) + entry.prefix.nbytes for entry in self.entries.values())
+        return sum(len(e.photo.thumbnail) + e.prefix.nbytes + e.vector.nbytes for e in self.entries.values())
+
+
+class _Photos:
+    """Implements ``two_stage.PhotoStore`` for the photos of one moment."""
+
+    def __init__(self, backbone: Backbone, contents: _Contents) -> None:
+        self.backbone, self.version = backbone, contents.version
+        entries = contents.entries.values()
+        self._prefixes = [entry.prefix for entry in entries]
+        vectors = [entry.vector for entry in entries]
+        self.index = Index(torch.stack(vectors) if vectors else torch.empty(0, backbone.dim))
+
+    def prefixes(self, places: np.ndarray) -> Tensor:
+        return torch.stack([self._prefixes[place] for place in places.tolist()])
 
 
 class Gallery:
@@ -125,7 +118,7 @@ class Gallery:
         self.backbone = backbone
         self.limit = limit
         self._contents = _Contents()
-        self._indexes: OrderedDict[tuple[int, str, str], Index] = OrderedDict()
+        self._search: TwoStageSearch | None = None
         self._texts: tuple[tuple[str, ...], Index] | None = None
         self._query: tuple[str, Tensor] | None = None  # the last one, which is asked with every adapter in turn
         self._lock = threading.Lock()  # held for moments, to replace the contents or touch a cache
@@ -139,9 +132,8 @@ class Gallery:
     @property
     def memory(self) -> int:
         """Bytes of the photos' thumbnails, prefix activations and embeddings; names, captions and the like are not counted."""
-        with self._lock:
-            indexes = list(self._indexes.values())
-        return self._contents.memory + sum(index.nbytes for index in indexes)
+        search = self._search
+        return self._contents.memory + (0 if search is None else search.nbytes + search.store.index.nbytes)
 
     def add(
         self,
@@ -164,10 +156,12 @@ class Gallery:
             intake = Intake(sources, upload, self._holds, self.limit, lambda: len(self._contents.entries), stop)
             matched = [texts or () for texts in match_captions(intake.names, captions or {})]
             added: list[Photo] = []
+            ids: dict[int, str] = {}
             for batch in intake.batches():
                 seen = frames([decoded.photo for decoded in batch], self.backbone.framing)
                 prefixes = self.backbone.prefix(self.backbone.normalised(seen))
-                added += self._commit(batch, prefixes, matched)
+                ids |= {decoded.position: decoded.id for decoded in batch}
+                added += self._commit(batch, prefixes, finite(self.backbone.suffix(prefixes)), matched)
                 if progress is not None:
                     progress(intake.done, len(sources))
             for position, key in intake.duplicates():
@@ -178,7 +172,7 @@ class Gallery:
         duplicates = tuple(intake.names[position] for position, _ in intake.duplicates())
         entries = self._contents.entries
         current = tuple(entries[photo.id].photo if photo.id in entries else photo for photo in added)
-        return AddReport(current, duplicates, intake.failures())
+        return AddReport(current, duplicates, intake.failures(), {**ids, **dict(intake.duplicates())})
 
     def set_captions(self, captions: Mapping[str, Sequence[str]]) -> int:
         """Replace the captions of the photos that a file name or stem matches (case is ignored).
@@ -249,7 +243,9 @@ class Gallery:
         return tuple(entry.photo for entry in entries), stacked
 
     def text_to_image(self, query: str, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
-        """The photos that fit a query best (``top=None``: all of them); keys are photo ids.
+        """The photos that fit a query best (``top=None``: all that are looked at); keys are photo ids.
+
+        Of more than ``two_stage.EXACT_UP_TO`` photos an adapter looks at the best candidates only, see ``two_stage``.
 
         Raises:
             DescriptionError: an unusable query.
@@ -257,9 +253,15 @@ class Gallery:
         """
         text = clean_text(query, "query")
         contents = self._filled("search them")
-        index = self._index(contents, adapter)
-        names = {photo.id: photo.name for photo in contents.photos}
-        return index.rank(self._query_embedding(text), list(names), names, top)
+        if top is not None and top < 1:
+            raise GalleryError(f"{top} results were asked for: at least one is needed.")
+        found = self._searching(contents).search(Question(self._query_embedding(text)), [adapter], top)[0]
+        photos = [contents.photos[place] for place in found.places]
+        hits = [
+            Hit(photo.id, photo.name, score, rank)
+            for rank, (photo, score) in enumerate(zip(photos, found.scores.tolist(), strict=True), 1)
+        ]
+        return Ranking(tuple(hits), len(contents.entries))
 
     def image_to_text(self, photo: str | Image.Image, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
         """The gallery's captions that fit a photo best (``top=None``: all of them); equal captions count once.
@@ -281,7 +283,7 @@ class Gallery:
             query = self._index(contents, adapter).rows[list(contents.entries).index(photo)]
         else:
             prefix = self.backbone.prefix(self.backbone.pixels(upright_rgb(photo)).unsqueeze(0))
-            query = _finite(self.backbone.suffix(prefix, adapter.lora))[0]
+            query = finite(self.backbone.suffix(prefix, adapter.lora))[0]
         keys = [content_id(text.encode()) for text in texts]  # safe to use in a page, unlike the text
         return self._text_index(texts).rank(query, keys, dict(zip(keys, texts, strict=True)), top)
 
@@ -323,26 +325,27 @@ class Gallery:
     def _replace(self, entries: Mapping[str, _Entry]) -> None:
         """Set the photos; the caller holds the lock. Indexes of earlier photo sets only take memory from now on."""
         self._contents = _Contents(entries, self._contents.version + 1)
-        self._indexes.clear()
+        self._search = None
+
+    def two_stage(self) -> TwoStageSearch:
+        """Search over the photos of this moment; its places are those of ``photos``."""
+        return self._searching(self._contents)
+
+    def _searching(self, contents: _Contents) -> TwoStageSearch:
+        search = self._search
+        if search is None or search.store.version != contents.version:  # type: ignore[attr-defined]
+            search = TwoStageSearch(_Photos(self.backbone, contents))
+            with self._lock:
+                last = self._search
+                if last is not None and last.store.version == contents.version:  # type: ignore[attr-defined]
+                    search = last  # another thread was faster
+                elif contents.version == self._contents.version:
+                    self._search = search
+        return search
 
     def _index(self, contents: _Contents, adapter: Adapter) -> Index:
         """The index of these photos as this adapter sees them."""
-        key = (contents.version, self.backbone.fingerprint, adapter.key)
-        with self._lock:
-            if key in self._indexes:
-                self._indexes.move_to_end(key)
-                return self._indexes[key]
-        # Outside the lock, so that several adapters are computed at once.
-        prefixes = [entry.prefix for entry in contents.entries.values()]
-        chunks = [prefixes[start : start + SUFFIX_BATCH] for start in range(0, len(prefixes), SUFFIX_BATCH)]
-        parts = [_finite(self.backbone.suffix(torch.stack(chunk), adapter.lora)) for chunk in chunks]
-        index = Index(torch.cat(parts) if parts else torch.empty(0, self.backbone.dim))
-        with self._lock:
-            if contents.version == self._contents.version:
-                self._indexes[key] = index
-                while len(self._indexes) > KEPT_INDEXES:
-                    self._indexes.popitem(last=False)
-        return index
+        return self._searching(contents).whole(adapter)
 
     def _query_embedding(self, text: str) -> Tensor:
         """[d] of a query."""
@@ -369,19 +372,21 @@ class Gallery:
     def _holds(self, key: str) -> bool:
         return key in self._contents.entries
 
-    def _commit(self, batch: Sequence[Decoded], prefixes: Tensor, captions: Sequence[tuple[str, ...]]) -> list[Photo]:
+    def _commit(
+        self, batch: Sequence[Decoded], prefixes: Tensor, vectors: Tensor, captions: Sequence[tuple[str, ...]]
+    ) -> list[Photo]:
         """Put a batch in, with the captions of its positions; returns its photos, their names now unique."""
         with self._lock:
             entries = dict(self._contents.entries)
             taken = {entry.photo.name.casefold() for entry in entries.values()}
             photos = []
-            for decoded, prefix in zip(batch, prefixes, strict=True):
+            for decoded, prefix, vector in zip(batch, prefixes, vectors, strict=True):
                 name = _unique(decoded.name, taken)
                 taken.add(name.casefold())
                 photo = Photo(decoded.id, name, decoded.photo.thumbnail, captions[decoded.position])
                 photos.append(photo)
                 # A copy, because a row of the batch would keep the whole batch in memory.
-                entries[photo.id] = _Entry(photo, prefix.clone())
+                entries[photo.id] = _Entry(photo, prefix.clone(), vector.clone())
             self._replace(entries)
         return photos
 
@@ -402,9 +407,3 @@ def _unique(name: str, taken: set[str]) -> str:
         number += 1
         candidate = f"{path.stem} ({number}){path.suffix}"
     return candidate
-
-
-def _finite(embeddings: Tensor) -> Tensor:
-    if not bool(torch.isfinite(embeddings).all()):
-        raise AdapterError("This adapter turns photos into numbers that are not finite: use a lower strength or another one.")
-    return embeddings

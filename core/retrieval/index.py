@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import faiss
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,7 +17,8 @@ from core.common.runtime import one_core
 
 APPROXIMATE_FROM = 50_000  # below, an exact search takes a few milliseconds, and compressing would take longer than it saves
 CANDIDATES = 1_000  # of the compressed scan, whose exact scores decide; more of them take FAISS a slower way
-MARGIN = 20  # so many candidates for each hit that is wanted, or the search is exact
+MARGIN = 20  # so many candidates for each hit that is wanted
+MOST_CANDIDATES = 20_000  # a search that would need more of them is exact
 TRAINING_ROWS = 50_000
 
 
@@ -64,56 +66,98 @@ class Index:
     Args:
         rows: [n, d]; scaled to unit length here, as float32.
         approximate: whether to compress the rows as well; None decides by their number.
-
-    Attributes:
-        rows: [n, d] what is searched.
     """
 
     def __init__(self, rows: Tensor, approximate: bool | None = None) -> None:
-        self.rows = F.normalize(rows.detach().float().cpu(), dim=-1).contiguous()
-        self._rows = self.rows.numpy()  # the same memory: FAISS searches it where it lies
+        self._rows = F.normalize(rows.detach().float().cpu(), dim=-1).contiguous().numpy()
         if approximate is None:
             approximate = len(rows) >= APPROXIMATE_FROM
-        self._scan = _compressed(self._rows) if approximate else None
+        self._scan = compressed(self._rows) if approximate else None
+
+    @staticmethod
+    def over(rows: np.ndarray, scan: faiss.Index | None = None) -> Index:
+        """An index over float32 rows [n, d] of unit length that stay where they are, such as in a memory-mapped file.
+
+        Args:
+            scan: of the first rows, as ``compressed`` makes it; those that it does not know are all looked at.
+        """
+        index = Index.__new__(Index)
+        index._rows, index._scan = rows, scan
+        return index
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def rows(self) -> Tensor:
+        """[n, d] what is searched; not to be written to."""
+        return torch.from_numpy(self._rows) if self._rows.flags.writeable else self.take(np.arange(len(self)))
+
+    def take(self, places: np.ndarray) -> Tensor:
+        """A copy of some rows [k, d]."""
+        return torch.from_numpy(np.ascontiguousarray(self._rows[places]))
 
     @property
     def nbytes(self) -> int:
         """Memory that it holds."""
-        return self.rows.nbytes + (0 if self._scan is None else self._scan.ntotal * self._scan.sa_code_size())
+        return self._rows.nbytes + (0 if self._scan is None else self._scan.ntotal * self._scan.sa_code_size())
 
-    def search(self, query: Tensor, top: int | None = None, exact: bool = False) -> list[tuple[int, float]]:
+    @property
+    def approximate(self) -> bool:
+        """Whether a search for few rows may miss some."""
+        return self._scan is not None
+
+    def search(
+        self, query: Tensor, top: int | None = None, exact: bool = False, among: np.ndarray | None = None, margin: int = MARGIN
+    ) -> list[tuple[int, float]]:
         """The ``top`` best rows (None: all) as (row, cosine similarity), best first, for a query [d].
 
         Where the search is exact, equally good rows come in order of row, whatever ``top`` is.
 
         Args:
             exact: look at every row, however many there are.
+            among: the rows [k] that may be answers, ascending; None: all of them.
+            margin: candidates of the scan for each row that is wanted.
         """
         vector = F.normalize(query.detach().float().cpu(), dim=-1).numpy()[None]
-        n = len(self._rows)
+        n = len(self._rows) if among is None else len(among)
         wanted = n if top is None else min(top, n)
         if not wanted:
             return []
-        if self._scan is not None and not exact and wanted * MARGIN <= CANDIDATES:
-            with _one_thread():
-                rows = self._scan.search(vector, min(CANDIDATES, n))[1][0]
-            rows = rows[rows >= 0]  # FAISS fills places that it has no neighbour for with -1
+        few = among is not None and n < APPROXIMATE_FROM
+        if self._scan is not None and not exact and not few and wanted * margin <= MOST_CANDIDATES:
+            rows = self._candidates(vector, max(CANDIDATES, wanted * margin), among)
             scores = self._rows[rows] @ vector[0]
+        elif among is None:
+            scores, rows = self._exact(self._rows, vector, wanted)
         else:
-            scores, rows = self._exact(vector, wanted)
+            scores, places = self._exact(np.ascontiguousarray(self._rows[among]), vector, wanted)
+            rows = among[places]
         order = np.lexsort((rows, -scores))[:wanted]
         return list(zip(rows[order].tolist(), scores[order].tolist(), strict=True))
 
-    def _exact(self, vector: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+    def _candidates(self, vector: np.ndarray, wanted: int, among: np.ndarray | None) -> np.ndarray:
+        """Rows that the scan finds for a query [1, d], and all that it does not know."""
+        assert self._scan is not None
+        if among is not None:  # the scan cannot leave rows out, so that it is asked for more
+            wanted = min(MOST_CANDIDATES, wanted * len(self._rows) // len(among))
+        with _one_thread():
+            rows = self._scan.search(vector, min(wanted, self._scan.ntotal))[1][0]
+        # FAISS fills places that it has no neighbour for with -1.
+        rows = np.concatenate([rows[rows >= 0], np.arange(self._scan.ntotal, len(self._rows))])
+        return rows if among is None else rows[np.isin(rows, among)]
+
+    @staticmethod
+    def _exact(rows: np.ndarray, vector: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
         """Scores and rows of at least the ``wanted`` best for a query [1, d], with all that tie with the last one of them."""
-        n, k = len(self._rows), wanted
+        n, k = len(rows), wanted
         while True:
             k = min(n, k + 1)
             with _one_thread():
-                neighbours = faiss.knn(vector, self._rows, k, metric=faiss.METRIC_INNER_PRODUCT)
-            scores, rows = (values[0] for values in neighbours)
+                neighbours = faiss.knn(vector, rows, k, metric=faiss.METRIC_INNER_PRODUCT)
+            scores, places = (values[0] for values in neighbours)
             if k == n or scores[wanted - 1] > scores[-1]:
-                return scores, rows
+                return scores, places
             k *= 2
 
     def rank(self, query: Tensor, keys: Sequence[str], labels: Mapping[str, str], top: int | None) -> Ranking:
@@ -139,7 +183,7 @@ def _one_thread() -> AbstractContextManager[None]:
     return one_core(faiss.omp_get_max_threads, faiss.omp_set_num_threads)
 
 
-def _compressed(rows: np.ndarray) -> faiss.IndexPQFastScan:
+def compressed(rows: np.ndarray) -> faiss.IndexPQFastScan:
     """Rows [n, d] at 4 bits for two dimensions: a sixteenth of their size, scanned in registers."""
     dim = rows.shape[1]
     scan = faiss.IndexPQFastScan(dim, dim // 2 if dim % 2 == 0 else dim, 4, faiss.METRIC_INNER_PRODUCT)

@@ -173,18 +173,13 @@ def _training(index: RepositoryIndex) -> str:
     facts = {
         "seeds": ", ".join(map(str, seeds)),
         "snapshots averaged per expert": ", ".join(map(str, snapshots)),
-        **({"tasks trained, kept": f"{index.notes['tasks']}, {index.notes['won']}"} if _counted(index) else {}),
         **({k: f"`{json.dumps(v)}`" for k, v in recipe.items()} if isinstance(recipe, Mapping) else {}),
     }
     return (
-        "A shared LoRA was trained on all everyday scenes, and from it one expert per task with the symmetric contrastive "
-        "loss. An expert is the mean of the snapshots before it stopped improving on photos that it was not trained on.\n\n"
+        "A shared LoRA was trained on densely sampled tasks, and on top of it one own part per topic, with the symmetric "
+        "contrastive loss and a penalty for forgetting class names. An own part is the mean of its last snapshots.\n\n"
         + _fields(facts)
     )
-
-
-def _counted(index: RepositoryIndex) -> bool:
-    return "tasks" in index.notes and "won" in index.notes
 
 
 def _results(index: RepositoryIndex) -> str:

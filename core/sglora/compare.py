@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from core.backbones.lora import Lora
 from core.common.errors import RepositoryError
-from core.sglora.generator import LoraGenerator
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing
 
@@ -82,16 +80,9 @@ def nearest_distances(repository: ExpertRepository, routing: Routing, lora: Lora
     return LoraDistances(
         names=tuple(repository.experts[i].name for i in chosen),
         experts=tuple(_distance(lora, repository.lora(i)) for i in chosen),
-        origin=_distance(lora, Lora.from_vector(repository.layout, repository.origin)),
+        origin=_distance(lora, repository.start()),
         norm=_distance(lora, lora.scaled(0)),
     )
-
-
-def covered(generator: LoraGenerator, vector: Tensor) -> float:
-    """Share of a LoRA vector's [P] squared offset from the shared start that the generator's basis can express, 0 to 1."""
-    offset = vector - generator.basis.origin
-    whole = float(offset.square().sum())
-    return min(1.0, float((generator.basis.components @ offset).square().sum()) / whole) if whole else 1.0
 
 
 def _row(repository: ExpertRepository, which: str | int) -> int:

@@ -1,9 +1,8 @@
-"""How likely is it that adapting helps? A confidence in a description, from how its nearest experts came out.
+"""How likely it is that adapting to a description helps, and how much of an adapter to apply.
 
-The paper's reviews ask for a way to say that no expert fits. Each expert was once left out, its own description routed to
-the others and their merge tried on its own photos (``core.training.confidence``). Two facts about a routing predict what
-that gained: how close the routed experts are, and what leaving experts of *their* groups out gained. A line through these
-points, with its spread, gives the chance of a gain; the strength of the adapter follows it down to zero-shot.
+The gain over zero-shot is predicted by a line through tasks that were left out with their whole topic or domain: how close the
+routed experts are, and what was gained on their own photos by experts of other topics. What is uncertain is mixed, not
+switched: the less sure a gain is, the less of the experts' own parts is applied, down to what all experts share.
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ from torch import Tensor
 
 from core.sglora.router import Routing
 
-FLOOR, FULL = 0.5, 0.7
+# From an even chance (no own parts) to this one (all of them).
+EVEN, SURE = 0.5, 0.7
+RELIABLE = 0.4  # rank correlation with measured gains from which a percentage may be shown
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Confidence:
 
     Attributes:
         closeness: weighted cosine similarity of the routed experts.
-        transfer: weighted gain that was measured when experts of the routed experts' groups were left out, in points.
+        transfer: weighted gain on the routed experts' photos by experts of other topics, in points.
         gain: expected gain over zero-shot in points: mean of R@1 and R@5, both directions. spread: its standard deviation.
-        fits: False where the sentence is further from the experts than any that the calibration tried, or no closer than
-            sentences that are about no photos at all.
+        fits: False where the sentence is further from the experts than any that the calibration tried.
         probability: that adapting helps; 0 where no expert fits.
-        strength: how much of a generated LoRA to apply; 0 recommends zero-shot.
+        own: how much of the experts' own parts to apply, 0 (what all share alone) to 1.
+        strength: how much of the whole LoRA to apply; 0 recommends zero-shot.
+        forgetting: points of R@1 that class names of everyday photos lose under the routed experts, weighted.
+        reliable: whether predictions like this one ranked left-out tasks well enough to be shown as a percentage.
     """
 
     closeness: float
@@ -41,7 +44,10 @@ class Confidence:
     spread: float
     fits: bool
     probability: float
+    own: float
     strength: float
+    forgetting: float = 0.0
+    reliable: bool = True
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,9 @@ class ConfidenceModel:
 
     Attributes:
         lowest: closeness below which no expert fits.
-        points: number of left-out experts behind it.
+        points: number of left-out tasks behind it.
+        shared_gain: what the shared part alone gained on them, in points; None where experts share nothing.
+        rank_correlation: Spearman's, of predicted with measured gains of topics that were left out of the fit, too.
     """
 
     bias: float
@@ -59,19 +67,31 @@ class ConfidenceModel:
     spread: float
     lowest: float
     points: int
+    shared_gain: float | None = None
+    rank_correlation: float = 1.0
 
-    def judge(self, routing: Routing, transfers: Tensor) -> Confidence:
+    def judge(
+        self, routing: Routing, transfers: Tensor, forgetting: Tensor | None = None, about_photos: bool = True
+    ) -> Confidence:
         """The confidence in a routed description.
 
         Args:
-            transfers: [n] of every expert of the repository, in points.
+            transfers: [n] of every expert of the repository, in points. forgetting: [n] likewise.
+            about_photos: False: no expert fits the sentence, however close some seem.
         """
         closeness, transfer = evidence(routing, transfers)
         gain = self.bias + self.closeness * closeness + self.transfer * transfer
-        fits = closeness >= self.lowest
+        fits = about_photos and closeness >= self.lowest
         probability = _normal(gain / self.spread) if fits else 0.0
-        strength = min(max((probability - FLOOR) / (FULL - FLOOR), 0.0), 1.0)
-        return Confidence(closeness, transfer, gain, self.spread, fits, probability, strength)
+        own = min(max((probability - EVEN) / (SURE - EVEN), 0.0), 1.0)
+        lost = 0.0 if forgetting is None else float(routing.weights @ forgetting[routing.chosen])
+        strength = 1.0 if (self.shared_gain or 0.0) > 0 else own
+        promised = gain if own else (self.shared_gain or 0.0)
+        if lost > max(promised, 0.0):  # what costs more than it promises is not applied in full
+            strength *= max(promised, 0.0) / lost
+        own = own if self.shared_gain is not None else 1.0
+        reliable = self.rank_correlation > RELIABLE
+        return Confidence(closeness, transfer, gain, self.spread, fits, probability, own, strength, lost, reliable)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -81,9 +101,12 @@ class ConfidenceModel:
         """From what ``as_dict`` gave.
 
         Raises:
-            ValueError, TypeError, KeyError: it is invalid.
+            ValueError, TypeError, KeyError: invalid.
         """
         values = {name: float(raw[name]) for name in ("bias", "closeness", "transfer", "spread", "lowest")}
+        values["rank_correlation"] = float(raw.get("rank_correlation", 1.0))
+        shared = raw.get("shared_gain")
+        values |= {} if shared is None else {"shared_gain": float(shared)}
         if not all(abs(v) < 1e6 for v in values.values()) or values["spread"] <= 0:
             raise ValueError("an invalid confidence")
         return ConfidenceModel(**values, points=int(raw["points"]))

@@ -1,6 +1,6 @@
 """SG-LoRA (arXiv 2509.10535), online: from one sentence to a LoRA, with no image and no training.
 
-sentence -> Routing -> SemanticPrior -> z ~ p(z | c) -> theta -> LoRA
+sentence -> Routing -> SemanticPrior -> z ~ p(z | c) -> LoRA
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from core.common.runtime import one_core
 from core.common.text import clean_text
 from core.sglora.adapter_readme import README_FILE, adapter_readme
 from core.sglora.confidence import Confidence
-from core.sglora.generator import LoraGenerator
+from core.sglora.description import Remark, embed_descriptions, language_remark, no_photos_embeddings, no_photos_remark
+from core.sglora.generated import Generator
+from core.sglora.mixer import MAX_RANK, LoraMixer, Mixture
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter
@@ -40,22 +42,26 @@ class Adaptation:
         routing: the routed experts.
         prior: the semantic prior c.
         z: [latent] the sample it was decoded from.
-        vector: [P] theta, as decoded.
+        mixture: what it is put together from; None where a generator decodes the LoRA's own numbers.
         full: the LoRA that it stands for, before ``strength``. lora: the LoRA to search with, ``strength`` applied.
-        seed: as asked for. strength: as asked for, or what the confidence allows.
+        seed: as asked for. strength: as asked for, or what the confidence allows. own: how much of the experts' own parts is
+        in it.
         confidence: how likely it is that adapting helps; None where the repository has no calibration.
+        remark: what is odd about the description, if anything.
         seconds: time of each step ("encode", "route", "prior", "decode").
     """
 
     routing: Routing
     prior: SemanticPrior
     z: Tensor
-    vector: Tensor
+    mixture: Mixture | None
     full: Lora
     lora: Lora
     seed: int
     strength: float
+    own: float
     confidence: Confidence | None
+    remark: Remark | None
     seconds: Mapping[str, float]
 
 
@@ -65,13 +71,14 @@ class SGLora:
 
     backbone: Backbone
     repository: ExpertRepository
-    generator: LoraGenerator
+    generator: Generator
 
     @property
     def written(self) -> LoraLayout:
-        """The form of a generated LoRA: that of the experts, at the rank that the generator writes."""
-        layout, how = self.repository.layout, self.generator.assembly
-        return layout if how is None else LoraLayout(layout.modules, how.rank)
+        """The form of a LoRA that is generated from DEFAULT_K experts."""
+        layout, shared = self.repository.layout, self.repository.shared
+        routed = min(DEFAULT_K, len(self.repository)) if isinstance(self.generator, LoraMixer) else 1
+        return LoraLayout(layout.modules, min(MAX_RANK, layout.rank * routed + (shared.rank if shared else 0)))
 
     @one_core()
     def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
@@ -81,22 +88,35 @@ class SGLora:
             DescriptionError: an empty or too long description, k below 1, tau not above 0.
         """
         text = clean_text(description)
-        embedding = self.backbone.encode_sentence([text])[0]
+        embedding = embed_descriptions(self.backbone, [text])[0]
         return SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
+
+    def remark(self, routing: Routing) -> Remark | None:
+        """What is odd about a routed description, in plain words: another language, or about no photos."""
+        closest = float(routing.similarity.max())
+        return language_remark(routing.description) or no_photos_remark(
+            closest, float((no_photos_embeddings(self.backbone) @ routing.embedding).max())
+        )
 
     def prior(self, routing: Routing) -> SemanticPrior:
         """The semantic prior of the routed experts."""
         return self.repository.prior(routing)
 
     def confidence(self, routing: Routing) -> Confidence | None:
-        """How likely it is that adapting to this description helps; None where the repository has no calibration."""
-        return self.repository.judge(routing)
+        """How likely it is that adapting to this description helps; None where the repository has no calibration.
 
-    def strength(self, routing: Routing, wanted: float | None = None) -> float:
-        """The strength that is wanted, or (None) what the confidence allows."""
+        A sentence with a ``remark`` fits no expert.
+        """
+        if self.repository.confidence is None:
+            return None
+        return self.repository.judge(routing, about_photos=self.remark(routing) is None)
+
+    def strength(self, routing: Routing, wanted: float | None = None) -> tuple[float, float]:
+        """(strength, own): what is wanted, with the own parts in full, or (None) what the confidence allows."""
+        if wanted is not None:
+            return wanted, 1.0
         confidence = self.confidence(routing)
-        allowed = confidence.strength if confidence else DEFAULT_STRENGTH
-        return allowed if wanted is None else wanted
+        return (confidence.strength, confidence.own) if confidence else (DEFAULT_STRENGTH, 1.0)
 
     @one_core()
     def adapt(
@@ -118,19 +138,20 @@ class SGLora:
         """
         clock = _Clock()
         text = clean_text(description)
-        embedding = self.backbone.encode_sentence([text])[0]
+        embedding = embed_descriptions(self.backbone, [text])[0]
         clock.lap("encode")
         routing = SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
         confidence = self.confidence(routing)
-        strength = self.strength(routing, strength)
+        strength, own = self.strength(routing, strength)
         clock.lap("route")
         prior = self.prior(routing)
         clock.lap("prior")
-        vector, z = self.generator.sample(prior, seed)
-        full = self.generator.lora(vector, prior, self.merged(routing), self.repository.layout)
-        lora = full.scaled(strength)
+        made = self.generator.write(self.repository, routing, prior, seed, own)
+        lora = made.lora.scaled(strength)
         clock.lap("decode")
-        return Adaptation(routing, prior, z, vector, full, lora, seed, strength, confidence, clock.laps)
+        remark = self.remark(routing)
+        numbers = (made.z, made.mixture, made.lora, lora, seed, strength, own)
+        return Adaptation(routing, prior, *numbers, confidence, remark, clock.laps)
 
     def merged(self, routing: Routing) -> Lora:
         """The paper's control: the routed experts merged with their softmax weights, exactly, in delta-W."""
@@ -150,6 +171,7 @@ class SGLora:
             "k": len(routing.chosen),
             "tau": routing.tau,
             "strength": adaptation.strength,
+            "own": adaptation.own,
             "confidence": None if adaptation.confidence is None else asdict(adaptation.confidence),
             "experts": self.routed(routing),
         }

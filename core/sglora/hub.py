@@ -29,7 +29,7 @@ from core.backbones.spec import portable
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, experts_path, generator_path
 from core.sglora.card import CARD_FILE, write_card
-from core.sglora.generator import LoraGenerator
+from core.sglora.generator import load_generator
 from core.sglora.repository import INDEX_FILE, TENSORS_FILE, ExpertRepository, RepositoryIndex, name_backbone
 
 REQUIRED = (INDEX_FILE, TENSORS_FILE)
@@ -208,7 +208,7 @@ def _check(stage: Path, label: str, backbone: Backbone) -> RepositoryIndex:
             )
         ExpertRepository.load(stage, backbone.layout, backbone.fingerprint)
         if (stage / GENERATOR_FILE).is_file():
-            LoraGenerator.load(stage / GENERATOR_FILE, backbone.fingerprint)
+            load_generator(stage / GENERATOR_FILE, backbone.fingerprint)
     except RepositoryError as error:
         raise RepositoryError(str(error).replace(str(stage), label)) from None
     return index

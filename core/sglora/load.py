@@ -10,7 +10,7 @@ from core.backbones.base import Backbone
 from core.common.errors import BackboneError
 from core.common.paths import ROOT, experts_path, find_generator, heads_path
 from core.sglora.engine import SGLora
-from core.sglora.generator import LoraGenerator
+from core.sglora.generator import load_generator
 from core.sglora.repository import INDEX_FILE, ExpertRepository, RepositoryIndex
 
 
@@ -41,7 +41,7 @@ def load_engine(
             "was replaced. Restore both from the same release."
         )
     repository = ExpertRepository.load(experts, model.layout, model.fingerprint)
-    return SGLora(model, repository, LoraGenerator.load(generator or find_generator(experts, model.slug), model.fingerprint))
+    return SGLora(model, repository, load_generator(generator or find_generator(experts, model.slug), model.fingerprint))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,7 @@
 """The expert library of one visitor: the shipped experts, and experts of the visitor's own that take part in routing.
 
-A library never changes: adding and removing give a new one. ``replace(engine, repository=library.repository)`` routes to
-its experts; but the generator writes in a basis of the shipped experts, in which a tenth of an own expert may lie
-(``covered``), and would drop the rest. ``library.engine(engine)`` therefore also keeps the prior's mean along the
-directions that only own experts have: the decoder adds to the prior's mean, and there it has nothing to add.
+A library never changes: adding and removing give a new one; ``library.engine(engine)`` routes to its experts and generates with
+them. Like the shipped ones, own experts are own parts on top of what all share.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,14 +26,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from core.backbones.lora import Lora
-from core.backbones.lora_algebra import align, reduce_rank
+from core.backbones.lora_algebra import align, merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft
 from core.common.errors import AdapterError, RepositoryError, StudioError, brief
 from core.common.text import clean_name, clean_text
 from core.data.safe_zip import read_members
+from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
-from core.sglora.generator import LoraGenerator
-from core.sglora.prior import SemanticPrior
 from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository
 
 MAX_OWN = 20
@@ -44,7 +41,6 @@ FORMAT = 1
 KIND = "own experts"
 IMPORTED = "imported"
 _MAX_CONFIG_BYTES = 2**20
-_NO_DIRECTION = 1e-4  # relative length below which a part outside the basis is rounding
 
 
 @dataclass(frozen=True)
@@ -66,21 +62,6 @@ class OwnEntry:
     @property
     def name(self) -> str:
         return self.expert.name
-
-
-@dataclass(frozen=True)
-class OwnGenerator(LoraGenerator):
-    """The shipped generator, and beside its basis the prior's mean as it is.
-
-    Attributes:
-        directions: [m, P] orthonormal rows, orthogonal to the basis: what only own experts have.
-    """
-
-    directions: Tensor = field(kw_only=True)
-
-    def _placed(self, coordinates: Tensor, prior: SemanticPrior) -> Tensor:
-        offset = prior.mean - self.basis.origin
-        return super()._placed(coordinates, prior) + (self.directions @ offset) @ self.directions
 
 
 @dataclass(frozen=True)
@@ -107,13 +88,7 @@ class Library:
         """The engine of the shipped experts, made to route to the own ones too and to generate with all of them."""
         if not self.own:
             return replace(engine, repository=self.shipped)
-        base = engine.generator
-        outside = torch.stack([e.mean for e in self.own]) - base.basis.origin
-        for _ in range(2):  # twice, because float32 leaves a rest the first time
-            outside = outside - (outside @ base.basis.components.T) @ base.basis.components
-        _, spread, directions = torch.linalg.svd(outside, full_matrices=False)
-        directions = directions[spread > _NO_DIRECTION * max(float(spread[0]), float(base.basis.scale[0]))]
-        generator = OwnGenerator(base.basis, base.cvae, base.fingerprint, base.notes, base.assembly, directions=directions)
+        generator = engine.generator.with_own(torch.stack([e.mean for e in self.own]))
         return replace(engine, repository=self.repository, generator=generator)
 
     def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> Library:
@@ -184,7 +159,8 @@ def import_adapter(
 ) -> Library:
     """The library with an adapter in PEFT format as one more expert.
 
-    Its weight change stays what it was, less what rank 2 cannot hold (``OwnEntry.lost``); its factors are aligned with the
+    Its weight change stays what it was, less what the experts' rank cannot hold (``OwnEntry.lost``): its own part is its
+    difference to what all experts share, or, where that loses more, the adapter itself. Its factors are aligned with the
     experts'. Nobody measured it, so it has no gain; nobody saw it vary, so the shipped experts' mean spread stands in.
 
     Args:
@@ -217,11 +193,27 @@ def import_adapter(
     rank = lora.rank
     if any(float(part.abs().max()) > MAX_NUMBER for f in lora.factors.values() for part in (f.a, f.b)):
         raise AdapterError("The adapter holds numbers that are far beyond any LoRA that works.")
-    lora, lost = reduce_rank(lora, shipped.layout.rank)
+    lora, lost = _own_part(lora, shipped)
     vector = align(lora, Lora.from_vector(shipped.layout, shipped.origin)).vector()
     std = shipped.stds.square().mean(0).sqrt()
     expert = Expert(name, description, IMPORTED, f"adapter of rank {rank}", 0, 0, 1, {}, {})
-    return library.add(expert, vector, std, engine.backbone.encode_sentence([description])[0], lost)
+    return library.add(expert, vector, std, embed_descriptions(engine.backbone, [description])[0], lost)
+
+
+def _own_part(lora: Lora, shipped: ExpertRepository) -> tuple[Lora, float]:
+    """The adapter as an own part of the experts' rank, and the share of its squared norm that is lost, 0 to 1."""
+    rank = shipped.layout.rank
+    alone = reduce_rank(lora, rank)
+    if shipped.shared is None:
+        return alone
+    difference = merge([lora, shipped.shared], [1.0, -1.0])
+    rest, lost = reduce_rank(difference, rank)
+    lost *= _squared(difference) / max(_squared(lora), 1e-12)
+    return (rest, lost) if lost < alone[1] else alone
+
+
+def _squared(lora: Lora) -> float:
+    return sum(norm**2 for norm in lora.norms().values())
 
 
 def _short(description: str) -> str:
@@ -307,7 +299,7 @@ def load_zip(data: bytes, engine: SGLora) -> Library:
     if means.shape != shape or stds.shape != shape or not (means.is_floating_point() and stds.is_floating_point()):
         raise RepositoryError(f"{label}: {TENSORS_FILE} does not hold {shape[0]} x {shape[1]:,} numbers, as its index says.")
     library = Library(shipped)
-    embeddings = engine.backbone.encode_sentence([expert.description for expert, _ in entries])
+    embeddings = embed_descriptions(engine.backbone, [expert.description for expert, _ in entries])
     try:
         for (expert, lost), mean, std, embedding in zip(entries, means, stds, embeddings, strict=True):
             library = library.add(expert, mean, std, embedding, lost)

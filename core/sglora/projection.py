@@ -34,19 +34,25 @@ class ExpertMap:
     prior: Point | None = None
 
 
-def description_map(repository: ExpertRepository, embedding: Tensor | None = None) -> ExpertMap:
-    """All experts by the sentence embeddings of their descriptions, and the embedding [s] of another sentence among them."""
-    plane = _Plane.through(repository.embeddings)
+def description_map(repository: ExpertRepository, embedding: Tensor | None = None, owned: int = 0) -> ExpertMap:
+    """All experts by the sentence embeddings of their descriptions, and the embedding [s] of another sentence among them.
+
+    The last ``owned`` experts are the visitor's: they are placed on the plane of the others, which they do not turn.
+    """
+    plane = _Plane.through(repository.embeddings[: len(repository) - owned])
     placed = None if embedding is None else plane.place(embedding)
     return ExpertMap(_names(repository), plane.all(repository.embeddings), placed, plane.shown)
 
 
-def latent_map(engine: SGLora, routing: Routing, z: Tensor) -> ExpertMap:
-    """All experts in the generator's latent space, each at the mean of p(z | its own mu and sigma), and a sample z [latent]."""
+def latent_map(engine: SGLora, routing: Routing, z: Tensor, owned: int = 0) -> ExpertMap:
+    """All experts in the generator's latent space, each at the mean of p(z | its own mu and sigma), and a sample z [latent].
+
+    ``owned`` as for ``description_map``.
+    """
     repository = engine.repository
     alone = SemanticPrior(repository.means, repository.stds.square())  # one row an expert, as if routed to it alone
     means = engine.generator.latent(alone).mean[0]
-    plane = _Plane.through(means)
+    plane = _Plane.through(means[: len(repository) - owned])
     prior = engine.generator.latent(engine.prior(routing)).mean[0]
     return ExpertMap(_names(repository), plane.all(means), plane.place(z), plane.shown, plane.place(prior))
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from core.backbones import EMBEDDED
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
-from core.common.errors import RepositoryError, brief
+from core.common.errors import AdapterError, RepositoryError, brief
 from core.sglora.confidence import Confidence, ConfidenceModel, known_transfers
 from core.sglora.prior import SemanticPrior, semantic_prior
 from core.sglora.router import Routing
@@ -29,6 +29,7 @@ from core.sglora.router import Routing
 INDEX_FILE = "index.json"
 TENSORS_FILE = "experts.safetensors"
 FORMAT = 1
+CLASS_NAMES = "class names"  # in ``Expert.forgetting``
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,12 @@ class Expert:
         before, after: zero-shot's and the expert's recall on photos it was not trained on,
             {"i2t": {"R@1": …}, "t2i": {…}, "images": n}; both empty where nobody measured (an imported adapter).
         classes: the labels of a label domain's task, else empty.
-        transfer: what merged neighbours gained, on average, for experts of its group that were left out, in points (mean of
-            R@1 and R@5, both directions): the confidence rests on it. None where nobody left them out.
+        transfer: what was gained on its photos, in points (mean of R@1 and R@5, both directions), by experts of other domains
+        or
+            topics alone: the confidence rests on it. None where nobody left it out.
+        forgetting: points of R@1 (class names, as "a photo of a …") that are lost under the expert: "class names" of everyday
+            photos, and each labelled domain that was measured; below zero where they are gained. Empty where nobody measured.
+        keywords: other words for what it is about; its embedding is the mean over them and the description.
     """
 
     name: str
@@ -59,6 +64,8 @@ class Expert:
     after: Mapping[str, Any]
     classes: tuple[str, ...] = ()
     transfer: float | None = None
+    forgetting: Mapping[str, float] = field(default_factory=dict)
+    keywords: str = ""
 
     @property
     def measured(self) -> bool:
@@ -80,7 +87,8 @@ class RepositoryIndex:
         fingerprint: of the backbone the experts were trained on.
         backbone: arguments of ``core.backbones.load_backbone`` that load it, {"spec", "pretrained", "adapt_blocks"}; an
             index that names none is of the embedded one.
-        rank: of the experts. experts: their entries. checksum: sha256 of the tensors file. notes: how they were trained.
+        rank: of the experts' own parts. shared_rank: of the part that they share; 0: there is none. experts: their entries.
+        checksum: sha256 of the tensors file. notes: how they were trained.
         confidence: see ``ExpertRepository``.
     """
 
@@ -91,6 +99,7 @@ class RepositoryIndex:
     checksum: str
     notes: Mapping[str, Any]
     confidence: ConfidenceModel | None = None
+    shared_rank: int = 0
 
     @staticmethod
     def read(folder: Path) -> RepositoryIndex:
@@ -113,6 +122,7 @@ class RepositoryIndex:
                 index["tensors_sha256"],
                 index.get("notes", {}),
                 ConfidenceModel.of(index["confidence"]) if index.get("confidence") else None,
+                int(index.get("shared_rank", 0)),
             )
         except FileNotFoundError:
             raise RepositoryError(f"{label} lacks {INDEX_FILE}: `python -m core train experts` writes it.") from None
@@ -135,14 +145,23 @@ def _write_index(path: Path, index: Mapping[str, Any]) -> None:
 def _entry(raw: Mapping[str, Any]) -> Expert:
     """One expert of an index that may have come from anywhere: texts are texts, and figures are numbers."""
     expert = Expert(**{**raw, "classes": tuple(raw["classes"])})
-    for text in (expert.name, expert.description, expert.group, expert.source, *expert.classes):
+    for text in (
+        expert.name,
+        expert.description,
+        expert.group,
+        expert.source,
+        expert.keywords,
+        *expert.classes,
+        *expert.forgetting,
+    ):
         if not isinstance(text, str) or not text.isprintable():
             raise ValueError("an invalid text")
     sides = [side[way] for side in (expert.before, expert.after) if side for way in ("i2t", "t2i")]
     if any("R@1" not in side for side in sides):
         raise ValueError("a recall without R@1")
     figures = [value for side in sides for value in side.values()]
-    for value in (*figures, expert.images, expert.seed, expert.snapshots, expert.transfer or 0):
+    figures += [expert.images, expert.seed, expert.snapshots, expert.transfer or 0, *expert.forgetting.values()]
+    for value in figures:
         if not isinstance(value, int | float):
             raise ValueError("an invalid number")
     return expert
@@ -157,14 +176,15 @@ def _backbone(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ExpertRepository:
-    """All experts of one backbone.
+    """All experts of one backbone. An expert is what all share plus its own part, in weight changes: dW = dW_shared + B_i A_i.
 
     Attributes:
         fingerprint: of the backbone they were trained on.
-        layout: of their LoRA vectors.
+        layout: of the vectors of their own parts.
         experts: index entries.
-        means: [n, P] mu_i. stds: [n, P] sigma_i. embeddings: [n, s], unit length.
-        origin: [P] the initialisation that all experts share.
+        means: [n, P] mu_i of the own parts. stds: [n, P] sigma_i. embeddings: [n, s], unit length.
+        origin: [P] the initialisation that all own parts share (B = 0 where there is a shared part).
+        shared: what all experts share, as strong as they began with it; None: nothing, an expert is its own part (the paper).
         notes: how they were trained.
         backbone: how the backbone is loaded, as in ``RepositoryIndex``.
         confidence: how likely it is that adapting helps, calibrated by leaving experts out; None where nobody did.
@@ -180,13 +200,26 @@ class ExpertRepository:
     notes: Mapping[str, Any] = field(default_factory=dict)
     backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})
     confidence: ConfidenceModel | None = None
+    shared: Lora | None = None
 
     def __len__(self) -> int:
         return len(self.experts)
 
-    def lora(self, index: int) -> Lora:
-        """The mean LoRA of one expert."""
+    def own(self, index: int) -> Lora:
+        """The own part of one expert."""
         return Lora.from_vector(self.layout, self.means[index])
+
+    def lora(self, index: int) -> Lora:
+        """The mean LoRA of one expert, with what all share."""
+        return self.with_shared([self.own(index)], [1.0])
+
+    def start(self) -> Lora:
+        """Where all experts begin."""
+        return self.shared or Lora.from_vector(self.layout, self.origin)
+
+    def with_shared(self, own: Sequence[Lora], weights: Sequence[float]) -> Lora:
+        """The shared part, if there is one, plus a weighted sum of own parts, exactly, in delta-W."""
+        return merge([self.shared, *own], [1.0, *weights]) if self.shared else merge(own, weights)
 
     def prior(self, routing: Routing) -> SemanticPrior:
         """The semantic prior of experts that a description was routed to."""
@@ -195,12 +228,18 @@ class ExpertRepository:
 
     def merged(self, routing: Routing) -> Lora:
         """The routed experts merged with their weights, exactly, in delta-W."""
-        return merge([self.lora(i) for i in routing.chosen.tolist()], routing.weights.tolist())
+        return self.with_shared([self.own(i) for i in routing.chosen.tolist()], routing.weights.tolist())
 
-    def judge(self, routing: Routing) -> Confidence | None:
-        """How likely it is that adapting to a description routed over these experts helps; None without a calibration."""
+    def judge(self, routing: Routing, about_photos: bool = True) -> Confidence | None:
+        """How likely it is that adapting to a description routed over these experts helps; None without a calibration.
+
+        ``about_photos`` as in ``ConfidenceModel.judge``.
+        """
+        if self.confidence is None:
+            return None
         transfers = known_transfers([e.transfer for e in self.experts])
-        return self.confidence.judge(routing, transfers) if self.confidence else None
+        forgetting = torch.tensor([float(e.forgetting.get(CLASS_NAMES, 0.0)) for e in self.experts])
+        return self.confidence.judge(routing, transfers, forgetting, about_photos)
 
     def subset(self, keep: Sequence[int]) -> ExpertRepository:
         """The repository with only the experts at these indexes."""
@@ -218,6 +257,8 @@ class ExpertRepository:
             "embeddings": self.embeddings.half().contiguous(),
             "origin": self.origin.half().contiguous(),
         }
+        if self.shared is not None:
+            tensors["shared"] = self.shared.vector().half().contiguous()
         save_file(tensors, folder / TENSORS_FILE)
         digest = hashlib.sha256((folder / TENSORS_FILE).read_bytes()).hexdigest()
         index = {
@@ -225,6 +266,7 @@ class ExpertRepository:
             "backbone_fingerprint": self.fingerprint,
             "backbone": _backbone(self.backbone),
             "rank": self.layout.rank,
+            "shared_rank": self.shared.rank if self.shared else 0,
             "parameters": self.layout.size,
             "tensors_sha256": digest,
             "notes": dict(self.notes),
@@ -260,7 +302,10 @@ class ExpertRepository:
             tensors = load_file(folder / TENSORS_FILE)
             means, stds = tensors["means"].float(), tensors["stds"].float()
             embeddings, origin = tensors["embeddings"].float(), tensors["origin"].float()
-        except (SafetensorError, KeyError) as error:
+            shared = None
+            if index.shared_rank:
+                shared = Lora.from_vector(LoraLayout(layout.modules, index.shared_rank), tensors["shared"].float())
+        except (SafetensorError, KeyError, AdapterError) as error:
             raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} ({type(error).__name__}): restore it.") from None
         n = len(experts)
         fits = means.shape == stds.shape == (n, layout.size) and origin.shape == (layout.size,)
@@ -271,4 +316,4 @@ class ExpertRepository:
             )
         embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
         numbers = (means, stds, embeddings, origin)
-        return ExpertRepository(fingerprint, layout, experts, *numbers, index.notes, index.backbone, index.confidence)
+        return ExpertRepository(fingerprint, layout, experts, *numbers, index.notes, index.backbone, index.confidence, shared)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -44,6 +45,18 @@ class Basis:
         rank = int((singular > 1e-6 * singular[0]).sum())
         d = min(dimensions, rank)
         return Basis(origin, rows[:d].contiguous(), singular[:d] / len(vectors) ** 0.5)
+
+    @staticmethod
+    def of(tensors: Mapping[str, Tensor], dimensions: int) -> Basis:
+        """From the tensors "basis.origin", "basis.components" and "basis.scale" of a file.
+
+        Raises:
+            KeyError, ValueError: they are missing, or their sizes do not fit together.
+        """
+        basis = Basis(*(tensors[f"basis.{k}"] for k in ("origin", "components", "scale")))
+        if basis.components.shape != (dimensions, len(basis.origin)) or basis.scale.shape != (dimensions,):
+            raise ValueError("a basis of another size")
+        return basis
 
     def encode(self, vectors: Tensor) -> Tensor:
         """Coordinates [..., D] of vectors [..., P]."""

@@ -1,4 +1,4 @@
-"""Train the two heads of the embedded backbone (DESIGN 2).
+"""Train the two heads of the embedded backbone (docs/design.md, section 3).
 
 The base stays general: everyday objects with label templates, part of COCO's captions, and the image tower's own
 classifier distilled into similarities with class names. Flickr8k captions and the special domains are kept for experts.
@@ -26,6 +26,7 @@ from core.common.device import allow_tf32, current, sent, training_autocast
 from core.common.errors import DataError
 from core.common.metrics import Relevance, both_directions
 from core.data import Sample, read_folder
+from core.training.class_names import imagenet_class_names
 from core.training.features import image_features, text_features
 from core.training.losses import contrastive, distillation, same
 
@@ -72,14 +73,6 @@ def coco_held_out(samples: Sequence[Sample]) -> np.ndarray:
     ranks = [hashlib.sha256(s.path.name.encode()).hexdigest() for s in samples]
     held = set(sorted(ranks)[:COCO_HELD_OUT])
     return np.array([r in held for r in ranks])
-
-
-def imagenet_class_names() -> list[str]:
-    """First lemma of each of the 1,000 classes, in the classifier's order."""
-    from timm.data import ImageNetInfo
-
-    info = ImageNetInfo("imagenet-1k")
-    return [info.index_to_description(i).split(",")[0].strip() for i in range(1000)]
 
 
 @dataclass(frozen=True)

@@ -1,154 +1,150 @@
-"""Calibrate the confidence of a repository: leave every expert out once, and see what the others do for its task."""
+"""Calibrate the confidence of a repository: what do other experts do for a topic that none of them is about?
+
+For every expert, its own topic is left out: its whole domain, or for everyday scenes all experts whose descriptions or photos
+are close to its own. The others are routed its description and merged, and measured on photos that trained nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.optimize import lsq_linear
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.lora_algebra import merge
-from core.common.metrics import both_directions
+from core.common.metrics import Relevance, both_directions
 from core.sglora.confidence import ConfidenceModel, evidence
-from core.sglora.repository import ExpertRepository
-from core.sglora.router import Routing, SparseRouter
-from core.training.task_dataset import Pool
-from core.training.tasks import Task
+from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.router import SparseRouter
+from core.training.corpus import Corpus
 
+Log = Callable[[str], None]
 PHOTOS = 256
-# Sentences about no photos at all: how close is "not close"? None of them is a control of the experiments.
-ABOUT_NOTHING = (
-    "minutes of a shareholder meeting",
-    "the rules of Latin grammar",
-    "interest rates and inflation",
-    "how to configure a database server",
-    "an essay on moral philosophy",
-    "the history of the printing press in law",
-    "quantum field theory lecture notes",
-    "terms and conditions of an insurance",
-    "the etymology of a word",
-    "source code of a compiler",
-    "election results by district",
-    "a prime number theorem",
-    "the smell of ammonia",
-    "copyright and patent disputes",
-    "an audio book about economics",
-)
+FEWEST = 8  # photos of a topic that is measured
+NEAR = 0.6  # similarity of descriptions from which an everyday expert is about the same topic
+PARTS = 5  # of topics, for the rank correlation: each is predicted by a line through the others
 
 
 @dataclass(frozen=True)
-class LeaveOut:
-    """One expert left out: how its description was routed to the others, and what their merge gained on its photos.
+class LeftOut:
+    """One topic, and what experts of others gain on its photos.
 
     Attributes:
-        closeness, transfer: as in ``Confidence``, of the others that it was routed to. gain: in points. photos: behind it.
+        topic: its domain, or for everyday scenes the expert's name. closeness, transfer: as in ``Confidence``.
+        gain: of the merged experts, in points. shared: of what all share alone. photos: behind it.
     """
 
+    topic: str
     closeness: float
     transfer: float
     gain: float
+    shared: float
     photos: int
 
 
-def gain_of(images: Tensor, zero_shot: Tensor, texts: Tensor, relevance: object) -> float:
+def gain_of(images: Tensor, before: Tensor, texts: Tensor, relevance: Relevance) -> float:
     """Gain in points, mean of R@1 and R@5 in both directions, of adapted over zero-shot embeddings [n, d]."""
-    after, before = (both_directions(x, texts, relevance) for x in (images, zero_shot))  # type: ignore[arg-type]
-    return float(np.mean([after[way][k] - before[way][k] for way in ("i2t", "t2i") for k in ("R@1", "R@5")]))
+    one, two = (both_directions(x, texts, relevance) for x in (images, before))
+    return float(np.mean([one[way][k] - two[way][k] for way in ("i2t", "t2i") for k in ("R@1", "R@5")]))
 
 
-def photos_to_judge(task: Task, most: int = PHOTOS) -> np.ndarray:
-    """Rows that no other task trained on: the stop photos of a captioned task, whose training photos may belong to other
-    tasks, too; all photos of a label task that are not for measuring."""
-    rows = np.concatenate([task.stop, task.train]) if task.classes else task.stop
+def others_of(repository: ExpertRepository, i: int) -> Tensor:
+    """Indexes of the experts that are not about expert i's topic."""
+    expert, similarity = repository.experts[i], repository.embeddings @ repository.embeddings[i]
+    scene = expert.group == "scenes"
+    near = (similarity > NEAR).tolist()
+    out = [near[j] or (not scene and e.group == expert.group) for j, e in enumerate(repository.experts)]
+    return torch.tensor([j for j, gone in enumerate(out) if not gone and j != i], dtype=torch.long)
+
+
+def calibrate(backbone: Backbone, corpus: Corpus, repository: ExpertRepository, log: Log = print) -> ExpertRepository:
+    """The repository with its experts' transfers and its confidence; with too few topics to leave one out, as it is."""
+    measured: dict[int, tuple[float, float, int]] = {}
+    for i, expert in enumerate(repository.experts):
+        rows, others = photos_like(corpus, expert, repository.embeddings[i]), others_of(repository, i)
+        if len(rows) < FEWEST or len(others) < 2:
+            continue
+        part = repository.subset(others.tolist())
+        routing = SparseRouter(part.embeddings).route(expert.description, repository.embeddings[i])
+        texts, relevance = corpus.evaluation(rows)
+        maps, before = corpus.maps[torch.from_numpy(rows)], corpus.base[torch.from_numpy(rows)]
+        gain = gain_of(backbone.suffix(maps, part.merged(routing)), before, texts, relevance)
+        shared = gain_of(backbone.suffix(maps, repository.shared), before, texts, relevance) if repository.shared else 0.0
+        measured[i] = (gain, shared, len(rows))
+        if len(measured) % 20 == 0:
+            log(f"confidence: {i + 1} of {len(repository)} experts left out")
+    if len({_topic(repository.experts[i]) for i in measured}) < PARTS:
+        return repository
+    transfers = [measured[i][0] if i in measured else None for i in range(len(repository))]
+    found = []
+    for i, (gain, shared, photos) in measured.items():
+        others = others_of(repository, i)
+        routing = SparseRouter(repository.embeddings[others]).route("", repository.embeddings[i])
+        known = torch.tensor([t if (t := transfers[j]) is not None else 0.0 for j in others.tolist()])
+        found.append(LeftOut(_topic(repository.experts[i]), *evidence(routing, known), gain, shared, photos))
+    model = fit_confidence(found, shares=repository.shared is not None)
+    log(f"confidence: rank correlation {model.rank_correlation:.2f} over {len(found)} topics that were left out")
+    experts = tuple(
+        replace(e, transfer=None if t is None else round(t, 3)) for e, t in zip(repository.experts, transfers, strict=True)
+    )
+    return replace(repository, experts=experts, confidence=model)
+
+
+def photos_like(corpus: Corpus, expert: Expert, key: Tensor, most: int = PHOTOS) -> np.ndarray:
+    """Rows of watched photos of an expert's topic: of its classes, or the captioned ones closest to its description, as large a
+    share of them as the expert trained on."""
+    if expert.classes:
+        known = set(expert.classes)
+        rows = [r for r in np.flatnonzero(corpus.watched & ~corpus.captioned) if corpus.samples[r].label in known]
+        rows = np.array([r for r in rows if corpus.samples[r].domain == expert.group], dtype=np.int64)
+    else:
+        pool = np.flatnonzero(corpus.watched & corpus.captioned)
+        share = expert.images / max(int((corpus.train & corpus.captioned).sum()), 1)
+        closest = np.argsort(-(corpus.photo_sentences[pool] @ key.numpy()))
+        rows = np.sort(pool[closest[: max(FEWEST, round(share * len(pool)))]])
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
-def leave_one_out_gains(
-    backbone: Backbone, pool: Pool, repository: ExpertRepository, tasks: Sequence[Task]
-) -> list[tuple[float, int]]:
-    """For each expert: what the merge of the others, routed by its description, gains on its photos, in points; and how many
-    photos these are.
+def fit_confidence(found: Sequence[LeftOut], shares: bool) -> ConfidenceModel:
+    """Least squares through all left-out topics, weighted by their photos, slopes 0 or more. An expert fits from where the line
+    has points.
 
     Args:
-        tasks: [n] those of the experts, in order.
-    """
-    gains = []
-    for i, task in enumerate(tasks):
-        others, routing = _routed_without(repository, i)
-        chosen = others[routing.chosen].tolist()
-        merged = merge([repository.lora(j) for j in chosen], routing.weights.tolist())
-        rows = photos_to_judge(task)
-        maps, texts, relevance = pool.evaluation(rows)
-        gains.append((gain_of(backbone.suffix(maps, merged), backbone.suffix(maps, None), texts, relevance), len(rows)))
-    return gains
-
-
-def _routed_without(repository: ExpertRepository, i: int) -> tuple[Tensor, Routing]:
-    others = torch.tensor([j for j in range(len(repository)) if j != i])
-    description = repository.experts[i].description
-    return others, SparseRouter(repository.embeddings[others]).route(description, repository.embeddings[i])
-
-
-def group_transfers(groups: Sequence[str], gains: Sequence[tuple[float, int]], without: int | None = None) -> Tensor:
-    """[n] for each expert, the mean gain of leaving out the experts of its group, weighted by their photos.
-
-    A single task's few photos say little; what its whole group (everyday scenes, or one special domain) says is what neighbours
-    of a new task have in common.
-
-    Args:
-        without: an expert whose own gain is not to count; a group of it alone then has the mean of all.
-    """
-    counted = [(g, gain, n) for i, (g, (gain, n)) in enumerate(zip(groups, gains, strict=True)) if i != without]
-    overall = _weighted([(gain, n) for _, gain, n in counted])
-    means = {group: _weighted([(gain, n) for g, gain, n in counted if g == group]) for group in {g for g, _, _ in counted}}
-    return torch.tensor([means.get(g, overall) for g in groups], dtype=torch.float32)
-
-
-def _weighted(gains: Sequence[tuple[float, int]]) -> float:
-    return sum(gain * n for gain, n in gains) / sum(n for _, n in gains)
-
-
-def fit_confidence(found: Sequence[LeaveOut], nothing: Sequence[float]) -> ConfidenceModel:
-    """Least squares through all left-out experts, weighted by their photos, slopes 0 or more. An expert fits from where the
-    line has points: not below the closeness of every left-out expert, nor of sentences about nothing.
-
-    Args:
-        nothing: closeness of sentences about no photos at all; their 95th percentile counts.
+        shares: whether experts share a part.
     """
     x = np.array([[1.0, f.closeness, f.transfer] for f in found])
     gains, photos = np.array([f.gain for f in found]), np.array([f.photos for f in found], dtype=float)
+    line = _line(x, gains, photos)
     root = np.sqrt(photos / photos.mean())
-    bias, closeness, transfer = lsq_linear(x * root[:, None], gains * root, ([-np.inf, 0, 0], np.inf)).x
-    errors = (gains - x @ [bias, closeness, transfer]) * root
-    spread = float(np.sqrt((errors**2).sum() / max(len(found) - 3, 1)))
-    lowest = max(float(x[:, 1].min()), float(np.percentile(nothing, 95)) if len(nothing) else -1.0)
-    return ConfidenceModel(float(bias), float(closeness), float(transfer), max(spread, 0.1), lowest, len(found))
+    spread = float(np.sqrt((((gains - x @ line) * root) ** 2).sum() / max(len(found) - 3, 1)))
+    topics = sorted({f.topic for f in found})
+    part = np.array([topics.index(f.topic) % PARTS for f in found])
+    predicted = np.zeros(len(found))
+    for number in range(PARTS):
+        out = part == number
+        predicted[out] = x[out] @ _line(x[~out], gains[~out], photos[~out])
+    correlation = rank_correlation(predicted, gains) if np.ptp(predicted) > 0 else 0.0
+    shared = float(np.average([f.shared for f in found], weights=photos)) if shares else None
+    bias, closeness, transfer = (float(v) for v in line)
+    lowest = float(np.quantile(x[:, 1], 0.05))
+    return ConfidenceModel(bias, closeness, transfer, max(spread, 0.1), lowest, len(found), shared, correlation)
 
 
-def with_confidence(backbone: Backbone, repository: ExpertRepository, gains: Sequence[tuple[float, int]]) -> ExpertRepository:
-    """The repository with its experts' transfers and its confidence.
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's."""
+    found: Any = spearmanr(one, other)
+    return float(found.statistic)
 
-    Fewer than four experts are too few to leave one out: their repository stays without.
 
-    Args:
-        gains: [n] of ``leave_one_out_gains``.
-    """
-    if len(gains) < 4:
-        return repository
-    groups = [e.group for e in repository.experts]
-    found = []
-    for i, (gain, photos) in enumerate(gains):
-        others, routing = _routed_without(repository, i)
-        closeness, transfer = evidence(routing, group_transfers(groups, gains, without=i)[others])
-        found.append(LeaveOut(closeness, transfer, gain, photos))
-    router = SparseRouter(repository.embeddings)
-    transfers = group_transfers(groups, gains)
-    sentences = backbone.encode_sentence(ABOUT_NOTHING)
-    routed = [router.route(text, e) for text, e in zip(ABOUT_NOTHING, sentences, strict=True)]
-    model = fit_confidence(found, [evidence(r, transfers)[0] for r in routed])
-    experts = tuple(replace(e, transfer=round(float(t), 3)) for e, t in zip(repository.experts, transfers, strict=True))
-    return replace(repository, experts=experts, confidence=model)
+def _line(x: np.ndarray, gains: np.ndarray, photos: np.ndarray) -> np.ndarray:
+    root = np.sqrt(photos / photos.mean())
+    return lsq_linear(x * root[:, None], gains * root, ([-np.inf, 0, 0], np.inf)).x
+
+
+def _topic(expert: Expert) -> str:
+    return expert.name if expert.group == "scenes" else expert.group

@@ -1,8 +1,8 @@
 """A visitor's own expert: a LoRA trained on captioned photos of a gallery, and what it really gains.
 
-As offline (``core.training.experts``), it starts from the experts' shared start and its last snapshots are averaged, so
-that it can be routed to and merged like any other. Training looks at cached prefix activations only and never touches
-the model: the LoRA is a vector that is passed as an argument.
+As offline (``core.training.experts``), it is an own part on top of what all experts share, trained with the penalty for
+forgetting, and its last snapshots are averaged, so that it can be routed to and merged like any other. Training looks at cached
+prefix activations only and never touches the model: the LoRA is a vector that is passed as an argument.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora, initial_vector
+from core.backbones.lora import Lora, LoraLayout, initial_vector
+from core.backbones.lora_algebra import merge
 from core.common.device import sent, training_autocast
 from core.common.errors import AdapterError, GalleryError, StudioError
 from core.common.metrics import Relevance, measure
 from core.common.text import clean_name, clean_text
 from core.retrieval.gallery import Gallery, Photo
-from core.sglora.repository import Expert
+from core.sglora.description import embed_descriptions
+from core.sglora.repository import Expert, ExpertRepository
+from core.training.class_names import class_name_texts
 from core.training.early_stopping import SnapshotWindow
 from core.training.losses import contrastive
+from core.training.objective import MEMORY, forgetting_loss
 
 MIN_PHOTOS = 20
 SOURCE = "own photos"
@@ -47,9 +51,9 @@ class OwnRecipe:
         steps: the most there are; ``fixed_steps`` are made where too few photos are there to tell when to stop.
         stop_from: with so many training photos, a fifth of them decides when to stop instead of training. With fewer,
             that costs more than it tells (100 photos of five Flickr8k themes: 11.5 points gained with it, 13.5 without).
-        check: steps between two looks at the stop photos; ``patience``: looks without progress that end the training.
+        check: steps between two looks at the validation photos; ``patience``: looks without progress that end the training.
         snapshots: M, the last steps that are averaged.
-        scale: inverse temperature of the loss.
+        scale: inverse temperature of the loss. memory: weight of the penalty for forgetting class names.
     """
 
     batch: int = 64
@@ -61,6 +65,7 @@ class OwnRecipe:
     patience: int = 2
     snapshots: int = 16
     scale: float = 20.0
+    memory: float = MEMORY
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class OwnExpert:
     Attributes:
         expert: its index entry; ``before`` and ``after`` are measured on the held photos alone, and may show a loss.
         mean: [P]. std: [P]. embedding: [s] of the description.
-        start: recalls of the shared start on the held photos, as in ``expert.before``: what was gained without the
+        start: recalls of the shared part alone on the held photos, as in ``expert.before``: what was gained without the
             visitor's photos.
         trained_on, stopped_by, held: how many photos trained, decided when to stop, and were held out; no photo does two.
         steps: that were made. seconds: that they took.
@@ -109,11 +114,29 @@ class Split:
 
 @dataclass(frozen=True)
 class _Photos:
-    """Prefix activations [n, *prefix_shape] of some photos, their distinct texts [m, d], and which belong together."""
+    """Prefix activations [n, *prefix_shape] of some photos, their zero-shot embeddings [n, d], their distinct texts [m, d], and
+    which belong together."""
 
     prefix: Tensor
+    base: Tensor
     texts: Tensor
     relevance: Relevance
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What a training works with: the model, the layout of own parts, what experts share, embeddings [c, d] of class names."""
+
+    backbone: Backbone
+    layout: LoraLayout
+    shared: Lora | None
+    class_names: Tensor
+    recipe: OwnRecipe
+
+    def lora(self, vector: Tensor) -> Lora:
+        """The expert with this own part [P]."""
+        own = Lora.from_vector(self.layout, vector)
+        return merge([self.shared, own], [1.0, 1.0]) if self.shared else own
 
 
 def split_photos(ids: Sequence[str], stop_from: int = OwnRecipe.stop_from) -> Split:
@@ -136,7 +159,7 @@ def train_own_expert(
     progress: Callable[[OwnProgress], None] | None = None,
     stop: threading.Event | None = None,
     seed: int = 0,
-    origin: Tensor | None = None,
+    repository: ExpertRepository | None = None,
     recipe: OwnRecipe = OwnRecipe(),
 ) -> OwnExpert:
     """Train an expert on the gallery's captioned photos, as they are when the call begins.
@@ -148,13 +171,13 @@ def train_own_expert(
         progress: called after every step.
         stop: once set, training ends within a step.
         seed: of batches and captions; equal seeds and photos give equal experts.
-        origin: [P] the experts' shared start (``repository.origin``); None starts from a fresh LoRA.
+        repository: the experts that it is to join: it begins where they do. None starts from a fresh LoRA.
         recipe: how.
 
     Raises:
         GalleryError: too few captioned photos.
         DescriptionError, RepositoryError: a description or a name that cannot be used.
-        AdapterError: ``origin`` has another size than the backbone's LoRAs, or training came to numbers that are not finite.
+        AdapterError: training came to numbers that are not finite.
         TrainingStopped: ``stop`` was set; nothing is kept.
     """
     name, description = clean_name(name), clean_text(description)
@@ -165,38 +188,39 @@ def train_own_expert(
                 f"An own expert needs at least {MIN_PHOTOS} photos with captions, and {len(photos)} of yours have one: "
                 "add photos, or captions to those that are there."
             )
-        start = initial_vector(backbone.layout, seed) if origin is None else origin.detach().clone()
-        Lora.from_vector(backbone.layout, start)  # refuses another size
+        layout = repository.layout if repository else backbone.layout
+        start = repository.origin.detach().clone() if repository else initial_vector(layout, seed)
+        names = backbone.encode_text(class_name_texts()) if recipe.memory else torch.empty(0, backbone.dim)
+        training = _Training(backbone, layout, repository.shared if repository else None, names, recipe)
         split = split_photos([p.id for p in photos], recipe.stop_from)
         train, watched, held = (_pick(backbone, photos, prefix, rows) for rows in (split.train, split.stop, split.held))
         began = time.monotonic()
-        snapshots, steps = _fit(backbone, start, train, watched, recipe, seed, progress, stop or threading.Event())
+        snapshots, steps = _fit(training, start, train, watched, seed, progress, stop or threading.Event())
         seconds = time.monotonic() - began
     mean, std = snapshots.mean(0), snapshots.std(0, correction=0)
     if not bool(torch.isfinite(snapshots).all()):
         raise AdapterError("Training came to numbers that are not finite, and nothing was kept: try other captions.")
-    before, at_start, after = (_measure(backbone, held, vector) for vector in (None, start, mean))
+    before, at_start, after = (_measure(backbone, held, lora) for lora in (None, training.lora(start), training.lora(mean)))
     expert = Expert(name, description, "own", SOURCE, len(split.train), seed, len(snapshots), before, after)
-    embedding = backbone.encode_sentence([description])[0]
+    embedding = embed_descriptions(backbone, [description])[0]
     counts = (len(split.train), len(split.stop), len(split.held))
     return OwnExpert(expert, mean, std, embedding, at_start, *counts, steps, seconds)
 
 
 def _fit(
-    backbone: Backbone,
+    training: _Training,
     start: Tensor,
     train: _Photos,
     watched: _Photos,
-    recipe: OwnRecipe,
     seed: int,
     progress: Callable[[OwnProgress], None] | None,
     stop: threading.Event,
 ) -> tuple[Tensor, int]:
-    """Snapshots [M, P] of the last steps, or of those at which the stop photos fared best; and the steps that were made."""
-    watch = len(watched.prefix) > 0
+    """Snapshots [M, P] of the last steps, or of those at which validation photos fared best; and the steps made."""
+    watch, recipe = len(watched.prefix) > 0, training.recipe
 
     def stop_loss(vector: Tensor) -> float:
-        return _loss(backbone, watched, vector, recipe) if watch else math.inf
+        return _loss(training, watched, vector) if watch else math.inf
 
     steps = recipe.steps if watch else recipe.fixed_steps
     vector = torch.nn.Parameter(start.detach().clone())
@@ -207,7 +231,7 @@ def _fit(
     for step in range(1, steps + 1):
         if stop.is_set():
             raise TrainingStopped("The training was stopped, and nothing was kept.")
-        loss = _batch_loss(backbone, train, vector, recipe, rng)
+        loss = _batch_loss(training, train, vector, rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -222,33 +246,36 @@ def _fit(
     return (window.best if watch else window.latest()), steps
 
 
-def _batch_loss(backbone: Backbone, photos: _Photos, vector: Tensor, recipe: OwnRecipe, rng: np.random.Generator) -> Tensor:
+def _batch_loss(training: _Training, photos: _Photos, vector: Tensor, rng: np.random.Generator) -> Tensor:
     """Loss of a random batch, with one random caption a photo; differentiable in the vector [P]."""
-    n = len(photos.prefix)
-    rows = rng.permutation(n)[: recipe.batch]
+    backbone, recipe = training.backbone, training.recipe
+    rows = rng.permutation(len(photos.prefix))[: recipe.batch]
     columns = [rng.choice(np.flatnonzero(photos.relevance.matrix[row])) for row in rows]
     positive = torch.from_numpy(photos.relevance.matrix[rows][:, columns])
-    device, lora = backbone.device, Lora.from_vector(backbone.layout, vector)
+    index = torch.from_numpy(rows)
+    device = backbone.device
     with training_autocast(device):
-        images = backbone.adapted(sent(photos.prefix[torch.from_numpy(rows)], device).float(), lora.to(device))
-    return contrastive(images.cpu(), photos.texts[columns], positive, recipe.scale)
+        images = backbone.adapted(sent(photos.prefix[index], device).float(), training.lora(vector).to(device)).float().cpu()
+    loss = contrastive(images, photos.texts[columns], positive, recipe.scale)
+    if not recipe.memory:
+        return loss
+    return loss + recipe.memory * forgetting_loss(images, photos.base[index], training.class_names)
 
 
-def _loss(backbone: Backbone, photos: _Photos, vector: Tensor, recipe: OwnRecipe) -> float:
+def _loss(training: _Training, photos: _Photos, vector: Tensor) -> float:
     """Loss of all these photos and texts under a vector [P]. Not recall: on a dozen photos that moves in leaps."""
-    images = backbone.suffix(photos.prefix, Lora.from_vector(backbone.layout, vector))
-    return float(contrastive(images, photos.texts, torch.from_numpy(photos.relevance.matrix), recipe.scale))
+    images = training.backbone.suffix(photos.prefix, training.lora(vector))
+    return float(contrastive(images, photos.texts, torch.from_numpy(photos.relevance.matrix), training.recipe.scale))
 
 
-def _measure(backbone: Backbone, photos: _Photos, vector: Tensor | None) -> dict[str, Any]:
+def _measure(backbone: Backbone, photos: _Photos, lora: Lora | None) -> dict[str, Any]:
     """Recalls in both directions and the number of photos; None measures zero-shot."""
-    lora = None if vector is None else Lora.from_vector(backbone.layout, vector)
     return measure(backbone.suffix(photos.prefix, lora), photos.texts, photos.relevance)
 
 
 def _pick(backbone: Backbone, photos: Sequence[Photo], prefix: Tensor, rows: np.ndarray) -> _Photos:
-    relevance = Relevance.of([photos[row].captions for row in rows])
-    return _Photos(prefix[torch.from_numpy(rows)], backbone.encode_text(relevance.texts), relevance)
+    relevance, chosen = Relevance.of([photos[row].captions for row in rows]), prefix[torch.from_numpy(rows)]
+    return _Photos(chosen, backbone.suffix(chosen), backbone.encode_text(relevance.texts), relevance)
 
 
 @contextmanager

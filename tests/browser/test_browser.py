@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import socket
@@ -146,18 +147,19 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     assert [(item.get_attribute("title") or "").split(":")[0] for item in chosen.all()] == [e["name"] for e in routed]
     assert f"{routed[0]['weight'] * 100:.0f} %" in chosen.first.inner_text()
 
-    # Sample photos, then photos of one's own with one that is broken and one that is there already.
+    # Sample photos, then photos of one's own, which take their place; one is broken.
     page.click("#try-it")
     expect(page.locator("#results .sg-hit").first).to_be_visible(timeout=60_000)
     page.click("#captions button")
-    own = generated_photos(tmp_path)
+    own, captions = generated_photos(tmp_path), tmp_path / "captions.json"
+    captions.write_text(json.dumps({s.name: s.captions for s in samples}))
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(own[1].read_bytes()[:200])
-    page.set_input_files("#upload input[type=file]", [*own, broken, samples[0].path])
+    page.set_input_files("#upload input[type=file]", [*(s.path for s in samples), *own, broken, captions])
     report = page.locator("#report")
-    expect(report).to_contain_text("3 added")
+    expect(report).to_contain_text(texts.ADDED.format(n=len(samples) + 3))
+    expect(report).to_contain_text(texts.SAMPLES_GONE)
     expect(report).to_contain_text("broken.jpg")
-    expect(report).to_contain_text(samples[0].name)
     expect(page.locator("#gallery .thumbnail-item")).to_have_count(len(samples) + 3)
 
     # Without a sentence search is zero-shot; what is typed makes the results stale, and Enter asks again.
@@ -278,6 +280,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
 
     # Training stops when told to, and nothing is kept; then it runs, and routing knows the new expert at once.
     page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+    page.click("#train-own button")
     field_of(page, "own-name").fill("my blots")
     field_of(page, "own-description").fill("photos of red and blue blots")
     page.click("#train")
@@ -296,6 +299,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     expect(page.locator("#status")).to_contain_text(f"{len(engine.repository)} experts")
 
     # The adapter that was downloaded comes back as an expert; one that is none is refused, and nothing is lost.
+    page.click("#import-own button")
     field_of(page, "import-description").fill("photos of coloured spots")
     page.set_input_files("#adapter input[type=file]", [captioned_zip(tmp_path)])
     page.click("#import")
@@ -309,9 +313,9 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     expect(page.locator("#own")).to_contain_text(texts.NOT_MEASURED)
 
     # Looked at and compared.
-    for box, name in (("look-at", "my blots"), ("compare-with", engine.repository.experts[0].name)):
-        page.locator(f"#{box} input").fill(name)
-        page.locator(f"#{box}").get_by_role("option", name=name, exact=True).click()
+    for name in ("my blots", engine.repository.experts[0].name):
+        page.locator("#look-at input").fill(name)
+        page.locator("#look-at").get_by_role("option", name=name, exact=True).click()
     expect(page.locator("#details h3").first).to_contain_text(f"my blots compared with {engine.repository.experts[0].name}")
 
     # Kept over a reload; out of the library, and back from the download.
@@ -389,6 +393,7 @@ def test_an_expert_can_be_looked_up(opened: Page, engine: SGLora) -> None:
     expect(table).to_contain_text(name)
     field_of(opened, "find-expert").fill("no such expert anywhere")
     expect(table).not_to_contain_text(name)
+    expect(opened.locator("#experts-found")).to_contain_text("No expert has “no such expert anywhere”")
 
 
 def test_every_result_that_ships_is_shown(opened: Page) -> None:

@@ -92,6 +92,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(engine: SG
         expect(page.locator("#pick").get_by_role("option")).to_have_count(0)
 
         # The other tab is told too, by an event that fails.
+        second.click("#import-own button")
         second.click("#import")
         expect(second.get_by_test_id("toast-body").filter(has_text=texts.MADE_ROOM)).to_have_count(1)
         expect(second.locator("#own")).to_contain_text(texts.OWN_NONE)

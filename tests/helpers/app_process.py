@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from core.common.paths import ROOT
 
@@ -25,6 +25,7 @@ FLAGS += ["--disable-background-networking", "--disable-component-update", "--di
 # What it would ask Google all the same, about the fields of a page and about its own parts, it asks a port where nobody is.
 FLAGS += ["--autofill-server-url=http://127.0.0.1:9/", "--component-updater=url-source=http://127.0.0.1:9/"]
 START_SECONDS = 90
+expect.set_options(timeout=60_000)  # ms; what is slow is not wrong
 
 
 @contextmanager

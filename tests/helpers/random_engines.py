@@ -7,6 +7,7 @@ from tiny_models import noise
 
 from core.backbones.base import Backbone
 from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
@@ -22,7 +23,7 @@ def random_engine(backbone: Backbone, trained: bool = True) -> SGLora:
     size, n = backbone.layout.size, len(TASKS)
     experts = tuple(Expert(t.split()[-1], f"a photo of {t}", "scenes", "none", 1, i, 1, {}, {}) for i, t in enumerate(TASKS))
     origin, means = 0.05 * noise(size, seed=1), 0.05 * noise(n, size, seed=2)
-    embeddings = backbone.encode_sentence([e.description for e in experts])
+    embeddings = embed_descriptions(backbone, [e.description for e in experts])
     repository = ExpertRepository(
         backbone.fingerprint, backbone.layout, experts, means, 0.02 * noise(n, size, seed=3).abs(), embeddings, origin
     )

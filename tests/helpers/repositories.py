@@ -12,6 +12,7 @@ from tiny_models import noise, tiny_clip, tiny_clip_config
 from core.backbones import load_backbone
 from core.common.paths import GENERATOR_FILE
 from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.sglora.description import embed_descriptions
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.subspace import Basis
@@ -34,7 +35,7 @@ def make_repository(folder: Path, seed: int) -> Path:
     size, n = backbone.layout.size, len(EXPERTS)
     means, origin = 0.1 * noise(n, size, seed=seed), torch.zeros(size)
     experts = tuple(Expert(name, f"photos of {name}", "scenes", "random", 20, 0, 1, {}, {}) for name in EXPERTS)
-    embeddings = backbone.encode_sentence([e.description for e in experts])
+    embeddings = embed_descriptions(backbone, [e.description for e in experts])
     numbers = (means, 0.01 * torch.ones(n, size), embeddings, origin)
     out = folder / f"repository-{seed}"
     ExpertRepository(backbone.fingerprint, backbone.layout, experts, *numbers, backbone=backbone.choice).save(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import sys
@@ -482,15 +483,29 @@ def test_samples_never_mix_with_photos_of_ones_own(engine: SGLora, tmp_path: Pat
     own = session.album.photos
     actions.add_samples(engine, session)
     assert not {p.id for p in own} & {p.id for p in session.album.photos}
-    assert (session.album.aside, actions.has_samples(session)) == (len(own), True)
+    assert (session.album.aside, session.album.shows_samples) == (len(own), True)
     actions.add_samples(engine, session)
     assert session.album.aside == len(own), "samples are not set aside for samples"
     session.album.take_back(engine)
     assert (session.album.photos, session.album.aside) == (own, 0)
     assert session.album.original(own[0]).is_file()
+    # Photos that are added while the samples are shown take their place; those that were set aside can still come back.
+    actions.add_samples(engine, session)
+    (more,) = blurred(tmp_path / "more", ["more.png"], 3)
+    done = actions.add_uploads(engine, session, [str(more)])
+    assert (len(session.album.photos), session.album.aside, done.remarks) == (1, len(own), (texts.SAMPLES_GONE,))
+    session.album.take_back(engine)
+    assert (session.album.photos, session.album.aside) == (own, 1)
 
 
 def test_captions_for_other_photos_say_which_names_they_use(engine: SGLora, tmp_path: Path) -> None:
     session = captioned(engine, tmp_path, 2)
     words = actions.set_captions(engine, session, "elsewhere.jpg: a dog")
     assert words == texts.CAPTIONS_NO_PHOTO.format(name="elsewhere.jpg", photo="0.png")
+
+
+def test_the_header_says_what_the_shipped_result_says(tmp_path: Path) -> None:
+    file, sides = tmp_path / "known.json", {"zero-shot": {"mean": {"R@10": 22.6}}, "sg-lora": {"mean": {"R@10": 40.9}}}
+    assert page_html.measured(file) == ""
+    file.write_text(json.dumps({"groups": {texts.MEASURED_GROUP: {"methods": sides}}}))
+    assert texts.MEASURED.format(before=23, after=41) in page_html.measured(file)

@@ -24,7 +24,7 @@ from core.cli import parser
 from core.cli.main import main
 from core.common.paths import ROOT, experts_path
 from core.data.image_io import open_photo
-from core.experiments.evaluate import METHODS
+from core.experiments.evaluate import DEFAULT_METHODS
 from core.sglora.engine import SGLora
 from core.sglora.load import load_engine
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
@@ -108,13 +108,14 @@ def test_help_does_not_wait_for_torch():
 
 def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
     """Training takes minutes, so that only the call is checked: its arguments bind, and what it returns is reported."""
-    from core.training import backbone, experts, generator
+    from core.training import backbone, experts, generator, mixer
 
     seen = {}
     repository = load_engine().repository
     for module, name, result in (
         (backbone, "train_backbone", {"fingerprint": "f", "zero_shot": {}}),
         (experts, "train_experts", repository),
+        (mixer, "train_mixer", load_engine().generator),
         (generator, "train_generator", load_engine().generator),
     ):
         signature = inspect.signature(getattr(module, name))
@@ -124,14 +125,19 @@ def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
             return result
 
         monkeypatch.setattr(module, name, call)
-    for part in ("backbone", "experts", "generator"):
+    for part, called in (("backbone", "backbone"), ("experts", "experts"), ("generator", "mixer")):
         out = tmp_path / f"{part}.out"
         code, text, err = run("train", part, "--data", tmp_path, "--out", out, "--cache", tmp_path / "c", "--seed", 7, "--json")
         assert code == 0, err
         assert json.loads(text)["out"] == str(out)
-        arguments = seen[f"train_{part}"]
+        arguments = seen[f"train_{called}"]
         assert (arguments["data"], arguments["out"], arguments["cache"]) == (tmp_path, out, tmp_path / "c")
         assert arguments["recipe"].seed == 7
+    code, _, err = run(
+        "train", "generator", "--data", tmp_path, "--out", tmp_path / "g", "--generator", "cvae", "--set", "kl=1"
+    )
+    assert code == 0, err
+    assert (seen["train_generator"]["out"], seen["train_generator"]["recipe"].kl) == (tmp_path / "g", 1.0)
     run("train", "backbone", "--data", tmp_path, "--out", tmp_path / "b", "--steps", 5)
     assert seen["train_backbone"]["recipe"].steps == 5
 
@@ -141,7 +147,7 @@ def test_defaults_are_the_engines():
     assert parser.build_parser().parse_args(["adapt", "x", "--out", "y"]).strength is None, "the confidence decides"
     assert inspect.signature(SGLora.adapt).parameters["seed"].default == parser.SEED
     arguments = parser.build_parser().parse_args(["evaluate", "--data", ".", "--task", "x"])
-    assert arguments.methods == list(METHODS)[:3] == ["zero-shot", "merge", "sg-lora"]
+    assert arguments.methods == list(DEFAULT_METHODS) == ["zero-shot", "merge", "sg-lora"]
 
 
 @pytest.mark.slow
@@ -269,7 +275,7 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, engine, tmp_path):
     expected = engine.adapt(TEXT, 3, 0.2, 5, 0.5)
     assert found["experts"] == engine.routed(expected.routing)
     assert (found["seed"], found["strength"], found["k"], found["tau"]) == (5, 0.5, 3, 0.2)
-    assert found["parameters"] == 9 * 8 * (256 + 256) == engine.written.size
+    assert found["parameters"] == expected.lora.parameters == 9 * expected.lora.rank * (256 + 256)
     assert list(found["seconds"]) == ["load", "encode", "route", "prior", "decode", "write"]
     assert all(value >= 0 for value in found["seconds"].values())
     assert found["out"] == str(out_folder)
@@ -280,7 +286,7 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, engine, tmp_path):
     assert provenance["seed"] == 5
     code, out, err = run("adapt", TEXT, "--out", out_folder)
     assert (code, err) == (0, "")
-    assert f"{found['parameters']:,} parameters" in out
+    assert f"{engine.written.size:,} parameters" in out
 
 
 def test_adapt_cannot_write_over_a_file(run, tmp_path):

@@ -16,6 +16,7 @@ from tiny_models import noise, tiny_backbone
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError
 from core.common.runtime import one_core
+from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.load import load_engine
 from core.sglora.router import SparseRouter
@@ -34,7 +35,7 @@ def prefix(sglora) -> torch.Tensor:
 @one_core()
 def test_adapt_is_the_algorithm_step_by_step(sglora):
     result = sglora.adapt(DESCRIPTION, k=3, tau=0.2, seed=5, strength=0.5)
-    embedding = sglora.backbone.encode_sentence([DESCRIPTION])[0]
+    embedding = embed_descriptions(sglora.backbone, [DESCRIPTION])[0]
     routing = SparseRouter(sglora.repository.embeddings).route(DESCRIPTION, embedding, 3, 0.2)
     assert result.routing.chosen.tolist() == routing.chosen.tolist()
     torch.testing.assert_close(result.routing.weights, routing.weights)
@@ -43,9 +44,9 @@ def test_adapt_is_the_algorithm_step_by_step(sglora):
     torch.testing.assert_close(result.prior.mean, mean)
     torch.testing.assert_close(result.prior.variance, routing.weights @ (variances + means.square()) - mean.square())
     vector, z = sglora.generator.sample(result.prior, 5)
-    torch.testing.assert_close(result.vector, vector)
+    torch.testing.assert_close(result.full.vector(), vector)
     torch.testing.assert_close(result.z, z)
-    assert result.vector.shape == (sglora.backbone.layout.size,)
+    assert result.full.vector().shape == (sglora.backbone.layout.size,)
     for name, factors in result.lora.factors.items():
         whole = sglora.backbone.layout
         unscaled = type(result.lora).from_vector(whole, vector).factors[name]
@@ -55,9 +56,9 @@ def test_adapt_is_the_algorithm_step_by_step(sglora):
 
 def test_seeds(sglora, prefix):
     first, again, other = (sglora.adapt(DESCRIPTION, seed=seed) for seed in (1, 1, 2))
-    torch.testing.assert_close(first.vector, again.vector)
+    torch.testing.assert_close(first.full.vector(), again.full.vector())
     torch.testing.assert_close(first.lora.vector(), again.lora.vector())
-    assert (first.vector - other.vector).abs().max() > 1e-5
+    assert (first.full.vector() - other.full.vector()).abs().max() > 1e-5
 
 
 def test_strength_zero_is_zero_shot(sglora, prefix):
@@ -70,9 +71,9 @@ def test_untrained_generator_gives_the_prior_mean_for_every_seed(sglora):
     untrained = random_engine(sglora.backbone, trained=False)
     result = untrained.adapt(DESCRIPTION, seed=1)
     basis = untrained.generator.basis
-    torch.testing.assert_close(result.vector, basis.decode(basis.encode(result.prior.mean)), atol=1e-5, rtol=0)
-    torch.testing.assert_close(untrained.adapt(DESCRIPTION, seed=2).vector, result.vector)
-    torch.testing.assert_close(untrained.generator.mean(result.prior), result.vector, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(result.full.vector(), basis.decode(basis.encode(result.prior.mean)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(untrained.adapt(DESCRIPTION, seed=2).full.vector(), result.full.vector())
+    torch.testing.assert_close(untrained.generator.sample(result.prior, None)[0], result.full.vector(), atol=1e-5, rtol=1e-4)
 
 
 def test_merged_is_the_weighted_sum_of_the_experts_weight_changes(sglora):
@@ -122,9 +123,9 @@ def test_download_and_upload_give_the_same_search(sglora, prefix, tmp_path):
 
 def test_visitors_at_once_get_what_they_get_alone(sglora):
     jobs = [(TASKS[i % len(TASKS)], i) for i in range(24)]
-    alone = [sglora.adapt(text, seed=seed).vector for text, seed in jobs]
+    alone = [sglora.adapt(text, seed=seed).full.vector() for text, seed in jobs]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda job: sglora.adapt(job[0], seed=job[1]).vector, jobs))
+        together = list(pool.map(lambda job: sglora.adapt(job[0], seed=job[1]).full.vector(), jobs))
     torch.testing.assert_close(together, alone)
 
 
@@ -137,7 +138,7 @@ def test_an_adapter_is_the_same_on_any_number_of_cores(sglora):
             assert torch.get_num_threads() == cores, "what else the thread computes keeps its cores"
     finally:
         torch.set_num_threads(before)
-    torch.testing.assert_close(made[0].vector, made[1].vector)
+    torch.testing.assert_close(made[0].full.vector(), made[1].full.vector())
     torch.testing.assert_close(made[0].lora.vector(), made[1].lora.vector())
 
 
@@ -148,8 +149,8 @@ def test_shipped_engine_runs(engine):
     assert len(engine.repository) >= 4 and engine.generator.fingerprint == engine.backbone.fingerprint
     assert engine.repository.layout.modules == engine.backbone.layout.modules
     result = engine.adapt(DESCRIPTION)
-    assert torch.isfinite(result.vector).all() and torch.isfinite(result.prior.variance).all()
-    assert result.vector.shape == (engine.repository.layout.size,)
+    assert torch.isfinite(result.full.vector()).all() and torch.isfinite(result.prior.variance).all()
+    assert result.full.parameters == engine.written.size
 
 
 def test_engine_from_other_files(backbone, tmp_path):
@@ -158,8 +159,10 @@ def test_engine_from_other_files(backbone, tmp_path):
     made.generator.save(tmp_path / "generator.safetensors")
     engine = load_engine(made.backbone, tmp_path / "experts", tmp_path / "generator.safetensors")
     assert [e.name for e in engine.repository.experts] == [e.name for e in made.repository.experts]
-    tolerance = 0.05 * float(made.adapt(DESCRIPTION).vector.abs().max())  # both files hold float16
-    torch.testing.assert_close(engine.adapt(DESCRIPTION).vector, made.adapt(DESCRIPTION).vector, atol=tolerance, rtol=0)
+    tolerance = 0.05 * float(made.adapt(DESCRIPTION).full.vector().abs().max())  # both files hold float16
+    torch.testing.assert_close(
+        engine.adapt(DESCRIPTION).full.vector(), made.adapt(DESCRIPTION).full.vector(), atol=tolerance, rtol=0
+    )
     with pytest.raises(RepositoryError, match="another backbone"):
         load_engine(tiny_backbone(), tmp_path / "experts", tmp_path / "generator.safetensors")
     with pytest.raises(RepositoryError, match=r"lacks index\.json"):

@@ -217,6 +217,6 @@ def test_what_cannot_be_measured_is_refused(engine, samples, tmp_path):
 
 
 def test_a_new_method_only_needs_an_entry(engine, samples, monkeypatch):
-    monkeypatch.setitem(METHODS, "nearest", lambda engine, task, settings: engine.merged(engine.route(task, 1)))
-    found = evaluate(engine, samples, "a red dog", ("nearest",), log=lambda line: None)
-    assert list(found.methods) == ["nearest"]
+    monkeypatch.setitem(METHODS, "half", lambda s: s.engine.merged(s.routing).scaled(0.5))
+    found = evaluate(engine, samples, "a red dog", ("half",), log=lambda line: None)
+    assert list(found.methods) == ["half"]

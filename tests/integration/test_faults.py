@@ -240,6 +240,7 @@ def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
             page.click("#try-it")
             expect(page.locator("#report")).to_contain_text("added", timeout=STEP_MS)
             page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+            page.click("#train-own button")
             page.locator("#own-name input, #own-name textarea").first.fill(f"mine {number}")
             page.locator("#own-description textarea").first.fill("photos of everything")
         closing, waiting = pages

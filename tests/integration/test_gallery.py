@@ -17,8 +17,9 @@ from core.backbones.lora import Lora
 from core.common.errors import AdapterError, DescriptionError, GalleryError, PhotoError
 from core.data.image_io import open_photo
 from core.data.sample_photos import SamplePhoto, sample_photos
-from core.retrieval.gallery import KEPT_INDEXES, ZERO_SHOT, Adapter, Gallery, Photo, moves
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Photo, moves
 from core.retrieval.index import Index
+from core.retrieval.two_stage import KEPT_INDEXES
 
 
 class Spy:
@@ -213,7 +214,7 @@ def test_prefixes_are_computed_once_per_content(spy, samples) -> None:
     for seed in range(3):
         gallery.embeddings(Adapter.of(lora(spy, seed)))
         gallery.text_to_image("a cat", Adapter.of(lora(spy, seed)))
-    assert spy.prefixed == 6 and spy.suffixed == 3 * 6, "an adapter needs the suffix only, once"
+    assert spy.prefixed == 6 and spy.suffixed == 4 * 6, "zero-shot and each adapter need the suffix only, once"
     gallery.add(paths)
     assert spy.prefixed == 6
     gallery.add([samples[6].path])

@@ -5,18 +5,24 @@ from __future__ import annotations
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_models import noise, tiny_backbone
+from tiny_models import noise, random_lora, tiny_backbone
 
 from core.backbones.lora import Lora
-from core.common.errors import AdapterError, DescriptionError, GalleryError, RepositoryError
+from core.backbones.lora_algebra import merge
+from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.common.metrics import Relevance
 from core.retrieval.gallery import Gallery
+from core.sglora.description import embed_descriptions
+from core.sglora.repository import Expert, ExpertRepository
+from core.training.class_names import class_name_texts
 from core.training.losses import contrastive
+from core.training.objective import forgetting_loss
 from core.training.own_expert import OwnRecipe, TrainingStopped, split_photos, train_own_expert
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white", "grey", "orange")
@@ -49,9 +55,18 @@ def origin(gallery) -> torch.Tensor:
     return 0.05 * noise(gallery.backbone.layout.size, seed=5)
 
 
-def train(gallery, origin, **options):
+def joining(backbone, origin, shared=None) -> ExpertRepository:
+    """A repository of one expert whose own parts begin at ``origin``."""
+    size = backbone.layout.size
+    expert = Expert("one", "a thing", "scenes", "none", 1, 0, 1, {}, {})
+    numbers = (torch.zeros(1, size), torch.zeros(1, size), torch.ones(1, 4), origin)
+    return ExpertRepository(backbone.fingerprint, backbone.layout, (expert,), *numbers, shared=shared)
+
+
+def train(gallery, origin, shared=None, **options):
     options = {"recipe": QUICK, "seed": 1, **options}
-    return train_own_expert(gallery.backbone, gallery, " my  papers ", DESCRIPTION, origin=origin, **options)
+    repository = None if origin is None else joining(gallery.backbone, origin, shared)
+    return train_own_expert(gallery.backbone, gallery, " my  papers ", DESCRIPTION, repository=repository, **options)
 
 
 def test_captioned_photos_of_a_gallery(gallery):
@@ -74,7 +89,7 @@ def test_result(gallery, origin):
     assert made.mean.shape == made.std.shape == (gallery.backbone.layout.size,)
     assert not made.mean.requires_grad and (made.std >= 0).all() and made.std.any()
     assert (made.mean - origin).abs().max() > 1e-4
-    torch.testing.assert_close(made.embedding, gallery.backbone.encode_sentence([DESCRIPTION])[0])
+    torch.testing.assert_close(made.embedding, embed_descriptions(gallery.backbone, [DESCRIPTION])[0])
     assert made.seconds > 0
 
 
@@ -212,8 +227,21 @@ def test_what_cannot_be_trained(gallery, origin):
         train_own_expert(backbone, gallery, "x" * 61, DESCRIPTION)
     with pytest.raises(DescriptionError):
         train_own_expert(backbone, gallery, "x", "?")
-    with pytest.raises(AdapterError, match="A LoRA vector of"):
-        train(gallery, origin[:-1])
+
+
+def test_an_own_part_is_trained_on_top_of_what_all_share(gallery, origin):
+    shared = random_lora(gallery.backbone.layout, 3, size=0.05)
+    still = train(gallery, torch.zeros_like(origin), shared, recipe=replace(QUICK, lr=0.0))
+    assert not still.mean.any() and still.expert.after == still.start
+    kept = [train(gallery, origin, shared, recipe=replace(QUICK, lr=5e-3, memory=memory)) for memory in (0.0, 5.0)]
+    _, prefix = gallery.captioned()
+    names, before = gallery.backbone.encode_text(class_name_texts()), gallery.backbone.suffix(prefix)
+
+    def drift(vector):
+        own = Lora.from_vector(gallery.backbone.layout, vector)
+        return float(forgetting_loss(gallery.backbone.suffix(prefix, merge([shared, own], [1.0, 1.0])), before, names))
+
+    assert drift(kept[1].mean) < drift(kept[0].mean), "the penalty keeps class names"
 
 
 def test_without_a_shared_start(gallery):

@@ -17,7 +17,8 @@ from core.backbones.lora import Factors, Lora, LoraLayout, LoraModule
 from core.backbones.lora_algebra import align, merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
-from core.sglora.compare import compare_experts, covered, nearest_distances
+from core.sglora.compare import compare_experts, nearest_distances
+from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.own_experts import MAX_OWN, Library, import_adapter, load_zip, save_zip
 from core.sglora.prior import SemanticPrior
@@ -38,7 +39,7 @@ def own(engine: SGLora, name: str, seed: int = 0, description: str = SENTENCE):
     """What ``Library.add`` takes."""
     size = engine.repository.layout.size
     expert = Expert(name, description, "own", "own photos", 30, seed, 16, RECALL, RECALL)
-    embedding = engine.backbone.encode_sentence([description])[0]
+    embedding = embed_descriptions(engine.backbone, [description])[0]
     return expert, 0.05 * noise(size, seed=50 + seed), 0.01 * noise(size, seed=90 + seed).abs(), embedding
 
 
@@ -87,27 +88,10 @@ def test_own_experts_are_routed_merged_and_generated_with(engine):
     torch.testing.assert_close(prior.mean, mean)
     torch.testing.assert_close(prior.variance, std.square())
     with_it, without = mine.adapt(SENTENCE, k=3, seed=1), engine.adapt(SENTENCE, k=3, seed=1)
-    assert torch.isfinite(with_it.vector).all() and not torch.allclose(with_it.vector, without.vector, atol=1e-4)
+    assert torch.isfinite(with_it.full.vector()).all() and not torch.allclose(
+        with_it.full.vector(), without.full.vector(), atol=1e-4
+    )
     assert "cactus" in [e["name"] for e in mine.provenance(with_it)["experts"]]
-
-
-def test_the_generator_sees_an_own_expert_through_its_basis(engine):
-    """What lies outside the basis changes nothing that is generated from the mean; ``covered`` says how much lies inside."""
-    basis = engine.generator.basis
-    inside = basis.decode(noise(basis.dimensions, seed=3))
-    offset = noise(len(basis.origin), seed=4)
-    offset = 0.1 * (offset - basis.components.T @ (basis.components @ offset))
-    assert covered(engine.generator, inside) == pytest.approx(1, abs=1e-4)
-    assert covered(engine.generator, basis.origin + offset) == pytest.approx(0, abs=1e-4)
-    assert covered(engine.generator, basis.origin) == 1
-    whole, part = float((inside - basis.origin).square().sum()), float(offset.square().sum())
-    assert covered(engine.generator, inside + offset) == pytest.approx(whole / (whole + part), abs=1e-4)
-    vectors = []
-    for mean in (inside, inside + offset):
-        expert, _, std, embedding = own(engine, "cactus")
-        library = Library(engine.repository).add(expert, mean, std, embedding)
-        vectors.append(replace(engine, repository=library.repository).adapt(SENTENCE, k=1, seed=2).vector)
-    torch.testing.assert_close(vectors[0], vectors[1], atol=1e-4, rtol=0)
 
 
 def test_engine_of_a_library_generates_with_the_whole_of_an_own_expert(engine):
@@ -124,19 +108,22 @@ def test_engine_of_a_library_generates_with_the_whole_of_an_own_expert(engine):
     made, projected = mine.adapt(SENTENCE, k=1, seed=2), plain.adapt(SENTENCE, k=1, seed=2)
     assert routing.chosen.tolist() == [len(TASKS)]
     torch.testing.assert_close(made.z, projected.z)
-    assert beside(mean).norm() > 1 and beside(projected.vector).norm() < 1e-3
-    torch.testing.assert_close(made.vector, projected.vector + beside(mean), atol=1e-4, rtol=0)
+    assert beside(mean).norm() > 1 and beside(projected.full.vector()).norm() < 1e-3
+    torch.testing.assert_close(made.full.vector(), projected.full.vector() + beside(mean), atol=1e-4, rtol=0)
     torch.testing.assert_close(
-        mine.generator.mean(made.prior), plain.generator.mean(made.prior) + beside(mean), atol=1e-4, rtol=0
+        mine.generator.sample(made.prior, None)[0],
+        plain.generator.sample(made.prior, None)[0] + beside(mean),
+        atol=1e-4,
+        rtol=0,
     )
     # Where shipped experts alone are routed (all that they are is in this basis), nothing changes.
     shipped = mine.adapt("a photo of a dog", k=1, seed=2), engine.adapt("a photo of a dog", k=1, seed=2)
-    torch.testing.assert_close(shipped[0].vector, shipped[1].vector, atol=1e-4, rtol=0)
+    torch.testing.assert_close(shipped[0].full.vector(), shipped[1].full.vector(), atol=1e-4, rtol=0)
     assert Library(engine.repository).engine(engine).generator is engine.generator
     inside = basis.decode(noise(basis.dimensions, seed=3))
     within = Library(engine.repository).add(expert, inside, std, embedding).engine(engine)
     assert len(within.generator.directions) == 0
-    assert torch.isfinite(within.adapt(SENTENCE, k=1).vector).all()
+    assert torch.isfinite(within.adapt(SENTENCE, k=1).full.vector()).all()
 
 
 def test_what_is_not_added(engine):
@@ -271,7 +258,7 @@ def test_imported_adapter_takes_part(engine, tmp_path):
     prefix = noise(3, *engine.backbone.prefix_shape).half()
     adapted = mine.backbone.suffix(prefix, mine.merged(mine.route(SENTENCE, k=1)))
     torch.testing.assert_close(adapted, engine.backbone.suffix(prefix, lora), atol=1e-4, rtol=0)
-    assert torch.isfinite(mine.adapt(SENTENCE, k=1).vector).all()
+    assert torch.isfinite(mine.adapt(SENTENCE, k=1).full.vector()).all()
 
 
 def test_imported_adapter_of_another_rank_from_a_zip(engine, tmp_path):
@@ -431,7 +418,7 @@ def test_comparison_counted_by_hand(engine):
 def test_distances_counted_by_hand(engine):
     adaptation = engine.adapt(SENTENCE, k=3, seed=4)
     found = nearest_distances(engine.repository, adaptation.routing, adaptation.full)
-    lora = delta(Lora.from_vector(engine.repository.layout, adaptation.vector))
+    lora = delta(Lora.from_vector(engine.repository.layout, adaptation.full.vector()))
     chosen = adaptation.routing.chosen.tolist()
     assert found.names == tuple(engine.repository.experts[i].name for i in chosen)
     assert found.experts == pytest.approx([float((lora - delta(engine.repository.lora(i))).norm()) for i in chosen], rel=1e-5)
@@ -454,7 +441,7 @@ def principal(rows: np.ndarray) -> tuple[np.ndarray, float]:
 
 def test_description_map_is_the_principal_plane(engine):
     repository = engine.repository
-    embedding = engine.backbone.encode_sentence([SENTENCE])[0]
+    embedding = embed_descriptions(engine.backbone, [SENTENCE])[0]
     found = description_map(repository, embedding)
     rows = repository.embeddings.double().numpy()
     axes, share = principal(rows)
@@ -473,6 +460,22 @@ def test_description_map_is_the_principal_plane(engine):
     shuffled = description_map(repository.subset([3, 1, 0, 5, 2, 4]))
     for name, point in zip(shuffled.names, shuffled.points, strict=True):
         assert point == pytest.approx(found.points[found.names.index(name)], abs=1e-6)
+
+
+def test_an_own_expert_turns_no_map(engine):
+    """It is placed among the others, which stay where they were, however far away it is."""
+    repository, n = engine.repository, len(engine.repository)
+    far = -3 * repository.means[1]
+    expert = replace(repository.experts[0], name="far away")
+    library = Library(repository).add(expert, far, torch.zeros_like(far), -repository.embeddings[1])
+    before, after = description_map(repository), description_map(library.repository, owned=1)
+    assert after.points[:n] == before.points and len(after.points) == n + 1 and after.shown == before.shown
+    mine, made = library.engine(engine), engine.adapt(SENTENCE, k=2)
+    before, after = latent_map(engine, made.routing, made.z), latent_map(mine, made.routing, made.z, owned=1)
+    np.testing.assert_allclose(after.points[:n], before.points, atol=1e-4)
+    np.testing.assert_allclose(after.placed, before.placed, atol=1e-4)
+    turned = description_map(library.repository)  # as if it were one of the others
+    assert np.abs(np.array(turned.points[:n]) - np.array(before.points)).max() > 1e-2
 
 
 def test_maps_of_few_experts(engine):

@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -78,7 +77,7 @@ def test_an_adapter_is_made_anew_when_the_experts_change(engine: SGLora) -> None
     assert actions.generate(session.album.engine(engine), session, wanted) is after
     # Generated as the library says, with all of the own expert, and not only with what the shipped generator can write.
     expected = session.album.library(engine).engine(engine).adapt(SENTENCE)
-    torch.testing.assert_close(after.vector, expected.vector)
+    torch.testing.assert_close(after.full.vector(), expected.full.vector())
 
 
 def test_strength_alone_scales_what_was_generated(engine: SGLora) -> None:
@@ -181,7 +180,7 @@ def test_names_of_ones_own_are_escaped(engine: SGLora) -> None:
     routing, library = mine.route(NASTY), session.album.library(engine)
     pages = [
         experts_html.routing_map(mine.repository, routing, 1),
-        experts_html.own_list(library, [0.5]),
+        experts_html.own_list(library),
         experts_html.details(library.own[0].expert, {"q": 1.0}),
     ]
     for page in pages:
@@ -218,16 +217,16 @@ def test_a_map_of_any_points_stays_inside(points: list[tuple[float, float]]) -> 
 def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
     assert evidence.exhibits(tmp_path / "absent") == []
     assert evidence.exhibits(tmp_path) == []
-    n = len(engine.repository)
-    result = recall_summary.verify(replace(engine.repository, notes={"tasks": n + 1, "won": n}))
+    n = sum(e.measured for e in engine.repository.experts)
+    result = recall_summary.verify(engine.repository)
     report.write(EXPERIMENTS["verification"], result, tmp_path)
-    (tmp_path / "generation.json").write_text("{")
+    (tmp_path / "unseen.json").write_text("{")
     (tmp_path / "base.json").write_text('{"report": []}')
     (tmp_path / "my_notes.json").write_text("{}")
     base, broken, experts = evidence.exhibits(tmp_path)
-    assert (broken.lead, broken.plot) == (texts.EVIDENCE_BROKEN.format(name="generation.json"), "")
+    assert (broken.lead, broken.plot) == (texts.EVIDENCE_BROKEN.format(name="unseen.json"), "")
     assert base.lead == texts.EVIDENCE_BROKEN.format(name="base.json")
-    assert f"{n} of {n + 1} experts" in experts.findings[0]
+    assert f" of {len(engine.repository)} experts" in experts.findings[0]
     assert experts.table.count("<tr>") == 1 + 3 + 1 + n
     assert experts.command == "python -m core experiment verification"
     # The plot is the file's, less the style that would reach beyond it; its words are words.

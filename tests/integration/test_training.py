@@ -1,4 +1,5 @@
-"""The offline phase on small made-up data, with the real towers: losses, tasks, caches, resuming, experts, generator."""
+"""The offline phase on small made-up data, with the real towers: losses, sampled tasks, topics, caches, resuming, experts,
+mixer."""
 
 from __future__ import annotations
 
@@ -12,18 +13,40 @@ import torch
 import torch.nn.functional as F
 from made_up_photos import COLOURS, SHAPES, captioned, draw
 
+from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.backbones.lora import Lora, initial_vector
-from core.common.errors import RepositoryError
+from core.common.errors import DataError, RepositoryError
 from core.common.paths import heads_path
-from core.data import read_folder
+from core.data import Sample, read_folder
+from core.sglora.engine import SGLora
+from core.sglora.generator import load_generator
 from core.sglora.repository import ExpertRepository
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
-from core.training.experts import ExpertRecipe, begins_fresh, runs_folder, stop_rows, train_experts
+from core.training.confidence import photos_like
+from core.training.corpus import Corpus, load_corpus, parts
+from core.training.dense_tasks import DenseTasks
+from core.training.discovery import DiscoveryRecipe, discover
+from core.training.experts import ExpertRecipe, runs_folder, train_experts
 from core.training.features import image_features, text_features
-from core.training.generator import GeneratorRecipe, train_generator
+from core.training.generator import GeneratorRecipe, fit_generator
+from core.training.keywords import keyword_rows, photo_words, stem
 from core.training.losses import contrastive, distillation
-from core.training.task_dataset import Pool, load_pool, without_photos
-from core.training.tasks import EVERYDAY, SCENES, Task, caption_tasks, label_tasks
+from core.training.mixer import MixerRecipe, train_mixer
+from core.training.objective import Objective, forgetting_loss
+
+RECIPE = ExpertRecipe(
+    steps=4,
+    batch=12,
+    everyday=4,
+    snapshots=2,
+    tokens=9,
+    shared_steps=6,
+    shared_rank=3,
+    keyword=20,
+    fine=40,
+    least=20,
+    classes=3,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +77,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="module")
+def backbone() -> EmbeddedBackbone:
+    return load_embedded(heads_path())
+
+
+@pytest.fixture(scope="module")
+def corpus(data: Path, cache: Path, backbone: EmbeddedBackbone) -> Corpus:
+    return load_corpus(data, backbone, cache, lambda _: None)
+
+
 def test_contrastive_with_single_positives_is_clips_cross_entropy() -> None:
     torch.manual_seed(0)
     images, texts = (F.normalize(torch.randn(7, 16), dim=-1) for _ in range(2))
@@ -81,64 +114,100 @@ def test_distillation_is_zero_when_student_and_teacher_agree() -> None:
     assert float(distillation(images, classes, teacher.roll(1, 1), 5.0)) > 0.01
 
 
-def test_caption_tasks_need_two_captions_and_never_share_photos(data: Path) -> None:
-    samples = read_folder(data / "flickr8k")
-    tasks = {t.name: t for t in caption_tasks(samples, "flickr8k")}
-    assert set(tasks) == {*SHAPES, EVERYDAY}
-    everyday = tasks.pop(EVERYDAY)
-    assert len(everyday.train) + len(everyday.stop) + len(everyday.test) == 240
-    for shape, task in tasks.items():
-        parts = [set(task.train.tolist()), set(task.stop.tolist()), set(task.test.tolist())]
-        assert sum(len(p) for p in parts) == len(set.union(*parts))
-        assert set.union(*parts) == {i for i in range(240) if SHAPES[i % 3] == shape}
-        assert all(samples[i].split == "val" for i in task.test)
-    once = [replace(s, captions=(s.captions[0], "nothing to see")) for s in samples]
-    assert caption_tasks(once, "flickr8k") == []
+def test_the_penalty_for_forgetting_is_the_divergence_from_before() -> None:
+    before, after = (F.normalize(torch.randn(5, 8, generator=torch.Generator().manual_seed(s)), dim=-1) for s in (1, 2))
+    names = F.normalize(torch.randn(9, 8, generator=torch.Generator().manual_seed(3)), dim=-1)
+    p, q = (torch.softmax(20 * x.double() @ names.double().T, 1) for x in (before, after))
+    expected = (p * (p / q).log()).sum(1).mean()
+    assert float(forgetting_loss(after, before, names)) == pytest.approx(float(expected), rel=1e-4)
+    assert float(forgetting_loss(before, before, names)) == pytest.approx(0, abs=1e-6)
 
 
-def test_label_tasks_stop_and_measure_on_classes_they_never_train_on(data: Path) -> None:
-    samples = read_folder(data / "labelled")
-    tasks = label_tasks(samples)
-    assert [t.name for t in tasks] == ["aerial"], "five classes are too few for more than one part"
-    seen = np.concatenate([np.concatenate([t.train, t.stop, t.test]) for t in tasks])
-    assert sorted(seen.tolist()) == [i for i, s in enumerate(samples) if s.domain == "aerial"]
-    for task in tasks:
-        trained = {samples[i].label for i in task.train}
-        assert trained == set(task.classes)
-        assert {samples[i].label for i in task.test} - trained
-        assert {samples[i].label for i in task.stop} - trained
+def test_words_that_captions_agree_on() -> None:
+    assert photo_words(("two dogs on grass", "a dog runs", "the red ball")) == {"dog"}
+    assert photo_words(("a tall tree",)) == {"tall", "tree"}, "one caption is all there is"
+    assert [stem(w) for w in ("dogs", "puppies", "grass", "tennis", "bus")] == ["dog", "puppy", "grass", "tennis", "bus"]
 
 
-def test_without_photos_takes_held_photos_out_of_training_only(data: Path) -> None:
-    task = caption_tasks(read_folder(data / "flickr8k"), "flickr8k")[0]
-    (left,) = without_photos([task], task.train[:5])
-    assert set(left.train.tolist()) == set(task.train[5:].tolist())
-    assert left.test.tolist() == task.test.tolist()
+def test_every_photo_has_one_part_and_val_only_measures() -> None:
+    samples = [Sample(Path(f"{i}.jpg"), ("a",), "val" if i % 4 == 0 else "train") for i in range(200)]
+    samples += [Sample(Path(f"{i}.jpg"), (), "", f"c{i % 4}", "food", "x") for i in range(200)]
+    samples += [Sample(Path("once.jpg"), (), "", "rare", "objects", "y")]
+    train, watched, test = parts(samples)
+    assert (train.astype(int) + watched + test == 1).all()
+    assert test[:200].tolist() == [i % 4 == 0 for i in range(200)] and test[-1]
+    assert 0.04 < watched[:200].mean() < 0.16 and 0.65 < train[200:400].mean() < 0.85
+    reversed_parts = parts(samples[::-1])
+    assert all(np.array_equal(one, other[::-1]) for one, other in zip((train, watched, test), reversed_parts, strict=True))
 
 
-def test_only_special_domains_beside_scenes_begin_at_nothing() -> None:
-    rows = np.arange(3)
-    scene, domain = (Task(g, g, g, "x", rows, rows, rows) for g in ("scenes", "food"))
-    assert begins_fresh([scene, domain, scene]) == [False, True, False]
-    assert begins_fresh([domain, domain]) == [False, False], "without scenes all share a start"
+@pytest.mark.slow
+def test_sampled_tasks_are_made_of_allowed_photos_that_fit_their_words(corpus: Corpus) -> None:
+    sampler, rng = DenseTasks(corpus, corpus.train, least=10, most=0.9), np.random.default_rng(0)
+    assert set(SHAPES) <= set(sampler.keywords)
+    kinds = set()
+    for _ in range(200):
+        task = sampler.sample(rng)
+        assert corpus.train[task.rows].all() and len(set(task.rows.tolist())) == len(task.rows)
+        assert task.sentence(corpus, rng)
+        if task.domain is not None:
+            assert {corpus.samples[r].label for r in task.rows} == set(task.words)
+            kinds.add("labels")
+            continue
+        joined = task.words[1] if len(task.words) == 3 else "one"
+        kinds.add(joined)
+        words = {task.words[0], task.words[-1]}
+        named = [words & photo_words(corpus.samples[r].captions) for r in task.rows]
+        assert all(n == words if joined == "and" else n for n in named)
+    assert {"labels", "or", "one"} <= kinds
+    with pytest.raises(DataError, match="No task was found"):
+        DenseTasks(corpus, np.zeros(len(corpus), dtype=bool))
 
 
-def test_half_of_the_photos_that_stop_are_of_classes_that_train_nothing() -> None:
-    # Classes 0 and 1 train; 2 and 3 do not. Stop photos lie class by class, as label tasks have them.
-    labels = np.array([0] * 30 + [1] * 30 + [2] * 20 + [3] * 20)
-    stop = np.concatenate([np.arange(20, 30), np.arange(50, 60), np.arange(60, 100)])
-    task = Task("t", "t", "food", "x", np.r_[0:20, 30:50], stop, np.arange(0), classes=("zero", "one"))
-    pool = Pool((), torch.empty(0), (), (), (), labels, (task,))
-    chosen = labels[stop_rows(pool, task, 24)]
-    assert [int((chosen == c).sum()) for c in range(4)] == [6, 6, 6, 6]
-    chosen = labels[stop_rows(pool, task, 1000)]
-    assert int((chosen < 2).sum()) == int((chosen > 1).sum()) == 20
-    scene = replace(task, classes=())
-    assert stop_rows(pool, scene, 7).tolist() == stop[:7].tolist()
+@pytest.mark.slow
+def test_topics_are_found_without_a_list(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
+    tasks = discover(corpus, corpus.train, backbone, DiscoveryRecipe(keyword=20, fine=40, least=20, classes=3))
+    assert len({t.name for t in tasks}) == len(tasks)
+    assert all(corpus.train[t.rows].all() and len(t.rows) >= 2 for t in tasks)
+    by_name = {t.name: t for t in tasks}
+    assert by_name["aerial"].description == "aerial photos" and len(by_name["aerial"].classes) == 5
+    rows = keyword_rows(corpus, corpus.train, 20, 1.0)
+    found = [t for t in tasks if t.group == "scenes" and t.name.split()[0] in SHAPES and t.name in rows]
+    assert found and all(set(t.rows.tolist()) >= set(rows[t.name].tolist()) for t in found)
 
 
-def test_scene_descriptions_are_all_different() -> None:
-    assert len({d for d, _ in SCENES.values()}) == len(SCENES)
+@pytest.mark.slow
+def test_training_lowers_the_loss_and_keeps_the_backbone(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
+    from core.training.experts import train_own_part
+
+    before = {k: v.clone() for k, v in backbone.adapted.state_dict().items()}
+    recipe = replace(RECIPE, steps=25, lr=5e-3, memory=0.0)
+    objective = recipe.objective(backbone, corpus, corpus.train)
+    rows = np.flatnonzero(corpus.train & corpus.captioned)
+    trained = train_own_part(objective, rows, None, recipe, 0)
+    layout = replace(backbone.layout, rank=recipe.rank)
+
+    def loss(vector: torch.Tensor) -> float:
+        with torch.no_grad():
+            lora = Lora.from_vector(layout, vector)
+            return float(np.mean([objective.loss(rows, lora, np.random.default_rng(s)) for s in range(8)]))
+
+    assert loss(trained.mean) < loss(initial_vector(layout, 0)) - 0.05
+    assert all(torch.equal(v, before[k]) for k, v in backbone.adapted.state_dict().items())
+
+
+@pytest.mark.slow
+def test_the_penalty_keeps_class_names(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
+    from core.training.experts import train_own_part
+
+    rows, drift = np.flatnonzero(corpus.train & corpus.captioned), []
+    for memory in (0.0, 5.0):
+        recipe = replace(RECIPE, steps=25, lr=5e-3, memory=memory)
+        trained = train_own_part(Objective(backbone, corpus, corpus.train, memory=memory, batch=12), rows, None, recipe, 0)
+        lora = Lora.from_vector(replace(backbone.layout, rank=recipe.rank), trained.mean)
+        index = torch.from_numpy(np.flatnonzero(corpus.test))
+        drift.append(float(forgetting_loss(backbone.suffix(corpus.maps[index], lora), corpus.base[index], corpus.class_names)))
+    assert drift[1] < drift[0] / 2
 
 
 @pytest.mark.slow
@@ -185,40 +254,41 @@ def test_backbone_training_resumes_to_the_same_heads(data: Path, cache: Path, tm
 
 
 @pytest.mark.slow
-def test_experts_and_generator_end_to_end(data: Path, cache: Path, tmp_path: Path) -> None:
-    from core.backbones.embedded import load_embedded
-
-    backbone = load_embedded(heads_path())
-    recipe = ExpertRecipe(batch=24, shared_steps=12, steps=8, check=4, snapshots=4)
+def test_experts_and_generators_end_to_end(
+    data: Path, cache: Path, corpus: Corpus, backbone: EmbeddedBackbone, tmp_path: Path
+) -> None:
     said: list[str] = []
-    repository = train_experts(data, tmp_path / "experts", cache, backbone, recipe, said.append)
-    runs = runs_folder(cache, backbone, recipe)
+    repository = train_experts(data, tmp_path / "experts", cache, backbone, RECIPE, said.append)
+    runs = runs_folder(cache, backbone, RECIPE, data)
     stamps = {f: f.stat().st_mtime_ns for f in runs.glob("*.safetensors")}
-    assert {f.stem for f in stamps} == {"shared", "aerial", EVERYDAY, *SHAPES}
-    again = train_experts(data, tmp_path / "again", cache, backbone, recipe, said.append)
+    assert len(stamps) == len(repository) + 1, "an own part for every expert, and what they share"
+    again = train_experts(data, tmp_path / "again", cache, backbone, RECIPE, said.append)
     assert {f: f.stat().st_mtime_ns for f in runs.glob("*.safetensors")} == stamps, "a second run trained again"
     assert torch.equal(again.means, repository.means)
+    assert repository.shared is not None and repository.shared.rank == RECIPE.shared_rank
+    assert not any(s.dataset == "coco" for s in corpus.samples), "COCO is the base's, and measures"
 
-    # The recorded figures are those of an independent look at the test photos, and only winners are kept.
-    pool = load_pool(data, backbone, cache, lambda _: None)
-    tasks = {t.name: t for t in pool.tasks}
+    # The recorded figures are those of an independent look at the watched photos.
     for i, expert in enumerate(repository.experts):
-        maps, texts, relevance = pool.evaluation(tasks[expert.name].test)
-        similarity = (backbone.suffix(maps, Lora.from_vector(repository.layout, repository.means[i])) @ texts.T).numpy()
+        if not expert.measured:
+            continue
+        rows = photos_like(corpus, expert, repository.embeddings[i])
+        assert corpus.watched[rows].all()
+        texts, relevance = corpus.evaluation(rows)
+        similarity = (backbone.suffix(corpus.maps[torch.from_numpy(rows)], repository.lora(i)) @ texts.T).numpy()
         order = np.argsort(-similarity, 1)
         hits = [relevance.matrix[row, order[row, :5]].any() for row in range(len(order))]
-        assert expert.after["i2t"]["R@5"] == pytest.approx(100 * np.mean(hits), abs=1e-6)
-        gain = sum(expert.after[w][k] - expert.before[w][k] for w in ("i2t", "t2i") for k in ("R@1", "R@5"))
-        assert gain > 0
-    start = initial_vector(repository.layout, 0)
-    assert not torch.allclose(repository.origin, start), "the shared start was not trained"
+        assert expert.after["i2t"]["R@5"] == pytest.approx(100 * np.mean(hits), abs=100 / len(rows) + 1e-6)
 
     loaded = ExpertRepository.load(tmp_path / "experts", backbone.layout, backbone.fingerprint)
-    small = GeneratorRecipe(dimensions=4, latent=4, hidden=16, warm_steps=20, steps=3, batch=4)
+    small = MixerRecipe(steps=4, tasks=1, dimensions=4, latent=2, hidden=8)
     with pytest.raises(RepositoryError, match="at least two experts"):
-        train_generator(data, tmp_path / "none", cache, backbone, loaded.subset([0]), small, said.append)
-    # All neighbours may be dropped at once where there are few; then none is.
-    small = replace(small, dropout=0.9)
-    generator = train_generator(data, tmp_path / "generator.safetensors", cache, backbone, loaded, small, said.append)
-    assert generator.basis.dimensions <= 4
-    assert (tmp_path / "generator.safetensors").is_file()
+        train_mixer(data, tmp_path / "none", cache, backbone, loaded.subset([0]), small, said.append)
+    mixer = train_mixer(data, tmp_path / "mixer.safetensors", cache, backbone, loaded, small, said.append)
+    cvae = fit_generator(backbone, loaded, GeneratorRecipe(dimensions=4, latent=2, hidden=8, steps=5, batch=4), said.append)
+    cvae.save(tmp_path / "cvae.safetensors")
+    for file, made in (("mixer", mixer), ("cvae", cvae)):
+        read = load_generator(tmp_path / f"{file}.safetensors", backbone.fingerprint)
+        assert read.notes["experts"] == made.notes["experts"] == len(loaded)
+        adaptation = SGLora(backbone, loaded, read).adapt("photos of a red boat", seed=1)
+        assert torch.isfinite(adaptation.lora.vector()).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,33 +11,34 @@ import pytest
 import torch
 from scipy.stats import norm
 
+from core.backbones.lora import LoraLayout, LoraModule
 from core.common.errors import RepositoryError
 from core.sglora.confidence import ConfidenceModel, known_transfers
 from core.sglora.engine import SGLora
-from core.sglora.repository import ExpertRepository
+from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import Routing
-from core.training.confidence import ABOUT_NOTHING, LeaveOut, fit_confidence, group_transfers, photos_to_judge
-from core.training.tasks import Task
+from core.training.confidence import LeftOut, fit_confidence, others_of
 
 
 def routed(similarity: list[float], weights: list[float]) -> Routing:
     return Routing("x", torch.zeros(1), torch.tensor(similarity), torch.arange(len(weights)), torch.tensor(weights), 0.1)
 
 
-def left_out(n: int, slopes: tuple[float, float], noise: float) -> list[LeaveOut]:
+def left_out(n: int, slopes: tuple[float, float], noise: float) -> list[LeftOut]:
     """Made-up experts whose gains lie about a plane of closeness and transfer."""
     rng = np.random.default_rng(0)
     closeness, transfer = rng.uniform(0.2, 0.8, n), rng.uniform(-5, 5, n)
     gains = 1 + slopes[0] * closeness + slopes[1] * transfer + noise * rng.standard_normal(n)
     photos = rng.integers(5, 250, n)
-    return [LeaveOut(*map(float, f), int(p)) for *f, p in zip(closeness, transfer, gains, photos, strict=True)]
+    rows = zip(closeness, transfer, gains, photos, strict=True)
+    return [LeftOut(f"t{i}", float(c), float(t), float(g), 2.0, int(p)) for i, (c, t, g, p) in enumerate(rows)]
 
 
 def test_the_line_is_least_squares_weighted_by_photos() -> None:
     from sklearn.linear_model import LinearRegression
 
     found = left_out(40, (10.0, 0.3), 0.5)
-    model = fit_confidence(found, [0.05, 0.1])
+    model = fit_confidence(found, shares=True)
     x = np.array([[f.closeness, f.transfer] for f in found])
     gains, photos = np.array([f.gain for f in found]), np.array([f.photos for f in found])
     expected = LinearRegression().fit(x, gains, sample_weight=photos)
@@ -45,22 +47,42 @@ def test_the_line_is_least_squares_weighted_by_photos() -> None:
     assert model.bias == pytest.approx(expected.intercept_, rel=1e-3, abs=1e-3)
     variance = np.average((gains - expected.predict(x)) ** 2, weights=photos)
     assert model.spread == pytest.approx(np.sqrt(variance * 40 / 37), rel=1e-3)
-    assert model.lowest == pytest.approx(x[:, 0].min()), "nothing was tried below"
-    far = fit_confidence(found, [0.95, 0.99])
-    assert far.lowest == pytest.approx(np.percentile([0.95, 0.99], 95))
+    assert model.lowest == pytest.approx(np.quantile(x[:, 0], 0.05)) and model.shared_gain == pytest.approx(2)
+    assert model.rank_correlation > 0.9, "topics on a line are ranked, those left out of the fit too"
+    assert fit_confidence(found, shares=False).shared_gain is None
 
 
 def test_slopes_are_never_negative() -> None:
-    model = fit_confidence(left_out(30, (-10.0, 0.5), 0.1), [])
+    model = fit_confidence(left_out(30, (-10.0, 0.5), 0.1), shares=False)
     assert model.closeness == pytest.approx(0, abs=1e-6) and model.transfer >= 0
 
 
-def test_a_group_says_what_leaving_out_its_experts_gained() -> None:
-    groups, gains = ["scenes", "food", "scenes", "sketch"], [(2.0, 30), (-1.0, 100), (6.0, 10), (4.0, 60)]
-    assert group_transfers(groups, gains).tolist() == [3.0, -1.0, 3.0, 4.0]
-    # Without the first: the other scene speaks for both; without the only sketch, everybody does.
-    assert group_transfers(groups, gains, without=0).tolist() == [6.0, -1.0, 6.0, 4.0]
-    assert group_transfers(groups, gains, without=3)[3].item() == pytest.approx((60 - 100 + 60) / 140)
+def test_a_topic_leaves_out_its_domain_or_what_is_close() -> None:
+    groups = ("scenes", "scenes", "scenes", "food", "food")
+    experts = tuple(Expert(f"e{i}", f"e{i}", g, "none", 1, 0, 1, {}, {}) for i, g in enumerate(groups))
+    embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.5, 0.75**0.5], [-1.0, 0.0]])
+    layout = LoraLayout((LoraModule("q", 2, 2),), 1)
+    parts = (torch.zeros(5, 4), torch.zeros(5, 4), embeddings, torch.zeros(4))
+    repository = ExpertRepository("f" * 16, layout, experts, *parts)
+    assert others_of(repository, 0).tolist() == [2, 3, 4], "the second is as good as the same topic"
+    assert others_of(repository, 4).tolist() == [0, 1, 2], "all food is one domain"
+
+
+def test_what_is_uncertain_is_mixed_with_what_all_share() -> None:
+    model = ConfidenceModel(-2.0, 10.0, 0.0, 2.0, 0.2, 9, shared_gain=3.0, rank_correlation=0.3)
+    transfers = torch.zeros(2)
+    sure, unsure, far = (model.judge(routed([s, s], [0.5, 0.5]), transfers) for s in (0.9, 0.24, 0.1))
+    assert (sure.own, sure.strength, sure.reliable) == (1.0, 1.0, False)
+    assert 0 < unsure.own < 1 and unsure.strength == 1
+    assert (far.own, far.strength, far.fits) == (0.0, 1.0, False)
+    odd = model.judge(routed([0.9, 0.9], [0.5, 0.5]), transfers, about_photos=False)
+    assert (odd.own, odd.fits, odd.probability) == (0.0, False, 0.0)
+    harmful = model.judge(routed([0.9, 0.9], [0.5, 0.5]), transfers, torch.tensor([16.0, 16.0]))
+    assert (harmful.own, harmful.strength) == (1.0, pytest.approx(7 / 16)), (
+        "what costs more than it promises is not applied in full"
+    )
+    useless = replace(model, shared_gain=-1.0).judge(routed([0.1, 0.1], [0.5, 0.5]), transfers)
+    assert useless.strength == 0, "where the shared part does not help, zero-shot does"
 
 
 def test_probability_is_the_normal_one_and_strength_follows_it() -> None:
@@ -85,17 +107,7 @@ def test_an_expert_that_was_never_left_out_counts_as_an_average_one() -> None:
     assert known_transfers([None]).tolist() == [0.0]
 
 
-def test_photos_that_train_no_other_expert() -> None:
-    rows = {"train": np.arange(400), "stop": np.arange(400, 420), "test": np.arange(420, 440)}
-    scene, label = (Task("t", "t", "g", "s", **rows, classes=c) for c in ((), ("a",)))
-    assert photos_to_judge(scene).tolist() == list(range(400, 420))
-    some = photos_to_judge(label, 100)
-    assert len(set(some.tolist())) == 100 and some.max() < 420 and {400, 419} <= set(photos_to_judge(label, 420).tolist())
-
-
 def test_a_repository_keeps_its_confidence_on_disk(engine: SGLora, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     model = ConfidenceModel(0.5, 3.0, 0.25, 2.0, 0.1, 60)
     whole = replace(engine.repository, confidence=model)
     whole.save(tmp_path)
@@ -106,9 +118,3 @@ def test_a_repository_keeps_its_confidence_on_disk(engine: SGLora, tmp_path: Pat
         (tmp_path / "index.json").write_text(json.dumps({**index, "confidence": bad}))
         with pytest.raises(RepositoryError, match="damaged index"):
             ExpertRepository.load(tmp_path, layout, fingerprint)
-
-
-def test_sentences_about_nothing_are_no_controls() -> None:
-    from core.experiments.generation import RANDOM
-
-    assert not set(RANDOM) & set(ABOUT_NOTHING) and len(set(ABOUT_NOTHING)) == len(ABOUT_NOTHING)

@@ -7,8 +7,6 @@ import torch
 from tiny_models import noise
 
 from core.sglora.prior import semantic_prior
-from core.sglora.subspace import Basis
-from core.training.conditions import Conditions
 
 MEANS, VARIANCES = noise(3, 5, seed=1), noise(3, 5, seed=2).square() + 0.1
 WEIGHTS = torch.tensor([0.5, 0.3, 0.2])
@@ -49,17 +47,3 @@ def test_large_means_do_not_make_the_variance_negative():
     exact = semantic_prior(means.double(), torch.full((3, 50), 1e-8).double(), WEIGHTS.double() / WEIGHTS.double().sum())
     literal = WEIGHTS @ (1e-8 + means.square()) - prior.mean.square()
     assert (prior.variance - exact.variance).abs().max() < (literal - exact.variance).abs().max() / 100
-
-
-def test_conditions_of_training_are_those_of_the_prior():
-    """Also where experts differ by a thousandth of what they share, as trained ones do."""
-    for apart in (1.0, 1e-3):
-        means = 5 + apart * noise(6, 200, seed=3)
-        variances = (apart * noise(6, 200, seed=4)).square()
-        basis = Basis.fit(means, torch.full((200,), 5.0), 4)
-        conditions = Conditions(basis, means, variances)
-        for chosen in ([3], [0, 5], [4, 1, 2, 0]):
-            rows = torch.tensor(chosen)
-            weights = torch.softmax(noise(len(chosen), seed=len(chosen)), 0)
-            expected = basis.condition(semantic_prior(means[rows], variances[rows], weights))
-            torch.testing.assert_close(conditions.of(rows, weights), expected, atol=2e-3, rtol=1e-3)

@@ -37,9 +37,10 @@ def run(context: BenchmarkContext, photos: int = PHOTOS, recipe: OwnRecipe = Own
             steps.append(engine.adapt(f"photos of buildings, animals and things, album {next(number)}").seconds)
 
     def fine_tune() -> None:
-        origin = engine.repository.origin
         sentence = "photos of buildings, animals and things"
-        trained.append(train_own_expert(engine.backbone, gallery, "task", sentence, origin=origin, recipe=recipe))
+        trained.append(
+            train_own_expert(engine.backbone, gallery, "task", sentence, repository=engine.repository, recipe=recipe)
+        )
 
     ways = {"sentence": sentences, "fine-tuning": fine_tune}
     times = in_turn(ways, min(context.rounds, ROUNDS), warm=False)

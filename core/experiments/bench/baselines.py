@@ -25,7 +25,7 @@ from core.retrieval.index import Index
 Source = tuple[str, bytes]
 
 
-def encoded_anew(backbone: Backbone, files: Sequence[Source], lora: Lora | None) -> Tensor:
+def encoded_again(backbone: Backbone, files: Sequence[Source], lora: Lora | None) -> Tensor:
     """What an adapter costs without a cache of prefix activations: every file is decoded and goes through both parts.
 
     As when photos are added, files are decoded in threads ahead of the model; thumbnails are not made.

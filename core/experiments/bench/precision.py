@@ -1,4 +1,4 @@
-"""What it costs in recall to keep a photo's activations in fewer bytes, and to multiply in fewer bits."""
+"""What it costs in recall to keep a photo's activations in fewer bytes, and to compute in fewer bits."""
 
 from __future__ import annotations
 

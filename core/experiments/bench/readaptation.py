@@ -1,4 +1,4 @@
-"""A new sentence for photos that are indexed already, against encoding them all anew; and what the cache takes."""
+"""A new sentence for photos that are indexed already, against encoding them all again; and what the cache takes."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def run(context: BenchmarkContext, size: tuple[int, int] = sample_jpegs.PHOTO) -
 
         variants = {
             CACHED: lambda: gallery.text_to_image(QUERY, sentence()),
-            ANEW: lambda files=files: Index(baselines.encoded_anew(backbone, files, sentence().lora)).search(query, 10),
+            ANEW: lambda files=files: Index(baselines.encoded_again(backbone, files, sentence().lora)).search(query, 10),
         }
-        # Encoding thousands of photos anew takes minutes, and is long enough not to need repeating.
+        # Encoding thousands of photos again takes minutes, and is long enough not to need repeating.
         rounds = context.rounds if n <= SIZES[0] else min(context.rounds, 2)
         times = in_turn(variants, rounds, warm=n == sizes[0])
         rows.append(
@@ -73,7 +73,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     """How much the cache saves, in time and for how much memory."""
     said = [
         f"{r['photos']:,} photos: {r['seconds'][CACHED]['wall']:.2f} s from a new sentence to a ranking, "
-        f"{r['times faster']['wall']:.1f} times as fast as encoding all anew ({r['times faster']['cpu']:.1f} times by "
+        f"{r['times faster']['wall']:.1f} times as fast as encoding all again ({r['times faster']['cpu']:.1f} times by "
         "processor time)."
         for r in result["sizes"]
     ]
@@ -101,7 +101,7 @@ def table(result: Mapping[str, Any]) -> str:
         ]
         for r in result["sizes"]
     ]
-    head = ["photos", "cached, s", "anew, s", "cached, processor s", "anew, processor s", "times faster", "cache, MB"]
+    head = ["photos", "cached, s", "again, s", "cached, processor s", "again, processor s", "times faster", "cache, MB"]
     text = f"{markdown.table(head, rows)}\n\nTimes faster by the clock / by processor time."
     if result["recall"] is None:
         return text
@@ -121,7 +121,7 @@ def _recall_table(found: Mapping[str, Any]) -> str:
 def plot(result: Mapping[str, Any]) -> Figure:
     """Seconds over photos, both on logarithmic axes."""
     figure, (axes,) = figures.panels(grid="both")
-    names = {CACHED: "from cached activations", ANEW: "all photos anew"}
+    names = {CACHED: "from cached activations", ANEW: "all photos again"}
     for colour, (way, name) in zip(figures.COLOURS, names.items(), strict=False):
         points = [(r["photos"], r["seconds"][way]["wall"]) for r in result["sizes"]]
         axes.plot(*zip(*points, strict=True), "o-", color=colour, label=name, markersize=4)

@@ -1,0 +1,253 @@
+"""``search``: the best photos or captions of a folder or a library, zero-shot and adapted."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.cli import format
+from core.cli.commands import Answer, check_text, chosen_backbone, load_chosen_engine, log
+from core.common.errors import DataError, DescriptionError
+from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from core.backbones.base import Backbone
+    from core.retrieval.adapter import Adapter
+    from core.retrieval.index import Index
+    from core.retrieval.library_photos import LibraryPhotos
+    from core.retrieval.questions import Asked
+    from core.retrieval.two_stage import Seconds, TwoStageSearch
+
+MAX_PATH = 4096
+PHOTOS, CAPTIONS = "photos", "captions"
+ZERO_SHOT_ONLY = ["zero-shot"]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Photos that can be searched.
+
+    Attributes:
+        search: over them. names: of them, by place. among: the places that may be answers; None: all of them.
+        failed, duplicates: of a folder's files. library: where it is one.
+    """
+
+    search: TwoStageSearch
+    names: Mapping[int, str]
+    among: np.ndarray | None = None
+    failed: Sequence[dict[str, str]] = ()
+    duplicates: Sequence[str] = ()
+    library: LibraryPhotos | None = None
+
+    def named(self, places: Sequence[int]) -> list[str]:
+        if self.library is None:
+            return [self.names[place] for place in places]
+        return [str(path) for path in self.library.paths(places)]
+
+
+def search(arguments: Namespace) -> Answer:
+    """``search``: each ranking's best photos, or, for a photo, captions."""
+    from core.data.image_io import open_photo
+    from core.retrieval.questions import Asked
+    from core.retrieval.two_stage import Seconds
+
+    words = [part for part in arguments.query if not _is_photo(part)]
+    photos = [Path(part) for part in arguments.query if _is_photo(part)]
+    asked = Asked.parse(words, [open_photo(path) for path in photos], arguments.without)
+    wanted = arguments.find or (PHOTOS if words else CAPTIONS)
+    task = arguments.task
+    if task is None and arguments.adapter is None and asked.texts:
+        task = ", ".join(asked.texts)
+    if wanted == CAPTIONS and task is None and arguments.adapter is None:
+        raise DescriptionError(
+            "Searching with a photo needs --task: a sentence that says what the gallery's photos show (or --adapter)."
+        )
+    if task is not None:
+        check_text(task)
+    _check_place(arguments)
+    paths = _photos(arguments.gallery) if arguments.gallery is not None and wanted == PHOTOS else []
+
+    seconds = Seconds()
+    backbone, adapters, names = _adapters(arguments, task, seconds)
+    query = " + ".join([*asked.texts, *map(str, photos), *(f"-{text}" for text in asked.without)])
+    data: dict[str, Any] = {"query": query, "task": task}
+    if wanted == CAPTIONS:
+        data |= _captions(arguments, backbone, asked, adapters, names, seconds)
+    else:
+        source = _source(arguments, backbone, paths, seconds)
+        data |= _ranked(arguments, source, asked, adapters, names, seconds)
+    data["seconds"] = {step: round(taken, 3) for step, taken in seconds.laps.items()}
+    return Answer(data, format.rankings(data, wanted.removesuffix("s")))
+
+
+def _check_place(arguments: Namespace) -> None:
+    if (arguments.gallery is None) == (arguments.library is None):
+        raise DataError("`search` needs either --gallery FOLDER or --library DIR.")
+    if arguments.library is None and (arguments.folder or arguments.since or arguments.until):
+        raise DataError("--folder, --since and --until are for a library (--library DIR).")
+    if arguments.library is not None:
+        from core.retrieval.library import PhotoLibrary
+
+        PhotoLibrary.open(arguments.library)  # before seconds of loading models
+
+
+def _adapters(arguments: Namespace, task: str | None, seconds: Seconds) -> tuple[Backbone, list[Adapter], list[str]]:
+    """The backbone, and what is ranked with: zero-shot, and the adapter of the task or of a folder."""
+    from core.retrieval.adapter import ZERO_SHOT, Adapter
+
+    if arguments.adapter is not None:
+        from core.backbones.peft_format import load_peft
+
+        backbone = chosen_backbone(arguments)
+        lora, _ = load_peft(arguments.adapter, backbone.layout.modules, backbone.fingerprint)
+        seconds.lap("load")
+        return backbone, [ZERO_SHOT, Adapter.of(lora)], ["zero-shot", "adapter"]
+    if task is None:
+        backbone = chosen_backbone(arguments)
+        seconds.lap("load")
+        return backbone, [ZERO_SHOT], ZERO_SHOT_ONLY
+    engine = load_chosen_engine(arguments)
+    engine.backbone.encode_sentence(["warm-up"])  # loads the text tower
+    seconds.lap("load")
+    found = engine.adapt(task, arguments.k, arguments.tau, arguments.seed, arguments.strength)
+    seconds.lap("adapt")
+    return engine.backbone, [ZERO_SHOT, Adapter.of(found.lora)], ["zero-shot", "sg-lora"]
+
+
+def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], seconds: Seconds) -> _Source:
+    from core.retrieval.two_stage import TwoStageSearch
+
+    if arguments.library is not None:
+        from core.retrieval.library import PhotoLibrary
+        from core.retrieval.library_photos import LibraryPhotos, Where
+
+        photos = LibraryPhotos(PhotoLibrary.open(arguments.library, backbone), backbone)
+        among = photos.among(Where(arguments.folder, arguments.since, arguments.until))
+        seconds.lap("load")
+        return _Source(TwoStageSearch(photos), {}, among, library=photos)
+    from core.retrieval.gallery import Gallery
+
+    gallery = Gallery(backbone, limit=len(paths))
+    report = gallery.add(paths, {}, lambda done, total: log(f"{done}/{total} photos"))
+    for failure in report.failed:
+        log(f"left out: {failure.name}: {failure.reason}")
+    if not gallery.photos:
+        raise DataError(f"None of the {len(paths)} photos in {arguments.gallery} can be read.")
+    # Names are made safe and unique for a page; here the path is what a user can go on with.
+    first: dict[str, str] = {}
+    for position, id in sorted(report.ids.items()):
+        first.setdefault(id, paths[position].relative_to(arguments.gallery).as_posix())
+    names = {place: first[photo.id] for place, photo in enumerate(gallery.photos)}
+    failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]
+    seconds.lap("index")
+    return _Source(gallery.two_stage(), names, None, failed, report.duplicates)
+
+
+def _ranked(
+    arguments: Namespace, source: _Source, asked: Asked, adapters: list[Adapter], names: list[str], seconds: Seconds
+) -> dict[str, Any]:
+    search, total = source.search, len(source.search.store.index if source.among is None else source.among)
+    question = asked.question(search.store.backbone)
+    found = search.search(question, adapters, arguments.top, arguments.exact, source.among, seconds=seconds)
+    zero_shot = question.embedding(search.store.backbone, None)
+    rankings = {}
+    for name, best in zip(names, found, strict=True):
+        before = search.ranks(zero_shot, best.places, source.among)
+        rankings[name] = _rows("photo", source.named(best.places.tolist()), best.scores.tolist(), before)
+    seconds.lap("search")
+    data = {
+        "photos": len(search.store.index),
+        "total": total,
+        "rankings": rankings,
+        "failed": list(source.failed),
+        "duplicates": list(source.duplicates),
+        "approximate": any(best.approximate for best in found),
+    }
+    if arguments.check and len(adapters) > 1:
+        share, photos = search.overlap(question, adapters[-1], arguments.top)
+        data["check"] = {"overlap": round(share, 4), "photos": photos, "top": arguments.top}
+        seconds.lap("check")
+    return data
+
+
+def _rows(kind: str, labels: Sequence[str], scores: Sequence[float], before: Sequence[int | None]) -> list[dict[str, Any]]:
+    return [
+        {"rank": rank, kind: label, "score": round(score, 6), "moved": None if was is None else was - rank}
+        for rank, (label, score, was) in enumerate(zip(labels, scores, before, strict=True), 1)
+    ]
+
+
+def _captions(
+    arguments: Namespace, backbone: Backbone, asked: Asked, adapters: list[Adapter], names: list[str], seconds: Seconds
+) -> dict[str, Any]:
+    """The captions that fit best; no photo but those of the question is encoded."""
+    texts, index, photos = _caption_index(arguments, backbone)
+    seconds.lap("index")
+    question = asked.question(backbone)
+    queries = [question.embedding(backbone, adapter.lora) for adapter in adapters]
+    rankings, before = {}, {row: rank for rank, (row, _) in enumerate(index.search(queries[0]), 1)}
+    for name, query in zip(names, queries, strict=True):
+        best = index.search(query, arguments.top)
+        rows = [row for row, _ in best]
+        rankings[name] = _rows("caption", [texts[row] for row in rows], [score for _, score in best], [before[r] for r in rows])
+    seconds.lap("search")
+    return {
+        "photos": photos,
+        "total": len(texts),
+        "rankings": rankings,
+        "failed": [],
+        "duplicates": [],
+        "approximate": False,
+    }
+
+
+def _caption_index(arguments: Namespace, backbone: Backbone) -> tuple[Sequence[str], Index, int]:
+    """The captions, their index, and how many photos there are."""
+    from core.retrieval.index import Index
+
+    if arguments.library is not None:
+        from core.retrieval.library import PhotoLibrary
+        from core.retrieval.library_photos import LibraryPhotos
+
+        library = LibraryPhotos(PhotoLibrary.open(arguments.library, backbone), backbone)
+        index = library.caption_index(lambda done, total: log(f"{done}/{total} captions"))
+        return library.captions, index, len(library)
+    from core.data import read_folder
+    from core.data.captions import clean_captions
+    from core.data.sample import caption_texts
+
+    samples = read_folder(arguments.gallery)
+    texts = tuple(dict.fromkeys(text for sample in samples for text in clean_captions(caption_texts(sample))))
+    if not texts:
+        raise DataError(f"No photo of {arguments.gallery} has captions: look for photos instead (--find photos).")
+    embeddings: Tensor = backbone.encode_text(texts)
+    return texts, Index(embeddings), len({sample.path for sample in samples})
+
+
+def _is_photo(part: str) -> bool:
+    path = Path(part)
+    return path.suffix.lower() in PHOTO_SUFFIXES and len(part) < MAX_PATH and path.is_file()
+
+
+def _photos(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"The gallery folder {folder} does not exist.")
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+    if not paths:
+        raise DataError(f"The gallery folder {folder} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}).")
+    return paths
+
+
+def day(text: str) -> date:
+    """A day of ``--since`` and ``--until``."""
+    return date.fromisoformat(text)
+
+
+day.__name__ = "day (such as 2024-05-31)"

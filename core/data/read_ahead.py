@@ -1,0 +1,43 @@
+"""Work on files in threads, ahead of the model that takes the results in batches."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+BATCH = 32
+THREADS = min(4, os.cpu_count() or 1)
+
+
+def read_ahead(
+    items: Iterable[Item], work: Callable[[Item], Result], batch: int = BATCH, threads: int = THREADS
+) -> Iterator[list[tuple[Item, Result]]]:
+    """Items with what ``work`` makes of them, in order, at most ``batch`` at a time; meanwhile the next batch is worked on.
+
+    Args:
+        work: called in threads. What it raises is raised here, so that it should return what can be expected to go wrong.
+    """
+    source = iter(items)
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    pool = ThreadPoolExecutor(threads, "read ahead")
+
+    def fill() -> None:
+        for item in islice(source, 2 * batch - len(waiting)):
+            waiting.append((item, pool.submit(work, item)))
+
+    try:
+        fill()
+        while waiting:
+            taken = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
+            results = [(item, future.result()) for item, future in taken]
+            fill()
+            yield results
+    finally:  # the caller may not want the rest
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,135 @@
+"""What do the shipped experts and generator do on photos that trained nothing, where an expert knows the topic?
+
+Most people's photos are of this kind: their topics are among those that experts were trained on, their photos are new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from core.common import markdown
+from core.common.metrics import Relevance, both_directions
+from core.experiments import figures, statistics
+from core.experiments.context import ExperimentContext
+from core.experiments.controls import METHODS, SEEDED, Setting
+from core.experiments.held_tasks import HeldTask, domain_tasks, scene_rows, scene_tasks
+from core.sglora.engine import SGLora
+from core.training.backbone import coco_held_out
+from core.training.features import image_features, text_features
+
+OURS = "sg-lora"
+SCENES, EVERYDAY, SPECIAL, COCO = "scenes", "1,000 everyday photos", "special domains", "COCO scenes"
+GROUPS = (SCENES, EVERYDAY, SPECIAL, COCO)
+EVERYDAY_DESCRIPTION = "everyday photos of people and animals"
+SEEDS = (0, 1, 2)
+Row = dict[str, Any]
+
+
+def run(context: ExperimentContext) -> dict[str, Any]:
+    """Rows of all tasks and methods, and their summary."""
+    rows: list[Row] = []
+    corpus, engine = context.corpus, context.engine
+    everyday = np.flatnonzero(corpus.captioned & corpus.test)
+    tasks = [(SCENES, t) for t in scene_tasks(corpus)]
+    tasks.append((EVERYDAY, HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", everyday, everyday)))
+    tasks += [(SPECIAL, t) for t in domain_tasks(corpus, whole=True)]
+    for group, task in tasks:
+        texts, relevance = corpus.evaluation(task.test)
+        maps = corpus.maps[torch.from_numpy(task.test)]
+        found = measured(engine, task.description, maps, texts, relevance)
+        rows += [{"group": group, "task": task.name, "photos": len(task.test), **row} for row in found]
+        context.log(f"{group}, {task.name}: {_short(found)}")
+    rows += _coco(context, engine)
+    return {"groups": statistics.summary(rows, GROUPS, OURS), "seeds": list(SEEDS), "rows": rows}
+
+
+def measured(
+    engine: SGLora,
+    description: str,
+    maps: torch.Tensor,
+    texts: torch.Tensor,
+    relevance: Relevance,
+    methods: Mapping[str, Any] = METHODS,
+    seeds: tuple[int, ...] = SEEDS,
+    strength: float | None = None,
+) -> list[Row]:
+    """Recalls of every method, mean of both directions; of methods that sample, with every seed."""
+    rows = []
+    routing = engine.route(description)
+    for name, method in methods.items():
+        for seed in seeds if name in SEEDED else seeds[:1]:
+            lora = method(Setting(engine, routing, seed, strength))
+            found = both_directions(engine.backbone.suffix(maps, lora), texts, relevance)
+            rows.append({"variant": name, "seed": seed, **statistics.both_ways(found)})
+    return rows
+
+
+def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:
+    """Scenes of captioned COCO photos that trained nothing, with a dozen photos or more."""
+    folder = context.data / "coco"
+    if not folder.is_dir():
+        return []
+    from core.data import read_folder
+    from core.experiments.held_tasks import SCENES as SUBJECTS
+
+    samples = read_folder(folder, categories=True)
+    held = coco_held_out(samples)
+    array = image_features(samples, context.cache, 0, context.log, context.backbone)
+    captions = {int(i): samples[i].captions for i in np.flatnonzero(held) if samples[i].captions}
+    rows: list[Row] = []
+    for name, own in scene_rows(captions).items():
+        if len(own) < 12:
+            continue
+        relevance = Relevance.of([captions[i] for i in own])
+        texts = context.backbone.text_from_sentences(
+            text_features(relevance.texts, context.cache, context.log, context.backbone)
+        )
+        found = measured(engine, SUBJECTS[name][0], torch.from_numpy(array[own]), texts, relevance)
+        rows += [{"group": COCO, "task": f"coco {name}", "photos": len(own), **row} for row in found]
+    return rows
+
+
+def _short(rows: list[Row]) -> str:
+    shown = {r["variant"]: r for r in rows}
+    some = [m for m in ("zero-shot", "merge", "one-lora", OURS) if m in shown]
+    return ", ".join(f"{m} {shown[m]['R@1']:.1f} / {shown[m]['R@5']:.1f}" for m in some)
+
+
+def findings(result: Mapping[str, Any]) -> list[str]:
+    """SG-LoRA beside zero-shot and beside the strongest control, for every group."""
+    said = []
+    for group, content in result["groups"].items():
+        methods = content["methods"]
+        zero = methods["zero-shot"]["ours minus it"]
+        rest = {m: v for m, v in methods.items() if m not in ("zero-shot", OURS)}
+        best = max(rest, key=lambda m: rest[m]["mean"]["R@1"] + rest[m]["mean"]["R@5"])
+        said.append(
+            f"{group}: {markdown.difference(zero['R@1'])} R@1 and {markdown.difference(zero['R@5'])} R@5 over zero-shot; "
+            f"beside the best control ({best}) {markdown.difference(rest[best]['ours minus it']['R@1'])} R@1."
+        )
+    return said
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """A table a group."""
+    return statistics.summary_table(result["groups"], OURS)
+
+
+def plot(result: Mapping[str, Any]) -> Figure:
+    """SG-LoRA minus each control, R@5."""
+    return plot_differences(result["groups"])
+
+
+def plot_differences(groups: Mapping[str, Any]) -> Figure:
+    """SG-LoRA minus each control in R@5, a panel a group of several tasks."""
+    shown = {g: c for g, c in groups.items() if c["tasks"] > 1}
+    figure, axes = figures.panels(len(shown), 2.6, grid="x")
+    for panel, (group, content) in zip(axes, shown.items(), strict=True):
+        rows = {m: v["ours minus it"]["R@5"] for m, v in content["methods"].items() if v["ours minus it"]}
+        figures.intervals(panel, rows, f"{group}: SG-LoRA minus …, R@5 in points")
+    return figure

@@ -1,0 +1,424 @@
+"""Bring a library up to date with folders of photos: only what is new or changed is read and encoded.
+
+Photos are told apart by their content, so that one that was moved or copied is not encoded again. All is written in commits of
+a few seconds' work; what is interrupted goes on there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from core.backbones.base import Backbone
+from core.common.errors import DataError, LibraryError, PhotoError
+from core.data.decode import frames
+from core.data.decode_pool import DecodedPhoto, decode_photo
+from core.data.find_images import is_image
+from core.data.folder import folder_captions
+from core.data.image_io import photo_bytes
+from core.data.read_ahead import read_ahead
+from core.retrieval import library_index
+from core.retrieval.library import PhotoLibrary, absolute, file_schema, photo_schema, shown_path
+from core.retrieval.two_stage import finite
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COMMIT_PHOTOS, COMMIT_SECONDS = 1_024, 20
+MOST_FRAGMENTS, FRAGMENT_ROWS = 64, 16_384
+KEPT_VERSIONS = timedelta(hours=1)  # for processes that are searching them
+MISSING = "is not there, or empty: a drive that is not connected? Its photos are kept"
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """What is known of a file.
+
+    Attributes:
+        size, mtime_ns: when it was read. id: of its photo; None where there is none, for this ``reason``.
+    """
+
+    size: int
+    mtime_ns: int
+    id: bytes | None
+    reason: str | None = None
+    captions: tuple[str, ...] = ()
+
+
+@dataclass
+class IndexReport:
+    """What became of files and photos.
+
+    Attributes:
+        photos: in the library now. added: photos that are new. changed: files whose content is another one.
+        moved: photos that lie elsewhere now. removed: photos that lie nowhere any more.
+        duplicates: files whose photo lies elsewhere, too. failed: (path, reason). missing: folders that are not there.
+        seconds: by step.
+    """
+
+    photos: int = 0
+    added: int = 0
+    changed: int = 0
+    moved: int = 0
+    removed: int = 0
+    duplicates: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far it is.
+
+    Attributes:
+        step: "looking", "encoding" or "writing". done, total: files; total is 0 while nobody knows.
+        seconds_left: an estimate; None where there is none yet.
+    """
+
+    step: str
+    done: int
+    total: int
+    seconds_left: float | None = None
+
+
+def index_folders(
+    library: PhotoLibrary,
+    folders: Sequence[Path],
+    backbone: Backbone,
+    progress: Callable[[Progress], None] = lambda _: None,
+    forget_missing: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> IndexReport:
+    """Bring the library up to date with some folders; photos of other folders stay as they are.
+
+    Args:
+        folders: with all folders below; none: those that the library knows.
+        progress: called now and then.
+        forget_missing: photos of folders that are missing or empty go, too.
+        stop: whether to end early; what is in stays in.
+
+    Raises:
+        LibraryError: nothing to index, another process is writing, or the disk is full.
+    """
+    library.check(backbone)
+    with library.writing():
+        library = PhotoLibrary.open(library.folder, backbone)  # another process may have added folders meanwhile
+        roots = [Path(absolute(folder)) for folder in folders] or [Path(path) for path in library.about.folders]
+        if not roots:
+            raise LibraryError(f"The library {library.folder} knows no folder yet: name one or more to index.")
+        for root in roots:
+            if not root.is_dir() and str(root) not in library.about.folders:
+                raise LibraryError(f"The folder {shown_path(str(root))} does not exist.")
+            if _inside(str(library.folder.resolve()), [str(root.resolve())]) and root.resolve() == library.folder.resolve():
+                raise LibraryError(f"{root} is the library itself: name the folder that your photos are in.")
+        return _Run(library, roots, backbone, progress, forget_missing, stop).run()
+
+
+class _Run:
+    """One run of ``index_folders``, which holds the lock."""
+
+    def __init__(
+        self,
+        library: PhotoLibrary,
+        roots: Sequence[Path],
+        backbone: Backbone,
+        progress: Callable[[Progress], None],
+        forget_missing: bool,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._library, self._roots, self._backbone = library, roots, backbone
+        self._progress, self._forget_missing, self._stop = progress, forget_missing, stop
+        self._report = IndexReport()
+        self._photos = library.photos()
+        self._ids = photo_ids(self._photos)
+        self._known = read_files(library)
+        self._files = dict(self._known)
+        self._rows: list[dict] = []  # photos to commit
+        self._pending: dict[str, FileRow] = {}  # files to commit
+        self._committed = time.monotonic()
+        self._changed: dict[str, bytes] = {}  # the photos that they were before
+
+    def run(self) -> IndexReport:
+        started = time.perf_counter()
+        seen = self._scan()
+        new = [path for path, stat in seen.items() if not self._unchanged(path, stat)]
+        self._report.seconds["look"] = time.perf_counter() - started
+        captions = self._captions()
+        started = time.perf_counter()
+        self._encode(new, seen)
+        self._report.seconds["encode"] = time.perf_counter() - started
+        started = time.perf_counter()
+        self._finish(seen, captions)
+        self._report.seconds["write"] = time.perf_counter() - started
+        return self._report
+
+    def _scan(self) -> dict[str, tuple[int, int]]:
+        """Size and time of the last change of every image in the folders, and of files that cannot be looked for now."""
+        seen: dict[str, tuple[int, int]] = {}
+        kept: list[str] = []
+        for root in self._roots:
+            before = len(seen)
+            for path, stat in walk_images(root, self._library.folder, kept):
+                seen[path] = stat
+                if len(seen) % 5_000 == 0:
+                    self._progress(Progress("looking", len(seen), 0))
+            if len(seen) == before and not self._forget_missing and any(_inside(p, [str(root)]) for p in self._known):
+                kept.append(str(root))
+            if not root.is_dir() or str(root) in kept:
+                self._report.missing.append(f"{shown_path(str(root))} {MISSING}.")
+        for path, row in self._known.items():
+            if path not in seen and _inside(path, kept):
+                seen[path] = (row.size, row.mtime_ns)
+        return seen
+
+    def _unchanged(self, path: str, stat: tuple[int, int]) -> bool:
+        row = self._known.get(path)
+        if row is None or (row.size, row.mtime_ns) != stat:
+            return False
+        return row.reason is not None if row.id is None else row.id in self._ids
+
+    def _captions(self) -> dict[str, tuple[str, ...]]:
+        """Captions by path, from the captions files of the folders."""
+        found: dict[str, tuple[str, ...]] = {}
+        for root in self._roots:
+            try:
+                found |= {absolute(path): own for path, own in folder_captions(root).items()}
+            except DataError as error:  # the photos are worth having without them
+                self._report.failed.append((shown_path(str(root)), f"its captions were not taken: {error}"))
+        return found
+
+    def _encode(self, paths: Sequence[str], seen: Mapping[str, tuple[int, int]]) -> None:
+        started, done = time.monotonic(), 0
+        for batch in read_ahead(paths, lambda path: read_photo(path, seen[path][0], self._ids, self._backbone)):
+            if self._stop():
+                break
+            for path, photo in batch:
+                self._place(path, seen[path], photo)
+            fresh: dict[bytes, Encodable] = {}
+            for path, photo in batch:
+                if isinstance(photo, Encodable) and photo.id not in self._ids and photo.id not in fresh:
+                    fresh[photo.id] = photo
+                    self._report.added += path not in self._changed
+            if fresh:
+                seen_of = frames([encodable.photo for encodable in fresh.values()], self._backbone.framing)
+                prefixes = self._backbone.prefix(self._backbone.normalised(seen_of))
+                vectors = finite(self._backbone.suffix(prefixes))
+                for photo, prefix, vector in zip(fresh.values(), prefixes, vectors, strict=True):
+                    self._rows.append(photo_row(photo, prefix, vector))
+                    self._ids.add(photo.id)
+            done += len(batch)
+            left = (time.monotonic() - started) / done * (len(paths) - done)
+            self._progress(Progress("encoding", done, len(paths), left if done > 32 else None))
+            if len(self._rows) >= COMMIT_PHOTOS or time.monotonic() - self._committed > COMMIT_SECONDS:
+                self._commit()
+        self._commit()
+
+    def _place(self, path: str, stat: tuple[int, int], photo: Encodable | bytes | PhotoError | OSError) -> None:
+        """Note what a file turned out to be."""
+        before = self._known.get(path)
+        if isinstance(photo, OSError):  # perhaps a drive that went away: it is tried again next time
+            self._report.failed.append((shown_path(path), f"it cannot be read now ({photo.strerror or photo})."))
+            if before is not None:
+                return
+            self._files.pop(path, None)
+            return
+        if isinstance(photo, PhotoError):
+            row = FileRow(*stat, None, str(photo).removeprefix(f"{Path(path).name}: "))
+        else:
+            row = FileRow(*stat, photo if isinstance(photo, bytes) else photo.id)
+        if before is not None and before.id is not None and before.id != row.id:
+            self._changed[path] = before.id
+        self._files[path] = self._pending[path] = row
+
+    def _commit(self) -> None:
+        """Photos first, then where they lie: what is interrupted between the two finds its photos by their content."""
+        import lance
+        import pyarrow as pa
+
+        if self._rows:
+            table = pa.Table.from_pylist(self._rows, photo_schema(self._library.about))
+            self._photos = lance.write_dataset(table, self._photos, mode="append")
+            self._rows = []
+            library_index.refresh(self._library.folder, self._photos, self._library.about.dim, finish=False)
+        if self._pending:
+            lance.write_dataset(_file_table(self._pending), self._library.files(), mode="append")
+            self._pending = {}
+        self._committed = time.monotonic()
+
+    def _finish(self, seen: Mapping[str, tuple[int, int]], captions: Mapping[str, tuple[str, ...]]) -> None:
+        import lance
+
+        report = self._report
+        stopped = self._stop()
+        roots = [str(root) for root in self._roots]
+        gone = [path for path in self._files if path not in seen and _inside(path, roots)]
+        if not stopped:
+            before = {row.id for row in self._known.values() if row.id is not None}
+            lost = {self._files.pop(path).id for path in gone} - {None}
+            places: dict[bytes, int] = {}
+            for row in self._files.values():
+                if row.id is not None:
+                    places[row.id] = places.get(row.id, 0) + 1
+            new_paths = {row.id for path, row in self._files.items() if path not in self._known}
+            report.moved = sum(id in new_paths for id in lost if id in places)
+            report.duplicates = sum(count - 1 for count in places.values())
+            unused = self._ids - places.keys()
+            report.changed = len(self._changed)
+            report.removed = len((unused & before) - set(self._changed.values()))
+            if captions or any(row.captions for row in self._files.values()):
+                for path, row in self._files.items():
+                    own = captions.get(path, ())
+                    if _inside(path, roots) and own != row.captions:
+                        self._files[path] = FileRow(row.size, row.mtime_ns, row.id, row.reason, own)
+            if unused:
+                self._remove(unused)
+        if self._files != self._known:
+            lance.write_dataset(_file_table(self._files), self._library.files(), mode="overwrite")
+        listed = {path for path, _ in report.failed}
+        for path, row in self._files.items():
+            if row.reason is not None and _inside(path, roots) and shown_path(path) not in listed:
+                report.failed.append((shown_path(path), row.reason))
+        known = dict.fromkeys([*self._library.about.folders, *map(str, self._roots)])
+        self._library.with_folders(tuple(known))
+        self._tidy()
+        report.photos = self._photos.count_rows()
+
+    def _remove(self, ids: set[bytes]) -> None:
+        self._progress(Progress("writing", 0, 0))
+        listed = sorted(ids)
+        for start in range(0, len(listed), 1_000):
+            values = ", ".join(f"X'{id.hex()}'" for id in listed[start : start + 1_000])
+            self._photos.delete(f"id IN ({values})")
+        self._photos = self._library.photos()
+        self._ids -= ids
+
+    def _tidy(self) -> None:
+        """Join small pieces, forget old versions, and bring the index up to date."""
+        self._photos = self._library.photos()
+        snapshot = library_index.Snapshot.read(self._library.folder)
+        if len(self._photos.get_fragments()) > MOST_FRAGMENTS:
+            self._progress(Progress("writing", 0, 0))
+            self._photos.optimize.compact_files(
+                target_rows_per_fragment=FRAGMENT_ROWS, num_threads=1, batch_size=256, materialize_deletions_threshold=0.2
+            )
+            self._photos = self._library.photos()
+        if snapshot is None or snapshot.version != self._photos.version:
+            library_index.refresh(self._library.folder, self._photos, self._library.about.dim)
+        for table in (self._photos, self._library.files()):
+            if len(table.versions()) > 1:
+                table.cleanup_old_versions(KEPT_VERSIONS, delete_unverified=True)
+
+
+@dataclass(frozen=True)
+class Encodable:
+    """A photo to encode: id of its content, and what was decoded of it."""
+
+    id: bytes
+    photo: DecodedPhoto
+
+
+def read_photo(path: str, size: int, known: set[bytes], backbone: Backbone) -> Encodable | bytes | PhotoError | OSError:
+    """A file, read once: a photo to encode, the id of one that is known, or what is wrong with it."""
+    name = Path(path).name
+    try:
+        if size == 0:
+            return PhotoError(f"{name}: the file is empty.")
+        content = photo_bytes(Path(path), name)
+        id = hashlib.sha256(content).digest()[:16]
+        if id in known:
+            return id
+        return Encodable(id, decode_photo(content, name, backbone.framing))
+    except PhotoError as error:
+        if isinstance(error.__context__, OSError) and not isinstance(error.__context__, PhotoError) and not _readable(path):
+            return error.__context__
+        return error
+
+
+def photo_row(photo: Encodable, prefix: torch.Tensor, vector: torch.Tensor) -> dict:
+    """A row of the photos' table, see ``library.photo_schema``."""
+    return {
+        "id": photo.id,
+        "taken": _date(photo.photo.taken),
+        "thumbnail": photo.photo.thumbnail,
+        "vector": vector.numpy(),
+        "prefix": prefix.flatten().numpy(),
+    }
+
+
+def photo_ids(photos: object) -> set[bytes]:
+    """The ids of all photos of the table."""
+    return {id for batch in photos.to_batches(columns=["id"]) for id in batch["id"].to_pylist()}  # type: ignore[attr-defined]
+
+
+def read_files(library: PhotoLibrary) -> dict[str, FileRow]:
+    """All files of a library, by path; of two rows the later one counts, as a process that was killed may have left it."""
+    files: dict[str, FileRow] = {}
+    for batch in library.files().to_batches(scan_in_order=True):
+        columns = [batch[name].to_pylist() for name in ("path", "raw", "size", "mtime_ns", "id", "reason", "captions")]
+        for path, raw, size, mtime, id, reason, captions in zip(*columns, strict=True):
+            files[path if raw is None else os.fsdecode(raw)] = FileRow(size, mtime, id, reason, tuple(captions or ()))
+    return files
+
+
+def walk_images(root: Path, library: Path, unreadable: list[str]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Every image below a folder with its size and time of change; links are followed, but not in circles.
+
+    Args:
+        library: a folder that is left out. unreadable: gets the folders that cannot be listed.
+    """
+    walked = {os.path.realpath(library)}
+    for folder, below, names in os.walk(root, onerror=lambda error: unreadable.append(str(error.filename)), followlinks=True):
+        real = os.path.realpath(folder)
+        if real in walked:
+            below.clear()
+            continue
+        walked.add(real)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(names):
+            if is_image(Path(name)):
+                path = os.path.join(folder, name)  # noqa: PTH118 (a million times)
+                with suppress(OSError):  # gone meanwhile, or a link to nothing
+                    stat = os.stat(path)  # noqa: PTH116
+                    yield path, (stat.st_size, stat.st_mtime_ns)
+
+
+def _file_table(files: Mapping[str, FileRow]) -> pa.Table:
+    import pyarrow as pa
+
+    rows = []
+    for path, row in files.items():
+        shown = shown_path(path)
+        raw = None if shown == path else os.fsencode(path)
+        rows.append((shown, raw, row.size, row.mtime_ns, row.id, row.reason, list(row.captions)))
+    schema = file_schema()
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    return pa.table([pa.array(values, kind.type) for values, kind in zip(columns, schema, strict=True)], schema=schema)
+
+
+def _inside(path: str, folders: Iterable[str]) -> bool:
+    """Whether a path is one of the folders or below one."""
+    return any(path == folder or path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
+
+
+def _date(taken: object) -> datetime | None:
+    """EXIF's "2024:05:01 12:30:00"; None where it is anything else, as cameras whose clock was never set write."""
+    with suppress(ValueError, TypeError):
+        return datetime.strptime(str(taken), "%Y:%m:%d %H:%M:%S")
+    return None
+
+
+def _readable(path: str) -> bool:
+    """Whether the file can be opened now."""
+    with suppress(OSError), open(path, "rb"):  # noqa: PTH123
+        return True
+    return False

@@ -1,0 +1,291 @@
+"""A library of photos on disk: what was computed once for each of them, for searches to come.
+
+    DIR/library.json      version of the layout, backbone, folders
+    DIR/photos.lance      a row a photo: id of its content, date, thumbnail, zero-shot vector, prefix activations
+    DIR/files.lance       a row a file: where a photo lies, and its captions; or why it cannot be read
+    DIR/index/            what FAISS searches, memory-mapped: see ``library_index``
+    DIR/lock              held while one process writes
+
+Lance (https://lancedb.github.io/lance) commits each change as a new version: a process that is killed leaves the last one.
+Photos are written before the files that they lie in, so whatever is interrupted is taken up by the next ``index``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from core.backbones.base import Backbone
+from core.backbones.spec import portable, with_full_paths
+from core.common.errors import LibraryError, brief
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from lance import LanceDataset
+
+LAYOUT = 1
+ABOUT, PHOTOS, FILES, LOCK = "library.json", "photos.lance", "files.lance", "lock"
+FULL = (28, 122)  # errno: no space left on device, disk quota exceeded
+
+
+@dataclass(frozen=True)
+class About:
+    """What library.json says.
+
+    Attributes:
+        layout: version of the layout. backbone: arguments of ``load_backbone``. fingerprint: of the backbone.
+        prefix_shape: of a photo's prefix activations. dim: width of the shared space.
+        folders: whose photos it holds, as absolute paths.
+    """
+
+    layout: int
+    backbone: Mapping[str, Any]
+    fingerprint: str
+    prefix_shape: tuple[int, ...]
+    dim: int
+    folders: tuple[str, ...]
+
+    @staticmethod
+    def read(folder: Path) -> About:
+        """That of the library in a folder.
+
+        Raises:
+            LibraryError: there is none, it is damaged, or of another version of this program.
+        """
+        path = folder / ABOUT
+        if not path.is_file():
+            raise LibraryError(f"{folder} holds no library: `python -m core index FOLDER --library {folder}` makes one.")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            layout = int(content["layout"])
+        except (ValueError, KeyError, TypeError, RecursionError, UnicodeDecodeError):
+            raise LibraryError(f"{path} is damaged: restore it, or index the photos into another folder.") from None
+        except OSError as error:
+            raise LibraryError(f"{path} cannot be read ({error.strerror}).") from None
+        if layout != LAYOUT:
+            what = "a newer version of this program: update it" if layout > LAYOUT else "an old version that nobody can read"
+            raise LibraryError(f"The library {folder} is of {what}, or index the photos into another folder (layout {layout}).")
+        try:
+            return About(
+                layout,
+                dict(content["backbone"]),
+                str(content["fingerprint"]),
+                tuple(int(size) for size in content["prefix_shape"]),
+                int(content["dim"]),
+                tuple(str(path) for path in content["folders"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise LibraryError(f"{path} is damaged: restore it, or index the photos into another folder.") from None
+
+
+@dataclass(frozen=True)
+class PhotoLibrary:
+    """A library that was opened.
+
+    Attributes:
+        folder: where it is. about: what it says about itself.
+    """
+
+    folder: Path
+    about: About
+
+    @staticmethod
+    def open(folder: Path, backbone: Backbone | None = None) -> PhotoLibrary:
+        """An existing library.
+
+        Args:
+            backbone: that searches it; None: nobody does.
+
+        Raises:
+            LibraryError: as ``About.read``, or it is another backbone's.
+        """
+        library = PhotoLibrary(folder, About.read(folder))
+        if backbone is not None:
+            library.check(backbone)
+        return library
+
+    @staticmethod
+    def create(folder: Path, backbone: Backbone) -> PhotoLibrary:
+        """The library in a folder, a new one where there is none.
+
+        Raises:
+            LibraryError: as ``open``; or the folder holds something else, or cannot be written.
+        """
+        if (folder / ABOUT).exists():
+            return PhotoLibrary.open(folder, backbone)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(entry.name != LOCK and not entry.name.startswith(ABOUT) for entry in folder.iterdir()):
+                raise LibraryError(f"{folder} holds other files and no library: name a new folder, or an empty one.")
+            about = About(
+                LAYOUT, with_full_paths(backbone.choice), backbone.fingerprint, tuple(backbone.prefix_shape), backbone.dim, ()
+            )
+            library = PhotoLibrary(folder, about)
+            library.write_about(about)
+        except OSError as error:
+            raise LibraryError(f"The library {folder} cannot be made ({error.strerror or type(error).__name__}).") from None
+        return library
+
+    def check(self, backbone: Backbone) -> None:
+        """Raise LibraryError unless the library is this backbone's."""
+        if backbone.fingerprint != self.about.fingerprint:
+            spec = brief(" ".join(str(value) for value in portable(self.about.backbone).values() if value is not None))
+            raise LibraryError(
+                f"The library {self.folder} was made with another backbone ({spec}, fingerprint "
+                f"{brief(self.about.fingerprint)}; this one is {backbone.name}, {backbone.fingerprint}): choose that one, or "
+                "index the photos into another folder."
+            )
+
+    def write_about(self, about: About) -> None:
+        """Replace library.json."""
+        replace_file(self.folder / ABOUT, json.dumps(asdict(about), indent=2) + "\n")
+
+    def with_folders(self, folders: tuple[str, ...]) -> PhotoLibrary:
+        """The library with these folders, library.json included."""
+        about = replace(self.about, folders=folders)
+        if about != self.about:
+            self.write_about(about)
+        return PhotoLibrary(self.folder, about)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """In this block no other process writes.
+
+        Raises:
+            LibraryError: another one does, the folder is read-only, the disk is full, or what is there is damaged.
+        """
+        lock = FileLock(self.folder / LOCK, thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise LibraryError(f"Another process is writing the library {self.folder}: wait until it is done.") from None
+        except OSError as error:
+            raise LibraryError(f"The library {self.folder} cannot be written ({error.strerror or error}).") from None
+        try:
+            with self.readable():
+                yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def readable(self) -> Iterator[None]:
+        """Errors of the store in this block become errors for people.
+
+        Raises:
+            LibraryError: the disk is full, a file is missing or damaged.
+        """
+        try:
+            yield
+        except LibraryError:
+            raise
+        except (OSError, ValueError, RuntimeError) as error:  # what Lance raises; the message is a page of Rust
+            if not _of_the_store(error):
+                raise
+            if getattr(error, "errno", None) in FULL or "No space left" in str(error) or "os error 28" in str(error):
+                raise LibraryError(
+                    f"The disk of the library {self.folder} is full: make room and run the command again. "
+                    "What was indexed before stays."
+                ) from error
+            if isinstance(error, PermissionError) or "Permission denied" in str(error) or "Read-only" in str(error):
+                raise LibraryError(f"The library {self.folder} cannot be written: its folder is read-only.") from error
+            raise LibraryError(
+                f"The library {self.folder} is damaged ({brief(str(error))}): `python -m core library {self.folder} "
+                "--verify` says what is; index the photos into another folder where nothing helps."
+            ) from error
+
+    def photos(self) -> LanceDataset:
+        """The photos' table, made on first use."""
+        return self._table(PHOTOS, photo_schema(self.about))
+
+    def files(self) -> LanceDataset:
+        """The files' table, made on first use."""
+        return self._table(FILES, file_schema())
+
+    def _table(self, name: str, schema: pa.Schema) -> LanceDataset:
+        import lance
+
+        path = self.folder / name
+        if not (path / "_versions").is_dir():
+            lance.write_dataset(schema.empty_table(), str(path))
+        return lance.dataset(str(path))
+
+
+def photo_schema(about: About) -> pa.Schema:
+    """A row a photo: id (32 hex digits as bytes), when it was taken, thumbnail (JPEG), vector [d], prefix activations."""
+    import pyarrow as pa
+
+    size = 1
+    for side in about.prefix_shape:
+        size *= side
+    return pa.schema(
+        [
+            pa.field("id", pa.binary(16), nullable=False),
+            pa.field("taken", pa.timestamp("s")),
+            pa.field("thumbnail", pa.binary(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), about.dim), nullable=False),
+            pa.field("prefix", pa.list_(pa.float16(), size), nullable=False),
+        ]
+    )
+
+
+def file_schema() -> pa.Schema:
+    """A row a file: its path (and its bytes where that is no UTF-8), size, time of its last change, the photo's id, or the
+    reason why there is none; and captions."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("path", pa.string(), nullable=False),
+            pa.field("raw", pa.binary()),
+            pa.field("size", pa.int64(), nullable=False),
+            pa.field("mtime_ns", pa.int64(), nullable=False),
+            pa.field("id", pa.binary(16)),
+            pa.field("reason", pa.string()),
+            pa.field("captions", pa.list_(pa.string())),
+        ]
+    )
+
+
+def replace_file(path: Path, content: str) -> None:
+    """Write a small file so that it is either the old or the new one, whatever happens."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def absolute(path: Path) -> str:
+    """A path from the root on, its links as they are: a link to a data disk is what people know it by."""
+    return os.path.normpath(path.absolute())
+
+
+def shown_path(path: str) -> str:
+    """A path that a table and a terminal can hold: bytes that are no UTF-8 as backslash escapes."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def _of_the_store(error: Exception) -> bool:
+    """Whether an error came from Lance or from a file of the library, rather than from our own code."""
+    if isinstance(error, OSError):
+        return True
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and any(f"{os.sep}lance{os.sep}" in frame.filename for frame in frames[-6:])
+
+
+def is_library(folder: Path) -> bool:
+    """Whether a folder holds a library."""
+    with contextlib.suppress(OSError):
+        return (folder / ABOUT).is_file()
+    return False

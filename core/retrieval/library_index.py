@@ -1,0 +1,178 @@
+"""What FAISS searches of a library: vectors in a memory-mapped file, and for many photos a compressed scan, too.
+
+``index/snapshot.json`` says how many photos of which version of the table are in the files beside it. New photos are appended
+to them; where photos went, they are written again under another number. Whatever is missing here is made from the table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.retrieval.library import replace_file
+
+if TYPE_CHECKING:
+    from lance import LanceDataset
+
+    from core.retrieval.index import Index
+
+FOLDER, SNAPSHOT = "index", "snapshot.json"
+ID_BYTES = 16
+READ_ROWS = 4_096
+GROWTH = 1.25  # the scan is made again when there are so many times as many photos; until then the new ones are all looked at
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The photos that can be searched.
+
+    Attributes:
+        version: of the photos' table. photos: how many; the table's first ones. number: of the files. dim: of the vectors.
+        scanned: how many of them the scan knows; 0 where there is none. scan: its file's name.
+    """
+
+    version: int
+    photos: int
+    number: int
+    dim: int
+    scanned: int = 0
+    scan: str = ""
+
+    @staticmethod
+    def read(library: Path) -> Snapshot | None:
+        """The last one of a library; None where there is none that can be used."""
+        try:
+            snapshot = Snapshot(**json.loads((library / FOLDER / SNAPSHOT).read_text(encoding="utf-8")))
+            sizes = {snapshot.ids: ID_BYTES * snapshot.photos, snapshot.vectors: 4 * snapshot.dim * snapshot.photos}
+            sizes |= {snapshot.scan: 1} if snapshot.scanned else {}
+            there = all((library / FOLDER / name).stat().st_size >= size for name, size in sizes.items())
+            return snapshot if there else None
+        except (OSError, ValueError, TypeError):
+            return None
+
+    @property
+    def ids(self) -> str:
+        """File of the ids [n, 16] bytes."""
+        return f"ids-{self.number}.bin"
+
+    @property
+    def vectors(self) -> str:
+        """File of the vectors [n, d] float32."""
+        return f"vectors-{self.number}.f32"
+
+
+def refresh(library: Path, photos: LanceDataset, dim: int, finish: bool = True) -> Snapshot:
+    """Bring the files up to date with the table; the caller holds the library's lock.
+
+    Args:
+        photos: the table. dim: of its vectors.
+        finish: nothing more comes soon, so that the scan is brought up to date, too.
+    """
+    folder = library / FOLDER
+    folder.mkdir(exist_ok=True)
+    last, count = Snapshot.read(library), photos.count_rows()
+    if last is None or not _extends(folder, last, photos, count):
+        last = Snapshot(0, 0, _free_number(folder), dim)
+    made = Snapshot(photos.version, count, last.number, dim, last.scanned, last.scan)
+    _append(folder, made, last.photos, photos)
+    if finish:
+        made = _scanned(folder, made)
+    replace_file(folder / SNAPSHOT, json.dumps(asdict(made)))
+    if finish:
+        _clean(folder, made)
+    return made
+
+
+def open_index(library: Path, snapshot: Snapshot) -> tuple[np.ndarray, Index]:
+    """The ids [n, 16] uint8 and the index over the vectors, both memory-mapped."""
+    import faiss
+
+    from core.retrieval.index import Index
+
+    folder = library / FOLDER
+    ids = mapped(folder / snapshot.ids, np.uint8, (snapshot.photos, ID_BYTES))
+    rows = mapped(folder / snapshot.vectors, np.float32, (snapshot.photos, snapshot.dim))
+    scan = faiss.read_index(str(folder / snapshot.scan)) if snapshot.scanned else None
+    return ids, Index.over(rows, scan)
+
+
+def mapped(path: Path, dtype: type, shape: tuple[int, int]) -> np.ndarray:
+    """A file as an array that stays on disk; np.memmap cannot map an empty one."""
+    return np.memmap(path, dtype, "r", shape=shape) if shape[0] else np.empty(shape, dtype)
+
+
+def _extends(folder: Path, last: Snapshot, photos: LanceDataset, count: int) -> bool:
+    """Whether the table's first photos still are those of the files: then only new ones are missing."""
+    if last.photos > count:
+        return False
+    if last.version == photos.version:
+        return True
+    ids = mapped(folder / last.ids, np.uint8, (last.photos, ID_BYTES))
+    start = 0
+    for batch in photos.scanner(["id"], limit=last.photos, scan_in_order=True).to_batches() if last.photos else ():
+        own = np.frombuffer(b"".join(batch["id"].to_pylist()), np.uint8).reshape(-1, ID_BYTES)
+        if not np.array_equal(own, ids[start : start + len(own)]):
+            return False
+        start += len(own)
+    return True
+
+
+def _append(folder: Path, made: Snapshot, start: int, photos: LanceDataset) -> None:
+    """Write ids and vectors of the photos from ``start`` on behind those that are there."""
+    with (folder / made.ids).open("ab") as ids, (folder / made.vectors).open("ab") as vectors:
+        # A process that was killed may have written more than its snapshot says.
+        ids.truncate(start * ID_BYTES)
+        vectors.truncate(start * made.dim * 4)
+        for own_ids, own_vectors in _rows(photos, start, made.photos):
+            ids.write(own_ids)
+            vectors.write(np.ascontiguousarray(own_vectors).tobytes())
+        for file in (ids, vectors):
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _rows(photos: LanceDataset, start: int, stop: int) -> Iterator[tuple[bytes, np.ndarray]]:
+    """Ids and vectors [k, d] of the table's photos from ``start`` to ``stop``, batch by batch."""
+    if start == stop:
+        return
+    scanner = photos.scanner(["id", "vector"], offset=start, limit=stop - start, batch_size=READ_ROWS, scan_in_order=True)
+    for batch in scanner.to_batches():
+        vectors = batch["vector"]
+        values = vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
+        yield b"".join(batch["id"].to_pylist()), values
+
+
+def _scanned(folder: Path, made: Snapshot) -> Snapshot:
+    """The snapshot with a scan that knows nearly all photos, where they are so many that it pays."""
+    import faiss
+
+    from core.retrieval.index import APPROXIMATE_FROM, compressed
+
+    if made.photos < APPROXIMATE_FROM:
+        return replace(made, scanned=0, scan="")
+    if made.scanned and made.photos <= made.scanned * GROWTH:
+        return made
+    rows = mapped(folder / made.vectors, np.float32, (made.photos, made.dim))
+    name = f"scan-{made.number}-{made.photos}.faiss"
+    faiss.write_index(compressed(rows), str(folder / f"{name}.partial"))
+    (folder / f"{name}.partial").replace(folder / name)
+    return replace(made, scanned=made.photos, scan=name)
+
+
+def _clean(folder: Path, made: Snapshot) -> None:
+    """Remove files of earlier snapshots; who has them mapped keeps them."""
+    kept = {SNAPSHOT, made.ids, made.vectors, made.scan}
+    for path in folder.iterdir():
+        if path.name.startswith(("ids-", "vectors-", "scan-")) and path.name not in kept:
+            path.unlink(missing_ok=True)
+
+
+def _free_number(folder: Path) -> int:
+    numbers = [path.stem.split("-")[1] for path in folder.glob("ids-*.bin")]
+    return 1 + max([int(number) for number in numbers if number.isdigit()], default=0)

@@ -1,0 +1,200 @@
+"""The photos of a library as search sees them: one version of it, which stays what it is while others write."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.backbones.base import Backbone
+from core.common.errors import GalleryError, LibraryError
+from core.retrieval import library_index
+from core.retrieval.index import Index
+from core.retrieval.library import PHOTOS, PhotoLibrary, absolute
+
+CAPTION_BATCH = 512
+_KEY = re.compile("[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which photos may be answers.
+
+    Attributes:
+        folder: only those that lie in this folder or below it. since, until: only those taken in these days, both included.
+    """
+
+    folder: Path | None = None
+    since: date | None = None
+    until: date | None = None
+
+    def __bool__(self) -> bool:
+        return any(value is not None for value in (self.folder, self.since, self.until))
+
+
+class LibraryPhotos:
+    """Implements ``two_stage.PhotoStore`` for a library on disk; threads may share it.
+
+    Raises:
+        LibraryError: another backbone's, damaged, or nothing is in it yet.
+    """
+
+    def __init__(self, library: PhotoLibrary, backbone: Backbone) -> None:
+        import lance
+
+        library.check(backbone)
+        self.library, self.backbone = library, backbone
+        snapshot = library_index.Snapshot.read(library.folder)
+        if snapshot is None or not snapshot.photos:
+            raise LibraryError(
+                f"The library {library.folder} holds no photos that can be searched: run "
+                f"`python -m core index FOLDER --library {library.folder}`."
+            )
+        self.snapshot = snapshot
+        with library.readable():
+            self.ids, self.index = library_index.open_index(library.folder, snapshot)
+            self._photos = lance.dataset(str(library.folder / PHOTOS), version=snapshot.version)
+            self._files = library.files()
+
+    def __len__(self) -> int:
+        return self.snapshot.photos
+
+    @property
+    def current(self) -> bool:
+        """Whether this is the last version that can be searched."""
+        return library_index.Snapshot.read(self.library.folder) == self.snapshot
+
+    def prefixes(self, places: np.ndarray) -> Tensor:
+        with self.library.readable():
+            column = self._photos.take(places.tolist(), columns=["prefix"])["prefix"].combine_chunks()
+        values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float16, copy=True)
+        return torch.from_numpy(values).view(len(places), *self.backbone.prefix_shape)
+
+    def thumbnails(self, places: Sequence[int]) -> list[bytes]:
+        """Small JPEGs."""
+        with self.library.readable():
+            return self._photos.take(list(places), columns=["thumbnail"])["thumbnail"].to_pylist()
+
+    def key(self, place: int) -> str:
+        """The id of a photo, 32 hex digits."""
+        return self.ids[place].tobytes().hex()
+
+    def place(self, key: str) -> int:
+        """Where a photo is.
+
+        Raises:
+            GalleryError: it is not in the library.
+        """
+        wanted = np.frombuffer(bytes.fromhex(key) if _KEY.fullmatch(key) else bytes(library_index.ID_BYTES), np.uint8)
+        places = np.flatnonzero((self.ids == wanted).all(1))
+        if not len(places):
+            raise GalleryError("This photo is not in the library (any more): choose another one.")
+        return int(places[0])
+
+    def paths(self, places: Sequence[int]) -> list[Path]:
+        """A file of each photo, the first one by name where it has several."""
+        ids = [self.ids[place].tobytes() for place in places]
+        if not ids:
+            return []
+        listed = ", ".join(f"X'{id.hex()}'" for id in set(ids))
+        with self.library.readable():
+            table = self._files.to_table(columns=["path", "raw", "id"], filter=f"id IN ({listed})")
+        found: dict[bytes, str] = {}
+        for path, raw, id in zip(*(table[name].to_pylist() for name in ("path", "raw", "id")), strict=True):
+            name = str(path) if raw is None else os.fsdecode(raw)
+            found[id] = min(name, found.get(id, name))
+        return [Path(found.get(id) or id.hex()) for id in ids]
+
+    def among(self, where: Where) -> np.ndarray | None:
+        """The places [k] of the photos that may be answers, ascending; None: all of them.
+
+        Raises:
+            GalleryError: none is left.
+        """
+        if not where:
+            return None
+        kept = np.ones(len(self), bool)
+        with self.library.readable():
+            if where.folder is not None:
+                kept &= self._in_folder(where.folder)
+            if where.since is not None or where.until is not None:
+                days = self._days
+                known = ~np.isnat(days)
+                kept &= known
+                if where.since is not None:
+                    kept &= known & (days >= np.datetime64(where.since))
+                if where.until is not None:
+                    kept &= known & (days <= np.datetime64(where.until))
+        places = np.flatnonzero(kept)
+        if not len(places):
+            raise GalleryError(
+                "No photo of the library is left by the folder and dates that were asked for; dates are those that cameras "
+                "write into photos, and photos without one are left out."
+            )
+        return places
+
+    @cached_property
+    def _days(self) -> np.ndarray:
+        """[n] the day that each photo was taken on, datetime64[D]; NaT where nobody knows."""
+        return self._photos.to_table(columns=["taken"])["taken"].to_numpy().astype("datetime64[D]")
+
+    def _in_folder(self, folder: Path) -> np.ndarray:
+        """[n] whether a photo has a file in the folder or below it."""
+        inside = absolute(folder).rstrip(os.sep) + os.sep
+        literal = inside.encode("utf-8", "backslashreplace").decode().replace("'", "''")
+        table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
+        ids = np.frombuffer(b"".join(table["id"].to_pylist()), np.uint8).reshape(-1, library_index.ID_BYTES)
+        return np.isin(_numbers(self.ids), _numbers(ids))
+
+    @cached_property
+    def captions(self) -> tuple[str, ...]:
+        """All different captions of the library's photos."""
+        with self.library.readable():
+            table = self._files.to_table(columns=["captions"], filter="id IS NOT NULL")
+        return tuple(dict.fromkeys(text for own in table["captions"].to_pylist() for text in own or ()))
+
+    def caption_index(self, progress: Callable[[int, int], None] | None = None) -> Index:
+        """The index of ``captions``; they are encoded once, and kept in the library where it can be written.
+
+        Raises:
+            GalleryError: no photo has captions.
+        """
+        texts = self.captions
+        if not texts:
+            raise GalleryError(
+                "No photo of the library has captions (captions.jsonl, labels.jsonl, COCO captions in an indexed folder): "
+                "look for photos instead (--find photos)."
+            )
+        digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+        file = self.library.folder / library_index.FOLDER / f"captions-{digest}.f32"
+        shape = (len(texts), self.backbone.dim)
+        if not file.is_file() or file.stat().st_size != 4 * shape[0] * shape[1]:
+            parts = []
+            for start in range(0, len(texts), CAPTION_BATCH):
+                parts.append(self.backbone.encode_text(texts[start : start + CAPTION_BATCH]).numpy())
+                if progress is not None:
+                    progress(min(start + CAPTION_BATCH, len(texts)), len(texts))
+            rows = np.concatenate(parts)
+            with suppress(OSError):  # a read-only library
+                for old in file.parent.glob("captions-*.f32"):
+                    old.unlink(missing_ok=True)
+                partial = file.with_suffix(f".{os.getpid()}.partial")
+                rows.tofile(partial)
+                partial.replace(file)
+            return Index.over(rows)
+        return Index.over(library_index.mapped(file, np.float32, shape))
+
+
+def _numbers(ids: np.ndarray) -> np.ndarray:
+    """[n] the ids [n, 16] bytes as one number each: the first eight bytes of a hash tell photos apart."""
+    return np.ascontiguousarray(ids[:, :8]).view(np.uint64)[:, 0]

@@ -1,0 +1,77 @@
+"""Questions of several words and photos, and of what the photos should not show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from core.backbones.base import Backbone
+from core.common.errors import DescriptionError
+from core.common.runtime import one_core
+from core.common.text import clean_text
+from core.retrieval.two_stage import Question
+
+WITHOUT = 0.5  # how much "but not" counts; docs/performance.md has what other values find
+MOST_PARTS = 16
+_MINUS = re.compile(r'(?:^|(?<=\s))-(?:"([^"]+)"|([^\s"-][^\s"]*))')
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody looks for.
+
+    Attributes:
+        texts, photos: what the photos should show, all of it counting the same. without: what they should not show.
+    """
+
+    texts: tuple[str, ...] = ()
+    photos: tuple[Image.Image, ...] = ()
+    without: tuple[str, ...] = ()
+
+    @staticmethod
+    def parse(texts: Sequence[str], photos: Sequence[Image.Image] = (), without: Sequence[str] = ()) -> Asked:
+        """From what was typed: ``dog -water`` and ``dog -"deep water"`` say what not to look for.
+
+        Raises:
+            DescriptionError: nothing is left to look for, too many parts, or one that cannot be used.
+        """
+        wanted, unwanted = [], list(without)
+        for text in texts:
+            rest, excluded = split_minus(text)
+            unwanted += excluded
+            if rest or not excluded:
+                wanted.append(clean_text(rest, "query"))
+        if not wanted and not photos:
+            raise DescriptionError("The query only says what photos should not show: add what they should, as in “dog -water”.")
+        if len(wanted) + len(photos) + len(unwanted) > MOST_PARTS:
+            raise DescriptionError(f"The query has more than {MOST_PARTS} parts: ask for less at once.")
+        return Asked(tuple(wanted), tuple(photos), tuple(clean_text(text, "query") for text in unwanted))
+
+    def question(self, backbone: Backbone) -> Question:
+        """Encode it: texts once for all adapters, photos up to where adapters begin."""
+        texts, words = (*self.texts, *self.without), torch.zeros(backbone.dim)
+        share = 1.0 / (len(self.texts) + len(self.photos))
+        if texts:
+            weights = torch.tensor([share] * len(self.texts) + [-WITHOUT / max(1, len(self.without))] * len(self.without))
+            with one_core():
+                words = weights @ backbone.encode_text(texts)
+        if not self.photos:
+            return Question(words)
+        pixels = torch.stack([backbone.pixels(photo) for photo in self.photos])
+        return Question(words, backbone.prefix(pixels), torch.full((len(self.photos),), share))
+
+
+def split_minus(text: str) -> tuple[str, tuple[str, ...]]:
+    """A query without its excluded words, and these: "dog -water" is ("dog", ("water",))."""
+    excluded = tuple(match[1] or match[2] for match in _MINUS.finditer(text))
+    return " ".join(_MINUS.sub(" ", text).split()), excluded
+
+
+def of_text(embedding: Tensor) -> Question:
+    """The question of a text that is encoded already, [d]."""
+    return Question(embedding)

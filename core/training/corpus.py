@@ -1,0 +1,192 @@
+"""All photos that training looks at, with cached prefix activations, texts in the shared space, and the part each photo
+plays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.backbones import EMBEDDED
+from core.backbones.base import Backbone
+from core.common.errors import DataError
+from core.common.metrics import Relevance
+from core.data import Sample, data_folders, read_folder
+from core.training.class_names import class_name_texts
+from core.training.features import Features, image_features, text_features
+from core.training.label_styles import label_texts
+
+OBJECTS = "objects"  # the domain of everyday objects, which the embedded base has seen already
+WATCHED = 0.12  # share of the photos that train nothing: the mixer and the confidence learn from them
+LABELLED_TRAIN = 0.75  # share of each class's photos that train
+FEW = 3  # classes with fewer photos only measure
+UNREADABLE_SHOWN = 20
+Log = Callable[[str], None]
+
+
+def draw(text: str) -> float:
+    """A number in [0, 1) that depends on the text alone: splits survive a change of file order."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Photos, their cached activations and their texts.
+
+    Attributes:
+        samples: [n] as they were read. maps: prefix activations [n, *prefix_shape] float16, on disk.
+        sentences: [t, s] sentence embeddings of all texts. texts: [t, d] the same in the shared space. strings: [t].
+        own_texts: per photo, rows of ``texts`` to train with; the first ``measured`` of them are its captions.
+        labels: [n] a number that equals for photos of one class (its own row for captioned photos).
+        base: [n, d] zero-shot embeddings: what adapters are not to forget. class_names: [c, d] what they are compared with.
+        train, watched, test: [n] bool, the part each photo plays. Watched photos train no adapter; they decide how adapters are
+            mixed, and calibrate.
+        unreadable: photos that are not among them.
+    """
+
+    samples: tuple[Sample, ...]
+    maps: Features
+    sentences: Tensor
+    texts: Tensor
+    strings: tuple[str, ...]
+    own_texts: tuple[np.ndarray, ...]
+    measured: tuple[int, ...]
+    labels: np.ndarray
+    base: Tensor
+    class_names: Tensor
+    train: np.ndarray
+    watched: np.ndarray
+    test: np.ndarray
+    unreadable: tuple[Path, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def captioned(self) -> np.ndarray:
+        """[n] bool: photos with captions; the others have a label."""
+        return np.array([bool(s.captions) for s in self.samples])
+
+    @cached_property
+    def everyday(self) -> np.ndarray:
+        """[n] bool: photos on which training keeps class names as they are: everyday objects, or all where there are none."""
+        objects = np.array([s.domain == OBJECTS and not s.captions for s in self.samples])
+        return objects if (objects & self.train).any() else np.ones(len(self), dtype=bool)
+
+    @cached_property
+    def photo_sentences(self) -> np.ndarray:
+        """[n, s] mean sentence embedding of each photo's texts, unit length."""
+        means = np.stack([self.sentences[torch.from_numpy(own)].mean(0).numpy() for own in self.own_texts])
+        return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+    @cached_property
+    def classes(self) -> dict[str, dict[str, np.ndarray]]:
+        """Labelled photos: domain -> label -> rows."""
+        found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for row, s in enumerate(self.samples):
+            if not s.captions:
+                found[s.domain][s.label].append(row)
+        return {d: {label: np.array(rows) for label, rows in own.items()} for d, own in found.items()}
+
+    def evaluation(self, rows: np.ndarray) -> tuple[Tensor, Relevance]:
+        """Distinct texts [m, d] and relevance of the photos at these rows."""
+        captions = [[self.strings[i] for i in self.own_texts[r][: self.measured[r]]] for r in rows]
+        relevance = Relevance.of(captions)
+        first = {self.strings[i]: i for r in rows for i in self.own_texts[r][: self.measured[r]]}
+        return self.texts[torch.tensor([first[t] for t in relevance.texts])], relevance
+
+    def tell_unreadable(self, log: Log) -> None:
+        """List the photos that cannot be read; commands do so at their end, where people look."""
+        if self.unreadable:
+            shown = "".join(f"\n  {path}" for path in self.unreadable[:UNREADABLE_SHOWN])
+            log(f"left out, since they cannot be read: {len(self.unreadable)} photos{shown}")
+
+
+def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which photos train, are watched, and measure, three times [n] bool; a photo does one.
+
+    Captioned photos of the splits "val" and "test" measure (without either, a fifth), and WATCHED of the rest are watched. Of
+    labelled photos, LABELLED_TRAIN train and WATCHED are watched; classes with fewer than FEW photos only measure.
+    """
+    captioned = np.array([bool(s.captions) for s in samples], dtype=bool)
+    held = np.array([s.split in ("val", "test") for s in samples], dtype=bool)
+    counts = Counter((s.dataset, s.domain, s.label) for s in samples)
+    few = np.array([counts[s.dataset, s.domain, s.label] < FEW for s in samples], dtype=bool)
+    draws = np.array([draw(s.path.name if s.captions else f"{s.label}/{s.path.name}") for s in samples])
+    if not (held & captioned).any():
+        held |= captioned & (draws < 0.2)
+    test = held | (~captioned & (few | (draws >= LABELLED_TRAIN + WATCHED)))
+    watched = ~test & np.where(captioned, draws > 1 - WATCHED, draws >= LABELLED_TRAIN)
+    return ~test & ~watched, watched, test
+
+
+def build_corpus(
+    samples: Sequence[Sample],
+    maps: Features,
+    backbone: Backbone,
+    embed: Callable[[Sequence[str]], Tensor],
+    unreadable: Sequence[Path] = (),
+) -> Corpus:
+    """The corpus of these photos; their zero-shot embeddings are computed here.
+
+    Args:
+        maps: [n, *prefix_shape]. embed: sentence embeddings of texts, [t, s].
+    """
+    own = [s.captions or label_texts(s) for s in samples]
+    strings = sorted({t for texts in own for t in texts})
+    index = {t: i for i, t in enumerate(strings)}
+    names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
+    sentences = embed(strings)
+    base = torch.cat([backbone.suffix(maps[rows]) for rows in torch.arange(len(samples)).split(1024)])
+    return Corpus(
+        tuple(samples),
+        maps,
+        sentences,
+        backbone.text_from_sentences(sentences),
+        tuple(strings),
+        tuple(np.array([index[t] for t in texts]) for texts in own),
+        tuple(len(s.captions) or 1 for s in samples),
+        np.array([names[s.label] if s.label and not s.captions else row for row, s in enumerate(samples)]),
+        base,
+        backbone.text_from_sentences(embed(class_name_texts())),
+        *parts(samples),
+        tuple(unreadable),
+    )
+
+
+def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print) -> Corpus:
+    """Read captioned and labelled photos.
+
+    ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …), of which `coco` is left to the embedded
+    backbone's base and to measuring. Photos that cannot be read are left out; the corpus names them.
+
+    Raises:
+        DataError: there is no photo to train on in it.
+    """
+    left_out = {data / "coco"} if backbone.slug == EMBEDDED else set()
+    samples: list[Sample] = []
+    unreadable: list[Path] = []
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    for folder in (f for f in data_folders(data) if f not in left_out):
+        found = read_folder(folder, categories=True)
+        array = image_features(found, cache, 0, log, backbone)
+        readable = np.array([bool(row.any()) for row in array[:, 0]], dtype=bool)  # else zeros; one position shows it
+        unreadable += [found[i].path for i in np.flatnonzero(~readable)]
+        keep = np.flatnonzero(readable & np.array([bool(s.captions or s.label) for s in found], dtype=bool))
+        kept.append((array, keep))
+        samples += [found[i] for i in keep]
+        log(f"{folder.name}: {len(keep)} photos")
+    failed = f" {len(unreadable)} photos cannot be read, {unreadable[0]} for one." if unreadable else ""
+    if not samples:
+        raise DataError(
+            f"No photo to train on was found in {data}: it is to be, or to hold, folders of captioned or labelled "
+            f"photos.{failed}"
+        )
+    return build_corpus(samples, Features(kept), backbone, lambda texts: text_features(texts, cache, log, backbone), unreadable)

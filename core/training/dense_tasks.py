@@ -1,0 +1,110 @@
+"""Densely sampled tasks: every training step has another one, so that what is learned holds for tasks that nobody listed.
+
+A task is photos whose captions share a keyword, or two keywords joined by "and" or "or"; or some classes of a labelled domain.
+Each comes with sentences that say what it is about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.common.errors import DataError
+from core.training.corpus import OBJECTS, Corpus
+from core.training.keywords import keyword_rows
+from core.training.label_styles import style_of
+
+SCENES = 0.65  # share of tasks that are found in captions
+EITHER, BOTH = 0.3, 0.6  # of these: "a or b" below the first number, "a and b" below the second, else one keyword
+FEWEST_BOTH = 12
+CLASSES = (3, 25)
+
+
+@dataclass(frozen=True)
+class DenseTask:
+    """One sampled task: its photos, and what it is about.
+
+    Attributes:
+        rows: photos. words: keywords and conjunctions, or labels. domain: of a label task, else None.
+    """
+
+    rows: np.ndarray
+    words: tuple[str, ...]
+    domain: str | None = None
+
+    def sentence(self, corpus: Corpus, rng: np.random.Generator) -> str:
+        """One of many ways to say what the task is about."""
+        chance = rng.random()
+        if self.domain is None:
+            if chance < 0.25:
+                return corpus.strings[rng.choice(corpus.own_texts[rng.choice(self.rows)])]
+            return " ".join(self.words)
+        phrase = "photos" if self.domain == OBJECTS else style_of(self.domain).phrase
+        if chance < 0.3 and self.domain != OBJECTS:
+            return phrase
+        some = ", ".join(self.words[: rng.integers(1, min(6, len(self.words) + 1))])
+        return f"{phrase} of {some}" if chance < 0.7 else some
+
+
+class DenseTasks:
+    """Samples tasks from the photos at ``allowed`` rows.
+
+    Args:
+        least: photos that a keyword needs. most: share of the captioned photos above which it says nothing.
+
+    Raises:
+        DataError: there are neither keywords nor classes enough.
+    """
+
+    def __init__(self, corpus: Corpus, allowed: np.ndarray, least: int = 15, most: float = 0.35) -> None:
+        self.keywords = keyword_rows(corpus, allowed, least, most)
+        self._names = sorted(self.keywords)
+        self.classes: dict[str, dict[str, np.ndarray]] = {}
+        for (domain, _), own in _by_set(corpus).items():
+            kept = {label: rows[allowed[rows]] for label, rows in own.items()}
+            kept = {label: rows for label, rows in kept.items() if len(rows) >= 2}
+            if len(kept) >= CLASSES[0]:
+                self.classes[f"{domain} {len(self.classes)}"] = kept
+        self._sets = sorted(self.classes)
+        if not self._names and not self._sets:
+            raise DataError(
+                f"No task was found: no keyword names {least} photos or more, and no set has three classes to tell apart."
+            )
+
+    def sample(self, rng: np.random.Generator) -> DenseTask:
+        """A random task."""
+        scene = self._names and (not self._sets or rng.random() < SCENES)
+        return self._scene(rng) if scene else self._label(rng)
+
+    def _scene(self, rng: np.random.Generator) -> DenseTask:
+        first = self._names[rng.integers(len(self._names))]
+        rows, chance = self.keywords[first], rng.random()
+        if chance < EITHER:
+            other = self._names[rng.integers(len(self._names))]
+            return DenseTask(np.union1d(rows, self.keywords[other]), (first, "or", other))
+        for _ in range(5 if chance < BOTH else 0):
+            other = self._names[rng.integers(len(self._names))]
+            both = np.intersect1d(rows, self.keywords[other])
+            if len(both) >= FEWEST_BOTH and other != first:
+                return DenseTask(both, (first, "and", other))
+        return DenseTask(rows, (first,))
+
+    def _label(self, rng: np.random.Generator) -> DenseTask:
+        name = self._sets[rng.integers(len(self._sets))]
+        own = self.classes[name]
+        labels = list(own)
+        chosen = rng.choice(len(labels), min(len(labels), int(rng.integers(*CLASSES))), replace=False)
+        picked = tuple(labels[i] for i in chosen)
+        return DenseTask(np.concatenate([own[label] for label in picked]), picked, name.rpartition(" ")[0])
+
+
+def _by_set(corpus: Corpus) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+    """Labelled photos: (domain, data set) -> label -> rows; classes of one set are told apart, of several sets they may
+    overlap."""
+    found: dict[tuple[str, str], dict[str, list[int]]] = {}
+    for domain, classes in corpus.classes.items():
+        for label, rows in classes.items():
+            for row in rows:
+                found.setdefault((domain, corpus.samples[row].dataset or ""), {}).setdefault(label, []).append(row)
+    return {key: {label: np.array(rows) for label, rows in own.items()} for key, own in sorted(found.items())}

@@ -1,0 +1,221 @@
+"""Which experts to train: topics that are found in captions, COCO's categories, and groups of classes.
+
+Three views of a captioned set overlap on purpose: single keywords that hold together ("snow"), broad clusters of photos whose
+captions are alike, and fine ones ("a dog running on a beach"). A sentence is routed to what is closest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import faiss
+import numpy as np
+
+from core.backbones.base import Backbone
+from core.common.text import MAX_NAME
+from core.training.corpus import OBJECTS, Corpus
+from core.training.keywords import keyword_rows, photo_words, words
+from core.training.label_styles import style_of
+
+MOST = 0.2  # share of the captioned photos above which a keyword says nothing
+SHARED_PHOTOS, SHARED_MEANING, INSIDE, RELATED = 0.3, 0.6, 0.75, 0.3
+BROAD, SMALLEST = 250, 10  # photos a broad cluster; fewest photos of any cluster
+CAPTION_WORDS = (4, 12)  # length of a caption that may describe a topic
+SHOWN = 5  # classes named in a description
+
+
+@dataclass(frozen=True)
+class DiscoveryRecipe:
+    """``keyword``: photos that a keyword needs. ``fine``: photos a fine cluster, on average; ``least``: it is filled up to so
+    many with the photos closest to its centre. ``classes``: of a group, on average."""
+
+    keyword: int = 50
+    fine: int = 65
+    least: int = 90
+    classes: int = 16
+
+
+@dataclass(frozen=True)
+class ExpertTask:
+    """What one expert is trained on.
+
+    Attributes:
+        name: short and unique. description: a sentence that people read. keywords: other words for it ("" for none).
+        group: "scenes", or the domain of a label task. source: data set. rows: photos that train. classes: of a label task.
+    """
+
+    name: str
+    description: str
+    keywords: str
+    group: str
+    source: str
+    rows: np.ndarray
+    classes: tuple[str, ...] = ()
+
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """What its key is the mean of."""
+        return (self.description, self.keywords) if self.keywords else (self.description,)
+
+
+def discover(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe: DiscoveryRecipe) -> list[ExpertTask]:
+    """The experts' tasks among the photos at ``allowed`` rows [n] bool, each with a name of its own."""
+    found = [
+        *category_tasks(corpus, allowed, recipe),
+        *keyword_tasks(corpus, allowed, backbone, recipe),
+        *cluster_tasks(corpus, allowed, recipe),
+        *class_tasks(corpus, allowed, backbone, recipe),
+    ]
+    taken: Counter[str] = Counter()
+    named = []
+    for task in found:
+        name = task.name[: MAX_NAME - 5]
+        taken[name] += 1
+        named.append(replace(task, name=name if taken[name] == 1 else f"{name} ({taken[name]})"))
+    return named
+
+
+def category_tasks(corpus: Corpus, allowed: np.ndarray, recipe: DiscoveryRecipe) -> list[ExpertTask]:
+    """The photos that show an object of a category (paper, COCO tasks)."""
+    rows: dict[str, list[int]] = {}
+    for row in map(int, np.flatnonzero(allowed & corpus.captioned)):
+        for category in corpus.samples[row].categories:
+            rows.setdefault(category, []).append(row)
+    tasks = []
+    for category, own in sorted(rows.items()):
+        if len(own) >= recipe.keyword:
+            article = "an" if category[0] in "aeiou" else "a"
+            source = corpus.samples[own[0]].dataset
+            tasks.append(ExpertTask(category, f"a photo of {article} {category}", "", "scenes", source, np.array(own)))
+    return tasks
+
+
+def keyword_tasks(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe: DiscoveryRecipe) -> list[ExpertTask]:
+    """Keywords whose photos are alike, those of the same photos or the same meaning together.
+
+    A word such as "wearing" names photos of everything: of all words the half counts whose photos' captions agree most.
+    """
+    rows = keyword_rows(corpus, allowed, recipe.keyword, MOST)
+    if not rows:
+        return []
+    agreement = {w: float(np.linalg.norm(corpus.photo_sentences[r].mean(0))) for w, r in rows.items()}
+    needed = float(np.median(list(agreement.values())))
+    names = sorted((w for w in rows if agreement[w] >= needed), key=lambda w: -len(rows[w]))
+    meaning = dict(zip(names, backbone.encode_sentence(names).numpy(), strict=True))
+    groups: list[tuple[list[str], np.ndarray]] = []
+    for word in names:
+        for number, (own, photos) in enumerate(groups):
+            both, close = len(np.intersect1d(photos, rows[word])), float(meaning[own[0]] @ meaning[word])
+            union = np.union1d(photos, rows[word])
+            inside = both / len(rows[word]) > INSIDE and close > RELATED
+            if both / len(union) > SHARED_PHOTOS or close > SHARED_MEANING or inside:
+                groups[number] = ([*own, word], union)
+                break
+        else:
+            groups.append(([word], rows[word]))
+    return [
+        ExpertTask(
+            own[0], _spoken(corpus, r, _centre(corpus, r), own[0]), ", ".join(own), "scenes", corpus.samples[r[0]].dataset, r
+        )
+        for own, r in groups
+    ]
+
+
+def cluster_tasks(corpus: Corpus, allowed: np.ndarray, recipe: DiscoveryRecipe) -> list[ExpertTask]:
+    """Broad and fine clusters of captioned photos, by the mean embedding of their captions (spherical k-means)."""
+    rows = np.flatnonzero(allowed & corpus.captioned)
+    if len(rows) < 2 * SMALLEST:
+        return []
+    sentences = corpus.photo_sentences[rows]
+    overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
+    tasks = []
+    for size, least in ((BROAD, 0), (recipe.fine, recipe.least)):
+        centres = _clusters(sentences, max(1, round(len(rows) / size)))
+        similarity = sentences @ centres.T
+        for number, centre in enumerate(centres):
+            members = np.flatnonzero(similarity.argmax(1) == number)
+            if len(members) < SMALLEST:
+                continue
+            if len(members) < least:
+                members = np.argsort(-similarity[:, number])[:least]
+            own = rows[members]
+            named = _distinctive(corpus, own, overall, len(rows)) or ["people"]
+            description = _spoken(corpus, own, centre)
+            tasks.append(
+                ExpertTask(" ".join(named[:2]), description, ", ".join(named), "scenes", corpus.samples[own[0]].dataset, own)
+            )
+    return tasks
+
+
+def class_tasks(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe: DiscoveryRecipe) -> list[ExpertTask]:
+    """Every labelled domain as a whole, and its classes in groups of similar names; everyday objects in groups alone."""
+    tasks = []
+    for domain, classes in sorted(corpus.classes.items()):
+        rows = {label: own[allowed[own]] for label, own in sorted(classes.items())}
+        rows = {label: own for label, own in rows.items() if len(own) >= 2}
+        labels = list(rows)
+        if len(labels) < 2:
+            continue
+        phrase = "photos" if domain == OBJECTS else style_of(domain).phrase
+        meaning = backbone.encode_sentence(labels).numpy()
+        groups = [] if domain == OBJECTS else [np.arange(len(labels))]
+        if (count := round(len(labels) / recipe.classes)) > 1:
+            nearest = (meaning @ _clusters(meaning, count).T).argmax(1)
+            groups += [own for n in range(count) if len(own := np.flatnonzero(nearest == n)) >= 3]
+        for number, group in enumerate(groups):
+            central = group[np.argsort(-(meaning[group] @ meaning[group].mean(0)))]
+            shown = [labels[i] for i in central[:SHOWN]]
+            whole = domain != OBJECTS and number == 0
+            joined = f"{phrase} of {', '.join(shown)}" if domain == OBJECTS else f"{phrase}: {', '.join(shown)}"
+            own = np.concatenate([rows[labels[i]] for i in group])
+            tasks.append(
+                ExpertTask(
+                    (domain or "classes") if whole else f"{domain}: {shown[0]}",
+                    phrase if whole and domain else joined,
+                    "",
+                    domain,
+                    corpus.samples[own[0]].dataset or domain,
+                    own,
+                    tuple(labels[i] for i in group),
+                )
+            )
+    return tasks
+
+
+def _clusters(vectors: np.ndarray, count: int) -> np.ndarray:
+    """Unit-length centres [count, d] of spherical k-means over unit-length vectors."""
+    means = faiss.Kmeans(
+        vectors.shape[1], count, niter=30, seed=0, spherical=True, min_points_per_centroid=1, max_points_per_centroid=10**6
+    )
+    means.train(np.ascontiguousarray(vectors, dtype=np.float32))
+    centres = np.asarray(means.centroids)
+    return centres / np.linalg.norm(centres, axis=1, keepdims=True)
+
+
+def _centre(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
+    mean = corpus.photo_sentences[rows].mean(0)
+    return mean / np.linalg.norm(mean)
+
+
+def _spoken(corpus: Corpus, rows: np.ndarray, centre: np.ndarray, word: str = "") -> str:
+    """The caption (with the word, if any has it) closest to the middle of a topic, as its description."""
+    texts = {i for r in rows for i in corpus.own_texts[r]}
+    fitting = {i for i in texts if CAPTION_WORDS[0] <= len(corpus.strings[i].split()) <= CAPTION_WORDS[1]} or texts
+    named = {i for i in fitting if word in words(corpus.strings[i])} if word else fitting
+    best = max(sorted(named or fitting), key=lambda i: float(corpus.sentences[i].numpy() @ centre))
+    text = " ".join(corpus.strings[best].split()).strip(" .").replace(" ,", ",")
+    return text[:1].upper() + text[1:]
+
+
+def _distinctive(corpus: Corpus, rows: np.ndarray, overall: Counter[str], photos: int, most: int = 3) -> Sequence[str]:
+    """Words that name more of these photos than of all: share times the logarithm of its excess."""
+    inside = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
+    scores = {}
+    for word, count in inside.items():
+        share = count / len(rows)
+        if share >= 0.15:
+            scores[word] = share * math.log(share / (overall[word] / photos))
+    return sorted(scores, key=lambda w: -scores[w])[:most]

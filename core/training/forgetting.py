@@ -1,0 +1,67 @@
+"""What an adapter forgets: class names that the frozen model finds and the adapted one does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.backbones.base import Backbone
+from core.backbones.lora import Lora
+from core.sglora.repository import CLASS_NAMES
+from core.training.corpus import OBJECTS, Corpus
+
+FEWEST = 30  # photos of a set that is measured
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """Labelled photos that trained nothing, to be told apart by the names of their set's classes.
+
+    Attributes:
+        name: CLASS_NAMES for everyday objects, else the domain. rows: photos. names: [c, d] embeddings. answers: [n] their
+        class.
+    """
+
+    name: str
+    rows: np.ndarray
+    names: Tensor
+    answers: Tensor
+
+    def accuracy(self, images: Tensor) -> float:
+        """R@1 in percent of embeddings [n, d] of these photos."""
+        return float(((images @ self.names.T).argmax(1) == self.answers).float().mean() * 100)
+
+
+def named_sets(corpus: Corpus, most: int = 1000) -> list[NamedSet]:
+    """The set of everyday objects with the most classes, and every other labelled domain, as far as they have test photos; of
+    each up to ``most`` photos, from all over."""
+    by_set: dict[tuple[str, str], list[int]] = {}
+    for row in np.flatnonzero(~corpus.captioned & corpus.test):
+        by_set.setdefault((corpus.samples[row].domain, corpus.samples[row].dataset), []).append(int(row))
+    found: dict[str, NamedSet] = {}
+    for (domain, _), rows in sorted(by_set.items()):
+        first = {corpus.samples[r].label: corpus.own_texts[r][0] for r in rows}
+        labels = sorted(first)
+        name = CLASS_NAMES if domain == OBJECTS else domain
+        if len(rows) < FEWEST or len(labels) < 2 or (name in found and len(found[name].names) >= len(labels)):
+            continue
+        place = {label: i for i, label in enumerate(labels)}
+        if len(rows) > most:
+            rows = [rows[i] for i in np.linspace(0, len(rows) - 1, most).astype(int)]
+        names = corpus.texts[torch.tensor([first[label] for label in labels])]
+        answers = torch.tensor([place[corpus.samples[r].label] for r in rows])
+        found[name] = NamedSet(name, np.array(rows), names, answers)
+    return list(found.values())
+
+
+def forgetting(backbone: Backbone, corpus: Corpus, lora: Lora, most: int = 1000) -> dict[str, float]:
+    """For each of ``named_sets``, the points of R@1 that are lost under a LoRA; below zero where they are gained."""
+    lost = {}
+    for each in named_sets(corpus, most):
+        index = torch.from_numpy(each.rows)
+        after = each.accuracy(backbone.suffix(corpus.maps[index], lora))
+        lost[each.name] = round(each.accuracy(corpus.base[index]) - after, 2)
+    return lost

@@ -1,0 +1,335 @@
+"""Libraries on disk: what a run finds out about files, what survives, and search against every photo through the adapter."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_up_photos import blurred
+from PIL import Image
+from tiny_models import random_lora, tiny_backbone
+
+from core.backbones.base import Backbone
+from core.common.errors import GalleryError, LibraryError
+from core.common.paths import ROOT
+from core.data.image_io import open_photo
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.indexing import IndexReport, index_folders, read_files
+from core.retrieval.library import ABOUT, PhotoLibrary
+from core.retrieval.library_check import count, problems
+from core.retrieval.library_photos import LibraryPhotos, Where
+from core.retrieval.two_stage import Question, TwoStageSearch
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return tiny_backbone()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty photos."""
+    folder = tmp_path_factory.mktemp("photos")
+    blurred(folder, [f"{i:02}.jpg" for i in range(40)], 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def indexed(backbone: Backbone, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> PhotoLibrary:
+    """A library of them; not to be changed."""
+    library = PhotoLibrary.create(tmp_path_factory.mktemp("library"), backbone)
+    assert index_folders(library, [photos], backbone).added == 40
+    return PhotoLibrary.open(library.folder)
+
+
+def update(library: Path, folders: list[Path], backbone: Backbone, **options: object) -> IndexReport:
+    return index_folders(PhotoLibrary.create(library, backbone), folders, backbone, **options)  # type: ignore[arg-type]
+
+
+def counts(report: IndexReport) -> tuple[int, ...]:
+    return report.photos, report.added, report.changed, report.moved, report.removed, report.duplicates, len(report.failed)
+
+
+def test_only_what_is_new_or_changed_is_encoded(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
+    folder, library = tmp_path / "photos", tmp_path / "library"
+    folder.mkdir()
+    for i in range(6):
+        shutil.copy(photos / f"{i:02}.jpg", folder)
+    (folder / "broken.jpg").write_text("no photo")
+    (folder / "empty.png").touch()
+    (folder / "notes.txt").write_text("not looked at")
+    assert counts(update(library, [folder], backbone)) == (6, 6, 0, 0, 0, 0, 2)
+    assert counts(update(library, [folder], backbone)) == (6, 0, 0, 0, 0, 0, 2)
+    (folder / "deeper").mkdir()
+    (folder / "00.jpg").rename(folder / "deeper" / "moved.jpg")
+    shutil.copy(photos / "01.jpg", folder / "deeper" / "again.jpg")
+    shutil.copy(photos / "20.jpg", folder / "02.jpg")
+    (folder / "03.jpg").unlink()
+    shutil.copy(photos / "21.jpg", folder / "new.jpg")
+    report = update(library, [folder], backbone)
+    assert counts(report) == (6, 1, 1, 1, 1, 1, 2)
+    assert {Path(path).name for path, _ in report.failed} == {"broken.jpg", "empty.png"}
+    opened = PhotoLibrary.open(library)
+    assert problems(opened) == []
+    found = {path: row.id for path, row in read_files(opened).items() if row.id}
+    names = {Path(path).relative_to(folder).as_posix() for path in found}
+    assert names == {"deeper/moved.jpg", "deeper/again.jpg", "01.jpg", "02.jpg", "04.jpg", "05.jpg", "new.jpg"}
+    searched = LibraryPhotos(opened, backbone)
+    for place, path in enumerate(searched.paths(range(6))):
+        prefix = backbone.prefix(backbone.pixels(open_photo(path))[None])
+        torch.testing.assert_close(searched.index.take(np.array([place])), backbone.suffix(prefix), atol=2e-3, rtol=0)
+        torch.testing.assert_close(searched.prefixes(np.array([place])), prefix, atol=2e-2, rtol=0)
+        assert searched.place(searched.key(place)) == place
+
+
+def test_photos_of_a_folder_that_vanished_are_kept(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
+    drive, other, library = tmp_path / "drive", tmp_path / "other", tmp_path / "library"
+    for folder, names in ((drive, ("00", "01", "02")), (other, ("03", "04"))):
+        folder.mkdir()
+        for name in names:
+            shutil.copy(photos / f"{name}.jpg", folder)
+    assert update(library, [drive, other], backbone).photos == 5
+    drive.rename(tmp_path / "elsewhere")
+    for make in (lambda: None, drive.mkdir):  # not there, and an empty mount point
+        make()
+        report = update(library, [], backbone)
+        assert (report.photos, report.removed) == (5, 0)
+        assert len(report.missing) == 1 and str(drive) in report.missing[0]
+    (other / "03.jpg").unlink()
+    assert update(library, [other], backbone).photos == 4
+    report = update(library, [drive], backbone, forget_missing=True)
+    assert (report.photos, report.removed) == (1, 3)
+
+
+def test_captions_come_along_and_follow_their_file(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
+    folder, library = tmp_path / "photos", tmp_path / "library"
+    folder.mkdir()
+    for i in range(3):
+        shutil.copy(photos / f"{i:02}.jpg", folder)
+    lines = [{"image": "00.jpg", "captions": ["a dog", "a  brown dog"]}, {"image": "01.jpg", "captions": ["a dog"]}]
+    (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    update(library, [folder], backbone)
+    searched = LibraryPhotos(PhotoLibrary.open(library), backbone)
+    assert searched.captions == ("a dog", "a brown dog")
+    for _ in range(2):  # encoded, and read again
+        torch.testing.assert_close(searched.caption_index().take(np.arange(2)), backbone.encode_text(searched.captions))
+    (folder / "captions.jsonl").write_text(json.dumps({"image": "02.jpg", "captions": ["the sea"]}))
+    assert update(library, [folder], backbone).added == 0
+    assert LibraryPhotos(PhotoLibrary.open(library), backbone).captions == ("the sea",)
+    (folder / "captions.jsonl").write_text("{")
+    report = update(library, [folder], backbone)
+    assert report.photos == 3 and "captions.jsonl, line 1" in report.failed[0][1]
+
+
+def test_odd_names_and_links_in_circles(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
+    folder, library = tmp_path / "photos", tmp_path / "library"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "deeper" / "circle").symlink_to(folder)
+    (folder / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    names = [b"\xff\xfe.jpg", "ä'\"\n.jpg".encode(), b"x" * 250 + b".jpg"]
+    for i, name in enumerate(names):
+        shutil.copy(photos / f"{i:02}.jpg", os.path.join(os.fsencode(folder), name))  # noqa: PTH118
+    assert counts(update(library, [folder], backbone)) == (3, 3, 0, 0, 0, 0, 0)
+    assert counts(update(library, [folder], backbone)) == (3, 0, 0, 0, 0, 0, 0)
+    paths = LibraryPhotos(PhotoLibrary.open(library), backbone).paths(range(3))
+    assert {os.fsencode(path.name) for path in paths} == set(names)
+    assert all(path.is_file() for path in paths)
+
+
+def test_search_of_a_library_is_search_of_its_photos(backbone: Backbone, indexed: PhotoLibrary) -> None:
+    photos = LibraryPhotos(indexed, backbone)
+    adapters = [ZERO_SHOT, Adapter.of(random_lora(backbone.layout, 1, 0.1))]
+    query = backbone.encode_text(["a dog"])[0]
+    prefixes = [backbone.prefix(backbone.pixels(open_photo(path))[None]) for path in photos.paths(range(40))]
+    for exact_up_to in (0, 1_000):
+        search = TwoStageSearch(photos, exact_up_to)
+        for adapter, found in zip(adapters, search.search(Question(query), adapters, 40), strict=True):
+            scores = torch.cat([backbone.suffix(prefix, adapter.lora) for prefix in prefixes]) @ query
+            np.testing.assert_allclose(found.scores, np.sort(scores.numpy())[::-1], atol=2e-3)
+
+
+def test_filters_by_folder_and_date(backbone: Backbone, tmp_path: Path) -> None:
+    folder, library = tmp_path / "photos", tmp_path / "library"
+    for i, (place, taken) in enumerate(
+        (("a", "2023:05:01 10:00:00"), ("a's", "2024:05:01 23:59:59"), ("a's/b", None), ("a's", "0000:00:00 00:00:00"))
+    ):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        exif = Image.Exif()
+        if taken:
+            exif[0x0132] = taken
+        Image.effect_noise((64, 64), 40 + i).convert("RGB").save(folder / place / f"{i}.jpg", exif=exif)
+    update(library, [folder], backbone)
+    photos = LibraryPhotos(PhotoLibrary.open(library), backbone)
+    assert count(photos.library)["dated"] == 2
+
+    def names(**where: object) -> set[str]:
+        places = photos.among(Where(**where))  # type: ignore[arg-type]
+        return {path.name for path in photos.paths(range(4) if places is None else places.tolist())}
+
+    assert names() == {"0.jpg", "1.jpg", "2.jpg", "3.jpg"}
+    assert names(folder=folder / "a") == {"0.jpg"}
+    assert names(folder=folder / "a's") == {"1.jpg", "2.jpg", "3.jpg"}
+    assert names(since=date(2024, 5, 1)) == {"1.jpg"} == names(since=date(2024, 5, 1), until=date(2024, 5, 1))
+    assert names(until=date(2024, 4, 30)) == {"0.jpg"}
+    for nothing in (
+        {"folder": folder / "nowhere"},
+        {"since": date(2025, 1, 1)},
+        {"folder": folder / "a", "since": date(2024, 1, 1)},
+    ):
+        with pytest.raises(GalleryError, match="No photo of the library is left"):
+            names(**nothing)
+
+
+def test_a_reader_keeps_its_version_and_sees_when_there_is_another(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
+    folder, library = tmp_path / "photos", tmp_path / "library"
+    shutil.copytree(photos, folder)
+    update(library, [folder], backbone)
+    reader = LibraryPhotos(PhotoLibrary.open(library), backbone)
+    paths, activations = reader.paths(range(40)), reader.prefixes(np.arange(40))
+    assert reader.current
+    for i in range(0, 40, 2):
+        (folder / f"{i:02}.jpg").unlink()
+    blurred(folder, ["later.jpg"], 99)
+    assert counts(update(library, [folder], backbone)) == (21, 1, 0, 0, 20, 0, 0)
+    assert not reader.current
+    assert torch.equal(reader.prefixes(np.arange(40)), activations)
+    again = LibraryPhotos(PhotoLibrary.open(library), backbone)
+    for place, path in enumerate(again.paths(range(21))):
+        if path.name != "later.jpg":
+            assert torch.equal(again.prefixes(np.array([place]))[0], activations[paths.index(path)])
+    assert problems(again.library) == []
+
+
+def test_libraries_that_cannot_be_used_are_refused_in_words(backbone: Backbone, indexed: PhotoLibrary, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("something else")
+    with pytest.raises(LibraryError, match="holds no library"):
+        PhotoLibrary.open(other)
+    with pytest.raises(LibraryError, match="other files"):
+        PhotoLibrary.create(other, backbone)
+    with pytest.raises(LibraryError, match="another backbone"):
+        PhotoLibrary.open(indexed.folder, tiny_backbone(seed=5))
+    copy = tmp_path / "copy"
+    shutil.copytree(indexed.folder, copy)
+    about = json.loads((copy / ABOUT).read_text())
+    for content, message in (
+        (about | {"layout": 99}, "newer version"),
+        (about | {"layout": 0}, "old version"),
+        (about | {"dim": "many"}, "damaged"),
+        ({}, "damaged"),
+        ("{", "damaged"),
+    ):
+        (copy / ABOUT).write_text(content if isinstance(content, str) else json.dumps(content))
+        with pytest.raises(LibraryError, match=message) as refused:
+            PhotoLibrary.open(copy)
+        assert str(copy) in str(refused.value)
+    (copy / ABOUT).write_text(json.dumps(about))
+    with pytest.raises(LibraryError, match="does not exist"):
+        update(copy, [tmp_path / "nowhere"], backbone)
+    with pytest.raises(LibraryError, match="is the library itself"):
+        update(copy, [copy], backbone)
+    with pytest.raises(LibraryError, match="knows no folder"):
+        update(tmp_path / "new", [], backbone)
+
+
+@pytest.mark.parametrize("part", ["photos.lance/data/*", "photos.lance/_versions/*", "index/vectors*", "index/snapshot.json"])
+def test_damage_is_found_and_said(backbone: Backbone, indexed: PhotoLibrary, photos: Path, tmp_path: Path, part: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(indexed.folder, copy)
+    for path in copy.glob(part):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] + os.urandom(path.stat().st_size // 3))
+    library = PhotoLibrary.open(copy)
+    found = problems(library)
+    assert found and all(isinstance(problem, str) for problem in found)
+    try:
+        report = update(copy, [photos], backbone)
+    except LibraryError as error:
+        assert "damaged" in str(error) and str(copy) in str(error)
+    else:
+        assert report.photos == 40 and problems(PhotoLibrary.open(copy)) == []
+
+
+def test_two_processes_do_not_write_at_once(backbone: Backbone, indexed: PhotoLibrary, photos: Path) -> None:
+    with indexed.writing(), pytest.raises(LibraryError, match="Another process is writing"):
+        index_folders(indexed, [photos], backbone)
+    assert index_folders(indexed, [photos], backbone).photos == 40
+
+
+CHILD = """
+import sys
+sys.path[:0] = [{root!r}, {helpers!r}]
+from pathlib import Path
+from tiny_models import tiny_backbone
+from core.retrieval import indexing
+from core.retrieval.library import PhotoLibrary
+indexing.COMMIT_PHOTOS = 16
+backbone = tiny_backbone()
+print("ready", flush=True)
+library = PhotoLibrary.create(Path(sys.argv[2]), backbone)
+print(indexing.index_folders(library, [Path(sys.argv[1])], backbone).photos, flush=True)
+"""
+
+
+def killed_and_finished(backbone: Backbone, tmp_path: Path, kills: int, photos: int) -> None:
+    """Kill an indexing process at random moments, one run after the other; then let one finish."""
+    folder, library, moments = tmp_path / "photos", tmp_path / "library", random.Random(kills)
+    blurred(folder, [f"{i:03}.jpg" for i in range(photos)], 3)
+    code = CHILD.format(root=str(ROOT), helpers=str(ROOT / "tests" / "helpers"))
+    before = 0
+    for _ in range(kills):
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, str(folder), str(library)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+        time.sleep(moments.uniform(0, 3.0))
+        os.kill(child.pid, signal.SIGKILL)
+        child.communicate()
+        if (library / ABOUT).is_file():
+            opened = PhotoLibrary.open(library)
+            now = count(opened)["photos"]
+            assert now >= before, "photos that were in are in"
+            before = now
+    report = update(library, [folder], backbone)
+    assert report.photos == photos and report.added == photos - before
+    opened = PhotoLibrary.open(library)
+    assert problems(opened) == []
+    assert len(read_files(opened)) == photos
+
+
+def test_kill_9_loses_nothing(backbone: Backbone, tmp_path: Path) -> None:
+    killed_and_finished(backbone, tmp_path, 2, 120)
+
+
+@pytest.mark.slow
+def test_kill_9_at_thirty_moments_loses_nothing(backbone: Backbone, tmp_path: Path) -> None:
+    killed_and_finished(backbone, tmp_path, 30, 600)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("unshare") or os.geteuid() != 0, reason="needs a small disk of its own")
+def test_a_full_disk_is_said_and_keeps_what_is_in(photos: Path, tmp_path: Path) -> None:
+    code = CHILD.format(root=str(ROOT), helpers=str(ROOT / "tests" / "helpers"))
+    many = tmp_path / "many"
+    blurred(many, [f"{i:03}.jpg" for i in range(400)], 5)
+    small, python = tmp_path / "small", sys.executable
+    script = f"""
+mkdir {small} && mount -t tmpfs -o size=3m tmpfs {small} && {python} -c '{code}' {many} {small}/library
+{python} -m core library {small}/library --json
+"""
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert "is full" in done.stderr and "What was indexed before stays" in done.stderr, done.stderr
+    assert 0 < json.loads(done.stdout[done.stdout.index("{") :])["photos"] < 400

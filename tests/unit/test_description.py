@@ -1,0 +1,72 @@
+"""Descriptions: wordings of one subject are one thing, and what is odd about a sentence is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from core.experiments.controls import RANDOM
+from core.experiments.wording import NOT_PHOTOS, OTHER_LANGUAGES, WORDINGS
+from core.sglora.description import (
+    NO_PHOTOS,
+    TEMPLATES,
+    embed_descriptions,
+    embed_expert,
+    language_remark,
+    no_photos_remark,
+    subject,
+)
+
+
+class Counting:
+    """Embeds a text by its letters."""
+
+    def encode_sentence(self, texts: Sequence[str]) -> torch.Tensor:
+        rows = [[text.lower().count(c) for c in "abcdefghijklmnopqrstuvwxyz"] for text in texts]
+        return F.normalize(torch.tensor(rows, dtype=torch.float32), dim=-1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("photos of my kids", "kids"),
+        ("my kids", "kids"),
+        ("A photo of a birthday party.", "birthday party"),
+        ("Pictures with  bicycles", "bicycles"),
+        ("our Christmas photos", "Christmas"),
+        ("photos", "photos"),
+        ("the", "the"),
+        ("aerial photos of fields", "aerial photos of fields"),
+    ],
+)
+def test_subject_is_what_the_photos_show(text: str, expected: str) -> None:
+    assert subject(text) == expected
+
+
+def test_an_embedding_is_the_mean_over_templates() -> None:
+    encoder = Counting()
+    (found,) = embed_descriptions(encoder, ["photos of a dog"])
+    rows = encoder.encode_sentence([t.format("dog") for t in TEMPLATES])
+    torch.testing.assert_close(found, F.normalize(rows.mean(0), dim=0))
+    torch.testing.assert_close(found, embed_descriptions(encoder, ["my dog"])[0])
+    both = F.normalize(embed_descriptions(encoder, ["dog", "puppy"]).mean(0), dim=0)
+    torch.testing.assert_close(embed_expert(encoder, ("a dog", "puppy")), both)
+
+
+def test_other_languages_are_noticed_and_english_is_not() -> None:
+    for text in OTHER_LANGUAGES:
+        found = language_remark(text)
+        assert found is not None and found.kind == "language", text
+    english = [text for own in WORDINGS.values() for text in own]
+    english += ["a man in a café", "the die is cast", "children on a swing in the park", "la la land"]
+    assert [text for text in english if language_remark(text)] in ([], ["la la land"])
+
+
+def test_what_is_closer_to_documents_than_to_any_expert_is_about_no_photos() -> None:
+    assert no_photos_remark(0.5, 0.4) is None
+    found = no_photos_remark(0.3, 0.4)
+    assert found is not None and found.kind == "no photos"
+    assert not set(NO_PHOTOS) & {*RANDOM, *NOT_PHOTOS}, "controls are no reference sentences"

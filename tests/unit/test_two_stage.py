@@ -1,0 +1,137 @@
+"""Two-stage search against brute force: every photo through the adapter, in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import noise, random_lora, tiny_backbone
+
+from core.common.errors import DescriptionError
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.index import Index
+from core.retrieval.questions import WITHOUT, Asked, split_minus
+from core.retrieval.two_stage import Question, TwoStageSearch
+
+PHOTOS = 400
+
+
+class Store:
+    """Photos in memory that counts what is read of them."""
+
+    def __init__(self) -> None:
+        self.backbone = tiny_backbone()
+        pixels = torch.nn.functional.interpolate(noise(PHOTOS, 3, 6, 6, seed=3), (48, 48), mode="bilinear")
+        self._prefixes = self.backbone.prefix(pixels)
+        self.index = Index(self.backbone.suffix(self._prefixes))
+        self.read = 0
+
+    def prefixes(self, places: np.ndarray) -> torch.Tensor:
+        assert (np.diff(places) > 0).all()
+        self.read += len(places)
+        return self._prefixes[places]
+
+    def scores(self, question: Question, adapter: Adapter) -> np.ndarray:
+        adapted = self.backbone.suffix(self._prefixes, adapter.lora)
+        return (adapted @ question.embedding(self.backbone, adapter.lora)).numpy()
+
+
+@pytest.fixture(scope="module")
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture(scope="module")
+def adapters(store: Store) -> list[Adapter]:
+    return [ZERO_SHOT, *(Adapter.of(random_lora(store.backbone.layout, seed, 0.1)) for seed in (1, 2))]
+
+
+def question(store: Store, seed: int) -> Question:
+    return Question(torch.nn.functional.normalize(noise(store.backbone.dim, seed=seed), dim=0))
+
+
+def best(scores: np.ndarray, top: int | None) -> list[int]:
+    return np.argsort(-scores, kind="stable")[:top].tolist()
+
+
+@pytest.mark.parametrize("exact_up_to", [PHOTOS, 0])
+def test_exact_search_is_brute_force(store: Store, adapters: list[Adapter], exact_up_to: int) -> None:
+    search = TwoStageSearch(store, exact_up_to)
+    for top in (1, 10, None):
+        found = search.search(question(store, 5), adapters, top, exact=True)
+        for adapter, answer in zip(adapters, found, strict=True):
+            scores = store.scores(question(store, 5), adapter)
+            assert not answer.approximate
+            assert answer.places.tolist() == best(scores, top)
+            np.testing.assert_allclose(answer.scores, scores[answer.places], atol=1e-5)
+
+
+def test_two_stages_find_nearly_what_brute_force_finds_and_score_it_exactly(store: Store, adapters: list[Adapter]) -> None:
+    search, shares = TwoStageSearch(store, exact_up_to=0), []
+    for seed in range(20):
+        for adapter, answer in zip(adapters, search.search(question(store, seed), adapters, 10, reranked=60), strict=True):
+            scores = store.scores(question(store, seed), adapter)
+            np.testing.assert_allclose(answer.scores, scores[answer.places], atol=1e-5)
+            assert answer.approximate == (adapter is not ZERO_SHOT)
+            shares.append(len(set(answer.places.tolist()) & set(best(scores, 10))) / 10)
+    assert np.mean(shares) > 0.9
+    everything = search.search(question(store, 1), adapters, 10, reranked=PHOTOS)
+    for adapter, answer in zip(adapters, everything, strict=True):
+        assert answer.places.tolist() == best(store.scores(question(store, 1), adapter), 10)
+
+
+def test_a_new_adapter_costs_its_sample_and_a_question_its_candidates_once_for_all_columns(store: Store, adapters) -> None:
+    search = TwoStageSearch(store, exact_up_to=0)
+    search.map_of(adapters[1])
+    search.map_of(adapters[2])
+    store.read = 0
+    search.search(question(store, 1), [adapters[1]], 10, reranked=40)
+    assert store.read == 40
+    store.read = 0
+    search.search(question(store, 1), adapters, 10, reranked=40)
+    assert 40 <= store.read <= 80
+
+
+def test_filters_leave_the_best_of_what_may_be_answers(store: Store, adapters: list[Adapter]) -> None:
+    among = np.arange(7, PHOTOS, 3)
+    for exact_up_to in (0, PHOTOS):
+        for adapter in adapters:
+            search = TwoStageSearch(store, exact_up_to)
+            answer = search.search(question(store, 8), [adapter], 10, among=among, reranked=len(among))[0]
+            scores = store.scores(question(store, 8), adapter)
+            assert answer.places.tolist() == among[np.argsort(-scores[among], kind="stable")[:10]].tolist()
+
+
+def test_ranks_and_overlap_are_those_of_brute_force(store: Store, adapters: list[Adapter]) -> None:
+    search, asked = TwoStageSearch(store, exact_up_to=0), question(store, 9)
+    order = best(store.scores(asked, ZERO_SHOT), None)
+    assert search.ranks(asked.embedding(store.backbone, None), np.array([order[0], order[17]])) == [1, 18]
+    share, photos = search.overlap(asked, adapters[1], reranked=PHOTOS)
+    assert (share, photos) == (1.0, PHOTOS)
+    assert search.overlap(asked, adapters[1], top=PHOTOS, reranked=100)[0] == 0.25
+
+
+def test_words_photos_and_what_should_not_show_are_one_vector(store: Store, adapters: list[Adapter]) -> None:
+    from PIL import Image
+
+    backbone, lora = store.backbone, adapters[1].lora
+    photo = Image.effect_noise((48, 48), 80).convert("RGB")
+    made = Asked.parse(["dog", 'snow -water -"two people"'], [photo], ["night"])
+    assert (made.texts, made.without) == (("dog", "snow"), ("night", "water", "two people"))
+    texts = backbone.encode_text(["dog", "snow", "night", "water", "two people"])
+    seen = backbone.suffix(backbone.prefix(backbone.pixels(photo)[None]), lora)[0]
+    expected = (texts[0] + texts[1] + seen) / 3 - WITHOUT * texts[2:].mean(0)
+    expected = torch.nn.functional.normalize(expected, dim=0)
+    torch.testing.assert_close(made.question(backbone).embedding(backbone, lora), expected, atol=1e-5, rtol=0)
+
+
+def test_what_a_minus_means() -> None:
+    assert split_minus("dog -water") == ("dog", ("water",))
+    assert split_minus("a t-shirt, 1990 - 1999, - and --") == ("a t-shirt, 1990 - 1999, - and --", ())
+    assert split_minus('-"deep water" dog') == ("dog", ("deep water",))
+    with pytest.raises(DescriptionError, match="only says what photos should not show"):
+        Asked.parse(["-water"])
+    with pytest.raises(DescriptionError, match="empty"):
+        Asked.parse([" "])
+    with pytest.raises(DescriptionError, match="more than"):
+        Asked.parse(["dog"] * 40)
