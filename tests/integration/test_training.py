@@ -25,7 +25,7 @@ from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
 from core.training.confidence import photos_like
 from core.training.corpus import Corpus, load_corpus, parts
 from core.training.dense_tasks import DenseTasks
-from core.training.discovery import DiscoveryRecipe, discover
+from core.training.discovery import DiscoveryRecipe, discover, keyword_tasks
 from core.training.experts import ExpertRecipe, runs_folder, train_experts
 from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, fit_generator
@@ -171,9 +171,22 @@ def test_topics_are_found_without_a_list(corpus: Corpus, backbone: EmbeddedBackb
     assert all(corpus.train[t.rows].all() and len(t.rows) >= 2 for t in tasks)
     by_name = {t.name: t for t in tasks}
     assert by_name["aerial"].description == "aerial photos" and len(by_name["aerial"].classes) == 5
-    rows = keyword_rows(corpus, corpus.train, 20, 1.0)
-    found = [t for t in tasks if t.group == "scenes" and t.name.split()[0] in SHAPES and t.name in rows]
-    assert found and all(set(t.rows.tolist()) >= set(rows[t.name].tolist()) for t in found)
+    scenes = [t for t in tasks if t.group == "scenes"]
+    assert scenes and {word for t in scenes for word in t.keywords.split(", ")} & {*SHAPES, *COLOURS}
+    for task in scenes:
+        first = task.keywords.split(", ")[0]
+        named = [first in photo_words(corpus.samples[r].captions) for r in task.rows]
+        assert np.mean(named) >= 0.15 and task.description in {t[:1].upper() + t[1:] for t in corpus.strings}
+
+
+@pytest.mark.slow
+def test_a_keyword_that_few_photos_have_becomes_a_topic_of_exactly_these(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
+    rows = keyword_rows(corpus, corpus.train, 10, 1.0)
+    allowed = corpus.train & ~np.isin(np.arange(len(corpus)), rows["horse"][12:])
+    found = {t.name: t for t in keyword_tasks(corpus, allowed, backbone, DiscoveryRecipe(keyword=10))}
+    assert (
+        set(found["horse"].rows.tolist()) >= set(rows["horse"][:12].tolist()) and "horse" in found["horse"].description.lower()
+    )
 
 
 @pytest.mark.slow
