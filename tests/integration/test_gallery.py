@@ -326,6 +326,7 @@ def test_a_mixed_upload_keeps_the_good_part(backbone, samples, tmp_path: Path) -
     assert gallery.photos == report.added, "nothing that was there is lost"
 
 
+@pytest.mark.slow
 def test_many_files_keep_their_order_and_report_progress(spy) -> None:
     files = pictures(70)
     files.insert(40, ("bad.png", b"bad"))
@@ -455,6 +456,7 @@ def test_other_scripts_and_markup_are_just_text(filled) -> None:
 # Threads
 
 
+@pytest.mark.slow
 def test_adapters_used_at_once_do_not_disturb_each_other(backbone, samples) -> None:
     """Each of many threads gets what its adapter gives alone, whatever the others compute meanwhile."""
     paths = [s.path for s in samples]

@@ -24,6 +24,8 @@ from core.common.errors import StudioError
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
 
+pytestmark = pytest.mark.slow
+
 WAIT_SECONDS = 60
 
 
