@@ -22,6 +22,7 @@ from app.engines import Models, found_repositories
 from app.http.connections import allow_open_files
 from app.logs import set_up_logs
 from app.page import build, launch_options
+from app.photo_libraries import PhotoLibraries, is_at_home
 from app.visitors.retention import Keeper, Limits
 from app.visitors.session import rest, watched
 from app.visitors.temp_dir import claim_scratch
@@ -49,6 +50,15 @@ def main() -> None:
         "Those under experts/ are found without it",
     )
     parser.add_argument(
+        "--library",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a library of photos (`python -m core index`) that all visitors may search; may be given several times. Where the "
+        "app serves this machine alone, folders are indexed into it from the page",
+    )
+    parser.add_argument(
         "--device", default="auto", metavar="NAME", help="cuda, mps, cpu, or auto, the first of them that is there (default)"
     )
     args = parser.parse_args()
@@ -59,6 +69,7 @@ def main() -> None:
     try:
         use(args.device)
         others = found_repositories(args.experts)
+        libraries = PhotoLibraries(args.library, is_at_home(args.host))
         claim_scratch()
         keeper = Keeper(Limits.from_environment())
     except StudioError as error:
@@ -68,7 +79,7 @@ def main() -> None:
     models = Models(others=others, watched=watched, unload=rest)
     models.start()
     try:
-        build(models, keeper).launch(server_name=args.host, server_port=args.port, **launch_options(keeper))
+        build(models, keeper, libraries).launch(server_name=args.host, server_port=args.port, **launch_options(keeper))
     except OSError as error:
         if args.port is None and args.host is None:
             raise

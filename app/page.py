@@ -19,6 +19,7 @@ from app.errors import friendly, without_paths
 from app.http.allowlist import Routes
 from app.http.gradio_patches import GuardedBlocks, harden
 from app.http.request_limits import Calls, refuse_fields
+from app.photo_libraries import PhotoLibraries
 from app.steps.address import Address
 from app.steps.ask import Ask
 from app.steps.compare import Compare
@@ -27,6 +28,7 @@ from app.steps.describe import Describe
 from app.steps.evidence import Evidence, has_evidence
 from app.steps.generate import Generate
 from app.steps.library import Library
+from app.steps.photo_library import SearchLibrary
 from app.steps.photos import Photos
 from app.steps.samples import Samples
 from app.steps.step import ANSWER, LIGHT, Step, private
@@ -82,11 +84,11 @@ def _theme() -> themes.Base:
     )
 
 
-def build(models: Models, keeper: Keeper | None = None) -> gr.Blocks:
+def build(models: Models, keeper: Keeper | None = None, libraries: PhotoLibraries | None = None) -> gr.Blocks:
     """The whole app. ``models`` may still be loading; ``keeper`` has the limits (default: those of the environment)."""
     harden(Tabs)
     with GuardedBlocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
-        Studio(models, keeper).build(page)
+        Studio(models, keeper, libraries).build(page)
     # Two cores: a second light request may run beside a heavy one, more would only slow each other down.
     page.queue(default_concurrency_limit=2, max_size=10_000)  # how many may wait is the FairQueue's business
     return page
@@ -98,8 +100,8 @@ class Studio:
     It is shared by all visitors and holds no state of theirs.
     """
 
-    def __init__(self, models: Models, keeper: Keeper | None = None) -> None:
-        self.models = models
+    def __init__(self, models: Models, keeper: Keeper | None = None, libraries: PhotoLibraries | None = None) -> None:
+        self.models, self.libraries = models, libraries or PhotoLibraries()
         self.keeper = keeper or Keeper()
 
     def build(self, page: gr.Blocks) -> None:
@@ -117,6 +119,9 @@ class Studio:
         with gr.Tabs():
             with gr.Tab(texts.TAB_STUDIO, id="search", elem_id="tab-search"):
                 steps = self._search_tab(samples)
+            if self.libraries.names:
+                with gr.Tab(texts.TAB_LIBRARY, id="library", elem_id="tab-library"):
+                    steps.append(SearchLibrary(context, self.libraries))
             with gr.Tab(texts.TAB_EXPERTS, id="experts", elem_id="tab-experts"):
                 self.library = Library(context)
             if has_evidence():

@@ -341,3 +341,26 @@ handful of photos chance plays a large part; mark what you looked for with ✓, 
 **API.** The steps are named endpoints (`/route`, `/adapt`, `/index`, `/search`; “Use via API” below), and
 `python -m core --help` does the same from a terminal.
 """
+
+# Libraries on disk
+TAB_LIBRARY = "Library"
+LIBRARY_LEAD = (
+    "Searches all photos of a library on this machine. The sentence and the settings of the Search tab adapt it; "
+    "“dog -water” looks for dogs without water."
+)
+LIBRARY_NAME = "Library"
+LIBRARY_QUERY = "What are you looking for?"
+LIBRARY_PLACEHOLDER = "a dog in the snow"
+LIBRARY_INDEX = "Folders of this library"
+LIBRARY_FOLDER = "Folder of photos"
+LIBRARY_FOLDER_INFO = (
+    "With all folders below it; photos stay where they are. Left empty, known folders are looked through again."
+)
+LIBRARY_INDEX_NOW = "Index"
+LIBRARY_STEPS = {"looking": "Looking for photos", "encoding": "Indexing", "writing": "Tidying up"}
+LIBRARY_LEFT = ", about {seconds:.0f} s left"
+LIBRARY_INDEXED = "{photos:,} photos are in the library: {added:,} new, {removed:,} gone, {failed:,} files cannot be read."
+LIBRARY_READ_ONLY = "This library can only be searched here: it is indexed on the machine that it lies on."
+LIBRARY_UNKNOWN = "There is no such library here: choose one of the list."
+LIBRARY_EXACT = "among {n:,} photos, {seconds:.1f} s"
+LIBRARY_CANDIDATES = "among {n:,} photos, the best candidates ranked exactly, {seconds:.1f} s"

@@ -78,11 +78,17 @@ def adapt(arguments: Namespace) -> Answer:
 
 def evaluate(arguments: Namespace) -> Answer:
     """``evaluate``: recall of each method on a folder of captioned photos."""
+    from core.backbones.peft_format import load_peft
     from core.data import read_folder
     from core.experiments.evaluate import AdaptSettings
     from core.experiments.evaluate import evaluate as measure
 
-    check_text(arguments.task)
+    if arguments.task is None and arguments.adapter is None:
+        raise DataError("`evaluate` needs --task TEXT or --adapter DIR.")
+    task, chosen = arguments.task, arguments.methods
+    if task is None:
+        task, chosen = "a photo", ["zero-shot"]  # nothing is made from it
+    check_text(task)
     samples = read_folder(arguments.data)
     if arguments.split is not None:
         samples = [s for s in samples if s.split == arguments.split]
@@ -90,7 +96,11 @@ def evaluate(arguments: Namespace) -> Answer:
             raise DataError(f"No photo of {arguments.data} is in the split {arguments.split!r}.")
     engine = load_chosen_engine(arguments)
     settings = AdaptSettings(arguments.k, arguments.tau, arguments.seed, arguments.strength)
-    evaluation = measure(engine, samples, arguments.task, arguments.methods, settings, log)
+    adapters = {}
+    if arguments.adapter is not None:
+        lora, _ = load_peft(arguments.adapter, engine.backbone.layout.modules, engine.backbone.fingerprint)
+        adapters = {"adapter": lora}
+    evaluation = measure(engine, samples, task, chosen, settings, log, adapters)
     methods = {
         name: {way: {k: round(v, 4) for k, v in values.items()} for way, values in ways.items()}
         for name, ways in evaluation.methods.items()

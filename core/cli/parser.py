@@ -347,7 +347,8 @@ def _evaluate(chosen: Any) -> None:
         """,
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="photos with captions or labels")
-    parser.add_argument("--task", required=True, metavar="TEXT", help="what the photos show, in a sentence")
+    parser.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence")
+    parser.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter in PEFT format to measure, too, or alone")
     parser.add_argument("--split", metavar="NAME", help='only the photos of this split, such as "val" (default: all)')
     parser.add_argument(
         "--methods",

@@ -28,8 +28,9 @@ FORMATS = {
     "BMP": (".bmp",),
     "TIFF": (".tif", ".tiff"),
     "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif"),
 }
-KNOWN = "JPEG, PNG, WebP, AVIF, GIF, BMP and TIFF can"
+KNOWN = "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP and TIFF can"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of ISO 23008-12
 _ORIENTATION, _CHANGED, _EXIF_IFD, _TAKEN = 0x0112, 0x0132, 0x8769, 0x9003  # tags of EXIF
 _UPRIGHT = {
@@ -82,7 +83,9 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
     if len(source) > MAX_BYTES:
         raise PhotoError(f"{label}: the file is larger than {MAX_BYTES // 2**20} MB.")
     try:
-        image = Image.open(io.BytesIO(source), formats=tuple(FORMATS))
+        if _is_heif(source):
+            _register_heif()
+        image = Image.open(io.BytesIO(source), formats=tuple(key for key in FORMATS if key in Image.OPEN or key != "HEIF"))
         _check_size(image, label)
         if image.format in ("JPEG", "MPO"):
             if source.count(b"\xff\xda") > MAX_SCANS:
@@ -92,8 +95,8 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
     except PhotoError:
         raise
     except UnidentifiedImageError:
-        if source[4:8] == b"ftyp" and source[8:12] in HEIC:
-            raise PhotoError(f"{label}: HEIC cannot be read here; save or send it as JPEG.") from None
+        if _is_heif(source) and "HEIF" not in Image.OPEN:
+            raise PhotoError(f"{label}: HEIC is read where pillow-heif is installed; save or send it as JPEG.") from None
         raise PhotoError(f"{label}: this is not an image that can be read ({KNOWN}).") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PhotoError(f"{label}: the image is far too large; make it smaller first.") from None
@@ -101,6 +104,19 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
         raise PhotoError(f"{label}: decoding the image takes too much memory; save it again with another program.") from None
     except Exception as error:  # decoders raise anything on damaged files
         raise PhotoError(f"{label}: the image is damaged or cut off ({type(error).__name__}).") from None
+
+
+def _is_heif(content: bytes) -> bool:
+    return content[4:8] == b"ftyp" and content[8:12] in HEIC
+
+
+def _register_heif() -> None:
+    """Let Pillow read what telephones write; loaded with the first such photo."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.options.DECODE_THREADS = 1
+        pillow_heif.register_heif_opener()
 
 
 def upright_rgb(image: Image.Image, label: str = "photo") -> Image.Image:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
+from core.backbones.lora import Lora
 from core.common.errors import DataError, PhotoError
 from core.common.metrics import Relevance, both_directions
 from core.data import Sample
 from core.data.image_io import open_photo
+from core.data.read_ahead import read_ahead
 from core.data.sample import caption_texts
 from core.experiments.controls import METHODS, Setting
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
-BATCH = 32
 Log = Callable[[str], None]
 
 
@@ -78,20 +79,16 @@ def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[
     kept: list[int] = []
     skipped: list[str] = []
     parts: list[Tensor] = []
-    with ThreadPoolExecutor(2) as pool:
-        ahead = [pool.submit(pixels, p) for p in paths[:BATCH]]
-        for start in range(0, len(paths), BATCH):
-            batch = [future.result() for future in ahead]
-            # The next photos are decoded while the model works on these.
-            ahead = [pool.submit(pixels, p) for p in paths[start + BATCH : start + 2 * BATCH]]
-            good = [i for i, value in enumerate(batch) if isinstance(value, Tensor)]
-            skipped += [value for value in batch if isinstance(value, str)]
-            kept += [start + i for i in good]
-            if good:
-                parts.append(backbone.prefix(torch.stack([batch[i] for i in good])))
-            done = min(start + BATCH, len(paths))
-            if done == len(paths) or (start // BATCH) % 10 == 9:
-                log(f"{done}/{len(paths)} photos read")
+    done = 0
+    for number, batch in enumerate(read_ahead(paths, pixels)):
+        good = [(done + i, value) for i, (_, value) in enumerate(batch) if isinstance(value, Tensor)]
+        skipped += [value for _, value in batch if isinstance(value, str)]
+        kept += [i for i, _ in good]
+        if good:
+            parts.append(backbone.prefix(torch.stack([value for _, value in good])))
+        done += len(batch)
+        if done == len(paths) or number % 10 == 9:
+            log(f"{done}/{len(paths)} photos read")
     prefixes = torch.cat(parts) if parts else torch.empty(0, *backbone.prefix_shape, dtype=torch.float16)
     return kept, prefixes, skipped
 
@@ -103,6 +100,7 @@ def evaluate(
     methods: Sequence[str] = DEFAULT_METHODS,
     settings: AdaptSettings = AdaptSettings(),
     log: Log = print,
+    adapters: Mapping[str, Lora] = MappingProxyType({}),
 ) -> Evaluation:
     """Recall@1, 5 and 10 of each method in both directions, with all photos as one gallery.
 
@@ -116,6 +114,7 @@ def evaluate(
         methods: names from ``core.experiments.controls.METHODS``.
         settings: of the adaptation.
         log: gets progress, and a line for each photo that is left out.
+        adapters: LoRAs that are measured as they are, by name.
 
     Raises:
         DataError: an unknown method, no photo that can be read, or no caption among those that can.
@@ -126,7 +125,7 @@ def evaluate(
         raise DataError(f"The method {unknown[0]} is unknown; known are {', '.join(METHODS)}.")
     # First of all, since it is quick: a description that cannot be used should not cost minutes of reading photos.
     setting = Setting(engine, engine.route(task, settings.k, settings.tau), settings.seed, settings.strength)
-    loras = {name: METHODS[name](setting) for name in methods}
+    loras = {name: METHODS[name](setting) for name in methods} | dict(adapters)
     gallery = gather(samples)
     kept, prefixes, skipped = read_prefixes(engine.backbone, list(gallery), log)
     for line in skipped:

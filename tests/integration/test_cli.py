@@ -544,3 +544,84 @@ def test_search_refuses_what_it_cannot_search(run, folder, tmp_path):
     code, out, err = run("search", "dog", "--gallery", tmp_path)
     assert (code, out) == (1, "")
     assert "broken.jpg" in err
+
+
+@pytest.fixture(scope="module")
+def photo_library(folder, tmp_path_factory) -> Path:
+    """A library of the folder, made by the command line."""
+    library = tmp_path_factory.mktemp("library") / "made"
+    assert main(["index", str(folder), "--library", str(library)]) == 0
+    return library
+
+
+def test_index_says_what_became_of_files(run, folder, photo_library):
+    code, out, _ = run("index", folder, "--library", photo_library, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert list(found) == [*("library", "photos", "added", "changed", "moved", "removed", "duplicates", "failed", "seconds")]
+    assert (found["photos"], found["added"], found["failed"]) == (12, 0, [])
+    code, out, _ = run("library", photo_library, "--verify", "--json")
+    found = json.loads(out)
+    assert (code, found["photos"], found["captions"], found["problems"]) == (0, 12, 18, [])
+    assert found["folders"] == [str(folder)]
+    code, out, err = run("index", folder / "nowhere", "--library", photo_library)
+    assert (code, out) == (1, "") and "nowhere" in err
+
+
+def test_a_library_answers_as_its_folder_does(run, folder, photo_library):
+    answers = []
+    for place in (("--gallery", folder), ("--library", photo_library)):
+        code, out, err = run("search", "a red ball", *place, "--task", TEXT, "--top", 12, "--json")
+        assert code == 0, err
+        answers.append(json.loads(out))
+    of_folder, of_library = answers
+    assert set(of_library["seconds"]) >= {"load", "adapt", "search", "rerank"}
+    assert not of_library["approximate"]
+    for method, hits in of_folder["rankings"].items():
+        paths = [str(folder / hit["photo"]) for hit in hits]
+        assert paths == [hit["photo"] for hit in of_library["rankings"][method]]
+        for ours, theirs in zip(hits, of_library["rankings"][method], strict=True):
+            assert ours["score"] == pytest.approx(theirs["score"], abs=2e-3) and ours["moved"] == theirs["moved"]
+
+
+def test_a_photo_finds_itself_and_its_captions(run, folder, photo_library):
+    photo = folder / "images" / "03.jpg"
+    code, out, err = run("search", photo, "--library", photo_library, "--find", "photos", "--top", 3, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert list(found["rankings"]) == ["zero-shot"] and found["rankings"]["zero-shot"][0]["photo"] == str(photo)
+    assert found["rankings"]["zero-shot"][0]["score"] == pytest.approx(1, abs=1e-2)
+    code, out, err = run("search", photo, "--library", photo_library, "--task", TEXT, "--top", 100, "--json")
+    assert code == 0, err
+    assert len(json.loads(out)["rankings"]["sg-lora"]) == 18
+
+
+def test_an_adapter_is_searched_and_measured_with(run, folder, photo_library, tmp_path):
+    assert run("adapt", TEXT, "--out", tmp_path / "adapter", "--strength", 1)[0] == 0
+    search = ("search", "a red ball", "--library", photo_library, "--json")
+    by_task = json.loads(run(*search, "--task", TEXT, "--strength", 1)[1])["rankings"]["sg-lora"]
+    code, out, err = run(*search, "--adapter", tmp_path / "adapter")
+    assert code == 0, err
+    for ours, theirs in zip(json.loads(out)["rankings"]["adapter"], by_task, strict=True):
+        assert ours["score"] == pytest.approx(theirs["score"], abs=2e-3)
+    code, out, err = run("evaluate", "--data", folder, "--adapter", tmp_path / "adapter", "--json")
+    assert code == 0, err
+    assert list(json.loads(out)["methods"]) == ["zero-shot", "adapter"]
+    code, _, err = run("evaluate", "--data", folder)
+    assert code == 1 and "--adapter" in err
+    code, _, err = run(*search, "--adapter", tmp_path)
+    assert code == 1 and "adapter_config.json is missing" in err
+
+
+def test_a_mapped_vector_asks_zero_shot_vectors_as_the_adapter_would(run, engine, photo_library, tmp_path):
+    file = tmp_path / "map.safetensors"
+    code, out, err = run("adapt", TEXT, "--library", photo_library, "--map", file, "--strength", 1, "--json")
+    assert code == 0, err
+    assert json.loads(out)["out"] is None and json.loads(out)["map"] == str(file)
+    plain = json.loads(run("vector", "a red ball", "--json")[1])
+    mapped = json.loads(run("vector", "a red ball", "--map", file, "--json")[1])
+    words = engine.backbone.encode_text(["a red ball"])[0]
+    np.testing.assert_allclose(plain["vector"], words.numpy(), atol=1e-6)
+    assert np.abs(np.array(mapped["vector"]) - plain["vector"]).max() > 1e-3 and len(mapped["vector"]) == plain["dim"]
+    for wrong in (("adapt", TEXT), ("adapt", TEXT, "--map", file), ("vector", "dog", "--map", tmp_path / "none")):
+        assert run(*wrong)[0] == 1

@@ -259,3 +259,26 @@ def test_a_photo_is_resized_as_pillow_does(size: tuple[int, int]) -> None:
     expected = np.asarray(photo.resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=int)
     off = np.abs(np.asarray(FRAMING(photo), dtype=int) - expected)
     assert off.max() <= 2 and off.mean() < 0.01  # levels of 255
+
+
+def test_photos_of_telephones_are_read() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    source = Image.fromarray(smooth(64, 96))
+    exif = Image.Exif()
+    exif[0x0132] = "2024:05:01 12:30:00"
+    heif = pillow_heif.from_pillow(source)
+    heif.info["exif"] = exif.tobytes()
+    out = io.BytesIO()
+    heif.save(out, quality=95)
+    image = open_photo(out.getvalue(), "a.heic")
+    assert image.size == (96, 64) and image.mode == "RGB"
+    assert np.abs(np.asarray(image, float) - np.asarray(source, float)).mean() < 12
+    assert image.info["taken"] == "2024:05:01 12:30:00"
+    turned = pillow_heif.from_pillow(source)
+    exif[0x0112] = 6
+    turned.info["exif"] = exif.tobytes()
+    out = io.BytesIO()
+    turned.save(out, quality=95)
+    assert open_photo(out.getvalue(), "b.heic").size == (64, 96)
+    with pytest.raises(PhotoError, match="damaged"):
+        open_photo(out.getvalue()[:200], "c.heic")

@@ -1,0 +1,101 @@
+"""Libraries on this machine: a question to all of their photos, and, at home, the folders that they hold."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import gradio as gr
+
+from app import actions, texts
+from app.errors import friendly
+from app.photo_libraries import PhotoLibraries
+from app.steps.context import Controls, StepContext, Updates
+from app.steps.step import HEAVY, SEARCH, SEARCHES, Step, private
+from app.views import library_html, page_html
+from app.visitors.session import Session
+from core.retrieval.indexing import Progress
+from core.retrieval.questions import Asked
+
+
+class SearchLibrary(Step):
+    def __init__(self, context: StepContext, libraries: PhotoLibraries) -> None:
+        self._libraries = libraries
+        super().__init__(context)
+
+    def layout(self) -> None:
+        names = list(self._libraries.names)
+        gr.HTML(page_html.note(texts.LIBRARY_LEAD))
+        self.name = gr.Dropdown(
+            names, value=names[0], label=texts.LIBRARY_NAME, visible=len(names) > 1, filterable=False, elem_id="library-name"
+        )
+        with gr.Row(equal_height=False, elem_classes="sg-ask"):
+            self.query = gr.Textbox(
+                label=texts.LIBRARY_QUERY,
+                placeholder=texts.LIBRARY_PLACEHOLDER,
+                max_lines=1,
+                scale=4,
+                min_width=200,
+                elem_id="library-query",
+            )
+            self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=100, elem_id="library-search")
+        self.answer_box = gr.HTML(elem_id="library-results")
+        with gr.Accordion(texts.LIBRARY_INDEX, open=False, visible=self._libraries.at_home, elem_id="library-folders"):
+            self.folder = gr.Textbox(
+                label=texts.LIBRARY_FOLDER, info=texts.LIBRARY_FOLDER_INFO, max_lines=1, elem_id="library-folder"
+            )
+            self.index = gr.Button(texts.LIBRARY_INDEX_NOW, elem_id="library-index")
+            self.report = gr.HTML(elem_id="library-report")
+
+    def wire(self) -> None:
+        asked = [self.name, self.query, self.context.session, *self.context.inputs]
+        outputs = [self.context.session, self.answer_box]
+        events = [self.search.click, self.query.submit]
+        gr.on(events, self._search, asked, outputs, show_progress_on=self.answer_box, **private(SEARCH, SEARCHES))
+        if self._libraries.at_home:
+            self.index.click(
+                self._index,
+                [self.name, self.folder, self.context.session],
+                [self.report],
+                show_progress_on=self.report,
+                **private(HEAVY, 1),
+            )
+
+    @friendly
+    def _search(self, name: str, query: str, session: Session, *values: Any) -> Updates:
+        controls, engine = Controls(*values), self.context.engine(session)
+        asked = Asked.parse([query])
+        actions.adapt_to(engine, session, controls.adapter)
+        search, photos = self._libraries.search(name, engine.backbone)
+        wanted = actions.adapters(engine, session.adaptation, controls.merge)
+        started, top = time.perf_counter(), int(controls.top)
+        question = asked.question(engine.backbone)
+        found = search.search(question, [adapter for _, _, adapter in wanted], top)
+        seconds, zero_shot = time.perf_counter() - started, question.embedding(engine.backbone, None)
+        columns = []
+        for (title, note, _), best in zip(wanted, found, strict=True):
+            places = best.places.tolist()
+            before = search.ranks(zero_shot, best.places) if columns else [None] * len(places)
+            hits = [
+                library_html.LibraryHit(path.name, picture, score, None if was is None else was - rank)
+                for rank, (path, picture, score, was) in enumerate(
+                    zip(photos.paths(places), photos.thumbnails(places), best.scores.tolist(), before, strict=True), 1
+                )
+            ]
+            columns.append(library_html.LibraryColumn(title, note, tuple(hits)))
+        words = texts.LIBRARY_CANDIDATES if any(best.approximate for best in found) else texts.LIBRARY_EXACT
+        lead = words.format(n=len(photos), seconds=seconds)
+        shown = library_html.columns(texts.ASKED_PHOTOS.format(query=query.strip()), lead, columns)
+        return {self.context.session: session, self.answer_box: shown}
+
+    @friendly
+    def _index(self, name: str, folder: str, session: Session, progress: gr.Progress = gr.Progress()) -> Updates:
+        def show(now: Progress) -> None:
+            left = "" if now.seconds_left is None else texts.LIBRARY_LEFT.format(seconds=now.seconds_left)
+            progress((now.done, now.total or None), desc=f"{texts.LIBRARY_STEPS[now.step]}{left}", unit="photos")
+
+        report = self._libraries.index(name, folder or "", self.context.engine(session).backbone, show)
+        words = texts.LIBRARY_INDEXED.format(
+            photos=report.photos, added=report.added, removed=report.removed, failed=len(report.failed)
+        )
+        return {self.report: page_html.note(" ".join([words, *report.missing]))}
