@@ -122,7 +122,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
             values = methods[other]["ours minus it"]
             said.append(
                 f"{group}: SG-LoRA minus {other}: {markdown.difference(values['R@1'])} R@1, "
-                f"{markdown.difference(values['R@5'])} R@5 ({_verdict(values['R@1'])})."
+                f"{markdown.difference(values['R@5'])} R@5 ({_verdict(values['R@1'])}; {_verdict(values['R@5'])})."
             )
     found = result["confidence"]
     if found:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 import torch.nn.functional as F
@@ -126,10 +125,17 @@ def embed_expert(encoder: Encoder, wordings: Sequence[str]) -> Tensor:
     return F.normalize(embed_descriptions(encoder, wordings).mean(0), dim=0)
 
 
-@lru_cache(maxsize=8)
+_kept: dict[str, Tensor] = {}
+
+
 def no_photos_embeddings(encoder: Encoder) -> Tensor:
-    """[n, s] embeddings of NO_PHOTOS; kept, since they are longer to make than all else of a routing."""
-    return embed_descriptions(encoder, NO_PHOTOS)
+    """[n, s] embeddings of NO_PHOTOS; kept by ``sentence_key``, since they take longer than all else of a routing."""
+    key = str(getattr(encoder, "sentence_key", ""))
+    if not key:
+        return embed_descriptions(encoder, NO_PHOTOS)
+    if key not in _kept:
+        _kept[key] = embed_descriptions(encoder, NO_PHOTOS)
+    return _kept[key]
 
 
 def language_remark(description: str) -> Remark | None:
