@@ -144,7 +144,8 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     routed = engine.routed(engine.route(SENTENCE))
     chosen = page.locator("#routing .sg-experts li")
     expect(chosen).to_have_count(len(routed))
-    assert [(item.get_attribute("title") or "").split(":")[0] for item in chosen.all()] == [e["name"] for e in routed]
+    for item, expert in zip(chosen.all(), routed, strict=True):
+        expect(item).to_have_attribute("title", f"{expert['name']}: {expert['description']}")
     assert f"{routed[0]['weight'] * 100:.0f} %" in chosen.first.inner_text()
 
     # Sample photos, then photos of one's own, which take their place; one is broken.
