@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from typing import Any
 
 from gradio.state_holder import SessionState, StateHolder
 
@@ -38,7 +39,8 @@ class Tabs(StateHolder):
 
     def _next_to_end(self, current: str) -> str | None:
         """The tab that ends when there are too many; None where all others are waiting or new."""
-        queue, now = self.blocks._queue, time.monotonic()
+        queue: Any = self.blocks._queue  # app.http.gradio_patches.FairQueue, which lies above this room
+        now = time.monotonic()
         others, busy = [tab for tab in list(self.session_data) if tab != current], queue.tabs_with_events()
         settled = [tab for tab in others if tab not in busy and now - self._came.get(tab, 0) > YOUNG_SECONDS]
         if not settled and len(others) < MOST_YOUNG * self.capacity:

@@ -81,7 +81,7 @@ def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[
     parts: list[Tensor] = []
     done = 0
     for number, batch in enumerate(read_ahead(paths, pixels)):
-        good = [(done + i, value) for i, (_, value) in enumerate(batch) if isinstance(value, Tensor)]
+        good: list[tuple[int, Tensor]] = [(done + i, v) for i, (_, v) in enumerate(batch) if isinstance(v, Tensor)]
         skipped += [value for _, value in batch if isinstance(value, str)]
         kept += [i for i, _ in good]
         if good:

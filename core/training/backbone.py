@@ -131,15 +131,15 @@ class _Data:
         self.object_teacher = [_teach(towers.image_tower, m) for m in self.object_maps]
         self.coco_teacher = [_teach(towers.image_tower, m) for m in self.coco_maps]
 
-        names = sorted({labelled[i].label for i in objects})
-        self.labels = torch.tensor([names.index(labelled[i].label) for i in objects])
+        names = sorted({labelled[int(i)].label for i in objects})
+        self.labels = torch.tensor([names.index(labelled[int(i)].label) for i in objects])
         texts = [t.format(n) for n in names for t in TEMPLATES]
         self.label_texts = text_features(texts, cache, log, towers).view(len(names), len(TEMPLATES), -1)
         classes = imagenet_class_names()
         texts = [t.format(n) for n in classes for t in TEMPLATES[:4]]
         self.class_texts = text_features(texts, cache, log, towers).view(1000, 4, -1)
 
-        self.captions = [coco[i].captions for i in keep]
+        self.captions = [coco[int(i)].captions for i in keep]
         flat = [c for own in self.captions for c in own]
         vectors = text_features(flat, cache, log, towers)
         stops = np.cumsum([0, *(len(own) for own in self.captions)])
@@ -332,5 +332,5 @@ def _step(
         "distil": distillation(images[: n + m], t_class, sent(teacher, device).float(), scale),
     }
     weights = {"label": recipe.label, "caption": recipe.caption, "mix": recipe.mix, "distil": recipe.distil}
-    loss = sum(weights[k] * v for k, v in parts.items())
+    loss = torch.stack([weights[k] * v for k, v in parts.items()]).sum()
     return loss, {k: float(v.detach()) for k, v in parts.items()}

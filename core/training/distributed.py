@@ -37,7 +37,7 @@ class Processes:
         cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or current().type == "cpu"
         launched = {"backend": "gloo", "timeout": PATIENCE} if "LOCAL_RANK" in os.environ else {}
         state = PartialState(cpu=cpu, **launched)
-        device = state.device if cpu or state.num_processes > 1 else current()
+        device = (state.device if cpu or state.num_processes > 1 else None) or current()
         return Processes(state.process_index, state.num_processes, device, state)
 
     @property
