@@ -1,18 +1,25 @@
-"""The named endpoints: route, adapt, index, search. Each client of gradio_client has a gallery of its own."""
+"""The named endpoints: route, adapt, index, search, import_adapter.
+
+Each client (each ``session_hash``) has a gallery and experts of its own, and one repository at a time: the one that it named
+last.
+"""
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
 
-from app import actions
+from app import actions, own_actions, texts
 from app.engines import Models
 from app.errors import answering
 from app.visitors.session import Session
+from core.common.errors import BackboneError, DescriptionError, brief
 from core.data.captions import parse_typed
 from core.sglora.confidence import Confidence
+from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 # Concurrency groups: sentences, questions to photos, and new photos. A question does not wait behind somebody's upload.
@@ -25,20 +32,42 @@ MAX_TOP = 100
 def add_endpoints(models: Models, session: gr.State) -> None:
     """Declare the endpoints inside the current Blocks; they show nothing on the page."""
 
-    @answering
-    def route(description: str, k: float, tau: float) -> dict[str, Any]:
-        """Route a task description to its closest experts.
+    def engine_of(session: Session, repository: str | None) -> SGLora:
+        """The engine of the repository that this client names, or named last, with the client's own experts."""
+        album = session.album
+        album.used = time.monotonic()
+        if repository and repository != album.backbone:
+            known = [name for _, name in models.choices]
+            if repository not in known:
+                raise BackboneError(texts.API_NO_REPOSITORY.format(name=brief(repository), names=", ".join(known)))
+            album.switch(repository, models.get(repository))
+            session.comparison = None
+        album.keeps_files = bool(models.repositories)
+        return album.engine(models.get(album.backbone))
 
+    @answering
+    def route(
+        session: Session, description: str, k: float, tau: float, repository: str | None = None
+    ) -> tuple[dict[str, Any], Session]:
+        """Route a task description to its closest experts, this client's own among them.
+
+        ``repository``: where the app offers several, which one to use from now on; this client's photos are indexed for it.
         Returns {"experts": [{"name", "description", "similarity", "weight"}, …], "confidence"}, closest first; see ``adapt``.
         """
-        engine = models.get()
+        engine = engine_of(session, repository)
         wanted = actions.settings(description, k, tau, 0, None)
         routing = engine.route(wanted.description, wanted.k, wanted.tau)
-        return {"experts": engine.routed(routing), "confidence": _confidence(engine.confidence(routing))}
+        return {"experts": engine.routed(routing), "confidence": _confidence(engine.confidence(routing))}, session
 
     @answering
     def adapt(
-        session: Session, description: str, k: float, tau: float, seed: float, strength: float | None = None
+        session: Session,
+        description: str,
+        k: float,
+        tau: float,
+        seed: float,
+        strength: float | None = None,
+        repository: str | None = None,
     ) -> tuple[Any, ...]:
         """Generate a LoRA from a task description.
 
@@ -49,7 +78,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         to expect in points of recall, whether any expert fits, how much of the experts' own parts and of the whole LoRA follows
         from it, and whether the chance deserves to be shown as a percentage.
         """
-        engine = models.get()
+        engine = engine_of(session, repository)
         wanted = actions.settings(description, k, tau, seed, strength)
         result = actions.generate(engine, session, wanted)
         answer = {
@@ -65,13 +94,15 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         return answer, str(actions.write_zip(engine, session, result).path), session
 
     @answering
-    def index(files: list[str] | None, captions: str | None, session: Session) -> tuple[Any, ...]:
+    def index(
+        files: list[str] | None, captions: str | None, session: Session, repository: str | None = None
+    ) -> tuple[Any, ...]:
         """Add photos (or ZIP or captions files) to this client's gallery.
 
         ``captions``: lines of “photo name: caption”. Returns {"added", "duplicates", "failed": [{"name", "reason"}],
         "photos", "captioned"}.
         """
-        engine = models.get()
+        engine = engine_of(session, repository)
         typed = parse_typed(captions) if captions and captions.strip() else None
         done = actions.add_uploads(engine, session, files or [])
         gallery = session.album.gallery(engine)
@@ -90,23 +121,31 @@ def add_endpoints(models: Models, session: gr.State) -> None:
     @answering
     def search(
         session: Session,
-        query: str,
-        description: str,
-        k: float,
-        tau: float,
-        seed: float,
+        query: str = "",
+        description: str = "",
+        k: float = DEFAULT_K,
+        tau: float = DEFAULT_TAU,
+        seed: float = 0,
         strength: float | None = None,
         top: float = 10,
+        photo: str | None = None,
+        repository: str | None = None,
     ) -> tuple[Any, ...]:
-        """Search this client's gallery with words, with and without the adapter that the description gives.
+        """Search this client's gallery, with and without the adapter that the description gives.
 
+        ``query``: words, which find photos; or ``photo``, which finds captions of the gallery ("name" is then a caption).
         ``strength``: as for ``adapt``; it scales "merge" too. Returns {"zero_shot": [{"name", "score", "rank"}, …], "merge":
         […], "sg_lora": […]}, best first, and "strength" and "confidence" as ``adapt`` does.
         """
-        engine = models.get()
+        engine = engine_of(session, repository)
         actions.number("top", top)
+        if photo and query:
+            raise DescriptionError(texts.API_ONE_QUESTION)
         made = actions.generate(engine, session, actions.settings(description, k, tau, seed, strength))
-        columns = actions.compare_words(engine, session, query).columns
+        if photo:
+            columns = actions.compare_photo(engine, session, None, photo).columns
+        else:
+            columns = actions.compare_words(engine, session, query).columns
         shown = max(1, min(MAX_TOP, int(top)))
         answer = {
             key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:shown]]
@@ -114,9 +153,24 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         }
         return answer | {"strength": made.strength, "confidence": _confidence(made.confidence)}, session
 
+    @answering
+    def import_adapter(files: list[str] | None, description: str, session: Session) -> tuple[Any, ...]:
+        """Put an adapter among this client's experts: from now on sentences are routed to it, too.
+
+        ``files``: a ZIP as ``adapt`` returns it, or ``adapter_config.json`` and ``adapter_model.safetensors``, for this
+        backbone or with the names of transformers' CLIPModel. ``description``: what its photos show. Returns {"name",
+        "description", "lost", "experts"}: the share of its energy, 0 to 1, that the experts' rank could not hold, and how many
+        experts there are now.
+        """
+        engine = engine_of(session, None)
+        entry = own_actions.import_files(engine, session, files or [], description)
+        experts = len(session.album.engine(models.get(session.album.backbone)).repository)
+        answer = {"name": entry.name, "description": entry.expert.description, "lost": entry.lost, "experts": experts}
+        return answer, session
+
     with gr.Row(visible=False):
         description = gr.Textbox(label="description")
-        query = gr.Textbox(label="query")
+        query = gr.Textbox(label="query", value="")
         captions = gr.Textbox(label="captions", value="")
         k = gr.Number(label="k", value=DEFAULT_K)
         tau = gr.Number(label="tau", value=DEFAULT_TAU)
@@ -124,14 +178,17 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         strength = gr.Number(label="strength", value=None)
         top = gr.Number(label="top", value=10)
         files = gr.File(label="files", file_count="multiple")
+        photo = gr.File(label="photo")
+        repository = gr.Textbox(label="repository", value=None)
         answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
         button = gr.Button()
     made = [k, tau, seed, strength]
     for endpoint, inputs, outputs, group, limit in (
-        (route, [description, k, tau], [answer], LIGHT, 2),
-        (adapt, [session, description, *made], [answer, adapter, session], LIGHT, 2),
-        (index, [files, captions, session], [answer, session], HEAVY, UPLOADS),
-        (search, [session, query, description, *made, top], [answer, session], SEARCH, SEARCHES),
+        (route, [session, description, k, tau, repository], [answer, session], LIGHT, 2),
+        (adapt, [session, description, *made, repository], [answer, adapter, session], LIGHT, 2),
+        (index, [files, captions, session, repository], [answer, session], HEAVY, UPLOADS),
+        (search, [session, query, description, *made, top, photo, repository], [answer, session], SEARCH, SEARCHES),
+        (import_adapter, [files, description, session], [answer, session], LIGHT, 2),
     ):
         button.click(
             endpoint, inputs, outputs, api_name=endpoint.__name__, concurrency_id=group, concurrency_limit=limit, queue=True

@@ -32,6 +32,8 @@ SWITCHED_LOST = "{n} photos are gone, because their files are: add them again"
 SWITCHED_WAITING = "Your experts of {before} take no part here: {names}. They are back when you choose {before} again."
 SWITCHED_MEANWHILE = "The backbone was switched meanwhile: try again, or reload the page where it was in another tab."
 PHOTOS_BUSY = "Your photos are being added or indexed again in another tab: try again when that is done."
+API_NO_REPOSITORY = "There is no repository called {name}: {names} can be chosen."
+API_ONE_QUESTION = "Ask with words (query) or with a photo, not with both at once."
 NO_REPOSITORY = "No expert repository in {folder}: give a folder that has an index.json, or one that holds such folders."
 
 LOADING = "Loading the models …"

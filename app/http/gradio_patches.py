@@ -79,12 +79,15 @@ class GuardedBlocks(gr.Blocks):
         raise gr.Error(words, print_exception=False)
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """As in Gradio, which reads the values here.
+        """As in Gradio, which reads the values here; of a named endpoint, those that are left out at the end are the defaults.
 
         Raises:
             gr.Error: there are too few of them, or one is not what its component takes.
         """
         try:
+            if block_fn.api_visibility == "public" and len(inputs) < len(block_fn.inputs):
+                given = iter(inputs)
+                inputs = [None if block.skip_api else next(given, block.value) for block in block_fn.inputs]
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except gr.Error as error:  # a component's own, which repeats the value however long it is, and goes to the log
             words = escape(shorten(error.message, LONGEST, placeholder="…"), quote=False)

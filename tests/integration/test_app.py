@@ -74,12 +74,13 @@ def upload(client: Client, paths: list[Path], captions: str = "") -> dict:
 # Endpoints
 
 
-def test_only_the_four_steps_are_public(client: Client) -> None:
+def test_only_the_steps_are_public(client: Client) -> None:
     assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {
         "/route",
         "/adapt",
         "/index",
         "/search",
+        "/import_adapter",
     }
 
 

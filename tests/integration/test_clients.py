@@ -1,0 +1,110 @@
+"""The app from any client: the reference's examples for curl, JavaScript and gradio_client run as they are printed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from app_visitors import Running, launched
+from gradio_client import Client, handle_file
+from made_up_photos import blurred
+
+from app.visitors.retention import Limits
+from core.common.paths import ROOT
+from core.sglora.engine import SGLora
+
+pytestmark = pytest.mark.slow
+SECONDS = 300
+TASK = "photos of people surfing"
+
+
+@pytest.fixture(scope="module")
+def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with launched(engine, tmp_path_factory.mktemp("app"), Limits()) as running:
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where an example runs: with the photos that it names."""
+    blurred(tmp_path, ["wave.jpg", "street.jpg"], seed=1)
+    return tmp_path
+
+
+def example(language: str, app: Running) -> str:
+    """The reference's example in a language, with the address of the app that runs here."""
+    text = (ROOT / "docs" / "reference.md").read_text()
+    (code,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    assert "http://127.0.0.1:7860/" in code
+    return code.replace("http://127.0.0.1:7860/", app.url)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl(app: Running, folder: Path) -> None:
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", example("bash", app)], cwd=folder, capture_output=True, text=True, timeout=SECONDS
+    )
+    assert run.returncode == 0, run.stderr
+    assert not run.stderr and run.stdout.count("\n") >= 2, run.stdout + run.stderr
+    index, search = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("[")]
+    assert (index[0]["photos"], index[0]["captioned"]) == (1, 1)
+    assert [hit["name"] for hit in search[0]["sg_lora"]] == ["wave.jpg"]
+
+
+@pytest.fixture(scope="module")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        pytest.skip("node and npm are not installed")
+    folder = tmp_path_factory.mktemp("node")
+    command = ["npm", "install", "--no-audit", "--no-fund", "--silent", "@gradio/client@2"]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
+    if run.returncode:
+        pytest.skip(f"npm cannot install @gradio/client here: {run.stderr[-200:]}")
+    return folder / "node_modules"
+
+
+def test_javascript(app: Running, folder: Path, node_modules: Path) -> None:
+    (folder / "node_modules").symlink_to(node_modules)
+    (folder / "example.mjs").write_text(example("javascript", app))
+    run = subprocess.run(["node", "example.mjs"], cwd=folder, capture_output=True, text=True, timeout=SECONDS)
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    assert lines[0] == "1 photos, with captions: 1"
+    assert lines[1].startswith("1 wave.jpg ")
+
+
+def client_of(app: Running, folder: Path) -> Client:
+    return Client(app.url, verbose=False, download_files=folder, analytics_enabled=False)
+
+
+def test_a_photo_is_a_question_too(app: Running, folder: Path) -> None:
+    client = client_of(app, folder)
+    photos = [handle_file(folder / name) for name in ("wave.jpg", "street.jpg")]
+    client.predict(files=photos, captions="wave.jpg: a man on a wave\nstreet.jpg: cars in a street", api_name="/index")
+    answer = client.predict(photo=photos[0], description=TASK, api_name="/search")
+    assert {hit["name"] for hit in answer["zero_shot"]} == {"a man on a wave", "cars in a street"}
+    with pytest.raises(Exception, match="not with both"):
+        client.predict(query="a dog", photo=photos[0], description=TASK, api_name="/search")
+
+
+def test_an_adapter_comes_back_and_is_routed_to(app: Running, folder: Path) -> None:
+    client = client_of(app, folder)
+    _, adapter = client.predict(description=TASK, strength=1, api_name="/adapt")
+    description = "blurred colours on a small square"
+    answer = client.predict(files=[handle_file(adapter)], description=description, api_name="/import_adapter")
+    routed = client.predict(description=description, k=2, api_name="/route")["experts"]
+    assert (routed[0]["name"], routed[0]["description"]) == (answer["name"], description)
+    others = client_of(app, folder).predict(description=description, k=2, api_name="/route")["experts"]
+    assert answer["name"] not in [e["name"] for e in others], "another client's expert"
+
+
+def test_an_unknown_repository_is_refused_in_words(app: Running, folder: Path) -> None:
+    client = client_of(app, folder)
+    assert client.predict(description=TASK, repository="embedded", api_name="/route")["experts"]
+    with pytest.raises(Exception, match="no repository called nowhere: embedded can be chosen"):
+        client.predict(description=TASK, repository="nowhere", api_name="/route")
