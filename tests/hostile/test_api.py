@@ -231,7 +231,9 @@ def test_of_too_many_calls_some_wait_and_the_rest_is_told(
                 if answer not in taken:
                     assert (answer.status_code, answer.json()["detail"]) == (429, texts.QUEUE_FULL)
                     check_words(answer.json()["detail"], app)
-            assert watch.grown < 2 * CALLS, "MB, of half of one each that the client holds too"
+            assert watch.grown < 3 * CALLS, (
+                "MB, of half of one each that the client holds too; threads that looked at them keep some"
+            )
         finally:
             go.set()
         last = Stranger(app.url, session=f"flood{max(n for n, answer in enumerate(answers) if answer in taken)}")

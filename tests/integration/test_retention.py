@@ -244,7 +244,7 @@ def test_a_small_disk_takes_what_fits_and_no_more(tmp_path: Path, monkeypatch: p
     keeper = Keeper(Limits())
     assert keeper.room_on_disk(int(2.8 * megabyte)) == ""
     assert keeper.room_on_disk(20 * megabyte) == ""
-    assert keeper.room_on_disk(int(26.5 * megabyte)) == texts.DISK_FULL
+    assert keeper.room_on_disk(int(29.9 * megabyte)) == texts.DISK_FULL
 
 
 # Limits
