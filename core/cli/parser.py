@@ -418,6 +418,7 @@ def _train(chosen: Any) -> None:
     )
     _train_options(experts, "DIR", "the backbone's own, experts/NAME")
     _recipe_option(experts)
+    experts.add_argument("--random-weights", action="store_true", help="train on a backbone without weights, to try things out")
     _backbone_options(experts)
 
     generator = _command(

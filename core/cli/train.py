@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.backbones import EMBEDDED
 from core.cli.commands import Answer, chosen_backbone, log
-from core.common.errors import DataError, RepositoryError
+from core.common.errors import BackboneError, DataError, RepositoryError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -39,6 +39,12 @@ def experts(arguments: Namespace) -> Answer | None:
     from core.training.distributed import Processes
     from core.training.experts import recipe_for, train_experts
 
+    own_weights = arguments.backbone == EMBEDDED or arguments.backbone.startswith(("local-dir:", "hf-hub:"))
+    if not (own_weights or arguments.pretrained or arguments.random_weights):
+        raise BackboneError(
+            f"{arguments.backbone} would be trained on random weights, of which experts learn nothing: say which with "
+            "--pretrained TAG|FILE, or --random-weights where that is meant."
+        )
     model = chosen_backbone(arguments)
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
     out = arguments.out or experts_path(model.slug)

@@ -625,3 +625,11 @@ def test_a_mapped_vector_asks_zero_shot_vectors_as_the_adapter_would(run, engine
     assert np.abs(np.array(mapped["vector"]) - plain["vector"]).max() > 1e-3 and len(mapped["vector"]) == plain["dim"]
     for wrong in (("adapt", TEXT), ("adapt", TEXT, "--map", file), ("vector", "dog", "--map", tmp_path / "none")):
         assert run(*wrong)[0] == 1
+
+
+def test_experts_of_random_weights_are_trained_only_where_that_is_said(tmp_path: Path, capsys) -> None:
+    command = ["train", "experts", "--data", str(tmp_path), "--backbone", "ViT-B-32"]
+    assert main(command) == 1
+    assert "--pretrained" in (words := capsys.readouterr().err) and "--random-weights" in words
+    assert main([*command, "--backbone", "no-such-model", "--random-weights"]) == 1
+    assert "knows no model no-such-model" in capsys.readouterr().err
