@@ -124,6 +124,15 @@ _BENCHMARKS = (
         bench=True,
     ),
     Experiment(
+        "encoder",
+        "What encodes photos fastest, and does it change what is found?",
+        "The frozen image tower on ready tensors, in turn, round by round: torch in float32 and in bfloat16, and OpenVINO in "
+        "float32. Views of the packages' sample photos; final embeddings and the photos most similar to each are compared.",
+        plot=False,
+        data=False,
+        bench=True,
+    ),
+    Experiment(
         "indexing",
         "How many photos a second go from JPEG to index, and what keeps it from being as fast as the bare tower?",
         "Views of the packages' sample photos as JPEGs in memory. Indexed: as the app does it, with thumbnails and the index "
