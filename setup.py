@@ -14,7 +14,11 @@ def requirements(name: str) -> list[str]:
 train = requirements("requirements-train.txt")
 shipped = {"core.shipped.assets": "assets", "core.shipped.experts": "experts"}  # where core/common/paths.py looks for them
 setup(
-    extras_require={"train": train, "test": [*train, *requirements("requirements-test.txt")]},
+    extras_require={
+        "train": train,
+        "test": [*train, *requirements("requirements-test.txt")],
+        "scale": requirements("requirements-scale.txt"),
+    },
     packages=[*find_packages(include=["core*", "app*"]), *shipped],
     package_dir=shipped,
     package_data={

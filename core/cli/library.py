@@ -13,6 +13,7 @@ from core.common.errors import LibraryError
 if TYPE_CHECKING:
     from core.retrieval.indexing import Progress
 
+LOCAL, RAY = "local", "ray"
 EVERY = 2.0  # seconds between two lines of progress
 
 
@@ -27,10 +28,17 @@ def index(arguments: Namespace) -> Answer:
     for folder in arguments.folders:
         if not folder.is_dir() and not arguments.library.exists():
             raise LibraryError(f"The folder {folder} does not exist.")
+    if arguments.address is not None and arguments.engine != RAY:
+        raise LibraryError("--address is where a Ray cluster is: it needs --engine ray.")
     backbone = chosen_backbone(arguments)
     library = PhotoLibrary.create(arguments.library, backbone)
+    engine = None
+    if arguments.engine == RAY:
+        from core.retrieval.ray_engine import ray_engine
+
+        engine = ray_engine(backbone, arguments.address)
     load = time.perf_counter() - started
-    report = index_folders(library, arguments.folders, backbone, _Lines(), arguments.forget_missing)
+    report = index_folders(library, arguments.folders, backbone, _Lines(), arguments.forget_missing, engine=engine)
     for line in report.missing:
         log(line)
     data = {

@@ -266,6 +266,7 @@ def _index(chosen: Any) -> None:
         """
         example:
           python -m core index ~/photos --library pictures.library
+          python -m core index /shared/photos --library /shared/pictures.library --engine ray --address auto
 
         Photos are read where they are, with all folders below; they are not copied. Only what is new or changed is encoded,
         moved photos are recognised by their content, and those that are gone are forgotten, except where their whole folder
@@ -281,6 +282,10 @@ def _index(chosen: Any) -> None:
     parser.add_argument(
         "--forget-missing", action="store_true", help="forget the photos of folders that are missing or empty, too"
     )
+    parser.add_argument(
+        "--engine", choices=(library.LOCAL, library.RAY), default=library.LOCAL, help="encode here, or on a Ray cluster"
+    )
+    parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (default: one of this machine's cores)")
     _backbone_options(parser)
 
 

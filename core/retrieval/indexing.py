@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -98,6 +98,7 @@ def index_folders(
     progress: Callable[[Progress], None] = lambda _: None,
     forget_missing: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    engine: Engine | None = None,
 ) -> IndexReport:
     """Bring the library up to date with some folders; photos of other folders stay as they are.
 
@@ -106,6 +107,7 @@ def index_folders(
         progress: called now and then.
         forget_missing: photos of folders that are missing or empty go, too.
         stop: whether to end early; what is in stays in.
+        engine: what encodes; None: this process.
 
     Raises:
         LibraryError: nothing to index, another process is writing, or the disk is full.
@@ -121,7 +123,7 @@ def index_folders(
                 raise LibraryError(f"The folder {shown_path(str(root))} does not exist.")
             if _inside(str(library.folder.resolve()), [str(root.resolve())]) and root.resolve() == library.folder.resolve():
                 raise LibraryError(f"{root} is the library itself: name the folder that your photos are in.")
-        return _Run(library, roots, backbone, progress, forget_missing, stop).run()
+        return _Run(library, roots, backbone, progress, forget_missing, stop, engine).run()
 
 
 class _Run:
@@ -135,9 +137,11 @@ class _Run:
         progress: Callable[[Progress], None],
         forget_missing: bool,
         stop: Callable[[], bool],
+        engine: Engine | None,
     ) -> None:
         self._library, self._roots, self._backbone = library, roots, backbone
         self._progress, self._forget_missing, self._stop = progress, forget_missing, stop
+        self._engine = engine or local_engine(backbone)
         self._report = IndexReport()
         self._photos = library.photos()
         self._ids = photo_ids(self._photos)
@@ -199,23 +203,15 @@ class _Run:
 
     def _encode(self, paths: Sequence[str], seen: Mapping[str, tuple[int, int]]) -> None:
         started, done = time.monotonic(), 0
-        for batch in read_ahead(paths, lambda path: read_photo(path, seen[path][0], self._ids, self._backbone)):
+        for batch in self._engine([(path, seen[path][0]) for path in paths], self._ids):
             if self._stop():
                 break
             for path, photo in batch:
                 self._place(path, seen[path], photo)
-            fresh: dict[bytes, Encodable] = {}
-            for path, photo in batch:
-                if isinstance(photo, Encodable) and photo.id not in self._ids and photo.id not in fresh:
-                    fresh[photo.id] = photo
-                    self._report.added += path not in self._changed
-            if fresh:
-                seen_of = frames([encodable.photo for encodable in fresh.values()], self._backbone.framing)
-                prefixes = self._backbone.prefix(self._backbone.normalised(seen_of))
-                vectors = finite(self._backbone.suffix(prefixes))
-                for photo, prefix, vector in zip(fresh.values(), prefixes, vectors, strict=True):
-                    self._rows.append(photo_row(photo, prefix, vector))
+                if isinstance(photo, Encoded) and photo.id not in self._ids:
+                    self._rows.append(photo_row(photo))
                     self._ids.add(photo.id)
+                    self._report.added += path not in self._changed
             done += len(batch)
             left = (time.monotonic() - started) / done * (len(paths) - done)
             self._progress(Progress("encoding", done, len(paths), left if done > 32 else None))
@@ -223,7 +219,7 @@ class _Run:
                 self._commit()
         self._commit()
 
-    def _place(self, path: str, stat: tuple[int, int], photo: Encodable | bytes | PhotoError | OSError) -> None:
+    def _place(self, path: str, stat: tuple[int, int], photo: Outcome) -> None:
         """Note what a file turned out to be."""
         before = self._known.get(path)
         if isinstance(photo, OSError):  # perhaps a drive that went away: it is tried again next time
@@ -327,7 +323,24 @@ class Encodable:
     photo: DecodedPhoto
 
 
-def read_photo(path: str, size: int, known: set[bytes], backbone: Backbone) -> Encodable | bytes | PhotoError | OSError:
+@dataclass(frozen=True)
+class Encoded:
+    """A photo of the library to be: id of its content, EXIF date, thumbnail, prefix activations, zero-shot vector [d]."""
+
+    id: bytes
+    taken: str | None
+    thumbnail: bytes
+    prefix: torch.Tensor
+    vector: torch.Tensor
+
+
+# What becomes of a file: a photo, the id of one that is known already, what is wrong with it, or that it cannot be read now.
+Outcome = Encoded | bytes | PhotoError | OSError
+# From (path, bytes) of files and the ids of known photos to (path, outcome), batch by batch, in any order.
+Engine = Callable[[Sequence[tuple[str, int]], Set[bytes]], Iterator[list[tuple[str, Outcome]]]]
+
+
+def read_photo(path: str, size: int, known: Set[bytes], backbone: Backbone) -> Encodable | bytes | PhotoError | OSError:
     """A file, read once: a photo to encode, the id of one that is known, or what is wrong with it."""
     name = Path(path).name
     try:
@@ -344,14 +357,39 @@ def read_photo(path: str, size: int, known: set[bytes], backbone: Backbone) -> E
         return error
 
 
-def photo_row(photo: Encodable, prefix: torch.Tensor, vector: torch.Tensor) -> dict:
+def encode(
+    batch: Sequence[tuple[str, Encodable | bytes | PhotoError | OSError]], backbone: Backbone
+) -> list[tuple[str, Outcome]]:
+    """Files that were read, their photos encoded; a photo that several of them hold once."""
+    fresh = {photo.id: photo for _, photo in batch if isinstance(photo, Encodable)}
+    encoded: dict[bytes, Encoded] = {}
+    if fresh:
+        seen_of = frames([encodable.photo for encodable in fresh.values()], backbone.framing)
+        prefixes = backbone.prefix(backbone.normalised(seen_of))
+        vectors = finite(backbone.suffix(prefixes))
+        for photo, prefix, vector in zip(fresh.values(), prefixes, vectors, strict=True):
+            encoded[photo.id] = Encoded(photo.id, photo.photo.taken, photo.photo.thumbnail, prefix, vector)
+    return [(path, encoded[photo.id] if isinstance(photo, Encodable) else photo) for path, photo in batch]
+
+
+def local_engine(backbone: Backbone) -> Engine:
+    """Encodes in this process; the next photos are decoded meanwhile."""
+
+    def run(files: Sequence[tuple[str, int]], known: Set[bytes]) -> Iterator[list[tuple[str, Outcome]]]:
+        read = read_ahead(files, lambda file: read_photo(*file, known, backbone))
+        return (encode([(path, photo) for (path, _), photo in batch], backbone) for batch in read)
+
+    return run
+
+
+def photo_row(photo: Encoded) -> dict:
     """A row of the photos' table, see ``library.photo_schema``."""
     return {
         "id": photo.id,
-        "taken": _date(photo.photo.taken),
-        "thumbnail": photo.photo.thumbnail,
-        "vector": vector.numpy(),
-        "prefix": prefix.flatten().numpy(),
+        "taken": _date(photo.taken),
+        "thumbnail": photo.thumbnail,
+        "vector": photo.vector.numpy(),
+        "prefix": photo.prefix.flatten().numpy(),
     }
 
 

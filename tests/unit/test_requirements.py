@@ -53,7 +53,7 @@ assert main(["train", "experts", "--data", "."]) == 1
 
 
 def test_every_package_is_named_once_and_has_bounds() -> None:
-    files = [required(f"requirements{part}.txt") for part in ("", "-train", "-test")]
+    files = [required(f"requirements{part}.txt") for part in ("", "-train", "-test", "-scale")]
     names = [name for file in files for name in file]
     assert len(names) == len(set(names))
     for requirement in (r for file in files for r in file.values()):

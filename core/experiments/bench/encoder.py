@@ -26,7 +26,7 @@ FLOAT32, BFLOAT16, OPENVINO = "torch, float32", "torch, bfloat16", "OpenVINO, fl
 def run(context: BenchmarkContext) -> dict[str, Any]:
     """{"photos", "used", "ways": {way: {"milliseconds", "times float32", "distance", "same"}}}.
 
-    distance: 1 - cosine of final embeddings to those of float32, mean and largest. same: percent of the ten most similar photos.
+    distance: 1 - cosine of final embeddings to those of float32, mean and largest. same: percent of most similar photos.
     """
     backbone: Any = context.engine.backbone
     photos = min(context.largest, PHOTOS)

@@ -1,0 +1,88 @@
+"""Indexing on many machines: photos are read and encoded by a Ray Data job over the same code, and written by this process.
+
+Ray (https://docs.ray.io) starts the actors, hands files out, and does again what a machine that went away was working on. Only
+one process writes, so that a library is as safe as with one machine; a photo's row is 50 kB, which it writes faster than dozens
+of machines encode.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any
+
+from core.backbones.base import Backbone
+from core.common.errors import LibraryError, brief
+from core.retrieval.indexing import Engine, Outcome, encode, read_photo
+
+BATCH = 32
+FILES_A_TASK = 256  # what is lost when a machine goes away, and how finely work is shared out
+INSTALL = "`pip install -r requirements-scale.txt`"
+
+
+class Encoder:
+    """An actor: one core or one GPU, and a backbone of its own."""
+
+    def __init__(self, choice: Mapping[str, Any], fingerprint: str, known: Set[bytes]) -> None:
+        from core.backbones import load_backbone
+
+        self._backbone, self._known = load_backbone(**choice), known
+        if self._backbone.fingerprint != fingerprint:
+            raise RuntimeError(f"this machine's backbone has the fingerprint {self._backbone.fingerprint}, not {fingerprint}")
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
+        files = [(os.fsdecode(path), int(size)) for path, size in zip(batch["path"], batch["size"], strict=True)]
+        read = [(path, read_photo(path, size, self._known, self._backbone)) for path, size in files]
+        return {"outcome": [pickle.dumps(pair) for pair in encode(read, self._backbone)]}
+
+
+def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
+    """Encodes on a Ray cluster whose machines have this program and see the photos under the same paths.
+
+    Args:
+        backbone: that the library belongs to; the actors load it again.
+        address: of the cluster's head (host:port, or "auto" for the one of this machine); None: one of this machine's cores.
+
+    Raises:
+        LibraryError: Ray is not installed, or there is no cluster at the address.
+    """
+    try:
+        import ray
+        import ray.data
+        from ray.exceptions import RayError
+    except ImportError:
+        raise LibraryError(f"--engine ray needs Ray: {INSTALL} on every machine of the cluster.") from None
+    try:
+        ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise LibraryError(
+            f"There is no Ray cluster at {address} ({brief(str(error))}): `ray start --head` starts one and says its address."
+        ) from None
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+
+    def run(files: Sequence[tuple[str, int]], known: Set[bytes]) -> Iterator[list[tuple[str, Outcome]]]:
+        if not files:
+            return
+        resources = ray.cluster_resources()
+        gpus = int(resources.get("GPU", 0))
+        actors = gpus or int(resources.get("CPU", 1))
+        rows = [{"path": os.fsencode(path), "size": size} for path, size in files]
+        encoded = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // FILES_A_TASK)).map_batches(
+            Encoder,
+            fn_constructor_args=(dict(backbone.choice), backbone.fingerprint, frozenset(known)),
+            batch_size=BATCH,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
+            num_gpus=1 if gpus else None,
+        )
+        try:
+            for batch in encoded.iter_batches(batch_size=BATCH, batch_format="numpy"):
+                yield [pickle.loads(outcome) for outcome in batch["outcome"]]
+        except RayError as error:
+            raise LibraryError(
+                f"The Ray cluster gave up ({brief(str(error))}): what was encoded stays; run the command again."
+            ) from None
+
+    return run

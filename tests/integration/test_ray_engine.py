@@ -1,0 +1,76 @@
+"""Indexing on a Ray cluster: the library that one process makes, also when a machine goes away in the middle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from made_up_photos import blurred
+
+from core.backbones import load_backbone
+from core.common.errors import LibraryError
+from core.common.paths import ROOT
+from core.retrieval.indexing import index_folders
+from core.retrieval.library import PhotoLibrary
+from core.retrieval.library_check import problems
+
+PHOTOS = 96
+
+
+def rows(library: Path) -> dict[bytes, dict]:
+    """All photos by id."""
+    return {row["id"]: row for row in PhotoLibrary.open(library).photos().to_table().to_pylist()}
+
+
+@pytest.mark.slow
+def test_a_cluster_makes_the_same_library_and_may_lose_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed (pip install -r requirements-scale.txt)")
+    from ray.cluster_utils import Cluster
+
+    from core.retrieval import ray_engine
+
+    monkeypatch.setattr(ray_engine, "FILES_A_TASK", 8)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    blurred(folder, [f"{i:03}.jpg" for i in range(PHOTOS)], 1)
+    (folder / "broken.jpg").write_text("no photo")
+    backbone = load_backbone()
+    index_folders(PhotoLibrary.create(tmp_path / "here", backbone), [folder], backbone)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    killed = []
+
+    def kill(progress: object) -> None:
+        if not killed and getattr(progress, "step", "") == "encoding":
+            cluster.remove_node(second, allow_graceful=False)
+            killed.append(second)
+
+    try:
+        engine = ray_engine.ray_engine(backbone, cluster.address)
+        library = PhotoLibrary.create(tmp_path / "there", backbone)
+        report = index_folders(library, [folder], backbone, kill, engine=engine)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert killed and (report.photos, report.added, len(report.failed)) == (PHOTOS, PHOTOS, 1)
+    assert problems(library) == []
+    here, there = rows(tmp_path / "here"), rows(tmp_path / "there")
+    assert here.keys() == there.keys()
+    for id, row in here.items():
+        assert (row["thumbnail"], row["taken"]) == (there[id]["thumbnail"], there[id]["taken"])
+        for column in ("vector", "prefix"):
+            own, other = (torch.tensor(part[id][column]).float() for part in (here, there))
+            assert torch.nn.functional.cosine_similarity(own, other, 0) > 1 - 1e-4
+
+
+def test_without_ray_or_a_cluster_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from core.retrieval.ray_engine import ray_engine
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(LibraryError, match=r"requirements-scale\.txt"):
+        ray_engine(object())  # type: ignore[arg-type]

@@ -1,0 +1,136 @@
+"""docs/vector-databases.md, run as it stands against a server that is started for it, and compared with FAISS."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from made_up_photos import blurred
+
+from core.backbones import load_backbone
+from core.common.paths import ROOT
+from core.retrieval import library_index
+from core.retrieval.library import PhotoLibrary
+from core.retrieval.library_photos import LibraryPhotos
+
+pytestmark = pytest.mark.slow
+PAGE = (ROOT / "docs" / "vector-databases.md").read_text()
+VECTORS, PHOTOS = 5_000, 24
+
+
+def commands() -> list[tuple[str, str]]:
+    """("python" or "bash", code) of the page, in order."""
+    blocks = re.findall(r"```python\n(.*?)```|((?:^    \S[^\n]*\n)+)", PAGE, re.DOTALL | re.MULTILINE)
+    return [
+        ("python", python) if python else ("bash", re.sub("^    ", "", shell, flags=re.MULTILINE)) for python, shell in blocks
+    ]
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """The address of a new PostgreSQL with pgvector, on loopback."""
+    pytest.importorskip("psycopg")
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    versions = [p for p in versions if Path(f"/usr/share/postgresql/{p.parts[-3]}/extension/vector.control").is_file()]
+    if not versions:
+        pytest.skip("PostgreSQL with pgvector is not installed (Debian: apt install postgresql-17-pgvector)")
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    user = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
+    if user is not None:
+        shutil.chown(folder, user)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    where = {"user": user, "cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([versions[-1], "-D", folder / "data", "-A", "trust", "-U", "postgres"], check=True, **where)
+    server = subprocess.Popen(
+        [versions[-1].with_name("postgres"), "-D", folder / "data", "-p", str(port), "-k", folder, "-h", "127.0.0.1"], **where
+    )
+    try:
+        address = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        import psycopg
+
+        for _ in range(300):
+            try:
+                psycopg.connect(address).close()
+                break
+            except psycopg.OperationalError:
+                time.sleep(0.2)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def grow(library: PhotoLibrary, to: int) -> None:
+    """Views of the library's photos: other ids, vectors that differ a little, the same activations."""
+    import lance
+    import pyarrow as pa
+
+    rows = library.photos().to_table().to_pylist()
+    random = np.random.default_rng(0)
+    views = []
+    for _ in range(to - len(rows)):
+        row = dict(rows[random.integers(len(rows))])
+        vector = F.normalize(
+            torch.tensor(row["vector"]) + 0.03 * torch.from_numpy(random.standard_normal(len(row["vector"]))), dim=0
+        )
+        views.append(row | {"id": random.bytes(16), "vector": vector.float().numpy()})
+    photos = lance.write_dataset(pa.Table.from_pylist(views, library.photos().schema), library.photos(), mode="append")
+    library_index.refresh(library.folder, photos, library.about.dim)
+
+
+def test_the_page_answers_as_faiss_does(database: str, tmp_path: Path) -> None:
+    import psycopg
+
+    (tmp_path / "photos").mkdir()
+    blurred(tmp_path / "photos", [f"{i}.jpg" for i in range(PHOTOS)], 1)
+    wrapper = tmp_path / "bin" / "python"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    wrapper.chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{wrapper.parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "DATABASE": database,
+    }
+
+    def run(kind: str, code: str) -> str:
+        start = [str(wrapper), "-c"] if kind == "python" else ["bash", "-euo", "pipefail", "-c"]
+        done = subprocess.run([*start, code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{code}\n{done.stderr}"
+        return done.stdout
+
+    index, *others, query = commands()
+    run(*index)
+    grow(PhotoLibrary.open(tmp_path / "pictures.library"), VECTORS)
+    for command in others:
+        run(*command)
+    photos = LibraryPhotos(PhotoLibrary.open(tmp_path / "pictures.library"), load_backbone())
+    assert len(photos) == VECTORS
+    answers = {}
+    for name in ("zero-shot", "adapted"):
+        question = (tmp_path / f"{name}.vector").read_text()
+        vector = torch.tensor([float(value) for value in question.strip(" []\n").split(",")])
+        expected = [photos.key(place) for place, _ in photos.index.search(vector, 10, exact=True)]
+        with psycopg.connect(database) as connection:  # every row, without the approximate index
+            connection.execute("SET enable_indexscan = off")
+            rows = connection.execute("SELECT id FROM photos ORDER BY vector <#> %s::vector LIMIT 10", [question]).fetchall()
+        answers[name] = [id for (id,) in rows]
+        assert answers[name] == expected
+        found = run("bash", query[1].replace("adapted.vector", f"{name}.vector")).split()
+        assert len(found) == 10 and len(set(found) & set(expected)) >= 8, "an HNSW index may miss some"
+    assert answers["zero-shot"] != answers["adapted"]
