@@ -17,7 +17,6 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -222,6 +221,8 @@ def pad_inside(network: nn.Module) -> None:
     Args:
         network: it must only ever see inputs of even sizes. Changed in place.
     """
+    from timm.layers.conv2d_same import Conv2dSame  # with torchvision two seconds, which a question in words need not wait for
+
     for name, child in list(network.named_children()):
         if isinstance(child, nn.Conv2d) and isinstance(child, Conv2dSame) and child.stride == (2, 2):
             setattr(network, name, _widened(child))
