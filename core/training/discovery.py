@@ -205,7 +205,8 @@ def _spoken(corpus: Corpus, rows: np.ndarray, centre: np.ndarray, word: str = ""
     texts = {i for r in rows for i in corpus.own_texts[r]}
     fitting = {i for i in texts if CAPTION_WORDS[0] <= len(corpus.strings[i].split()) <= CAPTION_WORDS[1]} or texts
     named = {i for i in fitting if word in words(corpus.strings[i])} if word else fitting
-    best = max(sorted(named or fitting), key=lambda i: float(corpus.sentences[i].numpy() @ centre))
+    # Rounded, so that rounding does not choose among captions that are as close.
+    best = max(sorted(named or fitting), key=lambda i: round(float(corpus.sentences[i].numpy() @ centre), 3))
     text = " ".join(corpus.strings[best].split()).strip(" .").replace(" ,", ",")
     return text[:1].upper() + text[1:]
 
@@ -218,4 +219,4 @@ def _distinctive(corpus: Corpus, rows: np.ndarray, overall: Counter[str], photos
         share = count / len(rows)
         if share >= 0.15:
             scores[word] = share * math.log(share / (overall[word] / photos))
-    return sorted(scores, key=lambda w: -scores[w])[:most]
+    return sorted(scores, key=lambda w: (-round(scores[w], 6), w))[:most]

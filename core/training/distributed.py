@@ -49,12 +49,16 @@ class Processes:
         with self.state.main_process_first():
             return work()
 
-    def share(self, items: Sequence[T]) -> list[T]:
-        """This process's part of what the first one sees as ``items``; together the parts are all of them."""
+    def agreed(self, items: Sequence[T]) -> list[T]:
+        """What the first process has, in all of them."""
         agreed = [list(items)]
         if self.count > 1:
             broadcast_object_list(agreed)
-        return agreed[0][self.index :: self.count]
+        return agreed[0]
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """This process's part of what the first one sees as ``items``; together the parts are all of them."""
+        return self.agreed(items)[self.index :: self.count]
 
     def wait(self) -> None:
         """Until all processes are here."""

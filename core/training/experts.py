@@ -145,7 +145,7 @@ def train_experts(
     corpus = processes.one_after_first(lambda: load_corpus(data, backbone, cache, told))
     runs = runs_folder(cache, backbone, recipe, data)
     shared = processes.one_after_first(lambda: _shared(backbone, corpus, recipe, runs, told))
-    tasks = discover(corpus, corpus.train, backbone, recipe.discovery)
+    tasks = processes.agreed(discover(corpus, corpus.train, backbone, recipe.discovery))
     if not tasks:
         corpus.tell_unreadable(told)
         raise DataError(f"No topic or group of classes with enough photos to train an expert was found in {data}.")

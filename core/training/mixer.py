@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from core.backbones.base import Backbone
-from core.common.errors import RepositoryError
+from core.common.errors import DataError, RepositoryError
 from core.sglora.description import embed_descriptions
 from core.sglora.mixer import LoraMixer, MixerConfig, MixingNetwork, mixed
 from core.sglora.prior import semantic_prior
@@ -65,6 +65,8 @@ def fit_mixer(
 ) -> LoraMixer:
     """Train on the photos at ``allowed`` rows [n] bool, which should have trained no expert.
 
+    Where too few of them make a task, those that train experts are used as well.
+
     Raises:
         RepositoryError: fewer than two experts. DataError: no task among these photos.
     """
@@ -73,8 +75,13 @@ def fit_mixer(
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     experts = ExpertRecipe(**repository.notes["recipe"]) if "recipe" in repository.notes else ExpertRecipe()
+    try:
+        sampler = DenseTasks(corpus, allowed, KEYWORD)
+    except DataError:  # a small folder: too few photos train nothing
+        log("mixer: too few photos that train no expert to find tasks in; those that do are used as well")
+        allowed = allowed | corpus.train
+        sampler = DenseTasks(corpus, allowed, KEYWORD, most=1.0)
     objective = replace(experts.objective(backbone, corpus, allowed), batch=BATCH, memory=recipe.memory)
-    sampler = DenseTasks(corpus, allowed, KEYWORD)
     basis = Basis.fit(repository.means, repository.origin, recipe.dimensions)
     network = MixingNetwork(MixerConfig(basis.dimensions, len(repository.layout.modules), recipe.latent, recipe.hidden))
     scales = [network.start]
