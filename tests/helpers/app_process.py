@@ -24,7 +24,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 # What it would ask Google all the same, about the fields of a page and about its own parts, it asks a port where nobody is.
 FLAGS += ["--autofill-server-url=http://127.0.0.1:9/", "--component-updater=url-source=http://127.0.0.1:9/"]
-START_SECONDS = 90
+START_SECONDS = 300
 expect.set_options(timeout=60_000)  # ms; what is slow is not wrong
 
 
