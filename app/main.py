@@ -7,6 +7,7 @@ import atexit
 import os
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,7 +62,12 @@ def main() -> None:
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="cuda, mps, cpu, or auto, the first of them that is there (default)"
     )
+    parser.add_argument(
+        "--mcp", action="store_true", help="offer the endpoints as MCP tools, too, at /gradio_api/mcp/; needs the package mcp"
+    )
     args = parser.parse_args()
+    if args.mcp and find_spec("mcp") is None:
+        sys.exit('--mcp needs one more package: pip install "mcp>=1.21,<2"')
     set_up_logs()
     allow_open_files()
     # As Ctrl-C does: the server closes, and the exit handlers remove temporary files.
@@ -79,7 +85,9 @@ def main() -> None:
     models = Models(others=others, watched=watched, unload=rest)
     models.start()
     try:
-        build(models, keeper, libraries).launch(server_name=args.host, server_port=args.port, **launch_options(keeper))
+        build(models, keeper, libraries).launch(
+            server_name=args.host, server_port=args.port, **launch_options(keeper, args.mcp)
+        )
     except OSError as error:
         if args.port is None and args.host is None:
             raise

@@ -28,6 +28,7 @@ SHOWN = [
 ]
 CALLED = [f"{API}/{route}" for route in ("queue/join", f"call/(v2/)?{NAME}", "upload", "cancel", "reset")]
 ROUTES = {method: re.compile("|".join(routes)) for method, routes in {"GET": SHOWN, "HEAD": ["/"], "POST": CALLED}.items()}
+MCP = re.compile(f"{API}/mcp(/http)?/?")
 NAMES = {"session_hash", "upload_id", "event_id"}
 
 
@@ -37,10 +38,13 @@ FOREIGN, NOT_FOUND = 403, 404
 
 
 class Routes:
-    """ASGI middleware that answers 404 to everything but the routes above, and lets no other site's page send anything."""
+    """ASGI middleware that answers 404 to everything but the routes above, and lets no other site's page send anything.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    With ``mcp`` its routes are open, too.
+    """
+
+    def __init__(self, app: ASGIApp, mcp: bool = False) -> None:
+        self.app, self.mcp = app, mcp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def safely(message: Message) -> None:
@@ -54,7 +58,7 @@ class Routes:
             await self.app(scope, receive, send)
         elif is_foreign(scope):
             await PlainTextResponse(texts.FOREIGN_PAGE, FOREIGN)(scope, receive, safely)
-        elif is_open(scope) and is_awaited(scope):
+        elif (is_open(scope) and is_awaited(scope)) or (self.mcp and is_mcp(scope)):
             await self.app(scope, receive, safely)
         else:
             await PlainTextResponse(texts.NO_SUCH_ROUTE, NOT_FOUND)(scope, receive, safely)
@@ -105,6 +109,11 @@ def is_open(scope: Scope) -> bool:
         return False
     query = parse_qsl(scope["query_string"].decode("latin-1"))
     return all(re.fullmatch(NAME, value) for key, value in query if key in NAMES)
+
+
+def is_mcp(scope: Scope) -> bool:
+    """Whether a request is one of MCP's streamable HTTP."""
+    return scope["method"] in ("GET", "POST", "DELETE") and MCP.fullmatch(route_of(scope)) is not None
 
 
 def route_of(scope: Scope) -> str:

@@ -71,13 +71,13 @@ class Visitor:
 
 
 @contextmanager
-def launched(engine: SGLora, folder: Path, limits: Limits) -> Iterator[Running]:
+def launched(engine: SGLora, folder: Path, limits: Limits, mcp: bool = False) -> Iterator[Running]:
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
     keeper = Keeper(limits)
     page = build(Models(lambda: engine), keeper)
     try:
-        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(keeper))
+        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(keeper, mcp))
         yield Running(url, page, keeper, folder / "gradio")
     finally:
         page.close()

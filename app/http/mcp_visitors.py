@@ -1,0 +1,79 @@
+"""MCP clients as visitors: one never meets another's photos.
+
+Gradio 6.31 calls its tools through one client of its own for everybody, so that all would share one gallery. Here a call stands
+alone, unless its address says whose it is: /gradio_api/mcp/?visitor=NAME, a name that nobody guesses.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+from gradio_client import Client
+
+FILES = "photos, each as data:image/jpeg;base64,…"
+MOST_FILES = 100  # of a call
+MOST = 32  # clients that are kept; a visitor's photos last as long as any tab's
+
+_clients: OrderedDict[str, Client] = OrderedDict()
+_changing = threading.Lock()
+
+
+def separate_visitors() -> None:
+    """Give every MCP visitor a client, and so a session, of its own; doing it again changes nothing."""
+    from gradio.mcp import GradioMCPServer
+
+    if GradioMCPServer._get_or_create_client is not _client_of_visitor:
+        GradioMCPServer._client_for_all = GradioMCPServer._get_or_create_client
+        GradioMCPServer._get_or_create_client = _client_of_visitor
+        GradioMCPServer._schema_as_made = GradioMCPServer.get_input_schema
+        GradioMCPServer.get_input_schema = _input_schema
+        GradioMCPServer.pop_returned_state = staticmethod(_answers)
+
+
+def _client_of_visitor(server: Any) -> Client:
+    request = server.mcp_server.request_context.request
+    name = (request.query_params.get("visitor") if request is not None else None) or secrets.token_hex(16)
+    key = hashlib.sha256(f"{server.local_url} {name}".encode()).hexdigest()[:32]
+    with _changing:
+        if key in _clients:
+            _clients.move_to_end(key)
+            return _clients[key]
+    alone = copy.copy(server)
+    alone._client_instance = None
+    made = alone._client_for_all()
+    made.session_hash = key
+    with _changing:
+        client = _clients.setdefault(key, made)
+        gone = [_clients.popitem(last=False)[1] for _ in range(len(_clients) - MOST)]
+    for old in gone:
+        old.close()
+    return client
+
+
+def _input_schema(server: Any, tool: str, parameters: Any = None) -> tuple[dict[str, Any], list[Any]]:
+    """What a tool takes: of a list of files Gradio's schema refers to a definition that is elsewhere, and takes no text."""
+    schema, places = server._schema_as_made(tool, parameters)
+    if "files" in schema.get("properties", {}):
+        schema["properties"]["files"] = {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": FILES,
+            "maxItems": MOST_FILES,
+        }
+        places = [*(place for place in places if place[:1] != ["files"]), *(["files", i] for i in range(MOST_FILES))]
+    return schema, places
+
+
+def _answers(components: Sequence[Any], data: Any) -> list[Any]:
+    """What a tool answers. Gradio takes states out of it, but its client gives all values as one, with or without states."""
+    kept = [not isinstance(component, gr.State) for component in components]
+    together = len(data) == 1 and isinstance(data[0], list | tuple)
+    values = list(data[0]) if together else list(data)
+    return [value for value, keep in zip(values, kept, strict=True) if keep] if len(values) == len(kept) else values

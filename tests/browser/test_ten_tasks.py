@@ -1,0 +1,177 @@
+"""Ten things that people come for, in a browser at three sizes; with SCREENSHOTS set, pictures are written to that folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from app_process import CHROMIUM, START_SECONDS, chromium, serve
+from playwright.sync_api import Browser, Page, expect
+
+from app import texts
+from core.sglora.engine import SGLora
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+SCREENSHOTS = os.environ.get("SCREENSHOTS")
+SIZES = {
+    "wide": {"viewport": {"width": 1400, "height": 900}},
+    "tablet": {"viewport": {"width": 820, "height": 1100}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True},
+}
+STEP_MS = 90_000
+SENTENCE, QUERY = "photos of wild animals", "an animal that runs fast"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serve(tmp_path_factory.mktemp("app")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def patient() -> Iterator[None]:
+    expect.set_options(timeout=STEP_MS)
+    yield
+    expect.set_options(timeout=5_000)
+
+
+def field_of(page: Page, name: str):
+    return page.locator(f"#{name} textarea, #{name} input[type=text]").first
+
+
+def labels(page: Page, title: str) -> list[str]:
+    """Names of the photos in a column of the results."""
+    hits = page.locator(f'#results section[aria-label="{title}"] .sg-hit .sg-label')
+    return [hit.get_attribute("title") or "" for hit in hits.all()]
+
+
+def tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def fetched(page: Page, button: str) -> bytes:
+    """What a button downloads."""
+    with page.expect_download() as waiting:
+        page.click(f"#{button}")
+    return Path(waiting.value.path()).read_bytes()
+
+
+def weights(adapter: zipfile.ZipFile) -> bytes:
+    return adapter.read("adapter_model.safetensors")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> None:
+    context = browser.new_context(accept_downloads=True, reduced_motion="reduce", **SIZES[size])
+    context.set_default_timeout(STEP_MS)
+    page, errors = context.new_page(), []
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.goto(url)
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+
+    def done(task: str, whole: bool = False) -> None:
+        """Nothing may stand out of the page at any size."""
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), task
+        if SCREENSHOTS:
+            page.wait_for_timeout(800)
+            page.screenshot(path=Path(SCREENSHOTS) / f"{size}-{task}.png", full_page=whole)
+
+    # 1. See at once what it does.
+    page.click("#try-it")
+    expect(page.locator("#results .sg-hit").first).to_be_in_viewport(timeout=STEP_MS)
+    done("1-first-look")
+
+    # 2. Find a photo with a sentence and a question of one's own, by keyboard.
+    field_of(page, "description").fill(SENTENCE)
+    field_of(page, "query").fill(QUERY)
+    field_of(page, "query").press("Enter")
+    expect(page.locator("#results h3").first).to_contain_text(QUERY)
+    expect(page.locator("#results section")).to_have_count(2)
+    done("2-own-question", whole=True)
+
+    # 3. Which expert had most weight?
+    routed = engine.routed(engine.route(SENTENCE))
+    first = page.locator("#routing .sg-experts li").first
+    assert (first.get_attribute("title") or "").startswith(routed[0]["name"])
+    assert f"{routed[0]['weight'] * 100:.0f} %" in first.inner_text()
+
+    # 4. Another variant of the adapter, and the experts averaged beside it.
+    adapter = fetched(page, "download")
+    page.click("#resample")
+    for _ in range(60):  # the variant may still be on its way
+        again = zipfile.ZipFile(io.BytesIO(fetched(page, "download")))
+        if weights(again) != weights(zipfile.ZipFile(io.BytesIO(adapter))):
+            break
+        page.wait_for_timeout(500)
+    assert weights(again) != weights(zipfile.ZipFile(io.BytesIO(adapter)))
+    page.locator("#with-merge input").check()
+    expect(page.locator("#results section")).to_have_count(3)
+    done("4-variant")
+
+    # 5. Take the adapter home: it came with the lines that load it.
+    assert {"README.md", "adapter_config.json"} <= set(again.namelist())
+
+    # 6. Take the results home.
+    page.click("#take-home button")
+    rows = list(csv.DictReader(io.StringIO(fetched(page, "take-results").decode())))
+    shown = labels(page, texts.SG_LORA)
+    assert [row["photo"] for row in rows[: len(shown)]] == shown
+    photos = zipfile.ZipFile(io.BytesIO(fetched(page, "take-photos"))).namelist()
+    assert photos == [f"{place:03d} {name}" for place, name in enumerate(shown, 1)]
+    done("6-take-home")
+
+    # 7. What does a photo show? Its words are looked for.
+    tab(page, texts.PHOTO_TAB)
+    page.locator("#pick input").fill(shown[0])
+    page.locator("#pick").get_by_role("option", name=shown[0], exact=True).click()
+    page.click("#find")
+    expect(page.locator("#results h3").first).to_contain_text(shown[0])
+    done("7-photo-to-words")
+
+    # 8. Find an expert, and compare two.
+    tab(page, texts.TAB_EXPERTS)
+    field_of(page, "find-expert").fill("nothing of the kind")
+    expect(page.locator("#experts-found")).to_contain_text("No expert has")
+    field_of(page, "find-expert").fill(routed[0]["description"])
+    expect(page.locator("#experts")).to_contain_text(routed[0]["name"])
+    for expert in routed[:2]:
+        page.locator("#look-at input").fill(expert["name"])
+        page.locator("#look-at").get_by_role("option", name=expert["name"], exact=True).click()
+    expect(page.locator("#details h3").first).to_contain_text(f"{routed[0]['name']} {texts.COMPARED_WITH}")
+    page.keyboard.press("Escape")
+    done("8-experts", whole=True)
+
+    # 9. Train an expert of one's own on the photos that are there, and be routed to it.
+    page.click("#train-own button")
+    field_of(page, "own-name").fill("my animals")
+    field_of(page, "own-description").fill(SENTENCE)
+    page.click("#train")
+    expect(page.locator("#trained")).to_contain_text(re.compile(r"measured on \d+ held-out photos"), timeout=240_000)
+    expect(page.locator("#own")).to_contain_text("my animals")
+    done("9-own-expert")
+    tab(page, texts.TAB_STUDIO)
+    expect(page.locator("#routing .sg-experts li").first).to_have_attribute("title", re.compile("^my animals"))
+
+    # 10. What was measured, and its figures as a file.
+    tab(page, texts.TAB_EVIDENCE)
+    page.locator(".sg-exhibit summary").first.click()
+    with page.expect_download() as waiting:
+        page.locator(".sg-exhibit[open] .sg-csv a").first.click()
+    assert len(list(csv.reader(Path(waiting.value.path()).read_text().splitlines()))) > 1
+    done("10-evidence")
+    context.close()
+    assert errors == []
