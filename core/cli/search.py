@@ -107,14 +107,16 @@ def _adapters(arguments: Namespace, task: str | None, seconds: Seconds) -> tuple
 
         backbone = chosen_backbone(arguments)
         lora, _ = load_peft(arguments.adapter, backbone.layout.modules, backbone.fingerprint)
+        backbone.encode_sentence(["warm-up"])  # loads the text tower
         seconds.lap("load")
         return backbone, [ZERO_SHOT, Adapter.of(lora)], ["zero-shot", "adapter"]
     if task is None:
         backbone = chosen_backbone(arguments)
+        backbone.encode_sentence(["warm-up"])
         seconds.lap("load")
         return backbone, [ZERO_SHOT], ZERO_SHOT_ONLY
     engine = load_chosen_engine(arguments)
-    engine.backbone.encode_sentence(["warm-up"])  # loads the text tower
+    engine.backbone.encode_sentence(["warm-up"])
     seconds.lap("load")
     found = engine.adapt(task, arguments.k, arguments.tau, arguments.seed, arguments.strength)
     seconds.lap("adapt")

@@ -28,10 +28,12 @@ class QueryMap:
 
     Attributes:
         weight: W [d, d]. bias: b [d].
+        closeness: mean cosine similarity between the two embeddings of a photo; a map stands less well for what changes more.
     """
 
     weight: Tensor
     bias: Tensor
+    closeness: float = 1.0
 
     @staticmethod
     def fit(zero_shot: Tensor, adapted: Tensor, ridge: float = RIDGE) -> QueryMap:
@@ -41,7 +43,8 @@ class QueryMap:
         z, change = z - mean_z, change - mean_change
         gram = z.T @ z + ridge * torch.eye(z.shape[1], dtype=z.dtype)  # [d, d]
         weight = torch.linalg.solve(gram, z.T @ change)
-        return QueryMap(weight.float(), (mean_change - mean_z @ weight).float())
+        closeness = torch.cosine_similarity(zero_shot, adapted, dim=-1).mean()
+        return QueryMap(weight.float(), (mean_change - mean_z @ weight).float(), float(closeness))
 
     @staticmethod
     def identity(dim: int) -> QueryMap:

@@ -25,7 +25,7 @@ from core.retrieval.index import CANDIDATES, Index
 from core.retrieval.query_map import SAMPLE, QueryMap
 
 EXACT_UP_TO = 1_000  # photos: there, all of them cost little more than the sample and the candidates
-RERANKED = 300
+RERANKED, RERANKED_FAR, FAR = 300, 1_000, 0.6  # more for adapters whose ``QueryMap.closeness`` is below FAR
 SHORTLIST_MARGIN = 3  # candidates of a compressed scan for each photo that is ranked again, which is exact enough
 CHECKED = 5_000  # photos of the sample that ``overlap`` looks at
 READ_BATCH = 256  # photos whose activations are read at once
@@ -169,7 +169,7 @@ class TwoStageSearch:
         top: int | None = 10,
         exact: bool = False,
         among: np.ndarray | None = None,
-        reranked: int = RERANKED,
+        reranked: int | None = None,
         seconds: Seconds | None = None,
     ) -> list[Found]:
         """The best photos for each adapter, in order; candidates that several of them have are read once.
@@ -178,21 +178,20 @@ class TwoStageSearch:
             top: how many; None: all, or as many as are looked at.
             exact: every photo goes through each adapter.
             among: the places [k] that may be answers, ascending; None: all of them.
-            reranked: candidates that the adapter looks at, at least ``top``.
+            reranked: candidates that the adapter looks at, at least ``top``; None: as many as the adapter needs.
             seconds: gets the laps "map", "search" and "rerank".
         """
         seconds = seconds or Seconds()
         index = self.store.index
         count = len(index) if among is None else len(among)
         all_of_them = exact or count <= self._exact_up_to
-        wanted = reranked if top is None else max(top, reranked)
         queries = [question.embedding(self.store.backbone, adapter.lora) for adapter in adapters]
         seconds.lap("search")
         answers: list[Found | None] = [None] * len(adapters)
         candidates: dict[int, np.ndarray] = {}
         for i, (adapter, query) in enumerate(zip(adapters, queries, strict=True)):
             if adapter.lora is None:
-                found = index.search(query, count if top is None and not index.approximate else top or wanted, exact, among)
+                found = index.search(query, count if top is None and not index.approximate else top or RERANKED, exact, among)
                 answers[i] = Found.of(found, index.approximate and not exact)
             elif all_of_them and len(index) <= KEPT_UP_TO:
                 adapted = self.whole(adapter)
@@ -201,9 +200,10 @@ class TwoStageSearch:
             elif all_of_them:
                 candidates[i] = np.arange(len(index)) if among is None else among
             else:
-                mapped = self.map_of(adapter).query(query)
+                made = self.map_of(adapter)
+                wanted = max(top or 0, reranked or _candidates(made))
                 seconds.lap("map")
-                found = index.search(mapped, wanted, False, among, SHORTLIST_MARGIN)
+                found = index.search(made.query(query), wanted, False, among, SHORTLIST_MARGIN)
                 candidates[i] = np.sort(np.array([place for place, _ in found], np.int64))
             seconds.lap("search")
         scores = self._scores(queries, adapters, candidates)
@@ -221,7 +221,7 @@ class TwoStageSearch:
         return [rank.get(place) for place in places.tolist()]
 
     def overlap(
-        self, question: Question, adapter: Adapter, top: int = 10, reranked: int = RERANKED, photos: int = CHECKED
+        self, question: Question, adapter: Adapter, top: int = 10, reranked: int | None = None, photos: int = CHECKED
     ) -> tuple[float, int]:
         """The part of the exact ``top`` best that two stages find, 0 to 1, on a sample of the photos, and its size.
 
@@ -235,7 +235,8 @@ class TwoStageSearch:
         query = question.embedding(self.store.backbone, adapter.lora)
         scores = adapted @ query
         exact = scores.topk(min(top, len(places))).indices
-        candidates = (zero_shot @ self.map_of(adapter).query(query)).topk(min(reranked, len(places))).indices
+        made = self.map_of(adapter)
+        candidates = (zero_shot @ made.query(query)).topk(min(reranked or _candidates(made), len(places))).indices
         found = candidates[scores[candidates].topk(min(len(exact), len(candidates))).indices]
         return len(np.intersect1d(exact.numpy(), found.numpy())) / max(1, len(exact)), len(places)
 
@@ -277,6 +278,10 @@ class TwoStageSearch:
             cache[key] = value
             while len(cache) > most:
                 cache.popitem(last=False)
+
+
+def _candidates(made: QueryMap) -> int:
+    return RERANKED if made.closeness >= FAR else RERANKED_FAR
 
 
 def _batches(places: np.ndarray) -> list[np.ndarray]:

@@ -135,3 +135,14 @@ def test_what_a_minus_means() -> None:
         Asked.parse([" "])
     with pytest.raises(DescriptionError, match="more than"):
         Asked.parse(["dog"] * 40)
+
+
+def test_adapters_that_change_much_get_more_candidates(store: Store) -> None:
+    search = TwoStageSearch(store, exact_up_to=0)
+    for size, far in ((0.02, False), (2.0, True)):
+        adapter = Adapter.of(random_lora(store.backbone.layout, 3, size))
+        cosine = (store.backbone.suffix(store._prefixes, adapter.lora) * store.backbone.suffix(store._prefixes)).sum(-1).mean()
+        assert search.map_of(adapter).closeness == pytest.approx(float(cosine), abs=0.05)
+        store.read = 0
+        search.search(question(store, 2), [adapter], 10)
+        assert store.read == (PHOTOS if far else 300), "there are fewer photos than candidates"
