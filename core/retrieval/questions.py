@@ -16,7 +16,7 @@ from core.common.runtime import one_core
 from core.common.text import clean_text
 from core.retrieval.two_stage import Question
 
-WITHOUT = 0.5  # how much "but not" counts; chosen by eye
+WITHOUT = 0.5  # how much "but not" counts; docs/performance.md has what other values find
 MOST_PARTS = 16
 _MINUS = re.compile(r'(?:^|(?<=\s))-(?:"([^"]+)"|([^\s"-][^\s"]*))')
 
