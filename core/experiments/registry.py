@@ -149,6 +149,14 @@ _BENCHMARKS = (
         bench=True,
     ),
     Experiment(
+        "library",
+        "How fast is a library made, what does a question cost as it grows, and does it find what every photo would?",
+        "Photos of a data folder (without one, views of the sample photos) are indexed; the bare tower runs on decoded photos, "
+        "the plain script takes one photo after the other. For growth, activations of these photos are repeated behind an "
+        "indirection, and their vectors have noise. Overlap is with every photo through the adapter.",
+        bench=True,
+    ),
+    Experiment(
         "search",
         "How long does one query take, and how many vectors does one machine hold?",
         "The ten nearest of unit vectors without any structure, which is the hardest case for an approximate index; one query "
