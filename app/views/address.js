@@ -1,8 +1,10 @@
 // The tab and the question in the address; "/" goes to the question. Gradio gives element, trigger, props and watch.
+let search = location.search;
 const put = (changes) => {
   const now = new URL(location.href);
   for (const [name, value] of Object.entries(changes)) value ? now.searchParams.set(name, value) : now.searchParams.delete(name);
   if (now.href !== location.href) history.pushState(null, "", now);
+  search = now.search;
 };
 const tabs = () => [...document.querySelectorAll("button[role=tab][id^=tab-]")];
 const name = (tab) => tab.id.replace(/^tab-|-button$/g, "");
@@ -11,16 +13,25 @@ const open = () => {
   tabs().find((tab) => name(tab) === wanted && tab.getAttribute("aria-selected") !== "true")?.click();
 };
 
+const question = () => ["q", "about"].map((key) => new URLSearchParams(location.search).get(key) ?? "").join("\n");
+let shown = question();
+
 watch("value", () => {
   const asked = new URLSearchParams(props.value);
   put({ q: asked.get("q"), about: asked.get("about") });
+  shown = question();
 });
 document.addEventListener("click", (event) => {
   const tab = event.isTrusted && event.target.closest?.("button[role=tab][id^=tab-]");
   if (tab) put({ tab: name(tab) === "search" ? "" : name(tab) });
 });
 addEventListener("popstate", () => {
+  // A link to a place on this page is one from Gradio's <base>, which has no question and no tab.
+  if (location.hash && !location.search) return history.replaceState(null, "", search + location.hash);
+  search = location.search;
   open();
+  if (question() === shown) return; // another tab, or a place on this page
+  shown = question();
   trigger("select", { index: 0, value: location.search });
 });
 document.addEventListener("visibilitychange", () => document.hidden || trigger("focus"));

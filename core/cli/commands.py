@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.cli import format
-from core.common.errors import BackboneError, DataError
+from core.common.errors import BackboneError, DataError, UsageError
 
 if TYPE_CHECKING:
     from core.backbones.base import Backbone
@@ -45,9 +45,9 @@ def adapt(arguments: Namespace) -> Answer:
     from core.sglora.adapter_readme import README_FILE
 
     if arguments.out is None and arguments.map is None:
-        raise DataError("`adapt` needs --out DIR for the adapter, or --library DIR and --map FILE for its map.")
+        raise UsageError("`adapt` needs --out DIR for the adapter, or --library DIR and --map FILE for its map.")
     if (arguments.map is None) != (arguments.library is None):
-        raise DataError("--map FILE and --library DIR go together: a map is made from photos of a library.")
+        raise UsageError("--map FILE and --library DIR go together: a map is made from photos of a library.")
     check_text(arguments.text)
     started = time.perf_counter()
     engine = load_chosen_engine(arguments)

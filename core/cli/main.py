@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from core.cli.parser import build_parser
-from core.common.errors import StudioError
+from core.common.errors import StudioError, UsageError
 
 EXIT_OK = 0
 EXIT_ERROR = 1
@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
     from core.common.runtime import set_up_heap  # imports torch, which `--help` and usage errors need not wait for
 
     set_up_heap()
@@ -39,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
                 use(arguments.device)
             answer = arguments.run(arguments)
+    except UsageError as error:
+        parser.print_usage(sys.stderr)
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
     except StudioError as error:
         print(error, file=sys.stderr)
         return EXIT_ERROR

@@ -16,6 +16,10 @@ class StudioError(Exception):
     """Base of every error that a user may see; its text is shown as it is, without a stack trace."""
 
 
+class UsageError(StudioError):
+    """Options of a command line that do not go together."""
+
+
 class DescriptionError(StudioError):
     """A task description or query that cannot be used (empty, far too long)."""
 

@@ -6,6 +6,7 @@ It comes from npm (`npm install axe-core`); AXE_CORE is the path of its axe.min.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def test_axe_finds_nothing_serious(opened: Page) -> None:
             accordion.click()
     opened.click("#try-it")
     expect(opened.locator("#results .sg-hit").first).to_be_visible(timeout=60_000)
+    # The questions' texts come a moment after the questions themselves.
+    expect(opened.locator("#examples button").first).to_have_text(re.compile("[a-z]"), timeout=60_000)
     found += violations(opened, "with results")
     for name in outer:
         opened.get_by_role("tab", name=name, exact=True).click()

@@ -152,8 +152,8 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     page.click("#try-it")
     expect(page.locator("#results .sg-hit").first).to_be_visible(timeout=60_000)
     page.click("#captions button")
-    own, captions = generated_photos(tmp_path), tmp_path / "captions.json"
-    captions.write_text(json.dumps({s.name: s.captions for s in samples}))
+    own, captions = generated_photos(tmp_path), tmp_path / "captions.jsonl"
+    captions.write_text("\n".join(json.dumps({"image": s.name, "captions": s.captions}) for s in samples))
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(own[1].read_bytes()[:200])
     page.set_input_files("#upload input[type=file]", [*(s.path for s in samples), *own, broken, captions])
@@ -190,6 +190,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     merged = Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.strength))
     assert column(page, texts.MERGE) == expected(gallery.text_to_image(QUERY, merged, DEFAULT_TOP))
     recalls = gallery.recalls(generated)
+    page.click("#results .sg-figures summary")
     row = page.locator("#results .sg-recall tbody tr:not(.sg-lead)", has_text=texts.SG_LORA)
     shown = [float(cell.rstrip("%")) for cell in row.locator("td b").all_inner_texts()]
     assert shown == pytest.approx([recalls[way][k] for way in ("t2i", "i2t") for k in ("R@1", "R@5", "R@10")], abs=0.51)

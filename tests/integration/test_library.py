@@ -315,8 +315,8 @@ def test_kill_9_loses_nothing(backbone: Backbone, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_kill_9_at_thirty_moments_loses_nothing(backbone: Backbone, tmp_path: Path) -> None:
-    killed_and_finished(backbone, tmp_path, 30, 600)
+def test_kill_9_at_ten_moments_loses_nothing(backbone: Backbone, tmp_path: Path) -> None:
+    killed_and_finished(backbone, tmp_path, 10, 600)
 
 
 @pytest.mark.slow
