@@ -46,7 +46,7 @@ def calibrated(engine: SGLora) -> SGLora:
     slope = SPREAD * (norm.ppf(0.9) - norm.ppf(0.6)) / (close[SURE] - close[HALF])
     bias = SPREAD * norm.ppf(0.6) - slope * close[HALF]
     # Every group gained the same, so that it only adds to the bias.
-    experts = tuple(replace(e, transfer=GENERAL) for e in engine.repository.experts)
+    experts = tuple(replace(e, transfer=GENERAL, forgetting={}) for e in engine.repository.experts)
     model = ConfidenceModel(bias - 0.5 * GENERAL, slope, 0.5, SPREAD, (close[FAR] + close[HALF]) / 2, 60)
     return replace(engine, repository=replace(engine.repository, experts=experts, confidence=model))
 
@@ -134,7 +134,7 @@ def test_without_a_calibration_all_of_it_is_applied_and_nothing_is_foretold(engi
 
 
 def judged(**changes: object) -> Confidence:
-    return replace(Confidence(0.6, 2.0, 1.5, 3.0, True, 0.69, 0.95), **changes)
+    return replace(Confidence(0.6, 2.0, 1.5, 3.0, True, 0.69, 1.0, 0.95), **changes)
 
 
 def test_words_say_the_chance_the_gain_and_what_they_rest_on() -> None:

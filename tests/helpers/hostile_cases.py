@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 LONGEST_MESSAGE = 400
+EITHER = "taken, or refused for the memory that decoding takes"
 TRACES = ("Traceback", 'File "', " object at 0x", "site-packages", "/core/", "/app/")
 ALWAYS_INERT = {"script", "iframe", "object", "embed", "svg", "math", "form", "link", "meta", "base", "style", "video", "audio"}
 
@@ -25,7 +26,7 @@ class Case:
         what: of the file, for the test's name.
         name: the file's name, as a visitor's browser sends it.
         data: its content.
-        reason: part of the message that refuses it; None where it is taken.
+        reason: part of the message that refuses it; None where it is taken, EITHER where that is the decoder's business.
     """
 
     what: str

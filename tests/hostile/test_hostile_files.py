@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hostile_cases import Case, Watch, check_inert, check_message, watched
+from hostile_cases import EITHER, Case, Watch, check_inert, check_message, watched
 from make_captions import captions
 from make_images import images, picture
 from make_zips import Archive, zips
@@ -65,7 +65,9 @@ def reasons(done: Added) -> dict[str, str]:
 def test_images(drop: Drop, case: Case) -> None:
     done, session = drop(case)
     name = safe_name(case.name)
-    if case.reason is None:
+    if case.reason is EITHER:  # how much memory a decoder takes is its version's; the bound is ours
+        assert reasons(done) == {} or "too much memory" in reasons(done)[name]
+    elif case.reason is None:
         assert reasons(done) == {}
         assert [photo.name for photo in session.album.photos] == ["beside.png", name]
     else:

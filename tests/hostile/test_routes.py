@@ -32,6 +32,7 @@ from core.sglora.engine import SGLora
 # As Gradio names them; everything else that it has is to be closed.
 OPEN = {
     *("GET /", "HEAD /", "GET /config", "GET /theme.css", "GET /favicon.ico", "GET /manifest.json", "GET /robots.txt"),
+    "GET /gradio_api/app_id",
     *("GET /assets/{path:path}", "GET /static/{path:path}", "GET /gradio_api/info", "GET /gradio_api/startup-events"),
     *("POST /gradio_api/queue/join", "GET /gradio_api/queue/data", "POST /gradio_api/cancel", "POST /gradio_api/reset"),
     *("POST /gradio_api/call/{api_name}", "GET /gradio_api/call/{api_name}/{event_id}"),
@@ -74,7 +75,8 @@ def test_only_the_routes_that_are_used_are_open(app: Running) -> None:
         with httpx.stream(method, f"{app.url}{filled}", timeout=60) as answer:  # a heartbeat never ends
             if answer.status_code == 404 and (method == "HEAD" or answer.read() == texts.NO_SUCH_ROUTE.encode()):
                 closed.add(known)
-    assert found - closed == OPEN
+    # Of a call that nobody made there is no stream.
+    assert found - closed == {route for route in OPEN if "{event_id}" not in route}
 
 
 @pytest.mark.parametrize(
@@ -225,7 +227,7 @@ def test_the_server_fetches_no_address(app: Running, stranger: Stranger, witness
         ]
     ):
         answer = stranger.call("index", [given], "")
-        assert answer.values is None, number
+        assert answer.values is None or answer.values[0]["photos"] == 0, number  # without a name it is skipped in silence
         assert answer.words in (texts.NO_ADDRESSES, texts.FILE_NOT_YOURS, texts.VALUES_UNUSABLE), number
     for fn in app.page.fns.values():  # every event of the page, with an address in the place of every value
         places = [None if block.stateful else value(f"{address}/event.png") for block in fn.inputs]
@@ -293,6 +295,9 @@ def test_files_of_the_server_are_never_read(app: Running, stranger: Stranger, tm
         beside = [value(name, is_stream=True), value(name, url=f"{app.url}{API}/file={secret}")] if name == str(secret) else []
         for given in (value(name), *beside):
             answer = stranger.call("index", [given], "")
+            if answer.values is not None:  # hidden files are skipped in silence, before anybody looks for them
+                assert Path(name).name in ("", ".bashrc") and answer.values[0]["photos"] == 0, name[:200]
+                continue
             assert (answer.values, answer.words) in [(None, texts.FILE_NOT_YOURS), (None, texts.NO_ADDRESSES)], name[:200]
         if name not in (str(app.folder / "piece.png"), str(made)):  # these two have names that cannot be guessed
             read = httpx.get(f"{app.url}{API}/file={quote(name[:5000])}")

@@ -322,12 +322,13 @@ def test_kill_9_at_ten_moments_loses_nothing(backbone: Backbone, tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("unshare") or os.geteuid() != 0, reason="needs a small disk of its own")
 def test_a_full_disk_is_said_and_keeps_what_is_in(photos: Path, tmp_path: Path) -> None:
-    code = CHILD.format(root=str(ROOT), helpers=str(ROOT / "tests" / "helpers"))
+    program = tmp_path / "index.py"
+    program.write_text(CHILD.format(root=str(ROOT), helpers=str(ROOT / "tests" / "helpers")))
     many = tmp_path / "many"
     blurred(many, [f"{i:03}.jpg" for i in range(400)], 5)
     small, python = tmp_path / "small", sys.executable
     script = f"""
-mkdir {small} && mount -t tmpfs -o size=3m tmpfs {small} && {python} -c '{code}' {many} {small}/library
+mkdir {small} && mount -t tmpfs -o size=3m tmpfs {small} && {python} {program} {many} {small}/library
 {python} -m core library {small}/library --json
 """
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=600)

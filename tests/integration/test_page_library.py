@@ -316,7 +316,7 @@ def test_commands_say_what_the_page_did(text: str, strength: float | None) -> No
             evaluate_command(settings),
         )
     )
-    assert (adapt.text, found.query, found.task, photo.task, measured.task) == (text,) * 5
-    assert (found.top, photo.query) == (20, "PHOTO.jpg")
+    assert (adapt.text, *found.query, found.task, photo.task, measured.task) == (text,) * 5
+    assert (found.top, photo.query) == (20, ["PHOTO.jpg"])
     for arguments in (adapt, found, photo, measured):
         assert (arguments.k, arguments.tau, arguments.seed, arguments.strength) == (3, 0.25, 7, strength)
