@@ -29,12 +29,13 @@ def separate_visitors() -> None:
     """Give every MCP visitor a client, and so a session, of its own; doing it again changes nothing."""
     from gradio.mcp import GradioMCPServer
 
-    if GradioMCPServer._get_or_create_client is not _client_of_visitor:
-        GradioMCPServer._client_for_all = GradioMCPServer._get_or_create_client
-        GradioMCPServer._get_or_create_client = _client_of_visitor
-        GradioMCPServer._schema_as_made = GradioMCPServer.get_input_schema
-        GradioMCPServer.get_input_schema = _input_schema
-        GradioMCPServer.pop_returned_state = staticmethod(_answers)
+    server: Any = GradioMCPServer
+    if server._get_or_create_client is not _client_of_visitor:
+        server._client_for_all = server._get_or_create_client
+        server._get_or_create_client = _client_of_visitor
+        server._schema_as_made = server.get_input_schema
+        server.get_input_schema = _input_schema
+        server.pop_returned_state = staticmethod(_answers)
 
 
 def _client_of_visitor(server: Any) -> Client:

@@ -21,6 +21,15 @@ watch("value", () => {
   put({ q: asked.get("q"), about: asked.get("about") });
   shown = question();
 });
+// A link to a place on this page: Gradio's <base> would make it one to another page.
+document.addEventListener("click", (event) => {
+  const place = document.querySelector(event.target.closest?.('a[href^="#"]')?.getAttribute("href") ?? "#-");
+  if (!place) return;
+  event.preventDefault();
+  for (let at = place; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+  place.focus({ preventScroll: true });
+  place.scrollIntoView();
+});
 document.addEventListener("click", (event) => {
   const tab = event.isTrusted && event.target.closest?.("button[role=tab][id^=tab-]");
   if (tab) put({ tab: name(tab) === "search" ? "" : name(tab) });

@@ -160,12 +160,12 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, photos: li
     lora = shipped.adapt(SENTENCE).lora
     save_peft(lora, tmp_path, shipped.backbone.fingerprint, shipped.backbone.name, {})
     files = [str(tmp_path / CONFIG_FILE), str(tmp_path / WEIGHTS_FILE)]
-    own_actions.import_files(shipped, session, files, "photos of my boats")
+    own_actions.import_files(shipped, session, files, "photos of my marbles")
     saved = own_actions.write_library(shipped, session).read_bytes()
     (tmp_path / "library.zip").write_bytes(saved)
 
     done = album.switch(name, other)
-    assert done.waiting == ("my boats",)
+    assert done.waiting == ("my marbles",)
     assert album.engine(other) is other, "no own expert takes part"
     with pytest.raises(AdapterError, match=f"another backbone .*{shipped.backbone.fingerprint}.*{other.backbone.fingerprint}"):
         own_actions.import_files(other, session, files, SENTENCE)
@@ -178,7 +178,7 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, photos: li
 
     album.switch(DEFAULT, shipped)
     mine = album.engine(shipped)
-    assert mine.route("photos of my boats").chosen[0] == len(shipped.repository)
+    assert mine.route("photos of my marbles").chosen[0] == len(shipped.repository)
 
 
 def test_photos_are_not_added_while_they_are_indexed_anew(models: Models, photos: list[Path]) -> None:

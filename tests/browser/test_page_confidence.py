@@ -200,7 +200,7 @@ def test_the_page_follows_the_confidence_until_told_otherwise(opened: Page, phot
 
     # No expert fits: zero-shot, in every column.
     page.locator("#description textarea").fill(FAR)
-    expect(routing).to_contain_text(texts.NO_EXPERT_FITS, timeout=sure)
+    expect(routing).to_contain_text(texts.ADVICE_NOTHING, timeout=sure)
     page.locator("#query textarea, #query input").first.fill("something red")
     page.click("#search")
     expect(page.locator("#lora")).to_contain_text(texts.LORA_NOTHING, timeout=sure)

@@ -227,7 +227,9 @@ def test_the_server_fetches_no_address(app: Running, stranger: Stranger, witness
         ]
     ):
         answer = stranger.call("index", [given], "")
-        assert answer.values is None or answer.values[0]["photos"] == 0, number  # without a name it is skipped in silence
+        if answer.values is not None:  # what has no name is skipped in silence
+            assert number == 8 and answer.values[0]["photos"] == 0
+            continue
         assert answer.words in (texts.NO_ADDRESSES, texts.FILE_NOT_YOURS, texts.VALUES_UNUSABLE), number
     for fn in app.page.fns.values():  # every event of the page, with an address in the place of every value
         places = [None if block.stateful else value(f"{address}/event.png") for block in fn.inputs]

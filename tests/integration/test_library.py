@@ -328,7 +328,7 @@ def test_a_full_disk_is_said_and_keeps_what_is_in(photos: Path, tmp_path: Path) 
     blurred(many, [f"{i:03}.jpg" for i in range(400)], 5)
     small, python = tmp_path / "small", sys.executable
     script = f"""
-mkdir {small} && mount -t tmpfs -o size=3m tmpfs {small} && {python} {program} {many} {small}/library
+mkdir {small} && mount -t tmpfs -o size=2m tmpfs {small} && {python} {program} {many} {small}/library
 {python} -m core library {small}/library --json
 """
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=600)
