@@ -23,7 +23,8 @@ watch("value", () => {
 });
 // A link to a place on this page: Gradio's <base> would make it one to another page.
 document.addEventListener("click", (event) => {
-  const place = document.querySelector(event.target.closest?.('a[href^="#"]')?.getAttribute("href") ?? "#-");
+  const link = event.target.closest?.('a[href^="#"]');
+  const place = link && document.getElementById(link.getAttribute("href").slice(1));
   if (!place) return;
   event.preventDefault();
   for (let at = place; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
