@@ -14,7 +14,7 @@ import pytest
 from app_visitors import SENTENCE, Running, launched
 from gradio import routes
 from gradio.utils import get_upload_folder
-from hostile_cases import Case, check_message, watched
+from hostile_cases import EITHER, Case, check_message, watched
 from make_captions import captions
 from make_images import encode, images, picture
 from make_zips import zips
@@ -297,6 +297,9 @@ def test_hostile_files_through_the_running_app(app: Running, stranger: Stranger)
             said = [f"{failed['name']}: {failed['reason']}" for failed in report["failed"]]
             for line in said:
                 check_words(line, app)
+            if case.reason is EITHER:
+                assert not said or "too much memory" in said[0], f"{case}: {said[:3]}"
+                continue
             assert (case.reason is None) == (not said), f"{case}: {said[:3]}"
             if case.reason is not None:
                 assert any(case.reason in line for line in said), f"{case}: {said[:3]}"
