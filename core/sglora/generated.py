@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from core.backbones.lora import Lora
@@ -18,6 +19,7 @@ from core.common.errors import RepositoryError
 from core.sglora.cvae import Gaussian
 from core.sglora.prior import SemanticPrior
 from core.sglora.router import Routing
+from core.sglora.subspace import Basis
 
 if TYPE_CHECKING:
     from core.sglora.mixer import Mixture
@@ -74,6 +76,34 @@ class Generator(Protocol):
     def save(self, path: Path) -> None:
         """Write everything as safetensors."""
         ...
+
+
+def write_generator(
+    path: Path,
+    kind: str,
+    fingerprint: str,
+    notes: Mapping[str, Any],
+    config: Mapping[str, Any],
+    basis: Basis,
+    network: Mapping[str, Tensor],
+) -> None:
+    """Write a generator as float16 safetensors, as ``read_generator`` reads it.
+
+    Args:
+        path: the file. kind: of generator. fingerprint: of its backbone. notes: how it was trained.
+        config: of the network. basis: of the LoRA vectors. network: its weights, under the names that they get in the file.
+    """
+    tensors = {**network, **{f"basis.{k}": getattr(basis, k) for k in ("origin", "components", "scale")}}
+    tensors = {k: v.detach().half().contiguous() for k, v in tensors.items()}
+    metadata = {
+        "kind": kind,
+        "backbone_fingerprint": fingerprint,
+        "config": json.dumps(dict(config)),
+        "notes": json.dumps(dict(notes)),
+        "tensors_sha256": checksum(tensors),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path, metadata=metadata)
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from core.backbones.lora import Lora
 from core.common.errors import RepositoryError
 from core.sglora.cvae import ConditionalVAE, CvaeConfig, Gaussian
-from core.sglora.generated import Generated, Generator, checksum, draw_latent, read_generator
+from core.sglora.generated import Generated, Generator, draw_latent, read_generator, write_generator
 from core.sglora.mixer import KIND as MIXER
 from core.sglora.mixer import build_mixer
 from core.sglora.prior import SemanticPrior
@@ -85,17 +84,7 @@ class LoraGenerator:
     def save(self, path: Path) -> None:
         """Write everything as float16 safetensors."""
         tensors = {f"cvae.{k}": v for k, v in self.cvae.state_dict().items()}
-        tensors |= {f"basis.{k}": getattr(self.basis, k) for k in ("origin", "components", "scale")}
-        tensors = {k: v.detach().half().contiguous() for k, v in tensors.items()}
-        metadata = {
-            "kind": KIND,
-            "backbone_fingerprint": self.fingerprint,
-            "config": json.dumps(asdict(self.cvae.config)),
-            "notes": json.dumps(dict(self.notes)),
-            "tensors_sha256": checksum(tensors),
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path, metadata=metadata)
+        write_generator(path, KIND, self.fingerprint, self.notes, asdict(self.cvae.config), self.basis, tensors)
 
     @staticmethod
     def load(path: Path, fingerprint: str) -> LoraGenerator:

@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import reduce_rank
 from core.sglora.cvae import Gaussian
-from core.sglora.generated import Generated, checksum, draw_latent
+from core.sglora.generated import Generated, draw_latent, write_generator
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing
@@ -144,17 +143,7 @@ class LoraMixer:
     def save(self, path: Path) -> None:
         """Write everything as float16 safetensors."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"basis.{k}": getattr(self.basis, k) for k in ("origin", "components", "scale")}
-        tensors = {k: v.detach().half().contiguous() for k, v in tensors.items()}
-        metadata = {
-            "kind": KIND,
-            "backbone_fingerprint": self.fingerprint,
-            "config": json.dumps(asdict(self.network.config)),
-            "notes": json.dumps(dict(self.notes)),
-            "tensors_sha256": checksum(tensors),
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path, metadata=metadata)
+        write_generator(path, KIND, self.fingerprint, self.notes, asdict(self.network.config), self.basis, tensors)
 
 
 def build_mixer(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> LoraMixer:
