@@ -41,6 +41,8 @@ def told(page: Page, words: str) -> None:
 
 def expect_photos(page: Page, count: int) -> None:
     """So many photos wherever the page shows them."""
+    if not page.locator("#gallery").count():  # folded, as after every load
+        page.click("#captions > button")
     thumbnails = page.locator("#gallery .thumbnail-item")
     expect(thumbnails).to_have_count(count, timeout=PATIENCE_MS)
     expect(page.locator("#fill")).to_contain_text(f"{count} photos of" if count else texts.GALLERY_EMPTY)
@@ -55,7 +57,6 @@ def expect_no_answer(page: Page) -> None:
     expect(page.locator("#lora")).to_contain_text(texts.LORA_EMPTY)
 
 
-@pytest.mark.xfail(reason="to be followed up: the gallery's thumbnails after the redesign of the page", strict=False)
 def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(engine: SGLora, tmp_path: Path) -> None:
     photos = blurred(tmp_path, [f"{i}.png" for i in range(3)], 2)
     probe = Gallery(engine.backbone)
