@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             "other languages": [judged(t) for t in OTHER_LANGUAGES],
             "far": [judged(t) for t in FAR],
         },
-        "calibration": None if model is None else model.as_dict(),
+        "calibration": None if model is None else asdict(model),
     }
 
 

@@ -7,14 +7,16 @@ switched: the less sure a gain is, the less of the experts' own parts is applied
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import erf, sqrt
-from typing import Any
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from core.sglora.index_schema import Count, Figure
 from core.sglora.router import Routing
 
 # From an even chance (no own parts) to this one (all of them).
@@ -61,14 +63,14 @@ class ConfidenceModel:
         rank_correlation: Spearman's, of predicted with measured gains of topics that were left out of the fit, too.
     """
 
-    bias: float
-    closeness: float
-    transfer: float
-    spread: float
-    lowest: float
-    points: int
-    shared_gain: float | None = None
-    rank_correlation: float = 1.0
+    bias: Figure
+    closeness: Figure
+    transfer: Figure
+    spread: Annotated[Figure, Field(gt=0)]
+    lowest: Figure
+    points: Count
+    shared_gain: Figure | None = None
+    rank_correlation: Figure = 1.0
 
     def judge(
         self, routing: Routing, transfers: Tensor, forgetting: Tensor | None = None, about_photos: bool = True
@@ -92,24 +94,6 @@ class ConfidenceModel:
         own = own if self.shared_gain is not None else 1.0
         reliable = self.rank_correlation > RELIABLE
         return Confidence(closeness, transfer, gain, self.spread, fits, probability, own, strength, lost, reliable)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @staticmethod
-    def of(raw: Mapping[str, Any]) -> ConfidenceModel:
-        """From what ``as_dict`` gave.
-
-        Raises:
-            ValueError, TypeError, KeyError: invalid.
-        """
-        values = {name: float(raw[name]) for name in ("bias", "closeness", "transfer", "spread", "lowest")}
-        values["rank_correlation"] = float(raw.get("rank_correlation", 1.0))
-        shared = raw.get("shared_gain")
-        values |= {} if shared is None else {"shared_gain": float(shared)}
-        if not all(abs(v) < 1e6 for v in values.values()) or values["spread"] <= 0:
-            raise ValueError("an invalid confidence")
-        return ConfidenceModel(**values, points=int(raw["points"]))
 
 
 def evidence(routing: Routing, transfers: Tensor) -> tuple[float, float]:

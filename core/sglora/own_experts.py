@@ -6,21 +6,21 @@ them. Like the shipped ones, own experts are own parts on top of what all share.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
-import math
 import re
 import tempfile
 import zipfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, Field, Strict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -33,6 +33,7 @@ from core.common.text import clean_name, clean_text
 from core.data.safe_zip import read_members
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
+from core.sglora.index_schema import where_invalid
 from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository
 
 MAX_OWN = 20
@@ -224,6 +225,27 @@ def _short(description: str) -> str:
 # Download and upload
 
 
+@dataclass(frozen=True)
+class _SavedExpert(Expert):
+    lost: Annotated[float, Strict(), Field(ge=0, le=1)] = 0.0
+
+
+class _SavedIndex(BaseModel, frozen=True):
+    format: Literal[1]
+    kind: Literal["own experts"]
+    backbone_fingerprint: Annotated[str, Strict()]
+    rank: Annotated[int, Strict()]
+    tensors_sha256: Annotated[str, Strict()]
+    experts: tuple[_SavedExpert, ...]
+
+
+def _named(entry: _SavedExpert) -> Expert:
+    """The expert with a name and a description that can be used, and without what only a calibration knows."""
+    fields = {f.name: getattr(entry, f.name) for f in dataclasses.fields(Expert)}
+    names = {"name": clean_name(entry.name), "description": clean_text(entry.description)}
+    return Expert(**{**fields, **names, "transfer": None, "forgetting": {}, "keywords": ""})
+
+
 def save_zip(library: Library) -> bytes:
     """The own experts as a ZIP: an index to read, and their numbers (float32, so that nothing is lost).
 
@@ -267,24 +289,19 @@ def load_zip(data: bytes, engine: SGLora) -> Library:
     limits = {INDEX_FILE: 2**20, TENSORS_FILE: 2**20 + 2 * 4 * MAX_OWN * shipped.layout.size}
     files = read_members(data, limits, label, RepositoryError)
     try:
-        index = json.loads(files[INDEX_FILE].decode())
-        if (index["format"], index["kind"]) != (FORMAT, KIND):
-            raise ValueError("another format")
-        made_for, expected = index["backbone_fingerprint"], index["tensors_sha256"]
-        rank = int(index["rank"])
-        entries = [
-            (_expert({k: v for k, v in raw.items() if k != "lost"}), _number(raw["lost"], 1)) for raw in index["experts"]
-        ]
+        index = _SavedIndex.model_validate_json(files[INDEX_FILE])
+        entries = [(_named(entry), entry.lost) for entry in index.experts]
     except StudioError as error:
         raise RepositoryError(f"{label}: {error}") from None
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
-        raise RepositoryError(f"{label}: its {INDEX_FILE} is not that of a saved library ({type(error).__name__}).") from None
+    except ValidationError as error:
+        raise RepositoryError(f"{label}: its {INDEX_FILE} is not that of a saved library ({where_invalid(error)}).") from None
+    made_for, rank = index.backbone_fingerprint, index.rank
     if made_for != shipped.fingerprint or rank != shipped.layout.rank:
         raise RepositoryError(
             f"{label} belongs to another backbone (fingerprint {brief(made_for)}, rank {brief(rank)}; "
             f"this one is {shipped.fingerprint}, rank {shipped.layout.rank})."
         )
-    if hashlib.sha256(files[TENSORS_FILE]).hexdigest() != expected:
+    if hashlib.sha256(files[TENSORS_FILE]).hexdigest() != index.tensors_sha256:
         raise RepositoryError(f"{label}: {TENSORS_FILE} is damaged (its checksum differs from the index).")
     if not 1 <= len(entries) <= MAX_OWN:
         raise RepositoryError(f"{label} lists {len(entries)} experts; 1 to {MAX_OWN} may be there.")
@@ -306,39 +323,3 @@ def load_zip(data: bytes, engine: SGLora) -> Library:
     except RepositoryError as error:
         raise RepositoryError(f"{label}: {error}") from None
     return library
-
-
-def _expert(raw: Mapping[str, Any]) -> Expert:
-    """An index entry from a file that anyone may have written: every field is what pages expect."""
-    expert = Expert(**{**raw, "classes": tuple(raw["classes"])})
-    for text in (expert.group, expert.source, *expert.classes):
-        if not isinstance(text, str) or len(text) > 200 or not text.isprintable():
-            raise ValueError("an invalid text")
-    for count in (expert.images, expert.seed, expert.snapshots):
-        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 2**63:
-            raise ValueError("an invalid count")
-    if bool(expert.before) != bool(expert.after):
-        raise ValueError("half a measurement")
-    return Expert(
-        clean_name(expert.name),
-        clean_text(expert.description),
-        expert.group,
-        expert.source,
-        expert.images,
-        expert.seed,
-        expert.snapshots,
-        before=_recalls(expert.before) if expert.before else {},
-        after=_recalls(expert.after) if expert.after else {},
-        classes=expert.classes,
-    )
-
-
-def _recalls(raw: Mapping[str, Any]) -> dict[str, Any]:
-    ways = {way: {k: _number(raw[way][k], 100) for k in ("R@1", "R@5", "R@10")} for way in ("i2t", "t2i")}
-    return {**ways, "images": int(_number(raw["images"], 1e9))}
-
-
-def _number(value: object, most: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most or not math.isfinite(value):
-        raise ValueError("a number out of its range")
-    return float(value)

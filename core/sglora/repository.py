@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -23,6 +24,7 @@ from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
 from core.common.errors import AdapterError, RepositoryError, brief
 from core.sglora.confidence import Confidence, ConfidenceModel, known_transfers
+from core.sglora.index_schema import BackboneChoice, Count, Figure, Label, Measured, Text, where_invalid
 from core.sglora.prior import SemanticPrior, semantic_prior
 from core.sglora.router import Routing
 
@@ -53,19 +55,24 @@ class Expert:
         keywords: other words for what it is about; its embedding is the mean over them and the description.
     """
 
-    name: str
-    description: str
-    group: str
-    source: str
-    images: int
-    seed: int
-    snapshots: int
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
-    classes: tuple[str, ...] = ()
-    transfer: float | None = None
-    forgetting: Mapping[str, float] = field(default_factory=dict)
-    keywords: str = ""
+    name: Text
+    description: Text
+    group: Label
+    source: Label
+    images: Count
+    seed: Count
+    snapshots: Count
+    before: Measured
+    after: Measured
+    classes: tuple[Label, ...] = ()
+    transfer: Figure | None = None
+    forgetting: Mapping[Text, Figure] = field(default_factory=dict)
+    keywords: Text = ""
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    def __post_init__(self) -> None:
+        if bool(self.before) != bool(self.after):
+            raise ValueError(f"{self.name}: measured before or after only")
 
     @property
     def measured(self) -> bool:
@@ -79,27 +86,29 @@ class Expert:
         return sum(self.after[way][f"R@{k}"] - self.before[way][f"R@{k}"] for way in ("i2t", "t2i")) / 2
 
 
-@dataclass(frozen=True)
-class RepositoryIndex:
+class RepositoryIndex(BaseModel, frozen=True):
     """What ``index.json`` says: all that can be known of a repository before its backbone is loaded.
 
     Attributes:
         fingerprint: of the backbone the experts were trained on.
         backbone: arguments of ``core.backbones.load_backbone`` that load it, {"spec", "pretrained", "adapt_blocks"}; an
             index that names none is of the embedded one.
-        rank: of the experts' own parts. shared_rank: of the part that they share; 0: there is none. experts: their entries.
+        rank: of the experts' own parts. shared_rank: of the part that they share; 0: there is none.
+        parameters: of an own part. experts: their entries.
         checksum: sha256 of the tensors file. notes: how they were trained.
         confidence: see ``ExpertRepository``.
     """
 
-    fingerprint: str
-    backbone: Mapping[str, Any]
-    rank: int
-    experts: tuple[Expert, ...]
-    checksum: str
-    notes: Mapping[str, Any]
+    format: Literal[1] = FORMAT
+    fingerprint: Text = Field(alias="backbone_fingerprint")
+    backbone: BackboneChoice = Field({"spec": EMBEDDED}, validate_default=True)
+    rank: Count
+    shared_rank: Count = 0
+    parameters: Count = 0
+    checksum: Text = Field(alias="tensors_sha256")
+    notes: Mapping[str, Any] = {}
     confidence: ConfidenceModel | None = None
-    shared_rank: int = 0
+    experts: tuple[Expert, ...]
 
     @staticmethod
     def read(folder: Path) -> RepositoryIndex:
@@ -110,68 +119,31 @@ class RepositoryIndex:
         """
         label = f"The expert repository {folder}"
         try:
-            index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-            if index["format"] != FORMAT:
-                stated = brief(index["format"])
-                raise RepositoryError(f"{label} has an {INDEX_FILE} of format {stated}; this version reads {FORMAT}.")
-            return RepositoryIndex(
-                index["backbone_fingerprint"],
-                _backbone(index.get("backbone", {"spec": EMBEDDED})),
-                int(index["rank"]),
-                tuple(map(_entry, index["experts"])),
-                index["tensors_sha256"],
-                index.get("notes", {}),
-                ConfidenceModel.of(index["confidence"]) if index.get("confidence") else None,
-                int(index.get("shared_rank", 0)),
-            )
+            raw = (folder / INDEX_FILE).read_bytes()
+            return RepositoryIndex.model_validate_json(raw)
         except FileNotFoundError:
             raise RepositoryError(f"{label} lacks {INDEX_FILE}: `python -m core train experts` writes it.") from None
-        except (OSError, KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
-            raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({type(error).__name__}): restore it.") from None
+        except OSError as error:
+            raise RepositoryError(f"{label} has an {INDEX_FILE} that cannot be read ({error.strerror}).") from None
+        except ValidationError as error:
+            if any(e["loc"] == ("format",) for e in error.errors()):
+                stated = brief(json.loads(raw)["format"])
+                raise RepositoryError(f"{label} has an {INDEX_FILE} of format {stated}; this version reads {FORMAT}.") from None
+            raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({where_invalid(error)}): restore it.") from None
+
+    def write(self, folder: Path) -> None:
+        """Write it into a repository's folder."""
+        content = self.model_dump(mode="json", by_alias=True)
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        (folder / INDEX_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def name_backbone(folder: Path, choice: Mapping[str, Any]) -> None:
     """Make the index of a repository say how its backbone is loaded: what is a path there is one here no longer."""
-    path = folder / INDEX_FILE
-    index = json.loads(path.read_text(encoding="utf-8"))
-    if _backbone(index.get("backbone", {"spec": EMBEDDED})) != (named := _backbone(choice)):
-        _write_index(path, {**index, "backbone": named})
-
-
-def _write_index(path: Path, index: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _entry(raw: Mapping[str, Any]) -> Expert:
-    """One expert of an index that may have come from anywhere: texts are texts, and figures are numbers."""
-    expert = Expert(**{**raw, "classes": tuple(raw["classes"])})
-    for text in (
-        expert.name,
-        expert.description,
-        expert.group,
-        expert.source,
-        expert.keywords,
-        *expert.classes,
-        *expert.forgetting,
-    ):
-        if not isinstance(text, str) or not text.isprintable():
-            raise ValueError("an invalid text")
-    sides = [side[way] for side in (expert.before, expert.after) if side for way in ("i2t", "t2i")]
-    if any("R@1" not in side for side in sides):
-        raise ValueError("a recall without R@1")
-    figures = [value for side in sides for value in side.values()]
-    figures += [expert.images, expert.seed, expert.snapshots, expert.transfer or 0, *expert.forgetting.values()]
-    for value in figures:
-        if not isinstance(value, int | float):
-            raise ValueError("an invalid number")
-    return expert
-
-
-def _backbone(raw: Mapping[str, Any]) -> dict[str, Any]:
-    spec, pretrained, adapt_blocks = raw["spec"], raw.get("pretrained"), raw.get("adapt_blocks")
-    if not isinstance(spec, str) or not isinstance(pretrained, str | None) or not isinstance(adapt_blocks, int | None):
-        raise ValueError("an invalid backbone")
-    return {"spec": spec, "pretrained": pretrained, "adapt_blocks": adapt_blocks}
+    index = RepositoryIndex.read(folder)
+    named = RepositoryIndex.model_validate({**index.model_dump(by_alias=True), "backbone": choice})
+    if named != index:
+        named.write(folder)
 
 
 @dataclass(frozen=True)
@@ -261,19 +233,17 @@ class ExpertRepository:
             tensors["shared"] = self.shared.vector().half().contiguous()
         save_file(tensors, folder / TENSORS_FILE)
         digest = hashlib.sha256((folder / TENSORS_FILE).read_bytes()).hexdigest()
-        index = {
-            "format": FORMAT,
-            "backbone_fingerprint": self.fingerprint,
-            "backbone": _backbone(self.backbone),
-            "rank": self.layout.rank,
-            "shared_rank": self.shared.rank if self.shared else 0,
-            "parameters": self.layout.size,
-            "tensors_sha256": digest,
-            "notes": dict(self.notes),
-            "confidence": self.confidence.as_dict() if self.confidence else None,
-            "experts": [asdict(e) for e in self.experts],
-        }
-        _write_index(folder / INDEX_FILE, index)
+        RepositoryIndex(
+            backbone_fingerprint=self.fingerprint,
+            backbone=self.backbone,
+            rank=self.layout.rank,
+            shared_rank=self.shared.rank if self.shared else 0,
+            parameters=self.layout.size,
+            tensors_sha256=digest,
+            notes=dict(self.notes),
+            confidence=self.confidence,
+            experts=self.experts,
+        ).write(folder)
 
     @staticmethod
     def load(folder: Path, layout: LoraLayout, fingerprint: str) -> ExpertRepository:

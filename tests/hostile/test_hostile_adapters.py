@@ -40,7 +40,7 @@ def good(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Good:
 def shown(engine: SGLora, session: Session) -> None:
     """What came in is shown as text, and generates finite adapters."""
     library = session.album.library(engine)
-    check_inert(experts_html.own_list(library, [0.5] * len(library.own)))
+    check_inert(experts_html.own_list(library))
     for entry in library.own:
         assert bool(torch.isfinite(entry.mean).all()) and bool(torch.isfinite(entry.std).all())
         check_inert(experts_html.details(entry.expert, {"q": 1.0}))

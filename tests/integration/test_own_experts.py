@@ -356,7 +356,7 @@ def test_zips_that_are_refused(engine, library):
         (zipped({INDEX_FILE: b"", TENSORS_FILE: b"0" * 10**8}), "unpacked"),
         (zipped({**unzipped(data), TENSORS_FILE: b"0" * 80}), "checksum"),
         (changed(data, format=2), "not that of a saved library"),
-        (changed(data, rank=4), "another backbone"),
+        (changed(data, rank=5), "another backbone"),
         (changed(data, experts=[]), "lists 0 experts"),
         (changed(data, experts=experts * 7), "lists 21 experts"),
         (changed(data, experts=experts[:2]), "does not hold 2 x"),

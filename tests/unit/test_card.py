@@ -74,7 +74,7 @@ def test_every_command_of_the_card_is_one_that_the_command_line_knows(engine: SG
         ({"spec": "ViT-B-16", "pretrained": "/home/me/my weights.pt", "adapt_blocks": None}, "ViT-B-16", "my weights.pt"),
         ({"spec": "local-dir:/home/me/clips/mine", "pretrained": None, "adapt_blocks": None}, "local-dir:mine", None),
     ):
-        card = str(model_card(replace(index, backbone=backbone)))
+        card = str(model_card(index.model_copy(update={"backbone": backbone})))
         assert "/home" not in card, "a path of this machine"
         assert ("put it anywhere" in card) == (spec == "local-dir:mine" or pretrained == "my weights.pt")
         commands = re.findall(r"^    python -m core (.*)$", card, re.MULTILINE)
@@ -101,7 +101,7 @@ def test_an_earlier_licence_stays_and_another_readme_is_not_overwritten(folder: 
 
 def test_experts_that_nobody_measured(folder: Path) -> None:
     index = RepositoryIndex.read(folder)
-    index = replace(index, experts=tuple(replace(e, before={}, after={}) for e in index.experts), notes={})
+    index = index.model_copy(update={"experts": tuple(replace(e, before={}, after={}) for e in index.experts), "notes": {}})
     card = model_card(index)
     assert "Nobody has measured these experts." in card.text
     assert card.data.eval_results is None and "model-index" not in card.content

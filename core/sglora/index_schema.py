@@ -1,0 +1,64 @@
+"""What the JSON beside experts may say. Such files may come from anywhere: texts can be shown, and figures are numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NotRequired
+
+from pydantic import AfterValidator, Field, GetPydanticSchema, Strict, ValidationError
+from typing_extensions import TypedDict
+
+from core.common.errors import brief
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds characters that cannot be shown")
+    return text
+
+
+Text = Annotated[str, Strict(), AfterValidator(_printable)]
+Label = Annotated[Text, Field(max_length=200)]
+Count = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
+Figure = Annotated[float, Strict(), Field(gt=-1e6, lt=1e6, allow_inf_nan=False)]
+Percentage = Annotated[float, Strict(), Field(ge=0, le=100, allow_inf_nan=False)]
+Recalls = TypedDict(
+    "Recalls", {"R@1": Percentage, "R@5": Percentage, "R@10": NotRequired[Percentage], "mAP": NotRequired[Percentage]}
+)
+
+
+class Measurement(TypedDict):
+    """Recalls of both directions, and on how many photos."""
+
+    i2t: Recalls
+    t2i: Recalls
+    images: Count
+
+
+_Unmeasured = Annotated[dict[str, Any], Field(max_length=0)]
+Measured = Annotated[
+    Mapping[str, Any], GetPydanticSchema(lambda _, handler: handler.generate_schema(Measurement | _Unmeasured))
+]
+
+
+class _Backbone(TypedDict):
+    spec: Text
+    pretrained: NotRequired[Text | None]
+    adapt_blocks: NotRequired[Annotated[int, Strict()] | None]
+
+
+def _all_options(choice: Mapping[str, Any]) -> dict[str, Any]:
+    return {"spec": choice["spec"], "pretrained": choice.get("pretrained"), "adapt_blocks": choice.get("adapt_blocks")}
+
+
+BackboneChoice = Annotated[
+    Mapping[str, Any],
+    GetPydanticSchema(lambda _, handler: handler.generate_schema(Annotated[_Backbone, AfterValidator(_all_options)])),
+]
+
+
+def where_invalid(error: ValidationError) -> str:
+    """The first thing that is wrong, as "experts.3.images: Input should be a valid integer"."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return brief(f"{place}: {first['msg']}" if place else first["msg"])
