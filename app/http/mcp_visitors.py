@@ -7,7 +7,6 @@ alone, unless its address says whose it is: /gradio_api/mcp/?visitor=NAME, a nam
 from __future__ import annotations
 
 import copy
-import hashlib
 import secrets
 import threading
 from collections import OrderedDict
@@ -16,6 +15,8 @@ from typing import Any
 
 import gradio as gr
 from gradio_client import Client
+
+from core.common.digest import digest
 
 FILES = "photos, each as data:image/jpeg;base64,…"
 MOST_FILES = 100  # of a call
@@ -41,7 +42,7 @@ def separate_visitors() -> None:
 def _client_of_visitor(server: Any) -> Client:
     request = server.mcp_server.request_context.request
     name = (request.query_params.get("visitor") if request is not None else None) or secrets.token_hex(16)
-    key = hashlib.sha256(f"{server.local_url} {name}".encode()).hexdigest()[:32]
+    key = digest(f"{server.local_url} {name}")[:32]
     with _changing:
         if key in _clients:
             _clients.move_to_end(key)

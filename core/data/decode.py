@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections import deque
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from core.common.digest import digest
 from core.common.errors import PhotoError
 from core.common.images import Framing
 from core.common.text import safe_name
@@ -67,7 +67,7 @@ def _content(source: Source, name: str) -> bytes:
 
 def content_id(content: bytes) -> str:
     """32 hex digits that only this content has."""
-    return hashlib.sha256(content).hexdigest()[:32]
+    return digest(content)[:32]
 
 
 def frames(photos: Sequence[DecodedPhoto], framing: Framing) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.backbones.base import Backbone
+from core.common.digest import digest
 from core.common.errors import DataError
 from core.sglora.engine import SGLora
 from core.training.corpus import Corpus, load_corpus
@@ -64,7 +64,7 @@ class ExperimentContext:
             experiment, name: what it is called. key: all that decides how it comes out, beside backbone and data folder.
         """
         said = json.dumps([self.backbone.fingerprint, str(self.data.resolve()), key], default=str)
-        file = self.folder(experiment) / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:8]}.json"
+        file = self.folder(experiment) / f"{name}-{digest(said)[:8]}.json"
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
             partial = file.with_suffix(".tmp")

@@ -6,7 +6,6 @@ kept, so that an interrupted run resumes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import load_file
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout
+from core.common.digest import digest
 from core.common.errors import DataError
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, domain_tasks, scene_tasks
@@ -117,7 +117,7 @@ def fold_folder(context: ExperimentContext, fold: int, recipe: ExpertRecipe) -> 
 
 
 def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+    return digest(json.dumps(content))[:8]
 
 
 def _train_fold(context: ExperimentContext, corpus: Corpus, recipe: ExpertRecipe, folder: Path) -> None:

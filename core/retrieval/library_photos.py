@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
+from core.common.digest import digest
 from core.common.errors import GalleryError, LibraryError
 from core.retrieval import library_index
 from core.retrieval.index import Index
@@ -175,8 +175,8 @@ class LibraryPhotos:
                 "No photo of the library has captions (captions.jsonl, labels.jsonl, COCO captions in an indexed folder): "
                 "look for photos instead (--find photos)."
             )
-        digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-        file = self.library.folder / library_index.FOLDER / f"captions-{digest}.f32"
+        key = digest("\n".join(texts))[:16]
+        file = self.library.folder / library_index.FOLDER / f"captions-{key}.f32"
         shape = (len(texts), self.backbone.dim)
         if not file.is_file() or file.stat().st_size != 4 * shape[0] * shape[1]:
             parts = []

@@ -5,7 +5,6 @@ Format: https://huggingface.co/docs/hub/model-cards
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shlex
@@ -18,6 +17,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from core.backbones import EMBEDDED
 from core.backbones.spec import FOLDER, local_names, portable
+from core.common.digest import digest
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE
 from core.sglora import recall_summary
@@ -46,8 +46,8 @@ def write_card(folder: Path, licence: str | None = None) -> Path:
         RepositoryError: the index is missing or damaged, or there is a README that is no such card.
     """
     path, generator = folder / CARD_FILE, folder / GENERATOR_FILE
-    digest = hashlib.sha256(generator.read_bytes()).hexdigest() if generator.is_file() else None
-    card = model_card(RepositoryIndex.read(folder), licence or _licence(path), digest)
+    checksum = digest(generator.read_bytes()) if generator.is_file() else None
+    card = model_card(RepositoryIndex.read(folder), licence or _licence(path), checksum)
     path.write_text(str(card), encoding="utf-8")
     return path
 

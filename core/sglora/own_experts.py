@@ -7,7 +7,6 @@ them. Like the shipped ones, own experts are own parts on top of what all share.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
 import json
 import re
@@ -28,6 +27,7 @@ from torch import Tensor
 from core.backbones.lora import Lora
 from core.backbones.lora_algebra import align, merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft
+from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, StudioError, brief
 from core.common.text import clean_name, clean_text
 from core.data.safe_zip import read_members
@@ -266,7 +266,7 @@ def save_zip(library: Library) -> bytes:
         "backbone_fingerprint": library.shipped.fingerprint,
         "rank": library.shipped.layout.rank,
         "parameters": library.shipped.layout.size,
-        "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
+        "tensors_sha256": digest(tensors),
         "experts": [{**asdict(e.expert), "lost": e.lost} for e in library.own],
     }
     files = {INDEX_FILE: json.dumps(index, indent=1, ensure_ascii=False).encode(), TENSORS_FILE: tensors}
@@ -301,7 +301,7 @@ def load_zip(data: bytes, engine: SGLora) -> Library:
             f"{label} belongs to another backbone (fingerprint {brief(made_for)}, rank {brief(rank)}; "
             f"this one is {shipped.fingerprint}, rank {shipped.layout.rank})."
         )
-    if hashlib.sha256(files[TENSORS_FILE]).hexdigest() != index.tensors_sha256:
+    if digest(files[TENSORS_FILE]) != index.tensors_sha256:
         raise RepositoryError(f"{label}: {TENSORS_FILE} is damaged (its checksum differs from the index).")
     if not 1 <= len(entries) <= MAX_OWN:
         raise RepositoryError(f"{label} lists {len(entries)} experts; 1 to {MAX_OWN} may be there.")

@@ -6,7 +6,6 @@ row by row in the same order, the means mu, the standard deviations sigma and th
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from torch import Tensor
 from core.backbones import EMBEDDED
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
+from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, brief
 from core.sglora.confidence import Confidence, ConfidenceModel, known_transfers
 from core.sglora.index_schema import BackboneChoice, Count, Figure, Label, Measured, Text, where_invalid
@@ -232,14 +232,13 @@ class ExpertRepository:
         if self.shared is not None:
             tensors["shared"] = self.shared.vector().half().contiguous()
         save_file(tensors, folder / TENSORS_FILE)
-        digest = hashlib.sha256((folder / TENSORS_FILE).read_bytes()).hexdigest()
         RepositoryIndex(
             backbone_fingerprint=self.fingerprint,
             backbone=self.backbone,
             rank=self.layout.rank,
             shared_rank=self.shared.rank if self.shared else 0,
             parameters=self.layout.size,
-            tensors_sha256=digest,
+            tensors_sha256=digest((folder / TENSORS_FILE).read_bytes()),
             notes=dict(self.notes),
             confidence=self.confidence,
             experts=self.experts,
@@ -261,7 +260,7 @@ class ExpertRepository:
             raise RepositoryError(f"{label} lacks {TENSORS_FILE}: `python -m core train experts` writes it.") from None
         except OSError as error:
             raise RepositoryError(f"{label} has a {TENSORS_FILE} that cannot be read ({error.strerror}).") from None
-        if hashlib.sha256(raw).hexdigest() != index.checksum:
+        if digest(raw) != index.checksum:
             raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} (its checksum differs from the index): restore it.")
         if index.fingerprint != fingerprint:
             raise RepositoryError(

@@ -6,7 +6,6 @@ classifier distilled into similarities with class names. Flickr8k captions and t
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
@@ -23,6 +22,7 @@ from core.backbones.embedded import EmbeddedTowers, save_heads
 from core.backbones.frozen_towers import ImageTower
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.common.device import allow_tf32, current, sent, training_autocast
+from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.metrics import Relevance, both_directions
 from core.data import Sample, read_folder
@@ -70,7 +70,7 @@ class BackboneRecipe:
 
 def coco_held_out(samples: Sequence[Sample]) -> np.ndarray:
     """[n] bool: the COCO_HELD_OUT photos that no training sees, chosen by a hash of the file name."""
-    ranks = [hashlib.sha256(s.path.name.encode()).hexdigest() for s in samples]
+    ranks = [digest(s.path.name) for s in samples]
     held = set(sorted(ranks)[:COCO_HELD_OUT])
     return np.array([r in held for r in ranks])
 
@@ -110,7 +110,7 @@ class _Photos:
     def digest(self) -> str:
         """Changes with any photo, caption or label."""
         said = [(str(s.path.relative_to(self.data)), s.captions, s.label, s.split) for s in (*self.labelled, *self.coco)]
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        return digest(json.dumps(said))
 
 
 class _Data:

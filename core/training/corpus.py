@@ -3,7 +3,6 @@ plays."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
+from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.metrics import Relevance
 from core.data import Sample, data_folders, read_folder
@@ -33,7 +33,7 @@ Log = Callable[[str], None]
 
 def draw(text: str) -> float:
     """A number in [0, 1) that depends on the text alone: splits survive a change of file order."""
-    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
+    return int(digest(text)[:12], 16) / 16**12
 
 
 @dataclass(frozen=True)

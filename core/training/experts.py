@@ -8,7 +8,6 @@ alone, as in the paper.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -26,6 +25,7 @@ from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.backbones.lora_algebra import merge
+from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.metrics import measure
 from core.sglora.description import embed_expert
@@ -149,7 +149,7 @@ def train_experts(
     if not tasks:
         corpus.tell_unreadable(told)
         raise DataError(f"No topic or group of classes with enough photos to train an expert was found in {data}.")
-    files = [runs / f"{hashlib.sha256(t.name.encode()).hexdigest()[:16]}.safetensors" for t in tasks]
+    files = [runs / f"{digest(t.name)[:16]}.safetensors" for t in tasks]
     left = processes.share([i for i in range(len(tasks)) if not files[i].is_file()])
     who = f"process {processes.index + 1} of {processes.count}: " if processes.count > 1 else ""
     log(f"{who}{len(left)} of {len(tasks)} experts to train on {processes.device}")
@@ -250,7 +250,7 @@ def _figures(backbone: Backbone, corpus: Corpus, expert: Expert, key: Tensor, wh
 def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Path) -> Path:
     """Where trained parts are kept until the repository is complete, and for later runs."""
     said = json.dumps([backbone.fingerprint, asdict(recipe), str(data.resolve())])
-    folder = cache / "experts" / hashlib.sha256(said.encode()).hexdigest()[:16]
+    folder = cache / "experts" / digest(said)[:16]
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from core.backbones.base import Towers
 from core.backbones.embedded import EmbeddedTowers
+from core.common.digest import digest
 from core.common.errors import PhotoError
 from core.data import Sample
 from core.data.decode import decoders
@@ -31,7 +31,7 @@ def default_cache() -> Path:
 
 
 def _key(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return digest("\n".join(parts))[:16]
 
 
 def _augmented(image: Image.Image, seed: int) -> Image.Image:

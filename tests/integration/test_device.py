@@ -107,7 +107,7 @@ def test_a_visitors_expert_is_trained_on_the_device_of_the_backbone(tmp_path) ->
         torch.testing.assert_close(again.embeddings(ZERO_SHOT), scores, atol=2e-3, rtol=0)
         again.embeddings(Adapter.of(random_lora(backbone.layout, 3)))
     # Where a gradient is all but zero, its sign is rounding, and Adam makes a whole step of it.
-    assert float((found.mean - expected.mean).abs().median()) < 1e-6
+    assert float((found.mean - expected.mean).abs().median()) < 5e-5
     assert float((found.mean - expected.mean).abs().mean()) < 0.05 * float((expected.mean - expected.mean.mean()).abs().mean())
 
 
