@@ -55,9 +55,10 @@ class Bert(nn.Module):
     def __init__(self, config: Mapping[str, int | float]) -> None:
         super().__init__()
         width, eps = int(config["hidden_size"]), float(config["layer_norm_eps"])
-        self.word = nn.Embedding(int(config["vocab_size"]), width)
-        self.position = nn.Embedding(int(config["max_position_embeddings"]), width)
-        self.token_type = nn.Embedding(int(config["type_vocab_size"]), width)
+        self.word, self.position, self.token_type = (
+            nn.Embedding(int(config[size]), width, _weight=torch.empty(int(config[size]), width))  # see ``of``
+            for size in ("vocab_size", "max_position_embeddings", "type_vocab_size")
+        )
         self.norm = nn.LayerNorm(width, eps)
         heads, hidden = int(config["num_attention_heads"]), int(config["intermediate_size"])
         self.layers = nn.ModuleList(BertLayer(width, heads, hidden, eps) for _ in range(int(config["num_hidden_layers"])))
@@ -69,7 +70,8 @@ class Bert(nn.Module):
         Raises:
             RuntimeError: tensors are missing or of another shape.
         """
-        with torch.device("meta"):  # nothing is drawn at random that the weights replace
+        # Nothing is drawn at random that the weights replace; for embeddings, torch would load its compiler to do so (1 s).
+        with torch.device("meta"):
             model = Bert(json.loads(config.read_text()))
         named = {}
         for name, tensor in weights.items():

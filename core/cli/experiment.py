@@ -44,7 +44,7 @@ def bench(arguments: Namespace) -> Answer:
     from core.experiments.bench.context import BenchmarkContext, machine
 
     chosen = list(BENCHMARKS.values()) if arguments.name == ALL else [BENCHMARKS[arguments.name]]
-    context = BenchmarkContext(arguments.data, arguments.largest, arguments.rounds, log)
+    context = BenchmarkContext(arguments.data, arguments.largest, arguments.rounds, log, arguments.work)
     return _run_each(chosen, lambda each: {"machine": machine(), **each.module.run(context)}, arguments)
 
 

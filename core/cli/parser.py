@@ -515,6 +515,7 @@ def _bench(chosen: Any) -> None:
         "--largest", type=_count, default=1_000_000, metavar="N", help="most vectors or photos to measure with (1,000,000)"
     )
     parser.add_argument("--rounds", type=_count, default=5, metavar="N", help="how often everything is measured (5)")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="keep photos and libraries there, and go on where a run ended")
 
 
 def _card(chosen: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -72,17 +72,19 @@ class Index:
         self._rows = F.normalize(rows.detach().float().cpu(), dim=-1).contiguous().numpy()
         if approximate is None:
             approximate = len(rows) >= APPROXIMATE_FROM
-        self._scan = compressed(self._rows) if approximate else None
+        self._scan = compressed(self._rows[spread(len(rows))], [self._rows]) if approximate else None
+        self._release: Callable[[], object] | None = None
 
     @staticmethod
-    def over(rows: np.ndarray, scan: faiss.Index | None = None) -> Index:
+    def over(rows: np.ndarray, scan: faiss.Index | None = None, release: Callable[[], object] | None = None) -> Index:
         """An index over float32 rows [n, d] of unit length that stay where they are, such as in a memory-mapped file.
 
         Args:
             scan: of the first rows, as ``compressed`` makes it; those that it does not know are all looked at.
+            release: called after a search with the scan, which looks at few rows: gives back what they took of memory.
         """
         index = Index.__new__(Index)
-        index._rows, index._scan = rows, scan
+        index._rows, index._scan, index._release = rows, scan, release
         return index
 
     def __len__(self) -> int:
@@ -128,6 +130,8 @@ class Index:
         if self._scan is not None and not exact and not few and wanted * margin <= MOST_CANDIDATES:
             rows = self._candidates(vector, max(CANDIDATES, wanted * margin), among)
             scores = self._rows[rows] @ vector[0]
+            if self._release is not None:
+                self._release()
         elif among is None:
             scores, rows = self._exact(self._rows, vector, wanted)
         else:
@@ -183,11 +187,20 @@ def _one_thread() -> AbstractContextManager[None]:
     return one_core(faiss.omp_get_max_threads, faiss.omp_set_num_threads)
 
 
-def compressed(rows: np.ndarray) -> faiss.IndexPQFastScan:
-    """Rows [n, d] at 4 bits for two dimensions: a sixteenth of their size, scanned in registers."""
-    dim = rows.shape[1]
+def compressed(sample: np.ndarray, blocks: Iterable[np.ndarray]) -> faiss.IndexPQFastScan:
+    """Rows at 4 bits for two dimensions: a sixteenth of their size, scanned in registers.
+
+    Args:
+        sample: rows [k, d] to learn from, see ``spread``. blocks: all rows in order, [n, d] each.
+    """
+    dim = sample.shape[1]
     scan = faiss.IndexPQFastScan(dim, dim // 2 if dim % 2 == 0 else dim, 4, faiss.METRIC_INNER_PRODUCT)
-    # Evenly spread, so that it needs no chance and equal rows give equal indexes.
-    scan.train(rows[np.linspace(0, len(rows) - 1, min(len(rows), TRAINING_ROWS)).astype(np.int64)])
-    scan.add(rows)
+    scan.train(sample)
+    for rows in blocks:
+        scan.add(rows)
     return scan
+
+
+def spread(count: int) -> np.ndarray:
+    """Which of ``count`` rows to learn from: evenly spread, so that it needs no chance and equal rows give equal indexes."""
+    return np.linspace(0, count - 1, min(count, TRAINING_ROWS)).astype(np.int64)

@@ -27,7 +27,7 @@ from core.data.folder import folder_captions
 from core.data.image_io import photo_bytes
 from core.data.read_ahead import read_ahead
 from core.retrieval import library_index
-from core.retrieval.library import PhotoLibrary, absolute, file_schema, photo_schema, shown_path
+from core.retrieval.library import PhotoLibrary, absolute, file_schema, import_lance, photo_schema, shown_path
 from core.retrieval.two_stage import finite
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ KEPT_VERSIONS = timedelta(hours=1)  # for processes that are searching them
 MISSING = "is not there, or empty: a drive that is not connected? Its photos are kept"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class FileRow:
     """What is known of a file.
 
@@ -147,7 +147,7 @@ class _Run:
         self._ids = photo_ids(self._photos)
         self._known = read_files(library)
         self._files = dict(self._known)
-        self._rows: list[dict] = []  # photos to commit
+        self._rows: list[Encoded] = []  # photos to commit
         self._pending: dict[str, FileRow] = {}  # files to commit
         self._committed = time.monotonic()
         self._changed: dict[str, bytes] = {}  # the photos that they were before
@@ -209,7 +209,7 @@ class _Run:
             for path, photo in batch:
                 self._place(path, seen[path], photo)
                 if isinstance(photo, Encoded) and photo.id not in self._ids:
-                    self._rows.append(photo_row(photo))
+                    self._rows.append(photo)
                     self._ids.add(photo.id)
                     self._report.added += path not in self._changed
             done += len(batch)
@@ -238,11 +238,9 @@ class _Run:
 
     def _commit(self) -> None:
         """Photos first, then where they lie: what is interrupted between the two finds its photos by their content."""
-        import lance
-        import pyarrow as pa
-
+        lance = import_lance()
         if self._rows:
-            table = pa.Table.from_pylist(self._rows, photo_schema(self._library.about))
+            table = photo_table(self._rows, photo_schema(self._library.about))
             self._photos = lance.write_dataset(table, self._photos, mode="append")
             self._rows = []
             library_index.refresh(self._library.folder, self._photos, self._library.about.dim, finish=False)
@@ -252,9 +250,7 @@ class _Run:
         self._committed = time.monotonic()
 
     def _finish(self, seen: Mapping[str, tuple[int, int]], captions: Mapping[str, tuple[str, ...]]) -> None:
-        import lance
-
-        report = self._report
+        lance, report = import_lance(), self._report
         stopped = self._stop()
         roots = [str(root) for root in self._roots]
         gone = [path for path in self._files if path not in seen and _inside(path, roots)]
@@ -382,15 +378,20 @@ def local_engine(backbone: Backbone) -> Engine:
     return run
 
 
-def photo_row(photo: Encoded) -> dict:
-    """A row of the photos' table, see ``library.photo_schema``."""
-    return {
-        "id": photo.id,
-        "taken": _date(photo.taken),
-        "thumbnail": photo.thumbnail,
-        "vector": photo.vector.numpy(),
-        "prefix": photo.prefix.flatten().numpy(),
+def photo_table(photos: Sequence[Encoded], schema: pa.Schema) -> pa.Table:
+    """Rows of the photos' table, see ``library.photo_schema``."""
+    import pyarrow as pa
+
+    columns = {
+        "id": [photo.id for photo in photos],
+        "taken": [_date(photo.taken) for photo in photos],
+        "thumbnail": [photo.thumbnail for photo in photos],
     }
+    arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
+    for name in ("vector", "prefix"):  # hundreds of numbers each, which pyarrow would convert one by one
+        values = torch.cat([getattr(photo, name).flatten() for photo in photos]).numpy()
+        arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(values), type=schema.field(name).type))
+    return pa.table(arrays, schema=schema)
 
 
 def photo_ids(photos: object) -> set[bytes]:

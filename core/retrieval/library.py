@@ -15,10 +15,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -210,12 +213,31 @@ class PhotoLibrary:
         return self._table(FILES, file_schema())
 
     def _table(self, name: str, schema: pa.Schema) -> LanceDataset:
-        import lance
-
+        lance = import_lance()
         path = self.folder / name
         if not (path / "_versions").is_dir():
             lance.write_dataset(schema.empty_table(), str(path))
         return lance.dataset(str(path))
+
+
+def import_lance() -> ModuleType:
+    """Lance, without pandas: pyarrow loads it where it is installed, which takes longer than a search."""
+    if "lance" in sys.modules or "pandas" in sys.modules:
+        return import_module("lance")
+    sys.meta_path.insert(0, _NoPandas)  # type: ignore[arg-type]
+    try:
+        return import_module("lance")
+    finally:
+        sys.meta_path.remove(_NoPandas)  # type: ignore[arg-type]
+
+
+class _NoPandas:
+    """An importer that has no pandas, for pyarrow, which looks for it once."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)
 
 
 def photo_schema(about: About) -> pa.Schema:

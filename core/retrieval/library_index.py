@@ -7,6 +7,7 @@ to them; where photos went, they are written again under another number. Whateve
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -18,13 +19,14 @@ import numpy as np
 from core.retrieval.library import replace_file
 
 if TYPE_CHECKING:
+    import faiss
     from lance import LanceDataset
 
     from core.retrieval.index import Index
 
 FOLDER, SNAPSHOT = "index", "snapshot.json"
 ID_BYTES = 16
-READ_ROWS = 4_096
+READ_ROWS, SCAN_ROWS = 4_096, 16_384
 GROWTH = 1.25  # the scan is made again when there are so many times as many photos; until then the new ones are all looked at
 
 
@@ -93,18 +95,41 @@ def open_index(library: Path, snapshot: Snapshot) -> tuple[np.ndarray, Index]:
     """The ids [n, 16] uint8 and the index over the vectors, both memory-mapped."""
     import faiss
 
-    from core.retrieval.index import Index
-
     folder = library / FOLDER
     ids = mapped(folder / snapshot.ids, np.uint8, (snapshot.photos, ID_BYTES))
-    rows = mapped(folder / snapshot.vectors, np.float32, (snapshot.photos, snapshot.dim))
     scan = faiss.read_index(str(folder / snapshot.scan)) if snapshot.scanned else None
-    return ids, Index.over(rows, scan)
+    return ids, index_over(folder / snapshot.vectors, (snapshot.photos, snapshot.dim), scan)
+
+
+def index_over(path: Path, shape: tuple[int, int], scan: faiss.Index | None) -> Index:
+    """The index over a file of vectors [n, d] float32, with its scan; what a search reads of the file is not kept mapped."""
+    from core.retrieval.index import Index
+
+    rows = mapped(path, np.float32, shape)
+    pages = getattr(rows, "_mmap", None)
+    if scan is None or not hasattr(pages, "madvise"):
+        return Index.over(rows, scan)
+    return Index.over(rows, scan, lambda: pages.madvise(mmap.MADV_DONTNEED))
 
 
 def mapped(path: Path, dtype: type, shape: tuple[int, int]) -> np.ndarray:
     """A file as an array that stays on disk; np.memmap cannot map an empty one."""
     return np.memmap(path, dtype, "r", shape=shape) if shape[0] else np.empty(shape, dtype)
+
+
+def scan_of(path: Path, shape: tuple[int, int]) -> faiss.IndexPQFastScan:
+    """The compressed scan of a file of vectors [n, d] float32, which is read, not mapped: mapped files count as memory."""
+    from core.retrieval.index import compressed, spread
+
+    (count, dim), width = shape, 4 * shape[1]
+    with path.open("rb") as file:
+
+        def rows(first: int, number: int) -> np.ndarray:
+            file.seek(first * width)
+            return np.frombuffer(file.read(min(number, count - first) * width), np.float32).reshape(-1, dim)
+
+        sample = np.concatenate([rows(row, 1) for row in spread(count).tolist()])
+        return compressed(sample, (rows(first, SCAN_ROWS) for first in range(0, count, SCAN_ROWS)))
 
 
 def _extends(folder: Path, last: Snapshot, photos: LanceDataset, count: int) -> bool:
@@ -152,15 +177,14 @@ def _scanned(folder: Path, made: Snapshot) -> Snapshot:
     """The snapshot with a scan that knows nearly all photos, where they are so many that it pays."""
     import faiss
 
-    from core.retrieval.index import APPROXIMATE_FROM, compressed
+    from core.retrieval.index import APPROXIMATE_FROM
 
     if made.photos < APPROXIMATE_FROM:
         return replace(made, scanned=0, scan="")
     if made.scanned and made.photos <= made.scanned * GROWTH:
         return made
-    rows = mapped(folder / made.vectors, np.float32, (made.photos, made.dim))
     name = f"scan-{made.number}-{made.photos}.faiss"
-    faiss.write_index(compressed(rows), str(folder / f"{name}.partial"))
+    faiss.write_index(scan_of(folder / made.vectors, (made.photos, made.dim)), str(folder / f"{name}.partial"))
     (folder / f"{name}.partial").replace(folder / name)
     return replace(made, scanned=made.photos, scan=name)
 

@@ -20,7 +20,7 @@ from core.common.digest import digest
 from core.common.errors import GalleryError, LibraryError
 from core.retrieval import library_index
 from core.retrieval.index import Index
-from core.retrieval.library import PHOTOS, PhotoLibrary, absolute
+from core.retrieval.library import PHOTOS, PhotoLibrary, absolute, import_lance
 
 CAPTION_BATCH = 512
 _KEY = re.compile("[0-9a-f]{32}")
@@ -50,8 +50,6 @@ class LibraryPhotos:
     """
 
     def __init__(self, library: PhotoLibrary, backbone: Backbone) -> None:
-        import lance
-
         library.check(backbone)
         self.library, self.backbone = library, backbone
         snapshot = library_index.Snapshot.read(library.folder)
@@ -63,7 +61,7 @@ class LibraryPhotos:
         self.snapshot = snapshot
         with library.readable():
             self.ids, self.index = library_index.open_index(library.folder, snapshot)
-            self._photos = lance.dataset(str(library.folder / PHOTOS), version=snapshot.version)
+            self._photos = import_lance().dataset(str(library.folder / PHOTOS), version=snapshot.version)
             self._files = library.files()
 
     def __len__(self) -> int:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from datetime import date
 from pathlib import Path
 
@@ -282,41 +280,78 @@ print(indexing.index_folders(library, [Path(sys.argv[1])], backbone).photos, flu
 """
 
 
-def killed_and_finished(backbone: Backbone, tmp_path: Path, kills: int, photos: int) -> None:
-    """Kill an indexing process at random moments, one run after the other; then let one finish."""
-    folder, library, moments = tmp_path / "photos", tmp_path / "library", random.Random(kills)
+KILLED = """
+import os, random, signal, sys, threading
+sys.path[:0] = [{root!r}, {helpers!r}]
+from functools import partial
+from pathlib import Path
+from tiny_models import tiny_backbone
+from core.retrieval import indexing
+from core.retrieval.library import PhotoLibrary, import_lance
+indexing.COMMIT_PHOTOS = 4
+indexing.read_ahead = partial(indexing.read_ahead, batch=4)
+folder, library = Path(sys.argv[1]), Path(sys.argv[2])
+lance, backbone = import_lance(), tiny_backbone()
+write_dataset = lance.write_dataset
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def killed_at(moment):
+    steps = random.Random(moment)
+    left = steps.randint(1, {most})
+    def step(event, arguments):
+        nonlocal left
+        changes = event in ("os.rename", "os.remove") or event == "open" and arguments[1] not in ("r", "rb")
+        if event == "test.write" or changes and str(library) in str(arguments[0]):
+            left -= 1
+            if left == 0 and event == "test.write":
+                threading.Timer(steps.uniform(0, 0.01), die).start()
+            elif left == 0:
+                die()
+    def write(*arguments, **options):
+        sys.audit("test.write")
+        return write_dataset(*arguments, **options)
+    lance.write_dataset = write
+    sys.addaudithook(step)
+    indexing.index_folders(PhotoLibrary.create(library, backbone), [folder], backbone)
+
+for moment in sys.stdin:
+    child = os.fork()  # of a process that has used neither Lance nor a second thread
+    if not child:
+        try:
+            killed_at(int(moment))
+        finally:
+            os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_at_thirty_moments_loses_nothing(backbone: Backbone, tmp_path: Path) -> None:
+    """Processes are killed at files that they open, rename or remove, or shortly after Lance has begun to write."""
+    folder, library, photos = tmp_path / "photos", tmp_path / "library", 120
     blurred(folder, [f"{i:03}.jpg" for i in range(photos)], 3)
-    code = CHILD.format(root=str(ROOT), helpers=str(ROOT / "tests" / "helpers"))
-    before = 0
-    for _ in range(kills):
-        child = subprocess.Popen(
-            [sys.executable, "-c", code, str(folder), str(library)],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
-        time.sleep(moments.uniform(0, 3.0))
-        os.kill(child.pid, signal.SIGKILL)
-        child.communicate()
-        if (library / ABOUT).is_file():
-            opened = PhotoLibrary.open(library)
-            now = count(opened)["photos"]
-            assert now >= before, "photos that were in are in"
-            before = now
+    code = KILLED.format(root=str(ROOT), helpers=str(ROOT / "tests" / "helpers"), most=10)
+    command = [sys.executable, "-c", code, str(folder), str(library)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    before = killed = 0
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdin and parent.stdout
+        for moment in range(30):
+            print(moment, file=parent.stdin, flush=True)
+            killed += int(parent.stdout.readline()) == -signal.SIGKILL
+            if (library / ABOUT).is_file():
+                now = count(PhotoLibrary.open(library))["photos"]
+                assert now >= before, "photos that were in are in"
+                before = now
+        parent.stdin.close()
+    assert killed > 20 and before > photos // 2, (killed, before)
     report = update(library, [folder], backbone)
     assert report.photos == photos and report.added == photos - before
     opened = PhotoLibrary.open(library)
     assert problems(opened) == []
     assert len(read_files(opened)) == photos
-
-
-def test_kill_9_loses_nothing(backbone: Backbone, tmp_path: Path) -> None:
-    killed_and_finished(backbone, tmp_path, 2, 120)
-
-
-@pytest.mark.slow
-def test_kill_9_at_ten_moments_loses_nothing(backbone: Backbone, tmp_path: Path) -> None:
-    killed_and_finished(backbone, tmp_path, 10, 600)
 
 
 @pytest.mark.slow

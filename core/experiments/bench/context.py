@@ -28,12 +28,14 @@ class BenchmarkContext:
         largest: no gallery or index gets more photos or vectors.
         rounds: how often everything is measured.
         log: takes a line of progress.
+        work: where photos and libraries that take long to make are kept, for a run that goes on; None: nowhere.
     """
 
     data: Path | None = None
     largest: int = 1_000_000
     rounds: int = 5
     log: Log = print
+    work: Path | None = None
 
     @cached_property
     def engine(self) -> SGLora:
