@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -106,7 +106,7 @@ def index_over(path: Path, shape: tuple[int, int], scan: faiss.Index | None) -> 
     from core.retrieval.index import Index
 
     rows = mapped(path, np.float32, shape)
-    pages = getattr(rows, "_mmap", None)
+    pages: Any = getattr(rows, "_mmap", None)
     if scan is None or not hasattr(pages, "madvise"):
         return Index.over(rows, scan)
     return Index.over(rows, scan, lambda: pages.madvise(mmap.MADV_DONTNEED))

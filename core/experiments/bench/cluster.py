@@ -63,7 +63,7 @@ def _rate(engine: Engine, files: Sequence[tuple[str, int]]) -> dict[str, float]:
 
 
 @contextmanager
-def _cluster(nodes: int) -> Iterator[str]:
+def _cluster(nodes: int) -> Iterator[str | None]:
     try:
         import ray
         from ray.cluster_utils import Cluster
