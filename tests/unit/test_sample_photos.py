@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
 from core.common.text import safe_name
 from core.data.image_io import open_photo
 from core.data.sample_photos import examples, sample_photos
@@ -50,3 +53,25 @@ def test_examples_can_be_used_as_they_are(engine) -> None:
     for description, query in examples().shown:
         assert engine.adapt(description).lora.parameters == engine.written.size
         assert engine.backbone.encode_text([query]).shape == (1, engine.backbone.dim)
+
+
+@pytest.mark.slow
+def test_examples_begin_with_the_largest_rise_that_an_expert_fits(engine) -> None:
+    """Ranked here with plain cosine similarities, for the questions that ship."""
+    samples = sample_photos()
+    pixels = torch.stack([engine.backbone.pixels(open_photo(s.path)) for s in samples])
+    prefix = engine.backbone.prefix(pixels)
+    zero_shot = engine.backbone.suffix(prefix)
+    rises = {}
+    for subject in dict.fromkeys(s.subject for s in samples):
+        made = engine.adapt(subject)
+        if made.confidence is not None and not made.confidence.fits:
+            continue
+        adapted = engine.backbone.suffix(prefix, made.lora)
+        for row, sample in enumerate(samples):
+            for caption in sample.captions if sample.subject == subject else ():
+                words = engine.backbone.encode_text([caption])[0]
+                scores = [embeddings @ words for embeddings in (zero_shot, adapted)]
+                before, after = (1 + int((each > each[row]).sum()) for each in scores)
+                rises[subject, caption] = 1 / after - 1 / before
+    assert tuple(examples().shown[0]) == max(rises, key=rises.__getitem__)
