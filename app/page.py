@@ -117,7 +117,7 @@ class Studio:
         self.missed = gr.State(())
         with gr.Row(equal_height=True, elem_classes="sg-start"):
             gr.HTML(page_html.header())
-            with gr.Column(scale=0, min_width=230):
+            with gr.Column(scale=0, min_width=235):
                 samples = Samples(context)
                 self.status = gr.HTML(page_html.status(texts.LOADING, "wait"), elem_id="status")
         context.shows(Part.STATUS, [self.status], self._status)
@@ -149,9 +149,9 @@ class Studio:
         with gr.Row(equal_height=False, elem_classes="sg-top"):
             with gr.Column(min_width=320):
                 photos, ask = Photos(context), Ask(context)
+                samples.questions()
             with gr.Column(min_width=320):
                 describe, generate = Describe(context), Generate(context)
-        samples.questions()
         with gr.Row(equal_height=True, visible=False, elem_classes="sg-options") as context.options:
             generate.beside_results()
             compare = Compare(context)

@@ -5,13 +5,12 @@ from __future__ import annotations
 TITLE = "SG-LoRA Studio"
 TAGLINE = "Describe your photos; search adapts to them in milliseconds."
 PAPER = (
-    'Method: <a href="https://arxiv.org/abs/2509.10535" target="_blank" rel="noopener">SG-LoRA</a> (CVPR 2026). '
-    "Nothing is training."
+    '<a href="https://arxiv.org/abs/2509.10535" target="_blank" rel="noopener">SG-LoRA</a> (CVPR 2026): nothing is training.'
 )
 MEASURED_GROUP = "1,000 everyday photos"  # as the result "known" calls them
 MEASURED = (
-    "Measured on 1,000 everyday photos that trained nothing: the right answer is among the first ten for {after:.0f} of 100 "
-    'questions instead of {before:.0f} (<a href="?tab=evidence">all figures</a>).'
+    "On 1,000 everyday photos that trained nothing, the right answer is among the first ten for {after:.0f} of 100 questions "
+    'instead of {before:.0f} (<a href="?tab=evidence">all figures</a>).'
 )
 SKIP = "Skip to the question"
 TRY = "Try it on sample photos"
@@ -113,7 +112,7 @@ SEED_LABEL, SEED_INFO = "Seed", "The same seed gives the same adapter."
 K_LABEL, K_INFO = "Experts (k)", "How many of the closest are mixed."
 TAU_LABEL, TAU_INFO = "Temperature (tau)", "Low: the closest expert decides. High: all k weigh the same."
 FOLLOW_LABEL = "Strength as advised"
-STRENGTH_LABEL = "Strength (0: zero-shot, 1: as generated)"
+STRENGTH_LABEL = "Strength (1: as generated)"
 LORA_EMPTY = "Mixes the closest experts into one adapter."
 LORA_MADE = "Generated LoRA for “{description}”: {parameters} numbers in {ms:.0f} ms ({kb:.0f} KB)."
 LORA_FOR = "Adapter for “{description}”"
@@ -132,7 +131,7 @@ GALLERY_LEAD = (
     "Up to {limit:,} photos, or a ZIP of photos; a captions file (CSV, JSON or JSONL) may come along. Only you see them; "
     "they are deleted at most {minutes} minutes after you leave."
 )
-UPLOAD_LABEL = "Your photos, a ZIP of them, or a captions file"
+UPLOAD_LABEL = "Add photos, a ZIP, or captions"
 SAMPLES_GONE = "The sample photos made room for yours."
 TAKE_BACK = "Bring {n} photos back"
 REMOVE = "Remove the selected photo"
@@ -161,8 +160,8 @@ WORDS_TAB = "Words → photos"
 PHOTO_TAB = "Photo → words"
 EXAMPLES_LABEL = "Questions about the sample photos"
 EXAMPLES_CHOSEN = (
-    "Questions about the sample photos: three large rises, a median and the largest fall. Of all {questions} captions the "
-    "right photo rises for {rose} and falls for {fell}."
+    "Of all {questions} captions of the samples, the right photo rises for {rose} and falls for {fell}. Here are the three "
+    "largest rises (first those whose sentence an expert fits), a median and the largest fall."
 )
 QUERY_LABEL = "What are you looking for?"
 QUERY_PLACEHOLDER = "a dog running on the beach"

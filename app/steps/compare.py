@@ -12,7 +12,7 @@ from app import actions, texts
 from app.cli_snippets import evaluate_command, search_command
 from app.errors import friendly
 from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
-from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, by_column, private
+from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, by_column, in_turn, private
 from app.views import page_html, results_html
 from app.visitors.session import Session
 
@@ -22,11 +22,10 @@ SCRIPT = Path(results_html.__file__).with_name("results.js").read_text()
 class Compare(Step):
     def layout(self) -> None:
         """The options stand beside those of the adapter; ``results`` comes below."""
-        with gr.Column(scale=0, min_width=200):
-            self.only_changed = gr.Checkbox(
-                False, label=texts.ONLY_CHANGED, container=False, min_width=150, elem_id="only-changed"
-            )
-            self.merge = gr.Checkbox(False, label=texts.WITH_MERGE, container=False, min_width=150, elem_id="with-merge")
+        self.only_changed = gr.Checkbox(
+            False, label=texts.ONLY_CHANGED, container=False, min_width=130, scale=0, elem_id="only-changed"
+        )
+        self.merge = gr.Checkbox(False, label=texts.WITH_MERGE, container=False, min_width=160, scale=0, elem_id="with-merge")
         self.top = gr.Dropdown(
             TOPS, value=DEFAULT_TOP, label=texts.TOP_LABEL, filterable=False, scale=0, min_width=110, elem_id="top"
         )
@@ -71,10 +70,12 @@ class Compare(Step):
         self.answered.select(self._mark, [context.session], [context.session, self.marked], **private(LIGHT, 2, "hidden"))
 
     @friendly
+    @in_turn
     def _show_again(self, session: Session, *values: Any) -> Updates:
         return self.context.show(session, Controls(*values), Part.RESULTS)
 
     @friendly
+    @in_turn
     def _rank_again(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         controls, ranking = Controls(*values), by_column(progress, len(session.album.photos))
         actions.compare_again(self.context.engine(session), session, ranking, controls.merge)

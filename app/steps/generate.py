@@ -11,7 +11,7 @@ from app import actions, texts
 from app.cli_snippets import adapt_command
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, LIGHT, Step, private
+from app.steps.step import ANSWER, LIGHT, Step, in_turn, private
 from app.views import experts_html, page_html
 from app.visitors.session import Session
 from core.sglora.compare import nearest_distances
@@ -30,6 +30,7 @@ class Generate(Step):
 
     def beside_results(self) -> None:
         """How much is applied, and which variant."""
+        self.follow = gr.Checkbox(True, label=texts.FOLLOW_LABEL, container=False, min_width=170, scale=0, elem_id="follow")
         self.strength = gr.Slider(
             0,
             2,
@@ -37,11 +38,10 @@ class Generate(Step):
             step=0.01,
             label=texts.STRENGTH_LABEL,
             interactive=False,
-            min_width=220,
-            scale=2,
+            min_width=300,
+            scale=0,
             elem_id="strength",
         )
-        self.follow = gr.Checkbox(True, label=texts.FOLLOW_LABEL, container=False, min_width=170, scale=0, elem_id="follow")
         self.resample = gr.Button(texts.RESAMPLE, size="sm", min_width=140, scale=0, interactive=False, elem_id="resample")
 
     def more(self) -> None:
@@ -80,6 +80,7 @@ class Generate(Step):
         self.resample.click(_another_seed, None, self.seed, **private(LIGHT, 2, "hidden"))
 
     @friendly
+    @in_turn
     def _redo(self, session: Session, *values: Any) -> Updates:
         controls, before = Controls(*values), session.adaptation
         if before is None:

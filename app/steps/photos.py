@@ -17,9 +17,11 @@ from app.visitors.session import PHOTO_LIMIT, Session
 
 class Photos(Step):
     def layout(self) -> None:
-        self.upload = gr.File(label=texts.UPLOAD_LABEL, file_count="multiple", height=92, elem_id="upload")
         with gr.Row(equal_height=True, elem_classes="sg-photo-line"):
-            self.fill = gr.HTML(page_html.note(texts.GALLERY_EMPTY), elem_id="fill")
+            self.upload = gr.File(
+                label=texts.UPLOAD_LABEL, file_count="multiple", height=48, scale=0, min_width=260, elem_id="upload"
+            )
+            self.fill = gr.HTML(page_html.note(texts.GALLERY_EMPTY), min_width=150, elem_id="fill")
             self.take_back = gr.Button("", size="sm", scale=0, min_width=150, visible=False, elem_id="take-back")
             self.clear = gr.Button(texts.CLEAR, size="sm", scale=0, min_width=100, visible=False, elem_id="clear")
         self.report = gr.HTML(elem_id="report")
@@ -53,7 +55,7 @@ class Photos(Step):
     def wire(self) -> None:
         context, picked = self.context, self.context.picked
         asked, outputs = [context.session, *context.inputs], [self.report, *context.outputs(Part.PHOTOS, Part.RESULTS)]
-        heavy = {"show_progress_on": self.gallery, **private(HEAVY, UPLOADS)}
+        heavy = {"show_progress_on": context.answer, **private(HEAVY, UPLOADS)}
         self.upload.upload(self._add, [self.upload, *asked], [self.upload, *outputs], **heavy)
         self.clear.click(self._clear, asked, outputs, **heavy)
         self.take_back.click(self._take_back, asked, outputs, **heavy)

@@ -34,7 +34,7 @@ def section(title: str, lead: str) -> str:
 def header() -> str:
     """Title and the one line that says what happens."""
     skip = f'<a class="sg-skip" href="#query">{escape(texts.SKIP)}</a>'
-    lines = f"<p>{escape(texts.TAGLINE)} {texts.PAPER}</p>{measured()}"
+    lines = f'<p>{escape(texts.TAGLINE)}</p><p class="sg-note">{texts.PAPER} {measured()}</p>'
     return f'<header class="sg-header">{skip}<h1>{texts.TITLE}</h1>{lines}</header>'
 
 
@@ -46,7 +46,7 @@ def measured(file: Path | None = None) -> str:
         before, after = (float(methods[name]["mean"]["R@10"]) for name in ("zero-shot", "sg-lora"))
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-    return f'<p class="sg-note">{texts.MEASURED.format(before=before, after=after)}</p>'
+    return texts.MEASURED.format(before=before, after=after)
 
 
 def status(text: str, kind: str, details: str = "") -> str:
