@@ -332,7 +332,9 @@ def compare_again(
             return compare_words(engine, session, asked.what, progress, merge)
         return compare_photo(engine, session, asked.what, asked.file, progress, merge)
     except (GalleryError, PhotoError):
-        session.comparison = session.again = None
+        session.comparison = None
+        if asked.kind == "photo":  # words can be asked of photos to come
+            session.again = None
         return None
 
 

@@ -11,9 +11,9 @@ import gradio as gr
 
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, private
+from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, in_turn, private
 from app.views import results_html
-from app.visitors.session import Session
+from app.visitors.session import Question, Session
 
 SCRIPT = Path(results_html.__file__).with_name("address.js").read_text()
 QUERY, DESCRIPTION = "q", "about"
@@ -53,6 +53,8 @@ class Address(Step):
         session = Session.resume(memory.get("token"))
         linked = {name: parameters[name] for name in (QUERY, DESCRIPTION) if parameters.get(name)}
         known = linked or {name: memory.get(name) for name in (QUERY, DESCRIPTION) if isinstance(memory.get(name), str)}
+        if session.again is None and known.get(QUERY):  # asked as soon as there are photos
+            session.again = Question("words", known[QUERY])
         values = {"query": known.get(QUERY, _query(session)), "description": known.get(DESCRIPTION, "")}
         if session.settings is not None and session.settings.description == values["description"]:
             kept = session.settings
@@ -61,6 +63,7 @@ class Address(Step):
         return session, values
 
     @friendly
+    @in_turn
     def _go(self, session: Session, event: gr.SelectData, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """Back or forward."""
         asked = {name: found[0] for name, found in parse_qs(str(event.value).lstrip("?")).items()}

@@ -9,7 +9,7 @@ import gradio as gr
 from app import actions, texts
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, by_column, chosen, private
+from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, by_column, chosen, in_turn, private
 from app.visitors.session import Session
 
 
@@ -52,10 +52,12 @@ class Ask(Step):
         self.pick.input(lambda: None, None, self.other, **private(LIGHT, 2, "hidden"))
 
     @friendly
+    @in_turn
     def _search(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         return self.answer(session, query, Controls(*values), progress)
 
     @friendly
+    @in_turn
     def _find(
         self, picked: str | None, other: str | None, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
     ) -> Updates:
@@ -66,6 +68,7 @@ class Ask(Step):
         return self.context.show(session, controls, *ANSWER)
 
     @friendly
+    @in_turn
     def _again(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         query, description = chosen(session.history, index)
         controls = Controls(*values)._replace(description=description)

@@ -9,7 +9,7 @@ import gradio as gr
 from app import actions, texts
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, private
+from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, in_turn, private
 from app.views import experts_html, page_html
 from app.visitors.session import Session
 from core.common.errors import StudioError
@@ -63,6 +63,7 @@ class Describe(Step):
         return self.context.show(session, Controls(*values), Part.ROUTING)
 
     @friendly
+    @in_turn
     def _adapt(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """Generate, and ask what is asked already."""
         controls = Controls(*values)

@@ -9,7 +9,7 @@ import gradio as gr
 from app import actions, texts
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, HEAVY, UPLOADS, Step, by_photo, chosen, private
+from app.steps.step import ANSWER, HEAVY, UPLOADS, Step, by_photo, chosen, in_turn, private
 from app.visitors.session import Session
 from core.data.sample_photos import examples
 
@@ -47,6 +47,7 @@ class Samples(Step):
         return self._example(0, session, values, progress) | self.context.show(session, Controls(*values), Part.PHOTOS)
 
     @friendly
+    @in_turn
     def _ask(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         return self._example(index, session, values, progress)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -14,7 +15,20 @@ from app.steps.context import Controls, Part, StepContext, Updates
 from app.visitors.session import Session
 from core.common.errors import StudioError
 
-__all__ = ["ANSWER", "HEAVY", "LIGHT", "SEARCH", "SEARCHES", "UPLOADS", "Step", "by_column", "by_photo", "chosen", "private"]
+__all__ = [
+    "ANSWER",
+    "HEAVY",
+    "LIGHT",
+    "SEARCH",
+    "SEARCHES",
+    "UPLOADS",
+    "Step",
+    "by_column",
+    "by_photo",
+    "chosen",
+    "in_turn",
+    "private",
+]
 
 Thing = TypeVar("Thing")
 ANSWER = (Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # what another adapter or question changes
@@ -45,6 +59,18 @@ class Step:
         actions.adapt_to(engine, session, controls.adapter)
         actions.compare_words(engine, session, query, by_column(progress, len(session.album.photos)), controls.merge)
         return self.context.show(session, controls, *ANSWER)
+
+
+def in_turn(handler: Callable[..., Updates]) -> Callable[..., Updates]:
+    """For events that change a tab's answer: one after the other, so that what an earlier one shows is not shown last."""
+
+    @functools.wraps(handler)
+    def wrapped(*args: Any) -> Updates:
+        session = next(value for value in args if isinstance(value, Session))
+        with session.turn:
+            return handler(*args)
+
+    return wrapped
 
 
 def chosen(things: Sequence[Thing], index: object) -> Thing:

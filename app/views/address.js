@@ -1,4 +1,5 @@
 // The tab and the question in the address; "/" goes to the question. Gradio gives element, trigger, props and watch.
+const SECONDS_BETWEEN = 10;
 let search = location.search;
 const put = (changes) => {
   const now = new URL(location.href);
@@ -44,7 +45,16 @@ addEventListener("popstate", () => {
   shown = question();
   trigger("select", { index: 0, value: location.search });
 });
-document.addEventListener("visibilitychange", () => document.hidden || trigger("focus"));
+// A server that was restarted knows nothing of this tab. Gradio loads the page again where an answer was on its way, and else
+// does not notice.
+async function sameServer() {
+  if (document.hidden) return;
+  const server = await fetch("gradio_api/app_id").then((answer) => answer.json()).catch(() => null);
+  if (server && server.app_id !== window.gradio_config.app_id) location.reload();
+}
+setInterval(sameServer, 1000 * SECONDS_BETWEEN);
+addEventListener("online", sameServer);
+document.addEventListener("visibilitychange", () => document.hidden || (sameServer(), trigger("focus")));
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.target.closest("input, textarea, select, [contenteditable]")) return;
   event.preventDefault();

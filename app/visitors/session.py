@@ -490,6 +490,7 @@ class Session:
         marks: by question, which photos the visitor marked as right or wrong; ``marked``: what was counted from them.
         downloads: the last ZIPs of adapters, latest last; a slider makes the next while a click still fetches this one.
         known: whether an event of this tab was there before. gone: why the album was emptied, until this tab was told.
+        turn: held by the event that changes the answer.
     """
 
     album: Album = field(default_factory=Album)
@@ -506,6 +507,7 @@ class Session:
     gone: str = ""
 
     def __post_init__(self) -> None:
+        self.turn = threading.Lock()  # no field: Gradio copies those
         self.album.enter(self)
 
     @property

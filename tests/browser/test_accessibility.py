@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app_process import CHROMIUM, START_SECONDS, chromium, serve
+from app_process import CHROMIUM, START_SECONDS
 from playwright.sync_api import Browser, Page, expect
 
 AXE = os.environ.get("AXE_CORE")
@@ -30,18 +30,6 @@ OF_GRADIO = (
     ("aria-prohibited-attr", "empty"),
 )
 CHECK = "axe.run({resultTypes: ['violations']})"  # its own choice of rules: WCAG 2 A and AA, and good practice
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serve(tmp_path_factory.mktemp("app")) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

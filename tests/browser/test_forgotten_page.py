@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from app_process import CHROMIUM, chromium
+from app_process import CHROMIUM
 from app_visitors import QUERY, SENTENCE, Running, Visitor, launched
 from made_up_photos import blurred
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from app import own_actions, texts
 from app.visitors.retention import Limits
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 PATIENCE_MS = 60_000
 
 
-def opened(browser, app: Running) -> Page:
+def opened(browser: Browser, app: Running) -> Page:
     page = browser.new_context(viewport={"width": 1000, "height": 1600}).new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto(app.url)
@@ -57,11 +57,11 @@ def expect_no_answer(page: Page) -> None:
     expect(page.locator("#lora")).to_contain_text(texts.LORA_EMPTY)
 
 
-def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(engine: SGLora, tmp_path: Path) -> None:
+def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: Browser, engine: SGLora, tmp_path: Path) -> None:
     photos = blurred(tmp_path, [f"{i}.png" for i in range(3)], 2)
     probe = Gallery(engine.backbone)
     probe.add(photos)
-    with launched(engine, tmp_path, Limits(memory=int(1.5 * probe.memory))) as app, chromium() as browser:
+    with launched(engine, tmp_path, Limits(memory=int(1.5 * probe.memory))) as app:
         page = opened(browser, app)
         second = page.context.new_page()
         page.set_input_files("#upload input[type=file]", photos)

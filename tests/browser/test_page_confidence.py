@@ -18,11 +18,11 @@ from scipy.stats import norm
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from app_process import CHROMIUM, START_SECONDS, chromium
+from app_process import CHROMIUM, START_SECONDS
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from made_up_photos import blurred
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from app import actions, texts
 from app.engines import Models
@@ -162,18 +162,18 @@ def test_a_strength_is_needed_where_it_does_not_follow() -> None:
 
 
 @pytest.fixture
-def opened(url: str) -> Iterator[Page]:
+def opened(browser: Browser, url: str) -> Iterator[Page]:
     """On a phone, where room is scarce."""
-    with chromium() as browser:
-        context = browser.new_context(viewport={"width": 390, "height": 800}, is_mobile=True, has_touch=True)
-        page, errors = context.new_page(), []
-        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda e: errors.append(str(e)))
-        page.goto(url)
-        expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
-        yield page
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert errors == []
+    context = browser.new_context(viewport={"width": 390, "height": 800}, is_mobile=True, has_touch=True)
+    page, errors = context.new_page(), []
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.goto(url)
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    yield page
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    context.close()
+    assert errors == []
 
 
 def column(page: Page, title: str) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app_process import CHROMIUM, START_SECONDS, chromium, serve
+from app_process import CHROMIUM, START_SECONDS
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
@@ -27,18 +27,6 @@ SIZES = {
 }
 STEP_MS = 90_000
 SENTENCE, QUERY = "photos of wild animals", "an animal that runs fast"
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serve(tmp_path_factory.mktemp("app")) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(autouse=True)
