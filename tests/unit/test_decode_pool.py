@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -39,7 +40,8 @@ def children() -> set[int]:
     """The decoding processes of this process."""
     pids: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
-        pids |= {int(pid) for pid in (task / "children").read_text().split()}
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended by now
+            pids |= {int(pid) for pid in (task / "children").read_text().split()}
     return {pid for pid in pids if b"decode_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
