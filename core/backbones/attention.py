@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.backbones.lora import Factors, Lora
 from core.common.errors import BackboneError
+
+if TYPE_CHECKING:
+    from timm.layers.attention import Attention
 
 FEW_TOKENS = 64
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
@@ -72,16 +77,34 @@ class SplitAttention(nn.Module):
         """
         if attention.in_proj_weight is None or attention.bias_k is not None or attention.add_zero_attn:
             raise BackboneError("Only plain self-attention can be split: one width for q, k and v, and no extra tokens.")
-        with torch.device("meta"):  # every parameter is set below: no random numbers need be drawn for them
-            split = SplitAttention(attention.embed_dim, attention.num_heads)
-        split = split.to_empty(device=attention.in_proj_weight.device).to(attention.in_proj_weight.dtype)
-        with torch.no_grad():
-            for linear in (split.q_proj, split.k_proj, split.v_proj, split.out_proj):
-                linear.bias.zero_()
-            for which, weight in zip(PROJECTIONS, attention.in_proj_weight.chunk(3), strict=True):
-                getattr(split, which).weight.copy_(weight)
-            if attention.in_proj_bias is not None:
-                for which, bias in zip(PROJECTIONS, attention.in_proj_bias.chunk(3), strict=True):
-                    getattr(split, which).bias.copy_(bias)
-            split.out_proj.load_state_dict(attention.out_proj.state_dict(), strict=False)
+        split = _split(attention.in_proj_weight, attention.in_proj_bias, attention.out_proj, attention.num_heads)
         return split.train(attention.training)
+
+    @staticmethod
+    def from_timm(attention: Attention) -> SplitAttention:
+        """As ``from_fused``, for the ``qkv`` of timm's ``Attention``.
+
+        Raises:
+            BackboneError: its heads together are not as wide as its input.
+        """
+        if attention.attn_dim != attention.qkv.in_features:
+            raise BackboneError("Only plain self-attention can be split: heads that are as wide together as their input.")
+        split = _split(attention.qkv.weight, attention.qkv.bias, attention.proj, attention.num_heads)
+        return split.train(attention.training)
+
+
+def _split(weight: Tensor, bias: Tensor | None, out: nn.Module, heads: int) -> SplitAttention:
+    """From fused q, k and v, [3 * width, width] and [3 * width]."""
+    with torch.device("meta"):  # every parameter is set below: no random numbers need be drawn for them
+        split = SplitAttention(weight.shape[1], heads)
+    split = split.to_empty(device=weight.device).to(weight.dtype)
+    with torch.no_grad():
+        for linear in (split.q_proj, split.k_proj, split.v_proj, split.out_proj):
+            linear.bias.zero_()
+        for which, part in zip(PROJECTIONS, weight.chunk(3), strict=True):
+            getattr(split, which).weight.copy_(part)
+        if bias is not None:
+            for which, part in zip(PROJECTIONS, bias.chunk(3), strict=True):
+                getattr(split, which).bias.copy_(part)
+        split.out_proj.load_state_dict(out.state_dict(), strict=False)
+    return split

@@ -1,8 +1,4 @@
-"""Any open_clip model with a plain ViT image tower as a backbone, its fused q/k/v projection split for LoRA.
-
-peft on torch's fused ``nn.MultiheadAttention`` is wrong and not thread-safe (docs/design.md, section 3), and one shared A is
-not the paper's parameterisation. So the adapted blocks get separate q/k/v linears; all else is open_clip's own modules.
-"""
+"""Any open_clip model with a plain ViT image tower as a backbone: loading it, its text, its photos."""
 
 from __future__ import annotations
 
@@ -21,138 +17,41 @@ from typing import Any
 
 import open_clip
 import torch
-import torch.nn.functional as F
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import get_session
 from open_clip.transform import PreprocessCfg
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from PIL import Image
 from safetensors.torch import save_file
+from timm.models import is_model, model_entrypoint
 from torch import Tensor, nn
 
-from core.backbones.attention import PROJECTIONS, SplitAttention
-from core.backbones.base import AdaptedModule
 from core.backbones.clip_text import text_tower
-from core.backbones.lora import Lora, LoraLayout, LoraModule
+from core.backbones.lora import Lora
 from core.backbones.preprocess import pixel_values
 from core.backbones.spec import FOLDER, with_full_paths
+from core.backbones.vit import LORA_RANK, AdaptedTower, PlainViT
 from core.common.device import CPU, autocast, batch_size, sent
 from core.common.errors import BackboneError
 from core.common.images import Framing
 
-LORA_RANK = 2
 IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation
 HUB = "hf-hub:"
 HUB_PATIENCE = 10.0  # seconds
 OWN_WEIGHTS = (FOLDER, HUB)
 QUICK = "-quickgelu"
 ARCHIVED_SIZES = ("input_resolution", "context_length", "vocab_size")  # beside the weights of OpenAI's archives
+# By module of timm; what else the towers of a family have shows once they are built.
+PLAIN_FAMILIES = ("vision_transformer", "vision_transformer_hybrid")
+OTHER_FAMILIES = {
+    "convnext": "convolutions, no attention",
+    "eva": "an EVA, with rotary positions in its attention",
+    "fastvit": "a FastViT, most of whose blocks are convolutions",
+    "swin_transformer": "a Swin transformer, with attention in windows",
+    "vision_transformer_relpos": "a ViT with relative positions in its attention",
+    "vitamin": "a ViTamin, which begins with stages of convolutions",
+}
 HELP = "The backbone `embedded` needs no model hub."
-
-
-def plain_vit(visual: nn.Module) -> tuple[VisionTransformer, list[ResidualAttentionBlock]]:
-    """The image tower and its blocks.
-
-    Raises:
-        BackboneError: it is no ViT as in CLIP, with torch's attention, a class token and one pooled vector.
-    """
-    if not isinstance(visual, VisionTransformer):
-        raise BackboneError(f"Only plain ViT image towers are supported, not {type(visual).__name__}.")
-    if visual.attn_pool is not None or visual.pool_type not in ("tok", "avg"):
-        kind = "attention" if visual.attn_pool is not None else visual.pool_type
-        raise BackboneError(f"Only plain ViT image towers are supported, not ones with {kind} pooling.")
-    blocks = [block for block in visual.transformer.resblocks if isinstance(block, ResidualAttentionBlock)]
-    if len(blocks) != len(visual.transformer.resblocks):
-        raise BackboneError("Only plain ViT image towers are supported, not ones with custom attention blocks.")
-    return visual, blocks
-
-
-class Stem(nn.Module):
-    """The frozen prefix: patch embedding and the first ``cut`` blocks, untouched."""
-
-    def __init__(self, visual: VisionTransformer, cut: int) -> None:
-        super().__init__()
-        self.conv1 = visual.conv1
-        self.class_embedding = visual.class_embedding
-        self.positional_embedding = visual.positional_embedding
-        self.ln_pre = visual.ln_pre
-        self.blocks = visual.transformer.resblocks[:cut]
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels [n, 3, h, w] to activations [n, 1 + patches, width]."""
-        x = self.conv1(pixels).flatten(2).transpose(1, 2)  # [n, patches, width]
-        x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], 1) + self.positional_embedding
-        x = self.ln_pre(x)
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
-class AdaptedBlock(nn.Module):
-    """An open_clip residual block whose attention is split; its norms, layer scales and MLP are the original's."""
-
-    def __init__(self, block: ResidualAttentionBlock, name: str) -> None:
-        super().__init__()
-        self.attn_name = f"{name}.attn"
-        self.attn = SplitAttention.from_fused(block.attn)
-        self.ln_1, self.ls_1 = block.ln_1, block.ls_1
-        self.ln_2, self.ls_2, self.mlp = block.ln_2, block.ls_2, block.mlp
-
-    def forward(self, x: Tensor, lora: Lora | None = None) -> Tensor:
-        x = x + self.ls_1(self.attn(self.ln_1(x), lora, self.attn_name))
-        return x + self.ls_2(self.mlp(self.ln_2(x)))
-
-
-class AdaptedTower(AdaptedModule):
-    """The adapted suffix: the last blocks of a ViT, its final norm, pooling and projection.
-
-    Blocks keep their number in the whole tower, so that an adapter of the last two cannot pass for one of the first two.
-
-    Args:
-        visual: open_clip's image tower; its modules are shared, only the attention's weights are copied.
-        adapt_blocks: how many blocks at the end are adapted (None: all).
-
-    Raises:
-        BackboneError: another architecture than a plain ViT, or more blocks than there are.
-    """
-
-    def __init__(self, visual: nn.Module, adapt_blocks: int | None = None) -> None:
-        super().__init__()
-        tower, blocks = plain_vit(visual)
-        adapt_blocks = len(blocks) if adapt_blocks is None else adapt_blocks
-        if not 1 <= adapt_blocks <= len(blocks):
-            raise BackboneError(f"adapt_blocks is {adapt_blocks}: this image tower has 1 to {len(blocks)} blocks to adapt.")
-        self.cut = len(blocks) - adapt_blocks
-        self.width = tower.transformer.width
-        self.patches = len(tower.positional_embedding) - 1
-        self.pool_type, self.norm_last = tower.pool_type, tower.final_ln_after_pool
-        self.blocks = nn.ModuleDict({str(i): AdaptedBlock(blocks[i], f"blocks.{i}") for i in range(self.cut, len(blocks))})
-        self.ln_post, self.proj = tower.ln_post, tower.proj
-
-    @property
-    def dim(self) -> int:
-        return self.width if self.proj is None else self.proj.shape[1]
-
-    def forward(self, prefix: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
-        """Activations [n, 1 + patches, width] to unit-length embeddings [n, dim], with the LoRA applied.
-
-        ``keep`` holds the indexes of the patches to look at (training only); the class token always stays.
-        """
-        x = prefix if keep is None else torch.cat([prefix[:, :1], prefix[:, 1 + keep]], 1)
-        for block in self.blocks.values():
-            x = block(x, lora)
-        pooled = self._pool(x) if self.norm_last else self._pool(self.ln_post(x))
-        pooled = self.ln_post(pooled) if self.norm_last else pooled
-        return F.normalize((pooled if self.proj is None else pooled @ self.proj).float(), dim=-1)
-
-    def _pool(self, x: Tensor) -> Tensor:
-        return x[:, 0] if self.pool_type == "tok" else x[:, 1:].mean(1)
-
-    def layout(self, rank: int = LORA_RANK) -> LoraLayout:
-        """q, k and v of every adapted block (110,592 parameters for all of ViT-B/16 at rank 2)."""
-        names = [f"blocks.{i}.attn.{p}" for i in self.blocks for p in PROJECTIONS]
-        return LoraLayout(tuple(LoraModule(name, self.width, self.width) for name in names), rank)
 
 
 class OpenClipBackbone:
@@ -184,11 +83,13 @@ class OpenClipBackbone:
         self.slug = _slug(name, pretrained, adapt_blocks)
         self.choice = with_full_paths({"spec": name, "pretrained": pretrained, "adapt_blocks": adapt_blocks})
         model = model.float().eval().requires_grad_(False)
-        visual, _ = plain_vit(model.get_submodule("visual"))
         preprocess = open_clip.get_model_preprocess_cfg(model)
-        self.adapted = AdaptedTower(visual, adapt_blocks).eval().requires_grad_(False)
-        self.fingerprint = self.prefix_key = self.sentence_key = _fingerprint(model, self.adapted, preprocess)
-        self._stem = Stem(visual, self.adapted.cut).eval()
+        weights = _weights(model)
+        vit = PlainViT.of(model.get_submodule("visual"))
+        self.adapted = AdaptedTower(vit, adapt_blocks).eval().requires_grad_(False)
+        facts = {"cut": self.adapted.cut, "heads": self.adapted.heads, **vit.facts, "preprocess": dict(preprocess)}
+        self.fingerprint = self.prefix_key = self.sentence_key = _fingerprint(facts, weights)
+        self._stem = vit.prefix(self.adapted.cut)
         del model.visual
         self._text, self._tokenizer, self._tokenizer_lock = text_tower(model), tokenizer, threading.Lock()
         seen = PreprocessCfg(**preprocess)
@@ -197,7 +98,7 @@ class OpenClipBackbone:
         self.layout = self.adapted.layout(rank)
         self.mirror = None
         self.dim = self.sentence_dim = self.adapted.dim
-        self.prefix_shape = tuple(self._stem.positional_embedding.shape)
+        self.prefix_shape = (vit.tokens, vit.width)
         self.device = CPU
 
     def to(self, device: torch.device) -> OpenClipBackbone:
@@ -274,23 +175,25 @@ def _slug(name: str, pretrained: str | None, adapt_blocks: int | None) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip(".-")[:100]
 
 
-def _fingerprint(model: nn.Module, tower: AdaptedTower, preprocess: Mapping[str, Any]) -> str:
-    """16 hex digits over the weights and over what changes embeddings or cached prefixes without showing in them."""
-    block: Any = next(iter(tower.blocks.values()))
-    facts = {
-        "cut": tower.cut,
-        "heads": block.attn.heads,
-        "pool": [tower.pool_type, tower.norm_last],
-        "activation": type(block.mlp.gelu).__name__,
-        "eps": block.ln_1.eps,
-        "preprocess": dict(preprocess),
-    }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    for key, value in sorted(model.state_dict().items()):
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """All of the model's numbers by name.
+
+    Raises:
+        BackboneError: some are not finite.
+    """
+    weights = dict(sorted(model.state_dict().items()))
+    for key, value in weights.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise BackboneError(f"The weights of {key} hold NaN or infinite numbers.")
+    return weights
+
+
+def _fingerprint(facts: Mapping[str, object], weights: Mapping[str, Tensor]) -> str:
+    """16 hex digits over the weights and over what changes embeddings or cached prefixes without showing in them."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    for key, value in weights.items():
         digest.update(f"{key} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 
@@ -339,11 +242,12 @@ def load_open_clip(
                 force_quick_gelu=archive or bool(tag.get("quick_gelu")),
                 pretrained_image=False,
                 pretrained_text=False,
+                force_preprocess_cfg={} if tag or own_weights else _usual_preprocessing(name),
                 require_pretrained=bool(own_weights or pretrained),
             )
-        tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # open_clip, the hub, the unpickler and load_state_dict raise a dozen types between them
         raise BackboneError(_failure(name, pretrained, is_file, tag, error)) from error
+    tokenizer = _tokenizer(name, config["text_cfg"])
     return OpenClipBackbone(name, model, tokenizer, adapt_blocks, rank, pretrained)
 
 
@@ -360,6 +264,31 @@ def _config(name: str) -> dict[str, Any]:
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise BackboneError(f"open_clip knows no model {name}.{hint} {HELP}")
     return config
+
+
+def _tokenizer(name: str, text: Mapping[str, Any]) -> Callable[[list[str]], Tensor]:
+    source = text.get("hf_tokenizer_name") or text.get("hf_model_name")
+    try:
+        if source and not name.startswith(OWN_WEIGHTS):
+            _reach_hub(source)
+        return open_clip.get_tokenizer(name)
+    except Exception as error:  # as above
+        what = f"the tokenizer {source} of {name}, which no checkpoint file holds," if source else f"the tokenizer of {name}"
+        raise BackboneError(
+            f"{what[0].upper()}{what[1:]} could not be loaded ({_why(error)}). Without access to the hub, copy its repository "
+            f"elsewhere, and say --backbone {FOLDER}FOLDER. {HELP}"
+        ) from error
+
+
+def _usual_preprocessing(name: str) -> dict[str, Any]:
+    """How all published weights of a model want photos (SigLIP's squashed, MobileCLIP's as they are); {} where they differ.
+
+    A checkpoint file does not say it, and open_clip takes OpenAI's way then.
+    """
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    tags = [open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)]
+    ways = [{key: tag[key] for key in keys if tag.get(key) is not None} for tag in tags]
+    return ways[0] if ways and all(way == ways[0] for way in ways) else {}
 
 
 def _is_archive(path: Path) -> bool:
@@ -393,21 +322,38 @@ def _reach_hub(repository: str) -> None:
 
 def _check_config(name: str, vision: Mapping[str, Any]) -> None:
     """Refuse towers that cannot be adapted before gigabytes are fetched for them."""
-    kind = None
-    if vision.get("timm_model_name"):
-        kind = f"timm's {vision['timm_model_name']}"
-    elif isinstance(vision.get("layers"), list | tuple):
-        kind = "a ResNet"
-    elif vision.get("attentional_pool"):
-        kind = "a ViT with attention pooling"
-    if kind:
-        raise BackboneError(f"{name} has {kind} as its image tower: only plain ViT towers are supported, as in ViT-B-16.")
+    kind = _obstacle(vision)
+    if kind is None:
+        return
+    family = re.split(r"[-_]", name)[0]
+    siblings = [m for m in open_clip.list_models() if re.split(r"[-_]", m)[0] == family]
+    plain = [m for m in siblings if _obstacle((open_clip.get_model_config(m) or {})["vision_cfg"]) is None]
+    hint = f" Of this family {' and '.join(plain)} have one." if 0 < len(plain) <= 3 else ""
+    raise BackboneError(
+        f"{name} has {kind} as its image tower: only plain ViT towers are supported, as in ViT-B-16, whose blocks all have "
+        f"projections to queries, keys and values for a LoRA to adapt.{hint}"
+    )
+
+
+def _obstacle(vision: Mapping[str, Any]) -> str | None:
+    """What an image tower is, as far as its configuration shows, where that is no plain ViT."""
+    if timm_name := vision.get("timm_model_name"):
+        family = (
+            model_entrypoint(timm_name).__module__.rpartition(".")[2] if is_model(timm_name) else "a model it does not have"
+        )
+        if family in PLAIN_FAMILIES:
+            return None
+        return f"timm's {timm_name} ({OTHER_FAMILIES.get(family, family)})"
+    if isinstance(vision.get("layers"), list | tuple):
+        return "a ResNet"
+    if vision.get("attentional_pool"):
+        return "a ViT with attention pooling between its blocks and its embedding"
+    return None
 
 
 def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str, Any], error: Exception) -> str:
     """What was tried, why it failed, and what to do, in one paragraph."""
-    reason = textwrap.shorten((str(error).strip().splitlines() or [""])[0], 200, placeholder=" …")
-    why = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    why = _why(error)
     if is_file:
         return f"The checkpoint {pretrained} does not load into {name} ({why}): it is damaged or of another model."
     if name.startswith(FOLDER):
@@ -423,3 +369,8 @@ def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str,
         f"open_clip could not load {what} from {source} ({why}). Without access to the hub, download the checkpoint elsewhere, "
         f"put it anywhere on this machine, and say {instead}. {HELP}"
     )
+
+
+def _why(error: Exception) -> str:
+    reason = textwrap.shorten((str(error).strip().splitlines() or [""])[0], 200, placeholder=" …")
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__

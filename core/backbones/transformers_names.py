@@ -41,7 +41,7 @@ def hub_model(choice: Mapping[str, Any]) -> str:
         choice: the arguments of ``load_backbone``.
 
     Raises:
-        AdapterError: the embedded backbone, which transformers does not have.
+        AdapterError: the embedded backbone, or another kind of ViT than CLIP's.
     """
     spec, pretrained = str(choice["spec"]), choice.get("pretrained")
     if spec == "embedded":
@@ -50,5 +50,11 @@ def hub_model(choice: Mapping[str, Any]) -> str:
         return OPENAI.get(spec.removesuffix("-quickgelu"), spec)
     import open_clip
 
+    vision = (open_clip.get_model_config(spec) or {}).get("vision_cfg", {})
+    if vision.get("timm_model_name") or vision.get("pool_type", "tok") != "tok" or vision.get("no_ln_pre"):
+        raise AdapterError(
+            f"{spec} is no CLIPModel of transformers, but another kind of ViT: leave out --format transformers, and its "
+            "adapters load with peft as they are."
+        )
     repository = str(open_clip.get_pretrained_cfg(spec, pretrained).get("hf_hub", "") if pretrained else "").strip("/")
     return repository if repository.startswith("laion/") else spec

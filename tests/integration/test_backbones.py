@@ -23,7 +23,8 @@ from core.backbones import load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone, load_embedded, save_heads
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
-from core.backbones.open_clip import AdaptedTower, OpenClipBackbone, load_open_clip
+from core.backbones.open_clip import OpenClipBackbone, load_open_clip
+from core.backbones.vit import AdaptedTower, PlainViT
 from core.common.errors import BackboneError
 from core.common.paths import heads_path
 
@@ -264,12 +265,24 @@ def test_pixels_are_open_clips_own():
     assert torch.equal(backbone.pixels(photo), open_clip.image_transform((48, 48), is_train=False)(photo))
 
 
-def test_lora_size_of_vit_b_16_is_the_papers():
-    with torch.device("meta"):
-        model = open_clip.CLIP(**open_clip.get_model_config("ViT-B-16"))
-        tower = AdaptedTower(model.visual)
-    assert tower.layout(2).size == 110_592
-    assert tower.layout(4).size == 2 * 110_592 and len(tower.layout().modules) == 36
+@pytest.mark.parametrize(
+    ("name", "parameters", "dim"),
+    [
+        ("ViT-B-16", 110_592, 512),  # the paper's
+        ("ViT-B-16-SigLIP2", 110_592, 768),
+        ("ViT-SO400M-16-SigLIP2-384", 373_248, 1152),
+        ("MobileCLIP2-B", 110_592, 512),
+        ("MobileCLIP2-L-14", 294_912, 768),
+    ],
+)
+def test_lora_size_of_full_models(name, parameters, dim):
+    config = open_clip.get_model_config(name)
+    with torch.device("meta"):  # no numbers, all shapes
+        custom = config.pop("custom_text", False)
+        model = open_clip.CustomTextCLIP(**config) if custom else open_clip.CLIP(**config)
+        tower = AdaptedTower(PlainViT.of(model.visual))
+    assert tower.layout(2).size == parameters and tower.dim == dim
+    assert tower.layout(4).size == 2 * parameters and len(tower.layout().modules) == 3 * len(tower.blocks)
 
 
 def test_adapted_blocks_keep_their_number():
@@ -305,7 +318,7 @@ def test_open_clip_fingerprint():
         ({"pool_type": "none"}, "none pooling"),
         ({"qk_norm": True}, "custom attention blocks"),
         ({"layers": [1, 1, 1, 1], "image_size": 64}, "not ModifiedResNet"),
-        ({"timm_model_name": "efficientvit_b0", "timm_pool": "avg", "timm_proj": "linear"}, "not TimmModel"),
+        ({"timm_model_name": "efficientvit_b0", "timm_pool": "avg", "timm_proj": "linear"}, "not timm's EfficientVit"),
     ],
 )
 def test_other_towers_are_refused(options, reason):
@@ -313,10 +326,21 @@ def test_other_towers_are_refused(options, reason):
         tiny_backbone(**options)
 
 
-@pytest.mark.parametrize("name", ["RN50", "coca_ViT-B-32", "ViT-B-16-SigLIP", "convnext_base"])
-def test_other_towers_are_refused_by_name_before_anything_is_built(name):
-    with pytest.raises(BackboneError, match=f"{name} has .* only plain ViT towers"):
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("RN50", "a ResNet"),
+        ("coca_ViT-B-32", "attention pooling"),
+        ("convnext_base", "no attention"),
+        ("EVA02-B-16", "rotary positions"),
+        ("PE-Core-B-16", "rotary positions"),
+        ("MobileCLIP2-S2", "a FastViT, .*Of this family MobileCLIP2-B and MobileCLIP2-L-14 have one"),
+    ],
+)
+def test_other_towers_are_refused_by_name_before_anything_is_built(name, why):
+    with pytest.raises(BackboneError, match=f"{name} has .*{why}") as caught:
         load_backbone(name)
+    assert "only plain ViT towers" in str(caught.value)
 
 
 def test_weights_that_are_not_finite_are_refused():

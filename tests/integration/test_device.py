@@ -9,11 +9,13 @@ import pytest
 import torch
 from device_double import DOUBLE, Moves, device_double
 from made_up_photos import shapes
+from small_families import FAMILIES, small_model
 from tiny_models import noise, random_lora, tiny_backbone
 
 from core.backbones.base import Backbone
 from core.backbones.embedded import load_embedded
 from core.backbones.heads import HeadsConfig, VisionHead
+from core.backbones.open_clip import load_open_clip
 from core.common import device as devices
 from core.common.errors import BackboneError
 from core.common.paths import heads_path
@@ -44,10 +46,13 @@ def sample():
     return Image.new("RGB", (64, 48), (200, 30, 90))
 
 
-@pytest.fixture(params=["embedded", "open_clip", "open_clip, last block"])
-def backbone(request: pytest.FixtureRequest) -> Backbone:
+@pytest.fixture(params=["embedded", "open_clip", "open_clip, last block", "SigLIP 2"])
+def backbone(request: pytest.FixtureRequest, tmp_path) -> Backbone:
     if request.param == "embedded":
         return load_embedded(heads_path(), torch.float32)
+    if request.param == "SigLIP 2":
+        small = small_model(FAMILIES[request.param], tmp_path)
+        return load_open_clip(small.name, str(small.weights))
     return tiny_backbone(adapt_blocks=None if request.param == "open_clip" else 1)
 
 

@@ -111,6 +111,9 @@ def test_the_model_on_the_hub_is_named() -> None:
     assert hub_model({"spec": "ViT-B-32", "pretrained": "mine.pt"}) == "ViT-B-32"
     with pytest.raises(AdapterError, match="embedded"):
         hub_model({"spec": "embedded"})
+    for other in ("ViT-B-16-SigLIP2", "MobileCLIP2-L-14", "ViT-L-14-CLIPA"):
+        with pytest.raises(AdapterError, match=f"{other} is no CLIPModel"):
+            hub_model({"spec": other, "pretrained": "mine.pt"})
 
 
 @torch.no_grad()

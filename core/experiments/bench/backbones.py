@@ -30,15 +30,15 @@ def run(context: BenchmarkContext, model: str = MODEL, photos: int = PHOTOS) -> 
     import torch
 
     from core.backbones.lora import Lora
-    from core.backbones.open_clip import AdaptedTower, Stem, plain_vit
+    from core.backbones.vit import AdaptedTower, PlainViT
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         plain: Any = open_clip.create_model(model).float().eval().requires_grad_(False)
-    visual, own_blocks = plain_vit(plain.visual)
-    blocks = len(own_blocks)
-    towers = {n: AdaptedTower(visual, n).eval().requires_grad_(False) for n in (blocks, *ADAPTED) if n <= blocks}
-    stems = {n: Stem(visual, tower.cut).eval() for n, tower in towers.items()}
+    vit = PlainViT.of(plain.visual)
+    blocks = len(vit.blocks)
+    towers = {n: AdaptedTower(vit, n).eval().requires_grad_(False) for n in (blocks, *ADAPTED) if n <= blocks}
+    stems = {n: vit.prefix(tower.cut) for n, tower in towers.items()}
     whole, stem = towers[blocks], stems[blocks]
     side = open_clip.get_model_preprocess_cfg(plain)["size"]
     height, width = (side, side) if isinstance(side, int) else side

@@ -1,0 +1,109 @@
+"""Every family of open_clip models that docs/reproduce.md says works, in small and with random weights."""
+
+from __future__ import annotations
+
+import json
+
+import open_clip
+import pytest
+import torch
+from made_up_photos import shapes
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from small_families import FAMILIES, SmallModel, small_model
+from tiny_models import noise, random_lora
+from torch import Tensor, nn
+
+from core.backbones import load_backbone
+from core.backbones.attention import PROJECTIONS
+from core.backbones.lora import Lora
+from core.backbones.open_clip import load_open_clip
+from core.common.errors import BackboneError
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def small(request, tmp_path_factory) -> SmallModel:
+    return small_model(FAMILIES[request.param], tmp_path_factory.mktemp("family"))
+
+
+def fused(visual: nn.Module, block: int) -> Tensor:
+    """The weight [3 * width, width] from which the library computes q, k and v of a block."""
+    if hasattr(visual, "trunk"):
+        return visual.get_submodule(f"trunk.blocks.{block}.attn").qkv.weight
+    return visual.get_submodule(f"transformer.resblocks.{block}.attn").in_proj_weight
+
+
+def merged(visual: nn.Module, lora: Lora) -> None:
+    """Add the LoRA's weight changes to the library's own fused weights."""
+    for name, factors in lora.factors.items():
+        _, block, _, projection = name.split(".")
+        width = len(factors.b)
+        first = PROJECTIONS.index(projection) * width
+        fused(visual, int(block))[first : first + width] += factors.b @ factors.a
+
+
+@torch.no_grad()
+def test_a_lora_on_the_split_tower_equals_one_merged_into_the_librarys(small: SmallModel) -> None:
+    backbone = load_backbone(small.name, str(small.weights))
+    pixels = noise(2, 3, 48, 48, seed=1)
+    original = small.original
+    zero_shot = original.encode_image(pixels, normalize=True)
+    torch.testing.assert_close(backbone.suffix(backbone.activations(pixels)), zero_shot, atol=2e-5, rtol=0)
+    assert backbone.prefix_shape == tuple(backbone.prefix(pixels).shape[1:])
+    lora = random_lora(backbone.layout, 5, 0.1)
+    before = {name: value.clone() for name, value in original.state_dict().items()}
+    merged(original.visual, lora)
+    expected = original.encode_image(pixels, normalize=True)
+    original.load_state_dict(before)
+    assert (expected - zero_shot).abs().max() > 1e-3
+    tokens = backbone.activations(pixels)
+    torch.testing.assert_close(backbone.suffix(tokens, lora), expected, atol=2e-5, rtol=0)
+    # Positions are part of the tokens, so that patches may come in any order; special tokens stay where they are.
+    turned = torch.arange(backbone.adapted.patches).flip(0)
+    torch.testing.assert_close(backbone.adapted(tokens, lora, turned), expected, atol=2e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_only_the_last_block_adapted(small: SmallModel) -> None:
+    backbone, pixels = load_backbone(small.name, str(small.weights), adapt_blocks=1), noise(2, 3, 48, 48, seed=1)
+    assert {m.name.partition(".attn")[0] for m in backbone.layout.modules} == {"blocks.1"}
+    expected = small.original.encode_image(pixels, normalize=True)
+    torch.testing.assert_close(backbone.suffix(backbone.activations(pixels)), expected, atol=2e-5, rtol=0)
+    assert backbone.fingerprint != load_backbone(small.name, str(small.weights)).fingerprint
+
+
+@torch.no_grad()
+def test_texts(small: SmallModel) -> None:
+    texts = ["a dog in the snow", "two boats"]
+    tokens = open_clip.get_tokenizer(small.name)(texts)
+    expected = small.original.encode_text(tokens, normalize=True)
+    torch.testing.assert_close(load_backbone(small.name, str(small.weights)).encode_text(texts), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["ViT-B-32", "ViT-B-32-SigLIP2-256", "MobileCLIP2-B"])
+def test_photos_look_to_a_checkpoint_file_as_to_the_published_weights(name, tmp_path, monkeypatch) -> None:
+    """A file does not say how photos were prepared; the tags of its model do."""
+    small = small_model(name, tmp_path)
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    usual = open_clip.get_pretrained_cfg(name, tags[0])
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, small.name, dict.fromkeys(tags, usual))
+    backbone = load_open_clip(small.name, str(small.weights))
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    prepare = image_transform_v2(PreprocessCfg(size=48, **{key: usual[key] for key in keys}), is_train=False)
+    photo = Image.open(tmp_path / "photos" / shapes(tmp_path / "photos", 1)[0].file).convert("RGB").resize((90, 60))
+    assert torch.equal(backbone.pixels(photo), prepare(photo))
+
+
+def test_a_tokenizer_that_cannot_be_had(tmp_path, monkeypatch) -> None:
+    """SigLIP's comes from the hub, whichever way the weights came."""
+    from huggingface_hub import constants
+
+    small = small_model("ViT-B-32-SigLIP2-256", tmp_path)
+    config = json.loads((tmp_path / f"{small.name}.json").read_text())
+    config["text_cfg"]["hf_tokenizer_name"] = "timm/ViT-B-32-SigLIP2-256"
+    (tmp_path / "with-tokenizer.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "with-tokenizer.json")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(BackboneError, match=r"The tokenizer timm/ViT-B-32-SigLIP2-256 of with-tokenizer, .*local-dir:FOLDER"):
+        load_backbone("with-tokenizer", str(small.weights))
