@@ -7,12 +7,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
 
 from app import texts
+from app.zero_gpu import with_gpu
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.common.errors import BackboneError, RepositoryError, StudioError
@@ -69,7 +71,7 @@ class Engine:
             # The first call of each tower also loads it: better now than while a visitor waits.
             engine.adapt("a photo")
             engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
-            self._engine = engine
+            self._engine = replace(engine, backbone=with_gpu(engine.backbone))
         except StudioError as error:
             self._failure = error
         except Exception as error:

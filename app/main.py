@@ -19,6 +19,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 if not (_port := os.environ.get("GRADIO_SERVER_PORT") or "7860").isdigit() or int(_port) > 65_535:
     sys.exit(f"GRADIO_SERVER_PORT is {_port!r}: give the number of a port, such as 7860.")  # gradio reads it when imported
 
+from app import zero_gpu
 from app.engines import Models, found_repositories
 from app.http.connections import allow_open_files
 from app.logs import set_up_logs
@@ -73,7 +74,7 @@ def main() -> None:
     # As Ctrl-C does: the server closes, and the exit handlers remove temporary files.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        use(args.device)
+        use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU the GPU is there for visits only
         others = found_repositories(args.experts)
         libraries = PhotoLibraries(args.library, is_at_home(args.host))
         claim_scratch()

@@ -96,8 +96,8 @@ def _backbone_options(parser: Parser) -> None:
         "--backbone",
         default="embedded",
         metavar="NAME",
-        help='"embedded" (default), or any model of open_clip with a plain ViT: a name such as "ViT-B-16" or "ViT-B-16-SigLIP2", '
-        "local-dir:FOLDER with its config and weights, or hf-hub:OWNER/NAME",
+        help='"embedded" (default), or any model of open_clip with a plain ViT: a name such as "ViT-B-16" or '
+        '"ViT-B-16-SigLIP2", local-dir:FOLDER with its config and weights, or hf-hub:OWNER/NAME',
     )
     options.add_argument("--heads", type=Path, metavar="FILE", help="trained heads of the embedded backbone (default: shipped)")
     options.add_argument(
