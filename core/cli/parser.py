@@ -590,6 +590,7 @@ def _push(chosen: Any) -> None:
 def _train_options(parser: Parser, kind: str, default: str) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="photos to train on; see below")
     parser.add_argument("--out", type=Path, metavar=kind, help=f"what to write (default: {default})")
+    parser.add_argument("--yes", action="store_true", help="without --out, replace what is there already and do not ask")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="features of the frozen towers (default: the user's cache)")
     parser.add_argument("--seed", type=_seed, default=SEED, help=f"of everything random ({SEED})")
 

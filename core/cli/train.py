@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.backbones import EMBEDDED
 from core.cli.commands import Answer, chosen_backbone, log
-from core.common.errors import BackboneError, DataError, RepositoryError
+from core.common.errors import BackboneError, DataError, RepositoryError, UsageError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -27,7 +29,7 @@ def backbone(arguments: Namespace) -> Answer:
     recipe = BackboneRecipe(seed=arguments.seed)
     if arguments.steps:
         recipe = replace(recipe, steps=arguments.steps)
-    out = arguments.out or heads_path()
+    out = destination(arguments, heads_path())
     found = train_backbone(arguments.data, out, cache_folder(arguments), recipe, log)
     return _done(found, out)
 
@@ -47,7 +49,7 @@ def experts(arguments: Namespace) -> Answer | None:
         )
     model = chosen_backbone(arguments)
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
-    out = arguments.out or experts_path(model.slug)
+    out = destination(arguments, experts_path(model.slug))
     found = train_experts(arguments.data, out, cache_folder(arguments), model, recipe, log)
     if not Processes.here().first:
         return None
@@ -66,7 +68,7 @@ def generator(arguments: Namespace) -> Answer:
     folder = arguments.experts or experts_path(model.slug)
     repository = ExpertRepository.load(folder, model.layout, model.fingerprint)
     beside = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
-    out = arguments.out or beside
+    out = destination(arguments, beside)
     if arguments.generator == CVAE:
         from core.training.generator import GeneratorRecipe, train_generator
 
@@ -108,6 +110,21 @@ def changed(recipe: R, settings: Sequence[str]) -> R:
         except ValueError:
             raise DataError(f"--set {setting}: {name} is a number such as {old}.") from None
     return recipe
+
+
+def destination(arguments: Namespace, usual: Path) -> Path:
+    """``--out``, or the usual place: what is there already, such as what is shipped, is not replaced without a yes.
+
+    Raises:
+        UsageError: the answer is no, or nobody can be asked.
+    """
+    if arguments.out is not None or arguments.yes or not usual.exists():
+        return arguments.out or usual
+    if sys.stdin.isatty() and "LOCAL_RANK" not in os.environ:  # processes of accelerate share a terminal
+        print(f"Training will replace {usual}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() in ("y", "yes"):
+            return usual
+    raise UsageError(f"{usual} is there already: write elsewhere with --out, or replace it with --yes.")
 
 
 def check_data(arguments: Namespace) -> None:

@@ -25,6 +25,7 @@ from core.sglora.repository import TENSORS_FILE, Expert, RepositoryIndex
 
 CARD_FILE = "README.md"
 TAG = "sg-lora"
+LIBRARY = "sg-lora-studio"  # what loads the repository; peft loads the adapters that are generated from it
 METHOD = "https://arxiv.org/abs/2509.10535"
 # By how the name of a source begins; where a set is not listed, its own terms are all that can be said.
 TERMS: Mapping[str, str] = {
@@ -87,9 +88,9 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
     data = ModelCardData(
         language="en",
         license=licence,
-        library_name="peft",
+        library_name=LIBRARY,
         base_model=hub if hub != spec else None,
-        tags=["lora", "peft", TAG, "image-text-retrieval", "image-search", "arxiv:2509.10535"],
+        tags=["lora", TAG, "image-text-retrieval", "image-search", "arxiv:2509.10535"],
         model_name=title,
         eval_results=_evaluations(index.experts),
     )
@@ -111,9 +112,10 @@ def _summary(index: RepositoryIndex) -> str:
     groups = Counter(e.group for e in index.experts)
     sizes = ", ".join(f"{group} {count}" for group, count in groups.most_common())
     return (
-        f"{len(index.experts)} LoRA adapters (rank {index.rank} on the query, key and value projections of the vision "
+        f"{len(index.experts)} LoRA experts (rank {index.rank} on the query, key and value projections of the vision "
         f"blocks), one for each of as many tasks: {sizes}. They are what [SG-LoRA]({METHOD}) routes a sentence to, and what "
-        "its generator learned from; each is also a LoRA of its own for photos of its task."
+        "its generator learned from; each is also a LoRA of its own for photos of its task. They lie together in one file, "
+        "which SG-LoRA Studio reads; what it writes from them, for a sentence or of one expert, is an adapter that peft loads."
     )
 
 
@@ -132,10 +134,11 @@ def _use(index: RepositoryIndex) -> str:
         "`surfing` is then an adapter in PEFT format, generated from the sentence. A single expert, in Python:\n\n"
         "    from pathlib import Path\n"
         "    from core.backbones import load_backbone\n"
+        "    from core.backbones.peft_format import save_peft\n"
         "    from core.sglora.repository import ExpertRepository\n"
         f"    backbone = load_backbone({', '.join(f'{k}={v!r}' for k, v in choice.items() if v is not None)})\n"
         "    repository = ExpertRepository.load(Path('mine'), backbone.layout, backbone.fingerprint)\n"
-        "    lora = repository.lora(0)"
+        "    save_peft(repository.lora(0), Path('expert'), backbone.fingerprint, backbone.name, {})"
     )
 
 

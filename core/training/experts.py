@@ -33,7 +33,7 @@ from core.sglora.repository import Expert, ExpertRepository
 from core.training.confidence import FEWEST, calibrate, photos_like
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.dense_tasks import DenseTasks
-from core.training.discovery import DiscoveryRecipe, ExpertTask, discover
+from core.training.discovery import DiscoveryRecipe, ExpertTask, discover, without_expert
 from core.training.distributed import Processes
 from core.training.forgetting import forgetting
 from core.training.objective import MEMORY, Objective
@@ -146,6 +146,8 @@ def train_experts(
     runs = runs_folder(cache, backbone, recipe, data)
     shared = processes.one_after_first(lambda: _shared(backbone, corpus, recipe, runs, told))
     tasks = processes.agreed(discover(corpus, corpus.train, backbone, recipe.discovery))
+    for line in without_expert(corpus, tasks, recipe.discovery):
+        told(line)
     if not tasks:
         corpus.tell_unreadable(told)
         raise DataError(f"No topic or group of classes with enough photos to train an expert was found in {data}.")

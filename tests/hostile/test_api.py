@@ -28,10 +28,11 @@ from core.sglora.engine import SGLora
 
 MADE = [4, 0.1, 0, None]
 GOOD = {
-    "route": [SENTENCE, 4, 0.1],
-    "adapt": [SENTENCE, *MADE],
-    "index": [None, ""],
-    "search": ["a dog", SENTENCE, *MADE, 10],
+    "route": [SENTENCE, 4, 0.1, None],
+    "adapt": [SENTENCE, *MADE, None],
+    "index": [None, "", None],
+    "search": ["a dog", SENTENCE, *MADE, 10, None, None],
+    "import_adapter": [None, SENTENCE],
 }
 HUGE = 10**400
 ODD = [None, "5", HUGE, float("nan"), {"a": [1]}, [[[[]]]], -1, True, ["\ud800", None], "x" * 100_000]

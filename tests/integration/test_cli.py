@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import io
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from PIL import Image, ImageDraw
 from core.backbones.peft_format import load_peft
 from core.cli import parser
 from core.cli.main import main
-from core.common.paths import ROOT, experts_path
+from core.common.paths import ROOT, experts_path, generator_path, heads_path
 from core.data.image_io import open_photo
 from core.experiments.evaluate import DEFAULT_METHODS
 from core.sglora.engine import SGLora
@@ -140,6 +141,22 @@ def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
     assert (seen["train_generator"]["out"], seen["train_generator"]["recipe"].kl) == (tmp_path / "g", 1.0)
     run("train", "backbone", "--data", tmp_path, "--out", tmp_path / "b", "--steps", 5)
     assert seen["train_backbone"]["recipe"].steps == 5
+
+    # What is shipped is replaced after a yes only.
+    seen.clear()
+    for part in ("backbone", "experts", "generator"):
+        code, _, err = run("train", part, "--data", tmp_path)
+        assert code == 2 and "is there already" in err and "--yes" in err and not seen
+    for answer, allowed in (("", False), ("n", False), ("Yes", True)):
+        terminal = io.StringIO(f"{answer}\n")
+        terminal.isatty = lambda: True  # type: ignore[method-assign]
+        monkeypatch.setattr(sys, "stdin", terminal)
+        code, _, err = run("train", "generator", "--data", tmp_path)
+        assert (code == 0) is allowed and f"will replace {generator_path()}" in err
+    assert seen.pop("train_mixer")["out"] == generator_path()
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert run("train", "backbone", "--data", tmp_path, "--yes")[0] == 0
+    assert seen["train_backbone"]["out"] == heads_path()
 
 
 def test_defaults_are_the_engines():

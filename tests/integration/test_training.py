@@ -25,7 +25,7 @@ from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
 from core.training.confidence import photos_like
 from core.training.corpus import Corpus, load_corpus, parts
 from core.training.dense_tasks import DenseTasks
-from core.training.discovery import DiscoveryRecipe, discover, keyword_tasks
+from core.training.discovery import DiscoveryRecipe, discover, keyword_tasks, without_expert
 from core.training.experts import ExpertRecipe, runs_folder, train_experts
 from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, fit_generator
@@ -177,6 +177,15 @@ def test_topics_are_found_without_a_list(corpus: Corpus, backbone: EmbeddedBackb
         first = task.keywords.split(", ")[0]
         named = [first in photo_words(corpus.samples[r].captions) for r in task.rows]
         assert np.mean(named) >= 0.15 and task.description in {t[:1].upper() + t[1:] for t in corpus.strings}
+
+
+@pytest.mark.slow
+def test_labelled_photos_without_an_expert_are_named(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
+    """Three classes of everyday objects are too few for a group of sixteen; aerial photos have their expert."""
+    recipe = DiscoveryRecipe(keyword=20, fine=40, least=20, classes=16)
+    tasks = discover(corpus, corpus.train, backbone, recipe)
+    (line,) = without_expert(corpus, tasks, recipe)
+    assert "domain “objects”: 80," in line and "groups of 16 classes, and there are 3" in line
 
 
 @pytest.mark.slow

@@ -10,8 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
+from peft import PeftModel
+from tiny_models import noise
 
+from core.backbones import load_adapted
+from core.backbones.peft_format import CONFIG_FILE
 from core.cli.parser import build_parser
 from core.common.errors import RepositoryError
 from core.common.paths import experts_path
@@ -33,7 +38,7 @@ def test_the_front_matter_is_valid_and_holds_the_means_of_the_index(folder: Path
     write_card(folder, "cc-by-4.0")
     index = json.loads((folder / "index.json").read_text())
     data = ModelCard.load(folder / "README.md").data
-    assert (data.license, data.library_name, data.language) == ("cc-by-4.0", "peft", "en")
+    assert (data.license, data.library_name, data.language) == ("cc-by-4.0", "sg-lora-studio", "en")
     assert {"lora", "sg-lora"} <= set(data.tags)
     found = {e.metric_name: e.metric_value for e in data.eval_results}
     assert len(found) == 4
@@ -41,6 +46,24 @@ def test_the_front_matter_is_valid_and_holds_the_means_of_the_index(folder: Path
         for kind, side in (("zero-shot", "before"), ("expert", "after")):
             values = [(e[side]["i2t"][k] + e[side]["t2i"][k]) / 2 for e in index["experts"]]
             assert found[f"{k}, mean of both directions and all tasks, {kind}"] == pytest.approx(sum(values) / 4, abs=0.005)
+
+
+def test_the_cards_python_makes_of_an_expert_what_peft_loads(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The repository itself is nothing that peft loads, and its card does not say so."""
+    write_card(folder)
+    assert not list(folder.rglob(CONFIG_FILE)) and "peft" not in ModelCard.load(folder / "README.md").data.tags
+    monkeypatch.chdir(tmp_path_factory.mktemp("reader"))
+    Path("mine").symlink_to(folder)
+    lines = re.findall(r"^    (?!python)(.*)$", ModelCard.load(folder / "README.md").text, re.MULTILINE)
+    exec("\n".join(lines), found := {})
+    head, prefix = load_adapted(), noise(2, *found["backbone"].prefix_shape)
+    with torch.no_grad():
+        expected = head(prefix, found["repository"].lora(0))
+        zero_shot = head(prefix)
+        torch.testing.assert_close(PeftModel.from_pretrained(head, "expert")(prefix), expected, atol=2e-5, rtol=0)
+    assert (expected - zero_shot).abs().max() > 1e-3
 
 
 def test_the_body_names_data_seeds_figures_and_fingerprints(folder: Path) -> None:
