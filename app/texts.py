@@ -128,8 +128,8 @@ STEPS = {"encode": "read the sentence", "route": "route", "prior": "prior", "dec
 
 # photos
 GALLERY_LEAD = (
-    "Up to {limit:,} photos, or a ZIP of photos; a captions file (CSV, JSON or JSONL) may come along. Only you see them; "
-    "they are deleted at most {minutes} minutes after you leave."
+    "Up to {limit:,} photos, some 2,000 at a time, or ZIPs of them; a captions file (CSV, JSON or JSONL) may come along. Only "
+    "you see them; they are deleted at most {minutes} minutes after you leave."
 )
 UPLOAD_LABEL = "Add photos, a ZIP, or captions"
 SAMPLES_GONE = "The sample photos made room for yours."
@@ -153,7 +153,8 @@ CAPTIONS_NO_PHOTO = (
 ADDED = "{n} added"
 DUPLICATES = "{n} already there"
 FAILED_FILES = "{n} not added"
-PHOTOS_NOW = "{n} photos of at most {limit:,}, {captioned} with captions."
+PHOTOS_NOW = "{n:,} photos of at most {limit:,}, {captioned:,} with captions."
+PHOTOS_LISTED = "The first {n:,} are listed below; all of them are searched."
 
 # question and results
 WORDS_TAB = "Words → photos"

@@ -10,7 +10,7 @@ from app import actions, texts
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, by_column, chosen, in_turn, private
-from app.visitors.session import Session
+from app.visitors.session import LISTED, Session
 
 
 class Ask(Step):
@@ -76,7 +76,7 @@ class Ask(Step):
         return updates | {self.query: query, self.context.controls["description"]: description}
 
     def _choices(self, session: Session, _: Controls) -> Updates:
-        return {self.pick: gr.Dropdown(choices=[(p.name, p.id) for p in session.album.photos], value=None)}
+        return {self.pick: gr.Dropdown(choices=[(p.name, p.id) for p in session.album.photos[:LISTED]], value=None)}
 
     def _asked(self, session: Session, _: Controls) -> Updates:
         pairs = [(texts.ASKED_BEFORE if task else "{query}").format(query=query, task=task) for query, task in session.history]

@@ -72,7 +72,7 @@ class Photos(Step):
         """The gallery."""
         return {
             self.gallery: gr.Gallery(value=session.album.thumbnails(), selected_index=None),
-            self.fill: page_html.gallery_line(session.album.photos),
+            self.fill: page_html.gallery_line(session.album.photos, session.album.limit),
             self.remove: gr.Button(interactive=False),
             self.clear: gr.Button(visible=bool(session.album.photos)),
             self.take_back: gr.Button(texts.TAKE_BACK.format(n=session.album.aside), visible=session.album.aside > 0),

@@ -10,7 +10,7 @@ from pathlib import Path
 from app import texts
 from app.views import confidence, experts_html
 from app.views.charts import Bar, heat_map, routing_chart
-from app.visitors.session import PHOTO_LIMIT
+from app.visitors.session import LISTED
 from core.common.paths import results_path
 from core.retrieval.gallery import AddReport, Photo
 from core.sglora.compare import LoraDistances
@@ -154,9 +154,10 @@ def listed_files(title: str, lines: Sequence[str], kind: str = "") -> str:
     return f'<div class="{kind}"><p>{escape(title)}</p><ul>{shown}</ul></div>'
 
 
-def gallery_line(photos: Sequence[Photo]) -> str:
-    """How full the gallery is."""
+def gallery_line(photos: Sequence[Photo], limit: int) -> str:
+    """How full the gallery is; ``limit``: how many photos have room."""
     if not photos:
         return note(texts.GALLERY_EMPTY)
     captioned = sum(bool(p.captions) for p in photos)
-    return note(texts.PHOTOS_NOW.format(n=len(photos), limit=PHOTO_LIMIT, captioned=captioned))
+    line = texts.PHOTOS_NOW.format(n=len(photos), limit=limit, captioned=captioned)
+    return note(line if len(photos) <= LISTED else f"{line} {texts.PHOTOS_LISTED.format(n=LISTED)}")

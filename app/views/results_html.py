@@ -41,7 +41,7 @@ def comparison(
         f'data-description="{escape(description)}"{filtered}>'
         f'<p class="sg-stale-note" role="status">{escape(texts.STALE)}</p>'
         f'<h3 aria-live="polite">{escape(result.title)} <small>{total}</small></h3>'
-        f"{_subject(result, album, photos)}{_right_places(result)}{body}{_recalls(result, photos)}</div>"
+        f"{_subject(result, album, photos)}{_right_places(result)}{body}{_recalls(result)}</div>"
     )
 
 
@@ -139,26 +139,22 @@ def _right_places(result: Comparison) -> str:
     """Where the right answer is in each column, as far as captions say which one that is."""
     if not result.right:
         return ""
-    best = [
-        next((hit.rank for hit in column.ranking.hits if hit.key in result.right), None)
-        for column in result.columns
-        if column.title != texts.MERGE
-    ]
-    known = [place for place in best if place is not None]
-    if not known:
+    rankings = [column.ranking.hits for column in result.columns if column.title != texts.MERGE]
+    best = [next((hit.rank for hit in hits if hit.key in result.right), len(hits) + 1) for hits in rankings]
+    known = [str(rank) if rank <= len(hits) else f"> {len(hits)}" for rank, hits in zip(best, rankings, strict=True)]
+    if all(rank > len(hits) for rank, hits in zip(best, rankings, strict=True)):
         return ""
     words = texts.RIGHT_PHOTO if result.of == "photos" else texts.RIGHT_CAPTION
-    kind = "sg-up" if known[-1] < known[0] else "sg-down" if known[-1] > known[0] else ""
-    places = f'<b class="{kind}">{" → ".join(map(str, known))}</b>'
+    kind = "sg-up" if best[-1] < best[0] else "sg-down" if best[-1] > best[0] else ""
+    places = f'<b class="{kind}">{escape(" → ".join(known))}</b>'
     return f'<p class="sg-right-places"><i aria-hidden="true"></i>{words.format(places=places)}</p>'
 
 
-def _recalls(result: Comparison, photos: Mapping[str, Photo]) -> str:
+def _recalls(result: Comparison) -> str:
     """One sentence, and folded below it every column's recall with its interval and its lead over zero-shot."""
     columns = [(c, c.hits) for c in result.columns if c.hits]
     if len(columns) < len(result.columns):
         return ""
-    captioned = [p for p in photos.values() if p.captions and p.id not in result.left_out]
     ways = (("t2i", texts.T2I), ("i2t", texts.I2T))
     heads = "".join(f'<th scope="colgroup" colspan="{len(KS)}">{words}</th>' for _, words in ways)
     each = "".join(f'<th scope="col">R@{k}</th>' for k in KS) * len(ways)
@@ -171,9 +167,9 @@ def _recalls(result: Comparison, photos: Mapping[str, Photo]) -> str:
         title = texts.RECALL_DIFFERENCE.format(name=column.title, base=first.title)
         rows.append(f'<tr class="sg-lead"><th scope="row">{escape(title)}</th>{"".join(map(_lead, leads))}</tr>')
     note = texts.RECALL_NOTE.format(
-        photos=len(captioned),
-        captions=len({c for p in captioned for c in p.captions}),
-        caution=texts.RECALL_CAUTION if len(captioned) < FEW_PHOTOS else "",
+        photos=base["i2t"].total,
+        captions=len(base["t2i"].places),
+        caution=texts.RECALL_CAUTION if base["i2t"].total < FEW_PHOTOS else "",
     )
     left_out = f'<p class="sg-note">{texts.LEFT_OUT.format(n=len(result.left_out))}</p>' if result.left_out else ""
     return (

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,9 +29,9 @@ from starlette.middleware import Middleware
 from app import texts
 from app.http.gradio_patches import FOLDER_PREFIX, GuardedBlocks
 from app.http.upload_limits import UploadGate
+from app.visitors.limits import Limits
 from app.visitors.session import Session, open_albums
 from app.visitors.tab_states import Tabs, sessions_of
-from core.common.errors import StudioError
 from core.common.runtime import give_back, shared_cores
 
 log = logging.getLogger(__name__)
@@ -40,45 +40,6 @@ SWEEPS = 10  # within the time that things are kept
 MESSAGE_SECONDS = 15
 LOOK_SECONDS = 10  # between two looks at all files
 RESERVE = 32 * 2**20  # of the disk stays free for what the app itself writes; of a small one, an eighth
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much all visitors may take together.
-
-    Attributes:
-        keep_seconds: how long what a visitor has is kept after the last event.
-        unread_seconds: how long an upload is safe, however full the disk: its event may wait in the queue.
-        memory, disk: bytes of photos and what is computed for them, and of files.
-        sessions: open tabs and API clients; of those with the least to lose, the longest unused goes.
-    """
-
-    keep_seconds: float = 60 * 60
-    unread_seconds: float = 10 * 60
-    memory: int = 4 * 2**30
-    disk: int = 4 * 2**30
-    sessions: int = 200
-
-    @staticmethod
-    def from_environment(values: Mapping[str, str] = os.environ) -> Limits:
-        """SG_LORA_KEEP_MINUTES, SG_LORA_MEMORY_MB and SG_LORA_DISK_MB.
-
-        Raises:
-            StudioError: one of them is not a number above 0.
-        """
-
-        def number(name: str, default: float) -> float:
-            try:
-                value = float(values.get(name) or default)
-            except ValueError:
-                value = math.nan
-            if not 0 < value < math.inf:
-                raise StudioError(f"{name} is {values[name]!r}: give a number above 0.")
-            return value
-
-        keep = 60 * number("SG_LORA_KEEP_MINUTES", 60)
-        memory, disk = (int(number(f"SG_LORA_{name}_MB", 4096) * 2**20) for name in ("MEMORY", "DISK"))
-        return Limits(keep, min(keep, Limits.unread_seconds), memory, disk)
 
 
 @dataclass(frozen=True)

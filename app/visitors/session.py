@@ -21,6 +21,7 @@ from gradio.utils import get_upload_folder
 from app import texts
 from app.engines import DEFAULT
 from app.http.gradio_patches import FOLDER_PREFIX
+from app.visitors.limits import Limits
 from core.common.errors import GalleryError, PhotoError
 from core.common.metrics import Hits
 from core.data.decode import Source, content_id
@@ -30,7 +31,8 @@ from core.sglora.engine import Adaptation, SGLora
 from core.sglora.own_experts import Library
 from core.sglora.repository import ExpertRepository
 
-PHOTO_LIMIT = 1000
+PHOTO_LIMIT = 20_000
+LISTED = 1_000  # photos that the page lists; all of them are searched
 QUIET_SECONDS = 10 * 60  # after which a visitor without an open tab counts as gone
 
 Held = TypeVar("Held")
@@ -145,6 +147,11 @@ class Switched:
     waiting: tuple[str, ...]
 
 
+def new_gallery(engine: SGLora) -> Gallery:
+    """An empty gallery with the room that one visitor has."""
+    return Gallery(engine.backbone, PHOTO_LIMIT, Limits.from_environment().visitor_memory)
+
+
 class Album:
     """A visitor's photos and experts. The tabs of one browser share it through a token that only that browser holds.
 
@@ -221,7 +228,7 @@ class Album:
         self._check(engine)
         with self._changing:
             if self._gallery is None:
-                gallery, resting = Gallery(engine.backbone, limit=PHOTO_LIMIT), self._resting
+                gallery, resting = new_gallery(engine), self._resting
                 gallery.take_over(resting, self._originals)
                 self._gallery, self._resting = gallery, ()
             return self._gallery
@@ -296,7 +303,7 @@ class Album:
             if old is not None and old.backbone.fingerprint == engine.backbone.fingerprint:
                 gallery, lost, indexed = old, (), 0
             else:
-                gallery = Gallery(engine.backbone, limit=PHOTO_LIMIT)
+                gallery = new_gallery(engine)
                 lost = gallery.take_over(photos, self._originals, progress)
                 current = photos if old is None else old.photos
                 gallery.take_over(current, {})  # captions that were written meanwhile
@@ -339,19 +346,25 @@ class Album:
         return self._resting if gallery is None else gallery.photos
 
     @property
+    def limit(self) -> int:
+        """About how many photos have room."""
+        gallery = self._gallery
+        return PHOTO_LIMIT if gallery is None else gallery.holds_at_most
+
+    @property
     def has_experts(self) -> bool:
         """Whether any expert is the visitor's own."""
         return any(library.own for library in list(self._libraries.values()))
 
     def thumbnails(self) -> list[tuple[str, str]]:
-        """(file, name) of each photo's thumbnail; the files of photos that are gone, go."""
+        """(file, name) of the first LISTED photos' thumbnails; the files of photos that are gone, go."""
         originals = list(self._originals)  # before the photos: one that is added now is in neither, or in both
         aside = self._aside
         kept = {photo.id for photo in (*self.photos, *(() if aside is None else aside.photos))}
         for gone in [key for key in originals if key not in kept]:
             if (path := self._originals.pop(gone, None)) is not None:
                 path.unlink(missing_ok=True)
-        return [(str(self.thumbnail(photo)), photo.name) for photo in self.photos]
+        return [(str(self.thumbnail(photo)), photo.name) for photo in self.photos[:LISTED]]
 
     def thumbnail(self, photo: Photo) -> Path:
         """A photo's thumbnail, written once."""
@@ -382,7 +395,7 @@ class Album:
             self._aside = before if before is not None and before.photos and not self.shows_samples else None
             self.shows_samples = False
             if gallery.backbone.fingerprint != engine.backbone.fingerprint:
-                photos, gallery = gallery.photos, Gallery(engine.backbone, limit=PHOTO_LIMIT)
+                photos, gallery = gallery.photos, new_gallery(engine)
                 gallery.take_over(photos, self._originals, progress)
             self._gallery = gallery
 

@@ -88,8 +88,8 @@ class Intake:
         sources: paths, or (name, content or path).
         upload: where files are decoded.
         holds: whether a content is there already.
-        limit: the most photos there may be.
-        count: how many there are, batches that were yielded before included.
+        room: how many more photos there may be, batches that were yielded before counted as there.
+        full: what is said where there is no room.
         stop: whether nobody waits for the rest any more.
     """
 
@@ -98,14 +98,14 @@ class Intake:
         sources: Sequence[Source],
         upload: Upload,
         holds: Callable[[str], bool],
-        limit: int,
-        count: Callable[[], int],
+        room: Callable[[], int],
+        full: str,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.names = [source_name(source) for source in sources]
         self.done = 0
         self._sources, self._upload, self._stop = sources, upload, stop
-        self._holds, self._limit, self._count = holds, limit, count
+        self._holds, self._room, self._full = holds, room, full
         self._queue: deque[tuple[int, str, int, Future[DecodedPhoto]]] = deque()
         self._waiting = 0
         self._ready: list[Decoded] = []
@@ -129,10 +129,10 @@ class Intake:
             if key in self._seen or self._holds(key):
                 self._repeated.append((position, key))
                 continue
-            if self._count() + len(self._queue) + len(self._ready) >= self._limit:
+            if self._room() <= len(self._queue) + len(self._ready):
                 yield from self._drain(position)  # some of those on their way may turn out to be damaged
-            if self._count() >= self._limit:
-                self._failed[position] = f"the gallery is full: it takes at most {self._limit:,} photos."
+            if self._room() <= 0:
+                self._failed[position] = self._full
                 continue
             self._seen.add(key)
             self._queue.append((position, key, len(content), self._upload.submit(name, content)))

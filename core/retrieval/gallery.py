@@ -6,6 +6,7 @@ to one (photo set, model, adapter) and is kept under all three, so that a stale 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,8 @@ from core.retrieval.two_stage import Question, TwoStageSearch, finite
 __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Photo", "Ranking", "moves"]
 
 DEFAULT_LIMIT = 1_000
+THUMBNAIL_BYTES = 16_000  # about what one of a detailed photo takes, while a gallery's bytes are limited
+CAPTIONED = 2_000  # photos whose captions are looked at; of more of them it is the first ones
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,12 @@ class Gallery:
 
     Args:
         backbone: the image-text model.
-        limit: the most photos it takes.
+        limit: the most photos it takes. most_bytes: the most memory that they may take; None: as much as they need.
     """
 
-    def __init__(self, backbone: Backbone, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, backbone: Backbone, limit: int = DEFAULT_LIMIT, most_bytes: int | None = None) -> None:
         self.backbone = backbone
-        self.limit = limit
+        self.limit, self.most_bytes = limit, most_bytes
         self._contents = _Contents()
         self._search: TwoStageSearch | None = None
         self._texts: tuple[tuple[str, ...], Index] | None = None
@@ -153,7 +156,7 @@ class Gallery:
             stop: asked before each file; once it says so, the rest is left out.
         """
         with self._adding, POOL.upload(self.backbone.framing) as upload:
-            intake = Intake(sources, upload, self._holds, self.limit, lambda: len(self._contents.entries), stop)
+            intake = Intake(sources, upload, self._holds, self._room, self._full(), stop)
             matched = [texts or () for texts in match_captions(intake.names, captions or {})]
             added: list[Photo] = []
             ids: dict[int, str] = {}
@@ -236,8 +239,8 @@ class Gallery:
         return self._index(self._contents, adapter).rows.clone()
 
     def captioned(self) -> tuple[tuple[Photo, ...], Tensor]:
-        """The photos that have captions, in order, and their prefix activations [n, *prefix_shape] float16."""
-        entries = [entry for entry in self._contents.entries.values() if entry.photo.captions]
+        """The first CAPTIONED photos that have captions, and their prefix activations [n, *prefix_shape] float16."""
+        entries = [entry for entry in self._contents.entries.values() if entry.photo.captions][:CAPTIONED]
         prefixes = [entry.prefix for entry in entries]
         stacked = torch.stack(prefixes) if prefixes else torch.empty(0, *self.backbone.prefix_shape, dtype=torch.float16)
         return tuple(entry.photo for entry in entries), stacked
@@ -266,6 +269,8 @@ class Gallery:
     def image_to_text(self, photo: str | Image.Image, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
         """The gallery's captions that fit a photo best (``top=None``: all of them); equal captions count once.
 
+        They are those of the first CAPTIONED photos that have some.
+
         Args:
             photo: the id of one of ``photos``, or any image.
 
@@ -274,21 +279,22 @@ class Gallery:
             PhotoError: the image is damaged or too large.
         """
         contents = self._filled("find their captions")
-        texts = tuple(dict.fromkeys(text for p in contents.photos for text in p.captions))
+        captioned = [photo for photo in contents.photos if photo.captions][:CAPTIONED]
+        texts = tuple(dict.fromkeys(text for photo in captioned for text in photo.captions))
         if not texts:
             raise GalleryError("No photo has captions yet: add a captions file or type captions first.")
         if isinstance(photo, str):
             if photo not in contents.entries:
                 raise GalleryError("This photo is not in the gallery (any more): choose another one.")
-            query = self._index(contents, adapter).rows[list(contents.entries).index(photo)]
+            prefix = contents.entries[photo].prefix[None]
         else:
             prefix = self.backbone.prefix(self.backbone.pixels(upright_rgb(photo)).unsqueeze(0))
-            query = finite(self.backbone.suffix(prefix, adapter.lora))[0]
+        query = finite(self.backbone.suffix(prefix, adapter.lora))[0]
         keys = [content_id(text.encode()) for text in texts]  # safe to use in a page, unlike the text
         return self._text_index(texts).rank(query, keys, dict(zip(keys, texts, strict=True)), top)
 
     def recalls(self, adapter: Adapter = ZERO_SHOT) -> dict[str, dict[str, float]]:
-        """Recall in percent among the photos with captions: {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": …}.
+        """Recall in percent: {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": …}, of the first CAPTIONED photos with captions.
 
         Raises:
             GalleryError: fewer than two photos have captions.
@@ -309,11 +315,11 @@ class Gallery:
     def _evaluation(self, adapter: Adapter, without: Collection[str] = ()) -> tuple[Tensor, Tensor, Relevance]:
         """The photos that have captions as this adapter sees them, the captions, and which belong together."""
         contents = self._contents
-        rows = [row for row, photo in enumerate(contents.photos) if photo.captions and photo.id not in without]
+        rows = [row for row, photo in enumerate(contents.photos) if photo.captions and photo.id not in without][:CAPTIONED]
         if len(rows) < 2:
             raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
         relevance = Relevance.of([contents.photos[row].captions for row in rows])
-        images = self._index(contents, adapter).rows[rows]
+        images = self._searching(contents).embeddings(adapter, np.array(rows))
         return images, self._text_index(relevance.texts).rows, relevance
 
     def _filled(self, purpose: str) -> _Contents:
@@ -368,6 +374,28 @@ class Gallery:
         with self._lock:
             self._texts = (texts, index)
         return index
+
+    def _room(self) -> int:
+        """How many more photos fit, by their number and by their bytes."""
+        contents = self._contents
+        room = self.limit - len(contents.entries)
+        if self.most_bytes is None:
+            return room
+        return min(room, (self.most_bytes - contents.memory) // self._bytes_a_photo)
+
+    @property
+    def _bytes_a_photo(self) -> int:
+        return 2 * math.prod(self.backbone.prefix_shape) + 4 * self.backbone.dim + THUMBNAIL_BYTES
+
+    @property
+    def holds_at_most(self) -> int:
+        """About how many photos it takes, by their number and by their bytes."""
+        return self.limit if self.most_bytes is None else min(self.limit, self.most_bytes // self._bytes_a_photo)
+
+    def _full(self) -> str:
+        if self.most_bytes is None or self.holds_at_most == self.limit:
+            return f"the gallery is full: it takes at most {self.limit:,} photos."
+        return f"the gallery is full: its photos take at most {self.most_bytes // 2**20:,} MB of memory."
 
     def _holds(self, key: str) -> bool:
         return key in self._contents.entries

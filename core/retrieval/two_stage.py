@@ -162,6 +162,16 @@ class TwoStageSearch:
                 self._keep(self._indexes, adapter.key, index, KEPT_INDEXES)
         return index
 
+    def embeddings(self, adapter: Adapter, places: np.ndarray) -> Tensor:
+        """[k, d] of some photos as this adapter sees them; of few photos in all, those of all of them are kept.
+
+        Raises:
+            AdapterError: as ``map_of``.
+        """
+        if adapter.lora is None or len(self.store.index) <= self._exact_up_to:
+            return self.whole(adapter).take(places)
+        return torch.cat([self._adapted(self.store.prefixes(part), adapter) for part in _batches(places)])
+
     def search(
         self,
         question: Question,

@@ -365,6 +365,19 @@ def test_the_limit_is_exact_and_said(backbone) -> None:
     assert len(gallery.add(files[6:]).added) == 1
 
 
+def test_bytes_limit_a_gallery_too(backbone) -> None:
+    *files, last = pictures(61)
+    gallery, most = Gallery(backbone, most_bytes=2**20), 2**20
+    report = gallery.add(files)
+    assert len(report.added) + len(report.failed) == 60 and report.failed
+    assert 0.9 * most < gallery.memory <= most
+    assert len(gallery.photos) >= gallery.holds_at_most > 10
+    refused = gallery.add([last])
+    assert not refused.added and "1 MB" in refused.failed[0].reason
+    gallery.remove([photo.id for photo in gallery.photos[:5]])
+    assert gallery.add([last]).added
+
+
 def test_thumbnails_are_small_upright_jpegs(backbone) -> None:
     tall = np.zeros((900, 400, 3), dtype=np.uint8)
     tall[:450] = (255, 0, 0)

@@ -190,7 +190,7 @@ def test_intake_stops_when_its_visitor_leaves(pool: DecodePool) -> None:
 
     files = [(f"{i}.png", encode(picture(i), "PNG")) for i in range(10)]
     with pool.upload(SEEN) as upload:
-        intake = Intake(files, upload, lambda _: False, 100, lambda: 0, left)
+        intake = Intake(files, upload, lambda _: False, lambda: 100, "full", left)
         taken = [photo for batch in intake.batches() for photo in batch]
     assert len(taken) <= 3 and len(asked) == 4
 
@@ -206,6 +206,6 @@ def test_whatever_reading_a_photo_raises_is_its_own_refusal(pool: DecodePool, mo
             return future
 
     files = [("odd.png", b"1"), ("good.png", b"2")]
-    intake = Intake(files, Odd(), lambda _: False, 100, lambda: 0)  # type: ignore[arg-type]
+    intake = Intake(files, Odd(), lambda _: False, lambda: 100, "full")  # type: ignore[arg-type]
     assert [photo.id for batch in intake.batches() for photo in batch] == [content_id(b"2")]
     assert [failure.name for failure in intake.failures()] == ["odd.png"]

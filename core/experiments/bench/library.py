@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 PHOTOS, PLAIN, TOWER = 100_000, 64, 256  # photos of the library; for the plain script; for the bare tower
 OVERLAP_PHOTOS = 20_000  # each goes through each adapter
-SIZES = (1_000, 10_000, 100_000, 1_000_000)
+SIZES = (1_000, 5_000, 20_000, 100_000, 1_000_000)
 STRENGTHS = (1.0, 2.0, 4.0)
 RERANKED = (100, 300, 1_000)
 SENTENCES = ("photos of dogs playing outside", "people at the beach", "a street in a city")

@@ -1,0 +1,56 @@
+"""What all visitors together may take, and how much of it one of them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.common.errors import StudioError
+
+VISITORS = 4  # with as many photos as they may have, that have room at once
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much all visitors may take together.
+
+    Attributes:
+        keep_seconds: how long what a visitor has is kept after the last event.
+        unread_seconds: how long an upload is safe, however full the disk: its event may wait in the queue.
+        memory, disk: bytes of photos and what is computed for them, and of files.
+        sessions: open tabs and API clients; of those with the least to lose, the longest unused goes.
+    """
+
+    keep_seconds: float = 60 * 60
+    unread_seconds: float = 10 * 60
+    memory: int = 4 * 2**30
+    disk: int = 4 * 2**30
+    sessions: int = 200
+
+    @property
+    def visitor_memory(self) -> int:
+        """Bytes that one visitor's photos may take: nobody leaves no room for others."""
+        return self.memory // VISITORS
+
+    @staticmethod
+    def from_environment(values: Mapping[str, str] = os.environ) -> Limits:
+        """SG_LORA_KEEP_MINUTES, SG_LORA_MEMORY_MB and SG_LORA_DISK_MB.
+
+        Raises:
+            StudioError: one of them is not a number above 0.
+        """
+
+        def number(name: str, default: float) -> float:
+            try:
+                value = float(values.get(name) or default)
+            except ValueError:
+                value = math.nan
+            if not 0 < value < math.inf:
+                raise StudioError(f"{name} is {values[name]!r}: give a number above 0.")
+            return value
+
+        keep = 60 * number("SG_LORA_KEEP_MINUTES", 60)
+        memory, disk = (int(number(f"SG_LORA_{name}_MB", 4096) * 2**20) for name in ("MEMORY", "DISK"))
+        return Limits(keep, min(keep, Limits.unread_seconds), memory, disk)
