@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from core.common.errors import DataError
 from core.data.image_io import FORMATS
+from core.data.raw_preview import SUFFIXES as RAW_SUFFIXES
 from core.data.sample import Sample
 
-SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+SUFFIXES = frozenset(suffix for suffixes in (*FORMATS.values(), RAW_SUFFIXES) for suffix in suffixes)
 
 CLUTTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r", "zbthumbnail.info", "autprint.mrk"}
 CLUTTER_FOLDERS = {"__MACOSX", "@eaDir", ".thumbnails", "$RECYCLE.BIN"}
@@ -32,6 +33,11 @@ def is_clutter(name: str) -> bool:
 def is_image(path: Path) -> bool:
     """Whether the name is that of a photo (its content is looked at when it is decoded)."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def is_raw(name: str) -> bool:
+    """Whether the name is that of a camera's raw file."""
+    return name.lower().endswith(RAW_SUFFIXES)
 
 
 class ImageFinder:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from PIL import Image, UnidentifiedImageError
 
 from core.common.errors import PhotoError
+from core.data.raw_preview import SUFFIXES as RAW_SUFFIXES
+from core.data.raw_preview import raw_preview
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 64 * 1024 * 1024
@@ -30,7 +32,7 @@ FORMATS = {
     "AVIF": (".avif",),
     "HEIF": (".heic", ".heif"),
 }
-KNOWN = "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP and TIFF can"
+KNOWN = "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF and the previews in DNG, CR2, NEF and ARW can"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of ISO 23008-12
 _ORIENTATION, _CHANGED, _EXIF_IFD, _TAKEN = 0x0112, 0x0132, 0x8769, 0x9003  # tags of EXIF
 _UPRIGHT = {
@@ -83,6 +85,11 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
     if len(source) > MAX_BYTES:
         raise PhotoError(f"{label}: the file is larger than {MAX_BYTES // 2**20} MB.")
     try:
+        tags: dict[int, object] = {}
+        if PurePath(label).suffix.lower() in RAW_SUFFIXES:
+            if (preview := raw_preview(source)) is None:
+                raise PhotoError(f"{label}: this raw file holds no JPEG preview that can be read; export the photo as JPEG.")
+            source, tags = preview
         if _is_heif(source):
             _register_heif()
         image = Image.open(io.BytesIO(source), formats=tuple(key for key in FORMATS if key in Image.OPEN or key != "HEIF"))
@@ -91,6 +98,8 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
             if source.count(b"\xff\xda") > MAX_SCANS:
                 raise PhotoError(f"{label}: the JPEG has more than {MAX_SCANS} scans; save it again with another program.")
             image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))  # decodes a large JPEG at a fraction of the cost
+        exif = image.getexif() if tags else {}
+        exif.update({tag: value for tag, value in tags.items() if value and not exif.get(tag)})
         return upright_rgb(image, label)
     except PhotoError:
         raise

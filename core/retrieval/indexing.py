@@ -22,7 +22,7 @@ from core.backbones.base import Backbone
 from core.common.errors import DataError, LibraryError, PhotoError
 from core.data.decode import frames
 from core.data.decode_pool import DecodedPhoto, decode_photo
-from core.data.find_images import is_image
+from core.data.find_images import is_image, is_raw
 from core.data.folder import folder_captions
 from core.data.image_io import photo_bytes
 from core.data.read_ahead import read_ahead
@@ -423,8 +423,9 @@ def walk_images(root: Path, library: Path, unreadable: list[str]) -> Iterator[tu
             continue
         walked.add(real)
         below[:] = sorted(name for name in below if not name.startswith("."))
+        pictures = {Path(name).stem for name in names if not is_raw(name)} if any(map(is_raw, names)) else set()
         for name in sorted(names):
-            if is_image(Path(name)):
+            if is_image(Path(name)) and not (is_raw(name) and Path(name).stem in pictures):  # cameras write both
                 path = os.path.join(folder, name)  # noqa: PTH118 (a million times)
                 with suppress(OSError):  # gone meanwhile, or a link to nothing
                     stat = os.stat(path)  # noqa: PTH116

@@ -67,6 +67,7 @@ def test_only_what_is_new_or_changed_is_encoded(backbone: Backbone, photos: Path
     (folder / "broken.jpg").write_text("no photo")
     (folder / "empty.png").touch()
     (folder / "notes.txt").write_text("not looked at")
+    (folder / "01.DNG").write_text("not looked at: the camera wrote 01.jpg, too")
     assert counts(update(library, [folder], backbone)) == (6, 6, 0, 0, 0, 0, 2)
     assert counts(update(library, [folder], backbone)) == (6, 0, 0, 0, 0, 0, 2)
     (folder / "deeper").mkdir()

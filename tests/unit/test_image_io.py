@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import struct
@@ -282,3 +283,70 @@ def test_photos_of_telephones_are_read() -> None:
     assert open_photo(out.getvalue(), "b.heic").size == (64, 96)
     with pytest.raises(PhotoError, match=r"damaged|not an image"):  # libheif versions differ in what they recognise
         open_photo(out.getvalue()[:200], "c.heic")
+
+
+# Raw files of cameras
+
+
+def raw_file(order: str, preview: bytes, orientation: int) -> bytes:
+    """A TIFF as cameras write it: a small picture, and below it raw data as a lossless JPEG and a preview."""
+    number = "little" if order == "<" else "big"
+    raw = b"\xff\xd8\xff\xc3" + b"\0" * 20_000 + b"\xff\xd9"
+    small, taken = bytes(3 * 8 * 8), b"2024:05:01 12:30:00\0"
+    data, places = bytearray(b"II*\0" if order == "<" else b"MM\0*") + bytes(4), {}
+    for name, part in (("raw", raw), ("preview", preview), ("small", small), ("taken", taken)):
+        places[name] = len(data)
+        data += part + bytes(len(part) % 2)
+
+    def directory(tags: list[tuple[int, int, int, int]], following: int = 0) -> int:
+        start = len(data)
+        data.extend(struct.pack(f"{order}H", len(tags)))
+        for tag, kind, count, value in tags:
+            packed = value.to_bytes(2, number) + bytes(2) if kind == 3 and count == 1 else value.to_bytes(4, number)
+            data.extend(struct.pack(f"{order}HHI", tag, kind, count) + packed)
+        data.extend(struct.pack(f"{order}I", following))
+        return start
+
+    below = [
+        directory([(0x103, 3, 1, 7), (0x111, 4, 1, places["raw"]), (0x117, 4, 1, len(raw))]),
+        directory([(0x103, 3, 1, 6), (0x201, 4, 1, places["preview"]), (0x202, 4, 1, len(preview))]),
+    ]
+    exif = directory([(0x9003, 2, len(taken), places["taken"])])
+    listed = len(data)
+    data.extend(struct.pack(f"{order}2I", *below))
+    first = [(0x100, 3, 1, 8), (0x101, 3, 1, 8), (0x111, 4, 1, places["small"]), (0x112, 3, 1, orientation)]
+    start = directory([*first, (0x117, 4, 1, len(small)), (0x14A, 4, 2, listed), (0x8769, 4, 1, exif)], below[1])
+    data[4:8] = struct.pack(f"{order}I", start)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_raw_files_are_seen_as_their_preview(order: str) -> None:
+    picture = Image.new("RGB", (120, 80), (200, 30, 30))
+    content = raw_file(order, encode(picture, "JPEG"), orientation=6)
+    for name in ("a.dng", "A.CR2", "b.nef", "c.ARW"):
+        image = open_photo(content, name)
+        assert image.size == (80, 120), "turned as the camera says"
+        assert image.info == {"taken": "2024:05:01 12:30:00"}
+        assert image.getpixel((40, 60)) == pytest.approx((200, 30, 30), abs=3)
+    assert open_photo(content, "scan.tif").size != (80, 120), "a TIFF is no raw file"
+
+
+def test_raw_files_without_a_preview_and_damaged_ones_are_refused() -> None:
+    content = raw_file("<", encode(Image.new("RGB", (120, 80)), "JPEG"), 1)
+    for damaged in (
+        content[:40],
+        content[:4] + b"\xff" * 4,
+        b"FUJIFILM" * 9,
+        raw_file("<", b"\xff\xd8\xff\xc3" + bytes(40), 1),
+    ):
+        with pytest.raises(PhotoError, match=r"a\.dng: this raw file holds no JPEG preview"):
+            open_photo(damaged, "a.dng")
+    random = np.random.default_rng(0)
+    for _ in range(300):  # whatever is in it, it is a photo or a refusal
+        broken = bytearray(content)
+        for place in random.integers(0, len(broken), 8):
+            broken[place] = random.integers(256)
+        broken[len(broken) - 200 + int(random.integers(200))] ^= 0xFF
+        with contextlib.suppress(PhotoError):
+            open_photo(bytes(broken), "a.dng")
