@@ -49,12 +49,12 @@ class Photos(Step):
             minutes = f"{self.context.keep_seconds / 60:g}"
             gr.HTML(page_html.note(texts.GALLERY_LEAD.format(limit=PHOTO_LIMIT, minutes=minutes)))
         self.timer = gr.Timer(2, active=False)
-        shown = [self.gallery, self.fill, self.remove, self.clear, self.take_back, self.timer]
+        shown = [self.gallery, self.fill, self.report, self.remove, self.clear, self.take_back, self.timer]
         self.context.shows(Part.PHOTOS, shown, self.show)
 
     def wire(self) -> None:
         context, picked = self.context, self.context.picked
-        asked, outputs = [context.session, *context.inputs], [self.report, *context.outputs(Part.PHOTOS, Part.RESULTS)]
+        asked, outputs = [context.session, *context.inputs], context.outputs(Part.PHOTOS, Part.RESULTS)
         heavy = {"show_progress_on": context.answer, **private(HEAVY, UPLOADS)}
         self.upload.upload(self._add, [self.upload, *asked], [self.upload, *outputs], **heavy)
         self.clear.click(self._clear, asked, outputs, **heavy)
@@ -69,8 +69,9 @@ class Photos(Step):
         picked.change(lambda photo: gr.Button(interactive=photo is not None), picked, self.remove, **quiet)
 
     def show(self, session: Session, controls: Controls) -> Updates:
-        """The gallery."""
-        return {
+        """The gallery; what became of an upload is of no interest once its photos are gone."""
+        gone = {} if session.album.photos else {self.report: ""}
+        return gone | {
             self.gallery: gr.Gallery(value=session.album.thumbnails(), selected_index=None),
             self.fill: page_html.gallery_line(session.album.photos, session.album.limit),
             self.remove: gr.Button(interactive=False),
@@ -86,7 +87,7 @@ class Photos(Step):
     def _changed(self, session: Session, values: Sequence[Any], report: str = "") -> Updates:
         """After the photos or captions changed: show them, and ask the last question again."""
         actions.compare_again(self.context.engine(session), session)
-        return {self.report: report} | self.context.show(session, Controls(*values), Part.PHOTOS, Part.RESULTS)
+        return self.context.show(session, Controls(*values), Part.PHOTOS, Part.RESULTS) | {self.report: report}
 
     @friendly
     def _add(self, paths: list[str] | None, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
