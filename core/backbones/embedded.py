@@ -29,7 +29,7 @@ from core.backbones.frozen_towers import (
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import Lora
 from core.backbones.preprocess import FRAMING, normalised, pixel_values
-from core.common.device import CPU, batch_size, sent
+from core.common.device import CPU, batch_size, prefetched
 from core.common.errors import BackboneError
 from core.common.runtime import compute_dtype
 
@@ -129,7 +129,7 @@ class EmbeddedBackbone(EmbeddedTowers):
         size, n = batch_size(self.device, SUFFIX_BATCH), len(prefix)
         if self.dtype == torch.bfloat16 and 0 < n % size < LEAST_BATCH:
             prefix = torch.cat([prefix, prefix[-1:].expand(LEAST_BATCH - n % size, *prefix.shape[1:])])
-        parts = [self._searching(sent(part, self.device).float(), there).cpu() for part in prefix.split(size)]
+        parts = [self._searching(part.float(), there).cpu() for part in prefetched(prefix.split(size), self.device)]
         return torch.cat(parts)[:n] if parts else torch.empty(0, self.dim)
 
 

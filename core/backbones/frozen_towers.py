@@ -22,7 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from core.backbones.bert import Bert
 from core.backbones.openvino_tower import openvino_tower
-from core.common.device import CPU, autocast, batch_size, sent
+from core.common.device import CPU, autocast, batch_size, prefetched, sent
 from core.common.errors import BackboneError
 from core.common.images import SIDE
 from core.common.runtime import compute_dtype
@@ -129,7 +129,7 @@ class ImageTower(nn.Module):
     def _torch(self, pixels: Tensor) -> Tensor:
         maps = _Maps(self.body)
         parts = pixels.contiguous(memory_format=torch.channels_last).split(batch_size(self.device, TOWER_BATCH))
-        return torch.cat([maps(sent(part, self.device)).cpu() for part in parts])
+        return torch.cat([maps(part).cpu() for part in prefetched(parts, self.device)])
 
     @torch.no_grad()
     def classify(self, maps: Tensor) -> Tensor:

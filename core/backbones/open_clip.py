@@ -31,9 +31,10 @@ from core.backbones.lora import Lora
 from core.backbones.preprocess import pixel_values
 from core.backbones.spec import FOLDER, with_full_paths
 from core.backbones.vit import LORA_RANK, AdaptedTower, PlainViT
-from core.common.device import CPU, autocast, batch_size, sent
+from core.common.device import CPU, autocast, batch_size, prefetched
 from core.common.errors import BackboneError
 from core.common.images import Framing
+from core.common.runtime import compute_dtype
 
 IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation
 HUB = "hf-hub:"
@@ -140,7 +141,8 @@ class OpenClipBackbone:
         if not len(pixels):
             return torch.empty(0, *self.prefix_shape, dtype=dtype)
         with self._fast():
-            return torch.cat([self._stem(sent(part, self.device)).to(dtype).cpu() for part in self._batches(pixels)])
+            parts = prefetched(self._batches(self._light(pixels)), self.device)
+            return torch.cat([self._stem(part).to(dtype).cpu() for part in parts])
 
     @torch.no_grad()
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
@@ -148,11 +150,16 @@ class OpenClipBackbone:
             return torch.empty(0, self.dim)
         there = None if lora is None else lora.to(self.device)
         with self._fast():
-            parts = [self.adapted(sent(part, self.device).float(), there).cpu() for part in self._batches(prefix)]
-        return torch.cat(parts)
+            parts = prefetched(self._batches(prefix), self.device)
+            return torch.cat([self.adapted(part.float(), there).cpu() for part in parts])
 
     def _batches(self, photos: Tensor) -> tuple[Tensor, ...]:
         return photos.split(batch_size(self.device, IMAGE_BATCH))
+
+    def _light(self, pixels: Tensor) -> Tensor:
+        """Pixels in half precision, where it is a GPU that would round them so as its first step."""
+        half = self.device.type != "cpu" and compute_dtype(self.device) != torch.float32
+        return pixels.half() if half else pixels
 
     def _fast(self) -> AbstractContextManager[object]:
         """Half precision on a GPU; on the CPU float32, in which CLIP's embeddings are what its paper has."""

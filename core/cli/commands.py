@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.cli import format
 from core.common.errors import BackboneError, DataError, UsageError
+from core.common.progress import say as log
 
 if TYPE_CHECKING:
     from core.backbones.base import Backbone
@@ -24,11 +24,6 @@ class Answer:
 
     data: dict[str, Any]
     text: str
-
-
-def log(message: str) -> None:
-    """Progress, on stderr."""
-    print(message, file=sys.stderr, flush=True)
 
 
 def route(arguments: Namespace) -> Answer:

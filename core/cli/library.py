@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from core.cli import format
 from core.cli.commands import Answer, chosen_backbone, log
 from core.common.errors import LibraryError
+from core.common.progress import Bar, counter
 
 if TYPE_CHECKING:
     from core.retrieval.indexing import Progress
 
 LOCAL, RAY = "local", "ray"
-EVERY = 2.0  # seconds between two lines of progress
 
 
 def index(arguments: Namespace) -> Answer:
@@ -38,7 +38,7 @@ def index(arguments: Namespace) -> Answer:
 
         engine = ray_engine(backbone, arguments.address)
     load = time.perf_counter() - started
-    report = index_folders(library, arguments.folders, backbone, _Lines(), arguments.forget_missing, engine=engine)
+    report = index_folders(library, arguments.folders, backbone, _Shown(), arguments.forget_missing, engine=engine)
     for line in report.missing:
         log(line)
     data = {
@@ -69,7 +69,7 @@ def library(arguments: Namespace) -> Answer:
         "fingerprint": found.about.fingerprint,
         "folders": list(found.about.folders),
         **counts,
-        "problems": problems(found, lambda done, total: log(f"{done}/{total} photos")) if arguments.verify else None,
+        "problems": problems(found, counter("checking", log)) if arguments.verify else None,
     }
     return Answer(data, format.library(data))
 
@@ -97,28 +97,21 @@ def vector(arguments: Namespace) -> Answer:
     return Answer(data, "[" + ",".join(f"{value:.8g}" for value in data["vector"]) + "]")
 
 
-class _Lines:
-    """Progress as lines, one every few seconds."""
+class _Shown:
+    """A bar for each step of indexing."""
 
     def __init__(self) -> None:
-        self._last = 0.0
+        self._step = ""
+        self._bar: Bar | None = None
 
     def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        last_one = progress.done == progress.total and progress.step == "encoding"
-        if now - self._last < EVERY and not last_one:
+        if progress.step != self._step:
+            if self._bar is not None:
+                self._bar.close()
+            unit = "photos" if progress.step == "looking" else "files"
+            self._step, self._bar = progress.step, Bar(progress.step, progress.total or None, log, unit)
+        if self._bar is None:
             return
-        self._last = now
-        if progress.step == "looking":
-            log(f"{progress.done:,} photos found so far")
-        elif progress.step == "writing":
-            log("tidying up")
-        else:
-            left = "" if progress.seconds_left is None else f", about {_duration(progress.seconds_left)} left"
-            log(f"{progress.done:,}/{progress.total:,} files{left if not last_one else ''}")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5_400 else f"{seconds / 3600:.1f} hours"
+        self._bar.to(progress.done)
+        if progress.step == "encoding" and progress.done == progress.total:
+            self._bar.close()

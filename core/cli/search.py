@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from core.cli import format
 from core.cli.commands import Answer, check_text, chosen_backbone, load_chosen_engine, log
 from core.common.errors import DataError, DescriptionError
+from core.common.progress import counter
 from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], sec
     from core.retrieval.gallery import Gallery
 
     gallery = Gallery(backbone, limit=len(paths))
-    report = gallery.add(paths, {}, lambda done, total: log(f"{done}/{total} photos"))
+    report = gallery.add(paths, {}, counter("reading", log))
     for failure in report.failed:
         log(f"left out: {failure.name}: {failure.reason}")
     if not gallery.photos:
@@ -219,7 +220,7 @@ def _caption_index(arguments: Namespace, backbone: Backbone) -> tuple[Sequence[s
         from core.retrieval.library_photos import LibraryPhotos
 
         library = LibraryPhotos(PhotoLibrary.open(arguments.library, backbone), backbone)
-        index = library.caption_index(lambda done, total: log(f"{done}/{total} captions"))
+        index = library.caption_index(counter("reading", log, "captions"))
         return library.captions, index, len(library)
     from core.data import read_folder
     from core.data.captions import clean_captions

@@ -6,6 +6,8 @@ on the CPU: only batches travel, in half precision where they are cached in it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -57,6 +59,19 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu" and torch.cuda.is_available():
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def prefetched(parts: Sequence[Tensor], device: torch.device) -> Iterator[Tensor]:
+    """Parts on the device; a thread pins and sends the next one while the caller computes with this one."""
+    if device.type == "cpu" or len(parts) < 2:
+        yield from (sent(part, device) for part in parts)
+        return
+    with ThreadPoolExecutor(1, "prefetch") as pool:
+        ahead = pool.submit(sent, parts[0], device)
+        for following in parts[1:]:
+            here, ahead = ahead.result(), pool.submit(sent, following, device)
+            yield here
+        yield ahead.result()
 
 
 def batch_size(device: torch.device, on_cpu: int) -> int:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -74,11 +74,6 @@ def frames(photos: Sequence[DecodedPhoto], framing: Framing) -> Tensor:
     """What a backbone sees of photos, before it is normalised: [n, height, width, 3] uint8."""
     values = torch.frombuffer(bytearray(b"".join(photo.pixels for photo in photos)), dtype=torch.uint8)
     return values.view(len(photos), framing.height, framing.width, 3)
-
-
-def decoders() -> ThreadPoolExecutor:
-    """Threads that decode one's own photos, ahead of the model; what others sent is decoded in ``decode_pool``."""
-    return ThreadPoolExecutor(THREADS, "decode")
 
 
 class Intake:

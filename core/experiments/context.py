@@ -12,10 +12,9 @@ from typing import Any
 from core.backbones.base import Backbone
 from core.common.digest import digest
 from core.common.errors import DataError
+from core.common.progress import Log
 from core.sglora.engine import SGLora
 from core.training.corpus import Corpus, load_corpus
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.common.errors import DataError, PhotoError
 from core.common.metrics import Relevance, both_directions
+from core.common.progress import Bar, Log
 from core.data import Sample
 from core.data.image_io import open_photo
 from core.data.read_ahead import read_ahead
@@ -21,8 +22,6 @@ from core.data.sample import caption_texts
 from core.experiments.controls import METHODS, Setting
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -79,16 +78,16 @@ def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[
     kept: list[int] = []
     skipped: list[str] = []
     parts: list[Tensor] = []
-    done = 0
-    for number, batch in enumerate(read_ahead(paths, pixels)):
+    done, bar = 0, Bar("reading", len(paths), log)
+    for batch in read_ahead(paths, pixels):
         good: list[tuple[int, Tensor]] = [(done + i, v) for i, (_, v) in enumerate(batch) if isinstance(v, Tensor)]
         skipped += [value for _, value in batch if isinstance(value, str)]
         kept += [i for i, _ in good]
         if good:
             parts.append(backbone.prefix(torch.stack([value for _, value in good])))
         done += len(batch)
-        if done == len(paths) or number % 10 == 9:
-            log(f"{done}/{len(paths)} photos read")
+        bar.to(done)
+    bar.close()
     prefixes = torch.cat(parts) if parts else torch.empty(0, *backbone.prefix_shape, dtype=torch.float16)
     return kept, prefixes, skipped
 

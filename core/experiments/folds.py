@@ -19,6 +19,7 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout
 from core.common.digest import digest
 from core.common.errors import DataError
+from core.common.progress import Bar
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, domain_tasks, scene_tasks
 from core.sglora.engine import SGLora
@@ -132,14 +133,15 @@ def _train_fold(context: ExperimentContext, corpus: Corpus, recipe: ExpertRecipe
     tasks = discover(corpus, corpus.train, backbone, recipe.discovery)
     objective = recipe.objective(backbone, corpus, corpus.train)
     trained = []
+    bar = Bar(folder.name, len(tasks), log, "experts")
     for number, task in enumerate(tasks):
         file = folder / f"own-{number}.safetensors"
         if not file.is_file():
             own = train_own_part(objective, task.rows, shared, recipe, number)
             keep(file, {"mean": own.mean, "std": own.std})
         trained.append(TrainedExpert(*(load_file(file)[k] for k in ("mean", "std"))))
-        if (number + 1) % 10 == 0:
-            log(f"{folder.name}: {number + 1} of {len(tasks)} experts")
+        bar.to(number + 1)
+    bar.close()
     repository = assemble(backbone, corpus, tasks, trained, shared, recipe, log, measured=False)
     repository = calibrate(backbone, corpus, repository, log)
     repository.save(folder)

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from core.backbones.base import Backbone
+from core.common.device import batch_size
 from core.common.errors import DataError, LibraryError, PhotoError
 from core.data.decode import frames
 from core.data.decode_pool import DecodedPhoto, decode_photo
 from core.data.find_images import is_image, is_raw
 from core.data.folder import folder_captions
 from core.data.image_io import photo_bytes
-from core.data.read_ahead import read_ahead
+from core.data.read_ahead import BATCH, read_ahead
 from core.retrieval import library_index
 from core.retrieval.library import PhotoLibrary, absolute, file_schema, import_lance, photo_schema, shown_path
 from core.retrieval.two_stage import finite
@@ -372,7 +373,8 @@ def local_engine(backbone: Backbone) -> Engine:
     """Encodes in this process; the next photos are decoded meanwhile."""
 
     def run(files: Sequence[tuple[str, int]], known: Set[bytes]) -> Iterator[list[tuple[str, Outcome]]]:
-        read = read_ahead(files, lambda file: read_photo(*file, known, backbone))
+        size = batch_size(backbone.device, BATCH)
+        read = read_ahead(files, lambda file: read_photo(*file, known, backbone), size)
         return (encode([(path, photo) for (path, _), photo in batch], backbone) for batch in read)
 
     return run

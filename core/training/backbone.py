@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from core.common.device import allow_tf32, current, sent, training_autocast
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.metrics import Relevance, both_directions
+from core.common.progress import Bar
 from core.data import Sample, read_folder
 from core.training.class_names import imagenet_class_names
 from core.training.features import image_features, text_features
@@ -240,7 +240,7 @@ def train_backbone(
             first = state["step"]
             log(f"resuming at step {first}")
     d = _Data(photos, cache, recipe, log)
-    started = time.monotonic()
+    bar, note = Bar("training", recipe.steps, log, "steps", first), ""
     for step in range(first, recipe.steps):
         rng = np.random.default_rng([recipe.seed, step])
         loss, parts = _step(vision, text, log_scale, d, recipe, rng)
@@ -250,10 +250,8 @@ def train_backbone(
         optimizer.step()
         schedule.step()
         if step == first or (step + 1) % 25 == 0:
-            pace = (time.monotonic() - started) / (step + 1 - first)
-            shown = " ".join(f"{k} {v:.3f}" for k, v in parts.items())
-            left = pace * (recipe.steps - step - 1)
-            log(f"step {step + 1}/{recipe.steps} {shown} scale {log_scale.exp():.1f}; {left:.0f} s left")
+            note = " ".join(f"{k} {v:.3f}" for k, v in parts.items()) + f" scale {log_scale.exp():.1f}"
+        bar.to(step + 1, note)
         if (step + 1) % recipe.checkpoint == 0 and step + 1 < recipe.steps:
             vision.eval(), text.eval()
             for name in ("coco held out", "flickr8k train (dev)"):
@@ -272,6 +270,7 @@ def train_backbone(
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             torch.save(state, checkpoint)
             log(f"checkpoint at step {step + 1}")
+    bar.close()
     vision.eval(), text.eval()
     metrics = {name: _evaluate(vision, text, e) for name, e in d.evaluations.items()}
     for name, values in metrics.items():

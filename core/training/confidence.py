@@ -6,7 +6,7 @@ are close to its own. The others are routed its description and merged, and meas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,12 +18,12 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.common.metrics import Relevance, both_directions
+from core.common.progress import Bar, Log
 from core.sglora.confidence import ConfidenceModel, evidence
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import SparseRouter
 from core.training.corpus import Corpus
 
-Log = Callable[[str], None]
 PHOTOS = 256
 FEWEST = 8  # photos of a topic that is measured
 NEAR = 0.6  # similarity of descriptions from which an everyday expert is about the same topic
@@ -65,7 +65,9 @@ def others_of(repository: ExpertRepository, i: int) -> Tensor:
 def calibrate(backbone: Backbone, corpus: Corpus, repository: ExpertRepository, log: Log = print) -> ExpertRepository:
     """The repository with its experts' transfers and its confidence; with too few topics to leave one out, as it is."""
     measured: dict[int, tuple[float, float, int]] = {}
+    bar = Bar("confidence", len(repository), log, "experts left out")
     for i, expert in enumerate(repository.experts):
+        bar.to(i)
         rows, others = photos_like(corpus, expert, repository.embeddings[i]), others_of(repository, i)
         if len(rows) < FEWEST or len(others) < 2:
             continue
@@ -76,8 +78,8 @@ def calibrate(backbone: Backbone, corpus: Corpus, repository: ExpertRepository, 
         gain = gain_of(backbone.suffix(maps, part.merged(routing)), before, texts, relevance)
         shared = gain_of(backbone.suffix(maps, repository.shared), before, texts, relevance) if repository.shared else 0.0
         measured[i] = (gain, shared, len(rows))
-        if len(measured) % 20 == 0:
-            log(f"confidence: {i + 1} of {len(repository)} experts left out")
+    bar.to(len(repository))
+    bar.close()
     if len({_topic(repository.experts[i]) for i in measured}) < PARTS:
         return repository
     transfers = [measured[i][0] if i in measured else None for i in range(len(repository))]

@@ -18,6 +18,7 @@ from core.backbones.base import Backbone
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.metrics import Relevance
+from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
 from core.training.class_names import class_name_texts
 from core.training.features import Features, image_features, text_features
@@ -28,7 +29,6 @@ WATCHED = 0.12  # share of the photos that train nothing: the mixer and the conf
 LABELLED_TRAIN = 0.75  # share of each class's photos that train
 FEW = 3  # classes with fewer photos only measure
 UNREADABLE_SHOWN = 20
-Log = Callable[[str], None]
 
 
 def draw(text: str) -> float:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from core.backbones.lora_algebra import merge
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.metrics import measure
+from core.common.progress import Bar, Log, silent
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.confidence import FEWEST, calibrate, photos_like
@@ -39,7 +39,6 @@ from core.training.forgetting import forgetting
 from core.training.objective import MEMORY, Objective
 from core.training.shared_part import SharedRecipe, train_shared
 
-Log = Callable[[str], None]
 FORGETTING_PHOTOS = 300  # of each set that every expert is measured on
 
 
@@ -141,7 +140,7 @@ def train_experts(
     """
     processes = Processes.here()
     backbone.to(processes.device)
-    told = log if processes.first else _silent
+    told = log if processes.first else silent
     corpus = processes.one_after_first(lambda: load_corpus(data, backbone, cache, told))
     runs = runs_folder(cache, backbone, recipe, data)
     shared = processes.one_after_first(lambda: _shared(backbone, corpus, recipe, runs, told))
@@ -155,12 +154,13 @@ def train_experts(
     left = processes.share([i for i in range(len(tasks)) if not files[i].is_file()])
     who = f"process {processes.index + 1} of {processes.count}: " if processes.count > 1 else ""
     log(f"{who}{len(left)} of {len(tasks)} experts to train on {processes.device}")
-    objective, began = recipe.objective(backbone, corpus, corpus.train), time.monotonic()
+    objective = recipe.objective(backbone, corpus, corpus.train)
+    bar = Bar(f"{who}experts", len(left), log, "experts")
     for done, i in enumerate(left, 1):
         trained = train_own_part(objective, tasks[i].rows, shared, recipe, int(2**32 * draw(tasks[i].name)))
         keep(files[i], {"mean": trained.mean, "std": trained.std})
-        seconds = (time.monotonic() - began) / done * (len(left) - done)
-        log(f"{who}{done}/{len(left)} {tasks[i].name}: {tasks[i].description}; {seconds:.0f} s left")
+        bar.to(done, tasks[i].name)
+    bar.close()
     processes.wait()
     absent = [t.name for t, file in zip(tasks, files, strict=True) if not file.is_file()]
     if absent:
@@ -196,6 +196,7 @@ def assemble(
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
     keys = torch.stack([embed_expert(backbone, t.wordings) for t in tasks])
     entries = []
+    bar = Bar("measuring", len(tasks), log if measured else silent, "experts")
     for number, (task, each, key) in enumerate(zip(tasks, trained, keys, strict=True), 1):
         counts = (len(task.rows), recipe.seed, recipe.snapshots)
         entry = Expert(
@@ -206,9 +207,9 @@ def assemble(
             whole = merge([shared, own], [1.0, 1.0]) if shared else own
             lost = forgetting(backbone, corpus, whole, FORGETTING_PHOTOS)
             entry = replace(entry, **_figures(backbone, corpus, entry, key, whole), forgetting=lost)
-            if number % 10 == 0:
-                log(f"{number}/{len(tasks)} experts measured")
+        bar.to(number)
         entries.append(entry)
+    bar.close()
     return ExpertRepository(
         backbone.fingerprint,
         layout,
@@ -262,7 +263,3 @@ def keep(path: Path, tensors: Mapping[str, Tensor]) -> None:
     partial = path.with_suffix(f".{os.getpid()}.tmp")
     save_file({k: v.contiguous() for k, v in tensors.items()}, partial)
     partial.replace(path)
-
-
-def _silent(line: str) -> None:
-    pass

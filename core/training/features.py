@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,16 @@ from torch import Tensor
 
 from core.backbones.base import Towers
 from core.backbones.embedded import EmbeddedTowers
+from core.common.device import batch_size, current
 from core.common.digest import digest
 from core.common.errors import PhotoError
+from core.common.progress import Bar, Log
 from core.data import Sample
-from core.data.decode import decoders
 from core.data.image_io import open_photo
+from core.data.read_ahead import read_ahead
 
 BATCH = 64
-Log = Callable[[str], None]
+TEXTS = 4096  # embedded at once: enough that those of one length share batches
 
 
 def default_cache() -> Path:
@@ -75,25 +76,20 @@ def image_features(
             return None
         return towers.pixels(_augmented(towers.framing(image), 1_000_003 * view + index) if view else image)
 
-    started, first = time.monotonic(), done
-    with decoders() as pool:
-        ahead = list(pool.map(pixels, range(done, min(done + BATCH, len(samples)))))
-        while done < len(samples):
-            batch, stop = ahead, min(done + BATCH, len(samples))
-            future = [pool.submit(pixels, i) for i in range(stop, min(stop + BATCH, len(samples)))]
-            good = {i: p for i, p in enumerate(batch) if p is not None}
+    with Bar(f"image features, view {view}", len(samples), log, first=done) as bar:
+        for batch in read_ahead(range(done, len(samples)), pixels, batch_size(current(), BATCH)):
+            good = {i: p for i, (_, p) in enumerate(batch) if p is not None}
             values = torch.zeros(len(batch), *towers.prefix_shape, dtype=torch.float16)
             if good:
                 values[list(good)] = towers.prefix(torch.stack(list(good.values())))
-            maps[done:stop] = values.numpy()
-            ahead, done = [f.result() for f in future], stop
+            maps[done : done + len(batch)] = values.numpy()
+            done += len(batch)
             if done == len(samples) or done // BATCH % 16 == 0:
                 maps.flush()
                 partial = progress.with_suffix(".tmp")
                 partial.write_text(json.dumps({"done": done}))
                 partial.replace(progress)
-                rate = (done - first) / (time.monotonic() - started)
-                log(f"image features, view {view}: {done}/{len(samples)} photos, {rate:.0f}/s")
+            bar.to(done)
     return np.load(file, mmap_mode="r")
 
 
@@ -104,8 +100,12 @@ def text_features(texts: Sequence[str], cache: Path, log: Log = print, towers: T
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{_key(towers.sentence_key, *texts)}.npy"
     if not file.is_file():
-        log(f"text features: {len(texts)} texts")
-        values = towers.encode_sentence(texts)
+        values = torch.empty(len(texts), towers.sentence_dim)
+        with Bar("text features", len(texts), log, "texts") as bar:
+            for start in range(0, len(texts), TEXTS):
+                part = texts[start : start + TEXTS]
+                values[start : start + len(part)] = towers.encode_sentence(part)
+                bar.to(start + len(part))
         partial = file.with_suffix(".tmp.npy")
         np.save(partial, values.numpy())
         partial.replace(file)

@@ -9,8 +9,6 @@ from neighbours to a new task.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,14 +18,13 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.common.errors import RepositoryError
+from core.common.progress import Bar, Log
 from core.sglora.cvae import ConditionalVAE, CvaeConfig
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import semantic_prior
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def fit_generator(
         chosen = rows[routing.chosen]
         return basis.condition(semantic_prior(repository.means[chosen], variances[chosen], routing.weights))
 
-    started, sums = time.monotonic(), np.zeros(2)
+    bar, note, sums = Bar("generator", recipe.steps, log, "steps"), "", np.zeros(2)
     for step in range(1, recipe.steps + 1):
         picked = rng.integers(0, n, recipe.batch)
         conditions = torch.stack([condition(int(i)) for i in picked])
@@ -90,11 +87,10 @@ def fit_generator(
         schedule.step()
         sums += [float(error.detach()), float(kl.detach())]
         if step % 100 == 0:
-            log(
-                f"generator: step {step}/{recipe.steps}, error {sums[0] / 100:.3f}, kl {sums[1] / 100:.3f}; "
-                f"{(time.monotonic() - started) / step * (recipe.steps - step):.0f} s left"
-            )
+            note = f"error {sums[0] / 100:.3f}, kl {sums[1] / 100:.3f}"
             sums[:] = 0
+        bar.to(step, note)
+    bar.close()
     notes = {"recipe": asdict(recipe), "experts": n}
     return LoraGenerator(basis, cvae.eval().requires_grad_(False), backbone.fingerprint, notes)
 

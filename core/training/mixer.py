@@ -8,8 +8,6 @@ are left out.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import torch
 
 from core.backbones.base import Backbone
 from core.common.errors import DataError, RepositoryError
+from core.common.progress import Bar, Log
 from core.sglora.description import embed_descriptions
 from core.sglora.mixer import LoraMixer, MixerConfig, MixingNetwork, mixed
 from core.sglora.prior import semantic_prior
@@ -28,7 +27,6 @@ from core.training.corpus import Corpus, load_corpus
 from core.training.dense_tasks import DenseTask, DenseTasks
 from core.training.experts import ExpertRecipe
 
-Log = Callable[[str], None]
 KEYWORD = 8  # photos that a keyword needs
 BLOCK = 100  # tasks whose sentences are embedded together
 REPORT = 50
@@ -90,7 +88,7 @@ def fit_mixer(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
     own = [repository.own(i) for i in range(len(repository))]
     waiting: list[tuple[DenseTask, torch.Tensor]] = []
-    started, total = time.monotonic(), 0.0
+    bar, note, total = Bar("mixer", recipe.steps, log, "steps"), "", 0.0
     for step in range(1, recipe.steps + 1):
         optimizer.zero_grad()
         for _ in range(recipe.tasks):
@@ -116,11 +114,10 @@ def fit_mixer(
         if step % REPORT == 0:
             m = network.config.modules
             scale = network.start.detach().exp()
-            log(
-                f"mixer: step {step}/{recipe.steps}, loss {total / REPORT:.3f}, scales {scale[:m].mean():.2f} shared, "
-                f"{scale[m : 2 * m].mean():.2f} own; {(time.monotonic() - started) / step * (recipe.steps - step):.0f} s left"
-            )
-            total = 0.0
+            shares = f"scales {scale[:m].mean():.2f} shared, {scale[m : 2 * m].mean():.2f} own"
+            note, total = f"loss {total / REPORT:.3f}, {shares}", 0.0
+        bar.to(step, note)
+    bar.close()
     notes = {"recipe": asdict(recipe), "experts": len(repository)}
     return LoraMixer(basis, network.eval().requires_grad_(False), backbone.fingerprint, notes)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +9,10 @@ import torch
 from torch import Tensor
 
 from core.backbones.lora import Lora, LoraLayout, initial_vector
+from core.common.progress import Bar, Log
 from core.training.dense_tasks import DenseTasks
 from core.training.objective import Objective
 
-Log = Callable[[str], None]
 REPORT = 200  # steps
 
 
@@ -34,7 +32,8 @@ def train_shared(objective: Objective, tasks: DenseTasks, recipe: SharedRecipe, 
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
     rng = np.random.default_rng(seed)
-    started, total = time.monotonic(), 0.0
+    total, note = 0.0, ""
+    bar = Bar("shared part", recipe.steps, log, "steps")
     for step in range(1, recipe.steps + 1):
         loss = objective.loss(tasks.sample(rng).rows, Lora.from_vector(layout, vector), rng)
         optimizer.zero_grad()
@@ -44,7 +43,7 @@ def train_shared(objective: Objective, tasks: DenseTasks, recipe: SharedRecipe, 
         schedule.step()
         total += float(loss.detach())
         if step % REPORT == 0:
-            left = (time.monotonic() - started) / step * (recipe.steps - step)
-            log(f"shared part: step {step}/{recipe.steps}, loss {total / REPORT:.3f}; {left:.0f} s left")
-            total = 0.0
+            note, total = f"loss {total / REPORT:.3f}", 0.0
+        bar.to(step, note)
+    bar.close()
     return vector.detach()

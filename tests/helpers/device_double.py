@@ -7,7 +7,8 @@ GPU's does, and every copy from one side to the other is recorded. torch's own r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,13 +97,22 @@ class _Mode(TorchDispatchMode):
 
 @contextmanager
 def device_double() -> Iterator[Moves]:
-    """In this block ``tensor.to("cuda")`` and ``module.to("cuda")`` work without a GPU, in this thread."""
+    """In this block ``tensor.to("cuda")`` and ``module.to("cuda")`` work without a GPU, in this thread and in pools."""
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     moves = Moves()
+    submit = ThreadPoolExecutor.submit
+
+    def submit_with_mode(pool: ThreadPoolExecutor, work: Callable[..., Any], *args: Any) -> Future[Any]:
+        def run() -> Any:
+            with _Mode(moves):
+                return work(*args)
+
+        return submit(pool, run)
+
     torch._C._ensureCUDADeviceGuardSet()  # as torch's own fake tensors do: there is no driver to ask
     try:
-        with patch("torch.cuda._lazy_init"), _Mode(moves):
+        with patch("torch.cuda._lazy_init"), patch.object(ThreadPoolExecutor, "submit", submit_with_mode), _Mode(moves):
             yield moves
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(before)

@@ -5,6 +5,9 @@ A kernel that got tensors of two devices would raise, and what comes out must be
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 import torch
 from device_double import DOUBLE, Moves, device_double
@@ -80,6 +83,52 @@ def test_what_is_cached_in_half_precision_travels_in_it() -> None:
         moves.to_host.clear()
         backbone.prefix(noise(4, 3, 48, 48))
         assert moves.to_host == [(torch.float16, prefix.numel())]
+
+
+def test_the_next_batch_is_on_its_way_while_one_is_computed() -> None:
+    parts = [noise(2, 3, seed=i) for i in range(4)]
+    with device_double() as moves:
+        computed = []
+        for number, part in enumerate(devices.prefetched(parts, DOUBLE)):
+            if number == 0:  # the second one needs nobody to ask for it
+                deadline = time.monotonic() + 60
+                while len(moves.to_device) < 2 and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                assert len(moves.to_device) == 2, "two are there, one of them ahead"
+            computed.append((part * 2).cpu())
+        assert len(moves.to_device) == len(moves.to_host) == len(parts)
+    assert all(torch.equal(found, 2 * part) for found, part in zip(computed, parts, strict=True))
+
+
+@pytest.mark.parametrize("fails", [0, 2])
+def test_a_failure_ends_the_prefetching(fails: int) -> None:
+    before = threading.active_count()
+    with device_double(), pytest.raises(KeyError):
+        for number, _ in enumerate(devices.prefetched([noise(2)] * 5, DOUBLE)):
+            if number == fails:
+                raise KeyError
+    assert threading.active_count() == before
+
+
+def test_large_batches_come_in_several_parts() -> None:
+    backbone = tiny_backbone()
+    prefix = backbone.prefix(noise(3, 3, 48, 48, seed=1)).repeat(100, 1, 1)
+    expected = backbone.suffix(prefix[:3])
+    with device_double() as moves:
+        backbone.to(DOUBLE)
+        moves.to_device.clear()
+        found = backbone.suffix(prefix)
+        assert len(moves.to_device) > 1 and {dtype for dtype, _ in moves.to_device} == {torch.float16}
+    torch.testing.assert_close(found, expected.repeat(100, 1), atol=2e-5, rtol=0)
+
+
+def test_pixels_travel_in_half_precision_where_a_gpu_computes_in_it() -> None:
+    backbone, pixels = tiny_backbone(), noise(4, 3, 48, 48)
+    assert backbone._light(pixels).dtype == torch.float32
+    rounded = backbone.activations(pixels.half().float())
+    torch.testing.assert_close(backbone.suffix(rounded), backbone.suffix(backbone.activations(pixels)), atol=1e-3, rtol=0)
+    backbone.device = torch.device("mps")  # which has no bfloat16
+    assert backbone._light(pixels).dtype == torch.float16
 
 
 def test_the_double_refuses_what_a_gpu_refuses() -> None:

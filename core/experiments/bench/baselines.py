@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 
 import faiss
 import numpy as np
@@ -18,8 +17,8 @@ from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Lora
 from core.backbones.preprocess import MEAN, STD
 from core.common.images import SIDE
-from core.data.decode import BATCH, decoders
 from core.data.image_io import open_photo
+from core.data.read_ahead import read_ahead
 from core.retrieval.index import Index
 
 Source = tuple[str, bytes]
@@ -34,16 +33,8 @@ def encoded_again(backbone: Backbone, files: Sequence[Source], lora: Lora | None
         [n, d] of unit length, as they lie in the index that is made of them.
     """
     parts = []
-    with decoders() as pool:
-
-        def decode(start: int) -> list[Future[Tensor]]:
-            chosen = files[start : start + BATCH]
-            return [pool.submit(lambda content: backbone.pixels(open_photo(content)), content) for _, content in chosen]
-
-        ahead = decode(0)
-        for start in range(0, len(files), BATCH):
-            batch, ahead = ahead, decode(start + BATCH)
-            parts.append(backbone.suffix(backbone.prefix(torch.stack([future.result() for future in batch])), lora))
+    for batch in read_ahead(files, lambda file: backbone.pixels(open_photo(file[1]))):
+        parts.append(backbone.suffix(backbone.prefix(torch.stack([pixels for _, pixels in batch])), lora))
     return Index(torch.cat(parts)).rows
 
 

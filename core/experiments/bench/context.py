@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +12,9 @@ from typing import Any
 import faiss
 import torch
 
+from core.common.progress import Log
 from core.common.runtime import compute_dtype
 from core.sglora.engine import SGLora
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,8 +10,9 @@ from torch import Tensor
 
 from core.common.errors import DataError
 from core.common.metrics import Relevance, both_directions
-from core.data.decode import BATCH, decoders
+from core.data.decode import BATCH
 from core.data.image_io import open_photo
+from core.data.read_ahead import read_ahead
 
 if TYPE_CHECKING:
     from core.backbones.embedded import EmbeddedBackbone
@@ -84,12 +85,10 @@ def _maps(backbone: EmbeddedBackbone, samples: Sequence[Sample]) -> tuple[Tensor
     """Maps [n, t, c] of the tower in float32, and as the cache keeps them (float16)."""
     tower = backbone.image_tower.model
     exact, kept = [], []
-    with decoders() as pool:
-        pixels: Callable[[Sample], Tensor] = lambda sample: backbone.pixels(open_photo(sample.path))  # noqa: E731
-        for start in range(0, len(samples), BATCH):
-            batch = torch.stack(list(pool.map(pixels, samples[start : start + BATCH])))
-            with torch.no_grad():
-                x = batch.contiguous(memory_format=torch.channels_last)
-                exact.append(tower.blocks(tower.bn1(tower.conv_stem(x))).flatten(2).transpose(1, 2).contiguous())
-            kept.append(backbone.prefix(batch))
+    for read in read_ahead(samples, lambda sample: backbone.pixels(open_photo(sample.path))):
+        batch = torch.stack([pixels for _, pixels in read])
+        with torch.no_grad():
+            x = batch.contiguous(memory_format=torch.channels_last)
+            exact.append(tower.blocks(tower.bn1(tower.conv_stem(x))).flatten(2).transpose(1, 2).contiguous())
+        kept.append(backbone.prefix(batch))
     return torch.cat(exact), torch.cat(kept)
