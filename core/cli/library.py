@@ -101,7 +101,7 @@ class _Shown:
     """A bar for each step of indexing."""
 
     def __init__(self) -> None:
-        self._step = ""
+        self._step, self._last = "", time.monotonic()
         self._bar: Bar | None = None
 
     def __call__(self, progress: Progress) -> None:
@@ -109,7 +109,8 @@ class _Shown:
             if self._bar is not None:
                 self._bar.close()
             unit = "photos" if progress.step == "looking" else "files"
-            self._step, self._bar = progress.step, Bar(progress.step, progress.total or None, log, unit)
+            self._step, self._bar = progress.step, Bar(progress.step, progress.total or None, log, unit, 0, self._last)
+        self._last = time.monotonic()
         if self._bar is None:
             return
         self._bar.to(progress.done)

@@ -38,13 +38,16 @@ class Bar:
 
     Args:
         title: of the work. total: how much there is; None where nobody knows. log: gets the lines; ``silent`` is silence.
-        unit: what is counted. first: how much was done before.
+        unit: what is counted. first: how much was done before. started: when, as ``time.monotonic`` has it (None: now).
     """
 
-    def __init__(self, title: str, total: int | None, log: Log, unit: str = "photos", first: int = 0) -> None:
+    def __init__(
+        self, title: str, total: int | None, log: Log, unit: str = "photos", first: int = 0, started: float | None = None
+    ) -> None:
         self._title, self._total, self._log, self._unit = title, total, log, unit
         self._first = self._done = first
-        self._started = self._last = time.monotonic()
+        self._last = time.monotonic()
+        self._started = self._last if started is None else started
         self._drawn: tqdm[Any] | None = None
         if log is silent:
             return
@@ -54,6 +57,7 @@ class Bar:
 
             _bars += 1
             self._drawn = tqdm(total=total, desc=title, unit=f" {unit}", initial=first, file=sys.stderr, dynamic_ncols=True)
+            self._drawn.start_t -= self._last - self._started
         elif total is None:
             log(f"{title} …")
         else:
@@ -99,10 +103,11 @@ class Bar:
 def counter(title: str, log: Log, unit: str = "photos") -> Callable[[int, int], None]:
     """A bar for work that reports (done, total), from the first report on until all is done."""
     bars: list[Bar] = []
+    started = time.monotonic()
 
     def report(done: int, total: int) -> None:
         if not bars:
-            bars.append(Bar(title, total, log, unit))
+            bars.append(Bar(title, total, log, unit, started=started))
         bars[0].to(done)
         if done >= total:
             bars[0].close()
