@@ -1,6 +1,6 @@
 """The page as strangers may call it: files are their own and uploaded, and what cannot be used is refused in words.
 
-All that this app changes in Gradio is in this file: ``GuardedBlocks`` for calls, and ``harden`` for what has no other seam.
+All that this app changes in Gradio is in this file: ``GuardedBlocks`` for calls, and ``harden`` for the rest.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from app.steps.step import HEAVY, SEARCH, SEARCHES, Step, private
 from app.views import library_html, page_html
 from app.visitors.session import Session
 from core.retrieval.indexing import Progress
-from core.retrieval.questions import Asked
+from core.retrieval.questions import Query
 
 
 class SearchLibrary(Step):
@@ -64,7 +64,7 @@ class SearchLibrary(Step):
     @friendly
     def _search(self, name: str, query: str, session: Session, *values: Any) -> Updates:
         controls, engine = Controls(*values), self.context.engine(session)
-        asked = Asked.parse([query])
+        asked = Query.parse([query])
         actions.adapt_to(engine, session, controls.adapter)
         search, photos = self._libraries.search(name, engine.backbone)
         wanted = actions.adapters(engine, session.adaptation, controls.merge)

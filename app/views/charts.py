@@ -11,7 +11,7 @@ from app import texts
 
 
 @dataclass(frozen=True)
-class Bar:
+class RoutingBar:
     """One expert in the routing chart; ``weight`` is None where it was not routed to."""
 
     name: str
@@ -20,7 +20,7 @@ class Bar:
     details: str
 
 
-def routing_chart(bars: Sequence[Bar]) -> str:
+def routing_chart(bars: Sequence[RoutingBar]) -> str:
     """Routed experts with similarity and weight, and below them, greyed, all the others. Best first."""
     routed = [b for b in bars if b.weight is not None]
     others = [b for b in bars if b.weight is None]
@@ -38,7 +38,7 @@ def routing_chart(bars: Sequence[Bar]) -> str:
     return chart
 
 
-def _bar(bar: Bar) -> str:
+def _bar(bar: RoutingBar) -> str:
     width = max(0.0, min(1.0, bar.similarity)) * 100
     weight = "" if bar.weight is None else f"{bar.weight * 100:.0f} %"
     kind = "sg-bar" if bar.weight is not None else "sg-bar sg-bar-off"

@@ -12,7 +12,7 @@ from app.views.charts import layer_name
 from app.views.scatter import Mark, scatter
 from core.common.metrics import KS
 from core.sglora.compare import ExpertComparison, LoraDistances
-from core.sglora.own_experts import Library, OwnEntry
+from core.sglora.own_experts import ExpertLibrary, OwnEntry
 from core.sglora.projection import ExpertMap, description_map
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import Routing
@@ -148,7 +148,7 @@ def distances(found: LoraDistances) -> str:
     return f'<h4 class="sg-sub">{texts.DISTANCES}<small>{texts.DISTANCES_NOTE}</small></h4><ol class="sg-bars">{bars}</ol>'
 
 
-def own_list(library: Library) -> str:
+def own_list(library: ExpertLibrary) -> str:
     """The visitor's experts, each with its gain as it was measured, a loss too."""
     if not library.own:
         return f'<p class="sg-note">{texts.OWN_NONE}</p>'

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app import texts
 from app.views import confidence, experts_html
-from app.views.charts import Bar, heat_map, routing_chart
+from app.views.charts import RoutingBar, heat_map, routing_chart
 from app.visitors.session import LISTED
 from core.common.paths import results_path
 from core.retrieval.gallery import AddReport, Photo
@@ -76,7 +76,7 @@ def routing_details(engine: SGLora, result: Routing) -> str:
     bars = []
     for i in order:
         expert = engine.repository.experts[i]
-        bars.append(Bar(expert.name, similarity[i], weights.get(i), experts_html.details_line(expert)))
+        bars.append(RoutingBar(expert.name, similarity[i], weights.get(i), experts_html.details_line(expert)))
     return f'<div class="sg-panel"><h3>{texts.ROUTED}</h3>{routing_chart(bars)}</div>'
 
 

@@ -28,7 +28,7 @@ from core.data.decode import Source, content_id
 from core.data.image_io import photo_bytes
 from core.retrieval.gallery import Gallery, Photo, Ranking
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.own_experts import Library
+from core.sglora.own_experts import ExpertLibrary
 from core.sglora.repository import ExpertRepository
 
 PHOTO_LIMIT = 20_000
@@ -179,8 +179,8 @@ class Album:
         self._resting: tuple[Photo, ...] = ()  # photos whose index was given up
         self._originals: dict[str, Path] = {}
         self._photos_change = threading.Lock()
-        self._libraries: dict[str, Library] = {}
-        self._engine: tuple[Library, SGLora] | None = None
+        self._libraries: dict[str, ExpertLibrary] = {}
+        self._engine: tuple[ExpertLibrary, SGLora] | None = None
         self._aside: Gallery | None = None
         self.shows_samples = False
         self.trained_on: dict[str, frozenset[str]] = {}
@@ -233,12 +233,12 @@ class Album:
                 self._gallery, self._resting = gallery, ()
             return self._gallery
 
-    def library(self, engine: SGLora) -> Library:
+    def library(self, engine: SGLora) -> ExpertLibrary:
         """The experts, the visitor's own among them."""
         self._check(engine)
-        return self._libraries.get(self.backbone) or Library(engine.repository)
+        return self._libraries.get(self.backbone) or ExpertLibrary(engine.repository)
 
-    def change_library(self, engine: SGLora, change: Callable[[Library], Library]) -> Library:
+    def change_library(self, engine: SGLora, change: Callable[[ExpertLibrary], ExpertLibrary]) -> ExpertLibrary:
         """Replace the library by what ``change`` makes of it; other tabs see it with their next event."""
         with self._changing:
             self._libraries[self.backbone] = made = change(self.library(engine))

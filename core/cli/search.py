@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core.retrieval.adapter import Adapter
     from core.retrieval.index import Index
     from core.retrieval.library_photos import LibraryPhotos
-    from core.retrieval.questions import Asked
+    from core.retrieval.questions import Query
     from core.retrieval.two_stage import Seconds, TwoStageSearch
 
 MAX_PATH = 4096
@@ -56,12 +56,12 @@ class _Source:
 def search(arguments: Namespace) -> Answer:
     """``search``: each ranking's best photos, or, for a photo, captions."""
     from core.data.image_io import open_photo
-    from core.retrieval.questions import Asked
+    from core.retrieval.questions import Query
     from core.retrieval.two_stage import Seconds
 
     words = [part for part in arguments.query if not _is_photo(part)]
     photos = [Path(part) for part in arguments.query if _is_photo(part)]
-    asked = Asked.parse(words, [open_photo(path) for path in photos], arguments.without)
+    asked = Query.parse(words, [open_photo(path) for path in photos], arguments.without)
     wanted = arguments.find or (PHOTOS if words else CAPTIONS)
     task = arguments.task
     if task is None and arguments.adapter is None and asked.texts:
@@ -154,7 +154,7 @@ def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], sec
 
 
 def _ranked(
-    arguments: Namespace, source: _Source, asked: Asked, adapters: list[Adapter], names: list[str], seconds: Seconds
+    arguments: Namespace, source: _Source, asked: Query, adapters: list[Adapter], names: list[str], seconds: Seconds
 ) -> dict[str, Any]:
     search, total = source.search, len(source.search.store.index if source.among is None else source.among)
     question = asked.question(search.store.backbone)
@@ -188,7 +188,7 @@ def _rows(kind: str, labels: Sequence[str], scores: Sequence[float], before: Seq
 
 
 def _captions(
-    arguments: Namespace, backbone: Backbone, asked: Asked, adapters: list[Adapter], names: list[str], seconds: Seconds
+    arguments: Namespace, backbone: Backbone, asked: Query, adapters: list[Adapter], names: list[str], seconds: Seconds
 ) -> dict[str, Any]:
     """The captions that fit best; no photo but those of the question is encoded."""
     texts, index, photos = _caption_index(arguments, backbone)

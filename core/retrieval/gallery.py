@@ -29,7 +29,7 @@ from core.data.decode_pool import POOL
 from core.data.image_io import upright_rgb
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.index import Hit, Index, Ranking, moves
-from core.retrieval.two_stage import Question, TwoStageSearch, finite
+from core.retrieval.two_stage import EncodedQuery, TwoStageSearch, finite
 
 __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Photo", "Ranking", "moves"]
 
@@ -258,7 +258,7 @@ class Gallery:
         contents = self._filled("search them")
         if top is not None and top < 1:
             raise GalleryError(f"{top} results were asked for: at least one is needed.")
-        found = self._searching(contents).search(Question(self._query_embedding(text)), [adapter], top)[0]
+        found = self._searching(contents).search(EncodedQuery(self._query_embedding(text)), [adapter], top)[0]
         photos = [contents.photos[place] for place in found.places]
         hits = [
             Hit(photo.id, photo.name, score, rank)

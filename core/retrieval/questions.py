@@ -14,7 +14,7 @@ from core.backbones.base import Backbone
 from core.common.errors import DescriptionError
 from core.common.runtime import one_core
 from core.common.text import clean_text
-from core.retrieval.two_stage import Question
+from core.retrieval.two_stage import EncodedQuery
 
 WITHOUT = 0.5  # how much "but not" counts; docs/performance.md has what other values find
 MOST_PARTS = 16
@@ -22,7 +22,7 @@ _MINUS = re.compile(r'(?:^|(?<=\s))-(?:"([^"]+)"|([^\s"-][^\s"]*))')
 
 
 @dataclass(frozen=True)
-class Asked:
+class Query:
     """What somebody looks for.
 
     Attributes:
@@ -34,7 +34,7 @@ class Asked:
     without: tuple[str, ...] = ()
 
     @staticmethod
-    def parse(texts: Sequence[str], photos: Sequence[Image.Image] = (), without: Sequence[str] = ()) -> Asked:
+    def parse(texts: Sequence[str], photos: Sequence[Image.Image] = (), without: Sequence[str] = ()) -> Query:
         """From what was typed: ``dog -water`` and ``dog -"deep water"`` say what not to look for.
 
         Raises:
@@ -50,9 +50,9 @@ class Asked:
             raise DescriptionError("The query only says what photos should not show: add what they should, as in “dog -water”.")
         if len(wanted) + len(photos) + len(unwanted) > MOST_PARTS:
             raise DescriptionError(f"The query has more than {MOST_PARTS} parts: ask for less at once.")
-        return Asked(tuple(wanted), tuple(photos), tuple(clean_text(text, "query") for text in unwanted))
+        return Query(tuple(wanted), tuple(photos), tuple(clean_text(text, "query") for text in unwanted))
 
-    def question(self, backbone: Backbone) -> Question:
+    def question(self, backbone: Backbone) -> EncodedQuery:
         """Encode it: texts once for all adapters, photos up to where adapters begin."""
         texts, words = (*self.texts, *self.without), torch.zeros(backbone.dim)
         share = 1.0 / (len(self.texts) + len(self.photos))
@@ -61,9 +61,9 @@ class Asked:
             with one_core():
                 words = weights @ backbone.encode_text(texts)
         if not self.photos:
-            return Question(words)
+            return EncodedQuery(words)
         pixels = torch.stack([backbone.pixels(photo) for photo in self.photos])
-        return Question(words, backbone.prefix(pixels), torch.full((len(self.photos),), share))
+        return EncodedQuery(words, backbone.prefix(pixels), torch.full((len(self.photos),), share))
 
 
 def split_minus(text: str) -> tuple[str, tuple[str, ...]]:
@@ -72,6 +72,6 @@ def split_minus(text: str) -> tuple[str, tuple[str, ...]]:
     return " ".join(_MINUS.sub(" ", text).split()), excluded
 
 
-def of_text(embedding: Tensor) -> Question:
+def of_text(embedding: Tensor) -> EncodedQuery:
     """The question of a text that is encoded already, [d]."""
-    return Question(embedding)
+    return EncodedQuery(embedding)

@@ -22,7 +22,7 @@ FILES_A_TASK = 256  # what is lost when a machine goes away, and how finely work
 INSTALL = "`pip install -r requirements-scale.txt`"
 
 
-class Encoder:
+class RayEncoder:
     """An actor: one core or one GPU, and a backbone of its own."""
 
     def __init__(self, choice: Mapping[str, Any], fingerprint: str, known: Set[bytes]) -> None:
@@ -71,7 +71,7 @@ def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
         actors = gpus or int(resources.get("CPU", 1))
         rows = [{"path": os.fsencode(path), "size": size} for path, size in files]
         encoded = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // FILES_A_TASK)).map_batches(
-            Encoder,
+            RayEncoder,
             fn_constructor_args=(dict(backbone.choice), backbone.fingerprint, frozenset(known)),
             batch_size=BATCH,
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),

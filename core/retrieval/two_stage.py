@@ -85,7 +85,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Question:
+class EncodedQuery:
     """What is looked for, as one adapter's embedding of it may differ from another's.
 
     Attributes:
@@ -174,7 +174,7 @@ class TwoStageSearch:
 
     def search(
         self,
-        question: Question,
+        question: EncodedQuery,
         adapters: Sequence[Adapter],
         top: int | None = 10,
         exact: bool = False,
@@ -231,7 +231,7 @@ class TwoStageSearch:
         return [rank.get(place) for place in places.tolist()]
 
     def overlap(
-        self, question: Question, adapter: Adapter, top: int = 10, reranked: int | None = None, photos: int = CHECKED
+        self, question: EncodedQuery, adapter: Adapter, top: int = 10, reranked: int | None = None, photos: int = CHECKED
     ) -> tuple[float, int]:
         """The part of the exact ``top`` best that two stages find, 0 to 1, on a sample of the photos, and its size.
 

@@ -66,7 +66,7 @@ class OwnEntry:
 
 
 @dataclass(frozen=True)
-class Library:
+class ExpertLibrary:
     """The shipped experts, and the visitor's own after them."""
 
     shipped: ExpertRepository
@@ -92,7 +92,7 @@ class Library:
         generator = engine.generator.with_own(torch.stack([e.mean for e in self.own]))
         return replace(engine, repository=self.repository, generator=generator)
 
-    def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> Library:
+    def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> ExpertLibrary:
         """With one more own expert.
 
         Args:
@@ -128,7 +128,7 @@ class Library:
         if name.casefold() in self._taken:
             raise RepositoryError(f"There is an expert called {name} already: choose another name.")
 
-    def remove(self, name: str) -> Library:
+    def remove(self, name: str) -> ExpertLibrary:
         """Without an own expert.
 
         Raises:
@@ -156,8 +156,8 @@ class Library:
 
 
 def import_adapter(
-    engine: SGLora, source: Path | str | bytes, description: str, library: Library | None = None, name: str | None = None
-) -> Library:
+    engine: SGLora, source: Path | str | bytes, description: str, library: ExpertLibrary | None = None, name: str | None = None
+) -> ExpertLibrary:
     """The library with an adapter in PEFT format as one more expert.
 
     Its weight change stays what it was, less what the experts' rank cannot hold (``OwnEntry.lost``): its own part is its
@@ -173,9 +173,9 @@ def import_adapter(
 
     Raises:
         AdapterError: the adapter cannot be read or belongs to another backbone.
-        DescriptionError, RepositoryError: an unusable description; as ``Library.add``.
+        DescriptionError, RepositoryError: an unusable description; as ``ExpertLibrary.add``.
     """
-    library = library or Library(engine.repository)
+    library = library or ExpertLibrary(engine.repository)
     description = clean_text(description)
     name = library.free_name(_short(description)) if name is None else clean_name(name)
     library.check_room(name)
@@ -246,7 +246,7 @@ def _named(entry: _SavedExpert) -> Expert:
     return Expert(**{**fields, **names, "transfer": None, "forgetting": {}, "keywords": ""})
 
 
-def save_zip(library: Library) -> bytes:
+def save_zip(library: ExpertLibrary) -> bytes:
     """The own experts as a ZIP: an index to read, and their numbers (float32, so that nothing is lost).
 
     Raises:
@@ -277,7 +277,7 @@ def save_zip(library: Library) -> bytes:
     return out.getvalue()
 
 
-def load_zip(data: bytes, engine: SGLora) -> Library:
+def load_zip(data: bytes, engine: SGLora) -> ExpertLibrary:
     """The engine's experts with the own experts of a ZIP that ``save_zip`` wrote.
 
     Descriptions are encoded again, so that an expert cannot claim to be about something else than its description.
@@ -315,7 +315,7 @@ def load_zip(data: bytes, engine: SGLora) -> Library:
     shape = (len(entries), shipped.layout.size)
     if means.shape != shape or stds.shape != shape or not (means.is_floating_point() and stds.is_floating_point()):
         raise RepositoryError(f"{label}: {TENSORS_FILE} does not hold {shape[0]} x {shape[1]:,} numbers, as its index says.")
-    library = Library(shipped)
+    library = ExpertLibrary(shipped)
     embeddings = embed_descriptions(engine.backbone, [expert.description for expert, _ in entries])
     try:
         for (expert, lost), mean, std, embedding in zip(entries, means, stds, embeddings, strict=True):

@@ -76,7 +76,7 @@ def coco_held_out(samples: Sequence[Sample]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Photos:
+class _BackbonePhotos:
     """The photos of a data folder that the base is trained and measured on, before anything of them is computed."""
 
     data: Path
@@ -85,9 +85,9 @@ class _Photos:
     flickr8k: Sequence[Sample]
 
     @staticmethod
-    def read(data: Path, recipe: BackboneRecipe) -> _Photos:
+    def read(data: Path, recipe: BackboneRecipe) -> _BackbonePhotos:
         """Raises DataError at once where there are too few of a kind, naming how many are there and how many it takes."""
-        photos = _Photos(data, *(read_folder(data / name) for name in ("labelled", "coco", "flickr8k")))
+        photos = _BackbonePhotos(data, *(read_folder(data / name) for name in ("labelled", "coco", "flickr8k")))
         captioned = sum(bool(s.captions) for s in photos.coco)
         labels = {s.label for s in photos.labelled if s.domain == OBJECTS}
         splits = {s.split for s in photos.flickr8k}
@@ -116,7 +116,7 @@ class _Photos:
 class _Data:
     """Feature arrays of the base's training set, all in memory."""
 
-    def __init__(self, photos: _Photos, cache: Path, recipe: BackboneRecipe, log: Callable[[str], None]) -> None:
+    def __init__(self, photos: _BackbonePhotos, cache: Path, recipe: BackboneRecipe, log: Callable[[str], None]) -> None:
         towers = EmbeddedTowers().to(current())
         labelled, coco = photos.labelled, photos.coco
         objects = np.flatnonzero([s.domain == OBJECTS for s in labelled])
@@ -204,7 +204,7 @@ def train_backbone(
 
     A checkpoint beside ``out`` lets an interrupted run resume where it stopped.
     """
-    photos, device = _Photos.read(data, recipe), current()
+    photos, device = _BackbonePhotos.read(data, recipe), current()
     allow_tf32()
     torch.manual_seed(recipe.seed)
     config = HeadsConfig()

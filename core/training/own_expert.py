@@ -113,7 +113,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class _Photos:
+class _ExpertPhotos:
     """Prefix activations [n, *prefix_shape] of some photos, their zero-shot embeddings [n, d], their distinct texts [m, d], and
     which belong together."""
 
@@ -210,8 +210,8 @@ def train_own_expert(
 def _fit(
     training: _Training,
     start: Tensor,
-    train: _Photos,
-    watched: _Photos,
+    train: _ExpertPhotos,
+    watched: _ExpertPhotos,
     seed: int,
     progress: Callable[[OwnProgress], None] | None,
     stop: threading.Event,
@@ -246,7 +246,7 @@ def _fit(
     return (window.best if watch else window.latest()), steps
 
 
-def _batch_loss(training: _Training, photos: _Photos, vector: Tensor, rng: np.random.Generator) -> Tensor:
+def _batch_loss(training: _Training, photos: _ExpertPhotos, vector: Tensor, rng: np.random.Generator) -> Tensor:
     """Loss of a random batch, with one random caption a photo; differentiable in the vector [P]."""
     backbone, recipe = training.backbone, training.recipe
     rows = rng.permutation(len(photos.prefix))[: recipe.batch]
@@ -262,20 +262,20 @@ def _batch_loss(training: _Training, photos: _Photos, vector: Tensor, rng: np.ra
     return loss + recipe.memory * forgetting_loss(images, photos.base[index], training.class_names)
 
 
-def _loss(training: _Training, photos: _Photos, vector: Tensor) -> float:
+def _loss(training: _Training, photos: _ExpertPhotos, vector: Tensor) -> float:
     """Loss of all these photos and texts under a vector [P]. Not recall: on a dozen photos that moves in leaps."""
     images = training.backbone.suffix(photos.prefix, training.lora(vector))
     return float(contrastive(images, photos.texts, torch.from_numpy(photos.relevance.matrix), training.recipe.scale))
 
 
-def _measure(backbone: Backbone, photos: _Photos, lora: Lora | None) -> dict[str, Any]:
+def _measure(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> dict[str, Any]:
     """Recalls in both directions and the number of photos; None measures zero-shot."""
     return measure(backbone.suffix(photos.prefix, lora), photos.texts, photos.relevance)
 
 
-def _pick(backbone: Backbone, photos: Sequence[Photo], prefix: Tensor, rows: np.ndarray) -> _Photos:
+def _pick(backbone: Backbone, photos: Sequence[Photo], prefix: Tensor, rows: np.ndarray) -> _ExpertPhotos:
     relevance, chosen = Relevance.of([photos[row].captions for row in rows]), prefix[torch.from_numpy(rows)]
-    return _Photos(chosen, backbone.suffix(chosen), backbone.encode_text(relevance.texts), relevance)
+    return _ExpertPhotos(chosen, backbone.suffix(chosen), backbone.encode_text(relevance.texts), relevance)
 
 
 @contextmanager

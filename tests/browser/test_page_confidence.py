@@ -121,7 +121,7 @@ def test_where_no_expert_fits_search_is_zero_shots(client: Client, photos: list[
     assert [h["score"] for h in forced["sg_lora"]] != [h["score"] for h in forced["zero_shot"]]
 
 
-def test_without_a_calibration_all_of_it_is_applied_and_nothing_is_foretold(engine: SGLora) -> None:
+def test_without_a_calibration_all_of_it_is_applied_and_nothing_is_predicted(engine: SGLora) -> None:
     plain = replace(engine, repository=replace(engine.repository, confidence=None))
     made = actions.generate(plain, Session(), actions.settings(FAR, 4, 0.1, 0, None))
     assert (made.strength, made.confidence) == (1.0, None)

@@ -30,7 +30,7 @@ from core.data.captions import captions_from_names, match_captions, parse_typed,
 from core.data.image_io import open_photo
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
-from core.sglora.own_experts import Library, load_zip, save_zip
+from core.sglora.own_experts import ExpertLibrary, load_zip, save_zip
 from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, RepositoryIndex
 
 LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 5, 7), LoraModule("blocks.0.attn.v_proj", 6, 4)), rank=2)
@@ -237,7 +237,7 @@ def library(engine: SGLora) -> bytes:
     recall = {"i2t": {"R@1": 1.0, "R@5": 3.0, "R@10": 5.0}, "t2i": {"R@1": 2.0, "R@5": 4.0, "R@10": 6.0}, "images": 50}
     expert = Expert("mine", "a photo of a cactus", "own", "own photos", 30, 0, 16, recall, recall)
     repository = engine.repository
-    return save_zip(Library(repository).add(expert, repository.means[0], repository.stds[0], repository.embeddings[0]))
+    return save_zip(ExpertLibrary(repository).add(expert, repository.means[0], repository.stds[0], repository.embeddings[0]))
 
 
 @fuzz(120)

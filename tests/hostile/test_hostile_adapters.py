@@ -18,7 +18,7 @@ from app.visitors.session import Session
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import StudioError
 from core.sglora.engine import SGLora
-from core.sglora.own_experts import Library, save_zip
+from core.sglora.own_experts import ExpertLibrary, save_zip
 from core.sglora.repository import Expert
 
 MEMORY_MB = 700
@@ -32,7 +32,7 @@ def good(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Good:
     save_peft(repository.lora(0), folder, engine.backbone.fingerprint, "embedded", {})
     expert = Expert("mine", SENTENCE, "own", "own photos", 30, 0, 16, RECALL, RECALL)
     numbers = repository.means[0], repository.stds[0], repository.embeddings[0]
-    library = Library(repository).add(expert, *numbers)
+    library = ExpertLibrary(repository).add(expert, *numbers)
     config = json.loads((folder / CONFIG_FILE).read_text())
     return Good(config, load_file(folder / WEIGHTS_FILE), engine.backbone.fingerprint, save_zip(library))
 

@@ -48,9 +48,9 @@ def test_every_photo_is_a_file_of_its_own_and_repeats_as_the_same():
 def test_all_ways_to_index_find_the_same_photos(engine):
     backbone, files = engine.backbone, sample_jpegs.jpegs(6)
     product, naive = indexing.indexed(backbone, files), baselines.naive(backbone)(files)
-    anew = baselines.encoded_again(backbone, files, None)
+    again = baselines.encoded_again(backbone, files, None)
     assert product.shape == naive.shape == (6, backbone.dim)
-    torch.testing.assert_close(anew, product, atol=1e-4, rtol=0)
+    torch.testing.assert_close(again, product, atol=1e-4, rtol=0)
     torch.testing.assert_close(naive.norm(dim=-1), torch.ones(6))
     # The first script shares neither the decoder's shortcuts nor bfloat16 with the product.
     assert (naive * product).sum(-1).min() > 0.98
@@ -61,9 +61,9 @@ def test_encoding_anew_equals_the_cache_with_an_adapter(engine):
     files, lora = sample_jpegs.jpegs(5), engine.adapt("photos of cats").lora
     gallery = Gallery(engine.backbone)
     gallery.add(files)
-    anew = baselines.encoded_again(engine.backbone, files, lora)
-    torch.testing.assert_close(anew, gallery.embeddings(Adapter.of(lora)), atol=1e-4, rtol=0)
-    assert (anew - gallery.embeddings(ZERO_SHOT)).abs().max() > 1e-3
+    again = baselines.encoded_again(engine.backbone, files, lora)
+    torch.testing.assert_close(again, gallery.embeddings(Adapter.of(lora)), atol=1e-4, rtol=0)
+    assert (again - gallery.embeddings(ZERO_SHOT)).abs().max() > 1e-3
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from core.retrieval.indexing import IndexReport, index_folders, read_files
 from core.retrieval.library import ABOUT, PhotoLibrary
 from core.retrieval.library_check import count, problems
 from core.retrieval.library_photos import LibraryPhotos, Where
-from core.retrieval.two_stage import Question, TwoStageSearch
+from core.retrieval.two_stage import EncodedQuery, TwoStageSearch
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_search_of_a_library_is_search_of_its_photos(backbone: Backbone, indexed
     prefixes = [backbone.prefix(backbone.pixels(open_photo(path))[None]) for path in photos.paths(range(40))]
     for exact_up_to in (0, 1_000):
         search = TwoStageSearch(photos, exact_up_to)
-        for adapter, found in zip(adapters, search.search(Question(query), adapters, 40), strict=True):
+        for adapter, found in zip(adapters, search.search(EncodedQuery(query), adapters, 40), strict=True):
             scores = torch.cat([backbone.suffix(prefix, adapter.lora) for prefix in prefixes]) @ query
             np.testing.assert_allclose(found.scores, np.sort(scores.numpy())[::-1], atol=2e-3)
 

@@ -20,7 +20,7 @@ from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.sglora.compare import compare_experts, nearest_distances
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
-from core.sglora.own_experts import MAX_OWN, Library, import_adapter, load_zip, save_zip
+from core.sglora.own_experts import MAX_OWN, ExpertLibrary, import_adapter, load_zip, save_zip
 from core.sglora.prior import SemanticPrior
 from core.sglora.projection import description_map, latent_map
 from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert
@@ -36,7 +36,7 @@ def engine() -> SGLora:
 
 
 def own(engine: SGLora, name: str, seed: int = 0, description: str = SENTENCE):
-    """What ``Library.add`` takes."""
+    """What ``ExpertLibrary.add`` takes."""
     size = engine.repository.layout.size
     expert = Expert(name, description, "own", "own photos", 30, seed, 16, RECALL, RECALL)
     embedding = embed_descriptions(engine.backbone, [description])[0]
@@ -58,7 +58,7 @@ def delta(lora: Lora) -> torch.Tensor:
 
 
 def test_repository_is_the_shipped_experts_and_then_the_own_ones(engine):
-    library = Library(engine.repository)
+    library = ExpertLibrary(engine.repository)
     assert library.repository is engine.repository and library.own == ()
     one, two = own(engine, "cactus", 1), own(engine, "window", 2)
     full = library.add(*one).add(*two)
@@ -79,7 +79,7 @@ def test_repository_is_the_shipped_experts_and_then_the_own_ones(engine):
 
 def test_own_experts_are_routed_merged_and_generated_with(engine):
     expert, mean, std, embedding = own(engine, "cactus")
-    library = Library(engine.repository).add(expert, mean, std, embedding)
+    library = ExpertLibrary(engine.repository).add(expert, mean, std, embedding)
     mine = replace(engine, repository=library.repository)
     routing = mine.route(SENTENCE, k=1)
     assert routing.chosen.tolist() == [len(TASKS)]
@@ -97,7 +97,9 @@ def test_own_experts_are_routed_merged_and_generated_with(engine):
 def test_engine_of_a_library_generates_with_the_whole_of_an_own_expert(engine):
     """Beside the basis a generated LoRA is the prior's mean; in it, what the generator says."""
     expert, mean, std, embedding = own(engine, "cactus")
-    library = Library(engine.repository).add(expert, mean, std, embedding).add(*own(engine, "window", 2, "a photo of a window"))
+    library = (
+        ExpertLibrary(engine.repository).add(expert, mean, std, embedding).add(*own(engine, "window", 2, "a photo of a window"))
+    )
     mine, plain = library.engine(engine), replace(engine, repository=library.repository)
     basis = engine.generator.basis
 
@@ -119,15 +121,15 @@ def test_engine_of_a_library_generates_with_the_whole_of_an_own_expert(engine):
     # Where shipped experts alone are routed (all that they are is in this basis), nothing changes.
     shipped = mine.adapt("a photo of a dog", k=1, seed=2), engine.adapt("a photo of a dog", k=1, seed=2)
     torch.testing.assert_close(shipped[0].full.vector(), shipped[1].full.vector(), atol=1e-4, rtol=0)
-    assert Library(engine.repository).engine(engine).generator is engine.generator
+    assert ExpertLibrary(engine.repository).engine(engine).generator is engine.generator
     inside = basis.decode(noise(basis.dimensions, seed=3))
-    within = Library(engine.repository).add(expert, inside, std, embedding).engine(engine)
+    within = ExpertLibrary(engine.repository).add(expert, inside, std, embedding).engine(engine)
     assert len(within.generator.directions) == 0
     assert torch.isfinite(within.adapt(SENTENCE, k=1).full.vector()).all()
 
 
 def test_what_is_not_added(engine):
-    library = Library(engine.repository).add(*own(engine, "cactus"))
+    library = ExpertLibrary(engine.repository).add(*own(engine, "cactus"))
     expert, mean, std, embedding = own(engine, "other")
     for name, reason in (("CACTUS", "expert called CACTUS already"), ("Dog", "Dog already"), ("  ", "no name")):
         with pytest.raises(RepositoryError, match=reason):
@@ -309,8 +311,10 @@ def test_adapters_that_are_refused(engine, tmp_path):
 
 
 @pytest.fixture
-def library(engine, tmp_path) -> Library:
-    library = Library(engine.repository).add(*own(engine, "Käktus", 1)).add(*own(engine, "window", 2, "a photo of a window"))
+def library(engine, tmp_path) -> ExpertLibrary:
+    library = (
+        ExpertLibrary(engine.repository).add(*own(engine, "Käktus", 1)).add(*own(engine, "window", 2, "a photo of a window"))
+    )
     lora = random_lora(LoraLayout(engine.repository.layout.modules, 3), 7)
     return import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE, library)
 
@@ -325,7 +329,7 @@ def test_zip_round_trip(engine, library):
         assert torch.equal(a.mean, b.mean) and torch.equal(a.std, b.std)
         torch.testing.assert_close(a.embedding, b.embedding, atol=1e-5, rtol=0)
     with pytest.raises(RepositoryError, match="no own experts to save"):
-        save_zip(Library(engine.repository))
+        save_zip(ExpertLibrary(engine.repository))
     with pytest.raises(RepositoryError, match="another backbone"):
         load_zip(data, random_engine(tiny_backbone(seed=1, adapt_blocks=2)))
 
@@ -411,7 +415,7 @@ def test_comparison_counted_by_hand(engine):
     for which in ("Dog", 6, -1):
         with pytest.raises(RepositoryError, match=f"no expert called {which}"):
             compare_experts(repository, "dog", which)
-    still = Library(repository).add(own(engine, "still")[0], repository.means[0] * 0, *own(engine, "still")[2:])
+    still = ExpertLibrary(repository).add(own(engine, "still")[0], repository.means[0] * 0, *own(engine, "still")[2:])
     assert compare_experts(still.repository, "dog", "still").cosine == 0
 
 
@@ -467,7 +471,7 @@ def test_an_own_expert_turns_no_map(engine):
     repository, n = engine.repository, len(engine.repository)
     far = -3 * repository.means[1]
     expert = replace(repository.experts[0], name="far away")
-    library = Library(repository).add(expert, far, torch.zeros_like(far), -repository.embeddings[1])
+    library = ExpertLibrary(repository).add(expert, far, torch.zeros_like(far), -repository.embeddings[1])
     before, after = description_map(repository), description_map(library.repository, owned=1)
     assert after.points[:n] == before.points and len(after.points) == n + 1 and after.shown == before.shown
     mine, made = library.engine(engine), engine.adapt(SENTENCE, k=2)

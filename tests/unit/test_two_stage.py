@@ -10,8 +10,8 @@ from tiny_models import noise, random_lora, tiny_backbone
 from core.common.errors import DescriptionError
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.index import Index
-from core.retrieval.questions import WITHOUT, Asked, split_minus
-from core.retrieval.two_stage import Question, TwoStageSearch
+from core.retrieval.questions import WITHOUT, Query, split_minus
+from core.retrieval.two_stage import EncodedQuery, TwoStageSearch
 
 PHOTOS = 400
 
@@ -31,7 +31,7 @@ class Store:
         self.read += len(places)
         return self._prefixes[places]
 
-    def scores(self, question: Question, adapter: Adapter) -> np.ndarray:
+    def scores(self, question: EncodedQuery, adapter: Adapter) -> np.ndarray:
         adapted = self.backbone.suffix(self._prefixes, adapter.lora)
         return (adapted @ question.embedding(self.backbone, adapter.lora)).numpy()
 
@@ -46,8 +46,8 @@ def adapters(store: Store) -> list[Adapter]:
     return [ZERO_SHOT, *(Adapter.of(random_lora(store.backbone.layout, seed, 0.1)) for seed in (1, 2))]
 
 
-def question(store: Store, seed: int) -> Question:
-    return Question(torch.nn.functional.normalize(noise(store.backbone.dim, seed=seed), dim=0))
+def question(store: Store, seed: int) -> EncodedQuery:
+    return EncodedQuery(torch.nn.functional.normalize(noise(store.backbone.dim, seed=seed), dim=0))
 
 
 def best(scores: np.ndarray, top: int | None) -> list[int]:
@@ -116,7 +116,7 @@ def test_words_photos_and_what_should_not_show_are_one_vector(store: Store, adap
 
     backbone, lora = store.backbone, adapters[1].lora
     photo = Image.effect_noise((48, 48), 80).convert("RGB")
-    made = Asked.parse(["dog", 'snow -water -"two people"'], [photo], ["night"])
+    made = Query.parse(["dog", 'snow -water -"two people"'], [photo], ["night"])
     assert (made.texts, made.without) == (("dog", "snow"), ("night", "water", "two people"))
     texts = backbone.encode_text(["dog", "snow", "night", "water", "two people"])
     seen = backbone.suffix(backbone.prefix(backbone.pixels(photo)[None]), lora)[0]
@@ -130,11 +130,11 @@ def test_what_a_minus_means() -> None:
     assert split_minus("a t-shirt, 1990 - 1999, - and --") == ("a t-shirt, 1990 - 1999, - and --", ())
     assert split_minus('-"deep water" dog') == ("dog", ("deep water",))
     with pytest.raises(DescriptionError, match="only says what photos should not show"):
-        Asked.parse(["-water"])
+        Query.parse(["-water"])
     with pytest.raises(DescriptionError, match="empty"):
-        Asked.parse([" "])
+        Query.parse([" "])
     with pytest.raises(DescriptionError, match="more than"):
-        Asked.parse(["dog"] * 40)
+        Query.parse(["dog"] * 40)
 
 
 def test_adapters_that_change_much_get_more_candidates(store: Store) -> None:

@@ -38,7 +38,7 @@ from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_index import index_over, scan_of
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.query_map import QueryMap
-from core.retrieval.two_stage import Question, TwoStageSearch
+from core.retrieval.two_stage import EncodedQuery, TwoStageSearch
 from core.training.own_expert import OwnRecipe, train_own_expert
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ FINE_TUNED_ON, CAPTIONS = 400, 100  # photos; queries for the overlap
 
 
 @dataclass
-class Repeated:
+class RepeatedRows:
     """Implements ``two_stage.PhotoStore``: the activations of the rows of ``index`` are those of a library's photos in turn."""
 
     photos: LibraryPhotos
@@ -200,7 +200,7 @@ def _command(*arguments: str) -> tuple[dict[str, Any], dict[str, float]]:
 def _overlap(context: BenchmarkContext, photos: LibraryPhotos) -> list[dict[str, Any]]:
     """Of the ten best photos by every photo through the adapter, how many two stages find among some of the library's."""
     index = Index.over(photos.index.take(np.arange(min(OVERLAP_PHOTOS, len(photos)))).numpy())
-    store, rows = Repeated(photos, photos.backbone, index), []
+    store, rows = RepeatedRows(photos, photos.backbone, index), []
     captioned = _captioned(context)
     words = photos.backbone.encode_text([texts[0] for texts in list(captioned.values())[:CAPTIONS]])
     for name, lora in _adapters(context, captioned).items():
@@ -262,16 +262,16 @@ def _grown(context: BenchmarkContext, photos: LibraryPhotos, folder: Path, n: in
     file, shape = folder / f"rows-{n}.f32", (n, photos.backbone.dim)
     _write_vectors(photos, file, n)
     index = index_over(file, shape, scan_of(file, shape) if n >= APPROXIMATE_FROM else None)
-    store = Repeated(photos, photos.backbone, index)
+    store = RepeatedRows(photos, photos.backbone, index)
     words = engine.backbone.encode_text(QUERIES)
     known = TwoStageSearch(store)
     adapter = Adapter.of(engine.adapt(SENTENCES[0]).lora)
 
     def new() -> None:
         made = Adapter.of(engine.adapt(f"{SENTENCES[1]}, day {next(number)}").lora)
-        TwoStageSearch(store).search(Question(words[0]), [made], TOP)
+        TwoStageSearch(store).search(EncodedQuery(words[0]), [made], TOP)
 
-    ways = {"new": new, "known": lambda: known.search(Question(words[next(number) % len(words)]), [adapter], TOP)}
+    ways = {"new": new, "known": lambda: known.search(EncodedQuery(words[next(number) % len(words)]), [adapter], TOP)}
     times = in_turn(ways, context.rounds)
     file.unlink()
     return {"rows": n, **{way: taken.median() for way, taken in times.items()}, **_resident()}
