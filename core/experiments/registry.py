@@ -167,6 +167,15 @@ _BENCHMARKS = (
         bench=True,
     ),
     Experiment(
+        "others",
+        "What does a library cost beside rclip and a plain script with open_clip and FAISS?",
+        "The same photos; processor time. open_clip's model has random weights, which costs the same; rclip runs without its "
+        "model, where SG_LORA_RCLIP names a Python that has it.",
+        data=False,
+        plot=False,
+        bench=True,
+    ),
+    Experiment(
         "search",
         "How long does one query take, and how many vectors does one machine hold?",
         "The ten nearest of unit vectors without any structure, which is the hardest case for an approximate index; one query "

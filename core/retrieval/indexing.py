@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COMMIT_PHOTOS, COMMIT_SECONDS = 1_024, 20
-MOST_FRAGMENTS, FRAGMENT_ROWS = 64, 16_384
+MOST_FRAGMENTS, FRAGMENT_ROWS = 1_000, 16_384  # reading rows of 67 fragments takes no longer than of three
 KEPT_VERSIONS = timedelta(hours=1)  # for processes that are searching them
 MISSING = "is not there, or empty: a drive that is not connected? Its photos are kept"
 

@@ -289,7 +289,7 @@ from pathlib import Path
 from tiny_models import tiny_backbone
 from core.retrieval import indexing
 from core.retrieval.library import PhotoLibrary, import_lance
-indexing.COMMIT_PHOTOS = 4
+indexing.COMMIT_PHOTOS, indexing.MOST_FRAGMENTS = 4, 8
 indexing.read_ahead = partial(indexing.read_ahead, batch=4)
 folder, library = Path(sys.argv[1]), Path(sys.argv[2])
 lance, backbone = import_lance(), tiny_backbone()
