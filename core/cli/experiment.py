@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,8 +18,8 @@ from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
 ALL = "all"
 
 
-def experiment(arguments: Namespace) -> Answer:
-    """Run one experiment, or all of them, and write results and plots.
+def experiment(arguments: Namespace) -> Answer | None:
+    """Run one experiment, or all of them, and write results and plots; under ``accelerate launch`` the first process answers.
 
     Of `all`, what an earlier run finished in the same version, with the same models and data, is not run again.
     """
@@ -27,6 +28,12 @@ def experiment(arguments: Namespace) -> Answer:
     chosen = list(EXPERIMENTS.values()) if arguments.name == ALL else [EXPERIMENTS[arguments.name]]
     if any(e.data for e in chosen):
         check_data(arguments)
+    first = True
+    if "LOCAL_RANK" in os.environ:
+        from core.training.distributed import Processes
+
+        first = Processes.here().first
+        chosen = [e for e in chosen if first or e.shared]
     context = ExperimentContext(arguments.data, cache_folder(arguments), chosen_backbone(arguments), log)
 
     def run(each: Experiment) -> dict[str, Any]:
@@ -34,6 +41,10 @@ def experiment(arguments: Namespace) -> Answer:
             return each.module.run(context)
         return context.piece("results", each.name, [each.version, _models()], lambda: each.module.run(context))
 
+    if not first:
+        for each in chosen:
+            run(each)
+        return None
     return _run_each(chosen, run, arguments)
 
 

@@ -472,7 +472,7 @@ def _experiment(chosen: Any) -> None:
 
         NAME.json and NAME.svg go to the folder of the results, findings and a table to stdout. `all` runs them in this order
         and, if it was interrupted, goes on where it stopped; so does each experiment that trains. --data is the data folder
-        of `train`.
+        of `train`. `accelerate launch` shares the folds of `unseen` out among all GPUs.
         """,
     )
     names = [*EXPERIMENTS, experiment.ALL]

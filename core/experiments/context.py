@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,7 +67,7 @@ class ExperimentContext:
         file = self.folder(experiment) / f"{name}-{digest(said)[:8]}.json"
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_suffix(".tmp")
+            partial = file.with_suffix(f".{os.getpid()}.tmp")
             partial.write_text(json.dumps(make()), encoding="utf-8")
             partial.replace(file)
         return json.loads(file.read_text(encoding="utf-8"))

@@ -7,9 +7,10 @@ kept, so that an interrupted run resumes.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors.torch import load_file
@@ -30,12 +31,15 @@ from core.training.confidence import calibrate
 from core.training.corpus import Corpus, draw
 from core.training.dense_tasks import DenseTasks
 from core.training.discovery import discover
+from core.training.distributed import Processes
 from core.training.experts import ExpertRecipe, TrainedExpert, assemble, keep, recipe_for, train_own_part
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.mixer import MixerRecipe, fit_mixer
 from core.training.objective import Objective
 from core.training.shared_part import train_shared
 
+T = TypeVar("T")
+R = TypeVar("R")
 FOLDS = 5
 ASSIGNMENT = "folds of 2026"  # another text deals the tasks differently
 
@@ -69,6 +73,21 @@ class PreparedFold:
     held: list[HeldTask]
     engine: SGLora
     cvae: Generator
+
+
+def shared_out(context: ExperimentContext, pieces: Sequence[T], make: Callable[[T], R]) -> list[R]:
+    """What ``make`` makes of each piece, in order; the processes of `accelerate launch` each begin with a part of them.
+
+    Args:
+        make: keeps what it made in the cache, which all processes see, and finds it there.
+    """
+    processes = Processes.here()
+    context.backbone.to(processes.device)
+    processes.one_after_first(lambda: context.corpus)
+    for piece in processes.share(pieces):
+        make(piece)
+    processes.wait()
+    return [make(piece) for piece in pieces]
 
 
 def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:

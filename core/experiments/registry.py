@@ -42,6 +42,7 @@ class Experiment:
     Attributes:
         name: of its module. question: what is asked. method: how it is measured, in a sentence or two.
         data: whether it needs a data folder. plot: whether it draws one picture. bench: whether it measures time or memory.
+        shared: whether processes of `accelerate launch` share its work.
         version: raised when a change of the code changes the result; kept results of another version are not used.
     """
 
@@ -51,6 +52,7 @@ class Experiment:
     data: bool = True
     plot: bool = True
     bench: bool = False
+    shared: bool = False
     version: int = 1
 
     @property
@@ -75,6 +77,7 @@ _EXPERIMENTS = (
         "Does SG-LoRA beat zero-shot, merging, one LoRA for everything and a random sentence on tasks that no training saw?",
         "Five folds over tasks: no photo of a held-out task trains the shared part, an expert, the mixer or the confidence. "
         "Recall in percent, mean of both directions; intervals of the difference, paired by task.",
+        shared=True,
     ),
     Experiment(
         "known",

@@ -17,7 +17,7 @@ from core.common import markdown
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS, Setting, sg_lora
-from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold
+from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold, shared_out
 from core.experiments.known import OURS, measured, plot_differences
 from core.training.confidence import rank_correlation
 
@@ -31,16 +31,16 @@ Row = dict[str, Any]
 
 
 def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
-    """All folds and seeds, and their summary. Finished ones are kept and not run again."""
-    recipe = recipe or FoldRecipe.of(context.backbone)
-    rows: list[Row] = []
-    for seed in seeds:
-        for fold in range(FOLDS):
-            key = [asdict(recipe), list(METHODS)]
-            rows += context.piece(
-                "unseen", f"fold{fold}-seed{seed}", key, lambda f=fold, s=seed: fold_rows(context, f, recipe, s)
-            )
-    return summarised(rows, recipe, seeds)
+    """All folds and seeds, and their summary. Finished ones are kept and not run again; several processes share them out."""
+    chosen = recipe or FoldRecipe.of(context.backbone)
+    key = [asdict(chosen), list(METHODS)]
+
+    def piece(seed_and_fold: tuple[int, int]) -> list[Row]:
+        seed, fold = seed_and_fold
+        return context.piece("unseen", f"fold{fold}-seed{seed}", key, lambda: fold_rows(context, fold, chosen, seed))
+
+    found = shared_out(context, [(seed, fold) for seed in seeds for fold in range(FOLDS)], piece)
+    return summarised([row for rows in found for row in rows], chosen, seeds)
 
 
 def summarised(rows: list[Row], recipe: FoldRecipe, seeds: Sequence[int]) -> dict[str, Any]:

@@ -1,0 +1,88 @@
+"""Folds are shared out among processes: a tiny model, tiny data, five categories to hold out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up_photos import COLOURS, draw
+from repositories import make_model
+
+from core.backbones import load_backbone
+from core.common.paths import ROOT
+from core.experiments import unseen
+from core.experiments.context import ExperimentContext
+from core.experiments.folds import FoldRecipe
+from core.training.experts import ExpertRecipe
+from core.training.generator import GeneratorRecipe
+from core.training.mixer import MixerRecipe
+
+pytestmark = pytest.mark.slow
+
+RECIPE = FoldRecipe(
+    ExpertRecipe(
+        rank=2,
+        steps=2,
+        batch=8,
+        everyday=0,
+        snapshots=2,
+        shared_rank=2,
+        shared_steps=2,
+        keyword=20,
+        fine=40,
+        least=20,
+        tokens=9,
+    ),
+    MixerRecipe(steps=2, tasks=1, dimensions=4),
+    GeneratorRecipe(steps=2),
+)
+CODE = """
+import sys
+from pathlib import Path
+import test_folds
+from core.experiments import unseen
+context = test_folds.context(*map(Path, sys.argv[1:]), lambda line: print(line, file=sys.stderr, flush=True))
+unseen.run(context, test_folds.RECIPE)
+"""
+
+
+def context(data: Path, cache: Path, model: Path, log=lambda _: None) -> ExperimentContext:
+    return ExperimentContext(data, cache, load_backbone(f"local-dir:{model}", adapt_blocks=1), log)
+
+
+def test_two_processes_each_take_folds_and_find_what_one_finds(tmp_path: Path) -> None:
+    data, lines = tmp_path / "data", []
+    (data / "images").mkdir(parents=True)
+    for i in range(5 * 70):
+        draw(data / "images" / f"{i}.png", i % 3, i % 5, i)
+        captions = [f"a {COLOURS[i % 5]} thing number {i // 7}", f"something {COLOURS[i % 5]}"]
+        split = "test" if i >= 300 else "train"
+        line = {"image": f"images/{i}.png", "split": split, "captions": captions, "categories": [f"{COLOURS[i % 5]} thing"]}
+        lines.append(json.dumps(line))
+    (data / "captions.jsonl").write_text("\n".join(lines))
+    model = make_model(tmp_path / "model", 7)
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--main_process_port", "0", "-m", "folds_in_processes", str(data), str(tmp_path / "two"), str(model)]
+    (tmp_path / "folds_in_processes.py").write_text(CODE)
+    path = os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "tests" / "helpers"), str(Path(__file__).parent)])
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    launched = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=250)
+    assert launched.returncode == 0, launched.stderr
+    kept = list((tmp_path / "two" / "experiments" / "unseen").glob("fold*.json"))
+    assert len(kept) == 5
+    for fold in range(5):  # trained once, whoever did it
+        assert launched.stderr.count(f"fold {fold}, ") == 1
+        assert len(re.findall(rf"fold{fold}-seed0-\w+: \d+ experts\n", launched.stderr)) == 1
+    two = unseen.run(context(data, tmp_path / "two", model), RECIPE)
+    one = unseen.fold_rows(context(data, tmp_path / "one", model), 3, RECIPE)
+    assert sorted({row["fold"] for row in two["rows"]}) == [0, 1, 2, 3, 4]
+    theirs = [row for row in two["rows"] if row["fold"] == 3]
+    assert [(row["task"], row["variant"]) for row in one] == [(row["task"], row["variant"]) for row in theirs]
+    # Rounding may change the place of a photo or two.
+    assert np.mean([row["R@5"] for row in one]) == pytest.approx(np.mean([row["R@5"] for row in theirs]), abs=1)
