@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 from core import __version__
@@ -25,64 +26,107 @@ exit codes:
   143  ended from outside (SIGTERM)
 """
 
-# Indented like the texts that it goes into.
-FORMATS = """\
+# What stands for these names in the texts below.
+TEXTS = {
+    "$FORMATS": """\
 FOLDER holds photos and one of
-          captions.jsonl    {"image": "images/1.jpg", "captions": ["...", ...]} a line, perhaps with "split", "categories"
-          labels.jsonl      {"image": "images/1.jpg", "label": "..."} a line; the caption is "a photo of a <label>"
-          COCO captions     a JSON with "images" and "annotations", in the folder, its annotations folder, or beside it;
-                            for training, the instances JSON beside it too
-          Karpathy's split  dataset_coco.json, dataset_flickr8k.json or dataset_flickr30k.json, in the same places
-          token files       Flickr8k.token.txt, results_20130124.token or results.csv, with lists of the splits
-        or a folder for each class, named after it."""
+  captions.jsonl    {"image": "images/1.jpg", "captions": ["...", ...]} a line, perhaps with "split", "categories"
+  labels.jsonl      {"image": "images/1.jpg", "label": "..."} a line; the caption is "a photo of a <label>"
+  COCO captions     a JSON with "images" and "annotations", in the folder, its annotations folder, or beside it;
+                    for training, the instances JSON beside it too
+  Karpathy's split  dataset_coco.json, dataset_flickr8k.json or dataset_flickr30k.json, in the same places
+  token files       Flickr8k.token.txt, results_20130124.token or results.csv, with lists of the splits
+or a folder for each class, named after it.""",
+    "$PLACE": """\
+A hub repository is OWNER/NAME, or hf-hub:OWNER/NAME where a folder is called the same. For a private one, and to push,
+log in with `hf auth login` or set HF_TOKEN; HF_ENDPOINT names another hub. Only index.json, experts.safetensors,
+README.md and generator.safetensors are moved, and nothing unless their checksums are right and they are of the
+backbone that --backbone names.
+
+JSON: {"place", "files": moved, "left": other files of the source, "experts": how many, "fingerprint"}""",
+    "$EXPERIMENTS": "\n".join(f"{e.name:{max(map(len, EXPERIMENTS))}}  {e.question}" for e in EXPERIMENTS.values()),
+    "$BENCHMARKS": "\n".join(f"{b.name:{max(map(len, BENCHMARKS))}}  {b.question}" for b in BENCHMARKS.values()),
+}
 
 Parser = argparse.ArgumentParser
+Options = Callable[[Parser], None]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a line of the command line runs; ``options`` adds its options, and its docstring is the text below them."""
+
+    run: Callable[..., Any]
+    summary: str
+    options: Options
+
+
+COMMANDS: dict[str, Command] = {}
+
+
+def _command(name: str, run: Callable[..., Any], summary: str) -> Callable[[Options], Options]:
+    def register(options: Options) -> Options:
+        COMMANDS[name] = Command(run, summary, options)
+        return options
+
+    return register
 
 
 def build_parser() -> Parser:
     """The whole parser; ``arguments.run(arguments)`` carries the chosen command out."""
+    looks: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
     parser = Parser(
         prog="python -m core",
         description="SG-LoRA Studio: describe photos in a sentence, get a LoRA adapter, search better.",
         epilog="`python -m core COMMAND --help` explains a command, with an example.\n\n" + EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        **looks,
     )
     parser.add_argument("--version", action="version", version=f"SG-LoRA Studio {__version__}")
     chosen = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _route(chosen)
-    _adapt(chosen)
-    _search(chosen)
-    _index(chosen)
-    _library(chosen)
-    _vector(chosen)
-    _evaluate(chosen)
-    _train(chosen)
-    _experiment(chosen)
-    _bench(chosen)
-    _card(chosen)
-    _pull(chosen)
-    _push(chosen)
+    places: dict[str, Any] = {"": chosen}
+    for name, command in COMMANDS.items():
+        group, _, last = name.rpartition(" ")
+        if group not in places:
+            summary = "train the backbone's heads, the experts, or the generator"
+            description = f"{_sentence(summary)[:-1]} (the offline phase), in this order."
+            part = chosen.add_parser(group, help=summary, description=description, epilog=EXIT_CODES, **looks)
+            places[group] = part.add_subparsers(title="parts", metavar="PART", required=True)
+        details = inspect.cleandoc(command.options.__doc__ or "")
+        for placeholder, text in TEXTS.items():
+            details = details.replace(placeholder, text)
+        epilog = f"{details}\n\n{EXIT_CODES}"
+        own = places[group].add_parser(
+            last, help=command.summary, description=_sentence(command.summary), epilog=epilog, **looks
+        )
+        own.add_argument("--json", action="store_true", help="print JSON, and only JSON, on stdout")
+        own.set_defaults(run=command.run)
+        command.options(own)
     return parser
 
 
-def _command(chosen: Any, name: str, run: Callable[..., Any], summary: str, details: str) -> Parser:
-    parser = chosen.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=dedent(details).strip() + "\n\n" + EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON, and only JSON, on stdout")
-    parser.set_defaults(run=run)
-    return parser
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
+
+
+def _text_option(parser: Parser) -> None:
+    parser.add_argument("text", metavar="TEXT", help="what the photos show, in a sentence")
+
+
+def _path_option(parser: Parser, name: str, help: str, metavar: str = "DIR", required: bool = False) -> None:
+    parser.add_argument(name, type=Path, metavar=metavar, help=help, required=required)
+
+
+def _count_option(parser: Parser, name: str, default: int | None, help: str) -> None:
+    parser.add_argument(name, type=_count, default=default, metavar="N", help=help)
+
+
+def _names_option(parser: Parser, names: Iterable[str], **more: Any) -> None:
+    parser.add_argument("name", choices=[*names, experiment.ALL], metavar="NAME", **more)
 
 
 def _engine_options(parser: Parser) -> None:
-    parser.add_argument("--experts", type=Path, metavar="DIR", help="expert repository (default: the shipped one)")
-    parser.add_argument("--generator", type=Path, metavar="FILE", help="generator (default: the shipped one)")
+    _path_option(parser, "--experts", "expert repository (default: the shipped one)")
+    _path_option(parser, "--generator", "generator (default: the shipped one)", "FILE")
     _backbone_options(parser)
 
 
@@ -141,95 +185,80 @@ def _sampling_options(parser: Parser) -> None:
     )
 
 
-def _route(chosen: Any) -> None:
-    parser = _command(
-        chosen,
-        "route",
-        commands.route,
-        "show which experts a description is routed to, and with which weights",
-        """
-        example:
-          python -m core route "photos of people surfing" --k 4 --json
+@_command("route", commands.route, "show which experts a description is routed to, and with which weights")
+def _route(parser: Parser) -> None:
+    """
+    example:
+      python -m core route "photos of people surfing" --k 4 --json
 
-        JSON:
-          {"description", "backbone", "k", "tau",
-           "experts": [{"name", "description", "similarity", "weight"}, ...],   best first; weights sum to 1
-           "confidence": {"gain", "spread", "probability", "fits", "strength", "closeness", "transfer"}}
-        "gain" is what to expect over zero-shot, in points; null for experts that nobody calibrated.
-        """,
-    )
-    parser.add_argument("text", metavar="TEXT", help="what the photos show, in a sentence")
+    JSON:
+      {"description", "backbone", "k", "tau",
+       "experts": [{"name", "description", "similarity", "weight"}, ...],   best first; weights sum to 1
+       "confidence": {"gain", "spread", "probability", "fits", "strength", "closeness", "transfer"}}
+    "gain" is what to expect over zero-shot, in points; null for experts that nobody calibrated.
+    """
+    _text_option(parser)
     _routing_options(parser)
     _engine_options(parser)
 
 
-def _adapt(chosen: Any) -> None:
-    parser = _command(
-        chosen,
-        "adapt",
-        commands.adapt,
-        "generate a LoRA from a description and write it in PEFT format",
-        """
-        example:
-          python -m core adapt "photos of people surfing" --out surfing --seed 1 --json
+@_command("adapt", commands.adapt, "generate a LoRA from a description and write it in PEFT format")
+def _adapt(parser: Parser) -> None:
+    """
+    example:
+      python -m core adapt "photos of people surfing" --out surfing --seed 1 --json
 
-        DIR gets adapter_config.json and adapter_model.safetensors; the latter's header tells routing, seed and the
-        backbone's fingerprint. The same description, options and seed give the same adapter.
+    DIR gets adapter_config.json and adapter_model.safetensors; the latter's header tells routing, seed and the
+    backbone's fingerprint. The same description, options and seed give the same adapter.
 
-        JSON: all that `route` prints, and
-          {"seed", "strength", "parameters",
-           "seconds": {"load", "encode", "route", "prior", "decode", "map", "write"},
-           "out": DIR, "files": [...], "map": FILE}
-        """,
-    )
-    parser.add_argument("text", metavar="TEXT", help="what the photos show, in a sentence")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write the adapter to")
+    JSON: all that `route` prints, and
+      {"seed", "strength", "parameters",
+       "seconds": {"load", "encode", "route", "prior", "decode", "map", "write"},
+       "out": DIR, "files": [...], "map": FILE}
+    """
+    _text_option(parser)
+    _path_option(parser, "--out", "folder to write the adapter to")
     parser.add_argument(
         "--format",
         choices=("peft", "transformers"),
         default="peft",
         help="peft: for the backbone as it is here; transformers: the same with the names of transformers' CLIPModel",
     )
-    parser.add_argument(
+    _path_option(
+        parser,
         "--map",
-        type=Path,
-        metavar="FILE",
-        help="write, too, the linear map that stands for the adapter in questions to zero-shot vectors (see `vector`)",
+        "write, too, the linear map that stands for the adapter in questions to zero-shot vectors (see `vector`)",
+        "FILE",
     )
-    parser.add_argument("--library", type=Path, metavar="DIR", help="library whose photos the map is made from")
+    _path_option(parser, "--library", "library whose photos the map is made from")
     _sampling_options(parser)
     _engine_options(parser)
 
 
-def _search(chosen: Any) -> None:
-    parser = _command(
-        chosen,
-        "search",
-        search.search,
-        "search a library or a folder of photos, zero-shot and adapted",
-        """
-        example:
-          python -m core search "a dog in the snow" --library pictures.library --task "photos of dogs playing outside"
-          python -m core search "a dog in the snow" --gallery ~/photos
-          python -m core search "dog -water" --library pictures.library --folder ~/photos/2024 --since 2024-06-01
-          python -m core search beach.jpg "at night" --library pictures.library --find photos
+@_command("search", search.search, "search a library or a folder of photos, zero-shot and adapted")
+def _search(parser: Parser) -> None:
+    """
+    example:
+      python -m core search "a dog in the snow" --library pictures.library --task "photos of dogs playing outside"
+      python -m core search "a dog in the snow" --gallery ~/photos
+      python -m core search "dog -water" --library pictures.library --folder ~/photos/2024 --since 2024-06-01
+      python -m core search beach.jpg "at night" --library pictures.library --find photos
 
-        A library is indexed once (`index`); a folder is read at every call. Without --task or --adapter the words of the query
-        themselves say what the adapter is made for. A photo file as QUERY searches captions (captions.jsonl, labels.jsonl or
-        COCO captions, as for `evaluate`), or, with --find photos, for photos like it. What cannot be read is left out.
+    A library is indexed once (`index`); a folder is read at every call. Without --task or --adapter the words of the query
+    themselves say what the adapter is made for. A photo file as QUERY searches captions (captions.jsonl, labels.jsonl or
+    COCO captions, as for `evaluate`), or, with --find photos, for photos like it. What cannot be read is left out.
 
-        From 1,000 photos on, an adapter looks at the candidates that a mapped query finds among all photos, and at no others;
-        --exact looks at all, --check says how often the two agree on this library.
+    From 1,000 photos on, an adapter looks at the candidates that a mapped query finds among all photos, and at no others;
+    --exact looks at all, --check says how often the two agree on this library.
 
-        JSON:
-          {"query", "task", "photos": readable and different ones, "total": candidates of all rankings,
-           "rankings": {"zero-shot": [{"rank", "photo" (or "caption"), "score", "moved"}, ...], "sg-lora" or "adapter": [...]},
-           "failed": [{"name", "reason"}, ...], "duplicates": [names], "approximate": whether photos may have been missed,
-           "check": {"overlap": part of the exact best that was found, "photos": of the sample, "top"},
-           "seconds": {"load", "adapt", "index" (a folder's photos), "map", "search", "rerank"}}
-          moved: places gained by the adapter (negative: lost; null: it was far behind)
-        """,
-    )
+    JSON:
+      {"query", "task", "photos": readable and different ones, "total": candidates of all rankings,
+       "rankings": {"zero-shot": [{"rank", "photo" (or "caption"), "score", "moved"}, ...], "sg-lora" or "adapter": [...]},
+       "failed": [{"name", "reason"}, ...], "duplicates": [names], "approximate": whether photos may have been missed,
+       "check": {"overlap": part of the exact best that was found, "photos": of the sample, "top"},
+       "seconds": {"load", "adapt", "index" (a folder's photos), "map", "search", "rerank"}}
+      moved: places gained by the adapter (negative: lost; null: it was far behind)
+    """
     parser.add_argument(
         "query",
         nargs="+",
@@ -240,45 +269,40 @@ def _search(chosen: Any) -> None:
     place.add_argument("--library", type=Path, metavar="DIR", help="library of photos, see `index`")
     place.add_argument("--gallery", type=Path, metavar="FOLDER", help="folder of photos")
     parser.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: the query)")
-    parser.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter in PEFT format in the place of a task")
+    _path_option(parser, "--adapter", "an adapter in PEFT format in the place of a task")
     parser.add_argument(
         "--find", choices=[search.PHOTOS, search.CAPTIONS], help="what to find (for words photos, for a photo captions)"
     )
     parser.add_argument(
         "--without", action="append", default=[], metavar="TEXT", help="what photos should not show; any number of times"
     )
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="only photos of the library in this folder or below it")
+    _path_option(parser, "--folder", "only photos of the library in this folder or below it")
     parser.add_argument("--since", type=search.day, metavar="DAY", help="only photos taken on this day (2024-05-31) or later")
     parser.add_argument("--until", type=search.day, metavar="DAY", help="only photos taken on this day or earlier")
-    parser.add_argument("--top", type=_count, default=10, metavar="N", help="hits to print (10)")
+    _count_option(parser, "--top", 10, "hits to print (10)")
     parser.add_argument("--exact", action="store_true", help="every photo goes through the adapter")
     parser.add_argument("--check", action="store_true", help="compare with every photo of a sample going through the adapter")
     _sampling_options(parser)
     _engine_options(parser)
 
 
-def _index(chosen: Any) -> None:
-    parser = _command(
-        chosen,
-        "index",
-        library.index,
-        "make a library of folders of photos, or bring it up to date",
-        """
-        example:
-          python -m core index ~/photos --library pictures.library
-          python -m core index /shared/photos --library /shared/pictures.library --engine ray --address auto
+@_command("index", library.index, "make a library of folders of photos, or bring it up to date")
+def _index(parser: Parser) -> None:
+    """
+    example:
+      python -m core index ~/photos --library pictures.library
+      python -m core index /shared/photos --library /shared/pictures.library --engine ray --address auto
 
-        Photos are read where they are, with all folders below; they are not copied. Only what is new or changed is encoded,
-        moved photos are recognised by their content, and those that are gone are forgotten, except where their whole folder
-        is missing, as a drive may be that is not connected. It may be interrupted at any time, and goes on there.
+    Photos are read where they are, with all folders below; they are not copied. Only what is new or changed is encoded,
+    moved photos are recognised by their content, and those that are gone are forgotten, except where their whole folder
+    is missing, as a drive may be that is not connected. It may be interrupted at any time, and goes on there.
 
-        JSON:
-          {"library", "photos": in the library now, "added", "changed", "moved", "removed", "duplicates": how many,
-           "failed": [{"name", "reason"}, ...], "seconds": {"load", "look", "encode", "write"}}
-        """,
-    )
+    JSON:
+      {"library", "photos": in the library now, "added", "changed", "moved", "removed", "duplicates": how many,
+       "failed": [{"name", "reason"}, ...], "seconds": {"load", "look", "encode", "write"}}
+    """
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="folders of photos (default: those it knows)")
-    parser.add_argument("--library", type=Path, required=True, metavar="DIR", help="folder of the library")
+    _path_option(parser, "--library", "folder of the library", required=True)
     parser.add_argument(
         "--forget-missing", action="store_true", help="forget the photos of folders that are missing or empty, too"
     )
@@ -289,71 +313,56 @@ def _index(chosen: Any) -> None:
     _backbone_options(parser)
 
 
-def _library(chosen: Any) -> None:
-    parser = _command(
-        chosen,
-        "library",
-        library.library,
-        "say what a library holds, and check it",
-        """
-        example:
-          python -m core library pictures.library --verify
+@_command("library", library.library, "say what a library holds, and check it")
+def _library(parser: Parser) -> None:
+    """
+    example:
+      python -m core library pictures.library --verify
 
-        JSON:
-          {"library", "layout", "backbone", "fingerprint", "folders", "photos", "files", "failed": files that cannot be read,
-           "captions", "dated": photos with a date, "bytes", "problems": [...] with --verify, else null}
-        """,
-    )
+    JSON:
+      {"library", "layout", "backbone", "fingerprint", "folders", "photos", "files", "failed": files that cannot be read,
+       "captions", "dated": photos with a date, "bytes", "problems": [...] with --verify, else null}
+    """
     parser.add_argument("library", type=Path, metavar="DIR", help="folder of the library")
     parser.add_argument("--verify", action="store_true", help="read everything and compare it")
 
 
-def _vector(chosen: Any) -> None:
-    parser = _command(
-        chosen,
-        "vector",
-        library.vector,
-        "print the vector of a query, to ask any vector database with",
-        """
-        example:
-          python -m core adapt "photos of dogs playing outside" --library pictures.library --map dogs.safetensors
-          python -m core vector "a dog in the snow" --map dogs.safetensors --json
+@_command("vector", library.vector, "print the vector of a query, to ask any vector database with")
+def _vector(parser: Parser) -> None:
+    """
+    example:
+      python -m core adapt "photos of dogs playing outside" --library pictures.library --map dogs.safetensors
+      python -m core vector "a dog in the snow" --map dogs.safetensors --json
 
-        Asked with it, a database of zero-shot vectors ranks nearly as the adapter would.
+    Asked with it, a database of zero-shot vectors ranks nearly as the adapter would.
 
-        JSON: {"query", "map", "backbone", "fingerprint", "dim", "vector": [...], "offset": to add to inner products for scores}
-        """,
-    )
+    JSON: {"query", "map", "backbone", "fingerprint", "dim", "vector": [...], "offset": to add to inner products for scores}
+    """
     parser.add_argument("query", metavar="QUERY", help="what to look for, in words")
-    parser.add_argument("--map", type=Path, metavar="FILE", help="a map of `adapt --map` (default: none, zero-shot)")
+    _path_option(parser, "--map", "a map of `adapt --map` (default: none, zero-shot)", "FILE")
     _backbone_options(parser)
 
 
-def _evaluate(chosen: Any) -> None:
-    parser = _command(
-        chosen,
-        "evaluate",
-        commands.evaluate,
-        "measure recall on a folder of captioned photos, zero-shot and adapted",
-        f"""
-        example:
-          python -m core evaluate --data photos --task "photos of people surfing" --json
+@_command("evaluate", commands.evaluate, "measure recall on a folder of captioned photos, zero-shot and adapted")
+def _evaluate(parser: Parser) -> None:
+    """
+    example:
+      python -m core evaluate --data photos --task "photos of people surfing" --json
 
-        {FORMATS}
+    $FORMATS
 
-        The whole folder is the gallery. Any of a photo's captions counts as a hit, equal captions are one text, and a
-        wrong answer that ties with the right one ranks before it. Photos that are missing or cannot be read are listed on
-        stderr and left out.
+    The whole folder is the gallery. Any of a photo's captions counts as a hit, equal captions are one text, and a
+    wrong answer that ties with the right one ranks before it. Photos that are missing or cannot be read are listed on
+    stderr and left out.
 
-        JSON, in percent:
-          {{"images": photos that could be read, "captions": different texts among their captions,
-           "methods": {{"zero-shot": {{"i2t": {{"R@1", "R@5", "R@10"}}, "t2i": {{"R@1", "R@5", "R@10"}}}}, "merge": ..., ...}}}}
-          i2t: from a photo to its captions; t2i: from a caption to its photos
-        """,
-    )
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="photos with captions or labels")
+    JSON, in percent:
+      {"images": photos that could be read, "captions": different texts among their captions,
+       "methods": {"zero-shot": {"i2t": {"R@1", "R@5", "R@10"}, "t2i": {"R@1", "R@5", "R@10"}}, "merge": ..., ...}}
+      i2t: from a photo to its captions; t2i: from a caption to its photos
+    """
+    _path_option(parser, "--data", "photos with captions or labels", "FOLDER", required=True)
     parser.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence")
-    parser.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter in PEFT format to measure, too, or alone")
+    _path_option(parser, "--adapter", "an adapter in PEFT format to measure, too, or alone")
     parser.add_argument("--split", metavar="NAME", help='only the photos of this split, such as "val" (default: all)')
     parser.add_argument(
         "--methods",
@@ -368,230 +377,158 @@ def _evaluate(chosen: Any) -> None:
     _engine_options(parser)
 
 
-def _train(chosen: Any) -> None:
-    summary = "train the backbone's heads, the experts, or the generator"
-    parser = chosen.add_parser(
-        "train",
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]} (the offline phase), in this order.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parts = parser.add_subparsers(title="parts", metavar="PART", required=True)
-    layout = "DIR holds the folders coco, flickr8k and labelled, each with images and a captions.jsonl or labels.jsonl."
+@_command("train backbone", train.backbone, "train the two heads of the embedded backbone")
+def _train_backbone(parser: Parser) -> None:
+    """
+    example:
+      python -m core train backbone --data data
 
-    backbone = _command(
-        parts,
-        "backbone",
-        train.backbone,
-        "train the two heads of the embedded backbone",
-        f"""
-        example:
-          python -m core train backbone --data data
+    DIR holds the folders coco, flickr8k and labelled, each with images and a captions.jsonl or labels.jsonl.
+    An interrupted run goes on where it stopped. JSON: {"fingerprint", "zero_shot", "out"}
+    """
+    _train_options(parser, "FILE", "the shipped heads, assets/embedded/backbone.safetensors")
+    _count_option(parser, "--steps", None, "optimisation steps (default: the recipe's)")
+    _device_option(parser)
 
-        {layout}
-        An interrupted run goes on where it stopped. JSON: {{"fingerprint", "zero_shot", "out"}}
-        """,
-    )
-    _train_options(backbone, "FILE", "the shipped heads, assets/embedded/backbone.safetensors")
-    backbone.add_argument("--steps", type=_count, metavar="N", help="optimisation steps (default: the recipe's)")
-    _device_option(backbone)
 
-    experts = _command(
-        parts,
-        "experts",
-        train.experts,
-        "train what all experts share, find topics in the data, and train one expert for each",
-        f"""
-        example:
-          python -m core train experts --data data
-          python -m core train experts --data coco --backbone ViT-B-16 --pretrained openai
-          accelerate launch -m core train experts --data coco --backbone ViT-B-16 --pretrained openai
+@_command(
+    "train experts", train.experts, "train what all experts share, find topics in the data, and train one expert for each"
+)
+def _train_experts(parser: Parser) -> None:
+    """
+    example:
+      python -m core train experts --data data
+      python -m core train experts --data coco --backbone ViT-B-16 --pretrained openai
+      accelerate launch -m core train experts --data coco --backbone ViT-B-16 --pretrained openai
 
-        DIR is such a FOLDER, or holds several; `embedded` leaves out one called coco, which its base knows.
+    DIR is such a FOLDER, or holds several; `embedded` leaves out one called coco, which its base knows.
 
-        {FORMATS}
+    $FORMATS
 
-        Topics are words that captions share, clusters of captions, categories of COCO where photos have some, and groups of
-        classes. Photos of the splits val and test train nothing. Photos that cannot be read are listed and left out.
+    Topics are words that captions share, clusters of captions, categories of COCO where photos have some, and groups of
+    classes. Photos of the splits val and test train nothing. Photos that cannot be read are listed and left out.
 
-        An interrupted run goes on where it stopped. `accelerate launch` shares the experts out among all GPUs; several machines
-        need one --cache that all see. --set shared_steps=0 --set rank=2 trains experts as in the paper, with nothing shared.
-        The repository gets a model card, README.md. JSON: {{"fingerprint", "experts": [names], "out"}}
-        """,
-    )
-    _train_options(experts, "DIR", "the backbone's own, experts/NAME")
-    _recipe_option(experts)
-    experts.add_argument("--random-weights", action="store_true", help="train on a backbone without weights, to try things out")
-    _backbone_options(experts)
+    An interrupted run goes on where it stopped. `accelerate launch` shares the experts out among all GPUs; several machines
+    need one --cache that all see. --set shared_steps=0 --set rank=2 trains experts as in the paper, with nothing shared.
+    The repository gets a model card, README.md. JSON: {"fingerprint", "experts": [names], "out"}
+    """
+    _train_options(parser, "DIR", "the backbone's own, experts/NAME")
+    _recipe_option(parser)
+    parser.add_argument("--random-weights", action="store_true", help="train on a backbone without weights, to try things out")
+    _backbone_options(parser)
 
-    generator = _command(
-        parts,
-        "generator",
-        train.generator,
-        "train the generator: the mixer of experts, or the paper's conditional VAE",
-        """
-        example:
-          python -m core train generator --data data
-          python -m core train generator --data coco --backbone ViT-B-16 --pretrained openai --generator cvae
 
-        DIR is that of `train experts`. The mixer learns from its photos that train no expert; the conditional VAE from the
-        experts alone.
-        JSON: {"fingerprint", "experts": how many, "out"}
-        """,
-    )
-    _train_options(generator, "FILE", "beside the experts; for `embedded` assets/embedded")
-    generator.add_argument(
-        "--experts", type=Path, metavar="DIR", help="expert repository (default: the backbone's own, experts/NAME)"
-    )
-    generator.add_argument(
+@_command("train generator", train.generator, "train the generator: the mixer of experts, or the paper's conditional VAE")
+def _train_generator(parser: Parser) -> None:
+    """
+    example:
+      python -m core train generator --data data
+      python -m core train generator --data coco --backbone ViT-B-16 --pretrained openai --generator cvae
+
+    DIR is that of `train experts`. The mixer learns from its photos that train no expert; the conditional VAE from the
+    experts alone.
+    JSON: {"fingerprint", "experts": how many, "out"}
+    """
+    _train_options(parser, "FILE", "beside the experts; for `embedded` assets/embedded")
+    _path_option(parser, "--experts", "expert repository (default: the backbone's own, experts/NAME)")
+    parser.add_argument(
         "--generator",
         choices=("mixer", "cvae"),
         default="mixer",
         help="what it writes: how experts are mixed, or (the paper's) the numbers of a LoRA (default: mixer)",
     )
-    _recipe_option(generator)
-    _backbone_options(generator)
-
-
-def _experiment(chosen: Any) -> None:
-    width = max(map(len, EXPERIMENTS))
-    # Indented like the text around it, which is dedented as a whole.
-    listed = f"\n{8 * ' '}".join(f"{e.name:{width}}  {e.question}" for e in EXPERIMENTS.values())
-    parser = _command(
-        chosen,
-        "experiment",
-        experiment.experiment,
-        "answer a question about the method with numbers",
-        f"""
-        example:
-          python -m core experiment all --data data
-
-        {listed}
-
-        NAME.json and NAME.svg go to the folder of the results, findings and a table to stdout. `all` runs them in this order
-        and, if it was interrupted, goes on where it stopped; so does each experiment that trains. --data is the data folder
-        of `train`. `accelerate launch` shares the folds of `unseen` out among all GPUs.
-        """,
-    )
-    names = [*EXPERIMENTS, experiment.ALL]
-    parser.add_argument("name", choices=names, metavar="NAME", help="one of those below, or all")
-    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="the data folders (default: data)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: assets/results)")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="features and finished folds (default: the user's cache)")
+    _recipe_option(parser)
     _backbone_options(parser)
 
 
-def _bench(chosen: Any) -> None:
-    width = max(map(len, BENCHMARKS))
-    listed = f"\n{8 * ' '}".join(f"{b.name:{width}}  {b.question}" for b in BENCHMARKS.values())
-    parser = _command(
-        chosen,
-        "bench",
-        experiment.bench,
-        "measure what the engine costs in time and memory",
-        f"""
-        example:
-          python -m core bench all
-          python -m core bench search --largest 100000 --json
+@_command("experiment", experiment.experiment, "answer a question about the method with numbers")
+def _experiment(parser: Parser) -> None:
+    """
+    example:
+      python -m core experiment all --data data
 
-        {listed}
+    $EXPERIMENTS
 
-        bench-NAME.json, and bench-NAME.svg where there is a curve, go to the folder of the results, findings and a table to
-        stdout. What is compared is measured in turn in one run, so ratios hold on a busy machine too; times are the best of
-        all rounds: `wall` clock, and `cpu`, processor time of all threads together. No data folder is needed.
-        """,
-    )
-    names = [*BENCHMARKS, experiment.ALL]
-    parser.add_argument(
-        "name", nargs="?", default=experiment.ALL, choices=names, metavar="NAME", help="one of those below (all)"
-    )
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="data folders as of `train`, to measure recall too where memory is saved"
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: assets/results)")
-    parser.add_argument(
-        "--largest", type=_count, default=1_000_000, metavar="N", help="most vectors or photos to measure with (1,000,000)"
-    )
-    parser.add_argument("--rounds", type=_count, default=5, metavar="N", help="how often everything is measured (5)")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="keep photos and libraries there, and go on where a run ended")
+    NAME.json and NAME.svg go to the folder of the results, findings and a table to stdout. `all` runs them in this order
+    and, if it was interrupted, goes on where it stopped; so does each experiment that trains. --data is the data folder
+    of `train`. `accelerate launch` shares the folds of `unseen` out among all GPUs.
+    """
+    _names_option(parser, EXPERIMENTS, help="one of those below, or all")
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="the data folders (default: data)")
+    _path_option(parser, "--out", "folder of the results (default: assets/results)")
+    _path_option(parser, "--cache", "features and finished folds (default: the user's cache)")
+    _backbone_options(parser)
 
 
-def _card(chosen: Any) -> None:
-    parser = _command(
-        chosen,
-        "card",
-        hub.card,
-        "write the model card of an expert repository from its index",
-        """
-        example:
-          python -m core card mine --license cc-by-4.0
+@_command("bench", experiment.bench, "measure what the engine costs in time and memory")
+def _bench(parser: Parser) -> None:
+    """
+    example:
+      python -m core bench all
+      python -m core bench search --largest 100000 --json
 
-        DIR gets a README.md with what the index knows: data, tasks, seeds, figures, fingerprints, and how to load it.
-        `train experts` writes it too; this writes it again without training. JSON: {"out"}
-        """,
-    )
+    $BENCHMARKS
+
+    bench-NAME.json, and bench-NAME.svg where there is a curve, go to the folder of the results, findings and a table to
+    stdout. What is compared is measured in turn in one run, so ratios hold on a busy machine too; times are the best of
+    all rounds: `wall` clock, and `cpu`, processor time of all threads together. No data folder is needed.
+    """
+    _names_option(parser, BENCHMARKS, nargs="?", default=experiment.ALL, help="one of those below (all)")
+    _path_option(parser, "--data", "data folders as of `train`, to measure recall too where memory is saved")
+    _path_option(parser, "--out", "folder of the results (default: assets/results)")
+    _count_option(parser, "--largest", 1_000_000, "most vectors or photos to measure with (1,000,000)")
+    _count_option(parser, "--rounds", 5, "how often everything is measured (5)")
+    _path_option(parser, "--work", "keep photos and libraries there, and go on where a run ended")
+
+
+@_command("card", hub.card, "write the model card of an expert repository from its index")
+def _card(parser: Parser) -> None:
+    """
+    example:
+      python -m core card mine --license cc-by-4.0
+
+    DIR gets a README.md with what the index knows: data, tasks, seeds, figures, fingerprints, and how to load it.
+    `train experts` writes it too; this writes it again without training. JSON: {"out"}
+    """
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="expert repository (default: the shipped one)")
     parser.add_argument("--license", metavar="ID", help='such as "apache-2.0" (default: what an earlier card says, or none)')
 
 
-PLACE = """\
-        A hub repository is OWNER/NAME, or hf-hub:OWNER/NAME where a folder is called the same. For a private one, and to push,
-        log in with `hf auth login` or set HF_TOKEN; HF_ENDPOINT names another hub. Only index.json, experts.safetensors,
-        README.md and generator.safetensors are moved, and nothing unless their checksums are right and they are of the
-        backbone that --backbone names.
+@_command("pull", hub.pull, "bring an expert repository from the hub or a folder")
+def _pull(parser: Parser) -> None:
+    """
+    example:
+      python -m core pull OWNER/NAME --out mine
+      python -m core adapt "photos of people surfing" --out surfing --experts mine
 
-        JSON: {"place", "files": moved, "left": other files of the source, "experts": how many, "fingerprint"}"""
-
-
-def _pull(chosen: Any) -> None:
-    parser = _command(
-        chosen,
-        "pull",
-        hub.pull,
-        "bring an expert repository from the hub or a folder",
-        f"""
-        example:
-          python -m core pull OWNER/NAME --out mine
-          python -m core adapt "photos of people surfing" --out surfing --experts mine
-
-{PLACE}
-        """,
-    )
+    $PLACE
+    """
     parser.add_argument("source", metavar="SOURCE", help="a repository on the hub, or a folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder, or a repository to replace")
+    _path_option(parser, "--out", "new folder, or a repository to replace", required=True)
     parser.add_argument("--revision", metavar="NAME", help="branch, tag or commit on the hub (default: the newest)")
     _backbone_options(parser)
 
 
-def _push(chosen: Any) -> None:
-    parser = _command(
-        chosen,
-        "push",
-        hub.push,
-        "send an expert repository to the hub or a folder",
-        f"""
-        example:
-          python -m core push experts/embedded OWNER/NAME
+@_command("push", hub.push, "send an expert repository to the hub or a folder")
+def _push(parser: Parser) -> None:
+    """
+    example:
+      python -m core push experts/embedded OWNER/NAME
 
-{PLACE}
-        """,
-    )
+    $PLACE
+    """
     parser.add_argument("folder", type=Path, metavar="DIR", help="expert repository")
     parser.add_argument("target", metavar="TARGET", help="a repository on the hub, made where there is none, or a folder")
-    parser.add_argument(
-        "--generator", type=Path, metavar="FILE", help="generator to send along (default: the one in DIR; the shipped one's)"
-    )
+    _path_option(parser, "--generator", "generator to send along (default: the one in DIR; the shipped one's)", "FILE")
     parser.add_argument("--private", action="store_true", help="make a new hub repository a private one")
     _backbone_options(parser)
 
 
 def _train_options(parser: Parser, kind: str, default: str) -> None:
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="photos to train on; see below")
+    _path_option(parser, "--data", "photos to train on; see below", required=True)
     parser.add_argument("--out", type=Path, metavar=kind, help=f"what to write (default: {default})")
     parser.add_argument("--yes", action="store_true", help="without --out, replace what is there already and do not ask")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="features of the frozen towers (default: the user's cache)")
+    _path_option(parser, "--cache", "features of the frozen towers (default: the user's cache)")
     parser.add_argument("--seed", type=_seed, default=SEED, help=f"of everything random ({SEED})")
 
 
