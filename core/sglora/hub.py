@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, HfApi, constants
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -161,13 +161,10 @@ def _download(api: HfApi, hub_id: str, revision: str | None, stage: Path) -> set
     """Download the files of a repository; returns the names of all files in it."""
     with _hub_errors(api, hub_id):
         # First which commit, so that a push in between cannot mix files of two.
-        commit = api.model_info(hub_id, revision=revision).sha
-        names = set(api.list_repo_files(hub_id, revision=commit))
+        found = api.model_info(hub_id, revision=revision)
+        names = {file.rfilename for file in found.siblings or ()}
         _check_names(names, hub_id)
-        with tempfile.TemporaryDirectory(prefix=".hub-", dir=stage) as cache:
-            for name in (name for name in FILES if name in names):
-                file = Path(api.hf_hub_download(hub_id, name, revision=commit, local_dir=cache))
-                file.replace(stage / name)
+        api.snapshot_download(hub_id, revision=found.sha, local_dir=stage, allow_patterns=list(FILES))
     return names
 
 
@@ -178,8 +175,7 @@ def _upload(api: HfApi, hub_id: str, private: bool, stage: Path) -> str:
         names = set(api.list_repo_files(hub_id))
         if INDEX_FILE not in names and names - {".gitattributes", CARD_FILE}:
             raise RepositoryError(f"{hub_id} holds something else ({min(names - {CARD_FILE})}): choose another name.")
-        files = [CommitOperationAdd(file.name, file) for file in sorted(stage.iterdir())]
-        api.create_commit(hub_id, files, commit_message="SG-LoRA experts")
+        api.upload_folder(repo_id=hub_id, folder_path=stage, commit_message="SG-LoRA experts")
     return address
 
 

@@ -68,7 +68,7 @@ def test_the_shipped_experts_bring_their_generator_and_get_a_card(backbone: Embe
     found = push(ROOT / "experts" / "embedded", str(tmp_path / "all"), backbone)
     assert found.files == FILES
     assert (tmp_path / "all" / "generator.safetensors").read_bytes() == generator_path().read_bytes()
-    assert ModelCard.load(tmp_path / "all" / "README.md").data.library_name == "peft"
+    assert ModelCard.load(tmp_path / "all" / "README.md").data.library_name == "sg-lora-studio"
 
 
 def test_there_and_back_by_the_hub(shipped: Path, backbone: EmbeddedBackbone, hub: Hub, tmp_path: Path) -> None:
