@@ -103,10 +103,10 @@ def device_double() -> Iterator[Moves]:
     moves = Moves()
     submit = ThreadPoolExecutor.submit
 
-    def submit_with_mode(pool: ThreadPoolExecutor, work: Callable[..., Any], *args: Any) -> Future[Any]:
+    def submit_with_mode(pool: ThreadPoolExecutor, work: Callable[..., Any], *args: Any, **named: Any) -> Future[Any]:
         def run() -> Any:
             with _Mode(moves):
-                return work(*args)
+                return work(*args, **named)
 
         return submit(pool, run)
 
