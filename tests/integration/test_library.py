@@ -284,13 +284,12 @@ print(indexing.index_folders(library, [Path(sys.argv[1])], backbone).photos, flu
 KILLED = """
 import os, random, signal, sys, threading
 sys.path[:0] = [{root!r}, {helpers!r}]
-from functools import partial
 from pathlib import Path
 from tiny_models import tiny_backbone
 from core.retrieval import indexing
 from core.retrieval.library import PhotoLibrary, import_lance
 indexing.COMMIT_PHOTOS, indexing.MOST_FRAGMENTS = 4, 8
-indexing.read_ahead = partial(indexing.read_ahead, batch=4)
+indexing.BATCH = 4
 folder, library = Path(sys.argv[1]), Path(sys.argv[2])
 lance, backbone = import_lance(), tiny_backbone()
 write_dataset = lance.write_dataset
