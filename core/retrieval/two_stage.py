@@ -25,7 +25,7 @@ from core.retrieval.index import CANDIDATES, Index
 from core.retrieval.query_map import SAMPLE, QueryMap
 
 EXACT_UP_TO = 1_000  # photos: there, all of them cost little more than the sample and the candidates
-RERANKED, RERANKED_FAR, FAR = 300, 1_000, 0.6  # more for adapters whose ``QueryMap.closeness`` is below FAR
+RERANKED, RERANKED_FAR, FAR = 300, 1_000, 0.7  # more for adapters whose ``QueryMap.closeness`` is below FAR
 SHORTLIST_MARGIN = 3  # candidates of a compressed scan for each photo that is ranked again, which is exact enough
 CHECKED = 5_000  # photos of the sample that ``overlap`` looks at
 READ_BATCH = 256  # photos whose activations are read at once

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from core.experiments.bench.context import BenchmarkContext
 
-PHOTOS, PLAIN, TOWER = 100_000, 64, 256  # photos of the library; for the plain script; for the bare tower
+PHOTOS, PLAIN, TOWER = 50_000, 64, 256  # photos of the library; for the plain script; for the bare tower
 OVERLAP_PHOTOS = 20_000  # each goes through each adapter
 SIZES = (1_000, 5_000, 20_000, 100_000, 1_000_000)
 STRENGTHS = (1.0, 2.0, 4.0)
