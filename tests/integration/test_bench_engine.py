@@ -6,7 +6,7 @@ import io
 import json
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,17 @@ import pytest
 import torch
 from PIL import Image
 
-from core.experiments.bench import adaptation, baselines, indexing, memory, memory_worker, precision, readaptation, sample_jpegs
+from core.experiments.bench import (
+    adaptation,
+    baselines,
+    indexing,
+    library,
+    memory,
+    memory_worker,
+    precision,
+    readaptation,
+    sample_jpegs,
+)
 from core.experiments.bench.context import BenchmarkContext
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
@@ -81,6 +91,20 @@ def test_indexing(setting):
         assert r["kilobytes"] == round(sum(len(content) for _, content in files) / 3000, 1)
     assert len(indexing.findings(result)) == 2 and indexing.table(result).count("64 x 48") == 2
     assert indexing.plot(result).axes
+
+
+@pytest.mark.slow
+def test_library(setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(library, "FINE_TUNING", replace(library.FINE_TUNING, fixed_steps=2))
+    for name, value in (("FINE_TUNED_ON", 24), ("CAPTIONS", 4), ("STRENGTHS", (1.0,))):
+        monkeypatch.setattr(library, name, value)
+    result = library.run(replace(setting, work=tmp_path))
+    assert result["indexing"]["photos"] == result["indexing"]["encoded"] == 12
+    assert result["indexing"]["bytes a photo"] > 31_360
+    assert [row["rows"] for row in result["growth"]] == [1_000]
+    assert {row["adapter"] for row in result["overlap"]} == {"generated", "expert", "fine-tuned"}
+    assert all(row["300"] == 100 for row in result["overlap"]), "all twelve photos are candidates"
+    assert "generated" in library.table(result) and library.findings(result)
 
 
 def test_adaptation(setting):

@@ -46,14 +46,20 @@ if TYPE_CHECKING:
 
     from core.experiments.bench.context import BenchmarkContext
 
-PHOTOS, PLAIN, TOWER = 50_000, 64, 256  # photos of the library; for the plain script; for the bare tower
+PHOTOS, PLAIN, TOWER = 20_000, 64, 256  # photos of the library; for the plain script; for the bare tower
 OVERLAP_PHOTOS = 20_000  # each goes through each adapter
 SIZES = (1_000, 5_000, 20_000, 100_000, 1_000_000)
 STRENGTHS = (1.0, 2.0, 4.0)
 RERANKED = (100, 300, 1_000)
 SENTENCES = ("photos of dogs playing outside", "people at the beach", "a street in a city")
 QUERIES = tuple(f"{who} {where}" for who in ("a dog", "two children", "a man", "a crowd") for where in ("outside", "in water"))
-TOP = 10
+TOP, FIRST = 10, 20
+BUT_NOT = (
+    *(("dog", other) for other in ("water", "snow", "grass", "ball")),
+    *(("boy", other) for other in ("water", "grass", "ball", "swing")),
+    *(("people", other) for other in ("street", "snow", "beach", "mountain")),
+)
+WEIGHTS = (0.0, 0.25, 0.5, 1.0)
 # Strong on purpose: ten times the learning rate of an own expert, and nothing that keeps what the model knew.
 FINE_TUNING = OwnRecipe(lr=1e-2, memory=0.0, stop_from=sys.maxsize, fixed_steps=150)
 FINE_TUNED_ON, CAPTIONS = 400, 100  # photos; queries for the overlap
@@ -73,7 +79,7 @@ class RepeatedRows:
 
 
 def run(context: BenchmarkContext) -> dict[str, Any]:
-    """{"indexing": …, "search": …, "growth": [{"rows", "new", "known", …}, …], "overlap": [{"adapter", …}, …]}."""
+    """{"indexing": …, "search": …, "growth": [{"rows", …}, …], "overlap": [{"adapter", …}, …], "but not": […]}."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = context.work or Path(temporary)
         files = _files(context, folder / "photos")
@@ -85,6 +91,7 @@ def run(context: BenchmarkContext) -> dict[str, Any]:
             "search": _whole_process(context, folder / "library"),
             "growth": [_grown(context, photos, folder, n) for n in context.sizes(*SIZES)],
             "overlap": _overlap(context, photos),
+            "but not": _but_not(context, photos),
         }
 
 
@@ -255,6 +262,25 @@ def _captioned(context: BenchmarkContext) -> dict[Path, tuple[str, ...]]:
     return {sample.path: caption_texts(sample) for sample in samples}
 
 
+def _but_not(context: BenchmarkContext, photos: LibraryPhotos) -> list[dict[str, float]]:
+    """Of the first captioned photos for "dog -water" and its like, how many captions name what is wanted, and what is not."""
+    captioned = {path.resolve(): " ".join(texts).lower().split() for path, texts in _captioned(context).items()}
+    paths = photos.paths(range(min(OVERLAP_PHOTOS, len(photos))))
+    words = {place: captioned[real] for place, path in enumerate(paths) if (real := path.resolve()) in captioned}
+    if not words:
+        return []
+    among, rows = np.array(list(words)), []
+    for weight in WEIGHTS:
+        counts = np.zeros(2)
+        for pair in BUT_NOT:
+            wanted, unwanted = photos.backbone.encode_text(pair)
+            places = [place for place, _ in photos.index.search(wanted - weight * unwanted, FIRST, True, among)]
+            counts += [np.mean([word in words[place] for place in places]) for word in pair]
+        wanted_share, unwanted_share = (100 * counts / len(BUT_NOT)).round(1).tolist()
+        rows.append({"weight": weight, "wanted": wanted_share, "unwanted": unwanted_share})
+    return rows
+
+
 def _grown(context: BenchmarkContext, photos: LibraryPhotos, folder: Path, n: int) -> dict[str, Any]:
     """A question with a new sentence and with a known one among ``n`` rows."""
     context.log(f"library: a question among {n:,} rows")
@@ -336,7 +362,10 @@ def table(result: Mapping[str, Any]) -> str:
         *(f"{n} ranked again" for n in RERANKED),
         "zero-shot shortlist of 300",
     ]
-    return f"{markdown.table(head, grown)}\n\n{markdown.table(below, rows)}"
+    without = [[f"{r['weight']:g}", f"{r['wanted']:.1f}", f"{r['unwanted']:.1f}"] for r in result["but not"]]
+    minus = ["weight of “-water” in “dog -water”", f"wanted, % of the first {FIRST}", "not wanted, %"]
+    tables = [(head, grown), (below, rows), *([(minus, without)] if without else [])]
+    return "\n\n".join(markdown.table(*each) for each in tables)
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
