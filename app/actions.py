@@ -280,7 +280,6 @@ def _compare(
     made = Comparison(title, (), asked, right, left_out, gallery.photos, engine.backbone.fingerprint)
     same = last is not None and replace(last, columns=()) == made
     kept = {(column.title, column.adapter): column for column in last.columns} if last is not None and same else {}
-    captioned = sum(bool(p.captions) and p.id not in left_out for p in gallery.photos) > 1
     columns: list[Column] = []
     # All of it is ranked: how far something moved is only known when both ends are.
     wanted = adapters(engine, session.adaptation, merge)
@@ -292,9 +291,30 @@ def _compare(
             progress(len(columns), len(wanted), name)
         ranking = rank(gallery, adapter)
         moved = moves(columns[0].ranking, ranking) if columns else {}
-        hits = gallery.hits(adapter, left_out) if captioned else None
-        columns.append(Column(name, remark, ranking, moved, hits, adapter.key))
+        columns.append(Column(name, remark, ranking, moved, None, adapter.key))
     session.comparison = replace(made, columns=tuple(columns))
+
+
+def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
+    """Recall of the last comparison's columns, after the answer itself, since many captions take a while to read.
+
+    None where nothing was asked, or fewer than two photos have captions.
+    """
+    made = session.comparison
+    if made is None or not made.measurable:
+        return None
+    gallery, seen = session.album.gallery(engine), {a.key: a for _, _, a in adapters(engine, session.adaptation)}
+    gallery.read_captions(made.left_out, progress)
+    columns = [
+        replace(column, hits=gallery.hits(seen[column.adapter], made.left_out))
+        if column.hits is None and column.adapter in seen
+        else column
+        for column in made.columns
+    ]
+    measured = replace(made, columns=tuple(columns))
+    if session.comparison is made:  # else something else was asked meanwhile, and will be measured next
+        session.comparison = measured
+    return measured
 
 
 def _trained_on(engine: SGLora, session: Session) -> frozenset[str]:

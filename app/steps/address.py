@@ -53,8 +53,8 @@ class Address(Step):
         session = Session.resume(memory.get("token"))
         linked = {name: parameters[name] for name in (QUERY, DESCRIPTION) if parameters.get(name)}
         known = linked or {name: memory.get(name) for name in (QUERY, DESCRIPTION) if isinstance(memory.get(name), str)}
-        if session.again is None and known.get(QUERY):  # asked as soon as there are photos
-            session.again = Question("words", known[QUERY])
+        if session.again is None and (query := known.get(QUERY)):  # asked as soon as there are photos
+            session.again = Question("words", query)
         values = {"query": known.get(QUERY, _query(session)), "description": known.get(DESCRIPTION, "")}
         if session.settings is not None and session.settings.description == values["description"]:
             kept = session.settings

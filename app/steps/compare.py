@@ -12,8 +12,8 @@ from app import actions, texts
 from app.cli_snippets import evaluate_command, search_command
 from app.errors import friendly
 from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
-from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, by_column, in_turn, private
-from app.views import page_html, results_html
+from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, by_caption, by_column, in_turn, private
+from app.views import results_html
 from app.visitors.session import Session
 
 SCRIPT = Path(results_html.__file__).with_name("results.js").read_text()
@@ -33,8 +33,9 @@ class Compare(Step):
 
     def results(self) -> None:
         """The answer itself."""
-        self.answered = gr.HTML(page_html.note(texts.COMPARE_EMPTY), js_on_load=SCRIPT, elem_id="results")
+        self.answered = gr.HTML(js_on_load=SCRIPT, elem_id="results")
         self.marked = gr.HTML(elem_id="marked")
+        self.recall = gr.HTML(elem_id="recall")
         self.context.answer = self.answered
 
     def more(self) -> None:
@@ -49,6 +50,7 @@ class Compare(Step):
             elem_id="search-command",
         )
         self.context.shows(Part.RESULTS, [self.context.options, self.answered, self.marked, self.commands], self.show)
+        self.context.shows(Part.PHOTOS, [self.answered], self._waiting)
 
     def wire(self) -> None:
         context = self.context
@@ -67,6 +69,13 @@ class Compare(Step):
             show_progress_on=self.answered,
             **private(SEARCH, SEARCHES),
         )
+        self.answered.change(
+            self._measure,
+            [context.session],
+            self.recall,
+            trigger_mode="always_last",
+            **private(SEARCH, SEARCHES),
+        )
         self.answered.select(self._mark, [context.session], [context.session, self.marked], **private(LIGHT, 2, "hidden"))
 
     @friendly
@@ -82,6 +91,13 @@ class Compare(Step):
         return self.context.show(session, controls, *ANSWER)
 
     @friendly
+    def _measure(self, session: Session, progress: gr.Progress = gr.Progress()) -> str:
+        """What is counted over all captions, once the answer is there."""
+        if session.comparison is None:
+            return ""
+        return results_html.recalls(actions.measure(self.context.engine(session), session, by_caption(progress)))
+
+    @friendly
     def _mark(self, session: Session, event: gr.SelectData) -> Updates:
         """A thumb went up or down; the page shows which one itself."""
         if isinstance(event.index, str):
@@ -93,7 +109,7 @@ class Compare(Step):
         top, album, comparison = int(controls.top or DEFAULT_TOP), session.album, session.comparison
         lines = _commands(session, top, self.context.models.options(album.backbone))
         if comparison is None:
-            answer = page_html.note(texts.COMPARE_EMPTY if album.photos else texts.COMPARE_NO_PHOTOS)
+            answer = results_html.waiting(album)
         else:
             marks = session.marks.get(comparison.asked.what, {})
             sentence = "" if session.adaptation is None else session.adaptation.routing.description
@@ -105,6 +121,10 @@ class Compare(Step):
             self.commands: gr.Textbox(value=lines, visible=bool(lines)),
         }
 
+    def _waiting(self, session: Session, _: Controls) -> Updates:
+        """The first photos, until something is asked of them."""
+        return {} if session.comparison is not None else {self.answered: results_html.waiting(session.album)}
+
 
 def _commands(session: Session, top: int, models: Sequence[str]) -> str:
     """The lines that ask the same, and with captions measure the same, of a folder with these photos."""
@@ -112,6 +132,6 @@ def _commands(session: Session, top: int, models: Sequence[str]) -> str:
         return ""
     asked = session.comparison.asked
     lines = [search_command(session.settings, asked.what if asked.kind == "words" else None, top, models)]
-    if session.comparison.columns[0].hits:
+    if session.comparison.measurable:
         lines.append(evaluate_command(session.settings, models))
     return "\n".join(lines)

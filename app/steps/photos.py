@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -10,9 +11,12 @@ import gradio as gr
 from app import actions, texts
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, by_photo, chosen, private
-from app.views import page_html
-from app.visitors.session import PHOTO_LIMIT, Session
+from app.steps.step import ANSWER, HEAVY, LIGHT, UPLOADS, Step, by_photo, chosen, private
+from app.views import page_html, results_html
+from app.visitors.session import PHOTO_LIMIT, Question, Session
+from core.common.errors import StudioError
+
+LOOK_SECONDS = 0.7
 
 
 class Photos(Step):
@@ -24,6 +28,7 @@ class Photos(Step):
             self.fill = gr.HTML(page_html.note(texts.GALLERY_EMPTY), min_width=150, elem_id="fill")
             self.take_back = gr.Button("", size="sm", scale=0, min_width=150, visible=False, elem_id="take-back")
             self.clear = gr.Button(texts.CLEAR, size="sm", scale=0, min_width=100, visible=False, elem_id="clear")
+        self.progress = gr.HTML(elem_id="adding")  # its own, for other events show other things meanwhile
         self.report = gr.HTML(elem_id="report")
 
     def manage(self) -> None:
@@ -48,22 +53,24 @@ class Photos(Step):
                 self.use_names = gr.Button(texts.CAPTIONS_NAMES, size="sm", min_width=140, elem_id="use-names")
             minutes = f"{self.context.keep_seconds / 60:g}"
             gr.HTML(page_html.note(texts.GALLERY_LEAD.format(limit=PHOTO_LIMIT, minutes=minutes)))
-        self.timer = gr.Timer(2, active=False)
+        self.timer = gr.Timer(LOOK_SECONDS, active=False)
         shown = [self.gallery, self.fill, self.report, self.remove, self.clear, self.take_back, self.timer]
         self.context.shows(Part.PHOTOS, shown, self.show)
 
     def wire(self) -> None:
         context, picked = self.context, self.context.picked
-        asked, outputs = [context.session, *context.inputs], context.outputs(Part.PHOTOS, Part.RESULTS)
-        heavy = {"show_progress_on": context.answer, **private(HEAVY, UPLOADS)}
-        self.upload.upload(self._add, [self.upload, *asked], [self.upload, *outputs], **heavy)
+        asked, outputs = [context.session, *context.inputs], context.outputs(Part.PHOTOS, *ANSWER)
+        heavy = {"show_progress_on": self.progress, **private(HEAVY, UPLOADS)}
+        # First, since the browser sends one after the other.
+        self.upload.upload(lambda: gr.Timer(active=True), None, self.timer, **private(LIGHT, 2, "hidden"))
+        self.upload.upload(self._add, [self.upload, context.query, *asked], [self.upload, *outputs], **heavy)
         self.clear.click(self._clear, asked, outputs, **heavy)
         self.take_back.click(self._take_back, asked, outputs, **heavy)
         self.remove.click(self._remove, [picked, *asked], outputs, **heavy)
         self.use_typed.click(self._caption, [self.typed, *asked], outputs, **heavy)
         self.use_names.click(self._caption_names, asked, outputs, **heavy)
         quiet = private(LIGHT, 2, "hidden")
-        # Photos that another tab, or this one before a reload, is still adding.
+        # Photos that this tab, another one, or this one before a reload, is still adding.
         self.timer.tick(self._look, asked, context.outputs(Part.PHOTOS), **quiet)
         self.gallery.select(self._select, [context.session], [picked, self.remove], **quiet)
         picked.change(lambda photo: gr.Button(interactive=photo is not None), picked, self.remove, **quiet)
@@ -82,17 +89,27 @@ class Photos(Step):
 
     @friendly
     def _look(self, session: Session, *values: Any) -> Updates:
+        if session.album.adding:  # the first of them are soon there, and all of them only in the end
+            first = {} if session.comparison is not None else {self.context.answer: results_html.waiting(session.album)}
+            return {self.fill: page_html.gallery_line(session.album.photos, session.album.limit)} | first
         return self.context.show(session, Controls(*values), Part.PHOTOS)
 
-    def _changed(self, session: Session, values: Sequence[Any], report: str = "") -> Updates:
-        """After the photos or captions changed: show them, and ask the last question again."""
+    def _changed(self, session: Session, values: Sequence[Any], report: str = "", query: str = "") -> Updates:
+        """After the photos or captions changed: show them, and ask the last question again, or else the one that was typed."""
+        if query and session.again is None:
+            session.again = Question("words", query)
+            with suppress(StudioError):  # a sentence that cannot be used is no reason to show no photos
+                actions.adapt_to(self.context.engine(session), session, Controls(*values).adapter)
         actions.compare_again(self.context.engine(session), session)
-        return self.context.show(session, Controls(*values), Part.PHOTOS, Part.RESULTS) | {self.report: report}
+        return self.context.show(session, Controls(*values), Part.PHOTOS, *ANSWER) | {self.report: report}
 
     @friendly
-    def _add(self, paths: list[str] | None, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+    def _add(
+        self, paths: list[str] | None, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
+    ) -> Updates:
         done = actions.add_uploads(self.context.engine(session), session, paths or [], by_photo(progress))
-        return {self.upload: None} | self._changed(session, values, page_html.report(done.report, done.failed, done.remarks))
+        report = page_html.report(done.report, done.failed, done.remarks)
+        return {self.upload: None} | self._changed(session, values, report, query.strip())
 
     @friendly
     def _clear(self, session: Session, *values: Any) -> Updates:

@@ -23,6 +23,7 @@ __all__ = [
     "SEARCHES",
     "UPLOADS",
     "Step",
+    "by_caption",
     "by_column",
     "by_photo",
     "chosen",
@@ -105,11 +106,19 @@ def by_column(progress: gr.Progress, photos: int) -> Callable[[int, int, str], o
 
 def by_photo(progress: gr.Progress) -> Callable[[int, int], None]:
     """Shows the progress of an upload, and how long it will take."""
+    return _with_estimate(progress, texts.INDEXING, "photos")
+
+
+def by_caption(progress: gr.Progress) -> Callable[[int, int], None]:
+    """The same where captions are read."""
+    return _with_estimate(progress, texts.READING, "captions")
+
+
+def _with_estimate(progress: gr.Progress, words: str, unit: str) -> Callable[[int, int], None]:
     begin = time.perf_counter()
 
     def show(done: int, total: int) -> None:
         left = (time.perf_counter() - begin) / done * (total - done) if done else None
-        words = texts.INDEXING if left is None else texts.INDEXING_LEFT.format(seconds=left)
-        progress((done, total), desc=words, unit="photos")
+        progress((done, total), desc=words if left is None else texts.LEFT.format(words=words, seconds=left), unit=unit)
 
     return show

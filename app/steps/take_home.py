@@ -59,8 +59,9 @@ class TakeHome(Step):
 
     @friendly
     def _recall(self, session: Session) -> str:
-        comparison = _asked(session)
-        if not comparison.columns[0].hits:
+        _asked(session)
+        comparison = actions.measure(self.context.engine(session), session)
+        if comparison is None:
             raise DataError(texts.TAKE_NO_CAPTIONS)
         return _write(session, "sg-lora-recall.csv", exports.recall_csv(comparison))
 

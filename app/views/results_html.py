@@ -13,6 +13,7 @@ from core.common.metrics import KS, recall_interval
 from core.retrieval.gallery import Hit, Photo
 
 FEW_PHOTOS = 50
+WAITING = 12  # photos that are shown before the first question
 FIRST = 10  # places that the sentence about recall speaks of
 
 
@@ -41,8 +42,18 @@ def comparison(
         f'data-description="{escape(description)}"{filtered}>'
         f'<p class="sg-stale-note" role="status">{escape(texts.STALE)}</p>'
         f'<h3 aria-live="polite">{escape(result.title)} <small>{total}</small></h3>'
-        f"{_subject(result, album, photos)}{_right_places(result)}{body}{_recalls(result)}</div>"
+        f"{_subject(result, album, photos)}{_right_places(result)}{body}</div>"
     )
+
+
+def waiting(album: Album) -> str:
+    """Before the first question: what to do, and the first photos, if there are any."""
+    photos = album.photos[:WAITING]
+    words = texts.COMPARE_EMPTY if photos else texts.COMPARE_NO_PHOTOS
+    cards = "".join(
+        f'<li><img src="{address(album.thumbnail(p))}" alt="{escape(p.name)}" decoding="sync"></li>' for p in photos
+    )
+    return f'<p class="sg-note">{escape(words)}</p>' + (f'<ol class="sg-waiting">{cards}</ol>' if cards else "")
 
 
 def marked(found: Marked) -> str:
@@ -150,11 +161,11 @@ def _right_places(result: Comparison) -> str:
     return f'<p class="sg-right-places"><i aria-hidden="true"></i>{words.format(places=places)}</p>'
 
 
-def _recalls(result: Comparison) -> str:
+def recalls(result: Comparison | None) -> str:
     """One sentence, and folded below it every column's recall with its interval and its lead over zero-shot."""
-    columns = [(c, c.hits) for c in result.columns if c.hits]
-    if len(columns) < len(result.columns):
+    if result is None or not all(column.hits for column in result.columns):
         return ""
+    columns = [(column, column.hits) for column in result.columns if column.hits]
     ways = (("t2i", texts.T2I), ("i2t", texts.I2T))
     heads = "".join(f'<th scope="colgroup" colspan="{len(KS)}">{words}</th>' for _, words in ways)
     each = "".join(f'<th scope="col">R@{k}</th>' for k in KS) * len(ways)
@@ -171,14 +182,15 @@ def _recalls(result: Comparison) -> str:
         captions=len(base["t2i"].places),
         caution=texts.RECALL_CAUTION if base["i2t"].total < FEW_PHOTOS else "",
     )
+    places = [hits["t2i"].places for column, hits in columns if column.title != texts.MERGE]
     left_out = f'<p class="sg-note">{texts.LEFT_OUT.format(n=len(result.left_out))}</p>' if result.left_out else ""
     return (
-        f'<p class="sg-summary">{_summary([hits["t2i"].places for c, hits in columns if c.title != texts.MERGE])}</p>{left_out}'
+        f'<div class="sg-panel"><p class="sg-summary">{_summary(places)}</p>{left_out}'
         f'<details class="sg-figures"><summary>{texts.RECALL_TITLE}</summary><p class="sg-note">{note}</p>'
         f'<div class="sg-scroll" tabindex="0" role="region" aria-label="{texts.RECALL_TITLE}">'
         f'<table class="sg-recall" aria-label="{texts.RECALL_TITLE}">'
         f"<thead><tr><td></td>{heads}</tr><tr><td></td>{each}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></div></details>"
+        f"<tbody>{''.join(rows)}</tbody></table></div></details></div>"
     )
 
 

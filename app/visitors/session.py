@@ -117,6 +117,11 @@ class Comparison:
     backbone: str = ""
 
     @property
+    def measurable(self) -> bool:
+        """Whether there are captions enough for recall."""
+        return sum(bool(photo.captions) and photo.id not in self.left_out for photo in self.photos) > 1
+
+    @property
     def of(self) -> str:
         """What is ranked: "photos" or "captions"."""
         return "photos" if self.asked.kind == "words" else "captions"

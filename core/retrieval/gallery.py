@@ -36,6 +36,7 @@ __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Ph
 DEFAULT_LIMIT = 1_000
 THUMBNAIL_BYTES = 16_000  # about what one of a detailed photo takes, while a gallery's bytes are limited
 CAPTIONED = 2_000  # photos whose captions are looked at; of more of them it is the first ones
+CAPTIONS_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
@@ -311,6 +312,19 @@ class Gallery:
             GalleryError: as ``recalls``.
         """
         return hits(*self._evaluation(adapter, without))
+
+    def read_captions(self, without: Collection[str] = (), progress: Callable[[int, int], object] | None = None) -> None:
+        """Embed the captions that ``hits`` asks, which is most of its work when it is called first.
+
+        Args:
+            without: as for ``hits``. progress: called with (captions done, captions in all).
+        """
+        captioned = [photo.captions for photo in self.photos if photo.captions and photo.id not in without][:CAPTIONED]
+        texts = Relevance.of(captioned).texts
+        for end in range(CAPTIONS_AT_ONCE, len(texts) + CAPTIONS_AT_ONCE, CAPTIONS_AT_ONCE):
+            self._text_index(texts[:end])
+            if progress is not None:
+                progress(min(end, len(texts)), len(texts))
 
     def _evaluation(self, adapter: Adapter, without: Collection[str] = ()) -> tuple[Tensor, Tensor, Relevance]:
         """The photos that have captions as this adapter sees them, the captions, and which belong together."""

@@ -190,8 +190,8 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     merged = Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.strength))
     assert column(page, texts.MERGE) == expected(gallery.text_to_image(QUERY, merged, DEFAULT_TOP))
     recalls = gallery.recalls(generated)
-    page.click("#results .sg-figures summary")
-    row = page.locator("#results .sg-recall tbody tr:not(.sg-lead)", has_text=texts.SG_LORA)
+    page.click("#recall .sg-figures summary")
+    row = page.locator("#recall .sg-recall tbody tr:not(.sg-lead)", has_text=texts.SG_LORA)
     shown = [float(cell.rstrip("%")) for cell in row.locator("td b").all_inner_texts()]
     assert shown == pytest.approx([recalls[way][k] for way in ("t2i", "i2t") for k in ("R@1", "R@5", "R@10")], abs=0.51)
 
@@ -269,7 +269,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     page.locator("#with-merge input").check()
     for title in (texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA):
         expect(page.locator(f'#results section[aria-label="{title}"] .sg-hit')).to_have_count(DEFAULT_TOP)
-    expect(page.locator("#results .sg-lead")).to_have_count(2)
+    expect(page.locator("#recall .sg-lead")).to_have_count(2)
     page.click("#more button")
     expect(page.locator("#search-command textarea")).to_have_value(re.compile("core search 'a red blot'.*\n.*core evaluate"))
     drawn = page.locator("#latent .sg-dot-here").get_attribute("style")
@@ -297,7 +297,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     expect(page.locator("#own")).to_contain_text("my blots")
     first = page.locator("#routing .sg-experts li").first
     expect(first).to_have_attribute("title", re.compile("^my blots:"))  # its description is the page's, word for word
-    expect(page.locator("#results")).to_contain_text(texts.LEFT_OUT.format(n=18))  # it takes part, and 18 photos trained it
+    expect(page.locator("#recall")).to_contain_text(texts.LEFT_OUT.format(n=18))  # it takes part, and 18 photos trained it
     expect(page.locator("#status")).to_contain_text(f"{len(engine.repository)} experts")
 
     # The adapter that was downloaded comes back as an expert; one that is none is refused, and nothing is lost.

@@ -9,7 +9,7 @@ from scipy.stats import bootstrap
 
 from app import texts
 from app.views import results_html
-from app.visitors.session import Album, Column, Comparison, Question
+from app.visitors.session import Column, Comparison, Question
 from core.common.metrics import KS, Hits, Relevance, both_directions, hits, recall_interval
 from core.retrieval.gallery import Hit, Photo, Ranking
 
@@ -70,7 +70,7 @@ def test_the_table_says_what_it_rests_on_and_what_is_no_difference() -> None:
         for title, found in (("Zero-shot", zero), ("Top-k merge", zero), ("SG-LoRA", better))
     )
     photos = tuple(Photo(str(i), f"{i}.jpg", b"", (f"caption {i}",)) for i in range(n))
-    page = results_html.comparison(Comparison("q", columns, Question("words", "q"), photos=photos), Album(), 10, False)
+    page = results_html.recalls(Comparison("q", columns, Question("words", "q"), photos=photos))
     assert f"<b>{n}</b> → <b>{n}</b> of {n}" in page  # every photo is among the first ten, with and without
     assert f"{n} captioned photos and {n} captions" in page
     assert "<td><b>33%</b>" in page

@@ -65,7 +65,7 @@ def test_results_leave_out_what_an_adapter_did_not_look_at(session: Session) -> 
 
 def test_recall_is_that_of_the_gallery(engine: SGLora, session: Session) -> None:
     recalls = session.album.gallery(engine).recalls
-    read = rows(exports.recall_csv(session.comparison))
+    read = rows(exports.recall_csv(actions.measure(engine, session)))
     adapters = dict(
         zip((c.title for c in session.comparison.columns), actions.adapters(engine, session.adaptation), strict=True)
     )
