@@ -203,8 +203,9 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     page.click("#find")
     expect(page.locator("#results h3")).to_contain_text(samples[2].name)
     picked = gallery.photos[2].id
-    assert column(page, texts.ZERO_SHOT) == expected(gallery.image_to_text(picked, ZERO_SHOT, DEFAULT_TOP))
-    assert column(page, texts.SG_LORA) == expected(gallery.image_to_text(picked, generated, DEFAULT_TOP))
+    # Its own captions are shown even where they come later.
+    assert column(page, texts.ZERO_SHOT)[:DEFAULT_TOP] == expected(gallery.image_to_text(picked, ZERO_SHOT, DEFAULT_TOP))
+    assert column(page, texts.SG_LORA)[:DEFAULT_TOP] == expected(gallery.image_to_text(picked, generated, DEFAULT_TOP))
 
     # The download is that adapter.
     with page.expect_download() as waiting:

@@ -121,5 +121,5 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         page.set_input_files("#upload input[type=file]", photos[:2])
         told(page, "left alone for 60 minutes")
         expect_photos(page, 2)
-        expect_no_answer(page)
+        expect(page.locator("#results .sg-hit")).to_have_count(4, timeout=PATIENCE_MS)  # what is still typed is asked of them
         expect(page.locator("#report")).to_contain_text("2 added")
