@@ -74,7 +74,7 @@ def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
             RayEncoder,
             fn_constructor_args=(dict(backbone.choice), backbone.fingerprint, frozenset(known)),
             batch_size=BATCH,
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
             num_gpus=1 if gpus else None,
         )
         try:
