@@ -29,7 +29,7 @@ document.addEventListener("click", (event) => {
   if (!place) return;
   event.preventDefault();
   for (let at = place; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
-  place.focus({ preventScroll: true });
+  (place.querySelector("input, textarea") ?? place).focus({ preventScroll: true });
   place.scrollIntoView();
 });
 document.addEventListener("click", (event) => {

@@ -34,7 +34,8 @@ def routing_chart(bars: Sequence[RoutingBar]) -> str:
     chart = f'<ol class="sg-bars" aria-label="{texts.ROUTED}">{head}{rows}{near}</ol>'
     if far:
         summary = texts.OTHERS.format(n=len(others) - 4)
-        chart += f'<details class="sg-others"><summary>{summary}</summary><ol class="sg-bars">{far}</ol></details>'
+        bars = f'<ol class="sg-bars" tabindex="0" aria-label="{summary}">{far}</ol>'
+        chart += f'<details class="sg-others"><summary>{summary}</summary>{bars}</details>'
     return chart
 
 

@@ -374,6 +374,45 @@ def test_one_click_shows_everything(opened: Page) -> None:
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_a_search_needs_no_mouse(opened: Page) -> None:
+    page, keys = opened, opened.keyboard
+    focused = page.locator(":focus")
+    keys.press("Tab")
+    expect(focused).to_have_text(texts.SKIP)
+    keys.press("Enter")
+    expect(field_of(page, "query")).to_be_focused()
+    page.locator("#try-it").focus()
+    keys.press("Enter")
+    expect(page.locator("#results .sg-hit").first).to_be_visible(timeout=60_000)
+    page.locator("#try-it").focus()
+    keys.press("/")
+    expect(field_of(page, "query")).to_be_focused()
+    keys.press("Control+A")
+    keys.type(QUERY)
+    keys.press("Enter")
+    expect(page.locator("#results h3")).to_contain_text(QUERY)
+
+    # A column is one stop of Tab, inside it the arrows move; Enter enlarges, where they move too.
+    columns = [page.locator(f'#results section[aria-label="{title}"] .sg-open') for title in (texts.ZERO_SHOT, texts.SG_LORA)]
+    columns[0].first.focus()
+    keys.press("ArrowRight")
+    keys.press("ArrowDown")
+    expect(columns[0].nth(2)).to_be_focused()
+    keys.press("Tab")
+    expect(columns[1].first).to_be_focused()
+    keys.press("Shift+Tab")
+    expect(columns[0].nth(2)).to_be_focused()
+    keys.press("Enter")
+    large = page.locator("dialog.sg-view img")
+    expect(large).to_be_visible()
+    names = [photo.locator("img").get_attribute("alt") for photo in columns[0].all()]
+    expect(large).to_have_attribute("alt", names[2])
+    keys.press("ArrowLeft")
+    expect(large).to_have_attribute("alt", names[1])
+    keys.press("Escape")
+    expect(columns[0].nth(1)).to_be_focused()
+
+
 def test_visitors_do_not_meet_and_nothing_typed_is_run(opened: Page, browser: Browser, url: str) -> None:
     field_of(opened, "description").fill('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
     opened.click("#generate")
