@@ -24,6 +24,7 @@ from core.common.text import clean_text
 from core.data.captions import captions_from_names, parse_typed, read_captions
 from core.data.decode import content_id
 from core.data.decode_pool import decode_photo
+from core.data.find_images import is_image
 from core.data.image_io import photo_bytes
 from core.data.sample_photos import sample_photos
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, moves
@@ -192,6 +193,8 @@ def caption_by_names(engine: SGLora, session: Session) -> str:
 def _captioned(gallery: Gallery, captions: Mapping[str, Sequence[str]]) -> str:
     matched = gallery.set_captions(captions)
     if captions and gallery.photos and not matched:
+        if not any(is_image(Path(name)) for name in captions):
+            return texts.CAPTIONS_NO_NAMES.format(name=next(iter(captions)))
         return texts.CAPTIONS_NO_PHOTO.format(name=next(iter(captions)), photo=gallery.photos[0].name)
     return texts.CAPTIONS_SET.format(n=matched, total=len(gallery.photos))
 

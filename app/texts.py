@@ -147,6 +147,10 @@ CAPTIONS_PLACEHOLDER = "beach.jpg: two children play in the sand\nbeach.jpg: a s
 CAPTIONS_SAVE = "Use these captions"
 CAPTIONS_NAMES = "Use file names as captions"
 CAPTIONS_SET = "Captions now belong to {n} of {total} photos."
+CAPTIONS_NO_NAMES = (
+    "The captions name no photos: “{name}” is not one. A captions file has a column “image” with file names, and a column "
+    "“caption”."
+)
 CAPTIONS_NO_PHOTO = (
     "No photo here has a name that the captions use: they speak of “{name}”, the photos are called like “{photo}”."
 )

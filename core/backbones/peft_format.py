@@ -112,8 +112,10 @@ def load_peft(folder: Path, modules: Sequence[LoraModule], fingerprint: str) -> 
         made_for = brief(made_for)
         raise AdapterError(f"{label} was made for another backbone (fingerprint {made_for}, this one is {fingerprint}).")
     if names != expected:
-        odd = min(names ^ expected)
-        raise AdapterError(f"{label} does not fit this backbone: {brief(odd)} is {'unknown' if odd in names else 'missing'}.")
+        odd, made_for = min(names ^ expected), config.get("base_model_name_or_path")
+        model = f" (it was made for {brief(made_for)})" if made_for and isinstance(made_for, str) else ""
+        what = "unknown" if odd in names else "missing"
+        raise AdapterError(f"{label} does not fit this backbone{model}: {brief(odd)} is {what}.")
     factors = {}
     for m in modules:
         a = tensors[f"{PEFT_PREFIX}{rename(m.name)}.lora_A.weight"]

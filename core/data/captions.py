@@ -178,6 +178,8 @@ def _columns(header: list[str], where: str) -> tuple[int, list[int]] | None:
     """Positions of the image column and the caption columns; None when the row is no header."""
     images = [i for i, cell in enumerate(header) if cell in _PHOTO_COLUMNS]
     if not images:
+        if len(header) > 1 and any(_TEXT_COLUMN.fullmatch(cell) for cell in header) and "." not in header[0]:
+            raise DataError(f"{where}: the header names a caption column but no image column (call it “image”).")
         return None
     texts = [i for i, cell in enumerate(header) if i != images[0] and _TEXT_COLUMN.fullmatch(cell)]
     if not texts:

@@ -107,6 +107,7 @@ BAD = {
     "empty.csv": (b"", r"empty\.csv holds no captions"),
     "blank.csv": (b"image,caption\na.jpg,\n", "holds no captions"),
     "only.csv": (b"image,label\na.jpg,dog\n", r"only\.csv, line 1: .*no caption column"),
+    "who.csv": (b"id,caption\n1,a dog\n", r"who\.csv, line 1: .*no image column"),
     "one.csv": (b"image,caption\na.jpg,ok\n\njust words\n", r"one\.csv, line 4: an image name and a caption"),
     "noname.csv": (b"a.jpg,ok\n,no name\n", r"noname\.csv, line 2"),
     "wide.csv": (b"caption,image\nok,a.jpg\na dog, running,b.jpg\n", r"wide\.csv, line 3: 3 columns"),

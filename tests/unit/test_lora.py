@@ -186,6 +186,8 @@ def test_missing_and_unknown_modules(adapter):
     refused(adapter, f"{re.escape(key)} is missing")
     save_file(tensors | {"zz.lora_A.weight": torch.zeros(1)}, adapter / WEIGHTS_FILE)
     refused(adapter, "zz.lora_A.weight is unknown")
+    change_config(adapter, base_model_name_or_path="openai/clip-vit-base-patch16")
+    refused(adapter, r"\(it was made for .?openai/clip-vit-base-patch16")
 
 
 @pytest.mark.parametrize(
