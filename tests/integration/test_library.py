@@ -281,6 +281,22 @@ print(indexing.index_folders(library, [Path(sys.argv[1])], backbone).photos, flu
 """
 
 
+@pytest.mark.slow
+def test_a_question_loads_only_what_it_needs(photos: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "core", "index", str(photos), "--library", str(tmp_path / "library")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    code = """
+import sys
+from core.cli.main import main
+assert main(["search", "a dog", "--library", sys.argv[1]]) == 0
+heavy = {"pandas", "torch._dynamo", "torchvision", "timm", "openvino", "transformers", "open_clip", "peft"}
+print(*sorted(heavy & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "library")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "01.jpg" in done.stdout and done.stdout.splitlines()[-1] == ""
+
+
 KILLED = """
 import os, random, signal, sys, threading
 sys.path[:0] = [{root!r}, {helpers!r}]
