@@ -34,8 +34,8 @@ def routing_chart(bars: Sequence[RoutingBar]) -> str:
     chart = f'<ol class="sg-bars" aria-label="{texts.ROUTED}">{head}{rows}{near}</ol>'
     if far:
         summary = texts.OTHERS.format(n=len(others) - 4)
-        bars = f'<ol class="sg-bars" tabindex="0" aria-label="{summary}">{far}</ol>'
-        chart += f'<details class="sg-others"><summary>{summary}</summary>{bars}</details>'
+        rest = f'<ol class="sg-bars" tabindex="0" aria-label="{summary}">{far}</ol>'
+        chart += f'<details class="sg-others"><summary>{summary}</summary>{rest}</details>'
     return chart
 
 
