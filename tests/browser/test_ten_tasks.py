@@ -7,7 +7,6 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,13 +27,6 @@ SIZES = {
 STEP_MS = 90_000
 RESULTS_BEGIN = 520  # px from the top of the page, at most, where it is 900 high
 SENTENCE, QUERY = "photos of wild animals", "an animal that runs fast"
-
-
-@pytest.fixture(autouse=True)
-def patient() -> Iterator[None]:
-    expect.set_options(timeout=STEP_MS)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 def field_of(page: Page, name: str):
