@@ -72,6 +72,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         expect(page.locator("#results .sg-hit")).to_have_count(6, timeout=PATIENCE_MS)
         page.click("#more button")
         expect(page.locator("#history")).to_be_visible()
+        expect(page.locator("#lora .sg-made-line")).to_be_visible()  # its file is written
         session = next(s for album in open_albums() for s in album.sessions if s.history == [(QUERY, SENTENCE)])
         own_actions.import_files(engine, session, [str(session.download.path)], "photos of my sea")
         second.goto(app.url)
