@@ -22,6 +22,7 @@ from core.backbones.open_clip import load_open_clip
 from core.common import device as devices
 from core.common.errors import BackboneError
 from core.common.paths import heads_path
+from core.common.runtime import DTYPE_VARIABLE
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.training.own_expert import OwnRecipe, train_own_expert
 
@@ -122,7 +123,8 @@ def test_large_batches_come_in_several_parts() -> None:
     torch.testing.assert_close(found, expected.repeat(100, 1), atol=2e-5, rtol=0)
 
 
-def test_pixels_travel_in_half_precision_where_a_gpu_computes_in_it() -> None:
+def test_pixels_travel_in_half_precision_where_a_gpu_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DTYPE_VARIABLE, raising=False)
     backbone, pixels = tiny_backbone(), noise(4, 3, 48, 48)
     assert backbone._light(pixels).dtype == torch.float32
     rounded = backbone.activations(pixels.half().float())
