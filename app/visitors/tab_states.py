@@ -10,25 +10,25 @@ from gradio.state_holder import SessionState, StateHolder
 
 from app.visitors.session import Session, leave
 
-YOUNG_SECONDS = 60.0  # a tab that just came has nothing to lose yet, and is about to
+YOUNG_SECONDS = 60.0  # a tab that just came has nothing to lose yet, and is about to; one that was just used goes on
 MOST_YOUNG = 5  # times the capacity; beyond that even these end
 
 
 class Tabs(StateHolder):
     """Beyond its capacity it ends tabs of who has most of them first; of these the one with the least to lose, and the longest
-    unused. Tabs that wait for an answer, or just came, are not among them.
+    unused. Tabs that wait for an answer, or were used just now, are not among them.
 
     Gradio's own ends the longest unused, so that a few hundred calls under made-up names would push out everybody's photos.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._came: dict[str, float] = {}
+        self._used: dict[str, float] = {}
 
     def update(self, session_id: str) -> None:
         """A tab is used: it is the last one to end, and too many others do."""
         with self.lock:
-            self._came.setdefault(session_id, time.monotonic())
+            self._used[session_id] = time.monotonic()
             if session_id in self.session_data:
                 self.session_data.move_to_end(session_id)
             too_many = len(self.session_data) > self.capacity
@@ -38,11 +38,11 @@ class Tabs(StateHolder):
             self.forget_answers()
 
     def _next_to_end(self, current: str) -> str | None:
-        """The tab that ends when there are too many; None where all others are waiting or new."""
+        """The tab that ends when there are too many; None where all others are waiting or in use."""
         queue: Any = self.blocks._queue  # app.http.gradio_patches.FairQueue, which lies above this room
         now = time.monotonic()
         others, busy = [tab for tab in list(self.session_data) if tab != current], queue.tabs_with_events()
-        settled = [tab for tab in others if tab not in busy and now - self._came.get(tab, 0) > YOUNG_SECONDS]
+        settled = [tab for tab in others if tab not in busy and now - self._used.get(tab, 0) > YOUNG_SECONDS]
         if not settled and len(others) < MOST_YOUNG * self.capacity:
             return None
         holders = {tab: queue.addresses.get(tab) for tab in others}
@@ -57,7 +57,7 @@ class Tabs(StateHolder):
     def _end(self, tab: str) -> None:
         state = self.session_data.pop(tab, None)
         self.time_last_used.pop(tab, None)
-        self._came.pop(tab, None)
+        self._used.pop(tab, None)
         for session in sessions_of(state):
             leave(session)
 
