@@ -23,7 +23,7 @@ class Tabs(StateHolder):
 
     def __init__(self) -> None:
         super().__init__()
-        self._used: dict[str, float] = {}
+        self._used: dict[str, float] = {}  # monotonic: Gradio's ``time_last_used`` moves with the clock
 
     def update(self, session_id: str) -> None:
         """A tab is used: it is the last one to end, and too many others do."""

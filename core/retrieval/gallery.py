@@ -320,11 +320,8 @@ class Gallery:
             without: as for ``hits``. progress: called with (captions done, captions in all).
         """
         captioned = [photo.captions for photo in self.photos if photo.captions and photo.id not in without][:CAPTIONED]
-        texts = Relevance.of(captioned).texts
-        for end in range(CAPTIONS_AT_ONCE, len(texts) + CAPTIONS_AT_ONCE, CAPTIONS_AT_ONCE):
-            self._text_index(texts[:end])
-            if progress is not None:
-                progress(min(end, len(texts)), len(texts))
+        if captioned:
+            self._text_index(Relevance.of(captioned).texts, progress)
 
     def _evaluation(self, adapter: Adapter, without: Collection[str] = ()) -> tuple[Tensor, Tensor, Relevance]:
         """The photos that have captions as this adapter sees them, the captions, and which belong together."""
@@ -375,7 +372,7 @@ class Gallery:
                 last = self._query = text, self.backbone.encode_text([text])[0]
         return last[1]
 
-    def _text_index(self, texts: tuple[str, ...]) -> Index:
+    def _text_index(self, texts: tuple[str, ...], progress: Callable[[int, int], object] | None = None) -> Index:
         """The index of captions; only those that the last one did not hold are encoded."""
         with self._lock:
             last = self._texts
@@ -383,7 +380,11 @@ class Gallery:
             return last[1]
         known = dict(zip(last[0], last[1].rows, strict=True)) if last is not None else {}
         new = [text for text in texts if text not in known]
-        known |= zip(new, self.backbone.encode_text(new), strict=True)
+        for start in range(0, len(new), CAPTIONS_AT_ONCE):
+            some = new[start : start + CAPTIONS_AT_ONCE]
+            known |= zip(some, self.backbone.encode_text(some), strict=True)
+            if progress is not None:
+                progress(len(texts) - len(new) + start + len(some), len(texts))
         index = Index(torch.stack([known[text] for text in texts]))
         with self._lock:
             self._texts = (texts, index)

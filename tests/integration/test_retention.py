@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -179,6 +180,21 @@ def test_newcomers_and_tabs_that_wait_are_not_ended_for_others(engine: SGLora, t
             visitor.add(1)
         for visitor in visitors:
             assert visitor.found() == visitor.names(1)
+
+
+def test_newcomers_do_not_push_out_who_came_long_ago_and_goes_on(
+    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = 0.0
+    monkeypatch.setattr(tab_states, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + later))
+    with launched(engine, tmp_path, Limits(sessions=2)) as app:
+        honest = Visitor(app, tmp_path, 31)
+        honest.add(1)
+        later = 2 * tab_states.YOUNG_SECONDS
+        assert honest.found() == honest.names(1)
+        for number in range(32, 36):
+            Visitor(app, tmp_path, number).add(1)
+        assert honest.found() == honest.names(1)
 
 
 def test_who_holds_most_tabs_loses_them_first(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
