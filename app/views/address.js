@@ -1,9 +1,19 @@
 // The tab and the question in the address; "/" goes to the question. Gradio gives element, trigger, props and watch.
 const SECONDS_BETWEEN = 10;
-let search = location.search;
-const put = (changes) => {
+const TYPED = "sg-lora-typed";
+const changed = (changes) => {
   const now = new URL(location.href);
   for (const [name, value] of Object.entries(changes)) value ? now.searchParams.set(name, value) : now.searchParams.delete(name);
+  return now;
+};
+// After a broken connection Gradio loads the page again within two seconds: what was typed by then is asked after it.
+const [left, typed] = JSON.parse(sessionStorage.getItem(TYPED) ?? "[]");
+sessionStorage.removeItem(TYPED);
+if (left === location.href && typed !== left) history.pushState(null, "", typed);
+
+let search = location.search;
+const put = (changes) => {
+  const now = changed(changes);
   if (now.href !== location.href) history.pushState(null, "", now);
   search = now.search;
 };
@@ -52,6 +62,10 @@ async function sameServer() {
   const server = await fetch("gradio_api/app_id").then((answer) => answer.json()).catch(() => null);
   if (server && server.app_id !== window.gradio_config.app_id) location.reload();
 }
+addEventListener("beforeunload", () => {
+  const box = (name) => document.querySelector(`#${name} textarea, #${name} input`)?.value.trim() ?? "";
+  sessionStorage.setItem(TYPED, JSON.stringify([location.href, changed({ q: box("query"), about: box("description") }).href]));
+});
 setInterval(sameServer, 1000 * SECONDS_BETWEEN);
 addEventListener("online", sameServer);
 document.addEventListener("visibilitychange", () => document.hidden || (sameServer(), trigger("focus")));

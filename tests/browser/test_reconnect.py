@@ -55,7 +55,9 @@ def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, tm
         page.context.set_offline(True)
         page.wait_for_timeout(OFFLINE_MS)
         page.context.set_offline(False)
-        # Whether or not Gradio loads the page again: photos, sentence, question and results are there.
+        # Gradio loads the page again where a request of its own failed meanwhile, and says so until then. Whether or not it does:
+        # photos, sentence, question and results are there.
+        expect(page.get_by_text("Connection to the server was lost")).to_have_count(0)
         ready(page)
         answered(page, QUERY)
         expect(box(page, "description")).to_have_value(SENTENCE)
@@ -77,6 +79,27 @@ def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, tm
         expect(box(other, "query")).to_have_value(OTHER)
         expect(box(other, "description")).to_have_value(SENTENCE)
         expect(other.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+
+
+def test_what_was_typed_when_the_page_was_loaded_again_is_asked(browser: Browser, tmp_path: Path) -> None:
+    with running(tmp_path) as (address, _):
+        page = opened(browser, address)
+        page.click("#try-it")
+        expect(page.locator("#results .sg-hit").first).to_be_in_viewport(timeout=PATIENCE_MS)
+        search(page, QUERY)
+
+        box(page, "query").fill(OTHER)
+        page.reload()
+        answered(page, OTHER)
+        expect(box(page, "query")).to_have_value(OTHER)
+        expect(box(page, "description")).to_have_value(SENTENCE)
+        page.go_back()
+        answered(page, QUERY)
+        # A link that is opened in the same tab shows what it says, not what was typed before.
+        box(page, "query").fill(OTHER)
+        page.goto(f"{address}?q=a+boat&about=photos+of+boats")
+        answered(page, "a boat")
+        expect(box(page, "query")).to_have_value("a boat")
 
 
 def test_after_a_restart_of_the_server_sentence_and_question_are_kept(browser: Browser, tmp_path: Path) -> None:
