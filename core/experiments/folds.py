@@ -35,7 +35,6 @@ from core.training.distributed import Processes
 from core.training.experts import ExpertRecipe, TrainedExpert, assemble, keep, recipe_for, train_own_part
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.mixer import MixerRecipe, fit_mixer
-from core.training.objective import Objective
 from core.training.shared_part import train_shared
 
 T = TypeVar("T")
@@ -145,7 +144,7 @@ def _train_fold(context: ExperimentContext, corpus: Corpus, recipe: ExpertRecipe
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "shared.safetensors"
     if not file.is_file():
-        objective = Objective(backbone, corpus, corpus.train, recipe.scale, recipe.memory, tokens=recipe.tokens)
+        objective = recipe.shared_objective(backbone, corpus, corpus.train)
         keep(file, {"shared": train_shared(objective, DenseTasks(corpus, corpus.train), recipe.shared, recipe.seed, log)})
     layout = LoraLayout(backbone.layout.modules, recipe.shared_rank)
     shared = Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)

@@ -17,7 +17,7 @@ import numpy as np
 from core.backbones.base import Backbone
 from core.common.text import MAX_NAME
 from core.training.corpus import OBJECTS, Corpus
-from core.training.keywords import keyword_rows, photo_words, words
+from core.training.keywords import common_phrases, keyword_rows, photo_words, words
 from core.training.label_styles import style_of
 
 MOST = 0.2  # share of the captioned photos above which a keyword says nothing
@@ -43,7 +43,8 @@ class ExpertTask:
     """What one expert is trained on.
 
     Attributes:
-        name: short and unique. description: a sentence that people read. keywords: other words for it ("" for none).
+        name: short and unique. description: what people read. keywords: other words for it ("" for none).
+        example: the caption closest to its middle, for its key; nobody's caption is kept in a repository.
         group: "scenes", or the domain of a label task. source: data set. rows: photos that train. classes: of a label task.
     """
 
@@ -54,11 +55,12 @@ class ExpertTask:
     source: str
     rows: np.ndarray
     classes: tuple[str, ...] = ()
+    example: str = ""
 
     @property
     def wordings(self) -> tuple[str, ...]:
         """What its key is the mean of."""
-        return (self.description, self.keywords) if self.keywords else (self.description,)
+        return tuple(text for text in (self.description, self.keywords, self.example) if text)
 
 
 def discover(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe: DiscoveryRecipe) -> list[ExpertTask]:
@@ -116,11 +118,18 @@ def keyword_tasks(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recip
                 break
         else:
             groups.append(([word], rows[word]))
+    spoken = common_phrases(corpus, allowed, [r for _, r in groups], [own[0] for own, _ in groups])
     return [
         ExpertTask(
-            own[0], _spoken(corpus, r, _centre(corpus, r), own[0]), ", ".join(own), "scenes", corpus.samples[r[0]].dataset, r
+            own[0],
+            _described(said or own),
+            ", ".join(own),
+            "scenes",
+            corpus.samples[r[0]].dataset,
+            r,
+            example=_spoken(corpus, r, _centre(corpus, r), own[0]),
         )
-        for own, r in groups
+        for (own, r), said in zip(groups, spoken, strict=True)
     ]
 
 
@@ -131,7 +140,7 @@ def cluster_tasks(corpus: Corpus, allowed: np.ndarray, recipe: DiscoveryRecipe) 
         return []
     sentences = corpus.photo_sentences[rows]
     overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
-    tasks = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     for size, least in ((BROAD, 0), (recipe.fine, recipe.least)):
         centres = _clusters(sentences, max(1, round(len(rows) / size)))
         similarity = sentences @ centres.T
@@ -141,12 +150,16 @@ def cluster_tasks(corpus: Corpus, allowed: np.ndarray, recipe: DiscoveryRecipe) 
                 continue
             if len(members) < least:
                 members = np.argsort(-similarity[:, number])[:least]
-            own = rows[members]
-            named = _distinctive(corpus, own, overall, len(rows)) or ["people"]
-            description = _spoken(corpus, own, centre)
-            tasks.append(
-                ExpertTask(" ".join(named[:2]), description, ", ".join(named), "scenes", corpus.samples[own[0]].dataset, own)
-            )
+            found.append((centre, rows[members]))
+    spoken = common_phrases(corpus, allowed, [own for _, own in found], [""] * len(found))
+    tasks = []
+    for (centre, own), said in zip(found, spoken, strict=True):
+        named = _distinctive(corpus, own, overall, len(rows)) or ["people"]
+        source, example = corpus.samples[own[0]].dataset, _spoken(corpus, own, centre)
+        taken = {task.name for task in tasks}
+        usual = f"{said[0]}, {named[0]}" if said else " ".join(named[:2])
+        name = next((phrase for phrase in said if phrase not in taken), usual)
+        tasks.append(ExpertTask(name, _described(said or named), ", ".join(named), "scenes", source, own, example=example))
     return tasks
 
 
@@ -220,8 +233,13 @@ def _centre(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
     return mean / np.linalg.norm(mean)
 
 
+def _described(parts: Sequence[str]) -> str:
+    text = ", ".join(parts)
+    return text[:1].upper() + text[1:]
+
+
 def _spoken(corpus: Corpus, rows: np.ndarray, centre: np.ndarray, word: str = "") -> str:
-    """The caption (with the word, if any has it) closest to the middle of a topic, as its description."""
+    """The caption (with the word, if any has it) closest to the middle of a topic."""
     texts = {i for r in rows for i in corpus.own_texts[r]}
     fitting = {i for i in texts if CAPTION_WORDS[0] <= len(corpus.strings[i].split()) <= CAPTION_WORDS[1]} or texts
     named = {i for i in fitting if word in words(corpus.strings[i])} if word else fitting

@@ -36,7 +36,7 @@ from core.training.dense_tasks import DenseTasks
 from core.training.discovery import DiscoveryRecipe, ExpertTask, discover, without_expert
 from core.training.distributed import Processes
 from core.training.forgetting import forgetting
-from core.training.objective import MEMORY, Objective
+from core.training.objective import MEMORY, REHEARSAL, Objective
 from core.training.shared_part import SharedRecipe, train_shared
 
 FORGETTING_PHOTOS = 300  # of each set that every expert is measured on
@@ -48,7 +48,8 @@ class ExpertRecipe:
 
     ``rank``, ``steps``, ``lr``, ``batch`` and ``everyday`` (photos of everyday objects beside them) are for own parts;
     ``snapshots`` is M, the last steps that are averaged; ``share`` how much of the shared part experts begin with; ``memory``
-    the weight of the penalty for forgetting, ``scale`` the inverse temperature, ``tokens`` how many patches are looked at.
+    the weight of the penalty for forgetting, ``rehearsal`` that of telling everyday objects apart; ``scale`` the inverse
+    temperature, ``tokens`` how many patches are looked at.
     """
 
     rank: int = 4
@@ -59,6 +60,7 @@ class ExpertRecipe:
     snapshots: int = 16
     share: float = 0.8
     memory: float = MEMORY
+    rehearsal: float = REHEARSAL
     scale: float = 20.0
     tokens: int = 25
     shared_rank: int = 24
@@ -80,8 +82,11 @@ class ExpertRecipe:
 
     def objective(self, backbone: Backbone, corpus: Corpus, allowed: np.ndarray) -> Objective:
         """The loss of an own part."""
-        sizes = (self.memory, self.batch, self.everyday, self.tokens)
-        return Objective(backbone, corpus, allowed, self.scale, *sizes)
+        return replace(self.shared_objective(backbone, corpus, allowed), batch=self.batch, everyday=self.everyday)
+
+    def shared_objective(self, backbone: Backbone, corpus: Corpus, allowed: np.ndarray) -> Objective:
+        """The loss of the shared part."""
+        return Objective(backbone, corpus, allowed, self.scale, self.memory, self.rehearsal, tokens=self.tokens)
 
 
 # For CLIP: its own temperature, all patches, the paper's rank and M = 100; nobody has measured another recipe there.
@@ -231,7 +236,7 @@ def _shared(backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, runs: Path
     file = runs / "shared.safetensors"
     if not file.is_file():
         (runs / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
-        objective = Objective(backbone, corpus, corpus.train, recipe.scale, recipe.memory, tokens=recipe.tokens)
+        objective = recipe.shared_objective(backbone, corpus, corpus.train)
         tasks = DenseTasks(corpus, corpus.train)
         keep(file, {"shared": train_shared(objective, tasks, recipe.shared, recipe.seed, log).cpu()})
     layout = LoraLayout(backbone.layout.modules, recipe.shared_rank)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
 from core.training.corpus import Corpus
 
 NAMED_BY = 2  # captions of a photo that must have a word; all, where it has fewer
+PHRASE = 5  # words of a phrase, at most
+FEWEST_PHRASE, SHARE_PHRASE = 5, 0.05  # photos of a topic, and share of them, whose captions must have a phrase
 _FUNCTION_WORDS = frozenset(
     [
         "a",
@@ -121,3 +125,53 @@ def keyword_rows(corpus: Corpus, allowed: np.ndarray, least: int, most: float) -
         for word in photo_words(corpus.samples[row].captions):
             rows[word].append(row)
     return {word: np.array(own) for word, own in sorted(rows.items()) if least <= len(own) <= most * len(usable)}
+
+
+def phrases(captions: Sequence[str]) -> set[str]:
+    """Two to PHRASE words of a caption in a row, without punctuation or a form of "to be" in between, that begin and end with
+    one that may name something: "snowy hill", "riding a bike", but not "on a bike"."""
+    found = set()
+    for caption in captions:
+        for part in re.split(r"[^\w\s'-]+|\b(?:is|are|was|were)\b", caption.lower()):
+            spoken = part.split()
+            naming = [i for i, word in enumerate(spoken) if words(word)]
+            found |= {" ".join(spoken[i : j + 1]) for i in naming for j in naming if 0 < j - i < PHRASE}
+    return found
+
+
+def common_phrases(
+    corpus: Corpus, allowed: np.ndarray, topics: Sequence[np.ndarray], required: Sequence[str], most: int = 3
+) -> list[list[str]]:
+    """For each topic up to ``most`` phrases that many of its photos' captions have in common and others do not.
+
+    Args:
+        allowed: [n] bool, photos that count. topics: rows of each. required: a word that its phrases must have ("" for none).
+    """
+    counts = [Counter(p for row in rows for p in phrases(corpus.samples[row].captions)) for rows in topics]
+    kept = [
+        {p: n for p, n in own.items() if n >= max(FEWEST_PHRASE, SHARE_PHRASE * len(rows)) and (not word or word in words(p))}
+        for own, rows, word in zip(counts, topics, required, strict=True)
+    ]
+    candidates = set().union(*kept)
+    usable = np.flatnonzero(allowed & corpus.captioned).tolist()
+    overall = Counter(p for row in usable for p in phrases(corpus.samples[row].captions) if p in candidates)
+    found = []
+    for own, rows in zip(kept, topics, strict=True):
+
+        def score(phrase: str, own: dict[str, int] = own, photos: int = len(rows)) -> float:
+            """Share times the squared logarithm of its excess, more for what says more."""
+            share = own[phrase] / photos
+            excess = max(math.log(share * len(usable) / overall[phrase]), 0.0)
+            return round(share * excess**2 * math.sqrt(len(words(phrase))), 6)
+
+        chosen: list[str] = []
+        for phrase in sorted(own, key=lambda p: (-score(p), p)):
+            if len(chosen) < most and not any(_alike(words(phrase), words(other)) for other in chosen):
+                chosen.append(phrase)
+        found.append(chosen)
+    return found
+
+
+def _alike(one: set[str], other: set[str]) -> bool:
+    both = len(one & other)
+    return both == min(len(one), len(other)) or 2 * both > len(one)

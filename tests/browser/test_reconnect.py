@@ -55,7 +55,7 @@ def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, tm
         page.context.set_offline(True)
         page.wait_for_timeout(OFFLINE_MS)
         page.context.set_offline(False)
-        # Gradio loads the page again where a request of its own failed meanwhile, and says so until then. Whether or not it does:
+        # Gradio loads the page again where a request of its own failed meanwhile, and says so until then. In any case
         # photos, sentence, question and results are there.
         expect(page.get_by_text("Connection to the server was lost")).to_have_count(0)
         ready(page)

@@ -29,7 +29,7 @@ from core.training.discovery import DiscoveryRecipe, discover, keyword_tasks, wi
 from core.training.experts import ExpertRecipe, runs_folder, train_experts
 from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, fit_generator
-from core.training.keywords import keyword_rows, photo_words, stem
+from core.training.keywords import common_phrases, keyword_rows, photo_words, phrases, stem
 from core.training.losses import contrastive, distillation
 from core.training.mixer import MixerRecipe, train_mixer
 from core.training.objective import Objective, forgetting_loss
@@ -176,7 +176,7 @@ def test_topics_are_found_without_a_list(corpus: Corpus, backbone: EmbeddedBackb
     for task in scenes:
         first = task.keywords.split(", ")[0]
         named = [first in photo_words(corpus.samples[r].captions) for r in task.rows]
-        assert np.mean(named) >= 0.15 and task.description in {t[:1].upper() + t[1:] for t in corpus.strings}
+        assert np.mean(named) >= 0.15 and task.example in {t[:1].upper() + t[1:] for t in corpus.strings}
 
 
 @pytest.mark.slow
@@ -230,6 +230,57 @@ def test_the_penalty_keeps_class_names(corpus: Corpus, backbone: EmbeddedBackbon
         index = torch.from_numpy(np.flatnonzero(corpus.test))
         drift.append(float(forgetting_loss(backbone.suffix(corpus.maps[index], lora), corpus.base[index], corpus.class_names)))
     assert drift[1] < drift[0] / 2
+
+
+@pytest.mark.slow
+def test_rehearsal_is_the_cross_entropy_among_the_names_of_the_photos_set(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
+    rows = np.flatnonzero(corpus.everyday & corpus.train)[:9]
+    images = F.normalize(torch.randn(len(rows), backbone.dim, generator=torch.Generator().manual_seed(0)), dim=-1)
+    found = float(Objective(backbone, corpus, corpus.train).rehearsal_loss(images, rows))
+    names = F.normalize(backbone.encode_text([f"a photo of a {shape}" for shape in SHAPES]), dim=-1)
+    chances = torch.softmax(30 * images.double() @ names.double().T, 1)
+    right = [SHAPES.index(corpus.samples[row].label) for row in rows]
+    assert len(set(right)) > 1
+    assert found == pytest.approx(float(-chances[range(len(rows)), right].log().mean()), rel=1e-3)
+    captioned_rows = np.flatnonzero(corpus.captioned)[:3]
+    assert float(Objective(backbone, corpus, corpus.train).rehearsal_loss(images[:3], captioned_rows)) == 0
+
+
+@pytest.mark.slow
+def test_rehearsal_keeps_everyday_objects_apart(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
+    from core.training.experts import train_own_part
+
+    rows, told_apart = np.flatnonzero(corpus.train & corpus.captioned), []
+    test = np.flatnonzero(corpus.everyday & ~corpus.train)
+    for rehearsal in (0.0, 5.0):
+        recipe = replace(RECIPE, steps=25, lr=5e-3, memory=0.0)
+        objective = Objective(backbone, corpus, corpus.train, memory=0.0, rehearsal=rehearsal, batch=12)
+        lora = Lora.from_vector(
+            replace(backbone.layout, rank=recipe.rank), train_own_part(objective, rows, None, recipe, 0).mean
+        )
+        told_apart.append(float(objective.rehearsal_loss(backbone.suffix(corpus.maps[torch.from_numpy(test)], lora), test)))
+    assert told_apart[1] < 0.8 * told_apart[0]
+
+
+def test_phrases_begin_and_end_with_a_word_that_names_something() -> None:
+    found = phrases(("A brown dog is running on the grass, with a ball.",))
+    assert {"brown dog", "running on the grass"} <= found
+    assert not any(p.startswith(("a ", "the ", "on ")) or p.endswith((" the", " a", " on")) for p in found)
+    assert not any("is" in p.split() or "with a ball" in p for p in found)
+
+
+@pytest.mark.slow
+def test_experts_are_named_in_words_that_many_captions_share(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
+    """No caption of anybody's is kept: every phrase of a description is in those of five photos or more."""
+    tasks = [t for t in discover(corpus, corpus.train, backbone, RECIPE.discovery) if t.group == "scenes"]
+    rows = [t.rows for t in tasks]
+    shared = common_phrases(corpus, corpus.train, rows, [""] * len(rows))
+    assert any(shared)
+    for task in tasks:
+        for phrase in task.description.lower().split(", "):
+            having = [r for r in task.rows if any(phrase in c.lower() for c in corpus.samples[r].captions)]
+            assert len(having) >= 5 or len(phrase.split()) == 1, phrase
+        assert task.example in task.wordings and task.example != task.description
 
 
 @pytest.mark.slow
