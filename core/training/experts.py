@@ -36,7 +36,7 @@ from core.training.dense_tasks import DenseTasks
 from core.training.discovery import DiscoveryRecipe, ExpertTask, discover, without_expert
 from core.training.distributed import Processes
 from core.training.forgetting import forgetting
-from core.training.objective import MEMORY, REHEARSAL, Objective
+from core.training.objective import MEMORY, Objective
 from core.training.shared_part import SharedRecipe, train_shared
 
 FORGETTING_PHOTOS = 300  # of each set that every expert is measured on
@@ -48,8 +48,7 @@ class ExpertRecipe:
 
     ``rank``, ``steps``, ``lr``, ``batch`` and ``everyday`` (photos of everyday objects beside them) are for own parts;
     ``snapshots`` is M, the last steps that are averaged; ``share`` how much of the shared part experts begin with; ``memory``
-    the weight of the penalty for forgetting, ``rehearsal`` that of telling everyday objects apart; ``scale`` the inverse
-    temperature, ``tokens`` how many patches are looked at.
+    the weight of the penalty for forgetting, ``scale`` the inverse temperature, ``tokens`` how many patches are looked at.
     """
 
     rank: int = 4
@@ -58,9 +57,8 @@ class ExpertRecipe:
     batch: int = 32
     everyday: int = 12
     snapshots: int = 16
-    share: float = 0.8
+    share: float = 0.65
     memory: float = MEMORY
-    rehearsal: float = REHEARSAL
     scale: float = 20.0
     tokens: int = 25
     shared_rank: int = 24
@@ -86,7 +84,7 @@ class ExpertRecipe:
 
     def shared_objective(self, backbone: Backbone, corpus: Corpus, allowed: np.ndarray) -> Objective:
         """The loss of the shared part."""
-        return Objective(backbone, corpus, allowed, self.scale, self.memory, self.rehearsal, tokens=self.tokens)
+        return Objective(backbone, corpus, allowed, self.scale, self.memory, tokens=self.tokens)
 
 
 # For CLIP: its own temperature, all patches, the paper's rank and M = 100; nobody has measured another recipe there.

@@ -1,15 +1,13 @@
-"""What every adapter is trained with: retrieval within a task, a penalty for forgetting class names, and rehearsal of them.
+"""What every adapter is trained with: retrieval within a task, and a penalty for forgetting class names.
 
 The penalty is the KL divergence between the similarities to the names of ImageNet's classes before and after, on the task's
 photos and on some of everyday objects: an adapter may move photos, but not across names (learning without forgetting, arXiv
-1606.09282, with the frozen model as the teacher). Rehearsal is cross-entropy: photos of everyday objects are told apart by the
-names of their set's classes, as the frozen model can (experience replay, arXiv 1811.11682).
+1606.09282, with the frozen model as the teacher).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -24,7 +22,6 @@ from core.training.losses import contrastive
 
 NAME_SCALE = 20.0  # inverse temperature of similarities to class names
 MEMORY = 0.6  # weight of the penalty
-REHEARSAL, REHEARSAL_SCALE = 1.0, 30.0  # weight and inverse temperature of telling everyday objects apart
 
 
 @dataclass(frozen=True)
@@ -32,9 +29,9 @@ class Objective:
     """The loss of an adapter on a task's photos.
 
     Attributes:
-        scale: inverse temperature. memory: weight of the penalty; 0: none. rehearsal: weight of telling everyday objects
-        apart. batch: photos of the task. everyday: photos of everyday objects beside them.
-        tokens: patches looked at (all, where there are fewer). allowed: [n] bool, photos that may be used as everyday ones.
+        scale: inverse temperature. memory: weight of the penalty; 0: none. batch: photos of the task.
+        everyday: photos of everyday objects beside them. tokens: patches looked at (all, where there are fewer).
+        allowed: [n] bool, photos that may be used as everyday ones.
     """
 
     backbone: Backbone
@@ -42,18 +39,16 @@ class Objective:
     allowed: np.ndarray
     scale: float = 20.0
     memory: float = MEMORY
-    rehearsal: float = REHEARSAL
     batch: int = 44
-    everyday: int = 24
+    everyday: int = 16
     tokens: int = 25
 
     def loss(self, rows: np.ndarray, lora: Lora, rng: np.random.Generator) -> Tensor:
-        """Contrastive loss of a batch of the task with these rows, one random text a photo, plus the weighted penalty
-        and rehearsal."""
+        """Contrastive loss of a batch of the task with these rows, one random text a photo, plus the weighted penalty."""
         corpus, head = self.corpus, self.backbone.adapted
         shown = rng.choice(rows, min(self.batch, len(rows)), replace=False)
         beside = np.flatnonzero(corpus.everyday & self.allowed)
-        if (self.memory or self.rehearsal) and self.everyday and len(beside):
+        if self.memory and self.everyday and len(beside):
             extra = rng.choice(beside, min(self.everyday, len(beside)), replace=False)
         else:
             extra = np.empty(0, dtype=np.int64)
@@ -70,40 +65,9 @@ class Objective:
         labels = corpus.labels[shown]
         positive = torch.from_numpy(labels[:, None] == labels[None, :]).to(device)
         loss = contrastive(images[: len(shown)], texts, positive, self.scale)
-        if self.rehearsal and len(extra):
-            loss = loss + self.rehearsal * self.rehearsal_loss(images[len(shown) :], extra)
         if not self.memory:
             return loss
         return loss + self.memory * forgetting_loss(images, corpus.base[everything].to(device), corpus.class_names.to(device))
-
-    def rehearsal_loss(self, images: Tensor, rows: np.ndarray) -> Tensor:
-        """Cross-entropy of photos [n, d] at these rows among the names of their set's classes, mean over photos, in nats; what
-        has no label adds nothing."""
-        total = images.new_zeros(())
-        for names, answers in self._named_sets:
-            own = [i for i, row in enumerate(rows.tolist()) if row in answers]
-            if own:
-                logits = REHEARSAL_SCALE * images[own] @ names.to(images.device).T
-                target = torch.tensor([answers[int(rows[i])] for i in own], device=images.device)
-                total = total + F.cross_entropy(logits, target, reduction="sum")
-        return total / len(rows)
-
-    @cached_property
-    def _named_sets(self) -> list[tuple[Tensor, dict[int, int]]]:
-        """For every labelled set of everyday photos: embeddings [c, d] of its classes' names, and the place of each photo's."""
-        texts: dict[str, dict[str, int]] = {}
-        rows = np.flatnonzero(self.corpus.everyday & ~self.corpus.captioned).tolist()
-        for row in rows:
-            sample = self.corpus.samples[row]
-            texts.setdefault(sample.dataset or "", {}).setdefault(sample.label, int(self.corpus.own_texts[row][0]))
-        found = []
-        for dataset, own in texts.items():
-            place = {label: i for i, label in enumerate(own)}
-            of_set = [r for r in rows if (self.corpus.samples[r].dataset or "") == dataset]
-            found.append(
-                (self.corpus.texts[torch.tensor(list(own.values()))], {r: place[self.corpus.samples[r].label] for r in of_set})
-            )
-        return found
 
 
 def forgetting_loss(images: Tensor, before: Tensor, names: Tensor) -> Tensor:

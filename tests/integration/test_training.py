@@ -232,36 +232,6 @@ def test_the_penalty_keeps_class_names(corpus: Corpus, backbone: EmbeddedBackbon
     assert drift[1] < drift[0] / 2
 
 
-@pytest.mark.slow
-def test_rehearsal_is_the_cross_entropy_among_the_names_of_the_photos_set(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
-    rows = np.flatnonzero(corpus.everyday & corpus.train)[:9]
-    images = F.normalize(torch.randn(len(rows), backbone.dim, generator=torch.Generator().manual_seed(0)), dim=-1)
-    found = float(Objective(backbone, corpus, corpus.train).rehearsal_loss(images, rows))
-    names = F.normalize(backbone.encode_text([f"a photo of a {shape}" for shape in SHAPES]), dim=-1)
-    chances = torch.softmax(30 * images.double() @ names.double().T, 1)
-    right = [SHAPES.index(corpus.samples[row].label) for row in rows]
-    assert len(set(right)) > 1
-    assert found == pytest.approx(float(-chances[range(len(rows)), right].log().mean()), rel=1e-3)
-    captioned_rows = np.flatnonzero(corpus.captioned)[:3]
-    assert float(Objective(backbone, corpus, corpus.train).rehearsal_loss(images[:3], captioned_rows)) == 0
-
-
-@pytest.mark.slow
-def test_rehearsal_keeps_everyday_objects_apart(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
-    from core.training.experts import train_own_part
-
-    rows, told_apart = np.flatnonzero(corpus.train & corpus.captioned), []
-    test = np.flatnonzero(corpus.everyday & ~corpus.train)
-    for rehearsal in (0.0, 5.0):
-        recipe = replace(RECIPE, steps=25, lr=5e-3, memory=0.0)
-        objective = Objective(backbone, corpus, corpus.train, memory=0.0, rehearsal=rehearsal, batch=12)
-        lora = Lora.from_vector(
-            replace(backbone.layout, rank=recipe.rank), train_own_part(objective, rows, None, recipe, 0).mean
-        )
-        told_apart.append(float(objective.rehearsal_loss(backbone.suffix(corpus.maps[torch.from_numpy(test)], lora), test)))
-    assert told_apart[1] < 0.8 * told_apart[0]
-
-
 def test_phrases_begin_and_end_with_a_word_that_names_something() -> None:
     found = phrases(("A brown dog is running on the grass, with a ball.",))
     assert {"brown dog", "running on the grass"} <= found
