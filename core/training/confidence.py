@@ -27,7 +27,7 @@ from core.training.corpus import Corpus
 PHOTOS = 256
 FEWEST = 8  # photos of a topic that is measured
 NEAR = 0.6  # similarity of descriptions from which an everyday expert is about the same topic
-PARTS = 5  # of topics, for the rank correlation: each is predicted by a line through the others
+FEWEST_TOPICS = 5
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def calibrate(backbone: Backbone, corpus: Corpus, repository: ExpertRepository, 
         measured[i] = (gain, shared, len(rows))
     bar.to(len(repository))
     bar.close()
-    if len({_topic(repository.experts[i]) for i in measured}) < PARTS:
+    if len({_topic(repository.experts[i]) for i in measured}) < FEWEST_TOPICS:
         return repository
     transfers = [measured[i][0] if i in measured else None for i in range(len(repository))]
     found = []
@@ -114,7 +114,7 @@ def photos_like(corpus: Corpus, expert: Expert, key: Tensor, most: int = PHOTOS)
 
 def fit_confidence(found: Sequence[LeftOut], shares: bool) -> ConfidenceModel:
     """Least squares through all left-out topics, weighted by their photos, slopes 0 or more. An expert fits from where the line
-    has points.
+    has points. The rank correlation is of gains with what a line through all other topics predicts.
 
     Args:
         shares: whether experts share a part.
@@ -124,11 +124,10 @@ def fit_confidence(found: Sequence[LeftOut], shares: bool) -> ConfidenceModel:
     line = _line(x, gains, photos)
     root = np.sqrt(photos / photos.mean())
     spread = float(np.sqrt((((gains - x @ line) * root) ** 2).sum() / max(len(found) - 3, 1)))
-    topics = sorted({f.topic for f in found})
-    part = np.array([topics.index(f.topic) % PARTS for f in found])
+    topics = np.array([f.topic for f in found])
     predicted = np.zeros(len(found))
-    for number in range(PARTS):
-        out = part == number
+    for topic in np.unique(topics):  # by a line through all others: a few parts would make it depend on how they are dealt
+        out = topics == topic
         predicted[out] = x[out] @ _line(x[~out], gains[~out], photos[~out])
     correlation = rank_correlation(predicted, gains) if np.ptp(predicted) > 0 else 0.0
     shared = float(np.average([f.shared for f in found], weights=photos)) if shares else None
