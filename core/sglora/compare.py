@@ -16,7 +16,8 @@ from core.sglora.router import Routing
 
 @dataclass(frozen=True)
 class ExpertComparison:
-    """Two experts against each other. Cosines are of weight changes, all linears as one long vector or one by one.
+    """Two experts' own parts against each other: with what all share, any two would be alike. Cosines are of weight changes,
+    all linears as one long vector or one by one.
 
     Attributes:
         names: of both.
@@ -41,7 +42,7 @@ def compare_experts(repository: ExpertRepository, a: str | int, b: str | int) ->
         RepositoryError: there is no such expert.
     """
     i, j = _row(repository, a), _row(repository, b)
-    one, two = repository.lora(i), repository.lora(j)
+    one, two = repository.own(i), repository.own(j)
     modules, dot, square_one, square_two = {}, 0.0, 0.0, 0.0
     for name, f in one.factors.items():
         x, y = f.delta.double(), two.factors[name].delta.double()

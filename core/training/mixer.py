@@ -26,6 +26,7 @@ from core.sglora.subspace import Basis
 from core.training.corpus import Corpus, load_corpus
 from core.training.dense_tasks import DenseTask, DenseTasks
 from core.training.experts import ExpertRecipe
+from core.training.objective import MEMORY
 
 KEYWORD = 8  # photos that a keyword needs
 BLOCK = 100  # tasks whose sentences are embedded together
@@ -41,7 +42,7 @@ class MixerRecipe:
 
     steps: int = 300
     tasks: int = 2
-    memory: float = 0.3
+    memory: float = MEMORY
     lr: float = 2e-3
     scale_lr: float = 1e-2
     kl: float = 0.01

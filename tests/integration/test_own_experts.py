@@ -410,6 +410,8 @@ def test_comparison_counted_by_hand(engine):
         expected = float(torch.cosine_similarity(one[start:stop], two[start:stop], 0))
         assert found.modules[m.name] == pytest.approx(expected, abs=1e-6)
         start = stop
+    # What all experts share makes no two of them more alike.
+    assert compare_experts(replace(repository, shared=repository.own(1)), "dog", 3) == found
     same = compare_experts(repository, "sea", "sea")
     assert same.cosine == pytest.approx(1) and same.distance == 0 and same.description_cosine == pytest.approx(1, abs=1e-5)
     for which in ("Dog", 6, -1):
