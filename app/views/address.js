@@ -10,6 +10,10 @@ const changed = (changes) => {
 const [left, typed] = JSON.parse(sessionStorage.getItem(TYPED) ?? "[]");
 sessionStorage.removeItem(TYPED);
 if (left === location.href && typed !== left) history.pushState(null, "", typed);
+addEventListener("beforeunload", () => {
+  const box = (name) => document.querySelector(`#${name} textarea, #${name} input`)?.value.trim() ?? "";
+  sessionStorage.setItem(TYPED, JSON.stringify([location.href, changed({ q: box("query"), about: box("description") }).href]));
+});
 
 let search = location.search;
 const put = (changes) => {
@@ -62,10 +66,6 @@ async function sameServer() {
   const server = await fetch("gradio_api/app_id").then((answer) => answer.json()).catch(() => null);
   if (server && server.app_id !== window.gradio_config.app_id) location.reload();
 }
-addEventListener("beforeunload", () => {
-  const box = (name) => document.querySelector(`#${name} textarea, #${name} input`)?.value.trim() ?? "";
-  sessionStorage.setItem(TYPED, JSON.stringify([location.href, changed({ q: box("query"), about: box("description") }).href]));
-});
 setInterval(sameServer, 1000 * SECONDS_BETWEEN);
 addEventListener("online", sameServer);
 document.addEventListener("visibilitychange", () => document.hidden || (sameServer(), trigger("focus")));

@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora, LoraLayout
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.progress import Bar
@@ -29,13 +28,11 @@ from core.sglora.generator import load_generator
 from core.sglora.repository import INDEX_FILE, ExpertRepository
 from core.training.confidence import calibrate
 from core.training.corpus import Corpus, draw
-from core.training.dense_tasks import DenseTasks
 from core.training.discovery import discover
 from core.training.distributed import Processes
-from core.training.experts import ExpertRecipe, TrainedExpert, assemble, keep, recipe_for, train_own_part
+from core.training.experts import ExpertRecipe, TrainedExpert, assemble, keep, recipe_for, shared_part, train_own_part
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.mixer import MixerRecipe, fit_mixer
-from core.training.shared_part import train_shared
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -143,12 +140,7 @@ def _digest(content: Any) -> str:
 def _train_fold(context: ExperimentContext, corpus: Corpus, recipe: ExpertRecipe, folder: Path) -> None:
     backbone, log = context.backbone, context.log
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "shared.safetensors"
-    if not file.is_file():
-        objective = recipe.shared_objective(backbone, corpus, corpus.train)
-        keep(file, {"shared": train_shared(objective, DenseTasks(corpus, corpus.train), recipe.shared, recipe.seed, log)})
-    layout = LoraLayout(backbone.layout.modules, recipe.shared_rank)
-    shared = Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)
+    shared = shared_part(backbone, corpus, recipe, folder, log)
     tasks = discover(corpus, corpus.train, backbone, recipe.discovery)
     objective = recipe.objective(backbone, corpus, corpus.train)
     trained = []

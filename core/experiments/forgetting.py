@@ -39,6 +39,7 @@ KINDS: Mapping[str, str] = {
 def run(context: ExperimentContext) -> dict[str, Any]:
     """Points of R@1 that are lost: {"methods": {method: {description: {set: points}}}, "shares": {share: {set: points}}, …}."""
     corpus, engine = context.corpus, context.engine
+    sets = named_sets(corpus)
     descriptions = [t.description for t in (*scene_tasks(corpus)[::EVERY], *domain_tasks(corpus, whole=True))]
     lost: dict[str, dict[str, dict[str, float]]] = {m: {} for m in SHOWN}
     for description in descriptions:
@@ -57,11 +58,11 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         shares = {str(s): forgetting(engine.backbone, corpus, whole.scaled(s)) for s in SHARES}
     own = {d.name: d.description for d in domain_tasks(corpus, whole=True)}
     return {
-        "sets": {each.name: {"photos": len(each.rows), "classes": len(each.names)} for each in named_sets(corpus)},
-        "zero-shot": {each.name: round(each.accuracy(corpus.base[each.rows]), 2) for each in named_sets(corpus)},
+        "sets": {each.name: {"photos": len(each.rows), "classes": len(each.names)} for each in sets},
+        "zero-shot": {each.name: round(each.accuracy(corpus.base[each.rows]), 2) for each in sets},
         "methods": lost,
         "shares": shares,
-        "kinds": _kinds(context),
+        "kinds": _kinds(context, next((each for each in sets if each.name == CLASS_NAMES), None)),
         "own": {name: lost["sg-lora"][text].get(name) for name, text in own.items()},
         "experts": {
             name: statistics.interval([e.forgetting[name] for e in engine.repository.experts if name in e.forgetting])
@@ -71,10 +72,10 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     }
 
 
-def _kinds(context: ExperimentContext) -> dict[str, dict[str, float]]:
-    """For each of KINDS, its photos told apart by their class names, zero-shot and under the adapter of "photos of" it."""
+def _kinds(context: ExperimentContext, everyday: NamedSet | None) -> dict[str, dict[str, float]]:
+    """For each of KINDS, its photos among the everyday ones told apart by their class names, zero-shot and under the adapter of
+    "photos of" it."""
     corpus, engine = context.corpus, context.engine
-    everyday = next((each for each in named_sets(corpus) if each.name == CLASS_NAMES), None)
     if everyday is None:
         return {}
     labels = [corpus.samples[row].label for row in everyday.rows]
@@ -110,11 +111,11 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     ]
     if result["kinds"]:
         changes = {kind: values["sg-lora"] - values["zero-shot"] for kind, values in result["kinds"].items()}
-        least = min(changes, key=lambda kind: changes[kind])
+        worst = min(changes, key=lambda kind: changes[kind])
         said.append(
             f"A gallery of one kind, told apart by class names under “photos of” it, changes by "
-            f"{np.mean(list(changes.values())):+.1f} points of R@1 on average over {len(changes)} kinds; {least} most, by "
-            f"{changes[least]:+.1f}."
+            f"{np.mean(list(changes.values())):+.1f} points of R@1 on average over {len(changes)} kinds; {worst} most, by "
+            f"{changes[worst]:+.1f}."
         )
     own = {name: value for name, value in result["own"].items() if value is not None}
     if own:

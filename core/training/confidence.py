@@ -27,7 +27,7 @@ from core.training.corpus import Corpus
 PHOTOS = 256
 FEWEST = 8  # photos of a topic that is measured
 NEAR = 0.6  # similarity of descriptions from which an everyday expert is about the same topic
-FEWEST_TOPICS = 5
+FEWEST_TOPICS = 5  # that are left out, for a calibration
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def train_experts(
     told = log if processes.first else silent
     corpus = processes.one_after_first(lambda: load_corpus(data, backbone, cache, told))
     runs = runs_folder(cache, backbone, recipe, data)
-    shared = processes.one_after_first(lambda: _shared(backbone, corpus, recipe, runs, told))
+    shared = processes.one_after_first(lambda: shared_part(backbone, corpus, recipe, runs, told))
     tasks = processes.agreed(discover(corpus, corpus.train, backbone, recipe.discovery))
     for line in without_expert(corpus, tasks, recipe.discovery):
         told(line)
@@ -227,8 +227,9 @@ def assemble(
     )
 
 
-def _shared(backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> Lora | None:
-    """The shared part as strong as experts begin with it, from an earlier run where one kept it."""
+def shared_part(backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> Lora | None:
+    """The shared part as strong as experts begin with it, from the folder ``runs`` where an earlier run kept it there;
+    None where the recipe has none."""
     if not recipe.shared_steps:
         return None
     file = runs / "shared.safetensors"

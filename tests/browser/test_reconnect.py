@@ -45,12 +45,18 @@ def answered(page: Page, query: str) -> None:
     expect(page.locator("#results h3")).to_contain_text(query, timeout=PATIENCE_MS)
 
 
+def searched(browser: Browser, address: str) -> Page:
+    """A page with the sample photos, and what was asked of them."""
+    page = opened(browser, address)
+    page.click("#try-it")
+    expect(page.locator("#results .sg-hit").first).to_be_in_viewport(timeout=PATIENCE_MS)
+    search(page, QUERY)
+    return page
+
+
 def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, tmp_path: Path) -> None:
     with running(tmp_path) as (address, _):
-        page = opened(browser, address)
-        page.click("#try-it")
-        expect(page.locator("#results .sg-hit").first).to_be_in_viewport(timeout=PATIENCE_MS)
-        search(page, QUERY)
+        page = searched(browser, address)
 
         page.context.set_offline(True)
         page.wait_for_timeout(OFFLINE_MS)
@@ -83,10 +89,7 @@ def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, tm
 
 def test_what_was_typed_when_the_page_was_loaded_again_is_asked(browser: Browser, tmp_path: Path) -> None:
     with running(tmp_path) as (address, _):
-        page = opened(browser, address)
-        page.click("#try-it")
-        expect(page.locator("#results .sg-hit").first).to_be_in_viewport(timeout=PATIENCE_MS)
-        search(page, QUERY)
+        page = searched(browser, address)
 
         box(page, "query").fill(OTHER)
         page.reload()
@@ -107,10 +110,7 @@ def test_after_a_restart_of_the_server_sentence_and_question_are_kept(browser: B
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     with running(tmp_path / "one", port=port) as (address, _):
-        page = opened(browser, address)
-        page.click("#try-it")
-        expect(page.locator("#results .sg-hit").first).to_be_in_viewport(timeout=PATIENCE_MS)
-        search(page, QUERY)
+        page = searched(browser, address)
     with running(tmp_path / "two", port=port):
         # Nobody touches the page: it notices by itself, and says what the new server has.
         expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
