@@ -43,12 +43,15 @@ RECIPE = FoldRecipe(
     GeneratorRecipe(steps=2),
 )
 CODE = """
+import os
 import sys
 from pathlib import Path
 import test_folds
 from core.experiments import unseen
-context = test_folds.context(*map(Path, sys.argv[1:]), lambda line: print(line, file=sys.stderr, flush=True))
-unseen.run(context, test_folds.RECIPE)
+# A log a process: in one stream, the lines of two processes come in halves.
+with Path(f"{sys.argv[2]}.log.{os.environ['RANK']}").open("w") as log:
+    context = test_folds.context(*map(Path, sys.argv[1:]), lambda line: print(line, file=log))
+    unseen.run(context, test_folds.RECIPE)
 """
 
 
@@ -76,9 +79,11 @@ def test_two_processes_each_take_folds_and_find_what_one_finds(tmp_path: Path) -
     assert launched.returncode == 0, launched.stderr
     kept = list((tmp_path / "two" / "experiments" / "unseen").glob("fold*.json"))
     assert len(kept) == 5
+    logs = [file.read_text() for file in tmp_path.glob("two.log.*")]
+    assert len(logs) == 2 and all("experts\n" in log for log in logs)
     for fold in range(5):  # trained once, whoever did it
-        assert launched.stderr.count(f"fold {fold}, ") == 1
-        assert len(re.findall(rf"fold{fold}-seed0-\w+: \d+ experts\n", launched.stderr)) == 1
+        assert "".join(logs).count(f"fold {fold}, ") == 1
+        assert len(re.findall(rf"fold{fold}-seed0-\w+: \d+ experts\n", "".join(logs))) == 1
     two = unseen.run(context(data, tmp_path / "two", model), RECIPE)
     one = unseen.fold_rows(context(data, tmp_path / "one", model), 3, RECIPE)
     assert sorted({row["fold"] for row in two["rows"]}) == [0, 1, 2, 3, 4]
