@@ -205,7 +205,7 @@ def adapters(engine: SGLora, adaptation: Adaptation | None, merge: bool = True) 
     if adaptation is None:
         return (zero_shot,)
     titles = (texts.MERGE, texts.SG_LORA) if merge else (texts.SG_LORA,)
-    if adaptation.strength == 0:  # nothing is applied: the very same numbers, and no photo is encoded again
+    if adaptation.strength == 0:  # nothing is applied: the very same numbers, computed once
         return zero_shot, *((title, texts.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
     generated = (texts.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora))
     if not merge:

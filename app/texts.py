@@ -120,7 +120,7 @@ LORA_NOTHING = "At strength 0 this adapter changes nothing: search gives the sam
 LORA_TRY = "To try it all the same, take the tick off “{follow}”."
 LORA_AGAINST = "For this sentence zero-shot is recommended; this strength is your own choice."
 HEAT_TITLE = "Strength by layer"
-HEAT_NOTE = "Size of the weight change in each block; the small mark shows where it lies within the experts' range."
+HEAT_NOTE = "Size of the weight change in each layer; the small mark shows where it lies within the experts' range."
 DOWNLOAD = "Download adapter"
 COMMAND_LABEL = "The same adapter on the command line"
 COMMAND_OWN = "An expert of your own takes part in this adapter; the command line knows the shipped ones only."
@@ -321,19 +321,21 @@ EVIDENCE_CSV = "Download as CSV"
 EVIDENCE_BROKEN = "{name} cannot be read by this version of the studio."
 
 ABOUT = """
-1. **Experts.** Long before you came, one small LoRA (on the query, key and value projections of the vision blocks) was
-   trained on thousands of photo tasks, and on top of it an own part for each of many topics, each described by a sentence.
+1. **Experts.** Long before you came, one small LoRA was trained on thousands of photo tasks, and on top of it an own part for
+   each of many topics, each described by a sentence. It adapts how the shipped model reads texts; with CLIP, as in the paper,
+   how it sees photos (the query, key and value projections of the vision blocks).
 2. **Routing.** Your sentence is compared with theirs; the *k* closest get weights, a softmax of similarity over the
    temperature.
 3. **Semantic prior.** The weighted mean and variance of the routed experts' parameters.
 4. **Generation.** From that prior a generator draws how much of what all share, and of the routed experts, goes into every
    layer of your LoRA. The seed picks the sample.
-5. **Search.** Only the adapted part of the image model runs again; photos and words are compared by cosine similarity. Without
-   a sentence there is no adapter, and search is zero-shot.
+5. **Search.** The adapter reads questions and captions anew, and photos stay as they were indexed (with CLIP, the adapted part
+   of the image model runs again); photos and words are compared by cosine similarity. Without a sentence there is no adapter,
+   and search is zero-shot.
 
 **Confidence.** Each topic was once left out and its description routed to the other experts: how close they were, and what they
 gained, predicts what your sentence will gain. The less sure a gain is, the less of the closest experts is applied; where none
-fits, it is what all share alone. Adapters trade names of objects for scenes: what they lose is measured, too.
+fits, it is what all share alone. What adapters forget of the names of objects is measured, too.
 
 **Experts of your own.** On the Experts tab you can train one on your captioned photos, or import an adapter. They join the
 routing for you alone. The gain shown was measured on photos held out from the training, and it may be a loss.

@@ -62,17 +62,17 @@ def layer_name(name: str) -> str:
 
 
 def heat_map(norms: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> str:
-    """Strength of a LoRA per block (rows) and q, k, v (columns), each against the experts' range."""
+    """Strength of a LoRA per block (rows) and q, k, v (columns), or per linear, each against the experts' range."""
     cells: dict[str, dict[str, str]] = {}
     top = max([*norms.values(), *(high for _, high in ranges.values()), 1e-9])
     for name, norm in norms.items():
         match = _LAYER.search(name)
-        block, part = (match[1], match[2]) if match else (name, "")
+        block, part = (f"block {match[1]}", match[2]) if match else (name, "")
         cells.setdefault(block, {})[part] = _cell(name, norm, ranges.get(name), top)
     parts = list(dict.fromkeys(part for row in cells.values() for part in row))
     head = "".join(f'<th scope="col">{escape(p)}</th>' for p in parts)
     body = "".join(
-        f'<tr><th scope="row">block {escape(block)}</th>{"".join(row.get(p, "<td></td>") for p in parts)}</tr>'
+        f'<tr><th scope="row">{escape(block)}</th>{"".join(row.get(p, "<td></td>") for p in parts)}</tr>'
         for block, row in cells.items()
     )
     return (

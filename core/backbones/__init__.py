@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from core.common.errors import BackboneError
 
 if TYPE_CHECKING:
-    from core.backbones.base import AdaptedModule, Backbone
+    from torch import nn
+
+    from core.backbones.base import Backbone
 
 EMBEDDED = "embedded"
 
@@ -47,10 +49,11 @@ def load_backbone(
     return load_open_clip(spec, pretrained, adapt_blocks, rank, seed).to(current())
 
 
-def load_adapted(spec: str = EMBEDDED, pretrained: str | None = None, adapt_blocks: int | None = None) -> AdaptedModule:
-    """The adapted part of an image tower alone, in float32 on the CPU: what ``PeftModel.from_pretrained`` puts an adapter on.
+def load_adapted(spec: str = EMBEDDED, pretrained: str | None = None, adapt_blocks: int | None = None) -> nn.Module:
+    """The adapted part of a model alone, in float32 on the CPU: what ``PeftModel.from_pretrained`` puts an adapter on.
 
-    It takes a backbone's prefix activations [n, *prefix_shape] and gives unit-length embeddings [n, d].
+    It gives unit-length embeddings [n, d] of what the backbone adapts: of texts, from their sentence embeddings [n, s], or of
+    photos, from their prefix activations [n, *prefix_shape].
 
     Raises:
         BackboneError: as ``load_backbone``.

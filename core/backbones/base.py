@@ -1,14 +1,15 @@
 """The interface between the method and an image-text model (docs/design.md, section 3).
 
-An image tower is cut in two: a frozen **prefix**, computed once per photo and cached, and an adapted **suffix** that
-takes the prefix activations and a LoRA (or none). The LoRA is an argument: no call changes the model, so any number of
-threads may encode with any number of LoRAs at once.
+A LoRA adapts one side of the model, ``Backbone.adapts``: its texts, as the embedded backbone's do, or its photos, as in the
+paper. An image tower is cut in two: a frozen **prefix**, computed once per photo and cached, and a **suffix** that a LoRA of
+photos adapts. The LoRA is an argument: no call changes the model, so any number of threads may encode with any number of LoRAs
+at once. Every call takes any LoRA of the backbone; the side that it does not adapt stays as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from PIL import Image
@@ -63,7 +64,18 @@ class Towers(Protocol):
         ...
 
 
-class AdaptedModule(nn.Module):
+Side = Literal["texts", "photos"]
+
+
+class AdaptedText(nn.Module):
+    """The adapted part of a text tower."""
+
+    def forward(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
+        """Sentence embeddings [n, s] to unit-length embeddings [n, d]; ``lora`` as in ``AdaptedImage``."""
+        raise NotImplementedError
+
+
+class AdaptedImage(nn.Module):
     """The adapted part of an image tower.
 
     Attributes:
@@ -127,27 +139,30 @@ class Backbone(Towers, Protocol):
         ...
 
     @property
-    def adapted(self) -> AdaptedModule:
-        """The module that ``layout`` names linears of (for peft; in evaluation mode, never trained in place)."""
+    def adapts(self) -> Side:
+        """What a LoRA changes: how texts are embedded, or photos."""
         ...
 
     @property
-    def mirror(self) -> Tensor | None:
-        """[tokens] the order of prefix positions that mirrors a photo; None where activations cannot be mirrored so."""
+    def adapted(self) -> nn.Module:
+        """The module that ``layout`` names linears of (for peft; in evaluation mode, never trained in place).
+
+        An ``AdaptedText`` or an ``AdaptedImage``, as ``adapts`` says.
+        """
         ...
 
     def to(self, device: torch.device) -> Backbone:
         """Work on a device from now on; returns the backbone itself."""
         ...
 
-    def text_from_sentences(self, sentences: Tensor) -> Tensor:
-        """The shared space [n, d] from sentence embeddings [n, s] that are already there."""
+    def text_from_sentences(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
+        """Texts in the shared space [n, d], float32, unit length, from their sentence embeddings [n, s] (None: zero-shot)."""
         ...
 
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Texts in the shared space, [n, d], float32, unit length."""
+    def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
+        """Texts in the shared space, [n, d], float32, unit length (None: zero-shot)."""
         ...
 
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        """Photos in the shared space, [n, d], float32, unit length, with the LoRA applied (None: zero-shot)."""
+        """Photos in the shared space, [n, d], float32, unit length (None: zero-shot)."""
         ...

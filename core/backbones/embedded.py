@@ -16,10 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from core.backbones.base import Side
 from core.backbones.frozen_towers import (
     IMAGE_TOWER_SHA256,
     MAP_CHANNELS,
-    MAP_SIDE,
     MAP_TOKENS,
     SENTENCE_DIM,
     TEXT_TOWER_SHA256,
@@ -90,46 +90,48 @@ class EmbeddedTowers:
 class EmbeddedBackbone(EmbeddedTowers):
     """Implements ``core.backbones.base.Backbone``.
 
-    ``adapted`` is in float32, for training; ``suffix`` computes in ``dtype``.
+    A LoRA adapts its texts, so the photos' index holds for every adapter (docs/design.md, section 3). Texts are embedded in
+    float32, photos in ``dtype``.
     """
+
+    adapts: Side = "texts"
 
     name = slug = "embedded"
     choice: Mapping[str, Any] = MappingProxyType({"spec": "embedded"})
 
     def __init__(self, vision: VisionHead, text: TextHead, fingerprint: str, dtype: torch.dtype | None = None) -> None:
         super().__init__(dtype)
-        self.adapted = vision.eval().requires_grad_(False)
+        self.vision = vision.eval().requires_grad_(False)
         self._searching = self._in_compute_dtype()
-        self._text = text.eval().requires_grad_(False)
+        self.adapted = text.eval().requires_grad_(False)
         self.fingerprint = fingerprint
-        self.layout = vision.layout()
+        self.layout = text.layout()
         self.dim = vision.config.dim
-        self.mirror = torch.arange(MAP_TOKENS).unflatten(0, (MAP_SIDE, MAP_SIDE)).flip(1).flatten()
 
     def to(self, device: torch.device) -> Self:
         super().to(device)
+        self.vision.to(device)
         self.adapted.to(device)
-        self._text.to(device)
         self._searching = self._in_compute_dtype()
         return self
 
     def _in_compute_dtype(self) -> VisionHead:
-        return self.adapted if self.dtype == torch.float32 else self.adapted.with_compute_dtype(self.dtype)
+        return self.vision if self.dtype == torch.float32 else self.vision.with_compute_dtype(self.dtype)
 
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
-        return self.text_from_sentences(self.text_tower.encode(texts))
+    def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
+        return self.text_from_sentences(self.text_tower.encode(texts), lora)
 
     @torch.no_grad()
-    def text_from_sentences(self, sentences: Tensor) -> Tensor:
-        return self._text(sentences.to(self.device)).cpu()
+    def text_from_sentences(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
+        there = None if lora is None else lora.to(self.device)
+        return self.adapted(sentences.to(self.device), there).cpu()
 
     @torch.no_grad()
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        there = None if lora is None else lora.to(self.device)
         size, n = batch_size(self.device, SUFFIX_BATCH), len(prefix)
         if self.dtype == torch.bfloat16 and 0 < n % size < LEAST_BATCH:
             prefix = torch.cat([prefix, prefix[-1:].expand(LEAST_BATCH - n % size, *prefix.shape[1:])])
-        parts = [self._searching(part.float(), there).cpu() for part in prefetched(prefix.split(size), self.device)]
+        parts = [self._searching(part.float()).cpu() for part in prefetched(prefix.split(size), self.device)]
         return torch.cat(parts)[:n] if parts else torch.empty(0, self.dim)
 
 

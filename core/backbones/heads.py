@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.attention import PROJECTIONS, SplitAttention
-from core.backbones.base import AdaptedModule
+from core.backbones.attention import SplitAttention, adapted_linear
+from core.backbones.base import AdaptedText
 from core.backbones.frozen_towers import MAP_CHANNELS, MAP_TOKENS, SENTENCE_DIM
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 
@@ -32,9 +32,8 @@ class HeadsConfig:
 class Block(nn.Module):
     """Pre-norm transformer block (ViT, arXiv 2010.11929)."""
 
-    def __init__(self, config: HeadsConfig, name: str) -> None:
+    def __init__(self, config: HeadsConfig) -> None:
         super().__init__()
-        self.attn_name = f"{name}.attn"
         self.norm1 = nn.LayerNorm(config.width)
         self.attn = SplitAttention(config.width, config.heads)
         self.norm2 = nn.LayerNorm(config.width)
@@ -44,27 +43,27 @@ class Block(nn.Module):
             nn.Linear(config.mlp_ratio * config.width, config.width),
         )
 
-    def forward(self, x: Tensor, lora: Lora | None = None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         dtype = self.attn.q_proj.weight.dtype  # the linears' compute dtype; the residual stream keeps its own
-        x = x + self.attn(self.norm1(x).to(dtype), lora, self.attn_name)  # [n, tokens, width]
+        x = x + self.attn(self.norm1(x).to(dtype))  # [n, tokens, width]
         return x + self.mlp(self.norm2(x).to(dtype))
 
 
-class VisionHead(AdaptedModule):
+class VisionHead(nn.Module):
     """Frozen convolutional map [n, 49, 320] -> shared space [n, dim], unit length."""
 
     def __init__(self, config: HeadsConfig) -> None:
         super().__init__()
-        self.config, self.patches = config, MAP_TOKENS
+        self.config = config
         self.norm_in = nn.LayerNorm(MAP_CHANNELS)
         self.proj_in = nn.Linear(MAP_CHANNELS, config.width)
         self.cls = nn.Parameter(torch.zeros(config.width))
         self.pos = nn.Parameter(torch.randn(MAP_TOKENS, config.width) * 0.02)
-        self.blocks = nn.ModuleList(Block(config, f"blocks.{i}") for i in range(config.depth))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm_out = nn.LayerNorm(2 * config.width)
         self.proj_out = nn.Linear(2 * config.width, config.dim, bias=False)
 
-    def forward(self, prefix: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
+    def forward(self, prefix: Tensor, keep: Tensor | None = None) -> Tensor:
         """Encode maps [n, 49, 320]; with ``keep``, fewer tokens train faster and regularise."""
         dtype = self.proj_in.weight.dtype
         x = self.proj_in(self.norm_in(prefix.to(self.pos.dtype)).to(dtype)) + self.pos  # [n, 49, width]
@@ -72,7 +71,7 @@ class VisionHead(AdaptedModule):
             x = x[:, keep]  # [n, t, width]
         x = torch.cat([self.cls.expand(len(x), 1, -1).to(x.dtype), x], 1)  # [n, 1 + t, width]
         for block in self.blocks:
-            x = block(x, lora)
+            x = block(x)
         # The class token says what matters, the mean of the patches what else is there.
         pooled = self.norm_out(torch.cat([x[:, 0], x[:, 1:].mean(1)], -1))  # [n, 2 width]
         return F.normalize(self.proj_out(pooled.to(dtype)).float(), dim=-1)
@@ -85,14 +84,8 @@ class VisionHead(AdaptedModule):
                 module.to(dtype)
         return head
 
-    def layout(self, rank: int = LORA_RANK) -> LoraLayout:
-        """q, k and v of every block."""
-        width = self.config.width
-        names = [f"blocks.{i}.attn.{p}" for i in range(self.config.depth) for p in PROJECTIONS]
-        return LoraLayout(tuple(LoraModule(name, width, width) for name in names), rank)
 
-
-class TextHead(nn.Module):
+class TextHead(AdaptedText):
     """Frozen sentence embedding [n, 384] -> shared space [n, dim], unit length: the sentence plus a learned rest."""
 
     def __init__(self, config: HeadsConfig) -> None:
@@ -106,5 +99,13 @@ class TextHead(nn.Module):
         for parameter in self.mlp[-1].parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, sentences: Tensor) -> Tensor:
-        return F.normalize((sentences + self.mlp(sentences)).float(), dim=-1)
+    def forward(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
+        x = sentences
+        for name, layer in self.mlp.named_children():
+            x = adapted_linear(layer, x, None if lora is None else lora.factors.get(f"mlp.{name}"))
+        return F.normalize((sentences + x).float(), dim=-1)
+
+    def layout(self, rank: int = LORA_RANK) -> LoraLayout:
+        """Both linears."""
+        linears = [(f"mlp.{name}", layer) for name, layer in self.mlp.named_children() if isinstance(layer, nn.Linear)]
+        return LoraLayout(tuple(LoraModule(name, layer.in_features, layer.out_features) for name, layer in linears), rank)

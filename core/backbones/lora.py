@@ -38,7 +38,7 @@ class LoraLayout:
 
     @property
     def size(self) -> int:
-        """Number of parameters P (9,216 for `embedded`; 110,592 for ViT-B/16 at rank 2)."""
+        """Number of parameters P (3,584 for `embedded`; 110,592 for ViT-B/16 at rank 2)."""
         return sum(self.rank * (m.in_features + m.out_features) for m in self.modules)
 
 
@@ -59,7 +59,7 @@ class Factors:
 class Lora:
     """A LoRA adapter: one pair of factors per adapted linear.
 
-    It is never injected: a backbone's suffix takes it as an argument, so that no visitor changes another's model.
+    It is never injected: a backbone takes it as an argument, so that no visitor changes another's model.
     """
 
     modules: tuple[LoraModule, ...]

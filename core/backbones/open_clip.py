@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from timm.models import is_model, model_entrypoint
 from torch import Tensor, nn
 
+from core.backbones.base import Side
 from core.backbones.clip_text import text_tower
 from core.backbones.lora import Lora
 from core.backbones.preprocess import pixel_values
@@ -71,6 +72,8 @@ class OpenClipBackbone:
         BackboneError: another architecture than a plain ViT, adapt_blocks out of range, weights that are not finite.
     """
 
+    adapts: Side = "photos"
+
     def __init__(
         self,
         name: str,
@@ -97,7 +100,6 @@ class OpenClipBackbone:
         self.framing = _framing(seen)
         self._mean, self._std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
         self.layout = self.adapted.layout(rank)
-        self.mirror = None
         self.dim = self.sentence_dim = self.adapted.dim
         self.prefix_shape = (vit.tokens, vit.width)
         self.device = CPU
@@ -111,11 +113,11 @@ class OpenClipBackbone:
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         return self.encode_text(texts)
 
-    def text_from_sentences(self, sentences: Tensor) -> Tensor:
+    def text_from_sentences(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
         return sentences
 
     @torch.no_grad()
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
+    def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
         if not texts:
             return torch.empty(0, self.dim)
         with self._tokenizer_lock:  # fast tokenizers of Hugging Face fail when two threads set their padding at once

@@ -23,7 +23,7 @@ from timm.models import vision_transformer as timm_vit
 from torch import Tensor, nn
 
 from core.backbones.attention import PROJECTIONS, SplitAttention
-from core.backbones.base import AdaptedModule
+from core.backbones.base import AdaptedImage
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.common.errors import BackboneError
 
@@ -202,7 +202,7 @@ class AdaptedBlock(nn.Module):
         return x + self.scale2(self.mlp(self.norm2(x)))
 
 
-class AdaptedTower(AdaptedModule):
+class AdaptedTower(AdaptedImage):
     """The adapted suffix: the last blocks of a ViT, its final norm, pooling and projection.
 
     Blocks keep their number in the whole tower, so that an adapter of the last two cannot pass for one of the first two.

@@ -46,6 +46,8 @@ def adapt(arguments: Namespace) -> Answer:
     check_text(arguments.text)
     started = time.perf_counter()
     engine = load_chosen_engine(arguments)
+    if arguments.map is not None:
+        check_map_of(engine.backbone)
     engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, so that "encode" below tells what encoding takes
     load = time.perf_counter() - started
     adaptation = engine.adapt(arguments.text, arguments.k, arguments.tau, arguments.seed, arguments.strength)
@@ -102,6 +104,15 @@ def evaluate(arguments: Namespace) -> Answer:
     }
     data = {"images": evaluation.images, "captions": evaluation.captions, "methods": methods}
     return Answer(data, format.recalls(data))
+
+
+def check_map_of(backbone: Backbone) -> None:
+    """Raise UsageError for a backbone whose adapters need no map."""
+    if backbone.adapts == "texts":
+        raise UsageError(
+            f"--map is for adapters that change photos; those of {backbone.name} change the question itself: "
+            "write the adapter with `adapt TEXT --out DIR`, and use `vector TEXT --adapter DIR`."
+        )
 
 
 def write_map(engine: SGLora, found: Adaptation, library: Path, file: Path) -> None:

@@ -7,8 +7,8 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from core.cli import format
-from core.cli.commands import Answer, chosen_backbone, log
-from core.common.errors import LibraryError
+from core.cli.commands import Answer, check_map_of, chosen_backbone, log
+from core.common.errors import LibraryError, UsageError
 from core.common.progress import Bar, counter
 
 if TYPE_CHECKING:
@@ -76,17 +76,31 @@ def library(arguments: Namespace) -> Answer:
 
 def vector(arguments: Namespace) -> Answer:
     """``vector``: what to ask a database of zero-shot vectors with, so that it answers as an adapter would."""
+    from core.backbones.peft_format import load_peft
     from core.common.text import clean_text
     from core.retrieval.query_map import QueryMap
+    from core.retrieval.two_stage import finite
 
     text = clean_text(arguments.query, "query")
+    if arguments.adapter is not None and arguments.map is not None:
+        raise UsageError("--adapter DIR or --map FILE: both together would adapt the question twice.")
     backbone = chosen_backbone(arguments)
-    made = QueryMap.identity(backbone.dim)
+    if arguments.adapter is not None and backbone.adapts == "photos":
+        raise UsageError(
+            f"Adapters of {backbone.name} change photos, not the question: make a map of one with "
+            "`adapt TEXT --library DIR --map FILE`, and use `vector TEXT --map FILE`."
+        )
+    if arguments.map is not None:
+        check_map_of(backbone)
+    lora, made = None, QueryMap.identity(backbone.dim)
+    if arguments.adapter is not None:
+        lora, _ = load_peft(arguments.adapter, backbone.layout.modules, backbone.fingerprint)
     if arguments.map is not None:
         made = QueryMap.load(arguments.map, backbone.fingerprint, backbone.dim)
-    query = backbone.encode_text([text])[0]
+    query = finite(backbone.encode_text([text], lora))[0]
     data = {
         "query": text,
+        "adapter": None if arguments.adapter is None else str(arguments.adapter),
         "map": None if arguments.map is None else str(arguments.map),
         "backbone": backbone.name,
         "fingerprint": backbone.fingerprint,

@@ -227,7 +227,7 @@ def _adapt(parser: Parser) -> None:
     _path_option(
         parser,
         "--map",
-        "write, too, the linear map that stands for the adapter in questions to zero-shot vectors (see `vector`)",
+        "write, too, the linear map that stands in questions for an adapter of photos, as open_clip models have (see `vector`)",
         "FILE",
     )
     _path_option(parser, "--library", "library whose photos the map is made from")
@@ -248,8 +248,9 @@ def _search(parser: Parser) -> None:
     themselves say what the adapter is made for. A photo file as QUERY searches captions (captions.jsonl, labels.jsonl or
     COCO captions, as for `evaluate`), or, with --find photos, for photos like it. What cannot be read is left out.
 
-    From 1,000 photos on, an adapter looks at the candidates that a mapped query finds among all photos, and at no others;
-    --exact looks at all, --check says how often the two agree on this library.
+    An adapter of texts, as the shipped backbone's are, changes the query and searches all photos. One of photos, as open_clip
+    models have, looks from 1,000 photos on at the candidates that a mapped query finds among all, and at no others; --exact
+    looks at all, --check says how often the two agree on this library.
 
     JSON:
       {"query", "task", "photos": readable and different ones, "total": candidates of all rankings,
@@ -280,8 +281,10 @@ def _search(parser: Parser) -> None:
     parser.add_argument("--since", type=search.day, metavar="DAY", help="only photos taken on this day (2024-05-31) or later")
     parser.add_argument("--until", type=search.day, metavar="DAY", help="only photos taken on this day or earlier")
     _count_option(parser, "--top", 10, "hits to print (10)")
-    parser.add_argument("--exact", action="store_true", help="every photo goes through the adapter")
-    parser.add_argument("--check", action="store_true", help="compare with every photo of a sample going through the adapter")
+    parser.add_argument("--exact", action="store_true", help="look at every photo, with adapters of photos through the adapter")
+    parser.add_argument(
+        "--check", action="store_true", help="with adapters of photos, compare with every photo of a sample going through it"
+    )
     _sampling_options(parser)
     _engine_options(parser)
 
@@ -331,15 +334,19 @@ def _library(parser: Parser) -> None:
 def _vector(parser: Parser) -> None:
     """
     example:
-      python -m core adapt "photos of dogs playing outside" --library pictures.library --map dogs.safetensors
-      python -m core vector "a dog in the snow" --map dogs.safetensors --json
+      python -m core adapt "photos of dogs playing outside" --out dogs
+      python -m core vector "a dog in the snow" --adapter dogs --json
 
-    Asked with it, a database of zero-shot vectors ranks nearly as the adapter would.
+    Asked with it, a database of zero-shot vectors ranks as the adapter does. Where adapters change photos, as those of
+    open_clip models do, it ranks nearly so with a map: `adapt TEXT --library DIR --map FILE`, then --map FILE.
 
-    JSON: {"query", "map", "backbone", "fingerprint", "dim", "vector": [...], "offset": to add to inner products for scores}
+    JSON:
+      {"query", "adapter", "map", "backbone", "fingerprint", "dim", "vector": [...],
+       "offset": to add to inner products for scores}
     """
     parser.add_argument("query", metavar="QUERY", help="what to look for, in words")
-    _path_option(parser, "--map", "a map of `adapt --map` (default: none, zero-shot)", "FILE")
+    _path_option(parser, "--adapter", "an adapter of texts in PEFT format (default: none, zero-shot)")
+    _path_option(parser, "--map", "a map of `adapt --map`, for adapters of photos", "FILE")
     _backbone_options(parser)
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from core.backbones.base import Backbone
     from core.retrieval.adapter import Adapter
-    from core.retrieval.index import Index
     from core.retrieval.library_photos import LibraryPhotos
     from core.retrieval.questions import Query
     from core.retrieval.two_stage import Seconds, TwoStageSearch
@@ -191,12 +190,17 @@ def _captions(
     arguments: Namespace, backbone: Backbone, asked: Query, adapters: list[Adapter], names: list[str], seconds: Seconds
 ) -> dict[str, Any]:
     """The captions that fit best; no photo but those of the question is encoded."""
-    texts, index, photos = _caption_index(arguments, backbone)
+    from core.retrieval.index import Index
+    from core.retrieval.two_stage import finite
+
+    texts, sentences, photos = _caption_sentences(arguments, backbone)
     seconds.lap("index")
     question = asked.question(backbone)
-    queries = [question.embedding(backbone, adapter.lora) for adapter in adapters]
-    rankings, before = {}, {row: rank for rank, (row, _) in enumerate(index.search(queries[0]), 1)}
-    for name, query in zip(names, queries, strict=True):
+    rankings, before = {}, {}
+    for name, adapter in zip(names, adapters, strict=True):
+        index = Index(finite(backbone.text_from_sentences(sentences, adapter.lora)))
+        query = question.embedding(backbone, adapter.lora)
+        before = before or {row: rank for rank, (row, _) in enumerate(index.search(query), 1)}
         best = index.search(query, arguments.top)
         rows = [row for row, _ in best]
         rankings[name] = _rows("caption", [texts[row] for row in rows], [score for _, score in best], [before[r] for r in rows])
@@ -211,17 +215,15 @@ def _captions(
     }
 
 
-def _caption_index(arguments: Namespace, backbone: Backbone) -> tuple[Sequence[str], Index, int]:
-    """The captions, their index, and how many photos there are."""
-    from core.retrieval.index import Index
-
+def _caption_sentences(arguments: Namespace, backbone: Backbone) -> tuple[Sequence[str], Tensor, int]:
+    """The captions, their sentence embeddings [n, s], and how many photos there are."""
     if arguments.library is not None:
         from core.retrieval.library import PhotoLibrary
         from core.retrieval.library_photos import LibraryPhotos
 
         library = LibraryPhotos(PhotoLibrary.open(arguments.library, backbone), backbone)
-        index = library.caption_index(counter("reading", log, "captions"))
-        return library.captions, index, len(library)
+        sentences = library.caption_sentences(counter("reading", log, "captions"))
+        return library.captions, sentences, len(library)
     from core.data import read_folder
     from core.data.captions import clean_captions
     from core.data.sample import caption_texts
@@ -230,8 +232,7 @@ def _caption_index(arguments: Namespace, backbone: Backbone) -> tuple[Sequence[s
     texts = tuple(dict.fromkeys(text for sample in samples for text in clean_captions(caption_texts(sample))))
     if not texts:
         raise DataError(f"No photo of {arguments.gallery} has captions: look for photos instead (--find photos).")
-    embeddings: Tensor = backbone.encode_text(texts)
-    return texts, Index(embeddings), len({sample.path for sample in samples})
+    return texts, backbone.encode_sentence(texts), len({sample.path for sample in samples})
 
 
 def _is_photo(part: str) -> bool:

@@ -103,8 +103,8 @@ def evaluate(
 ) -> Evaluation:
     """Recall@1, 5 and 10 of each method in both directions, with all photos as one gallery.
 
-    Photos are read and put through the frozen prefix once; a method only runs the suffix again. Any of a photo's captions
-    counts as a hit, and equal captions are one text.
+    Photos are put through the frozen prefix once, captions through the sentence encoder; a method runs what follows again. Any
+    of a photo's captions counts as a hit, and equal captions are one text.
 
     Args:
         engine: the method, with its backbone.
@@ -136,9 +136,10 @@ def evaluate(
     if not relevance.texts:
         raise DataError(f"None of the {len(kept)} photos has a caption.")
     log(f"{len(kept)} photos, {len(relevance.texts)} different captions")
-    texts = engine.backbone.encode_text(relevance.texts)
-    found = {}
+    backbone, found = engine.backbone, {}
+    sentences, zero_shot = backbone.encode_sentence(relevance.texts), backbone.suffix(prefixes)
     for name, lora in loras.items():
-        found[name] = both_directions(engine.backbone.suffix(prefixes, lora), texts, relevance)
+        images = zero_shot if lora is None or backbone.adapts == "texts" else backbone.suffix(prefixes, lora)
+        found[name] = both_directions(images, backbone.text_from_sentences(sentences, lora), relevance)
         log(f"{name}: done")
     return Evaluation(len(kept), len(relevance.texts), found, tuple(skipped))

@@ -59,7 +59,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     own = {d.name: d.description for d in domain_tasks(corpus, whole=True)}
     return {
         "sets": {each.name: {"photos": len(each.rows), "classes": len(each.names)} for each in sets},
-        "zero-shot": {each.name: round(each.accuracy(corpus.base[each.rows]), 2) for each in sets},
+        "zero-shot": {each.name: round(each.accuracy(engine.backbone, corpus), 2) for each in sets},
         "methods": lost,
         "shares": shares,
         "kinds": _kinds(context, next((each for each in sets if each.name == CLASS_NAMES), None)),
@@ -87,12 +87,11 @@ def _kinds(context: ExperimentContext, everyday: NamedSet | None) -> dict[str, d
             continue
         answers = torch.tensor([classes.index(int(everyday.answers[i])) for i in chosen])
         own = NamedSet(kind, everyday.rows[chosen], everyday.names[classes], answers)
-        index = torch.from_numpy(own.rows)
         lora = METHODS["sg-lora"](Setting(engine, engine.route(f"photos of {kind}")))
         found[kind] = {
             "photos": len(chosen),
-            "zero-shot": round(own.accuracy(corpus.base[index]), 2),
-            "sg-lora": round(own.accuracy(engine.backbone.suffix(corpus.maps[index], lora)), 2),
+            "zero-shot": round(own.accuracy(engine.backbone, corpus), 2),
+            "sg-lora": round(own.accuracy(engine.backbone, corpus, lora), 2),
         }
     return found
 

@@ -5,13 +5,15 @@ Most people's photos are of this kind: their topics are among those that experts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
+from core.backbones.lora import Lora
 from core.common import markdown
 from core.common.metrics import Relevance, both_directions
 from core.experiments import figures, statistics
@@ -28,6 +30,7 @@ GROUPS = (SCENES, EVERYDAY, SPECIAL, COCO)
 EVERYDAY_DESCRIPTION = "everyday photos of people and animals"
 SEEDS = (0, 1, 2)
 Row = dict[str, Any]
+Recalls = Callable[[Lora | None], Mapping[str, Any]]
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
@@ -39,9 +42,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     tasks.append((EVERYDAY, HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", everyday, everyday)))
     tasks += [(SPECIAL, t) for t in domain_tasks(corpus, whole=True)]
     for group, task in tasks:
-        texts, relevance = corpus.evaluation(task.test)
-        maps = corpus.maps[torch.from_numpy(task.test)]
-        found = measured(engine, task.description, maps, texts, relevance)
+        found = measured(engine, task.description, lambda lora, rows=task.test: corpus.recalls(engine.backbone, rows, lora))
         rows += [{"group": group, "task": task.name, "photos": len(task.test), **row} for row in found]
         context.log(f"{group}, {task.name}: {_short(found)}")
     rows += _coco(context, engine)
@@ -51,21 +52,22 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 def measured(
     engine: SGLora,
     description: str,
-    maps: torch.Tensor,
-    texts: torch.Tensor,
-    relevance: Relevance,
+    recalls: Recalls,
     methods: Mapping[str, Any] = METHODS,
     seeds: tuple[int, ...] = SEEDS,
     strength: float | None = None,
 ) -> list[Row]:
-    """Recalls of every method, mean of both directions; of methods that sample, with every seed."""
+    """Recalls of every method, mean of both directions; of methods that sample, with every seed.
+
+    Args:
+        recalls: of the task's photos with an adapter, in both directions.
+    """
     rows = []
     routing = engine.route(description)
     for name, method in methods.items():
         for seed in seeds if name in SEEDED else seeds[:1]:
             lora = method(Setting(engine, routing, seed, strength))
-            found = both_directions(engine.backbone.suffix(maps, lora), texts, relevance)
-            rows.append({"variant": name, "seed": seed, **statistics.both_ways(found)})
+            rows.append({"variant": name, "seed": seed, **statistics.both_ways(recalls(lora))})
     return rows
 
 
@@ -86,10 +88,16 @@ def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:
         if len(own) < 12:
             continue
         relevance = Relevance.of([captions[i] for i in own])
-        texts = context.backbone.text_from_sentences(
-            text_features(relevance.texts, context.cache, context.log, context.backbone)
-        )
-        found = measured(engine, SUBJECTS[name][0], torch.from_numpy(array[own]), texts, relevance)
+        maps = torch.from_numpy(array[own])
+        sentences = text_features(relevance.texts, context.cache, context.log, context.backbone)
+
+        def recalls(
+            lora: Lora | None, maps: Tensor = maps, sentences: Tensor = sentences, relevance: Relevance = relevance
+        ) -> Mapping[str, Any]:
+            texts = engine.backbone.text_from_sentences(sentences, lora)
+            return both_directions(engine.backbone.suffix(maps, lora), texts, relevance)
+
+        found = measured(engine, SUBJECTS[name][0], recalls)
         rows += [{"group": COCO, "task": f"coco {name}", "photos": len(own), **row} for row in found]
     return rows
 

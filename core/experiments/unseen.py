@@ -10,9 +10,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
+from core.backbones.lora import Lora
 from core.common import markdown
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
@@ -68,9 +68,11 @@ def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: i
     methods = {**METHODS, FULL: full, CVAE: decoded}
     rows: list[Row] = []
     for task in parts.held:
-        texts, relevance = context.corpus.evaluation(task.test)
-        maps = context.corpus.maps[torch.from_numpy(task.test)]
-        found = measured(parts.engine, task.description, maps, texts, relevance, methods, SAMPLES)
+
+        def recalls(lora: Lora | None, rows: np.ndarray = task.test) -> Mapping[str, Any]:
+            return context.corpus.recalls(parts.engine.backbone, rows, lora)
+
+        found = measured(parts.engine, task.description, recalls, methods, SAMPLES)
         judged = parts.engine.confidence(parts.engine.route(task.description))
         said = (
             {}

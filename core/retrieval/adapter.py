@@ -10,7 +10,7 @@ from core.backbones.lora import Lora
 
 @dataclass(frozen=True)
 class Adapter:
-    """How the photos are seen: a LoRA, or none.
+    """What a search is adapted with: a LoRA, or none.
 
     Attributes:
         key: changes with any number in the LoRA; two adapters are equal when their keys are.

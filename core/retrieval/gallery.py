@@ -1,7 +1,8 @@
 """A visitor's photos: what is computed once per photo, what once per adapter, and the search over both.
 
-The frozen prefix of the image tower runs once per photo content; an adapter then needs the suffix only. An index belongs
-to one (photo set, model, adapter) and is kept under all three, so that a stale one cannot be used.
+The frozen prefix of the image tower runs once per photo content; an adapter of photos then needs the suffix only, and one of
+texts nothing at all. An index belongs to one (photo set, model, adapter) and is kept under all three, so that a stale one
+cannot be used.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from core.data.decode_pool import POOL
 from core.data.image_io import upright_rgb
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.index import Hit, Index, Ranking, moves
+from core.retrieval.questions import Query
 from core.retrieval.two_stage import EncodedQuery, TwoStageSearch, finite
 
 __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Photo", "Ranking", "moves"]
@@ -37,6 +39,7 @@ DEFAULT_LIMIT = 1_000
 THUMBNAIL_BYTES = 16_000  # about what one of a detailed photo takes, while a gallery's bytes are limited
 CAPTIONED = 2_000  # photos whose captions are looked at; of more of them it is the first ones
 CAPTIONS_AT_ONCE = 128
+KEPT_TEXT_INDEXES = 3  # the page compares as many adapters
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,9 @@ class Gallery:
         self.limit, self.most_bytes = limit, most_bytes
         self._contents = _Contents()
         self._search: TwoStageSearch | None = None
-        self._texts: tuple[tuple[str, ...], Index] | None = None
-        self._query: tuple[str, Tensor] | None = None  # the last one, which is asked with every adapter in turn
+        self._texts: tuple[tuple[str, ...], Tensor] | None = None  # captions and their sentence embeddings
+        self._text_indexes: dict[str, tuple[tuple[str, ...], Index]] = {}  # by adapter
+        self._query: tuple[str, EncodedQuery] | None = None  # the last one, which is asked with every adapter in turn
         self._lock = threading.Lock()  # held for moments, to replace the contents or touch a cache
         self._adding = threading.Lock()  # held while files are added: one batch of files at a time
 
@@ -230,6 +234,7 @@ class Gallery:
         with self._lock:
             self._replace({})
             self._texts = self._query = None
+            self._text_indexes = {}
 
     def embeddings(self, adapter: Adapter = ZERO_SHOT) -> Tensor:
         """The photos in the shared space, [n, d] float32 of unit length, in the order of ``photos``.
@@ -249,7 +254,7 @@ class Gallery:
     def text_to_image(self, query: str, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
         """The photos that fit a query best (``top=None``: all that are looked at); keys are photo ids.
 
-        Of more than ``two_stage.EXACT_UP_TO`` photos an adapter looks at the best candidates only, see ``two_stage``.
+        Of more than ``two_stage.EXACT_UP_TO`` photos an adapter of photos looks at the best candidates only, see ``two_stage``.
 
         Raises:
             DescriptionError: an unusable query.
@@ -259,7 +264,7 @@ class Gallery:
         contents = self._filled("search them")
         if top is not None and top < 1:
             raise GalleryError(f"{top} results were asked for: at least one is needed.")
-        found = self._searching(contents).search(EncodedQuery(self._query_embedding(text)), [adapter], top)[0]
+        found = self._searching(contents).search(self._question(text), [adapter], top)[0]
         photos = [contents.photos[place] for place in found.places]
         hits = [
             Hit(photo.id, photo.name, score, rank)
@@ -292,7 +297,7 @@ class Gallery:
             prefix = self.backbone.prefix(self.backbone.pixels(upright_rgb(photo)).unsqueeze(0))
         query = finite(self.backbone.suffix(prefix, adapter.lora))[0]
         keys = [content_id(text.encode()) for text in texts]  # safe to use in a page, unlike the text
-        return self._text_index(texts).rank(query, keys, dict(zip(keys, texts, strict=True)), top)
+        return self._text_index(texts, adapter).rank(query, keys, dict(zip(keys, texts, strict=True)), top)
 
     def recalls(self, adapter: Adapter = ZERO_SHOT) -> dict[str, dict[str, float]]:
         """Recall in percent: {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": …}, of the first CAPTIONED photos with captions.
@@ -321,7 +326,7 @@ class Gallery:
         """
         captioned = [photo.captions for photo in self.photos if photo.captions and photo.id not in without][:CAPTIONED]
         if captioned:
-            self._text_index(Relevance.of(captioned).texts, progress)
+            self._sentences(Relevance.of(captioned).texts, progress)
 
     def _evaluation(self, adapter: Adapter, without: Collection[str] = ()) -> tuple[Tensor, Tensor, Relevance]:
         """The photos that have captions as this adapter sees them, the captions, and which belong together."""
@@ -331,7 +336,7 @@ class Gallery:
             raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
         relevance = Relevance.of([contents.photos[row].captions for row in rows])
         images = self._searching(contents).embeddings(adapter, np.array(rows))
-        return images, self._text_index(relevance.texts).rows, relevance
+        return images, self._text_index(relevance.texts, adapter).rows, relevance
 
     def _filled(self, purpose: str) -> _Contents:
         contents = self._contents
@@ -364,31 +369,45 @@ class Gallery:
         """The index of these photos as this adapter sees them."""
         return self._searching(contents).whole(adapter)
 
-    def _query_embedding(self, text: str) -> Tensor:
-        """[d] of a query."""
+    def _question(self, text: str) -> EncodedQuery:
+        """The question of one text."""
         last = self._query
         if last is None or last[0] != text:
             with one_core():
-                last = self._query = text, self.backbone.encode_text([text])[0]
+                last = self._query = text, Query((text,)).question(self.backbone)
         return last[1]
 
-    def _text_index(self, texts: tuple[str, ...], progress: Callable[[int, int], object] | None = None) -> Index:
-        """The index of captions; only those that the last one did not hold are encoded."""
+    def _text_index(self, texts: tuple[str, ...], adapter: Adapter) -> Index:
+        """The index of captions as this adapter reads them."""
+        key = adapter.key if self.backbone.adapts == "texts" else ZERO_SHOT.key
+        with self._lock:
+            known = self._text_indexes.get(key)
+        if known is not None and known[0] == texts:
+            return known[1]
+        index = Index(finite(self.backbone.text_from_sentences(self._sentences(texts), adapter.lora)))
+        with self._lock:
+            self._text_indexes[key] = (texts, index)
+            while len(self._text_indexes) > KEPT_TEXT_INDEXES:
+                del self._text_indexes[next(iter(self._text_indexes))]
+        return index
+
+    def _sentences(self, texts: tuple[str, ...], progress: Callable[[int, int], object] | None = None) -> Tensor:
+        """[n, s] of captions; only those that were not there the last time are encoded."""
         with self._lock:
             last = self._texts
         if last is not None and last[0] == texts:
             return last[1]
-        known = dict(zip(last[0], last[1].rows, strict=True)) if last is not None else {}
+        known = dict(zip(*last, strict=True)) if last is not None else {}
         new = [text for text in texts if text not in known]
         for start in range(0, len(new), CAPTIONS_AT_ONCE):
             some = new[start : start + CAPTIONS_AT_ONCE]
-            known |= zip(some, self.backbone.encode_text(some), strict=True)
+            known |= zip(some, self.backbone.encode_sentence(some), strict=True)
             if progress is not None:
                 progress(len(texts) - len(new) + start + len(some), len(texts))
-        index = Index(torch.stack([known[text] for text in texts]))
+        sentences = torch.stack([known[text] for text in texts])
         with self._lock:
-            self._texts = (texts, index)
-        return index
+            self._texts = (texts, sentences)
+        return sentences
 
     def _room(self) -> int:
         """How many more photos fit, by their number and by their bytes."""

@@ -19,7 +19,6 @@ from core.backbones.base import Backbone
 from core.common.digest import digest
 from core.common.errors import GalleryError, LibraryError
 from core.retrieval import library_index
-from core.retrieval.index import Index
 from core.retrieval.library import PHOTOS, PhotoLibrary, absolute, import_lance
 
 CAPTION_BATCH = 512
@@ -161,8 +160,8 @@ class LibraryPhotos:
             table = self._files.to_table(columns=["captions"], filter="id IS NOT NULL")
         return tuple(dict.fromkeys(text for own in table["captions"].to_pylist() for text in own or ()))
 
-    def caption_index(self, progress: Callable[[int, int], None] | None = None) -> Index:
-        """The index of ``captions``; they are encoded once, and kept in the library where it can be written.
+    def caption_sentences(self, progress: Callable[[int, int], None] | None = None) -> Tensor:
+        """Sentence embeddings [n, s] of ``captions``; they are encoded once, and kept in the library where it can be written.
 
         Raises:
             GalleryError: no photo has captions.
@@ -174,23 +173,23 @@ class LibraryPhotos:
                 "look for photos instead (--find photos)."
             )
         key = digest("\n".join(texts))[:16]
-        file = self.library.folder / library_index.FOLDER / f"captions-{key}.f32"
-        shape = (len(texts), self.backbone.dim)
+        file = self.library.folder / library_index.FOLDER / f"sentences-{key}.f32"
+        shape = (len(texts), self.backbone.sentence_dim)
         if not file.is_file() or file.stat().st_size != 4 * shape[0] * shape[1]:
             parts = []
             for start in range(0, len(texts), CAPTION_BATCH):
-                parts.append(self.backbone.encode_text(texts[start : start + CAPTION_BATCH]).numpy())
+                parts.append(self.backbone.encode_sentence(texts[start : start + CAPTION_BATCH]).numpy())
                 if progress is not None:
                     progress(min(start + CAPTION_BATCH, len(texts)), len(texts))
             rows = np.concatenate(parts)
             with suppress(OSError):  # a read-only library
-                for old in file.parent.glob("captions-*.f32"):
+                for old in file.parent.glob("sentences-*.f32"):
                     old.unlink(missing_ok=True)
                 partial = file.with_suffix(f".{os.getpid()}.partial")
                 rows.tofile(partial)
                 partial.replace(file)
-            return Index.over(rows)
-        return Index.over(library_index.mapped(file, np.float32, shape))
+            return torch.from_numpy(rows)
+        return torch.from_numpy(np.fromfile(file, np.float32).reshape(shape))
 
 
 def _numbers(ids: np.ndarray) -> np.ndarray:

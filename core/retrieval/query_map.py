@@ -1,4 +1,4 @@
-"""An adapter as a linear map: what it does to photos is done to the question instead.
+"""An adapter of photos as a linear map: what it does to photos is done to the question instead.
 
 From the zero-shot embeddings z and the adapted embeddings a of a few hundred photos, ridge regression gives W and b with
 ``a ~ z + z W + b``. A question q then scores a photo ``q a ~ (q + W q) z + q b``: the query q + W q asks the *unchanged*
@@ -24,7 +24,7 @@ MAX_MAP_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class QueryMap:
-    """A linear map that stands for an adapter.
+    """A linear map that stands for an adapter of photos.
 
     Attributes:
         weight: W [d, d]. bias: b [d].

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.common.errors import DescriptionError
@@ -53,25 +52,20 @@ class Query:
         return Query(tuple(wanted), tuple(photos), tuple(clean_text(text, "query") for text in unwanted))
 
     def question(self, backbone: Backbone) -> EncodedQuery:
-        """Encode it: texts once for all adapters, photos up to where adapters begin."""
-        texts, words = (*self.texts, *self.without), torch.zeros(backbone.dim)
+        """Encode it up to where adapters begin."""
+        texts, sentences = (*self.texts, *self.without), torch.empty(0, backbone.sentence_dim)
         share = 1.0 / (len(self.texts) + len(self.photos))
+        weights = torch.tensor([share] * len(self.texts) + [-WITHOUT / max(1, len(self.without))] * len(self.without))
         if texts:
-            weights = torch.tensor([share] * len(self.texts) + [-WITHOUT / max(1, len(self.without))] * len(self.without))
             with one_core():
-                words = weights @ backbone.encode_text(texts)
+                sentences = backbone.encode_sentence(texts)
         if not self.photos:
-            return EncodedQuery(words)
+            return EncodedQuery(sentences, weights)
         pixels = torch.stack([backbone.pixels(photo) for photo in self.photos])
-        return EncodedQuery(words, backbone.prefix(pixels), torch.full((len(self.photos),), share))
+        return EncodedQuery(sentences, weights, backbone.prefix(pixels), torch.full((len(self.photos),), share))
 
 
 def split_minus(text: str) -> tuple[str, tuple[str, ...]]:
     """A query without its excluded words, and these: "dog -water" is ("dog", ("water",))."""
     excluded = tuple(match[1] or match[2] for match in _MINUS.finditer(text))
     return " ".join(_MINUS.sub(" ", text).split()), excluded
-
-
-def of_text(embedding: Tensor) -> EncodedQuery:
-    """The question of a text that is encoded already, [d]."""
-    return EncodedQuery(embedding)

@@ -1,7 +1,9 @@
-"""Adapted search in two stages: a mapped query finds candidates in the zero-shot index, and the adapter ranks these exactly.
+"""Search with any adapter, over a zero-shot index that never changes.
 
-A new sentence costs ``query_map.SAMPLE`` photos once, and each question ``RERANKED`` photos, however many there are; below
-``EXACT_UP_TO`` photos all of them are looked at. One implementation for the page's galleries and for libraries on disk.
+An adapter of texts changes the query alone: the index answers it as it is. With an adapter of photos search has two stages: a
+mapped query finds candidates in the zero-shot index, and the adapter ranks these exactly. A new sentence then costs
+``query_map.SAMPLE`` photos once, and each question ``RERANKED`` photos, however many there are; below ``EXACT_UP_TO`` photos
+all of them are looked at. One implementation for the page's galleries and for libraries on disk.
 """
 
 from __future__ import annotations
@@ -89,19 +91,26 @@ class EncodedQuery:
     """What is looked for, as one adapter's embedding of it may differ from another's.
 
     Attributes:
-        words: [d] of the texts, weighted and summed; the text tower has no adapter.
-        prefixes: [m, *prefix_shape] of photos that are part of the question. weights: [m] of them, negative for "but not".
+        sentences: [n, s] sentence embeddings of texts. text_weights: [n] of them, negative for "but not".
+        prefixes: [m, *prefix_shape] of photos that are part of the question. photo_weights: [m] of them.
     """
 
-    words: Tensor
+    sentences: Tensor
+    text_weights: Tensor
     prefixes: Tensor | None = None
-    weights: Tensor = field(default_factory=lambda: torch.empty(0))
+    photo_weights: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def embedding(self, backbone: Backbone, lora: Lora | None) -> Tensor:
-        """The query [d], of unit length."""
-        query = self.words
+        """The query [d], of unit length.
+
+        Raises:
+            AdapterError: the adapter turns it into NaN or infinite numbers.
+        """
+        query = torch.zeros(backbone.dim)
+        if len(self.sentences):
+            query = query + self.text_weights @ finite(backbone.text_from_sentences(self.sentences, lora))
         if self.prefixes is not None:
-            query = query + self.weights @ finite(backbone.suffix(self.prefixes, lora))
+            query = query + self.photo_weights @ finite(backbone.suffix(self.prefixes, lora))
         return torch.nn.functional.normalize(query, dim=-1)
 
 
@@ -130,10 +139,10 @@ class TwoStageSearch:
 
     def exact(self, adapter: Adapter) -> bool:
         """Whether all photos are looked at with this adapter, if nobody asks for anything else."""
-        return len(self.store.index) <= self._exact_up_to or (adapter.lora is None and not self.store.index.approximate)
+        return len(self.store.index) <= self._exact_up_to or (not self._moves(adapter) and not self.store.index.approximate)
 
     def map_of(self, adapter: Adapter) -> QueryMap:
-        """The map that stands for an adapter on these photos.
+        """The map that stands for an adapter of photos on these.
 
         Raises:
             AdapterError: the adapter turns photos into NaN or infinite numbers.
@@ -151,7 +160,7 @@ class TwoStageSearch:
         Raises:
             AdapterError: as ``map_of``.
         """
-        if adapter.lora is None:
+        if not self._moves(adapter):
             return self.store.index
         index = self._kept(self._indexes, adapter.key)
         if index is None:
@@ -168,7 +177,7 @@ class TwoStageSearch:
         Raises:
             AdapterError: as ``map_of``.
         """
-        if adapter.lora is None or len(self.store.index) <= self._exact_up_to:
+        if not self._moves(adapter) or len(self.store.index) <= self._exact_up_to:
             return self.whole(adapter).take(places)
         return torch.cat([self._adapted(self.store.prefixes(part), adapter) for part in _batches(places)])
 
@@ -186,9 +195,9 @@ class TwoStageSearch:
 
         Args:
             top: how many; None: all, or as many as are looked at.
-            exact: every photo goes through each adapter.
+            exact: every photo is looked at; each goes through every adapter of photos.
             among: the places [k] that may be answers, ascending; None: all of them.
-            reranked: candidates that the adapter looks at, at least ``top``; None: as many as the adapter needs.
+            reranked: candidates that an adapter of photos looks at, at least ``top``; None: as many as the adapter needs.
             seconds: gets the laps "map", "search" and "rerank".
         """
         seconds = seconds or Seconds()
@@ -200,7 +209,7 @@ class TwoStageSearch:
         answers: list[Found | None] = [None] * len(adapters)
         candidates: dict[int, np.ndarray] = {}
         for i, (adapter, query) in enumerate(zip(adapters, queries, strict=True)):
-            if adapter.lora is None:
+            if not self._moves(adapter):
                 found = index.search(query, count if top is None and not index.approximate else top or RERANKED, exact, among)
                 answers[i] = Found.of(found, index.approximate and not exact)
             elif all_of_them and len(index) <= KEPT_UP_TO:
@@ -236,7 +245,7 @@ class TwoStageSearch:
         """The part of the exact ``top`` best that two stages find, 0 to 1, on a sample of the photos, and its size.
 
         Args:
-            photos: in the sample. Each costs a pass through the adapter.
+            photos: in the sample. Each costs a pass through an adapter of photos.
         """
         n = len(self.store.index)
         places = np.sort(np.random.default_rng(1).choice(n, min(n, photos), replace=False))
@@ -263,6 +272,10 @@ class TwoStageSearch:
                 values = self._adapted(prefixes[torch.from_numpy(mine)], adapters[i]) @ queries[i]
                 scores[i][np.searchsorted(places, batch[mine])] = values.numpy()
         return scores
+
+    def _moves(self, adapter: Adapter) -> bool:
+        """Whether photos have other embeddings with this adapter than zero-shot."""
+        return adapter.lora is not None and self.store.backbone.adapts == "photos"
 
     def _adapted(self, prefixes: Tensor, adapter: Adapter) -> Tensor:
         """[k, d] of prefix activations [k, *prefix_shape]."""
@@ -305,5 +318,5 @@ def finite(embeddings: Tensor) -> Tensor:
         AdapterError: they hold NaN or infinite numbers.
     """
     if not bool(torch.isfinite(embeddings).all()):
-        raise AdapterError("This adapter turns photos into numbers that are not finite: use a lower strength or another one.")
+        raise AdapterError("This adapter gives numbers that are not finite: use a lower strength or another one.")
     return embeddings

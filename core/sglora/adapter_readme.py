@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from core.backbones.base import Side
+
 README_FILE = "README.md"
 
 _TEXT = """\
@@ -13,7 +15,7 @@ _TEXT = """\
 
 - Sentence: {sentence}
 - Made from: {experts}
-- Image model: `{backbone}`, fingerprint `{fingerprint}`
+- Model: `{backbone}`, fingerprint `{fingerprint}`
 - Seed {seed}, k {k}, temperature {tau:g}, strength {strength:.3g}
 
 `adapter_config.json` and `adapter_model.safetensors` are in the format of [PEFT](https://huggingface.co/docs/peft).
@@ -34,12 +36,12 @@ from core.backbones.peft_format import load_peft
 backbone = load_backbone({arguments})
 lora, origin = load_peft(Path("adapter"), backbone.layout.modules, backbone.fingerprint)
 photo = backbone.prefix(backbone.pixels(Image.open("photo.jpg").convert("RGB"))[None])
-words = backbone.encode_text(["a dog that jumps over an obstacle"])
+words = ["a dog that jumps over an obstacle"]
 for name, adapter in (("zero-shot", None), ("adapted", lora)):
-    print(name, round(float(backbone.suffix(photo, adapter) @ words.T), 3))
+    print(name, round(float(backbone.suffix(photo, adapter) @ backbone.encode_text(words, adapter).T), 3))
 ```
 
-The same with `peft` itself, on the image model's adapted part:
+The same with `peft` itself, on the model's adapted part, which takes {inputs}:
 
 ```python
 from copy import deepcopy
@@ -47,10 +49,19 @@ from copy import deepcopy
 from peft import PeftModel
 
 model = PeftModel.from_pretrained(deepcopy(backbone.adapted), "adapter").eval()
-print("with peft", round(float(model(photo.float()) @ words.T), 3))
+print("with peft", round(float({product}), 3))
 ```
 """
-
+_ADAPTED: Mapping[Side, Mapping[str, str]] = {
+    "texts": {
+        "inputs": "sentence embeddings",
+        "product": "backbone.suffix(photo) @ model(backbone.encode_sentence(words)).T",
+    },
+    "photos": {
+        "inputs": "a photo's prefix activations",
+        "product": "model(photo.float()) @ backbone.encode_text(words).T",
+    },
+}
 
 _TRANSFORMERS = """\
 Its linears are named as in `CLIPModel` of [transformers](https://huggingface.co/docs/transformers). Unpacked into the folder
@@ -65,17 +76,22 @@ model = PeftModel.from_pretrained(CLIPModel.from_pretrained({base}), "adapter").
 """
 
 
-def adapter_readme(provenance: Mapping[str, Any], choice: Mapping[str, Any], clip_model: str | None = None) -> str:
+def adapter_readme(
+    provenance: Mapping[str, Any], choice: Mapping[str, Any], adapts: Side, clip_model: str | None = None
+) -> str:
     """The README of an adapter as Markdown.
 
     Args:
         provenance: as ``SGLora.provenance`` gives it.
-        choice: the arguments of ``load_backbone``, as others may know them.
+        choice: the arguments of ``load_backbone``, as others may know them. adapts: as the backbone's.
         clip_model: the model of transformers that it is for; None: for the backbone's own adapted part.
     """
     arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None)
     experts = ", ".join(f"{_plain(e['name'])} ({e['weight'] * 100:.0f} %)" for e in provenance["experts"])
-    use = _OURS.format(arguments=arguments) if clip_model is None else _TRANSFORMERS.format(base=json.dumps(clip_model))
+    if clip_model is None:
+        use = _OURS.format(arguments=arguments, **_ADAPTED[adapts])
+    else:
+        use = _TRANSFORMERS.format(base=json.dumps(clip_model))
     return _TEXT.format(
         sentence=_plain(provenance["description"]),
         experts=experts,

@@ -111,11 +111,13 @@ def _licence(path: Path) -> str | None:
 def _summary(index: RepositoryIndex) -> str:
     groups = Counter(e.group for e in index.experts)
     sizes = ", ".join(f"{group} {count}" for group, count in groups.most_common())
+    embedded = index.backbone["spec"] == EMBEDDED
+    adapted = "the text head's two linears" if embedded else "the query, key and value projections of the vision blocks"
     return (
-        f"{len(index.experts)} LoRA experts (rank {index.rank} on the query, key and value projections of the vision "
-        f"blocks), one for each of as many tasks: {sizes}. They are what [SG-LoRA]({METHOD}) routes a sentence to, and what "
-        "its generator learned from; each is also a LoRA of its own for photos of its task. They lie together in one file, "
-        "which SG-LoRA Studio reads; what it writes from them, for a sentence or of one expert, is an adapter that peft loads."
+        f"{len(index.experts)} LoRA experts (rank {index.rank} on {adapted}), one for each of as many tasks: {sizes}. They are "
+        f"what [SG-LoRA]({METHOD}) routes a sentence to, and what its generator learned from; each is also a LoRA of its "
+        "own for photos of its task. They lie together in one file, which SG-LoRA Studio reads; what it writes from them, for "
+        "a sentence or of one expert, is an adapter that peft loads."
     )
 
 

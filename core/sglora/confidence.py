@@ -99,7 +99,7 @@ class ConfidenceModel:
 def evidence(routing: Routing, transfers: Tensor) -> tuple[float, float]:
     """What predicts a gain: closeness and transfer of the routed experts, weighted as they are routed."""
     weights, chosen = routing.weights, routing.chosen
-    return float(weights @ routing.similarity[chosen]), float(weights @ transfers[chosen])
+    return routing.closeness, float(weights @ transfers[chosen])
 
 
 def known_transfers(transfers: Sequence[float | None]) -> Tensor:

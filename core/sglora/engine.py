@@ -194,7 +194,7 @@ class SGLora:
             base, kind = None, type(self.backbone.adapted)
             mapping = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
             save_peft(adaptation.lora, folder, fingerprint, origin["backbone"], origin, mapping)
-        readme = adapter_readme(origin, choice, base)
+        readme = adapter_readme(origin, choice, self.backbone.adapts, base)
         (folder / README_FILE).write_text(readme, encoding="utf-8")
 
     def routed(self, routing: Routing) -> list[dict[str, Any]]:

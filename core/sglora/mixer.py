@@ -2,7 +2,8 @@
 
 From a few dozen experts no decoder learns more of weight space than to repeat and to interpolate them (arXiv 2506.07998). So
 this one writes the interpolation itself. As in the paper it is conditional and sampled: c = (mu*, sigma*^2), z ~ p(z | c),
-and a decoder of z. What it decodes are, for every adapted linear m, two scales and for all one sharpness g:
+and a decoder of z, which is also told how close the routed experts are. What it decodes are, for every adapted linear m, two
+scales and for all one sharpness g:
 
     dW_m = s_m dW_shared,m + o_m sum_i beta_i B_i,m A_i,m,     beta = softmax(g log alpha)
 
@@ -33,6 +34,7 @@ from core.sglora.subspace import Basis
 
 KIND = "mixer"
 MAX_RANK = 64  # of what is written; more experts than that are cut to the closest LoRA of this rank (Eckart-Young)
+MIDDLE, SPREAD = 0.6, 0.15  # about the mean and the standard deviation of closeness
 REACH = 0.5  # how far one unit of the decoder's output moves a logarithm
 
 
@@ -73,17 +75,21 @@ class MixingNetwork(nn.Module):
         last = nn.Linear(h, 2 * m + 1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.decoder = nn.Sequential(nn.Linear(z, h), nn.ReLU(), last)
+        self.decoder = nn.Sequential(nn.Linear(z + 1, h), nn.ReLU(), last)
 
     def condition_prior(self, condition: Tensor) -> Gaussian:
         """p(z | c) for c [n, 2 D]."""
         mean, log_variance = self.prior(condition).chunk(2, -1)
         return Gaussian(mean, log_variance.clamp(-8, 2))
 
-    def decode(self, z: Tensor, alpha: Tensor) -> Mixture:
-        """The mixture of routed experts with softmax weights alpha [k] for z [latent]."""
+    def decode(self, z: Tensor, alpha: Tensor, closeness: float) -> Mixture:
+        """The mixture of routed experts with softmax weights alpha [k] for z [latent].
+
+        Args:
+            closeness: ``Routing.closeness``: own parts of experts that are far are worth less.
+        """
         m = self.config.modules
-        logs = self.start + REACH * self.decoder(z)
+        logs = self.start + REACH * self.decoder(torch.cat([z, z.new_tensor([(closeness - MIDDLE) / SPREAD])]))
         beta = torch.softmax(logs[-1].exp() * alpha.clamp(min=1e-12).log(), 0)
         return Mixture(logs[:m].exp(), logs[m : 2 * m].exp(), beta)
 
@@ -132,7 +138,7 @@ class LoraMixer:
     ) -> Generated:
         """Draw z ~ p(z | c) (seed None: its mean) and mix."""
         z = draw_latent(self.latent(prior), seed)[0]
-        mixture = self.network.decode(z, routing.weights)
+        mixture = self.network.decode(z, routing.weights, routing.closeness)
         lora = mixed(repository.shared, [repository.own(i) for i in routing.chosen.tolist()], mixture, own)
         return Generated(lora if lora.rank <= MAX_RANK else reduce_rank(lora, MAX_RANK)[0], z, mixture)
 

@@ -37,6 +37,11 @@ class Routing:
     weights: Tensor
     tau: float
 
+    @property
+    def closeness(self) -> float:
+        """Similarity of the routed experts, weighted."""
+        return float(self.weights @ self.similarity[self.chosen])
+
 
 @dataclass(frozen=True)
 class SparseRouter:

@@ -6,7 +6,7 @@ are close to its own. The others are routed its description and merged, and meas
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,6 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.common.metrics import Relevance, both_directions
 from core.common.progress import Bar, Log
 from core.sglora.confidence import ConfidenceModel, evidence
 from core.sglora.repository import Expert, ExpertRepository
@@ -47,10 +46,9 @@ class LeftOut:
     photos: int
 
 
-def gain_of(images: Tensor, before: Tensor, texts: Tensor, relevance: Relevance) -> float:
-    """Gain in points, mean of R@1 and R@5 in both directions, of adapted over zero-shot embeddings [n, d]."""
-    one, two = (both_directions(x, texts, relevance) for x in (images, before))
-    return float(np.mean([one[way][k] - two[way][k] for way in ("i2t", "t2i") for k in ("R@1", "R@5")]))
+def gain_of(after: Mapping[str, Any], before: Mapping[str, Any]) -> float:
+    """Gain in points, mean of R@1 and R@5 in both directions, of recalls over those before."""
+    return float(np.mean([after[way][k] - before[way][k] for way in ("i2t", "t2i") for k in ("R@1", "R@5")]))
 
 
 def others_of(repository: ExpertRepository, i: int) -> Tensor:
@@ -73,11 +71,9 @@ def calibrate(backbone: Backbone, corpus: Corpus, repository: ExpertRepository, 
             continue
         part = repository.subset(others.tolist())
         routing = SparseRouter(part.embeddings).route(expert.description, repository.embeddings[i])
-        texts, relevance = corpus.evaluation(rows)
-        maps, before = corpus.maps[torch.from_numpy(rows)], corpus.base[torch.from_numpy(rows)]
-        gain = gain_of(backbone.suffix(maps, part.merged(routing)), before, texts, relevance)
-        shared = gain_of(backbone.suffix(maps, repository.shared), before, texts, relevance) if repository.shared else 0.0
-        measured[i] = (gain, shared, len(rows))
+        adapters = (None, part.merged(routing), repository.shared)
+        before, merged, shared = (corpus.recalls(backbone, rows, lora) for lora in adapters)
+        measured[i] = (gain_of(merged, before), gain_of(shared, before), len(rows))
     bar.to(len(repository))
     bar.close()
     if len({_topic(repository.experts[i]) for i in measured}) < FEWEST_TOPICS:

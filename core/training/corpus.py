@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +16,10 @@ from torch import Tensor
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
+from core.backbones.lora import Lora
 from core.common.digest import digest
 from core.common.errors import DataError
-from core.common.metrics import Relevance
+from core.common.metrics import Relevance, measure
 from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
 from core.training.class_names import class_name_texts
@@ -45,7 +47,7 @@ class Corpus:
         sentences: [t, s] sentence embeddings of all texts. texts: [t, d] the same in the shared space. strings: [t].
         own_texts: per photo, rows of ``texts`` to train with; the first ``measured`` of them are its captions.
         labels: [n] a number that equals for photos of one class (its own row for captioned photos).
-        base: [n, d] zero-shot embeddings: what adapters are not to forget. class_names: [c, d] what they are compared with.
+        base: [n, d] zero-shot embeddings. class_names: [c, d] what adapters are not to forget; name_sentences: [c, s] of them.
         train, watched, test: [n] bool, the part each photo plays. Watched photos train no adapter; they decide how adapters are
             mixed, and calibrate.
         unreadable: photos that are not among them.
@@ -61,6 +63,7 @@ class Corpus:
     labels: np.ndarray
     base: Tensor
     class_names: Tensor
+    name_sentences: Tensor
     train: np.ndarray
     watched: np.ndarray
     test: np.ndarray
@@ -76,7 +79,7 @@ class Corpus:
 
     @cached_property
     def everyday(self) -> np.ndarray:
-        """[n] bool: photos on which training keeps class names as they are: everyday objects, or all where there are none."""
+        """[n] bool: photos on which adapters of photos keep class names: everyday objects, or all where there are none."""
         objects = np.array([s.domain == OBJECTS and not s.captions for s in self.samples])
         return objects if (objects & self.train).any() else np.ones(len(self), dtype=bool)
 
@@ -95,12 +98,24 @@ class Corpus:
                 found[s.domain][s.label].append(row)
         return {d: {label: np.array(rows) for label, rows in own.items()} for d, own in found.items()}
 
+    def images(self, backbone: Backbone, rows: np.ndarray, lora: Lora | None = None) -> Tensor:
+        """[k, d] of the photos at these rows; without computing them, where the LoRA does not change them."""
+        index = torch.from_numpy(rows)
+        if lora is None or backbone.adapts == "texts":
+            return self.base[index]
+        return backbone.suffix(self.maps[index], lora)
+
     def evaluation(self, rows: np.ndarray) -> tuple[Tensor, Relevance]:
-        """Distinct texts [m, d] and relevance of the photos at these rows."""
+        """Sentence embeddings [m, s] of the distinct texts, and relevance, of the photos at these rows."""
         captions = [[self.strings[i] for i in self.own_texts[r][: self.measured[r]]] for r in rows]
         relevance = Relevance.of(captions)
         first = {self.strings[i]: i for r in rows for i in self.own_texts[r][: self.measured[r]]}
-        return self.texts[torch.tensor([first[t] for t in relevance.texts])], relevance
+        return self.sentences[torch.tensor([first[t] for t in relevance.texts])], relevance
+
+    def recalls(self, backbone: Backbone, rows: np.ndarray, lora: Lora | None = None) -> dict[str, Any]:
+        """Recalls of the photos at these rows with an adapter, in both directions, as ``metrics.measure`` gives them."""
+        sentences, relevance = self.evaluation(rows)
+        return measure(self.images(backbone, rows, lora), backbone.text_from_sentences(sentences, lora), relevance)
 
     def tell_unreadable(self, log: Log) -> None:
         """List the photos that cannot be read; commands do so at their end, where people look."""
@@ -144,6 +159,7 @@ def build_corpus(
     index = {t: i for i, t in enumerate(strings)}
     names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
     sentences = embed(strings)
+    names_said = embed(class_name_texts())
     base = torch.cat([backbone.suffix(maps[rows]) for rows in torch.arange(len(samples)).split(1024)])
     return Corpus(
         tuple(samples),
@@ -155,7 +171,8 @@ def build_corpus(
         tuple(len(s.captions) or 1 for s in samples),
         np.array([names[s.label] if s.label and not s.captions else row for row, s in enumerate(samples)]),
         base,
-        backbone.text_from_sentences(embed(class_name_texts())),
+        backbone.text_from_sentences(names_said),
+        names_said,
         *parts(samples),
         tuple(unreadable),
     )

@@ -1,9 +1,9 @@
 """Train experts: own parts on top of one shared part, all with a penalty for forgetting (paper, expert onboarding).
 
-The shared part is one LoRA for everything (``core.training.shared_part``), and experts take SHARE of it: what an own part then
-learns, of a rank of its own, is what its topic has beyond all others. All own parts begin at one draw of A with B = 0, so that
-their parameters may be averaged (docs/design.md, section 3). Without a shared part (``steps`` 0), an expert is its own part
-alone, as in the paper.
+The shared part is one LoRA for everything (``core.training.shared_part``), and experts take ``share`` of it: what an own part
+then learns, of a rank of its own, is what its topic has beyond all others. All own parts begin at one draw of A with B = 0, so
+that their parameters may be averaged (docs/design.md, section 3). Without a shared part (``steps`` 0), an expert is its own
+part alone, as in the paper.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.backbones.lora_algebra import merge
 from core.common.digest import digest
 from core.common.errors import DataError
-from core.common.metrics import measure
 from core.common.progress import Bar, Log, silent
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
@@ -36,7 +35,7 @@ from core.training.dense_tasks import DenseTasks
 from core.training.discovery import DiscoveryRecipe, ExpertTask, discover, without_expert
 from core.training.distributed import Processes
 from core.training.forgetting import forgetting
-from core.training.objective import MEMORY, Objective
+from core.training.objective import Objective
 from core.training.shared_part import SharedRecipe, train_shared
 
 FORGETTING_PHOTOS = 300  # of each set that every expert is measured on
@@ -46,24 +45,26 @@ FORGETTING_PHOTOS = 300  # of each set that every expert is measured on
 class ExpertRecipe:
     """How experts are trained.
 
-    ``rank``, ``steps``, ``lr``, ``batch`` and ``everyday`` (photos of everyday objects beside them) are for own parts;
-    ``snapshots`` is M, the last steps that are averaged; ``share`` how much of the shared part experts begin with; ``memory``
-    the weight of the penalty for forgetting, ``scale`` the inverse temperature, ``tokens`` how many patches are looked at.
+    ``rank``, ``steps``, ``lr`` and ``batch`` are for own parts; ``snapshots`` is M, the last steps that are averaged; ``share``
+    how much of the shared part experts begin with; ``memory`` the penalty for forgetting, in its usual weights; ``scale`` the
+    inverse temperature. For adapters of photos, ``everyday`` is how many photos of everyday objects are beside a batch, and
+    ``tokens`` how many patches are looked at.
     """
 
     rank: int = 4
-    steps: int = 90
+    steps: int = 120
     lr: float = 2e-3
-    batch: int = 32
-    everyday: int = 12
+    batch: int = 128
+    everyday: int = 0
     snapshots: int = 16
-    share: float = 0.65
-    memory: float = MEMORY
+    share: float = 1.0
+    memory: float = 1.0
     scale: float = 20.0
-    tokens: int = 25
-    shared_rank: int = 24
-    shared_steps: int = 8000
+    tokens: int = 100_000
+    shared_rank: int = 48
+    shared_steps: int = 3000
     shared_lr: float = 3e-3
+    shared_batch: int = 256
     keyword: int = 50
     fine: int = 65
     least: int = 90
@@ -80,16 +81,27 @@ class ExpertRecipe:
 
     def objective(self, backbone: Backbone, corpus: Corpus, allowed: np.ndarray) -> Objective:
         """The loss of an own part."""
-        return replace(self.shared_objective(backbone, corpus, allowed), batch=self.batch, everyday=self.everyday)
+        return replace(self.shared_objective(backbone, corpus, allowed), batch=self.batch)
 
     def shared_objective(self, backbone: Backbone, corpus: Corpus, allowed: np.ndarray) -> Objective:
         """The loss of the shared part."""
-        return Objective(backbone, corpus, allowed, self.scale, self.memory, tokens=self.tokens)
+        return Objective(backbone, corpus, allowed, self.scale, self.memory, self.shared_batch, self.everyday, self.tokens)
 
 
 # For CLIP: its own temperature, all patches, the paper's rank and M = 100; nobody has measured another recipe there.
 CLIP_RECIPE = ExpertRecipe(
-    rank=2, steps=400, lr=5e-4, snapshots=100, scale=100.0, tokens=100_000, shared_rank=8, shared_steps=4000, shared_lr=1e-3
+    rank=2,
+    steps=400,
+    lr=5e-4,
+    batch=32,
+    everyday=12,
+    snapshots=100,
+    share=0.65,
+    scale=100.0,
+    shared_rank=8,
+    shared_steps=4000,
+    shared_lr=1e-3,
+    shared_batch=44,
 )
 
 
@@ -248,10 +260,7 @@ def _figures(backbone: Backbone, corpus: Corpus, expert: Expert, key: Tensor, wh
     rows = photos_like(corpus, expert, key)
     if len(rows) < FEWEST:
         return {"before": {}, "after": {}}
-    texts, relevance = corpus.evaluation(rows)
-    index = torch.from_numpy(rows)
-    images = {"before": corpus.base[index], "after": backbone.suffix(corpus.maps[index], whole)}
-    return {side: measure(each, texts, relevance) for side, each in images.items()}
+    return {side: corpus.recalls(backbone, rows, lora) for side, lora in (("before", None), ("after", whole))}
 
 
 def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Path) -> Path:

@@ -21,8 +21,8 @@ class NamedSet:
     """Labelled photos that trained nothing, to be told apart by the names of their set's classes.
 
     Attributes:
-        name: CLASS_NAMES for everyday objects, else the domain. rows: photos. names: [c, d] embeddings. answers: [n] their
-        class.
+        name: CLASS_NAMES for everyday objects, else the domain. rows: photos. names: [c, s] sentence embeddings. answers: [n]
+        their class.
     """
 
     name: str
@@ -30,9 +30,10 @@ class NamedSet:
     names: Tensor
     answers: Tensor
 
-    def accuracy(self, images: Tensor) -> float:
-        """R@1 in percent of embeddings [n, d] of these photos."""
-        return float(((images @ self.names.T).argmax(1) == self.answers).float().mean() * 100)
+    def accuracy(self, backbone: Backbone, corpus: Corpus, lora: Lora | None = None) -> float:
+        """R@1 in percent of these photos with an adapter."""
+        images, names = corpus.images(backbone, self.rows, lora), backbone.text_from_sentences(self.names, lora)
+        return float(((images @ names.T).argmax(1) == self.answers).float().mean() * 100)
 
 
 def named_sets(corpus: Corpus, most: int = 1000) -> list[NamedSet]:
@@ -51,7 +52,7 @@ def named_sets(corpus: Corpus, most: int = 1000) -> list[NamedSet]:
         place = {label: i for i, label in enumerate(labels)}
         if len(rows) > most:
             rows = [rows[i] for i in np.linspace(0, len(rows) - 1, most).astype(int)]
-        names = corpus.texts[torch.tensor([first[label] for label in labels])]
+        names = corpus.sentences[torch.tensor([first[label] for label in labels])]
         answers = torch.tensor([place[corpus.samples[r].label] for r in rows])
         found[name] = NamedSet(name, np.array(rows), names, answers)
     return list(found.values())
@@ -61,7 +62,5 @@ def forgetting(backbone: Backbone, corpus: Corpus, lora: Lora, most: int = 1000)
     """For each of ``named_sets``, the points of R@1 that are lost under a LoRA; below zero where they are gained."""
     lost = {}
     for each in named_sets(corpus, most):
-        index = torch.from_numpy(each.rows)
-        after = each.accuracy(backbone.suffix(corpus.maps[index], lora))
-        lost[each.name] = round(each.accuracy(corpus.base[index]) - after, 2)
+        lost[each.name] = round(each.accuracy(backbone, corpus) - each.accuracy(backbone, corpus, lora), 2)
     return lost

@@ -26,23 +26,23 @@ from core.sglora.subspace import Basis
 from core.training.corpus import Corpus, load_corpus
 from core.training.dense_tasks import DenseTask, DenseTasks
 from core.training.experts import ExpertRecipe
-from core.training.objective import MEMORY
 
 KEYWORD = 8  # photos that a keyword needs
 BLOCK = 100  # tasks whose sentences are embedded together
 REPORT = 50
-BATCH = 44  # photos of a task
+BATCH = 128  # photos of a task
 
 
 @dataclass(frozen=True)
 class MixerRecipe:
-    """How the mixer is trained. ``tasks`` a step; ``memory`` weighs the penalty for forgetting; ``scale_lr`` is for the
-    scales that hold for every description, ``lr`` for what depends on it; ``kl`` weighs the divergence of p(z | c) from a
-    standard normal; ``left_out`` is the share of tasks whose closest experts (1 to ``most_left_out``) are left out."""
+    """How the mixer is trained. ``tasks`` a step; ``memory`` is the penalty for forgetting, in its usual weights;
+    ``scale_lr`` is for the scales that hold for every description, ``lr`` for what depends on it; ``kl`` weighs the divergence
+    of p(z | c) from a standard normal; ``left_out`` is the share of tasks whose closest experts (1 to ``most_left_out``) are
+    left out."""
 
     steps: int = 300
     tasks: int = 2
-    memory: float = MEMORY
+    memory: float = 1.0
     lr: float = 2e-3
     scale_lr: float = 1e-2
     kl: float = 0.01
@@ -103,7 +103,7 @@ def fit_mixer(
             prior = semantic_prior(repository.means[chosen], repository.stds[chosen].square(), routing.weights)
             latent = network.condition_prior(basis.condition(prior)[None])
             z = latent.sample(torch.randn(latent.mean.shape))[0]
-            mixture = network.decode(z, routing.weights)
+            mixture = network.decode(z, routing.weights, routing.closeness)
             loss = objective.loss(task.rows, mixed(repository.shared, [own[i] for i in chosen.tolist()], mixture), rng)
             standard = type(latent)(torch.zeros_like(latent.mean), torch.zeros_like(latent.mean))
             loss = (loss + recipe.kl * latent.kl(standard).mean()) / recipe.tasks
@@ -137,7 +137,7 @@ def _routed(
             kept[similarity.topk(out).indices] = False
     rows = kept.nonzero()[:, 0] if kept.any() else torch.arange(len(repository))
     routing = SparseRouter(repository.embeddings[rows]).route("", sentence, DEFAULT_K, DEFAULT_TAU)
-    return replace(routing, chosen=rows[routing.chosen])
+    return replace(routing, chosen=rows[routing.chosen], similarity=similarity)
 
 
 def train_mixer(

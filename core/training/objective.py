@@ -1,12 +1,14 @@
-"""What every adapter is trained with: retrieval within a task, and a penalty for forgetting class names.
+"""What every adapter is trained with: retrieval within a task, and a penalty for forgetting the names of ImageNet's classes.
 
-The penalty is the KL divergence between the similarities to the names of ImageNet's classes before and after, on the task's
-photos and on some of everyday objects: an adapter may move photos, but not across names (learning without forgetting, arXiv
-1606.09282, with the frozen model as the teacher).
+An adapter of texts may move captions, but not class names: the penalty is how far it moves these. An adapter of photos may move
+photos, but not across class names: the penalty is the KL divergence between their similarities to the names before and after,
+on the task's photos and on some of everyday objects (learning without forgetting, arXiv 1606.09282, with the frozen model as
+the teacher).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.backbones.base import Backbone
+from core.backbones.base import AdaptedImage, Backbone, Side
 from core.backbones.lora import Lora
 from core.common.device import sent, training_autocast
 from core.training.corpus import Corpus
 from core.training.losses import contrastive
 
 NAME_SCALE = 20.0  # inverse temperature of similarities to class names
-MEMORY = 0.6  # weight of the penalty
+MEMORY: Mapping[Side, float] = {"texts": 10.0, "photos": 0.6}  # weight of the penalty, by what is adapted
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Objective:
     """The loss of an adapter on a task's photos.
 
     Attributes:
-        scale: inverse temperature. memory: weight of the penalty; 0: none. batch: photos of the task.
-        everyday: photos of everyday objects beside them. tokens: patches looked at (all, where there are fewer).
+        scale: inverse temperature. memory: of the penalty, in its usual weights; 0: none. batch: photos of the task.
+        everyday, tokens: for adapters of photos, photos of everyday objects beside them, and patches looked at (all, where
+            there are fewer).
         allowed: [n] bool, photos that may be used as everyday ones.
     """
 
@@ -38,40 +41,62 @@ class Objective:
     corpus: Corpus
     allowed: np.ndarray
     scale: float = 20.0
-    memory: float = MEMORY
-    batch: int = 44
-    everyday: int = 16
-    tokens: int = 25
+    memory: float = 1.0
+    batch: int = 256
+    everyday: int = 0
+    tokens: int = 100_000
 
     def loss(self, rows: np.ndarray, lora: Lora, rng: np.random.Generator) -> Tensor:
         """Contrastive loss of a batch of the task with these rows, one random text a photo, plus the weighted penalty."""
-        corpus, head = self.corpus, self.backbone.adapted
+        corpus, backbone, device = self.corpus, self.backbone, self.backbone.device
         shown = rng.choice(rows, min(self.batch, len(rows)), replace=False)
-        beside = np.flatnonzero(corpus.everyday & self.allowed)
-        if self.memory and self.everyday and len(beside):
-            extra = rng.choice(beside, min(self.everyday, len(beside)), replace=False)
+        sentences = corpus.sentences[torch.from_numpy(np.array([rng.choice(corpus.own_texts[r]) for r in shown]))]
+        there = lora.to(device)
+        if backbone.adapts == "texts":
+            images = corpus.base[torch.from_numpy(shown)].to(device)
+            texts = backbone.adapted(sentences.to(device), there)
+            penalty = moved_names(backbone, there, corpus.name_sentences, corpus.class_names) if self.memory else 0.0
         else:
-            extra = np.empty(0, dtype=np.int64)
-        everything = torch.from_numpy(np.concatenate([shown, extra]))
-        maps = corpus.maps[everything]
-        if self.backbone.mirror is not None and rng.random() < 0.5:
-            maps = maps[:, self.backbone.mirror]
-        device = self.backbone.device
-        keep = torch.from_numpy(rng.permutation(head.patches)[: self.tokens]).to(device)
-        some = keep if self.tokens < head.patches else None
-        with training_autocast(device):
-            images = head(sent(maps, device).float(), lora=lora.to(device), keep=some).float()
-        texts = corpus.texts[torch.from_numpy(np.array([rng.choice(corpus.own_texts[r]) for r in shown]))].to(device)
+            images, penalty = self._adapted_photos(shown, there, rng)
+            texts = backbone.text_from_sentences(sentences).to(device)
         labels = corpus.labels[shown]
         positive = torch.from_numpy(labels[:, None] == labels[None, :]).to(device)
-        loss = contrastive(images[: len(shown)], texts, positive, self.scale)
+        return contrastive(images, texts, positive, self.scale) + self.memory * MEMORY[backbone.adapts] * penalty
+
+    def _adapted_photos(self, shown: np.ndarray, lora: Lora, rng: np.random.Generator) -> tuple[Tensor, Tensor | float]:
+        """Adapted embeddings of these photos, and the penalty on them and on everyday ones."""
+        corpus, device = self.corpus, self.backbone.device
+        head = self.backbone.adapted
+        assert isinstance(head, AdaptedImage)
+        beside = np.flatnonzero(corpus.everyday & self.allowed)
+        few = min(self.everyday, len(beside)) if self.memory else 0
+        everything = torch.from_numpy(np.concatenate([shown, rng.choice(beside, few, replace=False)]) if few else shown)
+        keep = torch.from_numpy(rng.permutation(head.patches)[: self.tokens]).to(device) if self.tokens < head.patches else None
+        images = adapted_photos(self.backbone, corpus.maps[everything], lora, keep)
         if not self.memory:
-            return loss
-        return loss + self.memory * forgetting_loss(images, corpus.base[everything].to(device), corpus.class_names.to(device))
+            return images, 0.0
+        before, names = corpus.base[everything].to(device), corpus.class_names.to(device)
+        return images[: len(shown)], confused_names(images, before, names)
 
 
-def forgetting_loss(images: Tensor, before: Tensor, names: Tensor) -> Tensor:
-    """KL divergence from similarities with class names before to after adapting, mean over photos, in nats.
+def adapted_photos(backbone: Backbone, prefix: Tensor, lora: Lora, keep: Tensor | None = None) -> Tensor:
+    """Embeddings [n, d] with gradients, on the backbone's device, from prefix activations."""
+    with training_autocast(backbone.device):
+        return backbone.adapted(sent(prefix, backbone.device).float(), lora=lora, keep=keep).float()
+
+
+def moved_names(backbone: Backbone, lora: Lora, sentences: Tensor, names: Tensor) -> Tensor:
+    """Squared distance by which an adapter of texts moves class names, mean over names; 0 to 4.
+
+    Args:
+        lora: on the backbone's device. sentences: [c, s] of the names. names: [c, d] zero-shot.
+    """
+    adapted = backbone.adapted(sentences.to(backbone.device), lora)
+    return (adapted - names.to(backbone.device)).square().sum(1).mean()
+
+
+def confused_names(images: Tensor, before: Tensor, names: Tensor) -> Tensor:
+    """KL divergence from similarities with class names before to after adapting photos, mean over photos, in nats.
 
     Args:
         images, before: [n, d]. names: [c, d].

@@ -1,8 +1,8 @@
 """A visitor's own expert: a LoRA trained on captioned photos of a gallery, and what it really gains.
 
 As offline (``core.training.experts``), it is an own part on top of what all experts share, trained with the penalty for
-forgetting, and its last snapshots are averaged, so that it can be routed to and merged like any other. Training looks at cached
-prefix activations only and never touches the model: the LoRA is a vector that is passed as an argument.
+forgetting, and its last snapshots are averaged, so that it can be routed to and merged like any other. Training looks at what
+is kept of the photos and never touches the model: the LoRA is a vector that is passed as an argument.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.backbones.lora_algebra import merge
-from core.common.device import sent, training_autocast
 from core.common.errors import AdapterError, GalleryError, StudioError
 from core.common.metrics import Relevance, measure
 from core.common.text import clean_name, clean_text
@@ -33,7 +32,7 @@ from core.sglora.repository import Expert, ExpertRepository
 from core.training.class_names import class_name_texts
 from core.training.early_stopping import SnapshotWindow
 from core.training.losses import contrastive
-from core.training.objective import MEMORY, forgetting_loss
+from core.training.objective import MEMORY, adapted_photos, confused_names, moved_names
 
 MIN_PHOTOS = 20
 SOURCE = "own photos"
@@ -53,7 +52,7 @@ class OwnRecipe:
             that costs more than it tells (100 photos of five Flickr8k themes: 11.5 points gained with it, 13.5 without).
         check: steps between two looks at the validation photos; ``patience``: looks without progress that end the training.
         snapshots: M, the last steps that are averaged.
-        scale: inverse temperature of the loss. memory: weight of the penalty for forgetting class names.
+        scale: inverse temperature of the loss. memory: of the penalty for forgetting, in its usual weights.
     """
 
     batch: int = 64
@@ -65,7 +64,7 @@ class OwnRecipe:
     patience: int = 2
     snapshots: int = 16
     scale: float = 20.0
-    memory: float = MEMORY
+    memory: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -114,22 +113,24 @@ class Split:
 
 @dataclass(frozen=True)
 class _ExpertPhotos:
-    """Prefix activations [n, *prefix_shape] of some photos, their zero-shot embeddings [n, d], their distinct texts [m, d], and
-    which belong together."""
+    """Prefix activations [n, *prefix_shape] of some photos, their zero-shot embeddings [n, d], sentence embeddings [m, s] of
+    their distinct texts, and which belong together."""
 
     prefix: Tensor
     base: Tensor
-    texts: Tensor
+    sentences: Tensor
     relevance: Relevance
 
 
 @dataclass(frozen=True)
 class _Training:
-    """What a training works with: the model, the layout of own parts, what experts share, embeddings [c, d] of class names."""
+    """What a training works with: the model, the layout of own parts, what experts share, sentence embeddings [c, s] of class
+    names and their zero-shot embeddings [c, d]."""
 
     backbone: Backbone
     layout: LoraLayout
     shared: Lora | None
+    name_sentences: Tensor
     class_names: Tensor
     recipe: OwnRecipe
 
@@ -190,8 +191,9 @@ def train_own_expert(
             )
         layout = repository.layout if repository else backbone.layout
         start = repository.origin.detach().clone() if repository else initial_vector(layout, seed)
-        names = backbone.encode_text(class_name_texts()) if recipe.memory else torch.empty(0, backbone.dim)
-        training = _Training(backbone, layout, repository.shared if repository else None, names, recipe)
+        names = backbone.encode_sentence(class_name_texts()) if recipe.memory else torch.empty(0, backbone.sentence_dim)
+        shared, known = repository.shared if repository else None, backbone.text_from_sentences(names)
+        training = _Training(backbone, layout, shared, names, known, recipe)
         split = split_photos([p.id for p in photos], recipe.stop_from)
         train, watched, held = (_pick(backbone, photos, prefix, rows) for rows in (split.train, split.stop, split.held))
         began = time.monotonic()
@@ -253,29 +255,40 @@ def _batch_loss(training: _Training, photos: _ExpertPhotos, vector: Tensor, rng:
     columns = [rng.choice(np.flatnonzero(photos.relevance.matrix[row])) for row in rows]
     positive = torch.from_numpy(photos.relevance.matrix[rows][:, columns])
     index = torch.from_numpy(rows)
-    device = backbone.device
-    with training_autocast(device):
-        images = backbone.adapted(sent(photos.prefix[index], device).float(), training.lora(vector).to(device)).float().cpu()
-    loss = contrastive(images, photos.texts[columns], positive, recipe.scale)
-    if not recipe.memory:
-        return loss
-    return loss + recipe.memory * forgetting_loss(images, photos.base[index], training.class_names)
+    lora, penalty = training.lora(vector).to(backbone.device), torch.zeros(())
+    if backbone.adapts == "texts":
+        images, texts = photos.base[index], backbone.adapted(photos.sentences[columns].to(backbone.device), lora).cpu()
+        if recipe.memory:
+            penalty = moved_names(backbone, lora, training.name_sentences, training.class_names).cpu()
+    else:
+        images = adapted_photos(backbone, photos.prefix[index], lora).cpu()
+        texts = backbone.text_from_sentences(photos.sentences[columns])
+        if recipe.memory:
+            penalty = confused_names(images, photos.base[index], training.class_names)
+    return contrastive(images, texts, positive, recipe.scale) + recipe.memory * MEMORY[backbone.adapts] * penalty
 
 
 def _loss(training: _Training, photos: _ExpertPhotos, vector: Tensor) -> float:
     """Loss of all these photos and texts under a vector [P]. Not recall: on a dozen photos that moves in leaps."""
-    images = training.backbone.suffix(photos.prefix, training.lora(vector))
-    return float(contrastive(images, photos.texts, torch.from_numpy(photos.relevance.matrix), training.recipe.scale))
+    images, texts = _embedded(training.backbone, photos, training.lora(vector))
+    return float(contrastive(images, texts, torch.from_numpy(photos.relevance.matrix), training.recipe.scale))
 
 
 def _measure(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> dict[str, Any]:
     """Recalls in both directions and the number of photos; None measures zero-shot."""
-    return measure(backbone.suffix(photos.prefix, lora), photos.texts, photos.relevance)
+    return measure(*_embedded(backbone, photos, lora), photos.relevance)
+
+
+def _embedded(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> tuple[Tensor, Tensor]:
+    """Photos [n, d] and texts [m, d] with a LoRA."""
+    moved = lora is not None and backbone.adapts == "photos"
+    images = backbone.suffix(photos.prefix, lora) if moved else photos.base
+    return images, backbone.text_from_sentences(photos.sentences, lora)
 
 
 def _pick(backbone: Backbone, photos: Sequence[Photo], prefix: Tensor, rows: np.ndarray) -> _ExpertPhotos:
     relevance, chosen = Relevance.of([photos[row].captions for row in rows]), prefix[torch.from_numpy(rows)]
-    return _ExpertPhotos(chosen, backbone.suffix(chosen), backbone.encode_text(relevance.texts), relevance)
+    return _ExpertPhotos(chosen, backbone.suffix(chosen), backbone.encode_sentence(relevance.texts), relevance)
 
 
 @contextmanager

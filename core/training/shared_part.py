@@ -20,8 +20,8 @@ REPORT = 200  # steps
 class SharedRecipe:
     """How the shared part is trained; ``steps`` 0: there is none."""
 
-    rank: int = 24
-    steps: int = 8000
+    rank: int = 48
+    steps: int = 3000
     lr: float = 3e-3
 
 

@@ -1,4 +1,4 @@
-"""A library on disk: how fast it is made, what a question costs as it grows, and what two stages miss."""
+"""A library on disk: how fast it is made, what a question costs as it grows, and what "but not" finds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora
 from core.common import markdown
 from core.common.paths import ROOT
 from core.data.image_io import open_photo
@@ -32,14 +31,12 @@ from core.experiments import figures
 from core.experiments.bench import baselines, sample_jpegs
 from core.experiments.bench.timing import in_turn
 from core.retrieval.adapter import Adapter
-from core.retrieval.gallery import Gallery
 from core.retrieval.index import APPROXIMATE_FROM, Index
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_index import index_over, scan_of
 from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.query_map import QueryMap
-from core.retrieval.two_stage import EncodedQuery, TwoStageSearch
-from core.training.own_expert import OwnRecipe, train_own_expert
+from core.retrieval.questions import Query
+from core.retrieval.two_stage import TwoStageSearch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,22 +44,17 @@ if TYPE_CHECKING:
     from core.experiments.bench.context import BenchmarkContext
 
 PHOTOS, PLAIN, TOWER = 20_000, 64, 256  # photos of the library; for the plain script; for the bare tower
-OVERLAP_PHOTOS = 20_000  # each goes through each adapter
 SIZES = (1_000, 5_000, 20_000, 100_000, 1_000_000)
-STRENGTHS = (1.0, 2.0, 4.0)
-RERANKED = (100, 300, 1_000)
 SENTENCES = ("photos of dogs playing outside", "people at the beach", "a street in a city")
 QUERIES = tuple(f"{who} {where}" for who in ("a dog", "two children", "a man", "a crowd") for where in ("outside", "in water"))
 TOP, FIRST = 10, 20
+CAPTIONED = 20_000  # photos whose captions are looked at
 BUT_NOT = (
     *(("dog", other) for other in ("water", "snow", "grass", "ball")),
     *(("boy", other) for other in ("water", "grass", "ball", "swing")),
     *(("people", other) for other in ("street", "snow", "beach", "mountain")),
 )
 WEIGHTS = (0.0, 0.25, 0.5, 1.0)
-# Strong on purpose: ten times the learning rate of an own expert, and nothing that keeps what the model knew.
-FINE_TUNING = OwnRecipe(lr=1e-2, memory=0.0, stop_from=sys.maxsize, fixed_steps=150)
-FINE_TUNED_ON, CAPTIONS = 400, 100  # photos; queries for the overlap
 
 
 @dataclass
@@ -79,7 +71,7 @@ class RepeatedRows:
 
 
 def run(context: BenchmarkContext) -> dict[str, Any]:
-    """{"indexing": …, "search": …, "growth": [{"rows", …}, …], "overlap": [{"adapter", …}, …], "but not": […]}."""
+    """{"indexing": …, "search": …, "growth": [{"rows", …}, …], "but not": […]}."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = context.work or Path(temporary)
         files = _files(context, folder / "photos")
@@ -90,7 +82,6 @@ def run(context: BenchmarkContext) -> dict[str, Any]:
             "indexing": indexing,
             "search": _whole_process(context, folder / "library"),
             "growth": [_grown(context, photos, folder, n) for n in context.sizes(*SIZES)],
-            "overlap": _overlap(context, photos),
             "but not": _but_not(context, photos),
         }
 
@@ -204,52 +195,6 @@ def _command(*arguments: str) -> tuple[dict[str, Any], dict[str, float]]:
     return json.loads(answer), {"wall": round(wall, 2), "cpu": round(cpu, 2), "peak MB": round(max(peak) / 1e6)}
 
 
-def _overlap(context: BenchmarkContext, photos: LibraryPhotos) -> list[dict[str, Any]]:
-    """Of the ten best photos by every photo through the adapter, how many two stages find among some of the library's."""
-    index = Index.over(photos.index.take(np.arange(min(OVERLAP_PHOTOS, len(photos)))).numpy())
-    store, rows = RepeatedRows(photos, photos.backbone, index), []
-    captioned = _captioned(context)
-    words = photos.backbone.encode_text([texts[0] for texts in list(captioned.values())[:CAPTIONS]])
-    for name, lora in _adapters(context, captioned).items():
-        for strength in STRENGTHS:
-            context.log(f"library: overlap, {name} adapter x {strength:g}")
-            search = TwoStageSearch(store, exact_up_to=0)
-            adapter = Adapter.of(lora.scaled(strength))
-            exact_index = search.whole(adapter)
-            exact = [{place for place, _ in exact_index.search(query, TOP, exact=True)} for query in words]
-            row = {"adapter": name, "strength": strength, "photos": len(index)}
-            row["cosine"] = round(float(F.cosine_similarity(exact_index.rows, index.rows).mean()), 3)
-            mapped = search.map_of(adapter)
-            for reranked in RERANKED:
-                for way, made in (("", mapped), ("shortlist ", QueryMap.identity(index.rows.shape[1]))):
-                    shared = [
-                        _shared(index, exact_index, made, q, best, reranked) for q, best in zip(words, exact, strict=True)
-                    ]
-                    row[f"{way}{reranked}"] = round(100 * float(np.mean(shared)), 1)
-            rows.append(row)
-    return rows
-
-
-def _shared(index: Index, exact_index: Index, made: QueryMap, query: Tensor, best: set[int], reranked: int) -> float:
-    """The part of ``best`` that is among the ``reranked`` candidates of a mapped query, and so is found."""
-    return len(best & {place for place, _ in index.search(made.query(query), reranked)}) / len(best)
-
-
-def _adapters(context: BenchmarkContext, captioned: Mapping[Path, tuple[str, ...]]) -> dict[str, Lora]:
-    """One that a sentence made, the expert that gains most, and a strong one that was fine-tuned."""
-    engine = context.engine
-    best = max(range(len(engine.repository)), key=lambda i: engine.repository.experts[i].gain() or 0.0)
-    gallery = Gallery(engine.backbone, FINE_TUNED_ON)
-    chosen = dict(list(captioned.items())[:FINE_TUNED_ON])
-    gallery.add(list(chosen), {path.name: texts for path, texts in chosen.items()})
-    own = train_own_expert(engine.backbone, gallery, "strong", "photos", recipe=FINE_TUNING)
-    return {
-        "generated": engine.adapt(SENTENCES[0]).lora,
-        "expert": engine.repository.lora(best),
-        "fine-tuned": Lora.from_vector(engine.backbone.layout, own.mean),
-    }
-
-
 def _captioned(context: BenchmarkContext) -> dict[Path, tuple[str, ...]]:
     """Photos that people wrote captions for, those of the data folder or the sample photos."""
     from core.data import data_folders, read_folder
@@ -265,7 +210,7 @@ def _captioned(context: BenchmarkContext) -> dict[Path, tuple[str, ...]]:
 def _but_not(context: BenchmarkContext, photos: LibraryPhotos) -> list[dict[str, float]]:
     """Of the first captioned photos for "dog -water" and its like, how many captions name what is wanted, and what is not."""
     captioned = {path.resolve(): " ".join(texts).lower().split() for path, texts in _captioned(context).items()}
-    paths = photos.paths(range(min(OVERLAP_PHOTOS, len(photos))))
+    paths = photos.paths(range(min(CAPTIONED, len(photos))))
     words = {place: captioned[real] for place, path in enumerate(paths) if (real := path.resolve()) in captioned}
     if not words:
         return []
@@ -289,15 +234,15 @@ def _grown(context: BenchmarkContext, photos: LibraryPhotos, folder: Path, n: in
     _write_vectors(photos, file, n)
     index = index_over(file, shape, scan_of(file, shape) if n >= APPROXIMATE_FROM else None)
     store = RepeatedRows(photos, photos.backbone, index)
-    words = engine.backbone.encode_text(QUERIES)
+    questions = [Query((text,)).question(engine.backbone) for text in QUERIES]
     known = TwoStageSearch(store)
     adapter = Adapter.of(engine.adapt(SENTENCES[0]).lora)
 
     def new() -> None:
         made = Adapter.of(engine.adapt(f"{SENTENCES[1]}, day {next(number)}").lora)
-        TwoStageSearch(store).search(EncodedQuery(words[0]), [made], TOP)
+        TwoStageSearch(store).search(questions[0], [made], TOP)
 
-    ways = {"new": new, "known": lambda: known.search(EncodedQuery(words[next(number) % len(words)]), [adapter], TOP)}
+    ways = {"new": new, "known": lambda: known.search(questions[next(number) % len(questions)], [adapter], TOP)}
     times = in_turn(ways, context.rounds)
     file.unlink()
     return {"rows": n, **{way: taken.median() for way, taken in times.items()}, **_resident()}
@@ -321,7 +266,7 @@ def _resident() -> dict[str, int]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """Making it, asking it, and what two stages miss."""
+    """Making it, asking it, and what "but not" finds."""
     made, last, whole = result["indexing"], result["growth"][-1], result["search"]
     each, nothing = made["processor ms a photo"], made["nothing new"]
     return [
@@ -336,35 +281,19 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"Among {last['rows']:,} rows (activations of {made['photos']:,} photos, repeated) a question takes "
         f"{last['new']['wall'] / 1000:.2f} s with a new sentence and {last['known']['wall'] / 1000:.2f} s with a known one, at "
         f"{last['resident']:,} MB of memory.",
-        "With 300 photos ranked again, of the ten best these were found: "
-        + "; ".join(
-            f"{r['adapter']} x {r['strength']:g} (cosine {r['cosine']:.2f}) {r['300']:.1f} %" for r in result["overlap"]
-        )
-        + ".",
     ]
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Growth, and overlap by the strength of an adapter."""
+    """Growth, and what "but not" finds by its weight."""
     grown = []
     for r in result["growth"]:
         seconds = [f"{r[way][clock] / 1000:.2f}" for way in ("new", "known") for clock in ("wall", "cpu")]
         grown.append([f"{r['rows']:,}", *seconds, f"{r['resident']:,}"])
     head = ["rows", "new sentence, s", "processor", "known sentence, s", "processor", "memory, MB"]
-    rows = []
-    for r in result["overlap"]:
-        found = [f"{r[f'{way}{n}']:.1f}" for way, numbers in (("", RERANKED), ("shortlist ", (300,))) for n in numbers]
-        rows.append([r["adapter"], f"{r['strength']:g}", f"{r['cosine']:.2f}", *found])
-    below = [
-        "adapter",
-        "strength",
-        "cosine to zero-shot",
-        *(f"{n} ranked again" for n in RERANKED),
-        "zero-shot shortlist of 300",
-    ]
     without = [[f"{r['weight']:g}", f"{r['wanted']:.1f}", f"{r['unwanted']:.1f}"] for r in result["but not"]]
     minus = ["weight of “-water” in “dog -water”", f"wanted, % of the first {FIRST}", "not wanted, %"]
-    tables = [(head, grown), (below, rows), *([(minus, without)] if without else [])]
+    tables = [(head, grown), *([(minus, without)] if without else [])]
     return "\n\n".join(markdown.table(*each) for each in tables)
 
 

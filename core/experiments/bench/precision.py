@@ -78,7 +78,7 @@ def recalls(context: BenchmarkContext, photos: int = PHOTOS) -> dict[str, Any]:
 
 @torch.no_grad()
 def _exact_head(backbone: EmbeddedBackbone, maps: Tensor) -> Tensor:
-    return torch.cat([backbone.adapted(part.float()) for part in maps.split(BATCH)])
+    return torch.cat([backbone.vision(part.float()) for part in maps.split(BATCH)])
 
 
 def _maps(backbone: EmbeddedBackbone, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
