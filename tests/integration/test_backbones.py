@@ -23,6 +23,7 @@ from core.backbones import load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone, load_embedded, save_heads
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
+from core.backbones.lora import Lora, LoraLayout
 from core.backbones.open_clip import OpenClipBackbone, load_open_clip
 from core.backbones.vit import AdaptedTower, PlainViT
 from core.common.errors import BackboneError
@@ -36,6 +37,8 @@ TOWERS = {
     "layer-scale-quick": {"ls_init_value": 0.5, "quick_gelu": True},
 }
 
+TEXTS = ["a dog in the snow", "two boats", "a market at night", "people on a beach"]
+
 
 @dataclass(frozen=True)
 class Case:
@@ -44,6 +47,16 @@ class Case:
     backbone: Backbone
     pixels: Tensor
     direct: Callable[[Tensor], Tensor]
+
+    def given(self) -> Tensor:
+        """What goes into the part that a LoRA adapts."""
+        if self.backbone.adapts == "texts":
+            return self.backbone.encode_sentence(TEXTS)
+        return self.backbone.prefix(self.pixels)
+
+    def adapted(self, given: Tensor, lora: Lora | None = None) -> Tensor:
+        """What comes out of it."""
+        return (self.backbone.text_from_sentences if self.backbone.adapts == "texts" else self.backbone.suffix)(given, lora)
 
 
 def photos(n: int = 4) -> list[Image.Image]:
@@ -63,7 +76,7 @@ def case(request) -> Case:
 
         def direct(pixels: Tensor) -> Tensor:
             model = backbone.image_tower.model
-            return backbone.adapted(model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2))
+            return backbone.vision(model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2))
 
     else:
         options = dict(TOWERS[request.param])
@@ -131,34 +144,49 @@ def test_layout_names_linears_of_the_adapted_module(case):
 
 
 def test_lora_equals_hand_merged_weights(case):
-    backbone, lora = case.backbone, random_lora(case.backbone.layout, 5)
-    prefix = backbone.prefix(case.pixels)
-    merged = copy.deepcopy(backbone.adapted)
+    given, lora = case.given(), random_lora(case.backbone.layout, 5)
+    merged = copy.deepcopy(case.backbone.adapted)
     with torch.no_grad():
         for name, factors in lora.factors.items():
             merged.get_submodule(name).weight += factors.b @ factors.a
-        expected = merged(prefix.float())
-    torch.testing.assert_close(backbone.suffix(prefix, lora), expected, atol=2e-5, rtol=0)
-    assert (expected - backbone.suffix(prefix)).abs().max() > 1e-2
+        expected = merged(given.float())
+    torch.testing.assert_close(case.adapted(given, lora), expected, atol=2e-5, rtol=0)
+    assert (expected - case.adapted(given)).abs().max() > 1e-2
+
+
+def test_a_lora_changes_one_side_alone(case):
+    backbone, lora = case.backbone, random_lora(case.backbone.layout, 5)
+    prefix, sentences = backbone.prefix(case.pixels), backbone.encode_sentence(TEXTS)
+    photos = backbone.suffix(prefix, lora), backbone.suffix(prefix)
+    texts = backbone.encode_text(TEXTS, lora), backbone.encode_text(TEXTS)
+    changed, same = (texts, photos) if backbone.adapts == "texts" else (photos, texts)
+    assert backbone.adapts == ("texts" if backbone.name == "embedded" else "photos")
+    assert (changed[0] - changed[1]).abs().max() > 1e-2
+    torch.testing.assert_close(same[0], same[1], atol=1e-6, rtol=0)
+    torch.testing.assert_close(backbone.text_from_sentences(sentences, lora), texts[0], atol=1e-6, rtol=0)
+    for out in (photos[0], texts[0]):
+        assert out.shape == (4, backbone.dim) and out.dtype == torch.float32 and not out.requires_grad
+        torch.testing.assert_close(out.norm(dim=-1), torch.ones(4))
+    assert backbone.suffix(prefix[:0], lora).shape == backbone.encode_text([], lora).shape == (0, backbone.dim)
 
 
 def test_strength(case):
-    backbone, prefix = case.backbone, case.backbone.prefix(case.pixels)
-    zero_shot, lora = backbone.suffix(prefix), random_lora(case.backbone.layout, 6, 0.1)
-    torch.testing.assert_close(backbone.suffix(prefix, lora.scaled(0)), zero_shot)
-    torch.testing.assert_close(backbone.suffix(prefix, lora.scaled(1)), backbone.suffix(prefix, lora), atol=1e-6, rtol=0)
-    moved = [(backbone.suffix(prefix, lora.scaled(s)) - zero_shot).norm() for s in (0.1, 0.5, 1.0)]
+    given = case.given()
+    zero_shot, lora = case.adapted(given), random_lora(case.backbone.layout, 6, 0.1)
+    torch.testing.assert_close(case.adapted(given, lora.scaled(0)), zero_shot)
+    torch.testing.assert_close(case.adapted(given, lora.scaled(1)), case.adapted(given, lora), atol=1e-6, rtol=0)
+    moved = [(case.adapted(given, lora.scaled(s)) - zero_shot).norm() for s in (0.1, 0.5, 1.0)]
     assert 0 < moved[0] < moved[1] < moved[2]
 
 
 def test_threads_with_different_loras_do_not_meet(case):
-    backbone, prefix = case.backbone, case.backbone.prefix(case.pixels)
-    loras = [None, *(random_lora(backbone.layout, seed) for seed in range(1, 6))]
-    alone = [backbone.suffix(prefix, lora) for lora in loras]
+    given = case.given()
+    loras = [None, *(random_lora(case.backbone.layout, seed) for seed in range(1, 6))]
+    alone = [case.adapted(given, lora) for lora in loras]
     assert all((a - alone[0]).abs().max() > 1e-3 for a in alone[1:])
     jobs = [i % len(loras) for i in range(10 * len(loras))]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda i: backbone.suffix(prefix, loras[i]), jobs))
+        together = list(pool.map(lambda i: case.adapted(given, loras[i]), jobs))
     for i, out in zip(jobs, together, strict=True):
         torch.testing.assert_close(out, alone[i], atol=1e-5, rtol=0)
 
@@ -174,6 +202,7 @@ def test_extreme_photos_give_pixels_of_one_shape(case):
 def test_embedded_is_the_default(backbone):
     default = load_backbone()
     assert (default.name, default.fingerprint) == ("embedded", backbone.fingerprint)
+    assert LoraLayout(default.layout.modules, 2).size == 3_584
 
 
 @pytest.fixture(scope="module")
@@ -187,24 +216,23 @@ def test_fast_arithmetic_is_close_to_float32(rounded):
     pixels = torch.stack([rounded.pixels(image) for image in photos()])
     model = rounded.image_tower.model
     maps = model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2)
-    assert (rounded.suffix(rounded.prefix(pixels)) * rounded.adapted(maps)).sum(-1).min() > 0.9999
-    for lora in (None, random_lora(rounded.layout, 5)):
-        exact = rounded.adapted(maps, lora)
-        assert (rounded.suffix(maps, lora) * exact).sum(-1).min() > 0.9999
-        assert (rounded.suffix(maps, lora) - exact).abs().max() > 1e-6, "the head is in bfloat16"
+    exact = rounded.vision(maps)
+    assert (rounded.suffix(rounded.prefix(pixels)) * exact).sum(-1).min() > 0.9999
+    assert (rounded.suffix(maps) * exact).sum(-1).min() > 0.9999
+    assert (rounded.suffix(maps) - exact).abs().max() > 1e-6, "the head is in bfloat16"
 
 
 def test_batches_and_threads_hardly_show_in_a_score(rounded):
     """Photos come in one by one and by the dozen, and cores are shared: what differs is rounding."""
     pixels = torch.stack([rounded.pixels(image) for image in photos(4)])
-    prefix, lora = rounded.prefix(pixels), random_lora(rounded.layout, 5)
-    out, threads = rounded.suffix(prefix, lora), torch.get_num_threads()
+    prefix = rounded.prefix(pixels)
+    out, threads = rounded.suffix(prefix), torch.get_num_threads()
     try:
         for number, size in ((1, 1), (2, 3), (2, 1)):
             torch.set_num_threads(number)
             again = torch.cat([rounded.prefix(part) for part in pixels.split(size)])
             assert F.cosine_similarity(again.flatten(1).float(), prefix.flatten(1).float()).min() > 0.999
-            assert (torch.cat([rounded.suffix(part, lora) for part in prefix.split(size)]) * out).sum(-1).min() > 0.9999
+            assert (torch.cat([rounded.suffix(part) for part in prefix.split(size)]) * out).sum(-1).min() > 0.9999
     finally:
         torch.set_num_threads(threads)
 
@@ -215,7 +243,10 @@ def test_embedded_fingerprint_changes_with_one_weight(tmp_path):
     again = load_embedded(tmp_path / "a.safetensors").fingerprint
     with torch.no_grad():
         vision.blocks[0].attn.q_proj.weight[0, 0] += 1
-    assert first == again != save_heads(vision, text, tmp_path / "b.safetensors", {})
+    second = save_heads(vision, text, tmp_path / "b.safetensors", {})
+    with torch.no_grad():
+        text.mlp[1].weight[0, 0] += 1
+    assert first == again != second != save_heads(vision, text, tmp_path / "c.safetensors", {}) != first
     assert len(first) == 16 and int(first, 16) >= 0
 
 

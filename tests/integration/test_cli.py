@@ -19,13 +19,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from repositories import make_repository
+from safetensors.torch import load_file
 
+from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
 from core.cli import parser
 from core.cli.main import main
 from core.common.paths import ROOT, experts_path, generator_path, heads_path
 from core.data.image_io import open_photo
 from core.experiments.evaluate import DEFAULT_METHODS
+from core.retrieval.library import PhotoLibrary
+from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import SGLora
 from core.sglora.load import load_engine
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
@@ -292,7 +297,7 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, engine, tmp_path):
     expected = engine.adapt(TEXT, 3, 0.2, 5, 0.5)
     assert found["experts"] == engine.routed(expected.routing)
     assert (found["seed"], found["strength"], found["k"], found["tau"]) == (5, 0.5, 3, 0.2)
-    assert found["parameters"] == expected.lora.parameters == 9 * expected.lora.rank * (256 + 256)
+    assert found["parameters"] == expected.lora.parameters == 2 * expected.lora.rank * (384 + 512)
     assert list(found["seconds"]) == ["load", "encode", "route", "prior", "decode", "write"]
     assert all(value >= 0 for value in found["seconds"].values())
     assert found["out"] == str(out_folder)
@@ -420,15 +425,16 @@ def test_evaluate_is_what_hand_merged_models_find(run, engine, folder):
         "sg-lora": {name: 1.5 * generated.factors[name].b @ generated.factors[name].a for name in names},
     }
     relevant = np.array([[t in own for t in texts] for own in captions])
-    words = torch.cat([engine.backbone.encode_text([t]) for t in texts])
+    sentences = [engine.backbone.encode_sentence([t]) for t in texts]
     pixels = [engine.backbone.pixels(open_photo(folder / "images" / f"{i:02}.jpg"))[None] for i in range(12)]
-    prefixes = [engine.backbone.prefix(p).float() for p in pixels]
+    with torch.no_grad():
+        photos = torch.cat([engine.backbone.vision(engine.backbone.prefix(p).float()) for p in pixels])
     for method, changes in deltas.items():
         model = copy.deepcopy(engine.backbone.adapted)
         with torch.no_grad():
             for name, change in changes.items():
                 model.get_submodule(name).weight += change
-            photos = torch.cat([model(p) for p in prefixes])
+            words = torch.cat([model(s) for s in sentences])
         similarity = (photos @ words.T).numpy()
         for way, scores, hits in (("i2t", similarity, relevant), ("t2i", similarity.T, relevant.T)):
             assert list(found["methods"][method][way]) == ["R@1", "R@5", "R@10"]
@@ -515,10 +521,10 @@ def test_search_prints_both_rankings(run, engine, folder, tmp_path):
         scores = [hit["score"] for hit in hits]
         assert scores == sorted(scores, reverse=True)
         ranks[method] = {hit["photo"]: hit["rank"] for hit in hits}
-        words = engine.backbone.encode_text(["a red ball"])[0]
+        words = engine.backbone.encode_text(["a red ball"], adapter)[0]
         for hit in hits:
             prefix = engine.backbone.prefix(engine.backbone.pixels(open_photo(tmp_path / "photos" / hit["photo"]))[None])
-            assert hit["score"] == pytest.approx(float(engine.backbone.suffix(prefix, adapter)[0] @ words), abs=2e-3)
+            assert hit["score"] == pytest.approx(float(engine.backbone.suffix(prefix)[0] @ words), abs=2e-3)
     for hit in found["rankings"]["sg-lora"]:
         assert hit["moved"] == ranks["zero-shot"][hit["photo"]] - ranks["sg-lora"][hit["photo"]]
 
@@ -630,18 +636,77 @@ def test_an_adapter_is_searched_and_measured_with(run, folder, photo_library, tm
     assert code == 1 and "adapter_config.json is missing" in err
 
 
-def test_a_mapped_vector_asks_zero_shot_vectors_as_the_adapter_would(run, engine, photo_library, tmp_path):
-    file = tmp_path / "map.safetensors"
-    code, out, err = run("adapt", TEXT, "--library", photo_library, "--map", file, "--strength", 1, "--json")
+def test_an_adapted_vector_asks_zero_shot_vectors_as_the_adapter_would(run, engine, photo_library, tmp_path):
+    dogs = tmp_path / "dogs"
+    assert run("adapt", TEXT, "--out", dogs, "--strength", 1)[0] == 0
+    code, out, err = run("vector", "a red ball", "--adapter", dogs, "--json")
+    assert code == 0, err
+    adapted, plain = json.loads(out), json.loads(run("vector", "a red ball", "--json")[1])
+    assert list(adapted) == ["query", "adapter", "map", "backbone", "fingerprint", "dim", "vector", "offset"] == list(plain)
+    assert (adapted["adapter"], adapted["map"], adapted["offset"]) == (str(dogs), None, 0)
+    assert (plain["adapter"], plain["map"], plain["offset"]) == (None, None, 0)
+
+    # The text head with the folder's numbers added to its weights by hand.
+    head, tensors = copy.deepcopy(engine.backbone.adapted), load_file(dogs / "adapter_model.safetensors")
+    scale = (config := json.loads((dogs / "adapter_config.json").read_text()))["lora_alpha"] / config["r"]
+    sentence = engine.backbone.encode_sentence(["a red ball"])
+    np.testing.assert_allclose(plain["vector"], head(sentence)[0].numpy(), atol=1e-6)
+    with torch.no_grad():
+        for name in ("mlp.1", "mlp.3"):
+            a, b = (tensors[f"base_model.model.{name}.lora_{x}.weight"] for x in "AB")
+            head.get_submodule(name).weight += scale * b @ a
+    np.testing.assert_allclose(adapted["vector"], head(sentence)[0].numpy(), atol=1e-5)
+    assert np.abs(np.array(adapted["vector"]) - plain["vector"]).max() > 1e-3
+
+    photos = LibraryPhotos(PhotoLibrary.open(photo_library), engine.backbone)
+    scores = np.sort(photos.index.take(np.arange(12)).numpy() @ np.array(adapted["vector"]))[::-1]
+    hits = json.loads(run("search", "a red ball", "--library", photo_library, "--adapter", dogs, "--top", 12, "--json")[1])
+    assert [hit["score"] for hit in hits["rankings"]["adapter"]] == pytest.approx(scores.tolist(), abs=1e-5)
+
+    code, out, err = run("vector", "dog", "--adapter", dogs, "--map", tmp_path / "map")
+    assert (code, out) == (2, "") and "--adapter DIR or --map FILE" in err
+    assert run("vector", "dog", "--adapter", tmp_path / "none")[0] == 1
+    for command in (["adapt", TEXT, "--library", photo_library, "--map", tmp_path / "map", "--out", tmp_path / "out"],
+                    ["vector", "dog", "--map", tmp_path / "map"]):  # fmt: skip
+        code, out, err = run(*command)
+        assert (code, out) == (2, "") and "change the question itself" in err and "`vector TEXT --adapter DIR`" in err
+    assert not (tmp_path / "map").exists() and not (tmp_path / "out").exists()
+
+
+def test_a_mapped_vector_asks_zero_shot_vectors_nearly_as_an_adapter_of_photos_would(run, folder, tmp_path):
+    """On a small ViT, against ridge regression by numpy."""
+    repository, library, file = make_repository(tmp_path, 3), tmp_path / "library", tmp_path / "map.safetensors"
+    model = ["--backbone", f"local-dir:{tmp_path / 'model-3'}", "--adapt-blocks", 2]
+    assert run("index", folder, "--library", library, *model)[0] == 0
+    made = ("adapt", TEXT, *model, "--experts", repository, "--strength", 4)
+    code, out, err = run(*made, "--library", library, "--map", file, "--json")
     assert code == 0, err
     assert json.loads(out)["out"] is None and json.loads(out)["map"] == str(file)
-    plain = json.loads(run("vector", "a red ball", "--json")[1])
-    mapped = json.loads(run("vector", "a red ball", "--map", file, "--json")[1])
-    words = engine.backbone.encode_text(["a red ball"])[0]
-    np.testing.assert_allclose(plain["vector"], words.numpy(), atol=1e-6)
-    assert np.abs(np.array(mapped["vector"]) - plain["vector"]).max() > 1e-3 and len(mapped["vector"]) == plain["dim"]
+    plain = json.loads(run("vector", "a red ball", *model, "--json")[1])
+    mapped = json.loads(run("vector", "a red ball", *model, "--map", file, "--json")[1])
+    assert (mapped["map"], mapped["adapter"]) == (str(file), None)
+
+    assert run(*made, "--out", tmp_path / "adapter")[0] == 0
+    backbone = load_backbone(model[1], adapt_blocks=2)
+    lora, _ = load_peft(tmp_path / "adapter", backbone.layout.modules, backbone.fingerprint)
+    pixels = torch.stack([backbone.pixels(open_photo(path)) for path in sorted((folder / "images").iterdir())])
+    prefix = backbone.prefix(pixels)
+    z, a = (backbone.suffix(prefix, each).double().numpy() for each in (None, lora))
+    query = backbone.encode_text(["a red ball"])[0].double().numpy()
+    centred = z - z.mean(0)
+    rows = np.vstack([centred, np.eye(len(query))])  # ridge regression as least squares: rows that pull W to zero
+    changes = np.vstack([(a - z) - (a - z).mean(0), np.zeros((len(query), len(query)))])
+    weight = np.linalg.lstsq(rows, changes, rcond=None)[0]
+    bias = (a - z).mean(0) - z.mean(0) @ weight
+    np.testing.assert_allclose(plain["vector"], query, atol=1e-6)
+    np.testing.assert_allclose(mapped["vector"], query + weight @ query, atol=1e-3)
+    assert mapped["offset"] == pytest.approx(query @ bias, abs=1e-3)
+    assert np.abs(np.array(mapped["vector"]) - plain["vector"]).max() > 5e-3 and len(mapped["vector"]) == plain["dim"]
+
     assert run("adapt", TEXT, "--map", file)[0] == 2
-    assert run("vector", "dog", "--map", tmp_path / "none")[0] == 1
+    assert run("vector", "dog", *model, "--map", tmp_path / "none")[0] == 1
+    code, out, err = run("vector", "dog", *model, "--adapter", tmp_path / "adapter")
+    assert (code, out) == (2, "") and "--map FILE" in err
 
 
 def test_experts_of_random_weights_are_trained_only_where_that_is_said(tmp_path: Path, capsys) -> None:

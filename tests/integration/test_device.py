@@ -39,8 +39,10 @@ def answers(backbone: Backbone) -> dict[str, torch.Tensor]:
         "zero-shot": backbone.suffix(prefix),
         "adapted": backbone.suffix(prefix, lora),
         "texts": backbone.encode_text(TEXTS),
+        "adapted texts": backbone.encode_text(TEXTS, lora),
         "sentences": backbone.encode_sentence(TEXTS),
         "shared": backbone.text_from_sentences(backbone.encode_sentence(TEXTS)),
+        "adapted shared": backbone.text_from_sentences(backbone.encode_sentence(TEXTS), lora),
     }
 
 

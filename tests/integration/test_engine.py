@@ -13,6 +13,7 @@ import torch
 from random_engines import DESCRIPTION, TASKS, random_engine
 from tiny_models import noise, tiny_backbone
 
+from core.backbones.lora import Lora
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError
 from core.common.runtime import one_core
@@ -28,8 +29,16 @@ def sglora(request) -> SGLora:
 
 
 @pytest.fixture(scope="module")
-def prefix(sglora) -> torch.Tensor:
+def given(sglora) -> torch.Tensor:
+    """What goes into the part that adapters change: sentence embeddings, or prefix activations."""
+    if sglora.backbone.adapts == "texts":
+        return sglora.backbone.encode_sentence(TASKS)
     return noise(3, *sglora.backbone.prefix_shape).half()
+
+
+def adapted(sglora: SGLora, given: torch.Tensor, lora: Lora | None = None) -> torch.Tensor:
+    backbone = sglora.backbone
+    return (backbone.text_from_sentences if backbone.adapts == "texts" else backbone.suffix)(given, lora)
 
 
 @one_core()
@@ -54,17 +63,17 @@ def test_adapt_is_the_algorithm_step_by_step(sglora):
     assert (result.seed, result.strength) == (5, 0.5) and set(result.seconds) == {"encode", "route", "prior", "decode"}
 
 
-def test_seeds(sglora, prefix):
+def test_seeds(sglora):
     first, again, other = (sglora.adapt(DESCRIPTION, seed=seed) for seed in (1, 1, 2))
     torch.testing.assert_close(first.full.vector(), again.full.vector())
     torch.testing.assert_close(first.lora.vector(), again.lora.vector())
     assert (first.full.vector() - other.full.vector()).abs().max() > 1e-5
 
 
-def test_strength_zero_is_zero_shot(sglora, prefix):
-    zero_shot = sglora.backbone.suffix(prefix)
-    torch.testing.assert_close(sglora.backbone.suffix(prefix, sglora.adapt(DESCRIPTION, strength=0).lora), zero_shot)
-    assert (sglora.backbone.suffix(prefix, sglora.adapt(DESCRIPTION).lora) - zero_shot).abs().max() > 1e-4
+def test_strength_zero_is_zero_shot(sglora, given):
+    zero_shot = adapted(sglora, given)
+    torch.testing.assert_close(adapted(sglora, given, sglora.adapt(DESCRIPTION, strength=0).lora), zero_shot)
+    assert (adapted(sglora, given, sglora.adapt(DESCRIPTION).lora) - zero_shot).abs().max() > 1e-4
 
 
 def test_untrained_generator_gives_the_prior_mean_for_every_seed(sglora):
@@ -108,14 +117,14 @@ def test_descriptions_that_cannot_be_used(sglora):
     assert len(sglora.adapt(DESCRIPTION, k=99).routing.chosen) == len(TASKS)
 
 
-def test_download_and_upload_give_the_same_search(sglora, prefix, tmp_path):
+def test_download_and_upload_give_the_same_search(sglora, given, tmp_path):
     result = sglora.adapt(DESCRIPTION, seed=4, strength=0.7)
     provenance = sglora.provenance(result)
     sglora.save(result, tmp_path / "adapter")
     lora, read = load_peft(tmp_path / "adapter", sglora.backbone.layout.modules, sglora.backbone.fingerprint)
     assert read == json.loads(json.dumps(provenance)) == provenance
     torch.testing.assert_close(lora.vector(), result.lora.vector(), atol=0, rtol=0)
-    torch.testing.assert_close(sglora.backbone.suffix(prefix, lora), sglora.backbone.suffix(prefix, result.lora))
+    torch.testing.assert_close(adapted(sglora, given, lora), adapted(sglora, given, result.lora))
     assert (read["description"], read["seed"], read["k"], read["strength"]) == (DESCRIPTION, 4, 4, 0.7)
     assert [e["name"] for e in read["experts"]] == [sglora.repository.experts[i].name for i in result.routing.chosen]
     assert sum(e["weight"] for e in read["experts"]) == pytest.approx(1, abs=1e-5)

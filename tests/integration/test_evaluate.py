@@ -31,7 +31,7 @@ WORDS = ("red", "green", "blue", "dark", "bright", "dog", "cat", "boat")
 class ToyBackbone:
     """A backbone of one linear over 4 x 4 pixels; texts are bags of words. Everything else is the real engine."""
 
-    name = "toy"
+    name, adapts = "toy", "photos"
     fingerprint = "0123456789abcdef"
     layout = LoraLayout((LoraModule("proj", 3 * SIDE * SIDE, DIM),), 2)
     dim = DIM
@@ -49,8 +49,11 @@ class ToyBackbone:
         bags = torch.tensor([[float(word in text.lower()) + 0.01 for word in WORDS] for text in texts])
         return torch.nn.functional.normalize(bags, dim=-1)
 
-    def encode_text(self, texts) -> Tensor:
-        return torch.nn.functional.normalize(self.encode_sentence(texts) @ self.words, dim=-1)
+    def encode_text(self, texts, lora: Lora | None = None) -> Tensor:
+        return self.text_from_sentences(self.encode_sentence(texts), lora)
+
+    def text_from_sentences(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
+        return torch.nn.functional.normalize(sentences @ self.words, dim=-1)
 
     def pixels(self, image: Image.Image) -> Tensor:
         small = np.asarray(image.resize((SIDE, SIDE)), dtype=np.float32) / 255

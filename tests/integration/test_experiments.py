@@ -120,9 +120,8 @@ def small_corpus() -> Corpus:
     empty = torch.empty(0)
     maps = Features([(np.zeros((n, 1, 1), dtype=np.float16), np.arange(n))])
     none = tuple(np.array([0]) for _ in samples)
-    return Corpus(
-        tuple(samples), maps, empty, empty, ("x",), none, (1,) * n, np.arange(n), empty, empty, ~test, np.zeros(n, bool), test
-    )
+    roles = ~test, np.zeros(n, bool), test
+    return Corpus(tuple(samples), maps, empty, empty, ("x",), none, (1,) * n, np.arange(n), empty, empty, empty, *roles)
 
 
 def test_no_photo_of_a_held_out_task_is_left_to_train_and_every_task_is_held_out_once() -> None:

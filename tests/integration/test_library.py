@@ -27,7 +27,8 @@ from core.retrieval.indexing import IndexReport, index_folders, read_files
 from core.retrieval.library import ABOUT, PhotoLibrary
 from core.retrieval.library_check import count, problems
 from core.retrieval.library_photos import LibraryPhotos, Where
-from core.retrieval.two_stage import EncodedQuery, TwoStageSearch
+from core.retrieval.questions import Query
+from core.retrieval.two_stage import TwoStageSearch
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_captions_come_along_and_follow_their_file(backbone: Backbone, photos: P
     searched = LibraryPhotos(PhotoLibrary.open(library), backbone)
     assert searched.captions == ("a dog", "a brown dog")
     for _ in range(2):  # encoded, and read again
-        torch.testing.assert_close(searched.caption_index().take(np.arange(2)), backbone.encode_text(searched.captions))
+        torch.testing.assert_close(searched.caption_sentences(), backbone.encode_sentence(searched.captions))
     (folder / "captions.jsonl").write_text(json.dumps({"image": "02.jpg", "captions": ["the sea"]}))
     assert update(library, [folder], backbone).added == 0
     assert LibraryPhotos(PhotoLibrary.open(library), backbone).captions == ("the sea",)
@@ -149,11 +150,11 @@ def test_odd_names_and_links_in_circles(backbone: Backbone, photos: Path, tmp_pa
 def test_search_of_a_library_is_search_of_its_photos(backbone: Backbone, indexed: PhotoLibrary) -> None:
     photos = LibraryPhotos(indexed, backbone)
     adapters = [ZERO_SHOT, Adapter.of(random_lora(backbone.layout, 1, 0.1))]
-    query = backbone.encode_text(["a dog"])[0]
+    question, query = Query(("a dog",)).question(backbone), backbone.encode_text(["a dog"])[0]
     prefixes = [backbone.prefix(backbone.pixels(open_photo(path))[None]) for path in photos.paths(range(40))]
     for exact_up_to in (0, 1_000):
         search = TwoStageSearch(photos, exact_up_to)
-        for adapter, found in zip(adapters, search.search(EncodedQuery(query), adapters, 40), strict=True):
+        for adapter, found in zip(adapters, search.search(question, adapters, 40), strict=True):
             scores = torch.cat([backbone.suffix(prefix, adapter.lora) for prefix in prefixes]) @ query
             np.testing.assert_allclose(found.scores, np.sort(scores.numpy())[::-1], atol=2e-3)
 

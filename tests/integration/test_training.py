@@ -3,6 +3,7 @@ mixer."""
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +13,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from made_up_photos import COLOURS, SHAPES, captioned, draw
+from tiny_models import random_lora
 
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.backbones.lora import Lora, initial_vector
 from core.common.errors import DataError, RepositoryError
+from core.common.metrics import Relevance
 from core.common.paths import heads_path
 from core.data import Sample, read_folder
 from core.sglora.engine import SGLora
 from core.sglora.generator import load_generator
 from core.sglora.repository import ExpertRepository
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
+from core.training.class_names import class_name_texts
 from core.training.confidence import photos_like
 from core.training.corpus import Corpus, load_corpus, parts
 from core.training.dense_tasks import DenseTasks
@@ -32,7 +36,7 @@ from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.keywords import common_phrases, keyword_rows, photo_words, phrases, stem
 from core.training.losses import contrastive, distillation
 from core.training.mixer import MixerRecipe, train_mixer
-from core.training.objective import Objective, forgetting_loss
+from core.training.objective import MEMORY, Objective, confused_names, moved_names
 
 RECIPE = ExpertRecipe(
     steps=4,
@@ -114,13 +118,43 @@ def test_distillation_is_zero_when_student_and_teacher_agree() -> None:
     assert float(distillation(images, classes, teacher.roll(1, 1), 5.0)) > 0.01
 
 
-def test_the_penalty_for_forgetting_is_the_divergence_from_before() -> None:
+def test_the_penalty_of_adapters_of_photos_is_the_divergence_from_before() -> None:
     before, after = (F.normalize(torch.randn(5, 8, generator=torch.Generator().manual_seed(s)), dim=-1) for s in (1, 2))
     names = F.normalize(torch.randn(9, 8, generator=torch.Generator().manual_seed(3)), dim=-1)
     p, q = (torch.softmax(20 * x.double() @ names.double().T, 1) for x in (before, after))
     expected = (p * (p / q).log()).sum(1).mean()
-    assert float(forgetting_loss(after, before, names)) == pytest.approx(float(expected), rel=1e-4)
-    assert float(forgetting_loss(before, before, names)) == pytest.approx(0, abs=1e-6)
+    assert float(confused_names(after, before, names)) == pytest.approx(float(expected), rel=1e-4)
+    assert float(confused_names(before, before, names)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_the_penalty_of_adapters_of_texts_is_how_far_names_move(backbone: EmbeddedBackbone) -> None:
+    """With the adapter added to the head's weights by hand, and from cosines: |a - b|^2 = 2 - 2 a b for unit vectors."""
+    lora = random_lora(backbone.layout, 1, 0.1)
+    sentences = backbone.encode_sentence(["a cat", "a red car", "the sea"])
+    head, names = copy.deepcopy(backbone.adapted), backbone.text_from_sentences(sentences)
+    assert float(moved_names(backbone, lora.scaled(0), sentences, names)) == pytest.approx(0, abs=1e-6)
+    with torch.no_grad():
+        for name, factors in lora.factors.items():
+            head.get_submodule(name).weight += factors.b @ factors.a
+        expected = (2 - 2 * (head(sentences) * names).sum(1)).mean()
+    assert float(expected) > 1e-3
+    assert float(moved_names(backbone, lora, sentences, names)) == pytest.approx(float(expected), rel=1e-3)
+
+
+@pytest.mark.slow
+def test_the_loss_of_a_batch_by_hand(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
+    """Photos of one caption each, all in the batch: adapted texts against the photos as they are, and the weighted penalty."""
+    corpus, rows = replace(corpus, own_texts=tuple(own[:1] for own in corpus.own_texts)), np.flatnonzero(corpus.captioned)[:10]
+    lora = random_lora(backbone.layout, 2, 0.1)
+    with torch.no_grad():
+        lost = float(Objective(backbone, corpus, corpus.train, 20.0, 2.0).loss(rows, lora, np.random.default_rng(0)))
+        free = float(Objective(backbone, corpus, corpus.train, 20.0, 0.0).loss(rows, lora, np.random.default_rng(0)))
+    texts = backbone.encode_text([corpus.strings[corpus.own_texts[r][0]] for r in rows], lora)
+    logits, target = 20.0 * backbone.suffix(corpus.maps[torch.from_numpy(rows)]) @ texts.T, torch.arange(10)
+    assert free == pytest.approx(float(F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, abs=5e-3)
+    moved = (backbone.encode_text(class_name_texts(), lora) - backbone.encode_text(class_name_texts())).square().sum(1).mean()
+    assert lost - free == pytest.approx(2.0 * MEMORY["texts"] * float(moved), rel=1e-2)
 
 
 def test_words_that_captions_agree_on() -> None:
@@ -227,8 +261,8 @@ def test_the_penalty_keeps_class_names(corpus: Corpus, backbone: EmbeddedBackbon
         recipe = replace(RECIPE, steps=25, lr=5e-3, memory=memory)
         trained = train_own_part(Objective(backbone, corpus, corpus.train, memory=memory, batch=12), rows, None, recipe, 0)
         lora = Lora.from_vector(replace(backbone.layout, rank=recipe.rank), trained.mean)
-        index = torch.from_numpy(np.flatnonzero(corpus.test))
-        drift.append(float(forgetting_loss(backbone.suffix(corpus.maps[index], lora), corpus.base[index], corpus.class_names)))
+        names = class_name_texts()
+        drift.append(float((backbone.encode_text(names, lora) - backbone.encode_text(names)).norm(dim=1).mean()))
     assert drift[1] < drift[0] / 2
 
 
@@ -317,8 +351,9 @@ def test_experts_and_generators_end_to_end(
             continue
         rows = photos_like(corpus, expert, repository.embeddings[i])
         assert corpus.watched[rows].all()
-        texts, relevance = corpus.evaluation(rows)
-        similarity = (backbone.suffix(corpus.maps[torch.from_numpy(rows)], repository.lora(i)) @ texts.T).numpy()
+        relevance = Relevance.of([[corpus.strings[t] for t in corpus.own_texts[r][: corpus.measured[r]]] for r in rows])
+        texts = backbone.encode_text(relevance.texts, repository.lora(i))
+        similarity = (backbone.suffix(corpus.maps[torch.from_numpy(rows)]) @ texts.T).numpy()
         order = np.argsort(-similarity, 1)
         hits = [relevance.matrix[row, order[row, :5]].any() for row in range(len(order))]
         assert expert.after["i2t"]["R@5"] == pytest.approx(100 * np.mean(hits), abs=100 / len(rows) + 1e-6)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import open_clip
@@ -11,15 +13,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from peft import PeftModel
+from PIL import Image
+from random_engines import random_engine
+from repositories import make_model
 from tiny_models import CONTEXT, noise, random_lora, tiny_clip
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
-from core.backbones import load_adapted
+from core.backbones import load_adapted, load_backbone
 from core.backbones.open_clip import OpenClipBackbone
 from core.backbones.peft_format import CONFIG_FILE, load_peft, save_peft
 from core.backbones.transformers_names import CLASS, hub_model, transformers_name
 from core.common.errors import AdapterError
+from core.sglora.adapter_readme import README_FILE
 
 SIDE, WIDTH, DIM = 48, 64, 32  # of tiny_clip
 
@@ -121,11 +127,38 @@ def test_an_adapter_loads_with_plain_peft_into_the_embedded_head(engine, tmp_pat
     adaptation = engine.adapt("photos of people surfing")
     engine.save(adaptation, tmp_path)
     mapping = json.loads((tmp_path / CONFIG_FILE).read_text())["auto_mapping"]
-    assert mapping == {"base_model_class": "VisionHead", "parent_library": "core.backbones.heads"}
-    prefix = noise(4, *engine.backbone.prefix_shape, seed=3)
-    head = load_adapted()
-    expected = head(prefix, adaptation.lora)
-    model = PeftModel.from_pretrained(head, tmp_path).eval()
-    torch.testing.assert_close(model(prefix), expected, atol=2e-5, rtol=0)
+    assert mapping == {"base_model_class": "TextHead", "parent_library": "core.backbones.heads"}
+    texts = ["a dog in the snow", "people surfing", "two boats"]
+    sentences, expected = engine.backbone.encode_sentence(texts), engine.backbone.encode_text(texts, adaptation.lora)
+    assert (expected - engine.backbone.encode_text(texts)).abs().max() > 1e-3
+    model = PeftModel.from_pretrained(load_adapted(), tmp_path).eval()
+    torch.testing.assert_close(model(sentences), expected, atol=2e-5, rtol=0)
     with pytest.raises(AdapterError, match="as they are"):
         engine.save(adaptation, tmp_path / "not", for_transformers=True)
+
+
+@pytest.mark.parametrize("adapts", ["texts", "photos"])
+@torch.no_grad()
+def test_the_lines_in_the_readme_run_for_either_side(adapts: str, request, tmp_path, monkeypatch, capsys) -> None:
+    """They print what a part with merged weights computes; the adapter is the file's."""
+    monkeypatch.chdir(tmp_path)
+    make_model(tmp_path / "model", 1)
+    texts = adapts == "texts"
+    backbone = request.getfixturevalue("backbone") if texts else load_backbone("local-dir:model", adapt_blocks=2)
+    engine = random_engine(backbone)
+    adaptation = replace(engine.adapt("photos of people surfing"), lora=random_lora(backbone.layout, 1))
+    engine.save(adaptation, Path("adapter"))
+    Image.effect_noise((90, 60), 80).convert("RGB").save("photo.jpg")
+    readme = (Path("adapter") / README_FILE).read_text()
+    exec("\n".join(re.findall(r"```python\n(.*?)```", readme, re.DOTALL)), found := {})
+    said = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in capsys.readouterr().out.splitlines())}
+    photo, sentences = found["photo"], backbone.encode_sentence(found["words"])
+    expected = {"zero-shot": float(backbone.suffix(photo) @ backbone.text_from_sentences(sentences).T)}
+    merged = copy.deepcopy(backbone.adapted)
+    for name, factors in adaptation.lora.factors.items():
+        merged.get_submodule(name).weight += factors.b @ factors.a
+    images = backbone.suffix(photo) if texts else merged(photo.float())
+    expected["adapted"] = float(images @ (merged(sentences) if texts else sentences).T)
+    assert said == pytest.approx({**expected, "with peft": expected["adapted"]}, abs=2e-3)
+    assert abs(expected["adapted"] - expected["zero-shot"]) > 0.02, "the adapter shows"
+    assert backbone.adapts == adapts

@@ -21,10 +21,14 @@ import torch.nn.functional as F
 from made_up_photos import blurred
 
 from core.backbones import load_backbone
+from core.backbones.peft_format import load_peft
 from core.common.paths import ROOT
 from core.retrieval import library_index
+from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.questions import Query
+from core.retrieval.two_stage import TwoStageSearch
 
 pytestmark = pytest.mark.slow
 PAGE = (ROOT / "docs" / "vector-databases.md").read_text()
@@ -121,10 +125,14 @@ def test_the_page_answers_as_faiss_does(database: str, tmp_path: Path) -> None:
     photos = LibraryPhotos(PhotoLibrary.open(tmp_path / "pictures.library"), load_backbone())
     assert len(photos) == VECTORS
     answers = {}
-    for name in ("zero-shot", "adapted"):
+    backbone, asked = photos.backbone, Query(("a dog in the snow",)).question(photos.backbone)
+    lora, _ = load_peft(tmp_path / "dogs", backbone.layout.modules, backbone.fingerprint)
+    for name, adapter in (("zero-shot", ZERO_SHOT), ("adapted", Adapter.of(lora))):
         question = (tmp_path / f"{name}.vector").read_text()
         vector = torch.tensor(json.loads(question))
         expected = [photos.key(place) for place, _ in photos.index.search(vector, 10, exact=True)]
+        found = TwoStageSearch(photos).search(asked, [adapter], 10, exact=True)[0]
+        assert [photos.key(place) for place in found.places.tolist()] == expected
         answers[name] = run("bash", query[1].replace("adapted.vector", f"{name}.vector")).split()
         assert answers[name] == expected
     assert answers["zero-shot"] != answers["adapted"]

@@ -13,7 +13,6 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from peft import PeftModel
-from tiny_models import noise
 
 from core.backbones import load_adapted
 from core.backbones.peft_format import CONFIG_FILE
@@ -58,12 +57,23 @@ def test_the_cards_python_makes_of_an_expert_what_peft_loads(
     Path("mine").symlink_to(folder)
     lines = re.findall(r"^    (?!python)(.*)$", ModelCard.load(folder / "README.md").text, re.MULTILINE)
     exec("\n".join(lines), found := {})
-    head, prefix = load_adapted(), noise(2, *found["backbone"].prefix_shape)
+    backbone, lora = found["backbone"], found["repository"].lora(0)
+    head, sentences = load_adapted(), backbone.encode_sentence(["a dog in the snow", "two boats"])
     with torch.no_grad():
-        expected = head(prefix, found["repository"].lora(0))
-        zero_shot = head(prefix)
-        torch.testing.assert_close(PeftModel.from_pretrained(head, "expert")(prefix), expected, atol=2e-5, rtol=0)
+        expected, zero_shot = head(sentences, lora), head(sentences)
+        torch.testing.assert_close(PeftModel.from_pretrained(head, "expert")(sentences), expected, atol=2e-5, rtol=0)
+        merged = load_adapted()
+        for name, factors in lora.factors.items():
+            merged.get_submodule(name).weight += factors.b @ factors.a
+        torch.testing.assert_close(merged(sentences), expected, atol=2e-5, rtol=0)
     assert (expected - zero_shot).abs().max() > 1e-3
+
+
+def test_the_summary_names_what_is_adapted() -> None:
+    index = RepositoryIndex.read(experts_path())
+    clip = index.model_copy(update={"backbone": {"spec": "ViT-B-16", "pretrained": "openai", "adapt_blocks": None}})
+    for made, adapted in ((index, "the text head's two linears"), (clip, "the query, key and value projections")):
+        assert f"LoRA experts (rank {index.rank} on {adapted}" in model_card(made).text
 
 
 def test_the_body_names_data_seeds_figures_and_fingerprints(folder: Path) -> None:

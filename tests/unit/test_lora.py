@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 from tiny_models import noise, random_lora, tiny_backbone
 from torch import Tensor, nn
 
-from core.backbones.heads import HeadsConfig, VisionHead
+from core.backbones.heads import HeadsConfig, TextHead
 from core.backbones.lora import MAX_RANK, Factors, Lora, LoraLayout, LoraModule
 from core.backbones.lora_algebra import merge
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft, save_peft
+from core.backbones.vit import AdaptedTower
 from core.common.errors import AdapterError
 
 FINGERPRINT = "0123456789abcdef"
@@ -220,51 +221,61 @@ def test_provenance_that_is_no_object_is_dropped(adapter):
         assert load_peft(adapter, LAYOUT.modules, FINGERPRINT)[1] == {}
 
 
-# peft, both ways, on both kinds of adapted towers
+# peft, both ways, on both kinds of adapted towers: of texts, and of photos
+
+# What peft is told to adapt: a list of names' ends, and a pattern of whole names.
+TARGETS = {
+    TextHead: (["mlp.1", "mlp.3"], r"mlp\.[13]"),
+    AdaptedTower: (["q_proj", "k_proj", "v_proj"], r".*blocks\.\d+\.attn\.[qkv]_proj"),
+}
 
 
 @pytest.fixture(scope="module", params=["embedded", "open_clip"])
 def tower(request) -> tuple[nn.Module, LoraLayout, Tensor]:
-    """An adapted module as a backbone has it, its layout, and prefix activations."""
+    """An adapted module as a backbone has it, its layout, and what goes in."""
     if request.param == "open_clip":
         backbone = tiny_backbone(adapt_blocks=2)
         return backbone.adapted, backbone.layout, noise(4, *backbone.prefix_shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        head = VisionHead(HeadsConfig(width=32, depth=2, heads=2)).eval().requires_grad_(False)
-    return head, head.layout(), noise(4, 49, 320)
+        head = TextHead(HeadsConfig()).eval().requires_grad_(False)
+        head.mlp[-1].weight.normal_(std=0.05)  # a head that was trained: a new one's last linear is zero
+    return head, head.layout(), nn.functional.normalize(noise(4, 384), dim=-1)
 
 
 @torch.no_grad()
 def test_saved_adapter_loads_into_real_peft(tower, tmp_path):
-    module, layout, prefix = tower
+    module, layout, given = tower
     loras = [random_lora(layout, seed) for seed in (1, 2)]
     for lora in (loras[0], loras[0].scaled(0.3), merge(loras, [0.7, 0.3])):
         folder = tmp_path / str(lora.rank)
         save_peft(lora, folder, FINGERPRINT, "embedded", {"seed": 1})
         model = PeftModel.from_pretrained(copy.deepcopy(module), folder).eval()
-        torch.testing.assert_close(model(prefix), module(prefix, lora), atol=2e-5, rtol=0)
-        assert (model(prefix) - module(prefix)).abs().max() > 1e-2
+        torch.testing.assert_close(model(given), module(given, lora), atol=2e-5, rtol=0)
+        assert (model(given) - module(given)).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"target_modules": ["q_proj", "k_proj", "v_proj"], "lora_alpha": 16},
-        {"target_modules": r".*blocks\.\d+\.attn\.[qkv]_proj", "lora_alpha": 3},
-        {"target_modules": ["q_proj", "k_proj", "v_proj"], "lora_alpha": 16, "use_rslora": True},
+        {"lora_alpha": 16},
+        {"lora_alpha": 3, "regex": True},
+        {"lora_alpha": 16, "use_rslora": True},
     ],
     ids=["list", "regex", "rslora"],
 )
 def test_adapter_trained_by_real_peft_loads(tower, tmp_path, options):
-    module, layout, prefix = tower
+    module, layout, given = tower
+    listed, regex = TARGETS[type(module)]
+    target_modules = regex if options.get("regex") else listed
+    options = {key: value for key, value in options.items() if key != "regex"}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = get_peft_model(copy.deepcopy(module), LoraConfig(r=4, **options))
+        model = get_peft_model(copy.deepcopy(module), LoraConfig(r=4, target_modules=target_modules, **options))
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.05)
-    target, losses = nn.functional.normalize(noise(4, model(prefix).shape[1], seed=2), dim=-1), []
+    target, losses = nn.functional.normalize(noise(4, model(given).shape[1], seed=2), dim=-1), []
     for _ in range(5):
-        loss = -(model(prefix) * target).sum(-1).mean()
+        loss = -(model(given) * target).sum(-1).mean()
         losses.append(loss.item())
         optimiser.zero_grad()
         loss.backward()
@@ -274,15 +285,16 @@ def test_adapter_trained_by_real_peft_loads(tower, tmp_path, options):
     lora, provenance = load_peft(tmp_path / "trained", layout.modules, FINGERPRINT)
     assert lora.rank == 4 and provenance == {}
     with torch.no_grad():
-        torch.testing.assert_close(module(prefix, lora), model(prefix), atol=2e-5, rtol=0)
-        assert (model(prefix) - module(prefix)).abs().max() > 1e-3
+        torch.testing.assert_close(module(given, lora), model(given), atol=2e-5, rtol=0)
+        assert (model(given) - module(given)).abs().max() > 1e-3
 
 
 def test_peft_adapter_of_only_some_modules_is_refused(tower, tmp_path):
     module, layout, _ = tower
-    model = get_peft_model(copy.deepcopy(module), LoraConfig(r=2, target_modules=["q_proj"]))
+    first, missing = TARGETS[type(module)][0][:2]
+    model = get_peft_model(copy.deepcopy(module), LoraConfig(r=2, target_modules=[first]))
     model.save_pretrained(tmp_path / "mine")
-    with pytest.raises(AdapterError, match=r"k_proj\.lora_A\.weight is missing"):
+    with pytest.raises(AdapterError, match=rf"{re.escape(missing)}\.lora_A\.weight is missing"):
         load_peft(tmp_path / "mine", layout.modules, FINGERPRINT)
 
 

@@ -79,6 +79,15 @@ def test_a_sample_follows_its_seed_and_none_is_the_mean() -> None:
     assert one.mixture is not None and float(one.mixture.weights.sum()) == pytest.approx(1)
 
 
+def test_how_close_the_experts_are_decides_with_the_sample() -> None:
+    experts = repository()
+    near, far = (replace(routed(4, [1, 2]), similarity=torch.full((4,), s)) for s in (0.9, 0.3))
+    writes, prior = mixer(experts), experts.prior(near)
+    one, other = (writes.write(experts, routing, prior, 1) for routing in (near, far))
+    assert torch.equal(one.z, other.z) and one.mixture is not None and other.mixture is not None
+    assert not torch.allclose(one.mixture.own, other.mixture.own)
+
+
 def test_many_experts_are_cut_to_the_highest_rank() -> None:
     n = MAX_RANK // 2 + 3
     experts = repository(n)

@@ -1,13 +1,16 @@
-"""Two-stage search against brute force: every photo through the adapter, in NumPy."""
+"""Search with adapters against brute force: every photo through an adapter of photos, the query through one of texts."""
 
 from __future__ import annotations
+
+import copy
 
 import numpy as np
 import pytest
 import torch
 from tiny_models import noise, random_lora, tiny_backbone
 
-from core.common.errors import DescriptionError
+from core.backbones.base import Backbone
+from core.common.errors import AdapterError, DescriptionError
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.index import Index
 from core.retrieval.questions import WITHOUT, Query, split_minus
@@ -19,11 +22,9 @@ PHOTOS = 400
 class Store:
     """Photos in memory that counts what is read of them."""
 
-    def __init__(self) -> None:
-        self.backbone = tiny_backbone()
-        pixels = torch.nn.functional.interpolate(noise(PHOTOS, 3, 6, 6, seed=3), (48, 48), mode="bilinear")
-        self._prefixes = self.backbone.prefix(pixels)
-        self.index = Index(self.backbone.suffix(self._prefixes))
+    def __init__(self, backbone: Backbone, prefixes: torch.Tensor) -> None:
+        self.backbone, self._prefixes = backbone, prefixes
+        self.index = Index(backbone.suffix(prefixes))
         self.read = 0
 
     def prefixes(self, places: np.ndarray) -> torch.Tensor:
@@ -38,7 +39,11 @@ class Store:
 
 @pytest.fixture(scope="module")
 def store() -> Store:
-    return Store()
+    """Photos whose adapters change photos."""
+    backbone = tiny_backbone()
+    pixels = torch.nn.functional.interpolate(noise(PHOTOS, 3, 6, 6, seed=3), (48, 48), mode="bilinear")
+    assert backbone.adapts == "photos"
+    return Store(backbone, backbone.prefix(pixels))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,8 @@ def adapters(store: Store) -> list[Adapter]:
 
 
 def question(store: Store, seed: int) -> EncodedQuery:
-    return EncodedQuery(torch.nn.functional.normalize(noise(store.backbone.dim, seed=seed), dim=0))
+    sentence = noise(1, store.backbone.sentence_dim, seed=seed)
+    return EncodedQuery(torch.nn.functional.normalize(sentence, dim=1), torch.ones(1))
 
 
 def best(scores: np.ndarray, top: int | None) -> list[int]:
@@ -109,6 +115,46 @@ def test_ranks_and_overlap_are_those_of_brute_force(store: Store, adapters: list
     share, photos = search.overlap(asked, adapters[1], reranked=PHOTOS)
     assert (share, photos) == (1.0, PHOTOS)
     assert search.overlap(asked, adapters[1], top=PHOTOS, reranked=100)[0] == 0.25
+
+
+@torch.no_grad()
+def test_the_zero_shot_index_answers_the_query_of_an_adapter_of_texts_exactly(backbone: Backbone) -> None:
+    """By a text head that the LoRA is merged into; no photo is read again, however many there are."""
+    assert backbone.adapts == "texts"
+    store = Store(backbone, noise(PHOTOS, *backbone.prefix_shape, seed=3))
+    lora = random_lora(backbone.layout, 1, 0.1)
+    merged = copy.deepcopy(backbone.adapted)
+    for name, factors in lora.factors.items():
+        merged.get_submodule(name).weight += factors.b @ factors.a
+    wanted, unwanted = ["a dog in the snow", "two boats"], ["night"]
+    asked = Query(tuple(wanted), (), tuple(unwanted)).question(backbone)
+    among = np.arange(7, PHOTOS, 3)
+    rankings = []
+    for head, adapter in ((merged, Adapter.of(lora)), (backbone.adapted, ZERO_SHOT)):
+        texts = head(backbone.encode_sentence(wanted + unwanted)).cpu()
+        query = torch.nn.functional.normalize(texts[:2].mean(0) - WITHOUT * texts[2], dim=0)
+        scores = (backbone.suffix(store._prefixes) @ query).numpy()
+        rankings.append(best(scores, 10))
+        for exact_up_to in (0, PHOTOS):
+            search = TwoStageSearch(store, exact_up_to)
+            assert search.exact(adapter)
+            for top in (1, 10, None):
+                for places in (np.arange(PHOTOS), among):
+                    found = search.search(asked, [adapter], top, among=None if len(places) == PHOTOS else places)[0]
+                    expected = scores[places]
+                    np.testing.assert_allclose(found.scores, np.sort(expected)[::-1][:top], atol=1e-5)
+                    np.testing.assert_allclose(found.scores, scores[found.places], atol=1e-5)
+                    assert np.isin(found.places, places).all() and not found.approximate
+            assert torch.equal(search.embeddings(adapter, among), store.index.take(among))
+            assert search.whole(adapter) is store.index
+    assert store.read == 0
+    assert rankings[0] != rankings[1], "the adapter changes what is found"
+
+
+def test_an_adapter_of_texts_whose_numbers_are_not_finite_is_refused(backbone: Backbone) -> None:
+    asked = Query(("a dog",)).question(backbone)
+    with pytest.raises(AdapterError, match="not finite"):
+        asked.embedding(backbone, random_lora(backbone.layout, 1).scaled(1e38))
 
 
 def test_words_photos_and_what_should_not_show_are_one_vector(store: Store, adapters: list[Adapter]) -> None:
