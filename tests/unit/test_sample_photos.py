@@ -70,8 +70,8 @@ def test_examples_begin_with_the_largest_rise_that_an_expert_fits(engine) -> Non
         adapted = engine.backbone.suffix(prefix, made.lora)
         for row, sample in enumerate(samples):
             for caption in sample.captions if sample.subject == subject else ():
-                words = engine.backbone.encode_text([caption])[0]
-                scores = [embeddings @ words for embeddings in (zero_shot, adapted)]
+                ways = ((zero_shot, None), (adapted, made.lora))
+                scores = [images @ engine.backbone.encode_text([caption], lora)[0] for images, lora in ways]
                 before, after = (1 + int((each > each[row]).sum()) for each in scores)
                 rises[subject, caption] = 1 / after - 1 / before
     assert tuple(examples().shown[0]) == max(rises, key=rises.__getitem__)
