@@ -281,15 +281,11 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     adapter = tmp_path / "adapter.zip"
     waiting.value.save_as(adapter)
 
-    # Training stops when told to, and nothing is kept; then it runs, and routing knows the new expert at once.
+    # Training takes a second, and routing knows the new expert at once; tests/integration/test_faults.py stops a longer one.
     page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
     page.click("#train-own button")
     field_of(page, "own-name").fill("my blots")
     field_of(page, "own-description").fill("photos of red and blue blots")
-    page.click("#train")
-    expect(page.locator("#trained .progress-text")).to_be_visible()
-    page.click("#stop")
-    expect(page.locator("#trained")).to_contain_text("The training was stopped")
     expect(page.locator("#own")).to_contain_text(texts.OWN_NONE)
     page.click("#train")
     trained = page.locator("#trained")

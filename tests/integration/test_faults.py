@@ -30,6 +30,7 @@ from app.visitors.retention import Limits
 from core.common.images import Framing
 from core.data import decode_pool
 from core.sglora.engine import SGLora
+from core.training.own_expert import OwnRecipe
 
 pytestmark = pytest.mark.slow
 
@@ -233,6 +234,7 @@ def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
             ended.set()
 
     monkeypatch.setattr(own_actions, "train_own_expert", training)
+    monkeypatch.setattr(own_actions, "RECIPE", OwnRecipe(fixed_steps=100_000))  # else it is over before anybody stops it
     with launched(engine, tmp_path, Limits()) as app, chromium() as browser:
         contexts = [browser.new_context() for _ in range(2)]
         pages = [context.new_page() for context in contexts]
@@ -257,6 +259,7 @@ def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
         expect(waiting.locator("#trained")).to_contain_text("steps", timeout=STEP_MS)
         waiting.click("#stop")
         expect(waiting.locator("#trained")).to_contain_text("The training was stopped", timeout=STEP_MS)
+        expect(waiting.locator("#own")).to_contain_text(texts.OWN_NONE)
         expect(waiting.locator("#fill")).to_contain_text("25 photos")
 
 
