@@ -14,6 +14,7 @@ from app import texts
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 PATIENCE_MS = 60_000
+START_MS = 150_000  # of a server beside others that start
 OFFLINE_MS = 5_000
 SENTENCE, QUERY, OTHER = "photos of wild animals", "a lion on a rock", "a tower at night"
 
@@ -27,7 +28,7 @@ def opened(browser: Browser, address: str) -> Page:
 
 
 def ready(page: Page) -> None:
-    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_MS)
 
 
 def box(page: Page, name: str):
