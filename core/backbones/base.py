@@ -2,8 +2,9 @@
 
 A LoRA adapts one side of the model, ``Backbone.adapts``: its texts, as the embedded backbone's do, or its photos, as in the
 paper. An image tower is cut in two: a frozen **prefix**, computed once per photo and cached, and a **suffix** that a LoRA of
-photos adapts. The LoRA is an argument: no call changes the model, so any number of threads may encode with any number of LoRAs
-at once. Every call takes any LoRA of the backbone; the side that it does not adapt stays as it is.
+photos adapts. Where texts are adapted, the prefix is the whole tower, and the suffix adds nothing. The LoRA is an argument: no
+call changes the model, so any number of threads may encode with any number of LoRAs at once. Every call takes any LoRA of the
+backbone; the side that it does not adapt stays as it is.
 """
 
 from __future__ import annotations

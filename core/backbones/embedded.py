@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -33,7 +34,7 @@ from core.common.device import CPU, batch_size, prefetched
 from core.common.errors import BackboneError
 from core.common.runtime import compute_dtype
 
-SUFFIX_BATCH = 128
+HEAD_BATCH = 128
 LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, and an embedding would hang on its neighbours
 
 
@@ -90,8 +91,8 @@ class EmbeddedTowers:
 class EmbeddedBackbone(EmbeddedTowers):
     """Implements ``core.backbones.base.Backbone``.
 
-    A LoRA adapts its texts, so the photos' index holds for every adapter (docs/design.md, section 3). Texts are embedded in
-    float32, photos in ``dtype``.
+    A LoRA adapts its texts (docs/design.md, section 3). So all that need be kept of a photo is its embedding, which is its
+    prefix activation, and the photos' index holds for every adapter. Texts are embedded in float32, photos in ``dtype``.
     """
 
     adapts: Side = "texts"
@@ -102,17 +103,18 @@ class EmbeddedBackbone(EmbeddedTowers):
     def __init__(self, vision: VisionHead, text: TextHead, fingerprint: str, dtype: torch.dtype | None = None) -> None:
         super().__init__(dtype)
         self.vision = vision.eval().requires_grad_(False)
-        self._searching = self._in_compute_dtype()
+        self._head = self._in_compute_dtype()
         self.adapted = text.eval().requires_grad_(False)
-        self.fingerprint = fingerprint
+        self.fingerprint = self.prefix_key = fingerprint
         self.layout = text.layout()
         self.dim = vision.config.dim
+        self.prefix_shape = (self.dim,)
 
     def to(self, device: torch.device) -> Self:
         super().to(device)
         self.vision.to(device)
         self.adapted.to(device)
-        self._searching = self._in_compute_dtype()
+        self._head = self._in_compute_dtype()
         return self
 
     def _in_compute_dtype(self) -> VisionHead:
@@ -126,13 +128,20 @@ class EmbeddedBackbone(EmbeddedTowers):
         there = None if lora is None else lora.to(self.device)
         return self.adapted(sentences.to(self.device), there).cpu()
 
+    def prefix(self, pixels: Tensor) -> Tensor:
+        return self.embedded(super().prefix(pixels)).half()
+
     @torch.no_grad()
-    def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        size, n = batch_size(self.device, SUFFIX_BATCH), len(prefix)
+    def embedded(self, maps: Tensor) -> Tensor:
+        """Embeddings [n, d] of the image tower's maps [n, 49, 320]."""
+        size, n = batch_size(self.device, HEAD_BATCH), len(maps)
         if self.dtype == torch.bfloat16 and 0 < n % size < LEAST_BATCH:
-            prefix = torch.cat([prefix, prefix[-1:].expand(LEAST_BATCH - n % size, *prefix.shape[1:])])
-        parts = [self._searching(part.float()).cpu() for part in prefetched(prefix.split(size), self.device)]
+            maps = torch.cat([maps, maps[-1:].expand(LEAST_BATCH - n % size, *maps.shape[1:])])
+        parts = [self._head(part.float()).cpu() for part in prefetched(maps.split(size), self.device)]
         return torch.cat(parts)[:n] if parts else torch.empty(0, self.dim)
+
+    def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
+        return F.normalize(prefix.float(), dim=-1)
 
 
 def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[str, object]) -> str:

@@ -19,7 +19,7 @@ WAYS = {"i2t": "photo to caption", "t2i": "caption to photo"}
 def run(context: ExperimentContext) -> dict[str, Any]:
     """{"flickr8k val": {"images": n, "i2t": {"R@1": …}, "t2i": {…}}, …} in percent; each set is its own gallery."""
     result = {}
-    for name, chosen in evaluation_sets(context.data, context.cache, context.log).items():
+    for name, chosen in evaluation_sets(context.data, context.cache, context.log, context.backbone).items():
         images = context.backbone.suffix(chosen.maps)
         texts = context.backbone.text_from_sentences(chosen.sentences)
         result[name] = measure(images, texts, chosen.relevance)

@@ -137,9 +137,9 @@ def evaluate(
         raise DataError(f"None of the {len(kept)} photos has a caption.")
     log(f"{len(kept)} photos, {len(relevance.texts)} different captions")
     backbone, found = engine.backbone, {}
-    sentences, zero_shot = backbone.encode_sentence(relevance.texts), backbone.suffix(prefixes)
+    sentences = backbone.encode_sentence(relevance.texts)
     for name, lora in loras.items():
-        images = zero_shot if lora is None or backbone.adapts == "texts" else backbone.suffix(prefixes, lora)
-        found[name] = both_directions(images, backbone.text_from_sentences(sentences, lora), relevance)
+        images, texts = backbone.suffix(prefixes, lora), backbone.text_from_sentences(sentences, lora)
+        found[name] = both_directions(images, texts, relevance)
         log(f"{name}: done")
     return Evaluation(len(kept), len(relevance.texts), found, tuple(skipped))

@@ -138,13 +138,18 @@ class PhotoLibrary:
         return library
 
     def check(self, backbone: Backbone) -> None:
-        """Raise LibraryError unless the library is this backbone's."""
+        """Raise LibraryError unless the library is this backbone's, as it is now."""
         if backbone.fingerprint != self.about.fingerprint:
             spec = brief(" ".join(str(value) for value in portable(self.about.backbone).values() if value is not None))
             raise LibraryError(
                 f"The library {self.folder} was made with another backbone ({spec}, fingerprint "
                 f"{brief(self.about.fingerprint)}; this one is {backbone.name}, {backbone.fingerprint}): choose that one, or "
                 "index the photos into another folder."
+            )
+        if tuple(backbone.prefix_shape) != self.about.prefix_shape:
+            raise LibraryError(
+                f"The library {self.folder} is of an older version of this program, which kept more of each photo: index the "
+                "photos into another folder."
             )
 
     def write_about(self, about: About) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.backbones.base import Towers
 from core.backbones.embedded import EmbeddedTowers, save_heads
 from core.backbones.frozen_towers import ImageTower
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
@@ -155,7 +156,7 @@ class _Data:
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Captioned photos that the base never saw: maps [n, 49, 320] float16, sentence embeddings [m, 384], relevance."""
+    """Captioned photos that the base never saw: activations [n, *prefix_shape], sentence embeddings [m, s], relevance."""
 
     maps: Tensor
     sentences: Tensor
@@ -163,10 +164,14 @@ class EvaluationSet:
 
 
 def evaluation_sets(
-    data: Path, cache: Path, log: Callable[[str], None] = print, towers: EmbeddedTowers | None = None
+    data: Path, cache: Path, log: Callable[[str], None] = print, towers: Towers | None = None
 ) -> dict[str, EvaluationSet]:
     """What the base is measured on: COCO photos kept out of training, a part of Flickr8k train to choose recipes with, and
-    Flickr8k val to report."""
+    Flickr8k val to report.
+
+    Args:
+        towers: whose activations; None: the bare towers of the embedded backbone, whose heads are trained on them.
+    """
     coco, flickr = read_folder(data / "coco"), read_folder(data / "flickr8k")
     train = np.flatnonzero([s.split == "train" for s in flickr])
     chosen = {

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
+
+from torch import Tensor
+
+from core.backbones.base import Backbone
 
 
 @cache
@@ -12,6 +18,24 @@ def imagenet_class_names() -> tuple[str, ...]:
 
     info = ImageNetInfo("imagenet-1k")
     return tuple(info.index_to_description(i).split(",")[0].strip() for i in range(1000))
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """Sentence embeddings [c, s] of one sentence a class, and their zero-shot embeddings [c, d]."""
+
+    sentences: Tensor
+    embeddings: Tensor
+
+    @staticmethod
+    def of(backbone: Backbone, embed: Callable[[Sequence[str]], Tensor]) -> ClassNames:
+        """As a backbone reads them.
+
+        Args:
+            embed: sentence embeddings of texts, [t, s].
+        """
+        sentences = embed(class_name_texts())
+        return ClassNames(sentences, backbone.text_from_sentences(sentences))
 
 
 def class_name_texts() -> list[str]:

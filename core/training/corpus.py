@@ -1,5 +1,4 @@
-"""All photos that training looks at, with cached prefix activations, texts in the shared space, and the part each photo
-plays."""
+"""All photos that training looks at, with cached prefix activations, their texts, and the part each photo plays."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ from core.common.errors import DataError
 from core.common.metrics import Relevance, measure
 from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
-from core.training.class_names import class_name_texts
+from core.training.class_names import ClassNames
 from core.training.features import Features, image_features, text_features
 from core.training.label_styles import label_texts
 
@@ -43,27 +42,25 @@ class Corpus:
     """Photos, their cached activations and their texts.
 
     Attributes:
-        samples: [n] as they were read. maps: prefix activations [n, *prefix_shape] float16, on disk.
-        sentences: [t, s] sentence embeddings of all texts. texts: [t, d] the same in the shared space. strings: [t].
-        own_texts: per photo, rows of ``texts`` to train with; the first ``measured`` of them are its captions.
+        samples: [n] as they were read. prefixes: prefix activations [n, *prefix_shape] float16, on disk.
+        sentences: [t, s] sentence embeddings of all texts. strings: [t] the texts.
+        own_texts: per photo, rows of ``sentences`` to train with; the first ``measured`` of them are its captions.
         labels: [n] a number that equals for photos of one class (its own row for captioned photos).
-        base: [n, d] zero-shot embeddings. class_names: [c, d] what adapters are not to forget; name_sentences: [c, s] of them.
+        base: [n, d] zero-shot embeddings. class_names: what adapters are not to forget.
         train, watched, test: [n] bool, the part each photo plays. Watched photos train no adapter; they decide how adapters are
             mixed, and calibrate.
         unreadable: photos that are not among them.
     """
 
     samples: tuple[Sample, ...]
-    maps: Features
+    prefixes: Features
     sentences: Tensor
-    texts: Tensor
     strings: tuple[str, ...]
     own_texts: tuple[np.ndarray, ...]
     measured: tuple[int, ...]
     labels: np.ndarray
     base: Tensor
-    class_names: Tensor
-    name_sentences: Tensor
+    class_names: ClassNames
     train: np.ndarray
     watched: np.ndarray
     test: np.ndarray
@@ -99,11 +96,9 @@ class Corpus:
         return {d: {label: np.array(rows) for label, rows in own.items()} for d, own in found.items()}
 
     def images(self, backbone: Backbone, rows: np.ndarray, lora: Lora | None = None) -> Tensor:
-        """[k, d] of the photos at these rows; without computing them, where the LoRA does not change them."""
+        """[k, d] of the photos at these rows."""
         index = torch.from_numpy(rows)
-        if lora is None or backbone.adapts == "texts":
-            return self.base[index]
-        return backbone.suffix(self.maps[index], lora)
+        return self.base[index] if lora is None else backbone.suffix(self.prefixes[index], lora)
 
     def evaluation(self, rows: np.ndarray) -> tuple[Tensor, Relevance]:
         """Sentence embeddings [m, s] of the distinct texts, and relevance, of the photos at these rows."""
@@ -144,7 +139,7 @@ def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def build_corpus(
     samples: Sequence[Sample],
-    maps: Features,
+    prefixes: Features,
     backbone: Backbone,
     embed: Callable[[Sequence[str]], Tensor],
     unreadable: Sequence[Path] = (),
@@ -152,27 +147,23 @@ def build_corpus(
     """The corpus of these photos; their zero-shot embeddings are computed here.
 
     Args:
-        maps: [n, *prefix_shape]. embed: sentence embeddings of texts, [t, s].
+        prefixes: [n, *prefix_shape]. embed: sentence embeddings of texts, [t, s].
     """
     own = [s.captions or label_texts(s) for s in samples]
     strings = sorted({t for texts in own for t in texts})
     index = {t: i for i, t in enumerate(strings)}
     names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
-    sentences = embed(strings)
-    names_said = embed(class_name_texts())
-    base = torch.cat([backbone.suffix(maps[rows]) for rows in torch.arange(len(samples)).split(1024)])
+    base = torch.cat([backbone.suffix(prefixes[rows]) for rows in torch.arange(len(samples)).split(1024)])
     return Corpus(
         tuple(samples),
-        maps,
-        sentences,
-        backbone.text_from_sentences(sentences),
+        prefixes,
+        embed(strings),
         tuple(strings),
         tuple(np.array([index[t] for t in texts]) for texts in own),
         tuple(len(s.captions) or 1 for s in samples),
         np.array([names[s.label] if s.label and not s.captions else row for row, s in enumerate(samples)]),
         base,
-        backbone.text_from_sentences(names_said),
-        names_said,
+        ClassNames.of(backbone, embed),
         *parts(samples),
         tuple(unreadable),
     )

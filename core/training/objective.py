@@ -19,11 +19,27 @@ from torch import Tensor
 from core.backbones.base import AdaptedImage, Backbone, Side
 from core.backbones.lora import Lora
 from core.common.device import sent, training_autocast
+from core.training.class_names import ClassNames
 from core.training.corpus import Corpus
 from core.training.losses import contrastive
 
 NAME_SCALE = 20.0  # inverse temperature of similarities to class names
 MEMORY: Mapping[Side, float] = {"texts": 10.0, "photos": 0.6}  # weight of the penalty, by what is adapted
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Photos and a text for each of the first of them; the others are there for the penalty alone.
+
+    Attributes:
+        prefixes: [n, *prefix_shape]. base: [n, d] zero-shot embeddings. sentences: [t, s] of the texts, t up to n.
+        positive: [t, t] bool, which texts are right for which photos.
+    """
+
+    prefixes: Tensor
+    base: Tensor
+    sentences: Tensor
+    positive: Tensor
 
 
 @dataclass(frozen=True)
@@ -48,35 +64,48 @@ class Objective:
 
     def loss(self, rows: np.ndarray, lora: Lora, rng: np.random.Generator) -> Tensor:
         """Contrastive loss of a batch of the task with these rows, one random text a photo, plus the weighted penalty."""
-        corpus, backbone, device = self.corpus, self.backbone, self.backbone.device
+        corpus = self.corpus
         shown = rng.choice(rows, min(self.batch, len(rows)), replace=False)
-        sentences = corpus.sentences[torch.from_numpy(np.array([rng.choice(corpus.own_texts[r]) for r in shown]))]
-        there = lora.to(device)
-        if backbone.adapts == "texts":
-            images = corpus.base[torch.from_numpy(shown)].to(device)
-            texts = backbone.adapted(sentences.to(device), there)
-            penalty = moved_names(backbone, there, corpus.name_sentences, corpus.class_names) if self.memory else 0.0
-        else:
-            images, penalty = self._adapted_photos(shown, there, rng)
-            texts = backbone.text_from_sentences(sentences).to(device)
-        labels = corpus.labels[shown]
-        positive = torch.from_numpy(labels[:, None] == labels[None, :]).to(device)
-        return contrastive(images, texts, positive, self.scale) + self.memory * MEMORY[backbone.adapts] * penalty
+        texts = torch.from_numpy(np.array([rng.choice(corpus.own_texts[row]) for row in shown]))
+        beside = np.flatnonzero(corpus.everyday & self.allowed) if self.everyday and self.memory else shown[:0]
+        everyday = rng.choice(beside, min(self.everyday, len(beside)), replace=False) if len(beside) else beside
+        photos = torch.from_numpy(np.concatenate([shown, everyday]))
+        labels = torch.from_numpy(corpus.labels[shown])
+        batch = Batch(corpus.prefixes[photos], corpus.base[photos], corpus.sentences[texts], labels[:, None] == labels[None, :])
+        head, keep = self.backbone.adapted, None
+        if isinstance(head, AdaptedImage) and self.tokens < head.patches:
+            keep = torch.from_numpy(rng.permutation(head.patches)[: self.tokens]).to(self.backbone.device)
+        return adapter_loss(self.backbone, lora, batch, corpus.class_names, self.scale, self.memory, keep)
 
-    def _adapted_photos(self, shown: np.ndarray, lora: Lora, rng: np.random.Generator) -> tuple[Tensor, Tensor | float]:
-        """Adapted embeddings of these photos, and the penalty on them and on everyday ones."""
-        corpus, device = self.corpus, self.backbone.device
-        head = self.backbone.adapted
-        assert isinstance(head, AdaptedImage)
-        beside = np.flatnonzero(corpus.everyday & self.allowed)
-        few = min(self.everyday, len(beside)) if self.memory else 0
-        everything = torch.from_numpy(np.concatenate([shown, rng.choice(beside, few, replace=False)]) if few else shown)
-        keep = torch.from_numpy(rng.permutation(head.patches)[: self.tokens]).to(device) if self.tokens < head.patches else None
-        images = adapted_photos(self.backbone, corpus.maps[everything], lora, keep)
-        if not self.memory:
-            return images, 0.0
-        before, names = corpus.base[everything].to(device), corpus.class_names.to(device)
-        return images[: len(shown)], confused_names(images, before, names)
+
+def adapter_loss(
+    backbone: Backbone,
+    lora: Lora,
+    batch: Batch,
+    names: ClassNames,
+    scale: float,
+    memory: float,
+    keep: Tensor | None = None,
+) -> Tensor:
+    """Contrastive loss of a batch plus the penalty for forgetting, on the backbone's device; differentiable in the LoRA.
+
+    Args:
+        scale: inverse temperature. memory: of the penalty, in its usual weights; 0: none.
+        keep: for adapters of photos, indexes of the patches to look at; None: all.
+    """
+    device = backbone.device
+    there, t, penalty = lora.to(device), len(batch.sentences), torch.zeros((), device=device)
+    base = batch.base.to(device)
+    if backbone.adapts == "texts":
+        images, texts = base[:t], backbone.adapted(batch.sentences.to(device), there)
+        if memory:
+            penalty = moved_names(backbone, there, names)
+    else:
+        photos = adapted_photos(backbone, batch.prefixes, there, keep)
+        images, texts = photos[:t], backbone.text_from_sentences(batch.sentences).to(device)
+        if memory:
+            penalty = confused_names(photos, base, names.embeddings.to(device))
+    return contrastive(images, texts, batch.positive.to(device), scale) + memory * MEMORY[backbone.adapts] * penalty
 
 
 def adapted_photos(backbone: Backbone, prefix: Tensor, lora: Lora, keep: Tensor | None = None) -> Tensor:
@@ -85,14 +114,14 @@ def adapted_photos(backbone: Backbone, prefix: Tensor, lora: Lora, keep: Tensor 
         return backbone.adapted(sent(prefix, backbone.device).float(), lora=lora, keep=keep).float()
 
 
-def moved_names(backbone: Backbone, lora: Lora, sentences: Tensor, names: Tensor) -> Tensor:
+def moved_names(backbone: Backbone, lora: Lora, names: ClassNames) -> Tensor:
     """Squared distance by which an adapter of texts moves class names, mean over names; 0 to 4.
 
     Args:
-        lora: on the backbone's device. sentences: [c, s] of the names. names: [c, d] zero-shot.
+        lora: on the backbone's device.
     """
-    adapted = backbone.adapted(sentences.to(backbone.device), lora)
-    return (adapted - names.to(backbone.device)).square().sum(1).mean()
+    adapted = backbone.adapted(names.sentences.to(backbone.device), lora)
+    return (adapted - names.embeddings.to(backbone.device)).square().sum(1).mean()
 
 
 def confused_names(images: Tensor, before: Tensor, names: Tensor) -> Tensor:

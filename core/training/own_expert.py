@@ -29,10 +29,10 @@ from core.common.text import clean_name, clean_text
 from core.retrieval.gallery import Gallery, Photo
 from core.sglora.description import embed_descriptions
 from core.sglora.repository import Expert, ExpertRepository
-from core.training.class_names import class_name_texts
+from core.training.class_names import ClassNames
 from core.training.early_stopping import SnapshotWindow
 from core.training.losses import contrastive
-from core.training.objective import MEMORY, adapted_photos, confused_names, moved_names
+from core.training.objective import Batch, adapter_loss
 
 MIN_PHOTOS = 20
 SOURCE = "own photos"
@@ -124,14 +124,12 @@ class _ExpertPhotos:
 
 @dataclass(frozen=True)
 class _Training:
-    """What a training works with: the model, the layout of own parts, what experts share, sentence embeddings [c, s] of class
-    names and their zero-shot embeddings [c, d]."""
+    """What a training works with: the model, the layout of own parts, what experts share, and what is not to be forgotten."""
 
     backbone: Backbone
     layout: LoraLayout
     shared: Lora | None
-    name_sentences: Tensor
-    class_names: Tensor
+    names: ClassNames
     recipe: OwnRecipe
 
     def lora(self, vector: Tensor) -> Lora:
@@ -191,9 +189,8 @@ def train_own_expert(
             )
         layout = repository.layout if repository else backbone.layout
         start = repository.origin.detach().clone() if repository else initial_vector(layout, seed)
-        names = backbone.encode_sentence(class_name_texts()) if recipe.memory else torch.empty(0, backbone.sentence_dim)
-        shared, known = repository.shared if repository else None, backbone.text_from_sentences(names)
-        training = _Training(backbone, layout, shared, names, known, recipe)
+        names = ClassNames.of(backbone, backbone.encode_sentence)
+        training = _Training(backbone, layout, repository.shared if repository else None, names, recipe)
         split = split_photos([p.id for p in photos], recipe.stop_from)
         train, watched, held = (_pick(backbone, photos, prefix, rows) for rows in (split.train, split.stop, split.held))
         began = time.monotonic()
@@ -250,22 +247,12 @@ def _fit(
 
 def _batch_loss(training: _Training, photos: _ExpertPhotos, vector: Tensor, rng: np.random.Generator) -> Tensor:
     """Loss of a random batch, with one random caption a photo; differentiable in the vector [P]."""
-    backbone, recipe = training.backbone, training.recipe
-    rows = rng.permutation(len(photos.prefix))[: recipe.batch]
+    rows = rng.permutation(len(photos.prefix))[: training.recipe.batch]
     columns = [rng.choice(np.flatnonzero(photos.relevance.matrix[row])) for row in rows]
-    positive = torch.from_numpy(photos.relevance.matrix[rows][:, columns])
-    index = torch.from_numpy(rows)
-    lora, penalty = training.lora(vector).to(backbone.device), torch.zeros(())
-    if backbone.adapts == "texts":
-        images, texts = photos.base[index], backbone.adapted(photos.sentences[columns].to(backbone.device), lora).cpu()
-        if recipe.memory:
-            penalty = moved_names(backbone, lora, training.name_sentences, training.class_names).cpu()
-    else:
-        images = adapted_photos(backbone, photos.prefix[index], lora).cpu()
-        texts = backbone.text_from_sentences(photos.sentences[columns])
-        if recipe.memory:
-            penalty = confused_names(images, photos.base[index], training.class_names)
-    return contrastive(images, texts, positive, recipe.scale) + recipe.memory * MEMORY[backbone.adapts] * penalty
+    index, positive = torch.from_numpy(rows), torch.from_numpy(photos.relevance.matrix[rows][:, columns])
+    batch = Batch(photos.prefix[index], photos.base[index], photos.sentences[columns], positive)
+    backbone, recipe = training.backbone, training.recipe
+    return adapter_loss(backbone, training.lora(vector), batch, training.names, recipe.scale, recipe.memory)
 
 
 def _loss(training: _Training, photos: _ExpertPhotos, vector: Tensor) -> float:
@@ -281,9 +268,7 @@ def _measure(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> di
 
 def _embedded(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> tuple[Tensor, Tensor]:
     """Photos [n, d] and texts [m, d] with a LoRA."""
-    moved = lora is not None and backbone.adapts == "photos"
-    images = backbone.suffix(photos.prefix, lora) if moved else photos.base
-    return images, backbone.text_from_sentences(photos.sentences, lora)
+    return backbone.suffix(photos.prefix, lora), backbone.text_from_sentences(photos.sentences, lora)
 
 
 def _pick(backbone: Backbone, photos: Sequence[Photo], prefix: Tensor, rows: np.ndarray) -> _ExpertPhotos:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,6 @@ from core.experiments.bench import (
     library,
     memory,
     memory_worker,
-    precision,
     readaptation,
     sample_jpegs,
 )
@@ -128,47 +126,10 @@ def test_readaptation(setting):
     result = readaptation.run(setting, size=(64, 48))
     (row,) = result["sizes"]
     assert row["photos"] == 100, "the smallest gallery, since all are larger than what is allowed"
-    ratio = row["seconds"]["anew"]["cpu"] / row["seconds"]["cached"]["cpu"]
+    ratio = row["seconds"]["encoded again"]["cpu"] / row["seconds"]["indexed"]["cpu"]
     assert row["times faster"]["cpu"] == pytest.approx(ratio, rel=0.02)
-    assert result["bytes a photo"] == 49 * 320 * 2 <= readaptation.AIM_BYTES
-    assert result["recall"] is None and len(readaptation.findings(result)) == 2
+    assert result["bytes a photo"] == 384 * 2 + 384 * 4 and len(readaptation.findings(result)) == 2
     assert readaptation.table(result).count("\n") == 4 and readaptation.plot(result).axes
-
-
-def test_int8_is_within_half_a_step_of_each_position():
-    maps = torch.randn(3, 49, 320, generator=torch.Generator().manual_seed(0)) * torch.logspace(-2, 2, 49)[:, None]
-    maps[0, 0] = 0
-    step = maps.abs().amax(-1, keepdim=True) / 127
-    back = precision.to_int8(maps)
-    assert ((back - maps).abs() <= step * 0.51 + 1e-9).all() and not back[0, 0].any()
-    assert all(len(back[i, j].unique()) <= 255 for i, j in ((1, 0), (2, 48)))
-
-
-def test_recall_of_what_is_kept(setting, tmp_path: Path):
-    """Rounded or not, the captions of six photos are ranked as the same numbers worked out here say."""
-    files, captions = sample_jpegs.captioned(6)
-    lines = []
-    for name, content in files:
-        (tmp_path / name).write_bytes(content)
-        lines.append(json.dumps({"image": name, "split": "val", "captions": captions[name]}))
-    (tmp_path / "captions.jsonl").write_text("\n".join(lines))
-    with_data = LoadedContext(data=tmp_path, rounds=1, log=lambda _: None, engine=setting.engine)
-    found = precision.recalls(with_data)
-    assert (found["folder"], found["photos"]) == (tmp_path.name, 6)
-    assert {name: row["bytes"] for name, row in found["kept as"].items()} == {
-        "float32": 4 * 15_680,
-        "float16, float32 head": 2 * 15_680,
-        "float16": 2 * 15_680,
-        "int8": 15_680 + 98,
-    }
-    texts = [(n, text) for n, (name, _) in enumerate(files) for text in captions[name]]
-    words = setting.engine.backbone.encode_text([text for _, text in texts])
-    naive = baselines.naive(setting.engine.backbone)(files)  # float32 too, and nothing cached
-    best = (naive @ words.T).argmax(1).tolist()
-    right = sum(texts[b][0] == n for n, b in enumerate(best))
-    assert found["kept as"]["float32"]["i2t"]["R@1"] == pytest.approx(100 * right / 6)
-    assert found["kept as"]["float32"]["smallest cosine"] == pytest.approx(1, abs=1e-4)
-    assert all(row["smallest cosine"] > 0.98 for row in found["kept as"].values())
 
 
 @pytest.mark.slow
@@ -179,8 +140,7 @@ def test_memory_of_a_process_of_its_own(setting):
     assert 0 < start["seconds of which importing"] < start["seconds to the models"] < start["seconds to the first adapter"]
     assert gallery["photos"] == 60 and len(result["visits"]["megabytes"]) == 2
     assert start["megabytes"] > 100, "the towers' weights alone"
-    assert gallery["megabytes"] > start["megabytes"] + 60 * 31_360 / 1e6
-    assert gallery["kilobytes a photo"] > (2 * 15_680 + 2 * 4 * 384) / 1000
+    assert gallery["kilobytes a photo"] > (2 * 384 + 2 * 4 * 384) / 1000
     assert len(memory.findings(result)) == 3 and memory.plot(result).axes
 
 

@@ -428,7 +428,7 @@ def test_evaluate_is_what_hand_merged_models_find(run, engine, folder):
     sentences = [engine.backbone.encode_sentence([t]) for t in texts]
     pixels = [engine.backbone.pixels(open_photo(folder / "images" / f"{i:02}.jpg"))[None] for i in range(12)]
     with torch.no_grad():
-        photos = torch.cat([engine.backbone.vision(engine.backbone.prefix(p).float()) for p in pixels])
+        photos = torch.cat([engine.backbone.vision(engine.backbone.image_tower(p).float()) for p in pixels])
     for method, changes in deltas.items():
         model = copy.deepcopy(engine.backbone.adapted)
         with torch.no_grad():

@@ -22,6 +22,7 @@ from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
+from core.training.class_names import ClassNames
 from core.training.corpus import Corpus
 from core.training.features import Features
 
@@ -118,10 +119,11 @@ def small_corpus() -> Corpus:
     n = len(samples)
     test = np.array([s.split == "val" for s in samples])
     empty = torch.empty(0)
-    maps = Features([(np.zeros((n, 1, 1), dtype=np.float16), np.arange(n))])
+    prefixes = Features([(np.zeros((n, 1, 1), dtype=np.float16), np.arange(n))])
     none = tuple(np.array([0]) for _ in samples)
     roles = ~test, np.zeros(n, bool), test
-    return Corpus(tuple(samples), maps, empty, empty, ("x",), none, (1,) * n, np.arange(n), empty, empty, empty, *roles)
+    names = ClassNames(empty, empty)
+    return Corpus(tuple(samples), prefixes, empty, ("x",), none, (1,) * n, np.arange(n), empty, names, *roles)
 
 
 def test_no_photo_of_a_held_out_task_is_left_to_train_and_every_task_is_held_out_once() -> None:

@@ -235,6 +235,9 @@ def test_libraries_that_cannot_be_used_are_refused_in_words(backbone: Backbone, 
         with pytest.raises(LibraryError, match=message) as refused:
             PhotoLibrary.open(copy)
         assert str(copy) in str(refused.value)
+    (copy / ABOUT).write_text(json.dumps(about | {"prefix_shape": [49, 320]}))
+    with pytest.raises(LibraryError, match="older version of this program"):
+        update(copy, [tmp_path], backbone)
     (copy / ABOUT).write_text(json.dumps(about))
     with pytest.raises(LibraryError, match="does not exist"):
         update(copy, [tmp_path / "nowhere"], backbone)

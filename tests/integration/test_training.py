@@ -25,7 +25,7 @@ from core.sglora.engine import SGLora
 from core.sglora.generator import load_generator
 from core.sglora.repository import ExpertRepository
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
-from core.training.class_names import class_name_texts
+from core.training.class_names import ClassNames, class_name_texts
 from core.training.confidence import photos_like
 from core.training.corpus import Corpus, load_corpus, parts
 from core.training.dense_tasks import DenseTasks
@@ -132,14 +132,14 @@ def test_the_penalty_of_adapters_of_texts_is_how_far_names_move(backbone: Embedd
     """With the adapter added to the head's weights by hand, and from cosines: |a - b|^2 = 2 - 2 a b for unit vectors."""
     lora = random_lora(backbone.layout, 1, 0.1)
     sentences = backbone.encode_sentence(["a cat", "a red car", "the sea"])
-    head, names = copy.deepcopy(backbone.adapted), backbone.text_from_sentences(sentences)
-    assert float(moved_names(backbone, lora.scaled(0), sentences, names)) == pytest.approx(0, abs=1e-6)
+    head, names = copy.deepcopy(backbone.adapted), ClassNames(sentences, backbone.text_from_sentences(sentences))
+    assert float(moved_names(backbone, lora.scaled(0), names)) == pytest.approx(0, abs=1e-6)
     with torch.no_grad():
         for name, factors in lora.factors.items():
             head.get_submodule(name).weight += factors.b @ factors.a
-        expected = (2 - 2 * (head(sentences) * names).sum(1)).mean()
+        expected = (2 - 2 * (head(sentences) * names.embeddings).sum(1)).mean()
     assert float(expected) > 1e-3
-    assert float(moved_names(backbone, lora, sentences, names)) == pytest.approx(float(expected), rel=1e-3)
+    assert float(moved_names(backbone, lora, names)) == pytest.approx(float(expected), rel=1e-3)
 
 
 @pytest.mark.slow
@@ -151,7 +151,7 @@ def test_the_loss_of_a_batch_by_hand(corpus: Corpus, backbone: EmbeddedBackbone)
         lost = float(Objective(backbone, corpus, corpus.train, 20.0, 2.0).loss(rows, lora, np.random.default_rng(0)))
         free = float(Objective(backbone, corpus, corpus.train, 20.0, 0.0).loss(rows, lora, np.random.default_rng(0)))
     texts = backbone.encode_text([corpus.strings[corpus.own_texts[r][0]] for r in rows], lora)
-    logits, target = 20.0 * backbone.suffix(corpus.maps[torch.from_numpy(rows)]) @ texts.T, torch.arange(10)
+    logits, target = 20.0 * backbone.suffix(corpus.prefixes[torch.from_numpy(rows)]) @ texts.T, torch.arange(10)
     assert free == pytest.approx(float(F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, abs=5e-3)
     moved = (backbone.encode_text(class_name_texts(), lora) - backbone.encode_text(class_name_texts())).square().sum(1).mean()
     assert lost - free == pytest.approx(2.0 * MEMORY["texts"] * float(moved), rel=1e-2)
@@ -353,7 +353,7 @@ def test_experts_and_generators_end_to_end(
         assert corpus.watched[rows].all()
         relevance = Relevance.of([[corpus.strings[t] for t in corpus.own_texts[r][: corpus.measured[r]]] for r in rows])
         texts = backbone.encode_text(relevance.texts, repository.lora(i))
-        similarity = (backbone.suffix(corpus.maps[torch.from_numpy(rows)]) @ texts.T).numpy()
+        similarity = (backbone.suffix(corpus.prefixes[torch.from_numpy(rows)]) @ texts.T).numpy()
         order = np.argsort(-similarity, 1)
         hits = [relevance.matrix[row, order[row, :5]].any() for row in range(len(order))]
         assert expert.after["i2t"]["R@5"] == pytest.approx(100 * np.mean(hits), abs=100 / len(rows) + 1e-6)

@@ -22,7 +22,7 @@ class BenchmarkContext:
     """The models and how thoroughly to measure; shared by the benchmarks of one run.
 
     Attributes:
-        data: a data folder as of `train`, to measure what saving memory costs in recall; None measures no recall.
+        data: a data folder as of `train`, whose photos some benchmarks take; None: they take the sample photos.
         largest: no gallery or index gets more photos or vectors.
         rounds: how often everything is measured.
         log: takes a line of progress.

@@ -60,19 +60,19 @@ def _measured(backbone: Any, files: Sequence[baselines.Source], rounds: int, fir
     n = len(files)
     variants = {
         INDEXED: lambda: indexed(backbone, files),
-        TOWER: lambda: [backbone.prefix(batch) for batch in ready],
-        MODEL: lambda: [backbone.suffix(backbone.prefix(batch)) for batch in ready],
+        TOWER: lambda: [backbone.image_tower(batch) for batch in ready],
+        MODEL: lambda: [backbone.prefix(batch) for batch in ready],
         NAIVE: lambda: first_script(files),
     }
     times = in_turn(variants, rounds)
-    maps = backbone.prefix(ready[0])
+    maps = backbone.image_tower(ready[0])
     parts = in_turn(
         {
             "open": lambda: [open_photo(content, name) for name, content in files[:BATCH]],
             "resize": lambda: [backbone.pixels(image) for image in images[:BATCH]],
             "thumbnail": lambda: [thumbnail(image) for image in images[:BATCH]],
-            "tower": lambda: backbone.prefix(ready[0]),
-            "head": lambda: backbone.suffix(maps),
+            "tower": lambda: backbone.image_tower(ready[0]),
+            "head": lambda: backbone.embedded(maps),
         },
         rounds,
         warm=False,

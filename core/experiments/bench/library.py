@@ -24,6 +24,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from core.backbones.base import Backbone
+from core.backbones.embedded import EmbeddedBackbone
 from core.common import markdown
 from core.common.paths import ROOT
 from core.data.image_io import open_photo
@@ -120,14 +121,15 @@ def _crop(source: Path, number: int, file: Path) -> None:
 def _indexing(context: BenchmarkContext, folder: Path, files: Sequence[Path]) -> dict[str, Any]:
     """The command ``index``, twice, with the bare tower in turn; a library that an earlier run finished is not made again."""
     finished, backbone = folder / "indexing.json", context.engine.backbone
+    assert isinstance(backbone, EmbeddedBackbone)
     if finished.is_file():
         return json.loads(finished.read_text())
     pixels = torch.stack([backbone.pixels(open_photo(file)) for file in files[:TOWER]])
     contents = [(file.name, file.read_bytes()) for file in files[:PLAIN]]
-    plain, prefixes = baselines.naive(backbone), backbone.prefix(pixels)  # type: ignore[arg-type]
+    plain, maps = baselines.naive(backbone), backbone.image_tower(pixels)
     bare = {
-        "tower": lambda: backbone.prefix(pixels),
-        "head": lambda: backbone.suffix(prefixes),
+        "tower": lambda: backbone.image_tower(pixels),
+        "head": lambda: backbone.embedded(maps),
         "plain script": lambda: plain(contents),
     }
     command = ("index", str(folder / "photos"), "--library", str(folder / "library"))

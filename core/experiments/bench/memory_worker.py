@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ def _gallery(engine: SGLora, count: int) -> dict[str, Any]:
     for adapter in adapters:
         gallery.text_to_image("a tower", adapter)
     thumbnails = sum(len(photo.thumbnail) for photo in gallery.photos) / count
-    activations = 2 * engine.backbone.prefix_shape[0] * engine.backbone.prefix_shape[1]
+    activations = 2 * math.prod(engine.backbone.prefix_shape)
     kept = activations + thumbnails + len(adapters) * 4 * engine.backbone.dim
     return {"photos": count, "megabytes": _resident(), "kilobytes a photo": round(kept / 1000, 1)}
 
