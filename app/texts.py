@@ -329,9 +329,9 @@ ABOUT = """
 3. **Semantic prior.** The weighted mean and variance of the routed experts' parameters.
 4. **Generation.** From that prior a generator draws how much of what all share, and of the routed experts, goes into every
    layer of your LoRA. The seed picks the sample.
-5. **Search.** The adapter reads questions and captions anew, and photos stay as they were indexed (with CLIP, the adapted part
-   of the image model runs again); photos and words are compared by cosine similarity. Without a sentence there is no adapter,
-   and search is zero-shot.
+5. **Search.** The adapter changes how questions and captions are read, and photos stay as they were indexed (with CLIP, the
+   adapted part of the image model runs again); photos and words are compared by cosine similarity. Without a sentence there is
+   no adapter, and search is zero-shot.
 
 **Confidence.** Each topic was once left out and its description routed to the other experts: how close they were, and what they
 gained, predicts what your sentence will gain. The less sure a gain is, the less of the closest experts is applied; where none

@@ -52,13 +52,14 @@ def _bar(bar: RoutingBar) -> str:
     )
 
 
+_TEXT_HEAD = {"mlp.1": "text head, first layer", "mlp.3": "text head, second layer"}
 _LAYER = re.compile(r"(\d+).*?\b([qkv])(?:_proj)?$")
 
 
 def layer_name(name: str) -> str:
-    """A linear's dotted name in words, where it is one of a block's q, k and v."""
+    """A linear's dotted name in words, where it is one of a block's q, k and v, or of the shipped text head."""
     match = _LAYER.search(name)
-    return f"block {match[1]}, {match[2]}" if match else name
+    return f"block {match[1]}, {match[2]}" if match else _TEXT_HEAD.get(name, name)
 
 
 def heat_map(norms: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> str:
@@ -67,7 +68,7 @@ def heat_map(norms: Mapping[str, float], ranges: Mapping[str, tuple[float, float
     top = max([*norms.values(), *(high for _, high in ranges.values()), 1e-9])
     for name, norm in norms.items():
         match = _LAYER.search(name)
-        block, part = (f"block {match[1]}", match[2]) if match else (name, "")
+        block, part = (f"block {match[1]}", match[2]) if match else (layer_name(name), "")
         cells.setdefault(block, {})[part] = _cell(name, norm, ranges.get(name), top)
     parts = list(dict.fromkeys(part for row in cells.values() for part in row))
     head = "".join(f'<th scope="col">{escape(p)}</th>' for p in parts)

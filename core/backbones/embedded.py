@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from core.backbones.base import Side
@@ -150,7 +150,7 @@ def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[st
     tensors |= {f"text.{k}": v.half().contiguous() for k, v in text.state_dict().items()}
     metadata = {"config": json.dumps(vars(vision.config)), "training": json.dumps(training)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata=metadata)
+    path.write_bytes(save(tensors, metadata))
     return _fingerprint(tensors, metadata["config"])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from core.common.errors import AdapterError, brief
@@ -63,7 +63,7 @@ class QueryMap:
         """Write it as safetensors, with the backbone's fingerprint and where it comes from (JSON) in the header."""
         path.parent.mkdir(parents=True, exist_ok=True)
         header = {"backbone_fingerprint": fingerprint, "sg_lora": provenance}
-        save_file({"weight": self.weight.contiguous(), "bias": self.bias.contiguous()}, path, metadata=header)
+        path.write_bytes(save({"weight": self.weight.contiguous(), "bias": self.bias.contiguous()}, header))
 
     @staticmethod
     def load(path: Path, fingerprint: str, dim: int) -> QueryMap:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from core.backbones.lora import Lora
@@ -103,7 +103,7 @@ def write_generator(
         "tensors_sha256": checksum(tensors),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata=metadata)
+    path.write_bytes(save(tensors, metadata))
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:

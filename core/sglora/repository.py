@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from core.backbones import EMBEDDED
@@ -231,7 +231,7 @@ class ExpertRepository:
         }
         if self.shared is not None:
             tensors["shared"] = self.shared.vector().half().contiguous()
-        save_file(tensors, folder / TENSORS_FILE)
+        (folder / TENSORS_FILE).write_bytes(save(tensors))
         RepositoryIndex(
             backbone_fingerprint=self.fingerprint,
             backbone=self.backbone,

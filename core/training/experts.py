@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from core.backbones import EMBEDDED
@@ -274,5 +274,5 @@ def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Pat
 def keep(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write so that an interrupted run leaves no half file."""
     partial = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, partial)
+    partial.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}))
     partial.replace(path)
