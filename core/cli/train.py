@@ -75,9 +75,9 @@ def generator(arguments: Namespace) -> Answer:
         recipe = changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
         found = train_generator(out, model, repository, recipe, log)
     else:
-        from core.training.mixer import MixerRecipe, train_mixer
+        from core.training.mixer import recipe_for, train_mixer
 
-        mixing = changed(MixerRecipe(seed=arguments.seed), arguments.set)
+        mixing = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
         found = train_mixer(arguments.data, out, cache_folder(arguments), model, repository, mixing, log)
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it names the generator's checksum

@@ -33,12 +33,13 @@ from core.training.distributed import Processes
 from core.training.experts import ExpertRecipe, TrainedExpert, assemble, keep, recipe_for, shared_part, train_own_part
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.mixer import MixerRecipe, fit_mixer
+from core.training.mixer import recipe_for as mixing_for
 
 T = TypeVar("T")
 R = TypeVar("R")
 FOLDS = 5
 # Another text deals the tasks differently: a recipe is measured on folds that did not choose it.
-ASSIGNMENT = "folds of adapters of texts"
+ASSIGNMENT = "folds of mixing by closeness"
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,13 @@ class FoldRecipe:
     experts: ExpertRecipe = field(
         default_factory=lambda: ExpertRecipe(shared_steps=2000, steps=60, keyword=60, fine=110, classes=20)
     )
-    mixer: MixerRecipe = field(default_factory=lambda: MixerRecipe(steps=200))
+    mixer: MixerRecipe = field(default_factory=MixerRecipe)
     cvae: GeneratorRecipe = field(default_factory=GeneratorRecipe)
 
     @staticmethod
     def of(backbone: Backbone) -> FoldRecipe:
         """The recipe that fits a backbone: CLIP trains as its shipped experts do, on a GPU."""
-        return FoldRecipe() if backbone.slug == EMBEDDED else FoldRecipe(recipe_for(backbone))
+        return FoldRecipe() if backbone.slug == EMBEDDED else FoldRecipe(recipe_for(backbone), mixing_for(backbone))
 
 
 @dataclass(frozen=True)

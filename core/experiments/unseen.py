@@ -21,7 +21,7 @@ from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold, shared_out
 from core.experiments.known import OURS, measured, plot_differences
 from core.training.confidence import rank_correlation
 
-SEEDS = (0,)  # of trainings
+SEEDS = (0, 1, 2)  # of trainings
 SAMPLES = (0, 1, 2)  # of the generator
 SCENES, SPECIAL = "scenes", "special domains"
 CVAE = "paper's decoder"

@@ -2,14 +2,14 @@
 
 From a few dozen experts no decoder learns more of weight space than to repeat and to interpolate them (arXiv 2506.07998). So
 this one writes the interpolation itself. As in the paper it is conditional and sampled: c = (mu*, sigma*^2), z ~ p(z | c),
-and a decoder of z, which is also told how close the routed experts are. What it decodes are, for every adapted linear m, two
-scales and for all one sharpness g:
+and a decoder of z. What it decodes are, for every adapted linear m, two scales and for all one sharpness g:
 
     dW_m = s_m dW_shared,m + o_m sum_i beta_i B_i,m A_i,m,     beta = softmax(g log alpha)
 
-with the routed experts' own parts B_i A_i and softmax weights alpha. It is trained by the retrieval loss alone, with the
-experts of a task left out (``core.training.mixer``); the KL divergence of p(z | c) from a standard normal keeps z from saying
-more than helps (arXiv 1612.00410).
+with the routed experts' own parts B_i A_i and softmax weights alpha. Own parts of experts that are far are worth less, so the
+logarithms of all these numbers are a line in how close the routed experts are, plus what is decoded. It is trained by the
+retrieval loss alone, with the experts of a task left out (``core.training.mixer``); the KL divergence of p(z | c) from a
+standard normal keeps z from saying more than helps (arXiv 1612.00410).
 """
 
 from __future__ import annotations
@@ -63,19 +63,19 @@ class Mixture:
 
 
 class MixingNetwork(nn.Module):
-    """p(z | c), a 2-layer ReLU MLP as in the paper, and the decoder of z, another one; the decoder is zero-initialised, so that
-    an untrained mixer writes the scales in ``start`` for every description."""
+    """p(z | c), a 2-layer ReLU MLP as in the paper, and the decoder of z, another one, which is zero-initialised; ``start`` and
+    ``slope`` are the line in closeness that it is added to. Untrained, it writes 1 for everything: the merge."""
 
     def __init__(self, config: MixerConfig) -> None:
         super().__init__()
         self.config = config
         m, z, h = config.modules, config.latent, config.hidden
-        self.start = nn.Parameter(torch.zeros(2 * m + 1))
+        self.start, self.slope = (nn.Parameter(torch.zeros(2 * m + 1)) for _ in range(2))
         self.prior = nn.Sequential(nn.Linear(2 * config.coordinates, h), nn.ReLU(), nn.Linear(h, 2 * z))
         last = nn.Linear(h, 2 * m + 1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.decoder = nn.Sequential(nn.Linear(z + 1, h), nn.ReLU(), last)
+        self.decoder = nn.Sequential(nn.Linear(z, h), nn.ReLU(), last)
 
     def condition_prior(self, condition: Tensor) -> Gaussian:
         """p(z | c) for c [n, 2 D]."""
@@ -86,10 +86,10 @@ class MixingNetwork(nn.Module):
         """The mixture of routed experts with softmax weights alpha [k] for z [latent].
 
         Args:
-            closeness: ``Routing.closeness``: own parts of experts that are far are worth less.
+            closeness: ``Routing.closeness``.
         """
         m = self.config.modules
-        logs = self.start + REACH * self.decoder(torch.cat([z, z.new_tensor([(closeness - MIDDLE) / SPREAD])]))
+        logs = self.start + self.slope * ((closeness - MIDDLE) / SPREAD) + REACH * self.decoder(z)
         beta = torch.softmax(logs[-1].exp() * alpha.clamp(min=1e-12).log(), 0)
         return Mixture(logs[:m].exp(), logs[m : 2 * m].exp(), beta)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.common.errors import DataError, RepositoryError
 from core.common.progress import Bar, Log
@@ -36,13 +37,12 @@ BATCH = 128  # photos of a task
 @dataclass(frozen=True)
 class MixerRecipe:
     """How the mixer is trained. ``tasks`` a step; ``memory`` is the penalty for forgetting, in its usual weights;
-    ``scale_lr`` is for the scales that hold for every description, ``lr`` for what depends on it; ``kl`` weighs the divergence
-    of p(z | c) from a standard normal; ``left_out`` is the share of tasks whose closest experts (1 to ``most_left_out``) are
-    left out."""
+    ``scale_lr`` is for the line in closeness, ``lr`` for the network; ``kl`` weighs the divergence of p(z | c) from a standard
+    normal; ``left_out`` is the share of tasks whose closest experts (1 to ``most_left_out``) are left out."""
 
-    steps: int = 300
+    steps: int = 600
     tasks: int = 2
-    memory: float = 1.0
+    memory: float = 0.0
     lr: float = 2e-3
     scale_lr: float = 1e-2
     kl: float = 0.01
@@ -52,6 +52,15 @@ class MixerRecipe:
     left_out: float = 0.5
     most_left_out: int = 24
     seed: int = 0
+
+
+# With adapters of photos, how much is mixed decides what is forgotten (docs/design.md, section 2).
+CLIP_RECIPE = MixerRecipe(steps=300, memory=1.0)
+
+
+def recipe_for(backbone: Backbone) -> MixerRecipe:
+    """The recipe that fits a backbone."""
+    return MixerRecipe() if backbone.slug == EMBEDDED else CLIP_RECIPE
 
 
 def fit_mixer(
@@ -83,8 +92,8 @@ def fit_mixer(
     objective = replace(experts.objective(backbone, corpus, allowed), batch=BATCH, memory=recipe.memory)
     basis = Basis.fit(repository.means, repository.origin, recipe.dimensions)
     network = MixingNetwork(MixerConfig(basis.dimensions, len(repository.layout.modules), recipe.latent, recipe.hidden))
-    scales = [network.start]
-    rest = [p for p in network.parameters() if p is not network.start]
+    scales = [network.start, network.slope]
+    rest = [*network.prior.parameters(), *network.decoder.parameters()]
     optimizer = torch.optim.Adam([{"params": scales, "lr": recipe.scale_lr}, {"params": rest, "lr": recipe.lr}])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
     own = [repository.own(i) for i in range(len(repository))]
@@ -104,7 +113,8 @@ def fit_mixer(
             latent = network.condition_prior(basis.condition(prior)[None])
             z = latent.sample(torch.randn(latent.mean.shape))[0]
             mixture = network.decode(z, routing.weights, routing.closeness)
-            loss = objective.loss(task.rows, mixed(repository.shared, [own[i] for i in chosen.tolist()], mixture), rng)
+            lora = mixed(repository.shared, [own[i] for i in chosen.tolist()], mixture)
+            loss = objective.loss(task.rows, lora, rng)
             standard = type(latent)(torch.zeros_like(latent.mean), torch.zeros_like(latent.mean))
             loss = (loss + recipe.kl * latent.kl(standard).mean()) / recipe.tasks
             loss.backward()
