@@ -102,7 +102,7 @@ def average(result: Mapping[str, Any], method: str, name: str) -> list[float]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """The average over descriptions, and the worst domain under its own description."""
+    """The average over descriptions, and the kind and the domain that lose most, if any does."""
     lost = average(result, "sg-lora", CLASS_NAMES)
     said = [
         f"Under a generated adapter, class names of everyday objects lose {markdown.difference(lost)} points of R@1 on average "
@@ -111,15 +111,16 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     if result["kinds"]:
         changes = {kind: values["sg-lora"] - values["zero-shot"] for kind, values in result["kinds"].items()}
         worst = min(changes, key=lambda kind: changes[kind])
+        loses = f"{worst} lose most, {-changes[worst]:.1f}" if changes[worst] < 0 else "no kind loses"
         said.append(
             f"A gallery of one kind, told apart by class names under “photos of” it, changes by "
-            f"{np.mean(list(changes.values())):+.1f} points of R@1 on average over {len(changes)} kinds; {worst} most, by "
-            f"{changes[worst]:+.1f}."
+            f"{np.mean(list(changes.values())):+.1f} points of R@1 on average over {len(changes)} kinds; {loses}."
         )
     own = {name: value for name, value in result["own"].items() if value is not None}
     if own:
         worst = max(own, key=lambda n: own[n])
-        said.append(f"Of the special domains under their own description, {worst} loses most: {own[worst]:+.1f} points.")
+        loses = f"{worst} loses most, {own[worst]:.1f} points" if own[worst] > 0 else "none loses class names of its own"
+        said.append(f"Of {len(own)} special domains under their own description, {loses}.")
     return said
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -189,7 +189,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print) -
         unreadable += [found[i].path for i in np.flatnonzero(~readable)]
         keep = np.flatnonzero(readable & np.array([bool(s.captions or s.label) for s in found], dtype=bool))
         kept.append((array, keep))
-        samples += [found[i] for i in keep]
+        samples += [replace(found[i], dataset=found[i].dataset or folder.name) for i in keep]
         log(f"{folder.name}: {len(keep)} photos")
     failed = f" {len(unreadable)} photos cannot be read, {unreadable[0]} for one." if unreadable else ""
     if not samples:
