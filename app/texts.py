@@ -235,7 +235,10 @@ LATENT_TITLE = "Where this draw lies in the generator's latent space"
 LATENT_PRIOR, LATENT_PRIOR_DETAILS = "prior", "Mean of p(z | c), the latent prior of the routed experts."
 LATENT_HERE, LATENT_HERE_DETAILS = "this draw", "The sample z that this adapter was decoded from."
 LATENT_SUMMARY = "Map of the latent space with all experts, the prior of the routed experts and the sample drawn from it."
-LATENT_NOTE = "Each expert is where a prior of it alone would be. The axes show {share} % of their spread."
+LATENT_NOTE = (
+    "Each expert is at the mean that a prior of it alone would have; priors are wide, and a draw may lie far from its mean. The "
+    "axes show {share} % of the experts' spread."
+)
 
 # experts
 EXPERTS_LEAD = (

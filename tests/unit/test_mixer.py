@@ -12,7 +12,7 @@ from tiny_models import noise, random_lora
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.common.errors import RepositoryError
 from core.sglora.generator import LoraGenerator, load_generator
-from core.sglora.mixer import MAX_RANK, LoraMixer, MixerConfig, MixingNetwork, Mixture, mixed
+from core.sglora.mixer import MAX_RANK, SPREAD, LoraMixer, MixerConfig, MixingNetwork, Mixture, mixed
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import Routing
 from core.sglora.subspace import Basis
@@ -79,13 +79,16 @@ def test_a_sample_follows_its_seed_and_none_is_the_mean() -> None:
     assert one.mixture is not None and float(one.mixture.weights.sum()) == pytest.approx(1)
 
 
-def test_how_close_the_experts_are_decides_with_the_sample() -> None:
+def test_logarithms_of_a_mixture_are_a_line_in_closeness() -> None:
+    """With one sample, what differs between near and far experts is the slope, times how much nearer they are."""
     experts = repository()
     near, far = (replace(routed(4, [1, 2]), similarity=torch.full((4,), s)) for s in (0.9, 0.3))
     writes, prior = mixer(experts), experts.prior(near)
     one, other = (writes.write(experts, routing, prior, 1) for routing in (near, far))
     assert torch.equal(one.z, other.z) and one.mixture is not None and other.mixture is not None
-    assert not torch.allclose(one.mixture.own, other.mixture.own)
+    slope = writes.network.slope[len(MODULES) : 2 * len(MODULES)]
+    assert slope.abs().min() > 1e-3
+    torch.testing.assert_close((one.mixture.own / other.mixture.own).log(), slope * (0.9 - 0.3) / SPREAD)
 
 
 def test_many_experts_are_cut_to_the_highest_rank() -> None:
