@@ -236,8 +236,8 @@ LATENT_PRIOR, LATENT_PRIOR_DETAILS = "prior", "Mean of p(z | c), the latent prio
 LATENT_HERE, LATENT_HERE_DETAILS = "this draw", "The sample z that this adapter was decoded from."
 LATENT_SUMMARY = "Map of the latent space with all experts, the prior of the routed experts and the sample drawn from it."
 LATENT_NOTE = (
-    "Each expert is at the mean that a prior of it alone would have. Priors are wide: a draw may lie far from its mean. The axes "
-    "show {share} % of the experts' spread."
+    "Each expert is at the mean that a prior of it alone would have. Priors are wide: a draw may lie far from its mean. The "
+    "axes show {share} % of the experts' spread."
 )
 
 # experts
