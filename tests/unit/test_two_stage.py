@@ -68,8 +68,9 @@ def test_exact_search_is_brute_force(store: Store, adapters: list[Adapter], exac
         for adapter, answer in zip(adapters, found, strict=True):
             scores = store.scores(question(store, 5), adapter)
             assert not answer.approximate
-            assert answer.places.tolist() == best(scores, top)
+            assert len(set(answer.places.tolist())) == len(answer.places)
             np.testing.assert_allclose(answer.scores, scores[answer.places], atol=1e-5)
+            np.testing.assert_allclose(answer.scores, scores[best(scores, top)], atol=1e-5)  # two that tie may change places
 
 
 def test_two_stages_find_nearly_what_brute_force_finds_and_score_it_exactly(store: Store, adapters: list[Adapter]) -> None:
