@@ -51,7 +51,7 @@ from core.experiments import unseen
 # A log a process: in one stream, the lines of two processes come in halves.
 with Path(f"{sys.argv[2]}.log.{os.environ['RANK']}").open("w") as log:
     context = test_folds.context(*map(Path, sys.argv[1:]), lambda line: print(line, file=log))
-    unseen.run(context, test_folds.RECIPE)
+    unseen.run(context, test_folds.RECIPE, seeds=(0,))
 """
 
 
@@ -84,7 +84,7 @@ def test_two_processes_each_take_folds_and_find_what_one_finds(tmp_path: Path) -
     for fold in range(5):  # trained once, whoever did it
         assert "".join(logs).count(f"fold {fold}, ") == 1
         assert len(re.findall(rf"fold{fold}-seed0-\w+: \d+ experts\n", "".join(logs))) == 1
-    two = unseen.run(context(data, tmp_path / "two", model), RECIPE)
+    two = unseen.run(context(data, tmp_path / "two", model), RECIPE, seeds=(0,))
     one = unseen.fold_rows(context(data, tmp_path / "one", model), 3, RECIPE)
     assert sorted({row["fold"] for row in two["rows"]}) == [0, 1, 2, 3, 4]
     theirs = [row for row in two["rows"] if row["fold"] == 3]
