@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from core.backbones.base import Side
@@ -33,6 +32,7 @@ from core.backbones.preprocess import FRAMING, normalised, pixel_values
 from core.common.device import CPU, batch_size, prefetched
 from core.common.errors import BackboneError
 from core.common.runtime import compute_dtype
+from core.common.tensor_files import write_tensors
 
 HEAD_BATCH = 128
 LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, and an embedding would hang on its neighbours
@@ -150,7 +150,7 @@ def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[st
     tensors |= {f"text.{k}": v.half().contiguous() for k, v in text.state_dict().items()}
     metadata = {"config": json.dumps(vars(vision.config)), "training": json.dumps(training)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(save(tensors, metadata))
+    write_tensors(path, tensors, metadata)
     return _fingerprint(tensors, metadata["config"])
 
 

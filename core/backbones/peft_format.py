@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from core.backbones.lora import MAX_RANK, Factors, Lora, LoraModule
 from core.backbones.transformers_names import THEIRS_BEGIN, transformers_name
 from core.common.errors import AdapterError, brief
+from core.common.tensor_files import write_tensors
 
 CONFIG_FILE = "adapter_config.json"
 
@@ -66,7 +66,7 @@ def save_peft(
         tensors[f"{PEFT_PREFIX}{rename(name)}.lora_A.weight"] = f.a.detach().float().cpu().contiguous()
         tensors[f"{PEFT_PREFIX}{rename(name)}.lora_B.weight"] = f.b.detach().float().cpu().contiguous()
     metadata = {"format": "pt", "backbone_fingerprint": fingerprint, "sg_lora": json.dumps(provenance)}
-    (folder / WEIGHTS_FILE).write_bytes(save(tensors, metadata))
+    write_tensors(folder / WEIGHTS_FILE, tensors, metadata)
 
 
 def load_peft(folder: Path, modules: Sequence[LoraModule], fingerprint: str) -> tuple[Lora, dict[str, Any]]:

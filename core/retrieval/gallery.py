@@ -22,7 +22,6 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.common.errors import GalleryError
 from core.common.metrics import Hits, Relevance, both_directions, hits
-from core.common.runtime import one_core
 from core.common.text import clean_text
 from core.data.captions import clean_captions, match_captions
 from core.data.decode import Decoded, Failure, Intake, Source, content_id, frames
@@ -373,8 +372,7 @@ class Gallery:
         """The question of one text."""
         last = self._query
         if last is None or last[0] != text:
-            with one_core():
-                last = self._query = text, Query((text,)).question(self.backbone)
+            last = self._query = text, Query((text,)).question(self.backbone)
         return last[1]
 
     def _text_index(self, texts: tuple[str, ...], adapter: Adapter) -> Index:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from core.common.errors import AdapterError, brief
+from core.common.tensor_files import write_tensors
 
 SAMPLE = 500  # photos to fit on: more of them find no more
 RIDGE = 1.0  # lambda
@@ -63,7 +63,7 @@ class QueryMap:
         """Write it as safetensors, with the backbone's fingerprint and where it comes from (JSON) in the header."""
         path.parent.mkdir(parents=True, exist_ok=True)
         header = {"backbone_fingerprint": fingerprint, "sg_lora": provenance}
-        path.write_bytes(save({"weight": self.weight.contiguous(), "bias": self.bias.contiguous()}, header))
+        write_tensors(path, {"weight": self.weight, "bias": self.bias}, header)
 
     @staticmethod
     def load(path: Path, fingerprint: str, dim: int) -> QueryMap:

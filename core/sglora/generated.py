@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from core.backbones.lora import Lora
 from core.common.errors import RepositoryError
+from core.common.tensor_files import write_tensors
 from core.sglora.cvae import Gaussian
 from core.sglora.prior import SemanticPrior
 from core.sglora.router import Routing
@@ -103,7 +103,7 @@ def write_generator(
         "tensors_sha256": checksum(tensors),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(save(tensors, metadata))
+    write_tensors(path, tensors, metadata)
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:

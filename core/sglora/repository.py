@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from core.backbones import EMBEDDED
@@ -23,6 +23,7 @@ from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
 from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, brief
+from core.common.tensor_files import write_tensors
 from core.sglora.confidence import Confidence, ConfidenceModel, known_transfers
 from core.sglora.index_schema import BackboneChoice, Count, Figure, Label, Measured, Text, where_invalid
 from core.sglora.prior import SemanticPrior, semantic_prior
@@ -231,7 +232,7 @@ class ExpertRepository:
         }
         if self.shared is not None:
             tensors["shared"] = self.shared.vector().half().contiguous()
-        (folder / TENSORS_FILE).write_bytes(save(tensors))
+        write_tensors(folder / TENSORS_FILE, tensors)
         RepositoryIndex(
             backbone_fingerprint=self.fingerprint,
             backbone=self.backbone,

@@ -76,7 +76,7 @@ class Corpus:
 
     @cached_property
     def everyday(self) -> np.ndarray:
-        """[n] bool: photos on which adapters of photos keep class names: everyday objects, or all where there are none."""
+        """[n] bool: photos on which adapters of photos keep class names: everyday objects, or all photos without any such."""
         objects = np.array([s.domain == OBJECTS and not s.captions for s in self.samples])
         return objects if (objects & self.train).any() else np.ones(len(self), dtype=bool)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from core.backbones import EMBEDDED
@@ -27,6 +27,7 @@ from core.backbones.lora_algebra import merge
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.progress import Bar, Log, silent
+from core.common.tensor_files import write_tensors
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.confidence import FEWEST, calibrate, photos_like
@@ -274,5 +275,5 @@ def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Pat
 def keep(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write so that an interrupted run leaves no half file."""
     partial = path.with_suffix(f".{os.getpid()}.tmp")
-    partial.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}))
+    write_tensors(partial, tensors)
     partial.replace(path)

@@ -82,7 +82,7 @@ def adapter_loss(
     backbone: Backbone,
     lora: Lora,
     batch: Batch,
-    names: ClassNames,
+    names: ClassNames | None,
     scale: float,
     memory: float,
     keep: Tensor | None = None,
@@ -90,7 +90,8 @@ def adapter_loss(
     """Contrastive loss of a batch plus the penalty for forgetting, on the backbone's device; differentiable in the LoRA.
 
     Args:
-        scale: inverse temperature. memory: of the penalty, in its usual weights; 0: none.
+        names: what is not to be forgotten; None: there is no penalty. scale: inverse temperature. memory: of the penalty, in
+            its usual weights; 0: none.
         keep: for adapters of photos, indexes of the patches to look at; None: all.
     """
     device = backbone.device
@@ -98,12 +99,12 @@ def adapter_loss(
     base = batch.base.to(device)
     if backbone.adapts == "texts":
         images, texts = base[:t], backbone.adapted(batch.sentences.to(device), there)
-        if memory:
+        if memory and names:
             penalty = moved_names(backbone, there, names)
     else:
         photos = adapted_photos(backbone, batch.prefixes, there, keep)
         images, texts = photos[:t], backbone.text_from_sentences(batch.sentences).to(device)
-        if memory:
+        if memory and names:
             penalty = confused_names(photos, base, names.embeddings.to(device))
     return contrastive(images, texts, batch.positive.to(device), scale) + memory * MEMORY[backbone.adapts] * penalty
 

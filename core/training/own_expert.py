@@ -124,12 +124,13 @@ class _ExpertPhotos:
 
 @dataclass(frozen=True)
 class _Training:
-    """What a training works with: the model, the layout of own parts, what experts share, and what is not to be forgotten."""
+    """What a training works with: the model, the layout of own parts, what experts share, and what is not to be forgotten
+    (None: there is no penalty)."""
 
     backbone: Backbone
     layout: LoraLayout
     shared: Lora | None
-    names: ClassNames
+    names: ClassNames | None
     recipe: OwnRecipe
 
     def lora(self, vector: Tensor) -> Lora:
@@ -189,7 +190,7 @@ def train_own_expert(
             )
         layout = repository.layout if repository else backbone.layout
         start = repository.origin.detach().clone() if repository else initial_vector(layout, seed)
-        names = ClassNames.of(backbone, backbone.encode_sentence)
+        names = ClassNames.of(backbone, backbone.encode_sentence) if recipe.memory else None
         training = _Training(backbone, layout, repository.shared if repository else None, names, recipe)
         split = split_photos([p.id for p in photos], recipe.stop_from)
         train, watched, held = (_pick(backbone, photos, prefix, rows) for rows in (split.train, split.stop, split.held))
@@ -268,7 +269,8 @@ def _measure(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> di
 
 def _embedded(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> tuple[Tensor, Tensor]:
     """Photos [n, d] and texts [m, d] with a LoRA."""
-    return backbone.suffix(photos.prefix, lora), backbone.text_from_sentences(photos.sentences, lora)
+    images = photos.base if lora is None else backbone.suffix(photos.prefix, lora)
+    return images, backbone.text_from_sentences(photos.sentences, lora)
 
 
 def _pick(backbone: Backbone, photos: Sequence[Photo], prefix: Tensor, rows: np.ndarray) -> _ExpertPhotos:

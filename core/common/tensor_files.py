@@ -1,0 +1,18 @@
+"""Writing safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import save
+from torch import Tensor
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file that others may read as far as the umask lets them.
+
+    ``safetensors.torch.save_file`` makes files that only their owner may read, and one account may train what another serves.
+    """
+    content = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    path.write_bytes(save(content, None if metadata is None else dict(metadata)))
