@@ -27,6 +27,7 @@ from core.data.decode_pool import decode_photo
 from core.data.find_images import is_image
 from core.data.image_io import photo_bytes
 from core.data.sample_photos import sample_photos
+from core.experts.adapter_files import save_adapter
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, moves
 from core.sglora.engine import Adaptation, SGLora
 
@@ -116,7 +117,7 @@ def write_zip(engine: SGLora, session: Session, adaptation: Adaptation) -> Downl
         return session.download
     folder = session.album.folder / secrets.token_hex(8)
     files = folder / "adapter"
-    engine.save(adaptation, files)
+    save_adapter(engine, adaptation, files)
     size = (files / WEIGHTS_FILE).stat().st_size
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

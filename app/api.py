@@ -12,12 +12,13 @@ from typing import Any
 
 import gradio as gr
 
-from app import actions, own_actions, texts
+from app import actions, expert_actions, texts
 from app.engines import Models
 from app.errors import answering
 from app.visitors.session import Session
 from core.common.errors import BackboneError, DescriptionError, brief
 from core.data.captions import parse_typed
+from core.experts.adapter_files import routed_experts
 from core.sglora.confidence import Confidence
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
@@ -57,7 +58,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         engine = engine_of(session, repository)
         wanted = actions.settings(description, k, tau, 0, None)
         routing = engine.route(wanted.description, wanted.k, wanted.tau)
-        return {"experts": engine.routed(routing), "confidence": _confidence(engine.confidence(routing))}, session
+        return {"experts": routed_experts(engine, routing), "confidence": _confidence(engine.confidence(routing))}, session
 
     @answering
     def adapt(
@@ -82,7 +83,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         wanted = actions.settings(description, k, tau, seed, strength)
         result = actions.generate(engine, session, wanted)
         answer = {
-            "experts": engine.routed(result.routing),
+            "experts": routed_experts(engine, result.routing),
             "confidence": _confidence(result.confidence),
             "seed": result.seed,
             "k": len(result.routing.chosen),
@@ -163,7 +164,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         experts there are now.
         """
         engine = engine_of(session, None)
-        entry = own_actions.import_files(engine, session, files or [], description)
+        entry = expert_actions.import_files(engine, session, files or [], description)
         experts = len(session.album.engine(models.get(session.album.backbone)).repository)
         answer = {"name": entry.name, "description": entry.expert.description, "lost": entry.lost, "experts": experts}
         return answer, session

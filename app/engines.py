@@ -19,8 +19,8 @@ from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.common.errors import BackboneError, RepositoryError, StudioError
 from core.common.paths import EXPERTS, experts_path
+from core.experts.load import FoundRepository, load_engine, repository_folders
 from core.sglora.engine import SGLora
-from core.sglora.load import FoundRepository, load_engine, repository_folders
 
 log = logging.getLogger(__name__)
 MAX_OTHERS = 1  # engines in memory beside the default one: a CLIP ViT-B/16 is some 700 MB

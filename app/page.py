@@ -27,8 +27,8 @@ from app.steps.compare import Compare
 from app.steps.context import Controls, Part, StepContext, Updates
 from app.steps.describe import Describe
 from app.steps.evidence import Evidence, has_evidence
+from app.steps.experts import Library
 from app.steps.generate import Generate
-from app.steps.library import Library
 from app.steps.photo_library import SearchLibrary
 from app.steps.photos import Photos
 from app.steps.samples import Samples

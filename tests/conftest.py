@@ -6,8 +6,8 @@ import pytest
 
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.common.paths import heads_path
+from core.experts.load import load_engine
 from core.sglora.engine import SGLora
-from core.sglora.load import load_engine
 
 SLOW_FOLDERS = {"browser", "hostile"}
 

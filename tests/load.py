@@ -41,9 +41,9 @@ from PIL import Image
 from core.backbones.peft_format import load_peft
 from core.common.paths import results_path
 from core.data.sample_photos import examples
+from core.experts.load import load_engine
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
-from core.sglora.load import load_engine
 
 SCORE_TOLERANCE = 1e-3  # of a cosine: what other thread counts may change
 POLL_SECONDS = 0.1

@@ -14,9 +14,9 @@ from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, LIGHT, Step, in_turn, private
 from app.views import experts_html, page_html
 from app.visitors.session import Session
-from core.sglora.compare import nearest_distances
+from core.experts.compare import nearest_distances
+from core.experts.projection import latent_map
 from core.sglora.engine import DEFAULT_STRENGTH, Adaptation, SGLora
-from core.sglora.projection import latent_map
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 

@@ -11,9 +11,9 @@ from app import texts
 from app.views.charts import layer_name
 from app.views.scatter import Mark, scatter
 from core.common.metrics import KS
-from core.sglora.compare import ExpertComparison, LoraDistances
-from core.sglora.own_experts import ExpertLibrary, OwnEntry
-from core.sglora.projection import ExpertMap, description_map
+from core.experts.compare import ExpertComparison, LoraDistances
+from core.experts.own import ExpertLibrary, OwnEntry
+from core.experts.projection import ExpertMap, description_map
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import Routing
 from core.training.own_expert import OwnExpert

@@ -12,8 +12,8 @@ from app.views import confidence, experts_html
 from app.views.charts import RoutingBar, heat_map, routing_chart
 from app.visitors.session import LISTED
 from core.common.paths import results_path
+from core.experts.compare import LoraDistances
 from core.retrieval.gallery import AddReport, Photo
-from core.sglora.compare import LoraDistances
 from core.sglora.confidence import Confidence
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.router import Routing

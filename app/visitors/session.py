@@ -26,9 +26,9 @@ from core.common.errors import GalleryError, PhotoError
 from core.common.metrics import Hits
 from core.data.decode import Source, content_id
 from core.data.image_io import photo_bytes
+from core.experts.own import ExpertLibrary
 from core.retrieval.gallery import Gallery, Photo, Ranking
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.own_experts import ExpertLibrary
 from core.sglora.repository import ExpertRepository
 
 PHOTO_LIMIT = 20_000

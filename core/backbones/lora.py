@@ -94,6 +94,11 @@ class Lora:
     def parameters(self) -> int:
         return sum(f.a.numel() + f.b.numel() for f in self.factors.values())
 
+    @property
+    def moves_photos(self) -> bool:
+        """Whether photos have other embeddings with it, and have to be embedded again."""
+        return any(m.name.startswith(("vision.", "blocks.")) for m in self.modules)
+
     def to(self, device: torch.device) -> Lora:
         """The LoRA with its factors on a device."""
         return Lora(self.modules, {name: Factors(f.a.to(device), f.b.to(device)) for name, f in self.factors.items()})

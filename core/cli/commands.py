@@ -37,7 +37,7 @@ def route(arguments: Namespace) -> Answer:
 def adapt(arguments: Namespace) -> Answer:
     """``adapt``: a description's LoRA, written in PEFT format, or as the map that stands for it on a library."""
     from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE
-    from core.sglora.adapter_readme import README_FILE
+    from core.experts.adapter_files import README_FILE, save_adapter
 
     if arguments.out is None and arguments.map is None:
         raise UsageError("`adapt` needs --out DIR for the adapter, or --library DIR and --map FILE for its map.")
@@ -58,7 +58,7 @@ def adapt(arguments: Namespace) -> Answer:
         seconds["map"] = time.perf_counter() - started
     started = time.perf_counter()
     if arguments.out is not None:
-        engine.save(adaptation, arguments.out, arguments.format == "transformers")
+        save_adapter(engine, adaptation, arguments.out, arguments.format == "transformers")
     seconds["write"] = time.perf_counter() - started
     data = {
         **_routed(engine, adaptation.routing),
@@ -125,8 +125,10 @@ def write_map(engine: SGLora, found: Adaptation, library: Path, file: Path) -> N
     from core.retrieval.two_stage import TwoStageSearch
 
     photos = LibraryPhotos(PhotoLibrary.open(library, engine.backbone), engine.backbone)
+    from core.experts.adapter_files import provenance
+
     made = TwoStageSearch(photos).map_of(Adapter.of(found.lora))
-    made.save(file, engine.backbone.fingerprint, json.dumps(engine.provenance(found)))
+    made.save(file, engine.backbone.fingerprint, json.dumps(provenance(engine, found)))
 
 
 def check_text(description: str) -> None:
@@ -138,7 +140,7 @@ def check_text(description: str) -> None:
 
 def load_chosen_engine(arguments: Namespace) -> SGLora:
     """The engine of ``--experts``, ``--generator`` and the options of the backbone."""
-    from core.sglora.load import load_engine
+    from core.experts.load import load_engine
 
     return load_engine(chosen_backbone(arguments), arguments.experts, arguments.generator)
 
@@ -158,11 +160,13 @@ def chosen_backbone(arguments: Namespace) -> Backbone:
 
 
 def _routed(engine: SGLora, routing: Routing) -> dict[str, Any]:
+    from core.experts.adapter_files import routed_experts
+
     return {
         "description": routing.description,
         "backbone": engine.backbone.name,
         "k": len(routing.chosen),
         "tau": routing.tau,
-        "experts": engine.routed(routing),
+        "experts": routed_experts(engine, routing),
         "confidence": asdict(confidence) if (confidence := engine.confidence(routing)) else None,
     }

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from core.cli.commands import Answer, chosen_backbone
 
 if TYPE_CHECKING:
-    from core.sglora.hub import Transfer
+    from core.experts.hub import Transfer
 
 
 def card(arguments: Namespace) -> Answer:
     """``card``: write the model card of a repository."""
     from core.common.paths import experts_path
-    from core.sglora.card import write_card
+    from core.experts.card import write_card
 
     path = write_card(arguments.folder or experts_path(), arguments.license)
     return Answer({"out": str(path)}, f"Wrote {path}.")
@@ -23,14 +23,14 @@ def card(arguments: Namespace) -> Answer:
 
 def pull(arguments: Namespace) -> Answer:
     """``pull``: a repository from the hub or a folder."""
-    from core.sglora.hub import pull as bring
+    from core.experts.hub import pull as bring
 
     return _moved(bring(arguments.source, arguments.out, chosen_backbone(arguments), arguments.revision))
 
 
 def push(arguments: Namespace) -> Answer:
     """``push``: a repository to the hub or a folder."""
-    from core.sglora.hub import push as send
+    from core.experts.hub import push as send
 
     model = chosen_backbone(arguments)
     return _moved(send(arguments.folder, arguments.target, model, arguments.generator, arguments.private))

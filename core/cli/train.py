@@ -61,12 +61,12 @@ def generator(arguments: Namespace) -> Answer:
     """``train generator``."""
     check_data(arguments)
     from core.common.paths import GENERATOR_FILE, experts_path, generator_path
+    from core.experts.files import load_repository
     from core.sglora.generator import KIND as CVAE
-    from core.sglora.repository import ExpertRepository
 
     model = chosen_backbone(arguments)
     folder = arguments.experts or experts_path(model.slug)
-    repository = ExpertRepository.load(folder, model.layout, model.fingerprint)
+    repository = load_repository(folder, model.layout, model.fingerprint)
     beside = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
     out = destination(arguments, beside)
     if arguments.generator == CVAE:
@@ -86,7 +86,7 @@ def generator(arguments: Namespace) -> Answer:
 
 def _card(folder: Path) -> None:
     """Write the repository's model card; somebody's own README is left as it is."""
-    from core.sglora.card import write_card
+    from core.experts.card import write_card
 
     try:
         write_card(folder)

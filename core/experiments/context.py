@@ -36,7 +36,7 @@ class ExperimentContext:
     @cached_property
     def engine(self) -> SGLora:
         """The shipped experts and generator."""
-        from core.sglora.load import load_engine
+        from core.experts.load import load_engine
 
         return load_engine(self.backbone)
 

@@ -22,10 +22,10 @@ from core.common.errors import DataError
 from core.common.progress import Bar
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, domain_tasks, scene_tasks
+from core.experts.files import INDEX_FILE, load_repository, save_repository
 from core.sglora.engine import SGLora
 from core.sglora.generated import Generator
 from core.sglora.generator import load_generator
-from core.sglora.repository import INDEX_FILE, ExpertRepository
 from core.training.confidence import calibrate
 from core.training.corpus import Corpus, draw
 from core.training.discovery import discover
@@ -114,7 +114,7 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
     folder = fold_folder(context, fold, experts)
     if not (folder / INDEX_FILE).is_file():
         _train_fold(context, corpus, experts, folder)
-    repository = ExpertRepository.load(folder, backbone.layout, backbone.fingerprint)
+    repository = load_repository(folder, backbone.layout, backbone.fingerprint)
     mixer, cvae = (
         folder / f"{name}-{_digest(asdict(r))}.safetensors" for name, r in (("mixer", recipe.mixer), ("cvae", recipe.cvae))
     )
@@ -154,6 +154,6 @@ def _train_fold(context: ExperimentContext, corpus: Corpus, recipe: ExpertRecipe
     bar.close()
     repository = assemble(backbone, corpus, tasks, trained, shared, recipe, log, measured=False)
     repository = calibrate(backbone, corpus, repository, log)
-    repository.save(folder)
+    save_repository(repository, folder)
     for number in range(len(tasks)):
         (folder / f"own-{number}.safetensors").unlink()

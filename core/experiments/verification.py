@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from core.experiments import figures
 from core.experiments.context import ExperimentContext
-from core.sglora.recall_summary import findings, table, verify
+from core.experts.recall_summary import findings, table, verify
 
 __all__ = ["findings", "plot", "run", "table"]
 

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from core.sglora.index_schema import Count, Figure
+from core.common.schema import Count, Figure
 from core.sglora.router import Routing
 
 # From an even chance (no own parts) to this one (all of them).

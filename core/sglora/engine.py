@@ -7,21 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout
-from core.backbones.peft_format import save_peft
-from core.backbones.spec import portable
-from core.backbones.transformers_names import CLASS as CLIP_MODEL
-from core.backbones.transformers_names import hub_model, transformers_name
 from core.common.runtime import one_core
 from core.common.text import clean_text
-from core.sglora.adapter_readme import README_FILE, adapter_readme
 from core.sglora.confidence import Confidence
 from core.sglora.description import Remark, embed_descriptions, language_remark, no_photos_embeddings, no_photos_remark
 from core.sglora.generated import Generator
@@ -156,58 +149,6 @@ class SGLora:
     def merged(self, routing: Routing) -> Lora:
         """The paper's control: the routed experts merged with their softmax weights, exactly, in delta-W."""
         return self.repository.merged(routing)
-
-    def provenance(self, adaptation: Adaptation) -> dict[str, Any]:
-        """What a downloaded adapter says about where it comes from."""
-        routing = adaptation.routing
-        choice = portable(self.backbone.choice)
-        return {
-            "method": "SG-LoRA (arXiv 2509.10535)",
-            "description": routing.description,
-            "backbone": choice.pop("spec"),
-            "backbone_fingerprint": self.backbone.fingerprint,
-            **{key: value for key, value in choice.items() if value is not None},
-            "seed": adaptation.seed,
-            "k": len(routing.chosen),
-            "tau": routing.tau,
-            "strength": adaptation.strength,
-            "own": adaptation.own,
-            "confidence": None if adaptation.confidence is None else asdict(adaptation.confidence),
-            "experts": self.routed(routing),
-        }
-
-    def save(self, adaptation: Adaptation, folder: Path, for_transformers: bool = False) -> None:
-        """Write the LoRA in PEFT format, with its provenance, and a README with the lines that load it.
-
-        Args:
-            for_transformers: name linears as transformers' ``CLIPModel`` does, for a backbone that is one.
-
-        Raises:
-            AdapterError: the backbone is none.
-        """
-        origin = self.provenance(adaptation)
-        choice, fingerprint = portable(self.backbone.choice), self.backbone.fingerprint
-        if for_transformers:
-            base = hub_model(choice)
-            save_peft(adaptation.lora, folder, fingerprint, base, origin, CLIP_MODEL, transformers_name)
-        else:
-            base, kind = None, type(self.backbone.adapted)
-            mapping = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
-            save_peft(adaptation.lora, folder, fingerprint, origin["backbone"], origin, mapping)
-        readme = adapter_readme(origin, choice, self.backbone.adapts, base)
-        (folder / README_FILE).write_text(readme, encoding="utf-8")
-
-    def routed(self, routing: Routing) -> list[dict[str, Any]]:
-        """The routed experts as plain data, closest first: name, description, similarity, weight."""
-        return [
-            {
-                "name": self.repository.experts[i].name,
-                "description": self.repository.experts[i].description,
-                "similarity": round(float(routing.similarity[i]), 6),
-                "weight": round(float(w), 6),
-            }
-            for i, w in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
-        ]
 
 
 class _Clock:

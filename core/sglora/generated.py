@@ -16,10 +16,10 @@ from torch import Tensor
 from core.backbones.lora import Lora
 from core.common.errors import RepositoryError
 from core.common.tensor_files import write_tensors
-from core.sglora.cvae import Gaussian
 from core.sglora.prior import SemanticPrior
 from core.sglora.router import Routing
 from core.sglora.subspace import Basis
+from core.sglora.vae import Gaussian
 
 if TYPE_CHECKING:
     from core.sglora.mixer import Mixture

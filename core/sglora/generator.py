@@ -16,7 +16,6 @@ from torch import Tensor
 
 from core.backbones.lora import Lora
 from core.common.errors import RepositoryError
-from core.sglora.cvae import ConditionalVAE, CvaeConfig, Gaussian
 from core.sglora.generated import Generated, Generator, draw_latent, read_generator, write_generator
 from core.sglora.mixer import KIND as MIXER
 from core.sglora.mixer import build_mixer
@@ -24,6 +23,7 @@ from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing
 from core.sglora.subspace import Basis
+from core.sglora.vae import ConditionalVAE, CvaeConfig, Gaussian
 
 KIND = "cvae"
 _NO_DIRECTION = 1e-4  # relative length below which a part outside the basis is rounding

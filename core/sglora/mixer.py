@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import reduce_rank
-from core.sglora.cvae import Gaussian
 from core.sglora.generated import Generated, draw_latent, write_generator
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing
 from core.sglora.subspace import Basis
+from core.sglora.vae import Gaussian
 
 KIND = "mixer"
 MAX_RANK = 64  # of what is written; more experts than that are cut to the closest LoRA of this rank (Eckart-Young)

@@ -28,6 +28,7 @@ from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.progress import Bar, Log, silent
 from core.common.tensor_files import write_tensors
+from core.experts.files import save_repository
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.confidence import FEWEST, calibrate, photos_like
@@ -188,7 +189,7 @@ def train_experts(
     repository = assemble(backbone, corpus, tasks, trained, shared, recipe, told)
     if processes.first:
         repository = calibrate(backbone, corpus, repository, told)
-        repository.save(out)
+        save_repository(repository, out)
     told(f"{len(repository)} experts were written to {out}")
     corpus.tell_unreadable(told)
     return repository

@@ -19,12 +19,12 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.common.errors import RepositoryError
 from core.common.progress import Bar, Log
-from core.sglora.cvae import ConditionalVAE, CvaeConfig
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import semantic_prior
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
+from core.sglora.vae import ConditionalVAE, CvaeConfig
 
 
 @dataclass(frozen=True)

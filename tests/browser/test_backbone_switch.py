@@ -21,7 +21,7 @@ from repositories import EXPERTS, make_repository
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from app import actions, own_actions, texts
+from app import actions, expert_actions, texts
 from app.engines import DEFAULT, Models, found_repositories
 from app.page import Studio
 from app.visitors.session import Session, rest, watched
@@ -30,9 +30,9 @@ from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, BackboneError, GalleryError, RepositoryError
 from core.common.paths import GENERATOR_FILE
+from core.experts.load import FoundRepository, load_engine
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
-from core.sglora.load import FoundRepository, load_engine
 
 SENTENCE, QUERY = "photos of boats", "something red"
 
@@ -161,17 +161,17 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, photos: li
     lora = shipped.adapt(SENTENCE).lora
     save_peft(lora, tmp_path, shipped.backbone.fingerprint, shipped.backbone.name, {})
     files = [str(tmp_path / CONFIG_FILE), str(tmp_path / WEIGHTS_FILE)]
-    own_actions.import_files(shipped, session, files, "photos of my marbles")
-    saved = own_actions.write_library(shipped, session).read_bytes()
+    expert_actions.import_files(shipped, session, files, "photos of my marbles")
+    saved = expert_actions.write_library(shipped, session).read_bytes()
     (tmp_path / "library.zip").write_bytes(saved)
 
     done = album.switch(name, other)
     assert done.waiting == ("my marbles",)
     assert album.engine(other) is other, "no own expert takes part"
     with pytest.raises(AdapterError, match=f"another backbone .*{shipped.backbone.fingerprint}.*{other.backbone.fingerprint}"):
-        own_actions.import_files(other, session, files, SENTENCE)
+        expert_actions.import_files(other, session, files, SENTENCE)
     with pytest.raises(RepositoryError, match="another backbone"):
-        own_actions.load_library(other, session, str(tmp_path / "library.zip"))
+        expert_actions.load_library(other, session, str(tmp_path / "library.zip"))
     # An event that began before the switch gets neither photos nor experts of the other backbone.
     for ask in (album.gallery, album.library, album.engine):
         with pytest.raises(GalleryError, match="switched meanwhile"):

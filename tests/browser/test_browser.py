@@ -29,9 +29,10 @@ from app.steps.context import DEFAULT_TOP
 from app.views.evidence import exhibits
 from core.backbones.peft_format import load_peft
 from core.data.sample_photos import sample_photos
+from core.experts.adapter_files import routed_experts
+from core.experts.load import load_engine
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
-from core.sglora.load import load_engine
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
@@ -141,7 +142,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     page.get_by_test_id("toast-close").click()
 
     # Routed experts, as core routes them.
-    routed = engine.routed(engine.route(SENTENCE))
+    routed = routed_experts(engine, engine.route(SENTENCE))
     chosen = page.locator("#routing .sg-experts li")
     expect(chosen).to_have_count(len(routed))
     for item, expert in zip(chosen.all(), routed, strict=True):

@@ -31,6 +31,7 @@ from app.views import page_html
 from app.views.confidence import words
 from app.visitors.session import Session
 from core.backbones.peft_format import load_peft
+from core.experts.adapter_files import routed_experts
 from core.sglora.confidence import Confidence, ConfidenceModel
 from core.sglora.engine import SGLora
 
@@ -53,7 +54,7 @@ def calibrated(engine: SGLora) -> SGLora:
 
 def closeness(engine: SGLora, sentence: str) -> float:
     routing = engine.route(sentence)
-    return sum(e["similarity"] * e["weight"] for e in engine.routed(routing))
+    return sum(e["similarity"] * e["weight"] for e in routed_experts(engine, routing))
 
 
 @pytest.fixture(scope="module")

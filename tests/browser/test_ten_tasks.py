@@ -14,6 +14,7 @@ from app_process import CHROMIUM, START_SECONDS
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
+from core.experts.adapter_files import routed_experts
 from core.sglora.engine import SGLora
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
@@ -89,7 +90,7 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
     done("2-own-question", whole=True)
 
     # 3. Which expert had most weight?
-    routed = engine.routed(engine.route(SENTENCE))
+    routed = routed_experts(engine, engine.route(SENTENCE))
     first = page.locator("#routing .sg-experts li").first
     assert (first.get_attribute("title") or "").startswith(routed[0]["name"])
     assert f"{routed[0]['weight'] * 100:.0f} %" in first.inner_text()

@@ -19,7 +19,7 @@ from torch import Tensor
 from zips import unzipped, zipped
 
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE
-from core.sglora.repository import INDEX_FILE, TENSORS_FILE
+from core.experts.files import INDEX_FILE, TENSORS_FILE
 
 MARKUP = "<img src=x onerror=alert(1)>"
 NESTED = "[" * 200_000

@@ -6,12 +6,12 @@ import torch
 from tiny_models import noise
 
 from core.backbones.base import Backbone
-from core.sglora.cvae import ConditionalVAE, CvaeConfig
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.subspace import Basis
+from core.sglora.vae import ConditionalVAE, CvaeConfig
 
 TASKS = ("a dog", "the sea", "a market", "a bicycle", "snow", "an airport from above")
 

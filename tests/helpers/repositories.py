@@ -11,11 +11,12 @@ from tiny_models import noise, tiny_clip, tiny_clip_config
 
 from core.backbones import load_backbone
 from core.common.paths import GENERATOR_FILE
-from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.experts.files import save_repository
 from core.sglora.description import embed_descriptions
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.subspace import Basis
+from core.sglora.vae import ConditionalVAE, CvaeConfig
 
 EXPERTS = ("boats", "trains", "kites", "bridges", "gardens")
 
@@ -38,7 +39,7 @@ def make_repository(folder: Path, seed: int) -> Path:
     embeddings = embed_descriptions(backbone, [e.description for e in experts])
     numbers = (means, 0.01 * torch.ones(n, size), embeddings, origin)
     out = folder / f"repository-{seed}"
-    ExpertRepository(backbone.fingerprint, backbone.layout, experts, *numbers, backbone=backbone.choice).save(out)
+    save_repository(ExpertRepository(backbone.fingerprint, backbone.layout, experts, *numbers, backbone=backbone.choice), out)
     basis = Basis.fit(means, origin, n)
     cvae = ConditionalVAE(CvaeConfig(basis.dimensions)).eval()
     LoraGenerator(basis, cvae, backbone.fingerprint, {}).save(out / GENERATOR_FILE)

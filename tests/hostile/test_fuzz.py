@@ -28,10 +28,11 @@ from core.common.paths import generator_path
 from core.common.text import MAX_DESCRIPTION, clean_text, safe_name
 from core.data.captions import captions_from_names, match_captions, parse_typed, read_captions
 from core.data.image_io import open_photo
+from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_repository, save_repository
+from core.experts.own import ExpertLibrary, load_zip, save_zip
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
-from core.sglora.own_experts import ExpertLibrary, load_zip, save_zip
-from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, RepositoryIndex
+from core.sglora.repository import Expert
 
 LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 5, 7), LoraModule("blocks.0.attn.v_proj", 6, 4)), rank=2)
 FINGERPRINT = "0123456789abcdef"
@@ -263,7 +264,7 @@ def test_libraries(engine: SGLora, library: bytes, data: st.DataObject) -> None:
 def repository(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three of the shipped experts."""
     folder = tmp_path_factory.mktemp("repository")
-    engine.repository.subset(range(3)).save(folder)
+    save_repository(engine.repository.subset(range(3)), folder)
     return folder
 
 
@@ -276,7 +277,7 @@ def test_indexes_of_repositories(engine: SGLora, repository: Path, tmp_path: Pat
     (tmp_path / TENSORS_FILE).write_bytes((repository / TENSORS_FILE).read_bytes())
     try:
         found = RepositoryIndex.read(tmp_path)
-        loaded = ExpertRepository.load(tmp_path, engine.backbone.layout, engine.backbone.fingerprint)
+        loaded = load_repository(tmp_path, engine.backbone.layout, engine.backbone.fingerprint)
     except RepositoryError as error:
         assert str(tmp_path) in str(error)
         check_message(str(error).replace(str(tmp_path), ""))

@@ -12,13 +12,13 @@ from hostile_cases import Case, Watch, check_inert, check_message, watched
 from make_adapters import Good, adapters, libraries
 from safetensors.torch import load_file, save
 
-from app import own_actions
+from app import expert_actions
 from app.views import experts_html
 from app.visitors.session import Session
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import StudioError
+from core.experts.own import ExpertLibrary, save_zip
 from core.sglora.engine import SGLora
-from core.sglora.own_experts import ExpertLibrary, save_zip
 from core.sglora.repository import Expert
 
 MEMORY_MB = 700
@@ -65,7 +65,7 @@ def test_adapters(engine: SGLora, good: Good, tmp_path: Path) -> None:
     for number, case in enumerate(adapters(good)):
         session = Session()
         said, watch = tried_on(
-            tmp_path / str(number), case, lambda path, to=session: own_actions.import_files(engine, to, [path], SENTENCE)
+            tmp_path / str(number), case, lambda path, to=session: expert_actions.import_files(engine, to, [path], SENTENCE)
         )
         tried.append(case.what)
         assert (said is None) == (case.reason is None), f"{case.what}: {said}"
@@ -87,7 +87,7 @@ def test_an_adapters_two_files_may_be_called_anything(engine: SGLora, good: Good
     paths[1].write_bytes(save(good.tensors))
     session = Session()
     with watched(tmp_path) as watch:
-        own_actions.import_files(engine, session, [str(path) for path in paths], SENTENCE)
+        expert_actions.import_files(engine, session, [str(path) for path in paths], SENTENCE)
     assert len(session.album.library(engine).own) == 1
     assert watch.outside == []
     assert session.album.folder.is_relative_to(tmp_path)
@@ -98,7 +98,7 @@ def test_libraries(engine: SGLora, good: Good, tmp_path: Path) -> None:
     for number, case in enumerate(libraries(good)):
         session = Session()
         said, watch = tried_on(
-            tmp_path / str(number), case, lambda path, to=session: own_actions.load_library(engine, to, path)
+            tmp_path / str(number), case, lambda path, to=session: expert_actions.load_library(engine, to, path)
         )
         assert (said is None) == (case.reason is None), f"{case.what}: {said}"
         if said is not None:

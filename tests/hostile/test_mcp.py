@@ -13,6 +13,7 @@ from app_visitors import QUERY, SENTENCE, Running, launched
 from make_images import encode, picture
 
 from app.visitors.retention import Limits
+from core.experts.adapter_files import routed_experts
 from core.sglora.engine import SGLora
 
 mcp = pytest.importorskip("mcp")
@@ -48,7 +49,7 @@ def test_the_endpoints_are_tools(app: Running, engine: SGLora) -> None:
     names = {tool.name for tool in call(app, "").tools}
     assert {"route", "adapt", "index", "search"} <= names
     answer = call(app, "route", description=SENTENCE, k=4, tau=0.1)
-    assert [e["name"] for e in answer["experts"]] == [e["name"] for e in engine.routed(engine.route(SENTENCE))]
+    assert [e["name"] for e in answer["experts"]] == [e["name"] for e in routed_experts(engine, engine.route(SENTENCE))]
     answer = call(app, "adapt", description=SENTENCE, **SETTINGS)
     assert answer["parameters"] == engine.adapt(SENTENCE).lora.parameters
 

@@ -32,6 +32,7 @@ from app.visitors.session import Album, Column, Comparison, Question, Session, o
 from app.visitors.uploads import discard, sort_uploads
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError
+from core.experts.adapter_files import routed_experts
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
 from core.sglora.engine import SGLora
 
@@ -86,7 +87,7 @@ def test_only_the_steps_are_public(client: Client) -> None:
 
 def test_route_is_what_core_computes(client: Client, engine: SGLora) -> None:
     answer = client.predict(description=SENTENCE, k=3, tau=0.2, api_name="/route")
-    assert answer["experts"] == engine.routed(engine.route(SENTENCE, 3, 0.2))
+    assert answer["experts"] == routed_experts(engine, engine.route(SENTENCE, 3, 0.2))
 
 
 def test_k_beyond_the_repository_means_all_experts(client: Client, engine: SGLora) -> None:

@@ -546,5 +546,5 @@ def test_engine_starts_without_importing_open_clip():
     import subprocess
     import sys
 
-    code = "import sys, core.backbones, core.sglora.load; sys.exit('open_clip' in sys.modules)"
+    code = "import sys, core.backbones, core.experts.load; sys.exit('open_clip' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

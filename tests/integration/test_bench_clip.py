@@ -12,6 +12,7 @@ from tiny_models import tiny_clip_config
 from core.backbones import load_backbone
 from core.experiments.bench import backbones, writing
 from core.experiments.bench.context import BenchmarkContext
+from core.experts.files import save_repository
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +47,7 @@ def test_what_is_written_has_the_size_that_is_reported(tiny_name: str, tmp_path:
     assert result["parameters"] == backbone.layout.size
     repository = writing.random_experts(backbone, 5)
     made = writing.random_generator(backbone, repository)
-    repository.save(tmp_path)
+    save_repository(repository, tmp_path)
     made.save(tmp_path / "generator.safetensors")
     assert result["bytes on disk"] == {f.name: f.stat().st_size for f in tmp_path.iterdir()}
     vectors = 5 * 2 * 2304 + 5 * backbone.sentence_dim + 2304

@@ -29,10 +29,11 @@ from core.cli.main import main
 from core.common.paths import ROOT, experts_path, generator_path, heads_path
 from core.data.image_io import open_photo
 from core.experiments.evaluate import DEFAULT_METHODS
+from core.experts.adapter_files import routed_experts
+from core.experts.load import load_engine
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import SGLora
-from core.sglora.load import load_engine
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 TEXT = "photos of people surfing"
@@ -203,7 +204,7 @@ def test_route_is_what_the_engine_says(run, engine):
     routing = engine.route(TEXT, 4, 0.05)
     found = json.loads(out)
     assert code == 0
-    assert found["experts"] == engine.routed(routing)
+    assert found["experts"] == routed_experts(engine, routing)
     assert sum(e["weight"] for e in found["experts"]) == pytest.approx(1, abs=1e-5)
     similarity = [e["similarity"] for e in found["experts"]]
     assert similarity == sorted(similarity, reverse=True)
@@ -223,7 +224,7 @@ def test_route_for_people_names_the_experts(run, engine):
     code, out, err = run("route", TEXT)
     assert (code, err) == (0, "")
     assert TEXT in out
-    for expert in engine.routed(engine.route(TEXT)):
+    for expert in routed_experts(engine, engine.route(TEXT)):
         assert expert["name"] in out
 
 
@@ -295,7 +296,7 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, engine, tmp_path):
     assert code == 0
     found = json.loads(out)
     expected = engine.adapt(TEXT, 3, 0.2, 5, 0.5)
-    assert found["experts"] == engine.routed(expected.routing)
+    assert found["experts"] == routed_experts(engine, expected.routing)
     assert (found["seed"], found["strength"], found["k"], found["tau"]) == (5, 0.5, 3, 0.2)
     assert found["parameters"] == expected.lora.parameters == 2 * expected.lora.rank * (384 + 512)
     assert list(found["seconds"]) == ["load", "encode", "route", "prior", "decode", "write"]

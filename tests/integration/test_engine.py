@@ -17,9 +17,11 @@ from core.backbones.lora import Lora
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError
 from core.common.runtime import one_core
+from core.experts.adapter_files import provenance, save_adapter
+from core.experts.files import save_repository
+from core.experts.load import load_engine
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
-from core.sglora.load import load_engine
 from core.sglora.router import SparseRouter
 
 
@@ -119,10 +121,10 @@ def test_descriptions_that_cannot_be_used(sglora):
 
 def test_download_and_upload_give_the_same_search(sglora, given, tmp_path):
     result = sglora.adapt(DESCRIPTION, seed=4, strength=0.7)
-    provenance = sglora.provenance(result)
-    sglora.save(result, tmp_path / "adapter")
+    origin = provenance(sglora, result)
+    save_adapter(sglora, result, tmp_path / "adapter")
     lora, read = load_peft(tmp_path / "adapter", sglora.backbone.layout.modules, sglora.backbone.fingerprint)
-    assert read == json.loads(json.dumps(provenance)) == provenance
+    assert read == json.loads(json.dumps(origin)) == origin
     torch.testing.assert_close(lora.vector(), result.lora.vector(), atol=0, rtol=0)
     torch.testing.assert_close(adapted(sglora, given, lora), adapted(sglora, given, result.lora))
     assert (read["description"], read["seed"], read["k"], read["strength"]) == (DESCRIPTION, 4, 4, 0.7)
@@ -164,7 +166,7 @@ def test_shipped_engine_runs(engine):
 
 def test_engine_from_other_files(backbone, tmp_path):
     made = random_engine(backbone)
-    made.repository.save(tmp_path / "experts")
+    save_repository(made.repository, tmp_path / "experts")
     made.generator.save(tmp_path / "generator.safetensors")
     engine = load_engine(made.backbone, tmp_path / "experts", tmp_path / "generator.safetensors")
     assert [e.name for e in engine.repository.experts] == [e.name for e in made.repository.experts]

@@ -17,11 +17,11 @@ from core.common.errors import DataError, DescriptionError
 from core.data import Sample
 from core.data.image_io import open_photo
 from core.experiments.evaluate import METHODS, AdaptSettings, caption_texts, evaluate, gather, read_prefixes
-from core.sglora.cvae import ConditionalVAE, CvaeConfig
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.subspace import Basis
+from core.sglora.vae import ConditionalVAE, CvaeConfig
 
 SIDE, DIM = 4, 6
 WORDS = ("red", "green", "blue", "dark", "bright", "dog", "cat", "boat")

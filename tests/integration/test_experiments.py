@@ -15,13 +15,13 @@ from core.data import Sample
 from core.experiments import controls, statistics, unseen, wording
 from core.experiments.folds import FOLDS, split
 from core.experiments.held_tasks import SCENES, scene_rows
-from core.sglora import recall_summary
-from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.experts import recall_summary
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
+from core.sglora.vae import ConditionalVAE, CvaeConfig
 from core.training.class_names import ClassNames
 from core.training.corpus import Corpus
 from core.training.features import Features

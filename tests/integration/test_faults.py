@@ -24,7 +24,7 @@ from make_images import encode, picture
 from playwright.sync_api import expect
 from strangers import API, Stranger
 
-from app import actions, own_actions, texts
+from app import actions, expert_actions, texts
 from app.api import SEARCHES
 from app.visitors.retention import Limits
 from core.common.images import Framing
@@ -225,7 +225,7 @@ def test_an_aborted_upload_leaves_nothing_and_gives_its_room_back(engine: SGLora
 def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
     engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended, train = threading.Event(), own_actions.train_own_expert
+    ended, train = threading.Event(), expert_actions.train_own_expert
 
     def training(*args: object) -> object:
         try:
@@ -233,8 +233,8 @@ def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
         finally:
             ended.set()
 
-    monkeypatch.setattr(own_actions, "train_own_expert", training)
-    monkeypatch.setattr(own_actions, "RECIPE", OwnRecipe(fixed_steps=100_000))  # else it is over before anybody stops it
+    monkeypatch.setattr(expert_actions, "train_own_expert", training)
+    monkeypatch.setattr(expert_actions, "RECIPE", OwnRecipe(fixed_steps=100_000))  # else it is over before anybody stops it
     with launched(engine, tmp_path, Limits()) as app, chromium() as browser:
         contexts = [browser.new_context() for _ in range(2)]
         pages = [context.new_page() for context in contexts]

@@ -20,10 +20,12 @@ from core.backbones import load_backbone
 from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import RepositoryError
 from core.common.paths import ROOT, generator_path
-from core.sglora.card import write_card
+from core.experts.adapter_files import save_adapter
+from core.experts.card import write_card
+from core.experts.files import save_repository
+from core.experts.hub import FILES, pull, push
+from core.experts.load import FoundRepository, load_engine
 from core.sglora.engine import SGLora
-from core.sglora.hub import FILES, pull, push
-from core.sglora.load import FoundRepository, load_engine
 
 SENTENCE = "photos of people surfing"
 
@@ -32,7 +34,7 @@ SENTENCE = "photos of people surfing"
 def shipped(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of five experts with a card and a generator, and two files that do not belong to it."""
     folder = tmp_path_factory.mktemp("hub") / "five"
-    engine.repository.subset(range(5)).save(folder)
+    save_repository(engine.repository.subset(range(5)), folder)
     shutil.copyfile(generator_path(), folder / "generator.safetensors")
     write_card(folder, "apache-2.0")
     (folder / "evil.pkl").write_bytes(b"cos\nsystem\n")
@@ -181,7 +183,7 @@ def test_no_path_of_this_machine_travels(tmp_path: Path) -> None:
     theirs = load_backbone(f"local-dir:{tmp_path / 'theirs/model-1'}", adapt_blocks=2)
     push(made, str(tmp_path / "shelf"), theirs)
     engine = load_engine(theirs, made)
-    engine.save(engine.adapt(SENTENCE), tmp_path / "adapter")
+    save_adapter(engine, engine.adapt(SENTENCE), tmp_path / "adapter")
     for sent in (tmp_path / "shelf", tmp_path / "adapter"):
         for name, read in content(sent).items():
             assert str(tmp_path).encode() not in read, name

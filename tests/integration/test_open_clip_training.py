@@ -25,8 +25,8 @@ from core.backbones.peft_format import load_peft
 from core.cli.main import main
 from core.common.paths import GENERATOR_FILE, ROOT
 from core.experiments.controls import METHODS
-from core.sglora.card import CARD_FILE
-from core.sglora.load import load_engine
+from core.experts.card import CARD_FILE
+from core.experts.load import load_engine
 
 pytestmark = pytest.mark.slow
 

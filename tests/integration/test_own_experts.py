@@ -17,13 +17,15 @@ from core.backbones.lora import Factors, Lora, LoraLayout, LoraModule
 from core.backbones.lora_algebra import align, merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
-from core.sglora.compare import compare_experts, nearest_distances
+from core.experts.adapter_files import provenance
+from core.experts.compare import compare_experts, nearest_distances
+from core.experts.files import INDEX_FILE, TENSORS_FILE
+from core.experts.own import MAX_OWN, ExpertLibrary, import_adapter, load_zip, save_zip
+from core.experts.projection import description_map, latent_map
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
-from core.sglora.own_experts import MAX_OWN, ExpertLibrary, import_adapter, load_zip, save_zip
 from core.sglora.prior import SemanticPrior
-from core.sglora.projection import description_map, latent_map
-from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert
+from core.sglora.repository import Expert
 
 LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 9, 7), LoraModule("blocks.0.attn.v_proj", 6, 8)), rank=2)
 RECALL = {"i2t": {"R@1": 10.0, "R@5": 30.0, "R@10": 50.0}, "t2i": {"R@1": 20.0, "R@5": 40.0, "R@10": 60.0}, "images": 50}
@@ -91,7 +93,7 @@ def test_own_experts_are_routed_merged_and_generated_with(engine):
     assert torch.isfinite(with_it.full.vector()).all() and not torch.allclose(
         with_it.full.vector(), without.full.vector(), atol=1e-4
     )
-    assert "cactus" in [e["name"] for e in mine.provenance(with_it)["experts"]]
+    assert "cactus" in [e["name"] for e in provenance(mine, with_it)["experts"]]
 
 
 def test_engine_of_a_library_generates_with_the_whole_of_an_own_expert(engine):

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import torch
 
-from app import actions, own_actions, texts
+from app import actions, expert_actions, texts
 from app.cli_snippets import adapt_command, evaluate_command, search_command
 from app.engines import Models
 from app.page import Studio, launch_options
@@ -31,9 +31,10 @@ from core.common.errors import AdapterError, GalleryError, RepositoryError
 from core.common.paths import results_path
 from core.experiments import report
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS
-from core.sglora import recall_summary
+from core.experts import recall_summary
+from core.experts.adapter_files import routed_experts
+from core.experts.own import MAX_OWN
 from core.sglora.engine import SGLora
-from core.sglora.own_experts import MAX_OWN
 from core.sglora.repository import Expert
 
 SENTENCE = "photos of glass marbles"
@@ -55,14 +56,14 @@ def add_own(engine: SGLora, session: Session, name: str, description: str = SENT
 
 def test_an_imported_adapter_is_routed_to_by_its_visitor_alone(engine: SGLora, tmp_path: Path) -> None:
     session, other = Session(), Session()
-    entry = own_actions.import_files(engine, session, write_adapter(engine, tmp_path / "a"), SENTENCE)
+    entry = expert_actions.import_files(engine, session, write_adapter(engine, tmp_path / "a"), SENTENCE)
     mine = session.album.engine(engine)
-    routed = mine.routed(mine.route(SENTENCE))
+    routed = routed_experts(mine, mine.route(SENTENCE))
     assert routed[0]["name"] == entry.name
     assert routed[0]["similarity"] == pytest.approx(1.0, abs=1e-4)
     assert other.album.engine(engine) is engine
     assert len(engine.repository) == len(mine.repository) - 1
-    own_actions.remove(engine, session, entry.name)
+    expert_actions.remove(engine, session, entry.name)
     assert session.album.engine(engine).route(SENTENCE).similarity.shape == (len(engine.repository),)
 
 
@@ -110,13 +111,13 @@ def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora)
 
 def test_a_saved_library_comes_back_and_replaces_its_namesakes(engine: SGLora, tmp_path: Path) -> None:
     session = Session()
-    assert own_actions.write_library(engine, session) is None
+    assert expert_actions.write_library(engine, session) is None
     add_own(engine, session, "one")
     add_own(engine, session, "two", "photos of two things")
-    saved = shutil.copy(own_actions.write_library(engine, session), tmp_path / "library.zip")
-    own_actions.remove(engine, session, "two")
+    saved = shutil.copy(expert_actions.write_library(engine, session), tmp_path / "library.zip")
+    expert_actions.remove(engine, session, "two")
     add_own(engine, session, "three")
-    assert own_actions.load_library(session.album.engine(engine), session, str(saved)) == 2
+    assert expert_actions.load_library(session.album.engine(engine), session, str(saved)) == 2
     names = [e.name for e in session.album.library(engine).own]
     assert sorted(names) == ["one", "three", "two"]
     assert len(session.album.engine(engine).repository) == len(engine.repository) + 3
@@ -127,19 +128,19 @@ def test_what_is_no_adapter_says_what_one_is(engine: SGLora, tmp_path: Path, nam
     for name in names:
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(AdapterError, match="one ZIP, or the two files"):
-        own_actions.import_files(engine, Session(), [str(tmp_path / n) for n in names], SENTENCE)
+        expert_actions.import_files(engine, Session(), [str(tmp_path / n) for n in names], SENTENCE)
 
 
 def test_training_needs_captions_and_a_free_name_before_it_begins(engine: SGLora) -> None:
     session, stop = Session(), threading.Event()
     with pytest.raises(GalleryError, match="at least 20"):
-        own_actions.train(engine, session, "mine", SENTENCE, lambda now: None, stop)
+        expert_actions.train(engine, session, "mine", SENTENCE, lambda now: None, stop)
     with pytest.raises(RepositoryError, match="already"):
-        own_actions.train(engine, session, engine.repository.experts[0].name.upper(), SENTENCE, lambda now: None, stop)
+        expert_actions.train(engine, session, engine.repository.experts[0].name.upper(), SENTENCE, lambda now: None, stop)
     for i in range(MAX_OWN):
         add_own(engine, session, f"own {i}")
     with pytest.raises(RepositoryError, match="remove one"):
-        own_actions.train(engine, session, "one more", SENTENCE, lambda now: None, stop)
+        expert_actions.train(engine, session, "one more", SENTENCE, lambda now: None, stop)
 
 
 def test_a_training_is_stopped_by_its_own_tab_only() -> None:

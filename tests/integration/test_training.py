@@ -21,9 +21,9 @@ from core.common.errors import DataError, RepositoryError
 from core.common.metrics import Relevance
 from core.common.paths import heads_path
 from core.data import Sample, read_folder
+from core.experts.files import load_repository
 from core.sglora.engine import SGLora
 from core.sglora.generator import load_generator
-from core.sglora.repository import ExpertRepository
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
 from core.training.class_names import ClassNames, class_name_texts
 from core.training.confidence import photos_like
@@ -358,7 +358,7 @@ def test_experts_and_generators_end_to_end(
         hits = [relevance.matrix[row, order[row, :5]].any() for row in range(len(order))]
         assert expert.after["i2t"]["R@5"] == pytest.approx(100 * np.mean(hits), abs=100 / len(rows) + 1e-6)
 
-    loaded = ExpertRepository.load(tmp_path / "experts", backbone.layout, backbone.fingerprint)
+    loaded = load_repository(tmp_path / "experts", backbone.layout, backbone.fingerprint)
     small = MixerRecipe(steps=4, tasks=1, dimensions=4, latent=2, hidden=8)
     with pytest.raises(RepositoryError, match="at least two experts"):
         train_mixer(data, tmp_path / "none", cache, backbone, loaded.subset([0]), small, said.append)

@@ -19,9 +19,9 @@ from core.backbones.peft_format import CONFIG_FILE
 from core.cli.parser import build_parser
 from core.common.errors import RepositoryError
 from core.common.paths import experts_path
-from core.sglora.card import model_card, write_card
+from core.experts.card import model_card, write_card
+from core.experts.files import RepositoryIndex, save_repository
 from core.sglora.engine import SGLora
-from core.sglora.repository import RepositoryIndex
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def folder(engine: SGLora, tmp_path: Path) -> Path:
     """A repository of four experts, two of them of everyday scenes."""
     groups = [e.group for e in engine.repository.experts]
     rows = [i for i, g in enumerate(groups) if g == "scenes"][:2] + [i for i, g in enumerate(groups) if g != "scenes"][:2]
-    engine.repository.subset(rows).save(tmp_path)
+    save_repository(engine.repository.subset(rows), tmp_path)
     return tmp_path
 
 

@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from core.backbones.lora import LoraLayout, LoraModule
 from core.common.errors import RepositoryError
+from core.experts.files import load_repository
 from core.sglora.confidence import ConfidenceModel, known_transfers
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
@@ -112,9 +113,9 @@ def test_a_repository_keeps_its_confidence_on_disk(engine: SGLora, tmp_path: Pat
     whole = replace(engine.repository, confidence=model)
     whole.save(tmp_path)
     layout, fingerprint = engine.backbone.layout, engine.backbone.fingerprint
-    assert ExpertRepository.load(tmp_path, layout, fingerprint).confidence == model
+    assert load_repository(tmp_path, layout, fingerprint).confidence == model
     index = json.loads((tmp_path / "index.json").read_text())
     for bad in ({**index["confidence"], "spread": 0}, {"bias": 1}, [1], {**index["confidence"], "bias": float("nan")}):
         (tmp_path / "index.json").write_text(json.dumps({**index, "confidence": bad}))
         with pytest.raises(RepositoryError, match="damaged index"):
-            ExpertRepository.load(tmp_path, layout, fingerprint)
+            load_repository(tmp_path, layout, fingerprint)

@@ -11,6 +11,7 @@ from tiny_models import noise, random_lora
 
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.common.errors import RepositoryError
+from core.experts.files import load_repository, save_repository
 from core.sglora.generator import LoraGenerator, load_generator
 from core.sglora.mixer import MAX_RANK, SPREAD, LoraMixer, MixerConfig, MixingNetwork, Mixture, mixed
 from core.sglora.repository import Expert, ExpertRepository
@@ -123,8 +124,8 @@ def test_a_repository_keeps_what_its_experts_share(tmp_path: Path) -> None:
     shared = random_lora(LoraLayout(MODULES, 3), 7, size=0.1)
     experts = repository(shared=shared)
     experts = replace(experts, experts=(replace(experts.experts[0], forgetting={"class names": 1.5}), *experts.experts[1:]))
-    experts.save(tmp_path)
-    read = ExpertRepository.load(tmp_path, LoraLayout(MODULES, 9), FINGERPRINT)
+    save_repository(experts, tmp_path)
+    read = load_repository(tmp_path, LoraLayout(MODULES, 9), FINGERPRINT)
     assert read.shared is not None and read.shared.rank == 3 and read.layout.rank == 2
     assert read.experts[0].forgetting == {"class names": 1.5}
     torch.testing.assert_close(read.shared.vector(), shared.vector(), atol=1e-3, rtol=1e-2)

@@ -13,11 +13,12 @@ from tiny_models import noise
 
 from core.backbones.lora import LoraLayout, LoraModule
 from core.common.errors import RepositoryError
-from core.sglora.cvae import ConditionalVAE, CvaeConfig
+from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_repository, save_repository
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import SemanticPrior
-from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository, RepositoryIndex
+from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.subspace import Basis
+from core.sglora.vae import ConditionalVAE, CvaeConfig
 
 FINGERPRINT = "0123456789abcdef"
 LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 5, 7), LoraModule("blocks.0.attn.v_proj", 6, 4)), rank=2)
@@ -38,13 +39,13 @@ def repository(n: int = 3) -> ExpertRepository:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    repository().save(tmp_path / "experts")
+    save_repository(repository(), tmp_path / "experts")
     return tmp_path / "experts"
 
 
 def refused(folder: Path, *reasons: str) -> None:
     with pytest.raises(RepositoryError) as caught:
-        ExpertRepository.load(folder, LAYOUT, FINGERPRINT)
+        load_repository(folder, LAYOUT, FINGERPRINT)
     assert all(reason in str(caught.value) for reason in (str(folder), *reasons)), str(caught.value)
 
 
@@ -60,7 +61,7 @@ def flip(path: Path, position: int, mask: int = 0x10) -> None:
 
 
 def test_repository_round_trip(folder):
-    saved, read = repository(), ExpertRepository.load(folder, LAYOUT, FINGERPRINT)
+    saved, read = repository(), load_repository(folder, LAYOUT, FINGERPRINT)
     assert read.experts == saved.experts and read.layout == saved.layout and read.notes == saved.notes
     assert (read.fingerprint, len(read)) == (FINGERPRINT, 3)
     for name in ("means", "stds", "embeddings", "origin"):
@@ -72,7 +73,7 @@ def test_repository_round_trip(folder):
 
 def test_repository_of_another_rank_than_the_backbone_generates(folder):
     asked = LoraLayout(LAYOUT.modules, rank=8)
-    assert ExpertRepository.load(folder, asked, FINGERPRINT).layout == LAYOUT
+    assert load_repository(folder, asked, FINGERPRINT).layout == LAYOUT
 
 
 def test_subset():
@@ -153,14 +154,14 @@ def test_tensors_whose_shapes_do_not_match(folder, wrong):
 def test_the_index_says_which_backbone_loads_it(folder, tmp_path):
     assert RepositoryIndex.read(folder).backbone["spec"] == "embedded"
     choice = {"spec": "ViT-B-16", "pretrained": "openai", "adapt_blocks": 4}
-    replace(repository(), backbone=choice).save(tmp_path / "clip")
+    save_repository(replace(repository(), backbone=choice), tmp_path / "clip")
     assert RepositoryIndex.read(tmp_path / "clip").backbone == choice
-    read = ExpertRepository.load(tmp_path / "clip", LAYOUT, FINGERPRINT)
+    read = load_repository(tmp_path / "clip", LAYOUT, FINGERPRINT)
     assert read.backbone == read.subset([1]).backbone == choice
     index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
     del index["backbone"]  # as it was written before there was a choice
     (folder / INDEX_FILE).write_text(json.dumps(index), encoding="utf-8")
-    assert ExpertRepository.load(folder, LAYOUT, FINGERPRINT).backbone["spec"] == "embedded"
+    assert load_repository(folder, LAYOUT, FINGERPRINT).backbone["spec"] == "embedded"
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,9 @@ class Hide:
     def exec_module(self, module):
         pass
 sys.meta_path.insert(0, Hide())
-import app.own_actions, app.page
+import app.expert_actions, app.page
 from core.cli.parser import build_parser
-from core.sglora.load import load_engine
+from core.experts.load import load_engine
 from core.cli.main import main
 build_parser()
 print(load_engine().adapt("a photo of a dog").lora.parameters)

@@ -40,7 +40,7 @@ class BenchmarkContext:
         """The shipped engine, warm: both towers are loaded."""
         from PIL import Image
 
-        from core.sglora.load import load_engine
+        from core.experts.load import load_engine
 
         engine = load_engine()
         engine.adapt("a photo")

@@ -48,9 +48,11 @@ def run(context: BenchmarkContext, model: str = MODEL, experts: int = EXPERTS) -
     context.log(f"{model}: {backbone.layout.size:,} parameters at rank {backbone.layout.rank}")
     repository = random_experts(backbone, experts)
     written = random_generator(backbone, repository)
+    from core.experts.files import save_repository
+
     with tempfile.TemporaryDirectory(prefix="sg-lora-bench-") as folder:
         place = Path(folder)
-        repository.save(place)
+        save_repository(repository, place)
         written.save(place / "generator.safetensors")
         bytes_on_disk = {f.name: f.stat().st_size for f in sorted(place.iterdir())}
     engine = SGLora(backbone, repository, written)
@@ -114,9 +116,9 @@ def random_generator(backbone: Backbone, repository: ExpertRepository) -> LoraGe
     """A generator over the principal directions of these experts, as large as a trained one."""
     import torch
 
-    from core.sglora.cvae import ConditionalVAE, CvaeConfig
     from core.sglora.generator import LoraGenerator
     from core.sglora.subspace import Basis
+    from core.sglora.vae import ConditionalVAE, CvaeConfig
 
     basis = Basis.fit(repository.means, repository.origin, len(repository))
     with torch.random.fork_rng(devices=[]):

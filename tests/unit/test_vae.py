@@ -8,9 +8,9 @@ import torch
 from tiny_models import noise
 from torch.distributions import Independent, Normal, kl_divergence
 
-from core.sglora.cvae import ConditionalVAE, CvaeConfig, Gaussian
 from core.sglora.prior import SemanticPrior
 from core.sglora.subspace import VARIANCE_FLOOR, Basis
+from core.sglora.vae import ConditionalVAE, CvaeConfig, Gaussian
 
 CONFIG = CvaeConfig(coordinates=6, latent=4, hidden=32)
 

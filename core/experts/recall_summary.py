@@ -7,7 +7,8 @@ from typing import Any
 
 from core.common import markdown
 from core.common.metrics import bootstrap_interval
-from core.sglora.repository import Expert, ExpertRepository, RepositoryIndex
+from core.experts.files import RepositoryIndex
+from core.sglora.repository import Expert, ExpertRepository
 
 KS = (1, 5)
 GROUPS = ("all", "scenes", "special domains")

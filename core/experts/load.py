@@ -9,9 +9,9 @@ from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.common.errors import BackboneError
 from core.common.paths import ROOT, experts_path, find_generator, heads_path
+from core.experts.files import INDEX_FILE, RepositoryIndex, load_repository
 from core.sglora.engine import SGLora
 from core.sglora.generator import load_generator
-from core.sglora.repository import INDEX_FILE, ExpertRepository, RepositoryIndex
 
 
 def load_engine(
@@ -40,7 +40,7 @@ def load_engine(
             f"{heads_path().name} is not the backbone that the shipped experts were trained on: it is damaged, or one of them "
             "was replaced. Restore both from the same release."
         )
-    repository = ExpertRepository.load(experts, model.layout, model.fingerprint)
+    repository = load_repository(experts, model.layout, model.fingerprint)
     return SGLora(model, repository, load_generator(generator or find_generator(experts, model.slug), model.fingerprint))
 
 

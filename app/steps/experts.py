@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from app import actions, own_actions, texts
+from app import actions, expert_actions, texts
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, chosen, private
@@ -16,7 +16,7 @@ from app.views.confidence import listed
 from app.visitors.session import Session
 from app.visitors.training_jobs import Trainings
 from core.common.errors import AdapterError, RepositoryError
-from core.sglora.compare import compare_experts
+from core.experts.compare import compare_experts
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
 from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
@@ -139,7 +139,7 @@ class Library(Step):
         engine = self.context.engine(session)
         library, experts = session.album.library(engine), _own_first(engine, session)
         mine = [e.name for e in library.own]
-        path = own_actions.write_library(engine, session)
+        path = expert_actions.write_library(engine, session)
         return {
             self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank)),
             self.find: "",
@@ -205,7 +205,7 @@ class Library(Step):
 
         try:
             with self.trainings.begin(request.session_hash or "") as stop:
-                found = own_actions.train(self.context.engine(session), session, name, description, show, stop)
+                found = expert_actions.train(self.context.engine(session), session, name, description, show, stop)
         except TrainingStopped as stopped:
             return {self.trained: page_html.note(str(stopped))}
         return self._changed(session, *values) | {self.trained: experts_html.trained(found)}
@@ -219,13 +219,13 @@ class Library(Step):
     def _import(self, paths: list[str] | None, description: str, session: Session, *values: Any) -> Updates:
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
-        entry = own_actions.import_files(self.context.engine(session), session, paths, description)
+        entry = expert_actions.import_files(self.context.engine(session), session, paths, description)
         said = page_html.report(None, (), [texts.IMPORTED.format(name=entry.name)])
         return self._changed(session, *values) | {self.adapter: None, self.about: "", self.said: said}
 
     @friendly
     def _load(self, path: str, session: Session, *values: Any) -> Updates:
-        count = own_actions.load_library(self.context.engine(session), session, path)
+        count = expert_actions.load_library(self.context.engine(session), session, path)
         said = page_html.report(None, (), [texts.LIBRARY_LOADED.format(n=count)])
         return self._changed(session, *values) | {self.said: said}
 
@@ -234,7 +234,7 @@ class Library(Step):
         if not names:
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
         for name in names:
-            own_actions.remove(self.context.engine(session), session, name)
+            expert_actions.remove(self.context.engine(session), session, name)
         said = page_html.report(None, (), [texts.OWN_REMOVED.format(name=listed(names))])
         return self._changed(session, *values) | {self.said: said}
 

@@ -13,8 +13,8 @@ from app.visitors.session import Session
 from app.visitors.uploads import discard
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE
 from core.common.errors import AdapterError, RepositoryError
+from core.experts.own import OwnEntry, import_adapter, load_zip, save_zip
 from core.sglora.engine import SGLora
-from core.sglora.own_experts import OwnEntry, import_adapter, load_zip, save_zip
 from core.training.own_expert import OwnExpert, OwnProgress, OwnRecipe, split_photos, train_own_expert
 
 RECIPE = OwnRecipe()

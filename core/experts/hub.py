@@ -28,9 +28,9 @@ from core.backbones.base import Backbone
 from core.backbones.spec import portable
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, experts_path, generator_path
-from core.sglora.card import CARD_FILE, write_card
+from core.experts.card import CARD_FILE, write_card
+from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_repository, name_backbone
 from core.sglora.generator import load_generator
-from core.sglora.repository import INDEX_FILE, TENSORS_FILE, ExpertRepository, RepositoryIndex, name_backbone
 
 REQUIRED = (INDEX_FILE, TENSORS_FILE)
 FILES = (*REQUIRED, CARD_FILE, GENERATOR_FILE)
@@ -202,7 +202,7 @@ def _check(stage: Path, label: str, backbone: Backbone) -> RepositoryIndex:
                 f"{label} holds experts of another backbone (fingerprint {index.fingerprint}; {backbone.name} here is "
                 f"{backbone.fingerprint}). Its index names it: {options}"
             )
-        ExpertRepository.load(stage, backbone.layout, backbone.fingerprint)
+        load_repository(stage, backbone.layout, backbone.fingerprint)
         if (stage / GENERATOR_FILE).is_file():
             load_generator(stage / GENERATOR_FILE, backbone.fingerprint)
     except RepositoryError as error:

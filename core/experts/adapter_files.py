@@ -1,12 +1,20 @@
-"""The README of a downloaded adapter: what it was made from, and the lines that load it."""
+"""A generated adapter as files in PEFT format, with its provenance and a README that says how to load it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from core.backbones.base import Side
+from core.backbones.peft_format import save_peft
+from core.backbones.spec import portable
+from core.backbones.transformers_names import CLASS as CLIP_MODEL
+from core.backbones.transformers_names import hub_model, transformers_name
+from core.sglora.engine import Adaptation, SGLora
+from core.sglora.router import Routing
 
 README_FILE = "README.md"
 
@@ -74,6 +82,61 @@ from transformers import CLIPModel
 model = PeftModel.from_pretrained(CLIPModel.from_pretrained({base}), "adapter").eval()
 ```
 """
+
+
+def save_adapter(engine: SGLora, adaptation: Adaptation, folder: Path, for_transformers: bool = False) -> None:
+    """Write the LoRA in PEFT format, with its provenance, and a README with the lines that load it.
+
+    Args:
+        for_transformers: name linears as transformers' ``CLIPModel`` does, for a backbone that is one.
+
+    Raises:
+        AdapterError: the backbone is none.
+    """
+    origin = provenance(engine, adaptation)
+    choice, fingerprint = portable(engine.backbone.choice), engine.backbone.fingerprint
+    if for_transformers:
+        base = hub_model(choice)
+        save_peft(adaptation.lora, folder, fingerprint, base, origin, CLIP_MODEL, transformers_name)
+    else:
+        base, kind = None, type(engine.backbone.adapted)
+        mapping = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
+        save_peft(adaptation.lora, folder, fingerprint, origin["backbone"], origin, mapping)
+    readme = adapter_readme(origin, choice, engine.backbone.adapts, base)
+    (folder / README_FILE).write_text(readme, encoding="utf-8")
+
+
+def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
+    """What a downloaded adapter says about where it comes from."""
+    routing = adaptation.routing
+    choice = portable(engine.backbone.choice)
+    return {
+        "method": "SG-LoRA (arXiv 2509.10535)",
+        "description": routing.description,
+        "backbone": choice.pop("spec"),
+        "backbone_fingerprint": engine.backbone.fingerprint,
+        **{key: value for key, value in choice.items() if value is not None},
+        "seed": adaptation.seed,
+        "k": len(routing.chosen),
+        "tau": routing.tau,
+        "strength": adaptation.strength,
+        "own": adaptation.own,
+        "confidence": None if adaptation.confidence is None else asdict(adaptation.confidence),
+        "experts": routed_experts(engine, routing),
+    }
+
+
+def routed_experts(engine: SGLora, routing: Routing) -> list[dict[str, Any]]:
+    """The routed experts as plain data, closest first: name, description, similarity, weight."""
+    return [
+        {
+            "name": engine.repository.experts[i].name,
+            "description": engine.repository.experts[i].description,
+            "similarity": round(float(routing.similarity[i]), 6),
+            "weight": round(float(w), 6),
+        }
+        for i, w in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
+    ]
 
 
 def adapter_readme(

@@ -29,12 +29,13 @@ from core.backbones.lora_algebra import align, merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft
 from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, StudioError, brief
+from core.common.schema import where_invalid
 from core.common.text import clean_name, clean_text
 from core.data.safe_zip import read_members
+from core.experts.files import INDEX_FILE, TENSORS_FILE
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
-from core.sglora.index_schema import where_invalid
-from core.sglora.repository import INDEX_FILE, TENSORS_FILE, Expert, ExpertRepository
+from core.sglora.repository import Expert, ExpertRepository
 
 MAX_OWN = 20
 MAX_NUMBER = 1e4  # far above any LoRA that works, far below where squares overflow in the prior

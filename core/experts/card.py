@@ -20,8 +20,9 @@ from core.backbones.spec import FOLDER, local_names, portable
 from core.common.digest import digest
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE
-from core.sglora import recall_summary
-from core.sglora.repository import TENSORS_FILE, Expert, RepositoryIndex
+from core.experts import recall_summary
+from core.experts.files import TENSORS_FILE, RepositoryIndex
+from core.sglora.repository import Expert
 
 CARD_FILE = "README.md"
 TAG = "sg-lora"
@@ -137,9 +138,9 @@ def _use(index: RepositoryIndex) -> str:
         "    from pathlib import Path\n"
         "    from core.backbones import load_backbone\n"
         "    from core.backbones.peft_format import save_peft\n"
-        "    from core.sglora.repository import ExpertRepository\n"
+        "    from core.experts import load_repository\n"
         f"    backbone = load_backbone({', '.join(f'{k}={v!r}' for k, v in choice.items() if v is not None)})\n"
-        "    repository = ExpertRepository.load(Path('mine'), backbone.layout, backbone.fingerprint)\n"
+        "    repository = load_repository(Path('mine'), backbone.layout, backbone.fingerprint)\n"
         "    save_peft(repository.lora(0), Path('expert'), backbone.fingerprint, backbone.name, {})"
     )
 

@@ -1,0 +1,158 @@
+"""The expert repository on disk: a readable index and two safetensors files' worth of numbers in one.
+
+``index.json`` says for which backbone, what each expert was trained on and what it gained; ``experts.safetensors`` holds,
+row by row in the same order, the means mu, the standard deviations sigma and the embeddings of the descriptions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from core.backbones import EMBEDDED
+from core.backbones.lora import Lora, LoraLayout
+from core.common.digest import digest
+from core.common.errors import AdapterError, RepositoryError, brief
+from core.common.schema import BackboneChoice, Count, Text, where_invalid
+from core.common.tensor_files import write_tensors
+from core.sglora.confidence import ConfidenceModel
+from core.sglora.repository import Expert, ExpertRepository
+
+INDEX_FILE = "index.json"
+TENSORS_FILE = "experts.safetensors"
+FORMAT = 1
+
+
+class RepositoryIndex(BaseModel, frozen=True):
+    """What ``index.json`` says: all that can be known of a repository before its backbone is loaded.
+
+    Attributes:
+        fingerprint: of the backbone the experts were trained on.
+        backbone: arguments of ``core.backbones.load_backbone`` that load it, {"spec", "pretrained", "adapt_blocks"}; an
+            index that names none is of the embedded one.
+        rank: of the experts' own parts. shared_rank: of the part that they share; 0: there is none.
+        parameters: of an own part. experts: their entries.
+        checksum: sha256 of the tensors file. notes: how they were trained.
+        confidence: see ``ExpertRepository``.
+    """
+
+    format: Literal[1] = FORMAT
+    fingerprint: Text = Field(alias="backbone_fingerprint")
+    backbone: BackboneChoice = Field({"spec": EMBEDDED}, validate_default=True)
+    rank: Count
+    shared_rank: Count = 0
+    parameters: Count = 0
+    checksum: Text = Field(alias="tensors_sha256")
+    notes: Mapping[str, Any] = {}
+    confidence: ConfidenceModel | None = None
+    experts: tuple[Expert, ...]
+
+    @staticmethod
+    def read(folder: Path) -> RepositoryIndex:
+        """Read the index of a repository.
+
+        Raises:
+            RepositoryError: it is missing or damaged.
+        """
+        label = f"The expert repository {folder}"
+        try:
+            raw = (folder / INDEX_FILE).read_bytes()
+            return RepositoryIndex.model_validate_json(raw)
+        except FileNotFoundError:
+            raise RepositoryError(f"{label} lacks {INDEX_FILE}: `python -m core train experts` writes it.") from None
+        except OSError as error:
+            raise RepositoryError(f"{label} has an {INDEX_FILE} that cannot be read ({error.strerror}).") from None
+        except ValidationError as error:
+            if any(e["loc"] == ("format",) for e in error.errors()):
+                stated = brief(json.loads(raw)["format"])
+                raise RepositoryError(f"{label} has an {INDEX_FILE} of format {stated}; this version reads {FORMAT}.") from None
+            raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({where_invalid(error)}): restore it.") from None
+
+    def write(self, folder: Path) -> None:
+        """Write it into a repository's folder."""
+        content = self.model_dump(mode="json", by_alias=True)
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        (folder / INDEX_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def name_backbone(folder: Path, choice: Mapping[str, Any]) -> None:
+    """Make the index of a repository say how its backbone is loaded: what is a path there is one here no longer."""
+    index = RepositoryIndex.read(folder)
+    named = RepositoryIndex.model_validate({**index.model_dump(by_alias=True), "backbone": choice})
+    if named != index:
+        named.write(folder)
+
+
+def save_repository(repository: ExpertRepository, folder: Path) -> None:
+    """Write the index and the tensors (float16)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        "means": repository.means.half().contiguous(),
+        "stds": repository.stds.half().contiguous(),
+        "embeddings": repository.embeddings.half().contiguous(),
+        "origin": repository.origin.half().contiguous(),
+    }
+    if repository.shared is not None:
+        tensors["shared"] = repository.shared.vector().half().contiguous()
+    write_tensors(folder / TENSORS_FILE, tensors)
+    RepositoryIndex(
+        backbone_fingerprint=repository.fingerprint,
+        backbone=repository.backbone,
+        rank=repository.layout.rank,
+        shared_rank=repository.shared.rank if repository.shared else 0,
+        parameters=repository.layout.size,
+        tensors_sha256=digest((folder / TENSORS_FILE).read_bytes()),
+        notes=dict(repository.notes),
+        confidence=repository.confidence,
+        experts=repository.experts,
+    ).write(folder)
+
+
+def load_repository(folder: Path, layout: LoraLayout, fingerprint: str) -> ExpertRepository:
+    """Read a repository for the backbone with this layout and fingerprint.
+
+    Raises:
+        RepositoryError: missing or damaged files, or experts of another backbone.
+    """
+    label = f"The expert repository {folder}"
+    index = RepositoryIndex.read(folder)
+    experts = index.experts
+    try:
+        raw = (folder / TENSORS_FILE).read_bytes()
+    except FileNotFoundError:
+        raise RepositoryError(f"{label} lacks {TENSORS_FILE}: `python -m core train experts` writes it.") from None
+    except OSError as error:
+        raise RepositoryError(f"{label} has a {TENSORS_FILE} that cannot be read ({error.strerror}).") from None
+    if digest(raw) != index.checksum:
+        raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} (its checksum differs from the index): restore it.")
+    if index.fingerprint != fingerprint:
+        raise RepositoryError(
+            f"{label} was trained on another backbone (fingerprint {index.fingerprint}, this one is {fingerprint})."
+        )
+    layout = LoraLayout(layout.modules, index.rank)
+    try:
+        tensors = load_file(folder / TENSORS_FILE)
+        means, stds = tensors["means"].float(), tensors["stds"].float()
+        embeddings, origin = tensors["embeddings"].float(), tensors["origin"].float()
+        shared = None
+        if index.shared_rank:
+            shared = Lora.from_vector(LoraLayout(layout.modules, index.shared_rank), tensors["shared"].float())
+    except (SafetensorError, KeyError, AdapterError) as error:
+        raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} ({type(error).__name__}): restore it.") from None
+    n = len(experts)
+    fits = means.shape == stds.shape == (n, layout.size) and origin.shape == (layout.size,)
+    if not n or not fits or embeddings.dim() != 2 or len(embeddings) != n:
+        raise RepositoryError(
+            f"{label} is inconsistent: {INDEX_FILE} lists {n} experts of {layout.size:,} parameters, "
+            f"{TENSORS_FILE} holds {' x '.join(map(str, means.shape))} numbers."
+        )
+    embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
+    numbers = (means, stds, embeddings, origin)
+    return ExpertRepository(fingerprint, layout, experts, *numbers, index.notes, index.backbone, index.confidence, shared)
