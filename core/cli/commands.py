@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from core.common.progress import say as log
 if TYPE_CHECKING:
     from core.backbones.base import Backbone
     from core.sglora.engine import Adaptation, SGLora
+    from core.sglora.request import AdapterRequest
     from core.sglora.router import Routing
 
 
@@ -50,7 +51,7 @@ def adapt(arguments: Namespace) -> Answer:
         check_map_of(engine.backbone)
     engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, so that "encode" below tells what encoding takes
     load = time.perf_counter() - started
-    adaptation = engine.adapt(arguments.text, arguments.k, arguments.tau, arguments.seed, arguments.strength)
+    adaptation = engine.adapt(request(arguments, arguments.text))
     seconds = {"load": load, **adaptation.seconds}
     if arguments.map is not None:
         started = time.perf_counter()
@@ -62,9 +63,10 @@ def adapt(arguments: Namespace) -> Answer:
     seconds["write"] = time.perf_counter() - started
     data = {
         **_routed(engine, adaptation.routing),
-        "seed": adaptation.seed,
-        "strength": adaptation.strength,
+        "seed": adaptation.request.seed,
+        "strength": adaptation.request.strength,
         "parameters": adaptation.lora.parameters,
+        "rank": adaptation.lora.rank,
         "seconds": {step: round(value, 6) for step, value in seconds.items()},
         "out": None if arguments.out is None else str(arguments.out),
         "files": [] if arguments.out is None else [README_FILE, CONFIG_FILE, WEIGHTS_FILE],
@@ -77,7 +79,6 @@ def evaluate(arguments: Namespace) -> Answer:
     """``evaluate``: recall of each method on a folder of captioned photos."""
     from core.backbones.peft_format import load_peft
     from core.data import read_folder
-    from core.experiments.evaluate import AdaptSettings
     from core.experiments.evaluate import evaluate as measure
 
     if arguments.task is None and arguments.adapter is None:
@@ -92,12 +93,11 @@ def evaluate(arguments: Namespace) -> Answer:
         if not samples:
             raise DataError(f"No photo of {arguments.data} is in the split {arguments.split!r}.")
     engine = load_chosen_engine(arguments)
-    settings = AdaptSettings(arguments.k, arguments.tau, arguments.seed, arguments.strength)
     adapters = {}
     if arguments.adapter is not None:
         lora, _ = load_peft(arguments.adapter, engine.backbone.layout.modules, engine.backbone.fingerprint)
         adapters = {"adapter": lora}
-    evaluation = measure(engine, samples, task, chosen, settings, log, adapters)
+    evaluation = measure(engine, samples, request(arguments, task), chosen, log, adapters)
     methods = {
         name: {way: {k: round(v, 4) for k, v in values.items()} for way, values in ways.items()}
         for name, ways in evaluation.methods.items()
@@ -131,6 +131,13 @@ def write_map(engine: SGLora, found: Adaptation, library: Path, file: Path) -> N
     made.save(file, engine.backbone.fingerprint, json.dumps(provenance(engine, found)))
 
 
+def request(arguments: Namespace, description: str) -> AdapterRequest:
+    """What ``--k``, ``--tau``, ``--seed`` and ``--strength`` ask for."""
+    from core.sglora.request import AdapterRequest
+
+    return AdapterRequest(description, arguments.k, arguments.tau, arguments.seed, arguments.strength)
+
+
 def check_text(description: str) -> None:
     """Before seconds of loading models: what the engine would refuse anyway."""
     from core.common.text import clean_text
@@ -160,7 +167,7 @@ def chosen_backbone(arguments: Namespace) -> Backbone:
 
 
 def _routed(engine: SGLora, routing: Routing) -> dict[str, Any]:
-    from core.experts.adapter_files import routed_experts
+    from core.experts.adapter_files import fit_facts, routed_experts
 
     return {
         "description": routing.description,
@@ -168,5 +175,5 @@ def _routed(engine: SGLora, routing: Routing) -> dict[str, Any]:
         "k": len(routing.chosen),
         "tau": routing.tau,
         "experts": routed_experts(engine, routing),
-        "confidence": asdict(confidence) if (confidence := engine.confidence(routing)) else None,
+        "fit": fit_facts(engine.fit(routing)),
     }

@@ -16,24 +16,23 @@ def routing(data: Mapping[str, Any]) -> str:
     lines += [
         f"  {e['name']:{width}}  {e['similarity']:10.3f}  {e['weight']:6.1%}  {e['description']}" for e in data["experts"]
     ]
-    return "\n".join([*lines, *_confidence(data["confidence"])])
+    return "\n".join([*lines, *_fit(data["fit"])])
 
 
-def _confidence(confidence: Mapping[str, Any] | None) -> list[str]:
-    """What the confidence says, as lines after an empty one; none where nobody calibrated it."""
-    if confidence is None:
-        return []
-    if not confidence["fits"]:
-        return ["", f"No expert fits (closeness {confidence['closeness']:.2f}): zero-shot is recommended."]
-    advice = "zero-shot is recommended" if confidence["strength"] == 0 else f"strength {confidence['strength']:.2f}"
-    gain = f"{confidence['gain']:+.1f} points, give or take {confidence['spread']:.1f}"
-    return ["", f"Chance that adapting helps: {confidence['probability']:.0%} (expected gain {gain}); {advice}."]
+def _fit(fit: Mapping[str, Any]) -> list[str]:
+    """What there is to say about how the experts fit, as lines after an empty one."""
+    lines = [fit["remark"]] if fit["remark"] else []
+    if not fit["fits"]:
+        lines.append(f"No expert fits (closeness {fit['closeness']:.2f}): only the part that all experts share is applied.")
+    return ["", *lines] if lines else []
 
 
 def adaptation(data: Mapping[str, Any]) -> str:
     """Routed experts, then what was generated."""
     seconds = ", ".join(f"{step} {1000 * value:.1f} ms" for step, value in data["seconds"].items())
-    what = f"A LoRA of {data['parameters']:,} parameters (seed {data['seed']}, strength {data['strength']:g})"
+    what = (
+        f"A LoRA of rank {data['rank']}, {data['parameters']:,} parameters (seed {data['seed']}, strength {data['strength']:g})"
+    )
     places = [f"is in {data['out']}: {', '.join(data['files'])}"] if data["out"] else []
     places += [f"as a map of questions is in {data['map']}"] if data["map"] else []
     return f"{routing(data)}\n\n{what} {'; it '.join(places)}\n{seconds}"

@@ -180,8 +180,8 @@ def _sampling_options(parser: Parser) -> None:
     parser.add_argument(
         "--strength",
         type=_finite,
-        default=None,
-        help="factor on the change; 0: zero-shot, 1: as generated (default: what the confidence allows)",
+        default=1.0,
+        help="factor on the change; 0: zero-shot, 1: as generated (default)",
     )
 
 
@@ -194,8 +194,8 @@ def _route(parser: Parser) -> None:
     JSON:
       {"description", "backbone", "k", "tau",
        "experts": [{"name", "description", "similarity", "weight"}, ...],   best first; weights sum to 1
-       "confidence": {"gain", "spread", "probability", "fits", "strength", "closeness", "transfer"}}
-    "gain" is what to expect over zero-shot, in points; null for experts that nobody calibrated.
+       "fit": {"fits", "closeness", "forgetting", "remark"}}
+    Where no expert fits, only the part that all experts share is applied. "forgetting" is in points of R@1.
     """
     _text_option(parser)
     _routing_options(parser)
@@ -212,7 +212,7 @@ def _adapt(parser: Parser) -> None:
     backbone's fingerprint. The same description, options and seed give the same adapter.
 
     JSON: all that `route` prints, and
-      {"seed", "strength", "parameters",
+      {"seed", "strength", "parameters", "rank",
        "seconds": {"load", "encode", "route", "prior", "decode", "map", "write"},
        "out": DIR, "files": [...], "map": FILE}
     """
@@ -425,25 +425,18 @@ def _train_experts(parser: Parser) -> None:
     _backbone_options(parser)
 
 
-@_command("train generator", train.generator, "train the generator: the mixer of experts, or the paper's conditional VAE")
+@_command("train generator", train.generator, "train the generator, a conditional VAE, on the snapshots of the experts")
 def _train_generator(parser: Parser) -> None:
     """
     example:
       python -m core train generator --data data
-      python -m core train generator --data coco --backbone ViT-B-16 --pretrained openai --generator cvae
+      python -m core train generator --data coco --backbone ViT-B-16 --pretrained openai
 
-    DIR is that of `train experts`. The mixer learns from its photos that train no expert; the conditional VAE from the
-    experts alone.
+    It reads no photo. --data and --cache are those of `train experts`, which left the experts' last snapshots in the cache.
     JSON: {"fingerprint", "experts": how many, "out"}
     """
     _train_options(parser, "FILE", "beside the experts; for `embedded` assets/embedded")
     _path_option(parser, "--experts", "expert repository (default: the backbone's own, experts/NAME)")
-    parser.add_argument(
-        "--generator",
-        choices=("mixer", "cvae"),
-        default="mixer",
-        help="what it writes: how experts are mixed, or (the paper's) the numbers of a LoRA (default: mixer)",
-    )
     _recipe_option(parser)
     _backbone_options(parser)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.cli import format
-from core.cli.commands import Answer, check_text, chosen_backbone, load_chosen_engine, log
+from core.cli.commands import Answer, check_text, chosen_backbone, load_chosen_engine, log, request
 from core.common.errors import DataError, DescriptionError
 from core.common.progress import counter
 from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
@@ -118,7 +118,7 @@ def _adapters(arguments: Namespace, task: str | None, seconds: Seconds) -> tuple
     engine = load_chosen_engine(arguments)
     engine.backbone.encode_sentence(["warm-up"])
     seconds.lap("load")
-    found = engine.adapt(task, arguments.k, arguments.tau, arguments.seed, arguments.strength)
+    found = engine.adapt(request(arguments, task))
     seconds.lap("adapt")
     return engine.backbone, [ZERO_SHOT, Adapter.of(found.lora)], ["zero-shot", "sg-lora"]
 

@@ -62,23 +62,17 @@ def generator(arguments: Namespace) -> Answer:
     check_data(arguments)
     from core.common.paths import GENERATOR_FILE, experts_path, generator_path
     from core.experts.files import load_repository
-    from core.sglora.generator import KIND as CVAE
+    from core.training.experts import ExpertRecipe, runs_folder
+    from core.training.generator import GeneratorRecipe, train_generator
 
     model = chosen_backbone(arguments)
     folder = arguments.experts or experts_path(model.slug)
     repository = load_repository(folder, model.layout, model.fingerprint)
     beside = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
     out = destination(arguments, beside)
-    if arguments.generator == CVAE:
-        from core.training.generator import GeneratorRecipe, train_generator
-
-        recipe = changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
-        found = train_generator(out, model, repository, recipe, log)
-    else:
-        from core.training.mixer import recipe_for, train_mixer
-
-        mixing = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
-        found = train_mixer(arguments.data, out, cache_folder(arguments), model, repository, mixing, log)
+    recipe = changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
+    runs = runs_folder(cache_folder(arguments), model, ExpertRecipe(**repository.notes["recipe"]), arguments.data)
+    found = train_generator(out, model, repository, runs, recipe, log)
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it names the generator's checksum
     return _done({"fingerprint": found.fingerprint, "experts": len(repository)}, out)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 
 from core.backbones.lora import Lora
-from core.sglora.engine import SGLora
-from core.sglora.router import Routing
+from core.sglora.engine import Adaptation, SGLora
 
 RIDGE = 1.0
 # Sentences about no photos, and about other photos than most people's.
@@ -21,97 +20,68 @@ RANDOM = (
 )
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What a method may look at.
-
-    Attributes:
-        engine: experts and generator. routing: of the description. seed: of the sample.
-        strength: scales every adapter alike; None follows the confidence.
-    """
-
-    engine: SGLora
-    routing: Routing
-    seed: int = 0
-    strength: float | None = None
-
-    @property
-    def scale(self) -> float:
-        """How much of an adapter is applied."""
-        return self.engine.strength(self.routing, self.strength)[0]
-
-    @property
-    def own(self) -> list[Lora]:
-        """The routed experts' own parts."""
-        return [self.engine.repository.own(i) for i in self.routing.chosen.tolist()]
+Method = Callable[[SGLora, Adaptation], "Lora | None"]  # what an adaptation's routing is turned into
 
 
-Method = Callable[[Setting], "Lora | None"]
-
-
-def zero_shot(s: Setting) -> None:
+def zero_shot(engine: SGLora, adaptation: Adaptation) -> None:
     """No adapter."""
     return None
 
 
-def merge(s: Setting) -> Lora:
+def merge(engine: SGLora, adaptation: Adaptation) -> Lora:
     """Top-k experts with softmax weights, exact sum of weight changes: the paper's control."""
-    return s.engine.merged(s.routing).scaled(s.scale)
+    return engine.merged(adaptation.routing)
 
 
-def equal_merge(s: Setting) -> Lora:
+def equal_merge(engine: SGLora, adaptation: Adaptation) -> Lora:
     """Top-k experts with equal weights, exact."""
-    k = len(s.routing.chosen)
-    return s.engine.repository.with_shared(s.own, [1 / k] * k).scaled(s.scale)
+    repository, chosen = engine.repository, adaptation.routing.chosen.tolist()
+    return repository.with_shared([repository.own(i) for i in chosen], [1 / len(chosen)] * len(chosen))
 
 
-def mean_of_all(s: Setting) -> Lora:
+def mean_of_all(engine: SGLora, adaptation: Adaptation) -> Lora:
     """Mean of all experts, exact."""
-    repository = s.engine.repository
-    n = len(repository)
-    return repository.with_shared([repository.own(i) for i in range(n)], [1 / n] * n).scaled(s.scale)
+    repository, n = engine.repository, len(engine.repository)
+    return repository.with_shared([repository.own(i) for i in range(n)], [1 / n] * n)
 
 
-def nearest(s: Setting) -> Lora:
+def nearest(engine: SGLora, adaptation: Adaptation) -> Lora:
     """The closest expert alone."""
-    return s.engine.repository.lora(int(s.routing.chosen[0])).scaled(s.scale)
+    return engine.repository.lora(int(adaptation.routing.chosen[0]))
 
 
-def ridge(s: Setting) -> Lora:
+def ridge(engine: SGLora, adaptation: Adaptation) -> Lora:
     """Ridge regression from sentence embedding to own part: a deterministic generator."""
-    repository = s.engine.repository
+    repository = engine.repository
     x, y = repository.embeddings, repository.means
     mean_x, mean_y = x.mean(0), y.mean(0)
     centred = x - mean_x
     gram = centred @ centred.T + RIDGE * torch.eye(len(x))
-    weights = torch.linalg.solve(gram, centred @ (s.routing.embedding - mean_x))
+    weights = torch.linalg.solve(gram, centred @ (adaptation.routing.embedding - mean_x))
     own = Lora.from_vector(repository.layout, mean_y + weights @ (y - mean_y))
-    return repository.with_shared([own], [1.0]).scaled(s.scale)
+    return repository.with_shared([own], [1.0])
 
 
-def one_lora(s: Setting) -> Lora:
+def one_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
     """One LoRA for everything: the shared part in full. Without one, as ``mean_of_all``."""
-    repository = s.engine.repository
+    repository = engine.repository
     if repository.shared is None:
-        return mean_of_all(s)
+        return mean_of_all(engine, adaptation)
     share = float(repository.notes.get("recipe", {}).get("share", 1.0))
-    return repository.shared.scaled(s.scale / share)
+    return repository.shared.scaled(1 / share)
 
 
-def random_sentence(s: Setting) -> Lora:
-    """SG-LoRA for a sentence that has nothing to do with the photos, in full strength."""
-    routing = s.engine.route(RANDOM[(len(s.routing.description) + s.seed) % len(RANDOM)], len(s.routing.chosen), s.routing.tau)
-    return _generated(s.engine, routing, s.seed).scaled(s.scale)
+def random_sentence(engine: SGLora, adaptation: Adaptation) -> Lora:
+    """SG-LoRA for a sentence that has nothing to do with the photos, own part included."""
+    request = adaptation.request
+    sentence = RANDOM[(len(request.description) + request.seed) % len(RANDOM)]
+    other = engine.adapt(replace(request, description=sentence))
+    return engine.generated(other.prior, other.z, replace(other.fit, fits=True))
 
 
-def sg_lora(s: Setting) -> Lora:
+def sg_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
     """SG-LoRA as a visitor gets it."""
-    strength, own = s.engine.strength(s.routing, s.strength)
-    return _generated(s.engine, s.routing, s.seed, own).scaled(strength)
-
-
-def _generated(engine: SGLora, routing: Routing, seed: int, own: float = 1.0) -> Lora:
-    return engine.generator.write(engine.repository, routing, engine.prior(routing), seed, own).lora
+    return adaptation.full
 
 
 METHODS: Mapping[str, Method] = {

@@ -19,21 +19,9 @@ from core.data import Sample
 from core.data.image_io import open_photo
 from core.data.read_ahead import read_ahead
 from core.data.sample import caption_texts
-from core.experiments.controls import METHODS, Setting
+from core.experiments.controls import METHODS
 from core.sglora.engine import SGLora
-from core.sglora.router import DEFAULT_K, DEFAULT_TAU
-
-
-@dataclass(frozen=True)
-class AdaptSettings:
-    """What decides which LoRA a task description becomes; ``strength`` scales every adapted method alike, and None follows
-    the confidence."""
-
-    k: int = DEFAULT_K
-    tau: float = DEFAULT_TAU
-    seed: int = 0
-    strength: float | None = None
-
+from core.sglora.request import AdapterRequest
 
 DEFAULT_METHODS = ("zero-shot", "merge", "sg-lora")
 
@@ -95,9 +83,8 @@ def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[
 def evaluate(
     engine: SGLora,
     samples: Sequence[Sample],
-    task: str,
+    request: AdapterRequest,
     methods: Sequence[str] = DEFAULT_METHODS,
-    settings: AdaptSettings = AdaptSettings(),
     log: Log = print,
     adapters: Mapping[str, Lora] = MappingProxyType({}),
 ) -> Evaluation:
@@ -109,22 +96,22 @@ def evaluate(
     Args:
         engine: the method, with its backbone.
         samples: photos with captions or labels; those without any stay in the gallery as distractors.
-        task: the description that the adapters are made from.
+        request: what the adapters are made from; its strength scales all of them alike.
         methods: names from ``core.experiments.controls.METHODS``.
-        settings: of the adaptation.
         log: gets progress, and a line for each photo that is left out.
         adapters: LoRAs that are measured as they are, by name.
 
     Raises:
         DataError: an unknown method, no photo that can be read, or no caption among those that can.
-        DescriptionError: as ``SGLora.route``.
+        DescriptionError: as ``SGLora.adapt``.
     """
     unknown = [m for m in methods if m not in METHODS]
     if unknown:
         raise DataError(f"The method {unknown[0]} is unknown; known are {', '.join(METHODS)}.")
     # First of all, since it is quick: a description that cannot be used should not cost minutes of reading photos.
-    setting = Setting(engine, engine.route(task, settings.k, settings.tau), settings.seed, settings.strength)
-    loras = {name: METHODS[name](setting) for name in methods} | dict(adapters)
+    adaptation = engine.adapt(request)
+    generated = {name: METHODS[name](engine, adaptation) for name in methods}
+    loras = {name: lora and lora.scaled(request.strength) for name, lora in generated.items()} | dict(adapters)
     gallery = gather(samples)
     kept, prefixes, skipped = read_prefixes(engine.backbone, list(gallery), log)
     for line in skipped:

@@ -1,6 +1,6 @@
 """Five folds over tasks: what each may be trained on, and what was trained (docs/design.md, section 5).
 
-In a fold, no photo of a held-out task trains the shared part, an expert, the mixer or the confidence. Each trained part is
+In a fold, no photo of a held-out task trains the shared part, an expert or the generator. Each trained part is
 kept, so that an interrupted run resumes.
 """
 
@@ -24,16 +24,13 @@ from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, domain_tasks, scene_tasks
 from core.experts.files import INDEX_FILE, load_repository, save_repository
 from core.sglora.engine import SGLora
-from core.sglora.generated import Generator
-from core.sglora.generator import load_generator
-from core.training.confidence import calibrate
+from core.sglora.generator import LoraGenerator
 from core.training.corpus import Corpus, draw
 from core.training.discovery import discover
 from core.training.distributed import Processes
-from core.training.experts import ExpertRecipe, TrainedExpert, assemble, keep, recipe_for, shared_part, train_own_part
+from core.training.experts import ExpertRecipe, TrainedExpert, assemble, recipe_for, shared_part, train_own_part
 from core.training.generator import GeneratorRecipe, fit_generator
-from core.training.mixer import MixerRecipe, fit_mixer
-from core.training.mixer import recipe_for as mixing_for
+from core.training.snapshots import keep, read_snapshots, snapshots_file
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,13 +46,12 @@ class FoldRecipe:
     experts: ExpertRecipe = field(
         default_factory=lambda: ExpertRecipe(shared_steps=2000, steps=60, keyword=60, fine=110, classes=20)
     )
-    mixer: MixerRecipe = field(default_factory=MixerRecipe)
-    cvae: GeneratorRecipe = field(default_factory=GeneratorRecipe)
+    generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
 
     @staticmethod
     def of(backbone: Backbone) -> FoldRecipe:
         """The recipe that fits a backbone: CLIP trains as its shipped experts do, on a GPU."""
-        return FoldRecipe() if backbone.slug == EMBEDDED else FoldRecipe(recipe_for(backbone), mixing_for(backbone))
+        return FoldRecipe() if backbone.slug == EMBEDDED else FoldRecipe(recipe_for(backbone))
 
 
 @dataclass(frozen=True)
@@ -63,12 +59,11 @@ class PreparedFold:
     """What was trained without the held-out tasks.
 
     Attributes:
-        held: held-out tasks. engine: with the mixer. cvae: the paper's generator, trained on the same experts.
+        held: held-out tasks. engine: with experts and a generator that know none of their photos.
     """
 
     held: list[HeldTask]
     engine: SGLora
-    cvae: Generator
 
 
 def shared_out(context: ExperimentContext, pieces: Sequence[T], make: Callable[[T], R]) -> list[R]:
@@ -103,7 +98,7 @@ def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
 
 
 def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | None = None, seed: int = 0) -> PreparedFold:
-    """Train a fold's shared part, experts, confidence and generators, or read what an earlier run kept.
+    """Train a fold's shared part, experts and generator, or read what an earlier run kept.
 
     Args:
         seed: of the shared part and of the experts.
@@ -115,15 +110,11 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
     if not (folder / INDEX_FILE).is_file():
         _train_fold(context, corpus, experts, folder)
     repository = load_repository(folder, backbone.layout, backbone.fingerprint)
-    mixer, cvae = (
-        folder / f"{name}-{_digest(asdict(r))}.safetensors" for name, r in (("mixer", recipe.mixer), ("cvae", recipe.cvae))
-    )
-    if not mixer.is_file():
-        fit_mixer(backbone, corpus, repository, corpus.watched, recipe.mixer, context.log).save(mixer)
-    if not cvae.is_file():
-        fit_generator(backbone, repository, recipe.cvae, context.log).save(cvae)
-    written, decoded = (load_generator(file, backbone.fingerprint) for file in (mixer, cvae))
-    return PreparedFold(held, SGLora(backbone, repository, written), decoded)
+    file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"
+    if not file.is_file():
+        snapshots = read_snapshots(folder, repository)
+        fit_generator(backbone, repository, snapshots, recipe.generator, context.log).save(file)
+    return PreparedFold(held, SGLora(backbone, repository, LoraGenerator.load(file, backbone.fingerprint)))
 
 
 def fold_folder(context: ExperimentContext, fold: int, recipe: ExpertRecipe) -> Path:
@@ -145,15 +136,11 @@ def _train_fold(context: ExperimentContext, corpus: Corpus, recipe: ExpertRecipe
     trained = []
     bar = Bar(folder.name, len(tasks), log, "experts")
     for number, task in enumerate(tasks):
-        file = folder / f"own-{number}.safetensors"
+        file = snapshots_file(folder, task.name)
         if not file.is_file():
-            own = train_own_part(objective, task.rows, shared, recipe, number)
-            keep(file, {"mean": own.mean, "std": own.std})
-        trained.append(TrainedExpert(*(load_file(file)[k] for k in ("mean", "std"))))
+            keep(file, {"snapshots": train_own_part(objective, task.rows, shared, recipe, number).snapshots})
+        trained.append(TrainedExpert(load_file(file)["snapshots"]))
         bar.to(number + 1)
     bar.close()
     repository = assemble(backbone, corpus, tasks, trained, shared, recipe, log, measured=False)
-    repository = calibrate(backbone, corpus, repository, log)
     save_repository(repository, folder)
-    for number in range(len(tasks)):
-        (folder / f"own-{number}.safetensors").unlink()

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from core.common import markdown
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
-from core.experiments.controls import METHODS, Setting
+from core.experiments.controls import METHODS
 from core.experiments.held_tasks import domain_tasks, scene_tasks
 from core.sglora.repository import CLASS_NAMES
+from core.sglora.request import AdapterRequest
 from core.training.forgetting import NamedSet, forgetting, named_sets
 
 SHOWN = ("one-lora", "merge", "sg-lora")
@@ -43,17 +44,17 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     descriptions = [t.description for t in (*scene_tasks(corpus)[::EVERY], *domain_tasks(corpus, whole=True))]
     lost: dict[str, dict[str, dict[str, float]]] = {m: {} for m in SHOWN}
     for description in descriptions:
-        routing = engine.route(description)
+        adaptation = engine.adapt(AdapterRequest(description))
         for method in SHOWN:
             if method == "one-lora" and lost[method]:
                 continue
-            lora = METHODS[method](Setting(engine, routing))
+            lora = METHODS[method](engine, adaptation)
             if lora is not None:
                 lost[method][description] = forgetting(engine.backbone, corpus, lora)
         context.log(f"{description}: class names {lost['sg-lora'][description].get(CLASS_NAMES, 0.0):+.1f} points lost")
     shares = {}
     if engine.repository.shared is not None:
-        whole = METHODS["one-lora"](Setting(engine, engine.route(descriptions[0]), strength=1.0))
+        whole = METHODS["one-lora"](engine, engine.adapt(AdapterRequest(descriptions[0])))
         assert whole is not None
         shares = {str(s): forgetting(engine.backbone, corpus, whole.scaled(s)) for s in SHARES}
     own = {d.name: d.description for d in domain_tasks(corpus, whole=True)}
@@ -87,7 +88,7 @@ def _kinds(context: ExperimentContext, everyday: NamedSet | None) -> dict[str, d
             continue
         answers = torch.tensor([classes.index(int(everyday.answers[i])) for i in chosen])
         own = NamedSet(kind, everyday.rows[chosen], everyday.names[classes], answers)
-        lora = METHODS["sg-lora"](Setting(engine, engine.route(f"photos of {kind}")))
+        lora = engine.adapt(AdapterRequest(f"photos of {kind}")).lora
         found[kind] = {
             "photos": len(chosen),
             "zero-shot": round(own.accuracy(engine.backbone, corpus), 2),

@@ -18,9 +18,10 @@ from core.common import markdown
 from core.common.metrics import Relevance, both_directions
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
-from core.experiments.controls import METHODS, SEEDED, Setting
+from core.experiments.controls import METHODS, SEEDED
 from core.experiments.held_tasks import HeldTask, domain_tasks, scene_rows, scene_tasks
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 from core.training.backbone import coco_held_out
 from core.training.features import image_features, text_features
 
@@ -55,20 +56,18 @@ def measured(
     recalls: Recalls,
     methods: Mapping[str, Any] = METHODS,
     seeds: tuple[int, ...] = SEEDS,
-    strength: float | None = None,
 ) -> list[Row]:
     """Recalls of every method, mean of both directions; of methods that sample, with every seed.
 
     Args:
         recalls: of the task's photos with an adapter, in both directions.
     """
-    rows = []
-    routing = engine.route(description)
-    for name, method in methods.items():
-        for seed in seeds if name in SEEDED else seeds[:1]:
-            lora = method(Setting(engine, routing, seed, strength))
-            rows.append({"variant": name, "seed": seed, **statistics.both_ways(recalls(lora))})
-    return rows
+    adaptations = {seed: engine.adapt(AdapterRequest(description, seed=seed)) for seed in seeds}
+    return [
+        {"variant": name, "seed": seed, **statistics.both_ways(recalls(method(engine, adaptations[seed])))}
+        for name, method in methods.items()
+        for seed in (seeds if name in SEEDED else seeds[:1])
+    ]
 
 
 def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:

@@ -75,7 +75,7 @@ _EXPERIMENTS = (
     Experiment(
         "unseen",
         "Does SG-LoRA beat zero-shot, merging, one LoRA for everything and a random sentence on tasks that no training saw?",
-        "Five folds over tasks: no photo of a held-out task trains the shared part, an expert, the mixer or the confidence. "
+        "Five folds over tasks: no photo of a held-out task trains the shared part, an expert or the generator. "
         "Recall in percent, mean of both directions; intervals of the difference, paired by task.",
         shared=True,
     ),
@@ -101,7 +101,7 @@ _EXPERIMENTS = (
     ),
     Experiment(
         "wording",
-        "Is the confidence insensitive to wording, and does it notice what no expert is about?",
+        "Is routing insensitive to wording, and is it noticed when no expert fits?",
         "Twenty subjects in five wordings each, single words among them; sentences about no photos, and in other languages.",
     ),
     Experiment(

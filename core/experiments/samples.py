@@ -15,6 +15,7 @@ from typing import Any
 from core.data.sample_photos import sample_photos
 from core.experiments.context import ExperimentContext
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+from core.sglora.request import AdapterRequest
 
 __all__ = ["findings", "run", "table"]
 
@@ -27,9 +28,9 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     gallery = Gallery(engine.backbone)
     added = gallery.add([sample.path for sample in samples]).added
     keys = {photo.name: photo.id for photo in added}
-    adaptations = {subject: engine.adapt(subject) for subject in dict.fromkeys(s.subject for s in samples)}
+    adaptations = {subject: engine.adapt(AdapterRequest(subject)) for subject in dict.fromkeys(s.subject for s in samples)}
     adapters = {subject: Adapter.of(made.lora) for subject, made in adaptations.items()}
-    fits = {subject: made.confidence is None or made.confidence.fits for subject, made in adaptations.items()}
+    fits = {subject: made.fit.fits for subject, made in adaptations.items()}
     questions = [
         {
             "query": caption,

@@ -6,7 +6,7 @@ Five folds over tasks, see ``core.experiments.folds``: the question of the paper
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,13 @@ from core.backbones.lora import Lora
 from core.common import markdown
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
-from core.experiments.controls import METHODS, Setting, sg_lora
+from core.experiments.controls import METHODS
 from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold, shared_out
 from core.experiments.known import OURS, measured, plot_differences
-from core.training.confidence import rank_correlation
 
 SEEDS = (0, 1, 2)  # of trainings
 SAMPLES = (0, 1, 2)  # of the generator
 SCENES, SPECIAL = "scenes", "special domains"
-CVAE = "paper's decoder"
-FULL = "sg-lora, full strength"
 Row = dict[str, Any]
 
 
@@ -49,67 +46,27 @@ def summarised(rows: list[Row], recipe: FoldRecipe, seeds: Sequence[int]) -> dic
         "seeds": list(seeds),
         "folds": sorted({r["fold"] for r in rows}),
         "groups": statistics.summary(rows, (SCENES, SPECIAL), OURS),
-        "confidence": calibration(rows),
         "rows": rows,
     }
 
 
 def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: int = 0) -> list[Row]:
-    """Every method on a fold's held-out tasks, with what the confidence said of each."""
+    """Every method on a fold's held-out tasks."""
     parts = prepare_fold(context, fold, recipe, seed)
-    decoding = replace(parts.engine, generator=parts.cvae)
-
-    def decoded(s: Setting) -> Any:
-        return sg_lora(replace(s, engine=decoding, strength=1.0))
-
-    def full(s: Setting) -> Any:
-        return sg_lora(replace(s, strength=1.0))
-
-    methods = {**METHODS, FULL: full, CVAE: decoded}
     rows: list[Row] = []
     for task in parts.held:
 
         def recalls(lora: Lora | None, rows: np.ndarray = task.test) -> Mapping[str, Any]:
             return context.corpus.recalls(parts.engine.backbone, rows, lora)
 
-        found = measured(parts.engine, task.description, recalls, methods, SAMPLES)
-        judged = parts.engine.confidence(parts.engine.route(task.description))
-        said = (
-            {}
-            if judged is None
-            else {"expected": judged.gain, "probability": judged.probability, "closeness": judged.closeness}
-        )
+        found = measured(parts.engine, task.description, recalls, seeds=SAMPLES)
         group = SCENES if task.group == "scenes" else SPECIAL
-        about = {"fold": fold, "training seed": seed, "group": group, "task": task.name, "domain": task.group, **said}
+        about = {"fold": fold, "training seed": seed, "group": group, "task": task.name, "domain": task.group}
         rows += [{**about, "photos": len(task.test), **row} for row in found]
         shown = {r["variant"]: r for r in found}
         some = ", ".join(f"{m} {shown[m]['R@1']:.1f} / {shown[m]['R@5']:.1f}" for m in ("zero-shot", "merge", "one-lora", OURS))
         context.log(f"fold {fold}, {task.name}: {some}")
     return rows
-
-
-def calibration(rows: Sequence[Row]) -> dict[str, Any]:
-    """Rank correlation of expected with observed gains (mean of R@1 and R@5) over left-out tasks, and how often a gain came."""
-    points: dict[str, dict[str, float]] = {}
-    for row in rows:
-        if "expected" in row and row["variant"] in ("zero-shot", FULL) and row["seed"] == 0:
-            point = points.setdefault(
-                f"{row['task']} {row['training seed']}", {"expected": row["expected"], "p": row["probability"]}
-            )
-            point[row["variant"]] = (row["R@1"] + row["R@5"]) / 2
-    both = [p for p in points.values() if "zero-shot" in p and FULL in p]
-    if len(both) < 3:
-        return {}
-    gains = np.array([p[FULL] - p["zero-shot"] for p in both])
-    expected = np.array([p["expected"] for p in both])
-    return {
-        "tasks": len(both),
-        "rank correlation": round(rank_correlation(expected, gains), 3),
-        "mean expected": round(float(expected.mean()), 2),
-        "mean observed": round(float(gains.mean()), 2),
-        "mean probability": round(float(np.mean([p["p"] for p in both])), 3),
-        "share that gained": round(float((gains > 0).mean()), 3),
-    }
 
 
 def summary(result: Mapping[str, Any]) -> list[str]:
@@ -134,7 +91,7 @@ def summary(result: Mapping[str, Any]) -> list[str]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """SG-LoRA beside zero-shot, the merge, and one LoRA for everything; and what the confidence was worth."""
+    """SG-LoRA beside zero-shot, the merge, one LoRA for everything and a random sentence."""
     said = []
     for group, content in result["groups"].items():
         methods = content["methods"]
@@ -144,13 +101,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
                 f"{group}: SG-LoRA minus {other}: {markdown.difference(values['R@1'])} R@1, "
                 f"{markdown.difference(values['R@5'])} R@5 ({_verdict(values['R@1'])}; {_verdict(values['R@5'])})."
             )
-    found = result["confidence"]
-    if found:
-        said.append(
-            f"Over {found['tasks']} left-out tasks the expected gain's rank correlation with the observed one is "
-            f"{found['rank correlation']:.2f}; {found['share that gained']:.0%} of the tasks gained, "
-            f"and {found['mean probability']:.0%} was expected on average."
-        )
     return said
 
 

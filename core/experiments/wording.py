@@ -1,9 +1,8 @@
-"""Is the confidence insensitive to wording, and does it notice sentences that no expert is about?"""
+"""Is routing insensitive to wording, and are sentences noticed that no expert is about?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -59,25 +58,23 @@ FAR = ("a black hole", "blood cells under a microscope", "circuit boards")
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """Probability of each wording, and what is said of sentences that no expert is about."""
+    """Closeness of each wording, and what is noticed of sentences that no expert is about."""
     engine = context.engine
 
     def judged(text: str) -> dict[str, Any]:
         routing = engine.route(text)
-        found, remark = engine.confidence(routing), engine.remark(routing)
+        fit = engine.fit(routing)
         return {
             "text": text,
-            "probability": None if found is None else round(found.probability, 4),
-            "own": None if found is None else round(found.own, 3),
-            "gain": None if found is None else round(found.gain, 2),
-            "remark": remark.kind if remark else "",
+            "closeness": round(fit.closeness, 4),
+            "fits": fit.fits,
+            "remark": fit.remark.kind if fit.remark else "",
             "closest": engine.repository.experts[int(routing.chosen[0])].name,
         }
 
     subjects = {name: [judged(text) for text in texts] for name, texts in WORDINGS.items()}
-    values = {name: np.array([row["probability"] or 0.0 for row in rows]) for name, rows in subjects.items()}
-    apart = np.concatenate([np.abs(v - v.mean()) for v in values.values()])
-    model = engine.repository.confidence
+    values = [np.array([row["closeness"] for row in rows]) for rows in subjects.values()]
+    apart = np.concatenate([np.abs(v - v.mean()) for v in values])
     return {
         "subjects": subjects,
         "wordings": len(apart),
@@ -87,52 +84,52 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             "other languages": [judged(t) for t in OTHER_LANGUAGES],
             "far": [judged(t) for t in FAR],
         },
-        "calibration": None if model is None else asdict(model),
+        "threshold": engine.repository.closeness_threshold,
     }
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
     """How many wordings stay close, and what was noticed."""
     odd = result["odd"]
-    noticed = {kind: sum(bool(r["remark"]) for r in rows) for kind, rows in odd.items()}
-    said = [
-        f"{result['within']:.0%} of {result['wordings']} wordings stay within {WITHIN} of the mean chance of their subject.",
-        f"{noticed['not photos']} of {len(odd['not photos'])} sentences about no photos are noticed, and "
-        f"{noticed['other languages']} of {len(odd['other languages'])} in another language.",
+    noticed = {kind: sum(not row["fits"] for row in rows) for kind, rows in odd.items()}
+    rows = [row for own in result["subjects"].values() for row in own]
+    same = sum(len({row["closest"] for row in own}) == 1 for own in result["subjects"].values())
+    return [
+        f"{result['within']:.0%} of {result['wordings']} wordings stay within {WITHIN} of the mean closeness of their subject, "
+        f"and {same} of {len(result['subjects'])} subjects have one closest expert in all wordings.",
+        f"{noticed['not photos']} of {len(odd['not photos'])} sentences about no photos are noticed, "
+        f"{noticed['other languages']} of {len(odd['other languages'])} in another language, {noticed['far']} of "
+        f"{len(odd['far'])} about photos of another kind; of the {len(rows)} wordings {sum(not r['fits'] for r in rows)}.",
     ]
-    if result["calibration"]:
-        said.append(
-            f"Calibrated on {result['calibration']['points']} topics that were left out; rank correlation with what was gained "
-            f"{result['calibration']['rank_correlation']:.2f}."
-        )
-    return said
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Every subject's chances, and every odd sentence."""
+    """Every subject's closeness, and every odd sentence."""
     from core.common import markdown
 
     rows = []
     for name, own in result["subjects"].items():
-        values = [row["probability"] for row in own]
+        values = [row["closeness"] for row in own]
         rows.append([name, f"{np.mean(values):.2f}", f"{max(values) - min(values):.2f}", own[0]["closest"]])
     odd = [
-        [row["text"], row["remark"] or "-", "" if row["probability"] is None else f"{row['probability']:.2f}", row["closest"]]
+        [row["text"], row["remark"] or "-", f"{row['closeness']:.2f}", "yes" if row["fits"] else "no", row["closest"]]
         for own in result["odd"].values()
         for row in own
     ]
     return (
-        f"{markdown.table(['subject, five wordings', 'mean chance', 'largest difference', 'closest expert'], rows)}\n\n"
-        f"{markdown.table(['sentence', 'remark', 'chance', 'closest expert'], odd)}"
+        f"{markdown.table(['subject, five wordings', 'mean closeness', 'largest difference', 'closest expert'], rows)}\n\n"
+        f"{markdown.table(['sentence', 'remark', 'closeness', 'an expert fits', 'closest expert'], odd)}"
     )
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
-    """The chances of every subject's wordings."""
+    """The closeness of every subject's wordings, and the threshold."""
     figure, (axes,) = figures.panels(height=4.8, grid="x")
     for place, rows in enumerate(reversed(result["subjects"].values())):
-        axes.plot([r["probability"] for r in rows], [place] * len(rows), "o", color=figures.ACCENT, alpha=0.6, markersize=5)
+        axes.plot([r["closeness"] for r in rows], [place] * len(rows), "o", color=figures.ACCENT, alpha=0.6, markersize=5)
+    if result["threshold"] is not None:
+        axes.axvline(result["threshold"], color="0.5", linestyle="--")
     axes.set_yticks(range(len(result["subjects"])), list(reversed(result["subjects"])))
     axes.set_xlim(-0.03, 1.03)
-    axes.set_title("chance that adapting helps, in five wordings")
+    axes.set_title("closeness of the routed experts, in five wordings")
     return figure

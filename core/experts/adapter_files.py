@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from core.backbones.spec import portable
 from core.backbones.transformers_names import CLASS as CLIP_MODEL
 from core.backbones.transformers_names import hub_model, transformers_name
 from core.sglora.engine import Adaptation, SGLora
+from core.sglora.fit import Fit
 from core.sglora.router import Routing
 
 README_FILE = "README.md"
@@ -108,7 +108,7 @@ def save_adapter(engine: SGLora, adaptation: Adaptation, folder: Path, for_trans
 
 def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
     """What a downloaded adapter says about where it comes from."""
-    routing = adaptation.routing
+    routing, request = adaptation.routing, adaptation.request
     choice = portable(engine.backbone.choice)
     return {
         "method": "SG-LoRA (arXiv 2509.10535)",
@@ -116,14 +116,19 @@ def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
         "backbone": choice.pop("spec"),
         "backbone_fingerprint": engine.backbone.fingerprint,
         **{key: value for key, value in choice.items() if value is not None},
-        "seed": adaptation.seed,
+        "seed": request.seed,
         "k": len(routing.chosen),
         "tau": routing.tau,
-        "strength": adaptation.strength,
-        "own": adaptation.own,
-        "confidence": None if adaptation.confidence is None else asdict(adaptation.confidence),
+        "strength": request.strength,
+        "fit": fit_facts(adaptation.fit),
         "experts": routed_experts(engine, routing),
     }
+
+
+def fit_facts(fit: Fit) -> dict[str, Any]:
+    """How well the experts fit, as plain data: "fits", "closeness", "forgetting" (points), "remark" (a sentence, or None)."""
+    remark = None if fit.remark is None else fit.remark.text
+    return {"fits": fit.fits, "closeness": round(fit.closeness, 4), "forgetting": round(fit.forgetting, 2), "remark": remark}
 
 
 def routed_experts(engine: SGLora, routing: Routing) -> list[dict[str, Any]]:

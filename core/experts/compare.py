@@ -53,7 +53,7 @@ def compare_experts(repository: ExpertRepository, a: str | int, b: str | int) ->
         names=(repository.experts[i].name, repository.experts[j].name),
         cosine=_cosine(dot, square_one, square_two),
         modules=modules,
-        distance=_distance(one, two),
+        distance=distance(one, two),
         norms=(math.sqrt(square_one), math.sqrt(square_two)),
         description_cosine=float(repository.embeddings[i] @ repository.embeddings[j]),
     )
@@ -80,9 +80,9 @@ def nearest_distances(repository: ExpertRepository, routing: Routing, lora: Lora
     chosen = routing.chosen.tolist()
     return LoraDistances(
         names=tuple(repository.experts[i].name for i in chosen),
-        experts=tuple(_distance(lora, repository.lora(i)) for i in chosen),
-        origin=_distance(lora, repository.start()),
-        norm=_distance(lora, lora.scaled(0)),
+        experts=tuple(distance(lora, repository.lora(i)) for i in chosen),
+        origin=distance(lora, repository.start()),
+        norm=distance(lora, lora.scaled(0)),
     )
 
 
@@ -99,6 +99,7 @@ def _cosine(dot: float, square_a: float, square_b: float) -> float:
     return dot / math.sqrt(square_a * square_b) if square_a and square_b else 0.0
 
 
-def _distance(a: Lora, b: Lora) -> float:
+def distance(a: Lora, b: Lora) -> float:
+    """Frobenius norm of the difference of two weight changes."""
     squares = [(f.delta.double() - b.factors[name].delta.double()).square().sum() for name, f in a.factors.items()]
     return math.sqrt(float(torch.stack(squares).sum()))

@@ -20,14 +20,13 @@ from core.backbones import EMBEDDED
 from core.backbones.lora import Lora, LoraLayout
 from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, brief
-from core.common.schema import BackboneChoice, Count, Text, where_invalid
+from core.common.schema import BackboneChoice, Count, Figure, Text, where_invalid
 from core.common.tensor_files import write_tensors
-from core.sglora.confidence import ConfidenceModel
 from core.sglora.repository import Expert, ExpertRepository
 
 INDEX_FILE = "index.json"
 TENSORS_FILE = "experts.safetensors"
-FORMAT = 1
+FORMAT = 2  # 1 had a confidence that predicted gains
 
 
 class RepositoryIndex(BaseModel, frozen=True):
@@ -40,10 +39,10 @@ class RepositoryIndex(BaseModel, frozen=True):
         rank: of the experts' own parts. shared_rank: of the part that they share; 0: there is none.
         parameters: of an own part. experts: their entries.
         checksum: sha256 of the tensors file. notes: how they were trained.
-        confidence: see ``ExpertRepository``.
+        closeness_threshold: see ``ExpertRepository``.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     fingerprint: Text = Field(alias="backbone_fingerprint")
     backbone: BackboneChoice = Field({"spec": EMBEDDED}, validate_default=True)
     rank: Count
@@ -51,7 +50,7 @@ class RepositoryIndex(BaseModel, frozen=True):
     parameters: Count = 0
     checksum: Text = Field(alias="tensors_sha256")
     notes: Mapping[str, Any] = {}
-    confidence: ConfidenceModel | None = None
+    closeness_threshold: Figure | None = None
     experts: tuple[Expert, ...]
 
     @staticmethod
@@ -72,7 +71,10 @@ class RepositoryIndex(BaseModel, frozen=True):
         except ValidationError as error:
             if any(e["loc"] == ("format",) for e in error.errors()):
                 stated = brief(json.loads(raw)["format"])
-                raise RepositoryError(f"{label} has an {INDEX_FILE} of format {stated}; this version reads {FORMAT}.") from None
+                raise RepositoryError(
+                    f"{label} has an {INDEX_FILE} of format {stated}; this version reads {FORMAT}: "
+                    "`python -m core train experts` writes it again."
+                ) from None
             raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({where_invalid(error)}): restore it.") from None
 
     def write(self, folder: Path) -> None:
@@ -110,7 +112,7 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
         parameters=repository.layout.size,
         tensors_sha256=digest((folder / TENSORS_FILE).read_bytes()),
         notes=dict(repository.notes),
-        confidence=repository.confidence,
+        closeness_threshold=repository.closeness_threshold,
         experts=repository.experts,
     ).write(folder)
 
@@ -155,4 +157,6 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str) -> Exper
         )
     embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
     numbers = (means, stds, embeddings, origin)
-    return ExpertRepository(fingerprint, layout, experts, *numbers, index.notes, index.backbone, index.confidence, shared)
+    return ExpertRepository(
+        fingerprint, layout, experts, *numbers, index.notes, index.backbone, index.closeness_threshold, shared
+    )

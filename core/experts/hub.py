@@ -30,7 +30,7 @@ from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, experts_path, generator_path
 from core.experts.card import CARD_FILE, write_card
 from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_repository, name_backbone
-from core.sglora.generator import load_generator
+from core.sglora.generator import LoraGenerator
 
 REQUIRED = (INDEX_FILE, TENSORS_FILE)
 FILES = (*REQUIRED, CARD_FILE, GENERATOR_FILE)
@@ -204,7 +204,7 @@ def _check(stage: Path, label: str, backbone: Backbone) -> RepositoryIndex:
             )
         load_repository(stage, backbone.layout, backbone.fingerprint)
         if (stage / GENERATOR_FILE).is_file():
-            load_generator(stage / GENERATOR_FILE, backbone.fingerprint)
+            LoraGenerator.load(stage / GENERATOR_FILE, backbone.fingerprint)
     except RepositoryError as error:
         raise RepositoryError(str(error).replace(str(stage), label)) from None
     return index

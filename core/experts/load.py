@@ -11,7 +11,7 @@ from core.common.errors import BackboneError
 from core.common.paths import ROOT, experts_path, find_generator, heads_path
 from core.experts.files import INDEX_FILE, RepositoryIndex, load_repository
 from core.sglora.engine import SGLora
-from core.sglora.generator import load_generator
+from core.sglora.generator import LoraGenerator
 
 
 def load_engine(
@@ -41,7 +41,7 @@ def load_engine(
             "was replaced. Restore both from the same release."
         )
     repository = load_repository(experts, model.layout, model.fingerprint)
-    return SGLora(model, repository, load_generator(generator or find_generator(experts, model.slug), model.fingerprint))
+    return SGLora(model, repository, LoraGenerator.load(generator or find_generator(experts, model.slug), model.fingerprint))
 
 
 @dataclass(frozen=True)

@@ -88,10 +88,7 @@ class ExpertLibrary:
 
     def engine(self, engine: SGLora) -> SGLora:
         """The engine of the shipped experts, made to route to the own ones too and to generate with all of them."""
-        if not self.own:
-            return replace(engine, repository=self.shipped)
-        generator = engine.generator.with_own(torch.stack([e.mean for e in self.own]))
-        return replace(engine, repository=self.repository, generator=generator)
+        return replace(engine, repository=self.repository)
 
     def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> ExpertLibrary:
         """With one more own expert.
@@ -241,10 +238,10 @@ class _SavedIndex(BaseModel, frozen=True):
 
 
 def _named(entry: _SavedExpert) -> Expert:
-    """The expert with a name and a description that can be used, and without what only a calibration knows."""
+    """The expert with a name and a description that can be used, and without what nobody here measured."""
     fields = {f.name: getattr(entry, f.name) for f in dataclasses.fields(Expert)}
     names = {"name": clean_name(entry.name), "description": clean_text(entry.description)}
-    return Expert(**{**fields, **names, "transfer": None, "forgetting": {}, "keywords": ""})
+    return Expert(**{**fields, **names, "forgetting": {}, "keywords": ""})
 
 
 def save_zip(library: ExpertLibrary) -> bytes:

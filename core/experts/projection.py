@@ -51,9 +51,9 @@ def latent_map(engine: SGLora, routing: Routing, z: Tensor, owned: int = 0) -> E
     """
     repository = engine.repository
     alone = SemanticPrior(repository.means, repository.stds.square())  # one row an expert, as if routed to it alone
-    means = engine.generator.latent(alone).mean[0]
+    means = engine.generator.latent(alone).mean
     plane = _Plane.through(means[: len(repository) - owned])
-    prior = engine.generator.latent(engine.prior(routing)).mean[0]
+    prior = engine.generator.latent(repository.prior(routing)).mean
     return ExpertMap(_names(repository), plane.all(means), plane.place(z), plane.shown, plane.place(prior))
 
 

@@ -17,7 +17,6 @@ from core.backbones import EMBEDDED
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
 from core.common.schema import Count, Figure, Label, Measured, Text
-from core.sglora.confidence import Confidence, ConfidenceModel, known_transfers
 from core.sglora.prior import SemanticPrior, semantic_prior
 from core.sglora.router import Routing
 
@@ -37,9 +36,6 @@ class Expert:
         before, after: zero-shot's and the expert's recall on photos it was not trained on,
             {"i2t": {"R@1": …}, "t2i": {…}, "images": n}; both empty where nobody measured (an imported adapter).
         classes: the labels of a label domain's task, else empty.
-        transfer: what was gained on its photos, in points (mean of R@1 and R@5, both directions), by experts of other domains
-        or
-            topics alone: the confidence rests on it. None where nobody left it out.
         forgetting: points of R@1 (class names, as "a photo of a …") that are lost under the expert: "class names" of everyday
             photos, and each labelled domain that was measured; below zero where they are gained. Empty where nobody measured.
         keywords: other words for what it is about; its embedding is the mean over them and the description.
@@ -55,7 +51,6 @@ class Expert:
     before: Measured
     after: Measured
     classes: tuple[Label, ...] = ()
-    transfer: Figure | None = None
     forgetting: Mapping[Text, Figure] = field(default_factory=dict)
     keywords: Text = ""
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -89,7 +84,7 @@ class ExpertRepository:
         shared: what all experts share, as strong as they began with it; None: nothing, an expert is its own part (the paper).
         notes: how they were trained.
         backbone: how the backbone is loaded, as in ``RepositoryIndex``.
-        confidence: how likely it is that adapting helps, calibrated by leaving experts out; None where nobody did.
+        closeness_threshold: closeness below which no expert fits a description; None where nobody measured it.
     """
 
     fingerprint: str
@@ -101,7 +96,7 @@ class ExpertRepository:
     origin: Tensor
     notes: Mapping[str, Any] = field(default_factory=dict)
     backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})
-    confidence: ConfidenceModel | None = None
+    closeness_threshold: float | None = None
     shared: Lora | None = None
 
     def __len__(self) -> int:
@@ -131,17 +126,6 @@ class ExpertRepository:
     def merged(self, routing: Routing) -> Lora:
         """The routed experts merged with their weights, exactly, in delta-W."""
         return self.with_shared([self.own(i) for i in routing.chosen.tolist()], routing.weights.tolist())
-
-    def judge(self, routing: Routing, about_photos: bool = True) -> Confidence | None:
-        """How likely it is that adapting to a description routed over these experts helps; None without a calibration.
-
-        ``about_photos`` as in ``ConfidenceModel.judge``.
-        """
-        if self.confidence is None:
-            return None
-        transfers = known_transfers([e.transfer for e in self.experts])
-        forgetting = torch.tensor([float(e.forgetting.get(CLASS_NAMES, 0.0)) for e in self.experts])
-        return self.confidence.judge(routing, transfers, forgetting, about_photos)
 
     def subset(self, keep: Sequence[int]) -> ExpertRepository:
         """The repository with only the experts at these indexes."""

@@ -1,4 +1,4 @@
-"""A low-dimensional, whitened basis of LoRA vectors: principal directions of the experts' snapshots around their origin."""
+"""A low-dimensional, whitened basis of LoRA vectors: principal directions of the experts' means around their common start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VARIANCE_FLOOR = 1e-4  # of a whitened coordinate; keeps log-variances of single
 
 @dataclass(frozen=True)
 class Basis:
-    """theta = origin + (x * scale) @ components.
+    """theta = origin + (x * scale) @ components, less what no component spans.
 
     Attributes:
         origin: [P] where coordinates are zero: the experts' shared initialisation.
@@ -62,9 +62,13 @@ class Basis:
         """Coordinates [..., D] of vectors [..., P]."""
         return (vectors - self.origin) @ self.components.T / self.scale
 
-    def decode(self, coordinates: Tensor) -> Tensor:
-        """Vectors [..., P] of coordinates [..., D]."""
-        return self.origin + (coordinates * self.scale) @ self.components
+    def step(self, coordinates: Tensor) -> Tensor:
+        """The change of vectors [..., P] for a change of coordinates [..., D]."""
+        return (coordinates * self.scale) @ self.components
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What ``of`` reads."""
+        return {f"basis.{name}": getattr(self, name) for name in ("origin", "components", "scale")}
 
     def condition(self, prior: SemanticPrior) -> Tensor:
         """c = (mu*, log sigma*^2) in coordinates, [2 D]; the variance is the diagonal's, projected."""

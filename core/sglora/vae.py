@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class CvaeConfig:
+class VaeConfig:
     """Sizes: ``coordinates`` D of theta, ``latent`` of z, ``hidden`` width of the ReLU MLPs."""
 
     coordinates: int
@@ -41,17 +41,18 @@ class Gaussian:
         return self.mean + noise * (0.5 * self.log_variance).exp()
 
     def kl(self, other: Gaussian) -> Tensor:
-        """KL(self || other) of each row, [n], in nats (closed form)."""
+        """KL(self || other) of each row and latent, [n, latent], in nats (closed form)."""
         ratio = (self.log_variance - other.log_variance).exp()
         distance = (self.mean - other.mean).square() / other.log_variance.exp()
-        return 0.5 * (ratio + distance - 1 + other.log_variance - self.log_variance).sum(-1)
+        return 0.5 * (ratio + distance - 1 + other.log_variance - self.log_variance)
 
 
-def _mlp(*widths: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for a, b in itertools.pairwise(widths):
-        layers += [nn.Linear(a, b), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+@dataclass(frozen=True)
+class Elbo:
+    """The two parts of the negative ELBO: ``error``, the mean squared error, and ``kl`` in nats, summed over latents."""
+
+    error: Tensor
+    kl: Tensor
 
 
 class ConditionalVAE(nn.Module):
@@ -60,7 +61,7 @@ class ConditionalVAE(nn.Module):
     The decoder says what to add to the condition's mean and is zero-initialised: an untrained generator merges.
     """
 
-    def __init__(self, config: CvaeConfig) -> None:
+    def __init__(self, config: VaeConfig) -> None:
         super().__init__()
         self.config = config
         d, c, z, h = config.coordinates, config.condition, config.latent, config.hidden
@@ -78,16 +79,28 @@ class ConditionalVAE(nn.Module):
         """p(z | c) for c [n, 2 D]."""
         return _gaussian(self.prior(condition))
 
-    def decode(self, z: Tensor, condition: Tensor) -> Tensor:
-        """theta [n, D] from z [n, latent] and c [n, 2 D]."""
-        mean = condition[..., : self.config.coordinates]
-        return mean + self.decoder(torch.cat([z, condition], -1))
+    def decode_step(self, z: Tensor, condition: Tensor) -> Tensor:
+        """theta minus the condition's mean, [n, D], from z [n, latent] and c [n, 2 D]."""
+        return self.decoder(torch.cat([z, condition], -1))
 
-    def elbo_loss(self, theta: Tensor, condition: Tensor, noise: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-        """Reconstruction (mean squared error) and weighted KL; their sum is the negative ELBO to minimise."""
+    def elbo(self, theta: Tensor, condition: Tensor, noise: Tensor, free_bits: float = 0.0) -> Elbo:
+        """The negative ELBO's parts for theta [n, D], c [n, 2 D] and standard normal noise [n, latent].
+
+        Args:
+            free_bits: nats of KL that a latent costs nothing, on average over the batch (arXiv 1606.04934, section C.8).
+        """
         posterior, prior = self.encode(theta, condition), self.condition_prior(condition)
-        rebuilt = self.decode(posterior.sample(noise), condition)
-        return (rebuilt - theta).square().mean(), weight * posterior.kl(prior).mean()
+        mean = condition[..., : self.config.coordinates]
+        rebuilt = mean + self.decode_step(posterior.sample(noise), condition)
+        kl = posterior.kl(prior).mean(0).clamp(min=free_bits).sum()
+        return Elbo((rebuilt - theta).square().mean(), kl)
+
+
+def _mlp(*widths: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for a, b in itertools.pairwise(widths):
+        layers += [nn.Linear(a, b), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
 
 
 def _gaussian(output: Tensor) -> Gaussian:

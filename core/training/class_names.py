@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
@@ -36,6 +38,13 @@ class ClassNames:
         """
         sentences = embed(class_name_texts())
         return ClassNames(sentences, backbone.text_from_sentences(sentences))
+
+    def some(self, rng: np.random.Generator, most: int) -> ClassNames:
+        """A random sample of at most so many of them, as a step of training looks at."""
+        if len(self.embeddings) <= most:
+            return self
+        rows = torch.from_numpy(rng.choice(len(self.embeddings), most, replace=False))
+        return ClassNames(self.sentences[rows], self.embeddings[rows])
 
 
 def class_name_texts() -> list[str]:

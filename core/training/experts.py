@@ -9,8 +9,6 @@ part alone, as in the paper.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +25,10 @@ from core.backbones.lora_algebra import merge
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.progress import Bar, Log, silent
-from core.common.tensor_files import write_tensors
 from core.experts.files import save_repository
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
-from core.training.confidence import FEWEST, calibrate, photos_like
+from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.dense_tasks import DenseTasks
 from core.training.discovery import DiscoveryRecipe, ExpertTask, discover, without_expert
@@ -39,6 +36,8 @@ from core.training.distributed import Processes
 from core.training.forgetting import forgetting
 from core.training.objective import Objective
 from core.training.shared_part import SharedRecipe, train_shared
+from core.training.snapshots import keep, snapshots_file
+from core.training.topic_photos import FEWEST, photos_like
 
 FORGETTING_PHOTOS = 300  # of each set that every expert is measured on
 
@@ -49,8 +48,8 @@ class ExpertRecipe:
 
     ``rank``, ``steps``, ``lr`` and ``batch`` are for own parts; ``snapshots`` is M, the last steps that are averaged; ``share``
     how much of the shared part experts begin with; ``memory`` the penalty for forgetting, in its usual weights; ``scale`` the
-    inverse temperature. For adapters of photos, ``everyday`` is how many photos of everyday objects are beside a batch, and
-    ``tokens`` how many patches are looked at.
+    inverse temperature; ``names`` how many class names the penalty of one step looks at. For adapters of photos, ``everyday``
+    is how many photos of everyday objects are beside a batch, and ``tokens`` how many patches are looked at.
     """
 
     rank: int = 4
@@ -63,6 +62,7 @@ class ExpertRecipe:
     memory: float = 1.0
     scale: float = 20.0
     tokens: int = 100_000
+    names: int = 256
     shared_rank: int = 48
     shared_steps: int = 3000
     shared_lr: float = 3e-3
@@ -87,7 +87,9 @@ class ExpertRecipe:
 
     def shared_objective(self, backbone: Backbone, corpus: Corpus, allowed: np.ndarray) -> Objective:
         """The loss of the shared part."""
-        return Objective(backbone, corpus, allowed, self.scale, self.memory, self.shared_batch, self.everyday, self.tokens)
+        return Objective(
+            backbone, corpus, allowed, self.scale, self.memory, self.shared_batch, self.everyday, self.tokens, self.names
+        )
 
 
 # For CLIP: its own temperature, all patches, the paper's rank and M = 100; nobody has measured another recipe there.
@@ -100,6 +102,7 @@ CLIP_RECIPE = ExpertRecipe(
     snapshots=100,
     share=0.65,
     scale=100.0,
+    names=1000,
     shared_rank=8,
     shared_steps=4000,
     shared_lr=1e-3,
@@ -114,10 +117,19 @@ def recipe_for(backbone: Backbone) -> ExpertRecipe:
 
 @dataclass(frozen=True)
 class TrainedExpert:
-    """An own part's numbers: mean [P] and standard deviation [P] over its last steps."""
+    """An own part's numbers: its last snapshots [M, P] (paper: 100), in float16 as they are kept."""
 
-    mean: Tensor
-    std: Tensor
+    snapshots: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """mu_i [P]."""
+        return self.snapshots.float().mean(0)
+
+    @property
+    def std(self) -> Tensor:
+        """sigma_i [P]."""
+        return self.snapshots.float().std(0, correction=0)
 
 
 def train_own_part(
@@ -140,8 +152,7 @@ def train_own_part(
         schedule.step()
         if step >= recipe.steps - recipe.snapshots:
             snapshots.append(vector.detach().clone())
-    stacked = torch.stack(snapshots)
-    return TrainedExpert(stacked.mean(0).cpu(), stacked.std(0, correction=0).cpu())
+    return TrainedExpert(torch.stack(snapshots).half().cpu())
 
 
 def train_experts(
@@ -167,7 +178,7 @@ def train_experts(
     if not tasks:
         corpus.tell_unreadable(told)
         raise DataError(f"No topic or group of classes with enough photos to train an expert was found in {data}.")
-    files = [runs / f"{digest(t.name)[:16]}.safetensors" for t in tasks]
+    files = [snapshots_file(runs, t.name) for t in tasks]
     left = processes.share([i for i in range(len(tasks)) if not files[i].is_file()])
     who = f"process {processes.index + 1} of {processes.count}: " if processes.count > 1 else ""
     log(f"{who}{len(left)} of {len(tasks)} experts to train on {processes.device}")
@@ -175,7 +186,7 @@ def train_experts(
     bar = Bar(f"{who}experts", len(left), log, "experts")
     for done, i in enumerate(left, 1):
         trained = train_own_part(objective, tasks[i].rows, shared, recipe, int(2**32 * draw(tasks[i].name)))
-        keep(files[i], {"mean": trained.mean, "std": trained.std})
+        keep(files[i], {"snapshots": trained.snapshots})
         bar.to(done, tasks[i].name)
     bar.close()
     processes.wait()
@@ -185,10 +196,9 @@ def train_experts(
             f"Experts that other processes trained are not in {runs} ({', '.join(absent[:3])}): give all machines one --cache "
             "folder that they share."
         )
-    trained = [TrainedExpert(*(load_file(file)[k] for k in ("mean", "std"))) for file in files]
+    trained = [TrainedExpert(load_file(file)["snapshots"]) for file in files]
     repository = assemble(backbone, corpus, tasks, trained, shared, recipe, told)
     if processes.first:
-        repository = calibrate(backbone, corpus, repository, told)
         save_repository(repository, out)
     told(f"{len(repository)} experts were written to {out}")
     corpus.tell_unreadable(told)
@@ -227,7 +237,7 @@ def assemble(
         bar.to(number)
         entries.append(entry)
     bar.close()
-    return ExpertRepository(
+    repository = ExpertRepository(
         backbone.fingerprint,
         layout,
         tuple(entries),
@@ -239,6 +249,7 @@ def assemble(
         backbone.choice,
         shared=shared,
     )
+    return replace(repository, closeness_threshold=closeness_threshold(repository))
 
 
 def shared_part(backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> Lora | None:
@@ -271,10 +282,3 @@ def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Pat
     folder = cache / "experts" / digest(said)[:16]
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def keep(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write so that an interrupted run leaves no half file."""
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    write_tensors(partial, tensors)
-    partial.replace(path)

@@ -1,9 +1,9 @@
-"""Train the paper's generator, a conditional VAE that decodes whole LoRAs (paper, section on training; leave-one-out as in
-docs/design.md, section 5).
+"""Train the generator, a conditional VAE (paper, section on training), on the real last snapshots of all experts.
 
-At run time the target's own expert is never in the repository. So every training example conditions a sample of an expert's
-last steps on the prior of the *other* experts, with k, tau and the set of experts drawn at random: the generator learns to go
-from neighbours to a new task.
+A target's own expert is rarely in the repository. So a training example is a snapshot of one expert, conditioned on the prior
+of the *other* experts (for a share of the examples, of all), with k, tau and the set of experts drawn at random: the
+generator learns to go from neighbours to a new task. The weight of the KL divergence, lambda, decides how much z says
+(``core.experiments.latent``).
 """
 
 from __future__ import annotations
@@ -24,30 +24,47 @@ from core.sglora.prior import semantic_prior
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
-from core.sglora.vae import ConditionalVAE, CvaeConfig
+from core.sglora.vae import ConditionalVAE, VaeConfig
+from core.training.snapshots import read_snapshots
+
+REPORT = 100  # steps
 
 
 @dataclass(frozen=True)
 class GeneratorRecipe:
-    """How the conditional VAE is trained. ``kl`` is lambda; ``dropout`` the share of experts that a step does not see."""
+    """How the conditional VAE is trained.
+
+    ``kl`` is lambda, reached after the first ``warm_up`` share of the steps; ``free_bits`` as in ``ConditionalVAE.elbo``.
+    ``conditions`` are drawn for each expert; ``left_out`` of them leave the expert itself out, and each leaves out a
+    ``dropout`` share of the others.
+    """
 
     dimensions: int = 80
     latent: int = 16
     hidden: int = 128
-    steps: int = 200
-    batch: int = 32
+    steps: int = 2000
+    batch: int = 64
     lr: float = 1e-3
     kl: float = 0.01
+    free_bits: float = 0.0
+    warm_up: float = 0.2
+    conditions: int = 32
+    left_out: float = 1.0
     dropout: float = 0.2
     seed: int = 0
 
 
 def fit_generator(
-    backbone: Backbone, repository: ExpertRepository, recipe: GeneratorRecipe = GeneratorRecipe(), log: Log = print
+    backbone: Backbone,
+    repository: ExpertRepository,
+    snapshots: Tensor,
+    recipe: GeneratorRecipe = GeneratorRecipe(),
+    log: Log = print,
 ) -> LoraGenerator:
     """Train on the experts of a repository: it takes no photos.
 
-    Coordinates are about where own parts begin, so that the generator may also scale what all of them have.
+    Args:
+        snapshots: [n, M, P] the experts' last snapshots.
 
     Raises:
         RepositoryError: fewer than two experts.
@@ -58,52 +75,69 @@ def fit_generator(
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     basis = Basis.fit(repository.means, repository.origin, recipe.dimensions)
-    cvae = ConditionalVAE(CvaeConfig(basis.dimensions, recipe.latent, recipe.hidden))
-    optimizer = torch.optim.Adam(cvae.parameters(), lr=recipe.lr)
+    targets = torch.stack([basis.encode(rows.float()) for rows in snapshots])  # [n, M, D]
+    conditions = torch.stack([_conditions(repository, basis, i, recipe, rng) for i in range(n)])  # [n, C, 2 D]
+    vae = ConditionalVAE(VaeConfig(basis.dimensions, recipe.latent, recipe.hidden))
+    optimizer = torch.optim.Adam(vae.parameters(), lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.55 + 0.45 * math.cos(math.pi * s / recipe.steps))
-    variances = repository.stds.square()
-
-    def condition(i: int) -> Tensor:
-        """[2 D] of some other experts, as expert i's description is routed to them."""
-        others = np.delete(np.arange(n), i)
-        kept = others[rng.random(n - 1) > recipe.dropout]
-        rows = torch.from_numpy(kept if len(kept) else others)
-        k, tau = int(rng.choice([1, 2, 3, 4, 4, 4, 6, 8])), float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
-        routing = SparseRouter(repository.embeddings[rows]).route("", repository.embeddings[i], k, tau)
-        chosen = rows[routing.chosen]
-        return basis.condition(semantic_prior(repository.means[chosen], variances[chosen], routing.weights))
-
     bar, note, sums = Bar("generator", recipe.steps, log, "steps"), "", np.zeros(2)
     for step in range(1, recipe.steps + 1):
-        picked = rng.integers(0, n, recipe.batch)
-        conditions = torch.stack([condition(int(i)) for i in picked])
-        rows = torch.from_numpy(picked)
-        snapshots = repository.means[rows] + repository.stds[rows] * torch.randn(len(rows), repository.layout.size)
-        error, kl = cvae.elbo_loss(basis.encode(snapshots), conditions, torch.randn(len(rows), recipe.latent), recipe.kl)
+        expert = torch.from_numpy(rng.integers(0, n, recipe.batch))
+        theta = targets[expert, torch.from_numpy(rng.integers(0, targets.shape[1], recipe.batch))]
+        condition = conditions[expert, torch.from_numpy(rng.integers(0, recipe.conditions, recipe.batch))]
+        elbo = vae.elbo(theta, condition, torch.randn(recipe.batch, recipe.latent), recipe.free_bits)
+        weight = recipe.kl * min(1.0, step / max(1.0, recipe.warm_up * recipe.steps))
         optimizer.zero_grad()
-        (error + kl).backward()
-        torch.nn.utils.clip_grad_norm_(cvae.parameters(), 1.0)
+        (elbo.error + weight * elbo.kl).backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        sums += [float(error.detach()), float(kl.detach())]
-        if step % 100 == 0:
-            note = f"error {sums[0] / 100:.3f}, kl {sums[1] / 100:.3f}"
-            sums[:] = 0
+        sums += [float(elbo.error.detach()), float(elbo.kl.detach())]
+        if step % REPORT == 0:
+            error, nats = sums / REPORT
+            note, sums = f"error {error:.3f}, KL {nats:.2f} nats", np.zeros(2)
         bar.to(step, note)
     bar.close()
-    notes = {"recipe": asdict(recipe), "experts": n}
-    return LoraGenerator(basis, cvae.eval().requires_grad_(False), backbone.fingerprint, notes)
+    notes = {"recipe": asdict(recipe), "experts": n, "KL in nats": round(float(elbo.kl.detach()), 3)}
+    return LoraGenerator(basis, vae.eval().requires_grad_(False), backbone.fingerprint, notes)
+
+
+def _conditions(
+    repository: ExpertRepository, basis: Basis, expert: int, recipe: GeneratorRecipe, rng: np.random.Generator
+) -> Tensor:
+    """[C, 2 D] of experts that this one's description is routed to, each time another set of them."""
+    n = len(repository)
+    others = np.delete(np.arange(n), expert)
+    drawn = []
+    for _ in range(recipe.conditions):
+        kept = others[rng.random(n - 1) > recipe.dropout]
+        kept = kept if len(kept) else others
+        rows = torch.from_numpy(kept if rng.random() < recipe.left_out else np.append(kept, expert))
+        k, tau = int(rng.choice([1, 2, 3, 4, 4, 4, 6, 8])), float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
+        routing = SparseRouter(repository.embeddings[rows]).route("", repository.embeddings[expert], k, tau)
+        chosen = rows[routing.chosen]
+        prior = semantic_prior(repository.means[chosen], repository.stds[chosen].square(), routing.weights)
+        drawn.append(basis.condition(prior))
+    return torch.stack(drawn)
 
 
 def train_generator(
-    out: Path, backbone: Backbone, repository: ExpertRepository, recipe: GeneratorRecipe = GeneratorRecipe(), log: Log = print
+    out: Path,
+    backbone: Backbone,
+    repository: ExpertRepository,
+    runs: Path,
+    recipe: GeneratorRecipe = GeneratorRecipe(),
+    log: Log = print,
 ) -> LoraGenerator:
     """Train on the experts of a repository and write the generator to ``out``.
 
+    Args:
+        runs: where ``train experts`` kept their snapshots (``core.training.snapshots``).
+
     Raises:
-        RepositoryError: as ``fit_generator``.
+        RepositoryError: as ``fit_generator`` and ``read_snapshots``.
     """
-    generator = fit_generator(backbone, repository, recipe, log)
+    generator = fit_generator(backbone, repository, read_snapshots(runs, repository), recipe, log)
     generator.save(out)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return generator

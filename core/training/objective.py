@@ -50,6 +50,7 @@ class Objective:
         scale: inverse temperature. memory: of the penalty, in its usual weights; 0: none. batch: photos of the task.
         everyday, tokens: for adapters of photos, photos of everyday objects beside them, and patches looked at (all, where
             there are fewer).
+        names: class names that the penalty of one step looks at.
         allowed: [n] bool, photos that may be used as everyday ones.
     """
 
@@ -61,6 +62,7 @@ class Objective:
     batch: int = 256
     everyday: int = 0
     tokens: int = 100_000
+    names: int = 256
 
     def loss(self, rows: np.ndarray, lora: Lora, rng: np.random.Generator) -> Tensor:
         """Contrastive loss of a batch of the task with these rows, one random text a photo, plus the weighted penalty."""
@@ -75,7 +77,8 @@ class Objective:
         head, keep = self.backbone.adapted, None
         if isinstance(head, AdaptedImage) and self.tokens < head.patches:
             keep = torch.from_numpy(rng.permutation(head.patches)[: self.tokens]).to(self.backbone.device)
-        return adapter_loss(self.backbone, lora, batch, corpus.class_names, self.scale, self.memory, keep)
+        names = corpus.class_names.some(rng, self.names) if self.memory else None
+        return adapter_loss(self.backbone, lora, batch, names, self.scale, self.memory, keep)
 
 
 def adapter_loss(

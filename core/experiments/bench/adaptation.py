@@ -11,6 +11,7 @@ from core.experiments.bench.context import BenchmarkContext
 from core.experiments.bench.sample_jpegs import captioned
 from core.experiments.bench.timing import in_turn
 from core.retrieval.gallery import Gallery
+from core.sglora.request import AdapterRequest
 from core.training.own_expert import OwnExpert, OwnRecipe, train_own_expert
 
 STEPS = ("encode", "route", "prior", "decode")
@@ -34,7 +35,7 @@ def run(context: BenchmarkContext, photos: int = PHOTOS, recipe: OwnRecipe = Own
 
     def sentences() -> None:
         for _ in range(SENTENCES):
-            steps.append(engine.adapt(f"photos of buildings, animals and things, album {next(number)}").seconds)
+            steps.append(engine.adapt(AdapterRequest(f"photos of buildings, animals and things, album {next(number)}")).seconds)
 
     def fine_tune() -> None:
         sentence = "photos of buildings, animals and things"
@@ -46,7 +47,7 @@ def run(context: BenchmarkContext, photos: int = PHOTOS, recipe: OwnRecipe = Own
     times = in_turn(ways, min(context.rounds, ROUNDS), warm=False)
     own: OwnExpert = trained[0]
     return {
-        "parameters": engine.adapt("photos of buildings").full.parameters,
+        "parameters": engine.adapt(AdapterRequest("photos of buildings")).full.parameters,
         "experts": len(engine.repository),
         "milliseconds": {
             "adapt": times["sentence"].best(SENTENCES),

@@ -15,6 +15,7 @@ import torch
 from core.common.progress import Log
 from core.common.runtime import compute_dtype
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class BenchmarkContext:
         from core.experts.load import load_engine
 
         engine = load_engine()
-        engine.adapt("a photo")
+        engine.adapt(AdapterRequest("a photo"))
         engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
         return engine
 

@@ -38,6 +38,7 @@ from core.retrieval.library_index import index_over, scan_of
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.questions import Query
 from core.retrieval.two_stage import TwoStageSearch
+from core.sglora.request import AdapterRequest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -238,10 +239,10 @@ def _grown(context: BenchmarkContext, photos: LibraryPhotos, folder: Path, n: in
     store = RepeatedRows(photos, photos.backbone, index)
     questions = [Query((text,)).question(engine.backbone) for text in QUERIES]
     known = TwoStageSearch(store)
-    adapter = Adapter.of(engine.adapt(SENTENCES[0]).lora)
+    adapter = Adapter.of(engine.adapt(AdapterRequest(SENTENCES[0])).lora)
 
     def new() -> None:
-        made = Adapter.of(engine.adapt(f"{SENTENCES[1]}, day {next(number)}").lora)
+        made = Adapter.of(engine.adapt(AdapterRequest(f"{SENTENCES[1]}, day {next(number)}")).lora)
         TwoStageSearch(store).search(questions[0], [made], TOP)
 
     ways = {"new": new, "known": lambda: known.search(questions[next(number) % len(questions)], [adapter], TOP)}

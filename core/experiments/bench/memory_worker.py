@@ -8,6 +8,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from core.sglora.request import AdapterRequest
+
 if TYPE_CHECKING:
     from core.sglora.engine import SGLora
 
@@ -27,7 +29,7 @@ def main() -> None:
     imported = time.time() - arguments.began
     engine = BenchmarkContext().engine
     ready = time.time() - arguments.began
-    engine.adapt("photos of people surfing")
+    engine.adapt(AdapterRequest("photos of people surfing"))
     adapted = time.time() - arguments.began
     said: dict[str, Any] = {
         "imported": round(imported, 2),
@@ -51,7 +53,7 @@ def _gallery(engine: SGLora, count: int) -> dict[str, Any]:
     # As uploads do: a few files at a time, which go when they are in.
     for start in range(0, count, 100):
         gallery.add(jpegs(min(100, count - start), first=start))
-    adapters = ZERO_SHOT, Adapter.of(engine.adapt("photos of buildings").lora)
+    adapters = ZERO_SHOT, Adapter.of(engine.adapt(AdapterRequest("photos of buildings")).lora)
     for adapter in adapters:
         gallery.text_to_image("a tower", adapter)
     thumbnails = sum(len(photo.thumbnail) for photo in gallery.photos) / count
@@ -69,7 +71,7 @@ def _visits(engine: SGLora, visits: int, photos: int) -> dict[str, Any]:
     for visit in range(visits):
         gallery = Gallery(engine.backbone, photos)
         gallery.add(jpegs(photos, first=visit * photos))
-        gallery.text_to_image("a tower", Adapter.of(engine.adapt(f"photos of buildings, album {visit}").lora))
+        gallery.text_to_image("a tower", Adapter.of(engine.adapt(AdapterRequest(f"photos of buildings, album {visit}")).lora))
         del gallery
         seen.append(_resident())
     return {"visits": visits, "photos": photos, "megabytes": seen}

@@ -1,0 +1,182 @@
+"""How much does z say? The generator trained with several weights of the KL divergence, on watched photos.
+
+Too large a lambda collapses the posterior: every seed gives the same adapter. Too small a one draws adapters that no expert
+resembles. Tasks are sampled from photos that trained nothing and measure nothing else; here the recipe is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from core.backbones.lora import Lora
+from core.common import markdown
+from core.experiments import figures, statistics
+from core.experiments.context import ExperimentContext
+from core.experts.compare import distance
+from core.sglora.description import embed_descriptions
+from core.sglora.engine import SGLora
+from core.sglora.repository import ExpertRepository
+from core.sglora.router import Routing, SparseRouter
+from core.training.corpus import Corpus
+from core.training.dense_tasks import DenseTasks
+from core.training.experts import ExpertRecipe, runs_folder
+from core.training.generator import GeneratorRecipe, fit_generator
+from core.training.snapshots import read_snapshots
+
+LAMBDAS = (1.0, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+TASKS = 100
+SEEDS = (0, 1, 2)
+PHOTOS = 8  # that a keyword needs
+LEFT_OUT = 12  # closest experts, for the figures of topics that no expert knows
+FIRST = 12  # photos that the page shows
+KNOWN, UNKNOWN = "known", "closest experts left out"
+
+
+@dataclass(frozen=True)
+class WatchedTask:
+    """Photos that only choose recipes: their rows, and a sentence's embedding [s]."""
+
+    rows: np.ndarray
+    embedding: torch.Tensor
+    domain: str | None
+
+
+def watched_tasks(corpus: Corpus, engine: SGLora, count: int = TASKS) -> list[WatchedTask]:
+    """Sampled tasks of watched photos, always the same ones."""
+    rng = np.random.default_rng(0)
+    sampler = DenseTasks(corpus, corpus.watched, PHOTOS)
+    drawn = [sampler.sample(rng) for _ in range(count)]
+    embeddings = embed_descriptions(engine.backbone, [task.sentence(corpus, rng) for task in drawn])
+    return [WatchedTask(task.rows, embedding, task.domain) for task, embedding in zip(drawn, embeddings, strict=True)]
+
+
+def run(
+    context: ExperimentContext, lambdas: Sequence[float] = LAMBDAS, recipe: GeneratorRecipe = GeneratorRecipe()
+) -> dict[str, Any]:
+    """Rows of all tasks by lambda, and what each lambda does to samples."""
+    corpus, engine = context.corpus, context.engine
+    repository = engine.repository
+    runs = runs_folder(context.cache, context.backbone, ExpertRecipe(**repository.notes["recipe"]), context.data)
+    snapshots, tasks = read_snapshots(runs, repository), watched_tasks(corpus, engine)
+    between = _between_experts(repository)
+    rows: list[dict[str, Any]] = []
+    found: dict[str, dict[str, float]] = {}
+    for weight in lambdas:
+        trained = replace(recipe, kl=weight)
+        sampling = replace(engine, generator=fit_generator(context.backbone, repository, snapshots, trained, context.log))
+        label, apart, moved = f"{weight:g}", [], []
+        for number, task in enumerate(tasks):
+            for group, experts in ((KNOWN, repository), (UNKNOWN, _without(repository, task))):
+                adapters = _adapters(replace(sampling, repository=experts), _routing(experts, task))
+                for variant, lora in adapters.items():
+                    recalls = statistics.both_ways(corpus.recalls(context.backbone, task.rows, lora))
+                    rows.append({"group": group, "lambda": label, "task": str(number), "variant": variant, **recalls})
+                if group == KNOWN:
+                    samples = [lora for name, lora in adapters.items() if lora and name.startswith("sample")]
+                    apart += [distance(a, b) for a, b in pairwise(samples)]
+                    moved.append(_moved(corpus, sampling, task, samples))
+        nats = sampling.generator.notes["KL in nats"]
+        found[label] = {"nats": nats, "apart": float(np.mean(apart)) / between, "moved": float(np.mean(moved))}
+        context.log(f"lambda {label}: {found[label]}")
+    return {"tasks": len(tasks), "lambdas": found, "recalls": _recalls(rows), "shipped": f"{GeneratorRecipe().kl:g}"}
+
+
+def _routing(experts: ExpertRepository, task: WatchedTask) -> Routing:
+    return SparseRouter(experts.embeddings).route("", task.embedding)
+
+
+def _without(repository: ExpertRepository, task: WatchedTask) -> ExpertRepository:
+    """The repository without the experts closest to a task, and without those of its special domain."""
+    out = set((repository.embeddings @ task.embedding).topk(min(LEFT_OUT, len(repository) - 2)).indices.tolist())
+    kept = [i for i, e in enumerate(repository.experts) if i not in out and (task.domain is None or e.group != task.domain)]
+    return repository.subset(kept)
+
+
+def _adapters(engine: SGLora, routing: Routing) -> dict[str, Lora | None]:
+    """Zero-shot, the controls, the LoRA of the mean of p(z | c), and of samples of it."""
+    repository, prior = engine.repository, engine.repository.prior(routing)
+
+    def decoded(seed: int | None) -> Lora:
+        own = Lora.from_vector(repository.layout, engine.generator.decode(engine.generator.draw(prior, seed), prior))
+        return repository.with_shared([own], [1.0])
+
+    controls = {"zero-shot": None, "one-lora": repository.shared, "merge": repository.merged(routing), "mean": decoded(None)}
+    return controls | {f"sample {seed}": decoded(seed) for seed in SEEDS}
+
+
+def _between_experts(repository: ExpertRepository) -> float:
+    """Mean distance between two experts."""
+    order = np.random.default_rng(0).permutation(len(repository)).tolist()
+    return float(np.mean([distance(repository.own(a), repository.own(b)) for a, b in pairwise(order)]))
+
+
+def _moved(corpus: Corpus, engine: SGLora, task: WatchedTask, samples: Sequence[Lora]) -> float:
+    """How many of the first photos for a caption of the task are others with another seed."""
+    rows = np.flatnonzero(corpus.watched & corpus.captioned)
+    photos, text = corpus.base[torch.from_numpy(rows)], corpus.sentences[int(corpus.own_texts[task.rows[0]][0])][None]
+    first = [
+        set((engine.backbone.text_from_sentences(text, lora) @ photos.T)[0].topk(FIRST).indices.tolist()) for lora in samples
+    ]
+    return float(np.mean([len(a - b) for a, b in pairwise(first)]))
+
+
+def _recalls(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """For each group, lambda and variant: mean R@1 and R@5, and what it has above the merge, with intervals over tasks."""
+    found: dict[str, Any] = {}
+    for group in (KNOWN, UNKNOWN):
+        for weight in dict.fromkeys(row["lambda"] for row in rows):
+            own = [row for row in rows if row["group"] == group and row["lambda"] == weight]
+            own = [{**row, "variant": row["variant"].split()[0]} for row in own]
+            found.setdefault(group, {})[weight] = {
+                variant: {
+                    measure: [
+                        statistics.mean(own, variant, measure),
+                        statistics.difference(own, variant, "merge", measure),
+                    ]
+                    for measure in ("R@1", "R@5")
+                }
+                for variant in dict.fromkeys(row["variant"] for row in own)
+            }
+    return found
+
+
+def findings(result: Mapping[str, Any]) -> list[str]:
+    """What the shipped lambda does."""
+    shipped = result["lambdas"].get(result["shipped"])
+    if shipped is None:
+        return []
+    return [
+        f"With lambda {result['shipped']}, as shipped, z says {shipped['nats']:.1f} nats, two seeds' adapters are "
+        f"{shipped['apart']:.0%} as far apart as two experts, and {shipped['moved']:.1f} of the first {FIRST} photos differ."
+    ]
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """A line a lambda."""
+    head = ["lambda", "KL, nats", "two seeds apart", f"others of {FIRST}"]
+    head += [f"{group}: {variant} minus merge, R@1" for group in (KNOWN, UNKNOWN) for variant in ("mean", "sample")]
+    lines = []
+    for weight, about in result["lambdas"].items():
+        differences = [
+            markdown.difference(result["recalls"][group][weight][variant]["R@1"][1])
+            for group in (KNOWN, UNKNOWN)
+            for variant in ("mean", "sample")
+        ]
+        lines.append([weight, f"{about['nats']:.2f}", f"{about['apart']:.0%}", f"{about['moved']:.1f}", *differences])
+    return markdown.table(head, lines)
+
+
+def plot(result: Mapping[str, Any]) -> Figure:
+    """Samples minus merge, by lambda."""
+    figure, axes = figures.panels(2, 2.6, grid="x")
+    for panel, group in zip(axes, (KNOWN, UNKNOWN), strict=True):
+        differences = {w: values["sample"]["R@1"][1] for w, values in result["recalls"][group].items()}
+        figures.intervals(panel, differences, f"{group}: sample minus merge, R@1")
+    return figure

@@ -1,0 +1,24 @@
+"""What a visitor asks for: a sentence, and the few numbers that decide which LoRA it becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU
+
+
+@dataclass(frozen=True)
+class AdapterRequest:
+    """One adapter.
+
+    Attributes:
+        description: what the photos show, in a sentence.
+        k: how many experts it is routed to. tau: temperature of their softmax weights.
+        seed: of the sample z. strength: how much of the weight change is applied; 0 is zero-shot, 1 as generated.
+    """
+
+    description: str
+    k: int = DEFAULT_K
+    tau: float = DEFAULT_TAU
+    seed: int = 0
+    strength: float = 1.0

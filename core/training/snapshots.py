@@ -1,0 +1,44 @@
+"""The last snapshots of each expert's training, on disk: what the generator is trained on (paper: 100 of each expert)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from core.common.digest import digest
+from core.common.errors import RepositoryError
+from core.common.tensor_files import write_tensors
+from core.sglora.repository import ExpertRepository
+
+
+def snapshots_file(runs: Path, expert: str) -> Path:
+    """Where the snapshots [M, P] of an expert are kept, in float16."""
+    return runs / f"{digest(expert)[:16]}.safetensors"
+
+
+def read_snapshots(runs: Path, repository: ExpertRepository) -> Tensor:
+    """[n, M, P] float16, in the repository's order.
+
+    Raises:
+        RepositoryError: some are missing.
+    """
+    files = [snapshots_file(runs, expert.name) for expert in repository.experts]
+    missing = [expert.name for expert, file in zip(repository.experts, files, strict=True) if not file.is_file()]
+    if missing:
+        raise RepositoryError(
+            f"The snapshots of {len(missing)} experts ({missing[0]} for one) are not in {runs}: give the --data and --cache of "
+            "`python -m core train experts`, or run it again."
+        )
+    return torch.stack([load_file(file)["snapshots"] for file in files])
+
+
+def keep(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write so that an interrupted run leaves no half file."""
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    write_tensors(partial, tensors)
+    partial.replace(path)
