@@ -45,11 +45,11 @@ class GeneratorRecipe:
     steps: int = 2000
     batch: int = 64
     lr: float = 1e-3
-    kl: float = 0.01
+    kl: float = 0.003
     free_bits: float = 0.0
     warm_up: float = 0.2
     conditions: int = 32
-    left_out: float = 1.0
+    left_out: float = 0.5
     dropout: float = 0.2
     seed: int = 0
 
