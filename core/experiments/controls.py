@@ -12,7 +12,7 @@ from core.sglora.engine import SGLora
 from core.sglora.router import Routing
 
 RIDGE = 1.0
-# Sentences about no photos, and about other photos than most people's.
+# Sentences that describe no photos.
 RANDOM = (
     "quarterly financial report",
     "the sound of a violin",
