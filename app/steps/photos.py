@@ -1,4 +1,4 @@
-"""Step 3: the visitor's photos and their captions."""
+"""The visitor's photos and their captions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The LoRA: its layout, its vector form, exact merging, and import/export in PEFT format.
+"""The LoRA: its layout and its vector form.
 
 A LoRA adds ``B @ A`` (rank r) to the weight of each adapted linear. SG-LoRA generates LoRAs as vectors, so a layout
 fixes the order in which the factors are flattened.

@@ -11,7 +11,7 @@ from core.backbones.lora import Lora
 from core.sglora.engine import Adaptation, SGLora
 
 RIDGE = 1.0
-# Sentences about no photos, and about other photos than most people's.
+# Sentences that describe no photos.
 RANDOM = (
     "quarterly financial report",
     "the sound of a violin",

@@ -127,15 +127,6 @@ _BENCHMARKS = (
         bench=True,
     ),
     Experiment(
-        "encoder",
-        "What encodes photos fastest, and does it change what is found?",
-        "The frozen image tower on ready tensors, in turn, round by round: torch in float32 and in bfloat16, and OpenVINO in "
-        "float32. Views of the packages' sample photos; final embeddings and the photos most similar to each are compared.",
-        plot=False,
-        data=False,
-        bench=True,
-    ),
-    Experiment(
         "indexing",
         "How many photos a second go from JPEG to index, and what keeps it from being as fast as the bare tower?",
         "Views of the packages' sample photos as JPEGs in memory. Indexed: as the app does it, with thumbnails and the index "
@@ -145,37 +136,11 @@ _BENCHMARKS = (
         bench=True,
     ),
     Experiment(
-        "readaptation",
-        "How long does a new sentence take on photos that are indexed already, and what does that cost in memory?",
-        "From a sentence to a ranking, with what is kept of the photos and by decoding and encoding every JPEG again (threads "
-        "decode ahead, no thumbnails), in turn. Each time it is another sentence.",
-        data=False,
-        bench=True,
-    ),
-    Experiment(
         "library",
         "How fast is a library made, and what does a question cost as it grows?",
         "20,000 photos of a data folder, crops and flips of them included (without one, views of the sample photos), are "
         "indexed by the command; the bare tower runs on decoded photos, the plain script takes one photo after the other. For "
         "growth, activations of these photos are repeated behind an indirection, and their vectors have noise.",
-        bench=True,
-    ),
-    Experiment(
-        "cluster",
-        "What does a second machine bring to indexing, and what is lost to Ray?",
-        "Views of the sample photos on a Ray cluster of one and of two nodes with one core each, all on this machine; photos a "
-        "second after the actors have started. The process that hands out files needs some of the same cores.",
-        data=False,
-        plot=False,
-        bench=True,
-    ),
-    Experiment(
-        "others",
-        "What does a library cost beside rclip and a plain script with open_clip and FAISS?",
-        "The same photos; processor time. open_clip's model has random weights, which costs the same; rclip runs without its "
-        "model, where SG_LORA_RCLIP names a Python that has it.",
-        data=False,
-        plot=False,
         bench=True,
     ),
     Experiment(
@@ -199,15 +164,6 @@ _BENCHMARKS = (
         "How fast is a ViT-B/16 as open_clip runs it, with its attention split, and when only the adapted blocks run again?",
         "A batch of photos from pixels to embeddings, or from cached activations for the suffix; all ways in turn, round by "
         "round. The weights are random: time depends on their number alone.",
-        plot=False,
-        data=False,
-        bench=True,
-    ),
-    Experiment(
-        "writing",
-        "What does it take to write the 110,592 parameters of a LoRA for ViT-B/16?",
-        "A ViT-B/16, 80 experts and a generator with random numbers, of the sizes of trained ones; the time of a step is the "
-        "shortest over all rounds.",
         plot=False,
         data=False,
         bench=True,

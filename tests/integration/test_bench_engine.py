@@ -13,7 +13,6 @@ import psutil
 import pytest
 import torch
 from PIL import Image
-from tiny_models import random_lora, tiny_backbone
 
 from core.experiments.bench import (
     adaptation,
@@ -22,11 +21,9 @@ from core.experiments.bench import (
     library,
     memory,
     memory_worker,
-    readaptation,
     sample_jpegs,
 )
 from core.experiments.bench.context import BenchmarkContext
-from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
 from core.training.own_expert import OwnRecipe
 
@@ -57,30 +54,11 @@ def test_every_photo_is_a_file_of_its_own_and_repeats_as_the_same():
 def test_all_ways_to_index_find_the_same_photos(engine):
     backbone, files = engine.backbone, sample_jpegs.jpegs(6)
     product, naive = indexing.indexed(backbone, files), baselines.naive(backbone)(files)
-    again = baselines.encoded_again(backbone, files, None)
     assert product.shape == naive.shape == (6, backbone.dim)
-    torch.testing.assert_close(again, product, atol=1e-4, rtol=0)
     torch.testing.assert_close(naive.norm(dim=-1), torch.ones(6))
     # The first script shares neither the decoder's shortcuts nor bfloat16 with the product.
     assert (naive * product).sum(-1).min() > 0.98
     assert (naive @ product.T).argmax(1).tolist() == list(range(6))
-
-
-@pytest.mark.parametrize("adapts", ["texts", "photos"])
-def test_encoding_anew_equals_the_cache_with_an_adapter(request, adapts):
-    backbone = request.getfixturevalue("backbone") if adapts == "texts" else tiny_backbone()
-    files, lora = sample_jpegs.jpegs(5), random_lora(backbone.layout, 1)
-    gallery = Gallery(backbone)
-    gallery.add(files)
-    again = baselines.encoded_again(backbone, files, lora)
-    torch.testing.assert_close(again, gallery.embeddings(Adapter.of(lora)), atol=1e-4, rtol=0)
-    zero_shot = baselines.encoded_again(backbone, files, None)
-    torch.testing.assert_close(zero_shot, gallery.embeddings(ZERO_SHOT), atol=1e-4, rtol=0)
-    if adapts == "photos":
-        assert (again - zero_shot).abs().max() > 1e-2
-    else:
-        torch.testing.assert_close(again, zero_shot, atol=1e-4, rtol=0)
-    assert backbone.adapts == adapts
 
 
 @pytest.mark.slow
@@ -119,17 +97,6 @@ def test_adaptation(setting):
     assert result["times faster"]["wall"] == pytest.approx(ratio, rel=0.02), "one round: its ratio"
     assert result["parameters"] == setting.engine.written.size and len(adaptation.findings(result)) == 2
     assert len(adaptation.table(result).splitlines()) == 8
-
-
-@pytest.mark.slow
-def test_readaptation(setting):
-    result = readaptation.run(setting, size=(64, 48))
-    (row,) = result["sizes"]
-    assert row["photos"] == 100, "the smallest gallery, since all are larger than what is allowed"
-    ratio = row["seconds"]["encoded again"]["cpu"] / row["seconds"]["indexed"]["cpu"]
-    assert row["times faster"]["cpu"] == pytest.approx(ratio, rel=0.02)
-    assert result["bytes a photo"] == 384 * 2 + 384 * 4 and len(readaptation.findings(result)) == 2
-    assert readaptation.table(result).count("\n") == 4 and readaptation.plot(result).axes
 
 
 @pytest.mark.slow

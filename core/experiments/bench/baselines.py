@@ -12,30 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.lora import Lora
 from core.backbones.preprocess import MEAN, STD
 from core.common.images import SIDE
-from core.data.image_io import open_photo
-from core.data.read_ahead import read_ahead
-from core.retrieval.index import Index
 
 Source = tuple[str, bytes]
-
-
-def encoded_again(backbone: Backbone, files: Sequence[Source], lora: Lora | None) -> Tensor:
-    """What an adapter costs without a cache of prefix activations: every file is decoded and goes through both parts.
-
-    As when photos are added, files are decoded in threads ahead of the model; thumbnails are not made.
-
-    Returns:
-        [n, d] of unit length, as they lie in the index that is made of them.
-    """
-    parts = []
-    for batch in read_ahead(files, lambda file: backbone.pixels(open_photo(file[1]))):
-        parts.append(backbone.suffix(backbone.prefix(torch.stack([pixels for _, pixels in batch])), lora))
-    return Index(torch.cat(parts)).rows
 
 
 def naive(backbone: EmbeddedBackbone) -> Callable[[Sequence[Source]], Tensor]:
