@@ -144,7 +144,7 @@ class Added:
 def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress: Progress | None = None) -> Added:
     """Add dropped files: photos, ZIP files of photos, captions files; what fails is reported and the rest goes in."""
     album = session.album
-    gallery, remarks = album.gallery(engine), []
+    gallery, remarks, report = album.gallery(engine), [], None
     unpacked = album.folder / f"zip-{secrets.token_hex(8)}"
     try:
         with album.photos_change():
@@ -153,8 +153,9 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress
                 album.set_aside()
                 gallery = album.gallery(engine)
                 remarks.append(texts.SAMPLES_GONE)
-            report = gallery.add(uploads.photos, None, progress, visitor_left()) if uploads.photos else None
-            album.keep(uploads.photos)
+            if uploads.photos:
+                report = gallery.add(uploads.photos, None, progress, visitor_left())
+                album.keep(uploads.photos, report.ids)
     finally:
         discard(unpacked)
     failed = list(uploads.failed)
@@ -175,9 +176,9 @@ def add_samples(engine: SGLora, session: Session, progress: Progress | None = No
     gallery = session.album.gallery(engine)
     with session.album.photos_change():
         session.album.shows_samples = True
-        added = Added(gallery.add(files, captions, progress))
-        session.album.keep(files)
-    return added
+        report = gallery.add(files, captions, progress)
+        session.album.keep(files, report.ids)
+    return Added(report)
 
 
 def set_captions(engine: SGLora, session: Session, typed: str) -> str:

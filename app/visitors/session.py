@@ -22,10 +22,9 @@ from app import texts
 from app.engines import DEFAULT
 from app.http.gradio_patches import FOLDER_PREFIX
 from app.visitors.limits import Limits
-from core.common.errors import GalleryError, PhotoError
+from core.common.errors import GalleryError
 from core.common.metrics import Hits
-from core.data.decode import Source, content_id
-from core.data.image_io import photo_bytes
+from core.data.decode import Source
 from core.experts.own import ExpertLibrary
 from core.retrieval.gallery import Gallery, Photo, Ranking
 from core.sglora.engine import Adaptation, SGLora
@@ -273,26 +272,29 @@ class Album:
         """Whether photos are being added, here or in another tab."""
         return self._photos_change.locked()
 
-    def keep(self, sources: Sequence[Source]) -> None:
-        """Keep the files of photos for as long as the photos; a link to an uploaded file takes no room of its own."""
+    def keep(self, sources: Sequence[Source], ids: Mapping[int, str]) -> None:
+        """Keep the files of photos for as long as the photos; a link to an uploaded file takes no room of its own.
+
+        Args:
+            sources: what was added. ids: of the photo that each file is, by its place among them.
+        """
         if not self.keeps_files:
             return
-        ids = {photo.id for photo in self.photos} - self._originals.keys()
+        missing = {photo.id for photo in self.photos} - self._originals.keys()
         folder = self.folder / "photos"
         folder.mkdir(exist_ok=True)
-        for source in sources:
+        for place, key in ids.items():
+            source = sources[place]
             file = source if isinstance(source, Path) else source[1]
-            if not isinstance(file, Path):
+            if key not in missing or key in self._originals or not isinstance(file, Path):
                 continue
-            with suppress(PhotoError, OSError):
-                key = content_id(photo_bytes(file))
-                if key in ids:
-                    target = folder / f"{key}{file.suffix[:6]}"
-                    try:
-                        os.link(file, target)
-                    except OSError:  # another file system
-                        shutil.copyfile(file, target)
-                    self._originals[key] = target
+            target = folder / f"{key}{file.suffix[:6]}"
+            with suppress(OSError):
+                try:
+                    os.link(file, target)
+                except OSError:  # another file system
+                    shutil.copyfile(file, target)
+                self._originals[key] = target
 
     def switch(self, name: str, engine: SGLora, progress: Callable[[int, int], object] | None = None) -> Switched:
         """Index the photos with another backbone; own experts stay with theirs.

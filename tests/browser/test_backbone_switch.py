@@ -30,6 +30,7 @@ from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, BackboneError, GalleryError, RepositoryError
 from core.common.paths import GENERATOR_FILE
+from core.experts.files import save_repository
 from core.experts.load import FoundRepository, load_engine
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
@@ -234,7 +235,7 @@ def test_one_that_cannot_be_loaded_says_why_and_can_be_tried_again(engine: SGLor
 
 
 def test_experts_of_a_loaded_backbone_share_it(engine: SGLora, tmp_path: Path) -> None:
-    engine.repository.subset(range(2)).save(tmp_path / "few")
+    save_repository(engine.repository.subset(range(2)), tmp_path / "few")
     engine.generator.save(tmp_path / "few" / GENERATOR_FILE)
     models = Models(lambda: engine, found_repositories([tmp_path / "few"]), watched, rest)
     (name,) = chosen(models)

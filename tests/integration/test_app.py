@@ -32,6 +32,7 @@ from app.visitors.session import Album, Column, Comparison, Question, Session, o
 from app.visitors.uploads import discard, sort_uploads
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError
+from core.data.decode import content_id
 from core.experts.adapter_files import routed_experts
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
 from core.sglora.engine import SGLora
@@ -276,10 +277,11 @@ def test_photos_of_a_zip_are_kept_for_another_backbone(engine: SGLora, tmp_path:
     session = Session()
     session.album.keeps_files = True
     photos = {f"{colour}.png": png(colour) for colour in ("red", "blue")}
-    added = actions.add_uploads(engine, session, [str(pack(tmp_path / "photos.zip", photos))])
+    files = {"broken.png": b"no photo", "again.png": photos["red.png"], **photos}  # other places than those of the photos
+    added = actions.add_uploads(engine, session, [str(pack(tmp_path / "photos.zip", files))])
     assert added.report is not None and len(added.report.added) == 2
-    kept = [file.read_bytes() for file in (session.album.folder / "photos").iterdir()]
-    assert sorted(kept) == sorted(photos.values())
+    kept = {file.stem: file.read_bytes() for file in (session.album.folder / "photos").iterdir()}
+    assert kept == {content_id(content): content for content in photos.values()}
 
 
 def test_a_zip_is_unpacked_inside_its_folder(tmp_path: Path) -> None:
