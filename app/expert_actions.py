@@ -91,13 +91,15 @@ def remove(engine: SGLora, session: Session, name: str) -> None:
     session.album.change_library(engine, lambda lib: lib.remove(name))
 
 
-def write_library(engine: SGLora, session: Session) -> Path | None:
-    """The visitor's experts as a ZIP in the visitor's folder; None without any."""
-    library = session.album.library(engine)
-    if not library.own:
-        return None
-    path = session.album.folder / LIBRARY_FILE
-    path.write_bytes(save_zip(library))
+def write_library(engine: SGLora, session: Session) -> Path:
+    """Write the visitor's experts as a ZIP for the visitor to download.
+
+    Raises:
+        RepositoryError: there are none.
+    """
+    content = save_zip(session.album.library(engine))
+    path = session.album.new_file(LIBRARY_FILE)
+    path.write_bytes(content)
     return path
 
 

@@ -10,7 +10,7 @@ import gradio as gr
 from app import actions, expert_actions, texts
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, chosen, private
+from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, chosen, downloads, private
 from app.views import experts_html, page_html
 from app.views.confidence import listed
 from app.visitors.session import Session
@@ -35,9 +35,7 @@ class Library(Step):
         gr.HTML(page_html.section(texts.OWN, texts.OWN_LEAD))
         self.mine = gr.HTML(page_html.note(texts.OWN_NONE), elem_id="own")
         with gr.Row(elem_classes="sg-ask"):
-            self.download = gr.DownloadButton(
-                texts.LIBRARY_DOWNLOAD, interactive=False, min_width=180, elem_id="library-download"
-            )
+            self.download = gr.Button(texts.LIBRARY_DOWNLOAD, interactive=False, min_width=180, elem_id="library-download")
             self.load = gr.UploadButton(texts.LIBRARY_LOAD, file_types=[".zip"], min_width=180, elem_id="library-load")
             self.pick = gr.Dropdown(
                 label=texts.OWN_REMOVE_PICK, choices=[], multiselect=True, visible=False, min_width=180, elem_id="own-pick"
@@ -132,6 +130,7 @@ class Library(Step):
             self._import, [self.adapter, self.about, *now], [self.adapter, self.about, self.said, *changed], **heavy
         )
         self.load.upload(self._load, [self.load, *now], [self.said, *changed], **heavy)
+        downloads(self.download, self._write, [context.session], self.mine)
         self.remove.click(self._remove, [self.pick, *now], [self.said, *changed], **heavy)
 
     def show(self, session: Session, _: Controls) -> Updates:
@@ -139,7 +138,6 @@ class Library(Step):
         engine = self.context.engine(session)
         library, experts = session.album.library(engine), _own_first(engine, session)
         mine = [e.name for e in library.own]
-        path = expert_actions.write_library(engine, session)
         return {
             self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank)),
             self.find: "",
@@ -149,7 +147,7 @@ class Library(Step):
             self.mine: experts_html.own_list(library),
             self.pick: gr.Dropdown(choices=mine, value=[], visible=bool(mine)),
             self.remove: gr.Button(interactive=False, visible=bool(mine)),
-            self.download: gr.DownloadButton(value=None if path is None else str(path), interactive=path is not None),
+            self.download: gr.Button(interactive=bool(mine)),
         }
 
     def _changed(self, session: Session, *values: Any) -> Updates:
@@ -228,6 +226,10 @@ class Library(Step):
         count = expert_actions.load_library(self.context.engine(session), session, path)
         said = page_html.report(None, (), [texts.LIBRARY_LOADED.format(n=count)])
         return self._changed(session, *values) | {self.said: said}
+
+    @friendly
+    def _write(self, session: Session) -> str:
+        return str(expert_actions.write_library(self.context.engine(session), session))
 
     @friendly
     def _remove(self, names: list[str] | None, session: Session, *values: Any) -> Updates:

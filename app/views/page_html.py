@@ -80,18 +80,18 @@ def routing_details(engine: SGLora, result: Routing) -> str:
     return f'<div class="sg-panel"><h3>{texts.ROUTED}</h3>{routing_chart(bars)}</div>'
 
 
-def adapter(result: Adaptation, size: int, follows: bool = False) -> str:
+def adapter(result: Adaptation, follows: bool = False) -> str:
     """The generated LoRA in a line, and what its strength means.
 
     Args:
-        result: the adapter. size: bytes of its weights file. follows: whether the strength follows the confidence.
+        result: the adapter. follows: whether the strength follows the confidence.
     """
     remarks = "".join(note(line, "sg-warn") for line in _strength_remarks(result, follows))
     words = texts.LORA_MADE.format(
         description=result.routing.description,
         parameters=f"{result.lora.parameters:,}",
         ms=sum(result.seconds.values()) * 1000,
-        kb=size / 1024,
+        kb=4 * result.lora.parameters / 1024,  # float32
     )
     return f'<div aria-live="polite"><p class="sg-made-line">{escape(words)}</p>{remarks}</div>'
 

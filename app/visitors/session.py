@@ -9,7 +9,6 @@ import tempfile
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from app import texts
 from app.engines import DEFAULT
 from app.http.gradio_patches import FOLDER_PREFIX
 from app.visitors.limits import Limits
+from app.visitors.uploads import discard
 from core.common.errors import GalleryError
 from core.common.metrics import Hits
 from core.data.decode import Source
@@ -32,6 +32,8 @@ from core.sglora.repository import ExpertRepository
 
 PHOTO_LIMIT = 20_000
 LISTED = 1_000  # photos that the page lists; all of them are searched
+KEPT_DOWNLOADS = 3  # the next one may be asked for while the last is still on its way
+DOWNLOAD_PREFIX = "take-home-"
 QUIET_SECONDS = 10 * 60  # after which a visitor without an open tab counts as gone
 
 Held = TypeVar("Held")
@@ -64,15 +66,6 @@ class Settings:
     tau: float
     seed: int
     strength: float | None
-
-
-@dataclass(frozen=True)
-class Download:
-    """A ZIP of an adapter in PEFT format, the bytes of its weights file, and what it was written from."""
-
-    path: Path
-    weights: int
-    adaptation: Adaptation = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -424,6 +417,15 @@ class Album:
                 self._folder = tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{secrets.token_hex(8)}-", dir=parent)
             return Path(self._folder.name)
 
+    def new_file(self, name: str) -> Path:
+        """A path in a new folder, for what the visitor downloads; of the folders before, all but the last few go."""
+        before = sorted(self.folder.glob(f"{DOWNLOAD_PREFIX}*"), key=lambda folder: folder.stat().st_mtime)
+        for folder in before[: len(before) - KEPT_DOWNLOADS + 1]:
+            discard(folder)
+        folder = self.folder / f"{DOWNLOAD_PREFIX}{secrets.token_hex(8)}"
+        folder.mkdir()
+        return folder / name
+
     @property
     def files(self) -> Path | None:
         """The folder, where there is one."""
@@ -508,7 +510,6 @@ class Session:
         again: how to ask it again with another adapter.
         history: (query, description) asked, latest first.
         marks: by question, which photos the visitor marked as right or wrong; ``marked``: what was counted from them.
-        downloads: the last ZIPs of adapters, latest last; a slider makes the next while a click still fetches this one.
         known: whether an event of this tab was there before. gone: why the album was emptied, until this tab was told.
         turn: held by the event that changes the answer.
     """
@@ -522,7 +523,6 @@ class Session:
     history: list[tuple[str, str]] = field(default_factory=list)
     marks: dict[str, dict[str, bool]] = field(default_factory=dict)
     marked: Marked = Marked()
-    downloads: deque[Download] = field(default_factory=deque)
     known: bool = False
     gone: str = ""
 
@@ -537,11 +537,6 @@ class Session:
         if album.photos or album.aside or album.has_experts:
             return 2
         return int(self.adaptation is not None or album.backbone != DEFAULT)
-
-    @property
-    def download(self) -> Download | None:
-        """The latest adapter's ZIP."""
-        return self.downloads[-1] if self.downloads else None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
         """Gradio copies the initial state for each new visitor: a copy starts empty, so nothing can leak."""
@@ -570,7 +565,6 @@ def forget(session: Session) -> None:
     session.history.clear()
     session.marks.clear()
     session.marked = Marked()
-    session.downloads.clear()
 
 
 def leave(session: Session) -> None:

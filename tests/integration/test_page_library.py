@@ -111,7 +111,8 @@ def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora)
 
 def test_a_saved_library_comes_back_and_replaces_its_namesakes(engine: SGLora, tmp_path: Path) -> None:
     session = Session()
-    assert expert_actions.write_library(engine, session) is None
+    with pytest.raises(RepositoryError, match="no own experts"):
+        expert_actions.write_library(engine, session)
     add_own(engine, session, "one")
     add_own(engine, session, "two", "photos of two things")
     saved = shutil.copy(expert_actions.write_library(engine, session), tmp_path / "library.zip")
