@@ -179,12 +179,12 @@ class Library(Step):
         if not places:
             return page_html.note(texts.DETAILS_EMPTY)
         pairs = [compare_experts(repository, names[i], names[j]) for i, j in combinations(places, 2)]
-        shown = "".join(experts_html.details(repository.experts[i], repository.lora(i).norms()) for i in places)
+        panels = [experts_html.details(repository.experts[i], repository.lora(i).norms()) for i in places]
         if len(pairs) == 1:
-            shown = experts_html.compared(pairs[0]) + shown
+            panels.insert(0, experts_html.compared(pairs[0]))
         elif pairs:
-            shown = experts_html.likeness(pairs, [names[i] for i in places]) + shown
-        return f'<div class="sg-details">{shown}</div>'
+            panels.insert(0, experts_html.likeness(pairs, [names[i] for i in places]))
+        return experts_html.looked(panels)
 
     # Own experts
 
@@ -218,13 +218,13 @@ class Library(Step):
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
         entry = expert_actions.import_files(self.context.engine(session), session, paths, description)
-        said = page_html.report(None, (), [texts.IMPORTED.format(name=entry.name)])
+        said = page_html.report([texts.IMPORTED.format(name=entry.name)])
         return self._changed(session, *values) | {self.adapter: None, self.about: "", self.said: said}
 
     @friendly
     def _load(self, path: str, session: Session, *values: Any) -> Updates:
         count = expert_actions.load_library(self.context.engine(session), session, path)
-        said = page_html.report(None, (), [texts.LIBRARY_LOADED.format(n=count)])
+        said = page_html.report([texts.LIBRARY_LOADED.format(n=count)])
         return self._changed(session, *values) | {self.said: said}
 
     @friendly
@@ -237,7 +237,7 @@ class Library(Step):
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
         for name in names:
             expert_actions.remove(self.context.engine(session), session, name)
-        said = page_html.report(None, (), [texts.OWN_REMOVED.format(name=listed(names))])
+        said = page_html.report([texts.OWN_REMOVED.format(name=listed(names))])
         return self._changed(session, *values) | {self.said: said}
 
 

@@ -75,7 +75,7 @@ class TakeHome(Step):
         lines = [texts.SESSION_LOADED]
         if saved.fingerprint != engine.backbone.fingerprint:
             lines.append(texts.SESSION_OTHER_BACKBONE)
-        updates: Updates = {self.said: page_html.report(None, (), lines)}
+        updates: Updates = {self.said: page_html.report(lines)}
         if saved.settings is not None:
             controls = self._controls(saved.settings, controls, len(engine.repository))
             generated = actions.generate(engine, session, actions.page_settings(*controls.adapter))

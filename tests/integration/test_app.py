@@ -337,11 +337,11 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
     pages = [
         page_html.routing(engine, adaptation.routing, adaptation.confidence),
         page_html.routing_details(engine, adaptation.routing),
-        page_html.adapter(adaptation, 1000),
+        page_html.adapter(adaptation),
         page_html.adapter_details(adaptation, {}),
         results_html.comparison(Comparison(NASTY, columns, Question("words", NASTY), photos=photos), album, 10, False),
         results_html.comparison(Comparison(NASTY, columns, Question("photo", "k"), photos=photos), album, 10, False),
-        page_html.report(None, [(NASTY, NASTY)], [NASTY]),
+        page_html.report([NASTY], None, [(NASTY, NASTY)]),
         page_html.note(NASTY),
     ]
     for page in pages:
