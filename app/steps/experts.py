@@ -1,4 +1,4 @@
-"""The expert library: find, look at and compare experts; train one, import one, keep them."""
+"""The experts: find, look at and compare them; train one, import one, keep them."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "n
 CHANGED = (Part.EXPERTS, Part.LIMITS, Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # with the visitor's experts
 
 
-class Library(Step):
+class Experts(Step):
     def layout(self) -> None:
         self.trainings = Trainings()
         self.lead = gr.HTML(page_html.note(texts.LOADING))
         gr.HTML(page_html.section(texts.OWN, texts.OWN_LEAD))
         self.mine = gr.HTML(page_html.note(texts.OWN_NONE), elem_id="own")
         with gr.Row(elem_classes="sg-ask"):
-            self.download = gr.Button(texts.LIBRARY_DOWNLOAD, interactive=False, min_width=180, elem_id="library-download")
-            self.load = gr.UploadButton(texts.LIBRARY_LOAD, file_types=[".zip"], min_width=180, elem_id="library-load")
+            self.download = gr.Button(texts.EXPERTS_DOWNLOAD, interactive=False, min_width=180, elem_id="experts-download")
+            self.load = gr.UploadButton(texts.EXPERTS_LOAD, file_types=[".zip"], min_width=180, elem_id="experts-load")
             self.pick = gr.Dropdown(
                 label=texts.OWN_REMOVE_PICK, choices=[], multiselect=True, visible=False, min_width=180, elem_id="own-pick"
             )
@@ -136,15 +136,15 @@ class Library(Step):
     def show(self, session: Session, _: Controls) -> Updates:
         """All experts, and the visitor's own."""
         engine = self.context.engine(session)
-        library, experts = session.album.library(engine), _own_first(engine, session)
-        mine = [e.name for e in library.own]
+        own_experts, experts = session.album.own_experts(engine), _own_first(engine, session)
+        mine = [e.name for e in own_experts.entries]
         return {
             self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank)),
             self.find: "",
             self.count: "",
             self.table: experts_html.rows(experts),
             self.looked: gr.Dropdown(choices=[e.name for e in experts]),
-            self.mine: experts_html.own_list(library),
+            self.mine: experts_html.own_list(own_experts),
             self.pick: gr.Dropdown(choices=mine, value=[], visible=bool(mine)),
             self.remove: gr.Button(interactive=False, visible=bool(mine)),
             self.download: gr.Button(interactive=bool(mine)),
@@ -223,13 +223,13 @@ class Library(Step):
 
     @friendly
     def _load(self, path: str, session: Session, *values: Any) -> Updates:
-        count = expert_actions.load_library(self.context.engine(session), session, path)
-        said = page_html.report([texts.LIBRARY_LOADED.format(n=count)])
+        count = expert_actions.load_own_experts(self.context.engine(session), session, path)
+        said = page_html.report([texts.EXPERTS_LOADED.format(n=count)])
         return self._changed(session, *values) | {self.said: said}
 
     @friendly
     def _write(self, session: Session) -> str:
-        return str(expert_actions.write_library(self.context.engine(session), session))
+        return str(expert_actions.write_own_experts(self.context.engine(session), session))
 
     @friendly
     def _remove(self, names: list[str] | None, session: Session, *values: Any) -> Updates:
@@ -243,5 +243,5 @@ class Library(Step):
 
 def _own_first(engine: SGLora, session: Session) -> tuple[Expert, ...]:
     """All experts as they are listed: the visitor's own, then the shipped ones."""
-    experts, shipped = engine.repository.experts, len(session.album.library(engine).shipped)
+    experts, shipped = engine.repository.experts, len(session.album.own_experts(engine).shipped)
     return (*experts[shipped:], *experts[:shipped])

@@ -112,7 +112,7 @@ class Generate(Step):
                 self.command: gr.Textbox(value="", visible=False),
             }
         engine, models = self.context.engine(session), self.context.models
-        owned = len(session.album.library(engine).own)
+        owned = len(session.album.own_experts(engine).entries)
         found = latent_map(engine, made.routing, made.z, owned)
         norms = models.engine(session.album.backbone).expert_norms
         distances = nearest_distances(engine.repository, made.routing, made.full)
@@ -137,7 +137,7 @@ class Generate(Step):
 
 def _command_info(engine: SGLora, session: Session, result: Adaptation) -> str:
     """The command line knows the shipped experts only."""
-    shipped = len(session.album.library(engine).shipped)
+    shipped = len(session.album.own_experts(engine).shipped)
     return texts.COMMAND_OWN if any(i >= shipped for i in result.routing.chosen.tolist()) else ""
 
 

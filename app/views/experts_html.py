@@ -13,7 +13,7 @@ from app.views.charts import layer_name
 from app.views.scatter import Mark, scatter
 from app.views.template import macros
 from core.experts.compare import ExpertComparison, LoraDistances
-from core.experts.own import ExpertLibrary, OwnEntry
+from core.experts.own import OwnEntry, OwnExperts
 from core.experts.projection import ExpertMap, description_map
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import Routing
@@ -105,9 +105,9 @@ def distances(lora: LoraDistances) -> Markup:
     return _html.distances(lines, max(1e-9, *(distance for _, distance in lines)))
 
 
-def own_list(library: ExpertLibrary) -> Markup:
+def own_list(own_experts: OwnExperts) -> Markup:
     """The visitor's experts, each with its gain as it was measured, a loss too."""
-    return _html.own_list([(entry.expert, _remarks(entry)) for entry in library.own])
+    return _html.own_list([(entry.expert, _remarks(entry)) for entry in own_experts.entries])
 
 
 def _remarks(entry: OwnEntry) -> list[str]:

@@ -25,7 +25,7 @@ from app.visitors.uploads import discard
 from core.common.errors import GalleryError
 from core.common.metrics import Hits
 from core.data.decode import Source
-from core.experts.own import ExpertLibrary
+from core.experts.own import OwnExperts
 from core.retrieval.gallery import Gallery, Photo, Ranking
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import ExpertRepository
@@ -176,8 +176,8 @@ class Album:
         self._resting: tuple[Photo, ...] = ()  # photos whose index was given up
         self._originals: dict[str, Path] = {}
         self._photos_change = threading.Lock()
-        self._libraries: dict[str, ExpertLibrary] = {}
-        self._engine: tuple[ExpertLibrary, SGLora] | None = None
+        self._own_experts: dict[str, OwnExperts] = {}
+        self._engine: tuple[OwnExperts, SGLora] | None = None
         self._aside: Gallery | None = None
         self.shows_samples = False
         self.trained_on: dict[str, frozenset[str]] = {}
@@ -210,7 +210,7 @@ class Album:
     @property
     def memory(self) -> int:
         """Bytes that the photos, what was computed for them and the visitor's experts take, without small things."""
-        gallery, own = self._gallery, [entry for library in list(self._libraries.values()) for entry in library.own]
+        gallery, own = self._gallery, [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
         experts = sum(t.nbytes for entry in own for t in (entry.mean, entry.std, entry.embedding))
         photos = sum(len(photo.thumbnail) for photo in self._resting) if gallery is None else gallery.memory
         aside = self._aside
@@ -230,15 +230,15 @@ class Album:
                 self._gallery, self._resting = gallery, ()
             return self._gallery
 
-    def library(self, engine: SGLora) -> ExpertLibrary:
+    def own_experts(self, engine: SGLora) -> OwnExperts:
         """The experts, the visitor's own among them."""
         self._check(engine)
-        return self._libraries.get(self.backbone) or ExpertLibrary(engine.repository)
+        return self._own_experts.get(self.backbone) or OwnExperts(engine.repository)
 
-    def change_library(self, engine: SGLora, change: Callable[[ExpertLibrary], ExpertLibrary]) -> ExpertLibrary:
-        """Replace the library by what ``change`` makes of it; other tabs see it with their next event."""
+    def change_own_experts(self, engine: SGLora, change: Callable[[OwnExperts], OwnExperts]) -> OwnExperts:
+        """Replace the visitor's own experts by what ``change`` makes of it; other tabs see it with their next event."""
         with self._changing:
-            self._libraries[self.backbone] = made = change(self.library(engine))
+            self._own_experts[self.backbone] = made = change(self.own_experts(engine))
             return made
 
     def _check(self, engine: SGLora) -> None:
@@ -309,7 +309,7 @@ class Album:
                 gallery.take_over(current, {})  # captions that were written meanwhile
                 gallery.remove({photo.id for photo in photos} - {photo.id for photo in current})
                 indexed = len(gallery.photos)
-            left = self._libraries.get(self.backbone) if name != self.backbone else None
+            left = self._own_experts.get(self.backbone) if name != self.backbone else None
             before = self.backbone
             with self._changing:
                 self.backbone, self._fingerprint = name, engine.backbone.fingerprint
@@ -326,18 +326,18 @@ class Album:
     def engine(self, shared: SGLora) -> SGLora:
         """The shared engine with this visitor's experts among the others."""
         self._check(shared)
-        library = self._libraries.get(self.backbone)
-        if library is None or not library.own:
+        own_experts = self._own_experts.get(self.backbone)
+        if own_experts is None or not own_experts.entries:
             return shared
         made = self._engine
-        if made is None or made[0] is not library:
-            made = self._engine = library, library.engine(shared)
+        if made is None or made[0] is not own_experts:
+            made = self._engine = own_experts, own_experts.engine(shared)
         return made[1]
 
     def shared(self, engine: SGLora) -> SGLora:
         """The engine without this visitor's experts."""
-        library = self._libraries.get(self.backbone)
-        return engine if library is None else replace(engine, repository=library.shipped)
+        own_experts = self._own_experts.get(self.backbone)
+        return engine if own_experts is None else replace(engine, repository=own_experts.shipped)
 
     @property
     def photos(self) -> tuple[Photo, ...]:
@@ -354,7 +354,7 @@ class Album:
     @property
     def has_experts(self) -> bool:
         """Whether any expert is the visitor's own."""
-        return any(library.own for library in list(self._libraries.values()))
+        return any(experts.entries for experts in list(self._own_experts.values()))
 
     def thumbnails(self) -> list[tuple[str, str]]:
         """(file, name) of the first LISTED photos' thumbnails; the files of photos that are gone, go."""
@@ -456,7 +456,7 @@ class Album:
             gallery, self._gallery, self._engine, self._aside = self._gallery, None, None, None
             self._resting, self.asked, self.shows_samples = (), None, False
             self.trained_on.clear()
-            self._libraries.clear()
+            self._own_experts.clear()
             self._originals.clear()
         with self._counting:
             folder, self._folder = self._folder, None

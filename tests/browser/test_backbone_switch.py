@@ -163,8 +163,8 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, photos: li
     save_peft(lora, tmp_path, shipped.backbone.fingerprint, shipped.backbone.name, {})
     files = [str(tmp_path / CONFIG_FILE), str(tmp_path / WEIGHTS_FILE)]
     expert_actions.import_files(shipped, session, files, "photos of my marbles")
-    saved = expert_actions.write_library(shipped, session).read_bytes()
-    (tmp_path / "library.zip").write_bytes(saved)
+    saved = expert_actions.write_own_experts(shipped, session).read_bytes()
+    (tmp_path / "experts.zip").write_bytes(saved)
 
     done = album.switch(name, other)
     assert done.waiting == ("my marbles",)
@@ -172,9 +172,9 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, photos: li
     with pytest.raises(AdapterError, match=f"another backbone .*{shipped.backbone.fingerprint}.*{other.backbone.fingerprint}"):
         expert_actions.import_files(other, session, files, SENTENCE)
     with pytest.raises(RepositoryError, match="another backbone"):
-        expert_actions.load_library(other, session, str(tmp_path / "library.zip"))
+        expert_actions.load_own_experts(other, session, str(tmp_path / "experts.zip"))
     # An event that began before the switch gets neither photos nor experts of the other backbone.
-    for ask in (album.gallery, album.library, album.engine):
+    for ask in (album.gallery, album.own_experts, album.engine):
         with pytest.raises(GalleryError, match="switched meanwhile"):
             ask(shipped)
 
