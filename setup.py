@@ -22,7 +22,7 @@ setup(
     packages=[*find_packages(include=["core*", "app*"]), *shipped],
     package_dir=shipped,
     package_data={
-        "app": ["*.css", "views/*.js"],
+        "app": ["*.css", "views/*.js", "views/templates/*.html"],
         "core.shipped.assets": ["*/*.safetensors", "results/*"],
         "core.shipped.experts": ["*/*"],
     },

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import secrets
 import shutil
 import sys
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +14,8 @@ from PIL import Image
 
 from app import texts
 from app.http.gradio_patches import visitor_left
-from app.visitors.session import Column, Comparison, Download, Marked, Question, Session, Settings
+from app.visitors.session import Column, Comparison, Marked, Question, Session, Settings
 from app.visitors.uploads import MAX_CAPTIONS, discard, sort_uploads
-from core.backbones.peft_format import WEIGHTS_FILE
 from core.common.errors import DescriptionError, GalleryError, PhotoError, StudioError
 from core.common.text import clean_text
 from core.data.captions import captions_from_names, parse_typed, read_captions
@@ -34,7 +31,6 @@ from core.sglora.engine import Adaptation, SGLora
 MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0
 HISTORY = 8
-KEPT_DOWNLOADS = 3
 
 Progress = Callable[[int, int], object]
 Ranking = Callable[[int, int, str], object]  # columns that are done, of how many, and the title of the next
@@ -111,25 +107,14 @@ def adapt_to(engine: SGLora, session: Session, controls: Sequence[Any]) -> None:
         session.settings = session.adaptation = session.repository = None
 
 
-def write_zip(engine: SGLora, session: Session, adaptation: Adaptation) -> Download:
-    """Write the adapter as a ZIP into the visitor's own folder; of those before, all but the last few go."""
-    if session.download is not None and session.download.adaptation is adaptation:
-        return session.download
-    folder = session.album.folder / secrets.token_hex(8)
-    files = folder / "adapter"
+def write_zip(engine: SGLora, session: Session, adaptation: Adaptation) -> Path:
+    """Write the adapter as a ZIP for the visitor to download."""
+    path = session.album.new_file(f"sg-lora-adapter-seed{adaptation.seed}.zip")  # nothing that a visitor wrote is in a path
+    files = path.parent / "adapter"
     save_adapter(engine, adaptation, files)
-    size = (files / WEIGHTS_FILE).stat().st_size
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(files.iterdir()):
-            archive.write(file, file.name)
-    path = folder / f"sg-lora-adapter-seed{adaptation.seed}.zip"  # nothing that a visitor wrote becomes part of a path
-    path.write_bytes(buffer.getvalue())
-    shutil.rmtree(files)
-    session.downloads.append(Download(path, size, adaptation))
-    while len(session.downloads) > KEPT_DOWNLOADS:
-        discard(session.downloads.popleft().path.parent)
-    return session.downloads[-1]
+    shutil.make_archive(str(path.with_suffix("")), "zip", files)
+    discard(files)
+    return path
 
 
 @dataclass(frozen=True)
@@ -144,7 +129,7 @@ class Added:
 def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress: Progress | None = None) -> Added:
     """Add dropped files: photos, ZIP files of photos, captions files; what fails is reported and the rest goes in."""
     album = session.album
-    gallery, remarks = album.gallery(engine), []
+    gallery, remarks, report = album.gallery(engine), [], None
     unpacked = album.folder / f"zip-{secrets.token_hex(8)}"
     try:
         with album.photos_change():
@@ -153,8 +138,9 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress
                 album.set_aside()
                 gallery = album.gallery(engine)
                 remarks.append(texts.SAMPLES_GONE)
-            report = gallery.add(uploads.photos, None, progress, visitor_left()) if uploads.photos else None
-            album.keep(uploads.photos)
+            if uploads.photos:
+                report = gallery.add(uploads.photos, None, progress, visitor_left())
+                album.keep(uploads.photos, report.ids)
     finally:
         discard(unpacked)
     failed = list(uploads.failed)
@@ -175,9 +161,9 @@ def add_samples(engine: SGLora, session: Session, progress: Progress | None = No
     gallery = session.album.gallery(engine)
     with session.album.photos_change():
         session.album.shows_samples = True
-        added = Added(gallery.add(files, captions, progress))
-        session.album.keep(files)
-    return added
+        report = gallery.add(files, captions, progress)
+        session.album.keep(files, report.ids)
+    return Added(report)
 
 
 def set_captions(engine: SGLora, session: Session, typed: str) -> str:

@@ -92,7 +92,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             "parameters": result.lora.parameters,
             "seconds": dict(result.seconds),
         }
-        return answer, str(actions.write_zip(engine, session, result).path), session
+        return answer, str(actions.write_zip(engine, session, result)), session
 
     @answering
     def index(

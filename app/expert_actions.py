@@ -13,13 +13,13 @@ from app.visitors.session import Session
 from app.visitors.uploads import discard
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE
 from core.common.errors import AdapterError, RepositoryError
-from core.experts.own import OwnEntry, import_adapter, load_zip, save_zip
+from core.experts.own import OwnEntry, OwnExperts, import_adapter, load_zip, save_zip
 from core.sglora.engine import SGLora
 from core.training.own_expert import OwnExpert, OwnProgress, OwnRecipe, split_photos, train_own_expert
 
 RECIPE = OwnRecipe()
 MAX_ZIP_BYTES = MAX_ADAPTER_BYTES + 2**20
-LIBRARY_FILE = "sg-lora-library.zip"
+EXPERTS_FILE = "sg-lora-experts.zip"
 
 
 def train(
@@ -36,13 +36,13 @@ def train(
         StudioError: see ``train_own_expert``; TrainingStopped where it was stopped.
     """
     album = session.album
-    album.library(engine).check_room(name)  # before, not after, minutes of training
+    album.own_experts(engine).check_room(name)  # before, not after, minutes of training
     shipped = engine.repository
     ids = [photo.id for photo in album.gallery(engine).captioned()[0]]
     trained = train_own_expert(engine.backbone, album.gallery(engine), name, description, progress, stop, 0, shipped, RECIPE)
     split = split_photos(ids, RECIPE.stop_from)
     album.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.stop))
-    album.change_library(engine, lambda lib: lib.add(trained.expert, trained.mean, trained.std, trained.embedding))
+    album.change_own_experts(engine, lambda experts: experts.add(trained.expert, trained.mean, trained.std, trained.embedding))
     return trained
 
 
@@ -56,48 +56,50 @@ def import_files(engine: SGLora, session: Session, paths: Sequence[str], descrip
     album = session.album
     if len(paths) == 1 and ".zip" in files:
         source: bytes | Path = _read(files[".zip"], AdapterError)
-        library = album.change_library(engine, lambda lib: import_adapter(engine, source, description, lib))
+        own_experts = album.change_own_experts(engine, lambda experts: import_adapter(engine, source, description, experts))
     elif len(paths) == 2 and set(files) == {".json", ".safetensors"}:
         folder = album.folder / secrets.token_hex(8) / "of yours"
         folder.mkdir(parents=True)
         try:
             shutil.copyfile(files[".json"], folder / CONFIG_FILE)
             shutil.copyfile(files[".safetensors"], folder / WEIGHTS_FILE)
-            library = album.change_library(engine, lambda lib: import_adapter(engine, folder, description, lib))
+            own_experts = album.change_own_experts(engine, lambda experts: import_adapter(engine, folder, description, experts))
         finally:
             discard(folder.parent)
     else:
         raise AdapterError(texts.IMPORT_WHAT.format(config=CONFIG_FILE, weights=WEIGHTS_FILE))
-    return library.own[-1]
+    return own_experts.entries[-1]
 
 
-def load_library(engine: SGLora, session: Session, path: str) -> int:
-    """Put the experts of a saved library among the visitor's; one of the same name is replaced. Returns how many."""
-    loaded = load_zip(_read(Path(path), RepositoryError), session.album.shared(engine))
+def load_own_experts(engine: SGLora, session: Session, path: str) -> int:
+    """Put the experts of a ZIP among the visitor's; one of the same name is replaced. Returns how many."""
+    loaded = load_zip(_read(Path(path), RepositoryError), session.album.shared(engine)).entries
 
-    def join(library):
-        for entry in loaded.own:
-            if any(e.name == entry.name for e in library.own):
-                library = library.remove(entry.name)
-            library = library.add(entry.expert, entry.mean, entry.std, entry.embedding, entry.lost)
-        return library
+    def join(own_experts: OwnExperts) -> OwnExperts:
+        for entry in loaded:
+            if any(e.name == entry.name for e in own_experts.entries):
+                own_experts = own_experts.remove(entry.name)
+            own_experts = own_experts.add(entry.expert, entry.mean, entry.std, entry.embedding, entry.lost)
+        return own_experts
 
-    session.album.change_library(engine, join)
-    return len(loaded.own)
+    session.album.change_own_experts(engine, join)
+    return len(loaded)
 
 
 def remove(engine: SGLora, session: Session, name: str) -> None:
     """Take one of the visitor's experts out."""
-    session.album.change_library(engine, lambda lib: lib.remove(name))
+    session.album.change_own_experts(engine, lambda experts: experts.remove(name))
 
 
-def write_library(engine: SGLora, session: Session) -> Path | None:
-    """The visitor's experts as a ZIP in the visitor's folder; None without any."""
-    library = session.album.library(engine)
-    if not library.own:
-        return None
-    path = session.album.folder / LIBRARY_FILE
-    path.write_bytes(save_zip(library))
+def write_own_experts(engine: SGLora, session: Session) -> Path:
+    """Write the visitor's experts as a ZIP for the visitor to download.
+
+    Raises:
+        RepositoryError: there are none.
+    """
+    content = save_zip(session.album.own_experts(engine))
+    path = session.album.new_file(EXPERTS_FILE)
+    path.write_bytes(content)
     return path
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import secrets
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,6 @@ from typing import Any
 from app import texts
 from app.actions import HISTORY, settings
 from app.visitors.session import Album, Comparison, Session, Settings
-from app.visitors.uploads import discard
 from core.common.errors import DataError, StudioError, brief
 from core.common.metrics import KS, recall_interval
 from core.common.text import clean_text
@@ -24,8 +22,6 @@ from core.retrieval.gallery import Photo
 KIND, FORMAT = "SG-LoRA Studio session", 1
 MAX_SESSION_BYTES = 2**20
 MAX_ZIP_BYTES = 512 * 2**20  # of photos; beyond, a photo goes in as its small copy
-KEPT = 3  # exports of an album: the next one may be asked for while the last is still on its way
-FOLDER = "take-home-"
 
 
 def results_csv(comparison: Comparison) -> str:
@@ -148,13 +144,3 @@ def read_session(path: Path) -> SavedSession:
     except (OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError):
         raise DataError(texts.SESSION_NOT_ONE.format(name=brief(path.name))) from None
     return SavedSession(wanted or None, tuple(questions), fingerprint)
-
-
-def new_file(album: Album, name: str) -> Path:
-    """A path in a new folder among the visitor's files; of the folders before, all but the last few go."""
-    before = sorted(album.folder.glob(f"{FOLDER}*"), key=lambda folder: folder.stat().st_mtime)
-    for folder in before[: len(before) - KEPT + 1]:
-        discard(folder)
-    folder = album.folder / f"{FOLDER}{secrets.token_hex(8)}"
-    folder.mkdir()
-    return folder / name

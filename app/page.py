@@ -27,7 +27,7 @@ from app.steps.compare import Compare
 from app.steps.context import Controls, Part, StepContext, Updates
 from app.steps.describe import Describe
 from app.steps.evidence import Evidence, has_evidence
-from app.steps.experts import Library
+from app.steps.experts import Experts
 from app.steps.generate import Generate
 from app.steps.photo_library import SearchLibrary
 from app.steps.photos import Photos
@@ -129,7 +129,7 @@ class Studio:
                 with gr.Tab(texts.TAB_LIBRARY, id="library", elem_id="tab-library"):
                     steps.append(SearchLibrary(context, self.libraries))
             with gr.Tab(texts.TAB_EXPERTS, id="experts", elem_id="tab-experts"):
-                self.library = Library(context)
+                self.experts = Experts(context)
             if has_evidence():
                 with gr.Tab(texts.TAB_EVIDENCE, id="evidence", elem_id="tab-evidence"):
                     Evidence(context)
@@ -137,7 +137,7 @@ class Studio:
                 gr.Markdown(texts.ABOUT, elem_classes="sg-about")
         self.address = Address(context)
         add_endpoints(self.models, session)
-        for step in (*steps, self.library, self.address, self.switch):
+        for step in (*steps, self.experts, self.address, self.switch):
             if step is not None:
                 step.wire()
         self._wire(page)

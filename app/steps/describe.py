@@ -77,7 +77,7 @@ class Describe(Step):
     def show(self, session: Session, controls: Controls) -> Updates:
         """The sentence's routing; what is wrong with it is said where it is typed, and not in a toast."""
         engine = self.context.engine(session)
-        owned = len(session.album.library(engine).own)
+        owned = len(session.album.own_experts(engine).entries)
         hidden = {self.suggestion: gr.Button(visible=False)}
         if not controls.description.strip():
             drawn = experts_html.routing_map(engine.repository, None, owned)

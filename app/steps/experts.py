@@ -1,4 +1,4 @@
-"""The expert library: find, look at and compare experts; train one, import one, keep them."""
+"""The experts: find, look at and compare them; train one, import one, keep them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import gradio as gr
 from app import actions, expert_actions, texts
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, chosen, private
+from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, chosen, downloads, private
 from app.views import experts_html, page_html
 from app.views.confidence import listed
 from app.visitors.session import Session
@@ -28,17 +28,15 @@ EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "n
 CHANGED = (Part.EXPERTS, Part.LIMITS, Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # with the visitor's experts
 
 
-class Library(Step):
+class Experts(Step):
     def layout(self) -> None:
         self.trainings = Trainings()
         self.lead = gr.HTML(page_html.note(texts.LOADING))
         gr.HTML(page_html.section(texts.OWN, texts.OWN_LEAD))
         self.mine = gr.HTML(page_html.note(texts.OWN_NONE), elem_id="own")
         with gr.Row(elem_classes="sg-ask"):
-            self.download = gr.DownloadButton(
-                texts.LIBRARY_DOWNLOAD, interactive=False, min_width=180, elem_id="library-download"
-            )
-            self.load = gr.UploadButton(texts.LIBRARY_LOAD, file_types=[".zip"], min_width=180, elem_id="library-load")
+            self.download = gr.Button(texts.EXPERTS_DOWNLOAD, interactive=False, min_width=180, elem_id="experts-download")
+            self.load = gr.UploadButton(texts.EXPERTS_LOAD, file_types=[".zip"], min_width=180, elem_id="experts-load")
             self.pick = gr.Dropdown(
                 label=texts.OWN_REMOVE_PICK, choices=[], multiselect=True, visible=False, min_width=180, elem_id="own-pick"
             )
@@ -132,24 +130,24 @@ class Library(Step):
             self._import, [self.adapter, self.about, *now], [self.adapter, self.about, self.said, *changed], **heavy
         )
         self.load.upload(self._load, [self.load, *now], [self.said, *changed], **heavy)
+        downloads(self.download, self._write, [context.session], self.mine)
         self.remove.click(self._remove, [self.pick, *now], [self.said, *changed], **heavy)
 
     def show(self, session: Session, _: Controls) -> Updates:
         """All experts, and the visitor's own."""
         engine = self.context.engine(session)
-        library, experts = session.album.library(engine), _own_first(engine, session)
-        mine = [e.name for e in library.own]
-        path = expert_actions.write_library(engine, session)
+        own_experts, experts = session.album.own_experts(engine), _own_first(engine, session)
+        mine = [e.name for e in own_experts.entries]
         return {
             self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank)),
             self.find: "",
             self.count: "",
             self.table: experts_html.rows(experts),
             self.looked: gr.Dropdown(choices=[e.name for e in experts]),
-            self.mine: experts_html.own_list(library),
+            self.mine: experts_html.own_list(own_experts),
             self.pick: gr.Dropdown(choices=mine, value=[], visible=bool(mine)),
             self.remove: gr.Button(interactive=False, visible=bool(mine)),
-            self.download: gr.DownloadButton(value=None if path is None else str(path), interactive=path is not None),
+            self.download: gr.Button(interactive=bool(mine)),
         }
 
     def _changed(self, session: Session, *values: Any) -> Updates:
@@ -181,12 +179,12 @@ class Library(Step):
         if not places:
             return page_html.note(texts.DETAILS_EMPTY)
         pairs = [compare_experts(repository, names[i], names[j]) for i, j in combinations(places, 2)]
-        shown = "".join(experts_html.details(repository.experts[i], repository.lora(i).norms()) for i in places)
+        panels = [experts_html.details(repository.experts[i], repository.lora(i).norms()) for i in places]
         if len(pairs) == 1:
-            shown = experts_html.compared(pairs[0]) + shown
+            panels.insert(0, experts_html.compared(pairs[0]))
         elif pairs:
-            shown = experts_html.likeness(pairs, [names[i] for i in places]) + shown
-        return f'<div class="sg-details">{shown}</div>'
+            panels.insert(0, experts_html.likeness(pairs, [names[i] for i in places]))
+        return experts_html.looked(panels)
 
     # Own experts
 
@@ -220,14 +218,18 @@ class Library(Step):
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
         entry = expert_actions.import_files(self.context.engine(session), session, paths, description)
-        said = page_html.report(None, (), [texts.IMPORTED.format(name=entry.name)])
+        said = page_html.report([texts.IMPORTED.format(name=entry.name)])
         return self._changed(session, *values) | {self.adapter: None, self.about: "", self.said: said}
 
     @friendly
     def _load(self, path: str, session: Session, *values: Any) -> Updates:
-        count = expert_actions.load_library(self.context.engine(session), session, path)
-        said = page_html.report(None, (), [texts.LIBRARY_LOADED.format(n=count)])
+        count = expert_actions.load_own_experts(self.context.engine(session), session, path)
+        said = page_html.report([texts.EXPERTS_LOADED.format(n=count)])
         return self._changed(session, *values) | {self.said: said}
+
+    @friendly
+    def _write(self, session: Session) -> str:
+        return str(expert_actions.write_own_experts(self.context.engine(session), session))
 
     @friendly
     def _remove(self, names: list[str] | None, session: Session, *values: Any) -> Updates:
@@ -235,11 +237,11 @@ class Library(Step):
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
         for name in names:
             expert_actions.remove(self.context.engine(session), session, name)
-        said = page_html.report(None, (), [texts.OWN_REMOVED.format(name=listed(names))])
+        said = page_html.report([texts.OWN_REMOVED.format(name=listed(names))])
         return self._changed(session, *values) | {self.said: said}
 
 
 def _own_first(engine: SGLora, session: Session) -> tuple[Expert, ...]:
     """All experts as they are listed: the visitor's own, then the shipped ones."""
-    experts, shipped = engine.repository.experts, len(session.album.library(engine).shipped)
+    experts, shipped = engine.repository.experts, len(session.album.own_experts(engine).shipped)
     return (*experts[shipped:], *experts[:shipped])

@@ -11,9 +11,10 @@ from app import actions, texts
 from app.cli_snippets import adapt_command
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, LIGHT, Step, in_turn, private
+from app.steps.step import ANSWER, LIGHT, Step, downloads, in_turn, private
 from app.views import experts_html, page_html
 from app.visitors.session import Session
+from core.common.errors import AdapterError
 from core.experts.compare import nearest_distances
 from core.experts.projection import latent_map
 from core.sglora.engine import DEFAULT_STRENGTH, Adaptation, SGLora
@@ -24,9 +25,7 @@ class Generate(Step):
     def layout(self) -> None:
         with gr.Row(equal_height=True, elem_classes="sg-made"):
             self.lora = gr.HTML(page_html.note(texts.LORA_EMPTY), elem_id="lora")
-            self.download = gr.DownloadButton(
-                texts.DOWNLOAD, size="sm", scale=0, min_width=150, interactive=False, elem_id="download"
-            )
+            self.download = gr.Button(texts.DOWNLOAD, size="sm", scale=0, min_width=150, interactive=False, elem_id="download")
 
     def beside_results(self) -> None:
         """How much is applied, and which variant."""
@@ -77,6 +76,7 @@ class Generate(Step):
             trigger_mode="always_last",
             **private(LIGHT, 2, "hidden"),
         )
+        downloads(self.download, self._write, [context.session], self.lora)
         self.resample.click(_another_seed, None, self.seed, **private(LIGHT, 2, "hidden"))
 
     @friendly
@@ -93,27 +93,32 @@ class Generate(Step):
         same = before.routing is made.routing  # only the strength or the sample is another one
         return self.context.show(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
 
+    @friendly
+    def _write(self, session: Session) -> str:
+        if session.adaptation is None:
+            raise AdapterError(texts.LORA_NONE)
+        return str(actions.write_zip(self.context.engine(session), session, session.adaptation))
+
     def show(self, session: Session, _: Controls) -> Updates:
         """The adapter's facts, where it lies, and its download."""
         made, wanted = session.adaptation, session.settings
         if made is None or wanted is None:
             return {
                 self.lora: page_html.note(texts.LORA_EMPTY),
-                self.download: gr.DownloadButton(value=None, interactive=False),
+                self.download: gr.Button(interactive=False),
                 self.resample: gr.Button(interactive=False),
                 self.facts: "",
                 self.latent: "",
                 self.command: gr.Textbox(value="", visible=False),
             }
         engine, models = self.context.engine(session), self.context.models
-        download = actions.write_zip(engine, session, made)
-        owned = len(session.album.library(engine).own)
+        owned = len(session.album.own_experts(engine).entries)
         found = latent_map(engine, made.routing, made.z, owned)
         norms = models.engine(session.album.backbone).expert_norms
         distances = nearest_distances(engine.repository, made.routing, made.full)
         return {
-            self.lora: page_html.adapter(made, download.weights, wanted.strength is None),
-            self.download: gr.DownloadButton(value=str(download.path), interactive=True),
+            self.lora: page_html.adapter(made, wanted.strength is None),
+            self.download: gr.Button(interactive=True),
             self.strength: gr.Slider(value=round(made.strength, 2)) if wanted.strength is None else gr.skip(),
             self.resample: gr.Button(interactive=True),
             self.facts: page_html.adapter_details(made, norms, distances),
@@ -132,7 +137,7 @@ class Generate(Step):
 
 def _command_info(engine: SGLora, session: Session, result: Adaptation) -> str:
     """The command line knows the shipped experts only."""
-    shipped = len(session.album.library(engine).shipped)
+    shipped = len(session.album.own_experts(engine).shipped)
     return texts.COMMAND_OWN if any(i >= shipped for i in result.routing.chosen.tolist()) else ""
 
 

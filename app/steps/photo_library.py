@@ -12,7 +12,7 @@ from app.errors import friendly
 from app.photo_libraries import PhotoLibraries
 from app.steps.context import Controls, StepContext, Updates
 from app.steps.step import HEAVY, SEARCH, SEARCHES, Step, private
-from app.views import library_html, page_html
+from app.views import page_html, results_html
 from app.visitors.session import Session
 from core.retrieval.indexing import Progress
 from core.retrieval.questions import Query
@@ -76,16 +76,16 @@ class SearchLibrary(Step):
         for (title, note, _), best in zip(wanted, found, strict=True):
             places = best.places.tolist()
             before = search.ranks(zero_shot, best.places) if columns else [None] * len(places)
-            hits = [
-                library_html.LibraryHit(path.name, picture, score, None if was is None else was - rank)
+            cards = [
+                results_html.Card(rank, path.name, score, None if was is None else was - rank, results_html.inline(picture))
                 for rank, (path, picture, score, was) in enumerate(
                     zip(photos.paths(places), photos.thumbnails(places), best.scores.tolist(), before, strict=True), 1
                 )
             ]
-            columns.append(library_html.LibraryColumn(title, note, tuple(hits)))
+            columns.append((title, note, cards))
         words = texts.LIBRARY_CANDIDATES if any(best.approximate for best in found) else texts.LIBRARY_EXACT
         lead = words.format(n=len(photos), seconds=seconds)
-        shown = library_html.columns(texts.ASKED_PHOTOS.format(query=query.strip()), lead, columns)
+        shown = results_html.library(texts.ASKED_PHOTOS.format(query=query.strip()), lead, columns)
         return {self.context.session: session, self.answer_box: shown}
 
     @friendly

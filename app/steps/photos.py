@@ -108,7 +108,7 @@ class Photos(Step):
         self, paths: list[str] | None, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
     ) -> Updates:
         done = actions.add_uploads(self.context.engine(session), session, paths or [], by_photo(progress))
-        report = page_html.report(done.report, done.failed, done.remarks)
+        report = page_html.report(done.remarks, done.report, done.failed)
         return {self.upload: None} | self._changed(session, values, report, query.strip())
 
     @friendly
@@ -130,12 +130,12 @@ class Photos(Step):
     @friendly
     def _caption(self, typed: str, session: Session, *values: Any) -> Updates:
         remark = actions.set_captions(self.context.engine(session), session, typed or "")
-        return self._changed(session, values, page_html.report(None, (), [remark]))
+        return self._changed(session, values, page_html.report([remark]))
 
     @friendly
     def _caption_names(self, session: Session, *values: Any) -> Updates:
         remark = actions.caption_by_names(self.context.engine(session), session)
-        return self._changed(session, values, page_html.report(None, (), [remark]))
+        return self._changed(session, values, page_html.report([remark]))
 
     @friendly
     def _select(self, session: Session, event: gr.SelectData) -> Updates:

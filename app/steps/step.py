@@ -27,11 +27,21 @@ __all__ = [
     "by_column",
     "by_photo",
     "chosen",
+    "downloads",
     "in_turn",
     "private",
 ]
 
 Thing = TypeVar("Thing")
+# Emptied again, so that a click that writes nothing fetches nothing.
+FETCH = """(file) => {
+  if (!file) return null;
+  const link = document.createElement('a');
+  link.href = file.url;
+  link.download = file.orig_name;
+  link.click();
+  return null;
+}"""
 ANSWER = (Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # what another adapter or question changes
 
 
@@ -93,6 +103,17 @@ def private(group: str, limit: int | None, show_progress: str = "full") -> dict[
         "concurrency_limit": limit,
         "show_progress": show_progress,
     }
+
+
+def downloads(button: gr.Button, write: Callable[..., str], inputs: Sequence[Any], shown_on: Any, group: str = LIGHT) -> None:
+    """A click writes a file, and the browser fetches it: Gradio's own button fetches what it held before the click.
+
+    Args:
+        write: from the values of ``inputs`` to the file's path. shown_on: the component that shows the progress.
+    """
+    file = gr.File(visible=False)
+    written = button.click(write, inputs, file, show_progress_on=shown_on, **private(group, None))
+    written.success(None, file, file, js=FETCH, **private(LIGHT, None, "hidden"))
 
 
 def by_column(progress: gr.Progress, photos: int) -> Callable[[int, int, str], object]:

@@ -77,4 +77,4 @@ def _said(name: str, done: Switched, seconds: float) -> str:
     gone = (
         page_html.listed_files(texts.SWITCHED_LOST.format(n=len(done.lost)), [p.name for p in done.lost]) if done.lost else ""
     )
-    return page_html.report(None, (), lines) + gone
+    return page_html.report(lines) + gone

@@ -10,20 +10,12 @@ import gradio as gr
 from app import actions, exports, texts
 from app.errors import friendly
 from app.steps.context import DEFAULT_TOP, Controls, Part, Updates
-from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, private
+from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, downloads, private
 from app.views import page_html
 from app.visitors.session import Comparison, Session, Settings
 from core.common.errors import DataError
 
 CHANGED = (Part.ROUTING, Part.ADAPTER, Part.RESULTS)
-# What is asked for is made first, and then fetched: Gradio's own download button fetches what it held before the click.
-FETCH = """(file) => {
-  if (!file) return;
-  const link = document.createElement('a');
-  link.href = file.url;
-  link.download = file.orig_name;
-  link.click();
-}"""
 
 
 class TakeHome(Step):
@@ -36,19 +28,17 @@ class TakeHome(Step):
                 self.save = gr.Button(texts.SESSION_SAVE, min_width=150, elem_id="session-save")
                 self.load = gr.UploadButton(texts.SESSION_LOAD, file_types=[".json"], min_width=150, elem_id="session-load")
             self.said = gr.HTML(elem_id="take-said")
-            self.file = gr.File(visible=False)
 
     def wire(self) -> None:
         context = self.context
         session, top = context.session, context.controls["top"]
-        for button, make, inputs, group in (
+        for button, write, inputs, group in (
             (self.results, self._results, [session], LIGHT),
             (self.recall, self._recall, [session], LIGHT),
             (self.photos, self._photos, [session, top], HEAVY),
             (self.save, self._session, [session], LIGHT),
         ):
-            made = button.click(make, inputs, self.file, show_progress_on=self.said, **private(group, None))
-            made.success(None, self.file, None, js=FETCH, **private(LIGHT, None, "hidden"))
+            downloads(button, write, inputs, self.said, group)
         shown = [self.said, context.query, *context.inputs, *context.outputs(*CHANGED)]
         now = [self.load, session, *context.inputs]
         self.load.upload(self._load, now, list(dict.fromkeys(shown)), show_progress_on=self.said, **private(HEAVY, UPLOADS))
@@ -68,7 +58,7 @@ class TakeHome(Step):
     @friendly
     def _photos(self, session: Session, top: int) -> str:
         comparison = _asked(session)
-        path = exports.new_file(session.album, "sg-lora-photos.zip")
+        path = session.album.new_file("sg-lora-photos.zip")
         exports.write_photos(session.album, comparison, int(top or DEFAULT_TOP), path)
         return str(path)
 
@@ -85,7 +75,7 @@ class TakeHome(Step):
         lines = [texts.SESSION_LOADED]
         if saved.fingerprint != engine.backbone.fingerprint:
             lines.append(texts.SESSION_OTHER_BACKBONE)
-        updates: Updates = {self.said: page_html.report(None, (), lines)}
+        updates: Updates = {self.said: page_html.report(lines)}
         if saved.settings is not None:
             controls = self._controls(saved.settings, controls, len(engine.repository))
             generated = actions.generate(engine, session, actions.page_settings(*controls.adapter))
@@ -122,6 +112,6 @@ def _asked(session: Session) -> Comparison:
 
 
 def _write(session: Session, name: str, content: str) -> str:
-    path = exports.new_file(session.album, name)
+    path = session.album.new_file(name)
     path.write_text(content, encoding="utf-8")
     return str(path)

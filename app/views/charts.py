@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
-from app import texts
+from markupsafe import Markup
+
+from app.views.template import macros
+
+NEAR = 4  # experts that were not routed to, and are shown all the same
+_html = macros("charts.html")
 
 
 @dataclass(frozen=True)
@@ -20,36 +24,10 @@ class RoutingBar:
     details: str
 
 
-def routing_chart(bars: Sequence[RoutingBar]) -> str:
+def routing_chart(bars: Sequence[RoutingBar]) -> Markup:
     """Routed experts with similarity and weight, and below them, greyed, all the others. Best first."""
-    routed = [b for b in bars if b.weight is not None]
-    others = [b for b in bars if b.weight is None]
-    rows = "".join(_bar(b) for b in routed)
-    near = "".join(_bar(b) for b in others[:4])
-    far = "".join(_bar(b) for b in others[4:])
-    head = (
-        f'<li class="sg-bar sg-bar-head" aria-hidden="true"><span></span>'
-        f"<span>{texts.SIMILARITY}</span><span></span><span>{texts.WEIGHT}</span></li>"
-    )
-    chart = f'<ol class="sg-bars" aria-label="{texts.ROUTED}">{head}{rows}{near}</ol>'
-    if far:
-        summary = texts.OTHERS.format(n=len(others) - 4)
-        rest = f'<ol class="sg-bars" tabindex="0" aria-label="{summary}">{far}</ol>'
-        chart += f'<details class="sg-others"><summary>{summary}</summary>{rest}</details>'
-    return chart
-
-
-def _bar(bar: RoutingBar) -> str:
-    width = max(0.0, min(1.0, bar.similarity)) * 100
-    weight = "" if bar.weight is None else f"{bar.weight * 100:.0f} %"
-    kind = "sg-bar" if bar.weight is not None else "sg-bar sg-bar-off"
-    share = 0.0 if bar.weight is None else bar.weight * 100
-    return (
-        f'<li class="{kind}" title="{escape(bar.details)}"><span class="sg-bar-name">{escape(bar.name)}</span>'
-        f'<span class="sg-track"><i style="width:{width:.1f}%"></i></span>'
-        f'<span class="sg-number">{bar.similarity:.2f}</span>'
-        f'<span class="sg-weight"><i style="width:{share:.1f}%"></i><b>{weight}</b></span></li>'
-    )
+    shown = NEAR + sum(bar.weight is not None for bar in bars)
+    return _html.routing_chart(bars[:shown], bars[shown:])
 
 
 _TEXT_HEAD = {"mlp.1": "text head, first layer", "mlp.3": "text head, second layer"}
@@ -62,31 +40,31 @@ def layer_name(name: str) -> str:
     return f"block {match[1]}, {match[2]}" if match else _TEXT_HEAD.get(name, name)
 
 
-def heat_map(norms: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> str:
+@dataclass(frozen=True)
+class HeatCell:
+    """A layer's norm, that as a share of the largest, and the place in the experts' range, 0 to 1, where that is known."""
+
+    norm: float
+    heat: float
+    place: float | None
+    details: str
+
+
+def heat_map(norms: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> Markup:
     """Strength of a LoRA per block (rows) and q, k, v (columns), or per linear, each against the experts' range."""
-    cells: dict[str, dict[str, str]] = {}
+    rows: dict[str, dict[str, HeatCell]] = {}
     top = max([*norms.values(), *(high for _, high in ranges.values()), 1e-9])
     for name, norm in norms.items():
         match = _LAYER.search(name)
         block, part = (f"block {match[1]}", match[2]) if match else (layer_name(name), "")
-        cells.setdefault(block, {})[part] = _cell(name, norm, ranges.get(name), top)
-    parts = list(dict.fromkeys(part for row in cells.values() for part in row))
-    head = "".join(f'<th scope="col">{escape(p)}</th>' for p in parts)
-    body = "".join(
-        f'<tr><th scope="row">{escape(block)}</th>{"".join(row.get(p, "<td></td>") for p in parts)}</tr>'
-        for block, row in cells.items()
-    )
-    return (
-        f'<table class="sg-heat"><caption>{texts.HEAT_TITLE}<small>{texts.HEAT_NOTE}</small></caption>'
-        f"<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
-    )
+        rows.setdefault(block, {})[part] = _heat_cell(name, norm, ranges.get(name), top)
+    return _html.heat_map(list(dict.fromkeys(part for row in rows.values() for part in row)), rows)
 
 
-def _cell(name: str, norm: float, span: tuple[float, float] | None, top: float) -> str:
-    title, mark = f"{name}: {norm:.3f}", ""
-    if span is not None:
-        low, high = span
-        title += f" (experts {low:.3f} to {high:.3f})"
-        place = 0.5 if high <= low else min(1.0, max(0.0, (norm - low) / (high - low)))
-        mark = f'<span class="sg-mark" aria-hidden="true"><i style="left:{place * 100:.0f}%"></i></span>'
-    return f'<td style="--heat:{norm / top:.2f}" title="{escape(title)}">{norm:.2f}{mark}</td>'
+def _heat_cell(name: str, norm: float, span: tuple[float, float] | None, top: float) -> HeatCell:
+    details = f"{name}: {norm:.3f}"
+    if span is None:
+        return HeatCell(norm, norm / top, None, details)
+    low, high = span
+    place = 0.5 if high <= low else min(1.0, max(0.0, (norm - low) / (high - low)))
+    return HeatCell(norm, norm / top, place, f"{details} (experts {low:.3f} to {high:.3f})")

@@ -13,20 +13,22 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
+from markupsafe import Markup, escape
 
 from app import texts
+from app.views.template import macros
 from core.common.paths import results_path
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 16 * 1024 * 1024
 OPENING = 3  # sentences at the top
+_html = macros("evidence.html")
 SENTENCE = re.compile(r"(?<=[.!?]) +(?=[A-Z0-9])")
 
 
@@ -36,7 +38,7 @@ class Exhibit:
 
     Attributes:
         title: its question. lead: how it is measured. findings: what holds and what does not.
-        plot, table: as HTML; either may be empty. command: repeats it. order: its place among all.
+        plot, table: as HTML (``Markup``); either may be empty. command: repeats it. order: its place among all.
         summary: what opens the tab, where this is the first result that says so.
     """
 
@@ -50,44 +52,17 @@ class Exhibit:
     summary: tuple[str, ...] = ()
 
 
-def page(shown: Sequence[Exhibit]) -> str:
+def page(shown: Sequence[Exhibit]) -> Markup:
     """The whole tab: three sentences and a chart, then every question with its first finding, to be unfolded."""
     lead = next((e for e in shown if e.summary), None) or next((e for e in shown if e.plot), shown[0])
     sentences = lead.summary or tuple(part for finding in lead.findings for part in SENTENCE.split(finding))
-    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences[:OPENING])
-    plot = f'<figure class="sg-panel sg-plot">{lead.plot}</figure>' if lead.plot else ""
-    place = shown.index(lead)
-    opening = (
-        f'<section class="sg-opening"><h2>{texts.EVIDENCE_OPENING}</h2><div class="sg-result"><div><ul>{said}</ul>'
-        f'<p class="sg-note"><a href="#{_anchor(place)}">{texts.EVIDENCE_MORE}</a></p></div>{plot}</div></section>'
-    )
-    rest = "".join(_folded(exhibit, place) for place, exhibit in enumerate(shown))
-    contents = f'<h2>{texts.EVIDENCE_CONTENTS.format(n=len(shown))}</h2><p class="sg-note">{texts.EVIDENCE_LEAD}</p>'
-    return f'<div class="sg-evidence">{opening}<nav aria-label="{texts.EVIDENCE_NAV}">{contents}</nav>{rest}</div>'
-
-
-def _anchor(place: int) -> str:
-    return f"evidence-{place}"
-
-
-def _folded(exhibit: Exhibit, place: int) -> str:
-    """One result, folded: its question and first finding are the list of contents."""
-    findings = "".join(f"<li>{escape(finding)}</li>" for finding in exhibit.findings)
-    said = f'<div class="sg-findings"><ul>{findings}</ul><code>{escape(exhibit.command)}</code></div>' if findings else ""
-    plot = f'<div class="sg-panel sg-plot">{exhibit.plot}</div>' if exhibit.plot else ""
-    first = f"<small>{escape(exhibit.findings[0])}</small>" if exhibit.findings else ""
-    # A browser that follows a link into folded text unfolds it: the anchor lies inside.
-    return (
-        f'<details class="sg-exhibit"><summary><b>{escape(exhibit.title)}</b>{first}</summary>'
-        f'<div id="{_anchor(place)}" class="sg-unfolded"><p class="sg-note">{escape(exhibit.lead)}</p>'
-        f'<div class="sg-result">{said}{plot}</div>{exhibit.table}</div></details>'
-    )
+    return _html.page(lead, sentences[:OPENING], list(shown))
 
 
 def exhibits(folder: Path | None = None) -> list[Exhibit]:
     """All results in a folder (default: those that ship) in their order; one that cannot be shown says so in its place."""
     files = sorted((folder or results_path("any").parent).glob("*.json"))
-    return sorted((exhibit for file in files if (exhibit := _exhibit(file))), key=lambda each: each.order)
+    return sorted((exhibit for file in files if (exhibit := _exhibit(file))), key=lambda exhibit: exhibit.order)
 
 
 def _exhibit(file: Path) -> Exhibit | None:
@@ -116,12 +91,12 @@ def _exhibit(file: Path) -> Exhibit | None:
         return Exhibit(file.stem, texts.EVIDENCE_BROKEN.format(name=file.name))
 
 
-def _plot(file: Path, title: str) -> str:
+def _plot(file: Path, title: str) -> Markup:
     """The SVG itself, so that it takes the page's colours and its words can be read and searched; empty without a file."""
     if not file.is_file():
-        return ""
+        return Markup("")
     svg = re.sub(r"<style>.*?</style>", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)
+    return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1))
 
 
 class _Renderer(RendererHTML):
@@ -129,18 +104,16 @@ class _Renderer(RendererHTML):
 
     def table_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         env["tables"] += 1
-        return f'<div class="sg-table" tabindex="0" role="region" aria-label="{_name(env)}"><table>'
+        return _html.table_open(_name(env))
 
     def table_close(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         begin = max(i for i in range(index) if tokens[i].type == "table_open")
         content = base64.b64encode(table_csv(tokens[begin:index]).encode()).decode("ascii")
-        link = f'href="data:text/csv;charset=utf-8;base64,{content}" download="{env["file"]}-{env["tables"]}.csv"'
-        words = f'{texts.EVIDENCE_CSV}<span class="sg-hidden">: {_name(env)}</span>'
-        return f'</table></div><p class="sg-csv"><a {link}>{words}</a></p>'
+        return _html.table_close(_name(env), content, f"{env['file']}-{env['tables']}.csv")
 
 
 def _name(env: Any) -> str:
-    return escape(f"{env['title']} {env['tables']}")
+    return f"{env['title']} {env['tables']}"
 
 
 def table_csv(tokens: Sequence[Token]) -> str:
@@ -157,7 +130,7 @@ def table_csv(tokens: Sequence[Token]) -> str:
     return out.getvalue()
 
 
-def _tables(markdown: str, title: str, file: str = "table") -> str:
+def _tables(markdown: str, title: str, file: str = "table") -> Markup:
     """Tables and paragraphs in Markdown as HTML; HTML in the Markdown is escaped."""
     parser = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
-    return parser.render(markdown, {"title": title, "tables": 0, "file": file})
+    return Markup(parser.render(markdown, {"title": title, "tables": 0, "file": file}))

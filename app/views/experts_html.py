@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
 from textwrap import shorten
+
+from markupsafe import Markup
 
 from app import texts
 from app.views.charts import layer_name
 from app.views.scatter import Mark, scatter
-from core.common.metrics import KS
+from app.views.template import macros
 from core.experts.compare import ExpertComparison, LoraDistances
-from core.experts.own import ExpertLibrary, OwnEntry
+from core.experts.own import OwnEntry, OwnExperts
 from core.experts.projection import ExpertMap, description_map
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import Routing
 from core.training.own_expert import OwnExpert
 
 SHORT = 46  # characters of an expert's description
+LABELLED = 8  # routed experts, of more of them none has its label on a map
+_html, _told = macros("experts.html"), macros("page.html").told
 
 
 def gain(expert: Expert, k: int = 1) -> str:
     """The gain in words."""
-    value = expert.gain(k)
-    return texts.NOT_MEASURED if value is None else texts.GAIN.format(gain=f"{value:+.1f}", k=k)
+    points = expert.gain(k)
+    return texts.NOT_MEASURED if points is None else texts.GAIN.format(gain=f"{points:+.1f}", k=k)
 
 
 def short(expert: Expert) -> str:
@@ -43,182 +46,123 @@ def details_line(expert: Expert) -> str:
 
 def rows(experts: Sequence[Expert], words: str = "") -> list[list[object]]:
     """One row an expert, in the order of ``texts.EXPERTS_HEADERS``; only those in which all ``words`` are found."""
-    wanted, found = words.casefold().split(), []
+    table = []
     for e in experts:
-        said = f"{e.name} {e.description} {e.group} {e.source}".casefold()
-        if all(word in said for word in wanted):
+        text = f"{e.name} {e.description} {e.group} {e.source}".casefold()
+        if all(word in text for word in words.casefold().split()):
             recalls = [round((r["i2t"]["R@1"] + r["t2i"]["R@1"]) / 2, 1) if r else None for r in (e.before, e.after)]
-            gains = [None if (g := e.gain(k)) is None else round(g, 1) for k in (1, 5)]
-            found.append([e.name, e.description, e.group, e.source, e.images, *recalls, *gains])
-    return found
+            gains = [None if (points := e.gain(k)) is None else round(points, 1) for k in (1, 5)]
+            table.append([e.name, e.description, e.group, e.source, e.images, *recalls, *gains])
+    return table
 
 
-def details(expert: Expert, norms: Mapping[str, float]) -> str:
+def details(expert: Expert, norms: Mapping[str, float]) -> Markup:
     """One expert: what it was trained on, and recall before and after in both directions."""
     facts = [
         (texts.FACT_TASK, expert.description),
         (texts.FACT_DATA, f"{expert.group}, {expert.source}"),
         (texts.FACT_PHOTOS, f"{expert.images:,}" if expert.images else "–"),
-        (texts.FACT_SNAPSHOTS, f"{expert.snapshots}"),
-        (texts.FACT_SEED, f"{expert.seed}"),
-        (texts.FACT_NORM, f"{sum(v * v for v in norms.values()) ** 0.5:.2f}"),
+        (texts.FACT_SNAPSHOTS, expert.snapshots),
+        (texts.FACT_SEED, expert.seed),
+        (texts.FACT_NORM, f"{sum(norm**2 for norm in norms.values()) ** 0.5:.2f}"),
     ]
     if expert.classes:
         facts.append((texts.FACT_CLASSES, ", ".join(expert.classes)))
-    cells = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
-    return (
-        f'<div class="sg-panel" aria-live="polite"><h3>{escape(expert.name)} <small>{escape(gain(expert))}</small></h3>'
-        f'<dl class="sg-facts sg-facts-words">{cells}</dl>{_before_after(expert)}</div>'
-    )
+    return _html.details(expert, gain(expert), facts)
 
 
-def _before_after(expert: Expert) -> str:
-    if not expert.measured:
-        return f'<p class="sg-note">{texts.NOBODY_MEASURED}</p>'
-    ways = (("t2i", texts.T2I), ("i2t", texts.I2T))
-    heads = "".join(f'<th scope="colgroup" colspan="{len(KS)}">{words}</th>' for _, words in ways)
-    each = "".join(f'<th scope="col">R@{k}</th>' for k in KS) * len(ways)
-    lines = ""
-    for title, side in ((texts.ZERO_SHOT, expert.before), (texts.WITH_EXPERT, expert.after)):
-        cells = "".join(f"<td>{side[way][f'R@{k}']:.1f}</td>" for way, _ in ways for k in KS)
-        lines += f'<tr><th scope="row">{title}</th>{cells}</tr>'
-    caption = texts.MEASURED_ON.format(n=expert.after["images"])
-    return (
-        f'<div class="sg-scroll" tabindex="0" role="region" aria-label="{texts.RECALL}"><table class="sg-recall">'
-        f"<caption>{texts.RECALL}<small>{caption}</small></caption><thead><tr><td></td>{heads}</tr>"
-        f"<tr><td></td>{each}</tr></thead><tbody>{lines}</tbody></table></div>"
-    )
-
-
-def count(rows: int, experts: int, words: str) -> str:
+def count(rows: int, experts: int, words: str) -> Markup:
     """How many experts a search found, and what to do where it found none."""
     if not words.strip():
-        return ""
-    found = texts.EXPERTS_FOUND.format(n=rows, total=experts) if rows else texts.EXPERTS_NONE.format(words=words.strip())
-    return f'<p class="sg-note" role="status">{escape(found)}</p>'
+        return Markup("")
+    return _told(texts.EXPERTS_FOUND.format(n=rows, total=experts) if rows else texts.EXPERTS_NONE.format(words=words.strip()))
 
 
-def likeness(pairs: Sequence[ExpertComparison], names: Sequence[str]) -> str:
+def looked(panels: Sequence[Markup]) -> Markup:
+    """Several panels, one below the other."""
+    return _html.looked(panels)
+
+
+def likeness(pairs: Sequence[ExpertComparison], names: Sequence[str]) -> Markup:
     """Several experts, each against each: likeness of the weight changes, and of the descriptions below it."""
-    known = {pair.names: pair for pair in pairs} | {pair.names[::-1]: pair for pair in pairs}
-
-    def cell(a: str, b: str) -> str:
-        pair = known.get((a, b))
-        return "<td></td>" if pair is None else f"<td><b>{pair.cosine:.2f}</b><small>{pair.description_cosine:.2f}</small></td>"
-
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    body = "".join(f'<tr><th scope="row">{escape(a)}</th>{"".join(cell(a, b) for b in names)}</tr>' for a in names)
-    return (
-        f'<div class="sg-panel sg-scroll" tabindex="0" role="region" aria-label="{texts.LIKENESS}"><table class="sg-recall">'
-        f"<caption>{texts.LIKENESS}<small>{texts.LIKENESS_NOTE}</small></caption>"
-        f"<thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    return _html.likeness({pair.names: pair for pair in pairs} | {pair.names[::-1]: pair for pair in pairs}, names)
 
 
-def compared(found: ExpertComparison) -> str:
+def compared(pair: ExpertComparison) -> Markup:
     """Two experts against each other."""
-    a, b = (escape(name) for name in found.names)
     facts = (
-        (texts.COMPARE_MEANING, f"{found.description_cosine:.2f}"),
-        (texts.COMPARE_COSINE, f"{found.cosine:.2f}"),
-        (texts.COMPARE_DISTANCE, f"{found.distance:.2f}"),
-        (texts.COMPARE_NORMS, f"{found.norms[0]:.2f} / {found.norms[1]:.2f}"),
+        (texts.COMPARE_MEANING, f"{pair.description_cosine:.2f}"),
+        (texts.COMPARE_COSINE, f"{pair.cosine:.2f}"),
+        (texts.COMPARE_DISTANCE, f"{pair.distance:.2f}"),
+        (texts.COMPARE_NORMS, f"{pair.norms[0]:.2f} / {pair.norms[1]:.2f}"),
     )
-    cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
-    layers = "".join(_share_bar(layer_name(name), value, f"{value:.2f}") for name, value in found.modules.items())
-    return (
-        f'<div class="sg-panel" aria-live="polite"><h3>{a} <small>{texts.COMPARED_WITH}</small> {b}</h3>'
-        f'<dl class="sg-facts sg-facts-four">{cells}</dl><p class="sg-note">{texts.COMPARE_NOTE}</p>'
-        f'<ol class="sg-bars" aria-label="{texts.COMPARE_LAYERS}">{layers}</ol></div>'
-    )
+    return _html.compared(pair.names, facts, [(layer_name(name), cosine) for name, cosine in pair.modules.items()])
 
 
-def _share_bar(name: str, share: float, shown: str) -> str:
-    width = max(0.0, min(1.0, share)) * 100
-    return (
-        f'<li class="sg-bar sg-bar-plain"><span class="sg-bar-name" title="{escape(name)}">{escape(name)}</span>'
-        f'<span class="sg-track"><i style="width:{width:.1f}%"></i></span><span class="sg-number">{shown}</span></li>'
-    )
-
-
-def distances(found: LoraDistances) -> str:
+def distances(lora: LoraDistances) -> Markup:
     """How far a generated LoRA is from the routed experts."""
-    farthest = max([found.norm, found.origin, *found.experts, 1e-9])
-    lines = [*zip(found.names, found.experts, strict=True), (texts.DISTANCE_START, found.origin)]
-    lines.append((texts.DISTANCE_ZERO, found.norm))
-    bars = "".join(_share_bar(name, value / farthest, f"{value:.2f}") for name, value in lines)
-    return f'<h4 class="sg-sub">{texts.DISTANCES}<small>{texts.DISTANCES_NOTE}</small></h4><ol class="sg-bars">{bars}</ol>'
+    lines = [*zip(lora.names, lora.experts, strict=True), (texts.DISTANCE_START, lora.origin), (texts.DISTANCE_ZERO, lora.norm)]
+    return _html.distances(lines, max(1e-9, *(distance for _, distance in lines)))
 
 
-def own_list(library: ExpertLibrary) -> str:
+def own_list(own_experts: OwnExperts) -> Markup:
     """The visitor's experts, each with its gain as it was measured, a loss too."""
-    if not library.own:
-        return f'<p class="sg-note">{texts.OWN_NONE}</p>'
-    items = "".join(map(_own, library.own))
-    return f'<div class="sg-panel"><h3>{texts.OWN_LIST}</h3><ul class="sg-own">{items}</ul></div>'
+    return _html.own_list([(entry.expert, _remarks(entry)) for entry in own_experts.entries])
 
 
-def _own(entry: OwnEntry) -> str:
-    remarks = [gain(entry.expert)]
-    if entry.lost > 0.005:
-        remarks.append(texts.OWN_LOST.format(share=f"{entry.lost * 100:.0f}"))
-    lines = f"<b>{escape(entry.name)}</b> · {escape(entry.expert.description)}"
-    return f"<li>{lines}<small>{escape(' · '.join(remarks))}</small></li>"
+def _remarks(entry: OwnEntry) -> list[str]:
+    lost = [texts.OWN_LOST.format(share=f"{entry.lost * 100:.0f}")] if entry.lost > 0.005 else []
+    return [gain(entry.expert), *lost]
 
 
-def trained(found: OwnExpert) -> str:
+def trained(own: OwnExpert) -> Markup:
     """What a training came to, on photos that it did not see."""
-    value = found.expert.gain(1) or 0.0
-    start = sum(found.start[way]["R@1"] - found.expert.before[way]["R@1"] for way in ("i2t", "t2i")) / 2
-    if value <= 0:
+    points = own.expert.gain(1) or 0.0
+    start = sum(own.start[way]["R@1"] - own.expert.before[way]["R@1"] for way in ("i2t", "t2i")) / 2
+    if points <= 0:
         kind, verdict = "sg-warn", texts.TRAINED_LOST
     else:
-        kind, verdict = "sg-ok", texts.TRAINED_GAINED if value > start else texts.TRAINED_SHARED
+        kind, verdict = "sg-ok", texts.TRAINED_GAINED if points > start else texts.TRAINED_SHARED
     words = texts.TRAINED.format(
-        name=found.expert.name, photos=found.trained_on, steps=found.steps, seconds=found.seconds, held=found.held
+        name=own.expert.name, photos=own.trained_on, steps=own.steps, seconds=own.seconds, held=own.held
     )
-    note = texts.TRAINED_START.format(start=f"{start:+.1f}", points=f"{100 / max(1, found.held):.0f}")
-    return (
-        f'<div class="sg-panel" role="status"><p>{escape(words)}</p>'
-        f'<p class="{kind}"><b>{escape(gain(found.expert))}.</b> {verdict}</p>'
-        f'<p class="sg-note">{escape(note)}</p>{_before_after(found.expert)}</div>'
-    )
+    note = texts.TRAINED_START.format(start=f"{start:+.1f}", points=f"{100 / max(1, own.held):.0f}")
+    return _html.trained(own.expert, words, kind, gain(own.expert), verdict, note)
 
 
 # Maps
 
 
-def routing_map(repository: ExpertRepository, routing: Routing | None, owned: int) -> str:
+def routing_map(repository: ExpertRepository, routing: Routing | None, owned: int) -> Markup:
     """All experts by their descriptions, with the visitor's sentence among them; the last ``owned`` are the visitor's."""
-    found = description_map(repository, None if routing is None else routing.embedding, owned)
+    drawn = description_map(repository, None if routing is None else routing.embedding, owned)
     chosen = [] if routing is None else routing.chosen.tolist()
-    marks = _experts(repository, found, chosen, owned)
-    if routing is not None and found.placed is not None:
-        marks.append(Mark(texts.MAP_HERE, *found.placed, "here", routing.description, True))
+    marks = _experts(repository, drawn, chosen, owned)
+    if routing is not None and drawn.placed is not None:
+        marks.append(Mark(texts.MAP_HERE, *drawn.placed, "here", routing.description, True))
     names = ", ".join(repository.experts[i].name for i in chosen)
     summary = texts.MAP_SUMMARY.format(names=names) if chosen else texts.MAP_SUMMARY_EMPTY.format(n=len(repository))
-    return scatter(texts.MAP_TITLE, summary, marks, texts.MAP_NOTE.format(share=f"{found.shown * 100:.0f}"))
+    return scatter(texts.MAP_TITLE, summary, marks, texts.MAP_NOTE.format(share=f"{drawn.shown * 100:.0f}"))
 
 
-def latent(repository: ExpertRepository, routing: Routing, found: ExpertMap, owned: int) -> str:
+def latent(repository: ExpertRepository, routing: Routing, drawn: ExpertMap, owned: int) -> Markup:
     """The latent space of the generator: the experts, the prior of this routing and the sample that was drawn from it."""
-    marks = _experts(repository, found, routing.chosen.tolist(), owned)
-    if found.prior is not None:
-        marks.append(Mark(texts.LATENT_PRIOR, *found.prior, "prior", texts.LATENT_PRIOR_DETAILS, True))
-    if found.placed is not None:
-        marks.append(Mark(texts.LATENT_HERE, *found.placed, "here", texts.LATENT_HERE_DETAILS, True))
-    return scatter(texts.LATENT_TITLE, texts.LATENT_SUMMARY, marks, texts.LATENT_NOTE.format(share=f"{found.shown * 100:.0f}"))
+    marks = _experts(repository, drawn, routing.chosen.tolist(), owned)
+    if drawn.prior is not None:
+        marks.append(Mark(texts.LATENT_PRIOR, *drawn.prior, "prior", texts.LATENT_PRIOR_DETAILS, True))
+    if drawn.placed is not None:
+        marks.append(Mark(texts.LATENT_HERE, *drawn.placed, "here", texts.LATENT_HERE_DETAILS, True))
+    return scatter(texts.LATENT_TITLE, texts.LATENT_SUMMARY, marks, texts.LATENT_NOTE.format(share=f"{drawn.shown * 100:.0f}"))
 
 
-def _experts(repository: ExpertRepository, found: ExpertMap, chosen: Sequence[int], owned: int) -> list[Mark]:
+def _experts(repository: ExpertRepository, drawn: ExpertMap, chosen: Sequence[int], owned: int) -> list[Mark]:
     """Marks of all experts, the routed ones last, and labelled where they are few."""
     first_own = len(repository) - owned
 
     def mark(i: int) -> Mark:
-        routed = i in chosen
-        kind = "routed" if routed else "own" if i >= first_own else "off"
-        labelled = routed and len(chosen) <= 8
-        return Mark(found.names[i], *found.points[i], kind, details_line(repository.experts[i]), labelled)
+        kind = "routed" if i in chosen else "own" if i >= first_own else "off"
+        labelled = kind == "routed" and len(chosen) <= LABELLED
+        return Mark(drawn.names[i], *drawn.points[i], kind, details_line(repository.experts[i]), labelled)
 
     others = [i for i in range(len(repository)) if i not in chosen]
     return [mark(i) for i in (*others, *reversed(chosen))]

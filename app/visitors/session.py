@@ -9,7 +9,6 @@ import tempfile
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,17 +21,19 @@ from app import texts
 from app.engines import DEFAULT
 from app.http.gradio_patches import FOLDER_PREFIX
 from app.visitors.limits import Limits
-from core.common.errors import GalleryError, PhotoError
+from app.visitors.uploads import discard
+from core.common.errors import GalleryError
 from core.common.metrics import Hits
-from core.data.decode import Source, content_id
-from core.data.image_io import photo_bytes
-from core.experts.own import ExpertLibrary
+from core.data.decode import Source
+from core.experts.own import OwnExperts
 from core.retrieval.gallery import Gallery, Photo, Ranking
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import ExpertRepository
 
 PHOTO_LIMIT = 20_000
 LISTED = 1_000  # photos that the page lists; all of them are searched
+KEPT_DOWNLOADS = 3  # the next one may be asked for while the last is still on its way
+DOWNLOAD_PREFIX = "take-home-"
 QUIET_SECONDS = 10 * 60  # after which a visitor without an open tab counts as gone
 
 Held = TypeVar("Held")
@@ -65,15 +66,6 @@ class Settings:
     tau: float
     seed: int
     strength: float | None
-
-
-@dataclass(frozen=True)
-class Download:
-    """A ZIP of an adapter in PEFT format, the bytes of its weights file, and what it was written from."""
-
-    path: Path
-    weights: int
-    adaptation: Adaptation = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -184,8 +176,8 @@ class Album:
         self._resting: tuple[Photo, ...] = ()  # photos whose index was given up
         self._originals: dict[str, Path] = {}
         self._photos_change = threading.Lock()
-        self._libraries: dict[str, ExpertLibrary] = {}
-        self._engine: tuple[ExpertLibrary, SGLora] | None = None
+        self._own_experts: dict[str, OwnExperts] = {}
+        self._engine: tuple[OwnExperts, SGLora] | None = None
         self._aside: Gallery | None = None
         self.shows_samples = False
         self.trained_on: dict[str, frozenset[str]] = {}
@@ -218,7 +210,7 @@ class Album:
     @property
     def memory(self) -> int:
         """Bytes that the photos, what was computed for them and the visitor's experts take, without small things."""
-        gallery, own = self._gallery, [entry for library in list(self._libraries.values()) for entry in library.own]
+        gallery, own = self._gallery, [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
         experts = sum(t.nbytes for entry in own for t in (entry.mean, entry.std, entry.embedding))
         photos = sum(len(photo.thumbnail) for photo in self._resting) if gallery is None else gallery.memory
         aside = self._aside
@@ -238,15 +230,15 @@ class Album:
                 self._gallery, self._resting = gallery, ()
             return self._gallery
 
-    def library(self, engine: SGLora) -> ExpertLibrary:
+    def own_experts(self, engine: SGLora) -> OwnExperts:
         """The experts, the visitor's own among them."""
         self._check(engine)
-        return self._libraries.get(self.backbone) or ExpertLibrary(engine.repository)
+        return self._own_experts.get(self.backbone) or OwnExperts(engine.repository)
 
-    def change_library(self, engine: SGLora, change: Callable[[ExpertLibrary], ExpertLibrary]) -> ExpertLibrary:
-        """Replace the library by what ``change`` makes of it; other tabs see it with their next event."""
+    def change_own_experts(self, engine: SGLora, change: Callable[[OwnExperts], OwnExperts]) -> OwnExperts:
+        """Replace the visitor's own experts by what ``change`` makes of it; other tabs see it with their next event."""
         with self._changing:
-            self._libraries[self.backbone] = made = change(self.library(engine))
+            self._own_experts[self.backbone] = made = change(self.own_experts(engine))
             return made
 
     def _check(self, engine: SGLora) -> None:
@@ -273,26 +265,29 @@ class Album:
         """Whether photos are being added, here or in another tab."""
         return self._photos_change.locked()
 
-    def keep(self, sources: Sequence[Source]) -> None:
-        """Keep the files of photos for as long as the photos; a link to an uploaded file takes no room of its own."""
+    def keep(self, sources: Sequence[Source], ids: Mapping[int, str]) -> None:
+        """Keep the files of photos for as long as the photos; a link to an uploaded file takes no room of its own.
+
+        Args:
+            sources: what was added. ids: of the photo that each file is, by its place among them.
+        """
         if not self.keeps_files:
             return
-        ids = {photo.id for photo in self.photos} - self._originals.keys()
+        missing = {photo.id for photo in self.photos} - self._originals.keys()
         folder = self.folder / "photos"
         folder.mkdir(exist_ok=True)
-        for source in sources:
+        for place, key in ids.items():
+            source = sources[place]
             file = source if isinstance(source, Path) else source[1]
-            if not isinstance(file, Path):
+            if key not in missing or key in self._originals or not isinstance(file, Path):
                 continue
-            with suppress(PhotoError, OSError):
-                key = content_id(photo_bytes(file))
-                if key in ids:
-                    target = folder / f"{key}{file.suffix[:6]}"
-                    try:
-                        os.link(file, target)
-                    except OSError:  # another file system
-                        shutil.copyfile(file, target)
-                    self._originals[key] = target
+            target = folder / f"{key}{file.suffix[:6]}"
+            with suppress(OSError):
+                try:
+                    os.link(file, target)
+                except OSError:  # another file system
+                    shutil.copyfile(file, target)
+                self._originals[key] = target
 
     def switch(self, name: str, engine: SGLora, progress: Callable[[int, int], object] | None = None) -> Switched:
         """Index the photos with another backbone; own experts stay with theirs.
@@ -314,7 +309,7 @@ class Album:
                 gallery.take_over(current, {})  # captions that were written meanwhile
                 gallery.remove({photo.id for photo in photos} - {photo.id for photo in current})
                 indexed = len(gallery.photos)
-            left = self._libraries.get(self.backbone) if name != self.backbone else None
+            left = self._own_experts.get(self.backbone) if name != self.backbone else None
             before = self.backbone
             with self._changing:
                 self.backbone, self._fingerprint = name, engine.backbone.fingerprint
@@ -331,18 +326,18 @@ class Album:
     def engine(self, shared: SGLora) -> SGLora:
         """The shared engine with this visitor's experts among the others."""
         self._check(shared)
-        library = self._libraries.get(self.backbone)
-        if library is None or not library.own:
+        own_experts = self._own_experts.get(self.backbone)
+        if own_experts is None or not own_experts.entries:
             return shared
         made = self._engine
-        if made is None or made[0] is not library:
-            made = self._engine = library, library.engine(shared)
+        if made is None or made[0] is not own_experts:
+            made = self._engine = own_experts, own_experts.engine(shared)
         return made[1]
 
     def shared(self, engine: SGLora) -> SGLora:
         """The engine without this visitor's experts."""
-        library = self._libraries.get(self.backbone)
-        return engine if library is None else replace(engine, repository=library.shipped)
+        own_experts = self._own_experts.get(self.backbone)
+        return engine if own_experts is None else replace(engine, repository=own_experts.shipped)
 
     @property
     def photos(self) -> tuple[Photo, ...]:
@@ -359,7 +354,7 @@ class Album:
     @property
     def has_experts(self) -> bool:
         """Whether any expert is the visitor's own."""
-        return any(library.own for library in list(self._libraries.values()))
+        return any(experts.entries for experts in list(self._own_experts.values()))
 
     def thumbnails(self) -> list[tuple[str, str]]:
         """(file, name) of the first LISTED photos' thumbnails; the files of photos that are gone, go."""
@@ -422,6 +417,15 @@ class Album:
                 self._folder = tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{secrets.token_hex(8)}-", dir=parent)
             return Path(self._folder.name)
 
+    def new_file(self, name: str) -> Path:
+        """A path in a new folder, for what the visitor downloads; of the folders before, all but the last few go."""
+        before = sorted(self.folder.glob(f"{DOWNLOAD_PREFIX}*"), key=lambda folder: folder.stat().st_mtime)
+        for folder in before[: len(before) - KEPT_DOWNLOADS + 1]:
+            discard(folder)
+        folder = self.folder / f"{DOWNLOAD_PREFIX}{secrets.token_hex(8)}"
+        folder.mkdir()
+        return folder / name
+
     @property
     def files(self) -> Path | None:
         """The folder, where there is one."""
@@ -452,7 +456,7 @@ class Album:
             gallery, self._gallery, self._engine, self._aside = self._gallery, None, None, None
             self._resting, self.asked, self.shows_samples = (), None, False
             self.trained_on.clear()
-            self._libraries.clear()
+            self._own_experts.clear()
             self._originals.clear()
         with self._counting:
             folder, self._folder = self._folder, None
@@ -506,7 +510,6 @@ class Session:
         again: how to ask it again with another adapter.
         history: (query, description) asked, latest first.
         marks: by question, which photos the visitor marked as right or wrong; ``marked``: what was counted from them.
-        downloads: the last ZIPs of adapters, latest last; a slider makes the next while a click still fetches this one.
         known: whether an event of this tab was there before. gone: why the album was emptied, until this tab was told.
         turn: held by the event that changes the answer.
     """
@@ -520,7 +523,6 @@ class Session:
     history: list[tuple[str, str]] = field(default_factory=list)
     marks: dict[str, dict[str, bool]] = field(default_factory=dict)
     marked: Marked = Marked()
-    downloads: deque[Download] = field(default_factory=deque)
     known: bool = False
     gone: str = ""
 
@@ -535,11 +537,6 @@ class Session:
         if album.photos or album.aside or album.has_experts:
             return 2
         return int(self.adaptation is not None or album.backbone != DEFAULT)
-
-    @property
-    def download(self) -> Download | None:
-        """The latest adapter's ZIP."""
-        return self.downloads[-1] if self.downloads else None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
         """Gradio copies the initial state for each new visitor: a copy starts empty, so nothing can leak."""
@@ -568,7 +565,6 @@ def forget(session: Session) -> None:
     session.history.clear()
     session.marks.clear()
     session.marked = Marked()
-    session.downloads.clear()
 
 
 def leave(session: Session) -> None:

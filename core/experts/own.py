@@ -1,7 +1,7 @@
-"""The expert library of one visitor: the shipped experts, and experts of the visitor's own that take part in routing.
+"""A visitor's own experts, which take part in routing beside the shipped ones.
 
-A library never changes: adding and removing give a new one; ``library.engine(engine)`` routes to its experts and generates with
-them. Like the shipped ones, own experts are own parts on top of what all share.
+``OwnExperts`` never changes: adding and removing give another one. Its ``engine(engine)`` routes to all experts and generates
+with them. Like the shipped ones, own experts are own parts on top of what all share.
 """
 
 from __future__ import annotations
@@ -67,30 +67,30 @@ class OwnEntry:
 
 
 @dataclass(frozen=True)
-class ExpertLibrary:
+class OwnExperts:
     """The shipped experts, and the visitor's own after them."""
 
     shipped: ExpertRepository
-    own: tuple[OwnEntry, ...] = ()
+    entries: tuple[OwnEntry, ...] = ()
 
     @cached_property
     def repository(self) -> ExpertRepository:
         """All experts as one repository; the shipped ones keep their indexes."""
-        if not self.own:
+        if not self.entries:
             return self.shipped
         return replace(
             self.shipped,
-            experts=(*self.shipped.experts, *(e.expert for e in self.own)),
-            means=torch.cat([self.shipped.means, torch.stack([e.mean for e in self.own])]),
-            stds=torch.cat([self.shipped.stds, torch.stack([e.std for e in self.own])]),
-            embeddings=torch.cat([self.shipped.embeddings, torch.stack([e.embedding for e in self.own])]),
+            experts=(*self.shipped.experts, *(e.expert for e in self.entries)),
+            means=torch.cat([self.shipped.means, torch.stack([e.mean for e in self.entries])]),
+            stds=torch.cat([self.shipped.stds, torch.stack([e.std for e in self.entries])]),
+            embeddings=torch.cat([self.shipped.embeddings, torch.stack([e.embedding for e in self.entries])]),
         )
 
     def engine(self, engine: SGLora) -> SGLora:
         """The engine of the shipped experts, made to route to the own ones too and to generate with all of them."""
         return replace(engine, repository=self.repository)
 
-    def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> ExpertLibrary:
+    def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> OwnExperts:
         """With one more own expert.
 
         Args:
@@ -112,7 +112,7 @@ class ExpertLibrary:
         if not sound or not bool(torch.isfinite(embedding).all()) or not bool(embedding.any()):
             raise RepositoryError(f"Expert {expert.name} holds NaN, infinite, negative or huge numbers where none may be.")
         numbers = (mean.detach().float().clone(), std.detach().float().clone(), F.normalize(embedding.detach().float(), dim=0))
-        return replace(self, own=(*self.own, OwnEntry(expert, *numbers, lost)))
+        return replace(self, entries=(*self.entries, OwnEntry(expert, *numbers, lost)))
 
     def check_room(self, name: str) -> None:
         """Whether an expert of this name may be added; worth asking before a training.
@@ -121,21 +121,21 @@ class ExpertLibrary:
             RepositoryError: MAX_OWN are there, or the name is taken or unusable.
         """
         name = clean_name(name)
-        if len(self.own) >= MAX_OWN:
+        if len(self.entries) >= MAX_OWN:
             raise RepositoryError(f"There are {MAX_OWN} own experts, the most there may be: remove one first.")
         if name.casefold() in self._taken:
             raise RepositoryError(f"There is an expert called {name} already: choose another name.")
 
-    def remove(self, name: str) -> ExpertLibrary:
+    def remove(self, name: str) -> OwnExperts:
         """Without an own expert.
 
         Raises:
             RepositoryError: there is no own expert of this name.
         """
-        kept = tuple(e for e in self.own if e.name != name)
-        if len(kept) == len(self.own):
+        kept = tuple(e for e in self.entries if e.name != name)
+        if len(kept) == len(self.entries):
             raise RepositoryError(f"There is no own expert called {name}.")
-        return replace(self, own=kept)
+        return replace(self, entries=kept)
 
     def free_name(self, wish: str) -> str:
         """The wish, or the first of "wish 2", "wish 3", … that is not taken."""
@@ -147,16 +147,16 @@ class ExpertLibrary:
 
     @property
     def _taken(self) -> set[str]:
-        return {e.name.casefold() for e in (*self.shipped.experts, *(own.expert for own in self.own))}
+        return {e.name.casefold() for e in (*self.shipped.experts, *(entry.expert for entry in self.entries))}
 
 
 # Import
 
 
 def import_adapter(
-    engine: SGLora, source: Path | str | bytes, description: str, library: ExpertLibrary | None = None, name: str | None = None
-) -> ExpertLibrary:
-    """The library with an adapter in PEFT format as one more expert.
+    engine: SGLora, source: Path | str | bytes, description: str, own_experts: OwnExperts | None = None, name: str | None = None
+) -> OwnExperts:
+    """The own experts with an adapter in PEFT format as one more expert.
 
     Its weight change stays what it was, less what the experts' rank cannot hold (``OwnEntry.lost``): its own part is its
     difference to what all experts share, or, where that loses more, the adapter itself. Its factors are aligned with the
@@ -166,18 +166,18 @@ def import_adapter(
         engine: of the backbone that the adapter was made for.
         source: its folder, or the bytes of a ZIP with its two files.
         description: the sentence that routing compares.
-        library: to add it to; None: the engine's experts alone.
+        own_experts: to add it to; None: there are none yet.
         name: None makes one from the description.
 
     Raises:
         AdapterError: the adapter cannot be read or belongs to another backbone.
-        DescriptionError, RepositoryError: an unusable description; as ``ExpertLibrary.add``.
+        DescriptionError, RepositoryError: an unusable description; as ``OwnExperts.add``.
     """
-    library = library or ExpertLibrary(engine.repository)
+    own_experts = own_experts or OwnExperts(engine.repository)
     description = clean_text(description)
-    name = library.free_name(_short(description)) if name is None else clean_name(name)
-    library.check_room(name)
-    shipped = library.shipped
+    name = own_experts.free_name(_short(description)) if name is None else clean_name(name)
+    own_experts.check_room(name)
+    shipped = own_experts.shipped
     if isinstance(source, bytes):
         limits = {CONFIG_FILE: _MAX_CONFIG_BYTES, WEIGHTS_FILE: MAX_ADAPTER_BYTES}
         files = read_members(source, limits, "The adapter's ZIP", AdapterError)
@@ -196,7 +196,7 @@ def import_adapter(
     vector = align(lora, Lora.from_vector(shipped.layout, shipped.origin)).vector()
     std = shipped.stds.square().mean(0).sqrt()
     expert = Expert(name, description, IMPORTED, f"adapter of rank {rank}", 0, 0, 1, {}, {})
-    return library.add(expert, vector, std, embed_descriptions(engine.backbone, [description])[0], lost)
+    return own_experts.add(expert, vector, std, embed_descriptions(engine.backbone, [description])[0], lost)
 
 
 def _own_part(lora: Lora, shipped: ExpertRepository) -> tuple[Lora, float]:
@@ -244,38 +244,38 @@ def _named(entry: _SavedExpert) -> Expert:
     return Expert(**{**fields, **names, "forgetting": {}, "keywords": ""})
 
 
-def save_zip(library: ExpertLibrary) -> bytes:
+def save_zip(own_experts: OwnExperts) -> bytes:
     """The own experts as a ZIP: an index to read, and their numbers (float32, so that nothing is lost).
 
     Raises:
         RepositoryError: there are none.
     """
-    if not library.own:
+    if not own_experts.entries:
         raise RepositoryError("There are no own experts to save yet: train one, or import an adapter.")
     tensors = save(
         {
-            "means": torch.stack([e.mean for e in library.own]).contiguous(),
-            "stds": torch.stack([e.std for e in library.own]).contiguous(),
+            "means": torch.stack([e.mean for e in own_experts.entries]).contiguous(),
+            "stds": torch.stack([e.std for e in own_experts.entries]).contiguous(),
         }
     )
     index = {
         "format": FORMAT,
         "kind": KIND,
-        "backbone_fingerprint": library.shipped.fingerprint,
-        "rank": library.shipped.layout.rank,
-        "parameters": library.shipped.layout.size,
+        "backbone_fingerprint": own_experts.shipped.fingerprint,
+        "rank": own_experts.shipped.layout.rank,
+        "parameters": own_experts.shipped.layout.size,
         "tensors_sha256": digest(tensors),
-        "experts": [{**asdict(e.expert), "lost": e.lost} for e in library.own],
+        "experts": [{**asdict(e.expert), "lost": e.lost} for e in own_experts.entries],
     }
     files = {INDEX_FILE: json.dumps(index, indent=1, ensure_ascii=False).encode(), TENSORS_FILE: tensors}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # no date: equal libraries, equal files
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # no date: equal experts, equal files
     return out.getvalue()
 
 
-def load_zip(data: bytes, engine: SGLora) -> ExpertLibrary:
+def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
     """The engine's experts with the own experts of a ZIP that ``save_zip`` wrote.
 
     Descriptions are encoded again, so that an expert cannot claim to be about something else than its description.
@@ -283,7 +283,7 @@ def load_zip(data: bytes, engine: SGLora) -> ExpertLibrary:
     Raises:
         RepositoryError: not such a ZIP, damaged, too large, of another backbone, or with a name that is taken.
     """
-    label, shipped = "The library's ZIP", engine.repository
+    label, shipped = "The experts' ZIP", engine.repository
     limits = {INDEX_FILE: 2**20, TENSORS_FILE: 2**20 + 2 * 4 * MAX_OWN * shipped.layout.size}
     files = read_members(data, limits, label, RepositoryError)
     try:
@@ -292,7 +292,7 @@ def load_zip(data: bytes, engine: SGLora) -> ExpertLibrary:
     except StudioError as error:
         raise RepositoryError(f"{label}: {error}") from None
     except ValidationError as error:
-        raise RepositoryError(f"{label}: its {INDEX_FILE} is not that of a saved library ({where_invalid(error)}).") from None
+        raise RepositoryError(f"{label}: its {INDEX_FILE} is not that of saved experts ({where_invalid(error)}).") from None
     made_for, rank = index.backbone_fingerprint, index.rank
     if made_for != shipped.fingerprint or rank != shipped.layout.rank:
         raise RepositoryError(
@@ -313,11 +313,11 @@ def load_zip(data: bytes, engine: SGLora) -> ExpertLibrary:
     shape = (len(entries), shipped.layout.size)
     if means.shape != shape or stds.shape != shape or not (means.is_floating_point() and stds.is_floating_point()):
         raise RepositoryError(f"{label}: {TENSORS_FILE} does not hold {shape[0]} x {shape[1]:,} numbers, as its index says.")
-    library = ExpertLibrary(shipped)
+    own_experts = OwnExperts(shipped)
     embeddings = embed_descriptions(engine.backbone, [expert.description for expert, _ in entries])
     try:
         for (expert, lost), mean, std, embedding in zip(entries, means, stds, embeddings, strict=True):
-            library = library.add(expert, mean, std, embedding, lost)
+            own_experts = own_experts.add(expert, mean, std, embedding, lost)
     except RepositoryError as error:
         raise RepositoryError(f"{label}: {error}") from None
-    return library
+    return own_experts

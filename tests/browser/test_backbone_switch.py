@@ -30,6 +30,7 @@ from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, BackboneError, GalleryError, RepositoryError
 from core.common.paths import GENERATOR_FILE
+from core.experts.files import save_repository
 from core.experts.load import FoundRepository, load_engine
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
@@ -162,8 +163,8 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, photos: li
     save_peft(lora, tmp_path, shipped.backbone.fingerprint, shipped.backbone.name, {})
     files = [str(tmp_path / CONFIG_FILE), str(tmp_path / WEIGHTS_FILE)]
     expert_actions.import_files(shipped, session, files, "photos of my marbles")
-    saved = expert_actions.write_library(shipped, session).read_bytes()
-    (tmp_path / "library.zip").write_bytes(saved)
+    saved = expert_actions.write_own_experts(shipped, session).read_bytes()
+    (tmp_path / "experts.zip").write_bytes(saved)
 
     done = album.switch(name, other)
     assert done.waiting == ("my marbles",)
@@ -171,9 +172,9 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, photos: li
     with pytest.raises(AdapterError, match=f"another backbone .*{shipped.backbone.fingerprint}.*{other.backbone.fingerprint}"):
         expert_actions.import_files(other, session, files, SENTENCE)
     with pytest.raises(RepositoryError, match="another backbone"):
-        expert_actions.load_library(other, session, str(tmp_path / "library.zip"))
+        expert_actions.load_own_experts(other, session, str(tmp_path / "experts.zip"))
     # An event that began before the switch gets neither photos nor experts of the other backbone.
-    for ask in (album.gallery, album.library, album.engine):
+    for ask in (album.gallery, album.own_experts, album.engine):
         with pytest.raises(GalleryError, match="switched meanwhile"):
             ask(shipped)
 
@@ -234,7 +235,7 @@ def test_one_that_cannot_be_loaded_says_why_and_can_be_tried_again(engine: SGLor
 
 
 def test_experts_of_a_loaded_backbone_share_it(engine: SGLora, tmp_path: Path) -> None:
-    engine.repository.subset(range(2)).save(tmp_path / "few")
+    save_repository(engine.repository.subset(range(2)), tmp_path / "few")
     engine.generator.save(tmp_path / "few" / GENERATOR_FILE)
     models = Models(lambda: engine, found_repositories([tmp_path / "few"]), watched, rest)
     (name,) = chosen(models)

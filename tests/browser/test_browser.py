@@ -318,11 +318,11 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
         page.locator("#look-at").get_by_role("option", name=name, exact=True).click()
     expect(page.locator("#details h3").first).to_contain_text(f"my blots compared with {engine.repository.experts[0].name}")
 
-    # Kept over a reload; out of the library, and back from the download.
+    # Kept over a reload; one out, and back from the download.
     with page.expect_download() as waiting:
-        page.click("#library-download")
-    library = tmp_path / "library.zip"
-    waiting.value.save_as(library)
+        page.click("#experts-download")
+    experts = tmp_path / "experts.zip"
+    waiting.value.save_as(experts)
     page.reload()
     page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
     mine = page.locator("#own li")
@@ -332,8 +332,8 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     page.click("#own-remove")
     expect(mine).to_have_count(1)
     with page.expect_file_chooser() as chooser:
-        page.click("#library-load")
-    chooser.value.set_files(library)
+        page.click("#experts-load")
+    chooser.value.set_files(experts)
     expect(mine).to_have_count(2)
 
 

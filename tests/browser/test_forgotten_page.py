@@ -12,7 +12,7 @@ from app_visitors import QUERY, SENTENCE, Running, Visitor, launched
 from made_up_photos import blurred
 from playwright.sync_api import Browser, Page, expect
 
-from app import expert_actions, texts
+from app import actions, expert_actions, texts
 from app.visitors.retention import Limits
 from app.visitors.session import open_albums
 from core.retrieval.gallery import Gallery
@@ -72,11 +72,12 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         expect(page.locator("#results .sg-hit")).to_have_count(6, timeout=PATIENCE_MS)
         page.click("#more button")
         expect(page.locator("#history")).to_be_visible()
-        expect(page.locator("#lora .sg-made-line")).to_be_visible()  # its file is written
+        expect(page.locator("#lora .sg-made-line")).to_be_visible()
         # Albums of other tests may still be about, with the same question: this one has these photos.
         mine = [a for a in open_albums() if sorted(p.name for p in a.photos) == [f"{i}.png" for i in range(3)]]
-        session = next(s for a in mine for s in a.sessions if s.history == [(QUERY, SENTENCE)] and s.download is not None)
-        expert_actions.import_files(engine, session, [str(session.download.path)], "photos of my sea")
+        session = next(s for a in mine for s in a.sessions if s.history == [(QUERY, SENTENCE)] and s.adaptation is not None)
+        adapter = actions.write_zip(engine, session, session.adaptation)
+        expert_actions.import_files(engine, session, [str(adapter)], "photos of my sea")
         second.goto(app.url)
         expect_photos(second, 3)
         second.get_by_role("tab", name=texts.TAB_EXPERTS).click()

@@ -1,4 +1,4 @@
-"""Hostile adapters in PEFT format and hostile libraries, made here from good ones."""
+"""Hostile adapters in PEFT format and hostile saved experts, made here from good ones."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ NESTED = "[" * 200_000
 
 @dataclass(frozen=True)
 class Good:
-    """Files of an adapter and of a library that are taken."""
+    """Files of an adapter and of saved experts that are taken."""
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     fingerprint: str
-    library: bytes
+    own_experts: bytes
 
     @property
     def first(self) -> str:
@@ -184,11 +184,11 @@ def adapters(good: Good) -> list[Case]:
 # Libraries
 
 
-def library_with(
+def own_experts_with(
     good: Good, tensors: dict[str, Tensor] | bytes | None = None, first: Mapping | None = None, **index: object
 ) -> bytes:
-    """The library with other tensors, other fields of its first expert, or other fields of the index; the checksum is right."""
-    files = unzipped(good.library)
+    """Saved experts with other tensors, other fields of the first, or other fields of the index; the checksum is right."""
+    files = unzipped(good.own_experts)
     content = json.loads(files[INDEX_FILE])
     if tensors is not None:
         files[TENSORS_FILE] = tensors if isinstance(tensors, bytes) else save({**load(files[TENSORS_FILE]), **tensors})
@@ -198,14 +198,14 @@ def library_with(
     return zipped(files)
 
 
-def libraries(good: Good) -> list[Case]:
+def saved_experts(good: Good) -> list[Case]:
     """All of them."""
-    files = unzipped(good.library)
+    files = unzipped(good.own_experts)
     means, entries = load(files[TENSORS_FILE])["means"], json.loads(files[INDEX_FILE])["experts"]
-    none, lost = "is not that of a saved library", {"before": {"i2t": MARKUP}}
+    none, lost = "is not that of saved experts", {"before": {"i2t": MARKUP}}
     empty = {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(20_000)}
     cases: list[tuple[str, bytes, str | None]] = [
-        ("as it should be", good.library, None),
+        ("as it should be", good.own_experts, None),
         ("no ZIP", b"no zip", "damaged or not a ZIP"),
         ("no index", zipped({TENSORS_FILE: files[TENSORS_FILE]}), "lacks"),
         ("an index of brackets", zipped({**files, INDEX_FILE: NESTED.encode()}), none),
@@ -213,37 +213,37 @@ def libraries(good: Good) -> list[Case]:
         ("an index of 3 MB", zipped({**files, INDEX_FILE: b" " * 3 * 2**20}), "unpacked"),
         ("numbers of 60 MB", zipped({**files, TENSORS_FILE: bytes(60 * 2**20)}), "unpacked"),
         ("other numbers", zipped({**files, TENSORS_FILE: files[TENSORS_FILE][:-1]}), "checksum"),
-        ("a pickle for numbers", library_with(good, tensors=pickle.dumps([1])), "damaged"),
-        ("20,000 empty tensors", library_with(good, tensors=by_header(json.dumps(empty).encode())), "damaged"),
-        ("NaN", library_with(good, tensors={"means": means * float("nan")}), "holds NaN"),
-        ("infinity", library_with(good, tensors={"means": means + float("inf")}), "holds NaN"),
-        ("numbers of 1e30", library_with(good, tensors={"means": means + 1e30}), "huge"),
-        ("numbers of float8", library_with(good, tensors={"means": means.to(torch.float8_e4m3fn)}), None),
-        ("whole numbers", library_with(good, tensors={"means": means.long()}), "does not hold"),
-        ("complex numbers", library_with(good, tensors={"means": means.to(torch.complex64)}), "does not hold"),
-        ("another shape", library_with(good, tensors={"means": means[:, 1:].contiguous()}), "does not hold"),
-        ("another backbone", library_with(good, backbone_fingerprint="ffff"), "another backbone"),
-        ("a backbone of a million letters", library_with(good, backbone_fingerprint="f" * 900_000), "another backbone"),
-        ("a backbone of markup", library_with(good, backbone_fingerprint=MARKUP), "another backbone"),
-        ("a backbone that is a list", library_with(good, backbone_fingerprint=[MARKUP]), none),
-        ("rank 2^70", library_with(good, rank=2**70), "another backbone"),
-        ("an infinite rank", library_with(good, rank=float("inf")), none),
-        ("experts that are a number", library_with(good, experts=3), none),
-        ("no experts", library_with(good, experts=[]), "lists 0 experts"),
-        ("a thousand experts", library_with(good, experts=entries * 1_000), "lists 1000 experts"),
-        ("a field too many", library_with(good, first={"__class__": "os"}), none),
-        ("a description of 3,000 letters", library_with(good, first={"description": "d" * 3_000}), "3,000 characters"),
-        ("a description that is a list", library_with(good, first={"description": [1]}), none),
-        ("a name that cannot be shown", library_with(good, first={"name": "\u202e"}), none),
-        ("a name of 100 letters", library_with(good, first={"name": "n" * 100}), "100 characters"),
-        ("a source with a line break", library_with(good, first={"source": "a\nb"}), none),
-        ("a source that is an object", library_with(good, first={"source": {}}), none),
-        ("classes of numbers", library_with(good, first={"classes": [1]}), none),
-        ("half a measurement", library_with(good, first={"before": {}}), none),
-        ("a recall of markup", library_with(good, first=lost), none),
-        ("a recall of 10^400", library_with(good, first={"after": {"i2t": {"R@1": 10**400}}}), none),
-        ("a seed of 2^64", library_with(good, first={"seed": 2**64}), none),
-        ("a loss of -1", library_with(good, first={"lost": -1}), none),
-        ("texts of markup", library_with(good, first={"name": MARKUP, "description": MARKUP, "source": MARKUP}), None),
+        ("a pickle for numbers", own_experts_with(good, tensors=pickle.dumps([1])), "damaged"),
+        ("20,000 empty tensors", own_experts_with(good, tensors=by_header(json.dumps(empty).encode())), "damaged"),
+        ("NaN", own_experts_with(good, tensors={"means": means * float("nan")}), "holds NaN"),
+        ("infinity", own_experts_with(good, tensors={"means": means + float("inf")}), "holds NaN"),
+        ("numbers of 1e30", own_experts_with(good, tensors={"means": means + 1e30}), "huge"),
+        ("numbers of float8", own_experts_with(good, tensors={"means": means.to(torch.float8_e4m3fn)}), None),
+        ("whole numbers", own_experts_with(good, tensors={"means": means.long()}), "does not hold"),
+        ("complex numbers", own_experts_with(good, tensors={"means": means.to(torch.complex64)}), "does not hold"),
+        ("another shape", own_experts_with(good, tensors={"means": means[:, 1:].contiguous()}), "does not hold"),
+        ("another backbone", own_experts_with(good, backbone_fingerprint="ffff"), "another backbone"),
+        ("a backbone of a million letters", own_experts_with(good, backbone_fingerprint="f" * 900_000), "another backbone"),
+        ("a backbone of markup", own_experts_with(good, backbone_fingerprint=MARKUP), "another backbone"),
+        ("a backbone that is a list", own_experts_with(good, backbone_fingerprint=[MARKUP]), none),
+        ("rank 2^70", own_experts_with(good, rank=2**70), "another backbone"),
+        ("an infinite rank", own_experts_with(good, rank=float("inf")), none),
+        ("experts that are a number", own_experts_with(good, experts=3), none),
+        ("no experts", own_experts_with(good, experts=[]), "lists 0 experts"),
+        ("a thousand experts", own_experts_with(good, experts=entries * 1_000), "lists 1000 experts"),
+        ("a field too many", own_experts_with(good, first={"__class__": "os"}), none),
+        ("a description of 3,000 letters", own_experts_with(good, first={"description": "d" * 3_000}), "3,000 characters"),
+        ("a description that is a list", own_experts_with(good, first={"description": [1]}), none),
+        ("a name that cannot be shown", own_experts_with(good, first={"name": "\u202e"}), none),
+        ("a name of 100 letters", own_experts_with(good, first={"name": "n" * 100}), "100 characters"),
+        ("a source with a line break", own_experts_with(good, first={"source": "a\nb"}), none),
+        ("a source that is an object", own_experts_with(good, first={"source": {}}), none),
+        ("classes of numbers", own_experts_with(good, first={"classes": [1]}), none),
+        ("half a measurement", own_experts_with(good, first={"before": {}}), none),
+        ("a recall of markup", own_experts_with(good, first=lost), none),
+        ("a recall of 10^400", own_experts_with(good, first={"after": {"i2t": {"R@1": 10**400}}}), none),
+        ("a seed of 2^64", own_experts_with(good, first={"seed": 2**64}), none),
+        ("a loss of -1", own_experts_with(good, first={"lost": -1}), none),
+        ("texts of markup", own_experts_with(good, first={"name": MARKUP, "description": MARKUP, "source": MARKUP}), None),
     ]  # fmt: skip
-    return [Case(what, "library.zip", data, reason) for what, data, reason in cases]
+    return [Case(what, "experts.zip", data, reason) for what, data, reason in cases]

@@ -29,7 +29,7 @@ from core.common.text import MAX_DESCRIPTION, clean_text, safe_name
 from core.data.captions import captions_from_names, match_captions, parse_typed, read_captions
 from core.data.image_io import open_photo
 from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_repository, save_repository
-from core.experts.own import ExpertLibrary, load_zip, save_zip
+from core.experts.own import OwnExperts, load_zip, save_zip
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert
@@ -188,7 +188,7 @@ def test_photos(data: st.DataObject) -> None:
     assert image.mode == "RGB"
 
 
-# Adapters, libraries, repositories, generators
+# Adapters, saved experts, repositories, generators
 
 
 @pytest.fixture(scope="module")
@@ -234,28 +234,28 @@ def test_adapter_configurations(adapter: Path, tmp_path: Path, data: st.DataObje
 
 
 @pytest.fixture(scope="module")
-def library(engine: SGLora) -> bytes:
+def own_experts(engine: SGLora) -> bytes:
     recall = {"i2t": {"R@1": 1.0, "R@5": 3.0, "R@10": 5.0}, "t2i": {"R@1": 2.0, "R@5": 4.0, "R@10": 6.0}, "images": 50}
     expert = Expert("mine", "a photo of a cactus", "own", "own photos", 30, 0, 16, recall, recall)
     repository = engine.repository
-    return save_zip(ExpertLibrary(repository).add(expert, repository.means[0], repository.stds[0], repository.embeddings[0]))
+    return save_zip(OwnExperts(repository).add(expert, repository.means[0], repository.stds[0], repository.embeddings[0]))
 
 
 @fuzz(120)
 @given(st.data())
-def test_libraries(engine: SGLora, library: bytes, data: st.DataObject) -> None:
-    files = unzipped(library)
+def test_own_experts(engine: SGLora, own_experts: bytes, data: st.DataObject) -> None:
+    files = unzipped(own_experts)
     if data.draw(st.integers(0, 3)):
         index = data.draw(changed(json.loads(files[INDEX_FILE])))
         content = zipped({**files, INDEX_FILE: json.dumps(index).encode()}, zipfile.ZIP_STORED)
     else:
-        content = data.draw(damaged(library))
+        content = data.draw(damaged(own_experts))
     try:
         loaded = load_zip(content, engine)
     except RepositoryError as error:
         check_message(str(error))
         return
-    for entry in loaded.own:
+    for entry in loaded.entries:
         assert entry.name.isprintable() and entry.expert.description.isprintable()
         assert entry.expert.gain() is None or abs(entry.expert.gain()) <= 100
 
@@ -338,4 +338,4 @@ def test_any_sentence_is_routed_and_adapted(engine: SGLora, text: str, k: int, t
         return
     assert bool(torch.isfinite(result.full.vector()).all())
     check_inert(page_html.routing(engine, result.routing, result.confidence))
-    check_inert(page_html.adapter(result, 1) + page_html.adapter_details(result, {}))
+    check_inert(page_html.adapter(result) + page_html.adapter_details(result, {}))

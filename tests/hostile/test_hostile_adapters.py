@@ -1,4 +1,4 @@
-"""Hostile adapters and libraries, as the page takes them: a ZIP, or the two files of an adapter."""
+"""Hostile adapters and saved experts, as the page takes them: a ZIP, or the two files of an adapter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from hostile_cases import Case, Watch, check_inert, check_message, watched
-from make_adapters import Good, adapters, libraries
+from make_adapters import Good, adapters, saved_experts
 from safetensors.torch import load_file, save
 
 from app import expert_actions
@@ -17,7 +17,7 @@ from app.views import experts_html
 from app.visitors.session import Session
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import StudioError
-from core.experts.own import ExpertLibrary, save_zip
+from core.experts.own import OwnExperts, save_zip
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
 
@@ -32,16 +32,16 @@ def good(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Good:
     save_peft(repository.lora(0), folder, engine.backbone.fingerprint, "embedded", {})
     expert = Expert("mine", SENTENCE, "own", "own photos", 30, 0, 16, RECALL, RECALL)
     numbers = repository.means[0], repository.stds[0], repository.embeddings[0]
-    library = ExpertLibrary(repository).add(expert, *numbers)
+    own_experts = OwnExperts(repository).add(expert, *numbers)
     config = json.loads((folder / CONFIG_FILE).read_text())
-    return Good(config, load_file(folder / WEIGHTS_FILE), engine.backbone.fingerprint, save_zip(library))
+    return Good(config, load_file(folder / WEIGHTS_FILE), engine.backbone.fingerprint, save_zip(own_experts))
 
 
 def shown(engine: SGLora, session: Session) -> None:
     """What came in is shown as text, and generates finite adapters."""
-    library = session.album.library(engine)
-    check_inert(experts_html.own_list(library))
-    for entry in library.own:
+    own_experts = session.album.own_experts(engine)
+    check_inert(experts_html.own_list(own_experts))
+    for entry in own_experts.entries:
         assert bool(torch.isfinite(entry.mean).all()) and bool(torch.isfinite(entry.std).all())
         check_inert(experts_html.details(entry.expert, {"q": 1.0}))
 
@@ -73,7 +73,7 @@ def test_adapters(engine: SGLora, good: Good, tmp_path: Path) -> None:
             assert case.reason in said, f"{case.what}: {said}"
             assert said.startswith(("Adapter in the ZIP", "The adapter")), said
             check_message(said, tmp_path)
-        assert len(session.album.library(engine).own) == (said is None), case.what
+        assert len(session.album.own_experts(engine).entries) == (said is None), case.what
         shown(engine, session)
         assert watch.outside == [], case.what
         assert watch.grown < MEMORY_MB, case.what
@@ -88,24 +88,24 @@ def test_an_adapters_two_files_may_be_called_anything(engine: SGLora, good: Good
     session = Session()
     with watched(tmp_path) as watch:
         expert_actions.import_files(engine, session, [str(path) for path in paths], SENTENCE)
-    assert len(session.album.library(engine).own) == 1
+    assert len(session.album.own_experts(engine).entries) == 1
     assert watch.outside == []
     assert session.album.folder.is_relative_to(tmp_path)
     assert list(session.album.folder.rglob("*")) == []
 
 
-def test_libraries(engine: SGLora, good: Good, tmp_path: Path) -> None:
-    for number, case in enumerate(libraries(good)):
+def test_own_experts(engine: SGLora, good: Good, tmp_path: Path) -> None:
+    for number, case in enumerate(saved_experts(good)):
         session = Session()
         said, watch = tried_on(
-            tmp_path / str(number), case, lambda path, to=session: expert_actions.load_library(engine, to, path)
+            tmp_path / str(number), case, lambda path, to=session: expert_actions.load_own_experts(engine, to, path)
         )
         assert (said is None) == (case.reason is None), f"{case.what}: {said}"
         if said is not None:
             assert case.reason in said, f"{case.what}: {said}"
-            assert said.startswith("The library's ZIP"), said
+            assert said.startswith("The experts' ZIP"), said
             check_message(said, tmp_path)
-        assert len(session.album.library(engine).own) == (said is None), case.what
+        assert len(session.album.own_experts(engine).entries) == (said is None), case.what
         shown(engine, session)
         assert watch.outside == [], case.what
         assert watch.grown < MEMORY_MB, case.what

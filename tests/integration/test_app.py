@@ -28,10 +28,11 @@ from app import actions, texts
 from app.engines import Models
 from app.page import Studio, build, launch_options
 from app.views import experts_html, page_html, results_html
-from app.visitors.session import Album, Column, Comparison, Question, Session, open_albums
+from app.visitors.session import KEPT_DOWNLOADS, Album, Column, Comparison, Question, Session, open_albums
 from app.visitors.uploads import discard, sort_uploads
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError
+from core.data.decode import content_id
 from core.experts.adapter_files import routed_experts
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
 from core.sglora.engine import SGLora
@@ -241,11 +242,10 @@ def test_equal_settings_are_generated_once(engine: SGLora) -> None:
 def test_only_the_last_zips_are_kept(engine: SGLora) -> None:
     session = Session()
     paths = []
-    for seed in range(actions.KEPT_DOWNLOADS + 2):
+    for seed in range(KEPT_DOWNLOADS + 2):
         made = actions.generate(engine, session, actions.settings("../../etc/passwd", 4, 0.1, seed, 1.0))
-        paths.append(actions.write_zip(engine, session, made).path)
-        assert actions.write_zip(engine, session, made).path == paths[-1], "one adapter is written once"
-    assert [path.exists() for path in paths] == [False] * 2 + [True] * actions.KEPT_DOWNLOADS
+        paths.append(actions.write_zip(engine, session, made))
+    assert [path.exists() for path in paths] == [False] * 2 + [True] * KEPT_DOWNLOADS
     assert paths[-1].is_relative_to(session.album.folder)
     assert sorted(zipfile.ZipFile(paths[-1]).namelist()) == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
 
@@ -276,10 +276,11 @@ def test_photos_of_a_zip_are_kept_for_another_backbone(engine: SGLora, tmp_path:
     session = Session()
     session.album.keeps_files = True
     photos = {f"{colour}.png": png(colour) for colour in ("red", "blue")}
-    added = actions.add_uploads(engine, session, [str(pack(tmp_path / "photos.zip", photos))])
+    files = {"broken.png": b"no photo", "again.png": photos["red.png"], **photos}  # other places than those of the photos
+    added = actions.add_uploads(engine, session, [str(pack(tmp_path / "photos.zip", files))])
     assert added.report is not None and len(added.report.added) == 2
-    kept = [file.read_bytes() for file in (session.album.folder / "photos").iterdir()]
-    assert sorted(kept) == sorted(photos.values())
+    kept = {file.stem: file.read_bytes() for file in (session.album.folder / "photos").iterdir()}
+    assert kept == {content_id(content): content for content in photos.values()}
 
 
 def test_a_zip_is_unpacked_inside_its_folder(tmp_path: Path) -> None:
@@ -336,11 +337,11 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
     pages = [
         page_html.routing(engine, adaptation.routing, adaptation.confidence),
         page_html.routing_details(engine, adaptation.routing),
-        page_html.adapter(adaptation, 1000),
+        page_html.adapter(adaptation),
         page_html.adapter_details(adaptation, {}),
         results_html.comparison(Comparison(NASTY, columns, Question("words", NASTY), photos=photos), album, 10, False),
         results_html.comparison(Comparison(NASTY, columns, Question("photo", "k"), photos=photos), album, 10, False),
-        page_html.report(None, [(NASTY, NASTY)], [NASTY]),
+        page_html.report([NASTY], None, [(NASTY, NASTY)]),
         page_html.note(NASTY),
     ]
     for page in pages:

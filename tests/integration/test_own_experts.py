@@ -1,4 +1,4 @@
-"""A visitor's library: routing to own experts, import of foreign adapters, files, comparison, and maps."""
+"""A visitor's own_experts: routing to own experts, import of foreign adapters, files, comparison, and maps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.experts.adapter_files import provenance
 from core.experts.compare import compare_experts, nearest_distances
 from core.experts.files import INDEX_FILE, TENSORS_FILE
-from core.experts.own import MAX_OWN, ExpertLibrary, import_adapter, load_zip, save_zip
+from core.experts.own import MAX_OWN, OwnExperts, import_adapter, load_zip, save_zip
 from core.experts.projection import description_map, latent_map
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
@@ -38,7 +38,7 @@ def engine() -> SGLora:
 
 
 def own(engine: SGLora, name: str, seed: int = 0, description: str = SENTENCE):
-    """What ``ExpertLibrary.add`` takes."""
+    """What ``OwnExperts.add`` takes."""
     size = engine.repository.layout.size
     expert = Expert(name, description, "own", "own photos", 30, seed, 16, RECALL, RECALL)
     embedding = embed_descriptions(engine.backbone, [description])[0]
@@ -56,17 +56,17 @@ def delta(lora: Lora) -> torch.Tensor:
     return torch.cat(parts)
 
 
-# The library
+# The own_experts
 
 
 def test_repository_is_the_shipped_experts_and_then_the_own_ones(engine):
-    library = ExpertLibrary(engine.repository)
-    assert library.repository is engine.repository and library.own == ()
+    own_experts = OwnExperts(engine.repository)
+    assert own_experts.repository is engine.repository and own_experts.entries == ()
     one, two = own(engine, "cactus", 1), own(engine, "window", 2)
-    full = library.add(*one).add(*two)
-    assert library.own == (), "adding changes nothing in place"
+    full = own_experts.add(*one).add(*two)
+    assert own_experts.entries == (), "adding changes nothing in place"
     repository, n = full.repository, len(TASKS)
-    assert [e.name for e in repository.experts[n:]] == [e.name for e in full.own] == ["cactus", "window"]
+    assert [e.name for e in repository.experts[n:]] == [e.name for e in full.entries] == ["cactus", "window"]
     assert repository.experts[:n] == engine.repository.experts
     for attribute, position in (("means", 1), ("stds", 2), ("embeddings", 3)):
         joined = getattr(repository, attribute)
@@ -81,8 +81,8 @@ def test_repository_is_the_shipped_experts_and_then_the_own_ones(engine):
 
 def test_own_experts_are_routed_merged_and_generated_with(engine):
     expert, mean, std, embedding = own(engine, "cactus")
-    library = ExpertLibrary(engine.repository).add(expert, mean, std, embedding)
-    mine = replace(engine, repository=library.repository)
+    own_experts = OwnExperts(engine.repository).add(expert, mean, std, embedding)
+    mine = replace(engine, repository=own_experts.repository)
     routing = mine.route(SENTENCE, k=1)
     assert routing.chosen.tolist() == [len(TASKS)]
     torch.testing.assert_close(mine.merged(routing).vector(), mean)
@@ -96,13 +96,13 @@ def test_own_experts_are_routed_merged_and_generated_with(engine):
     assert "cactus" in [e["name"] for e in provenance(mine, with_it)["experts"]]
 
 
-def test_engine_of_a_library_generates_with_the_whole_of_an_own_expert(engine):
+def test_engine_of_own_experts_generates_with_the_whole_of_an_own_expert(engine):
     """Beside the basis a generated LoRA is the prior's mean; in it, what the generator says."""
     expert, mean, std, embedding = own(engine, "cactus")
-    library = (
-        ExpertLibrary(engine.repository).add(expert, mean, std, embedding).add(*own(engine, "window", 2, "a photo of a window"))
+    own_experts = (
+        OwnExperts(engine.repository).add(expert, mean, std, embedding).add(*own(engine, "window", 2, "a photo of a window"))
     )
-    mine, plain = library.engine(engine), replace(engine, repository=library.repository)
+    mine, plain = own_experts.engine(engine), replace(engine, repository=own_experts.repository)
     basis = engine.generator.basis
 
     def beside(vector):
@@ -123,35 +123,35 @@ def test_engine_of_a_library_generates_with_the_whole_of_an_own_expert(engine):
     # Where shipped experts alone are routed (all that they are is in this basis), nothing changes.
     shipped = mine.adapt("a photo of a dog", k=1, seed=2), engine.adapt("a photo of a dog", k=1, seed=2)
     torch.testing.assert_close(shipped[0].full.vector(), shipped[1].full.vector(), atol=1e-4, rtol=0)
-    assert ExpertLibrary(engine.repository).engine(engine).generator is engine.generator
+    assert OwnExperts(engine.repository).engine(engine).generator is engine.generator
     inside = basis.decode(noise(basis.dimensions, seed=3))
-    within = ExpertLibrary(engine.repository).add(expert, inside, std, embedding).engine(engine)
+    within = OwnExperts(engine.repository).add(expert, inside, std, embedding).engine(engine)
     assert len(within.generator.directions) == 0
     assert torch.isfinite(within.adapt(SENTENCE, k=1).full.vector()).all()
 
 
 def test_what_is_not_added(engine):
-    library = ExpertLibrary(engine.repository).add(*own(engine, "cactus"))
+    own_experts = OwnExperts(engine.repository).add(*own(engine, "cactus"))
     expert, mean, std, embedding = own(engine, "other")
     for name, reason in (("CACTUS", "expert called CACTUS already"), ("Dog", "Dog already"), ("  ", "no name")):
         with pytest.raises(RepositoryError, match=reason):
-            library.add(replace(expert, name=name), mean, std, embedding)
+            own_experts.add(replace(expert, name=name), mean, std, embedding)
     nan, huge, negative = mean.clone(), mean.clone(), std.clone()
     nan[3], huge[3], negative[3] = float("nan"), 1e9, -1
     for numbers in ((nan, std), (huge, std), (mean, nan), (mean, negative)):
         with pytest.raises(RepositoryError, match="Expert other holds NaN"):
-            library.add(expert, *numbers, embedding)
+            own_experts.add(expert, *numbers, embedding)
     for bad in (embedding * 0, embedding * float("inf")):
         with pytest.raises(RepositoryError, match="Expert other holds NaN"):
-            library.add(expert, mean, std, bad)
+            own_experts.add(expert, mean, std, bad)
     for numbers in ((mean[1:], std, embedding), (mean, std[None], embedding), (mean, std, embedding[1:])):
         with pytest.raises(RepositoryError, match="Expert other does not fit"):
-            library.add(expert, *numbers)
+            own_experts.add(expert, *numbers)
     for i in range(MAX_OWN - 1):
-        library = library.add(replace(expert, name=f"other {i}"), mean, std, embedding)
+        own_experts = own_experts.add(replace(expert, name=f"other {i}"), mean, std, embedding)
     with pytest.raises(RepositoryError, match=f"{MAX_OWN} own experts, the most"):
-        library.add(expert, mean, std, embedding)
-    assert len(library.remove("cactus").add(expert, mean, std, embedding).own) == MAX_OWN
+        own_experts.add(expert, mean, std, embedding)
+    assert len(own_experts.remove("cactus").add(expert, mean, std, embedding).entries) == MAX_OWN
 
 
 def test_gain_of_an_expert_that_nobody_measured(engine):
@@ -250,15 +250,15 @@ def test_alignment_of_weight_changes_of_a_lower_rank():
 
 def test_imported_adapter_takes_part(engine, tmp_path):
     lora = random_lora(engine.repository.layout, 7)
-    library = import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE)
-    entry = library.own[0]
+    own_experts = import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE)
+    entry = own_experts.entries[0]
     assert entry.name == "cactus on a window" and entry.lost == 0 and entry.expert.gain() is None
     assert (entry.expert.description, entry.expert.group, entry.expert.source) == (SENTENCE, "imported", "adapter of rank 2")
     got = Lora.from_vector(engine.repository.layout, entry.mean)
     torch.testing.assert_close(delta(got), delta(lora), atol=1e-5, rtol=1e-4)
     origin = engine.repository.origin
     assert (entry.mean - origin).norm() < (lora.vector() - origin).norm()
-    mine = replace(engine, repository=library.repository)
+    mine = replace(engine, repository=own_experts.repository)
     prefix = noise(3, *engine.backbone.prefix_shape).half()
     adapted = mine.backbone.suffix(prefix, mine.merged(mine.route(SENTENCE, k=1)))
     torch.testing.assert_close(adapted, engine.backbone.suffix(prefix, lora), atol=1e-4, rtol=0)
@@ -272,14 +272,14 @@ def test_imported_adapter_of_another_rank_from_a_zip(engine, tmp_path):
     first = import_adapter(engine, folder, SENTENCE)
     _, s, _ = zip(*(np.linalg.svd(f.delta.numpy()) for f in lora.factors.values()), strict=True)
     expected = sum((x[2:] ** 2).sum() for x in s) / sum((x**2).sum() for x in s)
-    assert first.own[0].lost == pytest.approx(expected, rel=1e-3) and expected > 0.01
+    assert first.entries[0].lost == pytest.approx(expected, rel=1e-3) and expected > 0.01
     for content in (files, {f"my adapter/{name}": data for name, data in files.items()}):
         content = {"__MACOSX/adapter_config.json": b"", "README.md": b"x", **content}
-        again = import_adapter(engine, zipped(content), SENTENCE, library=first)
-        assert [e.name for e in again.own] == ["cactus on a window", "cactus on a window 2"]
-        assert torch.equal(again.own[0].mean, again.own[1].mean)
+        again = import_adapter(engine, zipped(content), SENTENCE, own_experts=first)
+        assert [e.name for e in again.entries] == ["cactus on a window", "cactus on a window 2"]
+        assert torch.equal(again.entries[0].mean, again.entries[1].mean)
     named = import_adapter(engine, folder, SENTENCE, first, name="desert")
-    assert [e.name for e in named.own] == ["cactus on a window", "desert"]
+    assert [e.name for e in named.entries] == ["cactus on a window", "desert"]
     with pytest.raises(RepositoryError, match="Desert already"):
         import_adapter(engine, folder, SENTENCE, named, name="Desert")
 
@@ -313,25 +313,25 @@ def test_adapters_that_are_refused(engine, tmp_path):
 
 
 @pytest.fixture
-def library(engine, tmp_path) -> ExpertLibrary:
-    library = (
-        ExpertLibrary(engine.repository).add(*own(engine, "Käktus", 1)).add(*own(engine, "window", 2, "a photo of a window"))
+def own_experts(engine, tmp_path) -> OwnExperts:
+    own_experts = (
+        OwnExperts(engine.repository).add(*own(engine, "Käktus", 1)).add(*own(engine, "window", 2, "a photo of a window"))
     )
     lora = random_lora(LoraLayout(engine.repository.layout.modules, 3), 7)
-    return import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE, library)
+    return import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE, own_experts)
 
 
-def test_zip_round_trip(engine, library):
-    data = save_zip(library)
-    assert set(unzipped(data)) == {INDEX_FILE, TENSORS_FILE} and save_zip(library) == data
+def test_zip_round_trip(engine, own_experts):
+    data = save_zip(own_experts)
+    assert set(unzipped(data)) == {INDEX_FILE, TENSORS_FILE} and save_zip(own_experts) == data
     read = load_zip(data, engine)
     assert read.shipped is engine.repository
-    assert [(e.expert, e.lost) for e in read.own] == [(e.expert, e.lost) for e in library.own]
-    for a, b in zip(read.own, library.own, strict=True):
+    assert [(e.expert, e.lost) for e in read.entries] == [(e.expert, e.lost) for e in own_experts.entries]
+    for a, b in zip(read.entries, own_experts.entries, strict=True):
         assert torch.equal(a.mean, b.mean) and torch.equal(a.std, b.std)
         torch.testing.assert_close(a.embedding, b.embedding, atol=1e-5, rtol=0)
     with pytest.raises(RepositoryError, match="no own experts to save"):
-        save_zip(ExpertLibrary(engine.repository))
+        save_zip(OwnExperts(engine.repository))
     with pytest.raises(RepositoryError, match="another backbone"):
         load_zip(data, random_engine(tiny_backbone(seed=1, adapt_blocks=2)))
 
@@ -350,18 +350,18 @@ def changed(data: bytes, tensors: dict | None = None, first: dict | None = None,
     return zipped(files)
 
 
-def test_zips_that_are_refused(engine, library):
-    data, size = save_zip(library), engine.repository.layout.size
-    assert len(load_zip(changed(data), engine).own) == 3
+def test_zips_that_are_refused(engine, own_experts):
+    data, size = save_zip(own_experts), engine.repository.layout.size
+    assert len(load_zip(changed(data), engine).entries) == 3
     nan = torch.full((3, size), float("nan"))
     experts = json.loads(unzipped(data)[INDEX_FILE])["experts"]
     cases = [
         (b"junk", "damaged or not a ZIP"),
         (zipped({INDEX_FILE: b"{}"}), f"lacks {TENSORS_FILE}"),
-        (zipped({INDEX_FILE: b"[" * 10**6, TENSORS_FILE: b""}), "not that of a saved library"),
+        (zipped({INDEX_FILE: b"[" * 10**6, TENSORS_FILE: b""}), "not that of saved experts"),
         (zipped({INDEX_FILE: b"", TENSORS_FILE: b"0" * 10**8}), "unpacked"),
         (zipped({**unzipped(data), TENSORS_FILE: b"0" * 80}), "checksum"),
-        (changed(data, format=2), "not that of a saved library"),
+        (changed(data, format=2), "not that of saved experts"),
         (changed(data, rank=5), "another backbone"),
         (changed(data, experts=[]), "lists 0 experts"),
         (changed(data, experts=experts * 7), "lists 21 experts"),
@@ -388,7 +388,7 @@ def test_zips_that_are_refused(engine, library):
         {"extra": 1},
         {"lost": 2},
     ]
-    cases += [(changed(data, first=fields), "not that of a saved library") for fields in wrong]
+    cases += [(changed(data, first=fields), "not that of saved experts") for fields in wrong]
     for content, reason in cases:
         with pytest.raises(RepositoryError, match=reason):
             load_zip(content, engine)
@@ -419,7 +419,7 @@ def test_comparison_counted_by_hand(engine):
     for which in ("Dog", 6, -1):
         with pytest.raises(RepositoryError, match=f"no expert called {which}"):
             compare_experts(repository, "dog", which)
-    still = ExpertLibrary(repository).add(own(engine, "still")[0], repository.means[0] * 0, *own(engine, "still")[2:])
+    still = OwnExperts(repository).add(own(engine, "still")[0], repository.means[0] * 0, *own(engine, "still")[2:])
     assert compare_experts(still.repository, "dog", "still").cosine == 0
 
 
@@ -475,14 +475,14 @@ def test_an_own_expert_turns_no_map(engine):
     repository, n = engine.repository, len(engine.repository)
     far = -3 * repository.means[1]
     expert = replace(repository.experts[0], name="far away")
-    library = ExpertLibrary(repository).add(expert, far, torch.zeros_like(far), -repository.embeddings[1])
-    before, after = description_map(repository), description_map(library.repository, owned=1)
+    own_experts = OwnExperts(repository).add(expert, far, torch.zeros_like(far), -repository.embeddings[1])
+    before, after = description_map(repository), description_map(own_experts.repository, owned=1)
     assert after.points[:n] == before.points and len(after.points) == n + 1 and after.shown == before.shown
-    mine, made = library.engine(engine), engine.adapt(SENTENCE, k=2)
+    mine, made = own_experts.engine(engine), engine.adapt(SENTENCE, k=2)
     before, after = latent_map(engine, made.routing, made.z), latent_map(mine, made.routing, made.z, owned=1)
     np.testing.assert_allclose(after.points[:n], before.points, atol=1e-4)
     np.testing.assert_allclose(after.placed, before.placed, atol=1e-4)
-    turned = description_map(library.repository)  # as if it were one of the others
+    turned = description_map(own_experts.repository)  # as if it were one of the others
     assert np.abs(np.array(turned.points[:n]) - np.array(before.points)).max() > 1e-2
 
 

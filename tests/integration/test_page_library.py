@@ -51,7 +51,7 @@ def add_own(engine: SGLora, session: Session, name: str, description: str = SENT
     embedding = engine.backbone.encode_sentence([description])[0]
     mean = engine.repository.means[0]
     expert = Expert(name, description, "own", "own photos", 20, 0, 1, {}, {})
-    session.album.change_library(engine, lambda lib: lib.add(expert, mean, torch.zeros_like(mean), embedding))
+    session.album.change_own_experts(engine, lambda experts: experts.add(expert, mean, torch.zeros_like(mean), embedding))
 
 
 def test_an_imported_adapter_is_routed_to_by_its_visitor_alone(engine: SGLora, tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_an_adapter_is_made_anew_when_the_experts_change(engine: SGLora) -> None
     assert after is not before
     assert after.routing.chosen[0] == len(engine.repository)
     assert actions.generate(session.album.engine(engine), session, wanted) is after
-    # Generated as the library says, with all of the own expert, and not only with what the shipped generator can write.
-    expected = session.album.library(engine).engine(engine).adapt(SENTENCE)
+    # Generated as the own_experts says, with all of the own expert, and not only with what the shipped generator can write.
+    expected = session.album.own_experts(engine).engine(engine).adapt(SENTENCE)
     torch.testing.assert_close(after.full.vector(), expected.full.vector())
 
 
@@ -109,16 +109,17 @@ def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora)
     assert titles == [texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA]
 
 
-def test_a_saved_library_comes_back_and_replaces_its_namesakes(engine: SGLora, tmp_path: Path) -> None:
+def test_saved_experts_come_back_and_replace_their_namesakes(engine: SGLora, tmp_path: Path) -> None:
     session = Session()
-    assert expert_actions.write_library(engine, session) is None
+    with pytest.raises(RepositoryError, match="no own experts"):
+        expert_actions.write_own_experts(engine, session)
     add_own(engine, session, "one")
     add_own(engine, session, "two", "photos of two things")
-    saved = shutil.copy(expert_actions.write_library(engine, session), tmp_path / "library.zip")
+    saved = shutil.copy(expert_actions.write_own_experts(engine, session), tmp_path / "experts.zip")
     expert_actions.remove(engine, session, "two")
     add_own(engine, session, "three")
-    assert expert_actions.load_library(session.album.engine(engine), session, str(saved)) == 2
-    names = [e.name for e in session.album.library(engine).own]
+    assert expert_actions.load_own_experts(session.album.engine(engine), session, str(saved)) == 2
+    names = [e.name for e in session.album.own_experts(engine).entries]
     assert sorted(names) == ["one", "three", "two"]
     assert len(session.album.engine(engine).repository) == len(engine.repository) + 3
 
@@ -161,7 +162,7 @@ def test_a_closed_browser_ends_its_training(engine: SGLora) -> None:
         studio.build(page)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
     try:
-        with studio.library.trainings.begin("closed") as stop, studio.library.trainings.begin("open") as other:
+        with studio.experts.trainings.begin("closed") as stop, studio.experts.trainings.begin("open") as other:
             with httpx.stream("GET", f"{url}gradio_api/heartbeat/closed", timeout=10) as beat:
                 next(beat.iter_lines())
                 assert not stop.is_set()
@@ -178,16 +179,16 @@ def test_names_of_ones_own_are_escaped(engine: SGLora) -> None:
     session = Session()
     add_own(engine, session, NASTY[:50], NASTY)
     mine = session.album.engine(engine)
-    routing, library = mine.route(NASTY), session.album.library(engine)
+    routing, own_experts = mine.route(NASTY), session.album.own_experts(engine)
     pages = [
         experts_html.routing_map(mine.repository, routing, 1),
-        experts_html.own_list(library),
-        experts_html.details(library.own[0].expert, {"q": 1.0}),
+        experts_html.own_list(own_experts),
+        experts_html.details(own_experts.entries[0].expert, {"q": 1.0}),
     ]
     for page in pages:
         assert "<img" not in page
     assert texts.NOBODY_MEASURED in pages[2]
-    assert experts_html.rows([library.own[0].expert])[0][5:] == [None] * 4
+    assert experts_html.rows([own_experts.entries[0].expert])[0][5:] == [None] * 4
 
 
 def test_the_map_shows_every_expert_and_what_it_is(engine: SGLora) -> None:

@@ -155,14 +155,14 @@ def test_any_other_file_is_no_session(tmp_path: Path, content: bytes) -> None:
 
 def test_the_last_exports_stay_and_older_ones_go() -> None:
     album = Session().album
-    paths = [exports.new_file(album, "results.csv") for _ in range(6)]
+    paths = [album.new_file("results.csv") for _ in range(6)]
     assert [path.parent.exists() for path in paths] == [False] * 3 + [True] * 3
 
 
 @pytest.mark.slow
 def test_the_lines_in_the_adapters_readme_run(engine: SGLora, session: Session, tmp_path: Path) -> None:
     download = actions.write_zip(engine, session, session.adaptation)
-    shutil.unpack_archive(download.path, tmp_path / "adapter", "zip")
+    shutil.unpack_archive(download, tmp_path / "adapter", "zip")
     text = (tmp_path / "adapter" / "README.md").read_text()
     assert SENTENCE in text
     photo = sample_photos()[0].path

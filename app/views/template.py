@@ -1,0 +1,35 @@
+"""HTML from Jinja2 templates, one file of macros a topic: what is put into one is escaped, unless it is HTML of another."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from app import texts
+from core.common.metrics import KS
+
+FOLDER = Path(__file__).with_name("templates")
+BESIDE_A_TAG = re.compile(r"(?<=[>}])\s*\n\s*|\s*\n\s*(?=[<{])")
+
+
+def _one_line(name: str) -> str:
+    """A template without its line breaks: beside tags they are nothing, and elsewhere a space."""
+    return re.sub(r"\s*\n\s*", " ", BESIDE_A_TAG.sub("", (FOLDER / name).read_text(encoding="utf-8")))
+
+
+def _percent(share: float) -> str:
+    """A share for CSS, kept between 0 and 1."""
+    return f"{max(0.0, min(1.0, share)) * 100:.1f}%"
+
+
+_environment = Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(_one_line))
+_environment.globals |= {"texts": texts, "KS": KS}
+_environment.filters["percent"] = _percent
+
+
+def macros(name: str) -> Any:
+    """The macros of a template, as functions that return ``Markup``."""
+    return _environment.get_template(name).module
