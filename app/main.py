@@ -22,9 +22,10 @@ if not (_port := os.environ.get("GRADIO_SERVER_PORT") or "7860").isdigit() or in
 from app import zero_gpu
 from app.engines import Models, found_repositories
 from app.http.connections import allow_open_files
+from app.http.hosts import is_loopback
 from app.logs import set_up_logs
 from app.page import build, launch_options
-from app.photo_libraries import PhotoLibraries, is_at_home
+from app.photo_libraries import PhotoLibraries
 from app.visitors.retention import Keeper, Limits
 from app.visitors.session import rest, watched
 from app.visitors.temp_dir import claim_scratch
@@ -57,8 +58,12 @@ def main() -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="a library of photos (`python -m core index`) that all visitors may search; may be given several times. Where the "
-        "app serves this machine alone, folders are indexed into it from the page",
+        help="a library of photos (`python -m core index`) that all visitors may search; may be given several times",
+    )
+    parser.add_argument(
+        "--index-from-page",
+        action="store_true",
+        help="let whoever sits at this machine index folders into the libraries from the page; not behind a proxy",
     )
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="cuda, mps, cpu, or auto, the first of them that is there (default)"
@@ -69,6 +74,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.mcp and find_spec("mcp") is None:
         sys.exit('--mcp needs one more package: pip install "mcp>=1.21,<2"')
+    address = args.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+    if args.index_from_page and not (is_loopback(address) and not os.environ.get("SPACE_ID")):
+        sys.exit("--index-from-page reads any folder of this machine: it needs --host 127.0.0.1.")
     set_up_logs()
     allow_open_files()
     # As Ctrl-C does: the server closes, and the exit handlers remove temporary files.
@@ -76,7 +84,7 @@ def main() -> None:
     try:
         use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU the GPU is there for visits only
         others = found_repositories(args.experts)
-        libraries = PhotoLibraries(args.library, is_at_home(args.host))
+        libraries = PhotoLibraries(args.library, args.index_from_page)
         claim_scratch()
         keeper = Keeper(Limits.from_environment())
     except StudioError as error:

@@ -1,12 +1,10 @@
-"""The libraries that ``--library`` opened: searched by all visitors, and indexed where the app serves this machine alone.
+"""The libraries that ``--library`` opened: all visitors search them; ``--index-from-page`` lets this machine's user add photos.
 
 Nothing else can be read here: a name that was not given is refused, and results are thumbnails out of a library.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,19 +22,19 @@ class PhotoLibraries:
     """All of them, by name.
 
     Args:
-        folders: of libraries. at_home: whether they may be written from the page; then they need not be there yet.
+        folders: of libraries. writable: whether they may be written from the page; then they need not be there yet.
 
     Raises:
         LibraryError: one of them cannot be used.
     """
 
-    def __init__(self, folders: Sequence[Path] = (), at_home: bool = False) -> None:
-        self.at_home = at_home
+    def __init__(self, folders: Sequence[Path] = (), writable: bool = False) -> None:
+        self.writable = writable
         self._folders: dict[str, Path] = {}
         self._open: dict[tuple[str, str], TwoStageSearch] = {}
         self._lock = threading.Lock()
         for folder in folders:
-            if is_library(folder) or not at_home:
+            if is_library(folder) or not writable:
                 PhotoLibrary.open(folder)
             name, number = folder.resolve().name, 1
             while name in self._folders:
@@ -68,35 +66,26 @@ class PhotoLibraries:
         folder = self._folder(name)
         return PhotoLibrary.open(folder).about.folders if is_library(folder) else ()
 
-    def index(self, name: str, folder: str, backbone: Backbone, progress: Callable[[Progress], None]) -> IndexReport:
-        """Bring a library up to date with a folder; an empty name: with those it knows.
+    def index(
+        self,
+        name: str,
+        folder: str,
+        backbone: Backbone,
+        progress: Callable[[Progress], None],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> IndexReport:
+        """Bring a library up to date with a folder; an empty name: with those it knows. ``stop``: as for ``index_folders``.
 
         Raises:
-            LibraryError: the app does not serve this machine alone; or as ``index_folders``.
+            LibraryError: nothing is indexed from the page; or as ``index_folders``.
         """
-        if not self.at_home:
+        if not self.writable:
             raise LibraryError(texts.LIBRARY_READ_ONLY)
         library = PhotoLibrary.create(self._folder(name), backbone)
-        return index_folders(library, [Path(folder.strip()).expanduser()] if folder.strip() else [], backbone, progress)
+        folders = [Path(folder.strip()).expanduser()] if folder.strip() else []
+        return index_folders(library, folders, backbone, progress, stop=stop)
 
     def _folder(self, name: str) -> Path:
         if not isinstance(name, str) or name not in self._folders:
             raise LibraryError(texts.LIBRARY_UNKNOWN)
         return self._folders[name]
-
-
-def is_at_home(host: str | None) -> bool:
-    """Whether the app serves this machine alone.
-
-    Args:
-        host: of ``--host``.
-    """
-    address = host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
-    if os.environ.get("SPACE_ID"):
-        return False
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

@@ -1,4 +1,4 @@
-"""Libraries on this machine: a question to all of their photos, and, at home, the folders that they hold."""
+"""Libraries on this machine: a question to all of their photos, and the folders that they hold."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import gradio as gr
 
 from app import actions, texts
 from app.errors import friendly
+from app.http.gradio_patches import visitor_left
+from app.http.hosts import is_from_here
 from app.photo_libraries import PhotoLibraries
 from app.steps.context import Controls, StepContext, Updates
 from app.steps.step import HEAVY, SEARCH, SEARCHES, Step, private
 from app.views import page_html, results_html
 from app.visitors.session import Session
+from core.common.errors import LibraryError
 from core.retrieval.indexing import Progress
 from core.retrieval.questions import Query
 
@@ -40,7 +43,7 @@ class SearchLibrary(Step):
             )
             self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=100, elem_id="library-search")
         self.answer_box = gr.HTML(elem_id="library-results")
-        with gr.Accordion(texts.LIBRARY_INDEX, open=False, visible=self._libraries.at_home, elem_id="library-folders"):
+        with gr.Accordion(texts.LIBRARY_INDEX, open=False, visible=self._libraries.writable, elem_id="library-folders"):
             self.folder = gr.Textbox(
                 label=texts.LIBRARY_FOLDER, info=texts.LIBRARY_FOLDER_INFO, max_lines=1, elem_id="library-folder"
             )
@@ -52,7 +55,7 @@ class SearchLibrary(Step):
         outputs = [self.context.session, self.answer_box]
         events = [self.search.click, self.query.submit]
         gr.on(events, self._search, asked, outputs, show_progress_on=self.answer_box, **private(SEARCH, SEARCHES))
-        if self._libraries.at_home:
+        if self._libraries.writable:
             self.index.click(
                 self._index,
                 [self.name, self.folder, self.context.session],
@@ -89,12 +92,17 @@ class SearchLibrary(Step):
         return {self.context.session: session, self.answer_box: shown}
 
     @friendly
-    def _index(self, name: str, folder: str, session: Session, progress: gr.Progress = gr.Progress()) -> Updates:
+    def _index(
+        self, name: str, folder: str, session: Session, request: gr.Request, progress: gr.Progress = gr.Progress()
+    ) -> Updates:
+        if not is_from_here(request.client.host, request.headers):
+            raise LibraryError(texts.LIBRARY_READ_ONLY)
+
         def show(now: Progress) -> None:
             left = "" if now.seconds_left is None else texts.LIBRARY_LEFT.format(seconds=now.seconds_left)
             progress((now.done, now.total or None), desc=f"{texts.LIBRARY_STEPS[now.step]}{left}", unit="photos")
 
-        report = self._libraries.index(name, folder or "", self.context.engine(session).backbone, show)
+        report = self._libraries.index(name, folder or "", self.context.engine(session).backbone, show, visitor_left())
         words = texts.LIBRARY_INDEXED.format(
             photos=report.photos, added=report.added, removed=report.removed, failed=len(report.failed)
         )

@@ -20,6 +20,7 @@ from gradio_client import Client, handle_file
 
 from app.engines import Models
 from app.page import build, launch_options
+from app.photo_libraries import PhotoLibraries
 from app.visitors.retention import Keeper, Limits
 from core.sglora.engine import SGLora
 
@@ -71,11 +72,13 @@ class Visitor:
 
 
 @contextmanager
-def launched(engine: SGLora, folder: Path, limits: Limits, mcp: bool = False) -> Iterator[Running]:
+def launched(
+    engine: SGLora, folder: Path, limits: Limits, mcp: bool = False, libraries: PhotoLibraries | None = None
+) -> Iterator[Running]:
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
     keeper = Keeper(limits)
-    page = build(Models(lambda: engine), keeper)
+    page = build(Models(lambda: engine), keeper, libraries)
     try:
         _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(keeper, mcp))
         yield Running(url, page, keeper, folder / "gradio")

@@ -27,9 +27,10 @@ class Stranger:
 
     url: str
     session: str = field(default_factory=lambda: secrets.token_hex(6))
+    headers: dict[str, str] = field(default_factory=dict)
 
-    def post(self, route: str, **options: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}{route}", timeout=SECONDS, **options)
+    def post(self, route: str, headers: dict[str, str] | None = None, **options: Any) -> httpx.Response:
+        return httpx.post(f"{self.url}{route}", timeout=SECONDS, headers=self.headers | (headers or {}), **options)
 
     def upload(self, name: str, content: bytes) -> dict[str, Any]:
         """A file value, as gradio_client makes it."""
@@ -54,7 +55,8 @@ class Stranger:
 
     def answer(self, event: str) -> Answer:
         """Wait for the end of an event."""
-        with httpx.stream("GET", f"{self.url}{API}/queue/data?session_hash={self.session}", timeout=SECONDS) as stream:
+        address = f"{self.url}{API}/queue/data?session_hash={self.session}"
+        with httpx.stream("GET", address, timeout=SECONDS, headers=self.headers) as stream:
             for line in stream.iter_lines():
                 message = json.loads(line.removeprefix("data: ")) if line else {}
                 if message.get("msg") == "process_completed" and message.get("event_id") == event:

@@ -2,40 +2,102 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
+import httpx
 import pytest
+from app_visitors import launched
 from made_up_photos import blurred
+from strangers import API, Stranger
 
 from app.engines import Models
+from app.http.hosts import is_from_here
 from app.page import Studio
-from app.photo_libraries import PhotoLibraries, is_at_home
+from app.photo_libraries import PhotoLibraries
 from app.steps.context import Controls
 from app.steps.photo_library import SearchLibrary
+from app.visitors.limits import Limits
 from app.visitors.session import Session
 from core.common.errors import LibraryError
+from core.data import decode_pool
 from core.sglora.engine import SGLora
 
-
-def test_who_is_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
-    monkeypatch.delenv("SPACE_ID", raising=False)
-    assert is_at_home(None) and is_at_home("127.0.0.1") and is_at_home("localhost") and is_at_home("::1")
-    assert not is_at_home("0.0.0.0") and not is_at_home("192.168.1.5") and not is_at_home("example.org")
-    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
-    assert not is_at_home(None)
-    monkeypatch.delenv("GRADIO_SERVER_NAME")
-    monkeypatch.setenv("SPACE_ID", "a/b")
-    assert not is_at_home(None)
+HERE = {"host": "127.0.0.1:7860"}
 
 
-def test_a_library_is_indexed_and_searched_from_the_page_at_home_only(engine: SGLora, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("peer", "headers", "here"),
+    [
+        ("127.0.0.1", HERE, True),
+        ("::1", {"host": "[::1]:7860"}, True),
+        ("127.0.0.1", {"host": "localhost"}, True),
+        ("192.168.1.5", HERE, False),
+        ("127.0.0.1", {"host": "evil.example"}, False),
+        ("127.0.0.1", {"host": "127.0.0.1.nip.io"}, False),
+        ("127.0.0.1", {"host": "["}, False),
+        ("127.0.0.1", {}, False),
+        ("127.0.0.1", HERE | {"x-forwarded-for": "127.0.0.1"}, False),
+        ("127.0.0.1", HERE | {"forwarded": "for=127.0.0.1"}, False),
+    ],
+)
+def test_who_is_at_this_machine(peer: str, headers: dict[str, str], here: bool) -> None:
+    assert is_from_here(peer, headers) is here
+
+
+@pytest.mark.slow
+def test_a_visitor_behind_a_proxy_indexes_no_folder(engine: SGLora, tmp_path: Path) -> None:
+    secret, folder = tmp_path / "secret", tmp_path / "library"
+    blurred(secret, ["a.jpg"], 1)
+    libraries = PhotoLibraries([folder], writable=True)
+    with launched(engine, tmp_path, Limits(), libraries=libraries) as app:
+        (index,) = (number for number, fn in app.page.fns.items() if fn.name == "_index")
+        for headers in ({"x-forwarded-for": "203.0.113.7"}, {"forwarded": "for=203.0.113.7"}, {"x-real-ip": "203.0.113.7"}):
+            Stranger(app.url, headers=headers).event(index, "library", str(secret), None)
+            assert not folder.exists(), headers
+        Stranger(app.url).event(index, "library", str(secret), None)
+        assert libraries.folders("library") == (str(secret),)
+
+
+@pytest.mark.slow
+def test_indexing_ends_when_its_visitor_leaves(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, names = decode_pool._Process.decode, []
+
+    def slow(process: decode_pool._Process, name: str, *args: Any) -> decode_pool.DecodedPhoto:
+        names.append(name)
+        time.sleep(0.1)
+        return decode(process, name, *args)
+
+    monkeypatch.setattr(decode_pool._Process, "decode", slow)
+    photos = tmp_path / "photos"
+    blurred(photos, [f"{i}.jpg" for i in range(300)], 1)
+    with launched(engine, tmp_path, Limits(), libraries=PhotoLibraries([tmp_path / "library"], writable=True)) as app:
+        (index,) = (number for number, fn in app.page.fns.items() if fn.name == "_index")
+        stranger = Stranger(app.url)
+        body = {"data": ["library", str(photos), None], "fn_index": index, "session_hash": stranger.session}
+        assert stranger.post(f"{API}/queue/join", json=body).status_code == 200
+        with httpx.stream("GET", f"{app.url}{API}/queue/data?session_hash={stranger.session}", timeout=60) as stream:
+            lines = stream.iter_lines()  # held: httpx closes the connection when this is collected
+            next(lines)
+            until = time.monotonic() + 60
+            while len(names) < 3:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+        while app.page._queue.event_ids_to_events:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert len(names) < 300
+
+
+def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_path: Path) -> None:
     photos, folder = tmp_path / "photos", tmp_path / "library"
     blurred(photos, [f"{i}.jpg" for i in range(5)], 1)
     with pytest.raises(LibraryError, match="holds no library"):
         PhotoLibraries([folder])
-    libraries = PhotoLibraries([folder], at_home=True)
+    libraries = PhotoLibraries([folder], writable=True)
     studio = Studio(Models(lambda: engine), libraries=libraries)
     with gr.Blocks() as page:
         studio.build(page)
@@ -43,8 +105,9 @@ def test_a_library_is_indexed_and_searched_from_the_page_at_home_only(engine: SG
     with gr.Blocks():
         step.__init__(studio.context, libraries)
     session = Session()
+    request = SimpleNamespace(client=SimpleNamespace(host="127.0.0.1"), headers={"host": "localhost:7860"})
     progress = lambda *_, **__: None  # noqa: E731
-    report = step._index("library", str(photos), session, progress)[step.report]
+    report = step._index("library", str(photos), session, request, progress)[step.report]
     assert "5 photos are in the library: 5 new" in report
     controls = Controls(description="photos of dogs", top=3)
     shown = step._search("library", "a dog -water", session, *controls)[step.answer_box]
