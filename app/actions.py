@@ -14,7 +14,7 @@ from PIL import Image
 
 from app import texts
 from app.http.gradio_patches import visitor_left
-from app.visitors.session import Column, Comparison, Marked, Question, Session, Settings
+from app.visitors.session import Column, Comparison, Marked, Question, Session
 from app.visitors.uploads import MAX_CAPTIONS, discard, sort_uploads
 from core.common.errors import DescriptionError, GalleryError, PhotoError, StudioError
 from core.common.text import clean_text
@@ -27,6 +27,7 @@ from core.data.sample_photos import sample_photos
 from core.experts.adapter_files import save_adapter
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, moves
 from core.sglora.engine import Adaptation, SGLora
+from core.sglora.request import AdapterRequest
 
 MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0
@@ -36,33 +37,19 @@ Progress = Callable[[int, int], object]
 Ranking = Callable[[int, int, str], object]  # columns that are done, of how many, and the title of the next
 
 
-def settings(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> Settings:
-    """Check what the controls hold; a strength of None follows the confidence.
+def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
+    """What the controls ask for.
 
     Raises:
-        DescriptionError: a value that cannot be used; other controls that are empty count as such.
+        DescriptionError: a value that cannot be used; controls that are empty count as such.
     """
     k, tau, seed = number("k", k), number("The temperature", tau), number("The seed", seed)
+    strength = number("The strength", strength)
     if not 0 <= seed <= MAX_SEED:
         raise DescriptionError(f"The seed is {seed:g}: it may be 0 to {MAX_SEED:,}.")
-    if strength is not None:
-        strength = number("The strength", strength)
-        if not 0 <= strength <= MAX_STRENGTH:
-            raise DescriptionError(f"The strength is {strength:g}: it may be 0 to {MAX_STRENGTH:g}.")
-    return Settings(clean_text(description), int(k), float(tau), int(seed), None if strength is None else float(strength))
-
-
-def page_settings(
-    description: str, k: float | None, tau: float | None, seed: float | None, follow: bool, strength: float | None
-) -> Settings:
-    """As ``settings``, for the page: there a box says whether the strength follows the confidence.
-
-    Raises:
-        DescriptionError: as ``settings``; an empty strength counts as such where it does not follow.
-    """
-    if not follow:
-        number("The strength", strength)
-    return settings(description, k, tau, seed, None if follow else strength)
+    if not 0 <= strength <= MAX_STRENGTH:
+        raise DescriptionError(f"The strength is {strength:g}: it may be 0 to {MAX_STRENGTH:g}.")
+    return AdapterRequest(clean_text(description), int(k), float(tau), int(seed), float(strength))
 
 
 def number(name: str, value: object) -> float:
@@ -76,40 +63,36 @@ def number(name: str, value: object) -> float:
     return value
 
 
-def generate(engine: SGLora, session: Session, wanted: Settings) -> Adaptation:
-    """The adapter for these settings; made again only where they changed, or the visitor's experts did."""
-    made, last = session.adaptation, session.settings
-    if made is None or last is None or session.repository is not engine.repository:
-        made = None
-    elif last == wanted:
-        return made
-    elif replace(last, strength=wanted.strength) == wanted:
-        # Strength only scales what was generated, and a slider should answer at once; unless other own parts are to be in it.
-        strength, own = engine.strength(made.routing, wanted.strength)
-        made = replace(made, lora=made.full.scaled(strength), strength=strength) if own == made.own else None
+def generate(engine: SGLora, session: Session, wanted: AdapterRequest) -> Adaptation:
+    """The adapter that is asked for; made again only where the request changed, or the visitor's experts did."""
+    last = session.adaptation if session.repository is engine.repository else None
+    if last is not None and last.request == wanted:
+        return last
+    if last is not None and replace(last.request, strength=wanted.strength) == wanted:
+        # Strength only scales what was generated, and a slider should answer at once.
+        adaptation = replace(last, request=wanted, lora=last.full.scaled(wanted.strength))
     else:
-        made = None
-    made = made or engine.adapt(wanted.description, wanted.k, wanted.tau, wanted.seed, wanted.strength)
-    session.adaptation, session.settings, session.repository = made, wanted, engine.repository
+        adaptation = engine.adapt(wanted)
+    session.adaptation, session.request, session.repository = adaptation, wanted, engine.repository
     session.remember()
-    return made
+    return adaptation
 
 
 def adapt_to(engine: SGLora, session: Session, controls: Sequence[Any]) -> None:
     """The session's adapter is what the page's controls ask for; without a sentence there is none.
 
     Args:
-        controls: the arguments of ``page_settings``.
+        controls: the arguments of ``request``.
     """
     if str(controls[0] or "").strip():
-        generate(engine, session, page_settings(*controls))
+        generate(engine, session, request(*controls))
     else:
-        session.settings = session.adaptation = session.repository = None
+        session.request = session.adaptation = session.repository = None
 
 
 def write_zip(engine: SGLora, session: Session, adaptation: Adaptation) -> Path:
     """Write the adapter as a ZIP for the visitor to download."""
-    path = session.album.new_file(f"sg-lora-adapter-seed{adaptation.seed}.zip")  # nothing that a visitor wrote is in a path
+    path = session.album.new_file(f"sg-lora-adapter-seed{adaptation.request.seed}.zip")
     files = path.parent / "adapter"
     save_adapter(engine, adaptation, files)
     shutil.make_archive(str(path.with_suffix("")), "zip", files)
@@ -192,12 +175,12 @@ def adapters(engine: SGLora, adaptation: Adaptation | None, merge: bool = True) 
     if adaptation is None:
         return (zero_shot,)
     titles = (texts.MERGE, texts.SG_LORA) if merge else (texts.SG_LORA,)
-    if adaptation.strength == 0:  # nothing is applied: the very same numbers, computed once
+    if adaptation.request.strength == 0:  # nothing is applied: the very same numbers, computed once
         return zero_shot, *((title, texts.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
     generated = (texts.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora))
     if not merge:
         return zero_shot, generated
-    merged = engine.merged(adaptation.routing).scaled(adaptation.strength)
+    merged = engine.merged(adaptation.routing).scaled(adaptation.request.strength)
     return zero_shot, (texts.MERGE, texts.MERGE_NOTE, Adapter.of(merged)), generated
 
 
@@ -332,8 +315,8 @@ def compare_again(
     """
     if merge is None:
         merge = session.comparison is not None and any(c.title == texts.MERGE for c in session.comparison.columns)
-    if session.settings is not None:
-        generate(engine, session, session.settings)  # another tab may have changed the experts or the backbone
+    if session.request is not None:
+        generate(engine, session, session.request)  # another tab may have changed the experts or the backbone
     asked = session.again
     if asked is None:
         return None

@@ -7,7 +7,6 @@ last.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
@@ -18,8 +17,7 @@ from app.errors import answering
 from app.visitors.session import Session
 from core.common.errors import BackboneError, DescriptionError, brief
 from core.data.captions import parse_typed
-from core.experts.adapter_files import routed_experts
-from core.sglora.confidence import Confidence
+from core.experts.adapter_files import fit_facts, routed_experts
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
@@ -53,12 +51,12 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         """Route a task description to its closest experts, this client's own among them.
 
         ``repository``: where the app offers several, which one to use from now on; this client's photos are indexed for it.
-        Returns {"experts": [{"name", "description", "similarity", "weight"}, …], "confidence"}, closest first; see ``adapt``.
+        Returns {"experts": [{"name", "description", "similarity", "weight"}, …], "fit"}, closest first; see ``adapt``.
         """
         engine = engine_of(session, repository)
-        wanted = actions.settings(description, k, tau, 0, None)
+        wanted = actions.request(description, k, tau, 0, 1)
         routing = engine.route(wanted.description, wanted.k, wanted.tau)
-        return {"experts": routed_experts(engine, routing), "confidence": _confidence(engine.confidence(routing))}, session
+        return {"experts": routed_experts(engine, routing), "fit": fit_facts(engine.fit(routing))}, session
 
     @answering
     def adapt(
@@ -67,29 +65,28 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         k: float,
         tau: float,
         seed: float,
-        strength: float | None = None,
+        strength: float = 1,
         repository: str | None = None,
     ) -> tuple[Any, ...]:
         """Generate a LoRA from a task description.
 
-        ``strength``: how much of it to apply, 0 (zero-shot) to 1 (as generated) or beyond; left out or null, it follows the
-        confidence. Returns {"experts", "confidence", "seed", "k", "tau", "strength", "parameters", "seconds"} and a ZIP in
-        PEFT format. "confidence" is null where the experts were not calibrated, else {"closeness", "transfer", "gain",
-        "spread", "fits", "probability", "own", "strength", "forgetting", "reliable"}: the chance that adapting helps, the gain
-        to expect in points of recall, whether any expert fits, how much of the experts' own parts and of the whole LoRA follows
-        from it, and whether the chance deserves to be shown as a percentage.
+        ``strength``: how much of it to apply, 0 (zero-shot) to 1 (as generated) or beyond. Returns {"experts", "fit", "seed",
+        "k", "tau", "strength", "parameters", "rank", "seconds"} and a ZIP in PEFT format. "fit" is {"fits", "closeness",
+        "forgetting", "remark"}: where no expert fits, only the part that all experts share is applied; "forgetting" is in
+        points of R@1 of class names.
         """
         engine = engine_of(session, repository)
-        wanted = actions.settings(description, k, tau, seed, strength)
+        wanted = actions.request(description, k, tau, seed, strength)
         result = actions.generate(engine, session, wanted)
         answer = {
             "experts": routed_experts(engine, result.routing),
-            "confidence": _confidence(result.confidence),
-            "seed": result.seed,
+            "fit": fit_facts(result.fit),
+            "seed": result.request.seed,
             "k": len(result.routing.chosen),
             "tau": result.routing.tau,
-            "strength": result.strength,
+            "strength": result.request.strength,
             "parameters": result.lora.parameters,
+            "rank": result.lora.rank,
             "seconds": dict(result.seconds),
         }
         return answer, str(actions.write_zip(engine, session, result)), session
@@ -127,7 +124,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         k: float = DEFAULT_K,
         tau: float = DEFAULT_TAU,
         seed: float = 0,
-        strength: float | None = None,
+        strength: float = 1,
         top: float = 10,
         photo: str | None = None,
         repository: str | None = None,
@@ -136,13 +133,13 @@ def add_endpoints(models: Models, session: gr.State) -> None:
 
         ``query``: words, which find photos; or ``photo``, which finds captions of the gallery ("name" is then a caption).
         ``strength``: as for ``adapt``; it scales "merge" too. Returns {"zero_shot": [{"name", "score", "rank"}, …], "merge":
-        […], "sg_lora": […]}, best first, and "strength" and "confidence" as ``adapt`` does.
+        […], "sg_lora": […]}, best first, and "strength" and "fit" as ``adapt`` does.
         """
         engine = engine_of(session, repository)
         actions.number("top", top)
         if photo and query:
             raise DescriptionError(texts.API_ONE_QUESTION)
-        made = actions.generate(engine, session, actions.settings(description, k, tau, seed, strength))
+        made = actions.generate(engine, session, actions.request(description, k, tau, seed, strength))
         if photo:
             columns = actions.compare_photo(engine, session, None, photo).columns
         else:
@@ -152,7 +149,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:shown]]
             for key, c in zip(("zero_shot", "merge", "sg_lora"), columns, strict=True)
         }
-        return answer | {"strength": made.strength, "confidence": _confidence(made.confidence)}, session
+        return answer | {"strength": made.request.strength, "fit": fit_facts(made.fit)}, session
 
     @answering
     def import_adapter(files: list[str] | None, description: str, session: Session) -> tuple[Any, ...]:
@@ -194,7 +191,3 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         button.click(
             endpoint, inputs, outputs, api_name=endpoint.__name__, concurrency_id=group, concurrency_limit=limit, queue=True
         )
-
-
-def _confidence(found: Confidence | None) -> dict[str, Any] | None:
-    return None if found is None else asdict(found)

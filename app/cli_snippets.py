@@ -5,31 +5,29 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from app.visitors.session import Settings
+from core.sglora.request import AdapterRequest
 
 GALLERY, FOLDER, PHOTO = "PHOTOS", "adapter", "PHOTO.jpg"  # what only the visitor's own machine can name
 
 
-def adapt_command(settings: Settings, models: Sequence[str] = ()) -> str:
+def adapt_command(request: AdapterRequest, models: Sequence[str] = ()) -> str:
     """The line that makes the same adapter; ``models`` are the options that choose backbone and experts."""
-    return _line("adapt", ["--out", FOLDER, *_sampling(settings), *models], settings.description)
+    return _line("adapt", ["--out", FOLDER, *_sampling(request), *models], request.description)
 
 
-def search_command(settings: Settings, query: str | None, top: int, models: Sequence[str] = ()) -> str:
+def search_command(request: AdapterRequest, query: str | None, top: int, models: Sequence[str] = ()) -> str:
     """The line that asks the same of a folder with the same photos; a query of None is a photo."""
-    options = [f"--gallery={GALLERY}", f"--task={settings.description}", "--top", str(top), *_sampling(settings), *models]
+    options = [f"--gallery={GALLERY}", f"--task={request.description}", "--top", str(top), *_sampling(request), *models]
     return _line("search", options, PHOTO if query is None else query)
 
 
-def evaluate_command(settings: Settings, models: Sequence[str] = ()) -> str:
+def evaluate_command(request: AdapterRequest, models: Sequence[str] = ()) -> str:
     """The line that measures recall on a folder with the same photos and captions."""
-    return _line("evaluate", [f"--data={GALLERY}", f"--task={settings.description}", *_sampling(settings), *models])
+    return _line("evaluate", [f"--data={GALLERY}", f"--task={request.description}", *_sampling(request), *models])
 
 
-def _sampling(settings: Settings) -> list[str]:
-    values: dict[str, object] = {"k": settings.k, "tau": f"{settings.tau:g}", "seed": settings.seed}
-    if settings.strength is not None:  # else it follows the confidence there too
-        values["strength"] = f"{settings.strength:g}"
+def _sampling(request: AdapterRequest) -> list[str]:
+    values = {"k": request.k, "tau": f"{request.tau:g}", "seed": request.seed, "strength": f"{request.strength:g}"}
     return [part for name, value in values.items() for part in (f"--{name}", str(value))]
 
 

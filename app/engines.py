@@ -21,6 +21,7 @@ from core.common.errors import BackboneError, RepositoryError, StudioError
 from core.common.paths import EXPERTS, experts_path
 from core.experts.load import FoundRepository, load_engine, repository_folders
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
 log = logging.getLogger(__name__)
 MAX_OTHERS = 1  # engines in memory beside the default one: a CLIP ViT-B/16 is some 700 MB
@@ -69,7 +70,7 @@ class Engine:
         try:
             engine = self._load()
             # The first call of each tower also loads it: better now than while a visitor waits.
-            engine.adapt("a photo")
+            engine.adapt(AdapterRequest("a photo"))
             engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
             self._engine = replace(engine, backbone=with_gpu(engine.backbone))
         except StudioError as error:

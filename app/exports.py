@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from app import texts
-from app.actions import HISTORY, settings
-from app.visitors.session import Album, Comparison, Session, Settings
+from app.actions import HISTORY, request
+from app.visitors.session import Album, Comparison, Session
 from core.common.errors import DataError, StudioError, brief
 from core.common.metrics import KS, recall_interval
 from core.common.text import clean_text
 from core.retrieval.gallery import Photo
+from core.sglora.request import AdapterRequest
 
 KIND, FORMAT = "SG-LoRA Studio session", 1
 MAX_SESSION_BYTES = 2**20
@@ -99,19 +100,19 @@ class SavedSession:
     """What a session file holds.
 
     Attributes:
-        settings: of the adapter; None where none was made.
+        request: of the adapter; None where none was made.
         questions: (query, sentence) asked, latest first.
         fingerprint: of the backbone that it was saved with.
     """
 
-    settings: Settings | None
+    request: AdapterRequest | None
     questions: tuple[tuple[str, str], ...]
     fingerprint: str
 
 
 def session_json(session: Session, fingerprint: str) -> str:
     """Sentence, seed, settings and questions of a session; photos and experts stay where they are."""
-    made = session.settings
+    made = session.request
     content: dict[str, Any] = {
         "kind": KIND,
         "format": FORMAT,
@@ -135,7 +136,7 @@ def read_session(path: Path) -> SavedSession:
         if (content["kind"], content["format"]) != (KIND, FORMAT):
             raise ValueError("another kind")
         made = content["settings"]
-        wanted = made and settings(made["description"], made["k"], made["tau"], made["seed"], made["strength"])
+        wanted = made and request(made["description"], made["k"], made["tau"], made["seed"], made["strength"])
         asked = [(each["query"], each["description"]) for each in content["questions"][:HISTORY]]
         questions = [(clean_text(query, "query"), description and clean_text(description)) for query, description in asked]
         fingerprint = str(content["backbone_fingerprint"])

@@ -43,7 +43,7 @@ class Address(Step):
 
     def show(self, session: Session, _: Controls) -> Updates:
         """What was asked, in the address and in the browser."""
-        asked = {QUERY: _query(session), DESCRIPTION: "" if session.settings is None else session.settings.description}
+        asked = {QUERY: _query(session), DESCRIPTION: "" if session.request is None else session.request.description}
         asked = {name: value for name, value in asked.items() if value}
         return {self.memory: asked | {"token": session.album.token}, self.address: urlencode(asked)}
 
@@ -56,10 +56,9 @@ class Address(Step):
         if session.again is None and (query := known.get(QUERY)):  # asked as soon as there are photos
             session.again = Question("words", query)
         values = {"query": known.get(QUERY, _query(session)), "description": known.get(DESCRIPTION, "")}
-        if session.settings is not None and session.settings.description == values["description"]:
-            kept = session.settings
-            values |= {"k": kept.k, "tau": kept.tau, "seed": kept.seed, "follow": kept.strength is None}
-            values |= {} if kept.strength is None else {"strength": kept.strength}
+        if session.request is not None and session.request.description == values["description"]:
+            kept = session.request
+            values |= {"k": kept.k, "tau": kept.tau, "seed": kept.seed, "strength": kept.strength}
         return session, values
 
     @friendly

@@ -128,10 +128,10 @@ class Compare(Step):
 
 def _commands(session: Session, top: int, models: Sequence[str]) -> str:
     """The lines that ask the same, and with captions measure the same, of a folder with these photos."""
-    if session.comparison is None or session.settings is None:
+    if session.comparison is None or session.request is None:
         return ""
     asked = session.comparison.asked
-    lines = [search_command(session.settings, asked.what if asked.kind == "words" else None, top, models)]
+    lines = [search_command(session.request, asked.what if asked.kind == "words" else None, top, models)]
     if session.comparison.measurable:
-        lines.append(evaluate_command(session.settings, models))
+        lines.append(evaluate_command(session.request, models))
     return "\n".join(lines)

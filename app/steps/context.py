@@ -31,7 +31,6 @@ class Controls(NamedTuple):
     k: float = DEFAULT_K
     tau: float = DEFAULT_TAU
     seed: float = 0
-    follow: bool = True
     strength: float = 1
     merge: bool = False
     only_changed: bool = False
@@ -39,8 +38,8 @@ class Controls(NamedTuple):
 
     @property
     def adapter(self) -> tuple[Any, ...]:
-        """Those that an adapter is made from, as ``actions.page_settings`` takes them."""
-        return self[:6]
+        """Those that an adapter is made from, as ``actions.request`` takes them."""
+        return self[:5]
 
 
 class Part(Enum):

@@ -70,7 +70,7 @@ class Describe(Step):
         if query.strip() and session.album.photos:
             return self.answer(session, query, controls, progress)
         engine = self.context.engine(session)
-        actions.generate(engine, session, actions.page_settings(*controls.adapter))
+        actions.generate(engine, session, actions.request(*controls.adapter))
         actions.compare_again(engine, session)
         return self.context.show(session, controls, *ANSWER)
 
@@ -87,16 +87,15 @@ class Describe(Step):
                 self.map: drawn,
             }
         try:
-            wanted = actions.page_settings(*controls.adapter)
+            wanted = actions.request(*controls.adapter)
             routing = engine.route(wanted.description, wanted.k, wanted.tau)
         except StudioError as error:
             return hidden | {self.routing: page_html.note(str(error), "sg-warn")}
-        confidence = engine.confidence(routing)
+        fit = engine.fit(routing)
         nearest = engine.repository.experts[int(routing.chosen[0])]
-        fits = confidence is None or confidence.fits
         return {
-            self.routing: page_html.routing(engine, routing, confidence),
-            self.suggestion: gr.Button(nearest.description, visible=not fits),
+            self.routing: page_html.routing(engine, routing, fit),
+            self.suggestion: gr.Button(nearest.description, visible=not fit.fits),
             self.chart: gr.HTML(page_html.routing_details(engine, routing), visible=True),
             self.map: experts_html.routing_map(engine.repository, routing, owned),
         }

@@ -12,10 +12,10 @@ from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, chosen, downloads, private
 from app.views import experts_html, page_html
-from app.views.confidence import listed
 from app.visitors.session import Session
 from app.visitors.training_jobs import Trainings
 from core.common.errors import AdapterError, RepositoryError
+from core.common.text import listed
 from core.experts.compare import compare_experts
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert

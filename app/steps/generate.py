@@ -17,7 +17,7 @@ from app.visitors.session import Session
 from core.common.errors import AdapterError
 from core.experts.compare import nearest_distances
 from core.experts.projection import latent_map
-from core.sglora.engine import DEFAULT_STRENGTH, Adaptation, SGLora
+from core.sglora.engine import Adaptation, SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 
@@ -29,14 +29,12 @@ class Generate(Step):
 
     def beside_results(self) -> None:
         """How much is applied, and which variant."""
-        self.follow = gr.Checkbox(True, label=texts.FOLLOW_LABEL, container=False, min_width=170, scale=0, elem_id="follow")
         self.strength = gr.Slider(
             0,
             2,
-            DEFAULT_STRENGTH,
+            1,
             step=0.01,
             label=texts.STRENGTH_LABEL,
-            interactive=False,
             min_width=300,
             scale=0,
             elem_id="strength",
@@ -56,18 +54,17 @@ class Generate(Step):
         self.command = gr.Textbox(
             label=texts.COMMAND_LABEL, interactive=False, buttons=["copy"], max_lines=4, visible=False, elem_id="command"
         )
-        controls = {"k": self.k, "tau": self.tau, "seed": self.seed, "follow": self.follow, "strength": self.strength}
+        controls = {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
         self.context.controls |= controls
-        made = [self.lora, self.download, self.strength, self.resample, self.facts, self.latent, self.command]
+        made = [self.lora, self.download, self.resample, self.facts, self.latent, self.command]
         self.context.shows(Part.ADAPTER, made, self.show)
         self.context.shows(Part.LIMITS, [self.k], self._limits)
 
     def wire(self) -> None:
         context = self.context
-        self.follow.change(lambda follow: gr.Slider(interactive=not follow), self.follow, self.strength, **private(LIGHT, 2))
-        # Sliders redo what is on the page, and nothing that is not. The strength also moves on its own, to where it follows,
-        # which is a change but neither input nor release; its reset is a release.
-        moved = [control.change for control in (self.k, self.tau, self.seed, self.follow)]
+        # Sliders redo what is on the page, and nothing that is not. A loaded session moves the strength, too, which is a change
+        # but neither input nor release; its reset is a release.
+        moved = [control.change for control in (self.k, self.tau, self.seed)]
         gr.on(
             [*moved, self.strength.input, self.strength.release],
             self._redo,
@@ -88,7 +85,7 @@ class Generate(Step):
         # The sliders speak about the adapter that is there, whatever is being typed meanwhile.
         wanted = controls._replace(description=before.routing.description)
         engine = self.context.engine(session)
-        made = actions.generate(engine, session, actions.page_settings(*wanted.adapter))
+        made = actions.generate(engine, session, actions.request(*wanted.adapter))
         actions.compare_again(engine, session)
         same = before.routing is made.routing  # only the strength or the sample is another one
         return self.context.show(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
@@ -101,8 +98,8 @@ class Generate(Step):
 
     def show(self, session: Session, _: Controls) -> Updates:
         """The adapter's facts, where it lies, and its download."""
-        made, wanted = session.adaptation, session.settings
-        if made is None or wanted is None:
+        made = session.adaptation
+        if made is None:
             return {
                 self.lora: page_html.note(texts.LORA_EMPTY),
                 self.download: gr.Button(interactive=False),
@@ -117,14 +114,13 @@ class Generate(Step):
         norms = models.engine(session.album.backbone).expert_norms
         distances = nearest_distances(engine.repository, made.routing, made.full)
         return {
-            self.lora: page_html.adapter(made, wanted.strength is None),
+            self.lora: page_html.adapter(engine.repository, made),
             self.download: gr.Button(interactive=True),
-            self.strength: gr.Slider(value=round(made.strength, 2)) if wanted.strength is None else gr.skip(),
             self.resample: gr.Button(interactive=True),
             self.facts: page_html.adapter_details(made, norms, distances),
             self.latent: experts_html.latent(engine.repository, made.routing, found, owned),
             self.command: gr.Textbox(
-                value=adapt_command(wanted, models.options(session.album.backbone)),
+                value=adapt_command(made.request, models.options(session.album.backbone)),
                 info=_command_info(engine, session, made),
                 visible=True,
             ),

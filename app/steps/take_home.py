@@ -12,8 +12,9 @@ from app.errors import friendly
 from app.steps.context import DEFAULT_TOP, Controls, Part, Updates
 from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, downloads, private
 from app.views import page_html
-from app.visitors.session import Comparison, Session, Settings
+from app.visitors.session import Comparison, Session
 from core.common.errors import DataError
+from core.sglora.request import AdapterRequest
 
 CHANGED = (Part.ROUTING, Part.ADAPTER, Part.RESULTS)
 
@@ -76,10 +77,9 @@ class TakeHome(Step):
         if saved.fingerprint != engine.backbone.fingerprint:
             lines.append(texts.SESSION_OTHER_BACKBONE)
         updates: Updates = {self.said: page_html.report(lines)}
-        if saved.settings is not None:
-            controls = self._controls(saved.settings, controls, len(engine.repository))
-            generated = actions.generate(engine, session, actions.page_settings(*controls.adapter))
-            controls = controls._replace(strength=round(generated.strength, 2))
+        if saved.request is not None:
+            controls = self._controls(saved.request, controls, len(engine.repository))
+            actions.generate(engine, session, actions.request(*controls.adapter))
             updates |= dict(zip(context.inputs, controls, strict=True))
         if saved.questions:
             updates[context.query] = query = saved.questions[0][0]
@@ -87,17 +87,15 @@ class TakeHome(Step):
                 actions.compare_words(engine, session, query)
         return context.show(session, controls, *CHANGED) | updates
 
-    def _controls(self, made: Settings, now: Controls, experts: int) -> Controls:
-        """What the page's controls hold for these settings: what is beyond a slider's end would be refused in every event."""
+    def _controls(self, request: AdapterRequest, now: Controls, experts: int) -> Controls:
+        """What the page's controls hold for a request: what is beyond a slider's end would be refused in every event."""
 
         def within(name: str, value: float) -> float:
             slider = self.context.controls[name]
             return min(max(value, slider.minimum), slider.maximum)
 
-        k, tau, strength = min(made.k, experts), within("tau", made.tau), within("strength", made.strength or 0)
-        return now._replace(
-            description=made.description, k=k, tau=tau, seed=made.seed, follow=made.strength is None, strength=strength
-        )
+        k, tau, strength = min(request.k, experts), within("tau", request.tau), within("strength", request.strength)
+        return now._replace(description=request.description, k=k, tau=tau, seed=request.seed, strength=strength)
 
 
 def _asked(session: Session) -> Comparison:

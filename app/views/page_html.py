@@ -9,15 +9,16 @@ from pathlib import Path
 from markupsafe import Markup
 
 from app import texts
-from app.views import confidence, experts_html
+from app.views import experts_html, fit_html
 from app.views.charts import RoutingBar, heat_map, routing_chart
 from app.views.template import macros
 from app.visitors.session import LISTED
 from core.common.paths import results_path
 from core.experts.compare import LoraDistances
 from core.retrieval.gallery import AddReport, Photo
-from core.sglora.confidence import Confidence
 from core.sglora.engine import Adaptation, SGLora
+from core.sglora.fit import Fit
+from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing
 
 _html = macros("page.html")
@@ -54,12 +55,11 @@ def status(text: str, kind: str, details: str = "") -> Markup:
     return _html.status(text, kind, details)
 
 
-def routing(engine: SGLora, result: Routing, judged: Confidence | None) -> Markup:
-    """The routed experts by what they are about, with their weights, and whether adapting is likely to help."""
+def routing(engine: SGLora, result: Routing, fit: Fit) -> Markup:
+    """The routed experts by what they are about, with their weights, and how well they fit."""
     experts = [(engine.repository.experts[i], w) for i, w in zip(result.chosen.tolist(), result.weights.tolist(), strict=True)]
-    remark = engine.remark(result)
-    panel = confidence.words(judged, [expert.name for expert, _ in experts], remark.text if remark else "")
-    return _html.routing([(expert, experts_html.short(expert), weight) for expert, weight in experts], panel)
+    shown = [(expert, experts_html.short(expert), weight) for expert, weight in experts]
+    return _html.routing(shown, fit_html.notice(fit))
 
 
 def routing_details(engine: SGLora, result: Routing) -> Markup:
@@ -73,19 +73,16 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
     return _html.routing_details(routing_chart(bars))
 
 
-def adapter(result: Adaptation, follows: bool = False) -> Markup:
-    """The generated LoRA in a line, and what its strength means.
-
-    Args:
-        result: the adapter. follows: whether the strength follows the confidence.
-    """
+def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
+    """The generated LoRA in a line, and what a strength of 0 means."""
+    shared, own = repository.shared, repository.layout.rank
     words = texts.LORA_MADE.format(
         description=result.routing.description,
         parameters=f"{result.lora.parameters:,}",
+        rank=texts.RANKS.format(rank=result.lora.rank, shared=shared.rank, own=own) if shared else result.lora.rank,
         ms=sum(result.seconds.values()) * 1000,
-        kb=4 * result.lora.parameters / 1024,  # float32
     )
-    return _html.adapter(words, _strength_remarks(result, follows))
+    return _html.adapter(words, [texts.LORA_NOTHING] if result.request.strength == 0 else [])
 
 
 def adapter_details(
@@ -99,20 +96,12 @@ def adapter_details(
     facts = (
         ("parameters", f"{result.lora.parameters:,}"),
         ("rank", result.lora.rank),
-        ("seed", result.seed),
-        ("strength", f"{result.strength:.2g}"),
+        ("seed", result.request.seed),
+        ("strength", f"{result.request.strength:.2g}"),
     )
     far = "" if distances is None else experts_html.distances(distances)
     title = texts.LORA_FOR.format(description=result.routing.description)
     return _html.adapter_details(title, facts, result.seconds, heat_map(result.lora.norms(), ranges), far)
-
-
-def _strength_remarks(result: Adaptation, follows: bool) -> list[str]:
-    """What a strength of 0 means, and a strength against the advice."""
-    if result.strength == 0:
-        return [texts.LORA_NOTHING + (f" {texts.LORA_TRY.format(follow=texts.FOLLOW_LABEL)}" if follows else "")]
-    advised = 1.0 if result.confidence is None else result.confidence.strength
-    return [texts.LORA_AGAINST] if advised == 0 else []
 
 
 def report(lines: Sequence[str], added: AddReport | None = None, more_failed: Iterable[tuple[str, str]] = ()) -> Markup:

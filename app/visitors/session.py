@@ -29,6 +29,7 @@ from core.experts.own import OwnExperts
 from core.retrieval.gallery import Gallery, Photo, Ranking
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import ExpertRepository
+from core.sglora.request import AdapterRequest
 
 PHOTO_LIMIT = 20_000
 LISTED = 1_000  # photos that the page lists; all of them are searched
@@ -55,17 +56,6 @@ class Marked:
     questions: int = 0
     photos: int = 0
     among_ten: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What an adapter is made from; equal settings give equal adapters. A strength of None follows the confidence."""
-
-    description: str
-    k: int
-    tau: float
-    seed: int
-    strength: float | None
 
 
 @dataclass(frozen=True)
@@ -123,7 +113,7 @@ class Comparison:
 class Asked:
     """What a tab generated and asked last, so that a reload shows it again."""
 
-    settings: Settings | None
+    request: AdapterRequest | None
     again: Question | None
     history: tuple[tuple[str, str], ...]
     marks: Mapping[str, Mapping[str, bool]]
@@ -314,7 +304,7 @@ class Album:
             with self._changing:
                 self.backbone, self._fingerprint = name, engine.backbone.fingerprint
                 self._gallery, self._resting, self._engine = gallery, (), None
-        return Switched(before, indexed, lost, tuple(e.name for e in left.own) if left else ())
+        return Switched(before, indexed, lost, tuple(e.name for e in left.entries) if left else ())
 
     def rest(self) -> None:
         """Give the index up, and with it the backbone; the photos are indexed again when they are asked for."""
@@ -505,7 +495,7 @@ class Session:
 
     Attributes:
         album: the visitor's photos.
-        settings, adaptation: what was generated last, and from what; ``repository``: from which experts.
+        request, adaptation: what was generated last, and from what; ``repository``: from which experts.
         comparison: what was asked last, to show it again with other columns or fewer rows.
         again: how to ask it again with another adapter.
         history: (query, description) asked, latest first.
@@ -515,7 +505,7 @@ class Session:
     """
 
     album: Album = field(default_factory=Album)
-    settings: Settings | None = None
+    request: AdapterRequest | None = None
     adaptation: Adaptation | None = None
     repository: ExpertRepository | None = None
     comparison: Comparison | None = None
@@ -550,18 +540,18 @@ class Session:
             return Session(known=True)
         session, asked = Session(album=album, known=True), album.asked
         if asked is not None:
-            session.settings, session.again, session.history = asked.settings, asked.again, list(asked.history)
+            session.request, session.again, session.history = asked.request, asked.again, list(asked.history)
             session.marks = {query: dict(marks) for query, marks in asked.marks.items()}
         return session
 
     def remember(self) -> None:
         """What this tab generated and asked last is what a reload shows."""
-        self.album.asked = Asked(self.settings, self.again, tuple(self.history), self.marks)
+        self.album.asked = Asked(self.request, self.again, tuple(self.history), self.marks)
 
 
 def forget(session: Session) -> None:
     """Forget what a tab showed; the album, which other tabs of that browser may hold, stays."""
-    session.settings = session.adaptation = session.repository = session.comparison = session.again = None
+    session.request = session.adaptation = session.repository = session.comparison = session.again = None
     session.history.clear()
     session.marks.clear()
     session.marked = Marked()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from core.common.errors import DescriptionError, RepositoryError
@@ -57,3 +58,8 @@ def clean_name(name: str) -> str:
     if len(cleaned) > MAX_NAME:
         raise RepositoryError(f"The expert's name has {len(cleaned)} characters; {MAX_NAME} is the most.")
     return cleaned
+
+
+def listed(items: Sequence[str]) -> str:
+    """“a, b and c”."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
