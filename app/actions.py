@@ -34,7 +34,7 @@ MAX_STRENGTH = 4.0
 HISTORY = 8
 
 Progress = Callable[[int, int], object]
-Ranking = Callable[[int, int, str], object]  # columns that are done, of how many, and the title of the next
+RankingProgress = Callable[[int, int, str], object]  # columns that are done, of how many, and the title of the next
 
 
 def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
@@ -185,7 +185,7 @@ def adapters(engine: SGLora, adaptation: Adaptation | None, merge: bool = True) 
 
 
 def compare_words(
-    engine: SGLora, session: Session, query: str, progress: Ranking | None = None, merge: bool = True
+    engine: SGLora, session: Session, query: str, progress: RankingProgress | None = None, merge: bool = True
 ) -> Comparison:
     """Words -> photos, in every column, with the session's adapter where there is one."""
     query = clean_text(query, "query")
@@ -206,7 +206,7 @@ def compare_photo(
     session: Session,
     picked: str | None,
     other: str | None,
-    progress: Ranking | None = None,
+    progress: RankingProgress | None = None,
     merge: bool = True,
 ) -> Comparison:
     """A photo -> the gallery's captions, in every column.
@@ -243,15 +243,15 @@ def _compare(
     title: str,
     right: frozenset[str],
     rank: Callable[[Gallery, Adapter], Any],
-    progress: Ranking | None,
+    progress: RankingProgress | None,
     merge: bool,
 ) -> None:
     """Rank every column; those whose adapter, photos and question are the last ones' are taken over."""
     session.again = asked
     gallery, last = session.album.gallery(engine), session.comparison
     left_out = _trained_on(engine, session)
-    made = Comparison(title, (), asked, right, left_out, gallery.photos, engine.backbone.fingerprint)
-    same = last is not None and replace(last, columns=()) == made
+    unranked = Comparison(title, (), asked, right, left_out, gallery.photos, engine.backbone.fingerprint)
+    same = last is not None and replace(last, columns=()) == unranked
     kept = {(column.title, column.adapter): column for column in last.columns} if last is not None and same else {}
     columns: list[Column] = []
     # All of it is ranked: how far something moved is only known when both ends are.
@@ -265,7 +265,7 @@ def _compare(
         ranking = rank(gallery, adapter)
         moved = moves(columns[0].ranking, ranking) if columns else {}
         columns.append(Column(name, remark, ranking, moved, None, adapter.key))
-    session.comparison = replace(made, columns=tuple(columns))
+    session.comparison = replace(unranked, columns=tuple(columns))
 
 
 def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
@@ -273,19 +273,19 @@ def measure(engine: SGLora, session: Session, progress: Progress | None = None) 
 
     None where nothing was asked, or fewer than two photos have captions.
     """
-    made = session.comparison
-    if made is None or not made.measurable:
+    comparison = session.comparison
+    if comparison is None or not comparison.measurable:
         return None
     gallery, seen = session.album.gallery(engine), {a.key: a for _, _, a in adapters(engine, session.adaptation)}
-    gallery.read_captions(made.left_out, progress)
+    gallery.read_captions(comparison.left_out, progress)
     columns = [
-        replace(column, hits=gallery.hits(seen[column.adapter], made.left_out))
+        replace(column, hits=gallery.hits(seen[column.adapter], comparison.left_out))
         if column.hits is None and column.adapter in seen
         else column
-        for column in made.columns
+        for column in comparison.columns
     ]
-    measured = replace(made, columns=tuple(columns))
-    if session.comparison is made:  # else something else was asked meanwhile, and will be measured next
+    measured = replace(comparison, columns=tuple(columns))
+    if session.comparison is comparison:  # else something else was asked meanwhile, and will be measured next
         session.comparison = measured
     return measured
 
@@ -307,7 +307,7 @@ def _asked(engine: SGLora, session: Session) -> Comparison:
 
 
 def compare_again(
-    engine: SGLora, session: Session, progress: Ranking | None = None, merge: bool | None = None
+    engine: SGLora, session: Session, progress: RankingProgress | None = None, merge: bool | None = None
 ) -> Comparison | None:
     """The last adapter and the last question with what is there now: other experts, more or fewer photos.
 

@@ -139,7 +139,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         actions.number("top", top)
         if photo and query:
             raise DescriptionError(texts.API_ONE_QUESTION)
-        made = actions.generate(engine, session, actions.request(description, k, tau, seed, strength))
+        adaptation = actions.generate(engine, session, actions.request(description, k, tau, seed, strength))
         if photo:
             columns = actions.compare_photo(engine, session, None, photo).columns
         else:
@@ -149,7 +149,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:shown]]
             for key, c in zip(("zero_shot", "merge", "sg_lora"), columns, strict=True)
         }
-        return answer | {"strength": made.request.strength, "fit": fit_facts(made.fit)}, session
+        return answer | {"strength": adaptation.request.strength, "fit": fit_facts(adaptation.fit)}, session
 
     @answering
     def import_adapter(files: list[str] | None, description: str, session: Session) -> tuple[Any, ...]:
@@ -180,12 +180,12 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         repository = gr.Textbox(label="repository", value=None)
         answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
         button = gr.Button()
-    made = [k, tau, seed, strength]
+    sampling = [k, tau, seed, strength]
     for endpoint, inputs, outputs, group, limit in (
         (route, [session, description, k, tau, repository], [answer, session], LIGHT, 2),
-        (adapt, [session, description, *made, repository], [answer, adapter, session], LIGHT, 2),
+        (adapt, [session, description, *sampling, repository], [answer, adapter, session], LIGHT, 2),
         (index, [files, captions, session, repository], [answer, session], HEAVY, UPLOADS),
-        (search, [session, query, description, *made, top, photo, repository], [answer, session], SEARCH, SEARCHES),
+        (search, [session, query, description, *sampling, top, photo, repository], [answer, session], SEARCH, SEARCHES),
         (import_adapter, [files, description, session], [answer, session], LIGHT, 2),
     ):
         button.click(

@@ -185,10 +185,10 @@ def found_repositories(given: Sequence[Path]) -> list[FoundRepository]:
     Raises:
         RepositoryError: a given folder holds none, or a damaged one.
     """
-    found: dict[Path, FoundRepository] = {}
+    repositories: dict[Path, FoundRepository] = {}
     for folder in repository_folders(EXPERTS):
         try:
-            found[folder.resolve()] = FoundRepository.read(folder)
+            repositories[folder.resolve()] = FoundRepository.read(folder)
         except RepositoryError as error:
             log.warning("Left out: %s", error)
     for place in given:
@@ -196,6 +196,6 @@ def found_repositories(given: Sequence[Path]) -> list[FoundRepository]:
         if not folders:
             raise RepositoryError(texts.NO_REPOSITORY.format(folder=place))
         for folder in folders:
-            found.setdefault(folder.resolve(), FoundRepository.read(folder))
-    found.pop(experts_path().resolve(), None)
-    return list(found.values())
+            repositories.setdefault(folder.resolve(), FoundRepository.read(folder))
+    repositories.pop(experts_path().resolve(), None)
+    return list(repositories.values())

@@ -38,8 +38,8 @@ def results_csv(comparison: Comparison) -> str:
         before = first[hit.key]
         row: list[object] = [comparison.title, hit.label, before.rank, f"{before.score:.6f}"]
         for column, hits in others:
-            found = hits.get(hit.key)  # of very many photos an adapter of photos looks at its own candidates
-            row += ["", "", ""] if found is None else [found.rank, f"{found.score:.6f}", column.moves.get(hit.key, 0)]
+            ranked = hits.get(hit.key)  # of very many photos an adapter of photos looks at its own candidates
+            row += ["", "", ""] if ranked is None else [ranked.rank, f"{ranked.score:.6f}", column.moves.get(hit.key, 0)]
         rows.append(row)
     return _csv(header, rows)
 
@@ -48,14 +48,14 @@ def recall_csv(comparison: Comparison) -> str:
     """Recall of each column and its difference to the first, in percent with 95 % intervals; no rows without captions."""
     rows, base = [], comparison.columns[0]
     for column in comparison.columns:
-        for way, found in (column.hits or {}).items():
+        for way, hits in (column.hits or {}).items():
             for k in KS:
-                share = recall_interval(found, k)
-                rows.append([column.title, "", way, f"R@{k}", *(f"{value:.2f}" for value in share), len(found.places)])
+                share = recall_interval(hits, k)
+                rows.append([column.title, "", way, f"R@{k}", *(f"{value:.2f}" for value in share), len(hits.places)])
                 if column is not base and base.hits is not None:
-                    lead = recall_interval(found, k, base.hits[way])
+                    lead = recall_interval(hits, k, base.hits[way])
                     leads = (f"{value:.2f}" for value in lead)
-                    rows.append([column.title, base.title, way, f"R@{k}", *leads, len(found.places)])
+                    rows.append([column.title, base.title, way, f"R@{k}", *leads, len(hits.places)])
     return _csv(["column", "minus", "direction", "measure", "percent", "low", "high", "questions"], rows)
 
 
@@ -112,12 +112,12 @@ class SavedSession:
 
 def session_json(session: Session, fingerprint: str) -> str:
     """Sentence, seed, settings and questions of a session; photos and experts stay where they are."""
-    made = session.request
+    made_from = session.request
     content: dict[str, Any] = {
         "kind": KIND,
         "format": FORMAT,
         "backbone_fingerprint": fingerprint,
-        "settings": None if made is None else asdict(made),
+        "settings": None if made_from is None else asdict(made_from),
         "questions": [{"query": query, "description": description} for query, description in session.history],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -135,9 +135,9 @@ def read_session(path: Path) -> SavedSession:
         content = json.loads(path.read_text(encoding="utf-8"))
         if (content["kind"], content["format"]) != (KIND, FORMAT):
             raise ValueError("another kind")
-        made = content["settings"]
-        wanted = made and request(made["description"], made["k"], made["tau"], made["seed"], made["strength"])
-        asked = [(each["query"], each["description"]) for each in content["questions"][:HISTORY]]
+        saved = content["settings"]
+        wanted = saved and request(saved["description"], saved["k"], saved["tau"], saved["seed"], saved["strength"])
+        asked = [(question["query"], question["description"]) for question in content["questions"][:HISTORY]]
         questions = [(clean_text(query, "query"), description and clean_text(description)) for query, description in asked]
         fingerprint = str(content["backbone_fingerprint"])
     except StudioError as error:

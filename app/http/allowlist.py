@@ -129,8 +129,8 @@ def is_upload(scope: Scope) -> bool:
 
 def announced(scope: Scope) -> int | None:
     """The bytes that a request says it has; None where it does not say."""
-    said = dict(scope["headers"]).get(b"content-length", b"")
-    return int(said) if said.isdigit() else None
+    length = dict(scope["headers"]).get(b"content-length", b"")
+    return int(length) if length.isdigit() else None
 
 
 def is_visitors_file(name: str) -> bool:

@@ -208,9 +208,9 @@ class FairQueue(queueing.Queue):
         """
         fn, address = route_utils.get_fn(self.blocks, None, body), address_of(request)
         waiting = [event for group in self.event_queue_per_concurrency_id.values() for event in group.queue]
-        own = sum(event.session_hash == body.session_hash for event in waiting)
-        theirs = sum(address_of(event.request) == address for event in waiting) if address else 0
-        if max(own, theirs) >= OWN_WAITING:
+        this_tab = sum(event.session_hash == body.session_hash for event in waiting)
+        this_address = sum(address_of(event.request) == address for event in waiting) if address else 0
+        if max(this_tab, this_address) >= OWN_WAITING:
             raise HTTPException(429, texts.QUEUE_FULL_OWN.format(n=OWN_WAITING))
         if sum(event.concurrency_id == fn.concurrency_id for event in waiting) >= WAITING:
             raise HTTPException(429, texts.QUEUE_FULL)

@@ -49,10 +49,10 @@ def _client_of_visitor(server: Any) -> Client:
             return _clients[key]
     alone = copy.copy(server)
     alone._client_instance = None
-    made = alone._client_for_all()
-    made.session_hash = key
+    client = alone._client_for_all()
+    client.session_hash = key
     with _changing:
-        client = _clients.setdefault(key, made)
+        client = _clients.setdefault(key, client)
         gone = [_clients.popitem(last=False)[1] for _ in range(len(_clients) - MOST)]
     for old in gone:
         old.close()

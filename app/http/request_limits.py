@@ -71,9 +71,9 @@ class Calls:
 
 async def _read(scope: Scope, receive: Receive) -> tuple[bytes, JSONResponse | None]:
     """The body, or why it is not taken. What is too much is dropped as it comes: a client that still sends reads no answer."""
-    said = announced(scope) or 0
+    announced_size = announced(scope) or 0
     pieces: list[bytes] = []
-    size = said if said > MAX_BYTES else 0
+    size = announced_size if announced_size > MAX_BYTES else 0
     more = True
     try:
         async with asyncio.timeout(SECONDS):

@@ -65,7 +65,7 @@ class Address(Step):
     @in_turn
     def _go(self, session: Session, event: gr.SelectData, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """Back or forward."""
-        asked = {name: found[0] for name, found in parse_qs(str(event.value).lstrip("?")).items()}
+        asked = {name: values[0] for name, values in parse_qs(str(event.value).lstrip("?")).items()}
         query, description = asked.get(QUERY, ""), asked.get(DESCRIPTION, "")
         boxes = {self.context.query: query, self.context.controls["description"]: description}
         if not query or not session.album.photos:

@@ -41,7 +41,7 @@ class Experts(Step):
                 label=texts.OWN_REMOVE_PICK, choices=[], multiselect=True, visible=False, min_width=180, elem_id="own-pick"
             )
             self.remove = gr.Button(texts.OWN_REMOVE, min_width=120, interactive=False, visible=False, elem_id="own-remove")
-        self.said = gr.HTML(elem_id="own-report")
+        self.report = gr.HTML(elem_id="own-report")
         with gr.Accordion(texts.TRAIN, open=False, elem_id="train-own"):
             gr.HTML(page_html.note(texts.TRAIN_LEAD.format(least=MIN_PHOTOS)))
             with gr.Row():
@@ -102,8 +102,8 @@ class Experts(Step):
         )
         self.details = gr.HTML(page_html.note(texts.DETAILS_EMPTY), elem_id="details")
 
-        own = [self.mine, self.pick, self.remove, self.download]
-        self.context.shows(Part.EXPERTS, [self.lead, *own, self.find, self.count, self.table, self.looked], self.show)
+        mine = [self.mine, self.pick, self.remove, self.download]
+        self.context.shows(Part.EXPERTS, [self.lead, *mine, self.find, self.count, self.table, self.looked], self.show)
         self.context.on_close(self.trainings.stop)
 
     def wire(self) -> None:
@@ -127,11 +127,11 @@ class Experts(Step):
         self.stop.click(self._stop, None, self.trained, **quiet)
         heavy = {"show_progress_on": self.mine, **private(HEAVY, UPLOADS)}
         self.imports.click(
-            self._import, [self.adapter, self.about, *now], [self.adapter, self.about, self.said, *changed], **heavy
+            self._import, [self.adapter, self.about, *now], [self.adapter, self.about, self.report, *changed], **heavy
         )
-        self.load.upload(self._load, [self.load, *now], [self.said, *changed], **heavy)
+        self.load.upload(self._load, [self.load, *now], [self.report, *changed], **heavy)
         downloads(self.download, self._write, [context.session], self.mine)
-        self.remove.click(self._remove, [self.pick, *now], [self.said, *changed], **heavy)
+        self.remove.click(self._remove, [self.pick, *now], [self.report, *changed], **heavy)
 
     def show(self, session: Session, _: Controls) -> Updates:
         """All experts, and the visitor's own."""
@@ -203,10 +203,10 @@ class Experts(Step):
 
         try:
             with self.trainings.begin(request.session_hash or "") as stop:
-                found = expert_actions.train(self.context.engine(session), session, name, description, show, stop)
+                trained = expert_actions.train(self.context.engine(session), session, name, description, show, stop)
         except TrainingStopped as stopped:
             return {self.trained: page_html.note(str(stopped))}
-        return self._changed(session, *values) | {self.trained: experts_html.trained(found)}
+        return self._changed(session, *values) | {self.trained: experts_html.trained(trained)}
 
     @friendly
     def _stop(self, request: gr.Request) -> Any:
@@ -218,14 +218,14 @@ class Experts(Step):
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
         entry = expert_actions.import_files(self.context.engine(session), session, paths, description)
-        said = page_html.report([texts.IMPORTED.format(name=entry.name)])
-        return self._changed(session, *values) | {self.adapter: None, self.about: "", self.said: said}
+        report = page_html.report([texts.IMPORTED.format(name=entry.name)])
+        return self._changed(session, *values) | {self.adapter: None, self.about: "", self.report: report}
 
     @friendly
     def _load(self, path: str, session: Session, *values: Any) -> Updates:
         count = expert_actions.load_own_experts(self.context.engine(session), session, path)
-        said = page_html.report([texts.EXPERTS_LOADED.format(n=count)])
-        return self._changed(session, *values) | {self.said: said}
+        report = page_html.report([texts.EXPERTS_LOADED.format(n=count)])
+        return self._changed(session, *values) | {self.report: report}
 
     @friendly
     def _write(self, session: Session) -> str:
@@ -237,8 +237,8 @@ class Experts(Step):
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
         for name in names:
             expert_actions.remove(self.context.engine(session), session, name)
-        said = page_html.report([texts.OWN_REMOVED.format(name=listed(names))])
-        return self._changed(session, *values) | {self.said: said}
+        report = page_html.report([texts.OWN_REMOVED.format(name=listed(names))])
+        return self._changed(session, *values) | {self.report: report}
 
 
 def _own_first(engine: SGLora, session: Session) -> tuple[Expert, ...]:

@@ -56,8 +56,8 @@ class Generate(Step):
         )
         controls = {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
         self.context.controls |= controls
-        made = [self.lora, self.download, self.resample, self.facts, self.latent, self.command]
-        self.context.shows(Part.ADAPTER, made, self.show)
+        shown = [self.lora, self.download, self.resample, self.facts, self.latent, self.command]
+        self.context.shows(Part.ADAPTER, shown, self.show)
         self.context.shows(Part.LIMITS, [self.k], self._limits)
 
     def wire(self) -> None:
@@ -85,9 +85,9 @@ class Generate(Step):
         # The sliders speak about the adapter that is there, whatever is being typed meanwhile.
         wanted = controls._replace(description=before.routing.description)
         engine = self.context.engine(session)
-        made = actions.generate(engine, session, actions.request(*wanted.adapter))
+        adaptation = actions.generate(engine, session, actions.request(*wanted.adapter))
         actions.compare_again(engine, session)
-        same = before.routing is made.routing  # only the strength or the sample is another one
+        same = before.routing is adaptation.routing  # only the strength or the sample is another one
         return self.context.show(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
 
     @friendly
@@ -98,8 +98,8 @@ class Generate(Step):
 
     def show(self, session: Session, _: Controls) -> Updates:
         """The adapter's facts, where it lies, and its download."""
-        made = session.adaptation
-        if made is None:
+        adaptation = session.adaptation
+        if adaptation is None:
             return {
                 self.lora: page_html.note(texts.LORA_EMPTY),
                 self.download: gr.Button(interactive=False),
@@ -110,18 +110,18 @@ class Generate(Step):
             }
         engine, models = self.context.engine(session), self.context.models
         owned = len(session.album.own_experts(engine).entries)
-        found = latent_map(engine, made.routing, made.z, owned)
+        space = latent_map(engine, adaptation.routing, adaptation.z, owned)
         norms = models.engine(session.album.backbone).expert_norms
-        distances = nearest_distances(engine.repository, made.routing, made.full)
+        distances = nearest_distances(engine.repository, adaptation.routing, adaptation.full)
         return {
-            self.lora: page_html.adapter(engine.repository, made),
+            self.lora: page_html.adapter(engine.repository, adaptation),
             self.download: gr.Button(interactive=True),
             self.resample: gr.Button(interactive=True),
-            self.facts: page_html.adapter_details(made, norms, distances),
-            self.latent: experts_html.latent(engine.repository, made.routing, found, owned),
+            self.facts: page_html.adapter_details(adaptation, norms, distances),
+            self.latent: experts_html.latent(engine.repository, adaptation.routing, space, owned),
             self.command: gr.Textbox(
-                value=adapt_command(made.request, models.options(session.album.backbone)),
-                info=_command_info(engine, session, made),
+                value=adapt_command(adaptation.request, models.options(session.album.backbone)),
+                info=_command_info(engine, session, adaptation),
                 visible=True,
             ),
         }

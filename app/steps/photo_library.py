@@ -73,10 +73,10 @@ class SearchLibrary(Step):
         wanted = actions.adapters(engine, session.adaptation, controls.merge)
         started, top = time.perf_counter(), int(controls.top)
         question = asked.question(engine.backbone)
-        found = search.search(question, [adapter for _, _, adapter in wanted], top)
+        rankings = search.search(question, [adapter for _, _, adapter in wanted], top)
         seconds, zero_shot = time.perf_counter() - started, question.embedding(engine.backbone, None)
         columns = []
-        for (title, note, _), best in zip(wanted, found, strict=True):
+        for (title, note, _), best in zip(wanted, rankings, strict=True):
             places = best.places.tolist()
             before = search.ranks(zero_shot, best.places) if columns else [None] * len(places)
             cards = [
@@ -86,7 +86,7 @@ class SearchLibrary(Step):
                 )
             ]
             columns.append((title, note, cards))
-        words = texts.LIBRARY_CANDIDATES if any(best.approximate for best in found) else texts.LIBRARY_EXACT
+        words = texts.LIBRARY_CANDIDATES if any(best.approximate for best in rankings) else texts.LIBRARY_EXACT
         lead = words.format(n=len(photos), seconds=seconds)
         shown = results_html.library(texts.ASKED_PHOTOS.format(query=query.strip()), lead, columns)
         return {self.context.session: session, self.answer_box: shown}

@@ -32,19 +32,19 @@ class Switch(Step):
                 min_width=320,
                 elem_id="backbone",
             )
-            self.said = gr.HTML(elem_id="switched")
+            self.report = gr.HTML(elem_id="switched")
 
         self.context.shows(Part.STATUS, [self.choice], lambda session, _: {self.choice: session.album.backbone})
 
     def wire(self) -> None:
-        # Not input: of a choice by mouse Gradio 6.31 tells twice at once, and what is refused would be said twice.
+        # Not input: of a choice by mouse Gradio 6.31 tells twice at once, and what is refused would be reported twice.
         context = self.context
         self.choice.change(
             self._switch,
             [self.choice, context.session, *context.inputs],
-            [self.said, *context.outputs(*Part)],
+            [self.report, *context.outputs(*Part)],
             trigger_mode="once",
-            show_progress_on=self.said,
+            show_progress_on=self.report,
             **private(SWITCH, 1),
         )
 
@@ -55,7 +55,7 @@ class Switch(Step):
         if name == session.album.backbone:  # the page shows what is so, which is a change too
             return {self.choice: name}
         updates = self._attempt(request, session, name, progress, Controls(*values))
-        return (updates if self.said in updates else {}) | {self.choice: session.album.backbone}
+        return (updates if self.report in updates else {}) | {self.choice: session.album.backbone}
 
     @friendly
     def _attempt(self, request: gr.Request, session: Session, name: str, progress: gr.Progress, controls: Controls) -> Updates:
@@ -66,10 +66,10 @@ class Switch(Step):
         done = session.album.switch(name, engine, by_photo(progress))
         session.comparison = None
         actions.compare_again(self.context.engine(session), session)
-        return self.context.show(session, controls, *Part) | {self.said: _said(name, done, time.perf_counter() - begin)}
+        return self.context.show(session, controls, *Part) | {self.report: _report(name, done, time.perf_counter() - begin)}
 
 
-def _said(name: str, done: Switched, seconds: float) -> str:
+def _report(name: str, done: Switched, seconds: float) -> str:
     words = texts.SWITCHED_PHOTOS if done.photos else texts.SWITCHED
     lines = [words.format(name=name, n=done.photos, seconds=seconds)]
     if done.waiting:

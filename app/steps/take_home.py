@@ -28,7 +28,7 @@ class TakeHome(Step):
                 self.photos = gr.Button(texts.TAKE_PHOTOS, min_width=150, elem_id="take-photos")
                 self.save = gr.Button(texts.SESSION_SAVE, min_width=150, elem_id="session-save")
                 self.load = gr.UploadButton(texts.SESSION_LOAD, file_types=[".json"], min_width=150, elem_id="session-load")
-            self.said = gr.HTML(elem_id="take-said")
+            self.report = gr.HTML(elem_id="take-said")
 
     def wire(self) -> None:
         context = self.context
@@ -39,10 +39,10 @@ class TakeHome(Step):
             (self.photos, self._photos, [session, top], HEAVY),
             (self.save, self._session, [session], LIGHT),
         ):
-            downloads(button, write, inputs, self.said, group)
-        shown = [self.said, context.query, *context.inputs, *context.outputs(*CHANGED)]
+            downloads(button, write, inputs, self.report, group)
+        shown = [self.report, context.query, *context.inputs, *context.outputs(*CHANGED)]
         now = [self.load, session, *context.inputs]
-        self.load.upload(self._load, now, list(dict.fromkeys(shown)), show_progress_on=self.said, **private(HEAVY, UPLOADS))
+        self.load.upload(self._load, now, list(dict.fromkeys(shown)), show_progress_on=self.report, **private(HEAVY, UPLOADS))
 
     @friendly
     def _results(self, session: Session) -> str:
@@ -76,7 +76,7 @@ class TakeHome(Step):
         lines = [texts.SESSION_LOADED]
         if saved.fingerprint != engine.backbone.fingerprint:
             lines.append(texts.SESSION_OTHER_BACKBONE)
-        updates: Updates = {self.said: page_html.report(lines)}
+        updates: Updates = {self.report: page_html.report(lines)}
         if saved.request is not None:
             controls = self._controls(saved.request, controls, len(engine.repository))
             actions.generate(engine, session, actions.request(*controls.adapter))

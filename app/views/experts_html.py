@@ -115,19 +115,23 @@ def _remarks(entry: OwnEntry) -> list[str]:
     return [gain(entry.expert), *lost]
 
 
-def trained(own: OwnExpert) -> Markup:
+def trained(result: OwnExpert) -> Markup:
     """What a training came to, on photos that it did not see."""
-    points = own.expert.gain(1) or 0.0
-    start = sum(own.start[way]["R@1"] - own.expert.before[way]["R@1"] for way in ("i2t", "t2i")) / 2
+    points = result.expert.gain(1) or 0.0
+    start = sum(result.start[way]["R@1"] - result.expert.before[way]["R@1"] for way in ("i2t", "t2i")) / 2
     if points <= 0:
         kind, verdict = "sg-warn", texts.TRAINED_LOST
     else:
         kind, verdict = "sg-ok", texts.TRAINED_GAINED if points > start else texts.TRAINED_SHARED
     words = texts.TRAINED.format(
-        name=own.expert.name, photos=own.trained_on, steps=own.steps, seconds=own.seconds, held=own.held
+        name=result.expert.name,
+        photos=result.trained_on,
+        steps=result.steps,
+        seconds=result.seconds,
+        held=result.held,
     )
-    note = texts.TRAINED_START.format(start=f"{start:+.1f}", points=f"{100 / max(1, own.held):.0f}")
-    return _html.trained(own.expert, words, kind, gain(own.expert), verdict, note)
+    note = texts.TRAINED_START.format(start=f"{start:+.1f}", points=f"{100 / max(1, result.held):.0f}")
+    return _html.trained(result.expert, words, kind, gain(result.expert), verdict, note)
 
 
 # Maps

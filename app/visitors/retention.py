@@ -258,7 +258,7 @@ class Keeper:
 
     def _files(self) -> list[_File]:
         """What visitors sent and Gradio keeps for them, the oldest first."""
-        found = []
+        files = []
         for folder, folders, names in os.walk(get_upload_folder()):
             folders[:] = [name for name in folders if not name.startswith(FOLDER_PREFIX)]
             for name in names:
@@ -267,8 +267,8 @@ class Keeper:
                     about = path.lstat()
                 except OSError:  # it is gone by now
                     continue
-                found.append(_File(path, max(about.st_mtime, about.st_ctime), about.st_size))
-        return sorted(found, key=lambda file: file.changed)
+                files.append(_File(path, max(about.st_mtime, about.st_ctime), about.st_size))
+        return sorted(files, key=lambda file: file.changed)
 
 
 def _sharing(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -228,8 +228,8 @@ class Album:
     def change_own_experts(self, engine: SGLora, change: Callable[[OwnExperts], OwnExperts]) -> OwnExperts:
         """Replace the visitor's own experts by what ``change`` makes of it; other tabs see it with their next event."""
         with self._changing:
-            self._own_experts[self.backbone] = made = change(self.own_experts(engine))
-            return made
+            self._own_experts[self.backbone] = own_experts = change(self.own_experts(engine))
+            return own_experts
 
     def _check(self, engine: SGLora) -> None:
         """An event may have begun with the backbone that another tab has switched away from meanwhile."""

@@ -36,14 +36,16 @@ def experiment(arguments: Namespace) -> Answer | None:
         chosen = [e for e in chosen if first or e.shared]
     context = ExperimentContext(arguments.data, cache_folder(arguments), chosen_backbone(arguments), log)
 
-    def run(each: Experiment) -> dict[str, Any]:
+    def run(experiment: Experiment) -> dict[str, Any]:
         if arguments.name != ALL:
-            return each.module.run(context)
-        return context.piece("results", each.name, [each.version, _models()], lambda: each.module.run(context))
+            return experiment.module.run(context)
+        return context.piece(
+            "results", experiment.name, [experiment.version, _models()], lambda: experiment.module.run(context)
+        )
 
     if not first:
-        for each in chosen:
-            run(each)
+        for experiment in chosen:
+            run(experiment)
         return None
     return _run_each(chosen, run, arguments)
 
@@ -56,7 +58,7 @@ def bench(arguments: Namespace) -> Answer:
 
     chosen = list(BENCHMARKS.values()) if arguments.name == ALL else [BENCHMARKS[arguments.name]]
     context = BenchmarkContext(arguments.data, arguments.largest, arguments.rounds, log, arguments.work)
-    return _run_each(chosen, lambda each: {"machine": machine(), **each.module.run(context)}, arguments)
+    return _run_each(chosen, lambda experiment: {"machine": machine(), **experiment.module.run(context)}, arguments)
 
 
 def _run_each(chosen: Sequence[Experiment], run: Callable[[Experiment], dict[str, Any]], arguments: Namespace) -> Answer:
@@ -70,20 +72,20 @@ def _run_each(chosen: Sequence[Experiment], run: Callable[[Experiment], dict[str
     out: Path = arguments.out or results_path(ALL).parent
     results: dict[str, Any] = {}
     failed = []
-    for number, each in enumerate(chosen, 1):
-        log(f"[{number}/{len(chosen)}] {each.name}: {each.question}")
+    for number, experiment in enumerate(chosen, 1):
+        log(f"[{number}/{len(chosen)}] {experiment.name}: {experiment.question}")
         try:
-            results[each.name] = run(each)
+            results[experiment.name] = run(experiment)
         except StudioError as error:
             if len(chosen) == 1:
                 raise
-            log(f"{each.name} could not be run: {error}")
-            failed.append(each.name)
+            log(f"{experiment.name} could not be run: {error}")
+            failed.append(experiment.name)
             continue
-        log(f"wrote {', '.join(map(str, report.write(each, results[each.name], out)))}")
+        log(f"wrote {', '.join(map(str, report.write(experiment, results[experiment.name], out)))}")
     if failed:
         raise DataError(f"{', '.join(failed)} could not be run; the reasons are above. {len(results)} others were.")
-    text = "\n\n".join(report.text(each, results[each.name]) for each in chosen)
+    text = "\n\n".join(report.text(experiment, results[experiment.name]) for experiment in chosen)
     return Answer(results if arguments.name == ALL else results[arguments.name], text)
 
 

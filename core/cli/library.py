@@ -60,16 +60,16 @@ def library(arguments: Namespace) -> Answer:
     from core.retrieval.library import PhotoLibrary
     from core.retrieval.library_check import count, problems
 
-    found = PhotoLibrary.open(arguments.library)
-    counts = count(found)
+    library = PhotoLibrary.open(arguments.library)
+    counts = count(library)
     data = {
         "library": str(arguments.library),
-        "layout": found.about.layout,
-        "backbone": found.about.backbone["spec"],
-        "fingerprint": found.about.fingerprint,
-        "folders": list(found.about.folders),
+        "layout": library.about.layout,
+        "backbone": library.about.backbone["spec"],
+        "fingerprint": library.about.fingerprint,
+        "folders": list(library.about.folders),
         **counts,
-        "problems": problems(found, counter("checking", log)) if arguments.verify else None,
+        "problems": problems(library, counter("checking", log)) if arguments.verify else None,
     }
     return Answer(data, format.library(data))
 

@@ -95,12 +95,12 @@ def build_parser() -> Parser:
         for placeholder, text in TEXTS.items():
             details = details.replace(placeholder, text)
         epilog = f"{details}\n\n{EXIT_CODES}"
-        own = places[group].add_parser(
+        subparser = places[group].add_parser(
             last, help=command.summary, description=_sentence(command.summary), epilog=epilog, **looks
         )
-        own.add_argument("--json", action="store_true", help="print JSON, and only JSON, on stdout")
-        own.set_defaults(run=command.run)
-        command.options(own)
+        subparser.add_argument("--json", action="store_true", help="print JSON, and only JSON, on stdout")
+        subparser.set_defaults(run=command.run)
+        command.options(subparser)
     return parser
 
 

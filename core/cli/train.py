@@ -134,5 +134,5 @@ def cache_folder(arguments: Namespace) -> Path:
     return arguments.cache or default_cache()
 
 
-def _done(found: Mapping[str, Any], out: Path) -> Answer:
-    return Answer({**found, "out": str(out)}, f"Wrote {out}.")
+def _done(answer: Mapping[str, Any], out: Path) -> Answer:
+    return Answer({**answer, "out": str(out)}, f"Wrote {out}.")

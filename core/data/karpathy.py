@@ -66,8 +66,8 @@ def _samples(file: Path, images: ImageFinder, categories: bool) -> list[Sample]:
             ) from None
         if categories and part and part not in seen:
             seen[part] = _categories(file.parent, part)
-        own = seen.get(part, {}).get(image.get("cocoid"), ())
-        samples.append(Sample(images.find(name, part), captions, split, categories=tuple(own)))
+        labels = seen.get(part, {}).get(image.get("cocoid"), ())
+        samples.append(Sample(images.find(name, part), captions, split, categories=tuple(labels)))
     return samples
 
 

@@ -213,7 +213,7 @@ def examples() -> Examples:
     """As the experiment ``samples`` chose them; without its result, the first captions."""
     try:
         result = json.loads(results_path("samples").read_text(encoding="utf-8"))
-        shown = tuple(Example(str(each["description"]), str(each["query"])) for each in result["shown"])
+        shown = tuple(Example(str(example["description"]), str(example["query"])) for example in result["shown"])
         return Examples(shown, len(result["questions"]), int(result["rose"]), int(result["fell"]))
     except (OSError, ValueError, KeyError, TypeError):
         return Examples(tuple(Example(sample.subject, sample.captions[0]) for sample in sample_photos()[:5]))

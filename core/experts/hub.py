@@ -161,10 +161,10 @@ def _download(api: HfApi, hub_id: str, revision: str | None, stage: Path) -> set
     """Download the files of a repository; returns the names of all files in it."""
     with _hub_errors(api, hub_id):
         # First which commit, so that a push in between cannot mix files of two.
-        found = api.model_info(hub_id, revision=revision)
-        names = {file.rfilename for file in found.siblings or ()}
+        info = api.model_info(hub_id, revision=revision)
+        names = {file.rfilename for file in info.siblings or ()}
         _check_names(names, hub_id)
-        api.snapshot_download(hub_id, revision=found.sha, local_dir=stage, allow_patterns=list(FILES))
+        api.snapshot_download(hub_id, revision=info.sha, local_dir=stage, allow_patterns=list(FILES))
     return names
 
 
