@@ -49,6 +49,7 @@ MADE_ROOM = "What you had here had to make room for other visitors. Add your pho
 DISK_FULL = "The server's disk is full, and your files were not taken. Please try again in some minutes."
 DISK_READ_ONLY = "The server cannot write to its disk at the moment, and your files were not taken."
 DISK_TROUBLE = "The server's disk is full or cannot be written at the moment. What you have here is not lost; try again later."
+UPLOAD_LARGE = "An upload may have {mb:,} MB, and this one has more: send fewer files at a time."
 UPLOAD_SLOW = "The upload took too long, and was not taken. Send fewer files at a time."
 
 # what anybody may send

@@ -15,8 +15,9 @@ from app.http.allowlist import announced, is_upload
 
 log = logging.getLogger(__name__)
 UPLOAD_SECONDS = 15 * 60  # for one request; at 2 Mbit/s that is the largest file the server takes
+QUIET_SECONDS = 3  # who is refused and sends nothing for so long is waiting for the answer
 STEP = 4 * 2**20  # bytes between two looks at the disk: what was announced need not be what comes
-NO_ROOM, TOO_SLOW = 507, 408
+TOO_LARGE, NO_ROOM, TOO_SLOW = 413, 507, 408
 
 
 class UploadGate:
@@ -24,15 +25,17 @@ class UploadGate:
 
     Args:
         app: what it stands before.
-        room: says in words why so many more bytes have no room ("" where they have).
+        most: bytes that one upload may have.
+        could_fit: whether so many more bytes have room, or would have where room is made; changes nothing.
+        room: makes room for so many bytes that are on their way; says in words why there is none ("" where there is).
     """
 
-    def __init__(self, app: ASGIApp, room: Callable[[int], str]) -> None:
-        self.app, self.room = app, room
+    def __init__(self, app: ASGIApp, most: int, could_fit: Callable[[int], bool], room: Callable[[int], str]) -> None:
+        self.app, self.most, self.could_fit, self.room = app, most, could_fit, room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_upload(scope):
-            await _Upload(self.app, self.room, scope, receive, send).run()
+            await _Upload(self, scope, receive, send).run()
         else:
             await self.app(scope, receive, send)
 
@@ -40,8 +43,8 @@ class UploadGate:
 class _Upload:
     """One upload on its way. It is stopped by the error that Gradio removes its pieces for."""
 
-    def __init__(self, app: ASGIApp, room: Callable[[int], str], scope: Scope, receive: Receive, send: Send) -> None:
-        self.app, self.room = app, room
+    def __init__(self, gate: UploadGate, scope: Scope, receive: Receive, send: Send) -> None:
+        self.app, self.room, self.most, self.could_fit = gate.app, gate.room, gate.most, gate.could_fit
         self.scope, self.receive, self.send = scope, receive, send
         self.end = asyncio.get_running_loop().time() + UPLOAD_SECONDS
         self.taken = self.looked = 0
@@ -51,7 +54,11 @@ class _Upload:
         self.started = False
 
     async def run(self) -> None:
-        refused = await asyncio.to_thread(self.room, STEP if self.length is None else self.length)
+        status, refused = NO_ROOM, ""
+        if self.length is not None and self.length > self.most:
+            status, refused = TOO_LARGE, self.too_large
+        elif not await asyncio.to_thread(self.could_fit, STEP if self.length is None else self.length):
+            refused = texts.DISK_FULL
         if not refused:
             try:
                 await self.app(self.scope, self.metered, self.answered)
@@ -62,7 +69,7 @@ class _Upload:
                 log.warning("an upload could not be written: %s", error)
                 refused = texts.DISK_FULL
         await self.drain()
-        await PlainTextResponse(refused, NO_ROOM)(self.scope, self.receive, self.send)
+        await PlainTextResponse(refused, status)(self.scope, self.receive, self.send)
 
     async def metered(self) -> Message:
         """The next piece, unless the upload ends here."""
@@ -76,10 +83,12 @@ class _Upload:
             self.more = False
             raise self.stopped(TOO_SLOW, "the visitor went away")
         self.more = message.get("more_body", False)
-        self.taken += len(message.get("body", b""))
+        before, self.taken = self.taken, self.taken + len(message.get("body", b""))
+        if self.taken > self.most:
+            raise self.stopped(TOO_LARGE, self.too_large)
         if self.taken > self.looked:
-            self.looked = self.taken + STEP
-            ahead = STEP if self.length is None else min(STEP, self.length - self.taken)
+            self.looked = before + STEP
+            ahead = STEP if self.length is None else min(STEP, self.length - before)
             if refused := await asyncio.to_thread(self.room, ahead):
                 raise self.stopped(NO_ROOM, refused)
         return message
@@ -96,12 +105,18 @@ class _Upload:
         self.started = True
         await self.send(message)
 
+    @property
+    def too_large(self) -> str:
+        return texts.UPLOAD_LARGE.format(mb=self.most // 2**20)
+
     async def drain(self) -> None:
-        """Read what comes and drop it."""
+        """Read what comes and drop it, as far as an upload may go and until nothing comes."""
         try:
-            async with asyncio.timeout_at(self.end):
-                while self.more:
+            while self.more and self.taken <= 2 * self.most:
+                loop_end = asyncio.get_running_loop().time() + QUIET_SECONDS
+                async with asyncio.timeout_at(min(self.end, loop_end)):
                     message = await self.receive()
+                    self.taken += len(message.get("body", b""))
                     self.more = message["type"] == "http.request" and message.get("more_body", False)
         except TimeoutError:
             self.more = False

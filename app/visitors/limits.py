@@ -30,6 +30,11 @@ class Limits:
     sessions: int = 200
 
     @property
+    def upload(self) -> int:
+        """Bytes that one request may bring."""
+        return self.disk // VISITORS
+
+    @property
     def visitor_memory(self) -> int:
         """Bytes that one visitor's photos may take: nobody leaves no room for others."""
         return self.memory // VISITORS

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 REMEMBERED_TABS = 10_000  # names only
 SWEEPS = 10  # within the time that things are kept
 MESSAGE_SECONDS = 15
+SPARED_SECONDS = 60  # after it was used, an album does not go for an upload
 LOOK_SECONDS = 10  # between two looks at all files
 RESERVE = 32 * 2**20  # of the disk stays free for what the app itself writes; of a small one, an eighth
 
@@ -144,7 +145,10 @@ class Keeper:
 
     def app_kwargs(self) -> dict[str, Any]:
         """For ``launch``: sweeps while the server runs, and looks at uploads before they are taken."""
-        return {"lifespan": self._lifespan, "middleware": [Middleware(UploadGate, room=self.room_on_disk)]}
+        return {"lifespan": self._lifespan, "middleware": [self._gate()]}
+
+    def _gate(self) -> Middleware:
+        return Middleware(UploadGate, most=self.limits.upload, could_fit=self.could_fit, room=self.room_on_disk)
 
     @asynccontextmanager
     async def _lifespan(self, _: Any) -> AsyncIterator[None]:
@@ -217,27 +221,48 @@ class Keeper:
             return ""  # far from full, and what was announced since is counted: no need to look at every file again
         return "" if self.make_room_on_disk(wanted) else texts.DISK_FULL
 
+    def could_fit(self, wanted: int) -> bool:
+        """Whether so many more bytes would have room. Nothing is deleted for what was only announced."""
+        _, excess, going = self._room_to_make(wanted)
+        return excess <= sum(size for size, _ in going)
+
     def make_room_on_disk(self, wanted: int = 0) -> bool:
-        """Delete until ``wanted`` more bytes fit: uploads that were read, then albums; False where that is not enough."""
-        folder, files, albums = get_upload_folder(), self._files(), open_albums()
-        if not Path(folder).exists():
-            return wanted <= self.limits.disk
-        taken = sum(file.size for file in files) + sum(_size(album.files) for album in albums)
-        limit = min(self.limits.disk, taken + _free(folder))
-        for file in files:
-            if taken + wanted <= limit or time.time() - file.changed < self.limits.unread_seconds:
-                break
-            file.path.unlink(missing_ok=True)
-            taken -= file.size
-        for album in albums[:-1]:
-            if taken + wanted <= limit:
-                break
-            if not album.busy and (size := _size(album.files)):
-                album.close(texts.MADE_ROOM)
-                taken -= size
+        """Delete until ``wanted`` more bytes fit: uploads that were read, then albums.
+
+        False where that is not enough: then nothing goes for an upload, and a sweep deletes what it may.
+        """
+        taken, excess, going = self._room_to_make(wanted)
+        if not wanted or excess <= sum(size for size, _ in going):
+            for size, delete in going:
+                if excess <= 0:
+                    break
+                delete()
+                taken, excess = taken - size, excess - size
         with self._lock:
             self._taken = time.monotonic(), taken + wanted
-        return taken + wanted <= limit
+        return excess <= 0
+
+    def _room_to_make(self, wanted: int) -> tuple[int, int, list[tuple[int, Callable[[], object]]]]:
+        """Bytes that are taken, by how many ``wanted`` more are too many, and (bytes, how to delete them) in the order to go.
+
+        Nobody knows whose an upload is: what was used within the last minute does not go for one.
+        """
+        folder, files, albums = get_upload_folder(), self._files(), open_albums()
+        sizes = [_size(album.files) for album in albums]
+        taken = sum(file.size for file in files) + sum(sizes)
+        limit = min(self.limits.disk, taken + _free(folder)) if Path(folder).exists() else self.limits.disk
+        spared = time.monotonic() - (SPARED_SECONDS if wanted else 0)
+        going: list[tuple[int, Callable[[], object]]] = [
+            (file.size, functools.partial(file.path.unlink, missing_ok=True))
+            for file in files
+            if time.time() - file.changed >= self.limits.unread_seconds
+        ]
+        going += [
+            (size, functools.partial(album.close, texts.MADE_ROOM))
+            for album, size in list(zip(albums, sizes, strict=True))[:-1]
+            if size and not album.busy and album.used <= spared
+        ]
+        return taken, taken + wanted - limit, going
 
     def delete_files(self) -> None:
         """Delete what visitors sent long enough ago; pieces of uploads that ended early sooner."""

@@ -27,6 +27,7 @@ from strangers import API, Stranger
 from app import actions, expert_actions, texts
 from app.api import SEARCHES
 from app.visitors.retention import Limits
+from app.visitors.session import open_albums
 from core.common.images import Framing
 from core.data import decode_pool
 from core.sglora.engine import SGLora
@@ -208,9 +209,11 @@ def test_slow_clients_hold_nobody_up_and_get_their_answer(engine: SGLora, tmp_pa
 
 
 def test_an_aborted_upload_leaves_nothing_and_gives_its_room_back(engine: SGLora, tmp_path: Path) -> None:
-    with launched(engine, tmp_path, Limits(disk=6_000_000)) as app:
+    with launched(engine, tmp_path, Limits(disk=24_000_000)) as app:
         visitor = Visitor(app, tmp_path, 9)
         visitor.add(side=100)
+        (album,) = (album for album in open_albums() if album.photos and album.photos[0].name.startswith("9-"))
+        (album.folder / "large").write_bytes(bytes(18_000_000))
         before = app.files()
         body = form(bytes(5_000_000))
         with connection(app) as sending:

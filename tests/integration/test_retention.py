@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import io
 import shutil
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +20,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from app import texts
+from app.http.upload_limits import QUIET_SECONDS
 from app.visitors import retention, tab_states
 from app.visitors.retention import Keeper, Limits
 from app.visitors.session import Session, open_albums
@@ -28,6 +31,13 @@ from core.sglora.engine import SGLora
 pytestmark = pytest.mark.slow
 
 WAIT_SECONDS = 60
+
+
+@pytest.fixture(autouse=True)
+def alone() -> None:
+    """Albums of tests before take no room."""
+    for album in open_albums():
+        album.close()
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -138,7 +148,7 @@ def test_disk_makes_room_with_files_that_were_read_then_with_the_longest_unused(
     with launched(engine, tmp_path, limits) as app:
         visitors = [Visitor(app, tmp_path, number) for number in (8, 9)]
         for visitor in visitors:
-            visitor.add(side=550)  # 900 kB each: noise does not compress
+            visitor.add(side=450)  # 600 kB each: noise does not compress
             time.sleep(1.1)
         assert sum(path.stat().st_size for path in app.files()) <= limits.disk
         for visitor in visitors:
@@ -155,12 +165,17 @@ def test_disk_makes_room_with_files_that_were_read_then_with_the_longest_unused(
 
 
 def test_an_upload_without_room_is_refused_in_words_and_leaves_nothing(engine: SGLora, tmp_path: Path) -> None:
-    with launched(engine, tmp_path, Limits(disk=6_000_000)) as app:
+    with launched(engine, tmp_path, Limits(disk=22_000_000)) as app:
         visitor = Visitor(app, tmp_path, 10)
         visitor.add(side=100)
         before = app.files()
         address = f"{app.url}gradio_api/upload"
         answer = httpx.post(address, files={"files": ("large.jpg", bytes(8_000_000))}, timeout=30)
+        assert (answer.status_code, answer.text) == (413, texts.UPLOAD_LARGE.format(mb=5))
+        (album,) = (album for album in open_albums() if album.photos and album.photos[0].name.startswith("10-"))
+        large = album.folder / "large"
+        large.write_bytes(bytes(18_000_000))
+        answer = httpx.post(address, files={"files": ("large.jpg", bytes(5_000_000))}, timeout=30)
         assert (answer.status_code, answer.text) == (507, texts.DISK_FULL)
 
         # What does not say how long it is goes in as far as it fits, and then nothing of it stays.
@@ -169,8 +184,63 @@ def test_an_upload_without_room_is_refused_in_words_and_leaves_nothing(engine: S
         headers = {"content-type": "multipart/form-data; boundary=x"}
         answer = httpx.post(address, content=pieces, headers=headers, timeout=60)
         assert (answer.status_code, answer.text) == (507, texts.DISK_FULL)
+        large.unlink()
+        answer = httpx.post(address, content=iter([body]), headers=headers, timeout=60)
+        assert answer.status_code == 413
         assert app.files() == before
         assert visitor.found() == visitor.names()
+
+
+def test_an_upload_that_is_only_announced_costs_nobody_anything(engine: SGLora, tmp_path: Path) -> None:
+    with launched(engine, tmp_path, Limits(disk=40_000_000)) as app:
+        visitors = [Visitor(app, tmp_path, number) for number in (41, 42, 43)]
+        albums = []
+        for visitor in visitors:
+            visitor.add()
+            (album,) = (a for a in open_albums() if a.photos and a.photos[0].name.startswith(f"{visitor.number}-"))
+            (album.folder / "large").write_bytes(bytes(12_000_000))
+            albums.append(album)
+        used = time.monotonic() - 2 * retention.SPARED_SECONDS
+
+        def announce(size: int) -> int:
+            for album in albums:
+                album.used = used
+            with socket.create_connection(("127.0.0.1", httpx.URL(app.url).port), timeout=30) as announcing:
+                head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n"
+                announcing.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
+                announcing.settimeout(2 * QUIET_SECONDS)
+                with suppress(TimeoutError):  # what may come is waited for
+                    return int(announcing.recv(100).split()[1])
+                return 0
+
+        assert announce(99_999_999_999) == 413
+        assert announce(9_000_000) == 0
+        for visitor in visitors:
+            assert visitor.found() == visitor.names()
+
+
+def test_room_for_an_upload_is_made_of_what_nobody_used_within_the_last_minute(
+    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK_SECONDS", 0)
+    with launched(engine, tmp_path, Limits(disk=30_000_000)) as app:
+        first, second = (Visitor(app, tmp_path, number) for number in (44, 45))
+        first.add(), second.add()
+        (album,) = (a for a in open_albums() if a.photos and a.photos[0].name.startswith("44-"))
+        (album.folder / "large").write_bytes(bytes(26_000_000))
+
+        def send() -> int:
+            files = {"files": ("a.jpg", bytes(6_000_000))}
+            return httpx.post(f"{app.url}gradio_api/upload", files=files, timeout=60).status_code
+
+        assert send() == 507
+        assert first.found() == first.names()
+        assert second.found() == second.names()
+        album.used -= 2 * retention.SPARED_SECONDS
+        assert send() == 200
+        with pytest.raises(AppError, match="make room for other visitors"):
+            first.found()
+        assert second.found() == second.names()
 
 
 def test_newcomers_and_tabs_that_wait_are_not_ended_for_others(engine: SGLora, tmp_path: Path) -> None:
@@ -255,7 +325,6 @@ def test_calls_under_made_up_names_push_nobody_out_who_has_anything(
 
 def test_a_small_disk_takes_what_fits_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(retention, "open_albums", list)  # other tests' albums would make room
     usage, megabyte = shutil.disk_usage(tmp_path), 2**20
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage.__class__(30 * megabyte, 0, 30 * megabyte))
     keeper = Keeper(Limits())
