@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -36,6 +36,10 @@ from core.common.tensor_files import write_tensors
 
 HEAD_BATCH = 128
 LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, and an embedding would hang on its neighbours
+
+
+# They are frozen, so that all backbones of a process share them; on another device they load again.
+_image_tower, _text_tower = lru_cache(maxsize=1)(ImageTower), lru_cache(maxsize=1)(TextTower)
 
 
 class EmbeddedTowers:
@@ -69,11 +73,11 @@ class EmbeddedTowers:
 
     @cached_property
     def image_tower(self) -> ImageTower:
-        return ImageTower(self.device)
+        return _image_tower(self.device)
 
     @cached_property
     def text_tower(self) -> TextTower:
-        return TextTower(self.device)
+        return _text_tower(self.device)
 
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         return self.text_tower.encode(texts)

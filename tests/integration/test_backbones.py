@@ -162,8 +162,8 @@ def test_a_lora_changes_one_side_alone(case):
     changed, same = (texts, photos) if backbone.adapts == "texts" else (photos, texts)
     assert backbone.adapts == ("texts" if backbone.name == "embedded" else "photos")
     assert (changed[0] - changed[1]).abs().max() > 1e-2
-    torch.testing.assert_close(same[0], same[1], atol=1e-6, rtol=0)
-    torch.testing.assert_close(backbone.text_from_sentences(sentences, lora), texts[0], atol=1e-6, rtol=0)
+    torch.testing.assert_close(same[0], same[1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(backbone.text_from_sentences(sentences, lora), texts[0], atol=1e-5, rtol=0)
     for out in (photos[0], texts[0]):
         assert out.shape == (4, backbone.dim) and out.dtype == torch.float32 and not out.requires_grad
         torch.testing.assert_close(out.norm(dim=-1), torch.ones(4))
@@ -174,7 +174,7 @@ def test_strength(case):
     given = case.given()
     zero_shot, lora = case.adapted(given), random_lora(case.backbone.layout, 6, 0.1)
     torch.testing.assert_close(case.adapted(given, lora.scaled(0)), zero_shot)
-    torch.testing.assert_close(case.adapted(given, lora.scaled(1)), case.adapted(given, lora), atol=1e-6, rtol=0)
+    torch.testing.assert_close(case.adapted(given, lora.scaled(1)), case.adapted(given, lora), atol=1e-5, rtol=0)
     moved = [(case.adapted(given, lora.scaled(s)) - zero_shot).norm() for s in (0.1, 0.5, 1.0)]
     assert 0 < moved[0] < moved[1] < moved[2]
 
@@ -276,7 +276,7 @@ def test_split_tower_equals_the_original(tower):
     expected = F.normalize(original.encode_image(pixels), dim=-1)
     torch.testing.assert_close(backbone.suffix(backbone.activations(pixels)), expected, atol=1e-5, rtol=0)
     tokens = open_clip.SimpleTokenizer(context_length=CONTEXT)(["a dog"])
-    torch.testing.assert_close(backbone.encode_text(["a dog"]), original.encode_text(tokens, normalize=True), atol=1e-6, rtol=0)
+    torch.testing.assert_close(backbone.encode_text(["a dog"]), original.encode_text(tokens, normalize=True), atol=1e-5, rtol=0)
 
 
 @torch.no_grad()

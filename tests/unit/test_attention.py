@@ -27,7 +27,7 @@ def fused(bias: bool = True) -> nn.MultiheadAttention:
 def test_split_equals_fused(bias):
     attention, x = fused(bias), noise(3, 7, WIDTH, seed=9)
     split = SplitAttention.from_fused(attention)
-    torch.testing.assert_close(split(x), attention(x, x, x, need_weights=False)[0], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(split(x), attention(x, x, x, need_weights=False)[0], atol=1e-5, rtol=1e-5)
     assert not split.training
 
 
@@ -47,7 +47,7 @@ def test_lora_equals_fused_attention_with_merged_weights():
     with torch.no_grad():
         attention.in_proj_weight += torch.cat([lora.factors[f"block.attn.{p}"].delta for p in PROJECTIONS])
     expected = attention(x, x, x, need_weights=False)[0]
-    torch.testing.assert_close(split(x, lora, "block.attn"), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(split(x, lora, "block.attn"), expected, atol=5e-5, rtol=1e-5)
     assert (split(x) - expected).abs().max() > 0.01
     assert torch.equal(split(x, lora, "another.attn"), split(x)), "a LoRA of other modules changes nothing here"
 
