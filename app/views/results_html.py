@@ -55,6 +55,7 @@ def comparison(
         marks: photos that the visitor marked as right or wrong. description: that the adapter was made from.
     """
     photos = {photo.id: photo for photo in result.photos}
+    ranked = texts.RANKED.format(total=result.columns[0].ranking.total)
     filtered = only_changed and len(result.columns) > 1
     changed = {key for column in result.columns[1:] for key, places in column.moves.items() if places}
     columns = [
@@ -63,7 +64,6 @@ def comparison(
     ]
     asked = photos.get(result.asked.what) if result.asked.kind == "photo" else None
     subject = None if asked is None else (asked.name, address(album.thumbnail(asked)), asked.captions)
-    ranked = texts.RANKED.format(total=result.columns[0].ranking.total)
     right = _right_places(result)
     return _html.comparison(result, columns, ranked, filtered, filtered and not changed, description, subject, right)
 
