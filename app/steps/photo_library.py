@@ -16,6 +16,7 @@ from app.views import library_html, page_html
 from app.visitors.session import Session
 from core.retrieval.indexing import Progress
 from core.retrieval.questions import Query
+from core.retrieval.search import search, zero_shot_ranks
 
 
 class SearchLibrary(Step):
@@ -66,25 +67,20 @@ class SearchLibrary(Step):
         controls, engine = Controls(*values), self.context.engine(session)
         asked = Query.parse([query])
         actions.adapt_to(engine, session, controls.adapter)
-        search, photos = self._libraries.search(name, engine.backbone)
+        photos = self._libraries.photos(name, engine.backbone)
         wanted = actions.adapters(engine, session.adaptation, controls.merge)
-        started, top = time.perf_counter(), int(controls.top)
-        question = asked.question(engine.backbone)
-        found = search.search(question, [adapter for _, _, adapter in wanted], top)
-        seconds, zero_shot = time.perf_counter() - started, question.embedding(engine.backbone, None)
-        columns = []
-        for (title, note, _), best in zip(wanted, found, strict=True):
-            places = best.places.tolist()
-            before = search.ranks(zero_shot, best.places) if columns else [None] * len(places)
+        started, question = time.perf_counter(), asked.question(engine.backbone)
+        before, columns = zero_shot_ranks(photos, question), []
+        for title, note, adapter in wanted:
+            best = search(photos, question, adapter, int(controls.top))
+            places = [place for place, _ in best]
+            named = zip(photos.paths(places), photos.thumbnails(places), best, strict=True)
             hits = [
-                library_html.LibraryHit(path.name, picture, score, None if was is None else was - rank)
-                for rank, (path, picture, score, was) in enumerate(
-                    zip(photos.paths(places), photos.thumbnails(places), best.scores.tolist(), before, strict=True), 1
-                )
+                library_html.LibraryHit(path.name, picture, score, before[place] - rank if place in before else None)
+                for rank, (path, picture, (place, score)) in enumerate(named, 1)
             ]
             columns.append(library_html.LibraryColumn(title, note, tuple(hits)))
-        words = texts.LIBRARY_CANDIDATES if any(best.approximate for best in found) else texts.LIBRARY_EXACT
-        lead = words.format(n=len(photos), seconds=seconds)
+        lead = texts.LIBRARY_SEARCHED.format(n=len(photos), seconds=time.perf_counter() - started)
         shown = library_html.columns(texts.ASKED_PHOTOS.format(query=query.strip()), lead, columns)
         return {self.context.session: session, self.answer_box: shown}
 

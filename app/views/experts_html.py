@@ -10,7 +10,7 @@ from textwrap import shorten
 from app import texts
 from app.views.charts import layer_name
 from app.views.scatter import Mark, scatter
-from core.common.metrics import KS
+from core.common.metrics import KS, mean_of_ways
 from core.experts.compare import ExpertComparison, LoraDistances
 from core.experts.own import ExpertLibrary, OwnEntry
 from core.experts.projection import ExpertMap, description_map
@@ -47,7 +47,7 @@ def rows(experts: Sequence[Expert], words: str = "") -> list[list[object]]:
     for e in experts:
         said = f"{e.name} {e.description} {e.group} {e.source}".casefold()
         if all(word in said for word in wanted):
-            recalls = [round((r["i2t"]["R@1"] + r["t2i"]["R@1"]) / 2, 1) if r else None for r in (e.before, e.after)]
+            recalls = [round(mean_of_ways(r, "R@1"), 1) if r else None for r in (e.before, e.after)]
             gains = [None if (g := e.gain(k)) is None else round(g, 1) for k in (1, 5)]
             found.append([e.name, e.description, e.group, e.source, e.images, *recalls, *gains])
     return found
@@ -169,7 +169,7 @@ def _own(entry: OwnEntry) -> str:
 def trained(found: OwnExpert) -> str:
     """What a training came to, on photos that it did not see."""
     value = found.expert.gain(1) or 0.0
-    start = sum(found.start[way]["R@1"] - found.expert.before[way]["R@1"] for way in ("i2t", "t2i")) / 2
+    start = mean_of_ways(found.start, "R@1") - mean_of_ways(found.expert.before, "R@1")
     if value <= 0:
         kind, verdict = "sg-warn", texts.TRAINED_LOST
     else:

@@ -1,7 +1,7 @@
 """Indexing on many machines: photos are read and encoded by a Ray Data job over the same code, and written by this process.
 
 Ray (https://docs.ray.io) starts the actors, hands files out, and does again what a machine that went away was working on. Only
-one process writes, so that a library is as safe as with one machine; a photo's row is 50 kB, which it writes faster than dozens
+one process writes, so that a library is as safe as with one machine; a photo's row is 15 kB, which it writes faster than dozens
 of machines encode.
 """
 

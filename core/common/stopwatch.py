@@ -1,0 +1,22 @@
+"""Seconds by step."""
+
+from __future__ import annotations
+
+import time
+
+
+class Stopwatch:
+    """Runs from when it is made.
+
+    Attributes:
+        laps: seconds by step, in order of their first lap.
+    """
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, step: str) -> None:
+        """Add the time since the last lap to this step."""
+        now = time.perf_counter()
+        self.laps[step], self._last = self.laps.get(step, 0.0) + now - self._last, now
