@@ -38,8 +38,7 @@ def results_csv(comparison: Comparison) -> str:
         before = first[hit.key]
         row: list[object] = [comparison.title, hit.label, before.rank, f"{before.score:.6f}"]
         for column, hits in others:
-            ranked = hits.get(hit.key)  # of very many photos an adapter of photos looks at its own candidates
-            row += ["", "", ""] if ranked is None else [ranked.rank, f"{ranked.score:.6f}", column.moves.get(hit.key, 0)]
+            row += [hits[hit.key].rank, f"{hits[hit.key].score:.6f}", column.moves[hit.key]]
         rows.append(row)
     return _csv(header, rows)
 

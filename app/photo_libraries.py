@@ -15,7 +15,6 @@ from core.common.errors import LibraryError
 from core.retrieval.indexing import IndexReport, Progress, index_folders
 from core.retrieval.library import PhotoLibrary, is_library
 from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.two_stage import TwoStageSearch
 
 
 class PhotoLibraries:
@@ -31,7 +30,7 @@ class PhotoLibraries:
     def __init__(self, folders: Sequence[Path] = (), writable: bool = False) -> None:
         self.writable = writable
         self._folders: dict[str, Path] = {}
-        self._open: dict[tuple[str, str], TwoStageSearch] = {}
+        self._open: dict[tuple[str, str], LibraryPhotos] = {}
         self._lock = threading.Lock()
         for folder in folders:
             if is_library(folder) or not writable:
@@ -47,19 +46,18 @@ class PhotoLibraries:
         """In the order that they were given."""
         return tuple(self._folders)
 
-    def search(self, name: str, backbone: Backbone) -> tuple[TwoStageSearch, LibraryPhotos]:
-        """The last version of a library; it is kept, with the maps of the adapters that were asked for.
+    def photos(self, name: str, backbone: Backbone) -> LibraryPhotos:
+        """The last version of a library; it stays open.
 
         Raises:
             LibraryError: not one of these, another backbone's, or nothing is in it yet.
         """
         folder, key = self._folder(name), (name, backbone.fingerprint)
         with self._lock:
-            search = self._open.get(key)
-            if search is None or not search.store.current:  # type: ignore[attr-defined]
-                photos = LibraryPhotos(PhotoLibrary.open(folder, backbone), backbone)
-                search = self._open[key] = TwoStageSearch(photos)
-            return search, search.store  # type: ignore[return-value]
+            photos = self._open.get(key)
+            if photos is None or not photos.current:
+                photos = self._open[key] = LibraryPhotos(PhotoLibrary.open(folder, backbone), backbone)
+            return photos
 
     def folders(self, name: str) -> tuple[str, ...]:
         """The folders whose photos a library holds."""

@@ -19,6 +19,7 @@ from app.visitors.session import Session
 from core.common.errors import LibraryError
 from core.retrieval.indexing import Progress
 from core.retrieval.questions import Query
+from core.retrieval.search import search, zero_shot_ranks
 
 
 class SearchLibrary(Step):
@@ -69,25 +70,20 @@ class SearchLibrary(Step):
         controls, engine = Controls(*values), self.context.engine(session)
         asked = Query.parse([query])
         actions.adapt_to(engine, session, controls.adapter)
-        search, photos = self._libraries.search(name, engine.backbone)
+        photos = self._libraries.photos(name, engine.backbone)
         wanted = actions.adapters(engine, session.adaptation, controls.merge)
-        started, top = time.perf_counter(), int(controls.top)
-        question = asked.question(engine.backbone)
-        rankings = search.search(question, [adapter for _, _, adapter in wanted], top)
-        seconds, zero_shot = time.perf_counter() - started, question.embedding(engine.backbone, None)
-        columns = []
-        for (title, note, _), best in zip(wanted, rankings, strict=True):
-            places = best.places.tolist()
-            before = search.ranks(zero_shot, best.places) if columns else [None] * len(places)
-            cards = [
-                results_html.Card(rank, path.name, score, None if was is None else was - rank, results_html.inline(picture))
-                for rank, (path, picture, score, was) in enumerate(
-                    zip(photos.paths(places), photos.thumbnails(places), best.scores.tolist(), before, strict=True), 1
-                )
-            ]
+        started, question = time.perf_counter(), asked.question(engine.backbone)
+        before, columns = zero_shot_ranks(photos, question), []
+        for title, note, adapter in wanted:
+            best = search(photos, question, adapter, int(controls.top))
+            places = [place for place, _ in best]
+            named = zip(photos.paths(places), photos.thumbnails(places), best, strict=True)
+            cards = []
+            for rank, (path, picture, (place, score)) in enumerate(named, 1):
+                moved = before[place] - rank if columns and place in before else None
+                cards.append(results_html.Card(rank, path.name, score, moved, results_html.inline(picture)))
             columns.append((title, note, cards))
-        words = texts.LIBRARY_CANDIDATES if any(best.approximate for best in rankings) else texts.LIBRARY_EXACT
-        lead = words.format(n=len(photos), seconds=seconds)
+        lead = texts.LIBRARY_SEARCHED.format(n=len(photos), seconds=time.perf_counter() - started)
         shown = results_html.library(texts.ASKED_PHOTOS.format(query=query.strip()), lead, columns)
         return {self.context.session: session, self.answer_box: shown}
 

@@ -12,6 +12,7 @@ from app import texts
 from app.views.charts import layer_name
 from app.views.scatter import Mark, scatter
 from app.views.template import macros
+from core.common.metrics import mean_of_ways
 from core.experts.compare import ExpertComparison, LoraDistances
 from core.experts.own import OwnEntry, OwnExperts
 from core.experts.projection import ExpertMap, description_map
@@ -50,7 +51,7 @@ def rows(experts: Sequence[Expert], words: str = "") -> list[list[object]]:
     for e in experts:
         text = f"{e.name} {e.description} {e.group} {e.source}".casefold()
         if all(word in text for word in words.casefold().split()):
-            recalls = [round((r["i2t"]["R@1"] + r["t2i"]["R@1"]) / 2, 1) if r else None for r in (e.before, e.after)]
+            recalls = [round(mean_of_ways(r, "R@1"), 1) if r else None for r in (e.before, e.after)]
             gains = [None if (points := e.gain(k)) is None else round(points, 1) for k in (1, 5)]
             table.append([e.name, e.description, e.group, e.source, e.images, *recalls, *gains])
     return table
@@ -118,7 +119,7 @@ def _remarks(entry: OwnEntry) -> list[str]:
 def trained(result: OwnExpert) -> Markup:
     """What a training came to, on photos that it did not see."""
     points = result.expert.gain(1) or 0.0
-    start = sum(result.start[way]["R@1"] - result.expert.before[way]["R@1"] for way in ("i2t", "t2i")) / 2
+    start = mean_of_ways(result.start, "R@1") - mean_of_ways(result.expert.before, "R@1")
     if points <= 0:
         kind, verdict = "sg-warn", texts.TRAINED_LOST
     else:

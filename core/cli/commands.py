@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from argparse import Namespace
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.cli import format
-from core.common.errors import BackboneError, DataError, UsageError
+from core.common.errors import BackboneError, DataError
 from core.common.progress import say as log
+from core.common.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from core.backbones.base import Backbone
-    from core.sglora.engine import Adaptation, SGLora
+    from core.sglora.engine import SGLora
     from core.sglora.request import AdapterRequest
     from core.sglora.router import Routing
 
@@ -36,31 +35,21 @@ def route(arguments: Namespace) -> Answer:
 
 
 def adapt(arguments: Namespace) -> Answer:
-    """``adapt``: a description's LoRA, written in PEFT format, or as the map that stands for it on a library."""
+    """``adapt``: a description's LoRA, written in PEFT format."""
     from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE
     from core.experts.adapter_files import README_FILE, save_adapter
 
-    if arguments.out is None and arguments.map is None:
-        raise UsageError("`adapt` needs --out DIR for the adapter, or --library DIR and --map FILE for its map.")
-    if (arguments.map is None) != (arguments.library is None):
-        raise UsageError("--map FILE and --library DIR go together: a map is made from photos of a library.")
     check_text(arguments.text)
-    started = time.perf_counter()
+    stopwatch = Stopwatch()
     engine = load_chosen_engine(arguments)
-    if arguments.map is not None:
-        check_map_of(engine.backbone)
     engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, so that "encode" below tells what encoding takes
-    load = time.perf_counter() - started
+    stopwatch.lap("load")
     adaptation = engine.adapt(request(arguments, arguments.text))
-    seconds = {"load": load, **adaptation.seconds}
-    if arguments.map is not None:
-        started = time.perf_counter()
-        write_map(engine, adaptation, arguments.library, arguments.map)
-        seconds["map"] = time.perf_counter() - started
-    started = time.perf_counter()
-    if arguments.out is not None:
-        save_adapter(engine, adaptation, arguments.out, arguments.format == "transformers")
-    seconds["write"] = time.perf_counter() - started
+    stopwatch.lap("adapt")
+    save_adapter(engine, adaptation, arguments.out, arguments.format == "transformers")
+    stopwatch.lap("write")
+    laps = stopwatch.laps
+    seconds = {"load": laps["load"], **adaptation.seconds, "write": laps["write"]}
     data = {
         **_routed(engine, adaptation.routing),
         "seed": adaptation.request.seed,
@@ -68,9 +57,8 @@ def adapt(arguments: Namespace) -> Answer:
         "parameters": adaptation.lora.parameters,
         "rank": adaptation.lora.rank,
         "seconds": {step: round(value, 6) for step, value in seconds.items()},
-        "out": None if arguments.out is None else str(arguments.out),
-        "files": [] if arguments.out is None else [README_FILE, CONFIG_FILE, WEIGHTS_FILE],
-        "map": None if arguments.map is None else str(arguments.map),
+        "out": str(arguments.out),
+        "files": [README_FILE, CONFIG_FILE, WEIGHTS_FILE],
     }
     return Answer(data, format.adaptation(data))
 
@@ -104,31 +92,6 @@ def evaluate(arguments: Namespace) -> Answer:
     }
     data = {"images": evaluation.images, "captions": evaluation.captions, "methods": methods}
     return Answer(data, format.recalls(data))
-
-
-def check_map_of(backbone: Backbone) -> None:
-    """Raise UsageError for a backbone whose adapters need no map."""
-    if backbone.adapts == "texts":
-        raise UsageError(
-            f"--map is for adapters that change photos; those of {backbone.name} change the question itself: "
-            "write the adapter with `adapt TEXT --out DIR`, and use `vector TEXT --adapter DIR`."
-        )
-
-
-def write_map(engine: SGLora, found: Adaptation, library: Path, file: Path) -> None:
-    """Write the map that stands for an adaptation on the photos of a library."""
-    import json
-
-    from core.retrieval.adapter import Adapter
-    from core.retrieval.library import PhotoLibrary
-    from core.retrieval.library_photos import LibraryPhotos
-    from core.retrieval.two_stage import TwoStageSearch
-
-    photos = LibraryPhotos(PhotoLibrary.open(library, engine.backbone), engine.backbone)
-    from core.experts.adapter_files import provenance
-
-    made = TwoStageSearch(photos).map_of(Adapter.of(found.lora))
-    made.save(file, engine.backbone.fingerprint, json.dumps(provenance(engine, found)))
 
 
 def request(arguments: Namespace, description: str) -> AdapterRequest:

@@ -30,21 +30,15 @@ def _fit(fit: Mapping[str, Any]) -> list[str]:
 def adaptation(data: Mapping[str, Any]) -> str:
     """Routed experts, then what was generated."""
     seconds = ", ".join(f"{step} {1000 * value:.1f} ms" for step, value in data["seconds"].items())
-    what = (
-        f"A LoRA of rank {data['rank']}, {data['parameters']:,} parameters (seed {data['seed']}, strength {data['strength']:g})"
-    )
-    places = [f"is in {data['out']}: {', '.join(data['files'])}"] if data["out"] else []
-    places += [f"as a map of questions is in {data['map']}"] if data["map"] else []
-    return f"{routing(data)}\n\n{what} {'; it '.join(places)}\n{seconds}"
+    size = f"A LoRA of rank {data['rank']} with {data['parameters']:,} parameters"
+    what = f"{size} (seed {data['seed']}, strength {data['strength']:g})"
+    return f"{routing(data)}\n\n{what} is in {data['out']}: {', '.join(data['files'])}\n{seconds}"
 
 
 def rankings(data: Mapping[str, Any], kind: str) -> str:
     """The rankings one below the other; ``kind`` is what was looked for, "photo" or "caption"."""
     adapted = f", adapted to “{data['task']}”" if data["task"] else ""
     lines = [f"“{data['query']}” among {data['total']:,} {kind}s{adapted}"]
-    if data.get("check"):
-        check = data["check"]
-        lines.append(f"On {check['photos']:,} of them, {check['overlap']:.0%} of the {check['top']} best are the exact ones.")
     for name, hits in data["rankings"].items():
         lines += ["", name]
         for hit in hits:

@@ -7,9 +7,10 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from core.cli import format
-from core.cli.commands import Answer, check_map_of, chosen_backbone, log
-from core.common.errors import LibraryError, UsageError
+from core.cli.commands import Answer, chosen_backbone, log
+from core.common.errors import AdapterError, LibraryError
 from core.common.progress import Bar, counter
+from core.common.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from core.retrieval.indexing import Progress
@@ -22,7 +23,7 @@ def index(arguments: Namespace) -> Answer:
     from core.retrieval.indexing import index_folders
     from core.retrieval.library import PhotoLibrary
 
-    started = time.perf_counter()
+    stopwatch = Stopwatch()
     if not arguments.folders and not arguments.library.exists():
         raise LibraryError(f"There is no library {arguments.library} yet: name the folders to index.")
     for folder in arguments.folders:
@@ -37,7 +38,7 @@ def index(arguments: Namespace) -> Answer:
         from core.retrieval.ray_engine import ray_engine
 
         engine = ray_engine(backbone, arguments.address)
-    load = time.perf_counter() - started
+    stopwatch.lap("load")
     report = index_folders(library, arguments.folders, backbone, _Shown(), arguments.forget_missing, engine=engine)
     for line in report.missing:
         log(line)
@@ -50,7 +51,7 @@ def index(arguments: Namespace) -> Answer:
         "removed": report.removed,
         "duplicates": report.duplicates,
         "failed": [{"name": name, "reason": reason} for name, reason in report.failed],
-        "seconds": {step: round(taken, 3) for step, taken in {"load": load, **report.seconds}.items()},
+        "seconds": {step: round(taken, 3) for step, taken in {**stopwatch.laps, **report.seconds}.items()},
     }
     return Answer(data, format.indexed(data))
 
@@ -58,18 +59,17 @@ def index(arguments: Namespace) -> Answer:
 def library(arguments: Namespace) -> Answer:
     """``library``: what a library holds, and whether it is as it should be."""
     from core.retrieval.library import PhotoLibrary
-    from core.retrieval.library_check import count, problems
+    from core.retrieval.library_photos import problems
 
-    library = PhotoLibrary.open(arguments.library)
-    counts = count(library)
+    opened = PhotoLibrary.open(arguments.library)
     data = {
         "library": str(arguments.library),
-        "layout": library.about.layout,
-        "backbone": library.about.backbone["spec"],
-        "fingerprint": library.about.fingerprint,
-        "folders": list(library.about.folders),
-        **counts,
-        "problems": problems(library, counter("checking", log)) if arguments.verify else None,
+        "layout": opened.about.layout,
+        "backbone": opened.about.backbone["spec"],
+        "fingerprint": opened.about.fingerprint,
+        "folders": list(opened.about.folders),
+        **opened.counts(),
+        "problems": problems(opened, counter("checking", log)) if arguments.verify else None,
     }
     return Answer(data, format.library(data))
 
@@ -78,35 +78,25 @@ def vector(arguments: Namespace) -> Answer:
     """``vector``: what to ask a database of zero-shot vectors with, so that it answers as an adapter would."""
     from core.backbones.peft_format import load_peft
     from core.common.text import clean_text
-    from core.retrieval.query_map import QueryMap
-    from core.retrieval.two_stage import finite
+    from core.retrieval.adapter import finite
 
     text = clean_text(arguments.query, "query")
-    if arguments.adapter is not None and arguments.map is not None:
-        raise UsageError("--adapter DIR or --map FILE: both together would adapt the question twice.")
-    backbone = chosen_backbone(arguments)
-    if arguments.adapter is not None and backbone.adapts == "photos":
-        raise UsageError(
-            f"Adapters of {backbone.name} change photos, not the question: make a map of one with "
-            "`adapt TEXT --library DIR --map FILE`, and use `vector TEXT --map FILE`."
-        )
-    if arguments.map is not None:
-        check_map_of(backbone)
-    lora, made = None, QueryMap.identity(backbone.dim)
+    backbone, lora = chosen_backbone(arguments), None
     if arguments.adapter is not None:
         lora, _ = load_peft(arguments.adapter, backbone.layout.modules, backbone.fingerprint)
-    if arguments.map is not None:
-        made = QueryMap.load(arguments.map, backbone.fingerprint, backbone.dim)
-    query = finite(backbone.encode_text([text], lora))[0]
+        if lora.moves_photos:
+            raise AdapterError(
+                f"The adapter {arguments.adapter} changes photos, not the question, so that zero-shot vectors cannot be asked "
+                "with it: use an adapter of texts, or search the folder of photos (`search --gallery FOLDER --adapter DIR`)."
+            )
+    vector = finite(backbone.encode_text([text], lora))[0].tolist()
     data = {
         "query": text,
         "adapter": None if arguments.adapter is None else str(arguments.adapter),
-        "map": None if arguments.map is None else str(arguments.map),
         "backbone": backbone.name,
         "fingerprint": backbone.fingerprint,
         "dim": backbone.dim,
-        "vector": [round(value, 8) for value in made.query(query).tolist()],
-        "offset": made.offset(query),
+        "vector": [round(value, 8) for value in vector],
     }
     return Answer(data, "[" + ",".join(f"{value:.8g}" for value in data["vector"]) + "]")
 

@@ -213,24 +213,17 @@ def _adapt(parser: Parser) -> None:
 
     JSON: all that `route` prints, and
       {"seed", "strength", "parameters", "rank",
-       "seconds": {"load", "encode", "route", "prior", "decode", "map", "write"},
-       "out": DIR, "files": [...], "map": FILE}
+       "seconds": {"load", "encode", "route", "prior", "decode", "write"},
+       "out": DIR, "files": [...]}
     """
     _text_option(parser)
-    _path_option(parser, "--out", "folder to write the adapter to")
+    _path_option(parser, "--out", "folder to write the adapter to", required=True)
     parser.add_argument(
         "--format",
         choices=("peft", "transformers"),
         default="peft",
         help="peft: for the backbone as it is here; transformers: the same with the names of transformers' CLIPModel",
     )
-    _path_option(
-        parser,
-        "--map",
-        "write, too, the linear map that stands in questions for an adapter of photos, as open_clip models have (see `vector`)",
-        "FILE",
-    )
-    _path_option(parser, "--library", "library whose photos the map is made from")
     _sampling_options(parser)
     _engine_options(parser)
 
@@ -248,16 +241,15 @@ def _search(parser: Parser) -> None:
     themselves say what the adapter is made for. A photo file as QUERY searches captions (captions.jsonl, labels.jsonl or
     COCO captions, as for `evaluate`), or, with --find photos, for photos like it. What cannot be read is left out.
 
-    An adapter of texts, as the shipped backbone's are, changes the query and searches all photos. One of photos, as open_clip
-    models have, looks from 1,000 photos on at the candidates that a mapped query finds among all, and at no others; --exact
-    looks at all, --check says how often the two agree on this library.
+    An adapter of texts, as the shipped backbone's are, changes the query alone. One of photos, as open_clip models have,
+    embeds every photo of a folder again; a library rejects it.
 
     JSON:
       {"query", "task", "photos": readable and different ones, "total": candidates of all rankings,
        "rankings": {"zero-shot": [{"rank", "photo" (or "caption"), "score", "moved"}, ...], "sg-lora" or "adapter": [...]},
-       "failed": [{"name", "reason"}, ...], "duplicates": [names], "approximate": whether photos may have been missed,
-       "check": {"overlap": part of the exact best that was found, "photos": of the sample, "top"},
-       "seconds": {"load", "adapt", "index" (a folder's photos), "map", "search", "rerank"}}
+       "failed": [{"name", "reason"}, ...], "duplicates": [names],
+       "approximate": whether a compressed index (from 50,000 photos on) may have missed photos,
+       "seconds": {"load", "adapt", "index" (a folder's photos), "search"}}
       moved: places gained by the adapter (negative: lost; null: it was far behind)
     """
     parser.add_argument(
@@ -281,10 +273,6 @@ def _search(parser: Parser) -> None:
     parser.add_argument("--since", type=search.day, metavar="DAY", help="only photos taken on this day (2024-05-31) or later")
     parser.add_argument("--until", type=search.day, metavar="DAY", help="only photos taken on this day or earlier")
     _count_option(parser, "--top", 10, "hits to print (10)")
-    parser.add_argument("--exact", action="store_true", help="look at every photo, with adapters of photos through the adapter")
-    parser.add_argument(
-        "--check", action="store_true", help="with adapters of photos, compare with every photo of a sample going through it"
-    )
     _sampling_options(parser)
     _engine_options(parser)
 
@@ -337,16 +325,14 @@ def _vector(parser: Parser) -> None:
       python -m core adapt "photos of dogs playing outside" --out dogs
       python -m core vector "a dog in the snow" --adapter dogs --json
 
-    Asked with it, a database of zero-shot vectors ranks as the adapter does. Where adapters change photos, as those of
-    open_clip models do, it ranks nearly so with a map: `adapt TEXT --library DIR --map FILE`, then --map FILE.
+    Asked with it, a database of zero-shot vectors ranks as the adapter does. An adapter of photos, as open_clip models have,
+    is rejected: it changes the vectors, not the query.
 
     JSON:
-      {"query", "adapter", "map", "backbone", "fingerprint", "dim", "vector": [...],
-       "offset": to add to inner products for scores}
+      {"query", "adapter", "backbone", "fingerprint", "dim", "vector": [...]}
     """
     parser.add_argument("query", metavar="QUERY", help="what to look for, in words")
     _path_option(parser, "--adapter", "an adapter of texts in PEFT format (default: none, zero-shot)")
-    _path_option(parser, "--map", "a map of `adapt --map`, for adapters of photos", "FILE")
     _backbone_options(parser)
 
 

@@ -13,6 +13,7 @@ from core.cli import format
 from core.cli.commands import Answer, check_text, chosen_backbone, load_chosen_engine, log, request
 from core.common.errors import DataError, DescriptionError
 from core.common.progress import counter
+from core.common.stopwatch import Stopwatch
 from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from core.retrieval.adapter import Adapter
     from core.retrieval.library_photos import LibraryPhotos
     from core.retrieval.questions import Query
-    from core.retrieval.two_stage import Seconds, TwoStageSearch
+    from core.retrieval.search import Photos
 
 MAX_PATH = 4096
 PHOTOS, CAPTIONS = "photos", "captions"
@@ -35,11 +36,11 @@ class _Source:
     """Photos that can be searched.
 
     Attributes:
-        search: over them. names: of them, by place. among: the places that may be answers; None: all of them.
+        photos: the photos. names: of them, by place. among: the places that may be answers; None: all of them.
         failed, duplicates: of a folder's files. library: where it is one.
     """
 
-    search: TwoStageSearch
+    photos: Photos
     names: Mapping[int, str]
     among: np.ndarray | None = None
     failed: Sequence[dict[str, str]] = ()
@@ -56,7 +57,6 @@ def search(arguments: Namespace) -> Answer:
     """``search``: each ranking's best photos, or, for a photo, captions."""
     from core.data.image_io import open_photo
     from core.retrieval.questions import Query
-    from core.retrieval.two_stage import Seconds
 
     words = [part for part in arguments.query if not _is_photo(part)]
     photos = [Path(part) for part in arguments.query if _is_photo(part)]
@@ -74,16 +74,16 @@ def search(arguments: Namespace) -> Answer:
     _check_place(arguments)
     paths = _photos(arguments.gallery) if arguments.gallery is not None and wanted == PHOTOS else []
 
-    seconds = Seconds()
-    backbone, adapters, names = _adapters(arguments, task, seconds)
+    stopwatch = Stopwatch()
+    backbone, adapters, names = _adapters(arguments, task, stopwatch)
     query = " + ".join([*asked.texts, *map(str, photos), *(f"-{text}" for text in asked.without)])
     data: dict[str, Any] = {"query": query, "task": task}
     if wanted == CAPTIONS:
-        data |= _captions(arguments, backbone, asked, adapters, names, seconds)
+        data |= _captions(arguments, backbone, asked, adapters, names, stopwatch)
     else:
-        source = _source(arguments, backbone, paths, seconds)
-        data |= _ranked(arguments, source, asked, adapters, names, seconds)
-    data["seconds"] = {step: round(taken, 3) for step, taken in seconds.laps.items()}
+        source = _source(arguments, backbone, paths, stopwatch)
+        data |= _ranked(arguments, source, asked, adapters, names, stopwatch)
+    data["seconds"] = {step: round(taken, 3) for step, taken in stopwatch.laps.items()}
     return Answer(data, format.rankings(data, wanted.removesuffix("s")))
 
 
@@ -98,7 +98,7 @@ def _check_place(arguments: Namespace) -> None:
         PhotoLibrary.open(arguments.library)  # before seconds of loading models
 
 
-def _adapters(arguments: Namespace, task: str | None, seconds: Seconds) -> tuple[Backbone, list[Adapter], list[str]]:
+def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> tuple[Backbone, list[Adapter], list[str]]:
     """The backbone, and what is ranked with: zero-shot, and the adapter of the task or of a folder."""
     from core.retrieval.adapter import ZERO_SHOT, Adapter
 
@@ -108,32 +108,30 @@ def _adapters(arguments: Namespace, task: str | None, seconds: Seconds) -> tuple
         backbone = chosen_backbone(arguments)
         lora, _ = load_peft(arguments.adapter, backbone.layout.modules, backbone.fingerprint)
         backbone.encode_sentence(["warm-up"])  # loads the text tower
-        seconds.lap("load")
+        stopwatch.lap("load")
         return backbone, [ZERO_SHOT, Adapter.of(lora)], ["zero-shot", "adapter"]
     if task is None:
         backbone = chosen_backbone(arguments)
         backbone.encode_sentence(["warm-up"])
-        seconds.lap("load")
+        stopwatch.lap("load")
         return backbone, [ZERO_SHOT], ZERO_SHOT_ONLY
     engine = load_chosen_engine(arguments)
     engine.backbone.encode_sentence(["warm-up"])
-    seconds.lap("load")
-    found = engine.adapt(request(arguments, task))
-    seconds.lap("adapt")
-    return engine.backbone, [ZERO_SHOT, Adapter.of(found.lora)], ["zero-shot", "sg-lora"]
+    stopwatch.lap("load")
+    adaptation = engine.adapt(request(arguments, task))
+    stopwatch.lap("adapt")
+    return engine.backbone, [ZERO_SHOT, Adapter.of(adaptation.lora)], ["zero-shot", "sg-lora"]
 
 
-def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], seconds: Seconds) -> _Source:
-    from core.retrieval.two_stage import TwoStageSearch
-
+def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], stopwatch: Stopwatch) -> _Source:
     if arguments.library is not None:
         from core.retrieval.library import PhotoLibrary
         from core.retrieval.library_photos import LibraryPhotos, Where
 
         photos = LibraryPhotos(PhotoLibrary.open(arguments.library, backbone), backbone)
         among = photos.among(Where(arguments.folder, arguments.since, arguments.until))
-        seconds.lap("load")
-        return _Source(TwoStageSearch(photos), {}, among, library=photos)
+        stopwatch.lap("load")
+        return _Source(photos, {}, among, library=photos)
     from core.retrieval.gallery import Gallery
 
     gallery = Gallery(backbone, limit=len(paths))
@@ -148,35 +146,32 @@ def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], sec
         first.setdefault(id, paths[position].relative_to(arguments.gallery).as_posix())
     names = {place: first[photo.id] for place, photo in enumerate(gallery.photos)}
     failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]
-    seconds.lap("index")
-    return _Source(gallery.two_stage(), names, None, failed, report.duplicates)
+    stopwatch.lap("index")
+    return _Source(gallery.searchable, names, None, failed, report.duplicates)
 
 
 def _ranked(
-    arguments: Namespace, source: _Source, asked: Query, adapters: list[Adapter], names: list[str], seconds: Seconds
+    arguments: Namespace, source: _Source, asked: Query, adapters: list[Adapter], names: list[str], stopwatch: Stopwatch
 ) -> dict[str, Any]:
-    search, total = source.search, len(source.search.store.index if source.among is None else source.among)
-    question = asked.question(search.store.backbone)
-    found = search.search(question, adapters, arguments.top, arguments.exact, source.among, seconds=seconds)
-    zero_shot = question.embedding(search.store.backbone, None)
-    rankings = {}
-    for name, best in zip(names, found, strict=True):
-        before = search.ranks(zero_shot, best.places, source.among)
-        rankings[name] = _rows("photo", source.named(best.places.tolist()), best.scores.tolist(), before)
-    seconds.lap("search")
-    data = {
-        "photos": len(search.store.index),
-        "total": total,
+    from core.retrieval.search import search as ask
+    from core.retrieval.search import zero_shot_ranks
+
+    photos, among = source.photos, source.among
+    question = asked.question(photos.backbone)
+    before, rankings = zero_shot_ranks(photos, question, among), {}
+    for name, adapter in zip(names, adapters, strict=True):
+        best = ask(photos, question, adapter, arguments.top, among)
+        places = [place for place, _ in best]
+        rankings[name] = _rows("photo", source.named(places), [score for _, score in best], [before.get(p) for p in places])
+    stopwatch.lap("search")
+    return {
+        "photos": len(photos.index),
+        "total": len(photos.index if among is None else among),
         "rankings": rankings,
         "failed": list(source.failed),
         "duplicates": list(source.duplicates),
-        "approximate": any(best.approximate for best in found),
+        "approximate": photos.index.approximate,
     }
-    if arguments.check and len(adapters) > 1:
-        share, photos = search.overlap(question, adapters[-1], arguments.top)
-        data["check"] = {"overlap": round(share, 4), "photos": photos, "top": arguments.top}
-        seconds.lap("check")
-    return data
 
 
 def _rows(kind: str, labels: Sequence[str], scores: Sequence[float], before: Sequence[int | None]) -> list[dict[str, Any]]:
@@ -187,14 +182,14 @@ def _rows(kind: str, labels: Sequence[str], scores: Sequence[float], before: Seq
 
 
 def _captions(
-    arguments: Namespace, backbone: Backbone, asked: Query, adapters: list[Adapter], names: list[str], seconds: Seconds
+    arguments: Namespace, backbone: Backbone, asked: Query, adapters: list[Adapter], names: list[str], stopwatch: Stopwatch
 ) -> dict[str, Any]:
     """The captions that fit best; no photo but those of the question is encoded."""
+    from core.retrieval.adapter import finite
     from core.retrieval.index import Index
-    from core.retrieval.two_stage import finite
 
     texts, sentences, photos = _caption_sentences(arguments, backbone)
-    seconds.lap("index")
+    stopwatch.lap("index")
     question = asked.question(backbone)
     rankings, before = {}, {}
     for name, adapter in zip(names, adapters, strict=True):
@@ -204,7 +199,7 @@ def _captions(
         best = index.search(query, arguments.top)
         rows = [row for row, _ in best]
         rankings[name] = _rows("caption", [texts[row] for row in rows], [score for _, score in best], [before[r] for r in rows])
-    seconds.lap("search")
+    stopwatch.lap("search")
     return {
         "photos": photos,
         "total": len(texts),

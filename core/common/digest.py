@@ -16,9 +16,10 @@ def digest(content: str | bytes) -> str:
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """64 hexadecimal digits over the names, shapes and numbers of tensors on the CPU, in order of names."""
+    """64 hexadecimal digits over names, shapes and numbers, in order of names."""
     content = hashlib.sha256()
     for name in sorted(tensors):
-        content.update(f"{name} {tuple(tensors[name].shape)} ".encode())
-        content.update(tensors[name].detach().contiguous().numpy().tobytes())
+        tensor = tensors[name].detach().cpu().contiguous()
+        content.update(f"{name} {tuple(tensor.shape)} ".encode())
+        content.update(tensor.numpy().tobytes())
     return content.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -76,6 +76,11 @@ def measure(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, An
         **{way: {**recall(*pair), "mAP": mean_average_precision(*pair)} for way, pair in ways.items()},
         "images": len(relevant),
     }
+
+
+def mean_of_ways(recalls: Mapping[str, Any], measure: str) -> float:
+    """Mean of both directions of one measure, such as "R@1", of recalls as ``both_directions`` and ``measure`` give them."""
+    return (recalls["i2t"][measure] + recalls["t2i"][measure]) / 2
 
 
 @dataclass(frozen=True)

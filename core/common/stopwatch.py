@@ -1,4 +1,4 @@
-"""How long each step took."""
+"""Seconds by step."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import time
 
 
 class Stopwatch:
-    """Seconds by step, added up, from when it is made."""
+    """Runs from when it is made.
+
+    Attributes:
+        laps: seconds by step, in order of their first lap.
+    """
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, step: str) -> None:
-        """What passed since the last lap belongs to this step."""
+        """Add the time since the last lap to this step."""
         now = time.perf_counter()
         self.laps[step], self._last = self.laps.get(step, 0.0) + now - self._last, now

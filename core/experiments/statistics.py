@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from core.common import markdown
-from core.common.metrics import bootstrap_interval
+from core.common.metrics import bootstrap_interval, mean_of_ways
 
 MEASURES = ("R@1", "R@5", "R@10")
 Row = Mapping[str, Any]
@@ -17,7 +17,7 @@ Interval = list[float]
 
 def both_ways(found: Mapping[str, Any]) -> dict[str, float]:
     """What ``core.common.metrics.measure`` found, as means of both directions: {"R@1": …, "R@5": …, "R@10": …}."""
-    return {m: round((found["i2t"][m] + found["t2i"][m]) / 2, 3) for m in MEASURES}
+    return {m: round(mean_of_ways(found, m), 3) for m in MEASURES}
 
 
 def by_task(rows: Sequence[Row], variant: str, measure: str) -> dict[str, float]:

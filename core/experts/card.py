@@ -19,6 +19,7 @@ from core.backbones import EMBEDDED
 from core.backbones.spec import FOLDER, local_names, portable
 from core.common.digest import digest
 from core.common.errors import RepositoryError
+from core.common.metrics import mean_of_ways
 from core.common.paths import GENERATOR_FILE
 from core.experts import recall_summary
 from core.experts.files import TENSORS_FILE, RepositoryIndex
@@ -208,7 +209,7 @@ def _evaluations(experts: Sequence[Expert]) -> list[EvalResult] | None:
 
     def result(k: int, kind: str) -> EvalResult:
         sides = [e.before if kind == "zero-shot" else e.after for e in measured]
-        values = [(side["i2t"][f"R@{k}"] + side["t2i"][f"R@{k}"]) / 2 for side in sides]
+        values = [mean_of_ways(side, f"R@{k}") for side in sides]
         return EvalResult(
             task_type="image-text-retrieval",
             task_name="Image-text retrieval",

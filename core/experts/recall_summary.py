@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.common import markdown
-from core.common.metrics import bootstrap_interval
+from core.common.metrics import bootstrap_interval, mean_of_ways
 from core.experts.files import RepositoryIndex
 from core.sglora.repository import Expert, ExpertRepository
 
@@ -38,8 +38,7 @@ def _row(expert: Expert) -> dict[str, Any]:
     """One expert's recalls, mean of both directions, [before, after]."""
     row: dict[str, Any] = {"name": expert.name, "description": expert.description, "photos": expert.images}
     for k in KS:
-        sides = (expert.before, expert.after)
-        row[f"R@{k}"] = [round(sum(side[way][f"R@{k}"] for way in ("i2t", "t2i")) / 2, 2) for side in sides]
+        row[f"R@{k}"] = [round(mean_of_ways(side, f"R@{k}"), 2) for side in (expert.before, expert.after)]
     return {**row, "measured_on": expert.after["images"]}
 
 

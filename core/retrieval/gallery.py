@@ -27,10 +27,10 @@ from core.data.captions import clean_captions, match_captions
 from core.data.decode import Decoded, Failure, Intake, Source, content_id, frames
 from core.data.decode_pool import POOL
 from core.data.image_io import upright_rgb
-from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
 from core.retrieval.index import Hit, Index, Ranking, moves
-from core.retrieval.questions import Query
-from core.retrieval.two_stage import EncodedQuery, TwoStageSearch, finite
+from core.retrieval.questions import EncodedQuery, Query
+from core.retrieval.search import PhotoIndexes, search
 
 __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Photo", "Ranking", "moves"]
 
@@ -98,20 +98,6 @@ class _Contents:
         return sum(len(e.photo.thumbnail) + e.prefix.nbytes + e.vector.nbytes for e in self.entries.values())
 
 
-class _Photos:
-    """Implements ``two_stage.PhotoStore`` for the photos of one moment."""
-
-    def __init__(self, backbone: Backbone, contents: _Contents) -> None:
-        self.backbone, self.version = backbone, contents.version
-        entries = contents.entries.values()
-        self._prefixes = [entry.prefix for entry in entries]
-        vectors = [entry.vector for entry in entries]
-        self.index = Index(torch.stack(vectors) if vectors else torch.empty(0, backbone.dim))
-
-    def prefixes(self, places: np.ndarray) -> Tensor:
-        return torch.stack([self._prefixes[place] for place in places.tolist()])
-
-
 class Gallery:
     """Photos, captions and search of one visitor; every method may be called from several threads at once.
 
@@ -124,7 +110,7 @@ class Gallery:
         self.backbone = backbone
         self.limit, self.most_bytes = limit, most_bytes
         self._contents = _Contents()
-        self._search: TwoStageSearch | None = None
+        self._indexes: tuple[int, PhotoIndexes] | None = None  # of the photo set of a version
         self._texts: tuple[tuple[str, ...], Tensor] | None = None  # captions and their sentence embeddings
         self._text_indexes: dict[str, tuple[tuple[str, ...], Index]] = {}  # by adapter
         self._query: tuple[str, EncodedQuery] | None = None  # the last one, which is asked with every adapter in turn
@@ -138,9 +124,9 @@ class Gallery:
 
     @property
     def memory(self) -> int:
-        """Bytes of the photos' thumbnails, prefix activations and embeddings; names, captions and the like are not counted."""
-        search = self._search
-        return self._contents.memory + (0 if search is None else search.nbytes + search.store.index.nbytes)
+        """Bytes of thumbnails, prefix activations, embeddings and indexes; names, captions and the like are not counted."""
+        indexes = self._indexes
+        return self._contents.memory + (0 if indexes is None else indexes[1].nbytes)
 
     def add(
         self,
@@ -241,7 +227,7 @@ class Gallery:
         Raises:
             AdapterError: the adapter turns photos into NaN or infinite numbers.
         """
-        return self._index(self._contents, adapter).rows.clone()
+        return self._indexes_of(self._contents).index_for(adapter).rows.clone()
 
     def captioned(self) -> tuple[tuple[Photo, ...], Tensor]:
         """The first CAPTIONED photos that have captions, and their prefix activations [n, *prefix_shape] float16."""
@@ -251,9 +237,7 @@ class Gallery:
         return tuple(entry.photo for entry in entries), stacked
 
     def text_to_image(self, query: str, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
-        """The photos that fit a query best (``top=None``: all that are looked at); keys are photo ids.
-
-        Of more than ``two_stage.EXACT_UP_TO`` photos an adapter of photos looks at the best candidates only, see ``two_stage``.
+        """The photos that fit a query best (``top=None``: all); keys are photo ids.
 
         Raises:
             DescriptionError: an unusable query.
@@ -263,12 +247,9 @@ class Gallery:
         contents = self._filled("search them")
         if top is not None and top < 1:
             raise GalleryError(f"{top} results were asked for: at least one is needed.")
-        found = self._searching(contents).search(self._question(text), [adapter], top)[0]
-        photos = [contents.photos[place] for place in found.places]
-        hits = [
-            Hit(photo.id, photo.name, score, rank)
-            for rank, (photo, score) in enumerate(zip(photos, found.scores.tolist(), strict=True), 1)
-        ]
+        best = search(self._indexes_of(contents), self._question(text), adapter, top)
+        photos = [contents.photos[place] for place, _ in best]
+        hits = [Hit(photo.id, photo.name, best[i][1], i + 1) for i, photo in enumerate(photos)]
         return Ranking(tuple(hits), len(contents.entries))
 
     def image_to_text(self, photo: str | Image.Image, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
@@ -334,7 +315,7 @@ class Gallery:
         if len(rows) < 2:
             raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
         relevance = Relevance.of([contents.photos[row].captions for row in rows])
-        images = self._searching(contents).embeddings(adapter, np.array(rows))
+        images = self._indexes_of(contents).index_for(adapter).take(np.array(rows))
         return images, self._text_index(relevance.texts, adapter).rows, relevance
 
     def _filled(self, purpose: str) -> _Contents:
@@ -346,27 +327,27 @@ class Gallery:
     def _replace(self, entries: Mapping[str, _Entry]) -> None:
         """Set the photos; the caller holds the lock. Indexes of earlier photo sets only take memory from now on."""
         self._contents = _Contents(entries, self._contents.version + 1)
-        self._search = None
+        self._indexes = None
 
-    def two_stage(self) -> TwoStageSearch:
-        """Search over the photos of this moment; its places are those of ``photos``."""
-        return self._searching(self._contents)
+    @property
+    def searchable(self) -> PhotoIndexes:
+        """What search asks, for the photos of this moment; its places are those of ``photos``."""
+        return self._indexes_of(self._contents)
 
-    def _searching(self, contents: _Contents) -> TwoStageSearch:
-        search = self._search
-        if search is None or search.store.version != contents.version:  # type: ignore[attr-defined]
-            search = TwoStageSearch(_Photos(self.backbone, contents))
-            with self._lock:
-                last = self._search
-                if last is not None and last.store.version == contents.version:  # type: ignore[attr-defined]
-                    search = last  # another thread was faster
-                elif contents.version == self._contents.version:
-                    self._search = search
-        return search
-
-    def _index(self, contents: _Contents, adapter: Adapter) -> Index:
-        """The index of these photos as this adapter sees them."""
-        return self._searching(contents).whole(adapter)
+    def _indexes_of(self, contents: _Contents) -> PhotoIndexes:
+        with self._lock:
+            last = self._indexes
+        if last is not None and last[0] == contents.version:
+            return last[1]
+        entries = contents.entries.values()
+        indexes = PhotoIndexes(self.backbone, [entry.prefix for entry in entries], [entry.vector for entry in entries])
+        with self._lock:
+            last = self._indexes
+            if last is not None and last[0] == contents.version:
+                return last[1]  # another thread was faster
+            if contents.version == self._contents.version:
+                self._indexes = contents.version, indexes
+        return indexes
 
     def _question(self, text: str) -> EncodedQuery:
         """The question of one text."""
@@ -377,7 +358,7 @@ class Gallery:
 
     def _text_index(self, texts: tuple[str, ...], adapter: Adapter) -> Index:
         """The index of captions as this adapter reads them."""
-        key = adapter.key if self.backbone.adapts == "texts" else ZERO_SHOT.key
+        key = ZERO_SHOT.key if adapter.moves_photos else adapter.key
         with self._lock:
             known = self._text_indexes.get(key)
         if known is not None and known[0] == texts:

@@ -21,6 +21,7 @@ import torch
 from core.backbones.base import Backbone
 from core.common.device import batch_size
 from core.common.errors import DataError, LibraryError, PhotoError
+from core.common.stopwatch import Stopwatch
 from core.data.decode import frames
 from core.data.decode_pool import DecodedPhoto, decode_photo
 from core.data.find_images import is_image, is_raw
@@ -28,8 +29,8 @@ from core.data.folder import folder_captions
 from core.data.image_io import photo_bytes
 from core.data.read_ahead import BATCH, read_ahead
 from core.retrieval import library_index
+from core.retrieval.adapter import finite
 from core.retrieval.library import PhotoLibrary, absolute, file_schema, import_lance, photo_schema, shown_path
-from core.retrieval.two_stage import finite
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -115,7 +116,7 @@ def index_folders(
     """
     library.check(backbone)
     with library.writing():
-        library = PhotoLibrary.open(library.folder, backbone)  # another process may have added folders meanwhile
+        library = PhotoLibrary.open(library.folder, backbone).upgraded()  # another process may have added folders meanwhile
         roots = [Path(absolute(folder)) for folder in folders] or [Path(path) for path in library.about.folders]
         if not roots:
             raise LibraryError(f"The library {library.folder} knows no folder yet: name one or more to index.")
@@ -154,17 +155,16 @@ class _Run:
         self._changed: dict[str, bytes] = {}  # the photos that they were before
 
     def run(self) -> IndexReport:
-        started = time.perf_counter()
+        stopwatch = Stopwatch()
         seen = self._scan()
         new = [path for path, stat in seen.items() if not self._unchanged(path, stat)]
-        self._report.seconds["look"] = time.perf_counter() - started
         captions = self._captions()
-        started = time.perf_counter()
+        stopwatch.lap("look")
         self._encode(new, seen)
-        self._report.seconds["encode"] = time.perf_counter() - started
-        started = time.perf_counter()
+        stopwatch.lap("encode")
         self._finish(seen, captions)
-        self._report.seconds["write"] = time.perf_counter() - started
+        stopwatch.lap("write")
+        self._report.seconds = stopwatch.laps
         return self._report
 
     def _scan(self) -> dict[str, tuple[int, int]]:
@@ -322,12 +322,11 @@ class Encodable:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A photo of the library to be: id of its content, EXIF date, thumbnail, prefix activations, zero-shot vector [d]."""
+    """A photo of the library to be: id of its content, EXIF date, thumbnail, zero-shot vector [d]."""
 
     id: bytes
     taken: str | None
     thumbnail: bytes
-    prefix: torch.Tensor
     vector: torch.Tensor
 
 
@@ -362,10 +361,9 @@ def encode(
     encoded: dict[bytes, Encoded] = {}
     if fresh:
         seen_of = frames([encodable.photo for encodable in fresh.values()], backbone.framing)
-        prefixes = backbone.prefix(backbone.normalised(seen_of))
-        vectors = finite(backbone.suffix(prefixes))
-        for photo, prefix, vector in zip(fresh.values(), prefixes, vectors, strict=True):
-            encoded[photo.id] = Encoded(photo.id, photo.photo.taken, photo.photo.thumbnail, prefix, vector)
+        vectors = finite(backbone.suffix(backbone.prefix(backbone.normalised(seen_of))))
+        for photo, vector in zip(fresh.values(), vectors, strict=True):
+            encoded[photo.id] = Encoded(photo.id, photo.photo.taken, photo.photo.thumbnail, vector)
     return [(path, encoded[photo.id] if isinstance(photo, Encodable) else photo) for path, photo in batch]
 
 
@@ -390,9 +388,8 @@ def photo_table(photos: Sequence[Encoded], schema: pa.Schema) -> pa.Table:
         "thumbnail": [photo.thumbnail for photo in photos],
     }
     arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
-    for name in ("vector", "prefix"):  # hundreds of numbers each, which pyarrow would convert one by one
-        values = torch.cat([getattr(photo, name).flatten() for photo in photos]).numpy()
-        arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(values), type=schema.field(name).type))
+    vectors = torch.cat([photo.vector for photo in photos]).numpy()  # pyarrow would convert lists of numbers one by one
+    arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors), type=schema.field("vector").type))
     return pa.table(arrays, schema=schema)
 
 

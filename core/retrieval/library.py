@@ -1,7 +1,7 @@
 """A library of photos on disk: what was computed once for each of them, for searches to come.
 
     DIR/library.json      version of the layout, backbone, folders
-    DIR/photos.lance      a row a photo: id of its content, date, thumbnail, zero-shot vector, prefix activations
+    DIR/photos.lance      a row a photo: id of its content, date, thumbnail, zero-shot vector
     DIR/files.lance       a row a file: where a photo lies, and its captions; or why it cannot be read
     DIR/index/            what FAISS searches, memory-mapped: see ``library_index``
     DIR/lock              held while one process writes
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from lance import LanceDataset
 
-LAYOUT = 1
+LAYOUT = 2
+OLDEST = 1  # kept prefix activations of each photo, too
 ABOUT, PHOTOS, FILES, LOCK = "library.json", "photos.lance", "files.lance", "lock"
 FULL = (28, 122)  # errno: no space left on device, disk quota exceeded
 
@@ -45,14 +46,13 @@ class About:
 
     Attributes:
         layout: version of the layout. backbone: arguments of ``load_backbone``. fingerprint: of the backbone.
-        prefix_shape: of a photo's prefix activations. dim: width of the shared space.
+        dim: width of the shared space.
         folders: whose photos it holds, as absolute paths.
     """
 
     layout: int
     backbone: Mapping[str, Any]
     fingerprint: str
-    prefix_shape: tuple[int, ...]
     dim: int
     folders: tuple[str, ...]
 
@@ -73,7 +73,7 @@ class About:
             raise LibraryError(f"{path} is damaged: restore it, or index the photos into another folder.") from None
         except OSError as error:
             raise LibraryError(f"{path} cannot be read ({error.strerror}).") from None
-        if layout != LAYOUT:
+        if not OLDEST <= layout <= LAYOUT:
             what = "a newer version of this program: update it" if layout > LAYOUT else "an old version that nobody can read"
             raise LibraryError(f"The library {folder} is of {what}, or index the photos into another folder (layout {layout}).")
         try:
@@ -81,7 +81,6 @@ class About:
                 layout,
                 dict(content["backbone"]),
                 str(content["fingerprint"]),
-                tuple(int(size) for size in content["prefix_shape"]),
                 int(content["dim"]),
                 tuple(str(path) for path in content["folders"]),
             )
@@ -128,9 +127,7 @@ class PhotoLibrary:
             folder.mkdir(parents=True, exist_ok=True)
             if any(entry.name != LOCK and not entry.name.startswith(ABOUT) for entry in folder.iterdir()):
                 raise LibraryError(f"{folder} holds other files and no library: name a new folder, or an empty one.")
-            about = About(
-                LAYOUT, with_full_paths(backbone.choice), backbone.fingerprint, tuple(backbone.prefix_shape), backbone.dim, ()
-            )
+            about = About(LAYOUT, with_full_paths(backbone.choice), backbone.fingerprint, backbone.dim, ())
             library = PhotoLibrary(folder, about)
             library.write_about(about)
         except OSError as error:
@@ -146,11 +143,31 @@ class PhotoLibrary:
                 f"{brief(self.about.fingerprint)}; this one is {backbone.name}, {backbone.fingerprint}): choose that one, or "
                 "index the photos into another folder."
             )
-        if tuple(backbone.prefix_shape) != self.about.prefix_shape:
-            raise LibraryError(
-                f"The library {self.folder} is of an older version of this program, which kept more of each photo: index the "
-                "photos into another folder."
-            )
+
+    def upgraded(self) -> PhotoLibrary:
+        """The library in today's layout; the caller holds the lock."""
+        if self.about.layout == LAYOUT:
+            return self
+        photos = self.photos()
+        if "prefix" in photos.schema.names:
+            photos.drop_columns(["prefix"])
+        about = replace(self.about, layout=LAYOUT)
+        self.write_about(about)
+        return PhotoLibrary(self.folder, about)
+
+    def counts(self) -> dict[str, int]:
+        """Photos, files, files that cannot be read, captions, photos with a date, and bytes on disk."""
+        with self.readable():
+            photos, files = self.photos(), self.files()
+            captions = files.to_table(columns=["captions"])["captions"].to_pylist()
+            return {
+                "photos": photos.count_rows(),
+                "files": files.count_rows("id IS NOT NULL"),
+                "failed": files.count_rows("id IS NULL"),
+                "captions": len({text for texts in captions for text in texts or ()}),
+                "dated": photos.count_rows("taken IS NOT NULL"),
+                "bytes": sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file()),
+            }
 
     def write_about(self, about: About) -> None:
         """Replace library.json."""
@@ -246,19 +263,15 @@ class _NoPandas:
 
 
 def photo_schema(about: About) -> pa.Schema:
-    """A row a photo: id (32 hex digits as bytes), when it was taken, thumbnail (JPEG), vector [d], prefix activations."""
+    """A row a photo: id (32 hex digits as bytes), when it was taken, thumbnail (JPEG), vector [d]."""
     import pyarrow as pa
 
-    size = 1
-    for side in about.prefix_shape:
-        size *= side
     return pa.schema(
         [
             pa.field("id", pa.binary(16), nullable=False),
             pa.field("taken", pa.timestamp("s")),
             pa.field("thumbnail", pa.binary(), nullable=False),
             pa.field("vector", pa.list_(pa.float32(), about.dim), nullable=False),
-            pa.field("prefix", pa.list_(pa.float16(), size), nullable=False),
         ]
     )
 

@@ -112,6 +112,11 @@ def index_over(path: Path, shape: tuple[int, int], scan: faiss.Index | None) -> 
     return Index.over(rows, scan, lambda: pages.madvise(mmap.MADV_DONTNEED))
 
 
+def as_ids(ids: list[bytes]) -> np.ndarray:
+    """[n, 16] uint8 of ids."""
+    return np.frombuffer(b"".join(ids), np.uint8).reshape(-1, ID_BYTES)
+
+
 def mapped(path: Path, dtype: type, shape: tuple[int, int]) -> np.ndarray:
     """A file as an array that stays on disk; np.memmap cannot map an empty one."""
     return np.memmap(path, dtype, "r", shape=shape) if shape[0] else np.empty(shape, dtype)
@@ -141,7 +146,7 @@ def _extends(folder: Path, last: Snapshot, photos: LanceDataset, count: int) -> 
     ids = mapped(folder / last.ids, np.uint8, (last.photos, ID_BYTES))
     start = 0
     for batch in photos.scanner(["id"], limit=last.photos, scan_in_order=True).to_batches() if last.photos else ():
-        own = np.frombuffer(b"".join(batch["id"].to_pylist()), np.uint8).reshape(-1, ID_BYTES)
+        own = as_ids(batch["id"].to_pylist())
         if not np.array_equal(own, ids[start : start + len(own)]):
             return False
         start += len(own)

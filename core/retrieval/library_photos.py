@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,11 +18,16 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.common.digest import digest
-from core.common.errors import GalleryError, LibraryError
+from core.common.errors import AdapterError, GalleryError, LibraryError
 from core.retrieval import library_index
-from core.retrieval.library import PHOTOS, PhotoLibrary, absolute, import_lance
+from core.retrieval.adapter import Adapter
+from core.retrieval.library import FILES, PHOTOS, PhotoLibrary, absolute, import_lance
+
+if TYPE_CHECKING:
+    from core.retrieval.index import Index
 
 CAPTION_BATCH = 512
+READ_ROWS = 1_024
 _KEY = re.compile("[0-9a-f]{32}")
 
 
@@ -42,7 +48,7 @@ class Where:
 
 
 class LibraryPhotos:
-    """Implements ``two_stage.PhotoStore`` for a library on disk; threads may share it.
+    """Implements ``search.Photos`` for a library on disk; threads may share it.
 
     Raises:
         LibraryError: another backbone's, damaged, or nothing is in it yet.
@@ -71,11 +77,14 @@ class LibraryPhotos:
         """Whether this is the last version that can be searched."""
         return library_index.Snapshot.read(self.library.folder) == self.snapshot
 
-    def prefixes(self, places: np.ndarray) -> Tensor:
-        with self.library.readable():
-            column = self._photos.take(places.tolist(), columns=["prefix"])["prefix"].combine_chunks()
-        values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float16, copy=True)
-        return torch.from_numpy(values).view(len(places), *self.backbone.prefix_shape)
+    def index_for(self, adapter: Adapter) -> Index:
+        if adapter.moves_photos:
+            raise AdapterError(
+                f"The library {self.library.folder} keeps each photo's embedding of the model without an adapter, and this "
+                "adapter changes what photos are embedded as: use an adapter of texts, which changes the question, or search "
+                "the folder of photos, which embeds them again (`search --gallery FOLDER`, or drop them on the page)."
+            )
+        return self.index
 
     def thumbnails(self, places: Sequence[int]) -> list[bytes]:
         """Small JPEGs."""
@@ -150,8 +159,7 @@ class LibraryPhotos:
         inside = absolute(folder).rstrip(os.sep) + os.sep
         literal = inside.encode("utf-8", "backslashreplace").decode().replace("'", "''")
         table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
-        ids = np.frombuffer(b"".join(table["id"].to_pylist()), np.uint8).reshape(-1, library_index.ID_BYTES)
-        return np.isin(_numbers(self.ids), _numbers(ids))
+        return np.isin(_numbers(self.ids), _numbers(library_index.as_ids(table["id"].to_pylist())))
 
     @cached_property
     def captions(self) -> tuple[str, ...]:
@@ -190,6 +198,52 @@ class LibraryPhotos:
                 partial.replace(file)
             return torch.from_numpy(rows)
         return torch.from_numpy(np.fromfile(file, np.float32).reshape(shape))
+
+
+def problems(library: PhotoLibrary, progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
+    """What is wrong with a library, a sentence each; everything in it is read."""
+    missing = [name for name in (PHOTOS, FILES) if not (library.folder / name).is_dir()]
+    if missing:
+        return [f"{name} is missing: index the photos again." for name in missing]
+    try:
+        with library.readable():
+            return _problems(library, progress)
+    except LibraryError as error:
+        return [str(error)]
+
+
+def _problems(library: PhotoLibrary, progress: Callable[[int, int], None]) -> list[str]:
+    photos, snapshot = library.photos(), library_index.Snapshot.read(library.folder)
+    folder, total = library.folder / library_index.FOLDER, photos.count_rows()
+    index = f"python -m core index --library {library.folder}"
+    again = f"remove {folder} and run `{index}`, which makes it again."
+    if snapshot is None or snapshot.photos != total:
+        return [f"The index knows {0 if snapshot is None else snapshot.photos:,} of {total:,} photos: {again}"]
+    indexed_ids = library_index.mapped(folder / snapshot.ids, np.uint8, (total, library_index.ID_BYTES))
+    indexed = library_index.mapped(folder / snapshot.vectors, np.float32, (total, library.about.dim))
+    seen: set[bytes] = set()
+    not_finite = differing = pictures = done = 0
+    for batch in photos.scanner(["id", "thumbnail", "vector"], batch_size=READ_ROWS, scan_in_order=True).to_batches():
+        ids, rows = batch["id"].to_pylist(), slice(done, done + len(batch))
+        vectors = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(len(ids), -1)
+        same = (indexed_ids[rows] == library_index.as_ids(ids)).all(1) & (indexed[rows] == vectors).all(1)
+        not_finite += int((~np.isfinite(vectors).all(1)).sum())
+        differing += int((~same).sum())
+        pictures += sum(not picture.startswith(b"\xff\xd8") for picture in batch["thumbnail"].to_pylist())
+        seen.update(ids)
+        done += len(ids)
+        progress(done, total)
+    files = library.files().to_table(columns=["id"], filter="id IS NOT NULL")["id"].to_pylist()
+    lost = sum(id not in seen for id in files)
+    other = "index the photos into another folder."
+    counts = (
+        (total - len(seen), "photos are there twice", other),
+        (not_finite, "photos have numbers that are not finite", other),
+        (pictures, "photos have no thumbnail that can be shown", other),
+        (differing, "photos differ from the index", again),
+        (lost, "files belong to a photo that is missing", f"run `{index}`, which reads them again."),
+    )
+    return [f"{number:,} {what}: {todo}" for number, what, todo in counts if number]
 
 
 def _numbers(ids: np.ndarray) -> np.ndarray:

@@ -4,20 +4,50 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from core.backbones.base import Backbone
+from core.backbones.lora import Lora
 from core.common.errors import DescriptionError
 from core.common.runtime import one_core
 from core.common.text import clean_text
-from core.retrieval.two_stage import EncodedQuery
+from core.retrieval.adapter import finite
 
 WITHOUT = 0.5  # how much "but not" counts; docs/performance.md has what other values find
 MOST_PARTS = 16
 _MINUS = re.compile(r'(?:^|(?<=\s))-(?:"([^"]+)"|([^\s"-][^\s"]*))')
+
+
+@dataclass(frozen=True)
+class EncodedQuery:
+    """A query up to where adapters begin: each adapter makes its own embedding of it.
+
+    Attributes:
+        sentences: [n, s] sentence embeddings of texts. text_weights: [n] of them, negative for "but not".
+        prefixes: [m, *prefix_shape] of photos that are part of the question. photo_weights: [m] of them.
+    """
+
+    sentences: Tensor
+    text_weights: Tensor
+    prefixes: Tensor | None = None
+    photo_weights: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    def embedding(self, backbone: Backbone, lora: Lora | None) -> Tensor:
+        """The query [d], of unit length.
+
+        Raises:
+            AdapterError: the adapter turns it into NaN or infinite numbers.
+        """
+        query = torch.zeros(backbone.dim)
+        if len(self.sentences):
+            query = query + self.text_weights @ finite(backbone.text_from_sentences(self.sentences, lora))
+        if self.prefixes is not None:
+            query = query + self.photo_weights @ finite(backbone.suffix(self.prefixes, lora))
+        return torch.nn.functional.normalize(query, dim=-1)
 
 
 @dataclass(frozen=True)

@@ -22,40 +22,10 @@ _OF_PHOTOS = re.compile(r"(?<=\w)\s+(?:photo(?:graph)?s?|pictures?|pics?|images?
 _ARTICLE = re.compile(r"^(?:a|an|the|my|our|your|some)\s+", re.IGNORECASE)
 # Function words: those of one language hardly occur in another. "die", "in", "me" and the like are English, too.
 _ENGLISH = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "and",
-        "or",
-        "in",
-        "on",
-        "at",
-        "with",
-        "my",
-        "our",
-        "your",
-        "his",
-        "her",
-        "their",
-        "is",
-        "are",
-        "was",
-        "for",
-        "from",
-        "to",
-        "by",
-        "who",
-        "that",
-        "this",
-        "these",
-        "those",
-        "people",
-        "photos",
-        "photo",
-        "pictures",
-    ]
+    """
+    a an the of and or in on at with my our your his her their is are was for from to by who that this these those
+    people photos photo pictures
+    """.split()
 )
 _FOREIGN = {
     "German": "der das und mit von vom im ein eine einen einem einer meine meinem meinen unser unsere ist sind auf bei beim "

@@ -16,6 +16,7 @@ from torch import Tensor
 from core.backbones import EMBEDDED
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
+from core.common.metrics import mean_of_ways
 from core.common.schema import Count, Figure, Label, Measured, Text
 from core.sglora.prior import SemanticPrior, semantic_prior
 from core.sglora.router import Routing
@@ -68,7 +69,7 @@ class Expert:
         """Gain in R@k over zero-shot, mean of both directions, in points; None where it is unknown."""
         if not self.measured:
             return None
-        return sum(self.after[way][f"R@{k}"] - self.before[way][f"R@{k}"] for way in ("i2t", "t2i")) / 2
+        return mean_of_ways(self.after, f"R@{k}") - mean_of_ways(self.before, f"R@{k}")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ from scipy.stats import norm
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
+from app.views.confidence import words
 from app_process import CHROMIUM, START_SECONDS
+from core.sglora.confidence import Confidence, ConfidenceModel
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from made_up_photos import blurred
@@ -28,11 +30,9 @@ from app import actions, texts
 from app.engines import Models
 from app.page import build, launch_options
 from app.views import page_html
-from app.views.confidence import words
 from app.visitors.session import Session
 from core.backbones.peft_format import load_peft
 from core.experts.adapter_files import routed_experts
-from core.sglora.confidence import Confidence, ConfidenceModel
 from core.sglora.engine import SGLora
 
 SURE, HALF, FAR = "a photo of a dog", "photos of clouds", "the quarterly tax report of a bank"

@@ -599,7 +599,7 @@ def test_a_library_answers_as_its_folder_does(run, folder, photo_library):
         assert code == 0, err
         answers.append(json.loads(out))
     of_folder, of_library = answers
-    assert set(of_library["seconds"]) >= {"load", "adapt", "search", "rerank"}
+    assert set(of_library["seconds"]) == {"load", "adapt", "search"}
     assert not of_library["approximate"]
     for method, hits in of_folder["rankings"].items():
         paths = [str(folder / hit["photo"]) for hit in hits]
@@ -643,9 +643,8 @@ def test_an_adapted_vector_asks_zero_shot_vectors_as_the_adapter_would(run, engi
     code, out, err = run("vector", "a red ball", "--adapter", dogs, "--json")
     assert code == 0, err
     adapted, plain = json.loads(out), json.loads(run("vector", "a red ball", "--json")[1])
-    assert list(adapted) == ["query", "adapter", "map", "backbone", "fingerprint", "dim", "vector", "offset"] == list(plain)
-    assert (adapted["adapter"], adapted["map"], adapted["offset"]) == (str(dogs), None, 0)
-    assert (plain["adapter"], plain["map"], plain["offset"]) == (None, None, 0)
+    assert list(adapted) == ["query", "adapter", "backbone", "fingerprint", "dim", "vector"] == list(plain)
+    assert (adapted["adapter"], plain["adapter"]) == (str(dogs), None)
 
     # The text head with the folder's numbers added to its weights by hand.
     head, tensors = copy.deepcopy(engine.backbone.adapted), load_file(dogs / "adapter_model.safetensors")
@@ -664,50 +663,36 @@ def test_an_adapted_vector_asks_zero_shot_vectors_as_the_adapter_would(run, engi
     hits = json.loads(run("search", "a red ball", "--library", photo_library, "--adapter", dogs, "--top", 12, "--json")[1])
     assert [hit["score"] for hit in hits["rankings"]["adapter"]] == pytest.approx(scores.tolist(), abs=1e-5)
 
-    code, out, err = run("vector", "dog", "--adapter", dogs, "--map", tmp_path / "map")
-    assert (code, out) == (2, "") and "--adapter DIR or --map FILE" in err
     assert run("vector", "dog", "--adapter", tmp_path / "none")[0] == 1
-    for command in (["adapt", TEXT, "--library", photo_library, "--map", tmp_path / "map", "--out", tmp_path / "out"],
-                    ["vector", "dog", "--map", tmp_path / "map"]):  # fmt: skip
-        code, out, err = run(*command)
-        assert (code, out) == (2, "") and "change the question itself" in err and "`vector TEXT --adapter DIR`" in err
-    assert not (tmp_path / "map").exists() and not (tmp_path / "out").exists()
 
 
-def test_a_mapped_vector_asks_zero_shot_vectors_nearly_as_an_adapter_of_photos_would(run, folder, tmp_path):
-    """On a small ViT, against ridge regression by numpy."""
-    repository, library, file = make_repository(tmp_path, 3), tmp_path / "library", tmp_path / "map.safetensors"
+def test_an_adapter_of_photos_embeds_a_folder_again_and_is_rejected_by_what_keeps_vectors(run, folder, tmp_path):
+    """On a small ViT; a folder's photos by its own forward, one by one."""
+    repository, library, adapter = make_repository(tmp_path, 3), tmp_path / "library", tmp_path / "adapter"
     model = ["--backbone", f"local-dir:{tmp_path / 'model-3'}", "--adapt-blocks", 2]
     assert run("index", folder, "--library", library, *model)[0] == 0
-    made = ("adapt", TEXT, *model, "--experts", repository, "--strength", 4)
-    code, out, err = run(*made, "--library", library, "--map", file, "--json")
+    assert run("adapt", TEXT, *model, "--experts", repository, "--strength", 4, "--out", adapter)[0] == 0
+    code, out, err = run("search", "a red ball", *model, "--gallery", folder, "--adapter", adapter, "--top", 12, "--json")
     assert code == 0, err
-    assert json.loads(out)["out"] is None and json.loads(out)["map"] == str(file)
-    plain = json.loads(run("vector", "a red ball", *model, "--json")[1])
-    mapped = json.loads(run("vector", "a red ball", *model, "--map", file, "--json")[1])
-    assert (mapped["map"], mapped["adapter"]) == (str(file), None)
-
-    assert run(*made, "--out", tmp_path / "adapter")[0] == 0
     backbone = load_backbone(model[1], adapt_blocks=2)
-    lora, _ = load_peft(tmp_path / "adapter", backbone.layout.modules, backbone.fingerprint)
-    pixels = torch.stack([backbone.pixels(open_photo(path)) for path in sorted((folder / "images").iterdir())])
-    prefix = backbone.prefix(pixels)
-    z, a = (backbone.suffix(prefix, each).double().numpy() for each in (None, lora))
-    query = backbone.encode_text(["a red ball"])[0].double().numpy()
-    centred = z - z.mean(0)
-    rows = np.vstack([centred, np.eye(len(query))])  # ridge regression as least squares: rows that pull W to zero
-    changes = np.vstack([(a - z) - (a - z).mean(0), np.zeros((len(query), len(query)))])
-    weight = np.linalg.lstsq(rows, changes, rcond=None)[0]
-    bias = (a - z).mean(0) - z.mean(0) @ weight
-    np.testing.assert_allclose(plain["vector"], query, atol=1e-6)
-    np.testing.assert_allclose(mapped["vector"], query + weight @ query, atol=1e-3)
-    assert mapped["offset"] == pytest.approx(query @ bias, abs=1e-3)
-    assert np.abs(np.array(mapped["vector"]) - plain["vector"]).max() > 5e-3 and len(mapped["vector"]) == plain["dim"]
+    lora, _ = load_peft(adapter, backbone.layout.modules, backbone.fingerprint)
+    query = backbone.encode_text(["a red ball"])[0]
+    for name, factors in (("zero-shot", None), ("adapter", lora)):
+        hits = json.loads(out)["rankings"][name]
+        assert len(hits) == 12
+        for hit in hits:
+            prefix = backbone.prefix(backbone.pixels(open_photo(folder / hit["photo"]))[None])
+            assert hit["score"] == pytest.approx(float(backbone.suffix(prefix, factors)[0] @ query), abs=2e-3)
+    zero_shot, adapted = ([hit["score"] for hit in hits] for hits in json.loads(out)["rankings"].values())
+    assert np.abs(np.array(zero_shot) - adapted).max() > 5e-3
 
-    assert run("adapt", TEXT, "--map", file)[0] == 2
-    assert run("vector", "dog", *model, "--map", tmp_path / "none")[0] == 1
-    code, out, err = run("vector", "dog", *model, "--adapter", tmp_path / "adapter")
-    assert (code, out) == (2, "") and "--map FILE" in err
+    search = ("search", "a red ball", *model, "--library", library)
+    for command in ((*search, "--adapter", adapter), (*search, "--experts", repository, "--strength", 4),
+                    ("vector", "a red ball", *model, "--adapter", adapter)):  # fmt: skip
+        code, out, err = run(*command)
+        assert (code, out) == (1, "") and "use an adapter of texts" in err and "search --gallery FOLDER" in err
+    zero_shot = json.loads(run("vector", "a red ball", *model, "--json")[1])
+    np.testing.assert_allclose(zero_shot["vector"], query, atol=1e-6)
 
 
 def test_experts_of_random_weights_are_trained_only_where_that_is_said(tmp_path: Path, capsys) -> None:

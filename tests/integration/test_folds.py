@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from core.training.mixer import MixerRecipe
 from made_up_photos import COLOURS, draw
 from repositories import make_model
 
@@ -21,7 +22,6 @@ from core.experiments.context import ExperimentContext
 from core.experiments.folds import FoldRecipe
 from core.training.experts import ExpertRecipe
 from core.training.generator import GeneratorRecipe
-from core.training.mixer import MixerRecipe
 
 pytestmark = pytest.mark.slow
 

@@ -19,16 +19,15 @@ from PIL import Image
 from tiny_models import random_lora, tiny_backbone
 
 from core.backbones.base import Backbone
-from core.common.errors import GalleryError, LibraryError
+from core.common.errors import AdapterError, GalleryError, LibraryError
 from core.common.paths import ROOT
 from core.data.image_io import open_photo
-from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.adapter import Adapter
 from core.retrieval.indexing import IndexReport, index_folders, read_files
-from core.retrieval.library import ABOUT, PhotoLibrary
-from core.retrieval.library_check import count, problems
-from core.retrieval.library_photos import LibraryPhotos, Where
+from core.retrieval.library import ABOUT, LAYOUT, PhotoLibrary
+from core.retrieval.library_photos import LibraryPhotos, Where, problems
 from core.retrieval.questions import Query
-from core.retrieval.two_stage import TwoStageSearch
+from core.retrieval.search import search
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +88,6 @@ def test_only_what_is_new_or_changed_is_encoded(backbone: Backbone, photos: Path
     for place, path in enumerate(searched.paths(range(6))):
         prefix = backbone.prefix(backbone.pixels(open_photo(path))[None])
         torch.testing.assert_close(searched.index.take(np.array([place])), backbone.suffix(prefix), atol=2e-3, rtol=0)
-        torch.testing.assert_close(searched.prefixes(np.array([place])), prefix, atol=2e-2, rtol=0)
         assert searched.place(searched.key(place)) == place
 
 
@@ -148,15 +146,35 @@ def test_odd_names_and_links_in_circles(backbone: Backbone, photos: Path, tmp_pa
 
 
 def test_search_of_a_library_is_search_of_its_photos(backbone: Backbone, indexed: PhotoLibrary) -> None:
-    photos = LibraryPhotos(indexed, backbone)
-    adapters = [ZERO_SHOT, Adapter.of(random_lora(backbone.layout, 1, 0.1))]
-    question, query = Query(("a dog",)).question(backbone), backbone.encode_text(["a dog"])[0]
+    photos, question = LibraryPhotos(indexed, backbone), Query(("a dog",)).question(backbone)
     prefixes = [backbone.prefix(backbone.pixels(open_photo(path))[None]) for path in photos.paths(range(40))]
-    for exact_up_to in (0, 1_000):
-        search = TwoStageSearch(photos, exact_up_to)
-        for adapter, found in zip(adapters, search.search(question, adapters, 40), strict=True):
-            scores = torch.cat([backbone.suffix(prefix, adapter.lora) for prefix in prefixes]) @ query
-            np.testing.assert_allclose(found.scores, np.sort(scores.numpy())[::-1], atol=2e-3)
+    scores = (torch.cat(list(map(backbone.suffix, prefixes))) @ backbone.encode_text(["a dog"])[0]).numpy()
+    best = search(photos, question, top=40)
+    np.testing.assert_allclose([score for _, score in best], np.sort(scores)[::-1], atol=2e-3)
+    with pytest.raises(AdapterError, match=r"use an adapter of texts.*`search --gallery FOLDER`"):
+        search(photos, question, Adapter.of(random_lora(backbone.layout, 1, 0.1)))
+
+
+def test_a_library_of_the_first_layout_is_searched_and_brought_up_to_date(
+    backbone: Backbone, indexed: PhotoLibrary, photos: Path, tmp_path: Path
+) -> None:
+    """It kept what adapters of photos begin with."""
+    old, folder = tmp_path / "old", tmp_path / "photos"
+    shutil.copytree(indexed.folder, old)
+    shutil.copytree(photos, folder)
+    table = PhotoLibrary.open(old).photos()
+    table.add_columns({"prefix": "arrow_cast(vector, 'FixedSizeList(" + str(backbone.dim) + ", Float16)')"})
+    about = json.loads((old / ABOUT).read_text()) | {"layout": 1, "prefix_shape": list(backbone.prefix_shape)}
+    (old / ABOUT).write_text(json.dumps(about))
+    question = Query(("a dog",)).question(backbone)
+    library = PhotoLibrary.open(old, backbone)
+    expected = search(LibraryPhotos(indexed, backbone), question)
+    assert search(LibraryPhotos(library, backbone), question) == expected
+    blurred(folder, ["new.jpg"], 7)
+    assert counts(update(old, [photos, folder], backbone)) == (41, 1, 0, 0, 0, 40, 0)
+    upgraded = PhotoLibrary.open(old, backbone)
+    assert upgraded.about.layout == LAYOUT and "prefix" not in upgraded.photos().schema.names
+    assert len(LibraryPhotos(upgraded, backbone)) == 41 and problems(upgraded) == []
 
 
 def test_filters_by_folder_and_date(backbone: Backbone, tmp_path: Path) -> None:
@@ -171,7 +189,7 @@ def test_filters_by_folder_and_date(backbone: Backbone, tmp_path: Path) -> None:
         Image.effect_noise((64, 64), 40 + i).convert("RGB").save(folder / place / f"{i}.jpg", exif=exif)
     update(library, [folder], backbone)
     photos = LibraryPhotos(PhotoLibrary.open(library), backbone)
-    assert count(photos.library)["dated"] == 2
+    assert photos.library.counts()["dated"] == 2
 
     def names(**where: object) -> set[str]:
         places = photos.among(Where(**where))  # type: ignore[arg-type]
@@ -196,18 +214,19 @@ def test_a_reader_keeps_its_version_and_sees_when_there_is_another(backbone: Bac
     shutil.copytree(photos, folder)
     update(library, [folder], backbone)
     reader = LibraryPhotos(PhotoLibrary.open(library), backbone)
-    paths, activations = reader.paths(range(40)), reader.prefixes(np.arange(40))
+    paths, vectors = reader.paths(range(40)), reader.index.take(np.arange(40))
     assert reader.current
     for i in range(0, 40, 2):
         (folder / f"{i:02}.jpg").unlink()
     blurred(folder, ["later.jpg"], 99)
     assert counts(update(library, [folder], backbone)) == (21, 1, 0, 0, 20, 0, 0)
     assert not reader.current
-    assert torch.equal(reader.prefixes(np.arange(40)), activations)
+    assert torch.equal(reader.index.take(np.arange(40)), vectors)
+    assert all(thumbnail.startswith(b"\xff\xd8") for thumbnail in reader.thumbnails(range(40)))
     again = LibraryPhotos(PhotoLibrary.open(library), backbone)
     for place, path in enumerate(again.paths(range(21))):
         if path.name != "later.jpg":
-            assert torch.equal(again.prefixes(np.array([place]))[0], activations[paths.index(path)])
+            assert torch.equal(again.index.take(np.array([place]))[0], vectors[paths.index(path)])
     assert problems(again.library) == []
 
 
@@ -235,9 +254,6 @@ def test_libraries_that_cannot_be_used_are_refused_in_words(backbone: Backbone, 
         with pytest.raises(LibraryError, match=message) as refused:
             PhotoLibrary.open(copy)
         assert str(copy) in str(refused.value)
-    (copy / ABOUT).write_text(json.dumps(about | {"prefix_shape": [49, 320]}))
-    with pytest.raises(LibraryError, match="older version of this program"):
-        update(copy, [tmp_path], backbone)
     (copy / ABOUT).write_text(json.dumps(about))
     with pytest.raises(LibraryError, match="does not exist"):
         update(copy, [tmp_path / "nowhere"], backbone)
@@ -362,7 +378,7 @@ def test_kill_9_at_thirty_moments_loses_nothing(backbone: Backbone, tmp_path: Pa
             print(moment, file=parent.stdin, flush=True)
             killed += int(parent.stdout.readline()) == -signal.SIGKILL
             if (library / ABOUT).is_file():
-                now = count(PhotoLibrary.open(library))["photos"]
+                now = PhotoLibrary.open(library).counts()["photos"]
                 assert now >= before, "photos that were in are in"
                 before = now
         parent.stdin.close()
@@ -383,7 +399,7 @@ def test_a_full_disk_is_said_and_keeps_what_is_in(photos: Path, tmp_path: Path) 
     blurred(many, [f"{i:03}.jpg" for i in range(400)], 5)
     small, python = tmp_path / "small", sys.executable
     script = f"""
-mkdir {small} && mount -t tmpfs -o size=2m tmpfs {small} && {python} {program} {many} {small}/library
+mkdir {small} && mount -t tmpfs -o size=1m tmpfs {small} && {python} {program} {many} {small}/library
 {python} -m core library {small}/library --json
 """
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=600)

@@ -119,9 +119,9 @@ def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_pat
         away.index("library", str(photos), engine.backbone, lambda _: None)
     for name in ("", "other", str(folder), "../library"):
         with pytest.raises(LibraryError, match="no such library"):
-            away.search(name, engine.backbone)
-    before = away.search("library", engine.backbone)[0]
-    assert away.search("library", engine.backbone)[0] is before
+            away.photos(name, engine.backbone)
+    before = away.photos("library", engine.backbone)
+    assert away.photos("library", engine.backbone) is before
     blurred(photos, ["new.jpg"], 2)
     libraries.index("library", "", engine.backbone, lambda _: None)
-    assert len(away.search("library", engine.backbone)[1]) == 6
+    assert len(away.photos("library", engine.backbone)) == 6

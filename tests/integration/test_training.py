@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from core.training.confidence import photos_like
+from core.training.mixer import MixerRecipe, train_mixer
 from made_up_photos import COLOURS, SHAPES, captioned, draw
 from tiny_models import random_lora
 
@@ -26,7 +28,6 @@ from core.sglora.engine import SGLora
 from core.sglora.generator import load_generator
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
 from core.training.class_names import ClassNames, class_name_texts
-from core.training.confidence import photos_like
 from core.training.corpus import Corpus, load_corpus, parts
 from core.training.dense_tasks import DenseTasks
 from core.training.discovery import DiscoveryRecipe, discover, keyword_tasks, without_expert
@@ -35,7 +36,6 @@ from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.keywords import common_phrases, keyword_rows, photo_words, phrases, stem
 from core.training.losses import contrastive, distillation
-from core.training.mixer import MixerRecipe, train_mixer
 from core.training.objective import MEMORY, Objective, confused_names, moved_names
 
 RECIPE = ExpertRecipe(

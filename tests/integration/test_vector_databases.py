@@ -28,7 +28,7 @@ from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.questions import Query
-from core.retrieval.two_stage import TwoStageSearch
+from core.retrieval.search import search
 
 pytestmark = pytest.mark.slow
 PAGE = (ROOT / "docs" / "vector-databases.md").read_text()
@@ -131,8 +131,7 @@ def test_the_page_answers_as_faiss_does(database: str, tmp_path: Path) -> None:
         question = (tmp_path / f"{name}.vector").read_text()
         vector = torch.tensor(json.loads(question))
         expected = [photos.key(place) for place, _ in photos.index.search(vector, 10, exact=True)]
-        found = TwoStageSearch(photos).search(asked, [adapter], 10, exact=True)[0]
-        assert [photos.key(place) for place in found.places.tolist()] == expected
+        assert [photos.key(place) for place, _ in search(photos, asked, adapter)] == expected
         answers[name] = run("bash", query[1].replace("adapted.vector", f"{name}.vector")).split()
         assert answers[name] == expected
     assert answers["zero-shot"] != answers["adapted"]

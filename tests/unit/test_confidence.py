@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from core.sglora.confidence import ConfidenceModel, known_transfers
+from core.training.confidence import LeftOut, fit_confidence, others_of
 from scipy.stats import norm
 
 from core.backbones.lora import LoraLayout, LoraModule
 from core.common.errors import RepositoryError
 from core.experts.files import load_repository
-from core.sglora.confidence import ConfidenceModel, known_transfers
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import Routing
-from core.training.confidence import LeftOut, fit_confidence, others_of
 
 
 def routed(similarity: list[float], weights: list[float]) -> Routing:

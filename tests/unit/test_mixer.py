@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from core.sglora.mixer import MAX_RANK, SPREAD, LoraMixer, MixerConfig, MixingNetwork, Mixture, mixed
 from tiny_models import noise, random_lora
 
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.common.errors import RepositoryError
 from core.experts.files import load_repository, save_repository
 from core.sglora.generator import LoraGenerator, load_generator
-from core.sglora.mixer import MAX_RANK, SPREAD, LoraMixer, MixerConfig, MixingNetwork, Mixture, mixed
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import Routing
 from core.sglora.subspace import Basis

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,23 +20,20 @@ import psutil
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
-from torch import Tensor
 
-from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.lora import Lora
 from core.common import markdown
 from core.common.paths import ROOT
 from core.data.image_io import open_photo
 from core.experiments import figures
 from core.experiments.bench import baselines, sample_jpegs
 from core.experiments.bench.timing import in_turn
-from core.retrieval.adapter import Adapter
-from core.retrieval.index import APPROXIMATE_FROM, Index
+from core.retrieval.index import APPROXIMATE_FROM
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_index import index_over, scan_of
 from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.questions import Query
-from core.retrieval.two_stage import TwoStageSearch
+from core.retrieval.questions import EncodedQuery, Query
 from core.sglora.request import AdapterRequest
 
 if TYPE_CHECKING:
@@ -57,19 +53,6 @@ BUT_NOT = (
     *(("people", other) for other in ("street", "snow", "beach", "mountain")),
 )
 WEIGHTS = (0.0, 0.25, 0.5, 1.0)
-
-
-@dataclass
-class RepeatedRows:
-    """Implements ``two_stage.PhotoStore``: the activations of the rows of ``index`` are those of a library's photos in turn."""
-
-    photos: LibraryPhotos
-    backbone: Backbone
-    index: Index
-
-    def prefixes(self, places: np.ndarray) -> Tensor:
-        own, back = np.unique(places % len(self.photos), return_inverse=True)
-        return self.photos.prefixes(own)[torch.from_numpy(back)]
 
 
 def run(context: BenchmarkContext) -> dict[str, Any]:
@@ -236,16 +219,16 @@ def _grown(context: BenchmarkContext, photos: LibraryPhotos, folder: Path, n: in
     file, shape = folder / f"rows-{n}.f32", (n, photos.backbone.dim)
     _write_vectors(photos, file, n)
     index = index_over(file, shape, scan_of(file, shape) if n >= APPROXIMATE_FROM else None)
-    store = RepeatedRows(photos, photos.backbone, index)
     questions = [Query((text,)).question(engine.backbone) for text in QUERIES]
-    known = TwoStageSearch(store)
-    adapter = Adapter.of(engine.adapt(AdapterRequest(SENTENCES[0])).lora)
+    lora = engine.adapt(AdapterRequest(SENTENCES[0])).lora
 
-    def new() -> None:
-        made = Adapter.of(engine.adapt(AdapterRequest(f"{SENTENCES[1]}, day {next(number)}")).lora)
-        TwoStageSearch(store).search(questions[0], [made], TOP)
+    def ask(question: EncodedQuery, adapted: Lora) -> None:
+        index.search(question.embedding(engine.backbone, adapted), TOP)
 
-    ways = {"new": new, "known": lambda: known.search(questions[next(number) % len(questions)], [adapter], TOP)}
+    ways = {
+        "new": lambda: ask(questions[0], engine.adapt(AdapterRequest(f"{SENTENCES[1]}, day {next(number)}")).lora),
+        "known": lambda: ask(questions[next(number) % len(questions)], lora),
+    }
     times = in_turn(ways, context.rounds)
     file.unlink()
     return {"rows": n, **{way: taken.median() for way, taken in times.items()}, **_resident()}
@@ -281,7 +264,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"start included; looking at them takes {nothing['look']:.1f} s.",
         f"`search` with a new sentence takes {whole['wall']:.1f} s from start to end ({whole['cpu']:.1f} of processor time), "
         f"{whole['peak MB']:,} MB at most.",
-        f"Among {last['rows']:,} rows (activations of {made['photos']:,} photos, repeated) a question takes "
+        f"Among {last['rows']:,} rows (vectors of {made['photos']:,} photos, with noise) a question takes "
         f"{last['new']['wall'] / 1000:.2f} s with a new sentence and {last['known']['wall'] / 1000:.2f} s with a known one, at "
         f"{last['resident']:,} MB of memory.",
     ]

@@ -1,0 +1,36 @@
+"""Questions of several parts: what is typed, and the vector that it becomes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+from tiny_models import random_lora, tiny_backbone
+
+from core.common.errors import DescriptionError
+from core.retrieval.questions import WITHOUT, Query, split_minus
+
+
+def test_words_photos_and_what_should_not_show_are_one_vector() -> None:
+    backbone = tiny_backbone()
+    lora = random_lora(backbone.layout, 1, 0.1)
+    photo = Image.effect_noise((48, 48), 80).convert("RGB")
+    made = Query.parse(["dog", 'snow -water -"two people"'], [photo], ["night"])
+    assert (made.texts, made.without) == (("dog", "snow"), ("night", "water", "two people"))
+    texts = backbone.encode_text(["dog", "snow", "night", "water", "two people"])
+    seen = backbone.suffix(backbone.prefix(backbone.pixels(photo)[None]), lora)[0]
+    expected = (texts[0] + texts[1] + seen) / 3 - WITHOUT * texts[2:].mean(0)
+    expected = torch.nn.functional.normalize(expected, dim=0)
+    torch.testing.assert_close(made.question(backbone).embedding(backbone, lora), expected, atol=1e-5, rtol=0)
+
+
+def test_what_a_minus_means() -> None:
+    assert split_minus("dog -water") == ("dog", ("water",))
+    assert split_minus("a t-shirt, 1990 - 1999, - and --") == ("a t-shirt, 1990 - 1999, - and --", ())
+    assert split_minus('-"deep water" dog') == ("dog", ("deep water",))
+    with pytest.raises(DescriptionError, match="only says what photos should not show"):
+        Query.parse(["-water"])
+    with pytest.raises(DescriptionError, match="empty"):
+        Query.parse([" "])
+    with pytest.raises(DescriptionError, match="more than"):
+        Query.parse(["dog"] * 40)

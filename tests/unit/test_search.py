@@ -1,0 +1,114 @@
+"""Search with adapters against brute force: every photo through an adapter of photos, the query through one of texts."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import noise, random_lora, tiny_backbone
+
+from core.backbones.base import Backbone
+from core.common.errors import AdapterError
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.questions import WITHOUT, EncodedQuery, Query
+from core.retrieval.search import KEPT_ADAPTERS, PhotoIndexes, search, zero_shot_ranks
+
+PHOTOS = 400
+AMONG = np.arange(7, PHOTOS, 3)
+
+
+@pytest.fixture(scope="module")
+def vit() -> Backbone:
+    """A backbone whose adapters change photos."""
+    return tiny_backbone()
+
+
+@pytest.fixture(scope="module")
+def prefixes(vit: Backbone) -> torch.Tensor:
+    return vit.prefix(torch.nn.functional.interpolate(noise(PHOTOS, 3, 6, 6, seed=3), (48, 48), mode="bilinear"))
+
+
+@pytest.fixture
+def photos(vit: Backbone, prefixes: torch.Tensor) -> PhotoIndexes:
+    return PhotoIndexes(vit, list(prefixes), list(vit.suffix(prefixes)))
+
+
+def adapter(backbone: Backbone, seed: int) -> Adapter:
+    return Adapter.of(random_lora(backbone.layout, seed, 0.1))
+
+
+def question(backbone: Backbone, seed: int) -> EncodedQuery:
+    sentence = noise(1, backbone.sentence_dim, seed=seed)
+    return EncodedQuery(torch.nn.functional.normalize(sentence, dim=1), torch.ones(1))
+
+
+def check(found: list[tuple[int, float]], scores: np.ndarray, places: np.ndarray, top: int | None) -> None:
+    """That these are the best of some places; two that nearly tie may change places."""
+    chosen, values = [place for place, _ in found], [score for _, score in found]
+    assert len(set(chosen)) == len(chosen) and set(chosen) <= set(places.tolist())
+    np.testing.assert_allclose(values, scores[chosen], atol=1e-5)
+    np.testing.assert_allclose(values, np.sort(scores[places])[::-1][:top], atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2])
+def test_adapters_of_photos_rank_as_photos_that_went_through_them(vit, prefixes, photos, seed) -> None:
+    asked, chosen = question(vit, 5), ZERO_SHOT if seed is None else adapter(vit, seed)
+    scores = (vit.suffix(prefixes, chosen.lora) @ vit.text_from_sentences(asked.sentences)[0]).numpy()
+    for top in (1, 10, None):
+        check(search(photos, asked, chosen, top), scores, np.arange(PHOTOS), top)
+        check(search(photos, asked, chosen, top, AMONG), scores, AMONG, top)
+
+
+def test_ranks_are_those_of_brute_force(vit, prefixes, photos) -> None:
+    asked = question(vit, 9)
+    scores = (vit.suffix(prefixes) @ vit.text_from_sentences(asked.sentences)[0]).numpy()
+    for places, among in ((np.arange(PHOTOS), None), (AMONG, AMONG)):
+        order = places[np.argsort(-scores[places], kind="stable")]
+        ranks = zero_shot_ranks(photos, asked, among)
+        assert sorted(ranks.values()) == list(range(1, len(places) + 1))
+        by_rank = sorted(ranks, key=ranks.__getitem__)
+        np.testing.assert_allclose(scores[by_rank], scores[order], atol=1e-5)
+
+
+def test_indexes_of_the_last_adapters_are_kept_and_counted(vit, photos) -> None:
+    zero_shot, adapters = photos.nbytes, [adapter(vit, seed) for seed in range(KEPT_ADAPTERS + 1)]
+    indexes = [photos.index_for(one) for one in adapters]
+    assert zero_shot == PHOTOS * vit.dim * 4 and photos.nbytes == (1 + KEPT_ADAPTERS) * zero_shot
+    assert photos.index_for(adapters[1]) is indexes[1]
+    assert photos.index_for(adapters[0]) is not indexes[0], "the oldest one was dropped"
+    assert photos.index_for(adapters[1]) is indexes[1], "it was asked for since the third one"
+    assert photos.index_for(ZERO_SHOT) is photos.index
+
+
+@torch.no_grad()
+def test_the_zero_shot_index_answers_the_query_of_an_adapter_of_texts(backbone: Backbone) -> None:
+    """By a text head that the LoRA is merged into; the photos' activations are not looked at."""
+    prefixes, lora = noise(PHOTOS, *backbone.prefix_shape, seed=3), random_lora(backbone.layout, 1, 0.1)
+    photos = PhotoIndexes(
+        backbone, [torch.full_like(prefix, torch.nan) for prefix in prefixes], list(backbone.suffix(prefixes))
+    )
+    merged = copy.deepcopy(backbone.adapted)
+    for name, factors in lora.factors.items():
+        merged.get_submodule(name).weight += factors.b @ factors.a
+    wanted, unwanted = ["a dog in the snow", "two boats"], ["night"]
+    asked = Query(tuple(wanted), (), tuple(unwanted)).question(backbone)
+    rankings = []
+    for head, chosen in ((merged, Adapter.of(lora)), (backbone.adapted, ZERO_SHOT)):
+        texts = head(backbone.encode_sentence(wanted + unwanted)).cpu()
+        query = torch.nn.functional.normalize(texts[:2].mean(0) - WITHOUT * texts[2], dim=0)
+        scores = (backbone.suffix(prefixes) @ query).numpy()
+        for top in (1, 10, None):
+            check(search(photos, asked, chosen, top), scores, np.arange(PHOTOS), top)
+            check(search(photos, asked, chosen, top, AMONG), scores, AMONG, top)
+        rankings.append(np.argsort(-scores)[:10].tolist())
+    assert rankings[0] != rankings[1], "the adapter changes what is found"
+
+
+def test_adapters_whose_numbers_are_not_finite_are_refused(backbone: Backbone, vit: Backbone, photos: PhotoIndexes) -> None:
+    asked = Query(("a dog",)).question(backbone)
+    with pytest.raises(AdapterError, match="not finite"):
+        asked.embedding(backbone, random_lora(backbone.layout, 1).scaled(1e38))
+    with pytest.raises(AdapterError, match="not finite"):
+        search(photos, question(vit, 1), Adapter.of(random_lora(vit.layout, 1).scaled(1e38)))
