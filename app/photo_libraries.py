@@ -55,7 +55,7 @@ class PhotoLibraries:
         Raises:
             LibraryError: not one of these, another backbone's, or nothing is in it yet.
         """
-        folder, key = self._folder(name), (name, backbone.fingerprint)
+        folder, key = self._folder(name), (name, backbone.prefix_key)
         with self._lock:
             search = self._open.get(key)
             if search is None or not search.store.current:  # type: ignore[attr-defined]

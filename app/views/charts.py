@@ -52,7 +52,7 @@ def _bar(bar: RoutingBar) -> str:
     )
 
 
-_TEXT_HEAD = {"mlp.1": "text head, first layer", "mlp.3": "text head, second layer"}
+_TEXT_HEAD = {"text.mlp.1": "text head, first layer", "text.mlp.3": "text head, second layer"}
 _LAYER = re.compile(r"(\d+).*?\b([qkv])(?:_proj)?$")
 
 

@@ -95,7 +95,8 @@ def evaluate(arguments: Namespace) -> Answer:
     settings = AdaptSettings(arguments.k, arguments.tau, arguments.seed, arguments.strength)
     adapters = {}
     if arguments.adapter is not None:
-        lora, _ = load_peft(arguments.adapter, engine.backbone.layout.modules, engine.backbone.fingerprint)
+        model = engine.backbone
+        lora, _ = load_peft(arguments.adapter, model.linears.values(), model.fingerprint, partly=True)
         adapters = {"adapter": lora}
     evaluation = measure(engine, samples, task, chosen, settings, log, adapters)
     methods = {
@@ -108,7 +109,7 @@ def evaluate(arguments: Namespace) -> Answer:
 
 def check_map_of(backbone: Backbone) -> None:
     """Raise UsageError for a backbone whose adapters need no map."""
-    if backbone.adapts == "texts":
+    if not backbone.layout.moves_photos:
         raise UsageError(
             f"--map is for adapters that change photos; those of {backbone.name} change the question itself: "
             "write the adapter with `adapt TEXT --out DIR`, and use `vector TEXT --adapter DIR`."
@@ -146,17 +147,22 @@ def load_chosen_engine(arguments: Namespace) -> SGLora:
 
 
 def chosen_backbone(arguments: Namespace) -> Backbone:
-    """The backbone of ``--backbone``, ``--heads`` and ``--pretrained``."""
+    """The backbone of ``--backbone``, ``--heads``, ``--pretrained`` and ``--adapt``; without any, that of ``--experts``."""
     from core.backbones import EMBEDDED, load_backbone
+    from core.experts.files import RepositoryIndex
 
+    given = {key: getattr(arguments, key) for key in ("pretrained", "adapt_blocks", "adapt")}
     if arguments.heads is None:
-        return load_backbone(arguments.backbone, arguments.pretrained, arguments.adapt_blocks)
-    if arguments.backbone != EMBEDDED:
+        experts = getattr(arguments, "experts", None)
+        if experts is not None and arguments.backbone is None and not any(given.values()):
+            return load_backbone(**RepositoryIndex.read(experts).backbone)
+        return load_backbone(arguments.backbone or EMBEDDED, **given)
+    if arguments.backbone not in (None, EMBEDDED):
         raise BackboneError(f"--heads is for the embedded backbone; {arguments.backbone} takes --pretrained.")
     from core.backbones.embedded import load_embedded
     from core.common.device import current
 
-    return load_embedded(arguments.heads).to(current())
+    return load_embedded(arguments.heads, adapt=arguments.adapt or "texts").to(current())
 
 
 def _routed(engine: SGLora, routing: Routing) -> dict[str, Any]:

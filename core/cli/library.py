@@ -85,7 +85,7 @@ def vector(arguments: Namespace) -> Answer:
     if arguments.adapter is not None and arguments.map is not None:
         raise UsageError("--adapter DIR or --map FILE: both together would adapt the question twice.")
     backbone = chosen_backbone(arguments)
-    if arguments.adapter is not None and backbone.adapts == "photos":
+    if arguments.adapter is not None and backbone.layout.moves_photos:
         raise UsageError(
             f"Adapters of {backbone.name} change photos, not the question: make a map of one with "
             "`adapt TEXT --library DIR --map FILE`, and use `vector TEXT --map FILE`."

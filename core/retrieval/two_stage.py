@@ -275,7 +275,7 @@ class TwoStageSearch:
 
     def _moves(self, adapter: Adapter) -> bool:
         """Whether photos have other embeddings with this adapter than zero-shot."""
-        return adapter.lora is not None and self.store.backbone.adapts == "photos"
+        return adapter.lora is not None and adapter.lora.moves_photos
 
     def _adapted(self, prefixes: Tensor, adapter: Adapter) -> Tensor:
         """[k, d] of prefix activations [k, *prefix_shape]."""

@@ -80,7 +80,6 @@ def test_encoding_anew_equals_the_cache_with_an_adapter(request, adapts):
         assert (again - zero_shot).abs().max() > 1e-2
     else:
         torch.testing.assert_close(again, zero_shot, atol=1e-4, rtol=0)
-    assert backbone.adapts == adapts
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def test_a_backbone_gives_the_same_answers_on_another_device(backbone: Backbone)
         assert len(moves.to_device) > weights > 10
         assert moves.to_host
     # Prefix activations are rounded to float16, and where they are the embeddings, so are these.
-    rounded = ("prefix", "zero-shot", "adapted") if backbone.adapts == "texts" else ("prefix",)
+    rounded = ("prefix", "zero-shot", "adapted") if backbone.layout.moves_texts else ("prefix",)
     for name, value in found.items():
         assert value.device.type == "cpu", name
         torch.testing.assert_close(value, expected[name], atol=2e-3 if name in rounded else 2e-5, rtol=0, msg=name)

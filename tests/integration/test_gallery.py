@@ -62,7 +62,7 @@ def vit() -> Backbone:
 def either(request: pytest.FixtureRequest, backbone: EmbeddedBackbone, vit: Backbone) -> Backbone:
     """A backbone of which adapters change texts, and one of which they change photos."""
     found = {"texts": backbone, "photos": vit}[request.param]
-    assert found.adapts == request.param
+    assert found.layout.moves_photos == (request.param == "photos") != found.layout.moves_texts
     return found
 
 
@@ -120,7 +120,7 @@ def test_embeddings_are_those_of_the_photos_one_by_one(filled, either, prefixes)
         one_by_one = torch.cat([either.suffix(prefix[None], adapter.lora) for prefix in prefixes])
         assert torch.allclose(filled.embeddings(adapter), one_by_one, atol=5e-3)
     change = (filled.embeddings() - filled.embeddings(adapted)).abs().max()
-    assert change > 0.01 if either.adapts == "photos" else change == 0, "an adapter of texts leaves photos as they are"
+    assert change > 0.01 if either.layout.moves_photos else change == 0, "an adapter of texts leaves photos as they are"
     assert filled.embeddings().dtype == torch.float32
     assert torch.allclose(filled.embeddings(adapted).norm(dim=1), torch.ones(len(prefixes)), atol=1e-6)
 
@@ -240,7 +240,7 @@ def test_prefixes_are_computed_once_per_content(spy, samples) -> None:
     for seed in range(3):
         gallery.embeddings(Adapter.of(lora(spy, seed)))
         gallery.text_to_image("a cat", Adapter.of(lora(spy, seed)))
-    indexes = 1 + 3 if spy.adapts == "photos" else 1
+    indexes = 1 + 3 if spy.layout.moves_photos else 1
     assert spy.prefixed == 6 and spy.suffixed == indexes * 6, "zero-shot and each adapter of photos need the suffix only, once"
     assert spy.read == 1, "an adapter of texts needs no more of a question that was asked"
     gallery.add(paths)

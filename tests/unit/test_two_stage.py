@@ -42,7 +42,7 @@ def store() -> Store:
     """Photos whose adapters change photos."""
     backbone = tiny_backbone()
     pixels = torch.nn.functional.interpolate(noise(PHOTOS, 3, 6, 6, seed=3), (48, 48), mode="bilinear")
-    assert backbone.adapts == "photos"
+    assert backbone.layout.moves_photos
     return Store(backbone, backbone.prefix(pixels))
 
 
@@ -121,7 +121,7 @@ def test_ranks_and_overlap_are_those_of_brute_force(store: Store, adapters: list
 @torch.no_grad()
 def test_the_zero_shot_index_answers_the_query_of_an_adapter_of_texts_exactly(backbone: Backbone) -> None:
     """By a text head that the LoRA is merged into; no photo is read again, however many there are."""
-    assert backbone.adapts == "texts"
+    assert not backbone.layout.moves_photos
     store = Store(backbone, noise(PHOTOS, *backbone.prefix_shape, seed=3))
     lora = random_lora(backbone.layout, 1, 0.1)
     merged = copy.deepcopy(backbone.adapted)
@@ -131,7 +131,7 @@ def test_the_zero_shot_index_answers_the_query_of_an_adapter_of_texts_exactly(ba
     asked = Query(tuple(wanted), (), tuple(unwanted)).question(backbone)
     among = np.arange(7, PHOTOS, 3)
     rankings = []
-    for head, adapter in ((merged, Adapter.of(lora)), (backbone.adapted, ZERO_SHOT)):
+    for head, adapter in ((merged.text, Adapter.of(lora)), (backbone.adapted.text, ZERO_SHOT)):
         texts = head(backbone.encode_sentence(wanted + unwanted)).cpu()
         query = torch.nn.functional.normalize(texts[:2].mean(0) - WITHOUT * texts[2], dim=0)
         scores = (backbone.suffix(store._prefixes) @ query).numpy()

@@ -62,7 +62,7 @@ def run(context: BenchmarkContext) -> dict[str, Any]:
 @torch.no_grad()
 def _embedded(backbone: Any, maps: Tensor) -> Tensor:
     """[n, d] by the head in float32, as float64, so that only the tower makes a difference."""
-    return backbone.vision(maps.float()).double()
+    return backbone.adapted.vision(maps.float()).double()
 
 
 def _same(found: Tensor, reference: Tensor) -> float:
