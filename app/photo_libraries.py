@@ -52,7 +52,7 @@ class PhotoLibraries:
         Raises:
             LibraryError: not one of these, another backbone's, or nothing is in it yet.
         """
-        folder, key = self._folder(name), (name, backbone.fingerprint)
+        folder, key = self._folder(name), (name, backbone.prefix_key)
         with self._lock:
             photos = self._open.get(key)
             if photos is None or not photos.current:

@@ -37,7 +37,7 @@ _backbones: dict[str, Backbone] = {}  # what a forked process finds
 
 def with_gpu(backbone: Backbone) -> Backbone:
     """The backbone itself, or on ZeroGPU a copy whose ``prefix`` and ``suffix`` visit the GPU."""
-    if not HERE or backbone.slug == EMBEDDED:
+    if not HERE or backbone.name == EMBEDDED:
         return backbone
     _backbones.setdefault(backbone.fingerprint, backbone)
     visiting: Any = copy.copy(backbone)

@@ -30,7 +30,7 @@ def routing_chart(bars: Sequence[RoutingBar]) -> Markup:
     return _html.routing_chart(bars[:shown], bars[shown:])
 
 
-_TEXT_HEAD = {"mlp.1": "text head, first layer", "mlp.3": "text head, second layer"}
+_TEXT_HEAD = {"text.mlp.1": "text head, first layer", "text.mlp.3": "text head, second layer"}
 _LAYER = re.compile(r"(\d+).*?\b([qkv])(?:_proj)?$")
 
 

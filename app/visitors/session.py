@@ -161,7 +161,7 @@ class Album:
         self._counting = threading.Lock()
         self.backbone, self.keeps_files = DEFAULT, False
         self.tabs: set[str] = set()
-        self._fingerprint: str | None = None  # of the backbone that was switched to
+        self._prefix_key: str | None = None  # of the backbone that was switched to
         self._gallery: Gallery | None = None
         self._resting: tuple[Photo, ...] = ()  # photos whose index was given up
         self._originals: dict[str, Path] = {}
@@ -233,7 +233,7 @@ class Album:
 
     def _check(self, engine: SGLora) -> None:
         """An event may have begun with the backbone that another tab has switched away from meanwhile."""
-        if self._fingerprint is not None and engine.backbone.fingerprint != self._fingerprint:
+        if self._prefix_key is not None and engine.backbone.prefix_key != self._prefix_key:
             raise GalleryError(texts.SWITCHED_MEANWHILE)
 
     @contextmanager
@@ -290,7 +290,7 @@ class Album:
         """
         with self.photos_change():
             photos, old = self.photos, self._gallery
-            if old is not None and old.backbone.fingerprint == engine.backbone.fingerprint:
+            if old is not None and old.backbone.prefix_key == engine.backbone.prefix_key:
                 gallery, lost, indexed = old, (), 0
             else:
                 gallery = new_gallery(engine)
@@ -302,7 +302,7 @@ class Album:
             left = self._own_experts.get(self.backbone) if name != self.backbone else None
             before = self.backbone
             with self._changing:
-                self.backbone, self._fingerprint = name, engine.backbone.fingerprint
+                self.backbone, self._prefix_key = name, engine.backbone.prefix_key
                 self._gallery, self._resting, self._engine = gallery, (), None
         return Switched(before, indexed, lost, tuple(e.name for e in left.entries) if left else ())
 
@@ -384,7 +384,7 @@ class Album:
                 return
             self._aside = before if before is not None and before.photos and not self.shows_samples else None
             self.shows_samples = False
-            if gallery.backbone.fingerprint != engine.backbone.fingerprint:
+            if gallery.backbone.prefix_key != engine.backbone.prefix_key:
                 photos, gallery = gallery.photos, new_gallery(engine)
                 gallery.take_over(photos, self._originals, progress)
             self._gallery = gallery

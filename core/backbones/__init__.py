@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from core.common.errors import BackboneError
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from core.backbones.base import Backbone
+    from core.backbones.base import Backbone, TwoTowers
+    from core.backbones.lora import Side
 
 EMBEDDED = "embedded"
 
@@ -20,12 +19,14 @@ def load_backbone(
     adapt_blocks: int | None = None,
     rank: int = 2,
     seed: int = 0,
+    adapt: Side | None = None,
 ) -> Backbone:
     """The embedded backbone, or any open_clip model with a plain ViT image tower, on this process's device.
 
     Args:
         spec: "embedded", or a model name of open_clip such as "ViT-B-16".
         pretrained, adapt_blocks, rank, seed: of an open_clip model, see ``core.backbones.open_clip.load_open_clip``.
+        adapt: which tower LoRAs adapt; None is what is usual: texts with the embedded backbone, photos with others.
 
     Raises:
         BackboneError: a model, package or weights file that cannot be had; the text says what to do.
@@ -40,7 +41,9 @@ def load_backbone(
         from core.backbones.embedded import load_embedded
         from core.common.paths import heads_path
 
-        return load_embedded(heads_path()).to(current())
+        return load_embedded(heads_path(), adapt=adapt or "texts").to(current())
+    if adapt == "texts":
+        raise BackboneError(f"LoRAs of {spec} adapt photos: leave out --adapt texts.")
     # open_clip takes seconds to import, and most visitors never need it.
     try:
         from core.backbones.open_clip import load_open_clip
@@ -49,15 +52,17 @@ def load_backbone(
     return load_open_clip(spec, pretrained, adapt_blocks, rank, seed).to(current())
 
 
-def load_adapted(spec: str = EMBEDDED, pretrained: str | None = None, adapt_blocks: int | None = None) -> nn.Module:
-    """The adapted part of a model alone, in float32 on the CPU: what ``PeftModel.from_pretrained`` puts an adapter on.
+def load_adapted(
+    spec: str = EMBEDDED, pretrained: str | None = None, adapt_blocks: int | None = None, adapt: Side | None = None
+) -> TwoTowers:
+    """What a LoRA can adapt of a model, in float32 on the CPU: what ``PeftModel.from_pretrained`` puts an adapter on.
 
-    It gives unit-length embeddings [n, d] of what the backbone adapts: of texts, from their sentence embeddings [n, s], or of
-    photos, from their prefix activations [n, *prefix_shape].
+    Its ``text`` and ``vision`` give unit-length embeddings [n, d]: of texts from their sentence embeddings [n, s], and of
+    photos from their prefix activations [n, *prefix_shape].
 
     Raises:
         BackboneError: as ``load_backbone``.
     """
     import torch
 
-    return load_backbone(spec, pretrained, adapt_blocks).to(torch.device("cpu")).adapted
+    return load_backbone(spec, pretrained, adapt_blocks, adapt=adapt).to(torch.device("cpu")).adapted

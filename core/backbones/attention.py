@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.lora import Factors, Lora
+from core.backbones.lora import Lora
 from core.common.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -18,12 +18,23 @@ FEW_TOKENS = 64
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
 
-def adapted_linear(linear: nn.Module, x: Tensor, factors: Factors | None) -> Tensor:
-    """``linear(x)`` plus the low-rank term ``x A^T B^T``."""
+def adapted_linear(linear: nn.Module, x: Tensor, lora: Lora | None, name: str) -> Tensor:
+    """``linear(x)``, plus ``x A^T B^T`` where the LoRA adapts the linear of this name; in the linear's dtype.
+
+    The second term is computed in the factors' own dtype, float32: in half precision a small LoRA would lose digits twice.
+    """
     y = linear(x)
+    factors = None if lora is None else lora.factors.get(name)
     if factors is None:
         return y
-    return y + F.linear(F.linear(x, factors.a.to(x)), factors.b.to(x))
+    return (y + F.linear(F.linear(x.to(factors.a.dtype), factors.a), factors.b)).to(y.dtype)
+
+
+def adapted_sequence(layers: nn.Module, x: Tensor, lora: Lora | None, name: str) -> Tensor:
+    """What a module computes that runs its children one after the other, such as an MLP, with the LoRA on its linears."""
+    for child, layer in layers.named_children():
+        x = adapted_linear(layer, x, lora, f"{name}.{child}")
+    return x
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -58,13 +69,12 @@ class SplitAttention(nn.Module):
         """Attend over x [n, tokens, width]; ``name`` is this module's dotted name, under which the LoRA knows it."""
 
         def project(which: str) -> Tensor:
-            factors = lora.factors.get(f"{name}.{which}") if lora is not None else None
-            y = adapted_linear(getattr(self, which), x, factors)
+            y = adapted_linear(getattr(self, which), x, lora, f"{name}.{which}")
             return y.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [n, heads, tokens, width / heads]
 
         q, k, v = (project(which) for which in PROJECTIONS)
         heads = attend(q, k, v)  # [n, heads, tokens, width / heads]
-        return self.out_proj(heads.transpose(1, 2).flatten(2))  # [n, tokens, width]
+        return adapted_linear(self.out_proj, heads.transpose(1, 2).flatten(2), lora, f"{name}.out_proj")  # [n, tokens, width]
 
     @staticmethod
     def from_fused(attention: nn.MultiheadAttention) -> SplitAttention:

@@ -1,22 +1,22 @@
 """The interface between the method and an image-text model (docs/design.md, section 3).
 
-A LoRA adapts one side of the model, ``Backbone.adapts``: its texts, as the embedded backbone's do, or its photos, as in the
+A LoRA names the linears that it adapts, on the text tower, as the embedded backbone's do, or on the image tower, as in the
 paper. An image tower is cut in two: a frozen **prefix**, computed once per photo and cached, and a **suffix** that a LoRA of
 photos adapts. Where texts are adapted, the prefix is the whole tower, and the suffix adds nothing. The LoRA is an argument: no
 call changes the model, so any number of threads may encode with any number of LoRAs at once. Every call takes any LoRA of the
-backbone; the side that it does not adapt stays as it is.
+backbone, and of its factors those of its own tower.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from core.backbones.lora import Lora, LoraLayout
+from core.backbones.lora import Lora, LoraLayout, LoraModule, Side
 from core.common.images import Framing
 
 
@@ -65,34 +65,27 @@ class Towers(Protocol):
         ...
 
 
-Side = Literal["texts", "photos"]
-
-
-class AdaptedText(nn.Module):
-    """The adapted part of a text tower."""
-
-    def forward(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
-        """Sentence embeddings [n, s] to unit-length embeddings [n, d]; ``lora`` as in ``AdaptedImage``."""
-        raise NotImplementedError
-
-
-class AdaptedImage(nn.Module):
-    """The adapted part of an image tower.
+class TwoTowers(nn.Module):
+    """What a LoRA can adapt of a model, in two parts; names of linears begin with the part's.
 
     Attributes:
+        text: ``text(sentences, lora=None)``, sentence embeddings [n, s] to unit-length embeddings [n, d].
+        vision: ``vision(prefix, lora=None, keep=None)``, prefix activations [n, *prefix_shape] to unit-length embeddings
+            [n, d]. ``keep`` holds the indexes [t] of the patches to look at, in training; None is all of them.
         patches: how many tokens a photo has beside the class token.
     """
 
-    patches: int
+    def __init__(self, text: nn.Module, vision: nn.Module, patches: int) -> None:
+        super().__init__()
+        self.text, self.vision, self.patches = text, vision, patches
 
-    def forward(self, prefix: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
-        """Prefix activations [n, *prefix_shape] to unit-length embeddings [n, d].
-
-        Args:
-            lora: applied to the linears that the layout names; None is zero-shot.
-            keep: indexes [t] of the patches to look at, in training; None is all of them.
-        """
-        raise NotImplementedError
+    def linears(self, *below: str) -> dict[str, LoraModule]:
+        """All linears whose names begin like one of these, by name."""
+        return {
+            name: LoraModule(name, linear.in_features, linear.out_features)
+            for name, linear in self.named_modules()
+            if isinstance(linear, nn.Linear) and name.startswith(below)
+        }
 
 
 class Backbone(Towers, Protocol):
@@ -113,7 +106,8 @@ class Backbone(Towers, Protocol):
 
     @property
     def choice(self) -> Mapping[str, Any]:
-        """The arguments of ``load_backbone`` that load it again on this machine: "spec", "pretrained", "adapt_blocks".
+        """The arguments of ``load_backbone`` that load it again on this machine: "spec", "pretrained", "adapt_blocks", and
+        "adapt" where that is not the default.
 
         ``core.backbones.spec.portable`` is for other machines.
         """
@@ -130,8 +124,13 @@ class Backbone(Towers, Protocol):
         ...
 
     @property
+    def linears(self) -> Mapping[str, LoraModule]:
+        """All that a LoRA can adapt, by name."""
+        ...
+
+    @property
     def layout(self) -> LoraLayout:
-        """The adapted linears and the rank of generated LoRAs."""
+        """Those of them that LoRAs adapt, unless an expert repository names others, and the rank of generated LoRAs."""
         ...
 
     @property
@@ -140,15 +139,15 @@ class Backbone(Towers, Protocol):
         ...
 
     @property
-    def adapts(self) -> Side:
-        """What a LoRA changes: how texts are embedded, or photos."""
+    def adapted(self) -> TwoTowers:
+        """The module whose linears ``linears`` and ``layout`` name (for peft; in evaluation mode, never trained in place)."""
         ...
 
-    @property
-    def adapted(self) -> nn.Module:
-        """The module that ``layout`` names linears of (for peft; in evaluation mode, never trained in place).
+    def adapting(self, side: Side) -> Backbone:
+        """The same weights with LoRAs of one side; what is loaded already is shared.
 
-        An ``AdaptedText`` or an ``AdaptedImage``, as ``adapts`` says.
+        Raises:
+            BackboneError: its LoRAs cannot adapt that.
         """
         ...
 
@@ -165,5 +164,9 @@ class Backbone(Towers, Protocol):
         ...
 
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        """Photos in the shared space, [n, d], float32, unit length (None: zero-shot)."""
+        """Photos in the shared space, [n, d], float32, unit length (None: zero-shot).
+
+        Raises:
+            AdapterError: the LoRA moves photos, and the prefix is past the linears that it adapts.
+        """
         ...

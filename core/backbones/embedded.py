@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from core.backbones.base import Side
+from core.backbones.base import TwoTowers
 from core.backbones.frozen_towers import (
     IMAGE_TOWER_SHA256,
     MAP_CHANNELS,
@@ -27,14 +27,15 @@ from core.backbones.frozen_towers import (
     TextTower,
 )
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
-from core.backbones.lora import Lora
+from core.backbones.lora import Lora, LoraLayout, Side
 from core.backbones.preprocess import FRAMING, normalised, pixel_values
 from core.common.device import CPU, batch_size, prefetched
-from core.common.errors import BackboneError
+from core.common.errors import AdapterError, BackboneError
 from core.common.runtime import compute_dtype
 from core.common.tensor_files import write_tensors
 
 HEAD_BATCH = 128
+LORA_RANK = 2
 LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, and an embedding would hang on its neighbours
 
 
@@ -93,36 +94,57 @@ class EmbeddedTowers:
 
 
 class EmbeddedBackbone(EmbeddedTowers):
-    """Implements ``core.backbones.base.Backbone``.
+    """Implements ``core.backbones.base.Backbone``, in two forms that share their weights (docs/design.md, section 3).
 
-    A LoRA adapts its texts (docs/design.md, section 3). So all that need be kept of a photo is its embedding, which is its
-    prefix activation, and the photos' index holds for every adapter. Texts are embedded in float32, photos in ``dtype``.
+    Where LoRAs adapt texts, all that need be kept of a photo is its embedding, which is its prefix activation, and the photos'
+    index holds for every adapter. Where they adapt photos, as in the paper, the prefix is the image tower's map, and a LoRA may
+    adapt any linear of both heads. Texts are embedded in float32, photos in ``dtype``.
     """
 
-    adapts: Side = "texts"
+    name = "embedded"
 
-    name = slug = "embedded"
-    choice: Mapping[str, Any] = MappingProxyType({"spec": "embedded"})
-
-    def __init__(self, vision: VisionHead, text: TextHead, fingerprint: str, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        vision: VisionHead,
+        text: TextHead,
+        fingerprint: str,
+        dtype: torch.dtype | None = None,
+        adapt: Side = "texts",
+    ) -> None:
         super().__init__(dtype)
-        self.vision = vision.eval().requires_grad_(False)
+        self.adapted = TwoTowers(text, vision, MAP_TOKENS).eval().requires_grad_(False)
         self._head = self._in_compute_dtype()
-        self.adapted = text.eval().requires_grad_(False)
-        self.fingerprint = self.prefix_key = fingerprint
-        self.layout = text.layout()
+        self.fingerprint = fingerprint
         self.dim = vision.config.dim
-        self.prefix_shape = (self.dim,)
+        self.linears = self.adapted.linears("text.", "vision.")
+        self._usual: Mapping[Side, Sequence[str]] = {"texts": text.usual, "photos": vision.usual}
+        self._choose(adapt)
+
+    def adapting(self, side: Side) -> EmbeddedBackbone:
+        other = copy.copy(self)
+        other._choose(side)
+        return other
+
+    def _choose(self, adapt: Side) -> None:
+        self.layout = LoraLayout.of(self.linears, self._usual[adapt], LORA_RANK)
+        if adapt == "texts":
+            self.slug, self.choice = self.name, {"spec": self.name}
+            self.prefix_key, self.prefix_shape = self.fingerprint, (self.dim,)
+        else:
+            self.slug, self.choice = f"{self.name}-{adapt}", {"spec": self.name, "adapt": adapt}
+            self.prefix_key, self.prefix_shape = EmbeddedTowers.prefix_key, EmbeddedTowers.prefix_shape
 
     def to(self, device: torch.device) -> Self:
+        if device != self.device:  # the other form stays where it is
+            self.adapted = copy.deepcopy(self.adapted).to(device)
         super().to(device)
-        self.vision.to(device)
-        self.adapted.to(device)
         self._head = self._in_compute_dtype()
         return self
 
     def _in_compute_dtype(self) -> VisionHead:
-        return self.vision if self.dtype == torch.float32 else self.vision.with_compute_dtype(self.dtype)
+        head = self.adapted.vision
+        assert isinstance(head, VisionHead)
+        return head if self.dtype == torch.float32 else head.with_compute_dtype(self.dtype)
 
     def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
         return self.text_from_sentences(self.text_tower.encode(texts), lora)
@@ -130,21 +152,30 @@ class EmbeddedBackbone(EmbeddedTowers):
     @torch.no_grad()
     def text_from_sentences(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
         there = None if lora is None else lora.to(self.device)
-        return self.adapted(sentences.to(self.device), there).cpu()
+        return self.adapted.text(sentences.to(self.device), there).cpu()
 
     def prefix(self, pixels: Tensor) -> Tensor:
-        return self.embedded(super().prefix(pixels)).half()
+        maps = super().prefix(pixels)
+        return maps if self.layout.moves_photos else self.embedded(maps).half()
 
     @torch.no_grad()
-    def embedded(self, maps: Tensor) -> Tensor:
+    def embedded(self, maps: Tensor, lora: Lora | None = None) -> Tensor:
         """Embeddings [n, d] of the image tower's maps [n, 49, 320]."""
+        there = None if lora is None else lora.to(self.device)
         size, n = batch_size(self.device, HEAD_BATCH), len(maps)
         if self.dtype == torch.bfloat16 and 0 < n % size < LEAST_BATCH:
             maps = torch.cat([maps, maps[-1:].expand(LEAST_BATCH - n % size, *maps.shape[1:])])
-        parts = [self._head(part.float()).cpu() for part in prefetched(maps.split(size), self.device)]
+        parts = [self._head(part.float(), there).cpu() for part in prefetched(maps.split(size), self.device)]
         return torch.cat(parts)[:n] if parts else torch.empty(0, self.dim)
 
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
+        if self.layout.moves_photos:
+            return self.embedded(prefix, lora)
+        if lora is not None and lora.moves_photos:
+            raise AdapterError(
+                "This adapter changes how photos are embedded, and only their finished embeddings are kept here: choose the "
+                "backbone with --adapt photos, or experts that were trained for it."
+            )
         return F.normalize(prefix.float(), dim=-1)
 
 
@@ -166,11 +197,12 @@ def _fingerprint(tensors: dict[str, Tensor], config: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def load_embedded(path: Path, dtype: torch.dtype | None = None) -> EmbeddedBackbone:
+def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "texts") -> EmbeddedBackbone:
     """Load the heads written by ``save_heads``.
 
     Args:
         dtype: compute dtype of photos; None: the fastest that this CPU has native instructions for.
+        adapt: which head LoRAs adapt.
 
     Raises:
         BackboneError: the file is missing, damaged or of another architecture.
@@ -189,4 +221,4 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None) -> EmbeddedBackb
         raise BackboneError(
             f"The backbone's heads {path.name} are damaged ({type(error).__name__}): restore the file."
         ) from None
-    return EmbeddedBackbone(vision, text, _fingerprint(tensors, metadata["config"]), dtype)
+    return EmbeddedBackbone(vision, text, _fingerprint(tensors, metadata["config"]), dtype, adapt)

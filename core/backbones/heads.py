@@ -9,12 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.attention import SplitAttention, adapted_linear
-from core.backbones.base import AdaptedText
+from core.backbones.attention import PROJECTIONS, SplitAttention, adapted_linear, adapted_sequence
 from core.backbones.frozen_towers import MAP_CHANNELS, MAP_TOKENS, SENTENCE_DIM
-from core.backbones.lora import Lora, LoraLayout, LoraModule
-
-LORA_RANK = 2
+from core.backbones.lora import Lora
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,9 @@ class HeadsConfig:
 class Block(nn.Module):
     """Pre-norm transformer block (ViT, arXiv 2010.11929)."""
 
-    def __init__(self, config: HeadsConfig) -> None:
+    def __init__(self, config: HeadsConfig, name: str) -> None:
         super().__init__()
+        self.name = name
         self.norm1 = nn.LayerNorm(config.width)
         self.attn = SplitAttention(config.width, config.heads)
         self.norm2 = nn.LayerNorm(config.width)
@@ -43,10 +41,10 @@ class Block(nn.Module):
             nn.Linear(config.mlp_ratio * config.width, config.width),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lora: Lora | None = None) -> Tensor:
         dtype = self.attn.q_proj.weight.dtype  # the linears' compute dtype; the residual stream keeps its own
-        x = x + self.attn(self.norm1(x).to(dtype))  # [n, tokens, width]
-        return x + self.mlp(self.norm2(x).to(dtype))
+        x = x + self.attn(self.norm1(x).to(dtype), lora, f"{self.name}.attn")  # [n, tokens, width]
+        return x + adapted_sequence(self.mlp, self.norm2(x).to(dtype), lora, f"{self.name}.mlp")
 
 
 class VisionHead(nn.Module):
@@ -59,22 +57,28 @@ class VisionHead(nn.Module):
         self.proj_in = nn.Linear(MAP_CHANNELS, config.width)
         self.cls = nn.Parameter(torch.zeros(config.width))
         self.pos = nn.Parameter(torch.randn(MAP_TOKENS, config.width) * 0.02)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(Block(config, f"vision.blocks.{i}") for i in range(config.depth))
         self.norm_out = nn.LayerNorm(2 * config.width)
         self.proj_out = nn.Linear(2 * config.width, config.dim, bias=False)
 
-    def forward(self, prefix: Tensor, keep: Tensor | None = None) -> Tensor:
+    def forward(self, prefix: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
         """Encode maps [n, 49, 320]; with ``keep``, fewer tokens train faster and regularise."""
         dtype = self.proj_in.weight.dtype
-        x = self.proj_in(self.norm_in(prefix.to(self.pos.dtype)).to(dtype)) + self.pos  # [n, 49, width]
+        x = self.norm_in(prefix.to(self.pos.dtype)).to(dtype)
+        x = adapted_linear(self.proj_in, x, lora, "vision.proj_in") + self.pos  # [n, 49, width]
         if keep is not None:
             x = x[:, keep]  # [n, t, width]
         x = torch.cat([self.cls.expand(len(x), 1, -1).to(x.dtype), x], 1)  # [n, 1 + t, width]
         for block in self.blocks:
-            x = block(x)
+            x = block(x, lora)
         # The class token says what matters, the mean of the patches what else is there.
         pooled = self.norm_out(torch.cat([x[:, 0], x[:, 1:].mean(1)], -1))  # [n, 2 width]
-        return F.normalize(self.proj_out(pooled.to(dtype)).float(), dim=-1)
+        return F.normalize(adapted_linear(self.proj_out, pooled.to(dtype), lora, "vision.proj_out").float(), dim=-1)
+
+    @property
+    def usual(self) -> list[str]:
+        """The linears that a LoRA of photos adapts, as ``Backbone.adapted`` names them: q, k and v of every block."""
+        return [f"vision.blocks.{i}.attn.{part}" for i in range(self.config.depth) for part in PROJECTIONS]
 
     def with_compute_dtype(self, dtype: torch.dtype) -> VisionHead:
         """A copy whose linears have this dtype; norms, positions and the residual stream stay in float32."""
@@ -85,7 +89,7 @@ class VisionHead(nn.Module):
         return head
 
 
-class TextHead(AdaptedText):
+class TextHead(nn.Module):
     """Frozen sentence embedding [n, 384] -> shared space [n, dim], unit length: the sentence plus a learned rest."""
 
     def __init__(self, config: HeadsConfig) -> None:
@@ -100,12 +104,10 @@ class TextHead(AdaptedText):
             nn.init.zeros_(parameter)
 
     def forward(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
-        x = sentences
-        for name, layer in self.mlp.named_children():
-            x = adapted_linear(layer, x, None if lora is None else lora.factors.get(f"mlp.{name}"))
+        x = adapted_sequence(self.mlp, sentences, lora, "text.mlp")
         return F.normalize((sentences + x).float(), dim=-1)
 
-    def layout(self, rank: int = LORA_RANK) -> LoraLayout:
-        """Both linears."""
-        linears = [(f"mlp.{name}", layer) for name, layer in self.mlp.named_children() if isinstance(layer, nn.Linear)]
-        return LoraLayout(tuple(LoraModule(name, layer.in_features, layer.out_features) for name, layer in linears), rank)
+    @property
+    def usual(self) -> list[str]:
+        """The linears that a LoRA of texts adapts, as ``Backbone.adapted`` names them: both."""
+        return [f"text.mlp.{name}" for name, layer in self.mlp.named_children() if isinstance(layer, nn.Linear)]

@@ -6,8 +6,9 @@ fixes the order in which the factors are flattened.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,11 +16,13 @@ from torch import Tensor
 from core.common.errors import AdapterError
 
 MAX_RANK = 256
+Side = Literal["texts", "photos"]
+TEXT, VISION = "text.", "vision."  # how names begin, by tower
 
 
 @dataclass(frozen=True)
 class LoraModule:
-    """One adapted linear: its dotted name in the adapted tower, and its input and output width."""
+    """One adapted linear: its dotted name in ``Backbone.adapted``, such as "text.mlp.3", and its input and output width."""
 
     name: str
     in_features: int
@@ -35,6 +38,33 @@ class LoraLayout:
 
     modules: tuple[LoraModule, ...]
     rank: int
+
+    @staticmethod
+    def of(linears: Mapping[str, LoraModule], names: Iterable[str], rank: int) -> LoraLayout:
+        """The layout of some of a backbone's ``linears``, by name.
+
+        Raises:
+            AdapterError: the backbone has no such linear.
+        """
+        names = tuple(names)
+        if unknown := [name for name in names if name not in linears]:
+            raise AdapterError(f"{unknown[0]} is not a linear that a LoRA can adapt here.")
+        return LoraLayout(tuple(linears[name] for name in names), rank)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the adapted linears."""
+        return tuple(m.name for m in self.modules)
+
+    @property
+    def moves_texts(self) -> bool:
+        """Whether its LoRAs change how texts are embedded."""
+        return _any_in(self.modules, TEXT)
+
+    @property
+    def moves_photos(self) -> bool:
+        """Whether photos have other embeddings with its LoRAs, and have to be embedded again."""
+        return _any_in(self.modules, VISION)
 
     @property
     def size(self) -> int:
@@ -95,9 +125,14 @@ class Lora:
         return sum(f.a.numel() + f.b.numel() for f in self.factors.values())
 
     @property
+    def moves_texts(self) -> bool:
+        """As ``LoraLayout.moves_texts``."""
+        return _any_in(self.modules, TEXT)
+
+    @property
     def moves_photos(self) -> bool:
-        """Whether photos have other embeddings with it, and have to be embedded again."""
-        return any(m.name.startswith(("vision.", "blocks.")) for m in self.modules)
+        """As ``LoraLayout.moves_photos``."""
+        return _any_in(self.modules, VISION)
 
     def to(self, device: torch.device) -> Lora:
         """The LoRA with its factors on a device."""
@@ -116,6 +151,10 @@ class Lora:
         for name, f in self.factors.items():
             if not (bool(torch.isfinite(f.a).all()) and bool(torch.isfinite(f.b).all())):
                 raise AdapterError(f"{label}: the weights of {name} hold NaN or infinite numbers.")
+
+
+def _any_in(modules: Sequence[LoraModule], tower: str) -> bool:
+    return any(m.name.startswith(tower) for m in modules)
 
 
 def initial_vector(layout: LoraLayout, seed: int) -> Tensor:

@@ -26,9 +26,9 @@ from safetensors.torch import save_file
 from timm.models import is_model, model_entrypoint
 from torch import Tensor, nn
 
-from core.backbones.base import Side
+from core.backbones.base import TwoTowers
 from core.backbones.clip_text import text_tower
-from core.backbones.lora import Lora
+from core.backbones.lora import Lora, LoraLayout, Side
 from core.backbones.preprocess import pixel_values
 from core.backbones.spec import FOLDER, with_full_paths
 from core.backbones.vit import LORA_RANK, AdaptedTower, PlainViT
@@ -72,8 +72,6 @@ class OpenClipBackbone:
         BackboneError: another architecture than a plain ViT, adapt_blocks out of range, weights that are not finite.
     """
 
-    adapts: Side = "photos"
-
     def __init__(
         self,
         name: str,
@@ -90,22 +88,29 @@ class OpenClipBackbone:
         preprocess = open_clip.get_model_preprocess_cfg(model)
         weights = _weights(model)
         vit = PlainViT.of(model.get_submodule("visual"))
-        self.adapted = AdaptedTower(vit, adapt_blocks).eval().requires_grad_(False)
-        facts = {"cut": self.adapted.cut, "heads": self.adapted.heads, **vit.facts, "preprocess": dict(preprocess)}
+        tower = AdaptedTower(vit, adapt_blocks)
+        facts = {"cut": tower.cut, "heads": tower.heads, **vit.facts, "preprocess": dict(preprocess)}
         self.fingerprint = self.prefix_key = self.sentence_key = _fingerprint(facts, weights)
-        self._stem = vit.prefix(self.adapted.cut)
+        self._stem = vit.prefix(tower.cut)
         del model.visual
-        self._text, self._tokenizer, self._tokenizer_lock = text_tower(model), tokenizer, threading.Lock()
+        self.adapted = TwoTowers(text_tower(model), tower, tower.patches).eval().requires_grad_(False)
+        self._tokenizer, self._tokenizer_lock = tokenizer, threading.Lock()
         seen = PreprocessCfg(**preprocess)
         self.framing = _framing(seen)
         self._mean, self._std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
-        self.layout = self.adapted.layout(rank)
-        self.dim = self.sentence_dim = self.adapted.dim
+        self.linears = self.adapted.linears("vision.blocks.")
+        self.layout = LoraLayout.of(self.linears, tower.usual, rank)
+        self.dim = self.sentence_dim = tower.dim
         self.prefix_shape = (vit.tokens, vit.width)
         self.device = CPU
 
+    def adapting(self, side: Side) -> OpenClipBackbone:
+        if side != "photos":
+            raise BackboneError(f"LoRAs of {self.name} adapt photos, not texts.")
+        return self
+
     def to(self, device: torch.device) -> OpenClipBackbone:
-        for part in (self.adapted, self._stem, self._text):
+        for part in (self.adapted, self._stem):
             part.to(device)
         self.device = device
         return self
@@ -122,7 +127,7 @@ class OpenClipBackbone:
             return torch.empty(0, self.dim)
         with self._tokenizer_lock:  # fast tokenizers of Hugging Face fail when two threads set their padding at once
             tokens = self._tokenizer(list(texts))
-        return self._text(tokens).cpu()
+        return self.adapted.text(tokens).cpu()
 
     def normalised(self, frames: Tensor) -> Tensor:
         return frames.permute(0, 3, 1, 2).float().div_(255).sub_(self._mean).div_(self._std)
@@ -153,7 +158,7 @@ class OpenClipBackbone:
         there = None if lora is None else lora.to(self.device)
         with self._fast():
             parts = prefetched(self._batches(prefix), self.device)
-            return torch.cat([self.adapted(part.float(), there).cpu() for part in parts])
+            return torch.cat([self.adapted.vision(part.float(), there).cpu() for part in parts])
 
     def _batches(self, photos: Tensor) -> tuple[Tensor, ...]:
         return photos.split(batch_size(self.device, IMAGE_BATCH))

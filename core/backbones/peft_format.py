@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from core.backbones.lora import MAX_RANK, Factors, Lora, LoraModule
+from core.backbones.lora import MAX_RANK, TEXT, VISION, Factors, Lora, LoraModule
 from core.backbones.transformers_names import THEIRS_BEGIN, transformers_name
 from core.common.errors import AdapterError, brief
 from core.common.tensor_files import write_tensors
@@ -69,8 +69,23 @@ def save_peft(
     write_tensors(folder / WEIGHTS_FILE, tensors, metadata)
 
 
-def load_peft(folder: Path, modules: Sequence[LoraModule], fingerprint: str) -> tuple[Lora, dict[str, Any]]:
+def _other_side(names: Set[str], modules: Sequence[LoraModule]) -> str:
+    """What to choose for an adapter whose linears are on a tower where these modules have none."""
+    for tower, side in ((VISION, "photos"), (TEXT, "texts")):
+        adapted = any(name.startswith(f"{PEFT_PREFIX}{tower}") for name in names)
+        if adapted and not any(m.name.startswith(tower) for m in modules):
+            return f" It adapts {side}: choose the backbone with --adapt {side}."
+    return ""
+
+
+def load_peft(
+    folder: Path, modules: Iterable[LoraModule], fingerprint: str, partly: bool = False
+) -> tuple[Lora, dict[str, Any]]:
     """Read an adapter in PEFT format for the given adapted linears, by their own names or by those in transformers' CLIPModel.
+
+    Args:
+        modules: of ``Backbone.layout``, or with ``partly`` all of ``Backbone.linears``.
+        partly: the adapter may leave some of them as they are, but not all.
 
     Returns:
         The LoRA (its scale alpha / r folded into B) and its provenance ({} for adapters made elsewhere).
@@ -102,7 +117,9 @@ def load_peft(folder: Path, modules: Sequence[LoraModule], fingerprint: str) -> 
         with safe_open(weights_path, framework="pt") as file:
             metadata, names = file.metadata() or {}, set(file.keys())
             rename = transformers_name if any(THEIRS_BEGIN in name for name in names) else str
-            expected = {f"{PEFT_PREFIX}{rename(m.name)}.lora_{x}.weight" for m in modules for x in "AB"}
+            keys = {m: {f"{PEFT_PREFIX}{rename(m.name)}.lora_{x}.weight" for x in "AB"} for m in modules}
+            modules = [m for m in keys if keys[m] & names or not partly] or list(keys)
+            expected = set[str]().union(*(keys[m] for m in modules))
             # Only what is expected: a header may name a million tensors without any numbers.
             tensors = {key: file.get_tensor(key) for key in names & expected}
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError):
@@ -115,7 +132,7 @@ def load_peft(folder: Path, modules: Sequence[LoraModule], fingerprint: str) -> 
         odd, made_for = min(names ^ expected), config.get("base_model_name_or_path")
         model = f" (it was made for {brief(made_for)})" if made_for and isinstance(made_for, str) else ""
         what = "unknown" if odd in names else "missing"
-        raise AdapterError(f"{label} does not fit this backbone{model}: {brief(odd)} is {what}.")
+        raise AdapterError(f"{label} does not fit this backbone{model}: {brief(odd)} is {what}.{_other_side(names, modules)}")
     factors = {}
     for m in modules:
         a = tensors[f"{PEFT_PREFIX}{rename(m.name)}.lora_A.weight"]

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from core.backbones import EMBEDDED
+from core.backbones.lora import Side
+
 FOLDER = "local-dir:"
+
+
+def adapted_side(choice: Mapping[str, Any]) -> Side:
+    """What LoRAs adapt that are trained for a backbone: what was chosen, or what is usual for it."""
+    return choice.get("adapt") or ("texts" if choice["spec"] == EMBEDDED else "photos")
 
 
 def with_full_paths(choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any
 
 from core.common.errors import AdapterError
 
-OURS = re.compile(r"blocks\.(\d+)\.attn\.([qkv]_proj)")
-THEIRS = "vision_model.encoder.layers.{}.self_attn.{}"
+OURS = re.compile(r"vision\.blocks\.(\d+)\.(.*)")
 THEIRS_BEGIN = "vision_model.encoder.layers."
+PARTS = {f"attn.{part}_proj": f"self_attn.{part}_proj" for part in ("q", "k", "v", "out")}
+PARTS |= {"mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
 CLASS = {"base_model_class": "CLIPModel", "parent_library": "transformers"}
 
 # The same weights on the hub; what LAION trained has both forms in one repository.
@@ -29,9 +30,9 @@ def transformers_name(name: str) -> str:
         AdapterError: no linear of a plain CLIP vision tower.
     """
     match = OURS.fullmatch(name)
-    if match is None:
+    if match is None or match[2] not in PARTS:
         raise AdapterError(f"{name} has no counterpart in transformers' CLIPModel.")
-    return THEIRS.format(*match.groups())
+    return f"{THEIRS_BEGIN}{match[1]}.{PARTS[match[2]]}"
 
 
 def hub_model(choice: Mapping[str, Any]) -> str:

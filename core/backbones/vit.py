@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from timm.layers.attention import Attention
+from timm.layers.mlp import Mlp
 from timm.models import vision_transformer as timm_vit
 from torch import Tensor, nn
 
-from core.backbones.attention import PROJECTIONS, SplitAttention
-from core.backbones.base import AdaptedImage
-from core.backbones.lora import Lora, LoraLayout, LoraModule
+from core.backbones.attention import PROJECTIONS, SplitAttention, adapted_sequence
+from core.backbones.lora import Lora
 from core.common.errors import BackboneError
 
 LORA_RANK = 2
@@ -111,7 +111,7 @@ def _of_timm(visual: TimmModel) -> PlainViT:
 
 def _is_plain(block: Any) -> bool:
     """Whether a block of timm's ViT computes what ``AdaptedBlock`` does."""
-    if type(block) is not timm_vit.Block or type(block.attn) is not Attention or block.attn.gate is not None:
+    if (type(block), type(block.mlp), type(block.attn)) != (timm_vit.Block, Mlp, Attention) or block.attn.gate is not None:
         return False
     return all(type(norm) is nn.Identity for norm in (block.attn.q_norm, block.attn.k_norm, block.attn.norm))
 
@@ -184,11 +184,15 @@ class TimmHead(nn.Module):
 
 
 class AdaptedBlock(nn.Module):
-    """A block whose attention is split; its norms, layer scales and MLP are the original's."""
+    """A block whose attention is split; its norms, layer scales and MLP are the original's.
+
+    Args:
+        name: under which a LoRA knows it.
+    """
 
     def __init__(self, block: Any, name: str) -> None:
         super().__init__()
-        self.attn_name = f"{name}.attn"
+        self.name = name
         if isinstance(block, ResidualAttentionBlock):
             self.attn = SplitAttention.from_fused(block.attn)
             self.norm1, self.scale1, self.norm2, self.scale2 = block.ln_1, block.ls_1, block.ln_2, block.ls_2
@@ -198,11 +202,11 @@ class AdaptedBlock(nn.Module):
         self.mlp = block.mlp
 
     def forward(self, x: Tensor, lora: Lora | None = None) -> Tensor:
-        x = x + self.scale1(self.attn(self.norm1(x), lora, self.attn_name))
-        return x + self.scale2(self.mlp(self.norm2(x)))
+        x = x + self.scale1(self.attn(self.norm1(x), lora, f"{self.name}.attn"))
+        return x + self.scale2(adapted_sequence(self.mlp, self.norm2(x), lora, f"{self.name}.mlp"))
 
 
-class AdaptedTower(AdaptedImage):
+class AdaptedTower(nn.Module):
     """The adapted suffix: the last blocks of a ViT, its final norm, pooling and projection.
 
     Blocks keep their number in the whole tower, so that an adapter of the last two cannot pass for one of the first two.
@@ -223,7 +227,7 @@ class AdaptedTower(AdaptedImage):
             raise BackboneError(f"adapt_blocks is {adapt_blocks}: this image tower has 1 to {count} blocks to adapt.")
         self.cut = count - adapt_blocks
         self.width, self.dim, self.special, self.patches = vit.width, vit.dim, vit.special, vit.tokens - vit.special
-        self.blocks = nn.ModuleDict({str(i): AdaptedBlock(vit.blocks[i], f"blocks.{i}") for i in range(self.cut, count)})
+        self.blocks = nn.ModuleDict({str(i): AdaptedBlock(vit.blocks[i], f"vision.blocks.{i}") for i in range(self.cut, count)})
         self.head = vit.head
 
     @property
@@ -241,7 +245,8 @@ class AdaptedTower(AdaptedImage):
             x = block(x, lora)
         return F.normalize(self.head(x).float(), dim=-1)
 
-    def layout(self, rank: int = LORA_RANK) -> LoraLayout:
-        """q, k and v of every adapted block (110,592 parameters for all of ViT-B/16 at rank 2)."""
-        names = [f"blocks.{i}.attn.{p}" for i in self.blocks for p in PROJECTIONS]
-        return LoraLayout(tuple(LoraModule(name, self.width, self.width) for name in names), rank)
+    @property
+    def usual(self) -> list[str]:
+        """The linears of the paper's LoRA, as ``Backbone.adapted`` names them: q, k and v of every adapted block (110,592
+        parameters for all of ViT-B/16 at rank 2)."""
+        return [f"vision.blocks.{i}.attn.{part}" for i in self.blocks for part in PROJECTIONS]

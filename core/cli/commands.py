@@ -83,7 +83,8 @@ def evaluate(arguments: Namespace) -> Answer:
     engine = load_chosen_engine(arguments)
     adapters = {}
     if arguments.adapter is not None:
-        lora, _ = load_peft(arguments.adapter, engine.backbone.layout.modules, engine.backbone.fingerprint)
+        model = engine.backbone
+        lora, _ = load_peft(arguments.adapter, model.linears.values(), model.fingerprint, partly=True)
         adapters = {"adapter": lora}
     evaluation = measure(engine, samples, request(arguments, task), chosen, log, adapters)
     methods = {
@@ -116,17 +117,22 @@ def load_chosen_engine(arguments: Namespace) -> SGLora:
 
 
 def chosen_backbone(arguments: Namespace) -> Backbone:
-    """The backbone of ``--backbone``, ``--heads`` and ``--pretrained``."""
+    """The backbone of ``--backbone``, ``--heads``, ``--pretrained`` and ``--adapt``; without any, that of ``--experts``."""
     from core.backbones import EMBEDDED, load_backbone
+    from core.experts.files import RepositoryIndex
 
+    given = {key: getattr(arguments, key) for key in ("pretrained", "adapt_blocks", "adapt")}
     if arguments.heads is None:
-        return load_backbone(arguments.backbone, arguments.pretrained, arguments.adapt_blocks)
-    if arguments.backbone != EMBEDDED:
+        experts = getattr(arguments, "experts", None)
+        if experts is not None and arguments.backbone is None and not any(given.values()):
+            return load_backbone(**RepositoryIndex.read(experts).backbone)
+        return load_backbone(arguments.backbone or EMBEDDED, **given)
+    if arguments.backbone not in (None, EMBEDDED):
         raise BackboneError(f"--heads is for the embedded backbone; {arguments.backbone} takes --pretrained.")
     from core.backbones.embedded import load_embedded
     from core.common.device import current
 
-    return load_embedded(arguments.heads).to(current())
+    return load_embedded(arguments.heads, adapt=arguments.adapt or "texts").to(current())
 
 
 def _routed(engine: SGLora, routing: Routing) -> dict[str, Any]:

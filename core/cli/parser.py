@@ -138,10 +138,9 @@ def _backbone_options(parser: Parser) -> None:
     )
     options.add_argument(
         "--backbone",
-        default="embedded",
         metavar="NAME",
-        help='"embedded" (default), or any model of open_clip with a plain ViT: a name such as "ViT-B-16" or '
-        '"ViT-B-16-SigLIP2", local-dir:FOLDER with its config and weights, or hf-hub:OWNER/NAME',
+        help='"embedded" (default, unless --experts names another), or any model of open_clip with a plain ViT: a name such as '
+        '"ViT-B-16" or "ViT-B-16-SigLIP2", local-dir:FOLDER with its config and weights, or hf-hub:OWNER/NAME',
     )
     options.add_argument("--heads", type=Path, metavar="FILE", help="trained heads of the embedded backbone (default: shipped)")
     options.add_argument(
@@ -156,6 +155,12 @@ def _backbone_options(parser: Parser) -> None:
         metavar="N",
         help="adapt only the last N blocks of a model of open_clip (default: all): fewer parameters, and a new sentence costs "
         "these blocks alone",
+    )
+    options.add_argument(
+        "--adapt",
+        choices=("texts", "photos"),
+        help="what LoRAs adapt: how texts are embedded (usual with embedded) or how photos are, as in the paper (usual with "
+        "models of open_clip)",
     )
     _device_option(parser)
 

@@ -106,7 +106,7 @@ def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> t
         from core.backbones.peft_format import load_peft
 
         backbone = chosen_backbone(arguments)
-        lora, _ = load_peft(arguments.adapter, backbone.layout.modules, backbone.fingerprint)
+        lora, _ = load_peft(arguments.adapter, backbone.linears.values(), backbone.fingerprint, partly=True)
         backbone.encode_sentence(["warm-up"])  # loads the text tower
         stopwatch.lap("load")
         return backbone, [ZERO_SHOT, Adapter.of(lora)], ["zero-shot", "adapter"]

@@ -41,10 +41,11 @@ def experts(arguments: Namespace) -> Answer | None:
     from core.training.distributed import Processes
     from core.training.experts import recipe_for, train_experts
 
-    own_weights = arguments.backbone == EMBEDDED or arguments.backbone.startswith(("local-dir:", "hf-hub:"))
+    spec = arguments.backbone or EMBEDDED
+    own_weights = spec == EMBEDDED or spec.startswith(("local-dir:", "hf-hub:"))
     if not (own_weights or arguments.pretrained or arguments.random_weights):
         raise BackboneError(
-            f"{arguments.backbone} would be trained on random weights, of which experts learn nothing: say which with "
+            f"{spec} would be trained on random weights, of which experts learn nothing: say which with "
             "--pretrained TAG|FILE, or --random-weights where that is meant."
         )
     model = chosen_backbone(arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, Field, GetPydanticSchema, Strict, ValidationError
 from typing_extensions import TypedDict
@@ -45,10 +45,12 @@ class _Backbone(TypedDict):
     spec: Text
     pretrained: NotRequired[Text | None]
     adapt_blocks: NotRequired[Annotated[int, Strict()] | None]
+    adapt: NotRequired[Literal["texts", "photos"] | None]
 
 
 def _all_options(choice: Mapping[str, Any]) -> dict[str, Any]:
-    return {"spec": choice["spec"], "pretrained": choice.get("pretrained"), "adapt_blocks": choice.get("adapt_blocks")}
+    given = {"spec": choice["spec"], "pretrained": choice.get("pretrained"), "adapt_blocks": choice.get("adapt_blocks")}
+    return given | ({"adapt": choice["adapt"]} if choice.get("adapt") else {})
 
 
 BackboneChoice = Annotated[

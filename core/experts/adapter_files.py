@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.backbones.base import Side
+from core.backbones.lora import Lora
 from core.backbones.peft_format import save_peft
 from core.backbones.spec import portable
 from core.backbones.transformers_names import CLASS as CLIP_MODEL
@@ -42,14 +42,14 @@ from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
 
 backbone = load_backbone({arguments})
-lora, origin = load_peft(Path("adapter"), backbone.layout.modules, backbone.fingerprint)
+lora, origin = load_peft(Path("adapter"), backbone.linears.values(), backbone.fingerprint, partly=True)
 photo = backbone.prefix(backbone.pixels(Image.open("photo.jpg").convert("RGB"))[None])
 words = ["a dog that jumps over an obstacle"]
 for name, adapter in (("zero-shot", None), ("adapted", lora)):
     print(name, round(float(backbone.suffix(photo, adapter) @ backbone.encode_text(words, adapter).T), 3))
 ```
 
-The same with `peft` itself, on the model's adapted part, which takes {inputs}:
+The same with `peft` itself, on the model's two adapted parts, `text` and `vision`:
 
 ```python
 from copy import deepcopy
@@ -57,19 +57,9 @@ from copy import deepcopy
 from peft import PeftModel
 
 model = PeftModel.from_pretrained(deepcopy(backbone.adapted), "adapter").eval()
-print("with peft", round(float({product}), 3))
+print("with peft", round(float({photo} @ {words}.T), 3))
 ```
 """
-_ADAPTED: Mapping[Side, Mapping[str, str]] = {
-    "texts": {
-        "inputs": "sentence embeddings",
-        "product": "backbone.suffix(photo) @ model(backbone.encode_sentence(words)).T",
-    },
-    "photos": {
-        "inputs": "a photo's prefix activations",
-        "product": "model(photo.float()) @ backbone.encode_text(words).T",
-    },
-}
 
 _TRANSFORMERS = """\
 Its linears are named as in `CLIPModel` of [transformers](https://huggingface.co/docs/transformers). Unpacked into the folder
@@ -102,7 +92,7 @@ def save_adapter(engine: SGLora, adaptation: Adaptation, folder: Path, for_trans
         base, kind = None, type(engine.backbone.adapted)
         mapping = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
         save_peft(adaptation.lora, folder, fingerprint, origin["backbone"], origin, mapping)
-    readme = adapter_readme(origin, choice, engine.backbone.adapts, base)
+    readme = adapter_readme(origin, choice, adaptation.lora, base)
     (folder / README_FILE).write_text(readme, encoding="utf-8")
 
 
@@ -144,20 +134,20 @@ def routed_experts(engine: SGLora, routing: Routing) -> list[dict[str, Any]]:
     ]
 
 
-def adapter_readme(
-    provenance: Mapping[str, Any], choice: Mapping[str, Any], adapts: Side, clip_model: str | None = None
-) -> str:
+def adapter_readme(provenance: Mapping[str, Any], choice: Mapping[str, Any], lora: Lora, clip_model: str | None = None) -> str:
     """The README of an adapter as Markdown.
 
     Args:
         provenance: as ``SGLora.provenance`` gives it.
-        choice: the arguments of ``load_backbone``, as others may know them. adapts: as the backbone's.
+        choice: the arguments of ``load_backbone``, as others may know them. lora: the adapter.
         clip_model: the model of transformers that it is for; None: for the backbone's own adapted part.
     """
     arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None)
     experts = ", ".join(f"{_plain(e['name'])} ({e['weight'] * 100:.0f} %)" for e in provenance["experts"])
     if clip_model is None:
-        use = _OURS.format(arguments=arguments, **_ADAPTED[adapts])
+        photo = "model.vision(photo.float())" if lora.moves_photos else "backbone.suffix(photo)"
+        words = "model.text(backbone.encode_sentence(words))" if lora.moves_texts else "backbone.encode_text(words)"
+        use = _OURS.format(arguments=arguments, photo=photo, words=words)
     else:
         use = _TRANSFORMERS.format(base=json.dumps(clip_model))
     return _TEXT.format(

@@ -16,7 +16,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from core.backbones import EMBEDDED
-from core.backbones.spec import FOLDER, local_names, portable
+from core.backbones.spec import FOLDER, adapted_side, local_names, portable
 from core.common.digest import digest
 from core.common.errors import RepositoryError
 from core.common.metrics import mean_of_ways
@@ -113,8 +113,8 @@ def _licence(path: Path) -> str | None:
 def _summary(index: RepositoryIndex) -> str:
     groups = Counter(e.group for e in index.experts)
     sizes = ", ".join(f"{group} {count}" for group, count in groups.most_common())
-    embedded = index.backbone["spec"] == EMBEDDED
-    adapted = "the text head's two linears" if embedded else "the query, key and value projections of the vision blocks"
+    texts = adapted_side(index.backbone) == "texts"
+    adapted = "the text head's two linears" if texts else "the query, key and value projections of the vision blocks"
     return (
         f"{len(index.experts)} LoRA experts (rank {index.rank} on {adapted}), one for each of as many tasks: {sizes}. They are "
         f"what [SG-LoRA]({METHOD}) routes a sentence to, and what its generator learned from; each is also a LoRA of its "
@@ -125,9 +125,9 @@ def _summary(index: RepositoryIndex) -> str:
 
 def _use(index: RepositoryIndex) -> str:
     options, choice = [], portable(index.backbone)
-    if choice["spec"] != EMBEDDED:
+    if choice["spec"] != EMBEDDED or choice.get("adapt"):
         named = {"--backbone": choice["spec"], "--pretrained": choice.get("pretrained")}
-        named["--adapt-blocks"] = choice.get("adapt_blocks")
+        named |= {"--adapt-blocks": choice.get("adapt_blocks"), "--adapt": choice.get("adapt")}
         options = [f"{key} {shlex.quote(str(value))}" for key, value in named.items() if value is not None]
     more = "".join(f" {option}" for option in options)
     return (

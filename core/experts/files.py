@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from core.backbones import EMBEDDED
-from core.backbones.lora import Lora, LoraLayout
+from core.backbones.lora import VISION, Lora, LoraLayout, Side
+from core.backbones.spec import adapted_side
 from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, brief
 from core.common.schema import BackboneChoice, Count, Figure, Text, where_invalid
@@ -34,8 +35,9 @@ class RepositoryIndex(BaseModel, frozen=True):
 
     Attributes:
         fingerprint: of the backbone the experts were trained on.
-        backbone: arguments of ``core.backbones.load_backbone`` that load it, {"spec", "pretrained", "adapt_blocks"}; an
-            index that names none is of the embedded one.
+        backbone: arguments of ``core.backbones.load_backbone`` that load it, {"spec", "pretrained", "adapt_blocks", "adapt"};
+            an index that names none is of the embedded one.
+        linears: that the experts adapt, in order; an index that names none has those that are usual for the backbone.
         rank: of the experts' own parts. shared_rank: of the part that they share; 0: there is none.
         parameters: of an own part. experts: their entries.
         checksum: sha256 of the tensors file. notes: how they were trained.
@@ -45,6 +47,7 @@ class RepositoryIndex(BaseModel, frozen=True):
     format: Literal[2] = FORMAT
     fingerprint: Text = Field(alias="backbone_fingerprint")
     backbone: BackboneChoice = Field({"spec": EMBEDDED}, validate_default=True)
+    linears: tuple[Text, ...] = ()
     rank: Count
     shared_rank: Count = 0
     parameters: Count = 0
@@ -107,6 +110,7 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
     RepositoryIndex(
         backbone_fingerprint=repository.fingerprint,
         backbone=repository.backbone,
+        linears=repository.layout.names,
         rank=repository.layout.rank,
         shared_rank=repository.shared.rank if repository.shared else 0,
         parameters=repository.layout.size,
@@ -117,11 +121,24 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
     ).write(folder)
 
 
+def _layout(label: str, index: RepositoryIndex, layout: LoraLayout) -> LoraLayout:
+    """Of the experts' own parts: the linears that the index names, at its rank."""
+    wanted: Side = adapted_side(index.backbone)
+    if index.linears:
+        wanted = "photos" if any(name.startswith(VISION) for name in index.linears) else "texts"
+    if not (layout.moves_photos if wanted == "photos" else layout.moves_texts):
+        raise RepositoryError(f"{label} has experts that adapt {wanted}: choose the backbone with --adapt {wanted}.")
+    try:
+        return LoraLayout.of({m.name: m for m in layout.modules}, index.linears or layout.names, index.rank)
+    except AdapterError as error:
+        raise RepositoryError(f"{label} does not fit this backbone: {error}") from None
+
+
 def load_repository(folder: Path, layout: LoraLayout, fingerprint: str) -> ExpertRepository:
     """Read a repository for the backbone with this layout and fingerprint.
 
     Raises:
-        RepositoryError: missing or damaged files, or experts of another backbone.
+        RepositoryError: missing or damaged files, or experts of another backbone, or of linears that are not in its layout.
     """
     label = f"The expert repository {folder}"
     index = RepositoryIndex.read(folder)
@@ -138,7 +155,7 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str) -> Exper
         raise RepositoryError(
             f"{label} was trained on another backbone (fingerprint {index.fingerprint}, this one is {fingerprint})."
         )
-    layout = LoraLayout(layout.modules, index.rank)
+    layout = _layout(label, index, layout)
     try:
         tensors = load_file(folder / TENSORS_FILE)
         means, stds = tensors["means"].float(), tensors["stds"].float()

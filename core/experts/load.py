@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
+from core.backbones.spec import adapted_side
 from core.common.errors import BackboneError
 from core.common.paths import ROOT, experts_path, find_generator, heads_path
 from core.experts.files import INDEX_FILE, RepositoryIndex, load_repository
@@ -67,11 +68,11 @@ class FoundRepository:
     @property
     def name(self) -> str:
         """Its backbone and folder, for people: "ViT-B-16 openai, last 4 blocks (paper)"."""
-        spec, pretrained, blocks = (self.index.backbone.get(k) for k in ("spec", "pretrained", "adapt_blocks"))
+        spec, pretrained, blocks, adapt = (self.index.backbone.get(k) for k in ("spec", "pretrained", "adapt_blocks", "adapt"))
         weights = "" if pretrained is None else f" {Path(pretrained).stem}"
         last = "" if blocks is None else f", last {blocks} block{'s' if blocks > 1 else ''}"
-        backbone = f"{Path(str(spec)).name}{weights}{last}"
-        return backbone if self.folder.name == backbone else f"{backbone} ({self.folder.name})"
+        backbone = f"{Path(str(spec)).name}{weights}{last}{'' if adapt is None else f', {adapt}'}"
+        return backbone if self.folder.name == backbone.replace(", ", "-") else f"{backbone} ({self.folder.name})"
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ class FoundRepository:
         if folder == experts_path().resolve():
             return ()  # it is the default
         path = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else self.folder
-        names = {"backbone": "spec", "pretrained": "pretrained", "adapt-blocks": "adapt_blocks"}
+        names = {"backbone": "spec", "pretrained": "pretrained", "adapt-blocks": "adapt_blocks", "adapt": "adapt"}
         given = {option: self.index.backbone.get(key) for option, key in names.items()}
         if given["backbone"] == EMBEDDED:
             del given["backbone"]
@@ -91,13 +92,15 @@ class FoundRepository:
         """Its engine.
 
         Args:
-            backbone: one that is loaded already; it is used where it is this repository's.
+            backbone: one that is loaded already; it is used where it is this repository's, if need be in its other form.
 
         Raises:
             BackboneError, RepositoryError: as ``load_backbone`` and ``load_engine``.
         """
         if backbone is None or backbone.fingerprint != self.index.fingerprint:
             backbone = load_backbone(**self.index.backbone)
+        elif (side := adapted_side(self.index.backbone)) != adapted_side(backbone.choice):
+            backbone = backbone.adapting(side)
         return load_engine(backbone, self.folder)
 
 

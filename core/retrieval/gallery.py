@@ -358,7 +358,7 @@ class Gallery:
 
     def _text_index(self, texts: tuple[str, ...], adapter: Adapter) -> Index:
         """The index of captions as this adapter reads them."""
-        key = ZERO_SHOT.key if adapter.moves_photos else adapter.key
+        key = adapter.key if adapter.lora is not None and adapter.lora.moves_texts else ZERO_SHOT.key
         with self._lock:
             known = self._text_indexes.get(key)
         if known is not None and known[0] == texts:

@@ -178,7 +178,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print) -
     Raises:
         DataError: there is no photo to train on in it.
     """
-    left_out = {data / "coco"} if backbone.slug == EMBEDDED else set()
+    left_out = {data / "coco"} if backbone.name == EMBEDDED else set()
     samples: list[Sample] = []
     unreadable: list[Path] = []
     kept: list[tuple[np.ndarray, np.ndarray]] = []

@@ -3,12 +3,11 @@
 An adapter of texts may move captions, but not class names: the penalty is how far it moves these. An adapter of photos may move
 photos, but not across class names: the penalty is the KL divergence between their similarities to the names before and after,
 on the task's photos and on some of everyday objects (learning without forgetting, arXiv 1606.09282, with the frozen model as
-the teacher).
+the teacher). An adapter of both pays both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.backbones.base import AdaptedImage, Backbone, Side
+from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.common.device import sent, training_autocast
 from core.training.class_names import ClassNames
@@ -24,7 +23,7 @@ from core.training.corpus import Corpus
 from core.training.losses import contrastive
 
 NAME_SCALE = 20.0  # inverse temperature of similarities to class names
-MEMORY: Mapping[Side, float] = {"texts": 10.0, "photos": 0.6}  # weight of the penalty, by what is adapted
+MOVED_NAMES, CONFUSED_NAMES = 10.0, 0.6  # weights of the penalties
 
 
 @dataclass(frozen=True)
@@ -69,14 +68,15 @@ class Objective:
         corpus = self.corpus
         shown = rng.choice(rows, min(self.batch, len(rows)), replace=False)
         texts = torch.from_numpy(np.array([rng.choice(corpus.own_texts[row]) for row in shown]))
-        beside = np.flatnonzero(corpus.everyday & self.allowed) if self.everyday and self.memory else shown[:0]
-        everyday = rng.choice(beside, min(self.everyday, len(beside)), replace=False) if len(beside) else beside
-        photos = torch.from_numpy(np.concatenate([shown, everyday]))
+        everyday = self.everyday if self.memory and lora.moves_photos else 0
+        beside = np.flatnonzero(corpus.everyday & self.allowed) if everyday else shown[:0]
+        others = rng.choice(beside, min(everyday, len(beside)), replace=False) if len(beside) else beside
+        photos = torch.from_numpy(np.concatenate([shown, others]))
         labels = torch.from_numpy(corpus.labels[shown])
         batch = Batch(corpus.prefixes[photos], corpus.base[photos], corpus.sentences[texts], labels[:, None] == labels[None, :])
-        head, keep = self.backbone.adapted, None
-        if isinstance(head, AdaptedImage) and self.tokens < head.patches:
-            keep = torch.from_numpy(rng.permutation(head.patches)[: self.tokens]).to(self.backbone.device)
+        patches, keep = self.backbone.adapted.patches, None
+        if lora.moves_photos and self.tokens < patches:
+            keep = torch.from_numpy(rng.permutation(patches)[: self.tokens]).to(self.backbone.device)
         names = corpus.class_names.some(rng, self.names) if self.memory else None
         return adapter_loss(self.backbone, lora, batch, names, self.scale, self.memory, keep)
 
@@ -98,24 +98,27 @@ def adapter_loss(
         keep: for adapters of photos, indexes of the patches to look at; None: all.
     """
     device = backbone.device
-    there, t, penalty = lora.to(device), len(batch.sentences), torch.zeros((), device=device)
-    base = batch.base.to(device)
-    if backbone.adapts == "texts":
-        images, texts = base[:t], backbone.adapted(batch.sentences.to(device), there)
-        if memory and names:
-            penalty = moved_names(backbone, there, names)
-    else:
-        photos = adapted_photos(backbone, batch.prefixes, there, keep)
-        images, texts = photos[:t], backbone.text_from_sentences(batch.sentences).to(device)
-        if memory and names:
-            penalty = confused_names(photos, base, names.embeddings.to(device))
-    return contrastive(images, texts, batch.positive.to(device), scale) + memory * MEMORY[backbone.adapts] * penalty
+    there, base, penalty = lora.to(device), batch.base.to(device), torch.zeros((), device=device)
+    photos = adapted_photos(backbone, batch.prefixes, there, keep) if lora.moves_photos else base
+    texts = adapted_texts(backbone, batch.sentences, there)
+    if memory and names and lora.moves_photos:
+        penalty = penalty + CONFUSED_NAMES * confused_names(photos, base, names.embeddings.to(device))
+    if memory and names and lora.moves_texts:
+        penalty = penalty + MOVED_NAMES * moved_names(backbone, there, names)
+    return contrastive(photos[: len(texts)], texts, batch.positive.to(device), scale) + memory * penalty
 
 
 def adapted_photos(backbone: Backbone, prefix: Tensor, lora: Lora, keep: Tensor | None = None) -> Tensor:
     """Embeddings [n, d] with gradients, on the backbone's device, from prefix activations."""
     with training_autocast(backbone.device):
-        return backbone.adapted(sent(prefix, backbone.device).float(), lora=lora, keep=keep).float()
+        return backbone.adapted.vision(sent(prefix, backbone.device).float(), lora, keep).float()
+
+
+def adapted_texts(backbone: Backbone, sentences: Tensor, lora: Lora) -> Tensor:
+    """As ``adapted_photos``, of texts [t, d] from their sentence embeddings; without gradients where the LoRA leaves texts."""
+    if not lora.moves_texts:
+        return backbone.text_from_sentences(sentences).to(backbone.device)
+    return backbone.adapted.text(sentences.to(backbone.device), lora).float()
 
 
 def moved_names(backbone: Backbone, lora: Lora, names: ClassNames) -> Tensor:
@@ -124,7 +127,7 @@ def moved_names(backbone: Backbone, lora: Lora, names: ClassNames) -> Tensor:
     Args:
         lora: on the backbone's device.
     """
-    adapted = backbone.adapted(names.sentences.to(backbone.device), lora)
+    adapted = adapted_texts(backbone, names.sentences, lora)
     return (adapted - names.embeddings.to(backbone.device)).square().sum(1).mean()
 
 

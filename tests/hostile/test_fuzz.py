@@ -34,7 +34,7 @@ from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert
 
-LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 5, 7), LoraModule("blocks.0.attn.v_proj", 6, 4)), rank=2)
+LAYOUT = LoraLayout((LoraModule("vision.blocks.0.attn.q_proj", 5, 7), LoraModule("vision.blocks.0.attn.v_proj", 6, 4)), rank=2)
 FINGERPRINT = "0123456789abcdef"
 
 

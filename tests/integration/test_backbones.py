@@ -20,13 +20,13 @@ from tiny_models import CONTEXT, noise, random_lora, tiny_backbone, tiny_clip, t
 from torch import Tensor
 
 from core.backbones import load_backbone
-from core.backbones.base import Backbone
+from core.backbones.base import Backbone, TwoTowers
 from core.backbones.embedded import EmbeddedBackbone, load_embedded, save_heads
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.open_clip import OpenClipBackbone, load_open_clip
 from core.backbones.vit import AdaptedTower, PlainViT
-from core.common.errors import BackboneError
+from core.common.errors import AdapterError, BackboneError
 from core.common.paths import heads_path
 
 # Every variant that changes the arithmetic between the patches and the embedding.
@@ -50,13 +50,18 @@ class Case:
 
     def given(self) -> Tensor:
         """What goes into the part that a LoRA adapts."""
-        if self.backbone.adapts == "texts":
+        if self.backbone.layout.moves_texts:
             return self.backbone.encode_sentence(TEXTS)
         return self.backbone.prefix(self.pixels)
 
     def adapted(self, given: Tensor, lora: Lora | None = None) -> Tensor:
         """What comes out of it."""
-        return (self.backbone.text_from_sentences if self.backbone.adapts == "texts" else self.backbone.suffix)(given, lora)
+        return (self.backbone.text_from_sentences if self.backbone.layout.moves_texts else self.backbone.suffix)(given, lora)
+
+    @property
+    def part(self) -> str:
+        """Its name in ``Backbone.adapted``."""
+        return "text" if self.backbone.layout.moves_texts else "vision"
 
 
 def photos(n: int = 4) -> list[Image.Image]:
@@ -69,14 +74,14 @@ def photos(n: int = 4) -> list[Image.Image]:
     return images
 
 
-@pytest.fixture(scope="module", params=["embedded", *TOWERS])
+@pytest.fixture(scope="module", params=["embedded", "embedded, photos", *TOWERS])
 def case(request) -> Case:
-    if request.param == "embedded":
-        backbone = load_embedded(heads_path(), torch.float32)
+    if request.param.startswith("embedded"):
+        backbone = load_embedded(heads_path(), torch.float32, "photos" if request.param.endswith("photos") else "texts")
 
         def direct(pixels: Tensor) -> Tensor:
             model = backbone.image_tower.model
-            return backbone.vision(model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2))
+            return backbone.adapted.vision(model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2))
 
     else:
         options = dict(TOWERS[request.param])
@@ -149,9 +154,29 @@ def test_lora_equals_hand_merged_weights(case):
     with torch.no_grad():
         for name, factors in lora.factors.items():
             merged.get_submodule(name).weight += factors.b @ factors.a
-        expected = merged(given.float())
+        expected = getattr(merged, case.part)(given.float())
     torch.testing.assert_close(case.adapted(given, lora), expected, atol=2e-5, rtol=0)
     assert (expected - case.adapted(given)).abs().max() > 1e-2
+
+
+@torch.no_grad()
+def test_every_linear_that_is_named_can_be_adapted(case):
+    backbone = case.backbone
+    if backbone.slug == "embedded":
+        backbone = backbone.adapting("photos")
+    lora = random_lora(LoraLayout(tuple(backbone.linears.values()), 2), 7, 0.1)
+    merged = copy.deepcopy(backbone.adapted)
+    for name, factors in lora.factors.items():
+        merged.get_submodule(name).weight += factors.b @ factors.a
+    prefix, sentences = backbone.prefix(case.pixels), backbone.encode_sentence(TEXTS)
+    torch.testing.assert_close(backbone.suffix(prefix, lora), merged.vision(prefix.float()), atol=2e-5, rtol=0)
+    if lora.moves_texts:
+        torch.testing.assert_close(backbone.encode_text(TEXTS, lora), merged.text(sentences), atol=2e-5, rtol=0)
+    for name in lora.factors:  # each of them shows
+        alone = Lora((backbone.linears[name],), {name: lora.factors[name]})
+        moved = backbone.suffix(prefix, alone) - backbone.suffix(prefix), backbone.encode_text(TEXTS, alone)
+        shift = moved[0] if name.startswith("vision.") else moved[1] - backbone.encode_text(TEXTS)
+        assert shift.abs().max() > 1e-5, name
 
 
 def test_a_lora_changes_one_side_alone(case):
@@ -159,8 +184,8 @@ def test_a_lora_changes_one_side_alone(case):
     prefix, sentences = backbone.prefix(case.pixels), backbone.encode_sentence(TEXTS)
     photos = backbone.suffix(prefix, lora), backbone.suffix(prefix)
     texts = backbone.encode_text(TEXTS, lora), backbone.encode_text(TEXTS)
-    changed, same = (texts, photos) if backbone.adapts == "texts" else (photos, texts)
-    assert backbone.adapts == ("texts" if backbone.name == "embedded" else "photos")
+    changed, same = (texts, photos) if case.part == "text" else (photos, texts)
+    assert (case.part == "text") == (backbone.slug == "embedded") == lora.moves_texts != lora.moves_photos
     assert (changed[0] - changed[1]).abs().max() > 1e-2
     torch.testing.assert_close(same[0], same[1], atol=1e-5, rtol=0)
     torch.testing.assert_close(backbone.text_from_sentences(sentences, lora), texts[0], atol=1e-5, rtol=0)
@@ -205,6 +230,31 @@ def test_embedded_is_the_default(backbone):
     assert LoraLayout(default.layout.modules, 2).size == 3_584
 
 
+def test_both_forms_of_embedded_have_the_same_weights(backbone):
+    backbone.image_tower, backbone.text_tower  # noqa: B018 (they load now)
+    photos = backbone.adapting("photos")
+    assert photos.adapted is backbone.adapted and photos.image_tower is backbone.image_tower
+    assert photos.text_tower is backbone.text_tower and photos.fingerprint == backbone.fingerprint
+    assert photos.prefix_key != backbone.prefix_key and photos.prefix_shape == (49, 320) != backbone.prefix_shape
+    assert (backbone.slug, photos.slug) == ("embedded", "embedded-photos")
+    assert photos.layout.rank == 2 and photos.layout.size == 18 * (256 + 256), "q, k and v of three blocks"
+    again = load_backbone(**photos.choice)
+    assert again.layout == photos.layout and again.prefix_key == photos.prefix_key != load_backbone().prefix_key
+    assert photos.adapting("texts").choice == backbone.choice == {"spec": "embedded"}
+
+
+def test_finished_embeddings_take_no_lora_of_photos(backbone):
+    lora = random_lora(backbone.adapting("photos").layout, 1)
+    with pytest.raises(AdapterError, match="--adapt photos"):
+        backbone.suffix(torch.zeros(1, backbone.dim), lora)
+    torch.testing.assert_close(backbone.encode_text(TEXTS, lora), backbone.encode_text(TEXTS), atol=1e-6, rtol=0)
+
+
+def test_models_of_open_clip_adapt_photos():
+    with pytest.raises(BackboneError, match="adapt photos"):
+        load_backbone("ViT-B-16", adapt="texts")
+
+
 @pytest.fixture(scope="module")
 def rounded() -> EmbeddedBackbone:
     """The shipped backbone with its head in bfloat16, whether this CPU multiplies it natively or not."""
@@ -216,10 +266,15 @@ def test_fast_arithmetic_is_close_to_float32(rounded):
     pixels = torch.stack([rounded.pixels(image) for image in photos()])
     model = rounded.image_tower.model
     maps = model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2)
-    exact = rounded.vision(maps)
+    exact = rounded.adapted.vision(maps)
     assert (rounded.suffix(rounded.prefix(pixels)) * exact).sum(-1).min() > 0.9999
     assert (rounded.embedded(maps) * exact).sum(-1).min() > 0.9999
     assert (rounded.embedded(maps) - exact).abs().max() > 1e-6, "the head is in bfloat16"
+    paper = rounded.adapting("photos")
+    lora = random_lora(paper.layout, 1, 0.1)
+    changed = rounded.adapted.vision(maps, lora) - exact
+    assert changed.norm(dim=-1).min() > 0.1
+    torch.testing.assert_close(paper.suffix(maps, lora) - paper.suffix(maps), changed, atol=0.02, rtol=0)
 
 
 def test_batches_and_threads_hardly_show_in_a_score(rounded):
@@ -311,13 +366,14 @@ def test_lora_size_of_full_models(name, parameters, dim):
         custom = config.pop("custom_text", False)
         model = open_clip.CustomTextCLIP(**config) if custom else open_clip.CLIP(**config)
         tower = AdaptedTower(PlainViT.of(model.visual))
-    assert tower.layout(2).size == parameters and tower.dim == dim
-    assert tower.layout(4).size == 2 * parameters and len(tower.layout().modules) == 3 * len(tower.blocks)
+    linears = TwoTowers(torch.nn.Identity(), tower, tower.patches).linears("vision.blocks.")
+    sizes = [LoraLayout.of(linears, tower.usual, rank).size for rank in (2, 4)]
+    assert sizes == [parameters, 2 * parameters] and tower.dim == dim and len(tower.usual) == 3 * len(tower.blocks)
 
 
 def test_adapted_blocks_keep_their_number():
     names = [m.name for m in tiny_backbone(adapt_blocks=1).layout.modules]
-    assert names == ["blocks.2.attn.q_proj", "blocks.2.attn.k_proj", "blocks.2.attn.v_proj"]
+    assert names == ["vision.blocks.2.attn.q_proj", "vision.blocks.2.attn.k_proj", "vision.blocks.2.attn.v_proj"]
     for wrong in (0, 4, -1):
         with pytest.raises(BackboneError, match=f"adapt_blocks is {wrong}"):
             tiny_backbone(adapt_blocks=wrong)
@@ -409,7 +465,7 @@ def test_local_checkpoint(tiny_name, tmp_path, suffix):
     with torch.no_grad():
         expected = original.encode_image(pixels, normalize=True)
     torch.testing.assert_close(backbone.suffix(backbone.activations(pixels)), expected, atol=1e-5, rtol=0)
-    assert backbone.layout.modules[0].name == "blocks.1.attn.q_proj"
+    assert backbone.layout.modules[0].name == "vision.blocks.1.attn.q_proj"
 
 
 class Holder(torch.nn.Module):

@@ -429,13 +429,13 @@ def test_evaluate_is_what_hand_merged_models_find(run, engine, folder):
     sentences = [engine.backbone.encode_sentence([t]) for t in texts]
     pixels = [engine.backbone.pixels(open_photo(folder / "images" / f"{i:02}.jpg"))[None] for i in range(12)]
     with torch.no_grad():
-        photos = torch.cat([engine.backbone.vision(engine.backbone.image_tower(p).float()) for p in pixels])
+        photos = torch.cat([engine.backbone.adapted.vision(engine.backbone.image_tower(p).float()) for p in pixels])
     for method, changes in deltas.items():
         model = copy.deepcopy(engine.backbone.adapted)
         with torch.no_grad():
             for name, change in changes.items():
                 model.get_submodule(name).weight += change
-            words = torch.cat([model(s) for s in sentences])
+            words = torch.cat([model.text(s) for s in sentences])
         similarity = (photos @ words.T).numpy()
         for way, scores, hits in (("i2t", similarity, relevant), ("t2i", similarity.T, relevant.T)):
             assert list(found["methods"][method][way]) == ["R@1", "R@5", "R@10"]
@@ -650,12 +650,12 @@ def test_an_adapted_vector_asks_zero_shot_vectors_as_the_adapter_would(run, engi
     head, tensors = copy.deepcopy(engine.backbone.adapted), load_file(dogs / "adapter_model.safetensors")
     scale = (config := json.loads((dogs / "adapter_config.json").read_text()))["lora_alpha"] / config["r"]
     sentence = engine.backbone.encode_sentence(["a red ball"])
-    np.testing.assert_allclose(plain["vector"], head(sentence)[0].numpy(), atol=1e-6)
+    np.testing.assert_allclose(plain["vector"], head.text(sentence)[0].numpy(), atol=1e-6)
     with torch.no_grad():
-        for name in ("mlp.1", "mlp.3"):
+        for name in ("text.mlp.1", "text.mlp.3"):
             a, b = (tensors[f"base_model.model.{name}.lora_{x}.weight"] for x in "AB")
             head.get_submodule(name).weight += scale * b @ a
-    np.testing.assert_allclose(adapted["vector"], head(sentence)[0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(adapted["vector"], head.text(sentence)[0].numpy(), atol=1e-5)
     assert np.abs(np.array(adapted["vector"]) - plain["vector"]).max() > 1e-3
 
     photos = LibraryPhotos(PhotoLibrary.open(photo_library), engine.backbone)

@@ -33,14 +33,14 @@ def sglora(request) -> SGLora:
 @pytest.fixture(scope="module")
 def given(sglora) -> torch.Tensor:
     """What goes into the part that adapters change: sentence embeddings, or prefix activations."""
-    if sglora.backbone.adapts == "texts":
+    if sglora.backbone.layout.moves_texts:
         return sglora.backbone.encode_sentence(TASKS)
     return noise(3, *sglora.backbone.prefix_shape).half()
 
 
 def adapted(sglora: SGLora, given: torch.Tensor, lora: Lora | None = None) -> torch.Tensor:
     backbone = sglora.backbone
-    return (backbone.text_from_sentences if backbone.adapts == "texts" else backbone.suffix)(given, lora)
+    return (backbone.text_from_sentences if backbone.layout.moves_texts else backbone.suffix)(given, lora)
 
 
 @one_core()

@@ -31,9 +31,9 @@ WORDS = ("red", "green", "blue", "dark", "bright", "dog", "cat", "boat")
 class ToyBackbone:
     """A backbone of one linear over 4 x 4 pixels; texts are bags of words. Everything else is the real engine."""
 
-    name, adapts = "toy", "photos"
+    name = "toy"
     fingerprint = "0123456789abcdef"
-    layout = LoraLayout((LoraModule("proj", 3 * SIDE * SIDE, DIM),), 2)
+    layout = LoraLayout((LoraModule("vision.proj", 3 * SIDE * SIDE, DIM),), 2)
     dim = DIM
     sentence_dim = len(WORDS)
     prefix_shape = (3 * SIDE * SIDE,)
@@ -66,7 +66,7 @@ class ToyBackbone:
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
         out = self.adapted.proj(prefix.float())
         if lora is not None:
-            factors = lora.factors["proj"]
+            factors = lora.factors["vision.proj"]
             out = out + prefix.float() @ factors.a.T @ factors.b.T
         return torch.nn.functional.normalize(out, dim=-1)
 
@@ -103,7 +103,8 @@ def by_hand(backbone, samples, lora):
     """Recall with a LoRA baked into the weights, photo by photo and text by text, as {"i2t": …, "t2i": …}."""
     model = copy.deepcopy(backbone.adapted.proj)
     if lora is not None:
-        model.weight += sum(torch.outer(b, a) for a, b in zip(lora.factors["proj"].a, lora.factors["proj"].b.T, strict=True))
+        a, b = lora.factors["vision.proj"].a, lora.factors["vision.proj"].b
+        model.weight += sum(torch.outer(column, row) for row, column in zip(a, b.T, strict=True))
     photos = []
     for sample in samples:
         row = model(backbone.prefix(backbone.pixels(open_photo(sample.path))[None]).float())[0]
@@ -139,7 +140,7 @@ def test_recall_of_every_method_is_what_hand_merged_models_give(engine, samples)
     assert list(found.methods) == ["zero-shot", "merge", "sg-lora"]
     routing = engine.route("a red dog", 3, 0.2)
     merged = sum(
-        w * engine.repository.lora(i).factors["proj"].delta
+        w * engine.repository.lora(i).factors["vision.proj"].delta
         for i, w in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
     )
     by_method = {"zero-shot": None, "sg-lora": engine.adapt("a red dog", 3, 0.2, 4, 1.5).lora}

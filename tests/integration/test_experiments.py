@@ -26,7 +26,7 @@ from core.training.class_names import ClassNames
 from core.training.corpus import Corpus
 from core.training.features import Features
 
-LAYOUT = LoraLayout((LoraModule("blocks.0.q", 6, 5), LoraModule("blocks.0.v", 6, 5)), 2)
+LAYOUT = LoraLayout((LoraModule("vision.blocks.0.q", 6, 5), LoraModule("vision.blocks.0.v", 6, 5)), 2)
 SHARED = random_lora(LoraLayout(LAYOUT.modules, 3), 5)
 
 

@@ -36,7 +36,7 @@ def fused(visual: nn.Module, block: int) -> Tensor:
 def merged(visual: nn.Module, lora: Lora) -> None:
     """Add the LoRA's weight changes to the library's own fused weights."""
     for name, factors in lora.factors.items():
-        _, block, _, projection = name.split(".")
+        _, _, block, _, projection = name.split(".")
         width = len(factors.b)
         first = PROJECTIONS.index(projection) * width
         fused(visual, int(block))[first : first + width] += factors.b @ factors.a
@@ -60,13 +60,13 @@ def test_a_lora_on_the_split_tower_equals_one_merged_into_the_librarys(small: Sm
     torch.testing.assert_close(backbone.suffix(tokens, lora), expected, atol=2e-5, rtol=0)
     # Positions are part of the tokens, so that patches may come in any order; special tokens stay where they are.
     turned = torch.arange(backbone.adapted.patches).flip(0)
-    torch.testing.assert_close(backbone.adapted(tokens, lora, turned), expected, atol=2e-5, rtol=0)
+    torch.testing.assert_close(backbone.adapted.vision(tokens, lora, turned), expected, atol=2e-5, rtol=0)
 
 
 @torch.no_grad()
 def test_only_the_last_block_adapted(small: SmallModel) -> None:
     backbone, pixels = load_backbone(small.name, str(small.weights), adapt_blocks=1), noise(2, 3, 48, 48, seed=1)
-    assert {m.name.partition(".attn")[0] for m in backbone.layout.modules} == {"blocks.1"}
+    assert {m.name.partition(".attn")[0] for m in backbone.layout.modules} == {"vision.blocks.1"}
     expected = small.original.encode_image(pixels, normalize=True)
     torch.testing.assert_close(backbone.suffix(backbone.activations(pixels)), expected, atol=2e-5, rtol=0)
     assert backbone.fingerprint != load_backbone(small.name, str(small.weights)).fingerprint

@@ -250,7 +250,7 @@ def test_an_own_part_is_trained_on_top_of_what_all_share(gallery, origin):
     def drift(vector):
         """By what the adapter changes: how far class names move, or how else photos compare with them."""
         lora = merge([shared, Lora.from_vector(backbone.layout, vector)], [1.0, 1.0])
-        if backbone.adapts == "texts":
+        if backbone.layout.moves_texts:
             return float((backbone.encode_text(names, lora) - known).norm(dim=1).mean())
         return float(confused_names(backbone.suffix(prefix, lora), before, known))
 

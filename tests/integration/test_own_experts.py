@@ -27,7 +27,7 @@ from core.sglora.engine import SGLora
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import Expert
 
-LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 9, 7), LoraModule("blocks.0.attn.v_proj", 6, 8)), rank=2)
+LAYOUT = LoraLayout((LoraModule("vision.blocks.0.attn.q_proj", 9, 7), LoraModule("vision.blocks.0.attn.v_proj", 6, 8)), rank=2)
 RECALL = {"i2t": {"R@1": 10.0, "R@5": 30.0, "R@10": 50.0}, "t2i": {"R@1": 20.0, "R@5": 40.0, "R@10": 60.0}, "images": 50}
 SENTENCE = "a photo of a cactus on a window sill"
 
@@ -219,7 +219,7 @@ def test_alignment_finds_the_best_gauge_of_a_grid():
     layout = LoraLayout(LAYOUT.modules[:1], 2)
     for seed in range(3):
         lora, origin = random_lora(layout, seed), random_lora(layout, seed + 10)
-        f, o = lora.factors["blocks.0.attn.q_proj"], origin.factors["blocks.0.attn.q_proj"]
+        f, o = lora.factors["vision.blocks.0.attn.q_proj"], origin.factors["vision.blocks.0.attn.q_proj"]
         s = 1.5 * noise(1_000_000, 2, 2, seed=seed)
         t = torch.linalg.inv(s)
         grams = [f.a @ f.a.T, f.a @ o.a.T, f.b.T @ f.b, f.b.T @ o.b]

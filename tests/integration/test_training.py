@@ -18,7 +18,7 @@ from made_up_photos import COLOURS, SHAPES, captioned, draw
 from tiny_models import random_lora
 
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
-from core.backbones.lora import Lora, initial_vector
+from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.common.errors import DataError, RepositoryError
 from core.common.metrics import Relevance
 from core.common.paths import heads_path
@@ -36,7 +36,7 @@ from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.keywords import common_phrases, keyword_rows, photo_words, phrases, stem
 from core.training.losses import contrastive, distillation
-from core.training.objective import MEMORY, Objective, confused_names, moved_names
+from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective, confused_names, moved_names
 
 RECIPE = ExpertRecipe(
     steps=4,
@@ -137,7 +137,7 @@ def test_the_penalty_of_adapters_of_texts_is_how_far_names_move(backbone: Embedd
     with torch.no_grad():
         for name, factors in lora.factors.items():
             head.get_submodule(name).weight += factors.b @ factors.a
-        expected = (2 - 2 * (head(sentences) * names.embeddings).sum(1)).mean()
+        expected = (2 - 2 * (head.text(sentences) * names.embeddings).sum(1)).mean()
     assert float(expected) > 1e-3
     assert float(moved_names(backbone, lora, names)) == pytest.approx(float(expected), rel=1e-3)
 
@@ -154,7 +154,33 @@ def test_the_loss_of_a_batch_by_hand(corpus: Corpus, backbone: EmbeddedBackbone)
     logits, target = 20.0 * backbone.suffix(corpus.prefixes[torch.from_numpy(rows)]) @ texts.T, torch.arange(10)
     assert free == pytest.approx(float(F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, abs=5e-3)
     moved = (backbone.encode_text(class_name_texts(), lora) - backbone.encode_text(class_name_texts())).square().sum(1).mean()
-    assert lost - free == pytest.approx(2.0 * MEMORY["texts"] * float(moved), rel=1e-2)
+    assert lost - free == pytest.approx(2.0 * MOVED_NAMES * float(moved), rel=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("both", [False, True])
+def test_the_loss_of_adapters_of_photos_by_hand(data: Path, cache: Path, backbone: EmbeddedBackbone, both: bool) -> None:
+    """As above: adapted photos against texts, and the weighted divergence on these photos and all everyday ones."""
+    paper = backbone.adapting("photos")
+    corpus = load_corpus(data, paper, cache, lambda _: None)
+    corpus, rows = replace(corpus, own_texts=tuple(own[:1] for own in corpus.own_texts)), np.flatnonzero(corpus.captioned)[:10]
+    lora = random_lora(LoraLayout(tuple(paper.linears.values()), 2) if both else paper.layout, 2, 0.05)
+    objectives = [Objective(paper, corpus, corpus.train, 20.0, memory, everyday=1000) for memory in (2.0, 0.0)]
+    with torch.no_grad():
+        lost, free = (float(objective.loss(rows, lora, np.random.default_rng(0))) for objective in objectives)
+    others = np.flatnonzero(corpus.everyday & corpus.train)
+    assert len(others) > 10
+    prefixes = [corpus.prefixes[torch.from_numpy(some)] for some in (rows, others)]
+    before, after = ([paper.suffix(part, change) for part in prefixes] for change in (None, lora))
+    texts = paper.encode_text([corpus.strings[corpus.own_texts[r][0]] for r in rows], lora)
+    logits, target = 20.0 * after[0] @ texts.T, torch.arange(10)
+    assert free == pytest.approx(float(F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, abs=2e-2)
+    names = paper.encode_text(class_name_texts())
+    p, q = (torch.log_softmax(20 * torch.cat(images) @ names.T, 1) for images in (before, after))
+    penalty = CONFUSED_NAMES * float((p.exp() * (p - q)).sum(1).mean())
+    if both:
+        penalty += MOVED_NAMES * float((paper.encode_text(class_name_texts(), lora) - names).square().sum(1).mean())
+    assert lost - free == pytest.approx(2.0 * penalty, rel=3e-2)
 
 
 def test_words_that_captions_agree_on() -> None:

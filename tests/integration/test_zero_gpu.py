@@ -51,7 +51,7 @@ torch.testing.assert_close(visiting.suffix(prefix, lora), plain.suffix(prefix, l
 assert GPU.quota == 0
 torch.testing.assert_close(visiting.suffix(prefix, lora), plain.suffix(prefix, lora))  # refused
 torch.testing.assert_close(visiting.encode_text(["a dog"]), plain.encode_text(["a dog"]))
-assert visiting.adapts == plain.adapts == "photos"
+assert visiting.layout == plain.layout and plain.layout.moves_photos
 assert plain.device.type == visiting.device.type == "cpu"
 embedded = load_backbone()
 assert with_gpu(embedded) is embedded

@@ -60,19 +60,21 @@ def test_the_cards_python_makes_of_an_expert_what_peft_loads(
     backbone, lora = found["backbone"], found["repository"].lora(0)
     head, sentences = load_adapted(), backbone.encode_sentence(["a dog in the snow", "two boats"])
     with torch.no_grad():
-        expected, zero_shot = head(sentences, lora), head(sentences)
-        torch.testing.assert_close(PeftModel.from_pretrained(head, "expert")(sentences), expected, atol=2e-5, rtol=0)
+        expected, zero_shot = head.text(sentences, lora), head.text(sentences)
+        torch.testing.assert_close(PeftModel.from_pretrained(head, "expert").text(sentences), expected, atol=2e-5, rtol=0)
         merged = load_adapted()
         for name, factors in lora.factors.items():
             merged.get_submodule(name).weight += factors.b @ factors.a
-        torch.testing.assert_close(merged(sentences), expected, atol=2e-5, rtol=0)
+        torch.testing.assert_close(merged.text(sentences), expected, atol=2e-5, rtol=0)
     assert (expected - zero_shot).abs().max() > 1e-3
 
 
 def test_the_summary_names_what_is_adapted() -> None:
     index = RepositoryIndex.read(experts_path())
     clip = index.model_copy(update={"backbone": {"spec": "ViT-B-16", "pretrained": "openai", "adapt_blocks": None}})
-    for made, adapted in ((index, "the text head's two linears"), (clip, "the query, key and value projections")):
+    photos = index.model_copy(update={"backbone": {**index.backbone, "adapt": "photos"}})
+    vision = "the query, key and value projections"
+    for made, adapted in ((index, "the text head's two linears"), (clip, vision), (photos, vision)):
         assert f"LoRA experts (rank {index.rank} on {adapted}" in model_card(made).text
 
 
@@ -103,6 +105,7 @@ def test_every_command_of_the_card_is_one_that_the_command_line_knows(engine: SG
     index = RepositoryIndex.read(experts_path())
     for backbone, spec, pretrained in (
         (index.backbone, "embedded", None),
+        ({**index.backbone, "adapt": "photos"}, "embedded", None),
         ({"spec": "ViT-B-16", "pretrained": "openai", "adapt_blocks": 3}, "ViT-B-16", "openai"),
         ({"spec": "ViT-B-16", "pretrained": "/home/me/my weights.pt", "adapt_blocks": None}, "ViT-B-16", "my weights.pt"),
         ({"spec": "local-dir:/home/me/clips/mine", "pretrained": None, "adapt_blocks": None}, "local-dir:mine", None),
@@ -114,10 +117,12 @@ def test_every_command_of_the_card_is_one_that_the_command_line_knows(engine: SG
         assert len(commands) == 2
         for command in commands:
             arguments = build_parser().parse_args(shlex.split(command))
-            assert (arguments.backbone, arguments.pretrained) == (spec, pretrained)
+            assert (arguments.backbone or "embedded", arguments.pretrained) == (spec, pretrained)
+            assert arguments.adapt == backbone.get("adapt")
             assert arguments.adapt_blocks == backbone.get("adapt_blocks")
         (line,) = re.findall(r"backbone = load_backbone\((.*)\)$", card, re.MULTILINE)
         given = {"spec": spec, "pretrained": pretrained, "adapt_blocks": backbone.get("adapt_blocks")}
+        given["adapt"] = backbone.get("adapt")
         assert line == ", ".join(f"{k}={v!r}" for k, v in given.items() if v is not None)
 
 

@@ -6,6 +6,7 @@ import copy
 import json
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -14,16 +15,16 @@ from safetensors.torch import load_file, save_file
 from tiny_models import noise, random_lora, tiny_backbone
 from torch import Tensor, nn
 
-from core.backbones.heads import HeadsConfig, TextHead
+from core.backbones.embedded import load_embedded
 from core.backbones.lora import MAX_RANK, Factors, Lora, LoraLayout, LoraModule
 from core.backbones.lora_algebra import merge
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft, save_peft
-from core.backbones.vit import AdaptedTower
 from core.common.errors import AdapterError
+from core.common.paths import heads_path
 
 FINGERPRINT = "0123456789abcdef"
 # Widths that differ from each other and from the rank, so that a transposed factor cannot pass.
-LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 5, 7), LoraModule("blocks.0.attn.v_proj", 6, 4)), rank=3)
+LAYOUT = LoraLayout((LoraModule("vision.blocks.0.attn.q_proj", 5, 7), LoraModule("vision.blocks.0.attn.v_proj", 6, 4)), rank=3)
 
 
 # vectors
@@ -35,7 +36,7 @@ def test_vector_round_trip():
     assert LAYOUT.size == lora.parameters == 3 * (5 + 7) + 3 * (6 + 4)
     assert torch.equal(lora.vector(), vector)
     assert lora.rank == 3
-    first = lora.factors["blocks.0.attn.q_proj"]
+    first = lora.factors["vision.blocks.0.attn.q_proj"]
     assert torch.equal(first.a, vector[:15].view(3, 5)) and torch.equal(first.b, vector[15:36].view(7, 3))
 
 
@@ -76,7 +77,7 @@ def test_merge_is_the_exact_sum_of_weight_changes():
 def test_numbers_that_are_not_finite_are_found(bad):
     vector = noise(LAYOUT.size)
     vector[-1] = bad
-    with pytest.raises(AdapterError, match=r"Mine: the weights of blocks\.0\.attn\.v_proj hold NaN or infinite"):
+    with pytest.raises(AdapterError, match=r"Mine: the weights of vision\.blocks\.0\.attn\.v_proj hold NaN or infinite"):
         Lora.from_vector(LAYOUT, vector).check_finite("Mine")
     random_lora(LAYOUT, 0).check_finite("Mine")
 
@@ -111,7 +112,7 @@ def change_config(folder: Path, **values: object) -> None:
 
 def change_tensors(folder: Path, **values: Tensor) -> None:
     """Replace tensors given as v_A=…, meaning the v projection's A."""
-    named = {f"base_model.model.blocks.0.attn.{k[0]}_proj.lora_{k[2]}.weight": v for k, v in values.items()}
+    named = {f"base_model.model.vision.blocks.0.attn.{k[0]}_proj.lora_{k[2]}.weight": v for k, v in values.items()}
     tensors = load_file(folder / WEIGHTS_FILE)
     assert named.keys() <= tensors.keys()
     save_file(tensors | named, folder / WEIGHTS_FILE)
@@ -182,7 +183,7 @@ def test_other_backbone(adapter):
 
 def test_missing_and_unknown_modules(adapter):
     tensors = load_file(adapter / WEIGHTS_FILE)
-    key = "base_model.model.blocks.0.attn.v_proj.lora_A.weight"
+    key = "base_model.model.vision.blocks.0.attn.v_proj.lora_A.weight"
     save_file({k: v for k, v in tensors.items() if k != key}, adapter / WEIGHTS_FILE)
     refused(adapter, f"{re.escape(key)} is missing")
     save_file(tensors | {"zz.lora_A.weight": torch.zeros(1)}, adapter / WEIGHTS_FILE)
@@ -210,7 +211,7 @@ def test_tensors_that_do_not_fit(adapter, values, reason):
 def test_half_precision_weights_are_read_as_float32(adapter):
     change_tensors(adapter, v_A=torch.full((3, 6), 0.5, dtype=torch.bfloat16))
     lora, _ = load_peft(adapter, LAYOUT.modules, FINGERPRINT)
-    factors = lora.factors["blocks.0.attn.v_proj"]
+    factors = lora.factors["vision.blocks.0.attn.v_proj"]
     assert factors.a.dtype == torch.float32 and bool((factors.a == 0.5).all())
 
 
@@ -223,36 +224,46 @@ def test_provenance_that_is_no_object_is_dropped(adapter):
 
 # peft, both ways, on both kinds of adapted towers: of texts, and of photos
 
-# What peft is told to adapt: a list of names' ends, and a pattern of whole names.
+# What peft is told to adapt, by tower: a list of names' ends, and a pattern of whole names.
 TARGETS = {
-    TextHead: (["mlp.1", "mlp.3"], r"mlp\.[13]"),
-    AdaptedTower: (["q_proj", "k_proj", "v_proj"], r".*blocks\.\d+\.attn\.[qkv]_proj"),
+    "text": (["text.mlp.1", "text.mlp.3"], r"text\.mlp\.[13]"),
+    "vision": (["q_proj", "k_proj", "v_proj"], r"vision\.blocks\.\d+\.attn\.[qkv]_proj"),
 }
 
 
-@pytest.fixture(scope="module", params=["embedded", "open_clip"])
-def tower(request) -> tuple[nn.Module, LoraLayout, Tensor]:
-    """An adapted module as a backbone has it, its layout, and what goes in."""
+class Tower(NamedTuple):
+    """The adapted module of a backbone, its layout, what goes in, and into which of the two towers."""
+
+    module: nn.Module
+    layout: LoraLayout
+    given: Tensor
+    name: str
+
+    def run(self, module: nn.Module, *lora: Lora) -> Tensor:
+        return getattr(module, self.name)(self.given, *lora)
+
+
+@pytest.fixture(scope="module", params=["texts", "photos", "open_clip"])
+def tower(request) -> Tower:
     if request.param == "open_clip":
         backbone = tiny_backbone(adapt_blocks=2)
-        return backbone.adapted, backbone.layout, noise(4, *backbone.prefix_shape)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        head = TextHead(HeadsConfig()).eval().requires_grad_(False)
-        head.mlp[-1].weight.normal_(std=0.05)  # a head that was trained: a new one's last linear is zero
-    return head, head.layout(), nn.functional.normalize(noise(4, 384), dim=-1)
+        return Tower(backbone.adapted, backbone.layout, noise(4, *backbone.prefix_shape), "vision")
+    backbone = load_embedded(heads_path(), torch.float32, request.param)
+    if request.param == "photos":
+        return Tower(backbone.adapted, backbone.layout, noise(4, *backbone.prefix_shape), "vision")
+    return Tower(backbone.adapted, backbone.layout, nn.functional.normalize(noise(4, 384), dim=-1), "text")
 
 
 @torch.no_grad()
 def test_saved_adapter_loads_into_real_peft(tower, tmp_path):
-    module, layout, given = tower
+    module, layout = tower.module, tower.layout
     loras = [random_lora(layout, seed) for seed in (1, 2)]
     for lora in (loras[0], loras[0].scaled(0.3), merge(loras, [0.7, 0.3])):
         folder = tmp_path / str(lora.rank)
         save_peft(lora, folder, FINGERPRINT, "embedded", {"seed": 1})
         model = PeftModel.from_pretrained(copy.deepcopy(module), folder).eval()
-        torch.testing.assert_close(model(given), module(given, lora), atol=2e-5, rtol=0)
-        assert (model(given) - module(given)).abs().max() > 1e-2
+        torch.testing.assert_close(tower.run(model), tower.run(module, lora), atol=2e-5, rtol=0)
+        assert (tower.run(model) - tower.run(module)).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize(
@@ -265,17 +276,17 @@ def test_saved_adapter_loads_into_real_peft(tower, tmp_path):
     ids=["list", "regex", "rslora"],
 )
 def test_adapter_trained_by_real_peft_loads(tower, tmp_path, options):
-    module, layout, given = tower
-    listed, regex = TARGETS[type(module)]
+    module, layout = tower.module, tower.layout
+    listed, regex = TARGETS[tower.name]
     target_modules = regex if options.get("regex") else listed
     options = {key: value for key, value in options.items() if key != "regex"}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = get_peft_model(copy.deepcopy(module), LoraConfig(r=4, target_modules=target_modules, **options))
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.05)
-    target, losses = nn.functional.normalize(noise(4, model(given).shape[1], seed=2), dim=-1), []
+    target, losses = nn.functional.normalize(noise(4, tower.run(model).shape[1], seed=2), dim=-1), []
     for _ in range(5):
-        loss = -(model(given) * target).sum(-1).mean()
+        loss = -(tower.run(model) * target).sum(-1).mean()
         losses.append(loss.item())
         optimiser.zero_grad()
         loss.backward()
@@ -285,17 +296,21 @@ def test_adapter_trained_by_real_peft_loads(tower, tmp_path, options):
     lora, provenance = load_peft(tmp_path / "trained", layout.modules, FINGERPRINT)
     assert lora.rank == 4 and provenance == {}
     with torch.no_grad():
-        torch.testing.assert_close(module(given, lora), model(given), atol=2e-5, rtol=0)
-        assert (model(given) - module(given)).abs().max() > 1e-3
+        torch.testing.assert_close(tower.run(module, lora), tower.run(model), atol=2e-5, rtol=0)
+        assert (tower.run(model) - tower.run(module)).abs().max() > 1e-3
 
 
 def test_peft_adapter_of_only_some_modules_is_refused(tower, tmp_path):
-    module, layout, _ = tower
-    first, missing = TARGETS[type(module)][0][:2]
-    model = get_peft_model(copy.deepcopy(module), LoraConfig(r=2, target_modules=[first]))
+    first, missing = TARGETS[tower.name][0][:2]
+    model = get_peft_model(copy.deepcopy(tower.module), LoraConfig(r=2, target_modules=[first]))
     model.save_pretrained(tmp_path / "mine")
     with pytest.raises(AdapterError, match=rf"{re.escape(missing)}\.lora_A\.weight is missing"):
-        load_peft(tmp_path / "mine", layout.modules, FINGERPRINT)
+        load_peft(tmp_path / "mine", tower.layout.modules, FINGERPRINT)
+    partial, _ = load_peft(tmp_path / "mine", tower.layout.modules, FINGERPRINT, partly=True)
+    assert all(m.name.endswith(first) for m in partial.modules) and 0 < len(partial.modules) < len(tower.layout.modules)
+    others = [m for m in tower.layout.modules if not m.name.endswith(first)]
+    with pytest.raises(AdapterError, match="does not fit"):
+        load_peft(tmp_path / "mine", others, FINGERPRINT, partly=True)
 
 
 def test_factors_delta():

@@ -18,7 +18,7 @@ from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import Routing
 from core.sglora.subspace import Basis
 
-MODULES = tuple(LoraModule(f"blocks.{i}.{p}", 6, 5) for i in range(2) for p in "qv")
+MODULES = tuple(LoraModule(f"vision.blocks.{i}.{p}", 6, 5) for i in range(2) for p in "qv")
 LAYOUT, FINGERPRINT = LoraLayout(MODULES, 2), "f" * 16
 
 

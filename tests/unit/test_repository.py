@@ -21,7 +21,7 @@ from core.sglora.subspace import Basis
 from core.sglora.vae import ConditionalVAE, CvaeConfig
 
 FINGERPRINT = "0123456789abcdef"
-LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 5, 7), LoraModule("blocks.0.attn.v_proj", 6, 4)), rank=2)
+LAYOUT = LoraLayout((LoraModule("vision.blocks.0.attn.q_proj", 5, 7), LoraModule("vision.blocks.0.attn.v_proj", 6, 4)), rank=2)
 RECALL = {"i2t": {"R@1": 10.0, "R@5": 30.0}, "t2i": {"R@1": 20.0, "R@5": 40.0}, "images": 50}
 BETTER = {"i2t": {"R@1": 13.0, "R@5": 35.0}, "t2i": {"R@1": 25.0, "R@5": 40.0}, "images": 50}
 
@@ -164,8 +164,38 @@ def test_the_index_says_which_backbone_loads_it(folder, tmp_path):
     assert load_repository(folder, LAYOUT, FINGERPRINT).backbone["spec"] == "embedded"
 
 
+def test_the_index_says_which_linears_its_experts_adapt(folder):
+    assert RepositoryIndex.read(folder).linears == LAYOUT.names
+    more = LoraLayout((LoraModule("vision.proj_in", 3, 3), *LAYOUT.modules), 4)
+    assert load_repository(folder, more, FINGERPRINT).layout == LAYOUT, "those of the index, at its rank"
+    for linears in (["vision.blocks.0.attn.q_proj", "vision.blocks.9.attn.q_proj"], ["vision.proj_in"]):
+        change_index(folder, linears=linears)
+        refused(folder, f"{linears[-1]} is not a linear")
+    change_index(folder, linears=["text.mlp.1"])
+    refused(folder, "experts that adapt texts", "--adapt texts")
+
+
+def test_experts_of_the_other_side_say_how_the_backbone_is_chosen(folder):
+    change_index(folder, linears=[], backbone={"spec": "embedded"})  # as it was written before linears were named
+    refused(folder, "experts that adapt texts", "--adapt texts")
+    change_index(folder, backbone={"spec": "embedded", "adapt": "photos"})
+    assert load_repository(folder, LAYOUT, FINGERPRINT).layout == LAYOUT
+    texts = LoraLayout((LoraModule("text.mlp.1", 5, 7),), 2)
+    with pytest.raises(RepositoryError, match="experts that adapt photos: choose the backbone with --adapt photos"):
+        load_repository(folder, texts, FINGERPRINT)
+
+
 @pytest.mark.parametrize(
-    "wrong", ["ViT-B-16", None, {}, {"spec": 3}, {"spec": "x", "pretrained": 1}, {"spec": "x", "adapt_blocks": "2"}]
+    "wrong",
+    [
+        "ViT-B-16",
+        None,
+        {},
+        {"spec": 3},
+        {"spec": "x", "pretrained": 1},
+        {"spec": "x", "adapt_blocks": "2"},
+        {"spec": "embedded", "adapt": "both"},
+    ],
 )
 def test_a_backbone_that_is_none(folder, wrong):
     change_index(folder, backbone=wrong)

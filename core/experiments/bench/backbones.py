@@ -29,8 +29,9 @@ def run(context: BenchmarkContext, model: str = MODEL, photos: int = PHOTOS) -> 
     import open_clip
     import torch
 
-    from core.backbones.lora import Lora
-    from core.backbones.vit import AdaptedTower, PlainViT
+    from core.backbones.base import TwoTowers
+    from core.backbones.lora import Lora, LoraLayout
+    from core.backbones.vit import LORA_RANK, AdaptedTower, PlainViT
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -43,7 +44,9 @@ def run(context: BenchmarkContext, model: str = MODEL, photos: int = PHOTOS) -> 
     side = open_clip.get_model_preprocess_cfg(plain)["size"]
     height, width = (side, side) if isinstance(side, int) else side
     pixels = torch.randn(photos, 3, height, width, generator=torch.Generator().manual_seed(0))
-    loras = {n: Lora.from_vector(t.layout(), 0.02 * torch.randn(t.layout().size)) for n, t in towers.items()}
+    linears = TwoTowers(torch.nn.Identity(), whole, whole.patches).linears("vision.")
+    layouts = {n: LoraLayout.of(linears, tower.usual, LORA_RANK) for n, tower in towers.items()}
+    loras = {n: Lora.from_vector(layout, 0.02 * torch.randn(layout.size)) for n, layout in layouts.items()}
     context.log(f"{model}: {photos} photos, each way {context.rounds} times")
     with torch.no_grad():
         cached = {n: part(pixels).half() for n, part in stems.items()}

@@ -26,7 +26,7 @@ def naive(backbone: EmbeddedBackbone) -> Callable[[Sequence[Source]], Tensor]:
         a function from files to [n, d], as they lie in a FAISS index that grows photo by photo.
     """
     tower = copy.deepcopy(backbone.image_tower.model).to(memory_format=torch.contiguous_format)
-    head = backbone.vision
+    head = backbone.adapted.vision
 
     @torch.no_grad()
     def run(files: Sequence[Source]) -> Tensor:

@@ -1,0 +1,92 @@
+"""The embedded backbone in the paper's form, whose LoRAs adapt photos: a repository chooses it, for commands and the page."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from made_up_photos import blurred
+from random_engines import random_engine
+
+from app import actions
+from app.visitors.session import Session
+from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.peft_format import load_peft
+from core.cli.main import main
+from core.common.errors import RepositoryError
+from core.common.paths import GENERATOR_FILE
+from core.data.image_io import open_photo
+from core.experts.files import load_repository, save_repository
+from core.experts.load import FoundRepository
+from core.retrieval.adapter import Adapter
+from core.sglora.engine import SGLora
+
+TEXT = "photos of puppies in the snow"
+
+
+@pytest.fixture(scope="module")
+def folder(backbone: EmbeddedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository as ``train`` would leave it."""
+    paper = backbone.adapting("photos")
+    engine, out = random_engine(paper), tmp_path_factory.mktemp("experts") / paper.slug
+    save_repository(replace(engine.repository, backbone=paper.choice), out)
+    engine.generator.save(out / GENERATOR_FILE)
+    return out
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return blurred(tmp_path_factory.mktemp("photos"), [f"{i}.png" for i in range(6)], 2)
+
+
+def test_a_repository_says_how_it_is_chosen_and_takes_the_loaded_backbone(folder: Path, backbone: EmbeddedBackbone) -> None:
+    found = FoundRepository.read(folder)
+    assert found.name == "embedded, photos" and found.options == ("--experts", str(folder), "--adapt", "photos")
+    engine = found.load(backbone)
+    assert engine.backbone.adapted is backbone.adapted and engine.backbone.layout.moves_photos
+    assert FoundRepository.read(folder).load().backbone.prefix_key == engine.backbone.prefix_key
+    with pytest.raises(RepositoryError, match="--adapt photos"):
+        load_repository(folder, backbone.layout, backbone.fingerprint)
+
+
+@torch.no_grad()
+def test_the_command_line_takes_the_backbone_of_the_experts(
+    folder: Path, photos: list[Path], backbone: EmbeddedBackbone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``search`` against a vision head with the written adapter's numbers added to its weights by hand."""
+    experts = ["--experts", str(folder), "--strength", "4"]
+    assert main(["adapt", TEXT, "--out", str(tmp_path / "adapter"), *experts]) == 0
+    capsys.readouterr()
+    search = ["search", "a dog", "--gallery", str(photos[0].parent), "--task", TEXT, "--json"]
+    assert main([*search, *experts]) == 0
+    hits = json.loads(capsys.readouterr().out)["rankings"]
+    paper = backbone.adapting("photos")
+    lora, _ = load_peft(tmp_path / "adapter", paper.layout.modules, paper.fingerprint)
+    merged, word = copy.deepcopy(paper.adapted), backbone.encode_text(["a dog"])[0]
+    maps = paper.prefix(torch.stack([paper.pixels(open_photo(path)) for path in photos])).float()
+    before = merged.vision(maps) @ word
+    for name, factors in lora.factors.items():
+        merged.get_submodule(name).weight += factors.b @ factors.a
+    after = merged.vision(maps) @ word
+    for ranking, expected in (("zero-shot", before), ("sg-lora", after)):
+        scores = {Path(hit["photo"]).name: hit["score"] for hit in hits[ranking]}
+        assert [scores[path.name] for path in photos] == pytest.approx(expected.tolist(), abs=4e-3)
+    assert (after - before).abs().max() > 0.01
+    assert main(["search", "a dog", "--gallery", str(photos[0].parent), "--adapter", str(tmp_path / "adapter")]) == 1
+    assert "--adapt photos" in capsys.readouterr().err
+
+
+def test_a_visitor_who_switches_has_the_photos_indexed_again(engine: SGLora, folder: Path, photos: list[Path]) -> None:
+    session, paper = Session(), FoundRepository.read(folder).load(engine.backbone)
+    session.album.keeps_files = True
+    actions.add_uploads(engine, session, [str(p) for p in photos])
+    before = session.album.gallery(engine).embeddings(Adapter("zero-shot", None))
+    assert session.album.switch("embedded, photos", paper).photos == len(photos)
+    gallery = session.album.gallery(paper)
+    torch.testing.assert_close(gallery.embeddings(Adapter("zero-shot", None)), before, atol=2e-2, rtol=0)
+    adapted = gallery.embeddings(Adapter.of(paper.adapt(TEXT, strength=4).lora))
+    assert (adapted - before).norm(dim=-1).min() > 0.05
