@@ -26,6 +26,7 @@ from core.backbones.peft_format import CONFIG_FILE, load_peft, save_peft
 from core.backbones.transformers_names import CLASS, hub_model, transformers_name
 from core.common.errors import AdapterError
 from core.experts.adapter_files import README_FILE, save_adapter
+from core.sglora.request import AdapterRequest
 
 SIDE, WIDTH, DIM = 48, 64, 32  # of tiny_clip
 
@@ -124,7 +125,7 @@ def test_the_model_on_the_hub_is_named() -> None:
 
 @torch.no_grad()
 def test_an_adapter_loads_with_plain_peft_into_the_embedded_head(engine, tmp_path: Path) -> None:
-    adaptation = engine.adapt("photos of people surfing")
+    adaptation = engine.adapt(AdapterRequest("photos of people surfing"))
     save_adapter(engine, adaptation, tmp_path)
     mapping = json.loads((tmp_path / CONFIG_FILE).read_text())["auto_mapping"]
     assert mapping == {"base_model_class": "TextHead", "parent_library": "core.backbones.heads"}
@@ -146,7 +147,7 @@ def test_the_lines_in_the_readme_run_for_either_side(adapts: str, request, tmp_p
     texts = adapts == "texts"
     backbone = request.getfixturevalue("backbone") if texts else load_backbone("local-dir:model", adapt_blocks=2)
     engine = random_engine(backbone)
-    adaptation = replace(engine.adapt("photos of people surfing"), lora=random_lora(backbone.layout, 1))
+    adaptation = replace(engine.adapt(AdapterRequest("photos of people surfing")), lora=random_lora(backbone.layout, 1))
     save_adapter(engine, adaptation, Path("adapter"))
     Image.effect_noise((90, 60), 80).convert("RGB").save("photo.jpg")
     readme = (Path("adapter") / README_FILE).read_text()
