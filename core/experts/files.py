@@ -27,7 +27,7 @@ from core.sglora.repository import Expert, ExpertRepository
 
 INDEX_FILE = "index.json"
 TENSORS_FILE = "experts.safetensors"
-FORMAT = 2  # 1 had a confidence that predicted gains
+FORMAT = 2  # 1 had predicted gains
 
 
 class RepositoryIndex(BaseModel, frozen=True):

@@ -26,7 +26,7 @@ from core.training.features import Features, image_features, text_features
 from core.training.label_styles import label_texts
 
 OBJECTS = "objects"  # the domain of everyday objects, which the embedded base has seen already
-WATCHED = 0.12  # share of the photos that train nothing: the mixer and the confidence learn from them
+WATCHED = 0.12  # share of the photos that train nothing: recipes are chosen on them, and experts are measured
 LABELLED_TRAIN = 0.75  # share of each class's photos that train
 FEW = 3  # classes with fewer photos only measure
 UNREADABLE_SHOWN = 20

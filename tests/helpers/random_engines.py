@@ -11,7 +11,7 @@ from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.subspace import Basis
-from core.sglora.vae import ConditionalVAE, CvaeConfig
+from core.sglora.vae import ConditionalVAE, VaeConfig
 
 TASKS = ("a dog", "the sea", "a market", "a bicycle", "snow", "an airport from above")
 
@@ -27,9 +27,9 @@ def random_engine(backbone: Backbone, trained: bool = True) -> SGLora:
     repository = ExpertRepository(
         backbone.fingerprint, backbone.layout, experts, means, 0.02 * noise(n, size, seed=3).abs(), embeddings, origin
     )
-    cvae = ConditionalVAE(CvaeConfig(n, latent=4, hidden=16))
+    vae = ConditionalVAE(VaeConfig(n, latent=4, hidden=16))
     with torch.no_grad():
-        for i, parameter in enumerate(cvae.parameters() if trained else ()):
+        for i, parameter in enumerate(vae.parameters() if trained else ()):
             parameter.copy_(0.3 * noise(*parameter.shape, seed=10 + i))
-    generator = LoraGenerator(Basis.fit(means, origin, n), cvae.eval().requires_grad_(False), backbone.fingerprint, {})
+    generator = LoraGenerator(Basis.fit(means, origin, n), vae.eval().requires_grad_(False), backbone.fingerprint, {})
     return SGLora(backbone, repository, generator)

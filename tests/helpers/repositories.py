@@ -16,7 +16,7 @@ from core.sglora.description import embed_descriptions
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.subspace import Basis
-from core.sglora.vae import ConditionalVAE, CvaeConfig
+from core.sglora.vae import ConditionalVAE, VaeConfig
 
 EXPERTS = ("boats", "trains", "kites", "bridges", "gardens")
 
@@ -41,6 +41,6 @@ def make_repository(folder: Path, seed: int) -> Path:
     out = folder / f"repository-{seed}"
     save_repository(ExpertRepository(backbone.fingerprint, backbone.layout, experts, *numbers, backbone=backbone.choice), out)
     basis = Basis.fit(means, origin, n)
-    cvae = ConditionalVAE(CvaeConfig(basis.dimensions)).eval()
-    LoraGenerator(basis, cvae, backbone.fingerprint, {}).save(out / GENERATOR_FILE)
+    vae = ConditionalVAE(VaeConfig(basis.dimensions)).eval()
+    LoraGenerator(basis, vae, backbone.fingerprint, {}).save(out / GENERATOR_FILE)
     return out

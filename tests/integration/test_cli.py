@@ -34,6 +34,7 @@ from core.experts.load import load_engine
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 TEXT = "photos of people surfing"
@@ -295,7 +296,7 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, engine, tmp_path):
     code, out, _ = run("adapt", TEXT, "--out", out_folder, *options, "--json")
     assert code == 0
     found = json.loads(out)
-    expected = engine.adapt(TEXT, 3, 0.2, 5, 0.5)
+    expected = engine.adapt(AdapterRequest(TEXT, 3, 0.2, 5, 0.5))
     assert found["experts"] == routed_experts(engine, expected.routing)
     assert (found["seed"], found["strength"], found["k"], found["tau"]) == (5, 0.5, 3, 0.2)
     assert found["parameters"] == expected.lora.parameters == 2 * expected.lora.rank * (384 + 512)
@@ -309,7 +310,7 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, engine, tmp_path):
     assert provenance["seed"] == 5
     code, out, err = run("adapt", TEXT, "--out", out_folder)
     assert (code, err) == (0, "")
-    assert f"{engine.written.size:,} parameters" in out
+    assert f"{engine.layout.size:,} parameters" in out
 
 
 def test_adapt_cannot_write_over_a_file(run, tmp_path):
@@ -412,7 +413,7 @@ def test_evaluate_is_what_hand_merged_models_find(run, engine, folder):
     # Each method as a model of its own, its weights changed by hand; photo by photo and text by text.
     routing = engine.route(TEXT, 3, 0.2)
     names = [m.name for m in engine.repository.layout.modules]
-    generated = engine.adapt(TEXT, 3, 0.2, 2, 1.0).lora
+    generated = engine.adapt(AdapterRequest(TEXT, 3, 0.2, 2, 1.0)).lora
     deltas = {
         "zero-shot": dict.fromkeys(names, 0.0),
         "merge": {
@@ -514,7 +515,7 @@ def test_search_prints_both_rankings(run, engine, folder, tmp_path):
     assert "left out: broken.jpg: " in err
     expected = {*(f"{i:02}.jpg" for i in range(12)), "deeper/00.jpg"}
     ranks = {}
-    lora = engine.adapt(TEXT).lora
+    lora = engine.adapt(AdapterRequest(TEXT)).lora
     for method, adapter in (("zero-shot", None), ("sg-lora", lora)):
         hits = found["rankings"][method]
         assert {hit["photo"] for hit in hits} == expected

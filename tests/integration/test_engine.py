@@ -22,6 +22,7 @@ from core.experts.files import save_repository
 from core.experts.load import load_engine
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 from core.sglora.router import SparseRouter
 
 
@@ -45,7 +46,7 @@ def adapted(sglora: SGLora, given: torch.Tensor, lora: Lora | None = None) -> to
 
 @one_core()
 def test_adapt_is_the_algorithm_step_by_step(sglora):
-    result = sglora.adapt(DESCRIPTION, k=3, tau=0.2, seed=5, strength=0.5)
+    result = sglora.adapt(AdapterRequest(DESCRIPTION, k=3, tau=0.2, seed=5, strength=0.5))
     embedding = embed_descriptions(sglora.backbone, [DESCRIPTION])[0]
     routing = SparseRouter(sglora.repository.embeddings).route(DESCRIPTION, embedding, 3, 0.2)
     assert result.routing.chosen.tolist() == routing.chosen.tolist()
@@ -66,7 +67,7 @@ def test_adapt_is_the_algorithm_step_by_step(sglora):
 
 
 def test_seeds(sglora):
-    first, again, other = (sglora.adapt(DESCRIPTION, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (sglora.adapt(AdapterRequest(DESCRIPTION, seed=seed)) for seed in (1, 1, 2))
     torch.testing.assert_close(first.full.vector(), again.full.vector())
     torch.testing.assert_close(first.lora.vector(), again.lora.vector())
     assert (first.full.vector() - other.full.vector()).abs().max() > 1e-5
@@ -74,16 +75,16 @@ def test_seeds(sglora):
 
 def test_strength_zero_is_zero_shot(sglora, given):
     zero_shot = adapted(sglora, given)
-    torch.testing.assert_close(adapted(sglora, given, sglora.adapt(DESCRIPTION, strength=0).lora), zero_shot)
-    assert (adapted(sglora, given, sglora.adapt(DESCRIPTION).lora) - zero_shot).abs().max() > 1e-4
+    torch.testing.assert_close(adapted(sglora, given, sglora.adapt(AdapterRequest(DESCRIPTION, strength=0)).lora), zero_shot)
+    assert (adapted(sglora, given, sglora.adapt(AdapterRequest(DESCRIPTION)).lora) - zero_shot).abs().max() > 1e-4
 
 
 def test_untrained_generator_gives_the_prior_mean_for_every_seed(sglora):
     untrained = random_engine(sglora.backbone, trained=False)
-    result = untrained.adapt(DESCRIPTION, seed=1)
+    result = untrained.adapt(AdapterRequest(DESCRIPTION, seed=1))
     basis = untrained.generator.basis
     torch.testing.assert_close(result.full.vector(), basis.decode(basis.encode(result.prior.mean)), atol=1e-5, rtol=0)
-    torch.testing.assert_close(untrained.adapt(DESCRIPTION, seed=2).full.vector(), result.full.vector())
+    torch.testing.assert_close(untrained.adapt(AdapterRequest(DESCRIPTION, seed=2)).full.vector(), result.full.vector())
     torch.testing.assert_close(untrained.generator.sample(result.prior, None)[0], result.full.vector(), atol=1e-5, rtol=1e-4)
 
 
@@ -113,14 +114,14 @@ def test_descriptions_that_cannot_be_used(sglora):
             with pytest.raises(DescriptionError):
                 call(text)
     with pytest.raises(DescriptionError, match="k is 0"):
-        sglora.adapt(DESCRIPTION, k=0)
+        sglora.adapt(AdapterRequest(DESCRIPTION, k=0))
     with pytest.raises(DescriptionError, match="tau is 0"):
-        sglora.adapt(DESCRIPTION, tau=0)
-    assert len(sglora.adapt(DESCRIPTION, k=99).routing.chosen) == len(TASKS)
+        sglora.adapt(AdapterRequest(DESCRIPTION, tau=0))
+    assert len(sglora.adapt(AdapterRequest(DESCRIPTION, k=99)).routing.chosen) == len(TASKS)
 
 
 def test_download_and_upload_give_the_same_search(sglora, given, tmp_path):
-    result = sglora.adapt(DESCRIPTION, seed=4, strength=0.7)
+    result = sglora.adapt(AdapterRequest(DESCRIPTION, seed=4, strength=0.7))
     origin = provenance(sglora, result)
     save_adapter(sglora, result, tmp_path / "adapter")
     lora, read = load_peft(tmp_path / "adapter", sglora.backbone.layout.modules, sglora.backbone.fingerprint)
@@ -134,9 +135,9 @@ def test_download_and_upload_give_the_same_search(sglora, given, tmp_path):
 
 def test_visitors_at_once_get_what_they_get_alone(sglora):
     jobs = [(TASKS[i % len(TASKS)], i) for i in range(24)]
-    alone = [sglora.adapt(text, seed=seed).full.vector() for text, seed in jobs]
+    alone = [sglora.adapt(AdapterRequest(text, seed=seed)).full.vector() for text, seed in jobs]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda job: sglora.adapt(job[0], seed=job[1]).full.vector(), jobs))
+        together = list(pool.map(lambda job: sglora.adapt(AdapterRequest(job[0], seed=job[1])).full.vector(), jobs))
     torch.testing.assert_close(together, alone)
 
 
@@ -145,7 +146,7 @@ def test_an_adapter_is_the_same_on_any_number_of_cores(sglora):
     try:
         for cores in (1, 2):
             torch.set_num_threads(cores)
-            made.append(sglora.adapt(DESCRIPTION, seed=3))
+            made.append(sglora.adapt(AdapterRequest(DESCRIPTION, seed=3)))
             assert torch.get_num_threads() == cores, "what else the thread computes keeps its cores"
     finally:
         torch.set_num_threads(before)
@@ -159,9 +160,9 @@ def test_an_adapter_is_the_same_on_any_number_of_cores(sglora):
 def test_shipped_engine_runs(engine):
     assert len(engine.repository) >= 4 and engine.generator.fingerprint == engine.backbone.fingerprint
     assert engine.repository.layout.modules == engine.backbone.layout.modules
-    result = engine.adapt(DESCRIPTION)
+    result = engine.adapt(AdapterRequest(DESCRIPTION))
     assert torch.isfinite(result.full.vector()).all() and torch.isfinite(result.prior.variance).all()
-    assert result.full.parameters == engine.written.size
+    assert result.full.parameters == engine.layout.size
 
 
 def test_engine_from_other_files(backbone, tmp_path):
@@ -170,9 +171,12 @@ def test_engine_from_other_files(backbone, tmp_path):
     made.generator.save(tmp_path / "generator.safetensors")
     engine = load_engine(made.backbone, tmp_path / "experts", tmp_path / "generator.safetensors")
     assert [e.name for e in engine.repository.experts] == [e.name for e in made.repository.experts]
-    tolerance = 0.05 * float(made.adapt(DESCRIPTION).full.vector().abs().max())  # both files hold float16
+    tolerance = 0.05 * float(made.adapt(AdapterRequest(DESCRIPTION)).full.vector().abs().max())  # both files hold float16
     torch.testing.assert_close(
-        engine.adapt(DESCRIPTION).full.vector(), made.adapt(DESCRIPTION).full.vector(), atol=tolerance, rtol=0
+        engine.adapt(AdapterRequest(DESCRIPTION)).full.vector(),
+        made.adapt(AdapterRequest(DESCRIPTION)).full.vector(),
+        atol=tolerance,
+        rtol=0,
     )
     with pytest.raises(RepositoryError, match="another backbone"):
         load_engine(tiny_backbone(), tmp_path / "experts", tmp_path / "generator.safetensors")

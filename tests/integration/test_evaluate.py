@@ -20,6 +20,7 @@ from core.experiments.evaluate import METHODS, AdaptSettings, caption_texts, eva
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.request import AdapterRequest
 from core.sglora.subspace import Basis
 from core.sglora.vae import ConditionalVAE, CvaeConfig
 
@@ -143,7 +144,7 @@ def test_recall_of_every_method_is_what_hand_merged_models_give(engine, samples)
         w * engine.repository.lora(i).factors["vision.proj"].delta
         for i, w in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
     )
-    by_method = {"zero-shot": None, "sg-lora": engine.adapt("a red dog", 3, 0.2, 4, 1.5).lora}
+    by_method = {"zero-shot": None, "sg-lora": engine.adapt(AdapterRequest("a red dog", 3, 0.2, 4, 1.5)).lora}
     for name, lora in by_method.items():
         same_recall(found.methods[name], by_hand(engine.backbone, samples, lora))
     with torch.no_grad():

@@ -26,6 +26,7 @@ from core.experts.files import save_repository
 from core.experts.hub import FILES, pull, push
 from core.experts.load import FoundRepository, load_engine
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
 SENTENCE = "photos of people surfing"
 
@@ -61,9 +62,9 @@ def test_there_and_back_by_folder(shipped: Path, backbone: EmbeddedBackbone, eng
     original = content(shipped)
     assert content(tmp_path / "deep" / "mine") == {name: original[name] for name in FILES}
     # What arrived is a working repository: the engine routes with it and generates with the generator beside it.
-    adapted = load_engine(backbone, tmp_path / "deep" / "mine").adapt(SENTENCE)
+    adapted = load_engine(backbone, tmp_path / "deep" / "mine").adapt(AdapterRequest(SENTENCE))
     assert adapted.routing.description == SENTENCE
-    assert adapted.lora.parameters == engine.adapt(SENTENCE).lora.parameters
+    assert adapted.lora.parameters == engine.adapt(AdapterRequest(SENTENCE)).lora.parameters
 
 
 def test_the_shipped_experts_bring_their_generator_and_get_a_card(backbone: EmbeddedBackbone, tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_no_path_of_this_machine_travels(tmp_path: Path) -> None:
     theirs = load_backbone(f"local-dir:{tmp_path / 'theirs/model-1'}", adapt_blocks=2)
     push(made, str(tmp_path / "shelf"), theirs)
     engine = load_engine(theirs, made)
-    save_adapter(engine, engine.adapt(SENTENCE), tmp_path / "adapter")
+    save_adapter(engine, engine.adapt(AdapterRequest(SENTENCE)), tmp_path / "adapter")
     for sent in (tmp_path / "shelf", tmp_path / "adapter"):
         for name, read in content(sent).items():
             assert str(tmp_path).encode() not in read, name
@@ -193,7 +194,8 @@ def test_no_path_of_this_machine_travels(tmp_path: Path) -> None:
     # Who has the same weights elsewhere pulls a repository that finds them.
     (tmp_path / "theirs").rename(tmp_path / "ours")
     pull(str(tmp_path / "shelf"), tmp_path / "mine", load_backbone(f"local-dir:{tmp_path / 'ours/model-1'}", adapt_blocks=2))
-    assert FoundRepository.read(tmp_path / "mine").load().adapt(SENTENCE).lora.parameters == engine.repository.layout.size
+    adapted = FoundRepository.read(tmp_path / "mine").load().adapt(AdapterRequest(SENTENCE))
+    assert adapted.lora.parameters == engine.repository.layout.size
 
 
 def test_places_that_hold_something_else(shipped: Path, backbone: EmbeddedBackbone, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from core.common.paths import GENERATOR_FILE, ROOT
 from core.experiments.controls import METHODS
 from core.experts.card import CARD_FILE
 from core.experts.load import load_engine
+from core.sglora.request import AdapterRequest
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +108,7 @@ def test_a_sentence_becomes_an_adapter_that_searches(
     model = load_backbone(backbone[1], backbone[3], int(backbone[5]))
     lora, provenance = load_peft(tmp_path / "dog", model.layout.modules, model.fingerprint)
     assert provenance["description"] == "a photo of a dog"
-    expected = load_engine(model, experts).adapt("a photo of a dog").lora
+    expected = load_engine(model, experts).adapt(AdapterRequest("a photo of a dog")).lora
     torch.testing.assert_close(lora.vector(), expected.vector(), atol=1e-6, rtol=0)
 
     gallery = ["--gallery", str(data / "shapes"), "--task", "a photo of a dog", "--top", "5"]

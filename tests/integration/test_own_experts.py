@@ -26,6 +26,7 @@ from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import Expert
+from core.sglora.request import AdapterRequest
 
 LAYOUT = LoraLayout((LoraModule("vision.blocks.0.attn.q_proj", 9, 7), LoraModule("vision.blocks.0.attn.v_proj", 6, 8)), rank=2)
 RECALL = {"i2t": {"R@1": 10.0, "R@5": 30.0, "R@10": 50.0}, "t2i": {"R@1": 20.0, "R@5": 40.0, "R@10": 60.0}, "images": 50}
@@ -86,10 +87,10 @@ def test_own_experts_are_routed_merged_and_generated_with(engine):
     routing = mine.route(SENTENCE, k=1)
     assert routing.chosen.tolist() == [len(TASKS)]
     torch.testing.assert_close(mine.merged(routing).vector(), mean)
-    prior = mine.prior(routing)
+    prior = mine.repository.prior(routing)
     torch.testing.assert_close(prior.mean, mean)
     torch.testing.assert_close(prior.variance, std.square())
-    with_it, without = mine.adapt(SENTENCE, k=3, seed=1), engine.adapt(SENTENCE, k=3, seed=1)
+    with_it, without = mine.adapt(AdapterRequest(SENTENCE, k=3, seed=1)), engine.adapt(AdapterRequest(SENTENCE, k=3, seed=1))
     assert torch.isfinite(with_it.full.vector()).all() and not torch.allclose(
         with_it.full.vector(), without.full.vector(), atol=1e-4
     )
@@ -99,35 +100,19 @@ def test_own_experts_are_routed_merged_and_generated_with(engine):
 def test_engine_of_own_experts_generates_with_the_whole_of_an_own_expert(engine):
     """Beside the basis a generated LoRA is the prior's mean; in it, what the generator says."""
     expert, mean, std, embedding = own(engine, "cactus")
-    own_experts = (
-        OwnExperts(engine.repository).add(expert, mean, std, embedding).add(*own(engine, "window", 2, "a photo of a window"))
-    )
-    mine, plain = own_experts.engine(engine), replace(engine, repository=own_experts.repository)
-    basis = engine.generator.basis
+    mine, basis = OwnExperts(engine.repository).add(expert, mean, std, embedding).engine(engine), engine.generator.basis
 
     def beside(vector):
         return (vector - basis.origin) - ((vector - basis.origin) @ basis.components.T) @ basis.components
 
-    routing = mine.route(SENTENCE, k=1)
-    made, projected = mine.adapt(SENTENCE, k=1, seed=2), plain.adapt(SENTENCE, k=1, seed=2)
-    assert routing.chosen.tolist() == [len(TASKS)]
-    torch.testing.assert_close(made.z, projected.z)
-    assert beside(mean).norm() > 1 and beside(projected.full.vector()).norm() < 1e-3
-    torch.testing.assert_close(made.full.vector(), projected.full.vector() + beside(mean), atol=1e-4, rtol=0)
-    torch.testing.assert_close(
-        mine.generator.sample(made.prior, None)[0],
-        plain.generator.sample(made.prior, None)[0] + beside(mean),
-        atol=1e-4,
-        rtol=0,
-    )
-    # Where shipped experts alone are routed (all that they are is in this basis), nothing changes.
-    shipped = mine.adapt("a photo of a dog", k=1, seed=2), engine.adapt("a photo of a dog", k=1, seed=2)
-    torch.testing.assert_close(shipped[0].full.vector(), shipped[1].full.vector(), atol=1e-4, rtol=0)
-    assert OwnExperts(engine.repository).engine(engine).generator is engine.generator
-    inside = basis.decode(noise(basis.dimensions, seed=3))
-    within = OwnExperts(engine.repository).add(expert, inside, std, embedding).engine(engine)
-    assert len(within.generator.directions) == 0
-    assert torch.isfinite(within.adapt(SENTENCE, k=1).full.vector()).all()
+    adaptation = mine.adapt(AdapterRequest(SENTENCE, k=1, seed=2))
+    assert adaptation.routing.chosen.tolist() == [len(TASKS)]
+    assert beside(mean).norm() > 1
+    torch.testing.assert_close(beside(adaptation.full.vector()), beside(mean), atol=1e-4, rtol=0)
+    assert (adaptation.full.vector() - mean).norm() > 1e-2
+    # Where shipped experts alone are routed, nothing changes.
+    request = AdapterRequest("a photo of a dog", k=1, seed=2)
+    torch.testing.assert_close(mine.adapt(request).full.vector(), engine.adapt(request).full.vector(), atol=1e-4, rtol=0)
 
 
 def test_what_is_not_added(engine):
@@ -262,7 +247,7 @@ def test_imported_adapter_takes_part(engine, tmp_path):
     prefix = noise(3, *engine.backbone.prefix_shape).half()
     adapted = mine.backbone.suffix(prefix, mine.merged(mine.route(SENTENCE, k=1)))
     torch.testing.assert_close(adapted, engine.backbone.suffix(prefix, lora), atol=1e-4, rtol=0)
-    assert torch.isfinite(mine.adapt(SENTENCE, k=1).full.vector()).all()
+    assert torch.isfinite(mine.adapt(AdapterRequest(SENTENCE, k=1)).full.vector()).all()
 
 
 def test_imported_adapter_of_another_rank_from_a_zip(engine, tmp_path):
@@ -424,7 +409,7 @@ def test_comparison_counted_by_hand(engine):
 
 
 def test_distances_counted_by_hand(engine):
-    adaptation = engine.adapt(SENTENCE, k=3, seed=4)
+    adaptation = engine.adapt(AdapterRequest(SENTENCE, k=3, seed=4))
     found = nearest_distances(engine.repository, adaptation.routing, adaptation.full)
     lora = delta(Lora.from_vector(engine.repository.layout, adaptation.full.vector()))
     chosen = adaptation.routing.chosen.tolist()
@@ -478,7 +463,7 @@ def test_an_own_expert_turns_no_map(engine):
     own_experts = OwnExperts(repository).add(expert, far, torch.zeros_like(far), -repository.embeddings[1])
     before, after = description_map(repository), description_map(own_experts.repository, owned=1)
     assert after.points[:n] == before.points and len(after.points) == n + 1 and after.shown == before.shown
-    mine, made = own_experts.engine(engine), engine.adapt(SENTENCE, k=2)
+    mine, made = own_experts.engine(engine), engine.adapt(AdapterRequest(SENTENCE, k=2))
     before, after = latent_map(engine, made.routing, made.z), latent_map(mine, made.routing, made.z, owned=1)
     np.testing.assert_allclose(after.points[:n], before.points, atol=1e-4)
     np.testing.assert_allclose(after.placed, before.placed, atol=1e-4)
@@ -495,19 +480,19 @@ def test_maps_of_few_experts(engine):
 
 
 def test_latent_map_is_the_plane_of_the_priors(engine):
-    adaptation = engine.adapt(SENTENCE, k=2, seed=3)
+    adaptation = engine.adapt(AdapterRequest(SENTENCE, k=2, seed=3))
     found = latent_map(engine, adaptation.routing, adaptation.z)
     repository = engine.repository
     priors = [SemanticPrior(repository.means[i], repository.stds[i].square()) for i in range(len(repository))]
-    rows = torch.cat([engine.generator.latent(prior).mean for prior in priors]).double().numpy()
+    rows = torch.stack([engine.generator.latent(prior).mean for prior in priors]).double().numpy()
     axes, share = principal(rows)
     assert found.shown == pytest.approx(share, abs=1e-6)
-    centre = engine.generator.latent(adaptation.prior).mean[0]
+    centre = engine.generator.latent(adaptation.prior).mean
     others = torch.stack([adaptation.z, centre]).double().numpy()
     points = np.array([*found.points, found.placed, found.prior])
     expected = (np.concatenate([rows, others]) - rows.mean(0)) @ axes.T
     for axis in range(2):
         sign = np.sign(points[0, axis] * expected[0, axis])
         np.testing.assert_allclose(points[:, axis], sign * expected[:, axis], atol=1e-4)
-    again = latent_map(engine, adaptation.routing, engine.adapt(SENTENCE, k=2, seed=4).z)
+    again = latent_map(engine, adaptation.routing, engine.adapt(AdapterRequest(SENTENCE, k=2, seed=4)).z)
     assert again.points == found.points and again.prior == found.prior and again.placed != found.placed

@@ -16,6 +16,7 @@ import gradio as gr
 import httpx
 import pytest
 import torch
+from markupsafe import Markup
 
 from app import actions, expert_actions, texts
 from app.cli_snippets import adapt_command, evaluate_command, search_command
@@ -23,7 +24,7 @@ from app.engines import Models
 from app.page import Studio, launch_options
 from app.views import evidence, experts_html
 from app.views.scatter import HEIGHT, WIDTH, Mark, scatter
-from app.visitors.session import Session, Settings
+from app.visitors.session import Session
 from app.visitors.training_jobs import Trainings
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
@@ -36,13 +37,14 @@ from core.experts.adapter_files import routed_experts
 from core.experts.own import MAX_OWN
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
+from core.sglora.request import AdapterRequest
 
 SENTENCE = "photos of glass marbles"
 NASTY = "<img src=x onerror=alert(1)> \"'&"
 
 
 def write_adapter(engine: SGLora, folder: Path) -> list[str]:
-    lora = engine.adapt(SENTENCE).lora
+    lora = engine.adapt(AdapterRequest(SENTENCE)).lora
     save_peft(lora, folder, engine.backbone.fingerprint, engine.backbone.name, {})
     return [str(folder / CONFIG_FILE), str(folder / WEIGHTS_FILE)]
 
@@ -69,7 +71,7 @@ def test_an_imported_adapter_is_routed_to_by_its_visitor_alone(engine: SGLora, t
 
 def test_an_adapter_is_made_anew_when_the_experts_change(engine: SGLora) -> None:
     session = Session()
-    wanted = actions.settings(SENTENCE, 4, 0.1, 0, 1.0)
+    wanted = actions.request(SENTENCE, 4, 0.1, 0, 1.0)
     before = actions.generate(session.album.engine(engine), session, wanted)
     add_own(engine, session, "marbles")
     after = actions.generate(session.album.engine(engine), session, wanted)
@@ -77,26 +79,26 @@ def test_an_adapter_is_made_anew_when_the_experts_change(engine: SGLora) -> None
     assert after.routing.chosen[0] == len(engine.repository)
     assert actions.generate(session.album.engine(engine), session, wanted) is after
     # Generated as the own_experts says, with all of the own expert, and not only with what the shipped generator can write.
-    expected = session.album.own_experts(engine).engine(engine).adapt(SENTENCE)
+    expected = session.album.own_experts(engine).engine(engine).adapt(AdapterRequest(SENTENCE))
     torch.testing.assert_close(after.full.vector(), expected.full.vector())
 
 
 def test_strength_alone_scales_what_was_generated(engine: SGLora) -> None:
     session = Session()
-    first = actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 3, 1.0))
-    scaled = actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 3, 0.4))
+    first = actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 3, 1.0))
+    scaled = actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 3, 0.4))
     assert scaled.routing is first.routing
-    expected = engine.adapt(SENTENCE, seed=3, strength=0.4)
+    expected = engine.adapt(AdapterRequest(SENTENCE, seed=3, strength=0.4))
     torch.testing.assert_close(scaled.lora.vector(), expected.lora.vector())
-    assert (scaled.strength, session.settings.strength) == (0.4, 0.4)
+    assert (scaled.request.strength, session.request.strength) == (0.4, 0.4)
 
 
 def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora) -> None:
     session = Session()
     actions.add_samples(engine, session)
-    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 1.0))
+    actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
     first = actions.compare_words(engine, session, "a cat").columns
-    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 0.5))
+    actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 0.5))
     second = actions.compare_again(engine, session).columns
     assert [a is b for a, b in zip(first, second, strict=True)] == [True, False, False]
     gallery = session.album.gallery(engine)
@@ -104,7 +106,7 @@ def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora)
     third = actions.compare_again(engine, session).columns
     assert [c.ranking.total for c in third] == [len(gallery.photos)] * 3
     # No strength: equal columns that are still three.
-    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 0.0))
+    actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 0.0))
     titles = [c.title for c in actions.compare_again(engine, session).columns]
     assert titles == [texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA]
 
@@ -266,7 +268,7 @@ def test_the_tab_opens_with_three_sentences_and_a_chart_and_folds_the_rest() -> 
     def exhibit(number: int, **values: object) -> evidence.Exhibit:
         return evidence.Exhibit(f"question {number}?", "method", (f"Finding {number}a. And b.", "Finding c."), **values)
 
-    shown = [exhibit(0), exhibit(1, plot="<svg>1</svg>"), exhibit(2)]
+    shown = [exhibit(0), exhibit(1, plot=Markup("<svg>1</svg>")), exhibit(2)]
     opening, rest = evidence.page(shown).split("<nav", 1)
     assert re.findall("<li>(.*?)</li>", opening) == ["Finding 1a.", "And b.", "Finding c."]
     assert "<svg>1</svg>" in opening
@@ -275,7 +277,7 @@ def test_the_tab_opens_with_three_sentences_and_a_chart_and_folds_the_rest() -> 
     assert "open" not in re.findall("<details([^>]*)>", rest)
     assert re.findall("<summary><b>(.*?)</b>", rest) == ["question 0?", "question 1?", "question 2?"]
     # A result that says what to say goes first.
-    shown.append(exhibit(3, summary=("One.", "Two."), plot="<svg>3</svg>"))
+    shown.append(exhibit(3, summary=("One.", "Two."), plot=Markup("<svg>3</svg>")))
     opening = evidence.page(shown).split("<nav", 1)[0]
     assert re.findall("<li>(.*?)</li>", opening) == ["One.", "Two."]
     assert "<svg>3</svg>" in opening
@@ -304,18 +306,18 @@ def test_tables_keep_every_cell() -> None:
 # Commands
 
 
-@pytest.mark.parametrize("strength", [0.5, None])
+@pytest.mark.parametrize("strength", [0.5, 1.0])
 @pytest.mark.parametrize("text", ["photos of dogs", "-1 degrees outside", "--k 3", 'it\'s "quoted" $(here)', "-"])
-def test_commands_say_what_the_page_did(text: str, strength: float | None) -> None:
-    settings = Settings(text, 3, 0.25, 7, strength)
+def test_commands_say_what_the_page_did(text: str, strength: float) -> None:
+    request = AdapterRequest(text, 3, 0.25, 7, strength)
     parse = build_parser().parse_args
     adapt, found, photo, measured = (
         parse(shlex.split(line)[3:])
         for line in (
-            adapt_command(settings),
-            search_command(settings, text, 20),
-            search_command(settings, None, 5),
-            evaluate_command(settings),
+            adapt_command(request),
+            search_command(request, text, 20),
+            search_command(request, None, 5),
+            evaluate_command(request),
         )
     )
     assert (adapt.text, *found.query, found.task, photo.task, measured.task) == (text,) * 5

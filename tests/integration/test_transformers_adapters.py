@@ -27,6 +27,7 @@ from core.backbones.peft_format import CONFIG_FILE, load_peft, save_peft
 from core.backbones.transformers_names import CLASS, hub_model, transformers_name
 from core.common.errors import AdapterError
 from core.experts.adapter_files import README_FILE, save_adapter
+from core.sglora.request import AdapterRequest
 
 SIDE, WIDTH, DIM = 48, 64, 32  # of tiny_clip
 
@@ -125,7 +126,7 @@ def test_the_model_on_the_hub_is_named() -> None:
 
 @torch.no_grad()
 def test_an_adapter_loads_with_plain_peft_into_the_embedded_head(engine, tmp_path: Path) -> None:
-    adaptation = engine.adapt("photos of people surfing")
+    adaptation = engine.adapt(AdapterRequest("photos of people surfing"))
     save_adapter(engine, adaptation, tmp_path)
     mapping = json.loads((tmp_path / CONFIG_FILE).read_text())["auto_mapping"]
     assert mapping == {"base_model_class": "TwoTowers", "parent_library": "core.backbones.base"}
@@ -151,7 +152,8 @@ def test_the_lines_in_the_readme_run_for_either_side(kind: str, request, tmp_pat
     engine = random_engine(backbone)
     layout = LoraLayout(tuple(backbone.linears.values()), 2) if kind.endswith("both") else backbone.layout
     adaptation = replace(
-        engine.adapt("photos of people surfing"), lora=random_lora(layout, 1, 0.1 if kind.endswith("both") else 0.3)
+        engine.adapt(AdapterRequest("photos of people surfing")),
+        lora=random_lora(layout, 1, 0.1 if kind.endswith("both") else 0.3),
     )
     save_adapter(engine, adaptation, Path("adapter"))
     Image.effect_noise((90, 60), 80).convert("RGB").save("photo.jpg")

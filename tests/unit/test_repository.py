@@ -17,8 +17,8 @@ from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_r
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.subspace import Basis
-from core.sglora.vae import ConditionalVAE, CvaeConfig
+from core.sglora.subspace import VARIANCE_FLOOR, Basis
+from core.sglora.vae import ConditionalVAE, VaeConfig
 
 FINGERPRINT = "0123456789abcdef"
 LAYOUT = LoraLayout((LoraModule("vision.blocks.0.attn.q_proj", 5, 7), LoraModule("vision.blocks.0.attn.v_proj", 6, 4)), rank=2)
@@ -120,8 +120,8 @@ def test_index_that_is_no_index(folder, text):
 
 
 def test_index_of_another_format(folder):
-    change_index(folder, format=2)
-    refused(folder, "format 2", INDEX_FILE)
+    change_index(folder, format=1)
+    refused(folder, "of format 1; this version reads 2", "`python -m core train experts` writes it again")
 
 
 def test_other_backbone(folder):
@@ -211,11 +211,11 @@ PRIOR = SemanticPrior(noise(20, seed=7), noise(20, seed=8).square())
 def generator() -> LoraGenerator:
     """A generator whose decoder is not at its zero start, so that z matters."""
     basis = Basis.fit(noise(6, 20, seed=1), 0.1 * noise(20, seed=2), 5)
-    cvae = ConditionalVAE(CvaeConfig(5, latent=3, hidden=8))
+    vae = ConditionalVAE(VaeConfig(5, latent=3, hidden=8))
     with torch.no_grad():
-        for i, parameter in enumerate(cvae.parameters()):
+        for i, parameter in enumerate(vae.parameters()):
             parameter.copy_(0.3 * noise(*parameter.shape, seed=i))
-    return LoraGenerator(basis, cvae.eval().requires_grad_(False), FINGERPRINT, {"lambda": 1.0})
+    return LoraGenerator(basis, vae.eval().requires_grad_(False), FINGERPRINT, {"lambda": 1.0})
 
 
 @pytest.fixture
@@ -224,35 +224,54 @@ def path(tmp_path) -> Path:
     return tmp_path / "new" / "generator.safetensors"
 
 
+def generated(one: LoraGenerator, seed: int | None) -> torch.Tensor:
+    return one.decode(one.draw(PRIOR, seed), PRIOR)
+
+
 def test_seeds():
-    one = generator()
-    vector, z = one.sample(PRIOR, 3)
-    assert vector.shape == (20,) and z.shape == (3,)
-    again, z_again = one.sample(PRIOR, 3)
-    assert torch.equal(vector, again) and torch.equal(z, z_again)
-    state = torch.get_rng_state()
-    other, _ = one.sample(PRIOR, 4)
-    assert (vector - other).abs().max() > 1e-3 and torch.equal(torch.get_rng_state(), state)
+    one, state = generator(), torch.get_rng_state()
+    assert one.draw(PRIOR, 3).shape == (3,) and generated(one, 3).shape == (20,)
+    assert torch.equal(one.draw(PRIOR, 3), one.draw(PRIOR, 3))
+    assert (generated(one, 3) - generated(one, 4)).abs().max() > 1e-3
+    assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_mean_is_what_samples_scatter_around():
-    """In the latent space: z averages to the prior's mean, and `mean` decodes exactly that."""
+def test_samples_have_the_moments_of_the_latent_prior():
     one = generator()
-    z = torch.stack([one.sample(PRIOR, seed)[1] for seed in range(2000)])
-    latent = one.latent(PRIOR)
-    torch.testing.assert_close(z.mean(0), latent.mean[0], atol=0.1, rtol=0)
-    torch.testing.assert_close(z.var(0).log(), latent.log_variance[0], atol=0.2, rtol=0)
-    condition = one.basis.condition(PRIOR)[None]
-    assert torch.equal(one.sample(PRIOR, None)[0], one.basis.decode(one.cvae.decode(latent.mean, condition)[0]))
+    z, latent = torch.stack([one.draw(PRIOR, seed) for seed in range(2000)]), one.latent(PRIOR)
+    torch.testing.assert_close(z.mean(0), latent.mean, atol=0.1, rtol=0)
+    torch.testing.assert_close(z.var(0).log(), latent.log_variance, atol=0.2, rtol=0)
+    assert torch.equal(one.draw(PRIOR, None), latent.mean)
+
+
+def test_a_sample_is_decoded_to_the_priors_mean_and_a_step():
+    """With the decoder's layers and the basis multiplied out by hand."""
+    one, z = generator(), noise(3, seed=9)
+    basis, layers = one.basis, [m for m in one.vae.decoder if isinstance(m, torch.nn.Linear)]
+    mean = (PRIOR.mean - basis.origin) @ basis.components.T / basis.scale
+    variance = (basis.components @ PRIOR.variance.diag() @ basis.components.T).diag() / basis.scale**2
+    hidden = torch.cat([z, mean, (variance + VARIANCE_FLOOR).log()])
+    for number, layer in enumerate(layers):
+        hidden = layer.weight @ hidden + layer.bias
+        hidden = hidden if number == len(layers) - 1 else hidden.clamp(min=0)
+    expected = PRIOR.mean + sum(hidden[d] * basis.scale[d] * basis.components[d] for d in range(5))
+    torch.testing.assert_close(one.decode(z, PRIOR), expected, atol=1e-4, rtol=1e-4)
+    assert (expected - PRIOR.mean).abs().max() > 0.1, "a step that shows"
+
+
+def test_an_untrained_generator_merges():
+    untrained = replace(generator(), vae=ConditionalVAE(VaeConfig(5)))
+    for seed in (None, 0, 1):
+        assert torch.equal(generated(untrained, seed), PRIOR.mean), "what no component spans is kept, too"
 
 
 def test_generator_round_trip(path):
     saved, read = generator(), LoraGenerator.load(path, FINGERPRINT)
-    assert read.notes == saved.notes and read.fingerprint == FINGERPRINT and read.cvae.config == saved.cvae.config
-    torch.testing.assert_close(read.sample(PRIOR, 1)[0], saved.sample(PRIOR, 1)[0], atol=0.02, rtol=0.01)
-    for key, value in saved.cvae.state_dict().items():
-        torch.testing.assert_close(read.cvae.state_dict()[key], value, rtol=1e-3, atol=1e-6)
-    assert not read.cvae.training and not any(p.requires_grad for p in read.cvae.parameters())
+    assert read.notes == saved.notes and read.fingerprint == FINGERPRINT and read.vae.config == saved.vae.config
+    torch.testing.assert_close(generated(read, 1), generated(saved, 1), atol=0.02, rtol=0.01)
+    for key, value in saved.vae.state_dict().items():
+        torch.testing.assert_close(read.vae.state_dict()[key], value, rtol=1e-3, atol=1e-6)
+    assert not read.vae.training and not any(p.requires_grad for p in read.vae.parameters())
 
 
 def test_generator_missing(tmp_path):
@@ -263,6 +282,16 @@ def test_generator_missing(tmp_path):
 def test_generator_of_another_backbone(path):
     with pytest.raises(RepositoryError, match=f"belongs to backbone {FINGERPRINT}, not to ffff"):
         LoraGenerator.load(path, "ffff")
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"backbone_fingerprint": FINGERPRINT}, {"format": "3", "backbone_fingerprint": FINGERPRINT}]
+)
+def test_generator_of_another_format(tmp_path, metadata):
+    """Files of format 1 named none."""
+    save_file({"cvae.x": torch.zeros(1)}, tmp_path / "old.safetensors", metadata)
+    with pytest.raises(RepositoryError, match=r"old\.safetensors has another format than 2.*`python -m core train generator`"):
+        LoraGenerator.load(tmp_path / "old.safetensors", FINGERPRINT)
 
 
 @pytest.mark.parametrize("keep", [0, 7, 100, -1])
@@ -292,12 +321,12 @@ def test_generator_with_any_flipped_byte(path):
 
 
 def generator_output(path: Path) -> torch.Tensor:
-    return LoraGenerator.load(path, FINGERPRINT).sample(PRIOR, 1)[0]
+    return generated(LoraGenerator.load(path, FINGERPRINT), 1)
 
 
 def test_generator_whose_parts_differ_in_size(path):
     one = generator()
-    LoraGenerator(Basis.fit(noise(6, 20, seed=1), torch.zeros(20), 4), one.cvae, FINGERPRINT, {}).save(path)
+    LoraGenerator(Basis.fit(noise(6, 20, seed=1), torch.zeros(20), 4), one.vae, FINGERPRINT, {}).save(path)
     with pytest.raises(RepositoryError, match=r"generator\.safetensors is damaged"):
         LoraGenerator.load(path, FINGERPRINT)
     save_file({"x": torch.zeros(1)}, path)

@@ -43,7 +43,8 @@ from core.cli.parser import build_parser
 from core.experts.load import load_engine
 from core.cli.main import main
 build_parser()
-print(load_engine().adapt("a photo of a dog").lora.parameters)
+from core.sglora.request import AdapterRequest
+print(load_engine().adapt(AdapterRequest("a photo of a dog")).lora.parameters)
 assert main(["train", "experts", "--data", "."]) == 1
 """
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -1,0 +1,127 @@
+"""Whether an expert fits a sentence: the threshold against numpy, the weighted means by hand, and what is then generated."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from random_engines import DESCRIPTION, random_engine
+from tiny_models import noise, random_lora
+
+from core.backbones.lora import Lora, LoraLayout, LoraModule
+from core.common.errors import RepositoryError
+from core.experts.adapter_files import fit_facts
+from core.experts.files import INDEX_FILE, load_repository, save_repository
+from core.sglora.engine import SGLora
+from core.sglora.repository import CLASS_NAMES, Expert, ExpertRepository
+from core.sglora.request import AdapterRequest
+from core.training.closeness import LOWEST, NEAR, closeness_threshold, others_of
+
+LAYOUT = LoraLayout((LoraModule("q", 2, 2),), 1)
+
+
+def repository(embeddings: torch.Tensor, groups: tuple[str, ...]) -> ExpertRepository:
+    experts = tuple(Expert(f"e{i}", f"e{i}", group, "none", 1, 0, 1, {}, {}) for i, group in enumerate(groups))
+    n = len(experts)
+    return ExpertRepository("f" * 16, LAYOUT, experts, torch.zeros(n, 4), torch.zeros(n, 4), embeddings, torch.zeros(4))
+
+
+@pytest.fixture(scope="module")
+def sglora(engine: SGLora) -> SGLora:
+    """Random own parts on a random shared part; sentences are embedded by the shipped text tower."""
+    made = random_engine(engine.backbone)
+    shared = random_lora(LoraLayout(made.repository.layout.modules, 3), 7)
+    return replace(made, repository=replace(made.repository, shared=shared))
+
+
+def with_threshold(sglora: SGLora, threshold: float | None) -> SGLora:
+    return replace(sglora, repository=replace(sglora.repository, closeness_threshold=threshold))
+
+
+def test_a_topic_leaves_out_its_domain_or_what_is_close() -> None:
+    embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.5, 0.75**0.5], [-1.0, 0.0]])
+    experts = repository(embeddings, ("scenes", "scenes", "scenes", "food", "food"))
+    assert others_of(experts, 0).tolist() == [2, 3, 4], "the second is as good as the same topic"
+    assert others_of(experts, 4).tolist() == [0, 1, 2], "all food is one domain"
+
+
+def test_the_threshold_is_a_quantile_over_topics_that_are_left_out() -> None:
+    embeddings = torch.nn.functional.normalize(noise(30, 5, seed=3), dim=-1)
+    groups = ("scenes",) * 20 + ("food",) * 6 + ("birds",) * 4
+    rows, closeness = embeddings.double().numpy(), []
+    for i in range(30):
+        similarity = sorted(
+            (
+                float(rows[i] @ rows[j])
+                for j in range(30)
+                if i != j and rows[i] @ rows[j] <= NEAR and (groups[i] == "scenes" or groups[i] != groups[j])
+            ),
+            reverse=True,
+        )[:4]
+        closeness.append(np.average(similarity, weights=np.exp(np.array(similarity) / 0.1)))
+    assert closeness_threshold(repository(embeddings, groups)) == pytest.approx(np.quantile(closeness, LOWEST), abs=1e-4)
+    assert closeness_threshold(repository(embeddings[:4], groups[:4])) is None, "too few topics to say"
+
+
+@pytest.mark.parametrize("beyond", [-0.01, 0.01])
+def test_where_no_expert_fits_the_shared_part_is_all(sglora: SGLora, beyond: float) -> None:
+    closeness = sglora.route(DESCRIPTION).closeness
+    result = with_threshold(sglora, closeness + beyond).adapt(AdapterRequest(DESCRIPTION, seed=2))
+    assert result.fit.fits is (beyond < 0) and result.fit.closeness == pytest.approx(closeness, abs=1e-5)
+    own = Lora.from_vector(sglora.repository.layout, sglora.generator.decode(result.z, result.prior))
+    assert sglora.repository.shared is not None
+    for name, shared in sglora.repository.shared.factors.items():
+        expected = shared.b @ shared.a + (own.factors[name].b @ own.factors[name].a if result.fit.fits else 0)
+        torch.testing.assert_close(result.full.factors[name].delta, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_without_a_shared_part_the_own_part_is_all_there_is(sglora: SGLora) -> None:
+    plain = replace(sglora, repository=replace(sglora.repository, shared=None, closeness_threshold=1.0))
+    result = plain.adapt(AdapterRequest(DESCRIPTION))
+    assert not result.fit.fits
+    torch.testing.assert_close(result.full.vector(), plain.generator.decode(result.z, result.prior))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kind"),
+    [("Fotos von meinem Hund im Schnee", "language"), ("the quarterly tax report of a bank", "no photos"), (DESCRIPTION, "")],
+)
+def test_what_is_odd_about_a_sentence_is_remarked_and_no_expert_fits_it(sglora: SGLora, sentence: str, kind: str) -> None:
+    fit = with_threshold(sglora, None).fit(sglora.route(sentence))
+    assert (fit.remark.kind if fit.remark else "") == kind and fit.fits is not bool(kind)
+    assert fit_facts(fit)["remark"] == (fit.remark.text if fit.remark else None)
+
+
+def test_forgetting_is_the_routed_experts_mean(sglora: SGLora) -> None:
+    lost = [4.0, -2.0, 8.0, 1.0, None, 3.0]
+    experts = tuple(
+        replace(expert, forgetting={} if points is None else {CLASS_NAMES: points, "food": 50.0})
+        for expert, points in zip(sglora.repository.experts, lost, strict=True)
+    )
+    forgetful = replace(sglora, repository=replace(sglora.repository, experts=experts))
+    routing = forgetful.route(DESCRIPTION, k=6)
+    expected = np.average([lost[i] or 0.0 for i in routing.chosen.tolist()], weights=routing.weights.numpy())
+    fit = forgetful.fit(routing)
+    assert fit.forgetting == pytest.approx(expected, abs=1e-4)
+    assert fit_facts(fit) == {
+        "fits": True,
+        "closeness": round(fit.closeness, 4),
+        "forgetting": round(fit.forgetting, 2),
+        "remark": None,
+    }
+
+
+def test_the_threshold_is_kept_on_disk(sglora: SGLora, tmp_path: Path) -> None:
+    layout, fingerprint = sglora.backbone.layout, sglora.backbone.fingerprint
+    for threshold in (0.3125, None):
+        save_repository(with_threshold(sglora, threshold).repository, tmp_path)
+        assert load_repository(tmp_path, layout, fingerprint).closeness_threshold == threshold
+    index = json.loads((tmp_path / INDEX_FILE).read_text())
+    for bad in ("0.3", [0.3], float("nan"), 1e9):
+        (tmp_path / INDEX_FILE).write_text(json.dumps({**index, "closeness_threshold": bad}))
+        with pytest.raises(RepositoryError, match="damaged index"):
+            load_repository(tmp_path, layout, fingerprint)
