@@ -16,6 +16,7 @@ import gradio as gr
 import httpx
 import pytest
 import torch
+from markupsafe import Markup
 
 from app import actions, expert_actions, texts
 from app.cli_snippets import adapt_command, evaluate_command, search_command
@@ -266,7 +267,7 @@ def test_the_tab_opens_with_three_sentences_and_a_chart_and_folds_the_rest() -> 
     def exhibit(number: int, **values: object) -> evidence.Exhibit:
         return evidence.Exhibit(f"question {number}?", "method", (f"Finding {number}a. And b.", "Finding c."), **values)
 
-    shown = [exhibit(0), exhibit(1, plot="<svg>1</svg>"), exhibit(2)]
+    shown = [exhibit(0), exhibit(1, plot=Markup("<svg>1</svg>")), exhibit(2)]
     opening, rest = evidence.page(shown).split("<nav", 1)
     assert re.findall("<li>(.*?)</li>", opening) == ["Finding 1a.", "And b.", "Finding c."]
     assert "<svg>1</svg>" in opening
@@ -275,7 +276,7 @@ def test_the_tab_opens_with_three_sentences_and_a_chart_and_folds_the_rest() -> 
     assert "open" not in re.findall("<details([^>]*)>", rest)
     assert re.findall("<summary><b>(.*?)</b>", rest) == ["question 0?", "question 1?", "question 2?"]
     # A result that says what to say goes first.
-    shown.append(exhibit(3, summary=("One.", "Two."), plot="<svg>3</svg>"))
+    shown.append(exhibit(3, summary=("One.", "Two."), plot=Markup("<svg>3</svg>")))
     opening = evidence.page(shown).split("<nav", 1)[0]
     assert re.findall("<li>(.*?)</li>", opening) == ["One.", "Two."]
     assert "<svg>3</svg>" in opening
