@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -25,7 +24,7 @@ from core.data.find_images import is_image
 from core.data.image_io import photo_bytes
 from core.data.sample_photos import sample_photos
 from core.experts.adapter_files import save_adapter
-from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, moves
+from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranking, moves
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import AdapterRequest
 
@@ -78,16 +77,12 @@ def generate(engine: SGLora, session: Session, wanted: AdapterRequest) -> Adapta
     return adaptation
 
 
-def adapt_to(engine: SGLora, session: Session, controls: Sequence[Any]) -> None:
-    """The session's adapter is what the page's controls ask for; without a sentence there is none.
-
-    Args:
-        controls: the arguments of ``request``.
-    """
-    if str(controls[0] or "").strip():
-        generate(engine, session, request(*controls))
-    else:
+def adapt_to(engine: SGLora, session: Session, wanted: AdapterRequest | None) -> None:
+    """The session's adapter is what is asked for; None: there is none."""
+    if wanted is None:
         session.request = session.adaptation = session.repository = None
+    else:
+        generate(engine, session, wanted)
 
 
 def write_zip(engine: SGLora, session: Session, adaptation: Adaptation) -> Path:
@@ -184,88 +179,75 @@ def adapters(engine: SGLora, adaptation: Adaptation | None, merge: bool = True) 
     return zero_shot, (texts.MERGE, texts.MERGE_NOTE, Adapter.of(merged)), generated
 
 
-def compare_words(
-    engine: SGLora, session: Session, query: str, progress: RankingProgress | None = None, merge: bool = True
+def ask(
+    engine: SGLora, session: Session, question: Question, progress: RankingProgress | None = None, merge: bool = True
 ) -> Comparison:
-    """Words -> photos, in every column, with the session's adapter where there is one."""
-    query = clean_text(query, "query")
-    photos = session.album.gallery(engine).photos
-    right = frozenset(p.id for p in photos if any(_plain(c) == _plain(query) for c in p.captions))
-    asked = Question("words", query)
-    title = texts.ASKED_PHOTOS.format(query=query)
-    rank = lambda gallery, adapter: gallery.text_to_image(query, adapter, top=None)  # noqa: E731
-    _compare(engine, session, asked, title, right, rank, progress, merge)
-    description = "" if session.adaptation is None else session.adaptation.routing.description
-    pair = (query, description)
-    session.history = [pair, *(h for h in session.history if h != pair)][:HISTORY]
-    return _asked(engine, session)
+    """Answer a question in every column, with the session's adapter where there is one.
 
-
-def compare_photo(
-    engine: SGLora,
-    session: Session,
-    picked: str | None,
-    other: str | None,
-    progress: RankingProgress | None = None,
-    merge: bool = True,
-) -> Comparison:
-    """A photo -> the gallery's captions, in every column.
+    Columns of the last answer are taken over where their adapter, the photos and the question are the same.
 
     Args:
-        engine: the engine. session: the visitor's.
-        picked: id of a photo of the gallery. other: path of an uploaded photo, which goes before ``picked``.
         progress: called before each column. merge: whether the merge of the experts is a column.
+
+    Raises:
+        StudioError: there are no photos, or the question cannot be used.
     """
     gallery = session.album.gallery(engine)
-    right: frozenset[str] = frozenset()
-    if other:
-        path, framing = Path(other), engine.backbone.framing
-        name = path.name
-        decoded = decode_photo(photo_bytes(path, name), name, framing)
-        photo = Image.frombytes("RGB", (framing.width, framing.height), decoded.pixels)
-    else:
-        chosen = next((p for p in gallery.photos if p.id == picked), None)
-        if chosen is None:
-            raise PhotoError(texts.NOTHING_PICKED)
-        photo, name = chosen.id, chosen.name
-        right = frozenset(content_id(caption.encode()) for caption in chosen.captions)  # keys of ``image_to_text``
-    asked = Question("photo", "" if other else picked or "", other)
-    title = texts.ASKED_CAPTIONS.format(name=name)
-    rank = lambda gallery, adapter: gallery.image_to_text(photo, adapter, top=None)  # noqa: E731
-    _compare(engine, session, asked, title, right, rank, progress, merge)
-    return _asked(engine, session)
-
-
-def _compare(
-    engine: SGLora,
-    session: Session,
-    asked: Question,
-    title: str,
-    right: frozenset[str],
-    rank: Callable[[Gallery, Adapter], Any],
-    progress: RankingProgress | None,
-    merge: bool,
-) -> None:
-    """Rank every column; those whose adapter, photos and question are the last ones' are taken over."""
-    session.again = asked
-    gallery, last = session.album.gallery(engine), session.comparison
-    left_out = _trained_on(engine, session)
-    unranked = Comparison(title, (), asked, right, left_out, gallery.photos, engine.backbone.fingerprint)
+    question, title, right, rank = (_words if question.kind == "words" else _photo)(engine, gallery, question)
+    session.question, last = question, session.comparison
+    left_out, fingerprint = _trained_on(engine, session), engine.backbone.fingerprint
+    unranked = Comparison(title, (), question, right, left_out, gallery.photos, fingerprint)
     same = last is not None and replace(last, columns=()) == unranked
     kept = {(column.title, column.adapter): column for column in last.columns} if last is not None and same else {}
     columns: list[Column] = []
     # All of it is ranked: how far something moved is only known when both ends are.
     wanted = adapters(engine, session.adaptation, merge)
-    for name, remark, adapter in wanted:
+    for name, note, adapter in wanted:
         if (name, adapter.key) in kept:
             columns.append(kept[name, adapter.key])
             continue
         if progress is not None:
             progress(len(columns), len(wanted), name)
-        ranking = rank(gallery, adapter)
+        ranking = rank(adapter)
         moved = moves(columns[0].ranking, ranking) if columns else {}
-        columns.append(Column(name, remark, ranking, moved, None, adapter.key))
-    session.comparison = replace(unranked, columns=tuple(columns))
+        columns.append(Column(name, note, ranking, moved, None, adapter.key))
+    session.comparison = answer = replace(unranked, columns=tuple(columns))
+    if question.kind == "words":
+        pair = (question.what, "" if session.adaptation is None else session.adaptation.request.description)
+        session.history = [pair, *(h for h in session.history if h != pair)][:HISTORY]
+    count_marked(engine, session)
+    session.remember()
+    return answer
+
+
+Prepared = tuple[Question, str, frozenset[str], Callable[[Adapter], Ranking]]  # the title, keys that are right, how to rank
+
+
+def _words(_: SGLora, gallery: Gallery, question: Question) -> Prepared:
+    """Words -> photos; right are those with the question as a caption."""
+    query = clean_text(question.what, "query")
+    right = frozenset(photo.id for photo in gallery.photos if any(_plain(c) == _plain(query) for c in photo.captions))
+    title = texts.ASKED_PHOTOS.format(query=query)
+    return Question.words(query), title, right, lambda adapter: gallery.text_to_image(query, adapter, top=None)
+
+
+def _photo(engine: SGLora, gallery: Gallery, question: Question) -> Prepared:
+    """A photo -> the gallery's captions; right are its own."""
+    right: frozenset[str] = frozenset()
+    if question.file:
+        path, framing = Path(question.file), engine.backbone.framing
+        name = path.name
+        photo = Image.frombytes(
+            "RGB", (framing.width, framing.height), decode_photo(photo_bytes(path, name), name, framing).pixels
+        )
+    else:
+        chosen = next((p for p in gallery.photos if p.id == question.what), None)
+        if chosen is None:
+            raise PhotoError(texts.NOTHING_PICKED)
+        photo, name = chosen.id, chosen.name
+        right = frozenset(content_id(caption.encode()) for caption in chosen.captions)  # keys of ``image_to_text``
+    title = texts.ASKED_CAPTIONS.format(name=name)
+    return question, title, right, lambda adapter: gallery.image_to_text(photo, adapter, top=None)
 
 
 def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
@@ -298,15 +280,7 @@ def _trained_on(engine: SGLora, session: Session) -> frozenset[str]:
     return frozenset().union(*(session.album.trained_on.get(name, frozenset()) for name in names))
 
 
-def _asked(engine: SGLora, session: Session) -> Comparison:
-    """After a question: count what the visitor marked again, and keep for a reload what was asked."""
-    count_marked(engine, session)
-    session.remember()
-    assert session.comparison is not None
-    return session.comparison
-
-
-def compare_again(
+def ask_again(
     engine: SGLora, session: Session, progress: RankingProgress | None = None, merge: bool | None = None
 ) -> Comparison | None:
     """The last adapter and the last question with what is there now: other experts, more or fewer photos.
@@ -317,17 +291,14 @@ def compare_again(
         merge = session.comparison is not None and any(c.title == texts.MERGE for c in session.comparison.columns)
     if session.request is not None:
         generate(engine, session, session.request)  # another tab may have changed the experts or the backbone
-    asked = session.again
-    if asked is None:
+    if session.question is None:
         return None
     try:
-        if asked.kind == "words":
-            return compare_words(engine, session, asked.what, progress, merge)
-        return compare_photo(engine, session, asked.what, asked.file, progress, merge)
+        return ask(engine, session, session.question, progress, merge)
     except (GalleryError, PhotoError):
         session.comparison = None
-        if asked.kind == "photo":  # words can be asked of photos to come
-            session.again = None
+        if session.question.kind == "photo":  # words can be asked of photos to come
+            session.question = None
         return None
 
 

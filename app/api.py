@@ -14,7 +14,7 @@ import gradio as gr
 from app import actions, expert_actions, texts
 from app.engines import Models
 from app.errors import answering
-from app.visitors.session import Session
+from app.visitors.session import Question, Session
 from core.common.errors import BackboneError, DescriptionError, brief
 from core.data.captions import parse_typed
 from core.experts.adapter_files import fit_facts, routed_experts
@@ -23,8 +23,9 @@ from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 # Concurrency groups: sentences, questions to photos, and new photos. A question does not wait behind somebody's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
-SEARCHES = 3  # at once: while two compute, one is read or answered; beside somebody's upload they get most of the time
-UPLOADS = 3  # at once; they take turns photo by photo
+TRAINING, SWITCH, INDEX = "training", "switch", "index"  # one at a time, and nobody's photos or questions wait for it
+# How many of a group at once. Searches: while two compute, one is read or answered; uploads take turns photo by photo.
+LIMITS = {LIGHT: 2, SEARCH: 3, HEAVY: 3, TRAINING: 1, SWITCH: 1, INDEX: 1}
 MAX_TOP = 100
 
 
@@ -140,10 +141,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         if photo and query:
             raise DescriptionError(texts.API_ONE_QUESTION)
         adaptation = actions.generate(engine, session, actions.request(description, k, tau, seed, strength))
-        if photo:
-            columns = actions.compare_photo(engine, session, None, photo).columns
-        else:
-            columns = actions.compare_words(engine, session, query).columns
+        columns = actions.ask(engine, session, Question.photo(None, photo) if photo else Question.words(query)).columns
         shown = max(1, min(MAX_TOP, int(top)))
         answer = {
             key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:shown]]
@@ -181,13 +179,19 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
         button = gr.Button()
     sampling = [k, tau, seed, strength]
-    for endpoint, inputs, outputs, group, limit in (
-        (route, [session, description, k, tau, repository], [answer, session], LIGHT, 2),
-        (adapt, [session, description, *sampling, repository], [answer, adapter, session], LIGHT, 2),
-        (index, [files, captions, session, repository], [answer, session], HEAVY, UPLOADS),
-        (search, [session, query, description, *sampling, top, photo, repository], [answer, session], SEARCH, SEARCHES),
-        (import_adapter, [files, description, session], [answer, session], LIGHT, 2),
+    for endpoint, inputs, outputs, group in (
+        (route, [session, description, k, tau, repository], [answer, session], LIGHT),
+        (adapt, [session, description, *sampling, repository], [answer, adapter, session], LIGHT),
+        (index, [files, captions, session, repository], [answer, session], HEAVY),
+        (search, [session, query, description, *sampling, top, photo, repository], [answer, session], SEARCH),
+        (import_adapter, [files, description, session], [answer, session], LIGHT),
     ):
         button.click(
-            endpoint, inputs, outputs, api_name=endpoint.__name__, concurrency_id=group, concurrency_limit=limit, queue=True
+            endpoint,
+            inputs,
+            outputs,
+            api_name=endpoint.__name__,
+            concurrency_id=group,
+            concurrency_limit=LIMITS[group],
+            queue=True,
         )

@@ -32,7 +32,7 @@ from app.steps.generate import Generate
 from app.steps.photo_library import SearchLibrary
 from app.steps.photos import Photos
 from app.steps.samples import Samples
-from app.steps.step import ANSWER, LIGHT, Step, private
+from app.steps.step import ANSWER, Step, private
 from app.steps.switch import Switch
 from app.steps.take_home import TakeHome
 from app.views import page_html
@@ -46,6 +46,7 @@ STYLE = Path(__file__).with_name("style.css")
 # System fonts: the page asks no other server for anything.
 SANS = tuple(Font(name) for name in ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"))
 MONO = tuple(Font(name) for name in ("ui-monospace", "Consolas", "Menlo", "monospace"))
+OPEN = "open"  # group of events that wait for the models, as many as there are
 READY = (Part.STATUS, Part.EXPERTS, Part.LIMITS, Part.ROUTING)  # shown as soon as the models are there
 
 
@@ -167,20 +168,11 @@ class Studio:
         context = self.context
         asked = [context.session, *context.inputs]
         # One after the other: what is ready depends on whose experts they are.
-        opened = page.load(
-            self._open,
-            [self.address.memory],
-            [self.address.memory, context.query, *context.inputs, *context.outputs(Part.PHOTOS)],
-            **private(LIGHT, None),
-        )
-        opened.then(self._ready, [context.query, *asked], context.outputs(*READY, *ANSWER), **private("load", None, "hidden"))
+        shown = [self.address.memory, context.query, *context.inputs, *context.outputs(Part.PHOTOS)]
+        opened = page.load(self._open, [self.address.memory], shown, **private(OPEN))
+        opened.then(self._ready, asked, context.outputs(*READY, *ANSWER), **private(OPEN))
         page.unload(self._closed)
-        self.missed.change(
-            self._show_what_is_there,
-            [self.missed, *asked],
-            context.outputs(*Part),
-            **private(LIGHT, None, "hidden"),
-        )
+        self.missed.change(self._show_what_is_there, [self.missed, *asked], context.outputs(*Part), **private())
 
     @friendly
     def _open(self, request: gr.Request, memory: Any) -> Updates:
@@ -211,7 +203,7 @@ class Studio:
         self.context.close(request.session_hash)
         left(request.session_hash)
 
-    def _ready(self, query: str, session: Session, *values: Any) -> Updates:
+    def _ready(self, session: Session, *values: Any) -> Updates:
         """Waits until the models are there, or are known not to come; then asks what was asked before a reload."""
         controls = Controls(*values)
         try:
@@ -220,11 +212,8 @@ class Studio:
             reason = without_paths(str(error)) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
         with suppress(StudioError):  # of a link that was made up: what is wrong is said when it is asked again
-            actions.adapt_to(engine, session, controls.adapter)
-            if query and session.album.photos and (session.again is None or session.again.kind == "words"):
-                actions.compare_words(engine, session, query, merge=controls.merge)
-            else:
-                actions.compare_again(engine, session)
+            actions.adapt_to(engine, session, controls.request)
+            actions.ask_again(engine, session)
         return self.context.show(session, controls, *READY, *(ANSWER if session.comparison or session.adaptation else ()))
 
     def _status(self, session: Session, _: Controls) -> Updates:

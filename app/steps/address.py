@@ -9,9 +9,10 @@ from urllib.parse import parse_qs, urlencode
 
 import gradio as gr
 
+from app.api import SEARCH
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, in_turn, private
+from app.steps.step import ANSWER, Step, in_turn
 from app.views import results_html
 from app.visitors.session import Question, Session
 
@@ -27,19 +28,13 @@ class Address(Step):
 
     def wire(self) -> None:
         context = self.context
-        self.address.select(
-            self._go,
-            [context.session, *context.inputs],
-            [context.query, context.controls["description"], *context.outputs(*ANSWER)],
-            show_progress_on=context.answer,
-            **private(SEARCH, SEARCHES),
-        )
-        self.address.focus(
-            lambda session, *values: context.show(session, Controls(*values), Part.PHOTOS),
-            [context.session, *context.inputs],
-            context.outputs(Part.PHOTOS),
-            **private(LIGHT, 2, "hidden"),
-        )
+        boxes = [context.query, context.controls["description"]]
+        self.on(self.address.select, self._go, (), boxes, ANSWER, context.answer, SEARCH)
+        self.on(self.address.focus, self._look, parts=[Part.PHOTOS])
+
+    def _look(self, session: Session, *values: Any) -> Updates:
+        """The tab is looked at again."""
+        return self.context.show(session, Controls(*values), Part.PHOTOS)
 
     def show(self, session: Session, _: Controls) -> Updates:
         """What was asked, in the address and in the browser."""
@@ -53,8 +48,8 @@ class Address(Step):
         session = Session.resume(memory.get("token"))
         linked = {name: parameters[name] for name in (QUERY, DESCRIPTION) if parameters.get(name)}
         known = linked or {name: memory.get(name) for name in (QUERY, DESCRIPTION) if isinstance(memory.get(name), str)}
-        if session.again is None and (query := known.get(QUERY)):  # asked as soon as there are photos
-            session.again = Question("words", query)
+        if (query := known.get(QUERY)) and (session.question is None or session.question.kind == "words"):
+            session.question = Question.words(query)  # asked as soon as there are photos
         values = {"query": known.get(QUERY, _query(session)), "description": known.get(DESCRIPTION, "")}
         if session.request is not None and session.request.description == values["description"]:
             kept = session.request
@@ -70,8 +65,9 @@ class Address(Step):
         boxes = {self.context.query: query, self.context.controls["description"]: description}
         if not query or not session.album.photos:
             return boxes
-        return boxes | self.answer(session, query, Controls(*values)._replace(description=description), progress)
+        controls = Controls(*values)._replace(description=description)
+        return boxes | self.answer(session, Question.words(query), controls, progress)
 
 
 def _query(session: Session) -> str:
-    return session.again.what if session.again is not None and session.again.kind == "words" else ""
+    return session.question.what if session.question is not None and session.question.kind == "words" else ""

@@ -6,11 +6,12 @@ from typing import Any
 
 import gradio as gr
 
-from app import actions, texts
+from app import texts
+from app.api import SEARCH
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, by_column, chosen, in_turn, private
-from app.visitors.session import LISTED, Session
+from app.steps.step import ANSWER, Step, chosen, in_turn, private
+from app.visitors.session import LISTED, Question, Session
 
 
 class Ask(Step):
@@ -40,40 +41,34 @@ class Ask(Step):
         self.context.shows(Part.RESULTS, [self.history], self._asked)
 
     def wire(self) -> None:
-        context = self.context
-        asked, outputs = [context.session, *context.inputs], context.outputs(*ANSWER)
-        heavy = {"show_progress_on": context.answer, **private(SEARCH, SEARCHES)}
-        gr.on([self.search.click, self.query.submit], self._search, [self.query, *asked], outputs, **heavy)
-        self.find.click(self._find, [self.pick, self.other, *asked], outputs, **heavy)
-        again = [self.query, context.controls["description"], *outputs]
-        self.history.click(self._again, [self.history, *asked], again, **heavy)
+        answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
+        self.on([self.search.click, self.query.submit], self._search, [self.query], **answer)
+        self.on(self.find.click, self._find, [self.pick, self.other], **answer)
+        boxes = [self.query, self.context.controls["description"]]
+        self.on(self.history.click, self._again, [self.history], boxes, **answer)
         # One photo is asked about: the last one that was chosen.
-        self.other.upload(lambda: None, None, self.pick, **private(LIGHT, 2, "hidden"))
-        self.pick.input(lambda: None, None, self.other, **private(LIGHT, 2, "hidden"))
+        self.other.upload(lambda: None, None, self.pick, **private())
+        self.pick.input(lambda: None, None, self.other, **private())
 
     @friendly
     @in_turn
     def _search(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        return self.answer(session, query, Controls(*values), progress)
+        return self.answer(session, Question.words(query), Controls(*values), progress)
 
     @friendly
     @in_turn
     def _find(
         self, picked: str | None, other: str | None, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
     ) -> Updates:
-        controls, engine = Controls(*values), self.context.engine(session)
-        actions.adapt_to(engine, session, controls.adapter)
-        progress_by_column = by_column(progress, len(session.album.photos))
-        actions.compare_photo(engine, session, picked, other, progress_by_column, controls.merge)
-        return self.context.show(session, controls, *ANSWER)
+        return self.answer(session, Question.photo(picked, other), Controls(*values), progress)
 
     @friendly
     @in_turn
     def _again(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         query, description = chosen(session.history, index)
+        boxes = {self.query: query, self.context.controls["description"]: description}
         controls = Controls(*values)._replace(description=description)
-        updates = self.answer(session, query, controls, progress)
-        return updates | {self.query: query, self.context.controls["description"]: description}
+        return self.answer(session, Question.words(query), controls, progress) | boxes
 
     def _choices(self, session: Session, _: Controls) -> Updates:
         return {self.pick: gr.Dropdown(choices=[(p.name, p.id) for p in session.album.photos[:LISTED]], value=None)}

@@ -9,10 +9,11 @@ from typing import Any
 import gradio as gr
 
 from app import actions, texts
+from app.api import SEARCH
 from app.cli_snippets import evaluate_command, search_command
 from app.errors import friendly
 from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
-from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, by_caption, by_column, in_turn, private
+from app.steps.step import ANSWER, Step, by_caption, by_column, in_turn, private
 from app.views import results_html
 from app.visitors.session import Session
 
@@ -53,30 +54,11 @@ class Compare(Step):
         self.context.shows(Part.PHOTOS, [self.answered], self._waiting)
 
     def wire(self) -> None:
-        context = self.context
-        asked = [context.session, *context.inputs]
-        gr.on(
-            [self.only_changed.change, self.top.change],
-            self._show_again,
-            asked,
-            context.outputs(Part.RESULTS),
-            **private(LIGHT, 2, "hidden"),
-        )
-        self.merge.change(
-            self._rank_again,
-            asked,
-            context.outputs(*ANSWER),
-            show_progress_on=self.answered,
-            **private(SEARCH, SEARCHES),
-        )
-        self.answered.change(
-            self._measure,
-            [context.session],
-            self.recall,
-            trigger_mode="always_last",
-            **private(SEARCH, SEARCHES),
-        )
-        self.answered.select(self._mark, [context.session], [context.session, self.marked], **private(LIGHT, 2, "hidden"))
+        self.on([self.only_changed.change, self.top.change], self._show_again, parts=[Part.RESULTS])
+        self.on(self.merge.change, self._rank_again, parts=ANSWER, shown_on=self.answered, group=SEARCH)
+        session, measured = self.context.session, private(SEARCH, self.recall)
+        self.answered.change(self._measure, session, self.recall, trigger_mode="always_last", **measured)
+        self.answered.select(self._mark, session, [session, self.marked], **private())
 
     @friendly
     @in_turn
@@ -87,7 +69,7 @@ class Compare(Step):
     @in_turn
     def _rank_again(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         controls, ranking = Controls(*values), by_column(progress, len(session.album.photos))
-        actions.compare_again(self.context.engine(session), session, ranking, controls.merge)
+        actions.ask_again(self.context.engine(session), session, ranking, controls.merge)
         return self.context.show(session, controls, *ANSWER)
 
     @friendly

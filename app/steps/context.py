@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from app import actions
 from app.engines import Models
 from app.visitors.session import Session
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 Updates = dict[Any, Any]
@@ -37,9 +39,13 @@ class Controls(NamedTuple):
     top: int = DEFAULT_TOP
 
     @property
-    def adapter(self) -> tuple[Any, ...]:
-        """Those that an adapter is made from, as ``actions.request`` takes them."""
-        return self[:5]
+    def request(self) -> AdapterRequest | None:
+        """The adapter that they ask for; None without a sentence.
+
+        Raises:
+            DescriptionError: a value that cannot be used.
+        """
+        return actions.request(*self[:5]) if str(self.description or "").strip() else None
 
 
 class Part(Enum):

@@ -7,11 +7,12 @@ from typing import Any
 import gradio as gr
 
 from app import actions, texts
+from app.api import SEARCH
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, LIGHT, SEARCH, SEARCHES, Step, in_turn, private
+from app.steps.step import ANSWER, Step, in_turn, private
 from app.views import experts_html, page_html
-from app.visitors.session import Session
+from app.visitors.session import Question, Session
 from core.common.errors import StudioError
 
 
@@ -38,25 +39,11 @@ class Describe(Step):
         self.context.shows(Part.ROUTING, [self.routing, self.suggestion, self.chart, self.map], self.show)
 
     def wire(self) -> None:
-        context = self.context
-        asked = [context.session, *context.inputs]
         # Typing routes at once; the last text wins.
-        self.description.change(
-            self._route,
-            asked,
-            context.outputs(Part.ROUTING),
-            trigger_mode="always_last",
-            **private(LIGHT, 2, "hidden"),
-        )
-        gr.on(
-            [self.button.click, self.description.submit],
-            self._adapt,
-            [context.query, *asked],
-            context.outputs(*ANSWER),
-            show_progress_on=context.answer,
-            **private(SEARCH, SEARCHES),
-        )
-        self.suggestion.click(lambda words: words, self.suggestion, self.description, **private(LIGHT, 2, "hidden"))
+        self.on(self.description.change, self._route, parts=[Part.ROUTING], trigger_mode="always_last")
+        events = [self.button.click, self.description.submit]
+        self.on(events, self._adapt, [self.context.query], (), ANSWER, self.context.answer, SEARCH)
+        self.suggestion.click(lambda words: words, self.suggestion, self.description, **private())
 
     @friendly
     def _route(self, session: Session, *values: Any) -> Updates:
@@ -68,10 +55,10 @@ class Describe(Step):
         """Generate, and ask what is asked already."""
         controls = Controls(*values)
         if query.strip() and session.album.photos:
-            return self.answer(session, query, controls, progress)
+            return self.answer(session, Question.words(query), controls, progress)
         engine = self.context.engine(session)
-        actions.generate(engine, session, actions.request(*controls.adapter))
-        actions.compare_again(engine, session)
+        actions.generate(engine, session, actions.request(*controls[:5]))  # which says that a sentence is missing
+        actions.ask_again(engine, session)
         return self.context.show(session, controls, *ANSWER)
 
     def show(self, session: Session, controls: Controls) -> Updates:
@@ -79,15 +66,11 @@ class Describe(Step):
         engine = self.context.engine(session)
         owned = len(session.album.own_experts(engine).entries)
         hidden = {self.suggestion: gr.Button(visible=False)}
-        if not controls.description.strip():
-            drawn = experts_html.routing_map(engine.repository, None, owned)
-            return hidden | {
-                self.routing: page_html.note(texts.ROUTE_EMPTY),
-                self.chart: gr.HTML(visible=False),
-                self.map: drawn,
-            }
         try:
-            wanted = actions.request(*controls.adapter)
+            if (wanted := controls.request) is None:
+                drawn = experts_html.routing_map(engine.repository, None, owned)
+                note = page_html.note(texts.ROUTE_EMPTY)
+                return hidden | {self.routing: note, self.chart: gr.HTML(visible=False), self.map: drawn}
             routing = engine.route(wanted.description, wanted.k, wanted.tau)
         except StudioError as error:
             return hidden | {self.routing: page_html.note(str(error), "sg-warn")}

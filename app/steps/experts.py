@@ -8,9 +8,10 @@ from typing import Any, Literal
 import gradio as gr
 
 from app import actions, expert_actions, texts
+from app.api import HEAVY, TRAINING
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, chosen, downloads, private
+from app.steps.step import Step, chosen, private
 from app.views import experts_html, page_html
 from app.visitors.session import Session
 from app.visitors.training_jobs import Trainings
@@ -22,7 +23,6 @@ from core.sglora.repository import Expert
 from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
 
 MOST_LOOKED = 4  # experts side by side
-TRAINING = "training"  # concurrency group: one training at a time on two cores, the others wait in the queue
 
 EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "number", "number", "number", "number", "number"]
 CHANGED = (Part.EXPERTS, Part.LIMITS, Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # with the visitor's experts
@@ -108,30 +108,22 @@ class Experts(Step):
 
     def wire(self) -> None:
         context = self.context
-        quiet = private(LIGHT, 2, "hidden")
-        self.find.change(
-            self._find, [context.session, self.find], [self.table, self.count], trigger_mode="always_last", **quiet
-        )
+        quiet = private()
+        rows = [self.table, self.count]
+        self.find.change(self._find, [context.session, self.find], rows, trigger_mode="always_last", **quiet)
         self.table.select(self._select, [context.session, self.looked], self.looked, **quiet)
         self.looked.change(self._details, [context.session, self.looked], self.details, **quiet)
         self.pick.change(lambda names: gr.Button(interactive=bool(names)), self.pick, self.remove, **quiet)
-
-        now, changed = [context.session, *context.inputs], context.outputs(*CHANGED)
-        self.train.click(
-            self._train,
-            [self.name, self.description, *now],
-            [self.trained, *changed],
-            show_progress_on=self.trained,
-            **private(TRAINING, 1),
-        )
         self.stop.click(self._stop, None, self.trained, **quiet)
-        heavy = {"show_progress_on": self.mine, **private(HEAVY, UPLOADS)}
-        self.imports.click(
-            self._import, [self.adapter, self.about, *now], [self.adapter, self.about, self.report, *changed], **heavy
-        )
-        self.load.upload(self._load, [self.load, *now], [self.report, *changed], **heavy)
-        downloads(self.download, self._write, [context.session], self.mine)
-        self.remove.click(self._remove, [self.pick, *now], [self.report, *changed], **heavy)
+        self.downloads(self.download, self._write, self.mine)
+        asked = [self.name, self.description]
+        self.on(self.train.click, self._train, asked, [self.trained], CHANGED, self.trained, TRAINING)
+        for event, handler, first, also in (
+            (self.imports.click, self._import, [self.adapter, self.about], [self.adapter, self.about, self.report]),
+            (self.load.upload, self._load, [self.load], [self.report]),
+            (self.remove.click, self._remove, [self.pick], [self.report]),
+        ):
+            self.on(event, handler, first, also, CHANGED, self.mine, HEAVY)
 
     def show(self, session: Session, _: Controls) -> Updates:
         """All experts, and the visitor's own."""
@@ -152,7 +144,7 @@ class Experts(Step):
 
     def _changed(self, session: Session, *values: Any) -> Updates:
         """The visitor's experts changed: what is routed and generated on the page is so with them."""
-        actions.compare_again(self.context.engine(session), session)
+        actions.ask_again(self.context.engine(session), session)
         return self.context.show(session, Controls(*values), *CHANGED)
 
     # Look at
@@ -228,7 +220,7 @@ class Experts(Step):
         return self._changed(session, *values) | {self.report: report}
 
     @friendly
-    def _write(self, session: Session) -> str:
+    def _write(self, session: Session, *_: Any) -> str:
         return str(expert_actions.write_own_experts(self.context.engine(session), session))
 
     @friendly

@@ -11,7 +11,7 @@ from app import actions, texts
 from app.cli_snippets import adapt_command
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, LIGHT, Step, downloads, in_turn, private
+from app.steps.step import ANSWER, Step, in_turn, private
 from app.views import experts_html, page_html
 from app.visitors.session import Session
 from core.common.errors import AdapterError
@@ -29,16 +29,7 @@ class Generate(Step):
 
     def beside_results(self) -> None:
         """How much is applied, and which variant."""
-        self.strength = gr.Slider(
-            0,
-            2,
-            1,
-            step=0.01,
-            label=texts.STRENGTH_LABEL,
-            min_width=300,
-            scale=0,
-            elem_id="strength",
-        )
+        self.strength = gr.Slider(0, 2, 1, step=0.01, label=texts.STRENGTH_LABEL, min_width=300, scale=0, elem_id="strength")
         self.resample = gr.Button(texts.RESAMPLE, size="sm", min_width=140, scale=0, interactive=False, elem_id="resample")
 
     def more(self) -> None:
@@ -61,20 +52,13 @@ class Generate(Step):
         self.context.shows(Part.LIMITS, [self.k], self._limits)
 
     def wire(self) -> None:
-        context = self.context
         # Sliders redo what is on the page, and nothing that is not. A loaded session moves the strength, too, which is a change
         # but neither input nor release; its reset is a release.
         moved = [control.change for control in (self.k, self.tau, self.seed)]
-        gr.on(
-            [*moved, self.strength.input, self.strength.release],
-            self._redo,
-            [context.session, *context.inputs],
-            context.outputs(*ANSWER),
-            trigger_mode="always_last",
-            **private(LIGHT, 2, "hidden"),
-        )
-        downloads(self.download, self._write, [context.session], self.lora)
-        self.resample.click(_another_seed, None, self.seed, **private(LIGHT, 2, "hidden"))
+        moved += [self.strength.input, self.strength.release]
+        self.on(moved, self._redo, parts=ANSWER, trigger_mode="always_last")
+        self.downloads(self.download, self._write, self.lora)
+        self.resample.click(lambda: random.randrange(10_000), None, self.seed, **private())
 
     @friendly
     @in_turn
@@ -83,15 +67,14 @@ class Generate(Step):
         if before is None:
             return self.context.show(session, controls, Part.ROUTING)
         # The sliders speak about the adapter that is there, whatever is being typed meanwhile.
-        wanted = controls._replace(description=before.routing.description)
-        engine = self.context.engine(session)
-        adaptation = actions.generate(engine, session, actions.request(*wanted.adapter))
-        actions.compare_again(engine, session)
+        wanted, engine = actions.request(before.request.description, *controls[1:5]), self.context.engine(session)
+        adaptation = actions.generate(engine, session, wanted)
+        actions.ask_again(engine, session)
         same = before.routing is adaptation.routing  # only the strength or the sample is another one
         return self.context.show(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
 
     @friendly
-    def _write(self, session: Session) -> str:
+    def _write(self, session: Session, *_: Any) -> str:
         if session.adaptation is None:
             raise AdapterError(texts.LORA_NONE)
         return str(actions.write_zip(self.context.engine(session), session, session.adaptation))
@@ -135,7 +118,3 @@ def _command_info(engine: SGLora, session: Session, result: Adaptation) -> str:
     """The command line knows the shipped experts only."""
     shipped = len(session.album.own_experts(engine).shipped)
     return texts.COMMAND_OWN if any(i >= shipped for i in result.routing.chosen.tolist()) else ""
-
-
-def _another_seed() -> int:
-    return random.randrange(10_000)

@@ -8,12 +8,13 @@ from typing import Any
 import gradio as gr
 
 from app import actions, texts
+from app.api import INDEX, SEARCH
 from app.errors import friendly
 from app.http.gradio_patches import visitor_left
 from app.http.hosts import is_from_here
 from app.photo_libraries import PhotoLibraries
 from app.steps.context import Controls, StepContext, Updates
-from app.steps.step import HEAVY, SEARCH, SEARCHES, Step, private
+from app.steps.step import Step
 from app.views import page_html, results_html
 from app.visitors.session import Session
 from core.common.errors import LibraryError
@@ -52,24 +53,16 @@ class SearchLibrary(Step):
             self.report = gr.HTML(elem_id="library-report")
 
     def wire(self) -> None:
-        asked = [self.name, self.query, self.context.session, *self.context.inputs]
-        outputs = [self.context.session, self.answer_box]
         events = [self.search.click, self.query.submit]
-        gr.on(events, self._search, asked, outputs, show_progress_on=self.answer_box, **private(SEARCH, SEARCHES))
+        self.on(events, self._search, [self.name, self.query], [self.answer_box], (), self.answer_box, SEARCH)
         if self._libraries.writable:
-            self.index.click(
-                self._index,
-                [self.name, self.folder, self.context.session],
-                [self.report],
-                show_progress_on=self.report,
-                **private(HEAVY, 1),
-            )
+            self.on(self.index.click, self._index, [self.name, self.folder], [self.report], (), self.report, INDEX)
 
     @friendly
     def _search(self, name: str, query: str, session: Session, *values: Any) -> Updates:
         controls, engine = Controls(*values), self.context.engine(session)
         asked = Query.parse([query])
-        actions.adapt_to(engine, session, controls.adapter)
+        actions.adapt_to(engine, session, controls.request)
         photos = self._libraries.photos(name, engine.backbone)
         wanted = actions.adapters(engine, session.adaptation, controls.merge)
         started, question = time.perf_counter(), asked.question(engine.backbone)
@@ -89,7 +82,7 @@ class SearchLibrary(Step):
 
     @friendly
     def _index(
-        self, name: str, folder: str, session: Session, request: gr.Request, progress: gr.Progress = gr.Progress()
+        self, name: str, folder: str, session: Session, request: gr.Request, progress: gr.Progress = gr.Progress(), *_: Any
     ) -> Updates:
         if not is_from_here(request.client.host, request.headers):
             raise LibraryError(texts.LIBRARY_READ_ONLY)

@@ -9,9 +9,10 @@ from typing import Any
 import gradio as gr
 
 from app import actions, texts
+from app.api import HEAVY
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, HEAVY, LIGHT, UPLOADS, Step, by_photo, chosen, private
+from app.steps.step import ANSWER, Step, by_photo, chosen, private
 from app.views import page_html, results_html
 from app.visitors.session import PHOTO_LIMIT, Question, Session
 from core.common.errors import StudioError
@@ -59,21 +60,21 @@ class Photos(Step):
 
     def wire(self) -> None:
         context, picked = self.context, self.context.picked
-        asked, outputs = [context.session, *context.inputs], context.outputs(Part.PHOTOS, *ANSWER)
-        heavy = {"show_progress_on": self.progress, **private(HEAVY, UPLOADS)}
         # First, since the browser sends one after the other.
-        self.upload.upload(lambda: gr.Timer(active=True), None, self.timer, **private(LIGHT, 2, "hidden"))
-        self.upload.upload(self._add, [self.upload, context.query, *asked], [self.upload, *outputs], **heavy)
-        self.clear.click(self._clear, asked, outputs, **heavy)
-        self.take_back.click(self._take_back, asked, outputs, **heavy)
-        self.remove.click(self._remove, [picked, *asked], outputs, **heavy)
-        self.use_typed.click(self._caption, [self.typed, *asked], outputs, **heavy)
-        self.use_names.click(self._caption_names, asked, outputs, **heavy)
-        quiet = private(LIGHT, 2, "hidden")
+        self.upload.upload(lambda: gr.Timer(active=True), None, self.timer, **private())
+        for event, handler, first, also in (
+            (self.upload.upload, self._add, [self.upload, context.query], [self.upload]),
+            (self.clear.click, self._clear, [], []),
+            (self.take_back.click, self._take_back, [], []),
+            (self.remove.click, self._remove, [picked], []),
+            (self.use_typed.click, self._caption, [self.typed], []),
+            (self.use_names.click, self._caption_names, [], []),
+        ):
+            self.on(event, handler, first, also, (Part.PHOTOS, *ANSWER), self.progress, HEAVY)
         # Photos that this tab, another one, or this one before a reload, is still adding.
-        self.timer.tick(self._look, asked, context.outputs(Part.PHOTOS), **quiet)
-        self.gallery.select(self._select, [context.session], [picked, self.remove], **quiet)
-        picked.change(lambda photo: gr.Button(interactive=photo is not None), picked, self.remove, **quiet)
+        self.on(self.timer.tick, self._look, parts=[Part.PHOTOS])
+        self.gallery.select(self._select, context.session, [picked, self.remove], **private())
+        picked.change(lambda photo: gr.Button(interactive=photo is not None), picked, self.remove, **private())
 
     def show(self, session: Session, controls: Controls) -> Updates:
         """The gallery; what became of an upload is of no interest once its photos are gone."""
@@ -96,11 +97,11 @@ class Photos(Step):
 
     def _changed(self, session: Session, values: Sequence[Any], report: str = "", query: str = "") -> Updates:
         """After the photos or captions changed: show them, and ask the last question again, or else the one that was typed."""
-        if query and session.again is None:
-            session.again = Question("words", query)
+        if query and session.question is None:
+            session.question = Question.words(query)
             with suppress(StudioError):  # a sentence that cannot be used is no reason to show no photos
-                actions.adapt_to(self.context.engine(session), session, Controls(*values).adapter)
-        actions.compare_again(self.context.engine(session), session)
+                actions.adapt_to(self.context.engine(session), session, Controls(*values).request)
+        actions.ask_again(self.context.engine(session), session)
         return self.context.show(session, Controls(*values), Part.PHOTOS, *ANSWER) | {self.report: report}
 
     @friendly

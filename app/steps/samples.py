@@ -7,10 +7,11 @@ from typing import Any
 import gradio as gr
 
 from app import actions, texts
+from app.api import HEAVY
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, HEAVY, UPLOADS, Step, by_photo, chosen, in_turn, private
-from app.visitors.session import Session
+from app.steps.step import ANSWER, Step, by_photo, chosen, in_turn
+from app.visitors.session import Question, Session
 from core.data.sample_photos import examples
 
 
@@ -34,12 +35,9 @@ class Samples(Step):
         )
 
     def wire(self) -> None:
-        context = self.context
-        asked = [context.session, *context.inputs]
-        outputs = [context.controls["description"], context.query, *context.outputs(Part.PHOTOS, *ANSWER)]
-        heavy = {"show_progress_on": context.answer, **private(HEAVY, UPLOADS)}
-        self.try_it.click(self._try, asked, outputs, **heavy)
-        self.examples.click(self._ask, [self.examples, *asked], outputs, **heavy)
+        boxes, answer = [self.context.controls["description"], self.context.query], self.context.answer
+        self.on(self.try_it.click, self._try, (), boxes, (Part.PHOTOS, *ANSWER), answer, HEAVY)
+        self.on(self.examples.click, self._ask, [self.examples], boxes, (Part.PHOTOS, *ANSWER), answer, HEAVY)
 
     @friendly
     def _try(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
@@ -53,5 +51,8 @@ class Samples(Step):
 
     def _example(self, index: int, session: Session, values: tuple[Any, ...], progress: gr.Progress) -> Updates:
         description, query = chosen(examples().shown, index)
-        updates = self.answer(session, query, Controls(*values)._replace(description=description), progress)
-        return updates | {self.context.controls["description"]: description, self.context.query: query}
+        controls = Controls(*values)._replace(description=description)
+        return self.answer(session, Question.words(query), controls, progress) | {
+            self.context.controls["description"]: description,
+            self.context.query: query,
+        }

@@ -1,4 +1,4 @@
-"""What a step is, and the options of events that all steps share."""
+"""What a step is, and how its events are wired."""
 
 from __future__ import annotations
 
@@ -10,26 +10,14 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from app import actions, texts
-from app.api import HEAVY, LIGHT, SEARCH, SEARCHES, UPLOADS
+from app.api import LIGHT, LIMITS
 from app.steps.context import Controls, Part, StepContext, Updates
-from app.visitors.session import Session
+from app.visitors.session import Question, Session
 from core.common.errors import StudioError
 
 __all__ = [
-    "ANSWER",
-    "HEAVY",
-    "LIGHT",
-    "SEARCH",
-    "SEARCHES",
-    "UPLOADS",
-    "Step",
-    "by_caption",
-    "by_column",
-    "by_photo",
-    "chosen",
-    "downloads",
-    "in_turn",
-    "private",
+    *("ANSWER", "HEAVY", "LIGHT", "SEARCH", "Step"),
+    *("by_caption", "by_column", "by_photo", "chosen", "in_turn", "private"),
 ]
 
 Thing = TypeVar("Thing")
@@ -64,11 +52,43 @@ class Step:
     def wire(self) -> None:
         raise NotImplementedError
 
-    def answer(self, session: Session, query: str, controls: Controls, progress: gr.Progress) -> Updates:
+    def on(
+        self,
+        events: Any,
+        handler: Callable[..., Any],
+        first: Sequence[Any] = (),
+        also: Sequence[Any] = (),
+        parts: Sequence[Part] = (),
+        shown_on: Any = None,
+        group: str = LIGHT,
+        **options: Any,
+    ) -> Any:
+        """Wire events of the page.
+
+        Args:
+            events: one or several. handler: takes the values of ``first``, the session and the controls.
+            also, parts: what it shows, beside the session. shown_on: shows its progress; None: nothing does.
+            group: of events, as in ``app.api``.
+        """
+        inputs = [*first, self.context.session, *self.context.inputs]
+        outputs = list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
+        return gr.on(events, handler, inputs, outputs, **private(group, shown_on), **options)
+
+    def downloads(self, button: gr.Button, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
+        """A click writes a file, and the browser fetches it: Gradio's own button fetches what it held before the click.
+
+        Args:
+            write: from the session and the controls to the file's path. shown_on: the component that shows the progress.
+        """
+        file = gr.File(visible=False)
+        written = button.click(write, [self.context.session, *self.context.inputs], file, **private(group, shown_on))
+        written.success(None, file, file, js=FETCH, **private(LIGHT))
+
+    def answer(self, session: Session, question: Question, controls: Controls, progress: gr.Progress) -> Updates:
         """Generate the adapter where there is a sentence, ask the question, and show both."""
         engine = self.context.engine(session)
-        actions.adapt_to(engine, session, controls.adapter)
-        actions.compare_words(engine, session, query, by_column(progress, len(session.album.photos)), controls.merge)
+        actions.adapt_to(engine, session, controls.request)
+        actions.ask(engine, session, question, by_column(progress, len(session.album.photos)), controls.merge)
         return self.context.show(session, controls, *ANSWER)
 
 
@@ -95,25 +115,10 @@ def chosen(things: Sequence[Thing], index: object) -> Thing:
     return things[index]
 
 
-def private(group: str, limit: int | None, show_progress: str = "full") -> dict[str, Any]:
-    """Options of the page's own events: not part of the API, within a concurrency group."""
-    return {
-        "api_visibility": "private",
-        "concurrency_id": group,
-        "concurrency_limit": limit,
-        "show_progress": show_progress,
-    }
-
-
-def downloads(button: gr.Button, write: Callable[..., str], inputs: Sequence[Any], shown_on: Any, group: str = LIGHT) -> None:
-    """A click writes a file, and the browser fetches it: Gradio's own button fetches what it held before the click.
-
-    Args:
-        write: from the values of ``inputs`` to the file's path. shown_on: the component that shows the progress.
-    """
-    file = gr.File(visible=False)
-    written = button.click(write, inputs, file, show_progress_on=shown_on, **private(group, None))
-    written.success(None, file, file, js=FETCH, **private(LIGHT, None, "hidden"))
+def private(group: str = LIGHT, shown_on: Any = None) -> dict[str, Any]:
+    """Options of the page's own events: not part of the API, in a group, with their progress shown where it is wanted."""
+    progress = {"show_progress": "hidden"} if shown_on is None else {"show_progress": "full", "show_progress_on": shown_on}
+    return {"api_visibility": "private", "concurrency_id": group, "concurrency_limit": LIMITS.get(group), **progress}
 
 
 def by_column(progress: gr.Progress, photos: int) -> Callable[[int, int, str], object]:

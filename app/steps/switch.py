@@ -8,14 +8,13 @@ from typing import Any
 import gradio as gr
 
 from app import actions, texts
+from app.api import SWITCH
 from app.engines import DEFAULT
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import Step, by_photo, private
+from app.steps.step import Step, by_photo
 from app.views import page_html
 from app.visitors.session import Session, Switched
-
-SWITCH = "switch"  # concurrency group: one at a time, and nobody's photos or questions wait for it
 
 
 class Switch(Step):
@@ -38,15 +37,8 @@ class Switch(Step):
 
     def wire(self) -> None:
         # Not input: of a choice by mouse Gradio 6.31 tells twice at once, and what is refused would be reported twice.
-        context = self.context
-        self.choice.change(
-            self._switch,
-            [self.choice, context.session, *context.inputs],
-            [self.report, *context.outputs(*Part)],
-            trigger_mode="once",
-            show_progress_on=self.report,
-            **private(SWITCH, 1),
-        )
+        event, also = self.choice.change, [self.report]
+        self.on(event, self._switch, [self.choice], also, tuple(Part), self.report, SWITCH, trigger_mode="once")
 
     def _switch(
         self, request: gr.Request, name: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
@@ -65,7 +57,7 @@ class Switch(Step):
         self.context.close(request.session_hash)  # what runs belongs to the backbone that it began with
         done = session.album.switch(name, engine, by_photo(progress))
         session.comparison = None
-        actions.compare_again(self.context.engine(session), session)
+        actions.ask_again(self.context.engine(session), session)
         return self.context.show(session, controls, *Part) | {self.report: _report(name, done, time.perf_counter() - begin)}
 
 

@@ -8,15 +8,14 @@ from typing import Any
 import gradio as gr
 
 from app import actions, exports, texts
+from app.api import HEAVY
 from app.errors import friendly
-from app.steps.context import DEFAULT_TOP, Controls, Part, Updates
-from app.steps.step import HEAVY, LIGHT, UPLOADS, Step, downloads, private
+from app.steps.context import DEFAULT_TOP, Controls, Updates
+from app.steps.step import ANSWER, Step
 from app.views import page_html
-from app.visitors.session import Comparison, Session
+from app.visitors.session import Comparison, Question, Session
 from core.common.errors import DataError
 from core.sglora.request import AdapterRequest
-
-CHANGED = (Part.ROUTING, Part.ADAPTER, Part.RESULTS)
 
 
 class TakeHome(Step):
@@ -31,25 +30,19 @@ class TakeHome(Step):
             self.report = gr.HTML(elem_id="take-said")
 
     def wire(self) -> None:
-        context = self.context
-        session, top = context.session, context.controls["top"]
-        for button, write, inputs, group in (
-            (self.results, self._results, [session], LIGHT),
-            (self.recall, self._recall, [session], LIGHT),
-            (self.photos, self._photos, [session, top], HEAVY),
-            (self.save, self._session, [session], LIGHT),
-        ):
-            downloads(button, write, inputs, self.report, group)
-        shown = [self.report, context.query, *context.inputs, *context.outputs(*CHANGED)]
-        now = [self.load, session, *context.inputs]
-        self.load.upload(self._load, now, list(dict.fromkeys(shown)), show_progress_on=self.report, **private(HEAVY, UPLOADS))
+        self.downloads(self.results, self._results, self.report)
+        self.downloads(self.recall, self._recall, self.report)
+        self.downloads(self.photos, self._photos, self.report, HEAVY)
+        self.downloads(self.save, self._session, self.report)
+        shown = [self.report, self.context.query, *self.context.inputs]
+        self.on(self.load.upload, self._load, [self.load], shown, ANSWER, self.report, HEAVY)
 
     @friendly
-    def _results(self, session: Session) -> str:
+    def _results(self, session: Session, *_: Any) -> str:
         return _write(session, "sg-lora-results.csv", exports.results_csv(_asked(session)))
 
     @friendly
-    def _recall(self, session: Session) -> str:
+    def _recall(self, session: Session, *_: Any) -> str:
         _asked(session)
         comparison = actions.measure(self.context.engine(session), session)
         if comparison is None:
@@ -57,14 +50,14 @@ class TakeHome(Step):
         return _write(session, "sg-lora-recall.csv", exports.recall_csv(comparison))
 
     @friendly
-    def _photos(self, session: Session, top: int) -> str:
-        comparison = _asked(session)
+    def _photos(self, session: Session, *values: Any) -> str:
+        comparison, top = _asked(session), Controls(*values).top
         path = session.album.new_file("sg-lora-photos.zip")
         exports.write_photos(session.album, comparison, int(top or DEFAULT_TOP), path)
         return str(path)
 
     @friendly
-    def _session(self, session: Session) -> str:
+    def _session(self, session: Session, *_: Any) -> str:
         engine = self.context.engine(session)
         return _write(session, "sg-lora-session.json", exports.session_json(session, engine.backbone.fingerprint))
 
@@ -79,13 +72,13 @@ class TakeHome(Step):
         updates: Updates = {self.report: page_html.report(lines)}
         if saved.request is not None:
             controls = self._controls(saved.request, controls, len(engine.repository))
-            actions.generate(engine, session, actions.request(*controls.adapter))
+            actions.adapt_to(engine, session, controls.request)
             updates |= dict(zip(context.inputs, controls, strict=True))
         if saved.questions:
             updates[context.query] = query = saved.questions[0][0]
             if session.album.photos:
-                actions.compare_words(engine, session, query)
-        return context.show(session, controls, *CHANGED) | updates
+                actions.ask(engine, session, Question.words(query))
+        return context.show(session, controls, *ANSWER) | updates
 
     def _controls(self, request: AdapterRequest, now: Controls, experts: int) -> Controls:
         """What the page's controls hold for a request: what is beyond a slider's end would be refused in every event."""

@@ -48,6 +48,16 @@ class Question:
     what: str
     file: str | None = None
 
+    @staticmethod
+    def words(query: str) -> Question:
+        """Which photos words describe."""
+        return Question("words", query)
+
+    @staticmethod
+    def photo(picked: str | None, file: str | None = None) -> Question:
+        """Which captions describe a photo of the gallery, or that of a file, which goes first."""
+        return Question("photo", "" if file else picked or "", file)
+
 
 @dataclass(frozen=True)
 class Marked:
@@ -114,7 +124,7 @@ class Asked:
     """What a tab generated and asked last, so that a reload shows it again."""
 
     request: AdapterRequest | None
-    again: Question | None
+    question: Question | None
     history: tuple[tuple[str, str], ...]
     marks: Mapping[str, Mapping[str, bool]]
 
@@ -497,7 +507,7 @@ class Session:
         album: the visitor's photos.
         request, adaptation: what was generated last, and from what; ``repository``: from which experts.
         comparison: what was asked last, to show it again with other columns or fewer rows.
-        again: how to ask it again with another adapter.
+        question: asked last.
         history: (query, description) asked, latest first.
         marks: by question, which photos the visitor marked as right or wrong; ``marked``: what was counted from them.
         known: whether an event of this tab was there before. gone: why the album was emptied, until this tab was told.
@@ -509,7 +519,7 @@ class Session:
     adaptation: Adaptation | None = None
     repository: ExpertRepository | None = None
     comparison: Comparison | None = None
-    again: Question | None = None
+    question: Question | None = None
     history: list[tuple[str, str]] = field(default_factory=list)
     marks: dict[str, dict[str, bool]] = field(default_factory=dict)
     marked: Marked = Marked()
@@ -540,18 +550,18 @@ class Session:
             return Session(known=True)
         session, asked = Session(album=album, known=True), album.asked
         if asked is not None:
-            session.request, session.again, session.history = asked.request, asked.again, list(asked.history)
+            session.request, session.question, session.history = asked.request, asked.question, list(asked.history)
             session.marks = {query: dict(marks) for query, marks in asked.marks.items()}
         return session
 
     def remember(self) -> None:
         """What this tab generated and asked last is what a reload shows."""
-        self.album.asked = Asked(self.request, self.again, tuple(self.history), self.marks)
+        self.album.asked = Asked(self.request, self.question, tuple(self.history), self.marks)
 
 
 def forget(session: Session) -> None:
     """Forget what a tab showed; the album, which other tabs of that browser may hold, stays."""
-    session.request = session.adaptation = session.repository = session.comparison = session.again = None
+    session.request = session.adaptation = session.repository = session.comparison = session.question = None
     session.history.clear()
     session.marks.clear()
     session.marked = Marked()

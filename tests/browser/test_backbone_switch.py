@@ -24,7 +24,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 from app import actions, expert_actions, texts
 from app.engines import DEFAULT, Models, found_repositories
 from app.page import Studio
-from app.visitors.session import Session, rest, watched
+from app.visitors.session import Question, Session, rest, watched
 from core.backbones import load_backbone
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
@@ -114,13 +114,13 @@ def test_photos_are_indexed_anew_as_if_they_were_added_there(models: Models, pho
     actions.set_captions(models.get(), session, "0.png: a boat\n3.png: a kite")
     before, steps = album.photos, []
     actions.generate(models.get(), session, actions.request(SENTENCE, 2, 0.1, 0, 1.0))
-    shipped = actions.compare_words(models.get(), session, QUERY)
+    shipped = actions.ask(models.get(), session, Question.words(QUERY))
     other = models.get(name)
     done = album.switch(name, other, lambda *step: steps.append(step))
     assert (done.photos, done.lost, done.before, steps[-1]) == (6, (), DEFAULT, (6, 6))
     assert album.photos == before, "names, captions and order stay"
 
-    again = actions.compare_again(other, session)
+    again = actions.ask_again(other, session)
     expected = Gallery(other.backbone)
     expected.add(photos)
     adaptation = other.adapt(AdapterRequest(SENTENCE, 2, 0.1, 0, 1.0))
@@ -131,7 +131,7 @@ def test_photos_are_indexed_anew_as_if_they_were_added_there(models: Models, pho
         assert [h.score for h in column.ranking.hits] == pytest.approx([h.score for h in hits], abs=1e-5)
 
     album.switch(DEFAULT, models.get())
-    back = actions.compare_again(models.get(), session)
+    back = actions.ask_again(models.get(), session)
     for one, two in zip(shipped.columns, back.columns, strict=True):
         assert [(h.key, h.score) for h in one.ranking.hits] == [(h.key, h.score) for h in two.ranking.hits]
 

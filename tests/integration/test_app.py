@@ -226,7 +226,7 @@ def test_the_page_says_why_there_are_no_models() -> None:
     studio = Studio(Models(load))
     with gr.Blocks() as page:
         studio.build(page)
-    assert "The experts are damaged: restore &lt;them&gt;." in studio._ready("", Session())[studio.status]
+    assert "The experts are damaged: restore &lt;them&gt;." in studio._ready(Session())[studio.status]
 
 
 # Adapters
@@ -378,11 +378,11 @@ def test_only_columns_that_are_ranked_anew_are_told_of(engine: SGLora, tmp_path:
     session, told = Session(album=Album()), []
     actions.add_uploads(engine, session, [str(p) for p in blurred(tmp_path, ["a.png", "b.png"], 9)])
     actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
-    titles = [c.title for c in actions.compare_words(engine, session, "water", lambda *step: told.append(step)).columns]
+    titles = [c.title for c in actions.ask(engine, session, Question.words("water"), lambda *step: told.append(step)).columns]
     assert told == [(i, 3, title) for i, title in enumerate(titles)]
     told.clear()
     actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 1, 1.0))
-    actions.compare_again(engine, session, lambda *step: told.append(step))
+    actions.ask_again(engine, session, lambda *step: told.append(step))
     assert told == [(2, 3, titles[2])], "another draw changes the generated LoRA alone"
 
 
@@ -390,9 +390,9 @@ def test_clearing_an_album_keeps_the_session(engine: SGLora, tmp_path: Path) -> 
     session = Session(album=Album())
     actions.add_uploads(engine, session, [str(p) for p in blurred(tmp_path, ["a.png", "b.png"], 9)])
     actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
-    actions.compare_words(engine, session, "water")
+    actions.ask(engine, session, Question.words("water"))
     session.album.gallery(engine).clear()
-    assert actions.compare_again(engine, session) is None
+    assert actions.ask_again(engine, session) is None
     assert session.comparison is None
     assert session.adaptation is not None
 
@@ -431,24 +431,24 @@ def captioned(engine: SGLora, folder: Path, count: int = 8) -> Session:
 def test_without_a_sentence_search_is_zero_shot_alone(engine: SGLora, tmp_path: Path) -> None:
     session = captioned(engine, tmp_path)
     actions.adapt_to(engine, session, ("", 4, 0.1, 0, True, 1))
-    (column,) = actions.compare_words(engine, session, "water").columns
+    (column,) = actions.ask(engine, session, Question.words("water")).columns
     expected = session.album.gallery(engine).text_to_image("water", ZERO_SHOT, None)
     assert [h.key for h in column.ranking.hits] == [h.key for h in expected.hits]
     actions.adapt_to(engine, session, (SENTENCE, 4, 0.1, 0, True, 1))
-    assert len(actions.compare_again(engine, session).columns) == 2
+    assert len(actions.ask_again(engine, session).columns) == 2
 
 
 def test_the_right_answers_are_those_that_captions_name(engine: SGLora, tmp_path: Path) -> None:
     session = captioned(engine, tmp_path)
     photo = session.album.photos[3]
-    made = actions.compare_words(engine, session, "  The photo  number 3. ")
+    made = actions.ask(engine, session, Question.words("  The photo  number 3. "))
     assert made.right == {photo.id}
     place = next(h.rank for h in made.columns[0].ranking.hits if h.key == photo.id)
     page = results_html.comparison(made, session.album, 2, False)
     assert page.count('class="sg-hit sg-right"') == 1, "shown even where it is not among the first"
     assert f">{place}</b>" in page
-    assert actions.compare_words(engine, session, "something else").right == frozenset()
-    asked = actions.compare_photo(engine, session, photo.id, None)
+    assert actions.ask(engine, session, Question.words("something else")).right == frozenset()
+    asked = actions.ask(engine, session, Question.photo(photo.id))
     assert [h.label for h in asked.columns[0].ranking.hits if h.key in asked.right] == ["the photo number 3"]
 
 
@@ -458,7 +458,7 @@ def test_photos_that_trained_an_expert_are_left_out_of_recall(engine: SGLora, tm
     routed = engine.repository.experts[int(session.adaptation.routing.chosen[0])].name
     trained = frozenset(p.id for p in session.album.photos[:3])
     session.album.trained_on = {routed: trained, "takes no part": frozenset(p.id for p in session.album.photos)}
-    actions.compare_words(engine, session, "water")
+    actions.ask(engine, session, Question.words("water"))
     made = actions.measure(engine, session)
     assert made.left_out == trained
     assert [column.hits["t2i"].total for column in made.columns] == [5, 5, 5]
@@ -470,7 +470,7 @@ def test_photos_that_trained_an_expert_are_left_out_of_recall(engine: SGLora, tm
 
 def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path) -> None:
     session = captioned(engine, tmp_path, 12)
-    ranked = actions.compare_words(engine, session, "water").columns[0].ranking.hits
+    ranked = actions.ask(engine, session, Question.words("water")).columns[0].ranking.hits
     for place, right in ((0, True), (11, True), (3, False)):
         actions.mark(engine, session, ranked[place].key, right)
     actions.mark(engine, session, "no such photo", True)
@@ -479,7 +479,7 @@ def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path
     assert (session.marked.photos, session.marked.among_ten) == (1, {texts.ZERO_SHOT: 1})
     # A reload has them again, and the question too.
     again = Session.resume(session.album.token)
-    actions.compare_again(engine, again)
+    actions.ask_again(engine, again)
     assert (again.marked, again.comparison.asked) == (session.marked, session.comparison.asked)
 
 

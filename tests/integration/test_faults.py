@@ -46,14 +46,14 @@ DISK_MB = 48  # of which 32 stay free for the app
 def test_a_crash_is_one_visitors_and_gives_its_place_in_the_queue_back(
     engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: type[Exception]
 ) -> None:
-    answer = actions.compare_words
+    answer = actions.ask
 
     def crashing(engine: SGLora, session: object, query: str) -> object:
         if query == "crash":
             raise crash("in a worker")
         return answer(engine, session, query)
 
-    monkeypatch.setattr(actions, "compare_words", crashing)
+    monkeypatch.setattr(actions, "ask", crashing)
     with launched(engine, tmp_path, Limits()) as app:
         unlucky, other = Visitor(app, tmp_path, 1), Visitor(app, tmp_path, 2)
         unlucky.add()

@@ -24,7 +24,7 @@ from app.engines import Models
 from app.page import Studio, launch_options
 from app.views import evidence, experts_html
 from app.views.scatter import HEIGHT, WIDTH, Mark, scatter
-from app.visitors.session import Session
+from app.visitors.session import Question, Session
 from app.visitors.training_jobs import Trainings
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
@@ -97,17 +97,17 @@ def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora)
     session = Session()
     actions.add_samples(engine, session)
     actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
-    first = actions.compare_words(engine, session, "a cat").columns
+    first = actions.ask(engine, session, Question.words("a cat")).columns
     actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 0.5))
-    second = actions.compare_again(engine, session).columns
+    second = actions.ask_again(engine, session).columns
     assert [a is b for a, b in zip(first, second, strict=True)] == [True, False, False]
     gallery = session.album.gallery(engine)
     gallery.remove([gallery.photos[0].id])
-    third = actions.compare_again(engine, session).columns
+    third = actions.ask_again(engine, session).columns
     assert [c.ranking.total for c in third] == [len(gallery.photos)] * 3
     # No strength: equal columns that are still three.
     actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 0.0))
-    titles = [c.title for c in actions.compare_again(engine, session).columns]
+    titles = [c.title for c in actions.ask_again(engine, session).columns]
     assert titles == [texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from app import actions, exports
-from app.visitors.session import Session
+from app.visitors.session import Question, Session
 from core.common.errors import DataError
 from core.common.paths import ROOT
 from core.data.sample_photos import sample_photos
@@ -31,7 +31,7 @@ def session(engine: SGLora) -> Session:
     made = Session()
     actions.add_samples(engine, made)
     actions.generate(engine, made, actions.request(SENTENCE, 3, 0.2, 5, 1.0))
-    actions.compare_words(engine, made, QUERY)
+    actions.ask(engine, made, Question.words(QUERY))
     return made
 
 
@@ -85,7 +85,7 @@ def test_a_photo_is_the_visitors_own_file_where_it_was_kept(engine: SGLora, tmp_
     made.album.keeps_files = True
     actions.add_samples(engine, made)
     actions.generate(engine, made, actions.request(SENTENCE, 3, 0.2, 5, 0.0))
-    exports.write_photos(made.album, actions.compare_words(engine, made, QUERY), 2, path := tmp_path / "photos.zip")
+    exports.write_photos(made.album, actions.ask(engine, made, Question.words(QUERY)), 2, path := tmp_path / "photos.zip")
     own = {s.name: s.path.read_bytes() for s in sample_photos()}
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
@@ -94,7 +94,7 @@ def test_a_photo_is_the_visitors_own_file_where_it_was_kept(engine: SGLora, tmp_
 
 def test_captions_are_no_photos(engine: SGLora, session: Session, tmp_path: Path) -> None:
     other = Session(album=session.album, request=session.request, adaptation=session.adaptation)
-    found = actions.compare_photo(engine, other, session.album.photos[0].id, None)
+    found = actions.ask(engine, other, Question.photo(session.album.photos[0].id))
     with pytest.raises(DataError, match="ask in words"):
         exports.write_photos(session.album, found, 4, tmp_path / "photos.zip")
     assert {r["caption"] for r in rows(exports.results_csv(found))} == {c for p in session.album.photos for c in p.captions}
