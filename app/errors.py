@@ -18,7 +18,7 @@ from core.common.errors import StudioError
 log = logging.getLogger(__name__)
 SECONDS_SHOWN = 15
 DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
-PATH = re.compile(r"(?<![\w/:.])/(?:[^\s/:,;()'\"]+/)+([^\s/:,;()'\"]+)")
+PATH = re.compile(r"(?<![\w/.])/(?:[^\s/:,;()'\"]+/)+([^\s/:,;()'\"]+)")
 
 
 def friendly(handler: Callable[..., Any]) -> Callable[..., Any]:

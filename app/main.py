@@ -22,7 +22,7 @@ if not (_port := os.environ.get("GRADIO_SERVER_PORT") or "7860").isdigit() or in
 from app import zero_gpu
 from app.engines import Models, found_repositories
 from app.http.connections import allow_open_files
-from app.http.hosts import is_loopback
+from app.http.hosts import Hosts, is_loopback
 from app.logs import set_up_logs
 from app.page import build, launch_options
 from app.photo_libraries import PhotoLibraries
@@ -42,6 +42,14 @@ def main() -> None:
     """Parse the flags, start loading the models and serve the page meanwhile."""
     parser = argparse.ArgumentParser(description="SG-LoRA Studio: from a sentence to a LoRA to better photo search.")
     parser.add_argument("--host", help="address to listen on (default: $GRADIO_SERVER_NAME or 127.0.0.1)")
+    parser.add_argument(
+        "--host-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="one more name that the server answers to, such as that of the proxy in front of it; may be given several times. "
+        "Addresses and localhost need none",
+    )
     parser.add_argument("--port", type=int, help="port (default: $GRADIO_SERVER_PORT or the first free one from 7860)")
     parser.add_argument(
         "--experts",
@@ -77,6 +85,7 @@ def main() -> None:
     address = args.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
     if args.index_from_page and not (is_loopback(address) and not os.environ.get("SPACE_ID")):
         sys.exit("--index-from-page reads any folder of this machine: it needs --host 127.0.0.1.")
+    hosts = Hosts.of(address, args.host_name)
     set_up_logs()
     allow_open_files()
     # As Ctrl-C does: the server closes, and the exit handlers remove temporary files.
@@ -95,7 +104,7 @@ def main() -> None:
     models.start()
     try:
         build(models, keeper, libraries).launch(
-            server_name=args.host, server_port=args.port, **launch_options(keeper, args.mcp)
+            server_name=args.host, server_port=args.port, **launch_options(keeper, args.mcp, hosts)
         )
     except OSError as error:
         if args.port is None and args.host is None:

@@ -18,6 +18,7 @@ from app.engines import Models
 from app.errors import friendly, without_paths
 from app.http.allowlist import Routes
 from app.http.gradio_patches import GuardedBlocks, harden
+from app.http.hosts import Hosts
 from app.http.mcp_visitors import separate_visitors
 from app.http.request_limits import Calls, refuse_fields
 from app.photo_libraries import PhotoLibraries
@@ -50,16 +51,16 @@ OPEN = "open"  # group of events that wait for the models, as many as there are
 READY = (Part.STATUS, Part.EXPERTS, Part.LIMITS, Part.ROUTING)  # shown as soon as the models are there
 
 
-def launch_options(keeper: Keeper | None = None, mcp: bool = False) -> dict[str, Any]:
+def launch_options(keeper: Keeper | None = None, mcp: bool = False, hosts: Hosts = Hosts()) -> dict[str, Any]:
     """Everything for ``launch`` that belongs to the page rather than to the machine it runs on, and what bounds visitors.
 
-    ``mcp``: whether the named endpoints are MCP tools, too.
+    ``mcp``: whether the named endpoints are MCP tools, too. ``hosts``: the names that the server answers to.
     """
     if mcp:
         separate_visitors()
     bounds = {} if keeper is None else {"state_session_capacity": keeper.limits.sessions}
     kept: dict[str, Any] = {"middleware": []} if keeper is None else keeper.app_kwargs()
-    kept["middleware"] = [Middleware(Routes, mcp=mcp), *kept["middleware"], Middleware(Calls)]
+    kept["middleware"] = [Middleware(Routes, mcp=mcp, hosts=hosts), *kept["middleware"], Middleware(Calls)]
     kept["exception_handlers"] = {RequestValidationError: refuse_fields}
     return bounds | {
         "app_kwargs": kept,

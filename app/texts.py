@@ -68,6 +68,8 @@ VALUES_UNUSABLE = (
 )
 QUEUE_FULL_OWN = "{n} of your requests wait already: send more when one of them has been answered."
 QUEUE_FULL = "Too many visitors wait for this at the moment. Please try again in a minute."
+NO_HOST = "The request does not say which server and page it is for."
+UNKNOWN_HOST = "This server does not answer to that name. Whoever runs it can add names with --host-name."
 FOREIGN_PAGE = "Another site's page sent this, so it was not read. Open this page itself."
 NOT_THERE = "What you chose is not there (any more). Choose another one, or reload the page."
 NO_ADDRESSES = "The server fetches no web addresses: upload the file itself."

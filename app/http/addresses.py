@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from starlette.requests import Request
 
-from app.http.allowlist import is_private_host
+NETWORK = 64  # bits: what a provider gives one customer at least, who takes any address in it
 
 
 def address_of(request: Request | None) -> str:
-    """The visitor's address; "" for this machine's own, which is one person's at home and everybody's behind a silent proxy."""
+    """The visitor's address; "" for this machine's own, which is one person's at home and everybody's behind a silent proxy.
+
+    An IPv6 address counts as its /64: everybody has 2^64 addresses.
+    """
     if request is None or request.client is None:
         return ""
-    peer = request.client.host
-    if is_private_host(peer) and (forwarded := request.headers.get("x-forwarded-for")):
-        return forwarded.rpartition(",")[2].strip()[:64]  # the last one is the proxy's word, those before are the visitor's
-    return "" if peer in ("127.0.0.1", "::1") else peer
+    peer = _parsed(request.client.host)
+    forwarded = request.headers.get("x-forwarded-for")
+    if forwarded and (peer is None or not peer.is_global):
+        last = forwarded.rpartition(",")[2].strip()  # the proxy's word; those before are the visitor's
+        return _key(_parsed(last), last)
+    return "" if peer is not None and peer.is_loopback else _key(peer, request.client.host)
+
+
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address, also in brackets, with a port or with a zone; None where it is none."""
+    host = text.partition("]")[0].removeprefix("[")
+    if host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _key(address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, text: str) -> str:
+    if address is None:
+        return text[:64]
+    return str(ipaddress.ip_network((address, NETWORK), strict=False)) if address.version == 6 else str(address)

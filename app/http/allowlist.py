@@ -6,7 +6,6 @@ calls functions past the queue. What is not listed here is not found; that inclu
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -17,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from app import texts
+from app.http.hosts import Hosts, host_name
 
 API = "/gradio_api"
 FILE = f"{API}/file="
@@ -34,17 +34,17 @@ NAMES = {"session_hash", "upload_id", "event_id"}
 
 STREAM = re.compile(f"{API}/(?:queue/data|call/(?:v2/)?{NAME}/({NAME}))")
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # what a visitor sent is not run as something else
-FOREIGN, NOT_FOUND = 403, 404
+BAD, FOREIGN, NOT_FOUND = 400, 403, 404
 
 
 class Routes:
     """ASGI middleware that answers 404 to everything but the routes above, and lets no other site's page send anything.
 
-    With ``mcp`` its routes are open, too.
+    With ``mcp`` its routes are open, too. ``hosts``: the names that the server answers to.
     """
 
-    def __init__(self, app: ASGIApp, mcp: bool = False) -> None:
-        self.app, self.mcp = app, mcp
+    def __init__(self, app: ASGIApp, mcp: bool = False, hosts: Hosts = Hosts()) -> None:
+        self.app, self.mcp, self.hosts = app, mcp, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def safely(message: Message) -> None:
@@ -56,33 +56,33 @@ class Routes:
             await WebSocketClose()(scope, receive, send)
         elif scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif is_foreign(scope):
-            await PlainTextResponse(texts.FOREIGN_PAGE, FOREIGN)(scope, receive, safely)
+        elif refused := refusal(scope, self.hosts):
+            words, status = refused
+            await PlainTextResponse(words, status)(scope, receive, safely)
         elif (is_open(scope) and is_awaited(scope)) or (self.mcp and is_mcp(scope)):
             await self.app(scope, receive, safely)
         else:
             await PlainTextResponse(texts.NO_SUCH_ROUTE, NOT_FOUND)(scope, receive, safely)
 
 
-def is_foreign(scope: Scope) -> bool:
-    """Whether another site's page sends something, on its own and unseen, to a server that it could not reach itself.
+def refusal(scope: Scope, hosts: Hosts) -> tuple[str, int] | None:
+    """Why a request is refused for whom it calls or whose page it is of, and the status; None where it is not.
 
-    A server that everybody can reach may be called from anybody's page: who it serves, it serves without that page, too.
+    No other site's page sends anything, on its own and unseen, to a server that it could not reach itself. A server that
+    everybody can reach may be called from anybody's page: who it serves, it serves without that page, too.
     """
-    headers = dict(scope["headers"])
-    origin = headers.get(b"origin", b"").decode("latin-1")
-    if scope["method"] != "POST" or not origin or headers.get(b"sec-fetch-site") == b"same-origin":
-        return False
-    host = urlsplit(f"//{headers.get(b'host', b'').decode('latin-1')}")
-    return urlsplit(origin).netloc != host.netloc and is_private_host(host.hostname or "")
-
-
-def is_private_host(name: str) -> bool:
-    """Whether a name or address is one that only this machine, or its network, understands."""
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    host, origin = headers.get(b"host", ""), headers.get(b"origin", "")
     try:
-        return not ipaddress.ip_address(name).is_global
+        name, asking = host_name(host), urlsplit(origin)
+        asking.port  # noqa: B018 (it is read, which raises)
     except ValueError:
-        return "." not in name or name.endswith((".local", ".localhost", ".lan", ".internal"))
+        return texts.NO_HOST, BAD
+    if not hosts.answers_to(name):
+        return texts.UNKNOWN_HOST, FOREIGN
+    if scope["method"] != "POST" or not origin or headers.get(b"sec-fetch-site") == "same-origin":
+        return None
+    return (texts.FOREIGN_PAGE, FOREIGN) if hosts.private and asking.netloc != host else None
 
 
 def is_awaited(scope: Scope) -> bool:

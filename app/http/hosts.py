@@ -1,13 +1,50 @@
-"""Names of the server in a request, and whether the request comes from this machine itself."""
+"""The names that the server answers to, and whether a request comes from this machine itself.
+
+A browser lets a page read what its own name leads to. Anybody may let a name lead to 127.0.0.1 or into a home network, so a server
+there answers to addresses, to localhost and to names that it was given, and to no other.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 # What proxies add; a request that has one comes from elsewhere, whatever the address of its connection.
 PROXIED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The names that a server answers to.
+
+    Attributes:
+        names: that it was given. private: whether it is not known to be public; a public one answers to any name.
+    """
+
+    names: frozenset[str] = frozenset()
+    private: bool = True
+
+    @staticmethod
+    def of(bind: str, names: Sequence[str] = ()) -> Hosts:
+        """Those of a server that listens on ``bind``. All addresses of a machine (0.0.0.0) may be private ones."""
+        public = bool(os.environ.get("SPACE_ID")) or (is_address(bind) and ipaddress.ip_address(bind).is_global)
+        return Hosts(frozenset(name.lower().rstrip(".") for name in (bind, *names)), not public)
+
+    def answers_to(self, name: str) -> bool:
+        """Whether a request for this name is answered."""
+        return not self.private or is_address(name) or is_loopback(name) or name in self.names
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is an IP address, which no name server can let lead elsewhere."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def host_name(netloc: str) -> str:
@@ -16,18 +53,18 @@ def host_name(netloc: str) -> str:
     Raises:
         ValueError: it is none.
     """
-    name = urlsplit(f"//{netloc}").hostname
-    if not name:
+    parts = urlsplit(f"//{netloc}")
+    name = parts.hostname
+    if not name or parts.netloc != netloc or " " in name or parts.port == 0:  # which reads the port
         raise ValueError(f"{netloc!r} is no host")
     return name.rstrip(".")
 
 
 def is_loopback(name: str) -> bool:
     """Whether a name or address always means the machine that uses it."""
-    try:
+    if is_address(name):
         return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
+    return name == "localhost" or name.endswith(".localhost")
 
 
 def is_from_here(peer: str, headers: Mapping[str, str]) -> bool:

@@ -42,6 +42,8 @@ HUB = "hf-hub:"
 HUB_PATIENCE = 10.0  # seconds
 OWN_WEIGHTS = (FOLDER, HUB)
 QUICK = "-quickgelu"
+TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")  # that only say how texts are cleaned
+HUB_NAME = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?")
 ARCHIVED_SIZES = ("input_resolution", "context_length", "vocab_size")  # beside the weights of OpenAI's archives
 # By module of timm; what else the towers of a family have shows once they are built.
 PLAIN_FAMILIES = ("vision_transformer", "vision_transformer_hybrid")
@@ -232,7 +234,7 @@ def load_open_clip(
             or do not fit; the text says what to do.
     """
     config = _config(name)
-    _check_config(name, config["vision_cfg"])
+    _check_config(name, config)
     own_weights = name.startswith(OWN_WEIGHTS)
     if own_weights and pretrained:
         raise BackboneError(f"{name} brings its own weights: leave out {pretrained}.")
@@ -285,7 +287,8 @@ def _tokenizer(name: str, text: Mapping[str, Any]) -> Callable[[list[str]], Tens
     try:
         if source and not name.startswith(OWN_WEIGHTS):
             _reach_hub(source)
-        return open_clip.get_tokenizer(name)
+        safe = {"trust_remote_code": False} if source else {}  # else transformers asks whoever sits at the terminal
+        return open_clip.get_tokenizer(name, **safe)
     except Exception as error:  # as above
         what = f"the tokenizer {source} of {name}, which no checkpoint file holds," if source else f"the tokenizer of {name}"
         raise BackboneError(
@@ -334,9 +337,10 @@ def _reach_hub(repository: str) -> None:
         get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
 
 
-def _check_config(name: str, vision: Mapping[str, Any]) -> None:
-    """Refuse towers that cannot be adapted before gigabytes are fetched for them."""
-    kind = _obstacle(vision)
+def _check_config(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse what runs code of its own, and towers that cannot be adapted before gigabytes are fetched for them."""
+    _check_runs_no_code(name, config)
+    kind = _obstacle(config["vision_cfg"])
     if kind is None:
         return
     family = re.split(r"[-_]", name)[0]
@@ -347,6 +351,34 @@ def _check_config(name: str, vision: Mapping[str, Any]) -> None:
         f"{name} has {kind} as its image tower: only plain ViT towers are supported, as in ViT-B-16, whose blocks all have "
         f"projections to queries, keys and values for a LoRA to adapt.{hint}"
     )
+
+
+def _check_runs_no_code(name: str, config: object) -> None:
+    """Refuse a configuration that names anything but architectures: Hugging Face runs Python files that a tokenizer names.
+
+    Raises:
+        BackboneError: it is no configuration, or has a key or value that no published model needs.
+    """
+    towers = [config.get(key) if isinstance(config, Mapping) else None for key in ("vision_cfg", "text_cfg")]
+    if not all(isinstance(tower, Mapping) for tower in towers):
+        raise BackboneError(f"{_short(name)} has no configuration of open_clip: vision_cfg and text_cfg are needed.")
+    text = towers[1] or {}
+    options = text.get("tokenizer_kwargs") or {}
+    harmless = isinstance(options, Mapping) and all(
+        key in TOKENIZER_OPTIONS and isinstance(value, str | bool) for key, value in options.items()
+    )
+    sources = [text[key] for key in ("hf_tokenizer_name", "hf_model_name") if text.get(key)]
+    if not harmless or not all(isinstance(source, str) and HUB_NAME.fullmatch(source) for source in sources):
+        allowed = ", ".join(TOKENIZER_OPTIONS)
+        raise BackboneError(
+            f"{_short(name)} asks for a tokenizer that may run code of its own: tokenizer_kwargs may have {allowed}, and "
+            "tokenizers are named as on the hub. Use a model of someone you trust, with these keys taken out."
+        )
+
+
+def _short(name: str) -> str:
+    """A name of a model without the place of its folder."""
+    return f"{FOLDER}{Path(name.removeprefix(FOLDER)).name}" if name.startswith(FOLDER) else name
 
 
 def _obstacle(vision: Mapping[str, Any]) -> str | None:

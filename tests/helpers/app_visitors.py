@@ -19,6 +19,7 @@ import gradio as gr
 from gradio_client import Client, handle_file
 
 from app.engines import Models
+from app.http.hosts import Hosts
 from app.page import build, launch_options
 from app.photo_libraries import PhotoLibraries
 from app.visitors.retention import Keeper, Limits
@@ -73,14 +74,20 @@ class Visitor:
 
 @contextmanager
 def launched(
-    engine: SGLora, folder: Path, limits: Limits, mcp: bool = False, libraries: PhotoLibraries | None = None
+    engine: SGLora,
+    folder: Path,
+    limits: Limits,
+    mcp: bool = False,
+    libraries: PhotoLibraries | None = None,
+    hosts: Hosts = Hosts(),
 ) -> Iterator[Running]:
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
     keeper = Keeper(limits)
     page = build(Models(lambda: engine), keeper, libraries)
     try:
-        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(keeper, mcp))
+        options = launch_options(keeper, mcp, hosts)
+        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **options)
         yield Running(url, page, keeper, folder / "gradio")
     finally:
         page.close()

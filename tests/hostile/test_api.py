@@ -179,10 +179,12 @@ def test_one_visitor_does_not_fill_the_queue(engine: SGLora, tmp_path: Path, mon
         try:
             one_tab = list(pool.map(lambda _: join("flood", "192.0.2.1, 203.0.113.9"), range(30)))
             many_tabs = list(pool.map(lambda number: join(f"tab{number}", f"192.0.2.{number}, 203.0.113.7"), range(30)))
+            one_network = list(pool.map(lambda number: join(f"six{number}", f"2001:db8:0:1::{number:x}"), range(30)))
             assert join("honest", "203.0.113.8").status_code == 200, "nobody else is turned away"
+            assert join("neighbour", "2001:db8:0:2::1").status_code == 200
         finally:
             go.set()
-        for answers in (one_tab, many_tabs):
+        for answers in (one_tab, many_tabs, one_network):
             taken = [answer for answer in answers if answer.status_code == 200]
             assert OWN_WAITING <= len(taken) <= OWN_WAITING + 2, "two are worked on"
             refused = {(a.status_code, a.json()["detail"]) for a in answers if a not in taken}

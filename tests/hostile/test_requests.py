@@ -8,6 +8,7 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from strangers import API, Stranger
 from app import texts
 from app.http import connections
 from app.http.connections import FILES, allow_open_files
+from app.http.hosts import Hosts
 from app.http.request_limits import MAX_VALUES, _flaw
 from app.logs import AT_ONCE, CountRepeats
 from app.visitors.retention import Limits
@@ -151,13 +153,51 @@ def test_other_sites_pages_send_nothing_to_a_private_server(app: Running, origin
     assert app.files() == before
 
 
-def test_the_pages_own_origin_and_public_servers_are_called(app: Running) -> None:
+def test_the_pages_own_origin_and_public_servers_are_called(app: Running, engine: SGLora, tmp_path: Path) -> None:
     photo = {"files": ("a.png", encode(picture(1), "PNG"))}
     own = str(httpx.URL(app.url)).rstrip("/")
+    for headers in ({}, {"origin": own}, {"origin": "https://a.example", "sec-fetch-site": "same-origin"}):
+        assert Stranger(app.url).post(f"{API}/upload", files=photo, headers=headers).status_code == 200, headers
     behind = {"origin": "https://photos.example", "host": "photos.example"}
     public = {"origin": "https://somebody.example", "host": "studio.example.org"}
-    for headers in ({}, {"origin": own}, behind, public, {"origin": "https://a.example", "sec-fetch-site": "same-origin"}):
-        assert Stranger(app.url).post(f"{API}/upload", files=photo, headers=headers).status_code == 200, headers
+    for hosts, headers in ((Hosts(frozenset({"photos.example"})), behind), (Hosts(private=False), public)):
+        with launched(engine, tmp_path, Limits(), hosts=hosts) as other:
+            assert Stranger(other.url).post(f"{API}/upload", files=photo, headers=headers).status_code == 200, headers
+
+
+FOREIGN = ("localtest.me", "127.0.0.1.nip.io", "nas.home.arpa", "nas.fritz.box", "nas.tail1.ts.net", "evil.example", "nas")
+MALFORMED = ({"origin": "http://["}, {"origin": "http://a:b"}, {"host": "["}, {"host": "a b"}, {"host": ""})
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_private_server_answers_to_no_name_that_others_may_give_it(app: Running, name: str) -> None:
+    before, port = app.files(), httpx.URL(app.url).port
+    for host in (name, f"{name}:{port}", f"{name.upper()}.:{port}"):
+        own = {"host": host, "origin": f"http://{host}", "sec-fetch-site": "same-origin"}
+        for route in ("", "config", f"{API}/info"):
+            answer = httpx.get(f"{app.url}{route}", headers=own, timeout=60)
+            assert (answer.status_code, answer.text) == (403, texts.UNKNOWN_HOST)
+        answer = Stranger(app.url).post(f"{API}/upload", files={"files": ("a.png", encode(picture(1), "PNG"))}, headers=own)
+        assert (answer.status_code, answer.text) == (403, texts.UNKNOWN_HOST)
+    assert app.files() == before
+
+
+def test_names_that_a_private_server_answers_to() -> None:
+    home = Hosts.of("127.0.0.1", ["photos.example"])
+    for name in ("127.0.0.1", "::1", "192.168.1.5", "localhost", "a.localhost", "photos.example"):
+        assert home.answers_to(name), name
+    assert Hosts.of("8.8.8.8").answers_to("evil.example") and not Hosts.of("8.8.8.8").private
+    assert Hosts.of("0.0.0.0").private and Hosts.of("192.168.1.5").private and Hosts.of("nas").private
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+@pytest.mark.parametrize("headers", MALFORMED)
+def test_what_is_no_host_is_refused_in_words(
+    app: Running, method: str, headers: dict[str, str], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
+) -> None:
+    answer = httpx.request(method, f"{app.url}{API}/queue/join", headers=headers, timeout=60)
+    assert answer.status_code in (400, 404) or (method == "OPTIONS" and answer.status_code == 200)
+    assert "Traceback" not in caplog.text + capfd.readouterr().err
 
 
 def test_nothing_is_taken_for_another_type_than_it_says(app: Running) -> None:

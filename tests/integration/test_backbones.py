@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from tiny_models import CONTEXT, noise, random_lora, tiny_backbone, tiny_clip, tiny_clip_config
 from torch import Tensor
 
+from app.errors import without_paths
 from core.backbones import load_backbone
 from core.backbones.base import Backbone, TwoTowers
 from core.backbones.embedded import EmbeddedBackbone, load_embedded, save_heads
@@ -528,6 +529,40 @@ def test_local_folder(tmp_path):
     torch.testing.assert_close(backbone.suffix(backbone.prefix(pixels)), expected.suffix(expected.prefix(pixels)))
     with pytest.raises(BackboneError, match="brings its own weights"):
         load_backbone(name, "openai")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        {"tokenizer_kwargs": {"trust_remote_code": True}, "hf_tokenizer_name": "mine"},
+        {"tokenizer_kwargs": {"auto_map": {"AutoTokenizer": ["harm.Harm", None]}}, "hf_tokenizer_name": "mine"},
+        {"tokenizer_kwargs": [["trust_remote_code", True]], "hf_tokenizer_name": "mine"},
+        {"hf_tokenizer_name": "/somewhere/else"},
+        {"hf_model_name": "../mine"},
+        {"hf_tokenizer_name": "mine"},
+    ],
+)
+def test_a_folder_runs_no_code_of_its_own(tmp_path, text):
+    """The folder's tokenizer is a Python file, which a harmless configuration does not reach either."""
+    config = tiny_clip_config()
+    config["text_cfg"] = config["text_cfg"] | text
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    names = {"tokenizer_class": "Harm", "auto_map": {"AutoTokenizer": ["harm.Harm", None]}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(names))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (tmp_path / "harm.py").write_text(f"open({str(tmp_path / 'done')!r}, 'w').close()\nclass Harm: pass\n")
+    save_file(tiny_clip(7).state_dict(), tmp_path / "open_clip_model.safetensors")
+    with pytest.raises(BackboneError) as refused:
+        load_backbone(f"local-dir:{tmp_path}")
+    assert not (tmp_path / "done").exists()
+    assert str(tmp_path.parent) not in without_paths(str(refused.value))
+
+
+@pytest.mark.parametrize("config", [[], {}, {"vision_cfg": 1, "text_cfg": 2}, {"vision_cfg": {}}])
+def test_what_is_no_configuration_is_refused(tmp_path, config):
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(BackboneError):
+        load_backbone(f"local-dir:{tmp_path}")
 
 
 def test_damaged_and_foreign_checkpoints(tiny_name, tmp_path):

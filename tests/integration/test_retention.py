@@ -267,7 +267,10 @@ def test_newcomers_do_not_push_out_who_came_long_ago_and_goes_on(
         assert honest.found() == honest.names(1)
 
 
-def test_who_holds_most_tabs_loses_them_first(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("crowd", ["203.0.113.2", "2001:db8:1:2::{number:x}", "[2001:db8:1:2:{number:x}::]:{number}"])
+def test_who_holds_most_tabs_loses_them_first(
+    crowd: str, engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tab_states, "YOUNG_SECONDS", 0.0)
     with launched(engine, tmp_path, Limits(sessions=6)) as app:
         honest = Visitor(app, tmp_path, 30)
@@ -276,7 +279,7 @@ def test_who_holds_most_tabs_loses_them_first(engine: SGLora, tmp_path: Path, mo
         queue.addresses[honest.client.session_hash] = "203.0.113.1"
         for number in range(12):  # each with an adapter: as much to lose as honest visitors have, and used later
             body = {"data": [SENTENCE, 4, 0.1, 0, None], "session_hash": f"crowd-{number}"}
-            headers = {"x-forwarded-for": "203.0.113.2"}
+            headers = {"x-forwarded-for": crowd.format(number=number)}
             assert httpx.post(f"{app.url}gradio_api/call/adapt", json=body, headers=headers, timeout=30).status_code == 200
             until(lambda: not queue.event_ids_to_events)
         assert honest.client.session_hash in app.page.state_holder.session_data

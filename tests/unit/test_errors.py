@@ -15,6 +15,7 @@ from app.errors import without_paths
         ("/tmp/x/y.jpg: the file is empty.", "y.jpg: the file is empty."),
         ("Use text/plain, https://example.org/a/b and 1/2.", "Use text/plain, https://example.org/a/b and 1/2."),
         ("“photos of cats/dogs”: both", "“photos of cats/dogs”: both"),
+        ("local-dir:/srv/models/mine does not load", "local-dir:mine does not load"),
         ("(/home/me/heads.safetensors)", "(heads.safetensors)"),
     ],
 )  # fmt: skip
