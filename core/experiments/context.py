@@ -63,7 +63,7 @@ class ExperimentContext:
         Args:
             experiment, name: what it is called. key: all that decides how it comes out, beside backbone and data folder.
         """
-        said = json.dumps([self.backbone.fingerprint, str(self.data.resolve()), key], default=str)
+        said = json.dumps([self.backbone.fingerprint, self.backbone.slug, str(self.data.resolve()), key], default=str)
         file = self.folder(experiment) / f"{name}-{digest(said)[:8]}.json"
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
