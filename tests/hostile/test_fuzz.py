@@ -18,7 +18,7 @@ from make_images import encode, picture
 from make_zips import Member, pack, photo
 from zips import unzipped, zipped
 
-from app.actions import settings as checked
+from app.actions import request as checked
 from app.views import page_html
 from app.visitors.uploads import sort_uploads
 from core.backbones.lora import Lora, LoraLayout, LoraModule

@@ -16,15 +16,16 @@ from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.common.errors import DataError, DescriptionError
 from core.data import Sample
 from core.data.image_io import open_photo
-from core.experiments.evaluate import METHODS, AdaptSettings, caption_texts, evaluate, gather, read_prefixes
+from core.experiments.evaluate import METHODS, caption_texts, evaluate, gather, read_prefixes
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.request import AdapterRequest
 from core.sglora.subspace import Basis
-from core.sglora.vae import ConditionalVAE, CvaeConfig
+from core.sglora.vae import ConditionalVAE, VaeConfig
 
 SIDE, DIM = 4, 6
+REQUEST = AdapterRequest("a red dog")
 WORDS = ("red", "green", "blue", "dark", "bright", "dog", "cat", "boat")
 
 
@@ -83,7 +84,10 @@ def engine() -> SGLora:
     means, stds = torch.randn(n, size) * 0.3, torch.rand(n, size) * 0.05
     repository = ExpertRepository(backbone.fingerprint, backbone.layout, experts, means, stds, embeddings, torch.zeros(size))
     basis = Basis.fit(means, torch.zeros(size), 3)
-    generator = LoraGenerator(basis, ConditionalVAE(CvaeConfig(basis.dimensions)).eval(), backbone.fingerprint, {})
+    vae = ConditionalVAE(VaeConfig(basis.dimensions)).eval()
+    with torch.no_grad():
+        vae.decoder[-1].bias.fill_(0.5)  # untrained, it merges
+    generator = LoraGenerator(basis, vae, backbone.fingerprint, {})
     return SGLora(backbone, repository, generator)
 
 
@@ -134,8 +138,8 @@ def same_recall(found, expected):
 
 
 def test_recall_of_every_method_is_what_hand_merged_models_give(engine, samples):
-    settings = AdaptSettings(k=3, tau=0.2, seed=4, strength=1.5)
-    found = evaluate(engine, samples, "a red dog", settings=settings, log=lambda line: None)
+    request = AdapterRequest("a red dog", 3, 0.2, 4, 1.5)
+    found = evaluate(engine, samples, request, log=lambda line: None)
     assert found.images == 40
     assert found.captions == len({c for s in samples for c in s.captions})
     assert list(found.methods) == ["zero-shot", "merge", "sg-lora"]
@@ -144,7 +148,7 @@ def test_recall_of_every_method_is_what_hand_merged_models_give(engine, samples)
         w * engine.repository.lora(i).factors["vision.proj"].delta
         for i, w in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
     )
-    by_method = {"zero-shot": None, "sg-lora": engine.adapt(AdapterRequest("a red dog", 3, 0.2, 4, 1.5)).lora}
+    by_method = {"zero-shot": None, "sg-lora": engine.adapt(request).lora}
     for name, lora in by_method.items():
         same_recall(found.methods[name], by_hand(engine.backbone, samples, lora))
     with torch.no_grad():
@@ -154,22 +158,22 @@ def test_recall_of_every_method_is_what_hand_merged_models_give(engine, samples)
 
 
 def test_photos_go_through_the_prefix_once(engine, samples):
-    evaluate(engine, samples, "a red dog", log=lambda line: None)
+    evaluate(engine, samples, REQUEST, log=lambda line: None)
     assert engine.backbone.prefix_calls == len(samples)
 
 
 def test_strength_zero_is_zero_shot(engine, samples):
-    found = evaluate(engine, samples, "a red dog", settings=AdaptSettings(strength=0.0), log=lambda line: None)
+    found = evaluate(engine, samples, AdapterRequest("a red dog", strength=0.0), log=lambda line: None)
     assert found.methods["merge"] == found.methods["zero-shot"] == found.methods["sg-lora"]
 
 
 def test_unreadable_photos_are_left_out_and_named(engine, samples, tmp_path):
-    expected = evaluate(engine, samples, "a red dog", log=lambda line: None)
+    expected = evaluate(engine, samples, REQUEST, log=lambda line: None)
     (tmp_path / "text.jpg").write_text("no image")
     (tmp_path / "cut.png").write_bytes(samples[0].path.read_bytes()[:60])
     bad = [Sample(tmp_path / name, ("only theirs",)) for name in ("text.jpg", "cut.png", "nowhere.jpg")]
     lines = []
-    found = evaluate(engine, [bad[0], *samples[:20], bad[1], *samples[20:], bad[2]], "a red dog", log=lines.append)
+    found = evaluate(engine, [bad[0], *samples[:20], bad[1], *samples[20:], bad[2]], REQUEST, log=lines.append)
     assert (found.images, found.captions, found.methods) == (expected.images, expected.captions, expected.methods)
     assert len(found.skipped) == 3
     for name in ("text.jpg", "cut.png", "nowhere.jpg"):
@@ -200,8 +204,8 @@ def test_labels_become_captions():
 
 def test_photos_without_captions_are_distractors(engine, samples):
     bare = [Sample(s.path, ()) for s in samples[20:]]
-    found = evaluate(engine, [*samples[:20], *bare], "a red dog", ("zero-shot",), log=lambda line: None)
-    alone = evaluate(engine, samples[:20], "a red dog", ("zero-shot",), log=lambda line: None)
+    found = evaluate(engine, [*samples[:20], *bare], REQUEST, ("zero-shot",), log=lambda line: None)
+    alone = evaluate(engine, samples[:20], REQUEST, ("zero-shot",), log=lambda line: None)
     assert found.images == 40
     assert found.captions == alone.captions
     assert found.methods["zero-shot"]["i2t"] == alone.methods["zero-shot"]["i2t"]
@@ -211,17 +215,17 @@ def test_photos_without_captions_are_distractors(engine, samples):
 def test_what_cannot_be_measured_is_refused(engine, samples, tmp_path):
     quiet = {"log": lambda line: None}
     with pytest.raises(DataError, match="method magic is unknown; known are zero-shot"):
-        evaluate(engine, samples, "a red dog", ("magic",), **quiet)
+        evaluate(engine, samples, REQUEST, ("magic",), **quiet)
     with pytest.raises(DataError, match=r"None of the 1 photos can be read .*nowhere"):
-        evaluate(engine, [Sample(tmp_path / "nowhere.jpg", ("a",))], "a red dog", **quiet)
+        evaluate(engine, [Sample(tmp_path / "nowhere.jpg", ("a",))], REQUEST, **quiet)
     with pytest.raises(DataError, match="None of the 40 photos has a caption"):
-        evaluate(engine, [Sample(s.path) for s in samples], "a red dog", **quiet)
+        evaluate(engine, [Sample(s.path) for s in samples], REQUEST, **quiet)
     with pytest.raises(DescriptionError):
-        evaluate(engine, samples, "", **quiet)
+        evaluate(engine, samples, AdapterRequest(""), **quiet)
     assert engine.backbone.prefix_calls == 40, "a bad description is told before photos are read"
 
 
 def test_a_new_method_only_needs_an_entry(engine, samples, monkeypatch):
-    monkeypatch.setitem(METHODS, "half", lambda s: s.engine.merged(s.routing).scaled(0.5))
-    found = evaluate(engine, samples, "a red dog", ("half",), log=lambda line: None)
+    monkeypatch.setitem(METHODS, "half", lambda engine, adaptation: engine.merged(adaptation.routing).scaled(0.5))
+    found = evaluate(engine, samples, REQUEST, ("half",), log=lambda line: None)
     assert list(found.methods) == ["half"]

@@ -12,16 +12,18 @@ from torch import nn
 
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.data import Sample
-from core.experiments import controls, statistics, unseen, wording
+from core.experiments import controls, statistics, wording
 from core.experiments.folds import FOLDS, split
 from core.experiments.held_tasks import SCENES, scene_rows
 from core.experts import recall_summary
-from core.sglora.engine import SGLora
+from core.sglora.engine import Adaptation, SGLora
+from core.sglora.fit import Fit
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.request import AdapterRequest
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
-from core.sglora.vae import ConditionalVAE, CvaeConfig
+from core.sglora.vae import ConditionalVAE, VaeConfig
 from core.training.class_names import ClassNames
 from core.training.corpus import Corpus
 from core.training.features import Features
@@ -31,7 +33,7 @@ SHARED = random_lora(LoraLayout(LAYOUT.modules, 3), 5)
 
 
 @pytest.fixture(scope="module")
-def setting() -> controls.Setting:
+def engine() -> SGLora:
     g = torch.Generator().manual_seed(0)
     n = 5
     means = torch.randn(n, LAYOUT.size, generator=g)
@@ -46,10 +48,20 @@ def setting() -> controls.Setting:
     stds = torch.full_like(means, 0.1)
     repository = ExpertRepository("f" * 16, LAYOUT, experts, means, stds, embeddings, origin, notes, shared=SHARED)
     basis = Basis.fit(means, origin, 3)
-    generator = LoraGenerator(basis, ConditionalVAE(CvaeConfig(basis.dimensions)), "f" * 16, {})
-    sentence = torch.nn.functional.normalize(torch.randn(8, generator=g), dim=-1)
-    engine = SGLora(nn.Identity(), repository, generator)  # type: ignore[arg-type]  (no control looks at the backbone)
-    return controls.Setting(engine, SparseRouter(embeddings).route("x", sentence, 3, 0.1), 0)
+    generator = LoraGenerator(basis, ConditionalVAE(VaeConfig(basis.dimensions)), "f" * 16, {})
+    return SGLora(nn.Identity(), repository, generator)  # type: ignore[arg-type]  (no control looks at the backbone)
+
+
+@pytest.fixture(scope="module")
+def adaptation(engine: SGLora) -> Adaptation:
+    """Of a random sentence embedding."""
+    repository, generator = engine.repository, engine.generator
+    sentence = torch.nn.functional.normalize(torch.randn(8, generator=torch.Generator().manual_seed(1)), dim=-1)
+    routing = SparseRouter(repository.embeddings).route("x", sentence, 3, 0.1)
+    prior, fit = repository.prior(routing), Fit(routing.closeness, True, 0.0, None)
+    z = generator.draw(prior, 0)
+    full = engine.generated(prior, z, fit)
+    return Adaptation(AdapterRequest("x", 3), routing, fit, prior, z, full, full, {})
 
 
 def deltas(vector: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -70,41 +82,33 @@ def assert_delta(lora: Lora | None, own: dict[str, torch.Tensor], shared: float 
         torch.testing.assert_close(lora.factors[name].delta, expected, rtol=1e-4, atol=1e-5)
 
 
-def weighted(setting: controls.Setting, weights: dict[int, float]) -> dict[str, torch.Tensor]:
-    parts = {i: deltas(setting.engine.repository.means[i]) for i in weights}
+def weighted(engine: SGLora, weights: dict[int, float]) -> dict[str, torch.Tensor]:
+    parts = {i: deltas(engine.repository.means[i]) for i in weights}
     return {m.name: sum((w * parts[i][m.name] for i, w in weights.items()), torch.zeros(5, 6)) for m in LAYOUT.modules}
 
 
-def test_merges_are_exact_sums_of_weight_changes(setting: controls.Setting) -> None:
-    chosen = setting.routing.chosen.tolist()
-    soft = dict(zip(chosen, setting.routing.weights.tolist(), strict=True))
-    assert controls.zero_shot(setting) is None
-    assert_delta(controls.merge(setting), weighted(setting, soft))
-    assert_delta(controls.equal_merge(setting), weighted(setting, dict.fromkeys(chosen, 1 / 3)))
-    assert_delta(controls.mean_of_all(setting), weighted(setting, dict.fromkeys(range(5), 1 / 5)))
-    assert_delta(controls.nearest(setting), weighted(setting, {chosen[0]: 1.0}))
-    assert_delta(controls.one_lora(setting), weighted(setting, {0: 0.0}), shared=2.0)  # experts have half of it
-    half = controls.Setting(setting.engine, setting.routing, 0, 0.5)
-    assert_delta(controls.nearest(half), weighted(setting, {chosen[0]: 0.5}), shared=0.5)
+def test_merges_are_exact_sums_of_weight_changes(engine: SGLora, adaptation: Adaptation) -> None:
+    chosen = adaptation.routing.chosen.tolist()
+    soft = dict(zip(chosen, adaptation.routing.weights.tolist(), strict=True))
+    assert controls.zero_shot(engine, adaptation) is None
+    assert_delta(controls.merge(engine, adaptation), weighted(engine, soft))
+    assert_delta(controls.equal_merge(engine, adaptation), weighted(engine, dict.fromkeys(chosen, 1 / 3)))
+    assert_delta(controls.mean_of_all(engine, adaptation), weighted(engine, dict.fromkeys(range(5), 1 / 5)))
+    assert_delta(controls.nearest(engine, adaptation), weighted(engine, {chosen[0]: 1.0}))
+    assert_delta(controls.one_lora(engine, adaptation), weighted(engine, {0: 0.0}), shared=2.0)  # experts have half of it
 
 
-def test_ridge_agrees_with_scikit_learn(setting: controls.Setting) -> None:
+def test_ridge_agrees_with_scikit_learn(engine: SGLora, adaptation: Adaptation) -> None:
     from sklearn.linear_model import Ridge
 
-    repository = setting.engine.repository
-    x, y = repository.embeddings.numpy(), repository.means.numpy()
-    expected = Ridge(alpha=controls.RIDGE).fit(x, y).predict(setting.routing.embedding.numpy()[None])[0]
-    assert_delta(controls.ridge(setting), deltas(torch.from_numpy(expected)))
+    x, y = engine.repository.embeddings.numpy(), engine.repository.means.numpy()
+    expected = Ridge(alpha=controls.RIDGE).fit(x, y).predict(adaptation.routing.embedding.numpy()[None])[0]
+    assert_delta(controls.ridge(engine, adaptation), deltas(torch.from_numpy(expected)))
 
 
-def test_an_untrained_decoder_merges_in_its_basis(setting: controls.Setting) -> None:
-    repository, generator = setting.engine.repository, setting.engine.generator
-    assert isinstance(generator, LoraGenerator)
-    mean = setting.routing.weights @ repository.means[setting.routing.chosen]
-    basis = generator.basis
-    projected = basis.origin + (mean - basis.origin) @ basis.components.T @ basis.components
-    made = generator.write(repository, setting.routing, setting.engine.prior(setting.routing), 0)
-    assert_delta(made.lora, deltas(projected))
+def test_an_untrained_decoder_adds_the_mean_of_the_experts_to_what_they_share(engine: SGLora, adaptation: Adaptation) -> None:
+    mean = adaptation.routing.weights @ engine.repository.means[adaptation.routing.chosen]
+    assert_delta(controls.sg_lora(engine, adaptation), deltas(mean))
 
 
 def small_corpus() -> Corpus:
@@ -165,19 +169,8 @@ def test_summary_averages_seeds_first_and_pairs_by_task() -> None:
     assert "| **sg-lora** | 4.0 / 4.0 / 5.0 |" in table and "scenes (3 tasks)" in table
 
 
-def test_calibration_ranks_expected_against_observed_gains() -> None:
-    made = []
-    for i, (expected, gain) in enumerate([(1.0, 2.0), (2.0, 1.0), (5.0, 6.0), (9.0, 7.0)]):
-        about = {"task": f"t{i}", "training seed": 0, "seed": 0, "expected": expected, "probability": 0.5}
-        made += [{**about, "variant": "zero-shot", "R@1": 10, "R@5": 10}]
-        made += [{**about, "variant": unseen.FULL, "R@1": 10 + gain, "R@5": 10 + gain}]
-    found = unseen.calibration(made)
-    assert found["tasks"] == 4 and found["share that gained"] == 1
-    assert found["rank correlation"] == pytest.approx(0.8)  # 1 - 6 * 2 / (4 * 15)
-
-
-def test_verification_counts_and_averages(setting: controls.Setting) -> None:
-    found = recall_summary.verify(setting.engine.repository)
+def test_verification_counts_and_averages(engine: SGLora) -> None:
+    found = recall_summary.verify(engine.repository)
     assert (found["trained"], found["won"]) == (5, 4)
     assert found["all"]["experts"] == 5
     assert found["special domains"]["gain"]["R@5"][0] == 5.0

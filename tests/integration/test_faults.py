@@ -25,7 +25,7 @@ from playwright.sync_api import expect
 from strangers import API, Stranger
 
 from app import actions, expert_actions, texts
-from app.api import SEARCHES
+from app.api import LIMITS, SEARCH
 from app.visitors.retention import Limits
 from app.visitors.session import open_albums
 from core.common.images import Framing
@@ -65,7 +65,7 @@ def test_a_crash_is_one_visitors_and_gives_its_place_in_the_queue_back(
             assert texts.UNEXPECTED in str(caught.value)
 
         with ThreadPoolExecutor(2) as pool:
-            failing = [pool.submit(crashes) for _ in range(2 * SEARCHES)]
+            failing = [pool.submit(crashes) for _ in range(2 * LIMITS[SEARCH])]
             assert other.found() == other.names()
             for each in failing:
                 each.result()

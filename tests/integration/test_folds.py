@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from core.training.mixer import MixerRecipe
 from made_up_photos import COLOURS, draw
 from repositories import make_model
 
@@ -39,8 +38,7 @@ RECIPE = FoldRecipe(
         least=20,
         tokens=9,
     ),
-    MixerRecipe(steps=2, tasks=1, dimensions=4),
-    GeneratorRecipe(steps=2),
+    GeneratorRecipe(steps=2, dimensions=4),
 )
 CODE = """
 import os

@@ -1,42 +1,48 @@
 """The offline phase on small made-up data, with the real towers: losses, sampled tasks, topics, caches, resuming, experts,
-mixer."""
+their snapshots, the generator."""
 
 from __future__ import annotations
 
 import copy
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from core.training.confidence import photos_like
-from core.training.mixer import MixerRecipe, train_mixer
 from made_up_photos import COLOURS, SHAPES, captioned, draw
 from tiny_models import random_lora
 
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
-from core.backbones.lora import Lora, LoraLayout, initial_vector
+from core.backbones.lora import Lora, LoraLayout, LoraModule, initial_vector
 from core.common.errors import DataError, RepositoryError
 from core.common.metrics import Relevance
 from core.common.paths import heads_path
 from core.data import Sample, read_folder
 from core.experts.files import load_repository
 from core.sglora.engine import SGLora
-from core.sglora.generator import load_generator
+from core.sglora.generator import LoraGenerator
+from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.request import AdapterRequest
+from core.sglora.router import SparseRouter
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
 from core.training.class_names import ClassNames, class_name_texts
+from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, load_corpus, parts
 from core.training.dense_tasks import DenseTasks
 from core.training.discovery import DiscoveryRecipe, discover, keyword_tasks, without_expert
 from core.training.experts import ExpertRecipe, runs_folder, train_experts
 from core.training.features import image_features, text_features
-from core.training.generator import GeneratorRecipe, fit_generator
+from core.training.generator import GeneratorRecipe, fit_generator, train_generator
 from core.training.keywords import common_phrases, keyword_rows, photo_words, phrases, stem
 from core.training.losses import contrastive, distillation
 from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective, confused_names, moved_names
+from core.training.snapshots import read_snapshots, snapshots_file
+from core.training.topic_photos import photos_like
 
 RECIPE = ExpertRecipe(
     steps=4,
@@ -384,15 +390,47 @@ def test_experts_and_generators_end_to_end(
         hits = [relevance.matrix[row, order[row, :5]].any() for row in range(len(order))]
         assert expert.after["i2t"]["R@5"] == pytest.approx(100 * np.mean(hits), abs=100 / len(rows) + 1e-6)
 
+    assert repository.closeness_threshold == closeness_threshold(repository)
     loaded = load_repository(tmp_path / "experts", backbone.layout, backbone.fingerprint)
-    small = MixerRecipe(steps=4, tasks=1, dimensions=4, latent=2, hidden=8)
+    snapshots = read_snapshots(runs, loaded).float()
+    assert snapshots.shape == (len(loaded), RECIPE.snapshots, loaded.layout.size)
+    torch.testing.assert_close(snapshots.mean(1), loaded.means, atol=1e-3, rtol=1e-2)
+    torch.testing.assert_close(snapshots.std(1, correction=0), loaded.stds, atol=1e-3, rtol=1e-2)
+    assert (snapshots[:, 0] - snapshots[:, 1]).abs().max() > 1e-4, "real snapshots, of different steps"
+
+    small = GeneratorRecipe(dimensions=4, latent=2, hidden=8, steps=5, batch=4)
     with pytest.raises(RepositoryError, match="at least two experts"):
-        train_mixer(data, tmp_path / "none", cache, backbone, loaded.subset([0]), small, said.append)
-    mixer = train_mixer(data, tmp_path / "mixer.safetensors", cache, backbone, loaded, small, said.append)
-    cvae = fit_generator(backbone, loaded, GeneratorRecipe(dimensions=4, latent=2, hidden=8, steps=5, batch=4), said.append)
-    cvae.save(tmp_path / "cvae.safetensors")
-    for file, made in (("mixer", mixer), ("cvae", cvae)):
-        read = load_generator(tmp_path / f"{file}.safetensors", backbone.fingerprint)
-        assert read.notes["experts"] == made.notes["experts"] == len(loaded)
-        adaptation = SGLora(backbone, loaded, read).adapt("photos of a red boat", seed=1)
-        assert torch.isfinite(adaptation.lora.vector()).all()
+        train_generator(tmp_path / "none", backbone, loaded.subset([0]), runs, small, said.append)
+    trained = train_generator(tmp_path / "generator.safetensors", backbone, loaded, runs, small, said.append)
+    read = LoraGenerator.load(tmp_path / "generator.safetensors", backbone.fingerprint)
+    assert read.notes["experts"] == trained.notes["experts"] == len(loaded)
+    adaptation = SGLora(backbone, loaded, read).adapt(AdapterRequest("photos of a red boat", seed=1))
+    assert torch.isfinite(adaptation.lora.vector()).all()
+
+    snapshots_file(runs, loaded.experts[1].name).unlink()
+    missing = rf"snapshots of 1 experts \({re.escape(loaded.experts[1].name)} for one\) are not in .*--cache.*train experts"
+    with pytest.raises(RepositoryError, match=missing):
+        train_generator(tmp_path / "none", backbone, loaded, runs, small, said.append)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("weight", "spread"), [(0.01, (1.0, 3.0)), (10.0, (0.0, 0.2))])
+def test_samples_scatter_as_the_snapshots_do_unless_lambda_is_too_large(weight: float, spread: tuple[float, float]) -> None:
+    """Snapshots of experts on a circle, half of them 2 further out and half 2 further in: a spread of 2."""
+    n, m = 12, 8
+    noise = torch.randn(n, m, 30, generator=torch.Generator().manual_seed(0))
+    axes, angles = 5 * torch.linalg.qr(noise[0, :2].T)[0].T, torch.arange(n) * 2 * torch.pi / n
+    keys = torch.stack([angles.cos(), angles.sin()], 1)
+    means = keys @ axes
+    snapshots = means[:, None] * (1 + 0.4 * torch.tensor([[1.0], [-1.0]]).repeat(m // 2, 1)) + 0.05 * noise
+    experts = tuple(Expert(f"e{i}", f"photo {i}", "scenes", "none", 1, i, m, {}, {}) for i in range(n))
+    layout = LoraLayout((LoraModule("q", 7, 8),), 2)
+    repository = ExpertRepository("f" * 16, layout, experts, means, snapshots.std(1), keys, torch.zeros(30))
+    recipe = GeneratorRecipe(dimensions=2, latent=2, hidden=32, steps=400, kl=weight, conditions=16)
+    nobody = SimpleNamespace(fingerprint="f" * 16)
+    generator = fit_generator(nobody, repository, snapshots, recipe, lambda _: None)  # type: ignore[arg-type]
+    for i in range(n):
+        others = repository.subset([j for j in range(n) if j != i])
+        prior = others.prior(SparseRouter(others.embeddings).route("", keys[i]))
+        samples = torch.stack([generator.decode(generator.draw(prior, seed), prior) for seed in range(32)])
+        assert spread[0] <= float((samples @ means[i] / 5).std()) <= spread[1]
