@@ -1,7 +1,7 @@
 """The names that the server answers to, and whether a request comes from this machine itself.
 
-A browser lets a page read what its own name leads to. Anybody may let a name lead to 127.0.0.1 or into a home network, so a server
-there answers to addresses, to localhost and to names that it was given, and to no other.
+A browser lets a page read what its own name leads to. Anybody may let a name lead to 127.0.0.1 or into a home network, so a
+server there answers to addresses, to localhost and to names that it was given, and to no other.
 """
 
 from __future__ import annotations

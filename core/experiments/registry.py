@@ -86,6 +86,12 @@ _EXPERIMENTS = (
         "with their name alone, and COCO.",
     ),
     Experiment(
+        "latent",
+        "How much does a sample of the generator say, and what does another seed change?",
+        "The generator trained with several weights of the KL divergence, on tasks of watched photos: here the recipe is chosen. "
+        "KL in nats, distance of two seeds' adapters as a share of that of two experts, recall of samples minus the merge.",
+    ),
+    Experiment(
         "samples",
         "What does an adapter do to the sample photos?",
         "Every caption of the sample photos is asked, with and without the adapter that a sentence about photos of its kind "
