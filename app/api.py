@@ -171,7 +171,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         k = gr.Number(label="k", value=DEFAULT_K)
         tau = gr.Number(label="tau", value=DEFAULT_TAU)
         seed = gr.Number(label="seed", value=0)
-        strength = gr.Number(label="strength", value=None)
+        strength = gr.Number(label="strength", value=1)
         top = gr.Number(label="top", value=10)
         files = gr.File(label="files", file_count="multiple")
         photo = gr.File(label="photo")

@@ -316,15 +316,14 @@ ABOUT = """
 2. **Routing.** Your sentence is compared with theirs; the *k* closest get weights, a softmax of similarity over the
    temperature.
 3. **Semantic prior.** The weighted mean and variance of the routed experts' parameters.
-4. **Generation.** From that prior a generator draws how much of what all share, and of the routed experts, goes into every
-   layer of your LoRA. The seed picks the sample.
+4. **Generation.** From that prior a conditional VAE draws a sample and decodes the own part of your LoRA, which stands beside
+   the part that all experts share. The seed picks the sample.
 5. **Search.** The adapter changes how questions and captions are read, and photos stay as they were indexed (with CLIP, the
    adapted part of the image model runs again); photos and words are compared by cosine similarity. Without a sentence there is
    no adapter, and search is zero-shot.
 
-**Confidence.** Each topic was once left out and its description routed to the other experts: how close they were, and what they
-gained, predicts what your sentence will gain. The less sure a gain is, the less of the closest experts is applied; where none
-fits, it is what all share alone. What adapters forget of the names of objects is measured, too.
+**Fit.** Where the closest experts are too far from your sentence, no expert fits: only the part that all experts share is
+applied, and the page offers a wording that fits. The page also says when these experts forget names of everyday objects.
 
 **Experts of your own.** On the Experts tab you can train one on your captioned photos, or import an adapter. They join the
 routing for you alone. The gain shown was measured on photos held out from the training, and it may be a loss.

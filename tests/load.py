@@ -44,6 +44,7 @@ from core.data.sample_photos import examples
 from core.experts.load import load_engine
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
 SCORE_TOLERANCE = 1e-3  # of a cosine: what other thread counts may change
 POLL_SECONDS = 0.1
@@ -130,14 +131,14 @@ def prepare(engine: SGLora, folder: Path, number: int, plan: Plan) -> Visitor:
     tasks = [
         (examples().shown[(number + i) % len(examples().shown)].description, 10 * number + i) for i in range(plan.adaptations)
     ]
-    adaptations = [engine.adapt(description, seed=seed) for description, seed in tasks]
+    adaptations = [engine.adapt(AdapterRequest(description, seed=seed)) for description, seed in tasks]
     searches = []
     for i in range(plan.searches):
         at = i * len(tasks) // plan.searches
         adaptation, query = adaptations[at], QUERIES[(number + i) % len(QUERIES)]
         adapters = (
             ZERO_SHOT,
-            Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.strength)),
+            Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.request.strength)),
             Adapter.of(adaptation.lora),
         )
         ranked = (gallery.text_to_image(query, adapter, top=None).hits for adapter in adapters)

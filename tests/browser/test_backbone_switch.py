@@ -34,6 +34,7 @@ from core.experts.files import save_repository
 from core.experts.load import FoundRepository, load_engine
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
 SENTENCE, QUERY = "photos of boats", "something red"
 
@@ -112,7 +113,7 @@ def test_photos_are_indexed_anew_as_if_they_were_added_there(models: Models, pho
     album = session.album
     actions.set_captions(models.get(), session, "0.png: a boat\n3.png: a kite")
     before, steps = album.photos, []
-    actions.generate(models.get(), session, actions.settings(SENTENCE, 2, 0.1, 0, 1.0))
+    actions.generate(models.get(), session, actions.request(SENTENCE, 2, 0.1, 0, 1.0))
     shipped = actions.ask(models.get(), session, Question.words(QUERY))
     other = models.get(name)
     done = album.switch(name, other, lambda *step: steps.append(step))
@@ -122,7 +123,7 @@ def test_photos_are_indexed_anew_as_if_they_were_added_there(models: Models, pho
     again = actions.ask_again(other, session)
     expected = Gallery(other.backbone)
     expected.add(photos)
-    adaptation = other.adapt(SENTENCE, 2, 0.1, 0, 1.0)
+    adaptation = other.adapt(AdapterRequest(SENTENCE, 2, 0.1, 0, 1.0))
     adapters = (ZERO_SHOT, Adapter.of(other.merged(adaptation.routing)), Adapter.of(adaptation.lora))
     for column, adapter in zip(again.columns, adapters, strict=True):
         hits = expected.text_to_image(QUERY, adapter, None).hits
@@ -159,7 +160,7 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, photos: li
     session, name = visitor(models, photos), chosen(models)[0]
     shipped, other = models.get(), models.get(name)
     album = session.album
-    lora = shipped.adapt(SENTENCE).lora
+    lora = shipped.adapt(AdapterRequest(SENTENCE)).lora
     save_peft(lora, tmp_path, shipped.backbone.fingerprint, shipped.backbone.name, {})
     files = [str(tmp_path / CONFIG_FILE), str(tmp_path / WEIGHTS_FILE)]
     expert_actions.import_files(shipped, session, files, "photos of my marbles")
@@ -272,7 +273,7 @@ def test_the_page_switches_and_nobody_else_notices(browser: Browser, url: str, f
     expect(page.locator("#status")).to_contain_text(f"{len(EXPERTS)} experts")
     expect(page.locator("#routing")).to_contain_text("boats")
     engine = load_engine(load_backbone(f"local-dir:{folder / 'model-1'}", adapt_blocks=2), folder / "repository-1")
-    gallery, adaptation = Gallery(engine.backbone), engine.adapt(SENTENCE)
+    gallery, adaptation = Gallery(engine.backbone), engine.adapt(AdapterRequest(SENTENCE))
     gallery.add(photos)
     expected = gallery.text_to_image(QUERY, Adapter.of(adaptation.lora), 10)
     assert column(page, texts.SG_LORA) == [(h.label, f"{h.score:.3f}") for h in expected.hits]

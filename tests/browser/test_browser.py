@@ -33,6 +33,7 @@ from core.experts.adapter_files import routed_experts
 from core.experts.load import load_engine
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
@@ -174,7 +175,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     field_of(page, "description").fill(SENTENCE)
     field_of(page, "description").press("Enter")
     expect(page.locator("#results section")).to_have_count(2)
-    adaptation = engine.adapt(SENTENCE)
+    adaptation = engine.adapt(AdapterRequest(SENTENCE))
     expect(page.locator("#lora")).to_contain_text(f"{adaptation.lora.parameters:,}")
     page.click("#more button")
     expect(page.locator("#facts .sg-heat tbody td")).to_have_count(len(adaptation.lora.modules))
@@ -188,7 +189,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     generated = Adapter.of(adaptation.lora)
     assert column(page, texts.ZERO_SHOT) == expected(gallery.text_to_image(QUERY, ZERO_SHOT, DEFAULT_TOP))
     assert column(page, texts.SG_LORA) == expected(gallery.text_to_image(QUERY, generated, DEFAULT_TOP))
-    merged = Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.strength))
+    merged = Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.request.strength))
     assert column(page, texts.MERGE) == expected(gallery.text_to_image(QUERY, merged, DEFAULT_TOP))
     recalls = gallery.recalls(generated)
     page.click("#recall .sg-figures summary")
@@ -220,7 +221,6 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     page.get_by_role("tab", name=texts.WORDS_TAB).click()
     page.click("#search")
     expect(page.locator("#results h3")).to_contain_text(QUERY)
-    page.locator("#follow input").uncheck()
     page.locator("#strength input[type=number]").fill("0")
     page.keyboard.press("Tab")
     expect(page.locator("#command textarea")).to_have_value(re.compile("--strength 0$"))

@@ -18,7 +18,7 @@ from make_images import encode, picture
 from make_zips import Member, pack, photo
 from zips import unzipped, zipped
 
-from app.actions import settings as checked
+from app.actions import request as checked
 from app.views import page_html
 from app.visitors.uploads import sort_uploads
 from core.backbones.lora import Lora, LoraLayout, LoraModule
@@ -33,6 +33,7 @@ from core.experts.own import OwnExperts, load_zip, save_zip
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert
+from core.sglora.request import AdapterRequest
 
 LAYOUT = LoraLayout((LoraModule("blocks.0.attn.q_proj", 5, 7), LoraModule("blocks.0.attn.v_proj", 6, 4)), rank=2)
 FINGERPRINT = "0123456789abcdef"
@@ -332,10 +333,10 @@ def test_descriptions_and_controls(text: Any, k: Any, tau: Any, seed: Any, stren
 @given(st.text(min_size=1, max_size=400), st.integers(-5, 10**9), st.floats(allow_nan=True), st.integers(0, 2**31 - 1))
 def test_any_sentence_is_routed_and_adapted(engine: SGLora, text: str, k: int, tau: float, seed: int) -> None:
     try:
-        result = engine.adapt(text, k, tau, seed)
+        result = engine.adapt(AdapterRequest(text, k, tau, seed))
     except StudioError as error:
         check_message(str(error))
         return
     assert bool(torch.isfinite(result.full.vector()).all())
     check_inert(page_html.routing(engine, result.routing, result.fit))
-    check_inert(page_html.adapter(result) + page_html.adapter_details(result, {}))
+    check_inert(page_html.adapter(engine.repository, result) + page_html.adapter_details(result, {}))

@@ -15,6 +15,7 @@ from make_images import encode, picture
 from app.visitors.retention import Limits
 from core.experts.adapter_files import routed_experts
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
 mcp = pytest.importorskip("mcp")
 from mcp.client.streamable_http import streamablehttp_client  # noqa: E402
@@ -51,7 +52,7 @@ def test_the_endpoints_are_tools(app: Running, engine: SGLora) -> None:
     answer = call(app, "route", description=SENTENCE, k=4, tau=0.1)
     assert [e["name"] for e in answer["experts"]] == [e["name"] for e in routed_experts(engine, engine.route(SENTENCE))]
     answer = call(app, "adapt", description=SENTENCE, **SETTINGS)
-    assert answer["parameters"] == engine.adapt(SENTENCE).lora.parameters
+    assert answer["parameters"] == engine.adapt(AdapterRequest(SENTENCE)).lora.parameters
 
 
 def test_a_visitor_finds_its_photos_again_and_nobody_else_does(app: Running) -> None:

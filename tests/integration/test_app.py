@@ -36,6 +36,7 @@ from core.data.decode import content_id
 from core.experts.adapter_files import routed_experts
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
 SENTENCE = "photos of people surfing"
 
@@ -98,7 +99,7 @@ def test_k_beyond_the_repository_means_all_experts(client: Client, engine: SGLor
 
 def test_adapt_gives_an_adapter_that_loads(client: Client, engine: SGLora, tmp_path: Path) -> None:
     answer, path = client.predict(description=SENTENCE, seed=7, strength=0.5, api_name="/adapt")
-    expected = engine.adapt(SENTENCE, seed=7, strength=0.5)
+    expected = engine.adapt(AdapterRequest(SENTENCE, seed=7, strength=0.5))
     assert answer["parameters"] == expected.lora.parameters
     assert answer["seed"] == 7
     shutil.unpack_archive(path, tmp_path / "adapter")
@@ -123,10 +124,10 @@ def test_index_reports_and_search_ranks_as_core_does(client: Client, engine: SGL
     found = client.predict(query="a sunny beach", description=SENTENCE, seed=3, api_name="/search")
     gallery = Gallery(engine.backbone)
     gallery.add(paths)
-    adaptation = engine.adapt(SENTENCE, seed=3)
+    adaptation = engine.adapt(AdapterRequest(SENTENCE, seed=3))
     for key, adapter in (
         ("zero_shot", ZERO_SHOT),
-        ("merge", Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.strength))),
+        ("merge", Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.request.strength))),
         ("sg_lora", Adapter.of(adaptation.lora)),
     ):
         hits = gallery.text_to_image("a sunny beach", adapter, 10).hits
@@ -233,17 +234,17 @@ def test_the_page_says_why_there_are_no_models() -> None:
 
 def test_equal_settings_are_generated_once(engine: SGLora) -> None:
     session = Session()
-    wanted = actions.settings(SENTENCE, 4, 0.1, 0, 1.0)
+    wanted = actions.request(SENTENCE, 4, 0.1, 0, 1.0)
     first = actions.generate(engine, session, wanted)
     assert actions.generate(engine, session, wanted) is first
-    assert actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 1, 1.0)) is not first
+    assert actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 1, 1.0)) is not first
 
 
 def test_only_the_last_zips_are_kept(engine: SGLora) -> None:
     session = Session()
     paths = []
     for seed in range(KEPT_DOWNLOADS + 2):
-        made = actions.generate(engine, session, actions.settings("../../etc/passwd", 4, 0.1, seed, 1.0))
+        made = actions.generate(engine, session, actions.request("../../etc/passwd", 4, 0.1, seed, 1.0))
         paths.append(actions.write_zip(engine, session, made))
     assert [path.exists() for path in paths] == [False] * 2 + [True] * KEPT_DOWNLOADS
     assert paths[-1].is_relative_to(session.album.folder)
@@ -251,9 +252,9 @@ def test_only_the_last_zips_are_kept(engine: SGLora) -> None:
 
 
 @pytest.mark.parametrize("values", [(None, 0.1, 0, 1), (4, float("nan"), 0, 1), (4, 0.1, 2.0**40, 1), (4, 0.1, 0, -1)])
-def test_settings_that_cannot_be_used(values: tuple) -> None:
+def test_requests_that_cannot_be_used(values: tuple) -> None:
     with pytest.raises(DescriptionError):
-        actions.settings(SENTENCE, *values)
+        actions.request(SENTENCE, *values)
 
 
 # Uploads
@@ -330,14 +331,14 @@ NASTY = "<img src=x onerror=alert(1)> ${1+1} {{x}} \"'&"
 
 
 def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
-    adaptation = engine.adapt(NASTY)
+    adaptation = engine.adapt(AdapterRequest(NASTY))
     hit = Hit("k", NASTY, 0.5, 1)
     columns = tuple(Column(t, "", Ranking((hit,), 1), {"k": 0}) for t in ("Zero-shot", "SG-LoRA"))
     photos, album = (Photo("k", NASTY, b"jpeg", (NASTY,)),), Album()
     pages = [
-        page_html.routing(engine, adaptation.routing, adaptation.confidence),
+        page_html.routing(engine, adaptation.routing, adaptation.fit),
         page_html.routing_details(engine, adaptation.routing),
-        page_html.adapter(adaptation),
+        page_html.adapter(engine.repository, adaptation),
         page_html.adapter_details(adaptation, {}),
         results_html.comparison(Comparison(NASTY, columns, Question("words", NASTY), photos=photos), album, 10, False),
         results_html.comparison(Comparison(NASTY, columns, Question("photo", "k"), photos=photos), album, 10, False),
@@ -376,11 +377,11 @@ def test_experts_are_found_by_their_words(engine: SGLora) -> None:
 def test_only_columns_that_are_ranked_anew_are_told_of(engine: SGLora, tmp_path: Path) -> None:
     session, told = Session(album=Album()), []
     actions.add_uploads(engine, session, [str(p) for p in blurred(tmp_path, ["a.png", "b.png"], 9)])
-    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 1.0))
+    actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
     titles = [c.title for c in actions.ask(engine, session, Question.words("water"), lambda *step: told.append(step)).columns]
     assert told == [(i, 3, title) for i, title in enumerate(titles)]
     told.clear()
-    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 1, 1.0))
+    actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 1, 1.0))
     actions.ask_again(engine, session, lambda *step: told.append(step))
     assert told == [(2, 3, titles[2])], "another draw changes the generated LoRA alone"
 
@@ -388,7 +389,7 @@ def test_only_columns_that_are_ranked_anew_are_told_of(engine: SGLora, tmp_path:
 def test_clearing_an_album_keeps_the_session(engine: SGLora, tmp_path: Path) -> None:
     session = Session(album=Album())
     actions.add_uploads(engine, session, [str(p) for p in blurred(tmp_path, ["a.png", "b.png"], 9)])
-    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 1.0))
+    actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
     actions.ask(engine, session, Question.words("water"))
     session.album.gallery(engine).clear()
     assert actions.ask_again(engine, session) is None

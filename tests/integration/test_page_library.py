@@ -37,13 +37,14 @@ from core.experts.adapter_files import routed_experts
 from core.experts.own import MAX_OWN
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
+from core.sglora.request import AdapterRequest
 
 SENTENCE = "photos of glass marbles"
 NASTY = "<img src=x onerror=alert(1)> \"'&"
 
 
 def write_adapter(engine: SGLora, folder: Path) -> list[str]:
-    lora = engine.adapt(SENTENCE).lora
+    lora = engine.adapt(AdapterRequest(SENTENCE)).lora
     save_peft(lora, folder, engine.backbone.fingerprint, engine.backbone.name, {})
     return [str(folder / CONFIG_FILE), str(folder / WEIGHTS_FILE)]
 
@@ -70,34 +71,34 @@ def test_an_imported_adapter_is_routed_to_by_its_visitor_alone(engine: SGLora, t
 
 def test_an_adapter_is_made_anew_when_the_experts_change(engine: SGLora) -> None:
     session = Session()
-    wanted = actions.settings(SENTENCE, 4, 0.1, 0, 1.0)
+    wanted = actions.request(SENTENCE, 4, 0.1, 0, 1.0)
     before = actions.generate(session.album.engine(engine), session, wanted)
     add_own(engine, session, "marbles")
     after = actions.generate(session.album.engine(engine), session, wanted)
     assert after is not before
     assert after.routing.chosen[0] == len(engine.repository)
     assert actions.generate(session.album.engine(engine), session, wanted) is after
-    # Generated as the own_experts says, with all of the own expert, and not only with what the shipped generator can write.
-    expected = session.album.own_experts(engine).engine(engine).adapt(SENTENCE)
+    # Generated as the own experts say, with all of the own expert, and not only with what the shipped generator can write.
+    expected = session.album.own_experts(engine).engine(engine).adapt(AdapterRequest(SENTENCE))
     torch.testing.assert_close(after.full.vector(), expected.full.vector())
 
 
 def test_strength_alone_scales_what_was_generated(engine: SGLora) -> None:
     session = Session()
-    first = actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 3, 1.0))
-    scaled = actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 3, 0.4))
+    first = actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 3, 1.0))
+    scaled = actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 3, 0.4))
     assert scaled.routing is first.routing
-    expected = engine.adapt(SENTENCE, seed=3, strength=0.4)
+    expected = engine.adapt(AdapterRequest(SENTENCE, seed=3, strength=0.4))
     torch.testing.assert_close(scaled.lora.vector(), expected.lora.vector())
-    assert (scaled.strength, session.settings.strength) == (0.4, 0.4)
+    assert scaled.request == session.request
 
 
 def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora) -> None:
     session = Session()
     actions.add_samples(engine, session)
-    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 1.0))
+    actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
     first = actions.ask(engine, session, Question.words("a cat")).columns
-    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 0.5))
+    actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 0.5))
     second = actions.ask_again(engine, session).columns
     assert [a is b for a, b in zip(first, second, strict=True)] == [True, False, False]
     gallery = session.album.gallery(engine)
@@ -105,7 +106,7 @@ def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora)
     third = actions.ask_again(engine, session).columns
     assert [c.ranking.total for c in third] == [len(gallery.photos)] * 3
     # No strength: equal columns that are still three.
-    actions.generate(engine, session, actions.settings(SENTENCE, 4, 0.1, 0, 0.0))
+    actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 0.0))
     titles = [c.title for c in actions.ask_again(engine, session).columns]
     assert titles == [texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA]
 
@@ -305,21 +306,20 @@ def test_tables_keep_every_cell() -> None:
 # Commands
 
 
-@pytest.mark.parametrize("strength", [0.5, None])
 @pytest.mark.parametrize("text", ["photos of dogs", "-1 degrees outside", "--k 3", 'it\'s "quoted" $(here)', "-"])
-def test_commands_say_what_the_page_did(text: str, strength: float | None) -> None:
-    settings = Settings(text, 3, 0.25, 7, strength)
+def test_commands_say_what_the_page_did(text: str) -> None:
+    request = AdapterRequest(text, 3, 0.25, 7, 0.5)
     parse = build_parser().parse_args
     adapt, found, photo, measured = (
         parse(shlex.split(line)[3:])
         for line in (
-            adapt_command(settings),
-            search_command(settings, text, 20),
-            search_command(settings, None, 5),
-            evaluate_command(settings),
+            adapt_command(request),
+            search_command(request, text, 20),
+            search_command(request, None, 5),
+            evaluate_command(request),
         )
     )
     assert (adapt.text, *found.query, found.task, photo.task, measured.task) == (text,) * 5
     assert (found.top, photo.query) == (20, ["PHOTO.jpg"])
     for arguments in (adapt, found, photo, measured):
-        assert (arguments.k, arguments.tau, arguments.seed, arguments.strength) == (3, 0.25, 7, strength)
+        assert (arguments.k, arguments.tau, arguments.seed, arguments.strength) == (3, 0.25, 7, 0.5)

@@ -21,6 +21,7 @@ from core.common.errors import DataError
 from core.common.paths import ROOT
 from core.data.sample_photos import sample_photos
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
 SENTENCE, QUERY = "photos of wild animals", "a cat, that runs"
 
@@ -30,7 +31,7 @@ def session(engine: SGLora) -> Session:
     """Some samples that were searched in words."""
     made = Session()
     actions.add_samples(engine, made)
-    actions.generate(engine, made, actions.settings(SENTENCE, 3, 0.2, 5, 1.0))
+    actions.generate(engine, made, actions.request(SENTENCE, 3, 0.2, 5, 1.0))
     actions.ask(engine, made, Question.words(QUERY))
     return made
 
@@ -94,7 +95,7 @@ def test_a_photo_is_the_visitors_own_file_where_it_was_kept(engine: SGLora, tmp_
     made = Session()
     made.album.keeps_files = True
     actions.add_samples(engine, made)
-    actions.generate(engine, made, actions.settings(SENTENCE, 3, 0.2, 5, 0.0))
+    actions.generate(engine, made, actions.request(SENTENCE, 3, 0.2, 5, 0.0))
     exports.write_photos(made.album, actions.ask(engine, made, Question.words(QUERY)), 2, path := tmp_path / "photos.zip")
     own = {s.name: s.path.read_bytes() for s in sample_photos()}
     with zipfile.ZipFile(path) as archive:
@@ -103,7 +104,7 @@ def test_a_photo_is_the_visitors_own_file_where_it_was_kept(engine: SGLora, tmp_
 
 
 def test_captions_are_no_photos(engine: SGLora, session: Session, tmp_path: Path) -> None:
-    other = Session(album=session.album, settings=session.settings, adaptation=session.adaptation)
+    other = Session(album=session.album, request=session.request, adaptation=session.adaptation)
     found = actions.ask(engine, other, Question.photo(session.album.photos[0].id))
     with pytest.raises(DataError, match="ask in words"):
         exports.write_photos(session.album, found, 4, tmp_path / "photos.zip")
@@ -113,7 +114,7 @@ def test_captions_are_no_photos(engine: SGLora, session: Session, tmp_path: Path
 def test_a_session_comes_back(session: Session, tmp_path: Path) -> None:
     (path := tmp_path / "session.json").write_text(exports.session_json(session, "f" * 16), encoding="utf-8")
     saved = exports.read_session(path)
-    assert saved.settings == session.settings == Settings(SENTENCE, 3, 0.2, 5, 1.0)
+    assert saved.request == session.request == AdapterRequest(SENTENCE, 3, 0.2, 5, 1.0)
     assert saved.questions == ((QUERY, SENTENCE),)
     assert saved.fingerprint == "f" * 16
 
@@ -134,9 +135,9 @@ def changed(session: Session, **values: object) -> str:
         ({"format": 2}, "no session"),
         ({"questions": [1]}, "no session"),
         ({"settings": {"description": "a dog"}}, "no session"),
-        ({"settings": {"description": "", "k": 4, "tau": 0.1, "seed": 0, "strength": None}}, "description is empty"),
-        ({"settings": {"description": "a dog", "k": "4", "tau": 0.1, "seed": 0, "strength": None}}, "k is not a number"),
-        ({"settings": {"description": "a dog", "k": 4, "tau": 0.1, "seed": -1, "strength": None}}, "seed is -1"),
+        ({"settings": {"description": "", "k": 4, "tau": 0.1, "seed": 0, "strength": 1}}, "description is empty"),
+        ({"settings": {"description": "a dog", "k": "4", "tau": 0.1, "seed": 0, "strength": 1}}, "k is not a number"),
+        ({"settings": {"description": "a dog", "k": 4, "tau": 0.1, "seed": -1, "strength": 1}}, "seed is -1"),
         ({"questions": [{"query": "", "description": ""}]}, "query is empty"),
     ],
 )

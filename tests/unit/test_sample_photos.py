@@ -12,6 +12,7 @@ import torch
 from core.common.text import safe_name
 from core.data.image_io import open_photo
 from core.data.sample_photos import examples, sample_photos
+from core.sglora.request import AdapterRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,7 +52,7 @@ def test_without_the_packages_it_is_said_what_to_do() -> None:
 def test_examples_can_be_used_as_they_are(engine) -> None:
     assert len(examples().shown) == 5
     for description, query in examples().shown:
-        assert engine.adapt(description).lora.parameters == engine.written.size
+        assert engine.adapt(AdapterRequest(description)).lora.parameters == engine.layout.size
         assert engine.backbone.encode_text([query]).shape == (1, engine.backbone.dim)
 
 
@@ -64,8 +65,8 @@ def test_examples_begin_with_the_largest_rise_that_an_expert_fits(engine) -> Non
     zero_shot = engine.backbone.suffix(prefix)
     rises = {}
     for subject in dict.fromkeys(s.subject for s in samples):
-        made = engine.adapt(subject)
-        if made.confidence is not None and not made.confidence.fits:
+        made = engine.adapt(AdapterRequest(subject))
+        if not made.fit.fits:
             continue
         adapted = engine.backbone.suffix(prefix, made.lora)
         for row, sample in enumerate(samples):
