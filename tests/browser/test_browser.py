@@ -221,7 +221,6 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     page.get_by_role("tab", name=texts.WORDS_TAB).click()
     page.click("#search")
     expect(page.locator("#results h3")).to_contain_text(QUERY)
-    page.locator("#follow input").uncheck()
     page.locator("#strength input[type=number]").fill("0")
     page.keyboard.press("Tab")
     expect(page.locator("#command textarea")).to_have_value(re.compile("--strength 0$"))

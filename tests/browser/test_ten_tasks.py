@@ -76,7 +76,7 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
     page.click("#try-it")
     expect(page.locator("#results .sg-hit").first).to_be_in_viewport(timeout=STEP_MS)
     expect(page.locator("#results .sg-right-places .sg-up")).to_be_visible()  # the first question's photo rises
-    expect(page.locator("#routing .sg-confidence.sg-low")).to_have_count(0)  # and an expert fits its sentence
+    expect(page.locator("#routing .sg-fit.sg-low")).to_have_count(0)  # and an expert fits its sentence
     if size == "wide":
         assert page.locator("#results").bounding_box()["y"] + page.evaluate("scrollY") < RESULTS_BEGIN
     done("1-first-look")

@@ -25,6 +25,7 @@ from app.http.gradio_patches import OWN_WAITING, UPLOADS, WAITING
 from app.visitors import tab_states
 from app.visitors.retention import Limits
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
 MADE = [4, 0.1, 0, None]
 GOOD = {
@@ -163,13 +164,13 @@ def test_fields_that_are_missing_or_new_are_named(stranger: Stranger, app: Runni
 
 
 def test_one_visitor_does_not_fill_the_queue(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    go, settings = threading.Event(), actions.settings
+    go, request = threading.Event(), actions.request
 
     def held(*values: object) -> object:
         assert go.wait(120)
-        return settings(*values)
+        return request(*values)
 
-    monkeypatch.setattr(actions, "settings", held)
+    monkeypatch.setattr(actions, "request", held)
     with launched(engine, tmp_path, Limits()) as app, ThreadPoolExecutor(16) as pool:
 
         def join(tab: str, address: str) -> httpx.Response:
@@ -212,15 +213,15 @@ def test_photos_that_wait_do_not_keep_anybody_from_describing(
 def test_of_too_many_calls_some_wait_and_the_rest_is_told(
     engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go, settings = threading.Event(), actions.settings
+    go, request = threading.Event(), actions.request
 
     def held(*values: object) -> object:
         assert go.wait(120)
-        return settings(*values)
+        return request(*values)
 
     monkeypatch.setattr(tab_states, "YOUNG_SECONDS", 0.0)
-    monkeypatch.setattr(actions, "settings", held)
-    engine.adapt(SENTENCE)  # what is loaded with the first use is no memory of calls
+    monkeypatch.setattr(actions, "request", held)
+    engine.adapt(AdapterRequest(SENTENCE))  # what is loaded with the first use is no memory of calls
     engine.backbone.prefix(engine.backbone.pixels(picture(1))[None])
     with launched(engine, tmp_path, Limits(sessions=10)) as app, ThreadPoolExecutor(16) as pool:
         queue = app.page._queue

@@ -252,7 +252,7 @@ def test_only_the_last_zips_are_kept(engine: SGLora) -> None:
 
 
 @pytest.mark.parametrize("values", [(None, 0.1, 0, 1), (4, float("nan"), 0, 1), (4, 0.1, 2.0**40, 1), (4, 0.1, 0, -1)])
-def test_settings_that_cannot_be_used(values: tuple) -> None:
+def test_requests_that_cannot_be_used(values: tuple) -> None:
     with pytest.raises(DescriptionError):
         actions.request(SENTENCE, *values)
 

@@ -78,7 +78,7 @@ def test_an_adapter_is_made_anew_when_the_experts_change(engine: SGLora) -> None
     assert after is not before
     assert after.routing.chosen[0] == len(engine.repository)
     assert actions.generate(session.album.engine(engine), session, wanted) is after
-    # Generated as the own_experts says, with all of the own expert, and not only with what the shipped generator can write.
+    # Generated as the own experts say, with all of the own expert, and not only with what the shipped generator can write.
     expected = session.album.own_experts(engine).engine(engine).adapt(AdapterRequest(SENTENCE))
     torch.testing.assert_close(after.full.vector(), expected.full.vector())
 
@@ -90,7 +90,7 @@ def test_strength_alone_scales_what_was_generated(engine: SGLora) -> None:
     assert scaled.routing is first.routing
     expected = engine.adapt(AdapterRequest(SENTENCE, seed=3, strength=0.4))
     torch.testing.assert_close(scaled.lora.vector(), expected.lora.vector())
-    assert (scaled.request.strength, session.request.strength) == (0.4, 0.4)
+    assert scaled.request == session.request
 
 
 def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora) -> None:
@@ -306,10 +306,9 @@ def test_tables_keep_every_cell() -> None:
 # Commands
 
 
-@pytest.mark.parametrize("strength", [0.5, 1.0])
 @pytest.mark.parametrize("text", ["photos of dogs", "-1 degrees outside", "--k 3", 'it\'s "quoted" $(here)', "-"])
-def test_commands_say_what_the_page_did(text: str, strength: float) -> None:
-    request = AdapterRequest(text, 3, 0.25, 7, strength)
+def test_commands_say_what_the_page_did(text: str) -> None:
+    request = AdapterRequest(text, 3, 0.25, 7, 0.5)
     parse = build_parser().parse_args
     adapt, found, photo, measured = (
         parse(shlex.split(line)[3:])
@@ -323,4 +322,4 @@ def test_commands_say_what_the_page_did(text: str, strength: float) -> None:
     assert (adapt.text, *found.query, found.task, photo.task, measured.task) == (text,) * 5
     assert (found.top, photo.query) == (20, ["PHOTO.jpg"])
     for arguments in (adapt, found, photo, measured):
-        assert (arguments.k, arguments.tau, arguments.seed, arguments.strength) == (3, 0.25, 7, strength)
+        assert (arguments.k, arguments.tau, arguments.seed, arguments.strength) == (3, 0.25, 7, 0.5)
