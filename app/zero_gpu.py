@@ -39,25 +39,23 @@ def with_gpu(backbone: Backbone) -> Backbone:
     """The backbone itself, or on ZeroGPU a copy whose ``prefix`` and ``suffix`` visit the GPU."""
     if not HERE or backbone.name == EMBEDDED:
         return backbone
-    _backbones.setdefault(backbone.fingerprint, backbone)
+    _backbones.setdefault(backbone.prefix_key, backbone)
     visiting: Any = copy.copy(backbone)
-    visiting.prefix, visiting.suffix = (
-        partial(_visit, _backbones[backbone.fingerprint], half) for half in ("prefix", "suffix")
-    )
+    visiting.prefix, visiting.suffix = (partial(_visit, _backbones[backbone.prefix_key], half) for half in ("prefix", "suffix"))
     return visiting
 
 
 def _visit(backbone: Backbone, half: str, *given: Any) -> Tensor:
     try:
-        return _on_gpu(backbone.fingerprint, dict(backbone.choice), half, *given)
+        return _on_gpu(backbone.prefix_key, dict(backbone.choice), half, *given)
     except gr.Error as refused:
         log.warning("ZeroGPU: %s The CPU computes instead.", refused.message)
         return getattr(backbone, half)(*given)
 
 
 @GPU
-def _on_gpu(fingerprint: str, choice: dict[str, Any], half: str, *given: Any) -> Tensor:
+def _on_gpu(key: str, choice: dict[str, Any], half: str, *given: Any) -> Tensor:
     there = device.use()
-    if fingerprint not in _backbones:  # this process began before the backbone was loaded
-        _backbones[fingerprint] = load_backbone(**choice)
-    return getattr(_backbones[fingerprint].to(there), half)(*given)
+    if key not in _backbones:  # this process began before the backbone was loaded
+        _backbones[key] = load_backbone(**choice)
+    return getattr(_backbones[key].to(there), half)(*given)

@@ -42,14 +42,12 @@ def load_backbone(
         from core.common.paths import heads_path
 
         return load_embedded(heads_path(), adapt=adapt or "texts").to(current())
-    if adapt == "texts":
-        raise BackboneError(f"LoRAs of {spec} adapt photos: leave out --adapt texts.")
     # open_clip takes seconds to import, and most visitors never need it.
     try:
         from core.backbones.open_clip import load_open_clip
     except ModuleNotFoundError as error:
         raise BackboneError(f"{spec} needs the package {error.name}: `pip install open_clip_torch`.") from error
-    return load_open_clip(spec, pretrained, adapt_blocks, rank, seed).to(current())
+    return load_open_clip(spec, pretrained, adapt_blocks, rank, seed, adapt or "photos").to(current())
 
 
 def load_adapted(
@@ -57,8 +55,8 @@ def load_adapted(
 ) -> TwoTowers:
     """What a LoRA can adapt of a model, in float32 on the CPU: what ``PeftModel.from_pretrained`` puts an adapter on.
 
-    Its ``text`` and ``vision`` give unit-length embeddings [n, d]: of texts from their sentence embeddings [n, s], and of
-    photos from their prefix activations [n, *prefix_shape].
+    Its ``text`` and ``vision`` give unit-length embeddings [n, d], of texts and photos, from what ``text_prefix`` and
+    ``prefix`` of the backbone give, as far as it adapts them.
 
     Raises:
         BackboneError: as ``load_backbone``.

@@ -1,10 +1,10 @@
 """The interface between the method and an image-text model (docs/design.md, section 3).
 
 A LoRA names the linears that it adapts, on the text tower, as the embedded backbone's do, or on the image tower, as in the
-paper. An image tower is cut in two: a frozen **prefix**, computed once per photo and cached, and a **suffix** that a LoRA of
-photos adapts. Where texts are adapted, the prefix is the whole tower, and the suffix adds nothing. The LoRA is an argument: no
-call changes the model, so any number of threads may encode with any number of LoRAs at once. Every call takes any LoRA of the
-backbone, and of its factors those of its own tower.
+paper. Each tower is cut in two: a frozen **prefix**, computed once per photo or text, and a **suffix** that a LoRA adapts. Of
+a tower that is not adapted, the prefix is the whole, and the suffix adds nothing. The LoRA is an argument: no call changes the
+model, so any number of threads may encode with any number of LoRAs at once. Every call takes any LoRA of the backbone, and of
+its factors those of its own tower.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
 from core.backbones.lora import Lora, LoraLayout, LoraModule, Side
+from core.common.errors import AdapterError
 from core.common.images import Framing
 
 
@@ -69,7 +71,7 @@ class TwoTowers(nn.Module):
     """What a LoRA can adapt of a model, in two parts; names of linears begin with the part's.
 
     Attributes:
-        text: ``text(sentences, lora=None)``, sentence embeddings [n, s] to unit-length embeddings [n, d].
+        text: ``text(prefix, lora=None)``, text prefixes of a backbone that adapts texts to unit-length embeddings [n, d].
         vision: ``vision(prefix, lora=None, keep=None)``, prefix activations [n, *prefix_shape] to unit-length embeddings
             [n, d]. ``keep`` holds the indexes [t] of the patches to look at, in training; None is all of them.
         patches: how many tokens a photo has beside the class token.
@@ -86,6 +88,20 @@ class TwoTowers(nn.Module):
             for name, linear in self.named_modules()
             if isinstance(linear, nn.Linear) and name.startswith(below)
         }
+
+
+def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
+    """A suffix that adds nothing: embeddings [n, d] as they were kept, in float32.
+
+    Raises:
+        AdapterError: the LoRA adapts this side.
+    """
+    if lora is not None and (lora.moves_photos if side == "photos" else lora.moves_texts):
+        raise AdapterError(
+            f"This adapter changes how {side} are embedded, and this backbone keeps them as they are: choose it with "
+            f"--adapt {side}, or experts that were trained for that."
+        )
+    return F.normalize(embeddings.float(), dim=-1)
 
 
 class Backbone(Towers, Protocol):
@@ -143,24 +159,29 @@ class Backbone(Towers, Protocol):
         """The module whose linears ``linears`` and ``layout`` name (for peft; in evaluation mode, never trained in place)."""
         ...
 
-    def adapting(self, side: Side) -> Backbone:
-        """The same weights with LoRAs of one side; what is loaded already is shared.
-
-        Raises:
-            BackboneError: its LoRAs cannot adapt that.
-        """
-        ...
-
     def to(self, device: torch.device) -> Backbone:
         """Work on a device from now on; returns the backbone itself."""
         ...
 
-    def text_from_sentences(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
-        """Texts in the shared space [n, d], float32, unit length, from their sentence embeddings [n, s] (None: zero-shot)."""
+    @property
+    def text_key(self) -> str:
+        """Changes with anything that changes text prefixes; ``sentence_key`` where these are the sentence embeddings."""
+        ...
+
+    def text_prefix(self, texts: Sequence[str]) -> Tensor:
+        """What is computed of texts once, [n, …]: sentence embeddings, or the token ids of a text tower that is adapted."""
+        ...
+
+    def text_suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
+        """Texts in the shared space [n, d], float32, unit length, from their prefixes (None: zero-shot).
+
+        Raises:
+            AdapterError: the LoRA moves texts, and the prefix is past the linears that it adapts.
+        """
         ...
 
     def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
-        """Texts in the shared space, [n, d], float32, unit length (None: zero-shot)."""
+        """Texts in the shared space, [n, d], float32, unit length (None: zero-shot); raises as ``text_suffix``."""
         ...
 
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:

@@ -1,7 +1,7 @@
-"""open_clip's text tower, run over no more tokens than there are words.
+"""open_clip's text tower, run over no more tokens than there are words; a LoRA can adapt its last blocks and its projection.
 
 A text is padded to the context length (77 tokens for CLIP), a sentence has about ten. Under a causal mask no token looks at a
-later one, and the embedding is read at the end token: what follows changes nothing and need not be computed.
+later one, and the embedding is read at one token, mostly the end token: what follows changes nothing and need not be computed.
 """
 
 from __future__ import annotations
@@ -10,21 +10,49 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
+from core.backbones.adapted_block import AdaptedBlock
+from core.backbones.attention import adapted_linear
+from core.backbones.lora import Lora
+from core.common.errors import BackboneError
+
 TEXT_BATCH = 128
-ENDS = ("argmax", "eos")  # pooling that reads a text at its end token, wherever it is
+ADAPTED_BLOCKS = 2  # of a text tower, unless another number is asked for
 
 
 def text_tower(model: Any) -> nn.Module:
-    """The text tower of an open_clip model, from token ids [n, context] on the CPU to unit-length embeddings [n, d] in
-    float32, on the model's device.
-
-    Causal towers that are read at the end token stop there; all others run as open_clip runs them. Modules are shared.
+    """The text tower of an open_clip model, from token ids [n, context] to unit-length embeddings [n, d] in float32, on the
+    model's device. Modules are shared.
     """
     text = getattr(model, "text", model)  # newer models keep their text tower in a module of its own
-    causal = getattr(text, "attn_mask", None) is not None and getattr(text, "cls_emb", None) is None
-    return CausalText(text) if causal and _pooling(text) in ENDS else WholeText(model)
+    return ClipText(text, 0) if _is_plain(text) else WholeText(model)
+
+
+def adapted_text(model: Any, adapt_blocks: int | None = None) -> ClipText:
+    """The same with the last blocks open to a LoRA.
+
+    Raises:
+        BackboneError: the tower is no plain transformer, or has fewer blocks.
+    """
+    text = getattr(model, "text", model)
+    if not _is_plain(text):
+        raise BackboneError(f"LoRAs cannot adapt the texts of this model ({type(text).__name__}): leave out --adapt texts.")
+    blocks = list(text.transformer.resblocks)
+    if not all(type(block) is ResidualAttentionBlock for block in blocks):
+        raise BackboneError("LoRAs cannot adapt texts where attention blocks are custom ones: leave out --adapt texts.")
+    adapt_blocks = min(ADAPTED_BLOCKS, len(blocks)) if adapt_blocks is None else adapt_blocks
+    if not 1 <= adapt_blocks <= len(blocks):
+        raise BackboneError(f"adapt_blocks is {adapt_blocks}: this text tower has 1 to {len(blocks)} blocks to adapt.")
+    return ClipText(text, adapt_blocks)
+
+
+def _is_plain(text: Any) -> bool:
+    """Whether a tower computes what ``ClipText`` does."""
+    if not hasattr(getattr(text, "transformer", None), "resblocks") or getattr(text, "cls_emb", None) is not None:
+        return False
+    return not getattr(text, "use_pad_mask", False) and _pooling(text) in ("first", "last", "argmax", "eos")
 
 
 def _pooling(text: Any) -> str | None:
@@ -38,45 +66,70 @@ class WholeText(nn.Module):
         super().__init__()
         self.model, self._encode = model, model.encode_text
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, lora: Lora | None = None) -> Tensor:
         device = next(self.model.parameters()).device
         parts = tokens.split(TEXT_BATCH)
         return torch.cat([self._encode(part.to(device), normalize=True).float() for part in parts])
 
 
-class CausalText(nn.Module):
-    """A causal text tower as in CLIP, over the tokens up to the end of the longest text of a batch.
+class ClipText(nn.Module):
+    """A text tower as in CLIP (causal) or SigLIP (not).
+
+    Blocks keep their number in the whole tower, so that an adapter of the last two cannot pass for one of the first two.
 
     Args:
         text: open_clip's ``CLIP`` or ``TextTransformer``, which name their parts alike.
+        adapt_blocks: how many blocks at the end a LoRA can adapt; 0: none.
     """
 
-    attn_mask: Tensor
+    attn_mask: Tensor | None
 
-    def __init__(self, text: Any) -> None:
+    def __init__(self, text: Any, adapt_blocks: int) -> None:
         super().__init__()
+        blocks = list(text.transformer.resblocks)
+        cut = len(blocks) - adapt_blocks
         self.token_embedding, self.positional_embedding = text.token_embedding, text.positional_embedding
-        self.transformer, self.ln_final, self.text_projection = text.transformer, text.ln_final, text.text_projection
-        self.register_buffer("attn_mask", text.attn_mask, persistent=False)
-        self.eos = None
-        if _pooling(text) == "eos":
-            self.eos = text.text_eos_id if hasattr(text, "text_eos_id") else text.eos_id
+        self.frozen = nn.ModuleList(blocks[:cut])
+        self.blocks = nn.ModuleDict({str(i): AdaptedBlock(blocks[i], f"text.blocks.{i}") for i in range(cut, len(blocks))})
+        self.ln_final, self.projection = text.ln_final, _linear(text.text_projection)
+        self.register_buffer("attn_mask", getattr(text, "attn_mask", None), persistent=False)
+        self.pooling = _pooling(text)
+        self.eos = text.text_eos_id if hasattr(text, "text_eos_id") else text.eos_id
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        # The end token has the highest id of all, unless the model says which it is.
-        ends = tokens.argmax(-1) if self.eos is None else tokens.eq(self.eos).int().argmax(-1)
-        order = ends.argsort()  # texts of one length share a batch
-        out = [self._encode(tokens[part], ends[part]) for part in order.split(TEXT_BATCH)]
+    def forward(self, tokens: Tensor, lora: Lora | None = None) -> Tensor:
+        """Token ids [n, context] to unit-length embeddings [n, d], with the LoRA applied."""
+        places = self._places(tokens)
+        order = places.argsort()  # texts of one length share a batch
+        out = [self._encode(tokens[part], places[part], lora) for part in order.split(TEXT_BATCH)]
         return torch.cat(out)[order.argsort().to(out[0].device)]
 
-    def _encode(self, tokens: Tensor, ends: Tensor) -> Tensor:
-        length = int(ends.max()) + 1
-        device = self.positional_embedding.device  # how long texts are is known without asking a GPU
+    def _places(self, tokens: Tensor) -> Tensor:
+        """[n] where each text's embedding is read."""
+        if self.pooling == "eos":
+            return tokens.eq(self.eos).int().argmax(-1)
+        if self.pooling == "argmax":  # the end token has the highest id of all
+            return tokens.argmax(-1)
+        return torch.full((len(tokens),), 0 if self.pooling == "first" else tokens.shape[1] - 1, device=tokens.device)
+
+    def _encode(self, tokens: Tensor, places: Tensor, lora: Lora | None) -> Tensor:
+        length = tokens.shape[1] if self.attn_mask is None else int(places.max()) + 1
+        mask = None if self.attn_mask is None else self.attn_mask[:length, :length]
+        device = self.positional_embedding.device
         x = self.token_embedding(tokens[:, :length].to(device)) + self.positional_embedding[:length]  # [n, length, width]
-        x = self.transformer(x, attn_mask=self.attn_mask[:length, :length])
-        x = self.ln_final(x[torch.arange(len(x), device=device), ends.to(device)])  # [n, width], at the end token
-        if isinstance(self.text_projection, nn.Linear):
-            x = self.text_projection(x)
-        elif self.text_projection is not None:
-            x = x @ self.text_projection
+        for block in self.frozen:
+            x = block(x, attn_mask=mask)
+        for block in self.blocks.values():
+            x = block(x, lora, mask)
+        x = self.ln_final(x[torch.arange(len(x), device=device), places.to(device)])  # [n, width]
+        if self.projection is not None:
+            x = adapted_linear(self.projection, x, lora, "text.projection")
         return F.normalize(x.float(), dim=-1)
+
+
+def _linear(projection: nn.Linear | Tensor | None) -> nn.Linear | None:
+    """A projection as a linear: open_clip has some as a matrix [width, d]."""
+    if projection is None or isinstance(projection, nn.Linear):
+        return projection
+    linear = nn.Linear(*projection.shape, bias=False)
+    linear.weight = nn.Parameter(projection.detach().T.contiguous(), requires_grad=False)
+    return linear

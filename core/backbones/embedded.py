@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from core.backbones.base import TwoTowers
+from core.backbones.base import TwoTowers, finished
 from core.backbones.frozen_towers import (
     IMAGE_TOWER_SHA256,
     MAP_CHANNELS,
@@ -29,8 +28,9 @@ from core.backbones.frozen_towers import (
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import Lora, LoraLayout, Side
 from core.backbones.preprocess import FRAMING, normalised, pixel_values
+from core.backbones.spec import adapted_side
 from core.common.device import CPU, batch_size, prefetched
-from core.common.errors import AdapterError, BackboneError
+from core.common.errors import BackboneError
 from core.common.runtime import compute_dtype
 from core.common.tensor_files import write_tensors
 
@@ -102,6 +102,7 @@ class EmbeddedBackbone(EmbeddedTowers):
     """
 
     name = "embedded"
+    text_key = EmbeddedTowers.sentence_key
 
     def __init__(
         self,
@@ -121,6 +122,9 @@ class EmbeddedBackbone(EmbeddedTowers):
         self._choose(adapt)
 
     def adapting(self, side: Side) -> EmbeddedBackbone:
+        """The same weights with LoRAs of one side; what is loaded already is shared."""
+        if side == adapted_side(self.choice):
+            return self
         other = copy.copy(self)
         other._choose(side)
         return other
@@ -147,12 +151,15 @@ class EmbeddedBackbone(EmbeddedTowers):
         return head if self.dtype == torch.float32 else head.with_compute_dtype(self.dtype)
 
     def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
-        return self.text_from_sentences(self.text_tower.encode(texts), lora)
+        return self.text_suffix(self.text_prefix(texts), lora)
+
+    def text_prefix(self, texts: Sequence[str]) -> Tensor:
+        return self.encode_sentence(texts)
 
     @torch.no_grad()
-    def text_from_sentences(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
+    def text_suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
         there = None if lora is None else lora.to(self.device)
-        return self.adapted.text(sentences.to(self.device), there).cpu()
+        return self.adapted.text(prefix.to(self.device), there).cpu()
 
     def prefix(self, pixels: Tensor) -> Tensor:
         maps = super().prefix(pixels)
@@ -171,12 +178,7 @@ class EmbeddedBackbone(EmbeddedTowers):
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
         if self.layout.moves_photos:
             return self.embedded(prefix, lora)
-        if lora is not None and lora.moves_photos:
-            raise AdapterError(
-                "This adapter changes how photos are embedded, and only their finished embeddings are kept here: choose the "
-                "backbone with --adapt photos, or experts that were trained for it."
-            )
-        return F.normalize(prefix.float(), dim=-1)
+        return finished(prefix, lora, "photos")
 
 
 def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[str, object]) -> str:

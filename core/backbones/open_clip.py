@@ -26,8 +26,8 @@ from safetensors.torch import save_file
 from timm.models import is_model, model_entrypoint
 from torch import Tensor, nn
 
-from core.backbones.base import TwoTowers
-from core.backbones.clip_text import text_tower
+from core.backbones.base import TwoTowers, finished
+from core.backbones.clip_text import adapted_text, text_tower
 from core.backbones.lora import Lora, LoraLayout, Side
 from core.backbones.preprocess import pixel_values
 from core.backbones.spec import FOLDER, with_full_paths
@@ -66,12 +66,16 @@ class OpenClipBackbone:
         model: an open_clip CLIP with a plain ViT image tower. It is taken over: its image tower becomes this
             backbone's prefix and suffix and is removed from it, so that the weights are not held twice.
         tokenizer: texts to token ids [n, context].
-        adapt_blocks: how many blocks at the end of the image tower are adapted (None: all).
+        adapt_blocks: how many blocks at the end of the adapted tower are adapted (None: all of the image tower, or the last
+            two of the text tower).
         rank: of generated LoRAs.
         pretrained: where the weights come from, a tag or a file (None: the name says it all).
+        adapt: "photos" adapts q, k and v of the image tower, as the paper does; "texts" all linears of the last text blocks
+            and the text projection. Photos are embedded alike, so both have one fingerprint where all image blocks may adapt.
 
     Raises:
-        BackboneError: another architecture than a plain ViT, adapt_blocks out of range, weights that are not finite.
+        BackboneError: another architecture than a plain ViT, adapt_blocks out of range, weights that are not finite, or
+            texts that cannot be adapted.
     """
 
     def __init__(
@@ -82,34 +86,39 @@ class OpenClipBackbone:
         adapt_blocks: int | None = None,
         rank: int = LORA_RANK,
         pretrained: str | None = None,
+        adapt: Side = "photos",
     ) -> None:
+        texts = adapt == "texts"
         self.name = name
-        self.slug = _slug(name, pretrained, adapt_blocks)
-        self.choice = with_full_paths({"spec": name, "pretrained": pretrained, "adapt_blocks": adapt_blocks})
+        self.slug = _slug(name, pretrained, adapt_blocks, adapt)
+        choice = {"spec": name, "pretrained": pretrained, "adapt_blocks": adapt_blocks}
+        self.choice = with_full_paths(choice | ({"adapt": adapt} if texts else {}))
         model = model.float().eval().requires_grad_(False)
         preprocess = open_clip.get_model_preprocess_cfg(model)
         weights = _weights(model)
         vit = PlainViT.of(model.get_submodule("visual"))
-        tower = AdaptedTower(vit, adapt_blocks)
+        tower = AdaptedTower(vit, None if texts else adapt_blocks)
         facts = {"cut": tower.cut, "heads": tower.heads, **vit.facts, "preprocess": dict(preprocess)}
-        self.fingerprint = self.prefix_key = self.sentence_key = _fingerprint(facts, weights)
-        self._stem = vit.prefix(tower.cut)
+        self.fingerprint = self.sentence_key = _fingerprint(facts, weights)
         del model.visual
-        self.adapted = TwoTowers(text_tower(model), tower, tower.patches).eval().requires_grad_(False)
+        text = adapted_text(model, adapt_blocks) if texts else text_tower(model)
+        self.adapted = TwoTowers(text, tower, tower.patches).eval().requires_grad_(False)
+        self.dim = self.sentence_dim = tower.dim
+        if texts:
+            self.linears = self.adapted.linears("text.blocks.", "text.projection")
+            self.layout = LoraLayout.of(self.linears, self.linears, rank)
+            self._stem, self.prefix_shape = nn.Sequential(vit.prefix(tower.cut), tower), (tower.dim,)
+            self.prefix_key, self.text_key = f"{self.fingerprint} embeddings", f"{self.fingerprint} tokens"
+        else:
+            self.linears = self.adapted.linears("vision.blocks.")
+            self.layout = LoraLayout.of(self.linears, tower.usual, rank)
+            self._stem, self.prefix_shape = vit.prefix(tower.cut), (vit.tokens, vit.width)
+            self.prefix_key = self.text_key = self.fingerprint
         self._tokenizer, self._tokenizer_lock = tokenizer, threading.Lock()
         seen = PreprocessCfg(**preprocess)
         self.framing = _framing(seen)
         self._mean, self._std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
-        self.linears = self.adapted.linears("vision.blocks.")
-        self.layout = LoraLayout.of(self.linears, tower.usual, rank)
-        self.dim = self.sentence_dim = tower.dim
-        self.prefix_shape = (vit.tokens, vit.width)
         self.device = CPU
-
-    def adapting(self, side: Side) -> OpenClipBackbone:
-        if side != "photos":
-            raise BackboneError(f"LoRAs of {self.name} adapt photos, not texts.")
-        return self
 
     def to(self, device: torch.device) -> OpenClipBackbone:
         for part in (self.adapted, self._stem):
@@ -120,16 +129,21 @@ class OpenClipBackbone:
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         return self.encode_text(texts)
 
-    def text_from_sentences(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
-        return sentences
+    def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
+        return self.text_suffix(self.text_prefix(texts), lora)
+
+    def text_prefix(self, texts: Sequence[str]) -> Tensor:
+        with self._tokenizer_lock:  # fast tokenizers of Hugging Face fail when two threads set their padding at once
+            tokens = self._tokenizer(list(texts) or [""])[: len(texts)]
+        return tokens if self.layout.moves_texts else self._read(tokens)
+
+    def text_suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
+        return self._read(prefix, lora) if self.layout.moves_texts else finished(prefix, lora, "texts")
 
     @torch.no_grad()
-    def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
-        if not texts:
-            return torch.empty(0, self.dim)
-        with self._tokenizer_lock:  # fast tokenizers of Hugging Face fail when two threads set their padding at once
-            tokens = self._tokenizer(list(texts))
-        return self.adapted.text(tokens).cpu()
+    def _read(self, tokens: Tensor, lora: Lora | None = None) -> Tensor:
+        there = None if lora is None else lora.to(self.device)
+        return self.adapted.text(tokens, there).cpu() if len(tokens) else torch.empty(0, self.dim)
 
     def normalised(self, frames: Tensor) -> Tensor:
         return frames.permute(0, 3, 1, 2).float().div_(255).sub_(self._mean).div_(self._std)
@@ -155,6 +169,8 @@ class OpenClipBackbone:
 
     @torch.no_grad()
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
+        if not self.layout.moves_photos:
+            return finished(prefix, lora, "photos")
         if not len(prefix):
             return torch.empty(0, self.dim)
         there = None if lora is None else lora.to(self.device)
@@ -183,11 +199,12 @@ def _framing(preprocess: PreprocessCfg) -> Framing:
     return Framing(width, height, preprocess.resize_mode == "squash", Image.Resampling[preprocess.interpolation.upper()])
 
 
-def _slug(name: str, pretrained: str | None, adapt_blocks: int | None) -> str:
-    """A folder name that is safe everywhere and tells models, weights and adapted blocks apart."""
+def _slug(name: str, pretrained: str | None, adapt_blocks: int | None, adapt: Side) -> str:
+    """A folder name that is safe everywhere and tells models, weights, adapted blocks and sides apart."""
     parts = [f"local-dir-{Path(name).name}" if name.startswith(FOLDER) else name]
     parts += [Path(pretrained).stem] if pretrained else []
     parts += [f"last-{adapt_blocks}"] if adapt_blocks else []
+    parts += [adapt] if adapt == "texts" else []
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip(".-")[:100]
 
 
@@ -219,6 +236,7 @@ def load_open_clip(
     adapt_blocks: int | None = None,
     rank: int = LORA_RANK,
     seed: int = 0,
+    adapt: Side = "photos",
 ) -> OpenClipBackbone:
     """Build an open_clip model as a backbone.
 
@@ -264,7 +282,7 @@ def load_open_clip(
     except Exception as error:  # open_clip, the hub, the unpickler and load_state_dict raise a dozen types between them
         raise BackboneError(_failure(name, pretrained, is_file, tag, error)) from error
     tokenizer = _tokenizer(name, config["text_cfg"])
-    return OpenClipBackbone(name, model, tokenizer, adapt_blocks, rank, pretrained)
+    return OpenClipBackbone(name, model, tokenizer, adapt_blocks, rank, pretrained, adapt)
 
 
 def _config(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from core.backbones.lora import MAX_RANK, TEXT, VISION, Factors, Lora, LoraModule
-from core.backbones.transformers_names import THEIRS_BEGIN, transformers_name
+from core.backbones.transformers_names import THEIRS, transformers_name
 from core.common.errors import AdapterError, brief
 from core.common.tensor_files import write_tensors
 
@@ -69,6 +69,16 @@ def save_peft(
     write_tensors(folder / WEIGHTS_FILE, tensors, metadata)
 
 
+def _naming(names: Set[str]) -> Callable[[str], str]:
+    """From today's names of linears to those of an adapter with these tensors."""
+    stems = tuple(name.removeprefix(PEFT_PREFIX) for name in names)
+    if any(stem.startswith(THEIRS) for stem in stems):
+        return transformers_name
+    if any(stem.startswith("blocks.") for stem in stems):  # up to version 0.1 names did not say the tower
+        return lambda name: name.removeprefix(VISION)
+    return str
+
+
 def _other_side(names: Set[str], modules: Sequence[LoraModule]) -> str:
     """What to choose for an adapter whose linears are on a tower where these modules have none."""
     for tower, side in ((VISION, "photos"), (TEXT, "texts")):
@@ -116,7 +126,7 @@ def load_peft(
     try:
         with safe_open(weights_path, framework="pt") as file:
             metadata, names = file.metadata() or {}, set(file.keys())
-            rename = transformers_name if any(THEIRS_BEGIN in name for name in names) else str
+            rename = _naming(names)
             keys = {m: {f"{PEFT_PREFIX}{rename(m.name)}.lora_{x}.weight" for x in "AB"} for m in modules}
             modules = [m for m in keys if keys[m] & names or not partly] or list(keys)
             expected = set[str]().union(*(keys[m] for m in modules))

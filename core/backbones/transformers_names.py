@@ -8,8 +8,8 @@ from typing import Any
 
 from core.common.errors import AdapterError
 
-OURS = re.compile(r"vision\.blocks\.(\d+)\.(.*)")
-THEIRS_BEGIN = "vision_model.encoder.layers."
+OURS = re.compile(r"(text|vision)\.blocks\.(\d+)\.(.*)")
+THEIRS = ("vision_model.", "text_model.", "text_projection.")  # how their names begin
 PARTS = {f"attn.{part}_proj": f"self_attn.{part}_proj" for part in ("q", "k", "v", "out")}
 PARTS |= {"mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
 CLASS = {"base_model_class": "CLIPModel", "parent_library": "transformers"}
@@ -27,12 +27,14 @@ def transformers_name(name: str) -> str:
     """The linear's name in ``CLIPModel``.
 
     Raises:
-        AdapterError: no linear of a plain CLIP vision tower.
+        AdapterError: no linear of a plain CLIP.
     """
+    if name == "text.projection":
+        return "text_projection"
     match = OURS.fullmatch(name)
-    if match is None or match[2] not in PARTS:
+    if match is None or match[3] not in PARTS:
         raise AdapterError(f"{name} has no counterpart in transformers' CLIPModel.")
-    return f"{THEIRS_BEGIN}{match[1]}.{PARTS[match[2]]}"
+    return f"{match[1]}_model.encoder.layers.{match[2]}.{PARTS[match[3]]}"
 
 
 def hub_model(choice: Mapping[str, Any]) -> str:
@@ -42,7 +44,7 @@ def hub_model(choice: Mapping[str, Any]) -> str:
         choice: the arguments of ``load_backbone``.
 
     Raises:
-        AdapterError: the embedded backbone, or another kind of ViT than CLIP's.
+        AdapterError: the embedded backbone, or another kind of tower than CLIP's.
     """
     spec, pretrained = str(choice["spec"]), choice.get("pretrained")
     if spec == "embedded":
@@ -51,10 +53,14 @@ def hub_model(choice: Mapping[str, Any]) -> str:
         return OPENAI.get(spec.removesuffix("-quickgelu"), spec)
     import open_clip
 
-    vision = (open_clip.get_model_config(spec) or {}).get("vision_cfg", {})
-    if vision.get("timm_model_name") or vision.get("pool_type", "tok") != "tok" or vision.get("no_ln_pre"):
+    config = open_clip.get_model_config(spec) or {}
+    vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
+    other = vision.get("timm_model_name") or vision.get("pool_type", "tok") != "tok" or vision.get("no_ln_pre")
+    if choice.get("adapt") == "texts":
+        other = other or text.get("pool_type", "argmax") != "argmax" or text.get("no_causal_mask")
+    if other:
         raise AdapterError(
-            f"{spec} is no CLIPModel of transformers, but another kind of ViT: leave out --format transformers, and its "
+            f"{spec} is no CLIPModel of transformers, but another kind of model: leave out --format transformers, and its "
             "adapters load with peft as they are."
         )
     repository = str(open_clip.get_pretrained_cfg(spec, pretrained).get("hf_hub", "") if pretrained else "").strip("/")

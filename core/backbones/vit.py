@@ -3,9 +3,6 @@
 A ViT is plain where all its blocks are x + attention(norm(x)), then x + mlp(norm(x)), and the attention is softmax over dot
 products of q, k and v. Two libraries have them: open_clip (CLIP as OpenAI and LAION trained it) and timm (SigLIP, SigLIP 2,
 MobileCLIP's B and L).
-
-peft on torch's fused ``nn.MultiheadAttention`` is wrong and not thread-safe (docs/design.md, section 3), and one shared A is
-not the paper's parameterisation. So the adapted blocks get separate q/k/v linears; all else is the libraries' own modules.
 """
 
 from __future__ import annotations
@@ -23,7 +20,8 @@ from timm.layers.mlp import Mlp
 from timm.models import vision_transformer as timm_vit
 from torch import Tensor, nn
 
-from core.backbones.attention import PROJECTIONS, SplitAttention, adapted_sequence
+from core.backbones.adapted_block import AdaptedBlock
+from core.backbones.attention import PROJECTIONS
 from core.backbones.lora import Lora
 from core.common.errors import BackboneError
 
@@ -181,29 +179,6 @@ class TimmHead(nn.Module):
             x = x[:, self.special :]
             pooled = x.mean(1) if self.attn_pool is None else self.attn_pool(x)
         return self.proj(self.fc_norm(pooled))
-
-
-class AdaptedBlock(nn.Module):
-    """A block whose attention is split; its norms, layer scales and MLP are the original's.
-
-    Args:
-        name: under which a LoRA knows it.
-    """
-
-    def __init__(self, block: Any, name: str) -> None:
-        super().__init__()
-        self.name = name
-        if isinstance(block, ResidualAttentionBlock):
-            self.attn = SplitAttention.from_fused(block.attn)
-            self.norm1, self.scale1, self.norm2, self.scale2 = block.ln_1, block.ls_1, block.ln_2, block.ls_2
-        else:
-            self.attn = SplitAttention.from_timm(block.attn)
-            self.norm1, self.scale1, self.norm2, self.scale2 = block.norm1, block.ls1, block.norm2, block.ls2
-        self.mlp = block.mlp
-
-    def forward(self, x: Tensor, lora: Lora | None = None) -> Tensor:
-        x = x + self.scale1(self.attn(self.norm1(x), lora, f"{self.name}.attn"))
-        return x + self.scale2(adapted_sequence(self.mlp, self.norm2(x), lora, f"{self.name}.mlp"))
 
 
 class AdaptedTower(nn.Module):

@@ -188,12 +188,12 @@ def _captions(
     from core.retrieval.adapter import finite
     from core.retrieval.index import Index
 
-    texts, sentences, photos = _caption_sentences(arguments, backbone)
+    texts, prefixes, photos = _caption_prefixes(arguments, backbone)
     stopwatch.lap("index")
     question = asked.question(backbone)
     rankings, before = {}, {}
     for name, adapter in zip(names, adapters, strict=True):
-        index = Index(finite(backbone.text_from_sentences(sentences, adapter.lora)))
+        index = Index(finite(backbone.text_suffix(prefixes, adapter.lora)))
         query = question.embedding(backbone, adapter.lora)
         before = before or {row: rank for rank, (row, _) in enumerate(index.search(query), 1)}
         best = index.search(query, arguments.top)
@@ -210,15 +210,15 @@ def _captions(
     }
 
 
-def _caption_sentences(arguments: Namespace, backbone: Backbone) -> tuple[Sequence[str], Tensor, int]:
-    """The captions, their sentence embeddings [n, s], and how many photos there are."""
+def _caption_prefixes(arguments: Namespace, backbone: Backbone) -> tuple[Sequence[str], Tensor, int]:
+    """The captions, their text prefixes [n, …], and how many photos there are."""
     if arguments.library is not None:
         from core.retrieval.library import PhotoLibrary
         from core.retrieval.library_photos import LibraryPhotos
 
         library = LibraryPhotos(PhotoLibrary.open(arguments.library, backbone), backbone)
-        sentences = library.caption_sentences(counter("reading", log, "captions"))
-        return library.captions, sentences, len(library)
+        prefixes = library.caption_prefixes(counter("reading", log, "captions"))
+        return library.captions, prefixes, len(library)
     from core.data import read_folder
     from core.data.captions import clean_captions
     from core.data.sample import caption_texts
@@ -227,7 +227,7 @@ def _caption_sentences(arguments: Namespace, backbone: Backbone) -> tuple[Sequen
     texts = tuple(dict.fromkeys(text for sample in samples for text in clean_captions(caption_texts(sample))))
     if not texts:
         raise DataError(f"No photo of {arguments.gallery} has captions: look for photos instead (--find photos).")
-    return texts, backbone.encode_sentence(texts), len({sample.path for sample in samples})
+    return texts, backbone.text_prefix(texts), len({sample.path for sample in samples})
 
 
 def _is_photo(part: str) -> bool:

@@ -12,6 +12,7 @@ from core.common.metrics import KS, measure
 from core.experiments import figures
 from core.experiments.context import ExperimentContext
 from core.training.backbone import evaluation_sets
+from core.training.features import text_prefixes
 
 WAYS = {"i2t": "photo to caption", "t2i": "caption to photo"}
 
@@ -21,7 +22,8 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     result = {}
     for name, chosen in evaluation_sets(context.data, context.cache, context.log, context.backbone).items():
         images = context.backbone.suffix(chosen.maps)
-        texts = context.backbone.text_from_sentences(chosen.sentences)
+        read = text_prefixes(chosen.relevance.texts, context.cache, context.log, context.backbone)
+        texts = context.backbone.text_suffix(read)
         result[name] = measure(images, texts, chosen.relevance)
     return result
 

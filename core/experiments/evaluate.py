@@ -124,9 +124,9 @@ def evaluate(
         raise DataError(f"None of the {len(kept)} photos has a caption.")
     log(f"{len(kept)} photos, {len(relevance.texts)} different captions")
     backbone, found = engine.backbone, {}
-    sentences = backbone.encode_sentence(relevance.texts)
+    read = backbone.text_prefix(relevance.texts)
     for name, lora in loras.items():
-        images, texts = backbone.suffix(prefixes, lora), backbone.text_from_sentences(sentences, lora)
+        images, texts = backbone.suffix(prefixes, lora), backbone.text_suffix(read, lora)
         found[name] = both_directions(images, texts, relevance)
         log(f"{name}: done")
     return Evaluation(len(kept), len(relevance.texts), found, tuple(skipped))

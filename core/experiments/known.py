@@ -23,7 +23,7 @@ from core.experiments.held_tasks import HeldTask, domain_tasks, scene_rows, scen
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.backbone import coco_held_out
-from core.training.features import image_features, text_features
+from core.training.features import image_features, text_prefixes
 
 OURS = "sg-lora"
 SCENES, EVERYDAY, SPECIAL, COCO = "scenes", "1,000 everyday photos", "special domains", "COCO scenes"
@@ -88,12 +88,12 @@ def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:
             continue
         relevance = Relevance.of([captions[i] for i in own])
         maps = torch.from_numpy(array[own])
-        sentences = text_features(relevance.texts, context.cache, context.log, context.backbone)
+        read = text_prefixes(relevance.texts, context.cache, context.log, context.backbone)
 
         def recalls(
-            lora: Lora | None, maps: Tensor = maps, sentences: Tensor = sentences, relevance: Relevance = relevance
+            lora: Lora | None, maps: Tensor = maps, read: Tensor = read, relevance: Relevance = relevance
         ) -> Mapping[str, Any]:
-            texts = engine.backbone.text_from_sentences(sentences, lora)
+            texts = engine.backbone.text_suffix(read, lora)
             return both_directions(engine.backbone.suffix(maps, lora), texts, relevance)
 
         found = measured(engine, SUBJECTS[name][0], recalls)

@@ -146,7 +146,7 @@ def adapter_readme(provenance: Mapping[str, Any], choice: Mapping[str, Any], lor
     experts = ", ".join(f"{_plain(e['name'])} ({e['weight'] * 100:.0f} %)" for e in provenance["experts"])
     if clip_model is None:
         photo = "model.vision(photo.float())" if lora.moves_photos else "backbone.suffix(photo)"
-        words = "model.text(backbone.encode_sentence(words))" if lora.moves_texts else "backbone.encode_text(words)"
+        words = "model.text(backbone.text_prefix(words))" if lora.moves_texts else "backbone.encode_text(words)"
         use = _OURS.format(arguments=arguments, photo=photo, words=words)
     else:
         use = _TRANSFORMERS.format(base=json.dumps(clip_model))

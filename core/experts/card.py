@@ -113,8 +113,11 @@ def _licence(path: Path) -> str | None:
 def _summary(index: RepositoryIndex) -> str:
     groups = Counter(e.group for e in index.experts)
     sizes = ", ".join(f"{group} {count}" for group, count in groups.most_common())
-    texts = adapted_side(index.backbone) == "texts"
-    adapted = "the text head's two linears" if texts else "the query, key and value projections of the vision blocks"
+    if adapted_side(index.backbone) == "photos":
+        adapted = "the query, key and value projections of the vision blocks"
+    else:
+        embedded = index.backbone["spec"] == EMBEDDED
+        adapted = "the text head's two linears" if embedded else "the linears of the last text blocks and the text projection"
     return (
         f"{len(index.experts)} LoRA experts (rank {index.rank} on {adapted}), one for each of as many tasks: {sizes}. They are "
         f"what [SG-LoRA]({METHOD}) routes a sentence to, and what its generator learned from; each is also a LoRA of its "

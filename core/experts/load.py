@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
+from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.spec import adapted_side
 from core.common.errors import BackboneError
 from core.common.paths import ROOT, experts_path, find_generator, heads_path
@@ -99,8 +100,10 @@ class FoundRepository:
         """
         if backbone is None or backbone.fingerprint != self.index.fingerprint:
             backbone = load_backbone(**self.index.backbone)
-        elif (side := adapted_side(self.index.backbone)) != adapted_side(backbone.choice):
-            backbone = backbone.adapting(side)
+        elif isinstance(backbone, EmbeddedBackbone):
+            backbone = backbone.adapting(adapted_side(self.index.backbone))
+        elif any(backbone.choice.get(key) != self.index.backbone.get(key) for key in ("adapt", "adapt_blocks")):
+            backbone = load_backbone(**self.index.backbone)
         return load_engine(backbone, self.folder)
 
 

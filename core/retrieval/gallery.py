@@ -306,7 +306,7 @@ class Gallery:
         """
         captioned = [photo.captions for photo in self.photos if photo.captions and photo.id not in without][:CAPTIONED]
         if captioned:
-            self._sentences(Relevance.of(captioned).texts, progress)
+            self._text_prefixes(Relevance.of(captioned).texts, progress)
 
     def _evaluation(self, adapter: Adapter, without: Collection[str] = ()) -> tuple[Tensor, Tensor, Relevance]:
         """The photos that have captions as this adapter sees them, the captions, and which belong together."""
@@ -363,15 +363,15 @@ class Gallery:
             known = self._text_indexes.get(key)
         if known is not None and known[0] == texts:
             return known[1]
-        index = Index(finite(self.backbone.text_from_sentences(self._sentences(texts), adapter.lora)))
+        index = Index(finite(self.backbone.text_suffix(self._text_prefixes(texts), adapter.lora)))
         with self._lock:
             self._text_indexes[key] = (texts, index)
             while len(self._text_indexes) > KEPT_TEXT_INDEXES:
                 del self._text_indexes[next(iter(self._text_indexes))]
         return index
 
-    def _sentences(self, texts: tuple[str, ...], progress: Callable[[int, int], object] | None = None) -> Tensor:
-        """[n, s] of captions; only those that were not there the last time are encoded."""
+    def _text_prefixes(self, texts: tuple[str, ...], progress: Callable[[int, int], object] | None = None) -> Tensor:
+        """[n, …] of captions; only those that were not there the last time are encoded."""
         with self._lock:
             last = self._texts
         if last is not None and last[0] == texts:
@@ -380,13 +380,13 @@ class Gallery:
         new = [text for text in texts if text not in known]
         for start in range(0, len(new), CAPTIONS_AT_ONCE):
             some = new[start : start + CAPTIONS_AT_ONCE]
-            known |= zip(some, self.backbone.encode_sentence(some), strict=True)
+            known |= zip(some, self.backbone.text_prefix(some), strict=True)
             if progress is not None:
                 progress(len(texts) - len(new) + start + len(some), len(texts))
-        sentences = torch.stack([known[text] for text in texts])
+        prefixes = torch.stack([known[text] for text in texts])
         with self._lock:
-            self._texts = (texts, sentences)
-        return sentences
+            self._texts = (texts, prefixes)
+        return prefixes
 
     def _room(self) -> int:
         """How many more photos fit, by their number and by their bytes."""

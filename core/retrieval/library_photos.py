@@ -168,8 +168,9 @@ class LibraryPhotos:
             table = self._files.to_table(columns=["captions"], filter="id IS NOT NULL")
         return tuple(dict.fromkeys(text for own in table["captions"].to_pylist() for text in own or ()))
 
-    def caption_sentences(self, progress: Callable[[int, int], None] | None = None) -> Tensor:
-        """Sentence embeddings [n, s] of ``captions``; they are encoded once, and kept in the library where it can be written.
+    def caption_prefixes(self, progress: Callable[[int, int], None] | None = None) -> Tensor:
+        """Text prefixes [n, …] of ``captions``; sentence embeddings are computed once, and kept in the library where it can be
+        written.
 
         Raises:
             GalleryError: no photo has captions.
@@ -180,6 +181,8 @@ class LibraryPhotos:
                 "No photo of the library has captions (captions.jsonl, labels.jsonl, COCO captions in an indexed folder): "
                 "look for photos instead (--find photos)."
             )
+        if self.backbone.text_key != self.backbone.sentence_key:  # token ids, which cost nothing
+            return self.backbone.text_prefix(texts)
         key = digest("\n".join(texts))[:16]
         file = self.library.folder / library_index.FOLDER / f"sentences-{key}.f32"
         shape = (len(texts), self.backbone.sentence_dim)

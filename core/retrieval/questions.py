@@ -27,11 +27,11 @@ class EncodedQuery:
     """A query up to where adapters begin: each adapter makes its own embedding of it.
 
     Attributes:
-        sentences: [n, s] sentence embeddings of texts. text_weights: [n] of them, negative for "but not".
+        texts: [n, …] prefixes of texts. text_weights: [n] of them, negative for "but not".
         prefixes: [m, *prefix_shape] of photos that are part of the question. photo_weights: [m] of them.
     """
 
-    sentences: Tensor
+    texts: Tensor
     text_weights: Tensor
     prefixes: Tensor | None = None
     photo_weights: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -43,8 +43,8 @@ class EncodedQuery:
             AdapterError: the adapter turns it into NaN or infinite numbers.
         """
         query = torch.zeros(backbone.dim)
-        if len(self.sentences):
-            query = query + self.text_weights @ finite(backbone.text_from_sentences(self.sentences, lora))
+        if len(self.texts):
+            query = query + self.text_weights @ finite(backbone.text_suffix(self.texts, lora))
         if self.prefixes is not None:
             query = query + self.photo_weights @ finite(backbone.suffix(self.prefixes, lora))
         return torch.nn.functional.normalize(query, dim=-1)
@@ -83,16 +83,16 @@ class Query:
 
     def question(self, backbone: Backbone) -> EncodedQuery:
         """Encode it up to where adapters begin."""
-        texts, sentences = (*self.texts, *self.without), torch.empty(0, backbone.sentence_dim)
+        texts, prefixes = (*self.texts, *self.without), torch.empty(0)
         share = 1.0 / (len(self.texts) + len(self.photos))
         weights = torch.tensor([share] * len(self.texts) + [-WITHOUT / max(1, len(self.without))] * len(self.without))
         if texts:
             with one_core():
-                sentences = backbone.encode_sentence(texts)
+                prefixes = backbone.text_prefix(texts)
         if not self.photos:
-            return EncodedQuery(sentences, weights)
+            return EncodedQuery(prefixes, weights)
         pixels = torch.stack([backbone.pixels(photo) for photo in self.photos])
-        return EncodedQuery(sentences, weights, backbone.prefix(pixels), torch.full((len(self.photos),), share))
+        return EncodedQuery(prefixes, weights, backbone.prefix(pixels), torch.full((len(self.photos),), share))
 
 
 def split_minus(text: str) -> tuple[str, tuple[str, ...]]:

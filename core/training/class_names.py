@@ -24,27 +24,27 @@ def imagenet_class_names() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ClassNames:
-    """Sentence embeddings [c, s] of one sentence a class, and their zero-shot embeddings [c, d]."""
+    """Text prefixes [c, …] of one sentence a class, and their zero-shot embeddings [c, d]."""
 
-    sentences: Tensor
+    prefixes: Tensor
     embeddings: Tensor
 
     @staticmethod
-    def of(backbone: Backbone, embed: Callable[[Sequence[str]], Tensor]) -> ClassNames:
+    def of(backbone: Backbone, read: Callable[[Sequence[str]], Tensor]) -> ClassNames:
         """As a backbone reads them.
 
         Args:
-            embed: sentence embeddings of texts, [t, s].
+            read: text prefixes [t, …].
         """
-        sentences = embed(class_name_texts())
-        return ClassNames(sentences, backbone.text_from_sentences(sentences))
+        prefixes = read(class_name_texts())
+        return ClassNames(prefixes, backbone.text_suffix(prefixes))
 
     def some(self, rng: np.random.Generator, most: int) -> ClassNames:
         """A random sample of at most so many of them, as a step of training looks at."""
         if len(self.embeddings) <= most:
             return self
         rows = torch.from_numpy(rng.choice(len(self.embeddings), most, replace=False))
-        return ClassNames(self.sentences[rows], self.embeddings[rows])
+        return ClassNames(self.prefixes[rows], self.embeddings[rows])
 
 
 def class_name_texts() -> list[str]:

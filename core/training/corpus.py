@@ -22,7 +22,7 @@ from core.common.metrics import Relevance, measure
 from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
 from core.training.class_names import ClassNames
-from core.training.features import Features, image_features, text_features
+from core.training.features import Features, image_features, text_features, text_prefixes
 from core.training.label_styles import label_texts
 
 OBJECTS = "objects"  # the domain of everyday objects, which the embedded base has seen already
@@ -43,7 +43,7 @@ class Corpus:
 
     Attributes:
         samples: [n] as they were read. prefixes: prefix activations [n, *prefix_shape] float16, on disk.
-        sentences: [t, s] sentence embeddings of all texts. strings: [t] the texts.
+        sentences: [t, s] sentence embeddings of all texts. texts: [t, …] their prefixes. strings: [t] themselves.
         own_texts: per photo, rows of ``sentences`` to train with; the first ``measured`` of them are its captions.
         labels: [n] a number that equals for photos of one class (its own row for captioned photos).
         base: [n, d] zero-shot embeddings. class_names: what adapters are not to forget.
@@ -55,6 +55,7 @@ class Corpus:
     samples: tuple[Sample, ...]
     prefixes: Features
     sentences: Tensor
+    texts: Tensor
     strings: tuple[str, ...]
     own_texts: tuple[np.ndarray, ...]
     measured: tuple[int, ...]
@@ -101,16 +102,16 @@ class Corpus:
         return self.base[index] if lora is None else backbone.suffix(self.prefixes[index], lora)
 
     def evaluation(self, rows: np.ndarray) -> tuple[Tensor, Relevance]:
-        """Sentence embeddings [m, s] of the distinct texts, and relevance, of the photos at these rows."""
+        """Prefixes [m, …] of the distinct texts, and relevance, of the photos at these rows."""
         captions = [[self.strings[i] for i in self.own_texts[r][: self.measured[r]]] for r in rows]
         relevance = Relevance.of(captions)
         first = {self.strings[i]: i for r in rows for i in self.own_texts[r][: self.measured[r]]}
-        return self.sentences[torch.tensor([first[t] for t in relevance.texts])], relevance
+        return self.texts[torch.tensor([first[t] for t in relevance.texts])], relevance
 
     def recalls(self, backbone: Backbone, rows: np.ndarray, lora: Lora | None = None) -> dict[str, Any]:
         """Recalls of the photos at these rows with an adapter, in both directions, as ``metrics.measure`` gives them."""
-        sentences, relevance = self.evaluation(rows)
-        return measure(self.images(backbone, rows, lora), backbone.text_from_sentences(sentences, lora), relevance)
+        texts, relevance = self.evaluation(rows)
+        return measure(self.images(backbone, rows, lora), backbone.text_suffix(texts, lora), relevance)
 
     def tell_unreadable(self, log: Log) -> None:
         """List the photos that cannot be read; commands do so at their end, where people look."""
@@ -142,12 +143,13 @@ def build_corpus(
     prefixes: Features,
     backbone: Backbone,
     embed: Callable[[Sequence[str]], Tensor],
+    read: Callable[[Sequence[str]], Tensor],
     unreadable: Sequence[Path] = (),
 ) -> Corpus:
     """The corpus of these photos; their zero-shot embeddings are computed here.
 
     Args:
-        prefixes: [n, *prefix_shape]. embed: sentence embeddings of texts, [t, s].
+        prefixes: [n, *prefix_shape]. embed: sentence embeddings of texts, [t, s]. read: their prefixes, [t, …].
     """
     own = [s.captions or label_texts(s) for s in samples]
     strings = sorted({t for texts in own for t in texts})
@@ -158,12 +160,13 @@ def build_corpus(
         tuple(samples),
         prefixes,
         embed(strings),
+        read(strings),
         tuple(strings),
         tuple(np.array([index[t] for t in texts]) for texts in own),
         tuple(len(s.captions) or 1 for s in samples),
         np.array([names[s.label] if s.label and not s.captions else row for row, s in enumerate(samples)]),
         base,
-        ClassNames.of(backbone, embed),
+        ClassNames.of(backbone, read),
         *parts(samples),
         tuple(unreadable),
     )
@@ -197,4 +200,11 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print) -
             f"No photo to train on was found in {data}: it is to be, or to hold, folders of captioned or labelled "
             f"photos.{failed}"
         )
-    return build_corpus(samples, Features(kept), backbone, lambda texts: text_features(texts, cache, log, backbone), unreadable)
+
+    def embed(texts: Sequence[str]) -> Tensor:
+        return text_features(texts, cache, log, backbone)
+
+    def read(texts: Sequence[str]) -> Tensor:
+        return text_prefixes(texts, cache, log, backbone)
+
+    return build_corpus(samples, Features(kept), backbone, embed, read, unreadable)

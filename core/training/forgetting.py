@@ -21,7 +21,7 @@ class NamedSet:
     """Labelled photos that trained nothing, to be told apart by the names of their set's classes.
 
     Attributes:
-        name: CLASS_NAMES for everyday objects, else the domain. rows: photos. names: [c, s] sentence embeddings. answers: [n]
+        name: CLASS_NAMES for everyday objects, else the domain. rows: photos. names: [c, …] text prefixes. answers: [n]
         their class.
     """
 
@@ -32,7 +32,7 @@ class NamedSet:
 
     def accuracy(self, backbone: Backbone, corpus: Corpus, lora: Lora | None = None) -> float:
         """R@1 in percent of these photos with an adapter."""
-        images, names = corpus.images(backbone, self.rows, lora), backbone.text_from_sentences(self.names, lora)
+        images, names = corpus.images(backbone, self.rows, lora), backbone.text_suffix(self.names, lora)
         return float(((images @ names.T).argmax(1) == self.answers).float().mean() * 100)
 
 
@@ -52,7 +52,7 @@ def named_sets(corpus: Corpus, most: int = 1000) -> list[NamedSet]:
         place = {label: i for i, label in enumerate(labels)}
         if len(rows) > most:
             rows = [rows[i] for i in np.linspace(0, len(rows) - 1, most).astype(int)]
-        names = corpus.sentences[torch.tensor([first[label] for label in labels])]
+        names = corpus.texts[torch.tensor([first[label] for label in labels])]
         answers = torch.tensor([place[corpus.samples[r].label] for r in rows])
         found[name] = NamedSet(name, np.array(rows), names, answers)
     return list(found.values())

@@ -31,13 +31,13 @@ class Batch:
     """Photos and a text for each of the first of them; the others are there for the penalty alone.
 
     Attributes:
-        prefixes: [n, *prefix_shape]. base: [n, d] zero-shot embeddings. sentences: [t, s] of the texts, t up to n.
+        prefixes: [n, *prefix_shape]. base: [n, d] zero-shot embeddings. texts: [t, …] prefixes, t up to n.
         positive: [t, t] bool, which texts are right for which photos.
     """
 
     prefixes: Tensor
     base: Tensor
-    sentences: Tensor
+    texts: Tensor
     positive: Tensor
 
 
@@ -73,7 +73,7 @@ class Objective:
         others = rng.choice(beside, min(everyday, len(beside)), replace=False) if len(beside) else beside
         photos = torch.from_numpy(np.concatenate([shown, others]))
         labels = torch.from_numpy(corpus.labels[shown])
-        batch = Batch(corpus.prefixes[photos], corpus.base[photos], corpus.sentences[texts], labels[:, None] == labels[None, :])
+        batch = Batch(corpus.prefixes[photos], corpus.base[photos], corpus.texts[texts], labels[:, None] == labels[None, :])
         patches, keep = self.backbone.adapted.patches, None
         if lora.moves_photos and self.tokens < patches:
             keep = torch.from_numpy(rng.permutation(patches)[: self.tokens]).to(self.backbone.device)
@@ -100,7 +100,7 @@ def adapter_loss(
     device = backbone.device
     there, base, penalty = lora.to(device), batch.base.to(device), torch.zeros((), device=device)
     photos = adapted_photos(backbone, batch.prefixes, there, keep) if lora.moves_photos else base
-    texts = adapted_texts(backbone, batch.sentences, there)
+    texts = adapted_texts(backbone, batch.texts, there)
     if memory and names and lora.moves_photos:
         penalty = penalty + CONFUSED_NAMES * confused_names(photos, base, names.embeddings.to(device))
     if memory and names and lora.moves_texts:
@@ -114,11 +114,11 @@ def adapted_photos(backbone: Backbone, prefix: Tensor, lora: Lora, keep: Tensor 
         return backbone.adapted.vision(sent(prefix, backbone.device).float(), lora, keep).float()
 
 
-def adapted_texts(backbone: Backbone, sentences: Tensor, lora: Lora) -> Tensor:
-    """As ``adapted_photos``, of texts [t, d] from their sentence embeddings; without gradients where the LoRA leaves texts."""
+def adapted_texts(backbone: Backbone, prefix: Tensor, lora: Lora) -> Tensor:
+    """As ``adapted_photos``, of texts [t, d] from their prefixes; without gradients where the LoRA leaves texts."""
     if not lora.moves_texts:
-        return backbone.text_from_sentences(sentences).to(backbone.device)
-    return backbone.adapted.text(sentences.to(backbone.device), lora).float()
+        return backbone.text_suffix(prefix).to(backbone.device)
+    return backbone.adapted.text(prefix.to(backbone.device), lora).float()
 
 
 def moved_names(backbone: Backbone, lora: Lora, names: ClassNames) -> Tensor:
@@ -127,7 +127,7 @@ def moved_names(backbone: Backbone, lora: Lora, names: ClassNames) -> Tensor:
     Args:
         lora: on the backbone's device.
     """
-    adapted = adapted_texts(backbone, names.sentences, lora)
+    adapted = adapted_texts(backbone, names.prefixes, lora)
     return (adapted - names.embeddings.to(backbone.device)).square().sum(1).mean()
 
 

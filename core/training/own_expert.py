@@ -113,12 +113,12 @@ class Split:
 
 @dataclass(frozen=True)
 class _ExpertPhotos:
-    """Prefix activations [n, *prefix_shape] of some photos, their zero-shot embeddings [n, d], sentence embeddings [m, s] of
+    """Prefix activations [n, *prefix_shape] of some photos, their zero-shot embeddings [n, d], text prefixes [m, …] of
     their distinct texts, and which belong together."""
 
     prefix: Tensor
     base: Tensor
-    sentences: Tensor
+    texts: Tensor
     relevance: Relevance
 
 
@@ -190,7 +190,7 @@ def train_own_expert(
             )
         layout = repository.layout if repository else backbone.layout
         start = repository.origin.detach().clone() if repository else initial_vector(layout, seed)
-        names = ClassNames.of(backbone, backbone.encode_sentence) if recipe.memory else None
+        names = ClassNames.of(backbone, backbone.text_prefix) if recipe.memory else None
         training = _Training(backbone, layout, repository.shared if repository else None, names, recipe)
         split = split_photos([p.id for p in photos], recipe.stop_from)
         train, watched, held = (_pick(backbone, photos, prefix, rows) for rows in (split.train, split.stop, split.held))
@@ -251,7 +251,7 @@ def _batch_loss(training: _Training, photos: _ExpertPhotos, vector: Tensor, rng:
     rows = rng.permutation(len(photos.prefix))[: training.recipe.batch]
     columns = [rng.choice(np.flatnonzero(photos.relevance.matrix[row])) for row in rows]
     index, positive = torch.from_numpy(rows), torch.from_numpy(photos.relevance.matrix[rows][:, columns])
-    batch = Batch(photos.prefix[index], photos.base[index], photos.sentences[columns], positive)
+    batch = Batch(photos.prefix[index], photos.base[index], photos.texts[columns], positive)
     backbone, recipe = training.backbone, training.recipe
     return adapter_loss(backbone, training.lora(vector), batch, training.names, recipe.scale, recipe.memory)
 
@@ -270,12 +270,12 @@ def _measure(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> di
 def _embedded(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> tuple[Tensor, Tensor]:
     """Photos [n, d] and texts [m, d] with a LoRA."""
     images = photos.base if lora is None else backbone.suffix(photos.prefix, lora)
-    return images, backbone.text_from_sentences(photos.sentences, lora)
+    return images, backbone.text_suffix(photos.texts, lora)
 
 
 def _pick(backbone: Backbone, photos: Sequence[Photo], prefix: Tensor, rows: np.ndarray) -> _ExpertPhotos:
     relevance, chosen = Relevance.of([photos[row].captions for row in rows]), prefix[torch.from_numpy(rows)]
-    return _ExpertPhotos(chosen, backbone.suffix(chosen), backbone.encode_sentence(relevance.texts), relevance)
+    return _ExpertPhotos(chosen, backbone.suffix(chosen), backbone.text_prefix(relevance.texts), relevance)
 
 
 @contextmanager

@@ -57,7 +57,7 @@ class Case:
 
     def adapted(self, given: Tensor, lora: Lora | None = None) -> Tensor:
         """What comes out of it."""
-        return (self.backbone.text_from_sentences if self.backbone.layout.moves_texts else self.backbone.suffix)(given, lora)
+        return (self.backbone.text_suffix if self.backbone.layout.moves_texts else self.backbone.suffix)(given, lora)
 
     @property
     def part(self) -> str:
@@ -189,7 +189,7 @@ def test_a_lora_changes_one_side_alone(case):
     assert (case.part == "text") == (backbone.slug == "embedded") == lora.moves_texts != lora.moves_photos
     assert (changed[0] - changed[1]).abs().max() > 1e-2
     torch.testing.assert_close(same[0], same[1], atol=1e-5, rtol=0)
-    torch.testing.assert_close(backbone.text_from_sentences(sentences, lora), texts[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(backbone.text_suffix(sentences, lora), texts[0], atol=1e-5, rtol=0)
     for out in (photos[0], texts[0]):
         assert out.shape == (4, backbone.dim) and out.dtype == torch.float32 and not out.requires_grad
         torch.testing.assert_close(out.norm(dim=-1), torch.ones(4))

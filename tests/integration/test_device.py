@@ -42,8 +42,8 @@ def answers(backbone: Backbone, prefix: torch.Tensor) -> dict[str, torch.Tensor]
         "texts": backbone.encode_text(TEXTS),
         "adapted texts": backbone.encode_text(TEXTS, lora),
         "sentences": backbone.encode_sentence(TEXTS),
-        "shared": backbone.text_from_sentences(backbone.encode_sentence(TEXTS)),
-        "adapted shared": backbone.text_from_sentences(backbone.encode_sentence(TEXTS), lora),
+        "shared": backbone.text_suffix(backbone.encode_sentence(TEXTS)),
+        "adapted shared": backbone.text_suffix(backbone.encode_sentence(TEXTS), lora),
     }
 
 

@@ -41,7 +41,7 @@ def given(sglora) -> torch.Tensor:
 
 def adapted(sglora: SGLora, given: torch.Tensor, lora: Lora | None = None) -> torch.Tensor:
     backbone = sglora.backbone
-    return (backbone.text_from_sentences if backbone.layout.moves_texts else backbone.suffix)(given, lora)
+    return (backbone.text_suffix if backbone.layout.moves_texts else backbone.suffix)(given, lora)
 
 
 @one_core()

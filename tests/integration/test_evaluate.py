@@ -52,9 +52,9 @@ class ToyBackbone:
         return torch.nn.functional.normalize(bags, dim=-1)
 
     def encode_text(self, texts, lora: Lora | None = None) -> Tensor:
-        return self.text_from_sentences(self.encode_sentence(texts), lora)
+        return self.text_suffix(self.encode_sentence(texts), lora)
 
-    def text_from_sentences(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
+    def text_suffix(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
         return torch.nn.functional.normalize(sentences @ self.words, dim=-1)
 
     def pixels(self, image: Image.Image) -> Tensor:

@@ -47,9 +47,9 @@ class Spy:
         self.read += len(texts)
         return self._backbone.encode_sentence(texts)
 
-    def text_from_sentences(self, sentences: torch.Tensor, lora: Lora | None = None) -> torch.Tensor:
+    def text_suffix(self, sentences: torch.Tensor, lora: Lora | None = None) -> torch.Tensor:
         self.embedded += len(sentences)
-        return self._backbone.text_from_sentences(sentences, lora)
+        return self._backbone.text_suffix(sentences, lora)
 
 
 @pytest.fixture(scope="module")

@@ -138,7 +138,7 @@ def test_the_penalty_of_adapters_of_texts_is_how_far_names_move(backbone: Embedd
     """With the adapter added to the head's weights by hand, and from cosines: |a - b|^2 = 2 - 2 a b for unit vectors."""
     lora = random_lora(backbone.layout, 1, 0.1)
     sentences = backbone.encode_sentence(["a cat", "a red car", "the sea"])
-    head, names = copy.deepcopy(backbone.adapted), ClassNames(sentences, backbone.text_from_sentences(sentences))
+    head, names = copy.deepcopy(backbone.adapted), ClassNames(sentences, backbone.text_suffix(sentences))
     assert float(moved_names(backbone, lora.scaled(0), names)) == pytest.approx(0, abs=1e-6)
     with torch.no_grad():
         for name, factors in lora.factors.items():

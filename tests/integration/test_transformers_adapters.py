@@ -161,7 +161,7 @@ def test_the_lines_in_the_readme_run_for_either_side(kind: str, request, tmp_pat
     exec("\n".join(re.findall(r"```python\n(.*?)```", readme, re.DOTALL)), found := {})
     said = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in capsys.readouterr().out.splitlines())}
     photo, sentences = found["photo"], backbone.encode_sentence(found["words"])
-    expected = {"zero-shot": float(backbone.suffix(photo) @ backbone.text_from_sentences(sentences).T)}
+    expected = {"zero-shot": float(backbone.suffix(photo) @ backbone.text_suffix(sentences).T)}
     merged = copy.deepcopy(backbone.adapted)
     for name, factors in adaptation.lora.factors.items():
         merged.get_submodule(name).weight += factors.b @ factors.a
