@@ -88,7 +88,7 @@ _EXPERIMENTS = (
     Experiment(
         "latent",
         "How much does a sample of the generator say, and what does another seed change?",
-        "The generator trained with several weights of the KL divergence, on tasks of watched photos: here the recipe is chosen. "
+        "The generator trained with several weights of the KL divergence, on tasks of watched photos: it chose the recipe. "
         "KL in nats, distance of two seeds' adapters as a share of that of two experts, recall of samples minus the merge.",
     ),
     Experiment(
