@@ -430,11 +430,11 @@ def captioned(engine: SGLora, folder: Path, count: int = 8) -> Session:
 
 def test_without_a_sentence_search_is_zero_shot_alone(engine: SGLora, tmp_path: Path) -> None:
     session = captioned(engine, tmp_path)
-    actions.adapt_to(engine, session, ("", 4, 0.1, 0, True, 1))
+    actions.adapt_to(engine, session, None)
     (column,) = actions.ask(engine, session, Question.words("water")).columns
     expected = session.album.gallery(engine).text_to_image("water", ZERO_SHOT, None)
     assert [h.key for h in column.ranking.hits] == [h.key for h in expected.hits]
-    actions.adapt_to(engine, session, (SENTENCE, 4, 0.1, 0, True, 1))
+    actions.adapt_to(engine, session, AdapterRequest(SENTENCE))
     assert len(actions.ask_again(engine, session).columns) == 2
 
 
@@ -454,7 +454,7 @@ def test_the_right_answers_are_those_that_captions_name(engine: SGLora, tmp_path
 
 def test_photos_that_trained_an_expert_are_left_out_of_recall(engine: SGLora, tmp_path: Path) -> None:
     session = captioned(engine, tmp_path)
-    actions.adapt_to(engine, session, (SENTENCE, 4, 0.1, 0, True, 1))
+    actions.adapt_to(engine, session, AdapterRequest(SENTENCE))
     routed = engine.repository.experts[int(session.adaptation.routing.chosen[0])].name
     trained = frozenset(p.id for p in session.album.photos[:3])
     session.album.trained_on = {routed: trained, "takes no part": frozenset(p.id for p in session.album.photos)}

@@ -24,6 +24,7 @@ from core.experts.files import load_repository, save_repository
 from core.experts.load import FoundRepository
 from core.retrieval.adapter import Adapter
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
 TEXT = "photos of puppies in the snow"
 
@@ -88,5 +89,5 @@ def test_a_visitor_who_switches_has_the_photos_indexed_again(engine: SGLora, fol
     assert session.album.switch("embedded, photos", paper).photos == len(photos)
     gallery = session.album.gallery(paper)
     torch.testing.assert_close(gallery.embeddings(Adapter("zero-shot", None)), before, atol=2e-2, rtol=0)
-    adapted = gallery.embeddings(Adapter.of(paper.adapt(TEXT, strength=4).lora))
+    adapted = gallery.embeddings(Adapter.of(paper.adapt(AdapterRequest(TEXT, strength=4)).lora))
     assert (adapted - before).norm(dim=-1).min() > 0.05

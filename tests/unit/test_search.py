@@ -95,8 +95,8 @@ def test_the_zero_shot_index_answers_the_query_of_an_adapter_of_texts(backbone: 
     wanted, unwanted = ["a dog in the snow", "two boats"], ["night"]
     asked = Query(tuple(wanted), (), tuple(unwanted)).question(backbone)
     rankings = []
-    for head, chosen in ((merged, Adapter.of(lora)), (backbone.adapted, ZERO_SHOT)):
-        texts = head(backbone.encode_sentence(wanted + unwanted)).cpu()
+    for towers, chosen in ((merged, Adapter.of(lora)), (backbone.adapted, ZERO_SHOT)):
+        texts = towers.text(backbone.encode_sentence(wanted + unwanted)).cpu()
         query = torch.nn.functional.normalize(texts[:2].mean(0) - WITHOUT * texts[2], dim=0)
         scores = (backbone.suffix(prefixes) @ query).numpy()
         for top in (1, 10, None):
