@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from app.visitors.session import Column, Comparison, Marked, Question, Session
 from app.visitors.uploads import MAX_CAPTIONS, discard, sort_uploads
 from core.common.errors import DescriptionError, GalleryError, PhotoError, StudioError
 from core.common.text import clean_text
-from core.data.captions import captions_from_names, parse_typed, read_captions
+from core.data.captions import CAPTIONS_A_PHOTO, captions_from_names, parse_typed, read_captions
 from core.data.decode import content_id
 from core.data.decode_pool import decode_photo
 from core.data.find_images import is_image
@@ -28,6 +29,7 @@ from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranki
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import AdapterRequest
 
+COMPUTING = threading.BoundedSemaphore(3)  # questions: while two compute, one is answered
 MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0
 HISTORY = 8
@@ -161,7 +163,9 @@ def _captioned(gallery: Gallery, captions: Mapping[str, Sequence[str]]) -> str:
         if not any(is_image(Path(name)) for name in captions):
             return texts.CAPTIONS_NO_NAMES.format(name=next(iter(captions)))
         return texts.CAPTIONS_NO_PHOTO.format(name=next(iter(captions)), photo=gallery.photos[0].name)
-    return texts.CAPTIONS_SET.format(n=matched, total=len(gallery.photos))
+    more = any(len(photo.captions) >= CAPTIONS_A_PHOTO for photo in gallery.photos)
+    cut = texts.CAPTIONS_CUT.format(n=CAPTIONS_A_PHOTO) if more else ""
+    return texts.CAPTIONS_SET.format(n=matched, total=len(gallery.photos)) + cut
 
 
 def adapters(engine: SGLora, adaptation: Adaptation | None, merge: bool = True) -> tuple[tuple[str, str, Adapter], ...]:
@@ -197,6 +201,7 @@ def ask(
     session.question, last = question, session.comparison
     left_out, fingerprint = _trained_on(engine, session), engine.backbone.fingerprint
     unranked = Comparison(title, (), question, right, left_out, gallery.photos, fingerprint)
+    gone = visitor_left()
     same = last is not None and replace(last, columns=()) == unranked
     kept = {(column.title, column.adapter): column for column in last.columns} if last is not None and same else {}
     columns: list[Column] = []
@@ -206,9 +211,12 @@ def ask(
         if (name, adapter.key) in kept:
             columns.append(kept[name, adapter.key])
             continue
+        if gone():
+            raise StudioError(texts.VISITOR_LEFT)
         if progress is not None:
             progress(len(columns), len(wanted), name)
-        ranking = rank(adapter)
+        with COMPUTING:
+            ranking = rank(adapter)
         moved = moves(columns[0].ranking, ranking) if columns else {}
         columns.append(Column(name, note, ranking, moved, None, adapter.key))
     session.comparison = answer = replace(unranked, columns=tuple(columns))
@@ -246,8 +254,8 @@ def _photo(engine: SGLora, gallery: Gallery, question: Question) -> Prepared:
             raise PhotoError(texts.NOTHING_PICKED)
         photo, name = chosen.id, chosen.name
         right = frozenset(content_id(caption.encode()) for caption in chosen.captions)  # keys of ``image_to_text``
-    title = texts.ASKED_CAPTIONS.format(name=name)
-    return question, title, right, lambda adapter: gallery.image_to_text(photo, adapter, top=None)
+    title, gone = texts.ASKED_CAPTIONS.format(name=name), visitor_left()
+    return question, title, right, lambda adapter: gallery.image_to_text(photo, adapter, top=None, stop=gone)
 
 
 def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
@@ -259,13 +267,14 @@ def measure(engine: SGLora, session: Session, progress: Progress | None = None) 
     if comparison is None or not comparison.measurable:
         return None
     gallery, seen = session.album.gallery(engine), {a.key: a for _, _, a in adapters(engine, session.adaptation)}
-    gallery.read_captions(comparison.left_out, progress)
-    columns = [
-        replace(column, hits=gallery.hits(seen[column.adapter], comparison.left_out))
-        if column.hits is None and column.adapter in seen
-        else column
-        for column in comparison.columns
-    ]
+    with COMPUTING:
+        gallery.read_captions(comparison.left_out, progress, visitor_left())
+        columns = [
+            replace(column, hits=gallery.hits(seen[column.adapter], comparison.left_out))
+            if column.hits is None and column.adapter in seen
+            else column
+            for column in comparison.columns
+        ]
     measured = replace(comparison, columns=tuple(columns))
     if session.comparison is comparison:  # else something else was asked meanwhile, and will be measured next
         session.comparison = measured

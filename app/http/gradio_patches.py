@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -35,6 +37,7 @@ LONGEST = 200  # characters of what a component says about a value
 UPLOADS = 1000  # at once, whose progress is remembered
 REMEMBERED_TABS = 10_000  # and where they are
 WAITING, OWN_WAITING = 64, 8  # events that wait: of a kind, and of one tab or address
+OWN_AT_WORK, OWN_WORKING = 2, {"photos": 1}  # events of a kind that are worked on, of one address
 
 
 class GuardedBlocks(gr.Blocks):
@@ -218,9 +221,32 @@ class FairQueue(queueing.Queue):
             self.addresses[body.session_hash] = address
         return await super().push(body=body, request=request, username=username)
 
+    def get_events(self) -> tuple[list[queueing.Event], bool, str] | None:
+        """As in Gradio; but of each kind an address, or else a tab, has few events at work, and those of others go before."""
+        working = Counter((event.concurrency_id, _whose(event)) for job in self.active_jobs for event in job or ())
+        lines = list(self.event_queue_per_concurrency_id.items())
+        random.shuffle(lines)
+        for kind, line in lines:
+            if line.concurrency_limit is not None and line.current_concurrency >= line.concurrency_limit:
+                continue
+            most = OWN_WORKING.get(kind, OWN_WAITING if line.concurrency_limit is None else OWN_AT_WORK)
+            for event in line.queue:
+                if working[kind, _whose(event)] < most:
+                    line.queue.remove(event)
+                    return [event], False, kind
+        return None
+
     def tabs_with_events(self) -> set[str]:
         """The tabs whose events wait or run."""
         return {event.session_hash for event in list(self.event_ids_to_events.values())}
+
+
+def _whose(event: Any) -> str:
+    """Address of an event, or its tab where it has none."""
+    whose = getattr(event, "whose", None)
+    if whose is None:
+        whose = event.whose = address_of(event.request) or event.session_hash
+    return whose
 
 
 def visitor_left() -> Callable[[], bool]:

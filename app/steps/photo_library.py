@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -18,9 +19,12 @@ from app.steps.step import Step
 from app.views import page_html, results_html
 from app.visitors.session import Session
 from core.common.errors import LibraryError
+from core.retrieval.adapter import Adapter
 from core.retrieval.indexing import Progress
+from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.questions import Query
 from core.retrieval.search import search, zero_shot_ranks
+from core.sglora.engine import SGLora
 
 
 class SearchLibrary(Step):
@@ -65,6 +69,18 @@ class SearchLibrary(Step):
         actions.adapt_to(engine, session, controls.request)
         photos = self._libraries.photos(name, engine.backbone)
         wanted = actions.adapters(engine, session.adaptation, controls.merge)
+        with actions.COMPUTING:
+            return self._answer(photos, engine, asked, query, wanted, controls) | {self.context.session: session}
+
+    def _answer(
+        self,
+        photos: LibraryPhotos,
+        engine: SGLora,
+        asked: Query,
+        query: str,
+        wanted: Sequence[tuple[str, str, Adapter]],
+        controls: Controls,
+    ) -> Updates:
         started, question = time.perf_counter(), asked.question(engine.backbone)
         before, columns = zero_shot_ranks(photos, question), []
         for title, note, adapter in wanted:
@@ -78,7 +94,7 @@ class SearchLibrary(Step):
             columns.append((title, note, cards))
         lead = texts.LIBRARY_SEARCHED.format(n=len(photos), seconds=time.perf_counter() - started)
         shown = results_html.library(texts.ASKED_PHOTOS.format(query=query.strip()), lead, columns)
-        return {self.context.session: session, self.answer_box: shown}
+        return {self.answer_box: shown}
 
     @friendly
     def _index(

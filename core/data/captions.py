@@ -16,6 +16,7 @@ from core.data.sample import Sample, caption_texts
 from core.data.text import parse_json
 
 MAX_CAPTION = 1_000
+CAPTIONS_A_PHOTO = 20
 TYPED = "Typed captions"
 
 _PHOTO_COLUMNS = {"image", "file", "filename", "file_name", "image_name", "image_path", "name", "photo", "path"}
@@ -111,9 +112,9 @@ def match_captions(names: Sequence[str], captions: Mapping[str, Sequence[str]]) 
 
 
 def clean_captions(texts: Iterable[str]) -> tuple[str, ...]:
-    """Captions on one line each, without empty and repeated ones, cut at MAX_CAPTION characters."""
+    """Captions on one line each, without empty and repeated ones, cut at MAX_CAPTION characters; the first CAPTIONS_A_PHOTO."""
     lines = (one_line(text)[:MAX_CAPTION] for text in texts)
-    return tuple(dict.fromkeys(line for line in lines if line))
+    return tuple(islice(dict.fromkeys(line for line in lines if line), CAPTIONS_A_PHOTO))
 
 
 def _collect(pairs: Iterable[tuple[str, str]]) -> Captions:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -20,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.common.errors import GalleryError
+from core.common.errors import GalleryError, StudioError
 from core.common.metrics import Hits, Relevance, both_directions, hits
 from core.common.text import clean_text
 from core.data.captions import clean_captions, match_captions
@@ -35,8 +37,10 @@ from core.retrieval.search import PhotoIndexes, search
 __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Photo", "Ranking", "moves"]
 
 DEFAULT_LIMIT = 1_000
+TEXT_BYTES = 64  # what Python takes for a text beside its characters
 THUMBNAIL_BYTES = 16_000  # about what one of a detailed photo takes, while a gallery's bytes are limited
 CAPTIONED = 2_000  # photos whose captions are looked at; of more of them it is the first ones
+MOST_TEXTS = 10_000  # captions that are ranked
 CAPTIONS_AT_ONCE = 128
 KEPT_TEXT_INDEXES = 3  # the page compares as many adapters
 
@@ -95,7 +99,8 @@ class _Contents:
 
     @cached_property
     def memory(self) -> int:
-        return sum(len(e.photo.thumbnail) + e.prefix.nbytes + e.vector.nbytes for e in self.entries.values())
+        texts = sum(len(text) + TEXT_BYTES for photo in self.photos for text in photo.captions)
+        return texts + sum(len(e.photo.thumbnail) + e.prefix.nbytes + e.vector.nbytes for e in self.entries.values())
 
 
 class Gallery:
@@ -124,9 +129,10 @@ class Gallery:
 
     @property
     def memory(self) -> int:
-        """Bytes of thumbnails, prefix activations, embeddings and indexes; names, captions and the like are not counted."""
-        indexes = self._indexes
-        return self._contents.memory + (0 if indexes is None else indexes[1].nbytes)
+        """Bytes of thumbnails, prefix activations, embeddings, indexes and captions; names and the like are not counted."""
+        indexes, texts, captions = self._indexes, self._texts, [index for _, index in list(self._text_indexes.values())]
+        read = (0 if texts is None else texts[1].nbytes) + sum(index.nbytes for index in captions)
+        return self._contents.memory + read + (0 if indexes is None else indexes[1].nbytes)
 
     def add(
         self,
@@ -252,21 +258,27 @@ class Gallery:
         hits = [Hit(photo.id, photo.name, best[i][1], i + 1) for i, photo in enumerate(photos)]
         return Ranking(tuple(hits), len(contents.entries))
 
-    def image_to_text(self, photo: str | Image.Image, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
+    def image_to_text(
+        self,
+        photo: str | Image.Image,
+        adapter: Adapter = ZERO_SHOT,
+        top: int | None = 10,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Ranking:
         """The gallery's captions that fit a photo best (``top=None``: all of them); equal captions count once.
 
-        They are those of the first CAPTIONED photos that have some.
+        They are those of the first CAPTIONED photos that have some, MOST_TEXTS at most.
 
         Args:
             photo: the id of one of ``photos``, or any image.
+            stop: whether nobody waits for it any more; asked while captions are read.
 
         Raises:
-            GalleryError: no photos, no captions, an unknown id, or ``top`` below 1.
+            GalleryError: no photos, no captions, an unknown id, ``top`` below 1, or it was stopped.
             PhotoError: the image is damaged or too large.
         """
         contents = self._filled("find their captions")
-        captioned = [photo for photo in contents.photos if photo.captions][:CAPTIONED]
-        texts = tuple(dict.fromkeys(text for photo in captioned for text in photo.captions))
+        texts = tuple(dict.fromkeys(text for photo in _captioned(contents.photos) for text in photo.captions))
         if not texts:
             raise GalleryError("No photo has captions yet: add a captions file or type captions first.")
         if isinstance(photo, str):
@@ -277,7 +289,7 @@ class Gallery:
             prefix = self.backbone.prefix(self.backbone.pixels(upright_rgb(photo)).unsqueeze(0))
         query = finite(self.backbone.suffix(prefix, adapter.lora))[0]
         keys = [content_id(text.encode()) for text in texts]  # safe to use in a page, unlike the text
-        return self._text_index(texts, adapter).rank(query, keys, dict(zip(keys, texts, strict=True)), top)
+        return self._text_index(texts, adapter, stop).rank(query, keys, dict(zip(keys, texts, strict=True)), top)
 
     def recalls(self, adapter: Adapter = ZERO_SHOT) -> dict[str, dict[str, float]]:
         """Recall in percent: {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": …}, of the first CAPTIONED photos with captions.
@@ -298,20 +310,30 @@ class Gallery:
         """
         return hits(*self._evaluation(adapter, without))
 
-    def read_captions(self, without: Collection[str] = (), progress: Callable[[int, int], object] | None = None) -> None:
+    def read_captions(
+        self,
+        without: Collection[str] = (),
+        progress: Callable[[int, int], object] | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Embed the captions that ``hits`` asks, which is most of its work when it is called first.
 
         Args:
             without: as for ``hits``. progress: called with (captions done, captions in all).
+            stop: as for ``image_to_text``.
+
+        Raises:
+            StudioError: it was stopped.
         """
-        captioned = [photo.captions for photo in self.photos if photo.captions and photo.id not in without][:CAPTIONED]
+        captioned = [photo.captions for photo in _captioned(self.photos, without)]
         if captioned:
-            self._text_prefixes(Relevance.of(captioned).texts, progress)
+            self._text_prefixes(Relevance.of(captioned).texts, progress, stop)
 
     def _evaluation(self, adapter: Adapter, without: Collection[str] = ()) -> tuple[Tensor, Tensor, Relevance]:
         """The photos that have captions as this adapter sees them, the captions, and which belong together."""
         contents = self._contents
-        rows = [row for row, photo in enumerate(contents.photos) if photo.captions and photo.id not in without][:CAPTIONED]
+        places = {photo.id: row for row, photo in enumerate(contents.photos)}
+        rows = [places[photo.id] for photo in _captioned(contents.photos, without)]
         if len(rows) < 2:
             raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
         relevance = Relevance.of([contents.photos[row].captions for row in rows])
@@ -356,21 +378,26 @@ class Gallery:
             last = self._query = text, Query((text,)).question(self.backbone)
         return last[1]
 
-    def _text_index(self, texts: tuple[str, ...], adapter: Adapter) -> Index:
+    def _text_index(self, texts: tuple[str, ...], adapter: Adapter, stop: Callable[[], bool] = lambda: False) -> Index:
         """The index of captions as this adapter reads them."""
         key = adapter.key if adapter.lora is not None and adapter.lora.moves_texts else ZERO_SHOT.key
         with self._lock:
             known = self._text_indexes.get(key)
         if known is not None and known[0] == texts:
             return known[1]
-        index = Index(finite(self.backbone.text_suffix(self._text_prefixes(texts), adapter.lora)))
+        index = Index(finite(self.backbone.text_suffix(self._text_prefixes(texts, stop=stop), adapter.lora)))
         with self._lock:
             self._text_indexes[key] = (texts, index)
             while len(self._text_indexes) > KEPT_TEXT_INDEXES:
                 del self._text_indexes[next(iter(self._text_indexes))]
         return index
 
-    def _text_prefixes(self, texts: tuple[str, ...], progress: Callable[[int, int], object] | None = None) -> Tensor:
+    def _text_prefixes(
+        self,
+        texts: tuple[str, ...],
+        progress: Callable[[int, int], object] | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Tensor:
         """[n, …] of captions; only those that were not there the last time are encoded."""
         with self._lock:
             last = self._texts
@@ -379,6 +406,8 @@ class Gallery:
         known = dict(zip(*last, strict=True)) if last is not None else {}
         new = [text for text in texts if text not in known]
         for start in range(0, len(new), CAPTIONS_AT_ONCE):
+            if stop():
+                raise StudioError("Reading the captions was stopped.")
             some = new[start : start + CAPTIONS_AT_ONCE]
             known |= zip(some, self.backbone.text_prefix(some), strict=True)
             if progress is not None:
@@ -439,6 +468,13 @@ class Gallery:
                 joined = clean_captions([*photo.captions, *captions])
                 entries[key] = replace(entries[key], photo=replace(photo, captions=joined))
                 self._contents = replace(self._contents, entries=entries)
+
+
+def _captioned(photos: Sequence[Photo], without: Collection[str] = ()) -> list[Photo]:
+    """The first CAPTIONED photos that have captions, as far as their captions are MOST_TEXTS at most."""
+    captioned = [photo for photo in photos if photo.captions and photo.id not in without][:CAPTIONED]
+    total = list(accumulate(len(photo.captions) for photo in captioned))
+    return captioned[: bisect_right(total, MOST_TEXTS)]
 
 
 def _unique(name: str, taken: set[str]) -> str:

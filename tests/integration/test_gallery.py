@@ -17,7 +17,8 @@ from tiny_models import tiny_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Lora
-from core.common.errors import AdapterError, DescriptionError, GalleryError, PhotoError
+from core.common.errors import AdapterError, DescriptionError, GalleryError, PhotoError, StudioError
+from core.data.captions import CAPTIONS_A_PHOTO
 from core.data.image_io import open_photo
 from core.data.sample_photos import SamplePhoto, sample_photos
 from core.retrieval.gallery import KEPT_TEXT_INDEXES, ZERO_SHOT, Adapter, Gallery, Photo, moves
@@ -471,6 +472,33 @@ def test_captions_are_set_by_name_or_stem(backbone) -> None:
     assert captions_of(gallery) == {"Dog.JPG": ("a dog",), "cat.png": ("a cat", "a pet")}
     assert gallery.set_captions({"dog.jpg": ["another"], "cat.png": []}) == 2
     assert captions_of(gallery) == {"Dog.JPG": ("another",), "cat.png": ()}
+
+
+def test_captions_are_bounded_and_count_as_memory(backbone, monkeypatch) -> None:
+    gallery = Gallery(backbone)
+    gallery.add([(f"{i}.png", png((i, 9, 9))) for i in range(4)])
+    before = gallery.memory
+    gallery.set_captions({f"folder {n}/0.png": [f"caption {n} {'x' * 500}"] for n in range(1_000)})
+    (photo, *_) = gallery.photos
+    assert len(photo.captions) == CAPTIONS_A_PHOTO
+    texts = gallery.memory - before
+    assert texts >= 500 * CAPTIONS_A_PHOTO
+    gallery.image_to_text(photo.id, top=None)
+    sentences = CAPTIONS_A_PHOTO * 4 * backbone.sentence_dim
+    assert gallery.memory >= before + texts + sentences
+    with pytest.raises(StudioError, match="stopped"):
+        Gallery.image_to_text(copied(gallery), photo.id, stop=lambda: True)
+
+    monkeypatch.setattr("core.retrieval.gallery.MOST_TEXTS", 50)
+    gallery.set_captions({f"{i}.png": [f"{i} {n}" for n in range(CAPTIONS_A_PHOTO)] for i in range(4)})
+    assert gallery.image_to_text(photo.id, top=None).total == 2 * CAPTIONS_A_PHOTO
+
+
+def copied(gallery: Gallery) -> Gallery:
+    """The same photos and captions, none of which was read yet."""
+    other = Gallery(gallery.backbone)
+    other._contents = gallery._contents
+    return other
 
 
 def test_captions_of_duplicates_join_those_of_their_photo(backbone) -> None:

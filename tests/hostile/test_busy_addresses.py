@@ -1,0 +1,109 @@
+"""One address that keeps the server busy, and what others wait for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from app_visitors import SENTENCE, launched
+from make_images import encode, picture
+from strangers import API, Stranger
+
+from app import actions
+from app.visitors.retention import Limits
+from core.data.captions import CAPTIONS_A_PHOTO
+from core.retrieval.gallery import Gallery
+from core.sglora.engine import SGLora
+
+SEARCH = ["a dog", SENTENCE, 4, 0.1, 0, 1, 10, None, None]
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_photos_that_are_read_take_no_search(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, decode, reading = threading.Event(), actions.decode_photo, []
+
+    def held(*values: Any) -> Any:
+        reading.append(1)
+        assert go.wait(120)
+        return decode(*values)
+
+    monkeypatch.setattr(actions, "decode_photo", held)
+    with launched(engine, tmp_path, Limits()) as app:
+        honest = Stranger(app.url, headers={"x-forwarded-for": "203.0.113.1"})
+        photo = honest.upload("a.png", encode(picture(1), "PNG"))
+        assert honest.call("index", [photo], "a.png: a cat").values
+        try:
+            for number in range(6):
+                asking = Stranger(app.url, headers={"x-forwarded-for": f"198.51.100.{number}"})
+                mine = asking.upload("a.png", encode(picture(1), "PNG"))
+                assert asking.call("index", [mine], "a.png: a cat").values
+                body = {"data": ["", *SEARCH[1:7], asking.upload("b.png", encode(picture(2), "PNG"))]}
+                joined = asking.post(f"{API}/call/search", json={**body, "session_hash": asking.session})
+                assert joined.status_code == 200
+            wait_for(lambda: len(reading) == 6)
+            assert honest.call("search", *SEARCH).values[0]["zero_shot"]
+        finally:
+            go.set()
+
+
+def test_of_one_address_two_searches_are_worked_on(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, ask, asked = threading.Event(), Gallery.text_to_image, []
+
+    def held(gallery: Gallery, query: str, *values: Any, **more: Any) -> Any:
+        if query == "slow":
+            asked.append(query)
+            assert go.wait(120)
+        return ask(gallery, query, *values, **more)
+
+    monkeypatch.setattr(Gallery, "text_to_image", held)
+    with launched(engine, tmp_path, Limits()) as app:
+        honest = Stranger(app.url, headers={"x-forwarded-for": "203.0.113.1"})
+        assert honest.call("index", [honest.upload("a.png", encode(picture(1), "PNG"))], "").values
+        try:
+            for number in range(7):
+                tab = Stranger(app.url, headers={"x-forwarded-for": f"2001:db8::{number:x}"})
+                assert tab.call("index", [tab.upload("a.png", encode(picture(1), "PNG"))], "").values
+                body = {"data": ["slow", *SEARCH[1:]], "session_hash": tab.session}
+                assert tab.post(f"{API}/call/search", json=body).status_code == 200
+            wait_for(lambda: len(asked) == 2)
+            assert honest.call("search", *SEARCH).values[0]["zero_shot"]
+            assert len(asked) == 2
+        finally:
+            go.set()
+
+
+def test_reading_captions_ends_when_the_visitor_leaves(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, chunks, kind = type(engine.backbone).text_prefix, [], type(engine.backbone)
+
+    def slow(backbone: Any, sentences: Any) -> Any:
+        if len(sentences) > 1:
+            chunks.append(len(sentences))
+            time.sleep(0.3)
+        return read(backbone, sentences)
+
+    with launched(engine, tmp_path, Limits()) as app:
+        stranger = Stranger(app.url)
+        files = [stranger.upload(f"{i}.png", encode(picture(i), "PNG")) for i in range(60)]
+        captions = "\n".join(f"{i}.png: number {i} of {j}" for i in range(60) for j in range(CAPTIONS_A_PHOTO + 5))
+        assert stranger.call("index", files, captions).values[0]["captioned"] == 60
+        monkeypatch.setattr(kind, "text_prefix", slow)
+        other = stranger.upload("b.png", encode(picture(99), "PNG"))
+        body = {"data": ["", *SEARCH[1:7], other], "session_hash": stranger.session}
+        assert stranger.post(f"{API}/call/search", json=body).status_code == 200
+        with httpx.stream("GET", f"{app.url}{API}/queue/data?session_hash={stranger.session}", timeout=60) as stream:
+            lines = stream.iter_lines()  # held: httpx closes the connection when this is collected
+            next(lines)
+            wait_for(lambda: len(chunks) > 1)
+        wait_for(lambda: not app.page._queue.event_ids_to_events)
+        assert sum(chunks) < 60 * CAPTIONS_A_PHOTO
