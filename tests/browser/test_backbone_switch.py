@@ -29,6 +29,7 @@ from core.backbones import load_backbone
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, BackboneError, GalleryError, RepositoryError
+from core.common.paths import EXPERTS as SHIPPED
 from core.common.paths import GENERATOR_FILE
 from core.experts.files import save_repository
 from core.experts.load import FoundRepository, load_engine
@@ -49,7 +50,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def others(folder: Path) -> list[FoundRepository]:
-    return found_repositories([folder])
+    return besides_shipped([folder])
+
+
+def besides_shipped(given: list[Path]) -> list[FoundRepository]:
+    """What is found beside the embedded backbone's experts of photos, which ship."""
+    return [r for r in found_repositories(given) if r.folder.parent != SHIPPED]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +92,7 @@ def chosen(models: Models) -> list[str]:
 
 def test_repositories_are_found_and_say_how_the_command_line_takes_them(folder: Path, others: list[FoundRepository]) -> None:
     assert [r.folder for r in others] == [folder / "repository-1", folder / "repository-2"]
-    assert found_repositories([folder / "repository-2", folder]) == [others[1], others[0]], "each once"
+    assert besides_shipped([folder / "repository-2", folder]) == [others[1], others[0]], "each once"
     first = others[0]
     assert first.name == "model-1, last 2 blocks (repository-1)"
     line = shlex.join(["adapt", SENTENCE, "--out", "x", *first.options])
@@ -94,7 +100,8 @@ def test_repositories_are_found_and_say_how_the_command_line_takes_them(folder: 
     assert (parsed.experts, parsed.backbone, parsed.adapt_blocks) == (first.folder, f"local-dir:{folder / 'model-1'}", 2)
     with pytest.raises(RepositoryError, match=r"No expert repository in .*nowhere"):
         found_repositories([folder / "nowhere"])
-    assert found_repositories([]) == [], "the shipped one is the default, and no choice"
+    (photos,) = found_repositories([])
+    assert photos.name == "embedded, photos" and photos.options[:2] == ("--experts", "experts/embedded-photos"), "ships, too"
 
 
 def test_one_repository_is_no_choice(engine: SGLora) -> None:
@@ -225,7 +232,7 @@ def test_one_other_engine_at_a_time_and_never_away_from_somebody(models: Models,
 def test_one_that_cannot_be_loaded_says_why_and_can_be_tried_again(engine: SGLora, folder: Path, tmp_path: Path) -> None:
     broken = make_repository(tmp_path, 3)
     (generator := broken / GENERATOR_FILE).rename(tmp_path / "away")
-    models = Models(lambda: engine, found_repositories([broken]), watched, rest)
+    models = Models(lambda: engine, besides_shipped([broken]), watched, rest)
     (name,) = chosen(models)
     with pytest.raises(RepositoryError, match=r"generator.* is missing"):
         models.get(name)
@@ -238,7 +245,7 @@ def test_one_that_cannot_be_loaded_says_why_and_can_be_tried_again(engine: SGLor
 def test_experts_of_a_loaded_backbone_share_it(engine: SGLora, tmp_path: Path) -> None:
     save_repository(engine.repository.subset(range(2)), tmp_path / "few")
     engine.generator.save(tmp_path / "few" / GENERATOR_FILE)
-    models = Models(lambda: engine, found_repositories([tmp_path / "few"]), watched, rest)
+    models = Models(lambda: engine, besides_shipped([tmp_path / "few"]), watched, rest)
     (name,) = chosen(models)
     assert name == "model-0, last 2 blocks (few)"
     assert models.get(name).backbone is engine.backbone
