@@ -176,7 +176,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     field_of(page, "description").press("Enter")
     expect(page.locator("#results section")).to_have_count(2)
     adaptation = engine.adapt(AdapterRequest(SENTENCE))
-    expect(page.locator("#lora")).to_contain_text(f"{adaptation.lora.parameters:,}")
+    expect(page.locator("#lora")).to_contain_text(f"{adaptation.lora.parameters:,} numbers of rank {adaptation.lora.rank} (")
     page.click("#more button")
     expect(page.locator("#facts .sg-heat tbody td")).to_have_count(len(adaptation.lora.modules))
 

@@ -33,7 +33,6 @@ from core.experts.adapter_files import routed_experts
 from core.experts.load import load_engine
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
@@ -116,14 +115,14 @@ def test_help_does_not_wait_for_torch():
 
 def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
     """Training takes minutes, so that only the call is checked: its arguments bind, and what it returns is reported."""
-    from core.training import backbone, experts, generator, mixer
+    from core.training import backbone, experts, generator
+    from core.training.experts import ExpertRecipe, runs_folder
 
     seen = {}
     repository = load_engine().repository
     for module, name, result in (
         (backbone, "train_backbone", {"fingerprint": "f", "zero_shot": {}}),
         (experts, "train_experts", repository),
-        (mixer, "train_mixer", load_engine().generator),
         (generator, "train_generator", load_engine().generator),
     ):
         signature = inspect.signature(getattr(module, name))
@@ -133,19 +132,21 @@ def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
             return result
 
         monkeypatch.setattr(module, name, call)
-    for part, called in (("backbone", "backbone"), ("experts", "experts"), ("generator", "mixer")):
+    for part in ("backbone", "experts", "generator"):
         out = tmp_path / f"{part}.out"
         code, text, err = run("train", part, "--data", tmp_path, "--out", out, "--cache", tmp_path / "c", "--seed", 7, "--json")
         assert code == 0, err
         assert json.loads(text)["out"] == str(out)
-        arguments = seen[f"train_{called}"]
-        assert (arguments["data"], arguments["out"], arguments["cache"]) == (tmp_path, out, tmp_path / "c")
-        assert arguments["recipe"].seed == 7
-    code, _, err = run(
-        "train", "generator", "--data", tmp_path, "--out", tmp_path / "g", "--generator", "cvae", "--set", "kl=1"
-    )
+        arguments = seen[f"train_{part}"]
+        assert (arguments["out"], arguments["recipe"].seed) == (out, 7)
+        if part == "generator":  # reads what the training of the experts left, and no photo
+            recipe = ExpertRecipe(**repository.notes["recipe"])
+            assert arguments["runs"] == runs_folder(tmp_path / "c", load_engine().backbone, recipe, tmp_path)
+        else:
+            assert (arguments["data"], arguments["cache"]) == (tmp_path, tmp_path / "c")
+    code, _, err = run("train", "generator", "--data", tmp_path, "--out", tmp_path / "g", "--set", "kl=1")
     assert code == 0, err
-    assert (seen["train_generator"]["out"], seen["train_generator"]["recipe"].kl) == (tmp_path / "g", 1.0)
+    assert seen["train_generator"]["recipe"].kl == 1.0
     run("train", "backbone", "--data", tmp_path, "--out", tmp_path / "b", "--steps", 5)
     assert seen["train_backbone"]["recipe"].steps == 5
 
@@ -160,7 +161,7 @@ def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
         monkeypatch.setattr(sys, "stdin", terminal)
         code, _, err = run("train", "generator", "--data", tmp_path)
         assert (code == 0) is allowed and f"will replace {generator_path()}" in err
-    assert seen.pop("train_mixer")["out"] == generator_path()
+    assert seen.pop("train_generator")["out"] == generator_path()
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     assert run("train", "backbone", "--data", tmp_path, "--yes")[0] == 0
     assert seen["train_backbone"]["out"] == heads_path()
@@ -168,8 +169,8 @@ def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
 
 def test_defaults_are_the_engines():
     assert (parser.K, parser.TAU) == (DEFAULT_K, DEFAULT_TAU)
-    assert parser.build_parser().parse_args(["adapt", "x", "--out", "y"]).strength is None, "the confidence decides"
-    assert inspect.signature(SGLora.adapt).parameters["seed"].default == parser.SEED
+    assert parser.build_parser().parse_args(["adapt", "x", "--out", "y"]).strength == AdapterRequest("x").strength
+    assert AdapterRequest("x").seed == parser.SEED
     arguments = parser.build_parser().parse_args(["evaluate", "--data", ".", "--task", "x"])
     assert arguments.methods == list(DEFAULT_METHODS) == ["zero-shot", "merge", "sg-lora"]
 
@@ -179,7 +180,7 @@ def test_route_as_a_program_prints_only_json_on_stdout():
     done = started("route", TEXT, "--k", 3, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert set(found) == {"description", "backbone", "k", "tau", "experts", "confidence"}
+    assert set(found) == {"description", "backbone", "k", "tau", "experts", "fit"}
     assert len(found["experts"]) == 3
     assert all(set(e) == {"name", "description", "similarity", "weight"} for e in found["experts"])
 

@@ -70,7 +70,7 @@ def experts(data: Path, backbone: list[str], tmp_path_factory: pytest.TempPathFa
         assert main(["train", "experts", "--out", str(root / "experts"), *common, *settings(*RECIPE)]) == 0
     finally:
         torch.set_num_threads(threads)
-    quick = settings("steps=4", "tasks=1", "dimensions=4")
+    quick = settings("steps=4", "dimensions=4")
     assert main(["train", "generator", "--experts", str(root / "experts"), *common, *quick]) == 0
     return root / "experts"
 
@@ -104,7 +104,7 @@ def test_a_sentence_becomes_an_adapter_that_searches(
 ) -> None:
     engine = [*backbone, "--experts", str(experts)]
     made = answer(capsys, "adapt", "a photo of a dog", "--out", str(tmp_path / "dog"), *engine)
-    assert len(made["experts"]) == 4 and made["parameters"] == 2 * 3 * (3 + 4 * 2) * (64 + 64)
+    assert len(made["experts"]) == 4 and made["parameters"] == 2 * 3 * (3 + 2) * (64 + 64)
     model = load_backbone(backbone[1], backbone[3], int(backbone[5]))
     lora, provenance = load_peft(tmp_path / "dog", model.layout.modules, model.fingerprint)
     assert provenance["description"] == "a photo of a dog"
