@@ -1,11 +1,12 @@
-"""How well the experts fit a sentence, on the page and in the endpoints: what it says, and what is applied then.
+"""How well experts fit, on the page and in the endpoints: what is said, what is applied, and how much of it.
 
-The engine's models are the shipped ones; the threshold is made up here, so that one sentence fits and one does not.
+The engine's models are the shipped ones; the threshold is made up here, between two sentences.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,34 +26,27 @@ from playwright.sync_api import Browser, Page, expect
 from app import texts
 from app.engines import Models
 from app.page import build, launch_options
-from app.views.fit_html import notice
+from app.views import fit_html
 from core.backbones.peft_format import load_peft
-from core.experts.adapter_files import routed_experts
+from core.sglora.description import Remark
 from core.sglora.engine import SGLora
 from core.sglora.fit import Fit
-from core.sglora.repository import CLASS_NAMES
 from core.sglora.request import AdapterRequest
 
-NEAR, FAR = "a photo of a dog", "the quarterly tax report of a bank"
-FORGOTTEN = 3.0  # points
+CLOSE, FAR, ODD = "a photo of a dog", "photos of clouds", "the quarterly tax report of a bank"
 
 
 @pytest.fixture(scope="module")
-def measured(engine: SGLora) -> SGLora:
-    """The threshold lies between the two sentences."""
-    near, far = (closeness(engine, sentence) for sentence in (NEAR, FAR))
-    assert far < near - 0.1
-    experts = tuple(replace(expert, forgetting={CLASS_NAMES: FORGOTTEN}) for expert in engine.repository.experts)
-    return replace(engine, repository=replace(engine.repository, experts=experts, closeness_threshold=(near + far) / 2))
-
-
-def closeness(engine: SGLora, sentence: str) -> float:
-    return sum(e["similarity"] * e["weight"] for e in routed_experts(engine, engine.route(sentence)))
+def judged(engine: SGLora) -> SGLora:
+    """One sentence fits, one is too far from every expert, and one is odd."""
+    close, far = (engine.route(sentence).closeness for sentence in (CLOSE, FAR))
+    assert far < close - 0.1
+    return replace(engine, repository=replace(engine.repository, closeness_threshold=(close + far) / 2))
 
 
 @pytest.fixture(scope="module")
-def url(measured: SGLora) -> Iterator[str]:
-    page = build(Models(lambda: measured))
+def url(judged: SGLora) -> Iterator[str]:
+    page = build(Models(lambda: judged))
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
     yield address
     page.close()
@@ -71,54 +65,65 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 # Endpoints
 
 
-@pytest.mark.parametrize("sentence", [NEAR, FAR])
-def test_route_says_whether_an_expert_fits(client: Client, engine: SGLora, sentence: str) -> None:
-    fit = client.predict(description=sentence, api_name="/route")["fit"]
-    assert fit["fits"] is (sentence == NEAR)
-    assert fit["closeness"] == pytest.approx(closeness(engine, sentence), abs=1e-3)
-    assert fit["forgetting"] == pytest.approx(FORGOTTEN, abs=0.01)
+@pytest.mark.parametrize(("sentence", "fits", "remark"), [(CLOSE, True, ""), (FAR, False, ""), (ODD, False, "documents")])
+def test_route_says_whether_an_expert_fits(client: Client, engine: SGLora, sentence: str, fits: bool, remark: str) -> None:
+    answer = client.predict(description=sentence, api_name="/route")
+    assert set(answer) == {"experts", "fit"}
+    assert (answer["fit"]["fits"], remark in (answer["fit"]["remark"] or "")) == (fits, True)
+    weighted = sum(expert["similarity"] * expert["weight"] for expert in answer["experts"])
+    assert answer["fit"]["closeness"] == pytest.approx(weighted, abs=1e-3)
 
 
-@pytest.mark.parametrize("sentence", [NEAR, FAR])
-def test_where_no_expert_fits_only_the_shared_part_is_applied(
-    client: Client, engine: SGLora, tmp_path: Path, sentence: str
+@pytest.mark.parametrize(("sentence", "strength"), [(CLOSE, None), (CLOSE, 0.5), (FAR, None)])
+def test_what_does_not_fit_leaves_the_shared_part(
+    client: Client, judged: SGLora, tmp_path: Path, sentence: str, strength: float | None
 ) -> None:
-    answer, path = client.predict(description=sentence, seed=3, api_name="/adapt")
-    assert (answer["strength"], answer["rank"]) == (1.0, engine.layout.rank)
+    given = {} if strength is None else {"strength": strength}
+    answer, path = client.predict(description=sentence, seed=3, **given, api_name="/adapt")
+    assert answer["strength"] == (1 if strength is None else strength) and answer["rank"] == judged.layout.rank
     shutil.unpack_archive(path, tmp_path / "adapter")
-    lora, _ = load_peft(tmp_path / "adapter", engine.backbone.layout.modules, engine.backbone.fingerprint)
-    assert engine.repository.shared is not None
-    for name, factors in engine.repository.shared.factors.items():
-        # Factors that are multiplied out in another order: some rounding of float32.
-        alone = torch.allclose(lora.factors[name].delta, factors.delta, atol=1e-6, rtol=1e-3)
-        assert alone is (sentence == FAR), name
+    lora, provenance = load_peft(tmp_path / "adapter", judged.backbone.layout.modules, judged.backbone.fingerprint)
+    assert provenance["fit"] == answer["fit"]
+    adaptation = judged.adapt(AdapterRequest(sentence, seed=3))
+    expected = adaptation.full if sentence == CLOSE else judged.repository.shared
+    assert expected is not None
+    for name, factors in expected.factors.items():
+        delta = answer["strength"] * factors.b @ factors.a
+        torch.testing.assert_close(lora.factors[name].delta, delta, atol=1e-5, rtol=1e-3)
 
 
-def test_a_strength_is_what_was_asked_for(client: Client, engine: SGLora, tmp_path: Path) -> None:
-    answer, path = client.predict(description=NEAR, strength=0.5, api_name="/adapt")
-    assert answer["strength"] == 0.5
-    shutil.unpack_archive(path, tmp_path / "adapter")
-    lora, provenance = load_peft(tmp_path / "adapter", engine.backbone.layout.modules, engine.backbone.fingerprint)
-    assert provenance["strength"] == 0.5
-    for name, factors in engine.adapt(AdapterRequest(NEAR)).lora.factors.items():
-        torch.testing.assert_close(lora.factors[name].delta, 0.5 * factors.delta, atol=1e-5, rtol=1e-3)
+def test_a_strength_that_cannot_be_used_is_refused(client: Client) -> None:
     with pytest.raises(AppError, match="The strength is -1"):
-        client.predict(description=NEAR, strength=-1, api_name="/adapt")
+        client.predict(description=FAR, strength=-1, api_name="/adapt")
 
 
-def test_without_strength_search_is_zero_shots(client: Client, photos: list[Path]) -> None:
+def test_at_strength_zero_search_is_zero_shots(client: Client, photos: list[Path]) -> None:
     client.predict(files=[handle_file(p) for p in photos], api_name="/index")
-    answer = client.predict(query="something red", description=NEAR, strength=0, api_name="/search")
-    assert answer["sg_lora"] == answer["zero_shot"] == answer["merge"], "to the last digit"
-    whole = client.predict(query="something red", description=NEAR, api_name="/search")
-    assert whole["zero_shot"] == answer["zero_shot"] and whole["strength"] == 1
-    assert [h["score"] for h in whole["sg_lora"]] != [h["score"] for h in whole["zero_shot"]]
+    zero = client.predict(query="something red", description=CLOSE, strength=0, api_name="/search")
+    assert zero["strength"] == 0 and zero["fit"]["fits"]
+    assert zero["sg_lora"] == zero["zero_shot"] == zero["merge"], "to the last digit"
+    full = client.predict(query="something red", description=CLOSE, api_name="/search")
+    assert full["strength"] == 1 and full["zero_shot"] == zero["zero_shot"]
+    assert [h["score"] for h in full["sg_lora"]] != [h["score"] for h in full["zero_shot"]]
 
 
-def test_a_visitor_who_loses_nothing_sees_no_notice() -> None:
-    assert notice(Fit(0.9, True, 0.4, None)) == ""
-    assert texts.FORGETS.format(points="2") in notice(Fit(0.9, True, 1.6, None))
-    assert texts.NO_EXPERT_FITS in notice(Fit(0.2, False, 1.6, None))
+# Words
+
+
+@pytest.mark.parametrize(
+    ("fit", "level", "words"),
+    [
+        (Fit(0.6, True, 0.9, None), "", ()),
+        (Fit(0.6, True, 2.4, None), "sg-medium", (texts.FORGETS.format(points="2"),)),
+        (Fit(0.2, False, 2.4, None), "sg-low", (texts.NO_EXPERT_FITS, texts.ONLY_SHARED)),
+        (Fit(0.6, False, 0.0, Remark("language", "Is it <English>?")), "sg-low", ("Is it &lt;English&gt;?", texts.ONLY_SHARED)),
+    ],
+)
+def test_a_notice_is_shown_where_there_is_something_to_say(fit: Fit, level: str, words: tuple[str, ...]) -> None:
+    notice = fit_html.notice(fit)
+    assert bool(notice) is bool(level) and level in notice
+    assert all(part in notice for part in words)
+    assert (texts.FORGETS[:12] in notice) is (level == "sg-medium"), "what is not applied forgets nothing"
 
 
 # Page
@@ -145,29 +150,47 @@ def column(page: Page, title: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-def test_the_page_says_whether_an_expert_fits_and_applies_what_it_is_told(opened: Page, photos: list[Path]) -> None:
-    page, patience = opened, 60_000
-    routing, strength = page.locator("#routing .sg-fit"), page.locator("#strength input[type=number]")
+def test_the_page_says_what_does_not_fit_and_applies_as_much_as_it_is_told(
+    opened: Page, judged: SGLora, photos: list[Path]
+) -> None:
+    page, sure, notice = opened, 60_000, opened.locator("#routing .sg-fit")
+    strength, command = page.locator("#strength input[type=number]"), page.locator("#command textarea")
     page.set_input_files("#upload input[type=file]", photos)
-    expect(page.locator("#fill")).to_contain_text("8 photos of", timeout=patience)
+    expect(page.locator("#fill")).to_contain_text("8 photos of", timeout=60_000)
 
-    # No expert fits: the page says so as the sentence is typed, and offers a wording that does.
+    # As the sentence is typed: no expert fits, and a click takes the wording of the closest one.
     page.locator("#description textarea").fill(FAR)
-    expect(routing).to_contain_text(texts.NO_EXPERT_FITS, timeout=patience)
+    expect(notice).to_contain_text(texts.NO_EXPERT_FITS, timeout=sure)
     page.click("#suggestion")
-    expect(routing).to_contain_text(texts.FORGETS.format(points="3"), timeout=patience)
-    expect(page.locator("#suggestion")).to_be_hidden()
+    expect(page.locator("#routing .sg-experts li").first).to_be_visible(timeout=sure)
+    expect(page.locator("#suggestion")).to_be_hidden(timeout=sure)
 
-    # All of it is applied, until a visitor says otherwise.
-    page.locator("#description textarea").fill(NEAR)
+    # An expert fits: nothing is said, and the rank says what all share and what is its own.
+    page.locator("#description textarea").fill(CLOSE)
     page.locator("#query textarea, #query input").first.fill("something red")
     page.click("#search")
-    expect(page.locator("#lora .sg-made-line")).to_contain_text("rank", timeout=patience)
+    expect(page.locator("#results section")).to_have_count(2, timeout=sure)
+    expect(page.locator("#routing .sg-fit.sg-low")).to_have_count(0)
+    shared, own = judged.repository.shared, judged.repository.layout.rank
+    assert shared is not None
+    words = texts.RANKS.format(rank=judged.layout.rank, shared=shared.rank, own=own)
+    expect(page.locator("#lora")).to_contain_text(words, timeout=sure)
+
+    # The strength is one's own from the beginning; 0 is zero-shot in every column.
+    page.click("#more button")
     expect(strength).to_have_value("1")
-    before = column(page, texts.ZERO_SHOT)
-    assert len(before) == 8
-    assert column(page, texts.SG_LORA) != before
+    expect(strength).to_be_enabled()
+    before, whole = column(page, texts.ZERO_SHOT), column(page, texts.SG_LORA)
+    assert len(before) == 8 and whole != before
     strength.fill("0")
     page.keyboard.press("Tab")
-    expect(page.locator("#lora")).to_contain_text(texts.LORA_NOTHING, timeout=patience)
+    expect(page.locator("#lora")).to_contain_text(texts.LORA_NOTHING, timeout=sure)
+    expect(command).to_have_value(re.compile("--strength 0$"), timeout=sure)
     assert column(page, texts.SG_LORA) == before
+    page.locator("#with-merge input").check()
+    expect(page.locator("#results section")).to_have_count(3, timeout=sure)
+    assert column(page, texts.MERGE) == before
+    strength.fill("1")
+    page.keyboard.press("Tab")
+    expect(command).to_have_value(re.compile("--strength 1$"), timeout=sure)
+    assert column(page, texts.SG_LORA) == whole
