@@ -16,7 +16,7 @@ SKIP = "Skip to the question"
 TRY = "Try it on sample photos"
 
 # backbones
-BACKBONE_LABEL, BACKBONE_INFO = "Backbone and experts", "Your photos are indexed again for the one you choose."
+BACKBONE_LABEL = "Backbone and experts"
 BACKBONE_CHOICE = "{name}, {experts} experts"
 BACKBONE_SHIPPED = "{name}, as shipped"
 BACKBONE_LOADING = "Loading {name}"

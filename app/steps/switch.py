@@ -26,7 +26,6 @@ class Switch(Step):
                 self.context.models.choices,
                 value=DEFAULT,
                 label=texts.BACKBONE_LABEL,
-                info=texts.BACKBONE_INFO,
                 filterable=False,
                 min_width=320,
                 elem_id="backbone",
