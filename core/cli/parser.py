@@ -153,8 +153,8 @@ def _backbone_options(parser: Parser) -> None:
         "--adapt-blocks",
         type=_count,
         metavar="N",
-        help="adapt only the last N blocks of a model of open_clip (default: all for photos, 2 for texts): fewer parameters, and "
-        "a new sentence costs photos these blocks alone",
+        help="adapt only the last N blocks of a model of open_clip (default: all for photos, 2 for texts): fewer parameters, "
+        "and a new sentence costs photos these blocks alone",
     )
     options.add_argument(
         "--adapt",
