@@ -39,13 +39,13 @@ RankingProgress = Callable[[int, int, str], object]  # columns that are done, of
 
 
 def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
-    """What the controls ask for.
+    """What the controls ask for; a strength of None is 1.
 
     Raises:
-        DescriptionError: a value that cannot be used; controls that are empty count as such.
+        DescriptionError: a value that cannot be used; other controls that are empty count as such.
     """
     k, tau, seed = number("k", k), number("The temperature", tau), number("The seed", seed)
-    strength = number("The strength", strength)
+    strength = 1.0 if strength is None else number("The strength", strength)
     if not 0 <= seed <= MAX_SEED:
         raise DescriptionError(f"The seed is {seed:g}: it may be 0 to {MAX_SEED:,}.")
     if not 0 <= strength <= MAX_STRENGTH:

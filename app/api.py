@@ -66,7 +66,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         k: float,
         tau: float,
         seed: float,
-        strength: float = 1,
+        strength: float | None = 1,
         repository: str | None = None,
     ) -> tuple[Any, ...]:
         """Generate a LoRA from a task description.
@@ -125,7 +125,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         k: float = DEFAULT_K,
         tau: float = DEFAULT_TAU,
         seed: float = 0,
-        strength: float = 1,
+        strength: float | None = 1,
         top: float = 10,
         photo: str | None = None,
         repository: str | None = None,

@@ -130,6 +130,7 @@ def _linear(projection: nn.Linear | Tensor | None) -> nn.Linear | None:
     """A projection as a linear: open_clip has some as a matrix [width, d]."""
     if projection is None or isinstance(projection, nn.Linear):
         return projection
-    linear = nn.Linear(*projection.shape, bias=False)
+    with torch.device("meta"):  # no random numbers need be drawn
+        linear = nn.Linear(*projection.shape, bias=False)
     linear.weight = nn.Parameter(projection.detach().T.contiguous(), requires_grad=False)
     return linear

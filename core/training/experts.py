@@ -109,6 +109,8 @@ CLIP_RECIPE = ExpertRecipe(
     shared_batch=44,
 )
 
+# Where CLIP's texts are adapted, photos cost nothing, and texts go through the text tower at every step.
+CLIP_TEXTS_RECIPE = replace(CLIP_RECIPE, batch=64, everyday=0, names=128, shared_batch=128)
 
 # The paper's form on the embedded backbone: rank 2 on q, k and v of the vision head. Every photo goes through the head at every
 # step, so that there are fewer experts, and shorter trainings.
@@ -133,7 +135,7 @@ PHOTOS_RECIPE = ExpertRecipe(
 def recipe_for(backbone: Backbone) -> ExpertRecipe:
     """The recipe that fits a backbone."""
     if not backbone.slug.startswith(EMBEDDED):
-        return CLIP_RECIPE
+        return CLIP_RECIPE if backbone.layout.moves_photos else CLIP_TEXTS_RECIPE
     return PHOTOS_RECIPE if backbone.layout.moves_photos else ExpertRecipe()
 
 

@@ -160,7 +160,7 @@ def test_the_page_says_what_does_not_fit_and_applies_as_much_as_it_is_told(
 
     # As the sentence is typed: no expert fits, and a click takes the wording of the closest one.
     page.locator("#description textarea").fill(FAR)
-    expect(notice).to_contain_text(texts.NO_EXPERT_FITS, timeout=sure)
+    expect(notice).to_contain_text(texts.ONLY_SHARED, timeout=sure)
     page.click("#suggestion")
     expect(page.locator("#routing .sg-experts li").first).to_be_visible(timeout=sure)
     expect(page.locator("#suggestion")).to_be_hidden(timeout=sure)

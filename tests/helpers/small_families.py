@@ -18,7 +18,8 @@ from timm.models import register_model
 from torch import nn
 
 CONTEXT = 16
-SMALL_TEXT = {"context_length": CONTEXT, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+END = 49407  # of a text, to open_clip's own tokenizer
+SMALL_TEXT = {"context_length": CONTEXT, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 3}
 SMALL_VISION = {"layers": 2, "width": 64, "head_width": 16, "patch_size": 16, "image_size": 48, "mlp_ratio": 2}
 SMALL_TIMM = {"depth": 2, "embed_dim": 64, "num_heads": 4, "patch_size": 16, "img_size": 48}
 # The stem of MobileCLIP's B has a fixed width.
@@ -56,6 +57,7 @@ def small_model(name: str, folder: Path) -> SmallModel:
         vision.update(SMALL_VISION)
     config["embed_dim"] = 768 if "mci" in str(timm_name) else 64 if vision.get("timm_proj") == "none" else 32
     text.update(SMALL_TEXT)
+    text["eos_id"] = END
     text.pop("hf_tokenizer_name", None), text.pop("tokenizer_kwargs", None)
     small = f"small-{name}".replace("SigLIP", "Sig")  # open_clip goes by the name, and fetches SigLIP's tokenizer
     (folder / f"{small}.json").write_text(json.dumps(config), encoding="utf-8")

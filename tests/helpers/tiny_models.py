@@ -6,7 +6,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from core.backbones.lora import Lora, LoraLayout
+from core.backbones.lora import Lora, LoraLayout, Side
 from core.backbones.open_clip import OpenClipBackbone
 
 CONTEXT = 16
@@ -40,7 +40,7 @@ def tiny_clip(seed: int = 0, quick_gelu: bool = False, **vision: object) -> nn.M
 
 
 def tiny_backbone(
-    seed: int = 0, adapt_blocks: int | None = None, quick_gelu: bool = False, **vision: object
+    seed: int = 0, adapt_blocks: int | None = None, quick_gelu: bool = False, adapt: Side = "photos", **vision: object
 ) -> OpenClipBackbone:
     tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
-    return OpenClipBackbone("tiny", tiny_clip(seed, quick_gelu, **vision), tokenizer, adapt_blocks)
+    return OpenClipBackbone("tiny", tiny_clip(seed, quick_gelu, **vision), tokenizer, adapt_blocks, adapt=adapt)

@@ -36,6 +36,7 @@ TOWERS = {
     "avg": {"pool_type": "avg", "adapt_blocks": 2},
     "avg-norm-after": {"pool_type": "avg", "final_ln_after_pool": True, "no_ln_pre": True, "adapt_blocks": 1},
     "layer-scale-quick": {"ls_init_value": 0.5, "quick_gelu": True},
+    "texts": {"adapt": "texts"},
 }
 
 TEXTS = ["a dog in the snow", "two boats", "a market at night", "people on a beach"]
@@ -52,7 +53,7 @@ class Case:
     def given(self) -> Tensor:
         """What goes into the part that a LoRA adapts."""
         if self.backbone.layout.moves_texts:
-            return self.backbone.encode_sentence(TEXTS)
+            return self.backbone.text_prefix(TEXTS)
         return self.backbone.prefix(self.pixels)
 
     def adapted(self, given: Tensor, lora: Lora | None = None) -> Tensor:
@@ -87,8 +88,9 @@ def case(request) -> Case:
     else:
         options = dict(TOWERS[request.param])
         adapt_blocks = options.pop("adapt_blocks", None)
-        original = tiny_clip(**options)
         backbone = tiny_backbone(adapt_blocks=adapt_blocks, **options)
+        options.pop("adapt", None)
+        original = tiny_clip(**options)
 
         def direct(pixels: Tensor) -> Tensor:
             return original.encode_image(pixels, normalize=True)
@@ -155,7 +157,7 @@ def test_lora_equals_hand_merged_weights(case):
     with torch.no_grad():
         for name, factors in lora.factors.items():
             merged.get_submodule(name).weight += factors.b @ factors.a
-        expected = getattr(merged, case.part)(given.float())
+        expected = getattr(merged, case.part)(given if case.part == "text" else given.float())
     torch.testing.assert_close(case.adapted(given, lora), expected, atol=2e-5, rtol=0)
     assert (expected - case.adapted(given)).abs().max() > 1e-2
 
@@ -169,27 +171,28 @@ def test_every_linear_that_is_named_can_be_adapted(case):
     merged = copy.deepcopy(backbone.adapted)
     for name, factors in lora.factors.items():
         merged.get_submodule(name).weight += factors.b @ factors.a
-    prefix, sentences = backbone.prefix(case.pixels), backbone.encode_sentence(TEXTS)
-    torch.testing.assert_close(backbone.suffix(prefix, lora), merged.vision(prefix.float()), atol=2e-5, rtol=0)
+    prefix, read = backbone.prefix(case.pixels), backbone.text_prefix(TEXTS)
+    if lora.moves_photos:
+        torch.testing.assert_close(backbone.suffix(prefix, lora), merged.vision(prefix.float()), atol=2e-5, rtol=0)
     if lora.moves_texts:
-        torch.testing.assert_close(backbone.encode_text(TEXTS, lora), merged.text(sentences), atol=2e-5, rtol=0)
+        torch.testing.assert_close(backbone.encode_text(TEXTS, lora), merged.text(read), atol=2e-5, rtol=0)
     for name in lora.factors:  # each of them shows
         alone = Lora((backbone.linears[name],), {name: lora.factors[name]})
-        moved = backbone.suffix(prefix, alone) - backbone.suffix(prefix), backbone.encode_text(TEXTS, alone)
-        shift = moved[0] if name.startswith("vision.") else moved[1] - backbone.encode_text(TEXTS)
-        assert shift.abs().max() > 1e-5, name
+        photos = name.startswith("vision.")
+        suffix, given = (backbone.suffix, prefix) if photos else (backbone.text_suffix, read)
+        assert (suffix(given, alone) - suffix(given)).abs().max() > 1e-5, name
 
 
 def test_a_lora_changes_one_side_alone(case):
     backbone, lora = case.backbone, random_lora(case.backbone.layout, 5)
-    prefix, sentences = backbone.prefix(case.pixels), backbone.encode_sentence(TEXTS)
+    prefix, read = backbone.prefix(case.pixels), backbone.text_prefix(TEXTS)
     photos = backbone.suffix(prefix, lora), backbone.suffix(prefix)
     texts = backbone.encode_text(TEXTS, lora), backbone.encode_text(TEXTS)
     changed, same = (texts, photos) if case.part == "text" else (photos, texts)
-    assert (case.part == "text") == (backbone.slug == "embedded") == lora.moves_texts != lora.moves_photos
+    assert (case.part == "text") == lora.moves_texts != lora.moves_photos
     assert (changed[0] - changed[1]).abs().max() > 1e-2
     torch.testing.assert_close(same[0], same[1], atol=1e-5, rtol=0)
-    torch.testing.assert_close(backbone.text_suffix(sentences, lora), texts[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(backbone.text_suffix(read, lora), texts[0], atol=1e-5, rtol=0)
     for out in (photos[0], texts[0]):
         assert out.shape == (4, backbone.dim) and out.dtype == torch.float32 and not out.requires_grad
         torch.testing.assert_close(out.norm(dim=-1), torch.ones(4))
@@ -249,11 +252,6 @@ def test_finished_embeddings_take_no_lora_of_photos(backbone):
     with pytest.raises(AdapterError, match="--adapt photos"):
         backbone.suffix(torch.zeros(1, backbone.dim), lora)
     torch.testing.assert_close(backbone.encode_text(TEXTS, lora), backbone.encode_text(TEXTS), atol=1e-6, rtol=0)
-
-
-def test_models_of_open_clip_adapt_photos():
-    with pytest.raises(BackboneError, match="adapt photos"):
-        load_backbone("ViT-B-16", adapt="texts")
 
 
 @pytest.fixture(scope="module")
@@ -327,8 +325,9 @@ def test_embedded_refuses_missing_and_damaged_heads(tmp_path):
 def test_split_tower_equals_the_original(tower):
     options = dict(TOWERS[tower])
     adapt_blocks = options.pop("adapt_blocks", None)
-    original, backbone = tiny_clip(**options), tiny_backbone(adapt_blocks=adapt_blocks, **options)
-    pixels = noise(3, 3, 48, 48, seed=1)
+    backbone = tiny_backbone(adapt_blocks=adapt_blocks, **options)
+    options.pop("adapt", None)
+    original, pixels = tiny_clip(**options), noise(3, 3, 48, 48, seed=1)
     expected = F.normalize(original.encode_image(pixels), dim=-1)
     torch.testing.assert_close(backbone.suffix(backbone.activations(pixels)), expected, atol=1e-5, rtol=0)
     tokens = open_clip.SimpleTokenizer(context_length=CONTEXT)(["a dog"])
@@ -378,6 +377,39 @@ def test_adapted_blocks_keep_their_number():
     for wrong in (0, 4, -1):
         with pytest.raises(BackboneError, match=f"adapt_blocks is {wrong}"):
             tiny_backbone(adapt_blocks=wrong)
+
+
+def test_a_model_that_adapts_texts_keeps_the_embeddings_of_photos():
+    photos, texts = tiny_backbone(), tiny_backbone(adapt="texts")
+    assert texts.fingerprint == photos.fingerprint and texts.prefix_key != photos.prefix_key
+    assert texts.sentence_key == photos.sentence_key == photos.text_key != texts.text_key
+    assert (texts.slug, texts.choice) == ("tiny-texts", {**photos.choice, "adapt": "texts"})
+    pixels = noise(2, 3, 48, 48)
+    kept = texts.prefix(pixels)
+    assert kept.shape == (2, texts.dim) and kept.dtype == torch.float16
+    torch.testing.assert_close(texts.suffix(kept), photos.suffix(photos.prefix(pixels)), atol=2e-3, rtol=0)
+    torch.testing.assert_close(texts.encode_text(TEXTS), photos.encode_text(TEXTS), atol=1e-5, rtol=0)
+    parts = ["attn.q_proj", "attn.k_proj", "attn.v_proj", "attn.out_proj", "mlp.c_fc", "mlp.c_proj"]
+    assert set(texts.layout.names) == {*(f"text.blocks.0.{part}" for part in parts), "text.projection"}
+    for backbone, other, suffix in ((texts, photos, texts.suffix), (photos, texts, photos.text_suffix)):
+        lora, side = random_lora(other.layout, 1), "photos" if backbone is texts else "texts"
+        with pytest.raises(AdapterError, match=f"choose it with --adapt {side}"):
+            suffix(torch.zeros(1, 32), lora)
+
+
+def test_the_last_text_blocks_are_adapted():
+    config = tiny_clip_config()
+    config["text_cfg"]["layers"] = 3
+    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
+
+    def blocks(adapt_blocks: int | None) -> set[str]:
+        backbone = OpenClipBackbone("tiny", open_clip.CLIP(**config), tokenizer, adapt_blocks, adapt="texts")
+        return {name.split(".")[2] for name in backbone.layout.names if "blocks" in name}
+
+    assert blocks(None) == {"1", "2"} and blocks(1) == {"2"} and blocks(3) == {"0", "1", "2"}
+    for wrong in (0, 4):
+        with pytest.raises(BackboneError, match=f"adapt_blocks is {wrong}: this text tower has 1 to 3"):
+            blocks(wrong)
 
 
 def test_open_clip_fingerprint():

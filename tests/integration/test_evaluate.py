@@ -54,6 +54,8 @@ class ToyBackbone:
     def encode_text(self, texts, lora: Lora | None = None) -> Tensor:
         return self.text_suffix(self.encode_sentence(texts), lora)
 
+    text_prefix = encode_sentence
+
     def text_suffix(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
         return torch.nn.functional.normalize(sentences @ self.words, dim=-1)
 

@@ -127,7 +127,7 @@ def small_corpus() -> Corpus:
     none = tuple(np.array([0]) for _ in samples)
     roles = ~test, np.zeros(n, bool), test
     names = ClassNames(empty, empty)
-    return Corpus(tuple(samples), prefixes, empty, ("x",), none, (1,) * n, np.arange(n), empty, names, *roles)
+    return Corpus(tuple(samples), prefixes, empty, empty, ("x",), none, (1,) * n, np.arange(n), empty, names, *roles)
 
 
 def test_no_photo_of_a_held_out_task_is_left_to_train_and_every_task_is_held_out_once() -> None:

@@ -63,6 +63,54 @@ def test_a_lora_on_the_split_tower_equals_one_merged_into_the_librarys(small: Sm
     torch.testing.assert_close(backbone.adapted.vision(tokens, lora, turned), expected, atol=2e-5, rtol=0)
 
 
+def merged_texts(text: nn.Module, lora: Lora) -> None:
+    """Add the LoRA's weight changes to the library's own text tower, whose attention is fused."""
+    for name, factors in lora.factors.items():
+        delta = factors.b @ factors.a
+        if name == "text.projection":
+            linear = isinstance(text.text_projection, nn.Linear)
+            matrix = text.text_projection.weight if linear else text.text_projection
+            matrix += delta if linear else delta.T
+            continue
+        _, _, block, part, linear = name.split(".")
+        module = text.transformer.resblocks[int(block)].get_submodule(part)
+        if linear in PROJECTIONS:
+            first = PROJECTIONS.index(linear) * len(delta)
+            module.in_proj_weight[first : first + len(delta)] += delta
+        else:
+            module.get_submodule(linear).weight += delta
+
+
+@torch.no_grad()
+def test_a_lora_of_texts_equals_one_merged_into_the_librarys(small: SmallModel) -> None:
+    backbone = load_backbone(small.name, str(small.weights), adapt="texts")
+    texts = ["a dog in the snow", "two boats", "", "people who walk along a very long beach at night " * 3]
+    tokens = open_clip.get_tokenizer(small.name)(texts)
+    original = small.original
+    zero_shot = original.encode_text(tokens, normalize=True)
+    read = backbone.text_prefix(texts)
+    torch.testing.assert_close(backbone.text_suffix(read), zero_shot, atol=1e-5, rtol=0)
+    torch.testing.assert_close(backbone.encode_sentence(texts), zero_shot, atol=1e-5, rtol=0)
+    assert {name.split(".")[2] for name in backbone.layout.names if "blocks" in name} == {"1", "2"}, "the last two of three"
+    lora = random_lora(backbone.layout, 5, 0.1)
+    assert len(lora.modules) == 2 * 6 + (getattr(original, "text", original).text_projection is not None)
+    before = {name: value.clone() for name, value in original.state_dict().items()}
+    merged_texts(getattr(original, "text", original), lora)
+    expected = original.encode_text(tokens, normalize=True)
+    original.load_state_dict(before)
+    assert (expected - zero_shot).abs().max() > 1e-2
+    torch.testing.assert_close(backbone.text_suffix(read, lora), expected, atol=2e-5, rtol=0)
+    with torch.enable_grad():  # as in training, where attention is computed another way
+        vector = lora.vector().requires_grad_()
+        trained = backbone.adapted.text(read, Lora.from_vector(backbone.layout, vector))
+        torch.testing.assert_close(trained, expected, atol=2e-5, rtol=0)
+        trained.sum().backward()
+    assert all(f.a.abs().sum() > 0 for f in Lora.from_vector(backbone.layout, vector.grad).factors.values())
+    pixels = noise(2, 3, 48, 48, seed=1)
+    photos = original.encode_image(pixels, normalize=True)
+    torch.testing.assert_close(backbone.suffix(backbone.activations(pixels), lora), photos, atol=2e-5, rtol=0)
+
+
 @torch.no_grad()
 def test_only_the_last_block_adapted(small: SmallModel) -> None:
     backbone, pixels = load_backbone(small.name, str(small.weights), adapt_blocks=1), noise(2, 3, 48, 48, seed=1)

@@ -44,13 +44,13 @@ class Spy:
         self.suffixed += len(prefix)
         return self._backbone.suffix(prefix, lora)
 
-    def encode_sentence(self, texts: Sequence[str]) -> torch.Tensor:
+    def text_prefix(self, texts: Sequence[str]) -> torch.Tensor:
         self.read += len(texts)
-        return self._backbone.encode_sentence(texts)
+        return self._backbone.text_prefix(texts)
 
-    def text_suffix(self, sentences: torch.Tensor, lora: Lora | None = None) -> torch.Tensor:
-        self.embedded += len(sentences)
-        return self._backbone.text_suffix(sentences, lora)
+    def text_suffix(self, prefix: torch.Tensor, lora: Lora | None = None) -> torch.Tensor:
+        self.embedded += len(prefix)
+        return self._backbone.text_suffix(prefix, lora)
 
 
 @pytest.fixture(scope="module")

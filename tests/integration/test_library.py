@@ -121,7 +121,7 @@ def test_captions_come_along_and_follow_their_file(backbone: Backbone, photos: P
     searched = LibraryPhotos(PhotoLibrary.open(library), backbone)
     assert searched.captions == ("a dog", "a brown dog")
     for _ in range(2):  # encoded, and read again
-        torch.testing.assert_close(searched.caption_sentences(), backbone.encode_sentence(searched.captions))
+        torch.testing.assert_close(searched.caption_prefixes(), backbone.text_prefix(searched.captions))
     (folder / "captions.jsonl").write_text(json.dumps({"image": "02.jpg", "captions": ["the sea"]}))
     assert update(library, [folder], backbone).added == 0
     assert LibraryPhotos(PhotoLibrary.open(library), backbone).captions == ("the sea",)

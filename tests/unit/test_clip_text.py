@@ -46,8 +46,8 @@ def tokens(texts: list[str]) -> Tensor:
 def seen(plain: nn.Module, ids: Tensor) -> list[int]:
     """How many tokens of a text our tower sends through the blocks, batch by batch."""
     lengths = []
-    blocks = getattr(plain, "text", plain).transformer
-    handle = blocks.register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
+    first = getattr(plain, "text", plain).transformer.resblocks[0]
+    handle = first.register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
     text_tower(plain)(ids)
     handle.remove()
     return lengths

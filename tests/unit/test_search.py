@@ -55,7 +55,7 @@ def check(found: list[tuple[int, float]], scores: np.ndarray, places: np.ndarray
 @pytest.mark.parametrize("seed", [None, 1, 2])
 def test_adapters_of_photos_rank_as_photos_that_went_through_them(vit, prefixes, photos, seed) -> None:
     asked, chosen = question(vit, 5), ZERO_SHOT if seed is None else adapter(vit, seed)
-    scores = (vit.suffix(prefixes, chosen.lora) @ vit.text_suffix(asked.sentences)[0]).numpy()
+    scores = (vit.suffix(prefixes, chosen.lora) @ vit.text_suffix(asked.texts)[0]).numpy()
     for top in (1, 10, None):
         check(search(photos, asked, chosen, top), scores, np.arange(PHOTOS), top)
         check(search(photos, asked, chosen, top, AMONG), scores, AMONG, top)
@@ -63,7 +63,7 @@ def test_adapters_of_photos_rank_as_photos_that_went_through_them(vit, prefixes,
 
 def test_ranks_are_those_of_brute_force(vit, prefixes, photos) -> None:
     asked = question(vit, 9)
-    scores = (vit.suffix(prefixes) @ vit.text_suffix(asked.sentences)[0]).numpy()
+    scores = (vit.suffix(prefixes) @ vit.text_suffix(asked.texts)[0]).numpy()
     for places, among in ((np.arange(PHOTOS), None), (AMONG, AMONG)):
         order = places[np.argsort(-scores[places], kind="stable")]
         ranks = zero_shot_ranks(photos, asked, among)
