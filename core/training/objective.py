@@ -61,7 +61,7 @@ class Objective:
     batch: int = 256
     everyday: int = 0
     tokens: int = 100_000
-    names: int = 256
+    names: int = 1000
 
     def loss(self, rows: np.ndarray, lora: Lora, rng: np.random.Generator) -> Tensor:
         """Contrastive loss of a batch of the task with these rows, one random text a photo, plus the weighted penalty."""

@@ -27,7 +27,7 @@ from strangers import API, Stranger
 from app import actions, expert_actions, texts
 from app.api import LIMITS, SEARCH
 from app.visitors.retention import Limits
-from app.visitors.session import open_albums
+from app.visitors.session import Question, Session, open_albums
 from core.common.images import Framing
 from core.data import decode_pool
 from core.sglora.engine import SGLora
@@ -48,10 +48,10 @@ def test_a_crash_is_one_visitors_and_gives_its_place_in_the_queue_back(
 ) -> None:
     answer = actions.ask
 
-    def crashing(engine: SGLora, session: object, query: str) -> object:
-        if query == "crash":
+    def crashing(engine: SGLora, session: Session, question: Question) -> object:
+        if question.what == "crash":
             raise crash("in a worker")
-        return answer(engine, session, query)
+        return answer(engine, session, question)
 
     monkeypatch.setattr(actions, "ask", crashing)
     with launched(engine, tmp_path, Limits()) as app:
