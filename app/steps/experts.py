@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import combinations
 from typing import Any, Literal
 
@@ -26,6 +27,8 @@ MOST_LOOKED = 4  # experts side by side
 
 EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "number", "number", "number", "number", "number"]
 CHANGED = (Part.EXPERTS, Part.LIMITS, Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # with the visitor's experts
+
+TELL_EVERY = 0.2  # seconds between two words on a training
 
 
 class Experts(Step):
@@ -190,7 +193,13 @@ class Experts(Step):
         progress: gr.Progress = gr.Progress(),
         *values: Any,
     ) -> Updates:
+        told = 0.0
+
         def show(now: OwnProgress) -> None:
+            nonlocal told  # a step takes milliseconds: a browser that hears of each has time for nothing else
+            if time.monotonic() - told < TELL_EVERY:
+                return
+            told = time.monotonic()
             progress((now.step, now.steps), desc=texts.TRAINING.format(left=now.seconds_left), unit="steps")
 
         try:
