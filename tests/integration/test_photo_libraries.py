@@ -55,10 +55,11 @@ def test_a_visitor_behind_a_proxy_indexes_no_folder(engine: SGLora, tmp_path: Pa
     libraries = PhotoLibraries([folder], writable=True)
     with launched(engine, tmp_path, Limits(), libraries=libraries) as app:
         (index,) = (number for number, fn in app.page.fns.items() if fn.name == "_index")
+        data = ["library", str(secret), None, *(control.value for control in app.page.fns[index].inputs[3:])]
         for headers in ({"x-forwarded-for": "203.0.113.7"}, {"forwarded": "for=203.0.113.7"}, {"x-real-ip": "203.0.113.7"}):
-            Stranger(app.url, headers=headers).event(index, "library", str(secret), None)
+            Stranger(app.url, headers=headers).event(index, *data)
             assert not folder.exists(), headers
-        Stranger(app.url).event(index, "library", str(secret), None)
+        Stranger(app.url).event(index, *data)
         assert libraries.folders("library") == (str(secret),)
 
 
@@ -77,7 +78,8 @@ def test_indexing_ends_when_its_visitor_leaves(engine: SGLora, tmp_path: Path, m
     with launched(engine, tmp_path, Limits(), libraries=PhotoLibraries([tmp_path / "library"], writable=True)) as app:
         (index,) = (number for number, fn in app.page.fns.items() if fn.name == "_index")
         stranger = Stranger(app.url)
-        body = {"data": ["library", str(photos), None], "fn_index": index, "session_hash": stranger.session}
+        controls = [control.value for control in app.page.fns[index].inputs[3:]]
+        body = {"data": ["library", str(photos), None, *controls], "fn_index": index, "session_hash": stranger.session}
         assert stranger.post(f"{API}/queue/join", json=body).status_code == 200
         with httpx.stream("GET", f"{app.url}{API}/queue/data?session_hash={stranger.session}", timeout=60) as stream:
             lines = stream.iter_lines()  # held: httpx closes the connection when this is collected
