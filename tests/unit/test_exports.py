@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,16 +51,6 @@ def test_results_name_every_photo_with_its_places(engine: SGLora, session: Sessi
         assert int(row[f"{first.title} place"]) == was[row["photo"]]
         assert int(row[f"{last.title} moved"]) == was[row["photo"]] - place
         assert QUERY in row["question"]
-
-
-def test_results_leave_out_what_an_adapter_did_not_look_at(session: Session) -> None:
-    first, *others, last = session.comparison.columns
-    few = [replace(column, ranking=replace(column.ranking, hits=column.ranking.hits[:3])) for column in others]
-    read = rows(exports.results_csv(replace(session.comparison, columns=(first, *few, last))))
-    assert len(read) == len(last.ranking.hits)
-    for column in few:
-        ranks = [row[f"{column.title} place"] for row in read]
-        assert sorted(filter(None, ranks)) == ["1", "2", "3"] and ranks.count("") == len(read) - 3
 
 
 def test_recall_is_that_of_the_gallery(engine: SGLora, session: Session) -> None:
