@@ -24,6 +24,7 @@ from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
 from core.cli.main import main
 from core.common.paths import GENERATOR_FILE, ROOT
+from core.data.image_io import open_photo
 from core.experiments.controls import METHODS
 from core.experts.card import CARD_FILE
 from core.experts.load import load_engine
@@ -123,6 +124,35 @@ def test_evaluation_measures_all_methods(
     where = ["--data", str(data / "shapes"), "--split", "val", "--task", "photos of things", "--methods", ",".join(METHODS)]
     found = answer(capsys, "evaluate", *where, "--strength", "0.5", *backbone, "--experts", str(experts))
     assert found["images"] == 60 and list(found["methods"]) == list(METHODS)
+
+
+def test_experts_of_texts_ask_the_library_of_a_model_that_adapts_photos(
+    data: Path, backbone: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's and the command line's way: photos are indexed once, for adapters that were not thought of then."""
+    model = backbone[:4]
+    library = ["--library", str(tmp_path / "library")]
+    assert main(["index", str(data / "shapes"), *library, *model]) == 0
+    common = ["--data", str(data), "--cache", str(tmp_path / "cache"), *model, "--adapt", "texts"]
+    assert main(["train", "experts", "--out", str(tmp_path / "experts"), *common, *settings(*RECIPE)]) == 0
+    index = json.loads((tmp_path / "experts" / "index.json").read_text())
+    assert index["backbone"]["adapt"] == "texts" and "text.projection" in index["linears"]
+    assert all(name.startswith("text.") for name in index["linears"])
+    quick = settings("steps=4", "dimensions=4")
+    assert main(["train", "generator", "--experts", str(tmp_path / "experts"), *common, *quick]) == 0
+    engine = ["--experts", str(tmp_path / "experts")]
+    made = answer(capsys, "adapt", "a photo of a dog", "--out", str(tmp_path / "dog"), *engine)
+    assert made["parameters"] > 0
+    asked = answer(capsys, "search", "a red dog", *library, "--task", "a photo of a dog", "--top", "20", *engine)
+    loaded = load_backbone(**index["backbone"])
+    lora, _ = load_peft(tmp_path / "dog", loaded.layout.modules, loaded.fingerprint)
+    photos = {Path(hit["photo"]).name: hit["score"] for hit in asked["rankings"]["sg-lora"]}
+    paths = [next((data / "shapes").rglob(name)) for name in photos]
+    prefix = loaded.prefix(torch.stack([loaded.pixels(open_photo(path)) for path in paths]))
+    scores = (loaded.suffix(prefix) @ loaded.encode_text(["a red dog"], lora)[0]).tolist()
+    assert list(photos.values()) == pytest.approx(scores, abs=2e-3)
+    assert main(["route", "a dog", *model, *engine]) == 1
+    assert "--adapt texts" in capsys.readouterr().err
 
 
 def test_another_cut_is_another_backbone(experts: Path, backbone: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,12 +16,12 @@ from peft import PeftModel
 from PIL import Image
 from random_engines import random_engine
 from repositories import make_model
-from tiny_models import CONTEXT, noise, random_lora, tiny_clip
+from tiny_models import CONTEXT, noise, random_lora, tiny_clip_config
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
 from core.backbones import load_adapted, load_backbone
-from core.backbones.lora import LoraLayout
+from core.backbones.lora import Lora, LoraLayout
 from core.backbones.open_clip import OpenClipBackbone
 from core.backbones.peft_format import CONFIG_FILE, load_peft, save_peft
 from core.backbones.transformers_names import CLASS, hub_model, transformers_name
@@ -32,43 +32,81 @@ from core.sglora.request import AdapterRequest
 SIDE, WIDTH, DIM = 48, 64, 32  # of tiny_clip
 
 
-def same_weights(clip: CLIPModel) -> nn.Module:
-    """open_clip's model with the vision tower of transformers'."""
-    model, theirs = tiny_clip(), clip.state_dict()
-    ours = model.visual.state_dict()
-    vision = {k.removeprefix("vision_model."): v for k, v in theirs.items() if k.startswith("vision_model.")}
-    ours["conv1.weight"] = vision["embeddings.patch_embedding.weight"]
-    ours["class_embedding"] = vision["embeddings.class_embedding"]
-    ours["positional_embedding"] = vision["embeddings.position_embedding.weight"]
-    ours["proj"] = theirs["visual_projection.weight"].T
-    for norm, name in (("ln_pre", "pre_layrnorm"), ("ln_post", "post_layernorm")):
-        ours |= {f"{norm}.{x}": vision[f"{name}.{x}"] for x in ("weight", "bias")}
-    for i in range(3):
+def blocks_of(theirs: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """A tower's blocks by open_clip's names."""
+    ours = {}
+    pairs = {"attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
+    pairs |= {"ln_1": "layer_norm1", "ln_2": "layer_norm2"}
+    for i in range(layers):
         layer, block = f"encoder.layers.{i}", f"transformer.resblocks.{i}"
         for x in ("weight", "bias"):
-            projections = [vision[f"{layer}.self_attn.{p}_proj.{x}"] for p in "qkv"]
-            ours[f"{block}.attn.in_proj_{x}"] = torch.cat(projections)
-            pairs = {"attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
-            for own, other in {**pairs, "ln_1": "layer_norm1", "ln_2": "layer_norm2"}.items():
-                ours[f"{block}.{own}.{x}"] = vision[f"{layer}.{other}.{x}"]
-    model.visual.load_state_dict(ours)
+            ours[f"{block}.attn.in_proj_{x}"] = torch.cat([theirs[f"{layer}.self_attn.{p}_proj.{x}"] for p in "qkv"])
+            ours |= {f"{block}.{own}.{x}": theirs[f"{layer}.{other}.{x}"] for own, other in pairs.items()}
+    return ours
+
+
+def same_weights(clip: CLIPModel) -> nn.Module:
+    """open_clip's model with the towers of transformers'."""
+    config = tiny_clip_config()
+    config["text_cfg"]["layers"] = 2
+    model, theirs = open_clip.CLIP(**config), clip.state_dict()
+    vision, text = (
+        {k.removeprefix(tower): v for k, v in theirs.items() if k.startswith(tower)}
+        for tower in ("vision_model.", "text_model.")
+    )
+    images = blocks_of(vision, 3)
+    images["conv1.weight"] = vision["embeddings.patch_embedding.weight"]
+    images["class_embedding"] = vision["embeddings.class_embedding"]
+    images["positional_embedding"] = vision["embeddings.position_embedding.weight"]
+    images["proj"] = theirs["visual_projection.weight"].T
+    for norm, name in (("ln_pre", "pre_layrnorm"), ("ln_post", "post_layernorm")):
+        images |= {f"{norm}.{x}": vision[f"{name}.{x}"] for x in ("weight", "bias")}
+    words = blocks_of(text, 2) | {f"ln_final.{x}": text[f"final_layer_norm.{x}"] for x in ("weight", "bias")}
+    words["token_embedding.weight"] = text["embeddings.token_embedding.weight"]
+    words["positional_embedding"] = text["embeddings.position_embedding.weight"]
+    words["text_projection"] = theirs["text_projection.weight"].T
+    model.load_state_dict(words | {f"visual.{k}": v for k, v in images.items()} | {"logit_scale": theirs["logit_scale"]})
     return model
 
 
-@pytest.fixture(scope="module")
-def pair() -> tuple[CLIPModel, OpenClipBackbone]:
-    """The same model twice."""
+def transformers_clip() -> CLIPModel:
+    """A CLIPModel of small random weights."""
     vision = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": 3, "num_attention_heads": 4}
     vision |= {"image_size": SIDE, "patch_size": 16, "hidden_act": "gelu", "projection_dim": DIM}
-    text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 100}
+    text = {"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text |= {"vocab_size": 49408, "max_position_embeddings": CONTEXT, "hidden_act": "gelu", "projection_dim": DIM}
+    text |= {"bos_token_id": 49406, "eos_token_id": 49407}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=DIM)).eval()
         with torch.no_grad():
             for parameter in clip.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
-    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
+    return clip
+
+
+Pair = tuple[CLIPModel, OpenClipBackbone]
+
+
+@pytest.fixture(scope="module", params=["photos", "texts"])
+def either(request) -> Pair:
+    """The same model twice, with LoRAs of either side."""
+    clip, tokenizer = transformers_clip(), open_clip.SimpleTokenizer(context_length=CONTEXT)
+    return clip, OpenClipBackbone("tiny", same_weights(clip), tokenizer, adapt=request.param)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    """The same with LoRAs of photos."""
+    clip, tokenizer = transformers_clip(), open_clip.SimpleTokenizer(context_length=CONTEXT)
     return clip, OpenClipBackbone("tiny", same_weights(clip), tokenizer)
+
+
+def embeddings(clip: nn.Module, pixels: Tensor, tokens: Tensor) -> Tensor:
+    """Of photos, then of texts, by transformers."""
+    texts = clip.get_text_features(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+    texts = texts if isinstance(texts, Tensor) else texts.pooler_output
+    return torch.cat([images_of(clip, pixels), F.normalize(texts, dim=-1)])
 
 
 def images_of(clip: nn.Module, pixels: Tensor) -> Tensor:
@@ -77,20 +115,25 @@ def images_of(clip: nn.Module, pixels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def test_an_adapter_loads_with_plain_peft_into_transformers_clip(pair, tmp_path: Path) -> None:
-    clip, backbone = pair
-    pixels = noise(3, 3, SIDE, SIDE, seed=5)
-    activations = backbone.activations(pixels)
-    torch.testing.assert_close(images_of(clip, pixels), backbone.suffix(activations), atol=6e-5, rtol=0)
+def test_an_adapter_loads_with_plain_peft_into_transformers_clip(either: Pair, tmp_path: Path) -> None:
+    clip, backbone = either
+    pixels, texts = noise(3, 3, SIDE, SIDE, seed=5), ["two boats", "a dog in the snow"]
+    activations, read = backbone.activations(pixels), backbone.text_prefix(texts)
+    tokens = open_clip.SimpleTokenizer(context_length=CONTEXT)(texts)
+
+    def ours(lora: Lora | None = None) -> Tensor:
+        return torch.cat([backbone.suffix(activations, lora), backbone.text_suffix(read, lora)])
+
+    torch.testing.assert_close(embeddings(clip, pixels, tokens), ours(), atol=6e-5, rtol=0)
     lora = random_lora(backbone.layout, seed=1)
     save_peft(lora, tmp_path, backbone.fingerprint, "owner/clip", {}, CLASS, transformers_name)
     config = json.loads((tmp_path / CONFIG_FILE).read_text())
     assert config["base_model_name_or_path"] == "owner/clip"
     assert config["auto_mapping"] == {"base_model_class": "CLIPModel", "parent_library": "transformers"}
-    expected = backbone.suffix(activations, lora)
-    assert (expected - backbone.suffix(activations)).abs().max() > 0.01
+    expected = ours(lora)
+    assert (expected - ours()).abs().max() > 0.01
     adapted = PeftModel.from_pretrained(copy.deepcopy(clip), tmp_path).eval()
-    torch.testing.assert_close(images_of(adapted.get_base_model(), pixels), expected, atol=6e-5, rtol=0)
+    torch.testing.assert_close(embeddings(adapted.get_base_model(), pixels, tokens), expected, atol=6e-5, rtol=0)
     # ... and the same files come back.
     back, _ = load_peft(tmp_path, backbone.layout.modules, backbone.fingerprint)
     assert torch.equal(back.vector(), lora.vector())
@@ -122,6 +165,10 @@ def test_the_model_on_the_hub_is_named() -> None:
     for other in ("ViT-B-16-SigLIP2", "MobileCLIP2-L-14", "ViT-L-14-CLIPA"):
         with pytest.raises(AdapterError, match=f"{other} is no CLIPModel"):
             hub_model({"spec": other, "pretrained": "mine.pt"})
+    texts = {"pretrained": "mine.pt", "adapt": "texts"}
+    assert hub_model({"spec": "ViT-B-16", **texts}) == "ViT-B-16"
+    with pytest.raises(AdapterError, match="ViT-L-14-worldwide is no CLIPModel"):  # reads its texts elsewhere
+        hub_model({"spec": "ViT-L-14-worldwide", **texts})
 
 
 @torch.no_grad()
@@ -139,14 +186,15 @@ def test_an_adapter_loads_with_plain_peft_into_the_embedded_head(engine, tmp_pat
         save_adapter(engine, adaptation, tmp_path / "not", for_transformers=True)
 
 
-@pytest.mark.parametrize("kind", ["embedded", "embedded, photos", "embedded, both", "open_clip"])
+@pytest.mark.parametrize("kind", ["embedded", "embedded, photos", "embedded, both", "open_clip", "open_clip, texts"])
 @torch.no_grad()
 def test_the_lines_in_the_readme_run_for_either_side(kind: str, request, tmp_path, monkeypatch, capsys) -> None:
     """They print what a part with merged weights computes; the adapter is the file's."""
     monkeypatch.chdir(tmp_path)
     make_model(tmp_path / "model", 1)
-    if kind == "open_clip":
-        backbone = load_backbone("local-dir:model", adapt_blocks=2)
+    if kind.startswith("open_clip"):
+        texts = kind.endswith("texts")
+        backbone = load_backbone("local-dir:model", adapt_blocks=1 if texts else 2, adapt="texts" if texts else "photos")
     else:
         backbone = request.getfixturevalue("backbone").adapting("texts" if kind == "embedded" else "photos")
     engine = random_engine(backbone)
@@ -160,12 +208,12 @@ def test_the_lines_in_the_readme_run_for_either_side(kind: str, request, tmp_pat
     readme = (Path("adapter") / README_FILE).read_text()
     exec("\n".join(re.findall(r"```python\n(.*?)```", readme, re.DOTALL)), found := {})
     said = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in capsys.readouterr().out.splitlines())}
-    photo, sentences = found["photo"], backbone.encode_sentence(found["words"])
-    expected = {"zero-shot": float(backbone.suffix(photo) @ backbone.text_suffix(sentences).T)}
+    photo, read = found["photo"], backbone.text_prefix(found["words"])
+    expected = {"zero-shot": float(backbone.suffix(photo) @ backbone.text_suffix(read).T)}
     merged = copy.deepcopy(backbone.adapted)
     for name, factors in adaptation.lora.factors.items():
         merged.get_submodule(name).weight += factors.b @ factors.a
-    images = backbone.suffix(photo) if kind == "embedded" else merged.vision(photo.float())
-    expected["adapted"] = float(images @ (sentences if kind == "open_clip" else merged.text(sentences)).T)
+    images = backbone.suffix(photo) if kind in ("embedded", "open_clip, texts") else merged.vision(photo.float())
+    expected["adapted"] = float(images @ (read if kind == "open_clip" else merged.text(read)).T)
     assert said == pytest.approx({**expected, "with peft": expected["adapted"]}, abs=2e-3)
     assert abs(expected["adapted"] - expected["zero-shot"]) > 0.01, "the adapter shows"

@@ -208,6 +208,13 @@ def test_tensors_that_do_not_fit(adapter, values, reason):
     refused(adapter, reason)
 
 
+def test_an_adapter_of_photos_from_before_names_said_the_tower_is_read(adapter):
+    new, _ = load_peft(adapter, LAYOUT.modules, FINGERPRINT)
+    tensors = load_file(adapter / WEIGHTS_FILE)
+    save_file({key.replace("vision.", ""): value for key, value in tensors.items()}, adapter / WEIGHTS_FILE)
+    assert torch.equal(load_peft(adapter, LAYOUT.modules, FINGERPRINT)[0].vector(), new.vector())
+
+
 def test_half_precision_weights_are_read_as_float32(adapter):
     change_tensors(adapter, v_A=torch.full((3, 6), 0.5, dtype=torch.bfloat16))
     lora, _ = load_peft(adapter, LAYOUT.modules, FINGERPRINT)
