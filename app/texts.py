@@ -135,7 +135,7 @@ CAPTIONS_PLACEHOLDER = "beach.jpg: two children play in the sand\nbeach.jpg: a s
 CAPTIONS_SAVE = "Use these captions"
 CAPTIONS_NAMES = "Use file names as captions"
 CAPTIONS_CUT = " Of each photo at most {n} are used."
-VISITOR_LEFT = "Nobody waits for this answer any more."
+VISITOR_LEFT = "This answer was stopped, because its page was closed."
 CAPTIONS_SET = "Captions now belong to {n} of {total} photos."
 CAPTIONS_NO_NAMES = (
     "The captions name no photos: “{name}” is not one. A captions file has a column “image” with file names, and a column "

@@ -27,7 +27,7 @@ class UploadGate:
         app: what it stands before.
         most: bytes that one upload may have.
         could_fit: whether so many more bytes have room, or would have where room is made; changes nothing.
-        room: makes room for so many bytes that are on their way; says in words why there is none ("" where there is).
+        room: makes room for so many bytes that are on their way; returns the reason where there is none, else "".
     """
 
     def __init__(self, app: ASGIApp, most: int, could_fit: Callable[[int], bool], room: Callable[[int], str]) -> None:

@@ -245,7 +245,7 @@ class Keeper:
     def _room_to_make(self, wanted: int) -> tuple[int, int, list[tuple[int, Callable[[], object]]]]:
         """Bytes that are taken, by how many ``wanted`` more are too many, and (bytes, how to delete them) in the order to go.
 
-        Nobody knows whose an upload is: what was used within the last minute does not go for one.
+        An upload has no known visitor, so it does not delete what was used within the last minute.
         """
         folder, files, albums = get_upload_folder(), self._files(), open_albums()
         sizes = [_size(album.files) for album in albums]

@@ -6,7 +6,7 @@ fixes the order in which the factors are flattened.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,8 +29,24 @@ class LoraModule:
     out_features: int
 
 
+class _OnTowers:
+    """What follows from the names of linears: the towers that they are on."""
+
+    modules: tuple[LoraModule, ...]
+
+    @property
+    def moves_texts(self) -> bool:
+        """Whether texts are embedded otherwise with it."""
+        return any(m.name.startswith(TEXT) for m in self.modules)
+
+    @property
+    def moves_photos(self) -> bool:
+        """Whether photos are embedded otherwise with it, so that they have to be embedded again."""
+        return any(m.name.startswith(VISION) for m in self.modules)
+
+
 @dataclass(frozen=True)
-class LoraLayout:
+class LoraLayout(_OnTowers):
     """Which linears a LoRA adapts, in order, and at which rank; it defines the vector form.
 
     The vector holds, module by module, A [r, in] and then B [out, r], both row-major.
@@ -57,16 +73,6 @@ class LoraLayout:
         return tuple(m.name for m in self.modules)
 
     @property
-    def moves_texts(self) -> bool:
-        """Whether its LoRAs change how texts are embedded."""
-        return _any_in(self.modules, TEXT)
-
-    @property
-    def moves_photos(self) -> bool:
-        """Whether photos have other embeddings with its LoRAs, and have to be embedded again."""
-        return _any_in(self.modules, VISION)
-
-    @property
     def size(self) -> int:
         """Number of parameters P (3,584 for `embedded`; 110,592 for ViT-B/16 at rank 2)."""
         return sum(self.rank * (m.in_features + m.out_features) for m in self.modules)
@@ -86,7 +92,7 @@ class Factors:
 
 
 @dataclass(frozen=True)
-class Lora:
+class Lora(_OnTowers):
     """A LoRA adapter: one pair of factors per adapted linear.
 
     It is never injected: a backbone takes it as an argument, so that no visitor changes another's model.
@@ -124,16 +130,6 @@ class Lora:
     def parameters(self) -> int:
         return sum(f.a.numel() + f.b.numel() for f in self.factors.values())
 
-    @property
-    def moves_texts(self) -> bool:
-        """As ``LoraLayout.moves_texts``."""
-        return _any_in(self.modules, TEXT)
-
-    @property
-    def moves_photos(self) -> bool:
-        """As ``LoraLayout.moves_photos``."""
-        return _any_in(self.modules, VISION)
-
     def to(self, device: torch.device) -> Lora:
         """The LoRA with its factors on a device."""
         return Lora(self.modules, {name: Factors(f.a.to(device), f.b.to(device)) for name, f in self.factors.items()})
@@ -151,10 +147,6 @@ class Lora:
         for name, f in self.factors.items():
             if not (bool(torch.isfinite(f.a).all()) and bool(torch.isfinite(f.b).all())):
                 raise AdapterError(f"{label}: the weights of {name} hold NaN or infinite numbers.")
-
-
-def _any_in(modules: Sequence[LoraModule], tower: str) -> bool:
-    return any(m.name.startswith(tower) for m in modules)
 
 
 def initial_vector(layout: LoraLayout, seed: int) -> Tensor:

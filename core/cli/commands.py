@@ -14,6 +14,7 @@ from core.common.stopwatch import Stopwatch
 if TYPE_CHECKING:
     from core.backbones.base import Backbone
     from core.sglora.engine import SGLora
+    from core.sglora.fit import Fit
     from core.sglora.request import AdapterRequest
     from core.sglora.router import Routing
 
@@ -30,7 +31,8 @@ def route(arguments: Namespace) -> Answer:
     """``route``: the experts of a description."""
     check_text(arguments.text)
     engine = load_chosen_engine(arguments)
-    data = _routed(engine, engine.route(arguments.text, arguments.k, arguments.tau))
+    routing = engine.route(arguments.text, arguments.k, arguments.tau)
+    data = _routed(engine, routing, engine.fit(routing))
     return Answer(data, format.routing(data))
 
 
@@ -51,7 +53,7 @@ def adapt(arguments: Namespace) -> Answer:
     laps = stopwatch.laps
     seconds = {"load": laps["load"], **adaptation.seconds, "write": laps["write"]}
     data = {
-        **_routed(engine, adaptation.routing),
+        **_routed(engine, adaptation.routing, adaptation.fit),
         "seed": adaptation.request.seed,
         "strength": adaptation.request.strength,
         "parameters": adaptation.lora.parameters,
@@ -135,7 +137,7 @@ def chosen_backbone(arguments: Namespace) -> Backbone:
     return load_embedded(arguments.heads, adapt=arguments.adapt or "texts").to(current())
 
 
-def _routed(engine: SGLora, routing: Routing) -> dict[str, Any]:
+def _routed(engine: SGLora, routing: Routing, fit: Fit) -> dict[str, Any]:
     from core.experts.adapter_files import fit_facts, routed_experts
 
     return {
@@ -144,5 +146,5 @@ def _routed(engine: SGLora, routing: Routing) -> dict[str, Any]:
         "k": len(routing.chosen),
         "tau": routing.tau,
         "experts": routed_experts(engine, routing),
-        "fit": fit_facts(engine.fit(routing)),
+        "fit": fit_facts(fit),
     }

@@ -63,7 +63,7 @@ def generator(arguments: Namespace) -> Answer:
     check_data(arguments)
     from core.common.paths import GENERATOR_FILE, experts_path, generator_path
     from core.experts.files import load_repository
-    from core.training.experts import ExpertRecipe, runs_folder
+    from core.training.experts import runs_of
     from core.training.generator import GeneratorRecipe, train_generator
 
     model = chosen_backbone(arguments)
@@ -72,7 +72,7 @@ def generator(arguments: Namespace) -> Answer:
     beside = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
     out = destination(arguments, beside)
     recipe = changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
-    runs = runs_folder(cache_folder(arguments), model, ExpertRecipe(**repository.notes["recipe"]), arguments.data)
+    runs = runs_of(repository, model, cache_folder(arguments), arguments.data)
     found = train_generator(out, model, repository, runs, recipe, log)
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it names the generator's checksum

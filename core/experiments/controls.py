@@ -76,7 +76,7 @@ def random_sentence(engine: SGLora, adaptation: Adaptation) -> Lora:
     request = adaptation.request
     sentence = RANDOM[(len(request.description) + request.seed) % len(RANDOM)]
     other = engine.adapt(replace(request, description=sentence))
-    return engine.generated(other.prior, other.z, replace(other.fit, fits=True))
+    return engine.repository.with_shared([other.own], [1.0])
 
 
 def sg_lora(engine: SGLora, adaptation: Adaptation) -> Lora:

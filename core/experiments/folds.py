@@ -119,7 +119,9 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
 
 def fold_folder(context: ExperimentContext, fold: int, recipe: ExpertRecipe) -> Path:
     """Where the trained parts of a fold are kept."""
-    key = _digest([context.backbone.fingerprint, str(context.data.resolve()), ASSIGNMENT, asdict(recipe)])
+    key = _digest(
+        [context.backbone.fingerprint, context.backbone.slug, str(context.data.resolve()), ASSIGNMENT, asdict(recipe)]
+    )
     return context.folder("folds") / f"fold{fold}-seed{recipe.seed}-{key}"
 
 

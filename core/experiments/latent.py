@@ -22,11 +22,13 @@ from core.experiments.context import ExperimentContext
 from core.experts.compare import distance
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
+from core.sglora.generator import LoraGenerator
+from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing, SparseRouter
 from core.training.corpus import Corpus
 from core.training.dense_tasks import DenseTasks
-from core.training.experts import ExpertRecipe, runs_folder
+from core.training.experts import runs_of
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.snapshots import read_snapshots
 
@@ -63,33 +65,42 @@ def run(
     """Rows of all tasks by lambda, and what each lambda does to samples."""
     corpus, engine = context.corpus, context.engine
     repository = engine.repository
-    runs = runs_folder(context.cache, context.backbone, ExpertRecipe(**repository.notes["recipe"]), context.data)
+    runs = runs_of(repository, context.backbone, context.cache, context.data)
     snapshots, tasks = read_snapshots(runs, repository), watched_tasks(corpus, engine)
-    between = _between_experts(repository)
+    generators = {
+        f"{weight:g}": fit_generator(context.backbone, repository, snapshots, replace(recipe, kl=weight), context.log)
+        for weight in lambdas
+    }
     rows: list[dict[str, Any]] = []
-    found: dict[str, dict[str, float]] = {}
-    for weight in lambdas:
-        trained = replace(recipe, kl=weight)
-        sampling = replace(engine, generator=fit_generator(context.backbone, repository, snapshots, trained, context.log))
-        label, apart, moved = f"{weight:g}", [], []
-        for number, task in enumerate(tasks):
-            for group, experts in ((KNOWN, repository), (UNKNOWN, _without(repository, task))):
-                adapters = _adapters(replace(sampling, repository=experts), _routing(experts, task))
-                for variant, lora in adapters.items():
-                    recalls = statistics.both_ways(corpus.recalls(context.backbone, task.rows, lora))
-                    rows.append({"group": group, "lambda": label, "task": str(number), "variant": variant, **recalls})
+    apart: dict[str, list[float]] = {label: [] for label in generators}
+    moved: dict[str, list[float]] = {label: [] for label in generators}
+
+    def recalls(loras: Mapping[str, Lora | None], task: WatchedTask) -> dict[str, dict[str, float]]:
+        return {name: statistics.both_ways(corpus.recalls(context.backbone, task.rows, lora)) for name, lora in loras.items()}
+
+    for number, task in enumerate(tasks):
+        for group, experts in ((KNOWN, repository), (UNKNOWN, _without(repository, task))):
+            routing = SparseRouter(experts.embeddings).route("", task.embedding)
+            controls = recalls(_controls(experts, routing), task)
+            for label, generator in generators.items():
+                mean, *samples = _decoded(experts, generator, experts.prior(routing))
+                drawn = recalls({"mean": mean, **{f"sample {i}": lora for i, lora in enumerate(samples)}}, task)
+                about = {"group": group, "lambda": label, "task": str(number)}
+                rows += [{**about, "variant": variant, **values} for variant, values in {**controls, **drawn}.items()]
                 if group == KNOWN:
-                    samples = [lora for name, lora in adapters.items() if lora and name.startswith("sample")]
-                    apart += [distance(a, b) for a, b in pairwise(samples)]
-                    moved.append(_moved(corpus, sampling, task, samples))
-        nats = sampling.generator.notes["KL in nats"]
-        found[label] = {"nats": nats, "apart": float(np.mean(apart)) / between, "moved": float(np.mean(moved))}
-        context.log(f"lambda {label}: {found[label]}")
-    return {"tasks": len(tasks), "lambdas": found, "recalls": _recalls(rows), "shipped": f"{GeneratorRecipe().kl:g}"}
-
-
-def _routing(experts: ExpertRepository, task: WatchedTask) -> Routing:
-    return SparseRouter(experts.embeddings).route("", task.embedding)
+                    apart[label] += [distance(a, b) for a, b in pairwise(samples)]
+                    moved[label].append(_moved(corpus, engine, task, samples))
+        context.log(f"task {number + 1} of {len(tasks)}")
+    between = _between_experts(repository)
+    effects = {
+        label: {
+            "nats": generator.notes["KL in nats"],
+            "apart": float(np.mean(apart[label])) / between,
+            "moved": float(np.mean(moved[label])),
+        }
+        for label, generator in generators.items()
+    }
+    return {"tasks": len(tasks), "lambdas": effects, "recalls": _recalls(rows), "shipped": f"{GeneratorRecipe().kl:g}"}
 
 
 def _without(repository: ExpertRepository, task: WatchedTask) -> ExpertRepository:
@@ -99,16 +110,14 @@ def _without(repository: ExpertRepository, task: WatchedTask) -> ExpertRepositor
     return repository.subset(kept)
 
 
-def _adapters(engine: SGLora, routing: Routing) -> dict[str, Lora | None]:
-    """Zero-shot, the controls, the LoRA of the mean of p(z | c), and of samples of it."""
-    repository, prior = engine.repository, engine.repository.prior(routing)
+def _controls(experts: ExpertRepository, routing: Routing) -> dict[str, Lora | None]:
+    return {"zero-shot": None, "one-lora": experts.shared, "merge": experts.merged(routing)}
 
-    def decoded(seed: int | None) -> Lora:
-        own = Lora.from_vector(repository.layout, engine.generator.decode(engine.generator.draw(prior, seed), prior))
-        return repository.with_shared([own], [1.0])
 
-    controls = {"zero-shot": None, "one-lora": repository.shared, "merge": repository.merged(routing), "mean": decoded(None)}
-    return controls | {f"sample {seed}": decoded(seed) for seed in SEEDS}
+def _decoded(experts: ExpertRepository, generator: LoraGenerator, prior: SemanticPrior) -> list[Lora]:
+    """The LoRA of the mean of p(z | c), and of a sample a seed."""
+    vectors = (generator.sample(prior, seed).vector for seed in (None, *SEEDS))
+    return [experts.with_shared([Lora.from_vector(experts.layout, vector)], [1.0]) for vector in vectors]
 
 
 def _between_experts(repository: ExpertRepository) -> float:

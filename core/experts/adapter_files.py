@@ -138,7 +138,7 @@ def adapter_readme(provenance: Mapping[str, Any], choice: Mapping[str, Any], lor
     """The README of an adapter as Markdown.
 
     Args:
-        provenance: as ``SGLora.provenance`` gives it.
+        provenance: as ``provenance`` gives it.
         choice: the arguments of ``load_backbone``, as others may know them. lora: the adapter.
         clip_model: the model of transformers that it is for; None: for the backbone's own adapted part.
     """

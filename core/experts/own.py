@@ -238,7 +238,7 @@ class _SavedIndex(BaseModel, frozen=True):
 
 
 def _named(entry: _SavedExpert) -> Expert:
-    """The expert with a name and a description that can be used, and without what nobody here measured."""
+    """The expert with a name and a description that can be used, and without figures that were not measured here."""
     fields = {f.name: getattr(entry, f.name) for f in dataclasses.fields(Expert)}
     names = {"name": clean_name(entry.name), "description": clean_text(entry.description)}
     return Expert(**{**fields, **names, "forgetting": {}, "keywords": ""})

@@ -271,7 +271,7 @@ class Gallery:
 
         Args:
             photo: the id of one of ``photos``, or any image.
-            stop: whether nobody waits for it any more; asked while captions are read.
+            stop: whether the visitor left; asked while captions are read.
 
         Raises:
             GalleryError: no photos, no captions, an unknown id, ``top`` below 1, or it was stopped.

@@ -30,8 +30,9 @@ class Adaptation:
 
     Attributes:
         request: what was asked for. routing: the routed experts. fit: how well they fit.
-        prior: the semantic prior c. z: [latent] the sample.
-        full: the generated LoRA. lora: the LoRA to search with, the request's strength applied.
+        prior: the semantic prior c. z: [latent] the sample. own: the own part that it is decoded to.
+        full: the generated LoRA, what all experts share plus the own part where an expert fits. lora: the LoRA to search with,
+            the request's strength applied.
         seconds: time of each step ("encode", "route", "prior", "decode").
     """
 
@@ -40,6 +41,7 @@ class Adaptation:
     fit: Fit
     prior: SemanticPrior
     z: Tensor
+    own: Lora
     full: Lora
     lora: Lora
     seconds: Mapping[str, float]
@@ -60,14 +62,20 @@ class SGLora:
         return LoraLayout(own.modules, own.rank + (shared.rank if shared else 0))
 
     @one_core()
-    def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
+    def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU, watch: Stopwatch | None = None) -> Routing:
         """Encode a sentence and route it to its k closest experts.
+
+        Args:
+            watch: gets the lap "encode".
 
         Raises:
             DescriptionError: an empty or too long description, k below 1, tau not above 0.
         """
         text = clean_text(description)
-        return SparseRouter(self.repository.embeddings).route(text, self._encoded(text), k, tau)
+        embedding = embed_descriptions(self.backbone, [text])[0]
+        if watch is not None:
+            watch.lap("encode")
+        return SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
 
     def fit(self, routing: Routing) -> Fit:
         """How well the experts fit a routed description."""
@@ -80,30 +88,19 @@ class SGLora:
         Raises:
             DescriptionError: as ``route``.
         """
-        watch = Stopwatch()
-        text = clean_text(request.description)
-        embedding = self._encoded(text)
-        watch.lap("encode")
-        routing = SparseRouter(self.repository.embeddings).route(text, embedding, request.k, request.tau)
+        watch, repository = Stopwatch(), self.repository
+        routing = self.route(request.description, request.k, request.tau, watch)
         fit = self.fit(routing)
         watch.lap("route")
-        prior = self.repository.prior(routing)
+        prior = repository.prior(routing)
         watch.lap("prior")
-        z = self.generator.draw(prior, request.seed)
-        full = self.generated(prior, z, fit)
+        sample = self.generator.sample(prior, request.seed)
+        own = Lora.from_vector(repository.layout, sample.vector)
+        full = repository.with_shared([own], [1.0 if fit.fits or repository.shared is None else 0.0])
         lora = full.scaled(request.strength)
         watch.lap("decode")
-        return Adaptation(request, routing, fit, prior, z, full, lora, watch.laps)
-
-    def generated(self, prior: SemanticPrior, z: Tensor, fit: Fit) -> Lora:
-        """The LoRA of a sample z [latent]: what all experts share, plus the decoded own part where an expert fits."""
-        own = Lora.from_vector(self.repository.layout, self.generator.decode(z, prior))
-        return self.repository.with_shared([own], [1.0 if fit.fits or self.repository.shared is None else 0.0])
+        return Adaptation(request, routing, fit, prior, sample.z, own, full, lora, watch.laps)
 
     def merged(self, routing: Routing) -> Lora:
         """The paper's control: the routed experts merged with their softmax weights, exactly, in delta-W."""
         return self.repository.merged(routing)
-
-    def _encoded(self, text: str) -> Tensor:
-        """The sentence's embedding [s]."""
-        return embed_descriptions(self.backbone, [text])[0]

@@ -27,6 +27,14 @@ FORMAT = 2  # 1 had two kinds of generators
 
 
 @dataclass(frozen=True)
+class Sample:
+    """What was drawn: z [latent], and the own part's vector [P] that it is decoded to."""
+
+    z: Tensor
+    vector: Tensor
+
+
+@dataclass(frozen=True)
 class LoraGenerator:
     """Basis and conditional VAE together.
 
@@ -45,17 +53,20 @@ class LoraGenerator:
         """p(z | c), [n, latent] for a prior of n rows, one row for a prior of one."""
         return self.vae.condition_prior(self.basis.condition(prior))
 
-    def draw(self, prior: SemanticPrior, seed: int | None) -> Tensor:
-        """z ~ p(z | c), [latent]; the same seed gives the same z; None: the mean."""
-        latent = self.latent(prior)
-        if seed is None:
-            return latent.mean
-        return latent.sample(torch.randn(latent.mean.shape, generator=torch.Generator().manual_seed(seed)))
-
     @torch.no_grad()
-    def decode(self, z: Tensor, prior: SemanticPrior) -> Tensor:
-        """The own part's vector [P] of a sample z [latent]: the prior's mean and what the decoder adds to it."""
-        return prior.mean + self.basis.step(self.vae.decode_step(z, self.basis.condition(prior)))
+    def sample(self, prior: SemanticPrior, seed: int | None) -> Sample:
+        """Draw z ~ p(z | c) and decode it to the prior's mean and what the decoder adds to it.
+
+        Args:
+            seed: the same seed gives the same z; None: the mean of p(z | c).
+        """
+        condition = self.basis.condition(prior)  # for ViT-B/16 the largest part of the work, so it is computed once
+        latent = self.vae.condition_prior(condition)
+        if seed is None:
+            z = latent.mean
+        else:
+            z = latent.sample(torch.randn(latent.mean.shape, generator=torch.Generator().manual_seed(seed)))
+        return Sample(z, prior.mean + self.basis.step(self.vae.decode_step(z, condition)))
 
     def save(self, path: Path) -> None:
         """Write everything as float16 safetensors."""

@@ -85,7 +85,7 @@ class ExpertRepository:
         shared: what all experts share, as strong as they began with it; None: nothing, an expert is its own part (the paper).
         notes: how they were trained.
         backbone: how the backbone is loaded, as in ``RepositoryIndex``.
-        closeness_threshold: closeness below which no expert fits a description; None where nobody measured it.
+        closeness_threshold: closeness below which no expert fits a description; None where it was not measured.
     """
 
     fingerprint: str

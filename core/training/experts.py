@@ -302,7 +302,12 @@ def _figures(backbone: Backbone, corpus: Corpus, expert: Expert, key: Tensor, wh
 
 def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Path) -> Path:
     """Where trained parts are kept until the repository is complete, and for later runs."""
-    said = json.dumps([backbone.fingerprint, asdict(recipe), str(data.resolve())])
-    folder = cache / "experts" / digest(said)[:16]
+    key = json.dumps([backbone.fingerprint, backbone.slug, asdict(recipe), str(data.resolve())])
+    folder = cache / "experts" / digest(key)[:16]
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def runs_of(repository: ExpertRepository, backbone: Backbone, cache: Path, data: Path) -> Path:
+    """Where the training of a repository kept its parts."""
+    return runs_folder(cache, backbone, ExpertRecipe(**repository.notes.get("recipe", {})), data)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +55,13 @@ class Stranger:
             return Answer(None, joined.text)
         return self.answer(joined.json()["event_id"])
 
+    def leave_when(self, happened: Callable[[], bool], until: float) -> None:
+        """Listen to the events of this session until something happened, and go while they run; ``until`` as in ``wait``."""
+        with httpx.stream("GET", f"{self.url}{API}/queue/data?session_hash={self.session}", timeout=60) as stream:
+            lines = stream.iter_lines()  # held: httpx closes the connection when this is collected
+            next(lines)
+            wait(happened, until)
+
     def answer(self, event: str) -> Answer:
         """Wait for the end of an event."""
         address = f"{self.url}{API}/queue/data?session_hash={self.session}"
@@ -65,6 +74,13 @@ class Stranger:
                 if message.get("msg") == "unexpected_error":
                     return Answer(None, message["message"])
         return Answer(None)
+
+
+def wait(happened: Callable[[], bool], until: float) -> None:
+    """Wait until something happened; fails at ``until``, a time of ``time.monotonic``."""
+    while not happened():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.05)
 
 
 def value(path: str, name: str = "a.png", **more: Any) -> dict[str, Any]:

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from app_visitors import SENTENCE, launched
 from make_images import encode, picture
-from strangers import API, Stranger
+from strangers import API, Stranger, wait
 
 from app import actions
 from app.visitors.retention import Limits
@@ -24,10 +23,7 @@ SEARCH = ["a dog", SENTENCE, 4, 0.1, 0, 1, 10, None, None]
 
 
 def wait_for(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
+    wait(true, time.monotonic() + 120)
 
 
 def test_photos_that_are_read_take_no_search(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,9 +97,6 @@ def test_reading_captions_ends_when_the_visitor_leaves(engine: SGLora, tmp_path:
         other = stranger.upload("b.png", encode(picture(99), "PNG"))
         body = {"data": ["", *SEARCH[1:7], other], "session_hash": stranger.session}
         assert stranger.post(f"{API}/call/search", json=body).status_code == 200
-        with httpx.stream("GET", f"{app.url}{API}/queue/data?session_hash={stranger.session}", timeout=60) as stream:
-            lines = stream.iter_lines()  # held: httpx closes the connection when this is collected
-            next(lines)
-            wait_for(lambda: len(chunks) > 1)
+        stranger.leave_when(lambda: len(chunks) > 1, time.monotonic() + 120)
         wait_for(lambda: not app.page._queue.event_ids_to_events)
         assert sum(chunks) < 60 * CAPTIONS_A_PHOTO

@@ -55,8 +55,8 @@ def test_adapt_is_the_algorithm_step_by_step(sglora):
     mean = routing.weights @ means
     torch.testing.assert_close(result.prior.mean, mean)
     torch.testing.assert_close(result.prior.variance, routing.weights @ (variances + means.square()) - mean.square())
-    z = sglora.generator.draw(result.prior, 5)
-    vector = sglora.generator.decode(z, result.prior)
+    sample = sglora.generator.sample(result.prior, 5)
+    z, vector = sample.z, sample.vector
     torch.testing.assert_close(result.full.vector(), vector)
     torch.testing.assert_close(result.z, z)
     assert result.full.vector().shape == (sglora.layout.size,)

@@ -59,9 +59,10 @@ def adaptation(engine: SGLora) -> Adaptation:
     sentence = torch.nn.functional.normalize(torch.randn(8, generator=torch.Generator().manual_seed(1)), dim=-1)
     routing = SparseRouter(repository.embeddings).route("x", sentence, 3, 0.1)
     prior, fit = repository.prior(routing), Fit(routing.closeness, True, 0.0, None)
-    z = generator.draw(prior, 0)
-    full = engine.generated(prior, z, fit)
-    return Adaptation(AdapterRequest("x", 3), routing, fit, prior, z, full, full, {})
+    sample = generator.sample(prior, 0)
+    own = Lora.from_vector(repository.layout, sample.vector)
+    full = repository.with_shared([own], [1.0])
+    return Adaptation(AdapterRequest("x", 3), routing, fit, prior, sample.z, own, full, full, {})
 
 
 def deltas(vector: torch.Tensor) -> dict[str, torch.Tensor]:

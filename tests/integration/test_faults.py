@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import strangers
 from app_process import CHROMIUM, START_SECONDS, chromium
 from app_visitors import SENTENCE, Running, Visitor, launched
 from gradio_client.exceptions import AppError
@@ -105,13 +106,7 @@ def test_a_visitor_who_leaves_ends_the_upload(engine: SGLora, tmp_path: Path, mo
         files = [stranger.upload(f"{i}.png", encode(picture(i), "PNG")) for i in range(80)]
         body = {"data": [files, ""], "session_hash": stranger.session}
         assert stranger.post(f"{API}/call/index", json=body).status_code == 200
-        with httpx.stream("GET", f"{app.url}{API}/queue/data?session_hash={stranger.session}", timeout=60) as stream:
-            lines = stream.iter_lines()  # held: httpx closes the connection when this is collected
-            next(lines)
-            until = time.monotonic() + 60
-            while len(names) < 3:
-                assert time.monotonic() < until
-                time.sleep(0.05)
+        stranger.leave_when(lambda: len(names) >= 3, time.monotonic() + 60)
         until = time.monotonic() + 60
         while app.page._queue.event_ids_to_events and time.monotonic() < until:
             time.sleep(0.1)
@@ -294,7 +289,4 @@ def connection(app: Running) -> socket.socket:
 
 
 def wait(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 300
-    while not true():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.1)
+    strangers.wait(true, time.monotonic() + 300)

@@ -8,11 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
-import httpx
 import pytest
 from app_visitors import launched
 from made_up_photos import blurred
-from strangers import API, Stranger
+from strangers import API, Stranger, wait
 
 from app.engines import Models
 from app.http.hosts import is_from_here
@@ -81,16 +80,9 @@ def test_indexing_ends_when_its_visitor_leaves(engine: SGLora, tmp_path: Path, m
         controls = [control.value for control in app.page.fns[index].inputs[3:]]
         body = {"data": ["library", str(photos), None, *controls], "fn_index": index, "session_hash": stranger.session}
         assert stranger.post(f"{API}/queue/join", json=body).status_code == 200
-        with httpx.stream("GET", f"{app.url}{API}/queue/data?session_hash={stranger.session}", timeout=60) as stream:
-            lines = stream.iter_lines()  # held: httpx closes the connection when this is collected
-            next(lines)
-            until = time.monotonic() + 60
-            while len(names) < 3:
-                assert time.monotonic() < until
-                time.sleep(0.05)
-        while app.page._queue.event_ids_to_events:
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        until = time.monotonic() + 60
+        stranger.leave_when(lambda: len(names) >= 3, until)
+        wait(lambda: not app.page._queue.event_ids_to_events, until)
         assert len(names) < 300
 
 

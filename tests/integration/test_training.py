@@ -433,6 +433,6 @@ def test_samples_scatter_as_the_snapshots_do_unless_lambda_is_too_large(weight: 
     for i in range(n):
         others = repository.subset([j for j in range(n) if j != i])
         prior = others.prior(SparseRouter(others.embeddings).route("", keys[i]))
-        samples = torch.stack([generator.decode(generator.draw(prior, seed), prior) for seed in range(32)])
+        samples = torch.stack([generator.sample(prior, seed).vector for seed in range(32)])
         spreads.append(float((samples @ means[i] / 5).std()))
     assert spread[0] <= np.mean(spreads) <= spread[1]

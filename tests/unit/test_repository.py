@@ -225,37 +225,38 @@ def path(tmp_path) -> Path:
 
 
 def generated(one: LoraGenerator, seed: int | None) -> torch.Tensor:
-    return one.decode(one.draw(PRIOR, seed), PRIOR)
+    return one.sample(PRIOR, seed).vector
 
 
 def test_seeds():
     one, state = generator(), torch.get_rng_state()
-    assert one.draw(PRIOR, 3).shape == (3,) and generated(one, 3).shape == (20,)
-    assert torch.equal(one.draw(PRIOR, 3), one.draw(PRIOR, 3))
+    assert one.sample(PRIOR, 3).z.shape == (3,) and generated(one, 3).shape == (20,)
+    assert torch.equal(one.sample(PRIOR, 3).z, one.sample(PRIOR, 3).z)
     assert (generated(one, 3) - generated(one, 4)).abs().max() > 1e-3
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_samples_have_the_moments_of_the_latent_prior():
     one = generator()
-    z, latent = torch.stack([one.draw(PRIOR, seed) for seed in range(2000)]), one.latent(PRIOR)
+    z, latent = torch.stack([one.sample(PRIOR, seed).z for seed in range(2000)]), one.latent(PRIOR)
     torch.testing.assert_close(z.mean(0), latent.mean, atol=0.1, rtol=0)
     torch.testing.assert_close(z.var(0).log(), latent.log_variance, atol=0.2, rtol=0)
-    assert torch.equal(one.draw(PRIOR, None), latent.mean)
+    assert torch.equal(one.sample(PRIOR, None).z, latent.mean)
 
 
 def test_a_sample_is_decoded_to_the_priors_mean_and_a_step():
     """With the decoder's layers and the basis multiplied out by hand."""
-    one, z = generator(), noise(3, seed=9)
+    one = generator()
+    sample = one.sample(PRIOR, 9)
     basis, layers = one.basis, [m for m in one.vae.decoder if isinstance(m, torch.nn.Linear)]
     mean = (PRIOR.mean - basis.origin) @ basis.components.T / basis.scale
     variance = (basis.components @ PRIOR.variance.diag() @ basis.components.T).diag() / basis.scale**2
-    hidden = torch.cat([z, mean, (variance + VARIANCE_FLOOR).log()])
+    hidden = torch.cat([sample.z, mean, (variance + VARIANCE_FLOOR).log()])
     for number, layer in enumerate(layers):
         hidden = layer.weight @ hidden + layer.bias
         hidden = hidden if number == len(layers) - 1 else hidden.clamp(min=0)
     expected = PRIOR.mean + sum(hidden[d] * basis.scale[d] * basis.components[d] for d in range(5))
-    torch.testing.assert_close(one.decode(z, PRIOR), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(sample.vector, expected, atol=1e-4, rtol=1e-4)
     assert (expected - PRIOR.mean).abs().max() > 0.1, "a step that shows"
 
 
