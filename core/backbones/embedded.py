@@ -65,10 +65,9 @@ class EmbeddedTowers:
         return self._wanted_dtype or compute_dtype(self.device)
 
     def to(self, device: torch.device) -> Self:
-        """Work on a device from now on; towers that are loaded already load again there."""
+        """Work on a device from now on; an image tower that is loaded already loads again there."""
         if device != self.device:
-            for tower in ("image_tower", "text_tower"):
-                self.__dict__.pop(tower, None)
+            self.__dict__.pop("image_tower", None)
         self.device = device
         return self
 
@@ -78,7 +77,7 @@ class EmbeddedTowers:
 
     @cached_property
     def text_tower(self) -> TextTower:
-        return _text_tower(self.device)
+        return _text_tower()
 
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         return self.text_tower.encode(texts)

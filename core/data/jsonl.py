@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,15 @@ LABELS_FILE = "labels.jsonl"
 
 
 def read_captions(folder: Path) -> list[Sample]:
-    """``{"image": "images/1.jpg", "split": "train", "captions": ["…"]}`` a line, perhaps with ``"categories": ["dog"]``."""
+    """``{"image": "images/1.jpg", "split": "train", "captions": ["…"]}`` a line, perhaps with ``"categories": ["dog"]``, or with
+    the special ``"domain"`` and ``"set"`` that it is of."""
     samples = []
     for where, row in _rows(folder / CAPTIONS_FILE):
         categories = _texts(where, "categories", row.get("categories", []))
         kept = tuple(one_line(c) for c in captions_of(where, row) if c.strip())
-        samples.append(
-            Sample(folder / row["image"], kept, str(row.get("split", "")), categories=tuple(sorted(set(categories))))
-        )
+        of = {"domain": str(row.get("domain", "")), "dataset": str(row.get("set", ""))}
+        split = str(row.get("split", ""))
+        samples.append(Sample(folder / row["image"], kept, split, categories=tuple(sorted(set(categories))), **of))
     return samples
 
 
@@ -39,6 +40,11 @@ def read_labels(folder: Path) -> list[Sample]:
         )
         for where, row in _rows(folder / LABELS_FILE)
     ]
+
+
+def read_translations(folder: Path, languages: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """By image, its captions in these languages, in order, from ``{"image": "images/1.jpg", "de": "…", "fr": "…"}`` a line."""
+    return {row["image"]: tuple(one_line(str(row.get(key, ""))) for key in languages) for _, row in _rows(folder / CAPTIONS_FILE)}
 
 
 def parse_row(where: str, line: str) -> dict[str, Any]:

@@ -14,8 +14,10 @@ class Sample:
         path: the image file; nobody has looked yet whether it can be read.
         captions: human captions, possibly none.
         split: "train", "val" or "test" ("" where the folder does not say).
-        label / domain / dataset: class name, domain and set of a labelled photo ("" for captioned ones).
+        label: class name of a labelled photo ("" for captioned ones).
+        domain / dataset: domain and set, such as "aerial" ("" for everyday scenes with captions).
         categories: of the objects in the photo (COCO's instances), sorted.
+        translations: captions in other languages, to train with.
     """
 
     path: Path
@@ -25,6 +27,7 @@ class Sample:
     domain: str = ""
     dataset: str = ""
     categories: tuple[str, ...] = ()
+    translations: tuple[str, ...] = ()
 
 
 def caption_texts(sample: Sample) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.progress import Bar
 from core.experiments.context import ExperimentContext
-from core.experiments.held_tasks import HeldTask, domain_tasks, scene_tasks
+from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
 from core.experts.files import INDEX_FILE, load_repository, save_repository
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
@@ -36,7 +36,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 FOLDS = 5
 # Another text deals the tasks differently: a recipe is measured on folds that did not choose it.
-ASSIGNMENT = "folds of mixing by closeness"
+ASSIGNMENT = "folds of both heads"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
         DataError: fewer tasks than folds.
     """
     held: list[HeldTask] = []
-    for tasks in (scene_tasks(corpus), domain_tasks(corpus)):
+    for tasks in (scene_tasks(corpus), [*domain_tasks(corpus), *captioned_domain_tasks(corpus)]):
         held += sorted(tasks, key=lambda t: draw(f"{ASSIGNMENT} {t.name}"))[fold::FOLDS]
     if not held:
         raise DataError(f"The data has too few tasks to hold them out in {FOLDS} folds.")

@@ -81,6 +81,27 @@ SCENES: Mapping[str, tuple[str, str]] = {
 }
 
 
+# The same for special domains with captions: name -> (domain, description, words).
+DOMAIN_SCENES: Mapping[str, tuple[str, str, str]] = {
+    "aerial traffic": ("aerial", "aerial photos of airports and stations", "airport airports railway station plane planes"),
+    "aerial sea": ("aerial", "aerial photos of beaches and ports", "beach sea ocean port harbor boats ships waves"),
+    "aerial water": ("aerial", "aerial photos of rivers and ponds", "river pond lake bridge"),
+    "aerial homes": ("aerial", "aerial photos of houses and residential areas", "residential houses villas residence"),
+    "aerial fields": ("aerial", "aerial photos of farmland and meadows", "farmland farmlands meadow meadows field fields"),
+    "aerial wild": ("aerial", "aerial photos of deserts, mountains and forests", "desert mountain mountains forest bareland"),
+    "aerial sport": ("aerial", "aerial photos of stadiums and playgrounds", "stadium playground baseball football"),
+    "aerial work": ("aerial", "aerial photos of factories and storage tanks", "industrial factory storage tanks commercial"),
+    "shoes": ("clothing", "product photos of shoes", "shoe shoes sandals flats heels sneakers floaters"),
+    "bags": ("clothing", "product photos of bags", "handbag handbags bag backpack purse wallet clutch"),
+    "jewellery": ("clothing", "product photos of watches and jewellery", "watch watches earrings ring bracelet necklace pendant"),
+    "tops": ("clothing", "product photos of shirts", "shirt t-shirt tshirt top kurta polo"),
+    "trousers": ("clothing", "product photos of trousers and skirts", "jeans trousers shorts skirt pants leggings"),
+    "fruit": ("food", "photos of fruit", "fruit fruits berries strawberries orange apple lemon"),
+    "vegetables": ("food", "photos of vegetables and salads", "vegetable vegetables salad tomato tomatoes"),
+    "sweets": ("food", "photos of cakes and desserts", "cake cakes dessert chocolate cookies pancakes ice"),
+}
+
+
 @dataclass(frozen=True)
 class HeldTask:
     """A task to measure on.
@@ -97,26 +118,45 @@ class HeldTask:
     test: np.ndarray
 
 
-def scene_rows(captions: Mapping[int, tuple[str, ...]]) -> dict[str, np.ndarray]:
-    """For each of SCENES, the rows whose captions name it.
+def named_rows(captions: Mapping[int, tuple[str, ...]], named: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """For each name, the rows of which NAMED_BY captions (all, where there are fewer) have one of its words.
 
     Args:
-        captions: by row.
+        captions: by row. named: words by name.
     """
-    words = {row: [set(re.findall(r"[a-z-]+", c.lower())) for c in own] for row, own in captions.items()}
-    found = {}
-    for name, (_, listed) in SCENES.items():
-        named = set(listed.split())
-        found[name] = np.array(
-            [row for row, own in words.items() if sum(bool(named & w) for w in own) >= NAMED_BY], dtype=np.int64
-        )
-    return found
+    spoken = {row: [set(re.findall(r"[a-z-]+", c.lower())) for c in own] for row, own in captions.items()}
+
+    def rows(wanted: set[str]) -> list[int]:
+        return [row for row, own in spoken.items() if sum(bool(wanted & w) for w in own) >= min(NAMED_BY, len(own))]
+
+    return {name: np.array(rows(set(listed.split())), dtype=np.int64) for name, listed in named.items()}
+
+
+def scene_rows(captions: Mapping[int, tuple[str, ...]]) -> dict[str, np.ndarray]:
+    """For each of SCENES, the rows whose captions name it."""
+    return named_rows(captions, {name: listed for name, (_, listed) in SCENES.items()})
+
+
+def captioned_domain_tasks(corpus: Corpus, known: bool = False) -> list[HeldTask]:
+    """DOMAIN_SCENES that enough photos show.
+
+    Args:
+        known: measured on the photos that trained nothing; else on all of them.
+    """
+    tasks = []
+    for name, (domain, description, listed) in DOMAIN_SCENES.items():
+        own = np.flatnonzero(corpus.captioned & (corpus.domains == domain))
+        rows = named_rows({int(r): corpus.samples[r].captions for r in own}, {name: listed})[name]
+        test = rows[corpus.test[rows]] if known else rows
+        if len(rows) >= FEWEST and len(test) >= MEASURED:
+            tasks.append(HeldTask(name, description, domain, rows, test))
+    return tasks
 
 
 def scene_tasks(corpus: Corpus) -> list[HeldTask]:
     """The scenes that enough photos show, or COCO's categories where photos have some (paper); those of the test part
     measure."""
-    captions = {int(r): corpus.samples[r].captions for r in np.flatnonzero(corpus.captioned)}
+    captions = {int(r): corpus.samples[r].captions for r in np.flatnonzero(corpus.scenes)}
     categories: dict[str, list[int]] = {}
     for row in captions:
         for category in corpus.samples[row].categories:
@@ -145,8 +185,7 @@ def domain_tasks(corpus: Corpus, whole: bool = False) -> list[HeldTask]:
         for part in range(parts):
             own = sorted(names[part::parts])
             rows = np.concatenate([classes[label] for label in own])
-            phrase = style_of(domain).phrase
-            description = phrase if whole else f"{phrase}: {', '.join(own[:6])}"
+            description = style_of(domain).phrase if whole else style_of(domain).of(own[:6])
             name = f"{domain}-{part + 1}" if parts > 1 else domain
             test = rows[corpus.test[rows]] if whole else rows
             tasks.append(HeldTask(name, description, domain, rows, test))

@@ -19,7 +19,7 @@ from core.common.metrics import Relevance, both_directions
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS, SEEDED
-from core.experiments.held_tasks import HeldTask, domain_tasks, scene_rows, scene_tasks
+from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_rows, scene_tasks
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.backbone import coco_held_out
@@ -38,10 +38,10 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     """Rows of all tasks and methods, and their summary."""
     rows: list[Row] = []
     corpus, engine = context.corpus, context.engine
-    everyday = np.flatnonzero(corpus.captioned & corpus.test)
+    everyday = np.flatnonzero(corpus.scenes & corpus.test)
     tasks = [(SCENES, t) for t in scene_tasks(corpus)]
     tasks.append((EVERYDAY, HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", everyday, everyday)))
-    tasks += [(SPECIAL, t) for t in domain_tasks(corpus, whole=True)]
+    tasks += [(SPECIAL, t) for t in (*domain_tasks(corpus, whole=True), *captioned_domain_tasks(corpus, known=True))]
     for group, task in tasks:
         found = measured(engine, task.description, lambda lora, rows=task.test: corpus.recalls(engine.backbone, rows, lora))
         rows += [{"group": group, "task": task.name, "photos": len(task.test), **row} for row in found]

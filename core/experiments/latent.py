@@ -128,7 +128,7 @@ def _between_experts(repository: ExpertRepository) -> float:
 
 def _moved(corpus: Corpus, engine: SGLora, task: WatchedTask, samples: Sequence[Lora]) -> float:
     """How many of the first photos for a caption of the task are others with another seed."""
-    rows = np.flatnonzero(corpus.watched & corpus.captioned)
+    rows = np.flatnonzero(corpus.watched & corpus.scenes)
     photos, text = corpus.base[torch.from_numpy(rows)], corpus.texts[int(corpus.own_texts[task.rows[0]][0])][None]
     first = [set((engine.backbone.text_suffix(text, lora) @ photos.T)[0].topk(FIRST).indices.tolist()) for lora in samples]
     return float(np.mean([len(a - b) for a, b in pairwise(first)]))

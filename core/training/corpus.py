@@ -21,6 +21,7 @@ from core.common.errors import DataError
 from core.common.metrics import Relevance, measure
 from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
+from core.data.jsonl import read_translations
 from core.training.class_names import ClassNames
 from core.training.features import Features, image_features, text_features, text_prefixes
 from core.training.label_styles import label_texts
@@ -30,6 +31,8 @@ WATCHED = 0.12  # share of the photos that train nothing: recipes are chosen on 
 LABELLED_TRAIN = 0.75  # share of each class's photos that train
 FEW = 3  # classes with fewer photos only measure
 UNREADABLE_SHOWN = 20
+TRANSLATIONS = "languages"  # a folder beside that of the photos, with captions in other languages
+LANGUAGES = ("de", "fr")  # of these, to train with
 
 
 def draw(text: str) -> float:
@@ -74,6 +77,16 @@ class Corpus:
     def captioned(self) -> np.ndarray:
         """[n] bool: photos with captions; the others have a label."""
         return np.array([bool(s.captions) for s in self.samples])
+
+    @cached_property
+    def scenes(self) -> np.ndarray:
+        """[n] bool: photos of everyday scenes with captions."""
+        return self.captioned & (self.domains == "")
+
+    @cached_property
+    def domains(self) -> np.ndarray:
+        """[n] text: the special domain, or the kind of everyday objects, of each photo; "" for everyday scenes."""
+        return np.array([s.domain for s in self.samples])
 
     @cached_property
     def everyday(self) -> np.ndarray:
@@ -151,7 +164,7 @@ def build_corpus(
     Args:
         prefixes: [n, *prefix_shape]. embed: sentence embeddings of texts, [t, s]. read: their prefixes, [t, …].
     """
-    own = [s.captions or label_texts(s) for s in samples]
+    own = [(s.captions or label_texts(s)) + s.translations for s in samples]
     strings = sorted({t for texts in own for t in texts})
     index = {t: i for i, t in enumerate(strings)}
     names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
@@ -176,12 +189,13 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print) -
     """Read captioned and labelled photos.
 
     ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …), of which `coco` is left to the embedded
-    backbone's base and to measuring. Photos that cannot be read are left out; the corpus names them.
+    backbone's base and to measuring, and `languages` has captions of `flickr8k` in other languages. Photos that cannot be read are left out; the corpus names them.
 
     Raises:
         DataError: there is no photo to train on in it.
     """
-    left_out = {data / "coco"} if backbone.name == EMBEDDED else set()
+    left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
+    translated = read_translations(data / TRANSLATIONS, LANGUAGES) if (data / TRANSLATIONS).is_dir() else {}
     samples: list[Sample] = []
     unreadable: list[Path] = []
     kept: list[tuple[np.ndarray, np.ndarray]] = []
@@ -192,7 +206,9 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print) -
         unreadable += [found[i].path for i in np.flatnonzero(~readable)]
         keep = np.flatnonzero(readable & np.array([bool(s.captions or s.label) for s in found], dtype=bool))
         kept.append((array, keep))
-        samples += [replace(found[i], dataset=found[i].dataset or folder.name) for i in keep]
+        for sample in (found[i] for i in keep):
+            others = translated.get(str(sample.path.relative_to(folder)), ())
+            samples.append(replace(sample, dataset=sample.dataset or folder.name, translations=others))
         log(f"{folder.name}: {len(keep)} photos")
     failed = f" {len(unreadable)} photos cannot be read, {unreadable[0]} for one." if unreadable else ""
     if not samples:

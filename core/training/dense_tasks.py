@@ -40,11 +40,10 @@ class DenseTask:
             if chance < 0.25:
                 return corpus.strings[rng.choice(corpus.own_texts[rng.choice(self.rows)])]
             return " ".join(self.words)
-        phrase = "photos" if self.domain == OBJECTS else style_of(self.domain).phrase
         if chance < 0.3 and self.domain != OBJECTS:
-            return phrase
-        some = ", ".join(self.words[: rng.integers(1, min(6, len(self.words) + 1))])
-        return f"{phrase} of {some}" if chance < 0.7 else some
+            return style_of(self.domain).phrase
+        some = self.words[: rng.integers(1, min(6, len(self.words) + 1))]
+        return style_of(self.domain).of(some) if chance < 0.7 else ", ".join(some)
 
 
 class DenseTasks:

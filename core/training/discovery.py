@@ -17,7 +17,7 @@ import numpy as np
 from core.backbones.base import Backbone
 from core.common.text import MAX_NAME
 from core.training.corpus import OBJECTS, Corpus
-from core.training.keywords import common_phrases, keyword_rows, photo_words, words
+from core.training.keywords import common_phrases, keyword_rows, photo_words, photos_of, words
 from core.training.label_styles import style_of
 
 MOST = 0.2  # share of the captioned photos above which a keyword says nothing
@@ -69,6 +69,7 @@ def discover(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe: Di
         *category_tasks(corpus, allowed, recipe),
         *keyword_tasks(corpus, allowed, backbone, recipe),
         *cluster_tasks(corpus, allowed, recipe),
+        *captioned_domain_tasks(corpus, allowed, recipe),
         *class_tasks(corpus, allowed, backbone, recipe),
     ]
     taken: Counter[str] = Counter()
@@ -83,7 +84,7 @@ def discover(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe: Di
 def category_tasks(corpus: Corpus, allowed: np.ndarray, recipe: DiscoveryRecipe) -> list[ExpertTask]:
     """The photos that show an object of a category (paper, COCO tasks)."""
     rows: dict[str, list[int]] = {}
-    for row in map(int, np.flatnonzero(allowed & corpus.captioned)):
+    for row in map(int, np.flatnonzero(allowed & corpus.scenes)):
         for category in corpus.samples[row].categories:
             rows.setdefault(category, []).append(row)
     tasks = []
@@ -122,7 +123,7 @@ def keyword_tasks(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recip
     return [
         ExpertTask(
             own[0],
-            _described(said or own),
+            photos_of(corpus, r, said or own),
             ", ".join(own),
             "scenes",
             corpus.samples[r[0]].dataset,
@@ -135,32 +136,56 @@ def keyword_tasks(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recip
 
 def cluster_tasks(corpus: Corpus, allowed: np.ndarray, recipe: DiscoveryRecipe) -> list[ExpertTask]:
     """Broad and fine clusters of captioned photos, by the mean embedding of their captions (spherical k-means)."""
-    rows = np.flatnonzero(allowed & corpus.captioned)
+    rows = np.flatnonzero(allowed & corpus.scenes)
     if len(rows) < 2 * SMALLEST:
         return []
-    sentences = corpus.photo_sentences[rows]
-    overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    for size, least in ((BROAD, 0), (recipe.fine, recipe.least)):
-        centres = _clusters(sentences, max(1, round(len(rows) / size)))
-        similarity = sentences @ centres.T
-        for number, centre in enumerate(centres):
-            members = np.flatnonzero(similarity.argmax(1) == number)
-            if len(members) < SMALLEST:
-                continue
-            if len(members) < least:
-                members = np.argsort(-similarity[:, number])[:least]
-            found.append((centre, rows[members]))
+    found = [*_clustered(corpus, rows, BROAD), *_clustered(corpus, rows, recipe.fine, recipe.least)]
     spoken = common_phrases(corpus, allowed, [own for _, own in found], [""] * len(found))
-    tasks = []
+    overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
+    tasks: list[ExpertTask] = []
     for (centre, own), said in zip(found, spoken, strict=True):
         named = _distinctive(corpus, own, overall, len(rows)) or ["people"]
         source, example = corpus.samples[own[0]].dataset, _spoken(corpus, own, centre)
         taken = {task.name for task in tasks}
         usual = f"{said[0]}, {named[0]}" if said else " ".join(named[:2])
         name = next((phrase for phrase in said if phrase not in taken), usual)
-        tasks.append(ExpertTask(name, _described(said or named), ", ".join(named), "scenes", source, own, example=example))
+        description = photos_of(corpus, own, said or named)
+        tasks.append(ExpertTask(name, description, ", ".join(named), "scenes", source, own, example=example))
     return tasks
+
+
+def captioned_domain_tasks(corpus: Corpus, allowed: np.ndarray, recipe: DiscoveryRecipe) -> list[ExpertTask]:
+    """Every special domain whose photos have captions as a whole, and its clusters."""
+    tasks = []
+    for domain in sorted({str(d) for d in corpus.domains[corpus.captioned]} - {""}):
+        rows = np.flatnonzero(allowed & corpus.captioned & (corpus.domains == domain))
+        if len(rows) < 2 * SMALLEST:
+            continue
+        overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
+        source, style = corpus.samples[rows[0]].dataset, style_of(domain)
+        whole = _spoken(corpus, rows, _centre(corpus, rows))
+        tasks.append(ExpertTask(f"{domain} with captions", style.phrase, "", domain, source, rows, example=whole))
+        for centre, own in _clustered(corpus, rows, 2 * recipe.fine):
+            named = list(_distinctive(corpus, own, overall, len(rows)))
+            if named:
+                example = _spoken(corpus, own, centre)
+                tasks.append(ExpertTask(f"{domain}: {named[0]}", style.of(named), "", domain, source, own, example=example))
+    return tasks
+
+
+def _clustered(corpus: Corpus, rows: np.ndarray, size: int, least: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Centre and rows of clusters of about ``size`` photos, filled up to ``least`` with the closest ones."""
+    sentences = corpus.photo_sentences[rows]
+    centres = _clusters(sentences, max(1, round(len(rows) / size)))
+    similarity, found = sentences @ centres.T, []
+    for number, centre in enumerate(centres):
+        members = np.flatnonzero(similarity.argmax(1) == number)
+        if len(members) < SMALLEST:
+            continue
+        if len(members) < least:
+            members = np.argsort(-similarity[:, number])[:least]
+        found.append((centre, rows[members]))
+    return found
 
 
 def class_tasks(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe: DiscoveryRecipe) -> list[ExpertTask]:
@@ -172,7 +197,7 @@ def class_tasks(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe:
         labels = list(rows)
         if len(labels) < 2:
             continue
-        phrase = "photos" if domain == OBJECTS else style_of(domain).phrase
+        style = style_of(domain)
         meaning = backbone.encode_sentence(labels).numpy()
         groups = [] if domain == OBJECTS else [np.arange(len(labels))]
         if (count := round(len(labels) / recipe.classes)) > 1:
@@ -182,12 +207,11 @@ def class_tasks(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe:
             central = group[np.argsort(-(meaning[group] @ meaning[group].mean(0)))]
             shown = [labels[i] for i in central[:SHOWN]]
             whole = domain != OBJECTS and number == 0
-            joined = f"{phrase} of {', '.join(shown)}" if domain == OBJECTS else f"{phrase}: {', '.join(shown)}"
             own = np.concatenate([rows[labels[i]] for i in group])
             tasks.append(
                 ExpertTask(
                     (domain or "classes") if whole else f"{domain}: {shown[0]}",
-                    phrase if whole and domain else joined,
+                    style.phrase if whole and domain else style.of(shown),
                     "",
                     domain,
                     corpus.samples[own[0]].dataset or domain,
@@ -233,14 +257,9 @@ def _centre(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
     return mean / np.linalg.norm(mean)
 
 
-def _described(parts: Sequence[str]) -> str:
-    text = ", ".join(parts)
-    return text[:1].upper() + text[1:]
-
-
 def _spoken(corpus: Corpus, rows: np.ndarray, centre: np.ndarray, word: str = "") -> str:
     """The caption (with the word, if any has it) closest to the middle of a topic."""
-    texts = {i for r in rows for i in corpus.own_texts[r]}
+    texts = {i for r in rows for i in corpus.own_texts[r][: corpus.measured[r]]}
     fitting = {i for i in texts if CAPTION_WORDS[0] <= len(corpus.strings[i].split()) <= CAPTION_WORDS[1]} or texts
     named = {i for i in fitting if word in words(corpus.strings[i])} if word else fitting
     # Rounded, so that rounding does not choose among captions that are as close.

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.common.text import listed
 from core.training.corpus import Corpus
 
 NAMED_BY = 2  # captions of a photo that must have a word; all, where it has fewer
 PHRASE = 5  # words of a phrase, at most
+ARTICLE = 0.3  # share of its places where a name has an article in front, from which on it gets one
 FEWEST_PHRASE, SHARE_PHRASE = 5, 0.05  # photos of a topic, and share of them, whose captions must have a phrase
 _FUNCTION_WORDS = frozenset(
     """
@@ -49,7 +51,7 @@ def keyword_rows(corpus: Corpus, allowed: np.ndarray, least: int, most: float) -
         allowed: [n] bool, rows that count. most: share of the captioned ones above which a word says nothing.
     """
     rows: dict[str, list[int]] = defaultdict(list)
-    usable = np.flatnonzero(allowed & corpus.captioned)
+    usable = np.flatnonzero(allowed & corpus.scenes)
     for row in map(int, usable):
         for word in photo_words(corpus.samples[row].captions):
             rows[word].append(row)
@@ -78,11 +80,12 @@ def common_phrases(
     """
     counts = [Counter(p for row in rows for p in phrases(corpus.samples[row].captions)) for rows in topics]
     kept = [
-        {p: n for p, n in own.items() if n >= max(FEWEST_PHRASE, SHARE_PHRASE * len(rows)) and (not word or word in words(p))}
+        {p: n for p, n in own.items() if n >= max(ARTICLE = 0.3  # share of its places where a name has an article in front, from which on it gets one
+FEWEST_PHRASE, SHARE_PHRASE * len(rows)) and (not word or word in words(p))}
         for own, rows, word in zip(counts, topics, required, strict=True)
     ]
     candidates = set().union(*kept)
-    usable = np.flatnonzero(allowed & corpus.captioned).tolist()
+    usable = np.flatnonzero(allowed & corpus.scenes).tolist()
     overall = Counter(p for row in usable for p in phrases(corpus.samples[row].captions) if p in candidates)
     found = []
     for own, rows in zip(kept, topics, strict=True):
@@ -99,6 +102,23 @@ def common_phrases(
                 chosen.append(phrase)
         found.append(chosen)
     return found
+
+
+def photos_of(corpus: Corpus, rows: np.ndarray, names: Sequence[str]) -> str:
+    """What a person would call these photos, after words or phrases of their captions: "photos of people riding a bike",
+    "photos of a brown dog and the beach"."""
+    captions = " . ".join(caption.lower() for row in rows for caption in corpus.samples[row].captions)
+    who = "dogs" if len(re.findall(r"\bdogs?\b", captions)) > len(rows) else "people"
+
+    def spoken(name: str) -> str:
+        if name.split()[0].endswith("ing"):
+            return f"{who} {name}"
+        all_in_all = len(re.findall(rf"\b{re.escape(name)}\b", captions)) or 1
+        counted = len(re.findall(rf"\ban? {re.escape(name)}\b", captions))
+        article = "an" if name[0] in "aeiou" else "a"
+        return f"{article} {name}" if counted / all_in_all > ARTICLE else name
+
+    return f"photos of {listed([spoken(name) for name in names[:2]])}"
 
 
 def _alike(one: set[str], other: set[str]) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from core.common.text import listed
 from core.data import Sample
 
 
@@ -14,6 +15,10 @@ class Domain:
 
     phrase: str
     templates: tuple[str, ...]
+
+    def of(self, names: Sequence[str]) -> str:
+        """A description of some of its classes, as a person would write it: "paintings of dogs, horses and people"."""
+        return f"{self.phrase} {'such as' if ' of ' in self.phrase else 'of'} {listed(names)}"
 
 
 DOMAINS: Mapping[str, Domain] = {
@@ -26,13 +31,19 @@ DOMAINS: Mapping[str, Domain] = {
     "flowers": Domain("photos of flowers", ("a photo of a {}", "a {}, a type of flower", "a close-up of a {} flower")),
     "food": Domain("photos of dishes", ("a photo of {}", "a photo of a {}", "a plate of {}", "{}, a dish")),
     "grocery": Domain("photos of groceries", ("a photo of a {}", "{} in a grocery store", "a package of {}", "{}")),
-    "medical": Domain("medical images, radiographs", ("a {}", "a photo of a {}", "a radiograph: {}")),
+    "medical": Domain("radiographs", ("a {}", "a photo of a {}", "a radiograph: {}")),
+    "instruments": Domain(
+        "photos of musical instruments", ("a photo of a {}", "a {}, a musical instrument", "someone playing the {}", "{}")
+    ),
+    "objects": Domain("photos", ("a photo of a {}", "a close-up of a {}", "a picture of a {}", "{}")),
     "painting": Domain("paintings", ("a painting of a {}", "a photo of a {}", "an oil painting with a {}", "art of a {}")),
+    "plants": Domain("photos of seedlings", ("a photo of {}", "a seedling of {}", "a close-up of a young {} plant", "{}")),
     "rooms": Domain("photos of rooms", ("a photo of a {}", "the {} of a house", "a {} for rent")),
     "scene": Domain("photos of places", ("a photo of a {}", "a black and white photo of a {}", "a view of a {}", "{}")),
     "sketch": Domain("pencil sketches", ("a sketch of a {}", "a photo of a {}", "a drawing of a {}", "a doodle of a {}")),
     "sports": Domain("photos of sports", ("a photo of {}", "a photo of a {}", "people doing {}", "a {} match")),
     "texture": Domain("close-ups of textures", ("a {} texture", "a photo of a {}", "a {} surface", "a {} pattern")),
+    "weather": Domain("photos of the weather", ("a photo of {} weather", "a {} sky", "a {} day", "{}")),
 }
 
 

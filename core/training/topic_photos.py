@@ -24,8 +24,9 @@ def photos_like(corpus: Corpus, expert: Expert, key: Tensor, most: int = PHOTOS)
         rows = [r for r in np.flatnonzero(corpus.watched & ~corpus.captioned) if corpus.samples[r].label in known]
         rows = np.array([r for r in rows if corpus.samples[r].domain == expert.group], dtype=np.int64)
     else:
-        pool = np.flatnonzero(corpus.watched & corpus.captioned)
-        share = expert.images / max(int((corpus.train & corpus.captioned).sum()), 1)
+        alike = corpus.captioned & (corpus.domains == ("" if expert.group == "scenes" else expert.group))
+        pool = np.flatnonzero(corpus.watched & alike)
+        share = expert.images / max(int((corpus.train & alike).sum()), 1)
         closest = np.argsort(-(corpus.photo_sentences[pool] @ key.numpy()))
         rows = np.sort(pool[closest[: max(FEWEST, round(share * len(pool)))]])
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
