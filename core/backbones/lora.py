@@ -93,7 +93,7 @@ class Factors:
 
 @dataclass(frozen=True)
 class Lora(_OnTowers):
-    """A LoRA adapter: one pair of factors per adapted linear.
+    """A LoRA adapter: one pair of factors per adapted linear, each of a rank of its own.
 
     It is never injected: a backbone takes it as an argument, so that no visitor changes another's model.
     """
@@ -123,8 +123,14 @@ class Lora(_OnTowers):
         return torch.cat([part.reshape(-1) for m in self.modules for part in (self.factors[m.name].a, self.factors[m.name].b)])
 
     @property
+    def ranks(self) -> Mapping[str, int]:
+        """Rank r of the weight change of each linear."""
+        return {name: len(f.a) for name, f in self.factors.items()}
+
+    @property
     def rank(self) -> int:
-        return self.factors[self.modules[0].name].a.shape[0]
+        """The highest one of its linears."""
+        return max(self.ranks.values())
 
     @property
     def parameters(self) -> int:

@@ -23,7 +23,7 @@ def reduce_rank(lora: Lora, rank: int) -> tuple[Lora, float]:
 
     A LoRA of that rank comes back as it is; one of a lower rank is filled up with zeros and loses nothing.
     """
-    if lora.rank == rank:
+    if set(lora.ranks.values()) == {rank}:
         return lora, 0.0
     factors, kept, whole = {}, 0.0, 0.0
     for name, f in lora.factors.items():
@@ -126,16 +126,19 @@ def _descend(start: Tensor, a: Tensor, b: Tensor, target: Factors) -> Tensor:
 
 
 def merge(loras: Sequence[Lora], weights: Sequence[float]) -> Lora:
-    """The exact weighted sum of weight changes, sum_i w_i B_i A_i, as one LoRA of rank sum_i r_i.
+    """The exact weighted sum of weight changes, sum_i w_i B_i A_i, as one LoRA of rank sum_i r_i, linear by linear.
 
-    Averaging A's and B's separately would have cross terms B_i A_j (docs/design.md, section 3), so factors are concatenated.
+    Averaging A's and B's separately would have cross terms B_i A_j (docs/design.md, section 3), so factors are concatenated. A
+    linear that some of the LoRAs leave as it is gets the factors of the others: where that is one LoRA with weight 1, its own
+    tensors, not copies, so that a backbone knows the shared part again.
     """
-    modules = loras[0].modules
-    factors = {
-        m.name: Factors(
-            torch.cat([lora.factors[m.name].a for lora in loras], 0),
-            torch.cat([lora.factors[m.name].b * w for lora, w in zip(loras, weights, strict=True)], 1),
-        )
-        for m in modules
-    }
-    return Lora(modules, factors)
+    weighted = list(zip(loras, weights, strict=True))
+    modules = tuple(dict.fromkeys(m for lora in loras for m in lora.modules))
+    parts = {m.name: [(lora.factors[m.name], w) for lora, w in weighted if m.name in lora.factors] for m in modules}
+    return Lora(modules, {name: _sum(own) for name, own in parts.items()})
+
+
+def _sum(parts: Sequence[tuple[Factors, float]]) -> Factors:
+    if len(parts) == 1 and parts[0][1] == 1:
+        return parts[0][0]
+    return Factors(torch.cat([f.a for f, _ in parts], 0), torch.cat([f.b * w for f, w in parts], 1))

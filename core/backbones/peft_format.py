@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,9 @@ PEFT_PREFIX = "base_model.model."
 MAX_ADAPTER_BYTES = 64 * 1024 * 1024
 
 # What peft can do beyond B @ A on frozen weights; the last kinds of initialisation change the frozen weights too.
-UNSUPPORTED = ("use_dora", "rank_pattern", "alpha_pattern", "use_qalora", "use_bdlora", "alora_invocation_tokens")
+UNSUPPORTED = ("use_dora", "use_qalora", "use_bdlora", "alora_invocation_tokens")
+
+PLAIN_NAME = re.compile(r"[\w.]+")
 
 UNSUPPORTED_INIT = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
@@ -47,6 +51,7 @@ def save_peft(
         rename: from the names of adapted linears to those of the model that it is to load into.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    others = {rename(name): rank for name, rank in lora.ranks.items() if rank != lora.rank}
     config = {
         "peft_type": "LORA",
         "task_type": None,
@@ -54,6 +59,8 @@ def save_peft(
         "auto_mapping": None if base_class is None else dict(base_class),
         "r": lora.rank,
         "lora_alpha": lora.rank,
+        "rank_pattern": others,
+        "alpha_pattern": others,
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": False,
@@ -88,6 +95,63 @@ def _other_side(names: Set[str], modules: Sequence[LoraModule]) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class _Config:
+    """What ``adapter_config.json`` says.
+
+    Attributes:
+        rank, alpha: of the linears that ``ranks`` and ``alphas`` (peft's ``rank_pattern`` and ``alpha_pattern``) do not name.
+        by_root: whether the scale is alpha / sqrt(r), as in rsLoRA (arXiv 2312.03732), and not alpha / r.
+        base_model: what it was made for; "" where that is not said.
+    """
+
+    rank: int
+    alpha: float
+    ranks: Mapping[str, int]
+    alphas: Mapping[str, float]
+    by_root: bool
+    base_model: str
+
+    @staticmethod
+    def read(label: str, path: Path) -> _Config:
+        """Raise AdapterError unless it is one of a plain LoRA, with ranks up to MAX_RANK."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            rank, alpha = int(content["r"]), float(content.get("lora_alpha", content["r"]))
+            ranks = {str(key): int(value) for key, value in (content.get("rank_pattern") or {}).items()}
+            alphas = {str(key): float(value) for key, value in (content.get("alpha_pattern") or {}).items()}
+            odd = [key for key in UNSUPPORTED if content.get(key)]
+            odd += ["init_lora_weights"] if str(content.get("init_lora_weights")).startswith(UNSUPPORTED_INIT) else []
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
+            raise AdapterError(f"{label}: {CONFIG_FILE} is not a LoRA configuration of peft.") from None
+        if content.get("peft_type", "LORA") != "LORA" or odd:
+            why = f"{odd[0]} is set" if odd else f"this is {brief(content['peft_type'])}"
+            raise AdapterError(f"{label}: only plain LoRA adapters are supported ({why}).")
+        for value in (rank, *ranks.values()):
+            if not 1 <= value <= MAX_RANK:
+                raise AdapterError(f"{label}: rank {brief(value)} is not between 1 and {MAX_RANK}.")
+        for key in (*ranks, *alphas):  # peft takes any regular expression here, and some of them never end
+            if not PLAIN_NAME.fullmatch(key):
+                raise AdapterError(f"{label}: {brief(key)} in {CONFIG_FILE} is not the name of a linear.")
+        base_model = content.get("base_model_name_or_path")
+        base_model = base_model if isinstance(base_model, str) else ""
+        return _Config(rank, alpha, ranks, alphas, bool(content.get("use_rslora")), base_model)
+
+    def rank_of(self, name: str) -> int:
+        """Rank of a linear, by its name in the file."""
+        return self.ranks.get(_key(self.ranks, name), self.rank)
+
+    def scale_of(self, name: str) -> float:
+        """What B @ A is multiplied with."""
+        rank = self.rank_of(name)
+        return self.alphas.get(_key(self.alphas, name), self.alpha) / (rank**0.5 if self.by_root else rank)
+
+
+def _key(pattern: Iterable[str], name: str) -> str:
+    """The first key that is a linear's name or the end of it, as peft looks it up; the name where there is none."""
+    return next((key for key in pattern if f".{name}".endswith(f".{key}")), name)
+
+
 def load_peft(
     folder: Path, modules: Iterable[LoraModule], fingerprint: str, partly: bool = False
 ) -> tuple[Lora, dict[str, Any]]:
@@ -110,19 +174,7 @@ def load_peft(
             raise AdapterError(f"{label}: {path.name} is missing (a PEFT adapter has {CONFIG_FILE} and {WEIGHTS_FILE}).")
         if path.stat().st_size > MAX_ADAPTER_BYTES:
             raise AdapterError(f"{label}: {path.name} is larger than {MAX_ADAPTER_BYTES // 2**20} MB.")
-    try:
-        config = json.loads(config_path.read_text(encoding="utf-8"))
-        rank, alpha = int(config["r"]), float(config.get("lora_alpha", config["r"]))
-        odd = [key for key in UNSUPPORTED if config.get(key)]
-        odd += ["init_lora_weights"] if str(config.get("init_lora_weights")).startswith(UNSUPPORTED_INIT) else []
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
-        raise AdapterError(f"{label}: {CONFIG_FILE} is not a LoRA configuration of peft.") from None
-    if config.get("peft_type", "LORA") != "LORA" or odd:
-        why = f"{odd[0]} is set" if odd else f"this is {brief(config['peft_type'])}"
-        raise AdapterError(f"{label}: only plain LoRA adapters of one rank are supported ({why}).")
-    if not 1 <= rank <= MAX_RANK:
-        raise AdapterError(f"{label}: rank {brief(rank)} is not between 1 and {MAX_RANK}.")
-    scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
+    config = _Config.read(label, config_path)
     try:
         with safe_open(weights_path, framework="pt") as file:
             metadata, names = file.metadata() or {}, set(file.keys())
@@ -139,14 +191,15 @@ def load_peft(
         made_for = brief(made_for)
         raise AdapterError(f"{label} was made for another backbone (fingerprint {made_for}, this one is {fingerprint}).")
     if names != expected:
-        odd, made_for = min(names ^ expected), config.get("base_model_name_or_path")
-        model = f" (it was made for {brief(made_for)})" if made_for and isinstance(made_for, str) else ""
+        odd = min(names ^ expected)
+        model = f" (it was made for {brief(config.base_model)})" if config.base_model else ""
         what = "unknown" if odd in names else "missing"
         raise AdapterError(f"{label} does not fit this backbone{model}: {brief(odd)} is {what}.{_other_side(names, modules)}")
     factors = {}
     for m in modules:
-        a = tensors[f"{PEFT_PREFIX}{rename(m.name)}.lora_A.weight"]
-        b = tensors[f"{PEFT_PREFIX}{rename(m.name)}.lora_B.weight"]
+        theirs = rename(m.name)
+        a, b = (tensors[f"{PEFT_PREFIX}{theirs}.lora_{x}.weight"] for x in "AB")
+        rank = config.rank_of(theirs)
         if a.shape != (rank, m.in_features) or b.shape != (m.out_features, rank):
             raise AdapterError(
                 f"{label} does not fit this backbone: {m.name} has shapes {tuple(a.shape)} and {tuple(b.shape)}, "
@@ -154,7 +207,7 @@ def load_peft(
             )
         if not (a.is_floating_point() and b.is_floating_point()):
             raise AdapterError(f"{label}: the weights of {m.name} are not floating point ({a.dtype}, {b.dtype}).")
-        factors[m.name] = Factors(a.float(), b.float() * scale)
+        factors[m.name] = Factors(a.float(), b.float() * config.scale_of(theirs))
     lora = Lora(tuple(modules), factors)
     lora.check_finite(label)
     try:

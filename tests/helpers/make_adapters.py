@@ -143,7 +143,14 @@ def configs(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "a kind of a million letters", changed(peft_type="k" * 900_000), "only plain LoRA"
     yield "a kind of brackets", changed(peft_type=[[[[3]]]]), "only plain LoRA"
     yield "DoRA", changed(use_dora=True), "use_dora is set"
-    yield "ranks by layer", changed(rank_pattern={"q": 8}), "rank_pattern is set"
+    yield "ranks of linears that are not there", changed(rank_pattern={"q": 8}), None
+    yield "ranks that the weights have not", changed(rank_pattern={"mlp.3": 8}), "has shapes"
+    yield "a rank of a linear of 10^9", changed(rank_pattern={"mlp.3": 10**9}), "is not between 1 and 256"
+    yield "ranks that are a list", changed(rank_pattern=[1]), none
+    yield "ranks by an endless expression", changed(rank_pattern={"(.*)*x": 8}), "is not the name of a linear"
+    yield "scales by an expression of markup", changed(alpha_pattern={MARKUP: 8}), "is not the name of a linear"
+    yield "a scale of a linear of 1e30", changed(alpha_pattern={"mlp.3": 1e30}), "far beyond"
+    yield "a scale of a linear that is no number", changed(alpha_pattern={"mlp.3": "x"}), none
     yield "weights that are changed as well", changed(init_lora_weights="pissa"), "init_lora_weights is set"
     yield "code to run", changed(auto_mapping={"x": "os.system"}, base_model_name_or_path="/etc/passwd"), None
 

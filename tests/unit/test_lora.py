@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from core.backbones.embedded import load_embedded
 from core.backbones.lora import MAX_RANK, Factors, Lora, LoraLayout, LoraModule
-from core.backbones.lora_algebra import merge
+from core.backbones.lora_algebra import merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft, save_peft
 from core.common.errors import AdapterError
 from core.common.paths import heads_path
@@ -71,6 +71,27 @@ def test_merge_is_the_exact_sum_of_weight_changes():
         torch.testing.assert_close(merged.factors[m.name].delta, expected, atol=1e-6, rtol=1e-5)
     with pytest.raises(ValueError, match="zip"):
         merge(loras, [1.0])
+
+
+def test_merge_of_different_linears():
+    q, v = LAYOUT.modules
+    both, first, last = random_lora(LAYOUT, 1), random_lora(LoraLayout((q,), 2), 2), random_lora(LoraLayout((v,), 1), 3)
+    merged = merge([first, last, both], [1.0, 0.5, -2.0])
+    assert merged.modules == (q, v) and merged.ranks == {q.name: 5, v.name: 4} and merged.rank == 5
+    for m, w, lora in ((q, 1.0, first), (v, 0.5, last)):
+        expected = w * lora.factors[m.name].delta - 2 * both.factors[m.name].delta
+        torch.testing.assert_close(merged.factors[m.name].delta, expected, atol=1e-6, rtol=1e-5)
+    apart = merge([first, last], [1.0, 0.5])
+    assert apart.factors[q.name] is first.factors[q.name], "alone with weight 1: the same tensors"
+    torch.testing.assert_close(apart.factors[v.name].delta, 0.5 * last.factors[v.name].delta)
+
+
+def test_reduced_to_one_rank_where_ranks_differ():
+    lora = merge([random_lora(LAYOUT, 1), random_lora(LoraLayout(LAYOUT.modules[:1], 1), 2)], [1.0, 1.0])
+    reduced, lost = reduce_rank(lora, 3)
+    assert set(reduced.ranks.values()) == {3} and 0 < lost < 1
+    name = LAYOUT.modules[1].name
+    torch.testing.assert_close(reduced.factors[name].delta, lora.factors[name].delta, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -149,8 +170,13 @@ def test_config_nested_without_end(adapter):
     [
         ({"peft_type": "IA3"}, "this is IA3"),
         ({"use_dora": True}, "use_dora is set"),
-        ({"rank_pattern": {"v_proj": 4}}, "rank_pattern is set"),
-        ({"alpha_pattern": {"v_proj": 4}}, "alpha_pattern is set"),
+        ({"rank_pattern": {"v_proj": 4}}, "v_proj has shapes"),
+        ({"rank_pattern": {"v_proj": MAX_RANK + 1}}, "is not between"),
+        ({"rank_pattern": {"v_proj": "four"}}, "is not a LoRA configuration"),
+        ({"rank_pattern": ["v_proj"]}, "is not a LoRA configuration"),
+        ({"alpha_pattern": {"v_proj": None}}, "is not a LoRA configuration"),
+        ({"alpha_pattern": {"v_proj": float("inf")}}, "hold NaN"),
+        ({"alpha_pattern": {"(v+)+$": 4}}, "is not the name of a linear"),
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights is set"),
         ({"r": 0}, "rank 0 is not between"),
         ({"r": MAX_RANK + 1}, f"rank {MAX_RANK + 1} is not between"),
@@ -271,6 +297,45 @@ def test_saved_adapter_loads_into_real_peft(tower, tmp_path):
         model = PeftModel.from_pretrained(copy.deepcopy(module), folder).eval()
         torch.testing.assert_close(tower.run(model), tower.run(module, lora), atol=2e-5, rtol=0)
         assert (tower.run(model) - tower.run(module)).abs().max() > 1e-2
+
+
+@torch.no_grad()
+def test_adapter_on_both_towers_with_different_ranks_loads_into_real_peft(tmp_path):
+    backbone = load_embedded(heads_path(), torch.float32, "photos")
+    texts, photos = ([m for name, m in backbone.linears.items() if name.startswith(side)] for side in ("text.", "vision."))
+    wide, narrow = LoraLayout(tuple(texts), 6), LoraLayout(tuple(photos[:5]), 2)
+    lora = merge([random_lora(wide, 1), random_lora(narrow, 2), random_lora(LoraLayout(tuple(photos[4:7]), 3), 3)], [1, 1, 1])
+    assert set(lora.ranks.values()) == {2, 3, 5, 6}
+    save_peft(lora, tmp_path, FINGERPRINT, "embedded", {})
+    model = PeftModel.from_pretrained(copy.deepcopy(backbone.adapted), tmp_path).eval()
+    sentences, maps = nn.functional.normalize(noise(4, backbone.sentence_dim), dim=-1), noise(4, *backbone.prefix_shape)
+    for ours, theirs, given in (
+        (backbone.adapted.text, model.text, sentences),
+        (backbone.adapted.vision, model.vision, maps),
+    ):
+        torch.testing.assert_close(theirs(given), ours(given, lora), atol=2e-5, rtol=0)
+        assert (theirs(given) - ours(given)).abs().max() > 1e-2
+    back, _ = load_peft(tmp_path, backbone.linears.values(), FINGERPRINT, partly=True)
+    assert set(back.modules) == set(lora.modules)
+    assert all(torch.equal(back.factors[name].delta, f.delta) for name, f in lora.factors.items())
+
+
+def test_ranks_and_scales_by_linear_are_read_as_peft_reads_them(tmp_path):
+    backbone = load_embedded(heads_path(), torch.float32, "photos")
+    options = {
+        "rank_pattern": {"q_proj": 3, "blocks.1.attn.k_proj": 5},
+        "alpha_pattern": {"k_proj": 7, "blocks.0.attn.v_proj": 1},
+    }
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "k_proj", "v_proj"], init_lora_weights=False, **options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = get_peft_model(copy.deepcopy(backbone.adapted), config).eval()
+    model.save_pretrained(tmp_path)
+    lora, _ = load_peft(tmp_path, backbone.layout.modules, FINGERPRINT)
+    assert set(lora.ranks.values()) == {3, 4, 5}
+    with torch.no_grad():
+        maps = noise(4, *backbone.prefix_shape)
+        torch.testing.assert_close(backbone.adapted.vision(maps, lora), model.vision(maps), atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
