@@ -389,6 +389,21 @@ def _train_backbone(parser: Parser) -> None:
     _device_option(parser)
 
 
+@_command("train shared", train.shared, "train what all adapters of the embedded backbone share, on both heads")
+def _train_shared(parser: Parser) -> None:
+    """
+    example:
+      python -m core train shared --data data
+
+    DIR is such a FOLDER as `train experts` takes, or holds several. The experts and the generator are trained on top of the
+    shared part: train them again after it. JSON: {"fingerprint", "out"}
+    """
+    _train_options(parser, "FILE", "assets/embedded/shared.safetensors")
+    _path_option(parser, "--heads", "the heads (default: the shipped ones)", "FILE")
+    _recipe_option(parser)
+    _device_option(parser)
+
+
 @_command(
     "train experts", train.experts, "train what all experts share, find topics in the data, and train one expert for each"
 )

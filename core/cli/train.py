@@ -34,6 +34,20 @@ def backbone(arguments: Namespace) -> Answer:
     return _done(found, out)
 
 
+def shared(arguments: Namespace) -> Answer:
+    """``train shared``."""
+    check_data(arguments)
+    from core.backbones.embedded import SHARED_FILE, load_embedded
+    from core.common.paths import heads_path
+    from core.training.both_heads import BothHeadsRecipe, train_shared_part
+
+    recipe = changed(BothHeadsRecipe(seed=arguments.seed), arguments.set)
+    heads = load_embedded(arguments.heads or heads_path())
+    out = destination(arguments, (arguments.heads or heads_path()).with_name(SHARED_FILE))
+    found = train_shared_part(arguments.data, out, cache_folder(arguments), heads, recipe, log)
+    return _done({"fingerprint": found.fingerprint}, out)
+
+
 def experts(arguments: Namespace) -> Answer | None:
     """``train experts``; under ``accelerate launch`` the first process answers."""
     check_data(arguments)

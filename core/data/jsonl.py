@@ -16,8 +16,8 @@ LABELS_FILE = "labels.jsonl"
 
 
 def read_captions(folder: Path) -> list[Sample]:
-    """``{"image": "images/1.jpg", "split": "train", "captions": ["…"]}`` a line, perhaps with ``"categories": ["dog"]``, or with
-    the special ``"domain"`` and ``"set"`` that it is of."""
+    """``{"image": "images/1.jpg", "split": "train", "captions": ["…"]}`` a line, perhaps with ``"categories": ["dog"]``, or
+    with the special ``"domain"`` and ``"set"`` that it is of."""
     samples = []
     for where, row in _rows(folder / CAPTIONS_FILE):
         categories = _texts(where, "categories", row.get("categories", []))
@@ -44,7 +44,9 @@ def read_labels(folder: Path) -> list[Sample]:
 
 def read_translations(folder: Path, languages: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """By image, its captions in these languages, in order, from ``{"image": "images/1.jpg", "de": "…", "fr": "…"}`` a line."""
-    return {row["image"]: tuple(one_line(str(row.get(key, ""))) for key in languages) for _, row in _rows(folder / CAPTIONS_FILE)}
+    return {
+        row["image"]: tuple(one_line(str(row.get(key, ""))) for key in languages) for _, row in _rows(folder / CAPTIONS_FILE)
+    }
 
 
 def parse_row(where: str, line: str) -> dict[str, Any]:

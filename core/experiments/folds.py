@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
+from core.backbones.embedded import EmbeddedBackbone, load_shared, save_shared
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.progress import Bar
@@ -25,7 +26,8 @@ from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain
 from core.experts.files import INDEX_FILE, load_repository, save_repository
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
-from core.training.corpus import Corpus, draw
+from core.training.both_heads import BothHeadsRecipe, train_both_heads
+from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
 from core.training.distributed import Processes
 from core.training.experts import ExpertRecipe, TrainedExpert, assemble, recipe_for, shared_part, train_own_part
@@ -43,10 +45,9 @@ ASSIGNMENT = "folds of both heads"
 class FoldRecipe:
     """Trainings of one fold; shorter than the shipped ones, so that five folds fit into hours on two cores."""
 
-    experts: ExpertRecipe = field(
-        default_factory=lambda: ExpertRecipe(shared_steps=2000, steps=60, keyword=60, fine=110, classes=20)
-    )
+    experts: ExpertRecipe = field(default_factory=lambda: ExpertRecipe(steps=60, keyword=60, fine=110, classes=20))
     generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
+    shared: BothHeadsRecipe = field(default_factory=BothHeadsRecipe)
 
     @staticmethod
     def of(backbone: Backbone) -> FoldRecipe:
@@ -59,11 +60,13 @@ class PreparedFold:
     """What was trained without the held-out tasks.
 
     Attributes:
-        held: held-out tasks. engine: with experts and a generator that know none of their photos.
+        held: held-out tasks. engine: with experts and a generator that know none of their photos. corpus: all photos, as the
+            engine's backbone keeps them.
     """
 
     held: list[HeldTask]
     engine: SGLora
+    corpus: Corpus
 
 
 def shared_out(context: ExperimentContext, pieces: Sequence[T], make: Callable[[T], R]) -> list[R]:
@@ -101,27 +104,44 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
     """Train a fold's shared part, experts and generator, or read what an earlier run kept.
 
     Args:
-        seed: of the shared part and of the experts.
+        seed: of the experts, and of the shared part where experts have one of their own; that of both heads, which takes
+            longest, is trained once a fold.
     """
-    backbone, recipe = context.backbone, recipe or FoldRecipe.of(context.backbone)
+    recipe = recipe or FoldRecipe.of(context.backbone)
     experts = replace(recipe.experts, seed=seed)
-    held, corpus = split(context.corpus, fold)
-    folder = fold_folder(context, fold, experts)
+    backbone = fold_backbone(context, fold, recipe.shared)
+    everything = context.corpus
+    if backbone is not context.backbone:
+        everything = load_corpus(context.data, backbone, context.cache, context.log)
+    held, corpus = split(everything, fold)
+    folder = fold_folder(context, backbone, fold, experts)
     if not (folder / INDEX_FILE).is_file():
-        _train_fold(context, corpus, experts, folder)
-    repository = load_repository(folder, backbone.layout, backbone.fingerprint)
+        _train_fold(context, backbone, corpus, experts, folder)
+    repository = load_repository(folder, backbone)
     file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"
     if not file.is_file():
         snapshots = read_snapshots(folder, repository)
         fit_generator(backbone, repository, snapshots, recipe.generator, context.log).save(file)
-    return PreparedFold(held, SGLora(backbone, repository, LoraGenerator.load(file, backbone.fingerprint)))
+    return PreparedFold(held, SGLora(backbone, repository, LoraGenerator.load(file, backbone.fingerprint)), everything)
 
 
-def fold_folder(context: ExperimentContext, fold: int, recipe: ExpertRecipe) -> Path:
+def fold_backbone(context: ExperimentContext, fold: int, recipe: BothHeadsRecipe) -> Backbone:
+    """The backbone with a shared part that saw no photo of the fold's held-out tasks; itself where it has none."""
+    backbone = context.backbone
+    if not isinstance(backbone, EmbeddedBackbone) or backbone.shared is None:
+        return backbone
+    key = _digest([backbone.fingerprint, str(context.data.resolve()), ASSIGNMENT, asdict(recipe)])
+    file = context.folder("folds") / f"shared-fold{fold}-{key}.safetensors"
+    if not file.is_file():
+        paper = backbone.adapting("photos")
+        _, corpus = split(load_corpus(context.data, paper, context.cache, context.log), fold)
+        save_shared(train_both_heads(corpus, paper, recipe, context.log), file, asdict(recipe))
+    return backbone.with_shared(load_shared(file, backbone.linears))
+
+
+def fold_folder(context: ExperimentContext, backbone: Backbone, fold: int, recipe: ExpertRecipe) -> Path:
     """Where the trained parts of a fold are kept."""
-    key = _digest(
-        [context.backbone.fingerprint, context.backbone.slug, str(context.data.resolve()), ASSIGNMENT, asdict(recipe)]
-    )
+    key = _digest([backbone.fingerprint, backbone.slug, str(context.data.resolve()), ASSIGNMENT, asdict(recipe)])
     return context.folder("folds") / f"fold{fold}-seed{recipe.seed}-{key}"
 
 
@@ -129,8 +149,8 @@ def _digest(content: Any) -> str:
     return digest(json.dumps(content))[:8]
 
 
-def _train_fold(context: ExperimentContext, corpus: Corpus, recipe: ExpertRecipe, folder: Path) -> None:
-    backbone, log = context.backbone, context.log
+def _train_fold(context: ExperimentContext, backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, folder: Path) -> None:
+    log = context.log
     folder.mkdir(parents=True, exist_ok=True)
     shared = shared_part(backbone, corpus, recipe, folder, log)
     tasks = discover(corpus, corpus.train, backbone, recipe.discovery)

@@ -93,7 +93,11 @@ DOMAIN_SCENES: Mapping[str, tuple[str, str, str]] = {
     "aerial work": ("aerial", "aerial photos of factories and storage tanks", "industrial factory storage tanks commercial"),
     "shoes": ("clothing", "product photos of shoes", "shoe shoes sandals flats heels sneakers floaters"),
     "bags": ("clothing", "product photos of bags", "handbag handbags bag backpack purse wallet clutch"),
-    "jewellery": ("clothing", "product photos of watches and jewellery", "watch watches earrings ring bracelet necklace pendant"),
+    "jewellery": (
+        "clothing",
+        "product photos of watches and jewellery",
+        "watch watches earrings ring bracelet necklace pendant",
+    ),
     "tops": ("clothing", "product photos of shirts", "shirt t-shirt tshirt top kurta polo"),
     "trousers": ("clothing", "product photos of trousers and skirts", "jeans trousers shorts skirt pants leggings"),
     "fruit": ("food", "photos of fruit", "fruit fruits berries strawberries orange apple lemon"),

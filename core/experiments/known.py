@@ -5,7 +5,7 @@ Most people's photos are of this kind: their topics are among those that experts
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,19 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Lora
 from core.common import markdown
 from core.common.metrics import Relevance, both_directions
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS, SEEDED
+from core.experiments.fine_tuned import FineTuning, fine_tuned
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_rows, scene_tasks
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.backbone import coco_held_out
+from core.training.corpus import load_corpus
 from core.training.features import image_features, text_prefixes
 
 OURS = "sg-lora"
@@ -46,8 +49,26 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         found = measured(engine, task.description, lambda lora, rows=task.test: corpus.recalls(engine.backbone, rows, lora))
         rows += [{"group": group, "task": task.name, "photos": len(task.test), **row} for row in found]
         context.log(f"{group}, {task.name}: {_short(found)}")
+    rows += _fine_tuned(context, tasks)
     rows += _coco(context, engine)
     return {"groups": statistics.summary(rows, GROUPS, OURS), "seeds": list(SEEDS), "rows": rows}
+
+
+def _fine_tuned(context: ExperimentContext, tasks: Sequence[tuple[str, HeldTask]]) -> list[Row]:
+    """The control without any adapter: both heads fine-tuned in full."""
+    backbone = context.backbone
+    if not isinstance(backbone, EmbeddedBackbone) or backbone.shared is None:
+        return []
+    file = context.folder("known") / f"fine-tuned-{backbone.fingerprint}.safetensors"
+    paper = backbone.adapting("photos")
+    frozen = load_corpus(context.data, paper, context.cache, context.log)
+    tuned = fine_tuned(frozen, paper, file, FineTuning(), context.log)
+    corpus = load_corpus(context.data, tuned, context.cache, context.log)
+    about = {"variant": "fine-tuned", "seed": 0}
+    return [
+        {"group": group, "task": t.name, "photos": len(t.test), **about, **statistics.both_ways(corpus.recalls(tuned, t.test))}
+        for group, t in tasks
+    ]
 
 
 def measured(

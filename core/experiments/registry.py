@@ -86,6 +86,12 @@ _EXPERIMENTS = (
         "with their name alone, and COCO.",
     ),
     Experiment(
+        "languages",
+        "Does search work in other languages than English?",
+        "The same photos are asked for with captions that are translations of each other; every photo has one caption. German "
+        "and French train the shared part, Czech is a language that the text tower does not know.",
+    ),
+    Experiment(
         "latent",
         "How much does a sample of the generator say, and what does another seed change?",
         "The generator trained with several weights of the KL divergence, on tasks of watched photos: it chose the recipe. "

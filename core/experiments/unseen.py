@@ -57,7 +57,7 @@ def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: i
     for task in parts.held:
 
         def recalls(lora: Lora | None, rows: np.ndarray = task.test) -> Mapping[str, Any]:
-            return context.corpus.recalls(parts.engine.backbone, rows, lora)
+            return parts.corpus.recalls(parts.engine.backbone, rows, lora)
 
         found = measured(parts.engine, task.description, recalls, seeds=SAMPLES)
         group = SCENES if task.group == "scenes" else SPECIAL

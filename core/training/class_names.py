@@ -24,7 +24,8 @@ def imagenet_class_names() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ClassNames:
-    """Text prefixes [c, …] of one sentence a class, and their zero-shot embeddings [c, d]."""
+    """Text prefixes [c, …] of one sentence a class, and where adapters should leave them [c, d]: as they are zero-shot, or
+    under the backbone's shared part."""
 
     prefixes: Tensor
     embeddings: Tensor
@@ -37,7 +38,7 @@ class ClassNames:
             read: text prefixes [t, …].
         """
         prefixes = read(class_name_texts())
-        return ClassNames(prefixes, backbone.text_suffix(prefixes))
+        return ClassNames(prefixes, backbone.text_suffix(prefixes, backbone.shared))
 
     def some(self, rng: np.random.Generator, most: int) -> ClassNames:
         """A random sample of at most so many of them, as a step of training looks at."""

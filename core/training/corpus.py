@@ -189,7 +189,8 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print) -
     """Read captioned and labelled photos.
 
     ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …), of which `coco` is left to the embedded
-    backbone's base and to measuring, and `languages` has captions of `flickr8k` in other languages. Photos that cannot be read are left out; the corpus names them.
+    backbone's base and to measuring, and `languages` has captions of `flickr8k` in other languages. Photos that cannot be read
+    are left out; the corpus names them.
 
     Raises:
         DataError: there is no photo to train on in it.

@@ -277,17 +277,20 @@ def assemble(
 
 
 def shared_part(backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> Lora | None:
-    """The shared part as strong as experts begin with it, from the folder ``runs`` where an earlier run kept it there;
-    None where the recipe has none."""
+    """The backbone's shared part; or one as strong as experts begin with it, from the folder ``runs`` where an earlier run
+    kept it; None where the recipe has none."""
+    if backbone.shared is not None:
+        return backbone.shared
     if not recipe.shared_steps:
         return None
+    layout = LoraLayout(backbone.layout.modules, recipe.shared_rank)
     file = runs / "shared.safetensors"
     if not file.is_file():
         (runs / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
         objective = recipe.shared_objective(backbone, corpus, corpus.train)
         tasks = DenseTasks(corpus, corpus.train)
-        keep(file, {"shared": train_shared(objective, tasks, recipe.shared, recipe.seed, log).cpu()})
-    layout = LoraLayout(backbone.layout.modules, recipe.shared_rank)
+        scenes = np.flatnonzero(corpus.train & corpus.scenes)
+        keep(file, {"shared": train_shared(objective, layout, tasks, scenes, recipe.shared, recipe.seed, log).cpu()})
     return Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.backbones.base import Backbone, Towers
-from core.backbones.embedded import EmbeddedTowers
+from core.backbones.embedded import EmbeddedBackbone, EmbeddedTowers
 from core.common.device import batch_size, current
 from core.common.digest import digest
 from core.common.errors import PhotoError
@@ -57,6 +57,8 @@ def image_features(
     it stopped. Unreadable photos get zeros and are listed in the log.
     """
     towers = towers or EmbeddedTowers()
+    if isinstance(towers, EmbeddedBackbone) and towers.shared is not None:
+        return _columns(samples, cache, view, log, towers)
     stats = [(str(s.path), s.path.stat().st_size if s.path.is_file() else -1) for s in samples]
     key = _key(towers.prefix_key, f"view {view}", *(f"{p} {n}" for p, n in stats))
     folder = cache / "maps"
@@ -90,6 +92,23 @@ def image_features(
                 partial.write_text(json.dumps({"done": done}))
                 partial.replace(progress)
             bar.to(done)
+    return np.load(file, mmap_mode="r")
+
+
+def _columns(samples: Sequence[Sample], cache: Path, view: int, log: Log, backbone: EmbeddedBackbone) -> np.ndarray:
+    """What a backbone with a shared part keeps of photos, from the image tower's maps, which are the same for every shared
+    part."""
+    maps = image_features(samples, cache, view, log)
+    file = cache / "maps" / f"{_key(backbone.prefix_key, f'view {view}', *(str(s.path) for s in samples))}.npy"
+    if not file.is_file():
+        columns = np.zeros((len(maps), *backbone.prefix_shape), dtype=np.float16)
+        with Bar(f"photos under the shared part, view {view}", len(maps), log) as bar:
+            for start in range(0, len(maps), BATCH):
+                part = maps[start : start + BATCH]
+                columns[start : start + len(part)] = backbone.columns(torch.from_numpy(part)).half().numpy()
+                bar.to(start + len(part))
+        columns[~maps[:, 0].any(1)] = 0  # unreadable
+        np.save(file, columns)
     return np.load(file, mmap_mode="r")
 
 

@@ -80,8 +80,7 @@ def common_phrases(
     """
     counts = [Counter(p for row in rows for p in phrases(corpus.samples[row].captions)) for rows in topics]
     kept = [
-        {p: n for p, n in own.items() if n >= max(ARTICLE = 0.3  # share of its places where a name has an article in front, from which on it gets one
-FEWEST_PHRASE, SHARE_PHRASE * len(rows)) and (not word or word in words(p))}
+        {p: n for p, n in own.items() if n >= max(FEWEST_PHRASE, SHARE_PHRASE * len(rows)) and (not word or word in words(p))}
         for own, rows, word in zip(counts, topics, required, strict=True)
     ]
     candidates = set().union(*kept)

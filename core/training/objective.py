@@ -1,9 +1,9 @@
 """What every adapter is trained with: retrieval within a task, and a penalty for forgetting the names of ImageNet's classes.
 
-An adapter of texts may move captions, but not class names: the penalty is how far it moves these. An adapter of photos may move
-photos, but not across class names: the penalty is the KL divergence between their similarities to the names before and after,
-on the task's photos and on some of everyday objects (learning without forgetting, arXiv 1606.09282, with the frozen model as
-the teacher). An adapter of both pays both.
+An adapter of texts may move captions, but not class names: the penalty is how far it moves these. An adapter of photos, or of
+both, may move photos, but not across class names: the penalty is the KL divergence between their similarities to the names
+before and after, on the task's photos and on some of everyday objects (learning without forgetting, arXiv 1606.09282, with the
+frozen model as the teacher). Where a backbone has a shared part, photos are as it sees them, and own parts move texts alone.
 """
 
 from __future__ import annotations
@@ -63,22 +63,32 @@ class Objective:
     tokens: int = 100_000
     names: int = 1000
 
-    def loss(self, rows: np.ndarray, lora: Lora, rng: np.random.Generator) -> Tensor:
-        """Contrastive loss of a batch of the task with these rows, one random text a photo, plus the weighted penalty."""
+    def batch_of(self, rows: np.ndarray, everyday: int, rng: np.random.Generator) -> Batch:
+        """Photos of the task with these rows, one random text each, and some of everyday objects beside them."""
         corpus = self.corpus
         shown = rng.choice(rows, min(self.batch, len(rows)), replace=False)
         texts = torch.from_numpy(np.array([rng.choice(corpus.own_texts[row]) for row in shown]))
-        everyday = self.everyday if self.memory and lora.moves_photos else 0
         beside = np.flatnonzero(corpus.everyday & self.allowed) if everyday else shown[:0]
         others = rng.choice(beside, min(everyday, len(beside)), replace=False) if len(beside) else beside
         photos = torch.from_numpy(np.concatenate([shown, others]))
         labels = torch.from_numpy(corpus.labels[shown])
-        batch = Batch(corpus.prefixes[photos], corpus.base[photos], corpus.texts[texts], labels[:, None] == labels[None, :])
+        positive = labels[:, None] == labels[None, :]
+        return Batch(corpus.prefixes[photos], corpus.base[photos], corpus.texts[texts], positive)
+
+    def loss(self, rows: np.ndarray, lora: Lora, rng: np.random.Generator) -> Tensor:
+        """Contrastive loss of a batch of the task with these rows, plus the weighted penalty."""
+        trained = trains_photos(self.backbone, lora)
+        batch = self.batch_of(rows, self.everyday if self.memory and trained else 0, rng)
         patches, keep = self.backbone.adapted.patches, None
-        if lora.moves_photos and self.tokens < patches:
+        if trained and self.tokens < patches:
             keep = torch.from_numpy(rng.permutation(patches)[: self.tokens]).to(self.backbone.device)
-        names = corpus.class_names.some(rng, self.names) if self.memory else None
+        names = self.corpus.class_names.some(rng, self.names) if self.memory else None
         return adapter_loss(self.backbone, lora, batch, names, self.scale, self.memory, keep)
+
+
+def trains_photos(backbone: Backbone, lora: Lora) -> bool:
+    """Whether photos have to be embedded with gradients: not under a shared part, which does not change."""
+    return lora.moves_photos and backbone.shared is None
 
 
 def adapter_loss(
@@ -99,11 +109,15 @@ def adapter_loss(
     """
     device = backbone.device
     there, base, penalty = lora.to(device), batch.base.to(device), torch.zeros((), device=device)
-    photos = adapted_photos(backbone, batch.prefixes, there, keep) if lora.moves_photos else base
+    if trains_photos(backbone, lora):
+        photos = adapted_photos(backbone, batch.prefixes, there, keep)
+    else:
+        photos = backbone.suffix(batch.prefixes, lora).to(device) if lora.moves_photos else base
     texts = adapted_texts(backbone, batch.texts, there)
-    if memory and names and lora.moves_photos:
-        penalty = penalty + CONFUSED_NAMES * confused_names(photos, base, names.embeddings.to(device))
-    if memory and names and lora.moves_texts:
+    if memory and names and trains_photos(backbone, lora):
+        after = adapted_texts(backbone, names.prefixes, there)
+        penalty = penalty + CONFUSED_NAMES * confused_names(photos, base, after, names.embeddings.to(device))
+    elif memory and names and lora.moves_texts:
         penalty = penalty + MOVED_NAMES * moved_names(backbone, there, names)
     return contrastive(photos[: len(texts)], texts, batch.positive.to(device), scale) + memory * penalty
 
@@ -131,11 +145,11 @@ def moved_names(backbone: Backbone, lora: Lora, names: ClassNames) -> Tensor:
     return (adapted - names.embeddings.to(backbone.device)).square().sum(1).mean()
 
 
-def confused_names(images: Tensor, before: Tensor, names: Tensor) -> Tensor:
-    """KL divergence from similarities with class names before to after adapting photos, mean over photos, in nats.
+def confused_names(images: Tensor, before: Tensor, names: Tensor, names_before: Tensor) -> Tensor:
+    """KL divergence from similarities with class names before to after adapting, mean over photos, in nats.
 
     Args:
-        images, before: [n, d]. names: [c, d].
+        images, before: [n, d] after and before. names, names_before: [c, d].
     """
-    teacher, student = (F.log_softmax(NAME_SCALE * x @ names.T, 1) for x in (before, images))
+    teacher, student = (F.log_softmax(NAME_SCALE * x @ y.T, 1) for x, y in ((before, names_before), (images, names)))
     return F.kl_div(student, teacher, log_target=True, reduction="batchmean")

@@ -18,16 +18,29 @@ REPORT = 200  # steps
 
 @dataclass(frozen=True)
 class SharedRecipe:
-    """How the shared part is trained; ``steps`` 0: there is none."""
+    """How the shared part is trained; ``steps`` 0: there is none. ``dense`` is the share of steps that look at a sampled task;
+    the others look at everyday scenes of all kinds."""
 
     rank: int = 48
     steps: int = 3000
     lr: float = 3e-3
+    dense: float = 1.0
 
 
-def train_shared(objective: Objective, tasks: DenseTasks, recipe: SharedRecipe, seed: int = 0, log: Log = print) -> Tensor:
-    """One LoRA [P] at ``recipe.rank``, a sampled task a step."""
-    layout = LoraLayout(objective.backbone.layout.modules, recipe.rank)
+def train_shared(
+    objective: Objective,
+    layout: LoraLayout,
+    tasks: DenseTasks,
+    scenes: np.ndarray,
+    recipe: SharedRecipe,
+    seed: int = 0,
+    log: Log = print,
+) -> Tensor:
+    """One LoRA [P] of this layout.
+
+    Args:
+        scenes: rows of photos of everyday scenes.
+    """
     vector = torch.nn.Parameter(initial_vector(layout, seed))
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
@@ -35,7 +48,8 @@ def train_shared(objective: Objective, tasks: DenseTasks, recipe: SharedRecipe, 
     total, note = 0.0, ""
     bar = Bar("shared part", recipe.steps, log, "steps")
     for step in range(1, recipe.steps + 1):
-        loss = objective.loss(tasks.sample(rng).rows, Lora.from_vector(layout, vector), rng)
+        rows = tasks.sample(rng).rows if rng.random() < recipe.dense or not len(scenes) else scenes
+        loss = objective.loss(rows, Lora.from_vector(layout, vector), rng)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([vector], 1.0)

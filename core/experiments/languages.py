@@ -1,0 +1,99 @@
+"""Does search work in other languages? The same photos are asked for with captions that are translations of each other.
+
+German and French captions of training photos train the shared part; Czech is a language that the text tower does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from core.common.metrics import Relevance, both_directions
+from core.data.jsonl import read_translations
+from core.experiments import figures, statistics
+from core.experiments.context import ExperimentContext
+from core.experiments.folds import FOLDS, prepare_fold
+from core.experiments.held_tasks import scene_tasks
+from core.experiments.known import EVERYDAY_DESCRIPTION
+from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
+from core.training.corpus import TRANSLATIONS, Corpus
+
+LANGUAGES = {"en": "English", "de": "German", "fr": "French", "cs": "Czech"}
+FEWEST = 10  # photos of a task that have captions in all languages
+EVERYDAY, KNOWN, UNSEEN = "1,000 everyday photos", "known scenes", "unseen scenes"
+METHODS = ("zero-shot", "SG-LoRA")
+GROUPS = tuple(f"{group}, {method}" for group in (EVERYDAY, KNOWN, UNSEEN) for method in METHODS)
+Row = dict[str, Any]
+
+
+def run(context: ExperimentContext) -> dict[str, Any]:
+    """Recalls of every task in every language, zero-shot and adapted, and the gap to English."""
+    corpus = context.corpus
+    spoken = read_translations(context.data / TRANSLATIONS, tuple(LANGUAGES))
+    everyday = np.flatnonzero(corpus.scenes & corpus.test)
+    rows = _rows(EVERYDAY, "everyday", EVERYDAY_DESCRIPTION, everyday, corpus, context.engine, spoken)
+    for task in scene_tasks(corpus):
+        rows += _rows(KNOWN, task.name, task.description, task.test, corpus, context.engine, spoken)
+    for fold in range(FOLDS):
+        parts = prepare_fold(context, fold)
+        for task in parts.held:
+            if task.group == "scenes":
+                rows += _rows(UNSEEN, task.name, task.description, task.test, parts.corpus, parts.engine, spoken)
+    return {"rows": rows, "groups": statistics.summary(rows, GROUPS, "English")}
+
+
+def _rows(
+    group: str,
+    task: str,
+    description: str,
+    test: np.ndarray,
+    corpus: Corpus,
+    engine: SGLora,
+    spoken: Mapping[str, tuple[str, ...]],
+) -> list[Row]:
+    """A row a language and method; none where too few photos have captions in all languages."""
+    keys = {int(r): "/".join(corpus.samples[r].path.parts[-2:]) for r in test}
+    photos = [row for row, key in keys.items() if key in spoken and all(spoken[key])]
+    if len(photos) < FEWEST:
+        return []
+    backbone, adapted = engine.backbone, engine.adapt(AdapterRequest(description)).lora
+    rows = []
+    for place, language in enumerate(LANGUAGES.values()):
+        relevance = Relevance.of([(spoken[keys[row]][place],) for row in photos])
+        read = backbone.text_prefix(relevance.texts)
+        for method, lora in zip(METHODS, (None, adapted), strict=True):
+            images = corpus.images(backbone, np.array(photos), lora)
+            recalls = both_directions(images, backbone.text_suffix(read, lora), relevance)
+            about = {"group": f"{group}, {method}", "task": task, "variant": language, "photos": len(photos)}
+            rows.append({**about, **statistics.both_ways(recalls)})
+    return rows
+
+
+def findings(result: Mapping[str, Any]) -> list[str]:
+    """The gap to English in each group, adapted."""
+    said = []
+    for group in GROUPS:
+        if group in result["groups"] and group.endswith(METHODS[1]):
+            methods = result["groups"][group]["methods"]
+            means = ", ".join(f"{name} {values['mean']['R@10']:.1f}" for name, values in methods.items())
+            said.append(f"{group}: R@10 is {means}.")
+    return said
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """A table a group: recall by language, and English minus it."""
+    return statistics.summary_table(result["groups"], "English")
+
+
+def plot(result: Mapping[str, Any]) -> Figure:
+    """R@10 of the everyday photos by language, zero-shot and adapted."""
+    figure, axes = figures.panels(len(METHODS), 2.2, grid="x")
+    for panel, method in zip(axes, METHODS, strict=True):
+        methods = result["groups"][f"{EVERYDAY}, {method}"]["methods"]
+        rows = {name: [values["mean"]["R@10"]] * 3 for name, values in methods.items()}
+        figures.intervals(panel, rows, f"{EVERYDAY}, {method}: R@10 in percent")
+    return figure

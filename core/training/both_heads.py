@@ -1,0 +1,92 @@
+"""The shared part of the embedded backbone: one LoRA over the linears of both heads, the same for every sentence.
+
+Photos move as well as texts, and since what moves them never changes, a photo is embedded twice when it is added and never
+again (docs/design.md, section 3). It learns from captions of everyday scenes, in other languages, too, and from special
+domains, and keeps the similarities of photos to class names as the frozen heads have them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.backbones.embedded import EmbeddedBackbone, save_shared
+from core.backbones.lora import Lora, LoraLayout
+from core.common.progress import Log
+from core.training.corpus import Corpus, load_corpus
+from core.training.dense_tasks import DenseTasks
+from core.training.objective import Objective
+from core.training.shared_part import SharedRecipe, train_shared
+
+LEFT = ("vision.proj_in",)  # linears that it leaves as they are
+
+
+@dataclass(frozen=True)
+class BothHeadsRecipe:
+    """How the shared part of both heads is trained: ``rank`` to ``dense`` as in ``SharedRecipe``, the others as in
+    ``Objective``."""
+
+    rank: int = 32
+    steps: int = 600
+    lr: float = 2e-3
+    dense: float = 0.5
+    batch: int = 128
+    everyday: int = 48
+    tokens: int = 100_000
+    names: int = 1000
+    memory: float = 1.0
+    scale: float = 20.0
+    seed: int = 0
+
+
+def both_heads(backbone: EmbeddedBackbone, rank: int) -> LoraLayout:
+    """The form of the shared part: all linears of both heads but LEFT."""
+    return LoraLayout.of(backbone.linears, [name for name in backbone.linears if name not in LEFT], rank)
+
+
+def train_both_heads(
+    corpus: Corpus, backbone: EmbeddedBackbone, recipe: BothHeadsRecipe = BothHeadsRecipe(), log: Log = print
+) -> Lora:
+    """Train on the corpus' training photos.
+
+    Args:
+        corpus: of ``backbone``, whose prefixes are maps of the image tower.
+    """
+    objective = Objective(
+        backbone,
+        corpus,
+        corpus.train,
+        recipe.scale,
+        recipe.memory,
+        recipe.batch,
+        recipe.everyday,
+        recipe.tokens,
+        recipe.names,
+    )
+    layout = both_heads(backbone, recipe.rank)
+    shared = SharedRecipe(recipe.rank, recipe.steps, recipe.lr, recipe.dense)
+    scenes = np.flatnonzero(corpus.train & corpus.scenes)
+    vector = train_shared(objective, layout, DenseTasks(corpus, corpus.train), scenes, shared, recipe.seed, log)
+    return Lora.from_vector(layout, vector.cpu())
+
+
+def train_shared_part(
+    data: Path,
+    out: Path,
+    cache: Path,
+    backbone: EmbeddedBackbone,
+    recipe: BothHeadsRecipe = BothHeadsRecipe(),
+    log: Log = print,
+) -> EmbeddedBackbone:
+    """Train the shared part on the photos of a data folder and write it to ``out``; returns the backbone that has it.
+
+    Raises:
+        DataError: as ``load_corpus``.
+    """
+    paper = backbone.adapting("photos")  # its prefixes are maps, which both heads begin with
+    shared = train_both_heads(load_corpus(data, paper, cache, log), paper, recipe, log)
+    save_shared(shared, out, asdict(recipe))
+    log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    return backbone.with_shared(shared)
