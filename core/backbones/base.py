@@ -5,6 +5,9 @@ paper. Each tower is cut in two: a frozen **prefix**, computed once per photo or
 a tower that is not adapted, the prefix is the whole, and the suffix adds nothing. The LoRA is an argument: no call changes the
 model, so any number of threads may encode with any number of LoRAs at once. Every call takes any LoRA of the backbone, and of
 its factors those of its own tower.
+
+What every adapter does to photos alike, the **shared part**, need not be an argument: a photo's prefix then holds its embedding
+without and with it.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from core.backbones.lora import Lora, LoraLayout, LoraModule, Side
+from core.backbones.lora_algebra import same_on_photos
 from core.common.errors import AdapterError
 from core.common.images import Framing
 
@@ -104,6 +108,23 @@ def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
     return F.normalize(embeddings.float(), dim=-1)
 
 
+def photo_column(lora: Lora | None, shared: Lora) -> int:
+    """Which of a photo's two embeddings a LoRA sees: 0, zero-shot, where it leaves photos as they are; 1 where it changes them
+    as the shared part does.
+
+    Raises:
+        AdapterError: it changes them otherwise.
+    """
+    if lora is None or not lora.moves_photos:
+        return 0
+    if not same_on_photos(lora, shared):
+        raise AdapterError(
+            "This adapter changes how photos are embedded, in another way than all adapters of this backbone do: choose the "
+            "backbone that it was made with, or --adapt photos with experts that were trained for that."
+        )
+    return 1
+
+
 class Backbone(Towers, Protocol):
     """What the engine needs of an image-text model.
 
@@ -147,6 +168,13 @@ class Backbone(Towers, Protocol):
     @property
     def layout(self) -> LoraLayout:
         """Those of them that LoRAs adapt, unless an expert repository names others, and the rank of generated LoRAs."""
+        ...
+
+    @property
+    def shared(self) -> Lora | None:
+        """What every adapter does to photos alike, and to texts beside its own part; a prefix holds both embeddings of a photo
+        then, [2, d]. None: photos are embedded again for an adapter that moves them.
+        """
         ...
 
     @property

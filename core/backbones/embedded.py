@@ -13,9 +13,10 @@ from typing import Self
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from core.backbones.base import TwoTowers, finished
+from core.backbones.base import TwoTowers, finished, photo_column
 from core.backbones.frozen_towers import (
     IMAGE_TOWER_SHA256,
     MAP_CHANNELS,
@@ -26,16 +27,17 @@ from core.backbones.frozen_towers import (
     TextTower,
 )
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
-from core.backbones.lora import Lora, LoraLayout, Side
+from core.backbones.lora import VISION, Factors, Lora, LoraLayout, LoraModule, Side
 from core.backbones.preprocess import FRAMING, normalised, pixel_values
 from core.backbones.spec import adapted_side
 from core.common.device import CPU, batch_size, prefetched
-from core.common.errors import BackboneError
+from core.common.errors import AdapterError, BackboneError
 from core.common.runtime import compute_dtype
 from core.common.tensor_files import write_tensors
 
 HEAD_BATCH = 128
 LORA_RANK = 2
+SHARED_FILE = "shared.safetensors"  # beside the heads
 LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, and an embedding would hang on its neighbours
 
 
@@ -95,9 +97,13 @@ class EmbeddedTowers:
 class EmbeddedBackbone(EmbeddedTowers):
     """Implements ``core.backbones.base.Backbone``, in two forms that share their weights (docs/design.md, section 3).
 
-    Where LoRAs adapt texts, all that need be kept of a photo is its embedding, which is its prefix activation, and the photos'
-    index holds for every adapter. Where they adapt photos, as in the paper, the prefix is the image tower's map, and a LoRA may
-    adapt any linear of both heads. Texts are embedded in float32, photos in ``dtype``.
+    Where LoRAs adapt texts, all that need be kept of a photo is its embedding, zero-shot and under the shared part (where there
+    is one): that is its prefix activation, and the photos' index holds for every adapter. Where they adapt photos, as in the
+    paper, the prefix is the image tower's map, and a LoRA may adapt any linear of both heads. Texts are embedded in float32,
+    photos in ``dtype``.
+
+    Args:
+        heads: fingerprint of the two heads. shared: what all adapters share, over linears of both heads.
     """
 
     name = "embedded"
@@ -107,17 +113,19 @@ class EmbeddedBackbone(EmbeddedTowers):
         self,
         vision: VisionHead,
         text: TextHead,
-        fingerprint: str,
+        heads: str,
         dtype: torch.dtype | None = None,
         adapt: Side = "texts",
+        shared: Lora | None = None,
     ) -> None:
         super().__init__(dtype)
         self.adapted = TwoTowers(text, vision, MAP_TOKENS).eval().requires_grad_(False)
-        self._head = self._in_compute_dtype()
-        self.fingerprint = fingerprint
+        self._head = self._in_compute_dtype(self.adapted.vision)
+        self._heads = heads
         self.dim = vision.config.dim
         self.linears = self.adapted.linears("text.", "vision.")
         self._usual: Mapping[Side, Sequence[str]] = {"texts": text.usual, "photos": vision.usual}
+        self._take(shared)
         self._choose(adapt)
 
     def adapting(self, side: Side) -> EmbeddedBackbone:
@@ -128,24 +136,60 @@ class EmbeddedBackbone(EmbeddedTowers):
         other._choose(side)
         return other
 
+    def with_shared(self, shared: Lora | None) -> EmbeddedBackbone:
+        """The same heads with another shared part, whose numbers are rounded as in its file; what is loaded already is shared.
+
+        Raises:
+            AdapterError: it leaves photos as they are, or adapts something else than linears of the heads.
+        """
+        other = copy.copy(self)
+        other._take(shared)
+        other._choose(adapted_side(self.choice))
+        return other
+
+    def _take(self, shared: Lora | None) -> None:
+        self._shared, self._shared_head, self.fingerprint = None, None, self._heads
+        if shared is None:
+            return
+        LoraLayout.of(self.linears, shared.factors, 1)
+        if not shared.moves_photos:
+            raise AdapterError("The shared part leaves photos as they are: it has to adapt linears of the vision head, too.")
+        tensors = _shared_tensors(shared)
+        self._shared = _shared_from(tensors, self.linears)
+        self._shared_head = self._in_compute_dtype(self._merged(self._shared))
+        self.fingerprint = _digest(tensors, self._heads)
+
     def _choose(self, adapt: Side) -> None:
         self.layout = LoraLayout.of(self.linears, self._usual[adapt], LORA_RANK)
         if adapt == "texts":
             self.slug, self.choice = self.name, {"spec": self.name}
-            self.prefix_key, self.prefix_shape = self.fingerprint, (self.dim,)
+            self.prefix_key, self.prefix_shape = self.fingerprint, (self.dim,) if self._shared is None else (2, self.dim)
         else:
             self.slug, self.choice = f"{self.name}-{adapt}", {"spec": self.name, "adapt": adapt}
             self.prefix_key, self.prefix_shape = EmbeddedTowers.prefix_key, EmbeddedTowers.prefix_shape
+
+    @property
+    def shared(self) -> Lora | None:
+        return self._shared if self.layout.moves_texts else None
 
     def to(self, device: torch.device) -> Self:
         if device != self.device:  # the other form stays where it is
             self.adapted = copy.deepcopy(self.adapted).to(device)
         super().to(device)
-        self._head = self._in_compute_dtype()
+        self._head = self._in_compute_dtype(self.adapted.vision)
+        if self._shared is not None:
+            self._shared_head = self._in_compute_dtype(self._merged(self._shared))
         return self
 
-    def _in_compute_dtype(self) -> VisionHead:
-        head = self.adapted.vision
+    def _merged(self, shared: Lora) -> VisionHead:
+        """The vision head with the shared part added to its weights: half the time of the same as a LoRA."""
+        head = copy.deepcopy(self.adapted.vision)
+        for name, f in shared.to(self.device).factors.items():
+            if name.startswith(VISION):
+                head.get_submodule(name.removeprefix(VISION)).get_parameter("weight").add_(f.delta)
+        return head
+
+    def _in_compute_dtype(self, head: nn.Module) -> VisionHead:
         assert isinstance(head, VisionHead)
         return head if self.dtype == torch.float32 else head.with_compute_dtype(self.dtype)
 
@@ -162,22 +206,38 @@ class EmbeddedBackbone(EmbeddedTowers):
 
     def prefix(self, pixels: Tensor) -> Tensor:
         maps = super().prefix(pixels)
-        return maps if self.layout.moves_photos else self.embedded(maps).half()
+        if self.layout.moves_photos:
+            return maps
+        return self.embedded(maps).half() if self.shared is None else self.columns(maps)
 
-    @torch.no_grad()
+    def columns(self, maps: Tensor) -> Tensor:
+        """Embeddings [n, 2, d] float16 of the image tower's maps [n, 49, 320]: zero-shot, and under the shared part.
+
+        Raises:
+            AdapterError: there is none.
+        """
+        if self._shared_head is None:
+            raise AdapterError("These heads have no shared part, so that a photo has one embedding.")
+        return torch.stack([self._through(head, maps) for head in (self._head, self._shared_head)], 1).half()
+
     def embedded(self, maps: Tensor, lora: Lora | None = None) -> Tensor:
         """Embeddings [n, d] of the image tower's maps [n, 49, 320]."""
-        there = None if lora is None else lora.to(self.device)
+        return self._through(self._head, maps, None if lora is None else lora.to(self.device))
+
+    @torch.no_grad()
+    def _through(self, head: VisionHead, maps: Tensor, lora: Lora | None = None) -> Tensor:
         size, n = batch_size(self.device, HEAD_BATCH), len(maps)
         if self.dtype == torch.bfloat16 and 0 < n % size < LEAST_BATCH:
             maps = torch.cat([maps, maps[-1:].expand(LEAST_BATCH - n % size, *maps.shape[1:])])
-        parts = [self._head(part.float(), there).cpu() for part in prefetched(maps.split(size), self.device)]
+        parts = [head(part.float(), lora).cpu() for part in prefetched(maps.split(size), self.device)]
         return torch.cat(parts)[:n] if parts else torch.empty(0, self.dim)
 
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
         if self.layout.moves_photos:
             return self.embedded(prefix, lora)
-        return finished(prefix, lora, "photos")
+        if self.shared is None:
+            return finished(prefix, lora, "photos")
+        return finished(prefix[:, photo_column(lora, self.shared)], None, "photos")
 
 
 def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[str, object]) -> str:
@@ -190,8 +250,37 @@ def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[st
     return _fingerprint(tensors, metadata["config"])
 
 
-def _fingerprint(tensors: dict[str, Tensor], config: str) -> str:
-    digest = hashlib.sha256(f"{IMAGE_TOWER_SHA256} {TEXT_TOWER_SHA256} {config}".encode())
+def save_shared(shared: Lora, path: Path, training: dict[str, object]) -> None:
+    """Write what all adapters share as float16 safetensors: ``<linear>.a`` [r, in] and ``<linear>.b`` [out, r]."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(path, _shared_tensors(shared), {"training": json.dumps(training)})
+
+
+def _shared_tensors(shared: Lora) -> dict[str, Tensor]:
+    parts = {f"{name}.{x}": part for name, f in shared.factors.items() for x, part in (("a", f.a), ("b", f.b))}
+    return {name: part.detach().cpu().half().contiguous() for name, part in parts.items()}
+
+
+def _shared_from(tensors: Mapping[str, Tensor], linears: Mapping[str, LoraModule]) -> Lora:
+    """Raise ValueError where these are no factors of the linears."""
+    if odd := sorted({name.rpartition(".")[0] for name in tensors} - linears.keys()):
+        raise ValueError(f"{odd[0]} is no linear")
+    modules = tuple(m for name, m in linears.items() if f"{name}.a" in tensors)
+    factors = {m.name: Factors(tensors[f"{m.name}.a"].float(), tensors[f"{m.name}.b"].float()) for m in modules}
+    for m in modules:
+        a, b = factors[m.name].a, factors[m.name].b
+        if a.shape != (len(a), m.in_features) or b.shape != (m.out_features, len(a)) or len(tensors) != 2 * len(modules):
+            raise ValueError(f"{m.name} has other shapes")
+    return Lora(modules, factors)
+
+
+def _fingerprint(tensors: Mapping[str, Tensor], config: str) -> str:
+    return _digest(tensors, f"{IMAGE_TOWER_SHA256} {TEXT_TOWER_SHA256} {config}")
+
+
+def _digest(tensors: Mapping[str, Tensor], what: str) -> str:
+    """16 hex digits of some weights and of what they stand on."""
+    digest = hashlib.sha256(what.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].numpy().tobytes())
@@ -199,7 +288,7 @@ def _fingerprint(tensors: dict[str, Tensor], config: str) -> str:
 
 
 def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "texts") -> EmbeddedBackbone:
-    """Load the heads written by ``save_heads``.
+    """Load the heads written by ``save_heads``, and the shared part of ``save_shared`` where that is beside them.
 
     Args:
         dtype: compute dtype of photos; None: the fastest that this CPU has native instructions for.
@@ -222,4 +311,18 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
         raise BackboneError(
             f"The backbone's heads {path.name} are damaged ({type(error).__name__}): restore the file."
         ) from None
-    return EmbeddedBackbone(vision, text, _fingerprint(tensors, metadata["config"]), dtype, adapt)
+    backbone = EmbeddedBackbone(vision, text, _fingerprint(tensors, metadata["config"]), dtype, adapt)
+    shared = path.with_name(SHARED_FILE)
+    return backbone.with_shared(_load_shared(shared, backbone.linears)) if shared.is_file() else backbone
+
+
+def _load_shared(path: Path, linears: Mapping[str, LoraModule]) -> Lora:
+    try:
+        shared = _shared_from(load_file(path), linears)
+        shared.check_finite(path.name)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError, AdapterError) as error:
+        raise BackboneError(
+            f"The backbone's shared part {path.name} is damaged or belongs to other heads ({type(error).__name__}): restore "
+            "both files from the same release."
+        ) from None
+    return shared

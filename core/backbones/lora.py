@@ -144,6 +144,11 @@ class Lora(_OnTowers):
         """The LoRA with its weight change multiplied by ``strength`` (0 = zero-shot, 1 = as it is)."""
         return Lora(self.modules, {name: Factors(f.a, f.b * strength) for name, f in self.factors.items()})
 
+    def only(self, modules: Iterable[LoraModule]) -> Lora:
+        """What it does to some linears, as far as it adapts them."""
+        kept = tuple(m for m in modules if m.name in self.factors)
+        return Lora(kept, {m.name: self.factors[m.name] for m in kept})
+
     def norms(self) -> dict[str, float]:
         """Frobenius norm of the weight change of each adapted linear."""
         return {m.name: float(self.factors[m.name].delta.norm()) for m in self.modules}

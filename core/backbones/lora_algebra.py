@@ -12,10 +12,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from core.backbones.lora import Factors, Lora
+from core.backbones.lora import VISION, Factors, Lora
 
 NEGLIGIBLE = 1e-6  # singular values below this share of the largest count as none
 ITERATIONS = 100
+HALF_ROUNDING = 2**-10  # of a product of two factors that were rounded to float16, relative
 
 
 def reduce_rank(lora: Lora, rank: int) -> tuple[Lora, float]:
@@ -142,3 +143,15 @@ def _sum(parts: Sequence[tuple[Factors, float]]) -> Factors:
     if len(parts) == 1 and parts[0][1] == 1:
         return parts[0][0]
     return Factors(torch.cat([f.a for f, _ in parts], 0), torch.cat([f.b * w for f, w in parts], 1))
+
+
+def same_on_photos(one: Lora, other: Lora) -> bool:
+    """Whether two LoRAs change photos alike: by the same tensors, or by weight changes that are equal within float16 rounding."""
+    ours, theirs = ({name: f for name, f in lora.factors.items() if name.startswith(VISION)} for lora in (one, other))
+    return ours.keys() == theirs.keys() and all(_same(f, theirs[name]) for name, f in ours.items())
+
+
+def _same(one: Factors, other: Factors) -> bool:
+    if one is other or (torch.equal(one.a, other.a) and torch.equal(one.b, other.b)):
+        return True
+    return bool((one.delta - other.delta).norm() <= HALF_ROUNDING * other.delta.norm())

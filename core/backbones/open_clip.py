@@ -78,6 +78,8 @@ class OpenClipBackbone:
             texts that cannot be adapted.
     """
 
+    shared: Lora | None = None  # no two adapters do the same to photos
+
     def __init__(
         self,
         name: str,
