@@ -39,18 +39,18 @@ RankingProgress = Callable[[int, int, str], object]  # columns that are done, of
 
 
 def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
-    """What the controls ask for; a strength of None is 1.
+    """What the controls ask for; a strength of None is the backbone's usual one.
 
     Raises:
         DescriptionError: a value that cannot be used; other controls that are empty count as such.
     """
     k, tau, seed = number("k", k), number("The temperature", tau), number("The seed", seed)
-    strength = 1.0 if strength is None else number("The strength", strength)
+    strength = None if strength is None else float(number("The strength", strength))
     if not 0 <= seed <= MAX_SEED:
         raise DescriptionError(f"The seed is {seed:g}: it may be 0 to {MAX_SEED:,}.")
-    if not 0 <= strength <= MAX_STRENGTH:
+    if strength is not None and not 0 <= strength <= MAX_STRENGTH:
         raise DescriptionError(f"The strength is {strength:g}: it may be 0 to {MAX_STRENGTH:g}.")
-    return AdapterRequest(clean_text(description), int(k), float(tau), int(seed), float(strength))
+    return AdapterRequest(clean_text(description), int(k), float(tau), int(seed), strength)
 
 
 def number(name: str, value: object) -> float:
@@ -70,8 +70,8 @@ def generate(engine: SGLora, session: Session, wanted: AdapterRequest) -> Adapta
     if last is not None and last.request == wanted:
         return last
     if last is not None and replace(last.request, strength=wanted.strength) == wanted:
-        # Strength only scales what was generated, and a slider should answer at once.
-        adaptation = replace(last, request=wanted, lora=last.full.scaled(wanted.strength))
+        # What was generated is there already, and a slider should answer at once.
+        adaptation = engine.at_strength(last, wanted)
     else:
         adaptation = engine.adapt(wanted)
     session.adaptation, session.request, session.repository = adaptation, wanted, engine.repository
@@ -174,13 +174,13 @@ def adapters(engine: SGLora, adaptation: Adaptation | None, merge: bool = True) 
     if adaptation is None:
         return (zero_shot,)
     titles = (texts.MERGE, texts.SG_LORA) if merge else (texts.SG_LORA,)
-    if adaptation.request.strength == 0:  # nothing is applied: the very same numbers, computed once
+    if adaptation.strength == 0:  # nothing is applied: the very same numbers, computed once
         return zero_shot, *((title, texts.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
-    generated = (texts.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora))
+    generated = (texts.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))
     if not merge:
         return zero_shot, generated
-    merged = engine.merged(adaptation.routing).scaled(adaptation.request.strength)
-    return zero_shot, (texts.MERGE, texts.MERGE_NOTE, Adapter.of(merged)), generated
+    merged = engine.applied(engine.merged(adaptation.routing), adaptation.strength)
+    return zero_shot, (texts.MERGE, texts.MERGE_NOTE, Adapter.of(*merged)), generated
 
 
 def ask(

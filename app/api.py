@@ -55,7 +55,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         Returns {"experts": [{"name", "description", "similarity", "weight"}, …], "fit"}, closest first; see ``adapt``.
         """
         engine = engine_of(session, repository)
-        wanted = actions.request(description, k, tau, 0, 1)
+        wanted = actions.request(description, k, tau, 0, None)
         routing = engine.route(wanted.description, wanted.k, wanted.tau)
         return {"experts": routed_experts(engine, routing), "fit": fit_facts(engine.fit(routing))}, session
 
@@ -66,13 +66,14 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         k: float,
         tau: float,
         seed: float,
-        strength: float | None = 1,
+        strength: float | None = None,
         repository: str | None = None,
     ) -> tuple[Any, ...]:
         """Generate a LoRA from a task description.
 
-        ``strength``: how much of it to apply, 0 (zero-shot) to 1 (as generated) or beyond. Returns {"experts", "fit", "seed",
-        "k", "tau", "strength", "parameters", "rank", "seconds"} and a ZIP in PEFT format. "fit" is {"fits", "closeness",
+        ``strength``: how much of it to apply, 0 (zero-shot) to 1 (as generated); beyond, where the backbone's adapters are
+        scaled; empty is what is usual. Returns {"experts", "fit", "seed", "k", "tau", "strength", "parameters", "rank",
+        "seconds"} and a ZIP in PEFT format. "fit" is {"fits", "closeness",
         "forgetting", "remark"}: where no expert fits, only the part that all experts share is applied; "forgetting" is in
         points of R@1 of class names.
         """
@@ -85,7 +86,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             "seed": result.request.seed,
             "k": len(result.routing.chosen),
             "tau": result.routing.tau,
-            "strength": result.request.strength,
+            "strength": result.strength,
             "parameters": result.lora.parameters,
             "rank": result.lora.rank,
             "seconds": dict(result.seconds),
@@ -125,7 +126,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         k: float = DEFAULT_K,
         tau: float = DEFAULT_TAU,
         seed: float = 0,
-        strength: float | None = 1,
+        strength: float | None = None,
         top: float = 10,
         photo: str | None = None,
         repository: str | None = None,
@@ -133,8 +134,8 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         """Search this client's gallery, with and without the adapter that the description gives.
 
         ``query``: words, which find photos; or ``photo``, which finds captions of the gallery ("name" is then a caption).
-        ``strength``: as for ``adapt``; it scales "merge" too. Returns {"zero_shot": [{"name", "score", "rank"}, …], "merge":
-        […], "sg_lora": […]}, best first, and "strength" and "fit" as ``adapt`` does.
+        ``strength``: as for ``adapt``; it is that of "merge" too. Returns {"zero_shot": [{"name", "score", "rank"}, …],
+        "merge": […], "sg_lora": […]}, best first, and "strength" and "fit" as ``adapt`` does.
         """
         engine = engine_of(session, repository)
         actions.number("top", top)
@@ -147,7 +148,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:shown]]
             for key, c in zip(("zero_shot", "merge", "sg_lora"), columns, strict=True)
         }
-        return answer | {"strength": adaptation.request.strength, "fit": fit_facts(adaptation.fit)}, session
+        return answer | {"strength": adaptation.strength, "fit": fit_facts(adaptation.fit)}, session
 
     @answering
     def import_adapter(files: list[str] | None, description: str, session: Session) -> tuple[Any, ...]:
@@ -171,7 +172,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         k = gr.Number(label="k", value=DEFAULT_K)
         tau = gr.Number(label="tau", value=DEFAULT_TAU)
         seed = gr.Number(label="seed", value=0)
-        strength = gr.Number(label="strength", value=1)
+        strength = gr.Number(label="strength", value=None)
         top = gr.Number(label="top", value=10)
         files = gr.File(label="files", file_count="multiple")
         photo = gr.File(label="photo")

@@ -27,7 +27,8 @@ def evaluate_command(request: AdapterRequest, models: Sequence[str] = ()) -> str
 
 
 def _sampling(request: AdapterRequest) -> list[str]:
-    values = {"k": request.k, "tau": f"{request.tau:g}", "seed": request.seed, "strength": f"{request.strength:g}"}
+    values = {"k": request.k, "tau": f"{request.tau:g}", "seed": request.seed}
+    values |= {} if request.strength is None else {"strength": f"{request.strength:g}"}
     return [part for name, value in values.items() for part in (f"--{name}", str(value))]
 
 

@@ -83,9 +83,9 @@ class Engine:
 
     @cached_property
     def expert_norms(self) -> dict[str, tuple[float, float]]:
-        """Smallest and largest strength among the experts, for each adapted linear."""
+        """Smallest and largest strength among the experts, for each linear that they adapt each in its own way."""
         repository = self.get().repository
-        norms = [repository.lora(i).norms() for i in range(len(repository))]
+        norms = [repository.lora(i).only(repository.layout.modules).norms() for i in range(len(repository))]
         return {name: (min(n[name] for n in norms), max(n[name] for n in norms)) for name in norms[0]}
 
 

@@ -53,7 +53,8 @@ class Address(Step):
         values = {"query": known.get(QUERY, _query(session)), "description": known.get(DESCRIPTION, "")}
         if session.request is not None and session.request.description == values["description"]:
             kept = session.request
-            values |= {"k": kept.k, "tau": kept.tau, "seed": kept.seed, "strength": kept.strength}
+            values |= {"k": kept.k, "tau": kept.tau, "seed": kept.seed}
+            values |= {} if kept.strength is None else {"strength": kept.strength}
         return session, values
 
     @friendly

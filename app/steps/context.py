@@ -18,7 +18,7 @@ from app import actions
 from app.engines import Models
 from app.visitors.session import Session
 from core.sglora.engine import SGLora
-from core.sglora.request import AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 Updates = dict[Any, Any]
@@ -33,7 +33,7 @@ class Controls(NamedTuple):
     k: float = DEFAULT_K
     tau: float = DEFAULT_TAU
     seed: float = 0
-    strength: float = 1
+    strength: float = DEFAULT_WEIGHT
     merge: bool = False
     only_changed: bool = False
     top: int = DEFAULT_TOP

@@ -174,7 +174,9 @@ class Experts(Step):
         if not places:
             return page_html.note(texts.DETAILS_EMPTY)
         pairs = [compare_experts(repository, names[i], names[j]) for i, j in combinations(places, 2)]
-        panels = [experts_html.details(repository.experts[i], repository.lora(i).norms()) for i in places]
+        own = repository.layout.modules
+        norms = {i: repository.lora(i).only(own).norms() for i in places}
+        panels = [experts_html.details(repository.experts[i], norms[i]) for i in places]
         if len(pairs) == 1:
             panels.insert(0, experts_html.compared(pairs[0]))
         elif pairs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -18,7 +19,10 @@ from core.common.errors import AdapterError
 from core.experts.compare import nearest_distances
 from core.experts.projection import latent_map
 from core.sglora.engine import Adaptation, SGLora
+from core.sglora.request import DEFAULT_WEIGHT
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
+
+MOST = 2.0  # of the strength's slider, where the strength scales the adapter
 
 
 class Generate(Step):
@@ -29,7 +33,9 @@ class Generate(Step):
 
     def beside_results(self) -> None:
         """How much is applied, and which variant."""
-        self.strength = gr.Slider(0, 2, 1, step=0.01, label=texts.STRENGTH_LABEL, min_width=300, scale=0, elem_id="strength")
+        self.strength = gr.Slider(
+            0, MOST, DEFAULT_WEIGHT, step=0.01, label=texts.STRENGTH_LABEL, min_width=300, scale=0, elem_id="strength"
+        )
         self.resample = gr.Button(texts.RESAMPLE, size="sm", min_width=140, scale=0, interactive=False, elem_id="resample")
 
     def more(self) -> None:
@@ -49,7 +55,7 @@ class Generate(Step):
         self.context.controls |= controls
         shown = [self.lora, self.download, self.resample, self.facts, self.latent, self.command]
         self.context.shows(Part.ADAPTER, shown, self.show)
-        self.context.shows(Part.LIMITS, [self.k], self._limits)
+        self.context.shows(Part.LIMITS, [self.k, self.strength], self._limits)
 
     def wire(self) -> None:
         # Sliders redo what is on the page, and nothing that is not. A loaded session moves the strength, too, which is a change
@@ -95,6 +101,7 @@ class Generate(Step):
         owned = len(session.album.own_experts(engine).entries)
         space = latent_map(engine, adaptation.routing, adaptation.z, owned)
         norms = models.engine(session.album.backbone).expert_norms
+        made_from = replace(adaptation.request, strength=adaptation.strength)
         distances = nearest_distances(engine.repository, adaptation.routing, adaptation.full)
         return {
             self.lora: page_html.adapter(engine.repository, adaptation),
@@ -103,15 +110,26 @@ class Generate(Step):
             self.facts: page_html.adapter_details(adaptation, norms, distances),
             self.latent: experts_html.latent(engine.repository, adaptation.routing, space, owned),
             self.command: gr.Textbox(
-                value=adapt_command(adaptation.request, models.options(session.album.backbone)),
+                value=adapt_command(
+                    replace(adaptation.request, strength=adaptation.strength), models.options(session.album.backbone)
+                ),
                 info=_command_info(engine, session, adaptation),
                 visible=True,
             ),
         }
 
     def _limits(self, session: Session, controls: Controls) -> Updates:
-        experts = len(self.context.engine(session).repository)
-        return {self.k: gr.Slider(maximum=experts, value=min(controls.k, experts))}
+        engine = self.context.engine(session)
+        experts, most = len(engine.repository), most_strength(engine)
+        return {
+            self.k: gr.Slider(maximum=experts, value=min(controls.k, experts)),
+            self.strength: gr.Slider(maximum=most, value=min(controls.strength, most)),
+        }
+
+
+def most_strength(engine: SGLora) -> float:
+    """Where the slider of the strength ends."""
+    return 1.0 if engine.mixes else MOST
 
 
 def _command_info(engine: SGLora, session: Session, result: Adaptation) -> str:

@@ -11,10 +11,12 @@ from app import actions, exports, texts
 from app.api import HEAVY
 from app.errors import friendly
 from app.steps.context import DEFAULT_TOP, Controls, Updates
+from app.steps.generate import most_strength
 from app.steps.step import ANSWER, Step
 from app.views import page_html
 from app.visitors.session import Comparison, Question, Session
 from core.common.errors import DataError
+from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
 
@@ -71,7 +73,7 @@ class TakeHome(Step):
             lines.append(texts.SESSION_OTHER_BACKBONE)
         updates: Updates = {self.report: page_html.report(lines)}
         if saved.request is not None:
-            controls = self._controls(saved.request, controls, len(engine.repository))
+            controls = self._controls(saved.request, controls, engine)
             actions.adapt_to(engine, session, controls.request)
             updates |= dict(zip(context.inputs, controls, strict=True))
         if saved.questions:
@@ -80,14 +82,16 @@ class TakeHome(Step):
                 actions.ask(engine, session, Question.words(query))
         return context.show(session, controls, *ANSWER) | updates
 
-    def _controls(self, request: AdapterRequest, now: Controls, experts: int) -> Controls:
+    def _controls(self, request: AdapterRequest, now: Controls, engine: SGLora) -> Controls:
         """What the page's controls hold for a request: what is beyond a slider's end would be refused in every event."""
 
         def within(name: str, value: float) -> float:
             slider = self.context.controls[name]
             return min(max(value, slider.minimum), slider.maximum)
 
-        k, tau, strength = min(request.k, experts), within("tau", request.tau), within("strength", request.strength)
+        wanted = engine.usual_strength if request.strength is None else request.strength
+        strength = min(within("strength", wanted), most_strength(engine))
+        k, tau = min(request.k, len(engine.repository)), within("tau", request.tau)
         return now._replace(description=request.description, k=k, tau=tau, seed=request.seed, strength=strength)
 
 

@@ -82,7 +82,7 @@ def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
         rank=texts.RANKS.format(rank=result.lora.rank, shared=shared.rank, own=own) if shared else result.lora.rank,
         ms=sum(result.seconds.values()) * 1000,
     )
-    return _html.adapter(words, [texts.LORA_NOTHING] if result.request.strength == 0 else [])
+    return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])
 
 
 def adapter_details(
@@ -91,17 +91,19 @@ def adapter_details(
     """Facts about a generated LoRA, its strength by layer, and how far it is from the routed experts.
 
     Args:
-        result: the adapter. ranges: the experts' strength by layer. distances: at strength 1; None leaves them out.
+        result: the adapter. ranges: the experts' strength by layer, where they differ. distances: at strength 1; None leaves
+            them out.
     """
     facts = (
         ("parameters", f"{result.lora.parameters:,}"),
         ("rank", result.lora.rank),
         ("seed", result.request.seed),
-        ("strength", f"{result.request.strength:.2g}"),
+        ("strength", f"{result.strength:.2g}"),
     )
+    norms = result.lora.only(m for m in result.lora.modules if m.name in ranges).norms()
     far = "" if distances is None else experts_html.distances(distances)
     title = texts.LORA_FOR.format(description=result.routing.description)
-    return _html.adapter_details(title, facts, result.seconds, heat_map(result.lora.norms(), ranges), far)
+    return _html.adapter_details(title, facts, result.seconds, heat_map(norms, ranges), far)
 
 
 def report(lines: Sequence[str], added: AddReport | None = None, more_failed: Iterable[tuple[str, str]] = ()) -> Markup:

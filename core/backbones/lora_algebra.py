@@ -146,7 +146,7 @@ def _sum(parts: Sequence[tuple[Factors, float]]) -> Factors:
 
 
 def same_on_photos(one: Lora, other: Lora) -> bool:
-    """Whether two LoRAs change photos alike: by the same tensors, or by weight changes that are equal within float16 rounding."""
+    """Whether two LoRAs change photos alike: by the same tensors, or by weight changes that float16 rounding makes equal."""
     ours, theirs = ({name: f for name, f in lora.factors.items() if name.startswith(VISION)} for lora in (one, other))
     return ours.keys() == theirs.keys() and all(_same(f, theirs[name]) for name, f in ours.items())
 

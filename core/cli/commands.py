@@ -12,7 +12,10 @@ from core.common.progress import say as log
 from core.common.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from core.backbones.base import Backbone
+    from core.retrieval.adapter import Adapter
     from core.sglora.engine import SGLora
     from core.sglora.fit import Fit
     from core.sglora.request import AdapterRequest
@@ -55,7 +58,7 @@ def adapt(arguments: Namespace) -> Answer:
     data = {
         **_routed(engine, adaptation.routing, adaptation.fit),
         "seed": adaptation.request.seed,
-        "strength": adaptation.request.strength,
+        "strength": adaptation.strength,
         "parameters": adaptation.lora.parameters,
         "rank": adaptation.lora.rank,
         "seconds": {step: round(value, 6) for step, value in seconds.items()},
@@ -67,7 +70,6 @@ def adapt(arguments: Namespace) -> Answer:
 
 def evaluate(arguments: Namespace) -> Answer:
     """``evaluate``: recall of each method on a folder of captioned photos."""
-    from core.backbones.peft_format import load_peft
     from core.data import read_folder
     from core.experiments.evaluate import evaluate as measure
 
@@ -83,11 +85,7 @@ def evaluate(arguments: Namespace) -> Answer:
         if not samples:
             raise DataError(f"No photo of {arguments.data} is in the split {arguments.split!r}.")
     engine = load_chosen_engine(arguments)
-    adapters = {}
-    if arguments.adapter is not None:
-        model = engine.backbone
-        lora, _ = load_peft(arguments.adapter, model.linears.values(), model.fingerprint, partly=True)
-        adapters = {"adapter": lora}
+    adapters = {} if arguments.adapter is None else {"adapter": load_adapter(engine.backbone, arguments.adapter)}
     evaluation = measure(engine, samples, request(arguments, task), chosen, log, adapters)
     methods = {
         name: {way: {k: round(v, 4) for k, v in values.items()} for way, values in ways.items()}
@@ -102,6 +100,24 @@ def request(arguments: Namespace, description: str) -> AdapterRequest:
     from core.sglora.request import AdapterRequest
 
     return AdapterRequest(description, arguments.k, arguments.tau, arguments.seed, arguments.strength)
+
+
+def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
+    """The adapter of ``--adapter``, with the weight that it was made with.
+
+    Raises:
+        AdapterError: as ``load_peft``; or it moves photos in another way than the backbone's shared part does.
+    """
+    from core.backbones.base import photo_column
+    from core.backbones.peft_format import load_peft
+    from core.experts.adapter_files import weight_of
+    from core.retrieval.adapter import Adapter
+
+    lora, origin = load_peft(folder, backbone.linears.values(), backbone.fingerprint, partly=True)
+    if backbone.shared is None:
+        return Adapter.of(lora)
+    photo_column(lora, backbone.shared)
+    return Adapter.of(lora, weight_of(origin))
 
 
 def check_text(description: str) -> None:

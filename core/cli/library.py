@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli import format
-from core.cli.commands import Answer, chosen_backbone, log
+from core.cli.commands import Answer, chosen_backbone, load_adapter, log
 from core.common.errors import AdapterError, LibraryError
 from core.common.progress import Bar, counter
 from core.common.stopwatch import Stopwatch
@@ -75,27 +76,37 @@ def library(arguments: Namespace) -> Answer:
 
 
 def vector(arguments: Namespace) -> Answer:
-    """``vector``: what to ask a database of zero-shot vectors with, so that it answers as an adapter would."""
-    from core.backbones.peft_format import load_peft
-    from core.common.text import clean_text
-    from core.retrieval.adapter import finite
+    """``vector``: what to ask a database of a library's vectors with, so that it answers as an adapter would.
 
-    text = clean_text(arguments.query, "query")
-    backbone, lora = chosen_backbone(arguments), None
+    For a photo it is the vector that this has there.
+    """
+    from core.cli.search import is_photo
+    from core.common.text import clean_text
+    from core.data.image_io import open_photo
+    from core.retrieval.adapter import ZERO_SHOT
+    from core.retrieval.columns import photo_rows
+    from core.retrieval.questions import Query
+
+    backbone, adapter = chosen_backbone(arguments), ZERO_SHOT
     if arguments.adapter is not None:
-        lora, _ = load_peft(arguments.adapter, backbone.layout.modules, backbone.fingerprint)
-        if lora.moves_photos:
+        adapter = load_adapter(backbone, arguments.adapter)
+        if adapter.moves_photos and backbone.shared is None:
             raise AdapterError(
                 f"The adapter {arguments.adapter} changes photos, not the question, so that zero-shot vectors cannot be asked "
                 "with it: use an adapter of texts, or search the folder of photos (`search --gallery FOLDER --adapter DIR`)."
             )
-    vector = finite(backbone.encode_text([text], lora))[0].tolist()
+    if is_photo(arguments.query):
+        asked, pixels = arguments.query, backbone.pixels(open_photo(Path(arguments.query)))
+        vector = photo_rows(backbone, backbone.prefix(pixels[None]))[0].tolist()
+    else:
+        asked = clean_text(arguments.query, "query")
+        vector = Query((asked,)).question(backbone).row(backbone, adapter).tolist()
     data = {
-        "query": text,
+        "query": asked,
         "adapter": None if arguments.adapter is None else str(arguments.adapter),
         "backbone": backbone.name,
         "fingerprint": backbone.fingerprint,
-        "dim": backbone.dim,
+        "dim": len(vector),
         "vector": [round(value, 8) for value in vector],
     }
     return Answer(data, "[" + ",".join(f"{value:.8g}" for value in data["vector"]) + "]")

@@ -185,8 +185,9 @@ def _sampling_options(parser: Parser) -> None:
     parser.add_argument(
         "--strength",
         type=_finite,
-        default=1.0,
-        help="factor on the change; 0: zero-shot, 1: as generated (default)",
+        default=None,
+        help="0: zero-shot, 1: as generated; how much the adapted scores count, or with open_clip models a factor on the change "
+        "(default: what is usual for the backbone)",
     )
 
 
@@ -323,21 +324,21 @@ def _library(parser: Parser) -> None:
     parser.add_argument("--verify", action="store_true", help="read everything and compare it")
 
 
-@_command("vector", library.vector, "print the vector of a query, to ask any vector database with")
+@_command("vector", library.vector, "print the vector of a query or a photo, for any vector database")
 def _vector(parser: Parser) -> None:
     """
     example:
       python -m core adapt "photos of dogs playing outside" --out dogs
       python -m core vector "a dog in the snow" --adapter dogs --json
 
-    Asked with it, a database of zero-shot vectors ranks as the adapter does. An adapter of photos, as open_clip models have,
-    is rejected: it changes the vectors, not the query.
+    Asked with it, a database of a library's vectors ranks as the adapter does. An adapter of photos, as open_clip models have,
+    is rejected: it changes the vectors, not the query. For the path of a photo it is the vector that this has in a library.
 
     JSON:
       {"query", "adapter", "backbone", "fingerprint", "dim", "vector": [...]}
     """
-    parser.add_argument("query", metavar="QUERY", help="what to look for, in words")
-    _path_option(parser, "--adapter", "an adapter of texts in PEFT format (default: none, zero-shot)")
+    parser.add_argument("query", metavar="QUERY", help="what to look for, in words; or a photo")
+    _path_option(parser, "--adapter", "an adapter in PEFT format (default: none, zero-shot)")
     _backbone_options(parser)
 
 

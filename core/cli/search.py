@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.cli import format
-from core.cli.commands import Answer, check_text, chosen_backbone, load_chosen_engine, log, request
+from core.cli.commands import Answer, check_text, chosen_backbone, load_adapter, load_chosen_engine, log, request
 from core.common.errors import DataError, DescriptionError
 from core.common.progress import counter
 from core.common.stopwatch import Stopwatch
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.backbones.base import Backbone
+    from core.backbones.lora import Lora
     from core.retrieval.adapter import Adapter
     from core.retrieval.library_photos import LibraryPhotos
-    from core.retrieval.questions import Query
+    from core.retrieval.questions import EncodedQuery, Query
     from core.retrieval.search import Photos
 
 MAX_PATH = 4096
@@ -58,8 +59,8 @@ def search(arguments: Namespace) -> Answer:
     from core.data.image_io import open_photo
     from core.retrieval.questions import Query
 
-    words = [part for part in arguments.query if not _is_photo(part)]
-    photos = [Path(part) for part in arguments.query if _is_photo(part)]
+    words = [part for part in arguments.query if not is_photo(part)]
+    photos = [Path(part) for part in arguments.query if is_photo(part)]
     asked = Query.parse(words, [open_photo(path) for path in photos], arguments.without)
     wanted = arguments.find or (PHOTOS if words else CAPTIONS)
     task = arguments.task
@@ -103,13 +104,11 @@ def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> t
     from core.retrieval.adapter import ZERO_SHOT, Adapter
 
     if arguments.adapter is not None:
-        from core.backbones.peft_format import load_peft
-
         backbone = chosen_backbone(arguments)
-        lora, _ = load_peft(arguments.adapter, backbone.linears.values(), backbone.fingerprint, partly=True)
+        adapter = load_adapter(backbone, arguments.adapter)
         backbone.encode_sentence(["warm-up"])  # loads the text tower
         stopwatch.lap("load")
-        return backbone, [ZERO_SHOT, Adapter.of(lora)], ["zero-shot", "adapter"]
+        return backbone, [ZERO_SHOT, adapter], ["zero-shot", "adapter"]
     if task is None:
         backbone = chosen_backbone(arguments)
         backbone.encode_sentence(["warm-up"])
@@ -120,7 +119,7 @@ def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> t
     stopwatch.lap("load")
     adaptation = engine.adapt(request(arguments, task))
     stopwatch.lap("adapt")
-    return engine.backbone, [ZERO_SHOT, Adapter.of(adaptation.lora)], ["zero-shot", "sg-lora"]
+    return engine.backbone, [ZERO_SHOT, Adapter.of(adaptation.lora, adaptation.weight)], ["zero-shot", "sg-lora"]
 
 
 def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], stopwatch: Stopwatch) -> _Source:
@@ -185,20 +184,16 @@ def _captions(
     arguments: Namespace, backbone: Backbone, asked: Query, adapters: list[Adapter], names: list[str], stopwatch: Stopwatch
 ) -> dict[str, Any]:
     """The captions that fit best; no photo but those of the question is encoded."""
-    from core.retrieval.adapter import finite
-    from core.retrieval.index import Index
-
-    texts, prefixes, photos = _caption_prefixes(arguments, backbone)
+    texts, prefixes, photos, library = _caption_prefixes(arguments, backbone)
     stopwatch.lap("index")
     question = asked.question(backbone)
     rankings, before = {}, {}
     for name, adapter in zip(names, adapters, strict=True):
-        index = Index(finite(backbone.text_suffix(prefixes, adapter.lora)))
-        query = question.embedding(backbone, adapter.lora)
-        before = before or {row: rank for rank, (row, _) in enumerate(index.search(query), 1)}
-        best = index.search(query, arguments.top)
-        rows = [row for row, _ in best]
-        rankings[name] = _rows("caption", [texts[row] for row in rows], [score for _, score in best], [before[r] for r in rows])
+        scores = _caption_scores(backbone, prefixes, question, adapter)
+        order = (scores - _popularity(backbone, prefixes, library, adapter)).sort(descending=True, stable=True).indices
+        before = before or {row: rank for rank, row in enumerate(order.tolist(), 1)}
+        rows = order[: arguments.top].tolist()
+        rankings[name] = _rows("caption", [texts[row] for row in rows], scores[rows].tolist(), [before[row] for row in rows])
     stopwatch.lap("search")
     return {
         "photos": photos,
@@ -210,15 +205,37 @@ def _captions(
     }
 
 
-def _caption_prefixes(arguments: Namespace, backbone: Backbone) -> tuple[Sequence[str], Tensor, int]:
-    """The captions, their text prefixes [n, …], and how many photos there are."""
+def _caption_scores(backbone: Backbone, prefixes: Tensor, question: EncodedQuery, adapter: Adapter) -> Tensor:
+    """[m] how well captions fit a question, from their prefixes [m, …]."""
+    from core.retrieval.adapter import finite
+
+    def cosines(lora: Lora | None) -> Tensor:
+        return finite(backbone.text_suffix(prefixes, lora)) @ question.embedding(backbone, lora)
+
+    adapted = cosines(adapter.lora) * adapter.weight
+    return adapted if adapter.weight == 1 else adapted + cosines(None) * (1 - adapter.weight)
+
+
+def _popularity(backbone: Backbone, prefixes: Tensor, library: LibraryPhotos | None, adapter: Adapter) -> Tensor:
+    """[m] of captions among a library's photos; 0 where these are not embedded as the adapter sees them."""
+    from core.retrieval.columns import text_rows
+    from core.retrieval.popularity import popularity, spread_places
+
+    if library is None or (adapter.moves_photos and backbone.shared is None):
+        return prefixes.new_zeros(1)
+    photos = library.index.take(spread_places(len(library)))
+    return popularity(photos, text_rows(backbone, prefixes, adapter))
+
+
+def _caption_prefixes(arguments: Namespace, backbone: Backbone) -> tuple[Sequence[str], Tensor, int, LibraryPhotos | None]:
+    """The captions, their text prefixes [n, …], how many photos there are, and the library where they are in one."""
     if arguments.library is not None:
         from core.retrieval.library import PhotoLibrary
         from core.retrieval.library_photos import LibraryPhotos
 
         library = LibraryPhotos(PhotoLibrary.open(arguments.library, backbone), backbone)
         prefixes = library.caption_prefixes(counter("reading", log, "captions"))
-        return library.captions, prefixes, len(library)
+        return library.captions, prefixes, len(library), library
     from core.data import read_folder
     from core.data.captions import clean_captions
     from core.data.sample import caption_texts
@@ -227,10 +244,11 @@ def _caption_prefixes(arguments: Namespace, backbone: Backbone) -> tuple[Sequenc
     texts = tuple(dict.fromkeys(text for sample in samples for text in clean_captions(caption_texts(sample))))
     if not texts:
         raise DataError(f"No photo of {arguments.gallery} has captions: look for photos instead (--find photos).")
-    return texts, backbone.text_prefix(texts), len({sample.path for sample in samples})
+    return texts, backbone.text_prefix(texts), len({sample.path for sample in samples}), None
 
 
-def _is_photo(part: str) -> bool:
+def is_photo(part: str) -> bool:
+    """Whether a part of a query is the path of a photo."""
     path = Path(part)
     return path.suffix.lower() in PHOTO_SUFFIXES and len(part) < MAX_PATH and path.is_file()
 

@@ -82,7 +82,7 @@ def generator(arguments: Namespace) -> Answer:
 
     model = chosen_backbone(arguments)
     folder = arguments.experts or experts_path(model.slug)
-    repository = load_repository(folder, model.layout, model.fingerprint)
+    repository = load_repository(folder, model.layout, model.fingerprint, model.shared)
     beside = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
     out = destination(arguments, beside)
     recipe = changed(GeneratorRecipe(seed=arguments.seed), arguments.set)

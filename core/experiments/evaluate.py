@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora
 from core.common.errors import DataError, PhotoError
 from core.common.metrics import Relevance, both_directions
 from core.common.progress import Bar, Log
@@ -20,6 +19,9 @@ from core.data.image_io import open_photo
 from core.data.read_ahead import read_ahead
 from core.data.sample import caption_texts
 from core.experiments.controls import METHODS
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.columns import photo_rows, text_rows
+from core.retrieval.popularity import popularity, spread_places, with_popularity
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
@@ -86,7 +88,7 @@ def evaluate(
     request: AdapterRequest,
     methods: Sequence[str] = DEFAULT_METHODS,
     log: Log = print,
-    adapters: Mapping[str, Lora] = MappingProxyType({}),
+    adapters: Mapping[str, Adapter] = MappingProxyType({}),
 ) -> Evaluation:
     """Recall@1, 5 and 10 of each method in both directions, with all photos as one gallery.
 
@@ -99,7 +101,7 @@ def evaluate(
         request: what the adapters are made from; its strength scales all of them alike.
         methods: names from ``core.experiments.controls.METHODS``.
         log: gets progress, and a line for each photo that is left out.
-        adapters: LoRAs that are measured as they are, by name.
+        adapters: that are measured as they are, by name.
 
     Raises:
         DataError: an unknown method, no photo that can be read, or no caption among those that can.
@@ -111,7 +113,10 @@ def evaluate(
     # First of all, since it is quick: a description that cannot be used should not cost minutes of reading photos.
     adaptation = engine.adapt(request)
     generated = {name: METHODS[name](engine, adaptation) for name in methods}
-    loras = {name: lora and lora.scaled(request.strength) for name, lora in generated.items()} | dict(adapters)
+    strength = adaptation.strength
+    methods_adapters = {
+        name: ZERO_SHOT if lora is None else Adapter.of(*engine.applied(lora, strength)) for name, lora in generated.items()
+    }
     gallery = gather(samples)
     kept, prefixes, skipped = read_prefixes(engine.backbone, list(gallery), log)
     for line in skipped:
@@ -125,8 +130,9 @@ def evaluate(
     log(f"{len(kept)} photos, {len(relevance.texts)} different captions")
     backbone, found = engine.backbone, {}
     read = backbone.text_prefix(relevance.texts)
-    for name, lora in loras.items():
-        images, texts = backbone.suffix(prefixes, lora), backbone.text_suffix(read, lora)
-        found[name] = both_directions(images, texts, relevance)
+    for name, adapter in (methods_adapters | dict(adapters)).items():
+        images, texts = photo_rows(backbone, prefixes, adapter), text_rows(backbone, read, adapter)
+        popular = popularity(images[spread_places(len(images))], texts)
+        found[name] = both_directions(*with_popularity(images, texts, popular), relevance)
         log(f"{name}: done")
     return Evaluation(len(kept), len(relevance.texts), found, tuple(skipped))

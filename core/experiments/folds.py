@@ -117,7 +117,7 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
     folder = fold_folder(context, backbone, fold, experts)
     if not (folder / INDEX_FILE).is_file():
         _train_fold(context, backbone, corpus, experts, folder)
-    repository = load_repository(folder, backbone)
+    repository = load_repository(folder, backbone.layout, backbone.fingerprint, backbone.shared)
     file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"
     if not file.is_file():
         snapshots = read_snapshots(folder, repository)

@@ -43,11 +43,12 @@ from core.backbones.peft_format import load_peft
 
 backbone = load_backbone({arguments})
 lora, origin = load_peft(Path("adapter"), backbone.linears.values(), backbone.fingerprint, partly=True)
-photo = backbone.prefix(backbone.pixels(Image.open("photo.jpg").convert("RGB"))[None])
-words = ["a dog that jumps over an obstacle"]
+pixels = backbone.pixels(Image.open("photo.jpg").convert("RGB"))[None]
+photo, words, scores = backbone.prefix(pixels), ["a dog that jumps over an obstacle"], {{}}
 for name, adapter in (("zero-shot", None), ("adapted", lora)):
-    print(name, round(float(backbone.suffix(photo, adapter) @ backbone.encode_text(words, adapter).T), 3))
-```
+    scores[name] = float(backbone.suffix(photo, adapter) @ backbone.encode_text(words, adapter).T)
+    print(name, round(scores[name], 3))
+{mixed}```
 
 The same with `peft` itself, on the model's two adapted parts, `text` and `vision`:
 
@@ -59,6 +60,11 @@ from peft import PeftModel
 model = PeftModel.from_pretrained(deepcopy(backbone.adapted), "adapter").eval()
 print("with peft", round(float({photo} @ {words}.T), 3))
 ```
+"""
+
+_MIXED = """\
+weight = origin["weight"]  # {weight:g}: what search ranks by is
+print("mixed", round((1 - weight) * scores["zero-shot"] + weight * scores["adapted"], 3))
 """
 
 _TRANSFORMERS = """\
@@ -109,10 +115,18 @@ def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
         "seed": request.seed,
         "k": len(routing.chosen),
         "tau": routing.tau,
-        "strength": request.strength,
+        "strength": adaptation.strength,
+        **({"weight": adaptation.weight} if engine.mixes else {}),
         "fit": fit_facts(adaptation.fit),
         "experts": routed_experts(engine, routing),
     }
+
+
+def weight_of(provenance: Mapping[str, Any]) -> float:
+    """How much the adapter's scores count beside zero-shot's, 0 to 1; 1 where its provenance does not say."""
+    weight = provenance.get("weight")
+    sound = isinstance(weight, int | float) and not isinstance(weight, bool) and 0 <= weight <= 1
+    return float(weight) if sound else 1.0
 
 
 def fit_facts(fit: Fit) -> dict[str, Any]:
@@ -145,9 +159,12 @@ def adapter_readme(provenance: Mapping[str, Any], choice: Mapping[str, Any], lor
     arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None)
     experts = ", ".join(f"{_plain(e['name'])} ({e['weight'] * 100:.0f} %)" for e in provenance["experts"])
     if clip_model is None:
-        photo = "model.vision(photo.float())" if lora.moves_photos else "backbone.suffix(photo)"
+        mixed = "weight" in provenance  # then a prefix is no map any more, but both embeddings
+        maps = 'backbone.adapting("photos").prefix(pixels)' if mixed else "photo"
+        photo = f"model.vision({maps}.float())" if lora.moves_photos else "backbone.suffix(photo)"
         words = "model.text(backbone.text_prefix(words))" if lora.moves_texts else "backbone.encode_text(words)"
-        use = _OURS.format(arguments=arguments, photo=photo, words=words)
+        more = _MIXED.format(weight=provenance["weight"]) if mixed else ""
+        use = _OURS.format(arguments=arguments, photo=photo, words=words, mixed=more)
     else:
         use = _TRANSFORMERS.format(base=json.dumps(clip_model))
     return _TEXT.format(

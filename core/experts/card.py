@@ -144,7 +144,7 @@ def _use(index: RepositoryIndex) -> str:
         "    from core.backbones.peft_format import save_peft\n"
         "    from core.experts import load_repository\n"
         f"    backbone = load_backbone({', '.join(f'{k}={v!r}' for k, v in choice.items() if v is not None)})\n"
-        "    repository = load_repository(Path('mine'), backbone.layout, backbone.fingerprint)\n"
+        "    repository = load_repository(Path('mine'), backbone.layout, backbone.fingerprint, backbone.shared)\n"
         "    save_peft(repository.lora(0), Path('expert'), backbone.fingerprint, backbone.name, {})"
     )
 

@@ -82,7 +82,7 @@ def nearest_distances(repository: ExpertRepository, routing: Routing, lora: Lora
         names=tuple(repository.experts[i].name for i in chosen),
         experts=tuple(distance(lora, repository.lora(i)) for i in chosen),
         origin=distance(lora, repository.start()),
-        norm=distance(lora, lora.scaled(0)),
+        norm=math.hypot(*lora.norms().values()),
     )
 
 
@@ -101,5 +101,10 @@ def _cosine(dot: float, square_a: float, square_b: float) -> float:
 
 def distance(a: Lora, b: Lora) -> float:
     """Frobenius norm of the difference of two weight changes."""
-    squares = [(f.delta.double() - b.factors[name].delta.double()).square().sum() for name, f in a.factors.items()]
-    return math.sqrt(float(torch.stack(squares).sum()))
+    square = 0.0
+    for name in a.factors.keys() | b.factors.keys():
+        one, two = a.factors.get(name), b.factors.get(name)
+        if one is not two:  # else both have the shared part there
+            deltas = [0.0 if f is None else f.delta.double() for f in (one, two)]
+            square += float(torch.as_tensor(deltas[0] - deltas[1]).square().sum())
+    return math.sqrt(square)

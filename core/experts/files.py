@@ -38,7 +38,7 @@ class RepositoryIndex(BaseModel, frozen=True):
         backbone: arguments of ``core.backbones.load_backbone`` that load it, {"spec", "pretrained", "adapt_blocks", "adapt"};
             an index that names none is of the embedded one.
         linears: that the experts adapt, in order; an index that names none has those that are usual for the backbone.
-        rank: of the experts' own parts. shared_rank: of the part that they share; 0: there is none.
+        rank: of the experts' own parts. shared_rank: of the part that they share; 0: there is none, or it is the backbone's.
         parameters: of an own part. experts: their entries.
         checksum: sha256 of the tensors file. notes: how they were trained.
         closeness_threshold: see ``ExpertRepository``.
@@ -96,7 +96,7 @@ def name_backbone(folder: Path, choice: Mapping[str, Any]) -> None:
 
 
 def save_repository(repository: ExpertRepository, folder: Path) -> None:
-    """Write the index and the tensors (float16)."""
+    """Write the index and the tensors (float16); a shared part that is the backbone's has a file there."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         "means": repository.means.half().contiguous(),
@@ -104,15 +104,16 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
         "embeddings": repository.embeddings.half().contiguous(),
         "origin": repository.origin.half().contiguous(),
     }
-    if repository.shared is not None:
-        tensors["shared"] = repository.shared.vector().half().contiguous()
+    shared = repository.shared if repository.shared and repository.shared.modules == repository.layout.modules else None
+    if shared is not None:
+        tensors["shared"] = shared.vector().half().contiguous()
     write_tensors(folder / TENSORS_FILE, tensors)
     RepositoryIndex(
         backbone_fingerprint=repository.fingerprint,
         backbone=repository.backbone,
         linears=repository.layout.names,
         rank=repository.layout.rank,
-        shared_rank=repository.shared.rank if repository.shared else 0,
+        shared_rank=shared.rank if shared else 0,
         parameters=repository.layout.size,
         tensors_sha256=digest((folder / TENSORS_FILE).read_bytes()),
         notes=dict(repository.notes),
@@ -134,8 +135,8 @@ def _layout(label: str, index: RepositoryIndex, layout: LoraLayout) -> LoraLayou
         raise RepositoryError(f"{label} does not fit this backbone: {error}") from None
 
 
-def load_repository(folder: Path, layout: LoraLayout, fingerprint: str) -> ExpertRepository:
-    """Read a repository for the backbone with this layout and fingerprint.
+def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: Lora | None = None) -> ExpertRepository:
+    """Read a repository for the backbone with this layout, fingerprint and shared part.
 
     Raises:
         RepositoryError: missing or damaged files, or experts of another backbone, or of linears that are not in its layout.
@@ -160,7 +161,6 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str) -> Exper
         tensors = load_file(folder / TENSORS_FILE)
         means, stds = tensors["means"].float(), tensors["stds"].float()
         embeddings, origin = tensors["embeddings"].float(), tensors["origin"].float()
-        shared = None
         if index.shared_rank:
             shared = Lora.from_vector(LoraLayout(layout.modules, index.shared_rank), tensors["shared"].float())
     except (SafetensorError, KeyError, AdapterError) as error:

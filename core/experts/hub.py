@@ -202,7 +202,7 @@ def _check(stage: Path, label: str, backbone: Backbone) -> RepositoryIndex:
                 f"{label} holds experts of another backbone (fingerprint {index.fingerprint}; {backbone.name} here is "
                 f"{backbone.fingerprint}). Its index names it: {options}"
             )
-        load_repository(stage, backbone.layout, backbone.fingerprint)
+        load_repository(stage, backbone.layout, backbone.fingerprint, backbone.shared)
         if (stage / GENERATOR_FILE).is_file():
             LoraGenerator.load(stage / GENERATOR_FILE, backbone.fingerprint)
     except RepositoryError as error:

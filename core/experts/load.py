@@ -42,7 +42,7 @@ def load_engine(
             f"{heads_path().name} is not the backbone that the shipped experts were trained on: it is damaged, or one of them "
             "was replaced. Restore both from the same release."
         )
-    repository = load_repository(experts, model.layout, model.fingerprint)
+    repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
     return SGLora(model, repository, LoraGenerator.load(generator or find_generator(experts, model.slug), model.fingerprint))
 
 

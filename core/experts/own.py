@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from core.backbones.base import photo_column
 from core.backbones.lora import Lora
 from core.backbones.lora_algebra import align, merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft
@@ -159,7 +160,8 @@ def import_adapter(
     """The own experts with an adapter in PEFT format as one more expert.
 
     Its weight change stays what it was, less what the experts' rank cannot hold (``OwnEntry.lost``): its own part is its
-    difference to what all experts share, or, where that loses more, the adapter itself. Its factors are aligned with the
+    difference to what all experts share, or, where that loses more, the adapter itself. Linears that experts have no own part of
+    have to be as all experts share them, or left as they are. Its factors are aligned with the
     experts'. Nobody measured it, so it has no gain; nobody saw it vary, so the shipped experts' mean spread stands in.
 
     Args:
@@ -170,7 +172,7 @@ def import_adapter(
         name: None makes one from the description.
 
     Raises:
-        AdapterError: the adapter cannot be read or belongs to another backbone.
+        AdapterError: the adapter cannot be read, belongs to another backbone, or moves photos in another way than its experts.
         DescriptionError, RepositoryError: an unusable description; as ``OwnExperts.add``.
     """
     own_experts = own_experts or OwnExperts(engine.repository)
@@ -186,9 +188,9 @@ def import_adapter(
             unpacked.mkdir()
             for file, content in files.items():
                 (unpacked / file).write_bytes(content)
-            lora, _ = load_peft(unpacked, shipped.layout.modules, shipped.fingerprint)
+            lora = _read(unpacked, shipped)
     else:
-        lora, _ = load_peft(Path(source), shipped.layout.modules, shipped.fingerprint)
+        lora = _read(Path(source), shipped)
     rank = lora.rank
     if any(float(part.abs().max()) > MAX_NUMBER for f in lora.factors.values() for part in (f.a, f.b)):
         raise AdapterError("The adapter holds numbers that are far beyond any LoRA that works.")
@@ -199,13 +201,29 @@ def import_adapter(
     return own_experts.add(expert, vector, std, embed_descriptions(engine.backbone, [description])[0], lost)
 
 
+def _read(folder: Path, shipped: ExpertRepository) -> Lora:
+    """The adapter in a folder, on the linears that experts have own parts of."""
+    own = shipped.layout.modules
+    beside = [m for m in shipped.shared.modules if m not in own] if shipped.shared else []
+    if not shipped.shared or not beside:
+        return load_peft(folder, own, shipped.fingerprint)[0]
+    lora, _ = load_peft(folder, [*own, *beside], shipped.fingerprint, partly=True)
+    if missing := [m.name for m in own if m not in lora.modules]:
+        raise AdapterError(
+            f"The adapter leaves {missing[0]} as it is: the experts here adapt {', '.join(m.name for m in own)}."
+        )
+    if lora.moves_photos:
+        photo_column(lora, shipped.shared)
+    return lora.only(own)
+
+
 def _own_part(lora: Lora, shipped: ExpertRepository) -> tuple[Lora, float]:
     """The adapter as an own part of the experts' rank, and the share of its squared norm that is lost, 0 to 1."""
     rank = shipped.layout.rank
     alone = reduce_rank(lora, rank)
     if shipped.shared is None:
         return alone
-    difference = merge([lora, shipped.shared], [1.0, -1.0])
+    difference = merge([lora, shipped.shared.only(lora.modules)], [1.0, -1.0])
     rest, lost = reduce_rank(difference, rank)
     lost *= _squared(difference) / max(_squared(lora), 1e-12)
     return (rest, lost) if lost < alone[1] else alone

@@ -1,4 +1,4 @@
-"""An adapter as search sees it: a LoRA, or none, with a key to remember results by."""
+"""An adapter as search sees it: a LoRA, or none, how much its scores count, and a key to remember results by."""
 
 from __future__ import annotations
 
@@ -17,18 +17,30 @@ class Adapter:
     """What a search is adapted with: a LoRA, or none.
 
     Attributes:
-        key: changes with any number in the LoRA; two adapters are equal when their keys are.
+        key: changes with any number in the LoRA and with the weight; two adapters are equal when their keys are.
         lora: None for zero-shot.
+        weight: w in score = (1 - w) zero-shot + w adapted. Below 1 only where photos are indexed under both, or where the LoRA
+            leaves them as they are.
     """
 
     key: str
     lora: Lora | None = field(compare=False)
+    weight: float = field(default=1.0, compare=False)
 
     @staticmethod
-    def of(lora: Lora) -> Adapter:
-        """The adapter of a LoRA, its key the hash of the factors."""
+    def of(lora: Lora, weight: float = 1.0) -> Adapter:
+        """The adapter of a LoRA, its key the hash of the factors and the weight; of weight 0 it is ``ZERO_SHOT``.
+
+        Raises:
+            AdapterError: the weight is not between 0 and 1.
+        """
+        if not 0 <= weight <= 1:
+            raise AdapterError(f"The weight of an adapter is between 0 and 1, not {weight:g}.")
+        if weight == 0:
+            return ZERO_SHOT
         factors = {f"{name}.{x}": part for name, pair in lora.factors.items() for x, part in (("a", pair.a), ("b", pair.b))}
-        return Adapter(tensors_digest(factors)[:32], lora)
+        mixed = "" if weight == 1 else f"-{weight!r}"
+        return Adapter(f"{tensors_digest(factors)[:32]}{mixed}", lora, weight)
 
     @property
     def moves_photos(self) -> bool:

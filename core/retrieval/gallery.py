@@ -1,8 +1,8 @@
 """A visitor's photos: what is computed once per photo, what once per adapter, and the search over both.
 
-The frozen prefix of the image tower runs once per photo content; an adapter of photos then needs the suffix only, and one of
-texts nothing at all. An index belongs to one (photo set, model, adapter) and is kept under all three, so that a stale one
-cannot be used.
+The frozen prefix of the image tower runs once per photo content. An adapter of texts, or one that changes photos as all others
+of its backbone do, then needs nothing of photos; another adapter of photos needs the suffix. An index belongs to one (photo set,
+model, adapter) and is kept under all three, so that a stale one cannot be used.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from core.data.captions import clean_captions, match_captions
 from core.data.decode import Decoded, Failure, Intake, Source, content_id, frames
 from core.data.decode_pool import POOL
 from core.data.image_io import upright_rgb
-from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
-from core.retrieval.index import Hit, Index, Ranking, moves
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.columns import embeddings, photo_rows, text_rows, width
+from core.retrieval.index import Hit, Ranking, moves
+from core.retrieval.popularity import popularity, spread_places, with_popularity
 from core.retrieval.questions import EncodedQuery, Query
 from core.retrieval.search import PhotoIndexes, search
 
@@ -42,7 +44,7 @@ THUMBNAIL_BYTES = 16_000  # about what one of a detailed photo takes, while a ga
 CAPTIONED = 2_000  # photos whose captions are looked at; of more of them it is the first ones
 MOST_TEXTS = 10_000  # captions that are ranked
 CAPTIONS_AT_ONCE = 128
-KEPT_TEXT_INDEXES = 3  # the page compares as many adapters
+KEPT_CAPTIONS = 3  # the page compares as many adapters
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,11 @@ class AddReport:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A photo, its prefix activations [*prefix_shape], and its zero-shot embedding [d]."""
+    """A photo, its prefix activations [*prefix_shape], and what an index holds of it, [w]."""
 
     photo: Photo
     prefix: Tensor
-    vector: Tensor
+    row: Tensor
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,29 @@ class _Contents:
     @cached_property
     def memory(self) -> int:
         texts = sum(len(text) + TEXT_BYTES for photo in self.photos for text in photo.captions)
-        return texts + sum(len(e.photo.thumbnail) + e.prefix.nbytes + e.vector.nbytes for e in self.entries.values())
+        return texts + sum(len(e.photo.thumbnail) + e.prefix.nbytes + e.row.nbytes for e in self.entries.values())
+
+
+@dataclass(frozen=True)
+class _Captions:
+    """Captions as an adapter reads them.
+
+    Attributes:
+        rows: [m, w], as ``columns.text_rows`` makes them. popularity: [m] among the gallery's photos.
+    """
+
+    rows: Tensor
+    popularity: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        return self.rows.nbytes + self.popularity.nbytes
+
+    def search(self, photo: Tensor) -> list[tuple[int, float]]:
+        """All captions as (row, score), best for a photo [w] first; equally good ones in order."""
+        scores = self.rows @ photo
+        order = torch.sort(scores - self.popularity, descending=True, stable=True).indices
+        return list(zip(order.tolist(), scores[order].tolist(), strict=True))
 
 
 class Gallery:
@@ -117,7 +141,7 @@ class Gallery:
         self._contents = _Contents()
         self._indexes: tuple[int, PhotoIndexes] | None = None  # of the photo set of a version
         self._texts: tuple[tuple[str, ...], Tensor] | None = None  # captions and their sentence embeddings
-        self._text_indexes: dict[str, tuple[tuple[str, ...], Index]] = {}  # by adapter
+        self._captions: dict[str, tuple[int, tuple[str, ...], _Captions]] = {}  # by adapter, of a version of the photo set
         self._query: tuple[str, EncodedQuery] | None = None  # the last one, which is asked with every adapter in turn
         self._lock = threading.Lock()  # held for moments, to replace the contents or touch a cache
         self._adding = threading.Lock()  # held while files are added: one batch of files at a time
@@ -130,8 +154,8 @@ class Gallery:
     @property
     def memory(self) -> int:
         """Bytes of thumbnails, prefix activations, embeddings, indexes and captions; names and the like are not counted."""
-        indexes, texts, captions = self._indexes, self._texts, [index for _, index in list(self._text_indexes.values())]
-        read = (0 if texts is None else texts[1].nbytes) + sum(index.nbytes for index in captions)
+        indexes, texts, captions = self._indexes, self._texts, [read for *_, read in list(self._captions.values())]
+        read = (0 if texts is None else texts[1].nbytes) + sum(captions.nbytes for captions in captions)
         return self._contents.memory + read + (0 if indexes is None else indexes[1].nbytes)
 
     def add(
@@ -160,7 +184,7 @@ class Gallery:
                 seen = frames([decoded.photo for decoded in batch], self.backbone.framing)
                 prefixes = self.backbone.prefix(self.backbone.normalised(seen))
                 ids |= {decoded.position: decoded.id for decoded in batch}
-                added += self._commit(batch, prefixes, finite(self.backbone.suffix(prefixes)), matched)
+                added += self._commit(batch, prefixes, photo_rows(self.backbone, prefixes), matched)
                 if progress is not None:
                     progress(intake.done, len(sources))
             for position, key in intake.duplicates():
@@ -225,7 +249,7 @@ class Gallery:
         with self._lock:
             self._replace({})
             self._texts = self._query = None
-            self._text_indexes = {}
+            self._captions = {}
 
     def embeddings(self, adapter: Adapter = ZERO_SHOT) -> Tensor:
         """The photos in the shared space, [n, d] float32 of unit length, in the order of ``photos``.
@@ -233,7 +257,8 @@ class Gallery:
         Raises:
             AdapterError: the adapter turns photos into NaN or infinite numbers.
         """
-        return self._indexes_of(self._contents).index_for(adapter).rows.clone()
+        rows = self._indexes_of(self._contents).index_for(adapter).rows
+        return embeddings(self.backbone, rows, adapter).clone()
 
     def captioned(self) -> tuple[tuple[Photo, ...], Tensor]:
         """The first CAPTIONED photos that have captions, and their prefix activations [n, *prefix_shape] float16."""
@@ -267,6 +292,7 @@ class Gallery:
     ) -> Ranking:
         """The gallery's captions that fit a photo best (``top=None``: all of them); equal captions count once.
 
+        What makes a caption fit every photo is subtracted before they are ranked (``popularity``); their scores are cosines.
         They are those of the first CAPTIONED photos that have some, MOST_TEXTS at most.
 
         Args:
@@ -278,6 +304,8 @@ class Gallery:
             PhotoError: the image is damaged or too large.
         """
         contents = self._filled("find their captions")
+        if top is not None and top < 1:
+            raise GalleryError(f"{top} results were asked for: at least one is needed.")
         texts = tuple(dict.fromkeys(text for photo in _captioned(contents.photos) for text in photo.captions))
         if not texts:
             raise GalleryError("No photo has captions yet: add a captions file or type captions first.")
@@ -287,9 +315,10 @@ class Gallery:
             prefix = contents.entries[photo].prefix[None]
         else:
             prefix = self.backbone.prefix(self.backbone.pixels(upright_rgb(photo)).unsqueeze(0))
-        query = finite(self.backbone.suffix(prefix, adapter.lora))[0]
-        keys = [content_id(text.encode()) for text in texts]  # safe to use in a page, unlike the text
-        return self._text_index(texts, adapter, stop).rank(query, keys, dict(zip(keys, texts, strict=True)), top)
+        best = self._captions_of(contents, texts, adapter, stop).search(photo_rows(self.backbone, prefix, adapter)[0])[:top]
+        # A key is safe to use in a page, unlike the text.
+        hits = [Hit(content_id(texts[row].encode()), texts[row], score, rank) for rank, (row, score) in enumerate(best, 1)]
+        return Ranking(tuple(hits), len(texts))
 
     def recalls(self, adapter: Adapter = ZERO_SHOT) -> dict[str, dict[str, float]]:
         """Recall in percent: {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": …}, of the first CAPTIONED photos with captions.
@@ -338,7 +367,8 @@ class Gallery:
             raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
         relevance = Relevance.of([contents.photos[row].captions for row in rows])
         images = self._indexes_of(contents).index_for(adapter).take(np.array(rows))
-        return images, self._text_index(relevance.texts, adapter).rows, relevance
+        captions = self._captions_of(contents, relevance.texts, adapter)
+        return *with_popularity(images, captions.rows, captions.popularity), relevance
 
     def _filled(self, purpose: str) -> _Contents:
         contents = self._contents
@@ -362,7 +392,7 @@ class Gallery:
         if last is not None and last[0] == contents.version:
             return last[1]
         entries = contents.entries.values()
-        indexes = PhotoIndexes(self.backbone, [entry.prefix for entry in entries], [entry.vector for entry in entries])
+        indexes = PhotoIndexes(self.backbone, [entry.prefix for entry in entries], [entry.row for entry in entries])
         with self._lock:
             last = self._indexes
             if last is not None and last[0] == contents.version:
@@ -378,19 +408,23 @@ class Gallery:
             last = self._query = text, Query((text,)).question(self.backbone)
         return last[1]
 
-    def _text_index(self, texts: tuple[str, ...], adapter: Adapter, stop: Callable[[], bool] = lambda: False) -> Index:
-        """The index of captions as this adapter reads them."""
-        key = adapter.key if adapter.lora is not None and adapter.lora.moves_texts else ZERO_SHOT.key
+    def _captions_of(
+        self, contents: _Contents, texts: tuple[str, ...], adapter: Adapter, stop: Callable[[], bool] = lambda: False
+    ) -> _Captions:
+        """Captions as this adapter reads them, and how popular they are among these photos as it sees them."""
+        asked = contents.version, texts
         with self._lock:
-            known = self._text_indexes.get(key)
-        if known is not None and known[0] == texts:
-            return known[1]
-        index = Index(finite(self.backbone.text_suffix(self._text_prefixes(texts, stop=stop), adapter.lora)))
+            known = self._captions.get(adapter.key)
+        if known is not None and known[:2] == asked:
+            return known[2]
+        index = self._indexes_of(contents).index_for(adapter)
+        rows = text_rows(self.backbone, self._text_prefixes(texts, stop=stop), adapter)
+        captions = _Captions(rows, popularity(index.take(spread_places(len(index))), rows))
         with self._lock:
-            self._text_indexes[key] = (texts, index)
-            while len(self._text_indexes) > KEPT_TEXT_INDEXES:
-                del self._text_indexes[next(iter(self._text_indexes))]
-        return index
+            self._captions[adapter.key] = (*asked, captions)
+            while len(self._captions) > KEPT_CAPTIONS:
+                del self._captions[next(iter(self._captions))]
+        return captions
 
     def _text_prefixes(
         self,
@@ -427,7 +461,7 @@ class Gallery:
 
     @property
     def _bytes_a_photo(self) -> int:
-        return 2 * math.prod(self.backbone.prefix_shape) + 4 * self.backbone.dim + THUMBNAIL_BYTES
+        return 2 * math.prod(self.backbone.prefix_shape) + 4 * width(self.backbone) + THUMBNAIL_BYTES
 
     @property
     def holds_at_most(self) -> int:
@@ -443,20 +477,20 @@ class Gallery:
         return key in self._contents.entries
 
     def _commit(
-        self, batch: Sequence[Decoded], prefixes: Tensor, vectors: Tensor, captions: Sequence[tuple[str, ...]]
+        self, batch: Sequence[Decoded], prefixes: Tensor, rows: Tensor, captions: Sequence[tuple[str, ...]]
     ) -> list[Photo]:
         """Put a batch in, with the captions of its positions; returns its photos, their names now unique."""
         with self._lock:
             entries = dict(self._contents.entries)
             taken = {entry.photo.name.casefold() for entry in entries.values()}
             photos = []
-            for decoded, prefix, vector in zip(batch, prefixes, vectors, strict=True):
+            for decoded, prefix, row in zip(batch, prefixes, rows, strict=True):
                 name = _unique(decoded.name, taken)
                 taken.add(name.casefold())
                 photo = Photo(decoded.id, name, decoded.photo.thumbnail, captions[decoded.position])
                 photos.append(photo)
                 # A copy, because a row of the batch would keep the whole batch in memory.
-                entries[photo.id] = _Entry(photo, prefix.clone(), vector.clone())
+                entries[photo.id] = _Entry(photo, prefix.clone(), row.clone())
             self._replace(entries)
         return photos
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.common.errors import GalleryError
 from core.common.runtime import one_core
 
 APPROXIMATE_FROM = 50_000  # below, an exact search takes a few milliseconds, and compressing would take longer than it saves
@@ -29,7 +28,7 @@ class Hit:
     Attributes:
         key: what was found, in hex digits: a photo's id, or the hash of a caption.
         label: how to show it: the photo's name, or the caption.
-        score: cosine similarity to the query.
+        score: cosine similarity to the query, or the mixture of two.
         rank: place, from 1.
     """
 
@@ -112,7 +111,7 @@ class Index:
     def search(
         self, query: Tensor, top: int | None = None, exact: bool = False, among: np.ndarray | None = None, margin: int = MARGIN
     ) -> list[tuple[int, float]]:
-        """The ``top`` best rows (None: all) as (row, cosine similarity), best first, for a query [d].
+        """The ``top`` best rows (None: all) as (row, inner product), best first, for a query [d].
 
         Where the search is exact, equally good rows come in order of row, whatever ``top`` is.
 
@@ -121,7 +120,7 @@ class Index:
             among: the rows [k] that may be answers, ascending; None: all of them.
             margin: candidates of the scan for each row that is wanted.
         """
-        vector = F.normalize(query.detach().float().cpu(), dim=-1).numpy()[None]
+        vector = query.detach().float().cpu().contiguous().numpy()[None]
         n = len(self._rows) if among is None else len(among)
         wanted = n if top is None else min(top, n)
         if not wanted:
@@ -163,18 +162,6 @@ class Index:
             if k == n or scores[wanted - 1] > scores[-1]:
                 return scores, places
             k *= 2
-
-    def rank(self, query: Tensor, keys: Sequence[str], labels: Mapping[str, str], top: int | None) -> Ranking:
-        """The ``top`` best rows (None: all) for a query [d], where ``keys`` [n] says what each row is.
-
-        Raises:
-            GalleryError: ``top`` is below 1.
-        """
-        if top is not None and top < 1:
-            raise GalleryError(f"{top} results were asked for: at least one is needed.")
-        best = self.search(query, top)
-        hits = tuple(Hit(keys[row], labels[keys[row]], score, rank) for rank, (row, score) in enumerate(best, 1))
-        return Ranking(hits, len(keys))
 
 
 def _one_thread() -> AbstractContextManager[None]:

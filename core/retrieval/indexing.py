@@ -29,7 +29,7 @@ from core.data.folder import folder_captions
 from core.data.image_io import photo_bytes
 from core.data.read_ahead import BATCH, read_ahead
 from core.retrieval import library_index
-from core.retrieval.adapter import finite
+from core.retrieval.columns import photo_rows
 from core.retrieval.library import PhotoLibrary, absolute, file_schema, import_lance, photo_schema, shown_path
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def index_folders(
     """
     library.check(backbone)
     with library.writing():
-        library = PhotoLibrary.open(library.folder, backbone).upgraded()  # another process may have added folders meanwhile
+        library = PhotoLibrary.open(library.folder, backbone)  # another process may have added folders meanwhile
         roots = [Path(absolute(folder)) for folder in folders] or [Path(path) for path in library.about.folders]
         if not roots:
             raise LibraryError(f"The library {library.folder} knows no folder yet: name one or more to index.")
@@ -322,7 +322,7 @@ class Encodable:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A photo of the library to be: id of its content, EXIF date, thumbnail, zero-shot vector [d]."""
+    """A photo of the library to be: id of its content, EXIF date, thumbnail, and what an index holds of it, [w]."""
 
     id: bytes
     taken: str | None
@@ -361,7 +361,7 @@ def encode(
     encoded: dict[bytes, Encoded] = {}
     if fresh:
         seen_of = frames([encodable.photo for encodable in fresh.values()], backbone.framing)
-        vectors = finite(backbone.suffix(backbone.prefix(backbone.normalised(seen_of))))
+        vectors = photo_rows(backbone, backbone.prefix(backbone.normalised(seen_of)))
         for photo, vector in zip(fresh.values(), vectors, strict=True):
             encoded[photo.id] = Encoded(photo.id, photo.photo.taken, photo.photo.thumbnail, vector)
     return [(path, encoded[photo.id] if isinstance(photo, Encodable) else photo) for path, photo in batch]

@@ -1,7 +1,7 @@
 """A library of photos on disk: what was computed once for each of them, for searches to come.
 
     DIR/library.json      version of the layout, backbone, folders
-    DIR/photos.lance      a row a photo: id of its content, date, thumbnail, zero-shot vector
+    DIR/photos.lance      a row a photo: id of its content, date, thumbnail, vector (see ``columns``)
     DIR/files.lance       a row a file: where a photo lies, and its captions; or why it cannot be read
     DIR/index/            what FAISS searches, memory-mapped: see ``library_index``
     DIR/lock              held while one process writes
@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,13 +30,13 @@ from filelock import FileLock, Timeout
 from core.backbones.base import Backbone
 from core.backbones.spec import portable, with_full_paths
 from core.common.errors import LibraryError, brief
+from core.retrieval.columns import width
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from lance import LanceDataset
 
-LAYOUT = 2
-OLDEST = 1  # kept prefix activations of each photo, too
+LAYOUT = 3  # 2 had one embedding of each photo
 ABOUT, PHOTOS, FILES, LOCK = "library.json", "photos.lance", "files.lance", "lock"
 FULL = (28, 122)  # errno: no space left on device, disk quota exceeded
 
@@ -46,7 +47,7 @@ class About:
 
     Attributes:
         layout: version of the layout. backbone: arguments of ``load_backbone``. fingerprint: of the backbone.
-        dim: width of the shared space.
+        dim: of the vectors, ``columns.width`` of the backbone.
         folders: whose photos it holds, as absolute paths.
     """
 
@@ -73,11 +74,8 @@ class About:
             raise LibraryError(f"{path} is damaged: restore it, or index the photos into another folder.") from None
         except OSError as error:
             raise LibraryError(f"{path} cannot be read ({error.strerror}).") from None
-        if not OLDEST <= layout <= LAYOUT:
-            what = "a newer version of this program: update it" if layout > LAYOUT else "an old version that nobody can read"
-            raise LibraryError(f"The library {folder} is of {what}, or index the photos into another folder (layout {layout}).")
         try:
-            return About(
+            about = About(
                 layout,
                 dict(content["backbone"]),
                 str(content["fingerprint"]),
@@ -86,6 +84,17 @@ class About:
             )
         except (KeyError, TypeError, ValueError):
             raise LibraryError(f"{path} is damaged: restore it, or index the photos into another folder.") from None
+        if layout > LAYOUT:
+            raise LibraryError(f"The library {folder} is of a newer version of this program: update it (layout {layout}).")
+        if layout < LAYOUT:
+            raise LibraryError(f"The library {folder} is of an older version of this program: {about.again(folder)}")
+        return about
+
+    def again(self, folder: Path) -> str:
+        """What to do where the library in a folder cannot be searched any more."""
+        folders = " ".join(shlex.quote(shown_path(path)) for path in self.folders) or "FOLDER"
+        command = f"python -m core index {folders} --library {shlex.quote(f'{folder}-new')}"
+        return f"`{''.join(c for c in command if c.isprintable())}` makes it again, in a folder beside it."
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ class PhotoLibrary:
             folder.mkdir(parents=True, exist_ok=True)
             if any(entry.name != LOCK and not entry.name.startswith(ABOUT) for entry in folder.iterdir()):
                 raise LibraryError(f"{folder} holds other files and no library: name a new folder, or an empty one.")
-            about = About(LAYOUT, with_full_paths(backbone.choice), backbone.fingerprint, backbone.dim, ())
+            about = About(LAYOUT, with_full_paths(backbone.choice), backbone.fingerprint, width(backbone), ())
             library = PhotoLibrary(folder, about)
             library.write_about(about)
         except OSError as error:
@@ -140,20 +149,9 @@ class PhotoLibrary:
             spec = brief(" ".join(str(value) for value in portable(self.about.backbone).values() if value is not None))
             raise LibraryError(
                 f"The library {self.folder} was made with another backbone ({spec}, fingerprint "
-                f"{brief(self.about.fingerprint)}; this one is {backbone.name}, {backbone.fingerprint}): choose that one, or "
-                "index the photos into another folder."
+                f"{brief(self.about.fingerprint)}; this one is {backbone.name}, {backbone.fingerprint}). Choose that one, or "
+                f"leave it behind: {self.about.again(self.folder)}"
             )
-
-    def upgraded(self) -> PhotoLibrary:
-        """The library in today's layout; the caller holds the lock."""
-        if self.about.layout == LAYOUT:
-            return self
-        photos = self.photos()
-        if "prefix" in photos.schema.names:
-            photos.drop_columns(["prefix"])
-        about = replace(self.about, layout=LAYOUT)
-        self.write_about(about)
-        return PhotoLibrary(self.folder, about)
 
     def counts(self) -> dict[str, int]:
         """Photos, files, files that cannot be read, captions, photos with a date, and bytes on disk."""
@@ -263,7 +261,7 @@ class _NoPandas:
 
 
 def photo_schema(about: About) -> pa.Schema:
-    """A row a photo: id (32 hex digits as bytes), when it was taken, thumbnail (JPEG), vector [d]."""
+    """A row a photo: id (32 hex digits as bytes), when it was taken, thumbnail (JPEG), vector [w]."""
     import pyarrow as pa
 
     return pa.schema(

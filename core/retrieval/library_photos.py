@@ -78,7 +78,7 @@ class LibraryPhotos:
         return library_index.Snapshot.read(self.library.folder) == self.snapshot
 
     def index_for(self, adapter: Adapter) -> Index:
-        if adapter.moves_photos:
+        if adapter.moves_photos and self.backbone.shared is None:
             raise AdapterError(
                 f"The library {self.library.folder} keeps each photo's embedding of the model without an adapter, and this "
                 "adapter changes what photos are embedded as: use an adapter of texts, which changes the question, or search "

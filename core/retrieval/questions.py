@@ -15,7 +15,8 @@ from core.backbones.lora import Lora
 from core.common.errors import DescriptionError
 from core.common.runtime import one_core
 from core.common.text import clean_text
-from core.retrieval.adapter import finite
+from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
+from core.retrieval.columns import asked
 
 WITHOUT = 0.5  # how much "but not" counts; docs/performance.md has what other values find
 MOST_PARTS = 16
@@ -36,12 +37,17 @@ class EncodedQuery:
     prefixes: Tensor | None = None
     photo_weights: Tensor = field(default_factory=lambda: torch.empty(0))
 
-    def embedding(self, backbone: Backbone, lora: Lora | None) -> Tensor:
-        """The query [d], of unit length.
+    def row(self, backbone: Backbone, adapter: Adapter = ZERO_SHOT) -> Tensor:
+        """What an index is asked, [w]: its inner product with a row of ``columns.photo_rows`` is the photo's score.
 
         Raises:
-            AdapterError: the adapter turns it into NaN or infinite numbers.
+            AdapterError: the adapter turns it into NaN or infinite numbers, or moves photos in another way than the backbone's
+                shared part does.
         """
+        return asked(backbone, adapter, lambda lora: self.embedding(backbone, lora))
+
+    def embedding(self, backbone: Backbone, lora: Lora | None = None) -> Tensor:
+        """The query in the shared space, [d], of unit length; raises as ``row``."""
         query = torch.zeros(backbone.dim)
         if len(self.texts):
             query = query + self.text_weights @ finite(backbone.text_suffix(self.texts, lora))

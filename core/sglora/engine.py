@@ -6,12 +6,13 @@ sentence -> Routing -> SemanticPrior -> z ~ p(z | c) -> LoRA
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora, LoraLayout
+from core.backbones.lora import Lora
+from core.common.errors import DescriptionError
 from core.common.runtime import one_core
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
@@ -20,7 +21,7 @@ from core.sglora.fit import Fit, fit
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
-from core.sglora.request import AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter
 
 
@@ -31,8 +32,9 @@ class Adaptation:
     Attributes:
         request: what was asked for. routing: the routed experts. fit: how well they fit.
         prior: the semantic prior c. z: [latent] the sample. own: the own part that it is decoded to.
-        full: the generated LoRA, what all experts share plus the own part where an expert fits. lora: the LoRA to search with,
-            the request's strength applied.
+        full: the generated LoRA, what all experts share plus the own part where an expert fits.
+        strength: the request's, or the usual one. lora: the LoRA to search with, and how much its scores count: see
+            ``SGLora.applied``.
         seconds: time of each step ("encode", "route", "prior", "decode").
     """
 
@@ -43,7 +45,9 @@ class Adaptation:
     z: Tensor
     own: Lora
     full: Lora
+    strength: float
     lora: Lora
+    weight: float
     seconds: Mapping[str, float]
 
 
@@ -56,10 +60,32 @@ class SGLora:
     generator: LoraGenerator
 
     @property
-    def layout(self) -> LoraLayout:
-        """The form of a generated LoRA: the shared part and one own part, side by side."""
-        own, shared = self.repository.layout, self.repository.shared
-        return LoraLayout(own.modules, own.rank + (shared.rank if shared else 0))
+    def parameters(self) -> int:
+        """Of a generated LoRA: the shared part and one own part, side by side."""
+        shared = self.repository.shared
+        return self.repository.layout.size + (shared.parameters if shared else 0)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether an adapter's scores are mixed with zero-shot's: photos are indexed for both."""
+        return self.backbone.shared is not None
+
+    @property
+    def usual_strength(self) -> float:
+        """Of a request that names none."""
+        return DEFAULT_WEIGHT if self.mixes else 1.0
+
+    def applied(self, lora: Lora, strength: float) -> tuple[Lora, float]:
+        """A LoRA at a strength: what to search with, and the weight w in score = (1 - w) zero-shot + w adapted.
+
+        Raises:
+            DescriptionError: scores are mixed here, and the strength is not between 0 and 1.
+        """
+        if not self.mixes:
+            return lora.scaled(strength), 1.0
+        if not 0 <= strength <= 1:
+            raise DescriptionError(f"The strength is {strength:g}: it may be 0 to 1 with this backbone.")
+        return lora, strength
 
     @one_core()
     def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU, watch: Stopwatch | None = None) -> Routing:
@@ -86,7 +112,7 @@ class SGLora:
         """The whole algorithm: route, build the prior, sample, decode.
 
         Raises:
-            DescriptionError: as ``route``.
+            DescriptionError: as ``route`` and ``applied``.
         """
         watch, repository = Stopwatch(), self.repository
         routing = self.route(request.description, request.k, request.tau, watch)
@@ -97,9 +123,16 @@ class SGLora:
         sample = self.generator.sample(prior, request.seed)
         own = Lora.from_vector(repository.layout, sample.vector)
         full = repository.with_shared([own], [1.0 if fit.fits or repository.shared is None else 0.0])
-        lora = full.scaled(request.strength)
+        strength = self.usual_strength if request.strength is None else request.strength
+        applied = self.applied(full, strength)
         watch.lap("decode")
-        return Adaptation(request, routing, fit, prior, sample.z, own, full, lora, watch.laps)
+        return Adaptation(request, routing, fit, prior, sample.z, own, full, strength, *applied, watch.laps)
+
+    def at_strength(self, adaptation: Adaptation, request: AdapterRequest) -> Adaptation:
+        """An adaptation for a request that differs in nothing but the strength; raises as ``applied``."""
+        strength = self.usual_strength if request.strength is None else request.strength
+        lora, weight = self.applied(adaptation.full, strength)
+        return replace(adaptation, request=request, strength=strength, lora=lora, weight=weight)
 
     def merged(self, routing: Routing) -> Lora:
         """The paper's control: the routed experts merged with their softmax weights, exactly, in delta-W."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
+DEFAULT_WEIGHT = 1.0  # of an adapter's scores, where they are mixed with zero-shot's
+
 
 @dataclass(frozen=True)
 class AdapterRequest:
@@ -14,11 +16,14 @@ class AdapterRequest:
     Attributes:
         description: what the photos show, in a sentence.
         k: how many experts it is routed to. tau: temperature of their softmax weights.
-        seed: of the sample z. strength: how much of the weight change is applied; 0 is zero-shot, 1 as generated.
+        seed: of the sample z.
+        strength: how much of the adapter is applied; 0 is zero-shot, 1 as generated, None what is usual for the backbone
+            (``SGLora.usual_strength``). Where photos are indexed without and with the shared part it mixes scores, 0 to 1; else
+            it scales the weight change.
     """
 
     description: str
     k: int = DEFAULT_K
     tau: float = DEFAULT_TAU
     seed: int = 0
-    strength: float = 1.0
+    strength: float | None = None

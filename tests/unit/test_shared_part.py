@@ -65,7 +65,10 @@ def test_an_adapter_that_was_saved_is_known_again(shared, own, tmp_path: Path) -
     halved = Lora(loaded.modules, {n: Factors(f.a.half().float(), f.b.half().float()) for n, f in loaded.factors.items()})
     # The same product in other factors: A and B turned by a rotation.
     turn = torch.linalg.qr(noise(64, 64, seed=2))[0]
-    turned = {n: Factors(turn[: len(f.a), : len(f.a)].inverse() @ f.a, f.b @ turn[: len(f.a), : len(f.a)]) for n, f in loaded.factors.items()}
+    turned = {
+        n: Factors(turn[: len(f.a), : len(f.a)].inverse() @ f.a, f.b @ turn[: len(f.a), : len(f.a)])
+        for n, f in loaded.factors.items()
+    }
     for known in (loaded, halved, Lora(loaded.modules, turned)):
         assert torch.equal(shared.suffix(prefix, known), shared.suffix(prefix, shared.shared))
 

@@ -1,0 +1,39 @@
+"""A text that fits every photo of a gallery a little is the wrong answer for most of them.
+
+So its popularity among the gallery's own photos is subtracted before texts are ranked for a photo (inverted softmax,
+arXiv 1702.03859).
+
+The other direction needs nothing of the kind: for one text the subtrahend is the same for all photos.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BETA = 20.0
+FEWEST_PHOTOS = 2  # of one photo, all of its best answers would be the least popular ones
+MOST_PHOTOS = 1_000  # of a larger gallery as many, evenly spread
+TEXTS_AT_ONCE = 1_024
+
+
+def popularity(photos: Tensor, texts: Tensor) -> Tensor:
+    """What is subtracted from each text's scores, [m]: 1/beta log sum over photos of exp(beta score); 0 for a photo alone.
+
+    Args:
+        photos: [n, w], at most ``MOST_PHOTOS`` of a gallery, see ``spread_places``. texts: [m, w].
+    """
+    if len(photos) < FEWEST_PHOTOS or not len(texts):
+        return torch.zeros(len(texts))
+    return torch.cat([torch.logsumexp(BETA * part @ photos.T, 1) / BETA for part in texts.split(TEXTS_AT_ONCE)])
+
+
+def spread_places(count: int) -> np.ndarray:
+    """Which of ``count`` photos are looked at."""
+    return np.linspace(0, count - 1, min(count, MOST_PHOTOS)).astype(np.int64)
+
+
+def with_popularity(photos: Tensor, texts: Tensor, popular: Tensor) -> tuple[Tensor, Tensor]:
+    """Photos [n, w + 1] and texts [m, w + 1] whose inner products are the scores less the texts' popularity [m]."""
+    return torch.cat([photos, torch.ones(len(photos), 1)], 1), torch.cat([texts, -popular[:, None]], 1)
