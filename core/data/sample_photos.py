@@ -34,29 +34,31 @@ class Example(NamedTuple):
 _SUBJECTS = {
     "photos of wild animals and big cats": ("cheetah.jpg", "cheetah1.jpg", "cheetah2.jpg", "lion.jpg", "horse.png"),
     "close-up photos of a pet cat": ("chelsea.png",),
-    "photos of famous buildings and towers": ("china.jpg", "tower.jpg"),
-    "close-up photos of flowers": ("flower.jpg",),
-    "portraits of people": ("astronaut.png", "camera.png", "grace_hopper.jpg"),
+    "photos of famous buildings and towers": ("tower.jpg",),
+    "photos of flowers and plants": ("pexels-36179987.jpg", "pexels-36358763.jpg"),
+    "portraits of people": ("astronaut.png", "camera.png"),
+    "photos of children playing sports": ("pexels-2560067.jpg",),
     "close-ups of textures and surfaces": ("brick.png", "coins.png", "grass.png", "gravel.png"),
     "photos of space and space travel": ("hubble_deep_field.jpg", "moon.png", "rocket.jpg"),
     "medical and microscope images": ("ihc.png", "retina.jpg"),
-    "photos of food and drinks": ("coffee.png",),
+    "photos of food and drinks": ("coffee.png", "pexels-5386834.jpg"),
+    "photos of cafés and restaurants": ("pexels-1317558.jpg", "pexels-4543103.jpg", "pexels-7688357.jpg"),
+    "photos of bedrooms": ("pexels-2416933.jpg", "pexels-36030587.jpg", "pexels-4400637.jpg", "pexels-5604956.jpg"),
+    "photos of living rooms and furniture": (
+        "pexels-36236147.jpg",
+        "pexels-3965508.jpg",
+        "pexels-5853819.jpg",
+        "pexels-6373478.jpg",
+        "pexels-6615808.jpg",
+        "pexels-6830376.jpg",
+        "pexels-7303782.jpg",
+    ),
     "photos of motorcycles and other vehicles": ("motorcycle_left.png",),
     "pictures of printed and written text": ("page.png", "text.png"),
 }
 
 # (package, path inside it) -> captions; the last one as somebody might ask who does not know what the photo shows.
 _SAMPLES: dict[tuple[str, str], tuple[str, ...]] = {
-    ("sklearn", "datasets/images/china.jpg"): (
-        "A colourful Chinese temple tower among trees above a lake.",
-        "An octagonal pagoda with orange roofs.",
-        "A famous sight of an old empire.",
-    ),
-    ("sklearn", "datasets/images/flower.jpg"): (
-        "An orange dahlia in full bloom.",
-        "A close-up of a round flower with many petals before dark leaves.",
-        "Something that bees like.",
-    ),
     ("gradio", "media_assets/images/cheetah.jpg"): (
         "A cheetah running at full speed.",
         "A spotted big cat sprints past a blurred brown background.",
@@ -164,10 +166,95 @@ _SAMPLES: dict[tuple[str, str], tuple[str, ...]] = {
         "Handwritten formulas on squared paper.",
         "Homework in mathematics.",
     ),
-    ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"): (
-        "A portrait of an elderly woman with glasses in a navy uniform.",
-        "An officer in a dark uniform and cap in front of a flag.",
-        "A woman in the navy.",
+    ("interior_photos", "images/pexels-1317558.jpg"): (
+        "An orange neon sign glows above the tables of an empty restaurant.",
+        "A bar with green benches and a handwritten sign in lights.",
+        "A place to drink champagne.",
+    ),
+    ("interior_photos", "images/pexels-2416933.jpg"): (
+        "A bed with cushions and a purple blanket under framed pictures.",
+        "A sunny bedroom with a wooden headboard and a small table.",
+        "A place to sleep in the country.",
+    ),
+    ("interior_photos", "images/pexels-2560067.jpg"): (
+        "Two boys in red shirts play football on a lawn.",
+        "A boy runs with a ball, another one follows him.",
+        "Kids who play a game.",
+    ),
+    ("interior_photos", "images/pexels-36030587.jpg"): (
+        "A black and white bedroom with a television on the wall.",
+        "A bed with black pillows, a round rug and a leather armchair.",
+        "The room of a teenager.",
+    ),
+    ("interior_photos", "images/pexels-36179987.jpg"): (
+        "Orange flowers in a white vase on a chair.",
+        "A bunch of bright orange blossoms before a grey wall.",
+        "A present for my mother.",
+    ),
+    ("interior_photos", "images/pexels-36236147.jpg"): (
+        "A white armchair in front of a golden brown curtain.",
+        "A chair and a small round table with a plant beside it.",
+        "A comfortable place to sit.",
+    ),
+    ("interior_photos", "images/pexels-36358763.jpg"): (
+        "Large green plants in white pots beside a window with red frames.",
+        "A dining table with wooden chairs, plants and wire lamps.",
+        "Somebody has to water them.",
+    ),
+    ("interior_photos", "images/pexels-3965508.jpg"): (
+        "A white dining room with a table, grey stools and a chandelier.",
+        "A bright, almost empty white room with a crystal lamp.",
+        "A room for dinner with guests.",
+    ),
+    ("interior_photos", "images/pexels-4400637.jpg"): (
+        "A guitar stands among green plants beside a bed with an open book.",
+        "A bedroom with a green checked blanket and a hanging plant.",
+        "The room of somebody who makes music.",
+    ),
+    ("interior_photos", "images/pexels-4543103.jpg"): (
+        "A glass counter with cakes under a sign of light bulbs that says café.",
+        "A dark coffee shop with shelves, lamps and a menu on the wall.",
+        "A shop for breakfast.",
+    ),
+    ("interior_photos", "images/pexels-5386834.jpg"): (
+        "A cup of coffee, a croissant and a candle on a sofa.",
+        "Breakfast on a dark sofa beside a laptop and a camera.",
+        "A slow Sunday morning.",
+    ),
+    ("interior_photos", "images/pexels-5604956.jpg"): (
+        "A wicker basket on a bed under a string of lights.",
+        "A cosy corner with red cushions, dried grass and fairy lights.",
+        "A room that is ready for a party.",
+    ),
+    ("interior_photos", "images/pexels-5853819.jpg"): (
+        "Sunlight falls on a sofa covered with a beige cloth.",
+        "A living room with a couch, a wooden floor and an open kitchen.",
+        "An afternoon at home.",
+    ),
+    ("interior_photos", "images/pexels-6373478.jpg"): (
+        "A brown leather armchair stands beside a tiled window sill.",
+        "An armchair with metal legs and an empty picture frame on the wall.",
+        "A waiting room without people.",
+    ),
+    ("interior_photos", "images/pexels-6615808.jpg"): (
+        "A white hallway with an arch and a wooden floor.",
+        "An empty room seen through a round arch, with a small bench.",
+        "A flat that nobody lives in.",
+    ),
+    ("interior_photos", "images/pexels-6830376.jpg"): (
+        "A lit lamp and tall plants beside a black leather sofa.",
+        "A dark room with green walls, a shelf and climbing plants.",
+        "A place to read in the evening.",
+    ),
+    ("interior_photos", "images/pexels-7303782.jpg"): (
+        "A wooden chair with a bowl on it in a kitchen.",
+        "A kitchen with orange wooden cupboards and red leaves in a vase.",
+        "Where somebody cooks.",
+    ),
+    ("interior_photos", "images/pexels-7688357.jpg"): (
+        "Green ferns hang from the ceiling of a pink café.",
+        "Tables and chairs in a pink restaurant with large windows.",
+        "A place to meet friends for lunch.",
     ),
 }  # fmt: skip
 

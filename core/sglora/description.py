@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from core.sglora.languages import TOWER_LANGUAGES, language
+
+# In any language: around a German or Japanese subject, the templates work as well as German ones, and better than none.
 TEMPLATES = ("{}", "a photo of {}", "photos of {}", "my {}")
 
 _PHOTO_OF = re.compile(
@@ -20,23 +23,20 @@ _PHOTO_OF = re.compile(
 )
 _OF_PHOTOS = re.compile(r"(?<=\w)\s+(?:photo(?:graph)?s?|pictures?|pics?|images?|snapshots?|snaps)$", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:a|an|the|my|our|your|some)\s+", re.IGNORECASE)
-# Function words: those of one language hardly occur in another. "die", "in", "me" and the like are English, too.
-_ENGLISH = frozenset(
-    """
-    a an the of and or in on at with my our your his her their is are was for from to by who that this these those
-    people photos photo pictures
-    """.split()
+# "Photos of" in other languages, before the subject or after it. Without it, a sentence in German, French, Spanish, Italian,
+# Chinese, Japanese or Russian is closer to the same one in English, and goes to the same expert more often.
+_ELSEWHERE = re.compile(
+    r"""
+    ^(?:(?:les|des|une?|mes|nos|meine|unsere|eine?|einige|las|los|unas|mis|nuestras|le|delle|alcune|mie|nostre
+        |as|umas|minhas|nossas|de|een|mijn|onze)\s+)*
+    (?:fotos?|foto['’]s|photos?|photographies|bild(?:er)?|images?|imágenes|imagens|immagini|afbeeldingen
+        |fotograf[ií]as|fotografie)\s+
+    (?:(?:von|vom|de|du|des|del|di|della|dei|delle|da|do|das|dos|van)\s+|d['’])
+    |^(?:фото(?:графи[ия]|снимки)?|zdjęci[ae]|صورة?|รูปถ่าย|ภาพถ่าย)(?:\s+|(?<=ย))
+    |(?:的(?:照片|图片|相片|圖片)|の(?:写真|画像)|\s+사진(?:들)?|\s+fotoğraf(?:lar)?ı?)$
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
-_FOREIGN = {
-    "German": "der das und mit von vom im ein eine einen einem einer meine meinem meinen unser unsere ist sind auf bei beim "
-    "nach für über fotos bilder aus zum zur am",
-    "French": "le la les des une un du et avec mes mon ma notre nos dans sur au aux est sont pour chez",
-    "Spanish": "el los las una unos con del mis mi nuestro nuestra en y por para fotos imágenes al",
-    "Italian": "il lo gli una con del della dei delle mio mia miei nostra nel nella sulla foto di e per",
-    "Portuguese": "os as uma com do da dos das meu minha meus nosso nossa no na em fotos e para",
-    "Dutch": "het een van met mijn onze op bij aan en naar foto's zijn voor uit",
-}
-_FOREIGN_WORDS = {language: frozenset(words.split()) - _ENGLISH for language, words in _FOREIGN.items()}
 # Sentences about no photos: what is closer to one of them than to any expert is about no photos either.
 NO_PHOTOS = (
     "minutes of a shareholder meeting",
@@ -76,9 +76,10 @@ class Remark:
 
 def subject(text: str) -> str:
     """What the photos show, without "photos of", "… photos" and articles: "photos of my kids" and "kids pictures" are
-    "kids"."""
-    bare = " ".join(text.split()).strip(" .,!?;:")
+    "kids", "Fotos von Kindern" are "Kindern"."""
+    bare = " ".join(text.split()).strip(" .,!?;:。！？")
     bare = _PHOTO_OF.sub("", bare) or bare
+    bare = _ELSEWHERE.sub("", bare) or bare
     bare = _ARTICLE.sub("", bare) or bare
     return _OF_PHOTOS.sub("", bare) or bare
 
@@ -108,17 +109,16 @@ def no_photos_embeddings(encoder: Encoder) -> Tensor:
     return _kept[key]
 
 
-def language_remark(description: str) -> Remark | None:
-    """Whether the sentence seems to be in another language than English, which the text tower has hardly read."""
-    letters = [c for c in description if c.isalpha()]
-    if letters and sum(c.isascii() or "À" <= c <= "ɏ" for c in letters) < len(letters) / 2:
-        return Remark("language", "The sentence is not in Latin letters. The model was trained on English: try it in English.")
-    words = re.findall(r"[^\W\d_]+(?:'s)?", description.casefold())
-    found = {language: sum(w in known for w in words) for language, known in _FOREIGN_WORDS.items()}
-    language = max(found, key=lambda each: found[each])
-    if found[language] > sum(w in _ENGLISH for w in words):
-        return Remark("language", f"The sentence seems to be {language}. The model was trained on English: try it in English.")
-    return None
+def language_remark(description: str, known: Collection[str] = TOWER_LANGUAGES) -> Remark | None:
+    """Whether the sentence seems to be in a language that the text tower does not know.
+
+    Args:
+        known: the languages that it knows, by their English names.
+    """
+    found = language(description)
+    if found in known:
+        return None
+    return Remark("language", f"The sentence seems to be {found}, which the model does not know: try it in English.")
 
 
 def no_photos_remark(closest_expert: float, closest_other: float) -> Remark | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.sglora.description import Encoder, Remark, language_remark, no_photos_embeddings, no_photos_remark
+from core.sglora.languages import TOWER_LANGUAGES
 from core.sglora.repository import CLASS_NAMES, ExpertRepository
 from core.sglora.router import Routing
 
@@ -21,7 +22,7 @@ class Fit:
         fits: False where it is below the repository's threshold, or where there is a remark; only the shared part is applied
             then.
         forgetting: points of R@1 that class names of everyday photos lose under the routed experts, weighted.
-        remark: what is odd about the description: another language, or about no photos.
+        remark: what is odd about the description: a language that the text tower does not know, or about no photos.
     """
 
     closeness: float
@@ -34,7 +35,8 @@ def fit(repository: ExpertRepository, encoder: Encoder, routing: Routing) -> Fit
     """How well the experts fit a routed description."""
     closest_expert = float(routing.similarity.max())
     closest_other = float((no_photos_embeddings(encoder) @ routing.embedding).max())
-    remark = language_remark(routing.description) or no_photos_remark(closest_expert, closest_other)
+    known = getattr(encoder, "languages", TOWER_LANGUAGES)
+    remark = language_remark(routing.description, known) or no_photos_remark(closest_expert, closest_other)
     threshold = repository.closeness_threshold
     fits = remark is None and (threshold is None or routing.closeness >= threshold)
     forgetting = sum(

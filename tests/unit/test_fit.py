@@ -88,7 +88,7 @@ def test_without_a_shared_part_the_own_part_is_all_there_is(sglora: SGLora) -> N
 
 @pytest.mark.parametrize(
     ("sentence", "kind"),
-    [("Fotos von meinem Hund im Schnee", "language"), ("the quarterly tax report of a bank", "no photos"), (DESCRIPTION, "")],
+    [("fotky mého psa ve sněhu", "language"), ("the quarterly tax report of a bank", "no photos"), (DESCRIPTION, "")],
 )
 def test_what_is_odd_about_a_sentence_is_remarked_and_no_expert_fits_it(sglora: SGLora, sentence: str, kind: str) -> None:
     fit = with_threshold(sglora, None).fit(sglora.route(sentence))

@@ -12,8 +12,6 @@ from core.common.paths import ROOT
 
 # Import names, where they differ from the names of the packages.
 MODULES = {"scikit-learn": "sklearn", "open_clip_torch": "open_clip"}
-# Libraries that the app's own requirements bring along; it does not import them.
-BROUGHT_ALONG = {"transformers", "sentence_transformers"}
 
 
 def required(file: str) -> dict[str, Requirement]:
@@ -29,7 +27,7 @@ def test_the_app_starts_and_adapts_without_what_training_and_tests_need() -> Non
     code = f"""
 import sys
 from importlib.machinery import ModuleSpec
-hidden = {sorted(hidden | BROUGHT_ALONG)}
+hidden = {sorted(hidden)}
 class Hide:
     def find_spec(self, name, path=None, target=None):
         return ModuleSpec(name, self) if name.partition(".")[0] in hidden else None

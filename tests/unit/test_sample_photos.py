@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_samples_are_distinct_readable_photos_with_captions() -> None:
     samples = sample_photos()
-    assert len(samples) >= 20
+    assert len(samples) == 40
     assert len({s.name.casefold() for s in samples}) == len({s.path.read_bytes() for s in samples}) == len(samples)
     for sample in samples:
         assert sample.name == sample.path.name == safe_name(sample.name)
@@ -32,7 +32,7 @@ def test_samples_are_distinct_readable_photos_with_captions() -> None:
 def test_packages_are_located_without_being_imported() -> None:
     code = (
         "import sys, core.data.sample_photos as s; s.sample_photos()\n"
-        "print([p for p in ('gradio', 'skimage', 'sklearn', 'matplotlib') if p in sys.modules])"
+        "print([p for p in ('gradio', 'skimage', 'interior_photos') if p in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -1,0 +1,90 @@
+"""Which language a sentence is in, by sentences that people would write about their photos."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.experiments.wording import NOT_PHOTOS, WORDINGS
+from core.sglora.description import language_remark
+from core.sglora.languages import TOWER_LANGUAGES, language
+
+KNOWN = {
+    "Arabic": ("صور كلبي في الثلج", "أطفال يلعبون على الشاطئ"),
+    "Chinese": ("我的狗在雪地里的照片", "写真 犬 雪"),
+    "Dutch": ("foto's van mijn hond in de sneeuw", "mensen aan het surfen"),
+    "French": ("les photos de mon chien dans la neige", "des enfants à la plage", "photos d'un mariage"),
+    "German": ("Fotos von meinem Hund im Schnee", "Kinder, die am Strand spielen und baden", "meine Katze"),
+    "Italian": ("foto del mio cane nella neve", "bambini che giocano sulla spiaggia"),
+    "Japanese": ("雪の中の私の犬の写真", "サーフィン"),
+    "Korean": ("눈 속의 강아지 사진",),
+    "Polish": ("zdjęcia mojego psa w śniegu", "dzieci bawiące się na plaży"),
+    "Portuguese": ("fotos dos meus filhos na praia", "um cão na neve"),
+    "Russian": ("фотографии моей собаки в снегу", "дети играют на пляже"),
+    "Spanish": ("fotos de mis hijos en la playa", "un niño con una pelota"),
+    "Thai": ("รูปถ่ายสุนัขของฉันในหิมะ",),
+    "Turkish": ("karda köpeğimin fotoğrafları", "bir kız ve bir köpek"),
+}
+UNKNOWN = {
+    "Belarusian": ("здымкі майго сабакі ў снезе",),
+    "Bulgarian": ("снимки на моето куче в снега",),
+    "Croatian": ("fotografije mog psa u snijegu",),
+    "Czech": ("fotky mého psa ve sněhu", "děti hrající si na pláži", "kočka"),
+    "Danish or Norwegian": ("billeder af min hund i sneen", "bilder av hunden min i snøen"),
+    "Finnish": ("kuvia minun koirastani lumessa",),
+    "Greek": ("φωτογραφίες του σκύλου μου στο χιόνι",),
+    "Hebrew": ("תמונות של הכלב שלי בשלג",),
+    "Hindi": ("बर्फ में मेरे कुत्ते की तस्वीरें",),
+    "Hungarian": ("képek a kutyámról és az esküvőnkről",),
+    "Indonesian": ("gambar anjing saya yang sedang bermain di salju",),
+    "Persian": ("عکس‌های سگ من در برف",),
+    "Romanian": ("fotografii cu câinele meu în zăpadă",),
+    "Serbian": ("слике мог пса у снегу",),
+    "Swedish": ("bilder på min hund i snön", "barn som leker på stranden"),
+    "Tamil": ("பனியில் என் நாய்",),
+    "Ukrainian": ("фотографії мого собаки в снігу",),
+    "Vietnamese": ("ảnh con chó của tôi trong tuyết",),
+}
+
+
+@pytest.mark.parametrize(("name", "texts"), [*KNOWN.items(), *UNKNOWN.items()])
+def test_a_language_is_recognised(name: str, texts: tuple[str, ...]) -> None:
+    assert {language(text) for text in texts} == {name}
+
+
+def test_a_language_that_the_tower_does_not_know_gets_a_remark_that_names_it() -> None:
+    assert {"English", *KNOWN} == TOWER_LANGUAGES
+    for text in (text for texts in KNOWN.values() for text in texts):
+        assert language_remark(text) is None, text
+    for name, texts in UNKNOWN.items():
+        for text in texts:
+            found = language_remark(text)
+            assert found is not None and found.kind == "language" and name in found.text, text
+
+
+def test_what_is_known_depends_on_the_tower() -> None:
+    assert language_remark("Fotos von meinem Hund im Schnee", known={"English"})
+    assert language_remark("photos of my dog in the snow", known={"English"}) is None
+
+
+def test_english_with_foreign_words_is_english() -> None:
+    english = [text for own in WORDINGS.values() for text in own] + list(NOT_PHOTOS)
+    english += ["a man in a café", "the die is cast", "children on a swing in the park", "do not enter", "my trip to Tromsø"]
+    english += [
+        "a smörgåsbord on a table",
+        "photos of Kraków and Plzeň",
+        "phở noodles",
+        "a pro-America sign",
+        "A S.C.U.B.A. diver",
+    ]
+    assert [text for text in english if language(text) != "English"] == []
+
+
+def test_a_place_with_foreign_letters_is_no_foreign_sentence() -> None:
+    assert [text for text in ("Tromsø", "Malmö Ystad", "Škoda", "Đà Lạt", "la la land") if language_remark(text)] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "🐕🐕🐕", "123 456", "\ud800 \udfff", "\u202e\u200f", "x" * 100_000, "ß" * 100_000, "a" + "\u0301" * 5_000]
+)
+def test_texts_without_a_language_count_as_known(text: str) -> None:
+    assert language(text) in TOWER_LANGUAGES and language_remark(text) is None
