@@ -313,10 +313,15 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
         ) from None
     backbone = EmbeddedBackbone(vision, text, _fingerprint(tensors, metadata["config"]), dtype, adapt)
     shared = path.with_name(SHARED_FILE)
-    return backbone.with_shared(_load_shared(shared, backbone.linears)) if shared.is_file() else backbone
+    return backbone.with_shared(load_shared(shared, backbone.linears)) if shared.is_file() else backbone
 
 
-def _load_shared(path: Path, linears: Mapping[str, LoraModule]) -> Lora:
+def load_shared(path: Path, linears: Mapping[str, LoraModule]) -> Lora:
+    """Read what ``save_shared`` wrote, for heads with these linears.
+
+    Raises:
+        BackboneError: it is missing, damaged or of other heads.
+    """
     try:
         shared = _shared_from(load_file(path), linears)
         shared.check_finite(path.name)

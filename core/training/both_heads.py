@@ -29,14 +29,14 @@ class BothHeadsRecipe:
     ``Objective``."""
 
     rank: int = 32
-    steps: int = 600
+    steps: int = 1000
     lr: float = 2e-3
     dense: float = 0.5
     batch: int = 128
-    everyday: int = 48
-    tokens: int = 100_000
+    everyday: int = 96
+    tokens: int = 25
     names: int = 1000
-    memory: float = 1.0
+    memory: float = 2.0
     scale: float = 20.0
     seed: int = 0
 

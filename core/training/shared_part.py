@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,8 @@ from core.common.progress import Bar, Log
 from core.training.dense_tasks import DenseTasks
 from core.training.objective import Objective
 
-REPORT = 200  # steps
+REPORT = 100  # steps
+WARM_UP = 30  # steps
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,11 @@ def train_shared(
     """
     vector = torch.nn.Parameter(initial_vector(layout, seed))
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
+
+    def one_cycle(step: int) -> float:
+        return min(1.0, (step + 1) / WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, one_cycle)
     rng = np.random.default_rng(seed)
     total, note = 0.0, ""
     bar = Bar("shared part", recipe.steps, log, "steps")
