@@ -1,8 +1,8 @@
 """A visitor's photos: what is computed once per photo, what once per adapter, and the search over both.
 
 The frozen prefix of the image tower runs once per photo content. An adapter of texts, or one that changes photos as all others
-of its backbone do, then needs nothing of photos; another adapter of photos needs the suffix. An index belongs to one (photo set,
-model, adapter) and is kept under all three, so that a stale one cannot be used.
+of its backbone do, then needs nothing of photos; another adapter of photos needs the suffix. An index belongs to one (photo
+set, model, adapter) and is kept under all three, so that a stale one cannot be used.
 """
 
 from __future__ import annotations
