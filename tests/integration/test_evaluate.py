@@ -37,6 +37,7 @@ class ToyBackbone:
     name = "toy"
     fingerprint = "0123456789abcdef"
     layout = LoraLayout((LoraModule("vision.proj", 3 * SIDE * SIDE, DIM),), 2)
+    shared = None
     dim = DIM
     sentence_dim = len(WORDS)
     prefix_shape = (3 * SIDE * SIDE,)
@@ -108,8 +109,10 @@ def samples(tmp_path) -> list[Sample]:
 
 
 def by_hand(backbone, samples, lora):
-    """Recall with a LoRA baked into the weights, photo by photo and text by text, as {"i2t": …, "t2i": …}; for a photo, texts are
-    ranked by their scores less their popularity."""
+    """Recall with a LoRA baked into the weights, photo by photo and text by text, as {"i2t": …, "t2i": …}.
+
+    For a photo, texts are ranked by their scores less their popularity.
+    """
     model = copy.deepcopy(backbone.adapted.proj)
     if lora is not None:
         a, b = lora.factors["vision.proj"].a, lora.factors["vision.proj"].b
