@@ -138,8 +138,8 @@ def prepare(engine: SGLora, folder: Path, number: int, plan: Plan) -> Visitor:
         adaptation, query = adaptations[at], QUERIES[(number + i) % len(QUERIES)]
         adapters = (
             ZERO_SHOT,
-            Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.request.strength)),
-            Adapter.of(adaptation.lora),
+            Adapter.of(*engine.applied(engine.merged(adaptation.routing), adaptation.strength)),
+            Adapter.of(adaptation.lora, adaptation.weight),
         )
         ranked = (gallery.text_to_image(query, adapter, top=None).hits for adapter in adapters)
         rankings = {c: [(h.label, h.score) for h in hits] for c, hits in zip(COLUMNS, ranked, strict=True)}

@@ -110,9 +110,7 @@ class Generate(Step):
             self.facts: page_html.adapter_details(adaptation, norms, distances),
             self.latent: experts_html.latent(engine.repository, adaptation.routing, space, owned),
             self.command: gr.Textbox(
-                value=adapt_command(
-                    replace(adaptation.request, strength=adaptation.strength), models.options(session.album.backbone)
-                ),
+                value=adapt_command(made_from, models.options(session.album.backbone)),
                 info=_command_info(engine, session, adaptation),
                 visible=True,
             ),

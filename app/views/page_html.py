@@ -75,11 +75,12 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
 
 def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
     """The generated LoRA in a line, and what a strength of 0 means."""
-    shared, own = repository.shared, repository.layout.rank
+    own = repository.layout
+    made, shared = (lora.only(own.modules) if lora else None for lora in (result.lora, repository.shared))
     words = texts.LORA_MADE.format(
         description=result.routing.description,
         parameters=f"{result.lora.parameters:,}",
-        rank=texts.RANKS.format(rank=result.lora.rank, shared=shared.rank, own=own) if shared else result.lora.rank,
+        rank=texts.RANKS.format(rank=made.rank, shared=shared.rank, own=own.rank) if shared else made.rank,
         ms=sum(result.seconds.values()) * 1000,
     )
     return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])

@@ -130,7 +130,7 @@ class Lora(_OnTowers):
     @property
     def rank(self) -> int:
         """The highest one of its linears."""
-        return max(self.ranks.values())
+        return max(self.ranks.values(), default=0)
 
     @property
     def parameters(self) -> int:

@@ -186,7 +186,7 @@ def _sampling_options(parser: Parser) -> None:
         "--strength",
         type=_finite,
         default=None,
-        help="0: zero-shot, 1: as generated; how much the adapted scores count, or with open_clip models a factor on the change "
+        help="0: zero-shot, 1: as generated; how much the adapted scores count, or with open_clip a factor on the change "
         "(default: what is usual for the backbone)",
     )
 

@@ -187,12 +187,13 @@ def _captions(
     texts, prefixes, photos, library = _caption_prefixes(arguments, backbone)
     stopwatch.lap("index")
     question = asked.question(backbone)
-    rankings, before = {}, {}
+    rankings: dict[str, list[dict[str, Any]]] = {}
+    before: dict[int, int] = {}
     for name, adapter in zip(names, adapters, strict=True):
         scores = _caption_scores(backbone, prefixes, question, adapter)
         order = (scores - _popularity(backbone, prefixes, library, adapter)).sort(descending=True, stable=True).indices
         before = before or {row: rank for rank, row in enumerate(order.tolist(), 1)}
-        rows = order[: arguments.top].tolist()
+        rows: list[int] = order[: arguments.top].tolist()
         rankings[name] = _rows("caption", [texts[row] for row in rows], scores[rows].tolist(), [before[row] for row in rows])
     stopwatch.lap("search")
     return {

@@ -125,8 +125,7 @@ def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
 def weight_of(provenance: Mapping[str, Any]) -> float:
     """How much the adapter's scores count beside zero-shot's, 0 to 1; 1 where its provenance does not say."""
     weight = provenance.get("weight")
-    sound = isinstance(weight, int | float) and not isinstance(weight, bool) and 0 <= weight <= 1
-    return float(weight) if sound else 1.0
+    return float(weight) if isinstance(weight, int | float) and 0 <= weight <= 1 else 1.0
 
 
 def fit_facts(fit: Fit) -> dict[str, Any]:

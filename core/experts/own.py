@@ -160,9 +160,9 @@ def import_adapter(
     """The own experts with an adapter in PEFT format as one more expert.
 
     Its weight change stays what it was, less what the experts' rank cannot hold (``OwnEntry.lost``): its own part is its
-    difference to what all experts share, or, where that loses more, the adapter itself. Linears that experts have no own part of
-    have to be as all experts share them, or left as they are. Its factors are aligned with the
-    experts'. Nobody measured it, so it has no gain; nobody saw it vary, so the shipped experts' mean spread stands in.
+    difference to what all experts share, or, where that loses more, the adapter itself. Linears that experts have no own part
+    of have to be as all experts share them, or left as they are. Its factors are aligned with the experts'. Nobody measured it,
+    so it has no gain; nobody saw it vary, so the shipped experts' mean spread stands in.
 
     Args:
         engine: of the backbone that the adapter was made for.
@@ -209,9 +209,7 @@ def _read(folder: Path, shipped: ExpertRepository) -> Lora:
         return load_peft(folder, own, shipped.fingerprint)[0]
     lora, _ = load_peft(folder, [*own, *beside], shipped.fingerprint, partly=True)
     if missing := [m.name for m in own if m not in lora.modules]:
-        raise AdapterError(
-            f"The adapter leaves {missing[0]} as it is: the experts here adapt {', '.join(m.name for m in own)}."
-        )
+        raise AdapterError(f"The adapter leaves {missing[0]} as it is, which all experts here adapt: use one that adapts it.")
     if lora.moves_photos:
         photo_column(lora, shipped.shared)
     return lora.only(own)

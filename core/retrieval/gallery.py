@@ -1,8 +1,8 @@
 """A visitor's photos: what is computed once per photo, what once per adapter, and the search over both.
 
 The frozen prefix of the image tower runs once per photo content. An adapter of texts, or one that changes photos as all others
-of its backbone do, then needs nothing of photos; another adapter of photos needs the suffix. An index belongs to one (photo set,
-model, adapter) and is kept under all three, so that a stale one cannot be used.
+of its backbone do, then needs nothing of photos; another adapter of photos needs the suffix. An index belongs to one (photo
+set, model, adapter) and is kept under all three, so that a stale one cannot be used.
 """
 
 from __future__ import annotations
@@ -116,10 +116,6 @@ class _Captions:
     rows: Tensor
     popularity: Tensor
 
-    @property
-    def nbytes(self) -> int:
-        return self.rows.nbytes + self.popularity.nbytes
-
     def search(self, photo: Tensor) -> list[tuple[int, float]]:
         """All captions as (row, score), best for a photo [w] first; equally good ones in order."""
         scores = self.rows @ photo
@@ -141,7 +137,8 @@ class Gallery:
         self._contents = _Contents()
         self._indexes: tuple[int, PhotoIndexes] | None = None  # of the photo set of a version
         self._texts: tuple[tuple[str, ...], Tensor] | None = None  # captions and their sentence embeddings
-        self._captions: dict[str, tuple[int, tuple[str, ...], _Captions]] = {}  # by adapter, of a version of the photo set
+        self._rows: _Cache = {}  # of captions, by adapter
+        self._popular: _Cache = {}  # popularity of captions among the photos of a version, by adapter
         self._query: tuple[str, EncodedQuery] | None = None  # the last one, which is asked with every adapter in turn
         self._lock = threading.Lock()  # held for moments, to replace the contents or touch a cache
         self._adding = threading.Lock()  # held while files are added: one batch of files at a time
@@ -154,8 +151,9 @@ class Gallery:
     @property
     def memory(self) -> int:
         """Bytes of thumbnails, prefix activations, embeddings, indexes and captions; names and the like are not counted."""
-        indexes, texts, captions = self._indexes, self._texts, [read for *_, read in list(self._captions.values())]
-        read = (0 if texts is None else texts[1].nbytes) + sum(captions.nbytes for captions in captions)
+        indexes, texts = self._indexes, self._texts
+        captions = [kept for _, kept in [*self._rows.values(), *self._popular.values()]]
+        read = (0 if texts is None else texts[1].nbytes) + sum(kept.nbytes for kept in captions)
         return self._contents.memory + read + (0 if indexes is None else indexes[1].nbytes)
 
     def add(
@@ -249,7 +247,7 @@ class Gallery:
         with self._lock:
             self._replace({})
             self._texts = self._query = None
-            self._captions = {}
+            self._rows, self._popular = {}, {}
 
     def embeddings(self, adapter: Adapter = ZERO_SHOT) -> Tensor:
         """The photos in the shared space, [n, d] float32 of unit length, in the order of ``photos``.
@@ -412,19 +410,19 @@ class Gallery:
         self, contents: _Contents, texts: tuple[str, ...], adapter: Adapter, stop: Callable[[], bool] = lambda: False
     ) -> _Captions:
         """Captions as this adapter reads them, and how popular they are among these photos as it sees them."""
-        asked = contents.version, texts
-        with self._lock:
-            known = self._captions.get(adapter.key)
-        if known is not None and known[:2] == asked:
-            return known[2]
-        index = self._indexes_of(contents).index_for(adapter)
-        rows = text_rows(self.backbone, self._text_prefixes(texts, stop=stop), adapter)
-        captions = _Captions(rows, popularity(index.take(spread_places(len(index))), rows))
-        with self._lock:
-            self._captions[adapter.key] = (*asked, captions)
-            while len(self._captions) > KEPT_CAPTIONS:
-                del self._captions[next(iter(self._captions))]
-        return captions
+        reads = adapter.lora is not None and (adapter.lora.moves_texts or self.backbone.shared is not None)
+        rows = _kept(
+            self._rows, self._lock, adapter.key if reads else ZERO_SHOT.key, texts, lambda: self._read(texts, adapter, stop)
+        )
+
+        def popular() -> Tensor:
+            index = self._indexes_of(contents).index_for(adapter)
+            return popularity(index.take(spread_places(len(index))), rows)
+
+        return _Captions(rows, _kept(self._popular, self._lock, adapter.key, (contents.version, texts), popular))
+
+    def _read(self, texts: tuple[str, ...], adapter: Adapter, stop: Callable[[], bool]) -> Tensor:
+        return text_rows(self.backbone, self._text_prefixes(texts, stop=stop), adapter)
 
     def _text_prefixes(
         self,
@@ -502,6 +500,23 @@ class Gallery:
                 joined = clean_captions([*photo.captions, *captions])
                 entries[key] = replace(entries[key], photo=replace(photo, captions=joined))
                 self._contents = replace(self._contents, entries=entries)
+
+
+_Cache = dict[str, tuple[object, Tensor]]  # what was asked for last under a key, and the answer
+
+
+def _kept(cache: _Cache, lock: threading.Lock, key: str, asked: object, make: Callable[[], Tensor]) -> Tensor:
+    """The answer that is kept under a key, or a new one; the last KEPT_CAPTIONS keys stay."""
+    with lock:
+        known = cache.get(key)
+    if known is not None and known[0] == asked:
+        return known[1]
+    made = make()
+    with lock:
+        cache[key] = asked, made
+        while len(cache) > KEPT_CAPTIONS:
+            del cache[next(iter(cache))]
+    return made
 
 
 def _captioned(photos: Sequence[Photo], without: Collection[str] = ()) -> list[Photo]:

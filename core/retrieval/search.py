@@ -1,8 +1,8 @@
 """The one path of search: embed the question with the adapter, ask the index of the photos as the adapter sees them.
 
 An adapter of texts changes the question alone, and so does one that changes photos as all adapters of its backbone do: one
-index of the photos answers all of them (``columns``). With another adapter of photos every photo is embedded again from its prefix
-activations: a gallery does that (``PhotoIndexes``), a library on disk rejects such adapters.
+index of the photos answers all of them (``columns``). With another adapter of photos every photo is embedded again from its
+prefix activations: a gallery does that (``PhotoIndexes``), a library on disk rejects such adapters.
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ def test_what_does_not_fit_leaves_the_shared_part(
 ) -> None:
     given = {} if strength is None else {"strength": strength}
     answer, path = client.predict(description=sentence, seed=3, **given, api_name="/adapt")
-    assert answer["strength"] == (1 if strength is None else strength) and answer["rank"] == judged.layout.rank
+    rank = judged.repository.layout.rank + (judged.repository.shared.rank if judged.repository.shared else 0)
+    assert answer["strength"] == (1 if strength is None else strength) and answer["rank"] == rank
     shutil.unpack_archive(path, tmp_path / "adapter")
     lora, provenance = load_peft(tmp_path / "adapter", judged.backbone.layout.modules, judged.backbone.fingerprint)
     assert provenance["fit"] == answer["fit"]
@@ -173,7 +174,7 @@ def test_the_page_says_what_does_not_fit_and_applies_as_much_as_it_is_told(
     expect(page.locator("#routing .sg-fit.sg-low")).to_have_count(0)
     shared, own = judged.repository.shared, judged.repository.layout.rank
     assert shared is not None
-    words = texts.RANKS.format(rank=judged.layout.rank, shared=shared.rank, own=own)
+    words = texts.RANKS.format(rank=shared.rank + own, shared=shared.rank, own=own)
     expect(page.locator("#lora")).to_contain_text(words, timeout=sure)
 
     # The strength is one's own from the beginning; 0 is zero-shot in every column.

@@ -127,8 +127,8 @@ def test_index_reports_and_search_ranks_as_core_does(client: Client, engine: SGL
     adaptation = engine.adapt(AdapterRequest(SENTENCE, seed=3))
     for key, adapter in (
         ("zero_shot", ZERO_SHOT),
-        ("merge", Adapter.of(engine.merged(adaptation.routing).scaled(adaptation.request.strength))),
-        ("sg_lora", Adapter.of(adaptation.lora)),
+        ("merge", Adapter.of(*engine.applied(engine.merged(adaptation.routing), adaptation.strength))),
+        ("sg_lora", Adapter.of(adaptation.lora, adaptation.weight)),
     ):
         hits = gallery.text_to_image("a sunny beach", adapter, 10).hits
         assert [(h["name"], h["rank"]) for h in found[key]] == [(h.label, h.rank) for h in hits]

@@ -95,7 +95,7 @@ def test_adaptation(setting):
     assert (trained["photos"], trained["steps"], trained["batch"]) == (20, 2, 4)
     ratio = trained["seconds"]["wall"] * 1000 / taken["adapt"]["wall"]
     assert result["times faster"]["wall"] == pytest.approx(ratio, rel=0.02), "one round: its ratio"
-    assert result["parameters"] == setting.engine.layout.size and len(adaptation.findings(result)) == 2
+    assert result["parameters"] == setting.engine.parameters and len(adaptation.findings(result)) == 2
     assert len(adaptation.table(result).splitlines()) == 8
 
 

@@ -311,7 +311,7 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, engine, tmp_path):
     assert provenance["seed"] == 5
     code, out, err = run("adapt", TEXT, "--out", out_folder)
     assert (code, err) == (0, "")
-    assert f"{engine.layout.size:,} parameters" in out
+    assert f"{engine.parameters:,} parameters" in out
 
 
 def test_adapt_cannot_write_over_a_file(run, tmp_path):

@@ -59,9 +59,9 @@ def test_adapt_is_the_algorithm_step_by_step(sglora):
     z, vector = sample.z, sample.vector
     torch.testing.assert_close(result.full.vector(), vector)
     torch.testing.assert_close(result.z, z)
-    assert result.full.vector().shape == (sglora.layout.size,)
+    assert result.full.vector().shape == (sglora.parameters,)
     for name, factors in result.lora.factors.items():
-        unscaled = Lora.from_vector(sglora.layout, vector).factors[name]
+        unscaled = Lora.from_vector(sglora.repository.layout, vector).factors[name]
         torch.testing.assert_close(factors.delta, 0.5 * unscaled.delta)
     assert result.request == AdapterRequest(DESCRIPTION, k=3, tau=0.2, seed=5, strength=0.5)
     assert set(result.seconds) == {"encode", "route", "prior", "decode"}
@@ -161,7 +161,7 @@ def test_shipped_engine_runs(engine):
     assert engine.repository.layout.modules == engine.backbone.layout.modules
     result = engine.adapt(AdapterRequest(DESCRIPTION))
     assert torch.isfinite(result.full.vector()).all() and torch.isfinite(result.prior.variance).all()
-    assert result.full.parameters == engine.layout.size
+    assert result.full.parameters == engine.parameters
 
 
 def test_engine_from_other_files(backbone, tmp_path):

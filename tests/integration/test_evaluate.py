@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class ToyBackbone:
     name = "toy"
     fingerprint = "0123456789abcdef"
     layout = LoraLayout((LoraModule("vision.proj", 3 * SIDE * SIDE, DIM),), 2)
+    shared = None
     dim = DIM
     sentence_dim = len(WORDS)
     prefix_shape = (3 * SIDE * SIDE,)
@@ -107,7 +109,10 @@ def samples(tmp_path) -> list[Sample]:
 
 
 def by_hand(backbone, samples, lora):
-    """Recall with a LoRA baked into the weights, photo by photo and text by text, as {"i2t": …, "t2i": …}."""
+    """Recall with a LoRA baked into the weights, photo by photo and text by text, as {"i2t": …, "t2i": …}.
+
+    For a photo, texts are ranked by their scores less their popularity.
+    """
     model = copy.deepcopy(backbone.adapted.proj)
     if lora is not None:
         a, b = lora.factors["vision.proj"].a, lora.factors["vision.proj"].b
@@ -119,11 +124,12 @@ def by_hand(backbone, samples, lora):
     texts = sorted({c for s in samples for c in s.captions})
     rows = {t: backbone.encode_text([t])[0] for t in texts}
     score = {(i, t): float(photos[i] @ rows[t]) for i in range(len(samples)) for t in texts}
+    popular = {t: math.log(sum(math.exp(20 * score[i, t]) for i in range(len(samples)))) / 20 for t in texts}
     found = {"i2t": {}, "t2i": {}}
     for k in (1, 5, 10):
         hits = 0
         for i, sample in enumerate(samples):
-            ranked = sorted(texts, key=lambda t, i=i: -score[i, t])
+            ranked = sorted(texts, key=lambda t, i=i: popular[t] - score[i, t])
             hits += any(t in sample.captions for t in ranked[:k])
         found["i2t"][f"R@{k}"] = 100 * hits / len(samples)
         hits = 0

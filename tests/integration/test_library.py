@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from core.common.paths import ROOT
 from core.data.image_io import open_photo
 from core.retrieval.adapter import Adapter
 from core.retrieval.indexing import IndexReport, index_folders, read_files
-from core.retrieval.library import ABOUT, LAYOUT, PhotoLibrary
+from core.retrieval.library import ABOUT, PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos, Where, problems
 from core.retrieval.questions import Query
 from core.retrieval.search import search
@@ -155,26 +156,27 @@ def test_search_of_a_library_is_search_of_its_photos(backbone: Backbone, indexed
         search(photos, question, Adapter.of(random_lora(backbone.layout, 1, 0.1)))
 
 
-def test_a_library_of_the_first_layout_is_searched_and_brought_up_to_date(
-    backbone: Backbone, indexed: PhotoLibrary, photos: Path, tmp_path: Path
+def test_a_library_made_before_is_refused_with_the_command_that_makes_it_again(
+    backbone: Backbone, photos: Path, tmp_path: Path
 ) -> None:
-    """It kept what adapters of photos begin with."""
-    old, folder = tmp_path / "old", tmp_path / "photos"
-    shutil.copytree(indexed.folder, old)
+    folder, library = tmp_path / "my photos", tmp_path / "library"
     shutil.copytree(photos, folder)
-    table = PhotoLibrary.open(old).photos()
-    table.add_columns({"prefix": "arrow_cast(vector, 'FixedSizeList(" + str(backbone.dim) + ", Float16)')"})
-    about = json.loads((old / ABOUT).read_text()) | {"layout": 1, "prefix_shape": list(backbone.prefix_shape)}
-    (old / ABOUT).write_text(json.dumps(about))
-    question = Query(("a dog",)).question(backbone)
-    library = PhotoLibrary.open(old, backbone)
-    expected = search(LibraryPhotos(indexed, backbone), question)
-    assert search(LibraryPhotos(library, backbone), question) == expected
-    blurred(folder, ["new.jpg"], 7)
-    assert counts(update(old, [photos, folder], backbone)) == (41, 1, 0, 0, 0, 40, 0)
-    upgraded = PhotoLibrary.open(old, backbone)
-    assert upgraded.about.layout == LAYOUT and "prefix" not in upgraded.photos().schema.names
-    assert len(LibraryPhotos(upgraded, backbone)) == 41 and problems(upgraded) == []
+    update(library, [folder], backbone)
+    about = json.loads((library / ABOUT).read_text())
+    (library / ABOUT).write_text(json.dumps(about | {"layout": 2}))
+    for use in (PhotoLibrary.open, lambda path: update(path, [], backbone)):
+        with pytest.raises(
+            LibraryError, match=r"older version of this program: `python -m core index .* makes it again"
+        ) as old:
+            use(library)
+    (library / ABOUT).write_text(json.dumps(about))
+    with pytest.raises(LibraryError, match="another backbone") as other:
+        PhotoLibrary.open(library, tiny_backbone(seed=5))
+    for refused in (old, other):
+        command = shlex.split(str(refused.value).split("`")[1])
+        assert command[:4] == ["python", "-m", "core", "index"] and command[5] == "--library"
+        report = update(Path(command[6]), [Path(command[4])], backbone)
+        assert report.photos == 40 and Path(command[6]) != library
 
 
 def test_filters_by_folder_and_date(backbone: Backbone, tmp_path: Path) -> None:
@@ -245,7 +247,7 @@ def test_libraries_that_cannot_be_used_are_refused_in_words(backbone: Backbone, 
     about = json.loads((copy / ABOUT).read_text())
     for content, message in (
         (about | {"layout": 99}, "newer version"),
-        (about | {"layout": 0}, "old version"),
+        (about | {"layout": 0}, "older version"),
         (about | {"dim": "many"}, "damaged"),
         ({}, "damaged"),
         ("{", "damaged"),

@@ -52,7 +52,7 @@ def test_without_the_packages_it_is_said_what_to_do() -> None:
 def test_examples_can_be_used_as_they_are(engine) -> None:
     assert len(examples().shown) == 5
     for description, query in examples().shown:
-        assert engine.adapt(AdapterRequest(description)).lora.parameters == engine.layout.size
+        assert engine.adapt(AdapterRequest(description)).lora.parameters == engine.parameters
         assert engine.backbone.encode_text([query]).shape == (1, engine.backbone.dim)
 
 

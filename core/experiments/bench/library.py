@@ -22,13 +22,14 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.lora import Lora
 from core.common import markdown
 from core.common.paths import ROOT
 from core.data.image_io import open_photo
 from core.experiments import figures
 from core.experiments.bench import baselines, sample_jpegs
 from core.experiments.bench.timing import in_turn
+from core.retrieval.adapter import Adapter
+from core.retrieval.columns import padded
 from core.retrieval.index import APPROXIMATE_FROM
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_index import index_over, scan_of
@@ -205,7 +206,8 @@ def _but_not(context: BenchmarkContext, photos: LibraryPhotos) -> list[dict[str,
         counts = np.zeros(2)
         for pair in BUT_NOT:
             wanted, unwanted = photos.backbone.encode_text(pair)
-            places = [place for place, _ in photos.index.search(wanted - weight * unwanted, FIRST, True, among)]
+            question = padded(photos.backbone, wanted - weight * unwanted)
+            places = [place for place, _ in photos.index.search(question, FIRST, True, among)]
             counts += [np.mean([word in words[place] for place in places]) for word in pair]
         wanted_share, unwanted_share = (100 * counts / len(BUT_NOT)).round(1).tolist()
         rows.append({"weight": weight, "wanted": wanted_share, "unwanted": unwanted_share})
@@ -216,18 +218,23 @@ def _grown(context: BenchmarkContext, photos: LibraryPhotos, folder: Path, n: in
     """A question with a new sentence and with a known one among ``n`` rows."""
     context.log(f"library: a question among {n:,} rows")
     engine, number = context.engine, count()
-    file, shape = folder / f"rows-{n}.f32", (n, photos.backbone.dim)
+    file, shape = folder / f"rows-{n}.f32", (n, photos.library.about.dim)
     _write_vectors(photos, file, n)
     index = index_over(file, shape, scan_of(file, shape) if n >= APPROXIMATE_FROM else None)
     questions = [Query((text,)).question(engine.backbone) for text in QUERIES]
-    lora = engine.adapt(AdapterRequest(SENTENCES[0])).lora
 
-    def ask(question: EncodedQuery, adapted: Lora) -> None:
-        index.search(question.embedding(engine.backbone, adapted), TOP)
+    def adapted(sentence: str) -> Adapter:
+        made = engine.adapt(AdapterRequest(sentence))
+        return Adapter.of(made.lora, made.weight)
+
+    known = adapted(SENTENCES[0])
+
+    def ask(question: EncodedQuery, adapter: Adapter) -> None:
+        index.search(question.row(engine.backbone, adapter), TOP)
 
     ways = {
-        "new": lambda: ask(questions[0], engine.adapt(AdapterRequest(f"{SENTENCES[1]}, day {next(number)}")).lora),
-        "known": lambda: ask(questions[next(number) % len(questions)], lora),
+        "new": lambda: ask(questions[0], adapted(f"{SENTENCES[1]}, day {next(number)}")),
+        "known": lambda: ask(questions[next(number) % len(questions)], known),
     }
     times = in_turn(ways, context.rounds)
     file.unlink()
