@@ -16,16 +16,17 @@ from torch import Tensor
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Lora
 from core.common import markdown
-from core.common.metrics import Relevance, both_directions
+from core.common.metrics import Relevance
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS, SEEDED
 from core.experiments.fine_tuned import FineTuning, fine_tuned
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_rows, scene_tasks
+from core.retrieval.columns import photo_rows, text_rows
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.backbone import coco_held_out
-from core.training.corpus import load_corpus
+from core.training.corpus import gallery_recalls, load_corpus, usual_adapter
 from core.training.features import image_features, text_prefixes
 
 OURS = "sg-lora"
@@ -114,8 +115,9 @@ def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:
         def recalls(
             lora: Lora | None, maps: Tensor = maps, read: Tensor = read, relevance: Relevance = relevance
         ) -> Mapping[str, Any]:
-            texts = engine.backbone.text_suffix(read, lora)
-            return both_directions(engine.backbone.suffix(maps, lora), texts, relevance)
+            adapter = usual_adapter(engine.backbone, lora)
+            photos = photo_rows(engine.backbone, maps, adapter)
+            return gallery_recalls(photos, text_rows(engine.backbone, read, adapter), relevance)
 
         found = measured(engine, SUBJECTS[name][0], recalls)
         rows += [{"group": COCO, "task": f"coco {name}", "photos": len(own), **row} for row in found]

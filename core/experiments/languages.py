@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from core.common.metrics import Relevance, both_directions
+from core.common.metrics import Relevance
 from core.data.jsonl import read_translations
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.folds import FOLDS, prepare_fold
 from core.experiments.held_tasks import scene_tasks
 from core.experiments.known import EVERYDAY_DESCRIPTION
+from core.retrieval.columns import text_rows
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-from core.training.corpus import TRANSLATIONS, Corpus
+from core.training.corpus import TRANSLATIONS, Corpus, gallery_recalls, usual_adapter
 
 LANGUAGES = {"en": "English", "de": "German", "fr": "French", "cs": "Czech"}
 FEWEST = 10  # photos of a task that have captions in all languages
@@ -66,8 +67,9 @@ def _rows(
         relevance = Relevance.of([(spoken[keys[row]][place],) for row in photos])
         read = backbone.text_prefix(relevance.texts)
         for method, lora in zip(METHODS, (None, adapted), strict=True):
-            images = corpus.images(backbone, np.array(photos), lora)
-            recalls = both_directions(images, backbone.text_suffix(read, lora), relevance)
+            adapter = usual_adapter(backbone, lora)
+            images = corpus.indexed(backbone, np.array(photos), adapter)
+            recalls = gallery_recalls(images, text_rows(backbone, read, adapter), relevance)
             about = {"group": f"{group}, {method}", "task": task, "variant": language, "photos": len(photos)}
             rows.append({**about, **statistics.both_ways(recalls)})
     return rows

@@ -20,13 +20,14 @@ from core.common import markdown
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.experts.compare import distance
+from core.retrieval.columns import text_rows
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing, SparseRouter
-from core.training.corpus import Corpus
+from core.training.corpus import Corpus, usual_adapter
 from core.training.dense_tasks import DenseTasks
 from core.training.experts import runs_of
 from core.training.generator import GeneratorRecipe, fit_generator
@@ -128,9 +129,12 @@ def _between_experts(repository: ExpertRepository) -> float:
 
 def _moved(corpus: Corpus, engine: SGLora, task: WatchedTask, samples: Sequence[Lora]) -> float:
     """How many of the first photos for a caption of the task are others with another seed."""
-    rows = np.flatnonzero(corpus.watched & corpus.scenes)
-    photos, text = corpus.base[torch.from_numpy(rows)], corpus.texts[int(corpus.own_texts[task.rows[0]][0])][None]
-    first = [set((engine.backbone.text_suffix(text, lora) @ photos.T)[0].topk(FIRST).indices.tolist()) for lora in samples]
+    rows, text = np.flatnonzero(corpus.watched & corpus.scenes), corpus.texts[int(corpus.own_texts[task.rows[0]][0])][None]
+    first = []
+    for lora in samples:
+        adapter = usual_adapter(engine.backbone, lora)
+        photos = corpus.indexed(engine.backbone, rows, adapter)
+        first.append(set((text_rows(engine.backbone, text, adapter) @ photos.T)[0].topk(FIRST).indices.tolist()))
     return float(np.mean([len(a - b) for a, b in pairwise(first)]))
 
 

@@ -22,6 +22,10 @@ from core.common.metrics import Relevance, measure
 from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
 from core.data.jsonl import read_translations
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.columns import photo_rows, text_rows
+from core.retrieval.popularity import popularity, spread_places, with_popularity
+from core.sglora.request import DEFAULT_WEIGHT
 from core.training.class_names import ClassNames
 from core.training.features import Features, image_features, text_features, text_prefixes
 from core.training.label_styles import label_texts
@@ -114,6 +118,12 @@ class Corpus:
         index = torch.from_numpy(rows)
         return self.base[index] if lora is None else backbone.suffix(self.prefixes[index], lora)
 
+    def indexed(self, backbone: Backbone, rows: np.ndarray, adapter: Adapter) -> Tensor:
+        """What an index holds of the photos at these rows (``core.retrieval.columns``)."""
+        if backbone.shared is None:
+            return self.images(backbone, rows, adapter.lora)
+        return photo_rows(backbone, self.prefixes[torch.from_numpy(rows)], adapter)
+
     def evaluation(self, rows: np.ndarray) -> tuple[Tensor, Relevance]:
         """Prefixes [m, …] of the distinct texts, and relevance, of the photos at these rows."""
         captions = [[self.strings[i] for i in self.own_texts[r][: self.measured[r]]] for r in rows]
@@ -122,15 +132,34 @@ class Corpus:
         return self.texts[torch.tensor([first[t] for t in relevance.texts])], relevance
 
     def recalls(self, backbone: Backbone, rows: np.ndarray, lora: Lora | None = None) -> dict[str, Any]:
-        """Recalls of the photos at these rows with an adapter, in both directions, as ``metrics.measure`` gives them."""
+        """Recalls of the photos at these rows as a gallery with an adapter, in both directions, as ``metrics.measure`` gives
+        them."""
         texts, relevance = self.evaluation(rows)
-        return measure(self.images(backbone, rows, lora), backbone.text_suffix(texts, lora), relevance)
+        adapter = usual_adapter(backbone, lora)
+        return gallery_recalls(self.indexed(backbone, rows, adapter), text_rows(backbone, texts, adapter), relevance)
 
     def tell_unreadable(self, log: Log) -> None:
         """List the photos that cannot be read; commands do so at their end, where people look."""
         if self.unreadable:
             shown = "".join(f"\n  {path}" for path in self.unreadable[:UNREADABLE_SHOWN])
             log(f"left out, since they cannot be read: {len(self.unreadable)} photos{shown}")
+
+
+def usual_adapter(backbone: Backbone, lora: Lora | None) -> Adapter:
+    """A LoRA as people search with it: where photos are indexed for both, its scores are mixed with zero-shot's."""
+    if lora is None:
+        return ZERO_SHOT
+    return Adapter.of(lora, 1.0 if backbone.shared is None else DEFAULT_WEIGHT)
+
+
+def gallery_recalls(photos: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Any]:
+    """As ``metrics.measure``, with texts less their popularity among the photos, as a gallery ranks them.
+
+    Args:
+        photos: [n, w], texts: [m, w] as ``core.retrieval.columns`` makes them.
+    """
+    popular = popularity(photos[spread_places(len(photos))], texts)
+    return measure(*with_popularity(photos, texts, popular), relevance)
 
 
 def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

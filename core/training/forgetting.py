@@ -10,8 +10,9 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
+from core.retrieval.columns import text_rows
 from core.sglora.repository import CLASS_NAMES
-from core.training.corpus import OBJECTS, Corpus
+from core.training.corpus import OBJECTS, Corpus, usual_adapter
 
 FEWEST = 30  # photos of a set that is measured
 
@@ -32,7 +33,8 @@ class NamedSet:
 
     def accuracy(self, backbone: Backbone, corpus: Corpus, lora: Lora | None = None) -> float:
         """R@1 in percent of these photos with an adapter."""
-        images, names = corpus.images(backbone, self.rows, lora), backbone.text_suffix(self.names, lora)
+        adapter = usual_adapter(backbone, lora)
+        images, names = corpus.indexed(backbone, self.rows, adapter), text_rows(backbone, self.names, adapter)
         return float(((images @ names.T).argmax(1) == self.answers).float().mean() * 100)
 
 

@@ -26,10 +26,12 @@ from core.backbones.lora_algebra import merge
 from core.common.errors import AdapterError, GalleryError, StudioError
 from core.common.metrics import Relevance, measure
 from core.common.text import clean_name, clean_text
+from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.gallery import Gallery, Photo
 from core.sglora.description import embed_descriptions
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.class_names import ClassNames
+from core.training.corpus import usual_adapter
 from core.training.early_stopping import SnapshotWindow
 from core.training.losses import contrastive
 from core.training.objective import Batch, adapter_loss
@@ -264,7 +266,8 @@ def _loss(training: _Training, photos: _ExpertPhotos, vector: Tensor) -> float:
 
 def _measure(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> dict[str, Any]:
     """Recalls in both directions and the number of photos; None measures zero-shot."""
-    return measure(*_embedded(backbone, photos, lora), photos.relevance)
+    adapter = usual_adapter(backbone, lora)
+    return measure(photo_rows(backbone, photos.prefix, adapter), text_rows(backbone, photos.texts, adapter), photos.relevance)
 
 
 def _embedded(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> tuple[Tensor, Tensor]:
