@@ -22,9 +22,9 @@ def read_captions(folder: Path) -> list[Sample]:
     for where, row in _rows(folder / CAPTIONS_FILE):
         categories = _texts(where, "categories", row.get("categories", []))
         kept = tuple(one_line(c) for c in captions_of(where, row) if c.strip())
-        of = {"domain": str(row.get("domain", "")), "dataset": str(row.get("set", ""))}
-        split = str(row.get("split", ""))
-        samples.append(Sample(folder / row["image"], kept, split, categories=tuple(sorted(set(categories))), **of))
+        split, domain, dataset = (str(row.get(key, "")) for key in ("split", "domain", "set"))
+        listed = tuple(sorted(set(categories)))
+        samples.append(Sample(folder / row["image"], kept, split, "", domain, dataset, listed))
     return samples
 
 
