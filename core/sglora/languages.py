@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.common.text import MAX_DESCRIPTION
-
 # The languages of the Universal Sentence Encoder, multilingual v3 (arXiv 1907.04307).
 TOWER_LANGUAGES = frozenset(
     """
@@ -49,8 +47,8 @@ _LATIN: Mapping[str, _Signs] = {
         "ß",
     ),
     "French": _Signs.of(
-        "le la les l d des une un du de et à a il elle lui avec mes mon ma notre nos son sa ses dans en sur au aux est sont par pour chez qui "
-        "se photos deux",
+        "le la les l d des une un du de et à a il elle lui avec mes mon ma notre nos son sa ses dans en sur au aux est "
+        "sont par pour chez qui se photos deux",
         "œ",
     ),
     "Spanish": _Signs.of(
@@ -59,12 +57,12 @@ _LATIN: Mapping[str, _Signs] = {
         "ñ",
     ),
     "Italian": _Signs.of(
-        "il lo la gli le i un una di a da con del della dei delle dello al alla mio mia mie miei nostra nostri su sul sulla nel "
-        "nella che si foto e in per mentre due"
+        "il lo la gli le i un una di a da con del della dei delle dello al alla mio mia mie miei nostra nostri su sul sulla "
+        "nel nella che si foto e in per mentre due"
     ),
     "Portuguese": _Signs.of(
-        "o a os as um uma com de do da dos das ao meu minha meus minhas nosso nossa nossos seu sua no na nas nos em fotos e por "
-        "para que se enquanto dois",
+        "o a os as um uma com de do da dos das ao meu minha meus minhas nosso nossa nossos seu sua no na nas nos em fotos e "
+        "por para que se enquanto dois",
         "ãõ",
     ),
     "Dutch": _Signs.of(
@@ -72,8 +70,8 @@ _LATIN: Mapping[str, _Signs] = {
         "twee is"
     ),
     "Polish": _Signs.of(
-        "i w z we na ze do od po o przy dla pod nad jest są się nie który która które jak swój swoim moje moich mój moja mojego "
-        "mojej nasze naszej naszych lub zdjęcia zdjęcie dwa dwóch",
+        "i w z we na ze do od po o przy dla pod nad jest są się nie który która które jak swój swoim moje moich mój moja "
+        "mojego mojej nasze naszej naszych lub zdjęcia zdjęcie dwa dwóch",
         "łąęśźżń",
     ),
     "Turkish": _Signs.of(
@@ -149,6 +147,7 @@ _ONE_LANGUAGE = {
     "HANGUL": "Korean",
     "DEVANAGARI": "Hindi",
 }
+_READ = 500  # characters
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"(?<!['’.])\b[^\W\d_]+(?:'s)?\b(?!\.\w)")  # of "S.C.U.B.A." none
 
@@ -156,10 +155,9 @@ _WORD = re.compile(r"(?<!['’.])\b[^\W\d_]+(?:'s)?\b(?!\.\w)")  # of "S.C.U.B.A
 def language(text: str) -> str:
     """The language that a sentence seems to be in, by its English name.
 
-    Without a sign of another one it is English, or the first language of its script; only the first MAX_DESCRIPTION characters
-    are read.
+    Without a sign of another one it is English, or the first language of its script; only the first 500 characters are read.
     """
-    text = unicodedata.normalize("NFC", text[:MAX_DESCRIPTION])
+    text = unicodedata.normalize("NFC", text[:_READ])
     scripts = Counter(_script(letter) for letter in _LETTER.findall(text))
     if not scripts:
         return "English"

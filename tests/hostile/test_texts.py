@@ -1,0 +1,115 @@
+"""Texts that no description is like: the text tower gives a finite unit vector for each, or an error for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from core.backbones.embedded import EmbeddedTowers
+from core.common.errors import StudioError
+
+LONG = 100_000
+# Names are shown by pytest, where some of the texts cannot be.
+HOSTILE = {
+    "empty": "",
+    "spaces": " \t\n\u00a0\u3000 ",
+    "many spaces": " " * LONG,
+    "NUL": "\0dog\0" * 50,
+    "control characters": "".join(map(chr, range(32))) + "\x7f\x80\x9f",
+    "one endless word": "a" * LONG,
+    "endless words of no language": "qxzvkj" * (LONG // 6),
+    "an endless sentence": "a dog runs on the beach " * (LONG // 24),
+    "endless punctuation": "?!.,;:" * (LONG // 6),
+    "endless numbers": "1234567890" * (LONG // 10),
+    "endless Chinese": "我的狗在雪地里" * (LONG // 7),
+    "endless Thai": "รูปถ่ายสุนัข" * (LONG // 12),
+    "emoji": "🐕🏖️👨‍👩‍👧‍👦🇩🇪" * 100,
+    "one emoji in many tones": "👍🏻👍🏿" + "\U0001f3fd" * 1_000,
+    "mixed scripts": "dog 狗 собака كلب 犬 개 สุนัข σκύλος כלב कुत्ता",
+    "right to left": "\u202ephotos of my dog\u202c \u200f\u200e\u2067كلب\u2069",
+    "zero width": "d\u200bo\u200cg\u200d\ufeff" * 1_000,
+    "marks on one letter": "a" + "\u0301\u0323\u0489" * (LONG // 3),
+    "letters that normalise to many": "\ufdfa\u3350\u2175" * (LONG // 3),
+    "full width": "ｐｈｏｔｏｓ ｏｆ ｄｏｇｓ",
+    "the tokenizer's own signs": "\u2581<s></s><unk>[CLS][SEP]##a" * 500,
+    "a lone high surrogate": "a dog \ud83d in the snow",
+    "a lone low surrogate": "\udc15",
+    "surrogates the wrong way round": "\udc15\ud83d" * 100,
+    "private and unassigned": "\ue000\U000f0000\U0010ffff\u0378\uffff",
+}
+
+
+@pytest.fixture(scope="module")
+def towers() -> EmbeddedTowers:
+    return EmbeddedTowers()
+
+
+def embedded(towers: EmbeddedTowers, texts: list[str]) -> Tensor | None:
+    """[n, s] checked; None where there is an error for people."""
+    try:
+        found = towers.encode_sentence(texts)
+    except StudioError:
+        return None
+    assert found.shape == (len(texts), towers.sentence_dim)
+    assert found.isfinite().all()
+    torch.testing.assert_close(found.norm(dim=-1), torch.ones(len(texts)), atol=1e-3, rtol=0)
+    return found
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_text_gives_a_unit_vector_or_an_error_for_people(towers: EmbeddedTowers, name: str) -> None:
+    embedded(towers, [HOSTILE[name]])
+
+
+def test_hostile_texts_leave_their_neighbours_alone(towers: EmbeddedTowers) -> None:
+    fine = [text for text in HOSTILE.values() if embedded(towers, [text]) is not None]
+    batch = embedded(towers, ["a dog in the snow", *fine, "a cat"])
+    assert batch is not None
+    for row, text in ((0, "a dog in the snow"), (-1, "a cat")):
+        alone = embedded(towers, [text])
+        assert alone is not None
+        torch.testing.assert_close(batch[row], alone[0], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("unit", ["a dog runs on the beach ", "我的狗在雪地里"])
+def test_what_stands_at_the_end_of_a_very_long_text_changes_nothing(towers: EmbeddedTowers, unit: str) -> None:
+    start = unit * (20_000 // len(unit))
+    first, second = embedded(towers, [start + " a red car"]), embedded(towers, [start + " two people surfing on a wave"])
+    assert first is not None and second is not None
+    torch.testing.assert_close(first, second, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("unit", ["a", "a dog runs on the beach ", "我的狗在雪地里", "🐕", "qxzvkj", " \u0301", "\ufdfa"])
+def test_the_work_for_a_text_is_bounded(towers: EmbeddedTowers, unit: str) -> None:
+    """Of a text that is five times as long as a very long one, as many lines of Python are run."""
+    embedded(towers, ["a dog"])  # loaded
+
+    def lines(characters: int) -> int:
+        count, before = 0, sys.gettrace()
+
+        def trace(frame: FrameType, event: str, argument: object) -> Callable[..., object]:
+            nonlocal count
+            count += event == "line"
+            return trace
+
+        sys.settrace(trace)
+        try:
+            embedded(towers, [(unit * characters)[:characters]])
+        finally:
+            sys.settrace(before)
+        return count
+
+    assert lines(100_000) <= lines(20_000) * 1.1 + 100
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=4))
+def test_any_unicode(towers: EmbeddedTowers, texts: list[str]) -> None:
+    embedded(towers, texts)
