@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 from tiny_models import random_lora
 
-from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.embedded import SHARED_FILE, EmbeddedBackbone, save_shared
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
+from core.common.paths import GENERATOR_FILE, heads_path
+from core.experts.files import save_repository
 from core.sglora.engine import SGLora
 
 
@@ -25,4 +29,15 @@ def with_shared_part(engine: SGLora, seed: int = 1) -> SGLora:
     assert isinstance(engine.backbone, EmbeddedBackbone)
     backbone = engine.backbone.with_shared(random_shared(engine.backbone, seed))
     repository = replace(engine.repository, fingerprint=backbone.fingerprint, shared=backbone.shared)
-    return replace(engine, backbone=backbone, repository=repository)
+    generator = replace(engine.generator, fingerprint=backbone.fingerprint)
+    return replace(engine, backbone=backbone, repository=repository, generator=generator)
+
+
+def write_engine(engine: SGLora, folder: Path) -> list[str]:
+    """Files of such an engine, and the command line's options that load it."""
+    shutil.copy(heads_path(), folder / "heads.safetensors")
+    assert engine.backbone.shared is not None
+    save_shared(engine.backbone.shared, folder / SHARED_FILE, {})
+    save_repository(engine.repository, folder / "experts")
+    engine.generator.save(folder / "experts" / GENERATOR_FILE)
+    return ["--heads", str(folder / "heads.safetensors"), "--experts", str(folder / "experts")]

@@ -216,7 +216,8 @@ def test_photos_without_captions_are_distractors(engine, samples):
     alone = evaluate(engine, samples[:20], REQUEST, ("zero-shot",), log=lambda line: None)
     assert found.images == 40
     assert found.captions == alone.captions
-    assert found.methods["zero-shot"]["i2t"] == alone.methods["zero-shot"]["i2t"]
+    by_all = by_hand(engine.backbone, [*samples[:20], *bare], None)["i2t"]  # half of them have no answer
+    assert found.methods["zero-shot"]["i2t"] == pytest.approx({k: 2 * value for k, value in by_all.items()})
     assert all(found.methods["zero-shot"]["t2i"][k] <= v for k, v in alone.methods["zero-shot"]["t2i"].items())
 
 
