@@ -75,12 +75,14 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
 
 def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
     """The generated LoRA in a line, and what a strength of 0 means."""
-    own = repository.layout
-    made, shared = (lora.only(own.modules) if lora else None for lora in (result.lora, repository.shared))
+    own, shared = repository.layout, repository.shared
+    rank: object = result.lora.only(own.modules).rank
+    if shared:
+        rank = texts.RANKS.format(rank=rank, shared=shared.only(own.modules).rank, own=own.rank)
     words = texts.LORA_MADE.format(
         description=result.routing.description,
         parameters=f"{result.lora.parameters:,}",
-        rank=texts.RANKS.format(rank=made.rank, shared=shared.rank, own=own.rank) if shared else made.rank,
+        rank=rank,
         ms=sum(result.seconds.values()) * 1000,
     )
     return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])

@@ -47,7 +47,7 @@ class FoldRecipe:
 
     experts: ExpertRecipe = field(default_factory=lambda: ExpertRecipe(steps=60, keyword=60, fine=110, classes=20))
     generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
-    shared: BothHeadsRecipe = field(default_factory=BothHeadsRecipe)
+    shared: BothHeadsRecipe = field(default_factory=lambda: BothHeadsRecipe(steps=500))
 
     @staticmethod
     def of(backbone: Backbone) -> FoldRecipe:
@@ -130,10 +130,11 @@ def fold_backbone(context: ExperimentContext, fold: int, recipe: BothHeadsRecipe
     backbone = context.backbone
     if not isinstance(backbone, EmbeddedBackbone) or backbone.shared is None:
         return backbone
-    key = _digest([backbone.fingerprint, str(context.data.resolve()), ASSIGNMENT, asdict(recipe)])
+    heads = backbone.with_shared(None)
+    key = _digest([heads.fingerprint, str(context.data.resolve()), ASSIGNMENT, asdict(recipe)])
     file = context.folder("folds") / f"shared-fold{fold}-{key}.safetensors"
     if not file.is_file():
-        paper = backbone.adapting("photos")
+        paper = heads.adapting("photos")
         _, corpus = split(load_corpus(context.data, paper, context.cache, context.log), fold)
         save_shared(train_both_heads(corpus, paper, recipe, context.log), file, asdict(recipe))
     return backbone.with_shared(load_shared(file, backbone.linears))

@@ -117,7 +117,8 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         "of an English one.",
         f"{noticed['not photos']} of {len(odd['not photos'])} sentences about no photos are noticed, "
         f"{noticed['other languages']} of {len(odd['other languages'])} in a language that the model does not know, "
-        f"{noticed['far']} of {len(odd['far'])} about photos of another kind; of the {len(rows)} wordings {sum(not r['fits'] for r in rows)}.",
+        f"{noticed['far']} of {len(odd['far'])} about photos of another kind; of the {len(rows)} wordings "
+        f"{sum(not r['fits'] for r in rows)}.",
     ]
 
 

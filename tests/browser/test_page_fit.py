@@ -83,7 +83,9 @@ def test_what_does_not_fit_leaves_the_shared_part(
     rank = judged.repository.layout.rank + (judged.repository.shared.rank if judged.repository.shared else 0)
     assert answer["strength"] == (1 if strength is None else strength) and answer["rank"] == rank
     shutil.unpack_archive(path, tmp_path / "adapter")
-    lora, provenance = load_peft(tmp_path / "adapter", judged.backbone.layout.modules, judged.backbone.fingerprint)
+    lora, provenance = load_peft(
+        tmp_path / "adapter", judged.backbone.linears.values(), judged.backbone.fingerprint, partly=True
+    )
     assert provenance["fit"] == answer["fit"]
     adaptation = judged.adapt(AdapterRequest(sentence, seed=3))
     expected = adaptation.full if sentence == CLOSE else judged.repository.shared
