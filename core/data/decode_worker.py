@@ -19,10 +19,12 @@ MAX_SECONDS = 10  # of processor time for one photo; the largest that are taken 
 
 
 def limit_memory() -> None:
-    """From here on, whatever asks for more memory fails; on Windows nothing does."""
+    """From here on, whatever asks for more memory fails, and answers that nobody reads end the process; not on Windows."""
     if sys.platform != "win32":
         import resource
+        import signal
 
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the app ended: no trace of a broken pipe
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

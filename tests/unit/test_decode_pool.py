@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -18,6 +21,7 @@ from PIL import Image
 
 from core.common.errors import PhotoError
 from core.common.images import Framing
+from core.common.paths import ROOT
 from core.data import decode_pool
 from core.data.decode import Intake, content_id
 from core.data.decode_pool import DecodedPhoto, DecodePool
@@ -143,6 +147,17 @@ class Recorder:
         self.gate.wait()
         self.order.append(name)
         return DecodedPhoto(b"", b"", None)
+
+
+def test_a_decoder_whose_app_ended_ends_without_a_trace() -> None:
+    content = encode(picture(1, (2000, 1500)), "PNG")
+    head = {"name": "a.png", "size": len(content), "framing": [*vars(SEEN).values()]}
+    command = [sys.executable, "-m", "core.data.decode_worker"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as worker:
+        worker.stdout.close()
+        worker.stdin.write(json.dumps(head).encode() + b"\n" + content)
+        worker.stdin.close()
+        assert worker.stderr.read() == b""
 
 
 def test_uploads_take_turns_photo_by_photo(monkeypatch: pytest.MonkeyPatch) -> None:
