@@ -21,7 +21,7 @@ from app.http import connections
 from app.http.connections import FILES, allow_open_files
 from app.http.hosts import Hosts
 from app.http.request_limits import MAX_VALUES, _flaw
-from app.logs import AT_ONCE, CountRepeats
+from app.logs import AT_ONCE, CountRepeats, Printable
 from app.visitors.retention import Limits
 from core.sglora.engine import SGLora
 
@@ -104,6 +104,17 @@ def test_what_is_logged_again_and_again_is_counted(monkeypatch: pytest.MonkeyPat
     now[0] = 61.0
     logger.warning("call %d failed", 1_000)
     assert written[-1] == "call 1000 failed (995 more like this in the last minute or so)"
+
+
+def test_a_log_controls_no_terminal() -> None:
+    try:
+        raise ValueError("\x1b[2J from a visitor")
+    except ValueError as error:
+        record = logging.makeLogRecord({"levelname": "INFO", "msg": "a call to %s failed", "args": ("\x1b[2J\nINFO fine",)})
+        record.exc_info = (type(error), error, error.__traceback__)
+    said = Printable("%(levelname)s %(message)s").format(record)
+    assert "\x1b" not in said
+    assert said.splitlines()[0] == r"INFO a call to \x1b[2J\nINFO fine failed"
 
 
 # Sockets

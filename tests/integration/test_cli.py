@@ -61,6 +61,25 @@ def run(capsys):
     return call
 
 
+def test_names_control_no_terminal(run, tmp_path: Path) -> None:
+    name = "\x1b[2J\x9b31mred\u202egpj\nfake line.jpg"
+    draw(tmp_path / "photos" / name, "red", 1)
+    (tmp_path / "photos" / f"broken{name}").write_text("no photo")
+    library = tmp_path / "library\x1b[0m"
+    outputs = [
+        run("index", tmp_path / "photos", "--library", library),
+        run("library", library),
+        run("search", "a dog", "--library", library),
+        run("search", "a dog", "--gallery", tmp_path / "photos"),
+        run("search", "a dog", "--gallery", tmp_path / f"none{name}"),
+    ]
+    assert [code for code, _, _ in outputs] == [0, 0, 0, 0, 1]
+    for _, out, err in outputs:
+        assert not set("\x1b\x9b\u202e") & set(out + err)
+        assert not any(line.startswith("fake line.jpg") for line in (out + err).splitlines())
+    assert r"\x1b[2J\x9b31mred\u202egpj\nfake line.jpg" in outputs[2][1]
+
+
 def draw(path: Path, colour: str, seed: int) -> None:
     """A photo of its own: a coloured shape on noise."""
     rng = np.random.default_rng(seed)
