@@ -68,7 +68,7 @@ def test_names_control_no_terminal(run, tmp_path: Path) -> None:
     name = "\x1b[2J\x9b31mred\u202egpj\nfake line.jpg"
     draw(tmp_path / "photos" / name, "red", 1)
     (tmp_path / "photos" / f"broken{name}").write_text("no photo")
-    library = tmp_path / "library\x1b[0m"
+    library = tmp_path / "library"
     outputs = [
         run("index", tmp_path / "photos", "--library", library),
         run("library", library),
