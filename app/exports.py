@@ -22,6 +22,7 @@ from core.sglora.request import AdapterRequest
 
 KIND, FORMAT = "SG-LoRA Studio session", 1
 MAX_SESSION_BYTES = 2**20
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 MAX_ZIP_BYTES = 512 * 2**20  # of photos; beyond, a photo goes in as its small copy
 
 
@@ -36,7 +37,7 @@ def results_csv(comparison: Comparison) -> str:
     rows = []
     for hit in comparison.columns[-1].ranking.hits:
         before = first[hit.key]
-        row: list[object] = [comparison.title, hit.label, before.rank, f"{before.score:.6f}"]
+        row: list[object] = [_words(comparison.title), _words(hit.label), before.rank, f"{before.score:.6f}"]
         for column, hits in others:
             row += [hits[hit.key].rank, f"{hits[hit.key].score:.6f}", column.moves[hit.key]]
         rows.append(row)
@@ -64,6 +65,11 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return out.getvalue()
+
+
+def _words(text: str) -> str:
+    """A text as a cell: an apostrophe leads what spreadsheets would take for a formula, and run."""
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def write_photos(album: Album, comparison: Comparison, top: int, path: Path) -> None:

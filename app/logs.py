@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Any
+
+from core.common.text import printable
 
 AT_ONCE = 5  # equal messages before the next ones are counted
 SECONDS = 60.0
@@ -34,12 +37,23 @@ class CountRepeats(logging.Filter):
         return count < AT_ONCE
 
 
+class Printable(logging.Formatter):
+    """A message on one line, that controls no terminal, whatever a visitor sent."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record)).replace("\n", "\\n")
+
+    def formatException(self, ei: Any) -> str:
+        return printable(super().formatException(ei))
+
+
 def set_up_logs() -> None:
     """Messages on standard error, with their time."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     repeats = CountRepeats()
     for handler in logging.getLogger().handlers:
+        handler.setFormatter(Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handler.addFilter(repeats)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).addFilter(repeats)  # with handlers of its own

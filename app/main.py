@@ -11,27 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-# Gradio sums up its last 10,000 events with pandas after every event, for a dashboard that is off.
-os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
-
-if not (_port := os.environ.get("GRADIO_SERVER_PORT") or "7860").isdigit() or int(_port) > 65_535:
-    sys.exit(f"GRADIO_SERVER_PORT is {_port!r}: give the number of a port, such as 7860.")  # gradio reads it when imported
-
-from app import zero_gpu
-from app.engines import Models, found_repositories
-from app.http.connections import allow_open_files
 from app.http.hosts import Hosts, is_loopback
-from app.logs import set_up_logs
-from app.page import build, launch_options
-from app.photo_libraries import PhotoLibraries
-from app.visitors.retention import Keeper, Limits
-from app.visitors.session import rest, watched
+from app.http.listening import check_address, is_port, port_number
 from app.visitors.temp_dir import claim_scratch
-from core.common.device import use
 from core.common.errors import StudioError
-from core.common.runtime import set_up_heap
 
 # How long a thread may keep Python to itself when others want it; a tenth of the default. A sentence takes hundreds of small
 # steps in torch, and after each of them it may have to wait so long for the thread that serves the page.
@@ -39,7 +22,41 @@ SWITCH_SECONDS = 0.0005
 
 
 def main() -> None:
-    """Parse the flags, start loading the models and serve the page meanwhile."""
+    """Parse the flags, prepare the process, and serve the page until somebody ends it."""
+    args = flags()
+    # As Ctrl-C does: the server closes, and the exit handlers remove temporary files. Once; then it ends anyway.
+    signal.signal(signal.SIGTERM, stop_once)
+    signal.signal(signal.SIGINT, stop_once)
+    try:
+        prepare()
+        check_address(args.address, args.port)
+        serve(args)
+    except StudioError as error:
+        end(str(error))
+    except KeyboardInterrupt:
+        pass
+    end()
+
+
+def prepare() -> None:
+    """What gradio reads from the environment when it is imported.
+
+    Raises:
+        StudioError: a variable cannot be used, or there is no folder for temporary files.
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # Gradio sums up its last 10,000 events with pandas after every event, for a dashboard that is off.
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+    port = os.environ.get("GRADIO_SERVER_PORT") or "7860"
+    if not is_port(port):
+        raise StudioError(f"GRADIO_SERVER_PORT is {port!r}: give the number of a port, such as 7860.")
+    os.environ["GRADIO_SERVER_PORT"] = port
+    claim_scratch()  # MCP keeps photos where this says
+
+
+def flags() -> argparse.Namespace:
+    """The options of the command line, which exits where they cannot be used."""
     parser = argparse.ArgumentParser(description="SG-LoRA Studio: from a sentence to a LoRA to better photo search.")
     parser.add_argument("--host", help="address to listen on (default: $GRADIO_SERVER_NAME or 127.0.0.1)")
     parser.add_argument(
@@ -50,7 +67,7 @@ def main() -> None:
         help="one more name that the server answers to, such as that of the proxy in front of it; may be given several times. "
         "Addresses and localhost need none",
     )
-    parser.add_argument("--port", type=int, help="port (default: $GRADIO_SERVER_PORT or the first free one from 7860)")
+    parser.add_argument("--port", type=port_number, help="port (default: $GRADIO_SERVER_PORT or the first free one from 7860)")
     parser.add_argument(
         "--experts",
         type=Path,
@@ -82,36 +99,51 @@ def main() -> None:
     args = parser.parse_args()
     if args.mcp and find_spec("mcp") is None:
         sys.exit('--mcp needs one more package: pip install "mcp>=1.21,<2"')
-    address = args.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
-    if args.index_from_page and not (is_loopback(address) and not os.environ.get("SPACE_ID")):
+    args.address = args.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+    if args.index_from_page and not (is_loopback(args.address) and not os.environ.get("SPACE_ID")):
         sys.exit("--index-from-page reads any folder of this machine: it needs --host 127.0.0.1.")
-    hosts = Hosts.of(address, args.host_name)
+    return args
+
+
+def serve(args: argparse.Namespace) -> None:
+    """Start loading the models, and serve the page meanwhile.
+
+    Raises:
+        StudioError: a repository, a library or the address cannot be used.
+    """
+    from app import zero_gpu
+    from app.engines import Models, found_repositories
+    from app.http.connections import allow_open_files
+    from app.logs import set_up_logs
+    from app.page import build, launch_options
+    from app.photo_libraries import PhotoLibraries
+    from app.visitors.retention import Keeper, Limits
+    from app.visitors.session import rest, watched
+    from core.common.device import use
+    from core.common.runtime import set_up_heap
+
     set_up_logs()
     allow_open_files()
-    # As Ctrl-C does: the server closes, and the exit handlers remove temporary files.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU the GPU is there for visits only
-        others = found_repositories(args.experts)
-        libraries = PhotoLibraries(args.library, args.index_from_page)
-        claim_scratch()
-        keeper = Keeper(Limits.from_environment())
-    except StudioError as error:
-        sys.exit(str(error))
+    use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU the GPU is there for visits only
+    libraries = PhotoLibraries(args.library, args.index_from_page)
+    keeper = Keeper(Limits.from_environment())
+    models = Models(others=found_repositories(args.experts), watched=watched, unload=rest)
     set_up_heap()
     sys.setswitchinterval(SWITCH_SECONDS)
-    models = Models(others=others, watched=watched, unload=rest)
     models.start()
+    options = launch_options(keeper, args.mcp, Hosts.of(args.address, args.host_name))
     try:
-        build(models, keeper, libraries).launch(
-            server_name=args.host, server_port=args.port, **launch_options(keeper, args.mcp, hosts)
-        )
-    except OSError as error:
-        if args.port is None and args.host is None:
-            raise
-        where = f"{args.host or 'this machine'}, port {args.port or _port}"
-        end(f"Cannot listen on {where}: another program does, or the address is not this machine's. ({type(error).__name__})")
-    end()
+        build(models, keeper, libraries).launch(server_name=args.host, server_port=args.port, **options)
+    except (OSError, OverflowError) as error:
+        where = f"{args.address}, port {args.port or os.environ['GRADIO_SERVER_PORT']}"
+        raise StudioError(f"Cannot listen on {where}: choose another port with --port.") from error
+
+
+def stop_once(*_: object) -> NoReturn:
+    """End the main thread's work; further signals do not interrupt what cleans up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def end(reason: str = "") -> NoReturn:

@@ -21,6 +21,7 @@ from app.visitors.session import Session
 from core.common.errors import LibraryError
 from core.retrieval.adapter import Adapter
 from core.retrieval.indexing import Progress
+from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.questions import Query
 from core.retrieval.search import search, zero_shot_ranks
@@ -90,7 +91,7 @@ class SearchLibrary(Step):
             cards = []
             for rank, (path, picture, (place, score)) in enumerate(named, 1):
                 moved = before[place] - rank if columns and place in before else None
-                cards.append(results_html.Card(rank, path.name, score, moved, results_html.inline(picture)))
+                cards.append(results_html.Card(rank, shown_path(path.name), score, moved, results_html.inline(picture)))
             columns.append((title, note, cards))
         lead = texts.LIBRARY_SEARCHED.format(n=len(photos), seconds=time.perf_counter() - started)
         shown = results_html.library(texts.ASKED_PHOTOS.format(query=query.strip()), lead, columns)

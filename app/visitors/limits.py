@@ -47,15 +47,15 @@ class Limits:
             StudioError: one of them is not a number above 0.
         """
 
-        def number(name: str, default: float) -> float:
+        def number(name: str, default: float, unit: int) -> float:
             try:
-                value = float(values.get(name) or default)
+                value = unit * float(values.get(name) or default)
             except ValueError:
                 value = math.nan
             if not 0 < value < math.inf:
-                raise StudioError(f"{name} is {values[name]!r}: give a number above 0.")
+                raise StudioError(f"{name} is {values[name]!r}: give a finite number above 0.")
             return value
 
-        keep = 60 * number("SG_LORA_KEEP_MINUTES", 60)
-        memory, disk = (int(number(f"SG_LORA_{name}_MB", 4096) * 2**20) for name in ("MEMORY", "DISK"))
+        keep = number("SG_LORA_KEEP_MINUTES", 60, 60)
+        memory, disk = (int(number(f"SG_LORA_{name}_MB", 4096, 2**20)) for name in ("MEMORY", "DISK"))
         return Limits(keep, min(keep, Limits.unread_seconds), memory, disk)

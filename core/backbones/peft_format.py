@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from core.backbones.lora import MAX_RANK, TEXT, VISION, Factors, Lora, LoraModule
@@ -23,6 +24,8 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 PEFT_PREFIX = "base_model.model."
 
 MAX_ADAPTER_BYTES = 64 * 1024 * 1024
+
+DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}  # what peft writes; torch knows smaller ones by halves
 
 # What peft can do beyond B @ A on frozen weights; the last kinds of initialisation change the frozen weights too.
 UNSUPPORTED = ("use_dora", "use_qalora", "use_bdlora", "alora_invocation_tokens")
@@ -205,8 +208,10 @@ def load_peft(
                 f"{label} does not fit this backbone: {m.name} has shapes {tuple(a.shape)} and {tuple(b.shape)}, "
                 f"expected {(rank, m.in_features)} and {(m.out_features, rank)}."
             )
-        if not (a.is_floating_point() and b.is_floating_point()):
-            raise AdapterError(f"{label}: the weights of {m.name} are not floating point ({a.dtype}, {b.dtype}).")
+        if not {a.dtype, b.dtype} <= DTYPES:
+            raise AdapterError(
+                f"{label}: the weights of {m.name} are not floating point of 16 bits or more ({a.dtype}, {b.dtype})."
+            )
         factors[m.name] = Factors(a.float(), b.float() * config.scale_of(theirs))
     lora = Lora(tuple(modules), factors)
     lora.check_finite(label)

@@ -8,8 +8,18 @@ from typing import Any
 MOST_LISTED = 20
 
 
+def on_one_line(data: Any) -> Any:
+    """The data with every text on one line: names of files and of experts may hold line ends."""
+    if isinstance(data, Mapping):
+        return {on_one_line(key): on_one_line(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [on_one_line(value) for value in data]
+    return data.replace("\n", "\\n") if isinstance(data, str) else data
+
+
 def routing(data: Mapping[str, Any]) -> str:
     """Routed experts, one a line, best first."""
+    data = on_one_line(data)
     width = max(len(e["name"]) for e in data["experts"])
     lines = [f"“{data['description']}” is routed to {data['k']} experts (tau {data['tau']:g}):", ""]
     lines += [f"  {'expert':{width}}  similarity  weight  description"]
@@ -29,6 +39,7 @@ def _fit(fit: Mapping[str, Any]) -> list[str]:
 
 def adaptation(data: Mapping[str, Any]) -> str:
     """Routed experts, then what was generated."""
+    data = on_one_line(data)
     seconds = ", ".join(f"{step} {1000 * value:.1f} ms" for step, value in data["seconds"].items())
     size = f"A LoRA of rank {data['rank']} with {data['parameters']:,} parameters"
     what = f"{size} (seed {data['seed']}, strength {data['strength']:g})"
@@ -37,6 +48,7 @@ def adaptation(data: Mapping[str, Any]) -> str:
 
 def rankings(data: Mapping[str, Any], kind: str) -> str:
     """The rankings one below the other; ``kind`` is what was looked for, "photo" or "caption"."""
+    data = on_one_line(data)
     adapted = f", adapted to “{data['task']}”" if data["task"] else ""
     lines = [f"“{data['query']}” among {data['total']:,} {kind}s{adapted}"]
     for name, hits in data["rankings"].items():
@@ -61,6 +73,7 @@ def recalls(data: Mapping[str, Any]) -> str:
 
 def indexed(data: Mapping[str, Any]) -> str:
     """What became of files and photos, then those that failed."""
+    data = on_one_line(data)
     counts = ", ".join(f"{data[key]:,} {key}" for key in ("added", "changed", "moved", "removed", "duplicates"))
     lines = [f"{data['library']}: {data['photos']:,} photos ({counts})"]
     failed = data["failed"]
@@ -71,6 +84,7 @@ def indexed(data: Mapping[str, Any]) -> str:
 
 def library(data: Mapping[str, Any]) -> str:
     """What a library holds."""
+    data = on_one_line(data)
     lines = [
         f"{data['library']}: {data['photos']:,} photos in {data['files']:,} files; {data['failed']:,} files cannot be read",
         f"backbone {data['backbone']} (fingerprint {data['fingerprint']}), {data['bytes'] / 1e6:,.0f} MB",

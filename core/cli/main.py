@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -11,11 +12,13 @@ from collections.abc import Sequence
 
 from core.cli.parser import build_parser
 from core.common.errors import StudioError, UsageError
+from core.common.text import printable
 
 EXIT_OK = 0
 EXIT_ERROR = 1
 EXIT_USAGE = 2  # argparse's own
 EXIT_INTERRUPTED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,15 +45,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             answer = arguments.run(arguments)
     except UsageError as error:
         parser.print_usage(sys.stderr)
-        print(error, file=sys.stderr)
+        _complain(str(error))
         return EXIT_USAGE
     except StudioError as error:
-        print(error, file=sys.stderr)
+        _complain(str(error))
         return EXIT_ERROR
     except OSError as error:
+        if error.errno in FULL:
+            _complain("The disk is full: make room, and run the command again.")
+            return EXIT_ERROR
         if not error.filename:
             raise
-        print(f"{error.filename}: {error.strerror}.", file=sys.stderr)
+        _complain(f"{error.filename}: {error.strerror}.")
         return EXIT_ERROR
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("core", ""):
@@ -63,8 +69,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if answer is None:  # one of several processes, of which the first one answers
         return EXIT_OK
     try:
-        print(json.dumps(answer.data, indent=2) if arguments.json else answer.text, flush=True)
+        print(json.dumps(answer.data, indent=2) if arguments.json else printable(answer.text), flush=True)
     except BrokenPipeError:
-        # The reader (`| head`) has seen enough. Python would complain when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (`| head`) has seen enough.
+        _discard_output()
+    except OSError as error:
+        _discard_output()
+        _complain(f"The answer cannot be written: {error.strerror}.")
+        return EXIT_ERROR
     return EXIT_OK
+
+
+def _discard_output() -> None:
+    """Python would complain when it flushes stdout at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(error: str) -> None:
+    """An error on one line: names in it may hold line ends."""
+    print(printable(error).replace("\n", "\\n"), file=sys.stderr)

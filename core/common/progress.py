@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from core.common.text import printable
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -22,6 +24,7 @@ def silent(line: str) -> None:
 
 def say(line: str) -> None:
     """A line on stderr, above the bars that are drawn there."""
+    line = printable(line)
     if _bars:
         from tqdm import tqdm
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -11,11 +12,17 @@ from core.common.errors import DescriptionError, RepositoryError
 MAX_DESCRIPTION = 2_000  # characters
 MAX_NAME = 60
 MAX_FILE_NAME = 80
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def one_line(text: str) -> str:
     """The text on one line: control characters and repeated white space become single spaces."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def printable(text: str) -> str:
+    """A text as a terminal may show it: what would control the terminal, or turn the direction of writing, as escapes."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def safe_name(name: str) -> str:

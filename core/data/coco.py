@@ -15,7 +15,7 @@ from typing import Any
 
 from core.common.errors import DataError
 from core.common.text import one_line
-from core.data.find_images import ImageFinder
+from core.data.find_images import ImageFinder, is_there
 from core.data.sample import Sample
 from core.data.text import read_json
 
@@ -42,7 +42,7 @@ def read_coco(folder: Path, beside: Path, images: ImageFinder, categories: bool)
                 for f in files
                 if ("caption" in f.name.lower()) is named and not f.name.startswith((".", "instances", "dataset_"))
             ]
-            present = [(f, samples) for f, samples in parsed if any(s.path.is_file() for s in samples)]
+            present = [(f, samples) for f, samples in parsed if any(is_there(s.path) for s in samples)]
             # val2017 given, and photos of train have the same names: the file named after the folder is the one meant.
             present = [(f, samples) for f, samples in present if images.folder.name in f.stem] or present
             _check_years([f for f, _ in present])

@@ -29,7 +29,8 @@ from core.data.decode_worker import MAX_SECONDS
 ROOT = Path(__file__).parents[2]
 PROCESSES = min(4, os.cpu_count() or 1)
 WALL_SECONDS = 6 * MAX_SECONDS  # for one photo, on a busy machine and where processor time cannot be limited
-UPLOAD_SECONDS, SECONDS_A_PHOTO = 60, 1  # of decoding, for all photos of one upload together
+UPLOAD_SECONDS, SECONDS_A_PHOTO, MOST_SECONDS = 60, 1, 1_200  # of decoding, for all photos of one upload together
+UPLOAD_PIXELS, PIXELS_A_BYTE = 200_000_000, 500  # likewise; screenshots have 300 a byte, photos fewer than 50
 TOO_LONG = "decoding the image takes too long; save it again with another program."
 CRASHED = "the image is damaged: decoding it failed."
 OUT_OF_TIME = "its upload took longer to decode than it may; send the rest on its own."
@@ -57,9 +58,10 @@ class _Process:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self.cost = 0  # pixels that the last file had to decode
 
-    def decode(self, name: str, content: bytes, framing: Framing) -> DecodedPhoto:
-        """Decode one photo.
+    def decode(self, name: str, content: bytes, framing: Framing, most: int = UPLOAD_PIXELS) -> DecodedPhoto:
+        """Decode one photo that has at most so many pixels.
 
         Raises:
             PhotoError: it is none, or decoding it took the process with it.
@@ -68,7 +70,8 @@ class _Process:
         if process is None or process.poll() is not None:
             process = self._process = self._start()
         assert process.stdin and process.stdout
-        head = {"name": name, "size": len(content), "framing": [*vars(framing).values()]}
+        head = {"name": name, "size": len(content), "framing": [*vars(framing).values()], "most": most}
+        self.cost = 0
         watchdog = threading.Timer(WALL_SECONDS, process.kill)
         watchdog.start()
         try:
@@ -76,6 +79,7 @@ class _Process:
             process.stdin.write(content)
             process.stdin.flush()
             answer = json.loads(process.stdout.readline(10_000))
+            self.cost = max(0, int(answer["cost"]))
             if "error" in answer:
                 raise PhotoError(str(answer["error"]))
             pixels = process.stdout.read(3 * framing.width * framing.height)
@@ -135,13 +139,14 @@ class Upload:
     def __init__(self, pool: DecodePool, framing: Framing) -> None:
         self._pool, self._framing = pool, framing
         self.waiting: deque[_Task] = deque()
-        self.seconds, self._photos = 0.0, 0
+        self.seconds, self.pixels, self._photos = 0.0, UPLOAD_PIXELS, 0  # taken; left; submitted
 
     def submit(self, name: str, content: bytes) -> Future[DecodedPhoto]:
         """Decode one photo when it is its turn; the future raises PhotoError where that cannot be done."""
         self._photos += 1
+        self.pixels += PIXELS_A_BYTE * len(content)
         task = _Task(name, content, self._framing, Future())
-        if self.seconds > UPLOAD_SECONDS + SECONDS_A_PHOTO * self._photos:
+        if self.seconds > min(UPLOAD_SECONDS + SECONDS_A_PHOTO * self._photos, MOST_SECONDS):
             task.future.set_exception(PhotoError(f"{name}: {OUT_OF_TIME}"))
         else:
             self._pool.wait(self, task)
@@ -203,10 +208,11 @@ class DecodePool:
                 continue
             started = time.monotonic()
             try:
-                task.future.set_result(process.decode(task.name, task.content, task.framing))
+                task.future.set_result(process.decode(task.name, task.content, task.framing, max(0, upload.pixels)))
             except BaseException as error:
                 task.future.set_exception(error)
             upload.seconds += time.monotonic() - started
+            upload.pixels -= process.cost
             del upload, task
 
 

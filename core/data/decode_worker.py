@@ -15,14 +15,17 @@ from core.common.images import Framing
 from core.data.image_io import open_photo, thumbnail
 
 MAX_MEMORY = 1024 * 2**20  # bytes of address space: a picture of 64 megapixels, once more while it is made smaller, and Python
+OUT_OF_PIXELS = "its upload has far more pixels than bytes; send it on its own."
 MAX_SECONDS = 10  # of processor time for one photo; the largest that are taken need three
 
 
 def limit_memory() -> None:
-    """From here on, whatever asks for more memory fails; on Windows nothing does."""
+    """From here on, whatever asks for more memory fails, and answers that nobody reads end the process; not on Windows."""
     if sys.platform != "win32":
         import resource
+        import signal
 
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the app ended: no trace of a broken pipe
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -36,18 +39,31 @@ def limit_seconds(seconds: int) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, resource.RLIM_INFINITY))
 
 
-def decoded(name: str, content: bytes, framing: Framing) -> tuple[dict[str, Any], bytes]:
-    """What is answered for one photo: sizes of what follows, and the pixels and the thumbnail; or an error."""
+def decoded(name: str, content: bytes, framing: Framing, most: int) -> tuple[dict[str, Any], bytes]:
+    """What is answered for one photo: sizes of what follows, and the pixels and the thumbnail; or an error.
+
+    In either case "cost", the pixels that were decoded: none of a file that has more than ``most``.
+    """
+    cost = 0
+
+    def looked(pixels: int) -> None:
+        nonlocal cost
+        if pixels > most:
+            raise PhotoError(f"{name}: {OUT_OF_PIXELS}")
+        cost = pixels
+
     try:
-        image = open_photo(content, name)
+        image = open_photo(content, name, looked)
         small, pixels = thumbnail(image), framing(image).tobytes()
-        return {"pixels": len(pixels), "thumbnail": len(small), "taken": image.info.get("taken")}, pixels + small
+        head = {"pixels": len(pixels), "thumbnail": len(small), "taken": image.info.get("taken"), "cost": cost}
+        return head, pixels + small
     except PhotoError as error:
-        return {"error": str(error)}, b""
+        words = str(error)
     except MemoryError:
-        return {"error": f"{name}: decoding the image takes too much memory; save it again with another program."}, b""
+        words = f"{name}: decoding the image takes too much memory; save it again with another program."
     except Exception as error:  # whatever a photo's reading raises is this photo's refusal
-        return {"error": f"{name}: the image cannot be decoded ({type(error).__name__})."}, b""
+        words = f"{name}: the image cannot be decoded ({type(error).__name__})."
+    return {"error": words, "cost": cost}, b""
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
@@ -56,7 +72,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         request = json.loads(line)
         content = requests.read(request["size"])
         limit_seconds(MAX_SECONDS)
-        head, body = decoded(request["name"], content, Framing(*request["framing"]))
+        head, body = decoded(request["name"], content, Framing(*request["framing"]), request["most"])
         del content
         answers.write(json.dumps(head).encode() + b"\n")
         answers.write(body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -40,6 +41,13 @@ def is_raw(name: str) -> bool:
     return name.lower().endswith(RAW_SUFFIXES)
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path that a captions file names is that of a file; one that no file could have is not."""
+    with suppress(OSError):
+        return path.is_file()
+    return False
+
+
 class ImageFinder:
     """The images of a folder and all folders below it, by file name."""
 
@@ -63,7 +71,7 @@ class ImageFinder:
             hint: such as the captions file's stem (``captions_val2017`` means ``val2017/``).
         """
         direct = self.folder / name
-        if direct.is_file():
+        if is_there(direct):
             return direct
         same = self._by_name.get(PurePosixPath(name).name, [])
         named = [path for path in same if path.parent.name in hint]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path, PurePath
 
 from PIL import Image, UnidentifiedImageError
@@ -68,10 +69,15 @@ def photo_bytes(path: Path, name: str | None = None) -> bytes:
         raise PhotoError(f"{label}: the file cannot be read ({error.strerror or type(error).__name__}).") from None
 
 
-def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
+def open_photo(
+    source: Path | bytes, name: str | None = None, looked: Callable[[int], object] = lambda pixels: None
+) -> Image.Image:
     """Decode a photo to upright RGB: EXIF rotation applied, first frame, transparency on white, no metadata but ``taken``.
 
     In this process, so for files that are trusted: what strangers send goes through ``core.data.decode``.
+
+    Args:
+        looked: called with the number of pixels before they are decoded; a PhotoError that it raises is this photo's.
 
     Raises:
         PhotoError: not an image, truncated, larger than MAX_PIXELS, or empty; the text names the file.
@@ -94,6 +100,7 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
             _register_heif()
         image = Image.open(io.BytesIO(source), formats=tuple(key for key in FORMATS if key in Image.OPEN or key != "HEIF"))
         _check_size(image, label)
+        looked(image.width * image.height)
         if image.format in ("JPEG", "MPO"):
             if source.count(b"\xff\xda") > MAX_SCANS:
                 raise PhotoError(f"{label}: the JPEG has more than {MAX_SCANS} scans; save it again with another program.")

@@ -12,7 +12,7 @@ from typing import Any
 from core.common.errors import DataError
 from core.common.text import one_line
 from core.data.coco import read_categories
-from core.data.find_images import ImageFinder
+from core.data.find_images import ImageFinder, is_there
 from core.data.sample import Sample
 from core.data.text import read_json
 
@@ -33,7 +33,7 @@ def read_karpathy(folder: Path, beside: Path, images: ImageFinder, categories: b
         files = [f for f in sorted([*place.glob(PATTERN), *place.glob(f"annotations/{PATTERN}")]) if f.is_file()]
         parsed = [(f, _samples(f, images, categories)) for f in files]
         parsed = [(f, samples) for f, samples in parsed if samples]
-        present = [(f, samples) for f, samples in parsed if any(s.path.is_file() for s in samples)]
+        present = [(f, samples) for f, samples in parsed if any(is_there(s.path) for s in samples)]
         if not present and place == folder:
             present = parsed
         if len(present) > 1:

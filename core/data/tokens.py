@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.common.errors import DataError
 from core.common.text import one_line
-from core.data.find_images import ImageFinder, is_image
+from core.data.find_images import ImageFinder, is_image, is_there
 from core.data.sample import Sample
 from core.data.text import read_lines
 
@@ -39,7 +39,7 @@ def read_tokens(folder: Path, beside: Path, images: ImageFinder) -> list[Sample]
     if not samples:
         with suppress(DataError):  # beside the folder lies what has nothing to do with it
             samples = _samples(beside, images)
-            samples = samples if any(s.path.is_file() for s in samples) else []
+            samples = samples if any(is_there(s.path) for s in samples) else []
     return samples
 
 

@@ -44,6 +44,7 @@ THUMBNAIL_BYTES = 16_000  # about what one of a detailed photo takes, while a ga
 CAPTIONED = 2_000  # photos whose captions are looked at; of more of them it is the first ones
 MOST_TEXTS = 10_000  # captions that are ranked
 CAPTIONS_AT_ONCE = 128
+ENCODING = threading.BoundedSemaphore(3)  # uploads whose photos the model sees at once, batch by batch
 KEPT_CAPTIONS = 3  # the page compares as many adapters
 
 
@@ -180,9 +181,11 @@ class Gallery:
             ids: dict[int, str] = {}
             for batch in intake.batches():
                 seen = frames([decoded.photo for decoded in batch], self.backbone.framing)
-                prefixes = self.backbone.prefix(self.backbone.normalised(seen))
+                with ENCODING:
+                    prefixes = self.backbone.prefix(self.backbone.normalised(seen))
+                    rows = photo_rows(self.backbone, prefixes)
                 ids |= {decoded.position: decoded.id for decoded in batch}
-                added += self._commit(batch, prefixes, photo_rows(self.backbone, prefixes), matched)
+                added += self._commit(batch, prefixes, rows, matched)
                 if progress is not None:
                     progress(intake.done, len(sources))
             for position, key in intake.duplicates():

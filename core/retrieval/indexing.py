@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 COMMIT_PHOTOS, COMMIT_SECONDS = 1_024, 20
 MOST_FRAGMENTS, FRAGMENT_ROWS = 1_000, 16_384  # reading rows of 67 fragments takes no longer than of three
 KEPT_VERSIONS = timedelta(hours=1)  # for processes that are searching them
+LATEST = 2**63 - 1  # nanoseconds: the year 2262, which a clock that was never set may pass
 MISSING = "is not there, or empty: a drive that is not connected? Its photos are kept"
 
 
@@ -198,7 +199,7 @@ class _Run:
         for root in self._roots:
             try:
                 found |= {absolute(path): own for path, own in folder_captions(root).items()}
-            except DataError as error:  # the photos are worth having without them
+            except (DataError, OSError) as error:  # the photos are worth having without them
                 self._report.failed.append((shown_path(str(root)), f"its captions were not taken: {error}"))
         return found
 
@@ -428,7 +429,7 @@ def walk_images(root: Path, library: Path, unreadable: list[str]) -> Iterator[tu
                 path = os.path.join(folder, name)  # noqa: PTH118 (a million times)
                 with suppress(OSError):  # gone meanwhile, or a link to nothing
                     stat = os.stat(path)  # noqa: PTH116
-                    yield path, (stat.st_size, stat.st_mtime_ns)
+                    yield path, (stat.st_size, min(stat.st_mtime_ns, LATEST))
 
 
 def _file_table(files: Mapping[str, FileRow]) -> pa.Table:

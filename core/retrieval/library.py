@@ -26,10 +26,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
 from core.backbones.base import Backbone
 from core.backbones.spec import portable, with_full_paths
 from core.common.errors import LibraryError, brief
+from core.common.schema import BackboneChoice
 from core.retrieval.columns import width
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
 
 LAYOUT = 3  # 2 had one embedding of each photo
 ABOUT, PHOTOS, FILES, LOCK = "library.json", "photos.lance", "files.lance", "lock"
+WIDEST = 2**16  # numbers of a vector
 FULL = (28, 122)  # errno: no space left on device, disk quota exceeded
+_CHOICE: TypeAdapter[Mapping[str, Any]] = TypeAdapter(BackboneChoice)
 
 
 @dataclass(frozen=True)
@@ -70,18 +74,16 @@ class About:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             layout = int(content["layout"])
-        except (ValueError, KeyError, TypeError, RecursionError, UnicodeDecodeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise LibraryError(f"{path} is damaged: restore it, or index the photos into another folder.") from None
         except OSError as error:
             raise LibraryError(f"{path} cannot be read ({error.strerror}).") from None
         try:
-            about = About(
-                layout,
-                dict(content["backbone"]),
-                str(content["fingerprint"]),
-                int(content["dim"]),
-                tuple(str(path) for path in content["folders"]),
-            )
+            dim, fingerprint, folders = content["dim"], content["fingerprint"], content["folders"]
+            whole = type(dim) is int and 0 < dim <= WIDEST and isinstance(fingerprint, str) and isinstance(folders, list)
+            if not whole or not all(isinstance(place, str) and Path(place).is_absolute() for place in folders):
+                raise ValueError("other values than a library has")
+            about = About(layout, _CHOICE.validate_python(content["backbone"]), fingerprint, dim, tuple(folders))
         except (KeyError, TypeError, ValueError):
             raise LibraryError(f"{path} is damaged: restore it, or index the photos into another folder.") from None
         if layout > LAYOUT:
@@ -107,6 +109,10 @@ class PhotoLibrary:
 
     folder: Path
     about: About
+
+    def __post_init__(self) -> None:
+        if shown_path(place := str(self.folder.resolve())) != place:  # Lance takes no other names
+            raise LibraryError(f"The library {shown_path(place)} needs a folder whose path is UTF-8: rename it.")
 
     @staticmethod
     def open(folder: Path, backbone: Backbone | None = None) -> PhotoLibrary:
@@ -209,7 +215,7 @@ class PhotoLibrary:
             yield
         except LibraryError:
             raise
-        except (OSError, ValueError, RuntimeError) as error:  # what Lance raises; the message is a page of Rust
+        except BaseException as error:  # what Lance raises, a panic of Rust included; the message is a page of Rust
             if not _of_the_store(error):
                 raise
             if getattr(error, "errno", None) in FULL or "No space left" in str(error) or "os error 28" in str(error):
@@ -312,14 +318,17 @@ def shown_path(path: str) -> str:
     return path.encode("utf-8", "backslashreplace").decode()
 
 
-def _of_the_store(error: Exception) -> bool:
+def _of_the_store(error: BaseException) -> bool:
     """Whether an error came from Lance or from a file of the library, rather than from our own code."""
     if isinstance(error, OSError):
         return True
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # Ctrl-C, say
+        return False
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and any(f"{os.sep}lance{os.sep}" in frame.filename for frame in frames[-6:])
+    stores = (f"{os.sep}lance{os.sep}", f"pyarrow{os.sep}")
+    return any(store in frame.filename for frame in frames[-6:] for store in stores)
 
 
 def is_library(folder: Path) -> bool:

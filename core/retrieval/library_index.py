@@ -51,11 +51,15 @@ class Snapshot:
         """The last one of a library; None where there is none that can be used."""
         try:
             snapshot = Snapshot(**json.loads((library / FOLDER / SNAPSHOT).read_text(encoding="utf-8")))
+            numbers = (snapshot.version, snapshot.photos, snapshot.number, snapshot.dim, snapshot.scanned)
+            counted = all(type(number) is int and 0 <= number < 2**63 for number in numbers)
+            if not counted or Path(snapshot.scan).name != snapshot.scan:
+                return None
             sizes = {snapshot.ids: ID_BYTES * snapshot.photos, snapshot.vectors: 4 * snapshot.dim * snapshot.photos}
             sizes |= {snapshot.scan: 1} if snapshot.scanned else {}
             there = all((library / FOLDER / name).stat().st_size >= size for name, size in sizes.items())
             return snapshot if there else None
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
 
     @property

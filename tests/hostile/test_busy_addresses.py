@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from app_visitors import SENTENCE, launched
 from make_images import encode, picture
+from make_zips import Member, pack
 from strangers import API, Stranger, wait
 
 from app import actions
 from app.visitors.retention import Limits
+from core.data import decode_pool
 from core.data.captions import CAPTIONS_A_PHOTO
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
@@ -77,6 +79,31 @@ def test_of_one_address_two_searches_are_worked_on(engine: SGLora, tmp_path: Pat
             assert len(asked) == 2
         finally:
             go.set()
+
+
+def test_uploads_of_others_are_no_line_to_wait_in(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, hostile, done = decode_pool._Process.decode, [], threading.Event()
+
+    def slow(process: decode_pool._Process, name: str, *rest: Any) -> decode_pool.DecodedPhoto:
+        if name.startswith("hostile"):
+            hostile.append(name)
+            done.wait(0.1)
+        return decode(process, name, *rest)
+
+    monkeypatch.setattr(decode_pool._Process, "decode", slow)
+    content = encode(picture(1), "PNG")
+    with launched(engine, tmp_path, Limits()) as app:
+        honest = Stranger(app.url, headers={"x-forwarded-for": "203.0.113.1"})
+        photo = honest.upload("a.png", content)
+        for number in range(5):
+            stranger = Stranger(app.url, headers={"x-forwarded-for": f"198.51.100.{number}"})
+            members = [Member(f"hostile {number} {i}.png".encode(), content + bytes([number, i])) for i in range(150)]
+            body = {"data": [[stranger.upload("a.zip", pack(*members))], ""], "session_hash": stranger.session}
+            assert stranger.post(f"{API}/call/index", json=body).status_code == 200
+        wait_for(lambda: len({name.split()[1] for name in hostile}) == 5)
+        assert honest.call("index", [photo], "").values[0]["added"] == 1
+        assert len(hostile) < 5 * 150 / 2
+        done.set()
 
 
 def test_reading_captions_ends_when_the_visitor_leaves(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

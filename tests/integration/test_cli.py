@@ -10,6 +10,8 @@ import inspect
 import io
 import json
 import os
+import pickle
+import resource
 import shutil
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
 from core.cli import parser
 from core.cli.main import main
+from core.common.digest import digest
 from core.common.paths import ROOT, experts_path, generator_path, heads_path
 from core.data.image_io import open_photo
 from core.experiments.evaluate import DEFAULT_METHODS
@@ -59,6 +62,25 @@ def run(capsys):
         return code, out, err
 
     return call
+
+
+def test_names_control_no_terminal(run, tmp_path: Path) -> None:
+    name = "\x1b[2J\x9b31mred\u202egpj\nfake line.jpg"
+    draw(tmp_path / "photos" / name, "red", 1)
+    (tmp_path / "photos" / f"broken{name}").write_text("no photo")
+    library = tmp_path / "library"
+    outputs = [
+        run("index", tmp_path / "photos", "--library", library),
+        run("library", library),
+        run("search", "a dog", "--library", library),
+        run("search", "a dog", "--gallery", tmp_path / "photos"),
+        run("search", "a dog", "--gallery", tmp_path / f"none{name}"),
+    ]
+    assert [code for code, _, _ in outputs] == [0, 0, 0, 0, 1]
+    for _, out, err in outputs:
+        assert not set("\x1b\x9b\u202e") & set(out + err)
+        assert not any(line.startswith("fake line.jpg") for line in (out + err).splitlines())
+    assert r"\x1b[2J\x9b31mred\u202egpj\nfake line.jpg" in outputs[2][1]
 
 
 def draw(path: Path, colour: str, seed: int) -> None:
@@ -320,6 +342,55 @@ def test_adapt_cannot_write_over_a_file(run, tmp_path):
     assert (code, out) == (1, "")
     assert str(tmp_path / "file") in err
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["pickle", "archive"])
+def test_no_file_is_executed(run, tmp_path: Path, folder: Path, kind: str) -> None:
+    class Harm:
+        def __reduce__(self) -> tuple:
+            return (tmp_path.joinpath("done").touch, ())
+
+    harm, place = tmp_path / "harm", tmp_path / "place"
+    harm.write_bytes(pickle.dumps(Harm())) if kind == "pickle" else torch.save(Harm(), harm)
+    for name in ("adapter", "experts", "library"):
+        (place / name).mkdir(parents=True)
+    shutil.copy(experts_path() / "index.json", place / "experts")
+    index = json.loads((place / "experts" / "index.json").read_text()) | {"tensors_sha256": digest(harm.read_bytes())}
+    (place / "experts" / "index.json").write_text(json.dumps(index))
+    (place / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2}')
+    for name in ("adapter/adapter_model.safetensors", "adapter/adapter_model.bin", "experts/experts.safetensors"):
+        shutil.copy(harm, place / name)
+    for name in ("library/library.json", "library/photos.lance", "photo.jpg", "captions.jsonl"):
+        shutil.copy(harm, place / name)
+    for command in (
+        ["search", "a dog", "--gallery", folder, "--adapter", place / "adapter"],
+        ["route", TEXT, "--experts", place / "experts"],
+        ["route", TEXT, "--generator", harm],
+        ["route", TEXT, "--heads", harm],
+        ["library", place / "library"],
+        ["search", "a dog", "--gallery", place],
+        ["search", place / "photo.jpg", "--gallery", folder],
+    ):
+        code, _, err = run(*command)
+        assert code == 1 and "Traceback" not in err, (command, err)
+        assert not (tmp_path / "done").exists(), command
+    # The files are what they seem: whoever unpickles them is harmed.
+    torch.load(harm, weights_only=False) if kind == "archive" else pickle.loads(harm.read_bytes())
+    assert (tmp_path / "done").exists()
+
+
+def test_a_full_disk_is_named(run, tmp_path, capsys, monkeypatch):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # as on a full disk, the system writes no more
+    try:
+        code, out, err = run("adapt", TEXT, "--out", tmp_path / "adapter")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (code, out, err) == (1, "", "The disk is full: make room, and run the command again.\n")
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["route", TEXT]) == 1
+    assert capsys.readouterr().err == "The answer cannot be written: No space left on device.\n"
 
 
 def test_damaged_experts_are_named(run, tmp_path):

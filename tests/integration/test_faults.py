@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -29,7 +30,6 @@ from app import actions, expert_actions, texts
 from app.api import LIMITS, SEARCH
 from app.visitors.retention import Limits
 from app.visitors.session import Question, Session, open_albums
-from core.common.images import Framing
 from core.data import decode_pool
 from core.sglora.engine import SGLora
 from core.training.own_expert import OwnRecipe
@@ -76,12 +76,12 @@ def test_a_crash_is_one_visitors_and_gives_its_place_in_the_queue_back(
 def test_a_decoder_that_crashes_costs_its_photo_only(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decode = decode_pool._Process.decode
 
-    def crashing(process: decode_pool._Process, name: str, content: bytes, framing: Framing) -> decode_pool.DecodedPhoto:
+    def crashing(process: decode_pool._Process, name: str, *rest: Any) -> decode_pool.DecodedPhoto:
         if name == "3-1.png":
-            process.decode(f"warm {name}", content, framing)
+            process.decode(f"warm {name}", *rest)
             process._process.kill()
             process._process.poll = lambda: None  # it dies with this photo
-        return decode(process, name, content, framing)
+        return decode(process, name, *rest)
 
     monkeypatch.setattr(decode_pool._Process, "decode", crashing)
     with launched(engine, tmp_path, Limits()) as app:
@@ -95,10 +95,10 @@ def test_a_decoder_that_crashes_costs_its_photo_only(engine: SGLora, tmp_path: P
 def test_a_visitor_who_leaves_ends_the_upload(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decode, names = decode_pool._Process.decode, []
 
-    def slow(process: decode_pool._Process, name: str, content: bytes, framing: Framing) -> decode_pool.DecodedPhoto:
+    def slow(process: decode_pool._Process, name: str, *rest: Any) -> decode_pool.DecodedPhoto:
         names.append(name)
         time.sleep(0.3)
-        return decode(process, name, content, framing)
+        return decode(process, name, *rest)
 
     monkeypatch.setattr(decode_pool._Process, "decode", slow)
     with launched(engine, tmp_path, Limits()) as app:

@@ -60,6 +60,44 @@ def counts(report: IndexReport) -> tuple[int, ...]:
     return report.photos, report.added, report.changed, report.moved, report.removed, report.duplicates, len(report.failed)
 
 
+@pytest.mark.parametrize("file", ["captions.jsonl", "captions.json", "dataset_a.json", "captions.txt"])
+def test_odd_names_and_dates_cost_no_other_photo(backbone: Backbone, photos: Path, tmp_path: Path, file: str) -> None:
+    folder, library = tmp_path / "photos", tmp_path / "library"
+    folder.mkdir()
+    for i in range(3):
+        shutil.copy(photos / f"{i:02}.jpg", folder)
+    os.utime(folder / "01.jpg", (10_413_792_000, 10_413_792_000))  # the year 2300, which 64 bits of nanoseconds do not reach
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.jpg")).write_bytes((photos / "03.jpg").read_bytes())
+    names = ["a" * 5_000 + ".jpg", "00.jpg"]
+    images = [{"id": n, "file_name": n, "filename": n, "split": "train", "sentences": [{"raw": "a dog"}]} for n in names]
+    texts = {
+        "captions.jsonl": "\n".join(json.dumps({"image": name, "captions": ["a dog"]}) for name in names),
+        "captions.json": json.dumps({"images": images, "annotations": [{"image_id": n, "caption": "a dog"} for n in names]}),
+        "dataset_a.json": json.dumps({"images": images}),
+        "captions.txt": "\n".join(["image,caption", *(f"{name},a dog" for name in names)]),
+    }
+    (folder / file).write_text(texts[file])
+    assert counts(update(library, [folder], backbone)) == (4, 4, 0, 0, 0, 0, 0)
+    assert counts(update(library, [folder], backbone)) == (4, 0, 0, 0, 0, 0, 0)
+    rows = read_files(PhotoLibrary.open(library))
+    assert {Path(path).name: row.captions for path, row in rows.items() if row.captions} == {"00.jpg": ("a dog",)}
+    assert "caf\udce9.jpg" in {Path(path).name for path in rows}
+
+
+def test_a_library_lies_where_lance_can_write(backbone: Backbone, tmp_path: Path) -> None:
+    with pytest.raises(LibraryError, match=r"d\\udce9 needs a folder whose path is UTF-8"):
+        PhotoLibrary.create(Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xe9")), backbone)
+
+
+def test_a_captions_file_that_cannot_be_read_costs_no_photo(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(photos / "00.jpg", folder)
+    (folder / "captions.json").mkdir()  # whoever is root may read any file, and nobody reads a folder
+    report = update(tmp_path / "library", [folder], backbone)
+    assert report.added == 1 and "its captions were not taken" in report.failed[0][1]
+
+
 def test_only_what_is_new_or_changed_is_encoded(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
     folder, library = tmp_path / "photos", tmp_path / "library"
     folder.mkdir()

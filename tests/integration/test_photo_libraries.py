@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,8 @@ from app.visitors.limits import Limits
 from app.visitors.session import Session
 from core.common.errors import LibraryError
 from core.data import decode_pool
+from core.retrieval.indexing import index_folders
+from core.retrieval.library import PhotoLibrary
 from core.sglora.engine import SGLora
 
 HERE = {"host": "127.0.0.1:7860"}
@@ -84,6 +87,19 @@ def test_indexing_ends_when_its_visitor_leaves(engine: SGLora, tmp_path: Path, m
         stranger.leave_when(lambda: len(names) >= 3, until)
         wait(lambda: not app.page._queue.event_ids_to_events, until)
         assert len(names) < 300
+
+
+@pytest.mark.slow
+def test_names_that_are_no_utf8_are_found_on_the_page(engine: SGLora, tmp_path: Path) -> None:
+    photos, folder = tmp_path / "photos", tmp_path / "library"
+    blurred(photos, ["a.jpg"], 1)
+    (photos / "a.jpg").rename(os.fsdecode(os.fsencode(photos) + b"/caf\xe9.jpg"))
+    index_folders(PhotoLibrary.create(folder, engine.backbone), [photos], engine.backbone)
+    with launched(engine, tmp_path, Limits(), libraries=PhotoLibraries([folder])) as app:
+        number = next(n for n, fn in app.page.fns.items() if getattr(fn.fn, "__qualname__", "") == "SearchLibrary._search")
+        controls = [control.value for control in app.page.fns[number].inputs[3:]]
+        answer = Stranger(app.url).event(number, "library", "a dog", None, *controls)
+        assert answer.values is not None and r"caf\udce9.jpg" in answer.values[0], answer
 
 
 def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_path: Path) -> None:

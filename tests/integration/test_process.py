@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,21 +84,56 @@ def test_folders_of_the_living_and_of_others_stay(tmp_path: Path) -> None:
     assert not living.exists()
 
 
-def test_a_port_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    def started(*flags: str, **surroundings: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "TMPDIR": str(tmp_path), **surroundings}
-        command = [sys.executable, str(ROOT / "app.py"), *flags]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+def started(folder: Path, *flags: str, within: Sequence[str] = (), **surroundings: str) -> subprocess.CompletedProcess[str]:
+    """`python app.py` with flags that end it, and without anything left behind or a trace."""
+    environment = {**os.environ, "TMPDIR": str(folder), **surroundings}
+    command = [*within, sys.executable, str(ROOT / "app.py"), *flags]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert "Traceback" not in ended.stderr
+    assert list(folder.glob(f"{PREFIX}*")) == []
+    return ended
 
-    odd = started(GRADIO_SERVER_PORT="abc")
-    assert (odd.returncode, odd.stderr.strip()) == (1, "GRADIO_SERVER_PORT is 'abc': give the number of a port, such as 7860.")
+
+@pytest.mark.parametrize("port", ["abc", "²", "0", "99999", "-1"])
+def test_a_port_that_is_none_is_named(tmp_path: Path, port: str) -> None:
+    odd = started(tmp_path, GRADIO_SERVER_PORT=port)
+    assert (odd.returncode, odd.stderr) == (
+        1,
+        f"GRADIO_SERVER_PORT is {port!r}: give the number of a port, such as 7860.\n",
+    )
+    odd = started(tmp_path, f"--port={port}")
+    assert odd.returncode == 2 and odd.stderr.endswith(f"{port!r} is no port: give a number from 1 to 65535\n")
+
+
+def test_an_address_that_cannot_be_had_is_named_at_once(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        refused = started("--port", str(port))
-    assert refused.returncode == 1 and f"port {port}: another program" in refused.stderr
-    assert "Traceback" not in refused.stderr
+        refused = started(tmp_path, "--port", str(port))
+        assert refused.returncode == 1 and refused.stderr.count("\n") == 1
+        assert refused.stderr.startswith(f"Cannot listen on 127.0.0.1, port {port} (Address already in use)")
+    for host in ("192.0.2.1", "no-such-name.invalid", "a..b"):
+        refused = started(tmp_path, "--host", host)
+        assert refused.returncode == 1 and refused.stderr.count("\n") == 1
+        assert refused.stderr.startswith(f"Cannot listen on {host} (")
+
+
+def test_a_port_for_administrators_is_named(tmp_path: Path) -> None:
+    without = ["setpriv", "--bounding-set=-net_bind_service"] if os.geteuid() == 0 else []
+    for flags, surroundings in ((["--port", "80"], {}), ([], {"GRADIO_SERVER_PORT": "80", "GRADIO_NUM_PORTS": "5"})):
+        refused = started(tmp_path, *flags, within=without, **surroundings)
+        assert refused.returncode == 1 and "Cannot listen on 127.0.0.1, port 80" in refused.stderr
+
+
+def test_a_second_signal_does_not_interrupt_the_end(tmp_path: Path) -> None:
+    with running(tmp_path) as (_, process):
+        for _ in range(20):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.02)
+        process.wait(60)
+        assert process.returncode == 0
+    assert "Traceback" not in (tmp_path / "log.txt").read_text()
     assert list(tmp_path.glob(f"{PREFIX}*")) == []
 
 

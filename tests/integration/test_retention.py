@@ -345,7 +345,7 @@ def test_limits_come_from_the_environment() -> None:
     assert Limits.from_environment({}) == Limits()
 
 
-@pytest.mark.parametrize("value", ["-1", "0", "soon", "nan", "inf"])
+@pytest.mark.parametrize("value", ["-1", "0", "soon", "nan", "inf", "1e306"])
 def test_limits_that_are_none_are_refused_by_name(value: str) -> None:
     with pytest.raises(StudioError, match="SG_LORA_DISK_MB"):
         Limits.from_environment({"SG_LORA_DISK_MB": value})

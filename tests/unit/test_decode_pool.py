@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -18,6 +21,7 @@ from PIL import Image
 
 from core.common.errors import PhotoError
 from core.common.images import Framing
+from core.common.paths import ROOT
 from core.data import decode_pool
 from core.data.decode import Intake, content_id
 from core.data.decode_pool import DecodedPhoto, DecodePool
@@ -139,10 +143,23 @@ class Recorder:
     def __init__(self, order: list[str], gate: threading.Event) -> None:
         self.order, self.gate = order, gate
 
-    def decode(self, name: str, content: bytes, framing: Framing) -> DecodedPhoto:
+    cost = 0
+
+    def decode(self, name: str, content: bytes, framing: Framing, most: int) -> DecodedPhoto:
         self.gate.wait()
         self.order.append(name)
         return DecodedPhoto(b"", b"", None)
+
+
+def test_a_decoder_whose_app_ended_ends_without_a_trace() -> None:
+    content = encode(picture(1, (2000, 1500)), "PNG")
+    head = {"name": "a.png", "size": len(content), "framing": [*vars(SEEN).values()], "most": 10**9}
+    command = [sys.executable, "-m", "core.data.decode_worker"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as worker:
+        worker.stdout.close()
+        worker.stdin.write(json.dumps(head).encode() + b"\n" + content)
+        worker.stdin.close()
+        assert worker.stderr.read() == b""
 
 
 def test_uploads_take_turns_photo_by_photo(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +181,29 @@ def test_an_upload_has_its_time_and_the_rest_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(decode_pool, "UPLOAD_SECONDS", -1_000)
     with DecodePool(1).upload(SEEN) as upload, pytest.raises(PhotoError, match=r"b\.png: its upload took longer"):
         upload.submit("b.png", encode(picture(10), "PNG")).result()
+
+
+def test_an_upload_has_as_many_seconds_whatever_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_pool, "_Process", lambda: Recorder([], threading.Event()))
+    with DecodePool(1).upload(SEEN) as upload:
+        for number in range(5_000):
+            upload.submit(f"{number}.png", b"")
+        upload.seconds = decode_pool.MOST_SECONDS + 1
+        with pytest.raises(PhotoError, match=r"last\.png: its upload took longer"):
+            upload.submit("last.png", b"").result(0)
+
+
+def test_an_upload_has_its_pixels_by_its_bytes(pool: DecodePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_pool, "UPLOAD_PIXELS", 3_500_000)
+    empty = encode(Image.new("RGB", (1_000, 1_000)), "WEBP", lossless=True)
+    assert len(empty) < 200
+    with pool.upload(SEEN) as upload:
+        errors = [upload.submit(f"{i}.webp", empty).exception() for i in range(6)]
+        assert [error is None for error in errors] == [True] * 3 + [False] * 3
+        assert str(errors[-1]) == "5.webp: its upload has far more pixels than bytes; send it on its own."
+    with pool.upload(SEEN) as upload:  # a picture full of noise is as large as a photo
+        noise = encode(Image.effect_noise((1_000, 1_000), 90).convert("RGB"), "JPEG")
+        assert [upload.submit(f"{i}.jpg", noise).exception() for i in range(6)] == [None] * 6
 
 
 def test_what_waits_when_an_upload_ends_is_decoded_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,18 @@ def test_results_name_every_photo_with_its_places(engine: SGLora, session: Sessi
         assert int(row[f"{first.title} place"]) == was[row["photo"]]
         assert int(row[f"{last.title} moved"]) == was[row["photo"]] - place
         assert QUERY in row["question"]
+
+
+@pytest.mark.parametrize("name", ["=1+1.jpg", "+1.jpg", "-1.jpg", "@SUM(A1).jpg", "＝1.jpg", "\t=1.jpg"])
+def test_no_name_is_a_formula_in_a_spreadsheet(session: Session, name: str) -> None:
+    found = session.comparison
+    columns = []
+    for column in found.columns:
+        hits = tuple(replace(hit, label=name, score=-0.5) for hit in column.ranking.hits)
+        columns.append(replace(column, ranking=replace(column.ranking, hits=hits)))
+    read = rows(exports.results_csv(replace(found, title=f"{name} is asked", columns=tuple(columns))))
+    assert {row["photo"] for row in read} == {f"'{name}"} and {row["question"] for row in read} == {f"'{name} is asked"}
+    assert {row[f"{column.title} score"] for row in read for column in columns} == {"-0.500000"}, "numbers stay numbers"
 
 
 def test_recall_is_that_of_the_gallery(engine: SGLora, session: Session) -> None:

@@ -225,6 +225,8 @@ def test_missing_and_unknown_modules(adapter):
         ({"v_B": torch.zeros(3, 4)}, r"v_proj has shapes"),
         ({"q_A": torch.zeros(3, 5, dtype=torch.int32)}, "q_proj are not floating point"),
         ({"q_B": torch.zeros(7, 3, dtype=torch.int8)}, "q_proj are not floating point"),
+        ({"q_B": torch.zeros(7, 3).to(torch.float8_e4m3fn)}, "q_proj are not floating point"),
+        ({"q_B": torch.zeros(7, 3, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)}, "q_proj are not floating point"),
         ({"q_B": torch.full((7, 3), float("nan"))}, "q_proj hold NaN"),
         ({"v_A": torch.full((3, 6), 1e300, dtype=torch.float64)}, "v_proj hold NaN or infinite"),
     ],

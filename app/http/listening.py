@@ -1,0 +1,42 @@
+"""Where the server may listen; imports no Gradio, so that a flag that cannot be used is refused at once."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+
+from core.common.errors import StudioError
+
+PORTS = range(1, 2**16)
+
+
+def port_number(text: str) -> int:
+    """A port as an option of the command line."""
+    if not is_port(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from {PORTS[0]} to {PORTS[-1]}")
+    return int(text)
+
+
+def is_port(text: str) -> bool:
+    """Whether a text is the number of a port."""
+    return text.isdecimal() and len(text) <= 5 and int(text) in PORTS
+
+
+def check_address(host: str, port: int | None) -> None:
+    """See that the server can listen there: Gradio tries for minutes, and then says only that no port is free.
+
+    Args:
+        port: None where Gradio looks for a free one.
+
+    Raises:
+        StudioError: it cannot; the text says why.
+    """
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host.strip("[]"), port or 0, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        where = host if port is None else f"{host}, port {port}"
+        why = error.strerror if isinstance(error, OSError) else "it is no address"
+        raise StudioError(f"Cannot listen on {where} ({why}): choose another --host or --port.") from error

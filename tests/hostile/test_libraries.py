@@ -1,0 +1,142 @@
+"""Libraries from elsewhere: whatever their files hold, they are searched, mended or refused in words."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up_photos import blurred
+from tiny_models import tiny_backbone
+
+from core.backbones.base import Backbone
+from core.common.errors import LibraryError, StudioError
+from core.retrieval.indexing import index_folders
+from core.retrieval.library import ABOUT, PhotoLibrary
+from core.retrieval.library_index import FOLDER, SNAPSHOT
+from core.retrieval.library_photos import LibraryPhotos, Where, problems
+from core.retrieval.questions import Query
+from core.retrieval.search import search
+
+PHOTOS = 6
+FLIPPED = 120  # libraries
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return tiny_backbone()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    names = [f"{i}.jpg" for i in range(PHOTOS)]
+    blurred(folder, names, 1)
+    (folder / "captions.jsonl").write_text("\n".join(json.dumps({"image": name, "captions": ["a dog"]}) for name in names))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def good(backbone: Backbone, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    library = PhotoLibrary.create(tmp_path_factory.mktemp("library") / "good", backbone)
+    assert index_folders(library, [photos], backbone).photos == PHOTOS
+    return library.folder
+
+
+def used(folder: Path, photos: Path, backbone: Backbone) -> list[str]:
+    """What is said when a library is used in every way; anything but an error for people is raised."""
+
+    def ask() -> None:
+        searched = LibraryPhotos(PhotoLibrary.open(folder, backbone), backbone)
+        places = [place for place, _ in search(searched, Query(("a dog",)).question(backbone), top=3)]
+        searched.paths(places), searched.thumbnails(places), searched.captions
+        searched.among(Where(folder=photos))
+
+    ways: tuple[Callable[[], object], ...] = (
+        lambda: PhotoLibrary.open(folder, backbone).counts(),
+        lambda: problems(PhotoLibrary.open(folder, backbone)),
+        ask,
+        lambda: index_folders(PhotoLibrary.open(folder, backbone), [photos], backbone),
+    )
+    said = []
+    for way in ways:
+        try:
+            way()
+        except StudioError as error:
+            said.append(str(error))
+            assert "\n" not in said[-1]
+    return said
+
+
+NESTED = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"folders": "/etc"},
+        {"folders": "/"},
+        {"folders": {"/": 1}},
+        {"folders": [1]},
+        {"folders": ["relative"]},
+        {"backbone": {}},
+        {"backbone": []},
+        {"backbone": {"spec": 3}},
+        {"backbone": {"spec": "\x1b[2J"}},
+        {"dim": 0},
+        {"dim": True},
+        {"dim": 1e300},
+        {"dim": 10**30},
+        {"layout": "1e9"},
+        {"layout": [2]},
+        {"fingerprint": None},
+    ],
+)
+def test_a_library_says_what_a_library_says(good: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    about = json.loads((good / ABOUT).read_text())
+    (tmp_path / ABOUT).write_text(json.dumps(about | change))
+    with pytest.raises(LibraryError, match="damaged"):
+        PhotoLibrary.open(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "3", '"layout"', '{"layout": 1e999}', NESTED, f'{{"layout": {NESTED}}}'])
+def test_what_is_no_library_json_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / ABOUT).write_text(content)
+    with pytest.raises(LibraryError, match="damaged"):
+        PhotoLibrary.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["library.json", f"{FOLDER}/{SNAPSHOT}"])
+def test_values_of_any_kind_are_taken_or_refused(
+    backbone: Backbone, photos: Path, good: Path, tmp_path: Path, name: str
+) -> None:
+    whole = json.loads((good / name).read_text())
+    odd = [None, True, -1, 2**64, 10**400, 1.5, "", "../../../etc/passwd", "x" * 5_000, [], [[]], {}, {"spec": "x"}]
+    for key in whole:
+        for value in odd:
+            copy = tmp_path / "copy"
+            shutil.copytree(good, copy)
+            (copy / name).write_text(json.dumps({**whole, key: value}))
+            used(copy, photos, backbone)
+            shutil.rmtree(copy)
+
+
+def test_flipped_bytes_are_said(backbone: Backbone, photos: Path, good: Path, tmp_path: Path) -> None:
+    draw = random.Random(27)
+    names = sorted(path.relative_to(good) for path in good.rglob("*") if path.is_file() and path.suffix != ".json")
+    said = 0
+    for number in range(FLIPPED):
+        copy = tmp_path / str(number)
+        shutil.copytree(good, copy)
+        path = copy / draw.choice(names)
+        content = bytearray(path.read_bytes())
+        for _ in range(draw.choice((1, 4, 20)) if content else 0):
+            content[draw.randrange(len(content))] = draw.randrange(256)
+        path.write_bytes(content[: draw.randrange(len(content) + 1)] if draw.random() < 0.1 else content)
+        said += bool(used(copy, photos, backbone))
+        shutil.rmtree(copy)
+    assert said > FLIPPED / 4
