@@ -30,6 +30,7 @@ from app.steps.describe import Describe
 from app.steps.evidence import Evidence, has_evidence
 from app.steps.experts import Experts
 from app.steps.generate import Generate
+from app.steps.names import Names
 from app.steps.photo_library import SearchLibrary
 from app.steps.photos import Photos
 from app.steps.samples import Samples
@@ -151,6 +152,8 @@ class Studio:
         with gr.Row(equal_height=False, elem_classes="sg-top"):
             with gr.Column(min_width=320):
                 photos, ask = Photos(context), Ask(context)
+                with ask.tabs, gr.Tab(texts.NAMES_TITLE):
+                    names = Names(context)
                 samples.questions()
             with gr.Column(min_width=320):
                 describe, generate = Describe(context), Generate(context)
@@ -159,7 +162,7 @@ class Studio:
             compare = Compare(context)
         compare.results()
         photos.manage()
-        steps = [samples, photos, ask, describe, generate, compare, TakeHome(context)]
+        steps = [samples, photos, ask, describe, generate, names, compare, TakeHome(context)]
         with gr.Accordion(texts.DETAILS, open=False, elem_id="more"):
             for step in steps:
                 step.more()

@@ -106,8 +106,21 @@ class TextHead(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
-        x = adapted_sequence(self.mlp, sentences, lora, "text.mlp")
-        return F.normalize((adapted_linear(self.skip, sentences, lora, "text.skip") + x).float(), dim=-1)
+        return F.normalize(self.unnormalised(sentences, lora)[1].float(), dim=-1)
+
+    def unnormalised(self, sentences: Tensor, lora: Lora | None = None) -> tuple[Tensor, Tensor]:
+        """What goes into ``last`` [n, hidden], and the texts before they are normalised [n, dim]."""
+        *before, last = self.mlp.named_children()
+        keys = sentences
+        for name, layer in before:
+            keys = adapted_linear(layer, keys, lora, f"text.mlp.{name}")
+        whole = adapted_linear(self.skip, sentences, lora, "text.skip")
+        return keys, whole + adapted_linear(last[1], keys, lora, self.last)
+
+    @property
+    def last(self) -> str:
+        """The last linear, whose output is added before normalising."""
+        return self.usual[-1]
 
     @property
     def usual(self) -> list[str]:
