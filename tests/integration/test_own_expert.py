@@ -252,7 +252,7 @@ def test_an_own_part_is_trained_on_top_of_what_all_share(gallery, origin):
         lora = merge([shared, Lora.from_vector(backbone.layout, vector)], [1.0, 1.0])
         if backbone.layout.moves_texts:
             return float((backbone.encode_text(names, lora) - known).norm(dim=1).mean())
-        return float(confused_names(backbone.suffix(prefix, lora), before, known))
+        return float(confused_names(backbone.suffix(prefix, lora), before, backbone.encode_text(names, lora), known))
 
     assert drift(kept[1].mean) < drift(kept[0].mean), "the penalty keeps class names"
 
