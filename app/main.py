@@ -14,7 +14,8 @@ from typing import NoReturn
 from app.http.hosts import Hosts, is_loopback
 from app.http.listening import check_address, is_port, port_number
 from app.visitors.temp_dir import claim_scratch
-from core.common.errors import StudioError
+from core.common.errors import StudioError, brief
+from core.common.text import printable
 
 # How long a thread may keep Python to itself when others want it; a tenth of the default. A sentence takes hundreds of small
 # steps in torch, and after each of them it may have to wait so long for the thread that serves the page.
@@ -136,7 +137,7 @@ def serve(args: argparse.Namespace) -> None:
         build(models, keeper, libraries).launch(server_name=args.host, server_port=args.port, **options)
     except (OSError, OverflowError) as error:
         where = f"{args.address}, port {args.port or os.environ['GRADIO_SERVER_PORT']}"
-        raise StudioError(f"Cannot listen on {where}: choose another port with --port.") from error
+        raise StudioError(f"Cannot listen on {where} ({brief(str(error))}): choose another port with --port.") from error
 
 
 def stop_once(*_: object) -> NoReturn:
@@ -149,7 +150,7 @@ def stop_once(*_: object) -> NoReturn:
 def end(reason: str = "") -> NoReturn:
     """End the process at once, after its exit handlers: threads that compute would be cut off in the middle of C++."""
     if reason:
-        print(reason, file=sys.stderr)
+        print(printable(reason), file=sys.stderr)
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -31,12 +31,18 @@ def check_address(host: str, port: int | None) -> None:
     Raises:
         StudioError: it cannot; the text says why.
     """
+    failed: Exception | None = None
     try:
         for family, kind, protocol, _, address in socket.getaddrinfo(host.strip("[]"), port or 0, type=socket.SOCK_STREAM):
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
+            try:
+                with socket.socket(family, kind, protocol) as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(address)
+                    return
+            except OSError as error:  # of two addresses of a name, one may do: a machine without IPv6
+                failed = error
     except (OSError, UnicodeError) as error:
-        where = host if port is None else f"{host}, port {port}"
-        why = error.strerror if isinstance(error, OSError) else "it is no address"
-        raise StudioError(f"Cannot listen on {where} ({why}): choose another --host or --port.") from error
+        failed = error
+    where = host if port is None else f"{host}, port {port}"
+    why = failed.strerror if isinstance(failed, OSError) else "it is no address"
+    raise StudioError(f"Cannot listen on {where} ({why}): choose another --host or --port.") from failed

@@ -322,7 +322,8 @@ def _of_the_store(error: BaseException) -> bool:
     """Whether an error came from Lance or from a file of the library, rather than from our own code."""
     if isinstance(error, OSError):
         return True
-    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # Ctrl-C, say
+    panic = type(error).__name__ == "PanicException"  # a BaseException, as Ctrl-C is
+    if isinstance(error, ImportError) or not (isinstance(error, Exception) or panic):
         return False
     import traceback
 

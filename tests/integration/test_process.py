@@ -105,6 +105,11 @@ def test_a_port_that_is_none_is_named(tmp_path: Path, port: str) -> None:
     assert odd.returncode == 2 and odd.stderr.endswith(f"{port!r} is no port: give a number from 1 to 65535\n")
 
 
+def test_an_empty_port_is_the_usual_one(tmp_path: Path) -> None:
+    refused = started(tmp_path, "--experts", str(tmp_path / "nowhere"), GRADIO_SERVER_PORT="")  # seen after Gradio was imported
+    assert refused.returncode == 1 and "nowhere" in refused.stderr and refused.stderr.count("\n") == 1
+
+
 def test_an_address_that_cannot_be_had_is_named_at_once(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
