@@ -5,18 +5,14 @@ from __future__ import annotations
 import ast
 import asyncio
 import base64
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from app_process import running
 from app_visitors import QUERY, SENTENCE, Running, launched
 from make_images import encode, picture
 
 from app.visitors.retention import Limits
-from app.visitors.temp_dir import PREFIX
 from core.experts.adapter_files import routed_experts
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -31,11 +27,11 @@ def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         yield running
 
 
-def call(url: str, tool: str, visitor: str = "", **values: Any) -> Any:
+def call(app: Running, tool: str, visitor: str = "", **values: Any) -> Any:
     """What a tool answers to one client, as Python; an error as its text."""
 
     async def ask() -> Any:
-        address = f"{url}gradio_api/mcp/" + (f"?visitor={visitor}" if visitor else "")
+        address = f"{app.url}gradio_api/mcp/" + (f"?visitor={visitor}" if visitor else "")
         async with streamablehttp_client(address) as (read, write, _), mcp.ClientSession(read, write) as session:
             await session.initialize()
             if not tool:
@@ -47,39 +43,23 @@ def call(url: str, tool: str, visitor: str = "", **values: Any) -> Any:
     return asyncio.run(ask())
 
 
-PHOTO = "data:image/png;base64," + base64.b64encode(encode(picture(), "PNG")).decode()
 SETTINGS = {"k": 4, "tau": 0.1, "seed": 0}
 
 
 def test_the_endpoints_are_tools(app: Running, engine: SGLora) -> None:
-    names = {tool.name for tool in call(app.url, "").tools}
-    assert {"route", "adapt", "index", "search"} <= names
-    answer = call(app.url, "route", description=SENTENCE, k=4, tau=0.1)
+    names = {tool.name for tool in call(app, "").tools}
+    assert {"route", "adapt", "index", "search", "teach"} <= names
+    answer = call(app, "route", description=SENTENCE, k=4, tau=0.1)
     assert [e["name"] for e in answer["experts"]] == [e["name"] for e in routed_experts(engine, engine.route(SENTENCE))]
-    answer = call(app.url, "adapt", description=SENTENCE, **SETTINGS)
+    answer = call(app, "adapt", description=SENTENCE, **SETTINGS)
     assert answer["parameters"] == engine.adapt(AdapterRequest(SENTENCE)).lora.parameters
 
 
 def test_a_visitor_finds_its_photos_again_and_nobody_else_does(app: Running) -> None:
-    answer = call(app.url, "index", "a-name-that-nobody-guesses", files=[PHOTO], captions="")
+    photo = "data:image/png;base64," + base64.b64encode(encode(picture(), "PNG")).decode()
+    answer = call(app, "index", "a-name-that-nobody-guesses", files=[photo], captions="")
     assert isinstance(answer, dict) and answer["added"] == 1, answer
-    found = call(app.url, "search", "a-name-that-nobody-guesses", query=QUERY, description=SENTENCE, **SETTINGS)
+    found = call(app, "search", "a-name-that-nobody-guesses", query=QUERY, description=SENTENCE, **SETTINGS)
     assert len(found["zero_shot"]) == 1
     for other in ("", "another-name"):
-        assert "no photos" in call(app.url, "search", other, query=QUERY, description=SENTENCE, **SETTINGS)
-
-
-@pytest.mark.slow
-def test_photos_of_tools_lie_in_the_apps_own_folder_and_are_swept(tmp_path: Path) -> None:
-    (tmp_path / "gradio").touch()  # as unusable as another user's folder of that name
-    with running(tmp_path, "--mcp", SG_LORA_KEEP_MINUTES="0.3") as (address, _):
-        assert call(address, "route", description=SENTENCE, k=4, tau=0.1)["experts"]  # the models are there
-        answer = call(address, "index", files=[PHOTO], captions="")
-        assert isinstance(answer, dict) and answer["added"] == 1, answer
-        (own,) = tmp_path.glob(f"{PREFIX}*")
-        assert own.stat().st_mode & 0o077 == 0, "nobody else looks into it"
-        assert {path.name for path in tmp_path.iterdir()} == {"gradio", "log.txt", own.name}
-        end = time.monotonic() + 120
-        while list(own.rglob("*.png")) and time.monotonic() < end:
-            time.sleep(0.2)
-        assert not list(own.rglob("*.png"))
+        assert "no photos" in call(app, "search", other, query=QUERY, description=SENTENCE, **SETTINGS)
