@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from app_process import running
 from app_visitors import QUERY, SENTENCE, Running, launched
 from make_images import encode, picture
 
+from app import texts
 from app.visitors.retention import Limits
 from app.visitors.temp_dir import PREFIX
 from core.experts.adapter_files import routed_experts
@@ -67,6 +69,13 @@ def test_a_visitor_finds_its_photos_again_and_nobody_else_does(app: Running) -> 
     assert len(found["zero_shot"]) == 1
     for other in ("", "another-name"):
         assert "no photos" in call(app.url, "search", other, query=QUERY, description=SENTENCE, **SETTINGS)
+
+
+def test_a_tool_call_without_room_is_refused(engine: SGLora, tmp_path: Path) -> None:
+    with launched(engine, tmp_path, Limits(disk=1_000_000), mcp=True) as small:
+        answers = [httpx.post(f"{small.url}gradio_api/mcp/", content=bytes(size), timeout=60) for size in (2_000_000, 1_000)]
+    assert (answers[0].status_code, answers[0].text) == (507, texts.DISK_FULL)
+    assert answers[1].status_code != 507
 
 
 @pytest.mark.slow
