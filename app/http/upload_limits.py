@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import texts
-from app.http.allowlist import announced, is_upload
+from app.http.allowlist import announced, is_mcp, is_upload
 
 log = logging.getLogger(__name__)
 UPLOAD_SECONDS = 15 * 60  # for one request; at 2 Mbit/s that is the largest file the server takes
@@ -21,7 +21,7 @@ TOO_LARGE, NO_ROOM, TOO_SLOW = 413, 507, 408
 
 
 class UploadGate:
-    """ASGI middleware around the route that takes uploads; all other requests pass.
+    """ASGI middleware around the routes that take files; all other requests pass.
 
     Args:
         app: what it stands before.
@@ -36,8 +36,13 @@ class UploadGate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_upload(scope):
             await _Upload(self, scope, receive, send).run()
-        else:
-            await self.app(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["method"] == "POST" and is_mcp(scope):  # its photos are files, too
+            size = announced(scope)
+            if refused := await asyncio.to_thread(self.room, STEP if size is None else min(size, STEP)):
+                await PlainTextResponse(refused, NO_ROOM)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 class _Upload:
