@@ -364,8 +364,10 @@ def ask_again(
     """
     if merge is None:
         merge = session.comparison is not None and any(c.title == texts.MERGE for c in session.comparison.columns)
-    if session.request is not None:
-        generate(engine, session, session.request)  # another tab may have changed the experts or the backbone
+    if (wanted := session.request) is not None:  # another tab may have changed the experts or the backbone
+        if engine.mixes and wanted.strength is not None:
+            wanted = replace(wanted, strength=min(wanted.strength, 1.0))  # the last backbone's may have been a factor
+        generate(engine, session, wanted)
     if session.question is None:
         return None
     try:

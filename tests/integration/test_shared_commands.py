@@ -16,16 +16,19 @@ from PIL import Image
 from shared_parts import random_shared, with_shared_part, write_engine
 from tiny_models import random_lora
 
+from app import actions
+from app.visitors.session import Session
 from core.backbones.lora import Factors, Lora, LoraLayout
 from core.backbones.lora_algebra import merge
 from core.backbones.peft_format import WEIGHTS_FILE, load_peft, save_peft
 from core.cli.main import main
-from core.common.errors import AdapterError, RepositoryError
+from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.data.image_io import open_photo
 from core.experts.adapter_files import README_FILE, save_adapter, weight_of
 from core.experts.files import RepositoryIndex, load_repository
 from core.experts.load import load_engine
 from core.experts.own import import_adapter
+from core.retrieval.adapter import ZERO_SHOT
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import SGLora
@@ -188,6 +191,34 @@ def test_adapters_that_change_photos_otherwise_are_refused_by_commands(made: SGL
     for command in (["search", QUERY, "--gallery", photos, *options], ["vector", QUERY, *options[:2]]):
         assert main([*map(str, command), "--adapter", str(tmp_path)]) == 1
         assert "in another way than all adapters of this backbone do" in capsys.readouterr().err
+
+
+# The page
+
+
+def test_columns_of_a_comparison_have_the_strength_as_their_weight(made: SGLora) -> None:
+    session = Session()
+    adaptation = actions.generate(made, session, actions.request(SENTENCE, 4, 0.1, 0, 0.4))
+    zero_shot, merged, generated = (adapter for _, _, adapter in actions.adapters(made, adaptation))
+    assert zero_shot is ZERO_SHOT and merged.weight == generated.weight == 0.4
+    assert (
+        generated.lora is adaptation.full
+        and merged.lora.factors["vision.proj_out"] is generated.lora.factors["vision.proj_out"]
+    )
+    full = actions.generate(made, session, actions.request(SENTENCE, 4, 0.1, 0, 1))
+    assert full.routing is adaptation.routing and full.full is adaptation.full, "a slider makes nothing again"
+    assert full.weight == 1 and session.adaptation is full
+    none = actions.generate(made, session, actions.request(SENTENCE, 4, 0.1, 0, 0))
+    assert {adapter.key for _, _, adapter in actions.adapters(made, none)} == {ZERO_SHOT.key}
+
+
+def test_a_factor_of_the_last_backbone_is_full_strength_here(made: SGLora) -> None:
+    session = Session()
+    session.request = AdapterRequest(SENTENCE, strength=1.5)
+    actions.ask_again(made, session)
+    assert session.adaptation is not None and session.adaptation.strength == 1
+    with pytest.raises(DescriptionError, match="may be 0 to 1"):
+        actions.generate(made, session, AdapterRequest(SENTENCE, strength=1.5))
 
 
 # Imported adapters
