@@ -47,7 +47,7 @@ class FoldRecipe:
 
     experts: ExpertRecipe = field(default_factory=lambda: ExpertRecipe(steps=60, keyword=60, fine=110, classes=20))
     generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
-    shared: BothHeadsRecipe = field(default_factory=lambda: BothHeadsRecipe(steps=500))
+    shared: BothHeadsRecipe = field(default_factory=lambda: BothHeadsRecipe(steps=300))
 
     @staticmethod
     def of(backbone: Backbone) -> FoldRecipe:
