@@ -13,6 +13,7 @@ without and with it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -92,6 +93,38 @@ class TwoTowers(nn.Module):
             for name, linear in self.named_modules()
             if isinstance(linear, nn.Linear) and name.startswith(below)
         }
+
+
+@dataclass(frozen=True)
+class LastLinear:
+    """What happens to texts in the last linear of their tower, whose output is normalised (with what is added to it).
+
+    Attributes:
+        module: the linear. inputs: what goes into it, [n, in]. outputs: the texts before they are normalised, [n, d].
+    """
+
+    module: LoraModule
+    inputs: Tensor
+    outputs: Tensor
+
+
+def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) -> LastLinear:
+    """The last linear of the text side at work on text prefixes [n, …], float32, on the CPU, with a LoRA applied.
+
+    Raises:
+        AdapterError: no LoRA can adapt it.
+    """
+    text: Any = backbone.adapted.text
+    module = backbone.linears.get(getattr(text, "last", None) or "")
+    if module is None:
+        raise AdapterError(
+            f"Names cannot be taught to {backbone.name} as it is: no LoRA adapts the last linear of its texts. Choose the "
+            "backbone with --adapt texts; a text tower without a projection cannot be taught."
+        )
+    with torch.no_grad():
+        there = None if lora is None else lora.to(backbone.device)
+        inputs, outputs = text.unnormalised(prefix.to(backbone.device), there)
+    return LastLinear(module, inputs.float().cpu(), outputs.float().cpu())
 
 
 def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:

@@ -98,10 +98,21 @@ class ClipText(nn.Module):
 
     def forward(self, tokens: Tensor, lora: Lora | None = None) -> Tensor:
         """Token ids [n, context] to unit-length embeddings [n, d], with the LoRA applied."""
+        return F.normalize(self.unnormalised(tokens, lora)[1].float(), dim=-1)
+
+    @property
+    def last(self) -> str | None:
+        """The last linear, where the tower has a projection."""
+        return None if self.projection is None else "text.projection"
+
+    def unnormalised(self, tokens: Tensor, lora: Lora | None = None) -> tuple[Tensor, Tensor]:
+        """What goes into ``last`` [n, width], and the texts before they are normalised [n, d]."""
         places = self._places(tokens)
         order = places.argsort()  # texts of one length share a batch
-        out = [self._encode(tokens[part], places[part], lora) for part in order.split(TEXT_BATCH)]
-        return torch.cat(out)[order.argsort().to(out[0].device)]
+        parts = [self._encode(tokens[part], places[part], lora) for part in order.split(TEXT_BATCH)]
+        keys, out = (torch.cat(part) for part in zip(*parts, strict=True))
+        back = order.argsort().to(out.device)
+        return keys[back], out[back]
 
     def _places(self, tokens: Tensor) -> Tensor:
         """[n] where each text's embedding is read."""
@@ -111,7 +122,7 @@ class ClipText(nn.Module):
             return tokens.argmax(-1)
         return torch.full((len(tokens),), 0 if self.pooling == "first" else tokens.shape[1] - 1, device=tokens.device)
 
-    def _encode(self, tokens: Tensor, places: Tensor, lora: Lora | None) -> Tensor:
+    def _encode(self, tokens: Tensor, places: Tensor, lora: Lora | None) -> tuple[Tensor, Tensor]:
         length = tokens.shape[1] if self.attn_mask is None else int(places.max()) + 1
         mask = None if self.attn_mask is None else self.attn_mask[:length, :length]
         device = self.positional_embedding.device
@@ -121,9 +132,7 @@ class ClipText(nn.Module):
         for block in self.blocks.values():
             x = block(x, lora, mask)
         x = self.ln_final(x[torch.arange(len(x), device=device), places.to(device)])  # [n, width]
-        if self.projection is not None:
-            x = adapted_linear(self.projection, x, lora, "text.projection")
-        return F.normalize(x.float(), dim=-1)
+        return x, x if self.projection is None else adapted_linear(self.projection, x, lora, "text.projection")
 
 
 def _linear(projection: nn.Linear | Tensor | None) -> nn.Linear | None:

@@ -104,8 +104,20 @@ class TextHead(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, sentences: Tensor, lora: Lora | None = None) -> Tensor:
-        x = adapted_sequence(self.mlp, sentences, lora, "text.mlp")
-        return F.normalize((sentences + x).float(), dim=-1)
+        return F.normalize(self.unnormalised(sentences, lora)[1].float(), dim=-1)
+
+    def unnormalised(self, sentences: Tensor, lora: Lora | None = None) -> tuple[Tensor, Tensor]:
+        """What goes into ``last`` [n, hidden], and the texts before they are normalised [n, dim]."""
+        *before, last = self.mlp.named_children()
+        keys = sentences
+        for name, layer in before:
+            keys = adapted_linear(layer, keys, lora, f"text.mlp.{name}")
+        return keys, sentences + adapted_linear(last[1], keys, lora, self.last)
+
+    @property
+    def last(self) -> str:
+        """The last linear, whose output is added before normalising."""
+        return self.usual[-1]
 
     @property
     def usual(self) -> list[str]:

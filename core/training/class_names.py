@@ -1,25 +1,16 @@
-"""Names of the 1,000 classes of ImageNet: what an adapter is not to forget."""
+"""Sentences about the 1,000 classes of ImageNet: what an adapter is not to forget."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
-
-
-@cache
-def imagenet_class_names() -> tuple[str, ...]:
-    """First lemma of each of the 1,000 classes, in the classifier's order."""
-    from timm.data.imagenet_info import ImageNetInfo
-
-    info = ImageNetInfo("imagenet-1k")
-    return tuple(info.index_to_description(i).split(",")[0].strip() for i in range(1000))
+from core.data.class_names import imagenet_class_names
 
 
 @dataclass(frozen=True)

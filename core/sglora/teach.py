@@ -1,0 +1,226 @@
+"""Teach it a name: a LoRA from a word and a few photos, in closed form.
+
+Rank-one model editing (ROME, arXiv 2202.05262, section 3.1; several edits at once as in MEMIT, arXiv 2210.07229, section 4.2)
+with photos as targets: the text of a name is to land where its photos are. For n names let K [n, in] be what goes into the last
+linear of the text side, U [n, d] the texts before they are normalised, V [n, d] the mean photo of each name, of unit length,
+and C [in, in] the second moment of K over a bank of ordinary texts. Then
+
+    R = |U| V - U,    A = (K C^-1 K^T + lambda I)^-1 K C^-1,    B = R^T
+
+adds R to the names' texts and, of all such changes, moves ordinary texts least. It is a LoRA of rank n on that one linear,
+computed under the adapter in force, and added to it exactly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.backbones.base import Backbone, last_linear
+from core.backbones.lora import Factors, Lora
+from core.backbones.lora_algebra import merge
+from core.common.errors import DescriptionError
+from core.common.runtime import one_core
+from core.common.text import clean_text
+from core.data.class_names import imagenet_class_names
+
+MAX_NAMES = 64
+MAX_LETTERS = 60  # of a name
+MAX_PHOTOS = 32  # of a name that are learned from; the first ones
+TEMPLATES = ("{}", "a photo of a {}")  # a name's K and U are means over them
+# Ordinary texts: a third of the class names each in one of the templates, or in sentences that talk as captions do.
+SCENES = (
+    "a man with a {} in the street",
+    "two children play with a {} on the grass",
+    "a {} on a beach",
+    "a black dog runs past a {}",
+    "a woman in a red shirt looks at a {}",
+    "a {} in the snow",
+    "people sit around a {} at a table",
+)
+RIDGE = 0.1  # added to C's diagonal, as a share of its mean: a thousand texts do not fill all directions
+LAMBDA = 1e-3  # of the mean of the diagonal that it is added to: two names may be nearly one text
+ALIKE = 0.4  # mean photos of a name that are shorter than this, of length 1 each, show different things
+
+
+@dataclass(frozen=True, eq=False)
+class TaughtName:
+    """A name and what it was taught from.
+
+    Attributes:
+        name: as it was typed. texts: prefixes [t, …] of the name in TEMPLATES.
+        photos: prefix activations [n, *prefix_shape] float16, at most MAX_PHOTOS.
+    """
+
+    name: str
+    texts: Tensor
+    photos: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TaughtNames:
+    """Names that were taught to a backbone; every change gives a new object.
+
+    Attributes:
+        entries: in the order in which they were taught.
+    """
+
+    backbone: Backbone
+    entries: tuple[TaughtName, ...] = ()
+
+    def add(self, name: str, photos: Tensor) -> TaughtNames:
+        """With a name more; a name that is there gets the photos as well.
+
+        Args:
+            photos: prefix activations [n, *prefix_shape].
+
+        Raises:
+            DescriptionError: no photo, a name that cannot be used, or one too many.
+        """
+        name = clean_taught_name(name)
+        if not len(photos):
+            raise DescriptionError(f"“{name}” has no photo: choose at least one that shows it; three are better.")
+        if (known := self.find(name)) is not None:
+            new = [photo for photo in photos.half() if not any(torch.equal(photo, old) for old in known.photos)]
+            return self._replaced(known, replace(known, photos=torch.stack([*known.photos, *new])[:MAX_PHOTOS]))
+        if len(self.entries) >= MAX_NAMES:
+            raise DescriptionError(f"“{name}” is one name too many: {MAX_NAMES} can be taught. Take one back first.")
+        entry = TaughtName(name, self._texts(name), photos[:MAX_PHOTOS].half().clone())
+        return replace(self, entries=(*self.entries, entry))
+
+    def rename(self, old: str, new: str) -> TaughtNames:
+        """With another word for a name's photos; those of a name that is there already are joined.
+
+        Raises:
+            DescriptionError: no such name, or a new one that cannot be used.
+        """
+        entry, new = self._known(old), clean_taught_name(new)
+        other = self.find(new)
+        if other is not None and other is not entry:
+            return self.remove(old).add(new, entry.photos)
+        return self._replaced(entry, replace(entry, name=new, texts=self._texts(new)))
+
+    def remove(self, name: str) -> TaughtNames:
+        """Without a name.
+
+        Raises:
+            DescriptionError: there is no such name.
+        """
+        entry = self._known(name)
+        return replace(self, entries=tuple(e for e in self.entries if e is not entry))
+
+    def find(self, name: str) -> TaughtName | None:
+        """The entry of a name; case does not matter."""
+        return next((e for e in self.entries if e.name.casefold() == name.casefold()), None)
+
+    def within(self, text: str) -> tuple[str, ...]:
+        """The names that a text holds, as whole words."""
+        return tuple(e.name for e in self.entries if re.search(rf"(?<!\w){re.escape(e.name)}(?!\w)", text, re.IGNORECASE))
+
+    @property
+    def memory(self) -> int:
+        """Bytes that they take."""
+        return sum(e.photos.nbytes + e.texts.nbytes for e in self.entries)
+
+    @one_core()
+    def on(self, lora: Lora | None) -> Lora | None:
+        """An adapter (None: none) with the names added to it; without names the adapter itself.
+
+        Raises:
+            AdapterError: no LoRA can adapt the last linear of this backbone's texts.
+        """
+        if not self.entries:
+            return lora
+        own = names_lora(self.backbone, self.entries, lora)
+        return own if lora is None else merge([lora, own], [1.0, 1.0])
+
+    def remarks(self) -> list[str]:
+        """What is odd about the names, in sentences that say what to do; they work all the same."""
+        odd = []
+        for i, entry in enumerate(self.entries):
+            embeddings = self.backbone.suffix(entry.photos)
+            if len(embeddings) > 1 and float(embeddings.mean(0).norm()) < ALIKE:
+                odd.append(f"The photos of “{entry.name}” show different things: take some out, or use a name for each.")
+            for other in self.entries[:i]:
+                if any(torch.equal(a, b) for a in entry.photos for b in other.photos):
+                    odd.append(
+                        f"“{other.name}” and “{entry.name}” share a photo: take it out of one, or use one name for both."
+                    )
+        return odd
+
+    def _texts(self, name: str) -> Tensor:
+        return self.backbone.text_prefix([template.format(name) for template in TEMPLATES])
+
+    def _known(self, name: str) -> TaughtName:
+        entry = self.find(name)
+        if entry is None:
+            raise DescriptionError(f"“{name}” is not taught (any more): teach it again.")
+        return entry
+
+    def _replaced(self, old: TaughtName, new: TaughtName) -> TaughtNames:
+        return replace(self, entries=tuple(new if e is old else e for e in self.entries))
+
+
+def clean_taught_name(name: str) -> str:
+    """Trim a name and check that it can be taught.
+
+    Raises:
+        DescriptionError: it is empty, holds no letter or digit, or is longer than MAX_LETTERS.
+    """
+    if not str(name).strip():
+        raise DescriptionError("The name is empty: type a word for what the photos show, such as “Shrek”.")
+    cleaned = clean_text(name, "name").strip("\"“”'.,!?;: ")
+    if len(cleaned) > MAX_LETTERS:
+        raise DescriptionError(f"The name has {len(cleaned)} characters; {MAX_LETTERS} is the most. A word or two are best.")
+    return cleaned
+
+
+def names_lora(backbone: Backbone, names: Sequence[TaughtName], lora: Lora | None = None) -> Lora:
+    """The LoRA, of rank n, that teaches n names when it is added to an adapter (None: to the frozen model).
+
+    Raises:
+        AdapterError: no LoRA can adapt the last linear of this backbone's texts.
+    """
+    read = last_linear(backbone, torch.cat([entry.texts for entry in names]), lora)
+    keys = read.inputs.unflatten(0, (len(names), -1)).mean(1)  # [n, in]
+    outputs = read.outputs.unflatten(0, (len(names), -1)).mean(1)  # [n, d]
+    photos = torch.stack([backbone.suffix(entry.photos, lora).mean(0) for entry in names])
+    residuals = outputs.norm(dim=-1, keepdim=True) * F.normalize(photos, dim=-1) - outputs
+    return Lora((read.module,), {read.module.name: closed_form(keys, residuals, second_moment(backbone, lora))})
+
+
+def closed_form(keys: Tensor, residuals: Tensor, moment: Tensor, damping: float = LAMBDA) -> Factors:
+    """The factors that add residuals [n, d] where keys [n, in] go in.
+
+    Args:
+        moment: C [in, in]. damping: lambda, as a share of the mean of the diagonal of K C^-1 K^T.
+    """
+    k, c = keys.double(), moment.double()
+    whitened = torch.linalg.solve(c, k.T)  # [in, n]
+    gram = k @ whitened
+    gram = gram + damping * gram.diagonal().mean() * torch.eye(len(k), dtype=k.dtype)
+    return Factors(torch.linalg.solve(gram, whitened.T).float(), residuals.T.contiguous())
+
+
+def second_moment(backbone: Backbone, lora: Lora | None = None) -> Tensor:
+    """C [in, in], float64: of what goes into the last linear for ordinary texts, with RIDGE."""
+    keys = last_linear(backbone, _bank(backbone), lora).inputs
+    moment = (keys.T @ keys / len(keys)).double()
+    return moment + RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
+
+
+_kept: dict[str, Tensor] = {}
+
+
+def _bank(backbone: Backbone) -> Tensor:
+    """Text prefixes of the ordinary texts; kept by ``text_key``, since reading them takes longer than all else."""
+    if backbone.text_key not in _kept:
+        wordings = [(*TEMPLATES, scene) for scene in SCENES]
+        texts = [wordings[i // 3 % len(SCENES)][i % 3].format(name) for i, name in enumerate(imagenet_class_names())]
+        _kept[backbone.text_key] = backbone.text_prefix(texts)
+    return _kept[backbone.text_key]

@@ -1,0 +1,220 @@
+"""Names from photos: the closed form against direct solves, and what a taught name does to texts and photos."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_models import noise, random_lora, tiny_backbone
+from torch import Tensor
+
+from core.backbones.base import Backbone, last_linear
+from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.lora import Factors, Lora
+from core.common.errors import AdapterError, DescriptionError
+from core.sglora import teach
+from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, TEMPLATES, TaughtNames, closed_form, second_moment
+
+
+def photos(backbone: Backbone, n: int, seed: int) -> Tensor:
+    """Prefixes of noise that has a direction in common, so that the photos of a seed are alike."""
+    common = noise(*backbone.prefix_shape, seed=seed)
+    return (common + 0.3 * noise(n, *backbone.prefix_shape, seed=seed + 100)).half()
+
+
+def said(backbone: Backbone, texts: Tensor, lora: Lora | None) -> Tensor:
+    """The mean of a name's texts in both templates, before each is normalised, of unit length."""
+    return F.normalize(last_linear(backbone, texts, lora).outputs.mean(0), dim=-1)
+
+
+@pytest.fixture
+def small_bank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six ordinary texts in the place of a thousand."""
+    monkeypatch.setattr(teach, "_kept", {})
+    monkeypatch.setattr(teach, "imagenet_class_names", lambda: tuple("tench goldfish ostrich magpie axolotl vulture".split()))
+
+
+@pytest.fixture(params=["embedded", "embedded photos", "clip texts"])
+def model(request: pytest.FixtureRequest, backbone: EmbeddedBackbone, small_bank: None) -> Backbone:
+    if request.param == "clip texts":
+        return tiny_backbone(adapt="texts")
+    return backbone.adapting("photos") if request.param == "embedded photos" else backbone
+
+
+def test_closed_form_is_the_least_change_that_adds_the_residuals() -> None:
+    keys, residuals = noise(3, 12, seed=1), noise(3, 5, seed=2)
+    bank = noise(40, 12, seed=3)
+    moment = bank.T.double() @ bank.double() / len(bank)
+
+    factors = closed_form(keys, residuals, moment, damping=0.0)
+
+    # Among all W with W k_i = r_i the one with the least mean of |W k|^2 over the bank: solved as one linear system with
+    # Lagrange multipliers, one row of W after the other.
+    k, r = keys.double(), residuals.double()
+    system = torch.zeros(15, 15, dtype=torch.float64)
+    system[:12, :12], system[:12, 12:], system[12:, :12] = moment, k.T, k
+    rows = [torch.linalg.solve(system, torch.cat([torch.zeros(12, dtype=torch.float64), r[:, i]]))[:12] for i in range(5)]
+    assert torch.allclose(factors.delta, torch.stack(rows).float(), atol=1e-4)
+    assert factors.a.shape == (3, 12) and factors.b.shape == (5, 3)
+
+
+def test_damping_is_ridge_regression_in_the_bank_s_metric() -> None:
+    keys, residuals, bank = noise(3, 12, seed=1), noise(3, 5, seed=2), noise(40, 12, seed=3)
+    c = bank.T.double() @ bank.double() / len(bank)
+    k, r = keys.double(), residuals.double()
+    weight = 0.2 * torch.einsum("ni,ij,nj->n", k, torch.linalg.inv(c), k).mean()
+
+    factors = closed_form(keys, residuals, c, damping=0.2)
+
+    # sum_i |W k_i - r_i|^2 + weight tr(W C W^T): its gradient is zero where W (K^T K + weight C) = R^T K.
+    direct = torch.linalg.solve(k.T @ k + weight * c, k.T @ r).T
+    assert torch.allclose(factors.delta, direct.float(), atol=1e-4)
+
+
+def test_the_text_of_a_name_lands_on_its_photos(model: Backbone) -> None:
+    names = TaughtNames(model).add("wug", photos(model, 3, 1)).add("dax", photos(model, 3, 2))
+
+    lora = names.on(None)
+
+    assert lora is not None and lora.moves_texts and not lora.moves_photos
+    assert lora.factors[lora.modules[0].name].a.shape[0] == 2
+    for entry in names.entries:
+        target = F.normalize(model.suffix(entry.photos).mean(0), dim=-1)
+        before, after = (said(model, entry.texts, each) @ target for each in (None, lora))
+        assert float(after) > 0.99 > float(before) + 0.3
+
+
+def test_names_are_added_to_an_adapter_exactly(model: Backbone) -> None:
+    """Against weights that are changed by hand."""
+    layout = model.layout
+    if layout.moves_photos:
+        pytest.skip("an adapter of photos changes targets alone: see below")
+    adapter = random_lora(layout, 3, 0.05)
+    names = TaughtNames(model).add("wug", photos(model, 3, 1)).add("dax", photos(model, 2, 2))
+    prefix = model.text_prefix(["a wug in the snow", "dax", "an old bicycle"])
+
+    both = names.on(adapter)
+
+    assert both is not None
+    own = teach.names_lora(model, names.entries, adapter)
+    (name,) = own.factors
+    delta = adapter.factors[name].delta + own.factors[name].delta
+    by_hand = Lora(adapter.modules, {**adapter.factors, name: Factors(torch.eye(delta.shape[1]), delta)})
+    assert torch.allclose(model.text_suffix(prefix, both), model.text_suffix(prefix, by_hand), atol=1e-5)
+    target = F.normalize(model.suffix(names.entries[0].photos).mean(0), dim=-1)
+    assert float(said(model, names.entries[0].texts, both) @ target) > 0.99
+
+
+def test_photos_that_an_adapter_moves_are_the_target(backbone: EmbeddedBackbone, small_bank: None) -> None:
+    paper = backbone.adapting("photos")
+    adapter = random_lora(paper.layout, 3, 0.1)
+    names = TaughtNames(paper).add("wug", photos(paper, 3, 1))
+
+    lora = names.on(adapter)
+
+    assert lora is not None and lora.moves_photos and lora.moves_texts
+    moved = F.normalize(paper.suffix(names.entries[0].photos, adapter).mean(0), dim=-1)
+    unmoved = F.normalize(paper.suffix(names.entries[0].photos).mean(0), dim=-1)
+    text = said(paper, names.entries[0].texts, lora)
+    assert float(text @ moved) > 0.99 > float(unmoved @ moved)
+    assert torch.allclose(paper.suffix(names.entries[0].photos, lora), paper.suffix(names.entries[0].photos, adapter))
+
+
+def test_the_last_linear_is_the_one_before_normalising(model: Backbone) -> None:
+    prefix = model.text_prefix(["a dog in the snow", "two boats", "a wug"])
+
+    read = last_linear(model, prefix)
+
+    assert torch.allclose(F.normalize(read.outputs, dim=-1), model.text_suffix(prefix), atol=1e-6)
+    step = Factors(noise(1, read.module.in_features, seed=1), noise(read.module.out_features, 1, seed=2))
+    moved = F.normalize(read.outputs + read.inputs @ step.delta.T, dim=-1)
+    assert torch.allclose(model.text_suffix(prefix, Lora((read.module,), {read.module.name: step})), moved, atol=1e-5)
+
+
+def test_the_second_moment_is_that_of_the_bank(model: Backbone) -> None:
+    moment = second_moment(model)
+    keys = last_linear(model, teach._bank(model)).inputs.double()
+    plain = sum(torch.outer(k, k) for k in keys) / len(keys)
+    assert torch.allclose(moment, plain + teach.RIDGE * plain.diagonal().mean() * torch.eye(len(plain)), atol=1e-8)
+
+
+def test_a_backbone_of_photos_alone_cannot_be_taught() -> None:
+    clip = tiny_backbone()
+    with pytest.raises(AdapterError, match="--adapt texts"):
+        TaughtNames(clip).add("wug", photos(clip, 1, 1)).on(None)
+
+
+def test_without_names_an_adapter_is_as_it_was(backbone: EmbeddedBackbone) -> None:
+    adapter = random_lora(backbone.layout, 1)
+    assert TaughtNames(backbone).on(adapter) is adapter
+    assert TaughtNames(backbone).on(None) is None
+
+
+def test_one_name_in_two_spellings_is_one(backbone: EmbeddedBackbone) -> None:
+    first, second = photos(backbone, 2, 1), photos(backbone, 3, 2)
+    names = TaughtNames(backbone).add("Wug", first).add("wug ", torch.cat([first[:1], second]))
+    (entry,) = names.entries
+    assert entry.name == "Wug" and torch.equal(entry.photos, torch.cat([first, second]))
+    renamed = names.add("dax", photos(backbone, 1, 3)).rename("dax", "WUG")
+    assert [e.name for e in renamed.entries] == ["Wug"] and len(renamed.entries[0].photos) == 6
+
+
+def test_a_renamed_name_is_as_if_it_were_taught_so(backbone: EmbeddedBackbone, small_bank: None) -> None:
+    direct = TaughtNames(backbone).add("dax", photos(backbone, 3, 1)).on(None)
+    renamed = TaughtNames(backbone).add("wug", photos(backbone, 3, 1)).rename("wug", "dax").on(None)
+    assert direct is not None and renamed is not None
+    assert torch.equal(direct.vector(), renamed.vector())
+
+
+def test_a_name_that_is_taken_back_leaves_nothing(backbone: EmbeddedBackbone, small_bank: None) -> None:
+    one = TaughtNames(backbone).add("wug", photos(backbone, 3, 1))
+    two = one.add("dax", photos(backbone, 1, 2)).remove("dax")
+    assert torch.equal(one.on(None).vector(), two.on(None).vector())  # type: ignore[union-attr]
+    with pytest.raises(DescriptionError, match="“dax” is not taught"):
+        two.remove("dax")
+
+
+def test_nearly_equal_names_with_different_photos_stay_finite(backbone: EmbeddedBackbone, small_bank: None) -> None:
+    names = TaughtNames(backbone).add("wug", photos(backbone, 3, 1)).add("wug!?wug", photos(backbone, 3, 2))
+    names = names.add("wug wug", photos(backbone, 3, 3))
+    lora = names.on(None)
+    assert lora is not None and bool(torch.isfinite(lora.vector()).all())
+    moved = backbone.encode_text(["a dog in the snow"], lora) @ backbone.encode_text(["a dog in the snow"]).T
+    assert float(moved) > 0.5  # of six ordinary texts; other questions are not wrecked
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("", "The name is empty"), (" \n", "The name is empty"), ("?!", "empty"), ("x" * 61, "61 characters; 60 is the most")],
+)
+def test_names_that_cannot_be_taught(backbone: EmbeddedBackbone, name: str, text: str) -> None:
+    with pytest.raises(DescriptionError, match=text):
+        TaughtNames(backbone).add(name, photos(backbone, 1, 1))
+
+
+def test_limits(backbone: EmbeddedBackbone) -> None:
+    names = TaughtNames(backbone)
+    with pytest.raises(DescriptionError, match="“wug” has no photo"):
+        names.add("wug", photos(backbone, 0, 1))
+    for i in range(MAX_NAMES):
+        names = names.add(f"name {i}", photos(backbone, 1, i))
+    with pytest.raises(DescriptionError, match=f"one name too many: {MAX_NAMES}"):
+        names.add("wug", photos(backbone, 1, 1))
+    assert len(names.add("name 0", photos(backbone, 99, 1)).entries[0].photos) == MAX_PHOTOS
+
+
+def test_contradictions_are_said(backbone: EmbeddedBackbone) -> None:
+    alike = photos(backbone, 3, 1)
+    names = TaughtNames(backbone).add("wug", alike).add("dax", torch.cat([photos(backbone, 2, 2), alike[:1]]))
+    assert any("“wug” and “dax” share a photo" in remark for remark in names.remarks())
+    mixed = TaughtNames(backbone).add("fep", noise(9, *backbone.prefix_shape, seed=5).half())
+    assert any("photos of “fep” show different things" in remark for remark in mixed.remarks())
+    assert TaughtNames(backbone).add("wug", alike).remarks() == []
+
+
+def test_names_in_a_question(backbone: EmbeddedBackbone) -> None:
+    names = TaughtNames(backbone).add("wug", photos(backbone, 1, 1)).add("my cat", photos(backbone, 1, 2))
+    assert names.within("A Wug, in the snow") == ("wug",)
+    assert names.within("my  cat") == () and names.within("with my cat's wug") == ("wug", "my cat")
+    assert names.within("wugs and dogs") == ()
+    assert len(TEMPLATES) == len(names.entries[0].texts)
