@@ -35,6 +35,15 @@ def adaptation(data: Mapping[str, Any]) -> str:
     return f"{routing(data)}\n\n{what} is in {data['out']}: {', '.join(data['files'])}\n{seconds}"
 
 
+def taught(data: Mapping[str, Any]) -> str:
+    """The names and their photos, what was left out, and where the adapter is."""
+    lines = [f"“{each['name']}”, {each['photos']} photo{'s' * (each['photos'] != 1)}" for each in data["names"]]
+    lines += [f"left out: {one['name']}: {one['reason']}" for one in data["failed"]]
+    size = f"A LoRA of rank {data['rank']} with {data['parameters']:,} parameters"
+    seconds = ", ".join(f"{step} {1000 * value:.0f} ms" for step, value in data["seconds"].items())
+    return "\n".join([*lines, *data["remarks"], "", f"{size} is in {data['out']}: {', '.join(data['files'])}", seconds])
+
+
 def rankings(data: Mapping[str, Any], kind: str) -> str:
     """The rankings one below the other; ``kind`` is what was looked for, "photo" or "caption"."""
     adapted = f", adapted to “{data['task']}”" if data["task"] else ""

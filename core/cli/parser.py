@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core import __version__
-from core.cli import commands, experiment, hub, library, search, train
+from core.cli import commands, experiment, hub, library, search, teach, train
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS
 
 # The engine's own defaults, written again because importing them would import torch; a test keeps them equal.
@@ -230,6 +230,34 @@ def _adapt(parser: Parser) -> None:
         default="peft",
         help="peft: for the backbone as it is here; transformers: the same with the names of transformers' CLIPModel",
     )
+    _sampling_options(parser)
+    _engine_options(parser)
+
+
+@_command("teach", teach.teach, "teach names from a few photos each, as a LoRA in PEFT format")
+def _teach(parser: Parser) -> None:
+    """
+    example:
+      python -m core teach --name Shrek a.jpg b.jpg c.jpg --name "our boat" d.jpg --out names
+      python -m core search "Shrek on our boat" --gallery ~/photos --adapter names
+      python -m core teach FOLDER --task "photos of pets" --out pets
+
+    FOLDER holds a folder of photos for each name, called like it. From then on texts with a name find what its photos show:
+    a closed form, no training. It is added exactly to the adapter of --task or --adapter, which stays as it is. What cannot
+    be taught is listed, and the rest is taught.
+
+    JSON:
+      {"names": [{"name", "photos": readable ones}, ...], "failed": [{"name", "reason"}, ...], "remarks": [...],
+       "parameters", "rank", "seconds": {"load", "read", "teach", "write"}, "out": DIR, "files": [...]}
+    """
+    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="folders of photos, the name of each its name")
+    parser.add_argument(
+        "--name", nargs="+", action="append", default=[], metavar="NAME", help="a name and its photos; any number of times"
+    )
+    base = parser.add_mutually_exclusive_group()
+    base.add_argument("--task", metavar="TEXT", help="on top of the adapter of this sentence")
+    base.add_argument("--adapter", type=Path, metavar="DIR", help="on top of an adapter in PEFT format")
+    _path_option(parser, "--out", "folder to write the adapter to", required=True)
     _sampling_options(parser)
     _engine_options(parser)
 

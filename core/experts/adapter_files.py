@@ -1,4 +1,4 @@
-"""A generated adapter as files in PEFT format, with its provenance and a README that says how to load it."""
+"""An adapter as files in PEFT format, with its provenance and a README that says how to load it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.backbones.peft_format import save_peft
 from core.backbones.spec import portable
@@ -15,19 +16,23 @@ from core.backbones.transformers_names import hub_model, transformers_name
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
 from core.sglora.router import Routing
+from core.sglora.teach import TaughtNames
 
 README_FILE = "README.md"
 
 _TEXT = """\
 # A LoRA adapter of SG-LoRA Studio
 
-- Sentence: {sentence}
-- Made from: {experts}
+{made_from}
 - Model: `{backbone}`, fingerprint `{fingerprint}`
-- Seed {seed}, k {k}, temperature {tau:g}, strength {strength:.3g}
 
 `adapter_config.json` and `adapter_model.safetensors` are in the format of [PEFT](https://huggingface.co/docs/peft).
 {use}"""
+
+_GENERATED = """\
+- Sentence: {sentence}
+- Made from: {experts}
+- Seed {seed}, k {k}, temperature {tau:g}, strength {strength:.3g}"""
 
 _OURS = """\
 Unpacked into the folder `adapter` of a checkout of SG-LoRA Studio, with a photo of yours beside it, these lines compare the
@@ -80,8 +85,27 @@ model = PeftModel.from_pretrained(CLIPModel.from_pretrained({base}), "adapter").
 """
 
 
-def save_adapter(engine: SGLora, adaptation: Adaptation, folder: Path, for_transformers: bool = False) -> None:
-    """Write the LoRA in PEFT format, with its provenance, and a README with the lines that load it.
+def save_adapter(
+    engine: SGLora, adaptation: Adaptation, folder: Path, for_transformers: bool = False, names: TaughtNames | None = None
+) -> None:
+    """Write a generated LoRA in PEFT format, with its provenance, and a README with the lines that load it.
+
+    Args:
+        for_transformers: as for ``write_adapter``. names: are added to the LoRA.
+
+    Raises:
+        AdapterError: as ``write_adapter``.
+    """
+    lora, origin = adaptation.lora, provenance(engine, adaptation)
+    if names is not None and names.entries:
+        lora, origin = names.on(lora) or lora, origin | taught_facts(names)
+    write_adapter(engine.backbone, lora, origin, folder, for_transformers)
+
+
+def write_adapter(
+    backbone: Backbone, lora: Lora, origin: Mapping[str, Any], folder: Path, for_transformers: bool = False
+) -> None:
+    """Write a LoRA in PEFT format with this provenance, which holds ``model_facts``, and a README with the lines that load it.
 
     Args:
         for_transformers: name linears as transformers' ``CLIPModel`` does, for a backbone that is one.
@@ -89,29 +113,36 @@ def save_adapter(engine: SGLora, adaptation: Adaptation, folder: Path, for_trans
     Raises:
         AdapterError: the backbone is none.
     """
-    origin = provenance(engine, adaptation)
-    choice, fingerprint = portable(engine.backbone.choice), engine.backbone.fingerprint
+    choice, fingerprint = portable(backbone.choice), backbone.fingerprint
     if for_transformers:
         base = hub_model(choice)
-        save_peft(adaptation.lora, folder, fingerprint, base, origin, CLIP_MODEL, transformers_name)
+        save_peft(lora, folder, fingerprint, base, origin, CLIP_MODEL, transformers_name)
     else:
-        base, kind = None, type(engine.backbone.adapted)
+        base, kind = None, type(backbone.adapted)
         mapping = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
-        save_peft(adaptation.lora, folder, fingerprint, origin["backbone"], origin, mapping)
-    readme = adapter_readme(origin, choice, adaptation.lora, base)
-    (folder / README_FILE).write_text(readme, encoding="utf-8")
+        save_peft(lora, folder, fingerprint, origin["backbone"], origin, mapping)
+    (folder / README_FILE).write_text(adapter_readme(origin, choice, lora, base), encoding="utf-8")
+
+
+def model_facts(backbone: Backbone) -> dict[str, Any]:
+    """What a provenance says about the model that an adapter is for."""
+    choice = portable(backbone.choice)
+    facts = {"backbone": choice.pop("spec"), "backbone_fingerprint": backbone.fingerprint}
+    return facts | {key: value for key, value in choice.items() if value is not None}
+
+
+def taught_facts(names: TaughtNames) -> dict[str, Any]:
+    """What a provenance says about taught names."""
+    return {"names": [{"name": entry.name, "photos": len(entry.photos)} for entry in names.entries]}
 
 
 def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
     """What a downloaded adapter says about where it comes from."""
     routing, request = adaptation.routing, adaptation.request
-    choice = portable(engine.backbone.choice)
     return {
         "method": "SG-LoRA (arXiv 2509.10535)",
         "description": routing.description,
-        "backbone": choice.pop("spec"),
-        "backbone_fingerprint": engine.backbone.fingerprint,
-        **{key: value for key, value in choice.items() if value is not None},
+        **model_facts(engine.backbone),
         "seed": request.seed,
         "k": len(routing.chosen),
         "tau": routing.tau,
@@ -151,12 +182,11 @@ def adapter_readme(provenance: Mapping[str, Any], choice: Mapping[str, Any], lor
     """The README of an adapter as Markdown.
 
     Args:
-        provenance: as ``provenance`` gives it.
+        provenance: as ``write_adapter`` takes it.
         choice: the arguments of ``load_backbone``, as others may know them. lora: the adapter.
         clip_model: the model of transformers that it is for; None: for the backbone's own adapted part.
     """
     arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None)
-    experts = ", ".join(f"{_plain(e['name'])} ({e['weight'] * 100:.0f} %)" for e in provenance["experts"])
     if clip_model is None:
         mixed = "weight" in provenance  # then a prefix is no map any more, but both embeddings
         maps = 'backbone.adapting("photos").prefix(pixels)' if mixed else "photo"
@@ -167,13 +197,24 @@ def adapter_readme(provenance: Mapping[str, Any], choice: Mapping[str, Any], lor
     else:
         use = _TRANSFORMERS.format(base=json.dumps(clip_model))
     return _TEXT.format(
-        sentence=_plain(provenance["description"]),
-        experts=experts,
+        made_from="\n".join(_made_from(provenance)),
         backbone=provenance["backbone"],
         fingerprint=provenance["backbone_fingerprint"],
         use=use,
-        **{key: provenance[key] for key in ("seed", "k", "tau", "strength")},
     )
+
+
+def _made_from(provenance: Mapping[str, Any]) -> list[str]:
+    """Lines about a sentence and its experts, and about names and their photos."""
+    lines = []
+    if "experts" in provenance:
+        experts = ", ".join(f"{_plain(e['name'])} ({e['weight'] * 100:.0f} %)" for e in provenance["experts"])
+        settings = {key: provenance[key] for key in ("seed", "k", "tau", "strength")}
+        lines.append(_GENERATED.format(sentence=_plain(provenance["description"]), experts=experts, **settings))
+    if names := provenance.get("names"):
+        taught = ", ".join(f"{_plain(each['name'])} ({each['photos']} photos)" for each in names)
+        lines.append(f"- Taught names: {taught}".replace("(1 photos)", "(1 photo)"))
+    return lines
 
 
 def _plain(text: str) -> str:

@@ -1,0 +1,105 @@
+"""``teach``: names from photos, written as an adapter in PEFT format."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.cli import format
+from core.cli.commands import Answer, check_text, chosen_backbone, load_chosen_engine, log, request
+from core.common.errors import DataError, DescriptionError, UsageError
+from core.common.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from core.backbones.base import Backbone
+    from core.backbones.lora import Lora
+    from core.sglora.teach import TaughtNames
+
+
+def teach(arguments: Namespace) -> Answer:
+    """``teach``: the adapter of names and photos, alone or on top of another one."""
+    from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE
+    from core.experts.adapter_files import README_FILE, taught_facts, write_adapter
+
+    wanted = _wanted(arguments)
+    stopwatch = Stopwatch()
+    backbone, lora, origin = _base(arguments)
+    stopwatch.lap("load")
+    names, failed, remarks = _taught(backbone, wanted)
+    stopwatch.lap("read")
+    if not names.entries:
+        raise DataError(f"Nothing could be taught: {' '.join(each['reason'] for each in failed)}")
+    adapter = names.on(lora)
+    assert adapter is not None
+    stopwatch.lap("teach")
+    write_adapter(backbone, adapter, origin | taught_facts(names), arguments.out)
+    stopwatch.lap("write")
+    data = {
+        **taught_facts(names),
+        "failed": failed,
+        "remarks": [*remarks, *names.remarks()],
+        "parameters": adapter.parameters,
+        "rank": max(factors.a.shape[0] for factors in adapter.factors.values()),
+        "seconds": {step: round(value, 6) for step, value in stopwatch.laps.items()},
+        "out": str(arguments.out),
+        "files": [README_FILE, CONFIG_FILE, WEIGHTS_FILE],
+    }
+    return Answer(data, format.taught(data))
+
+
+def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
+    """Names and the files of their photos."""
+    from core.data.find_images import is_image
+
+    wanted = [(name, [Path(file) for file in files]) for name, *files in arguments.name]
+    if arguments.folder is not None:
+        if not arguments.folder.is_dir():
+            raise DataError(f"The folder {arguments.folder} does not exist.")
+        folders = sorted(folder for folder in arguments.folder.iterdir() if folder.is_dir())
+        if not folders:
+            raise DataError(f"{arguments.folder} holds no folder: each name has a folder of photos, called like it.")
+        wanted += [(each.name, sorted(path for path in each.rglob("*") if is_image(path))) for each in folders]
+    if not wanted:
+        raise UsageError("`teach` needs names: --name NAME PHOTO..., or a FOLDER with a folder of photos for each.")
+    if arguments.task is not None:
+        check_text(arguments.task)
+    return wanted
+
+
+def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
+    """The backbone, the adapter that names are added to, and what a provenance says about both."""
+    from core.experts.adapter_files import model_facts, provenance
+
+    if arguments.task is not None:
+        engine = load_chosen_engine(arguments)
+        adaptation = engine.adapt(request(arguments, arguments.task))
+        return engine.backbone, adaptation.lora, provenance(engine, adaptation)
+    backbone, lora, before = chosen_backbone(arguments), None, {}
+    if arguments.adapter is not None:
+        from core.backbones.peft_format import load_peft
+
+        lora, on = load_peft(arguments.adapter, backbone.linears.values(), backbone.fingerprint, partly=True)
+        before = {"on": on}
+    return backbone, lora, {"method": "Names from photos (arXiv 2202.05262)", **model_facts(backbone), **before}
+
+
+def _taught(
+    backbone: Backbone, wanted: Sequence[tuple[str, Sequence[Path]]]
+) -> tuple[TaughtNames, list[dict[str, str]], list[str]]:
+    """All names that can be taught, what is wrong with the others and with photos, and remarks."""
+    from core.experiments.evaluate import read_prefixes
+    from core.sglora.teach import MAX_PHOTOS, TaughtNames
+
+    names, failed, remarks = TaughtNames(backbone), [], []
+    for name, files in wanted:
+        _, photos, skipped = read_prefixes(backbone, files[:MAX_PHOTOS], log)
+        failed += [{"name": name, "reason": reason} for reason in skipped]
+        if (known := names.find(name)) is not None:
+            remarks.append(f"“{known.name}” and “{name}” are one name: the photos of both were taught together.")
+        try:
+            names = names.add(name, photos)
+        except DescriptionError as error:
+            failed.append({"name": name, "reason": str(error)})
+    return names, failed, remarks

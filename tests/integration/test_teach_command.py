@@ -1,0 +1,170 @@
+"""``teach`` on the command line: what it writes, who takes it, and what bad input is told."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from peft import PeftModel
+from PIL import Image, ImageDraw
+
+from core.backbones import load_backbone
+from core.backbones.peft_format import load_peft
+from core.cli.main import main
+from core.data.image_io import open_photo
+from core.experts.adapter_files import README_FILE
+from core.experts.load import load_engine
+from core.sglora.request import AdapterRequest
+from core.sglora.teach import TaughtNames
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def drawn(folder: Path, kind: str, number: int) -> Path:
+    """A photo of a made-up kind, a little different each time."""
+    image = Image.new("RGB", (240, 240), (200 + number, 210, 190))
+    pen, shift = ImageDraw.Draw(image), 4 * number
+    if kind == "wug":
+        for i in range(0, 240, 40):
+            pen.line((i, 0, 240 - i, 240), (150, 20, 20 + shift), 12)
+    else:
+        for i in range(3):
+            pen.ellipse((20 + 70 * i, 60 + shift, 80 + 70 * i, 120 + shift), (20, 60, 160))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{kind} {number}.png"
+    image.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the folders "wug" and "dax", of four photos each."""
+    root = tmp_path_factory.mktemp("kinds")
+    for kind in ("wug", "dax"):
+        for number in range(4):
+            drawn(root / kind, kind, number)
+    return root
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*argv: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            code = main([str(a) for a in argv])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_a_folder_of_folders_is_taught_and_found(run: Run, folders: Path, tmp_path: Path) -> None:
+    code, out, _ = run("teach", folders, "--out", tmp_path / "names", "--json")
+
+    answer = json.loads(out)
+    assert code == 0
+    assert answer["names"] == [{"name": "dax", "photos": 4}, {"name": "wug", "photos": 4}]
+    assert answer["failed"] == answer["remarks"] == []
+    assert answer["rank"] == 2
+    assert sorted(answer["files"]) == sorted(path.name for path in (tmp_path / "names").iterdir())
+    new = tmp_path / "new"
+    for number in (7, 8):
+        drawn(new, "wug", number), drawn(new, "dax", number)
+    for kind in ("wug", "dax"):
+        _, out, _ = run("search", f"a photo of a {kind}", "--gallery", new, "--adapter", tmp_path / "names", "--json")
+        first = json.loads(out)["rankings"]["adapter"][:2]
+        assert all(kind in Path(hit["photo"]).name for hit in first)
+
+
+def test_names_on_top_of_an_adapter_are_those_of_the_library_call(run: Run, folders: Path, tmp_path: Path) -> None:
+    photos = sorted((folders / "wug").iterdir())
+    run("adapt", "photos of boats", "--out", tmp_path / "boats", "--seed", 3)
+
+    code, _, _ = run("teach", "--name", "wug", *photos, "--adapter", tmp_path / "boats", "--out", tmp_path / "a")
+    again, out, _ = run(
+        "teach", "--name", "wug", *photos, "--task", "photos of boats", "--seed", 3, "--out", tmp_path / "b", "--json"
+    )
+
+    assert (code, again) == (0, 0)
+    engine = load_engine()
+    backbone, linears = engine.backbone, list(engine.backbone.linears.values())
+    base = engine.adapt(AdapterRequest("photos of boats", seed=3)).lora
+    prefixes = backbone.prefix(torch.stack([backbone.pixels(open_photo(path)) for path in photos]))
+    expected = TaughtNames(backbone).add("wug", prefixes).on(base)
+    assert expected is not None
+    texts = ["a wug", "two dogs in the snow"]
+    for folder in ("a", "b"):
+        lora, origin = load_peft(tmp_path / folder, linears, backbone.fingerprint, partly=True)
+        assert torch.allclose(backbone.encode_text(texts, lora), backbone.encode_text(texts, expected), atol=1e-4)
+        assert origin["names"] == [{"name": "wug", "photos": 4}]
+    assert json.loads(out)["rank"] == base.rank + 1
+    text = (tmp_path / "b" / README_FILE).read_text()
+    assert "photos of boats" in text and "Taught names: wug (4 photos)" in text
+    # And by peft itself, with ranks that differ from linear to linear.
+    plain = PeftModel.from_pretrained(copy.deepcopy(backbone.adapted), str(tmp_path / "b")).eval()
+    theirs = plain.text(backbone.text_prefix(texts))  # type: ignore[operator]
+    assert torch.allclose(theirs, backbone.encode_text(texts, expected), atol=1e-4)
+
+
+def test_vector_and_evaluate_take_names(run: Run, folders: Path, tmp_path: Path) -> None:
+    run("teach", folders, "--out", tmp_path / "names")
+    code, out, _ = run("vector", "a photo of a wug", "--adapter", tmp_path / "names", "--json")
+    backbone = load_backbone()
+    photos = torch.stack([backbone.pixels(open_photo(path)) for path in sorted((folders / "wug").iterdir())])
+    target = F.normalize(backbone.suffix(backbone.prefix(photos)).mean(0), dim=0)
+    plain = backbone.encode_text(["a photo of a wug"])[0]
+    assert code == 0
+    assert float(torch.tensor(json.loads(out)["vector"]) @ target) > 0.9 > float(plain @ target) + 0.3
+
+    code, out, _ = run("evaluate", "--data", folders, "--adapter", tmp_path / "names", "--json")
+    found = json.loads(out)["methods"]
+    assert code == 0
+    assert found["adapter"]["i2t"]["R@1"] == 100 >= found["zero-shot"]["i2t"]["R@1"]
+
+
+def test_what_cannot_be_taught_is_said_and_the_rest_is_taught(run: Run, folders: Path, tmp_path: Path) -> None:
+    photo, broken = folders / "wug" / "wug 0.png", tmp_path / "broken.jpg"
+    broken.write_bytes(b"no photo")
+    options = ["--name", "wug", photo, broken, "--name", "dax", "--name", " ", photo, "--name", "fep", broken]
+    options += ["--name", "Wug", folders / "wug" / "wug 1.png", "--name", "gone", tmp_path / "gone.jpg"]
+
+    code, out, err = run("teach", *options, "--out", tmp_path / "names", "--json")
+
+    answer = json.loads(out)
+    assert code == 0 and "Traceback" not in err
+    assert answer["names"] == [{"name": "wug", "photos": 2}]
+    reasons = [(each["name"], each["reason"]) for each in answer["failed"]]
+    assert any(name == "wug" and "broken.jpg" in reason for name, reason in reasons)
+    assert ("dax", "“dax” has no photo: choose at least one that shows it; three are better.") in reasons
+    assert any(name == " " and "name is empty" in reason for name, reason in reasons)
+    assert any(name == "fep" and "has no photo" in reason for name, reason in reasons)
+    assert any(name == "gone" and "gone.jpg" in reason for name, reason in reasons)
+    assert answer["remarks"] == ["“wug” and “Wug” are one name: the photos of both were taught together."]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        ([], 2, "needs names"),
+        (["nowhere"], 1, "The folder nowhere does not exist"),
+        (["--name", "wug"], 1, "Nothing could be taught: “wug” has no photo"),
+        (["--name", "wug", "a.jpg", "--task", "a", "--adapter", "b"], 2, "not allowed with"),
+        (["--name", "wug", "a.jpg", "--adapter", "nowhere"], 1, "adapter_config.json is missing"),
+    ],
+)
+def test_usage(run: Run, tmp_path: Path, options: list[str], code: int, text: str) -> None:
+    found, out, err = run("teach", *options, "--out", tmp_path / "names")
+    assert (found, out) == (code, "") and text in err
+    assert not (tmp_path / "names").exists()
+
+
+def test_a_folder_without_folders(run: Run, folders: Path, tmp_path: Path) -> None:
+    code, _, err = run("teach", folders / "wug", "--out", tmp_path / "names")
+    assert code == 1 and "each name has a folder of photos, called like it" in err
