@@ -16,7 +16,7 @@ from app import texts
 from app.http.gradio_patches import visitor_left
 from app.visitors.session import Column, Comparison, Marked, Question, Session
 from app.visitors.uploads import MAX_CAPTIONS, discard, sort_uploads
-from core.common.errors import DescriptionError, GalleryError, PhotoError, StudioError
+from core.common.errors import AdapterError, DescriptionError, GalleryError, PhotoError, StudioError, brief
 from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, captions_from_names, parse_typed, read_captions
 from core.data.decode import content_id
@@ -24,15 +24,17 @@ from core.data.decode_pool import decode_photo
 from core.data.find_images import is_image
 from core.data.image_io import photo_bytes
 from core.data.sample_photos import sample_photos
-from core.experts.adapter_files import save_adapter
+from core.experts.adapter_files import save_adapter, save_names_adapter
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranking, moves
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import AdapterRequest
+from core.sglora.teach import TaughtNames
 
 COMPUTING = threading.BoundedSemaphore(3)  # questions: while two compute, one is answered
 MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0
 HISTORY = 8
+KEPT_WITH_NAMES = 4  # adapters with names added; the page compares three
 
 Progress = Callable[[int, int], object]
 RankingProgress = Callable[[int, int, str], object]  # columns that are done, of how many, and the title of the next
@@ -87,11 +89,25 @@ def adapt_to(engine: SGLora, session: Session, wanted: AdapterRequest | None) ->
         generate(engine, session, wanted)
 
 
-def write_zip(engine: SGLora, session: Session, adaptation: Adaptation) -> Path:
-    """Write the adapter as a ZIP for the visitor to download."""
-    path = session.album.new_file(f"sg-lora-adapter-seed{adaptation.request.seed}.zip")
+def write_zip(engine: SGLora, session: Session, adaptation: Adaptation | None) -> Path:
+    """Write the adapter, with the visitor's names in it, as a ZIP for the visitor to download.
+
+    Args:
+        adaptation: None: the names alone.
+
+    Raises:
+        AdapterError: there is neither.
+    """
+    names = session.album.names(engine)
+    if adaptation is None and not names.entries:
+        raise AdapterError(texts.LORA_NONE)
+    made = "names" if adaptation is None else f"adapter-seed{adaptation.request.seed}"
+    path = session.album.new_file(f"sg-lora-{made}.zip")
     files = path.parent / "adapter"
-    save_adapter(engine, adaptation, files)
+    if adaptation is None:
+        save_names_adapter(names, files)
+    else:
+        save_adapter(engine, adaptation, files, names=names)
     shutil.make_archive(str(path.with_suffix("")), "zip", files)
     discard(files)
     return path
@@ -146,6 +162,19 @@ def add_samples(engine: SGLora, session: Session, progress: Progress | None = No
     return Added(report)
 
 
+def photos_called(engine: SGLora, session: Session, lines: str) -> list[str]:
+    """Ids of the gallery's photos of these names, one a line.
+
+    Raises:
+        GalleryError: there is no photo of a name.
+    """
+    known = {photo.name: photo.id for photo in session.album.gallery(engine).photos}
+    wanted = [line.strip() for line in lines.splitlines() if line.strip()]
+    if missing := [name for name in wanted if name not in known]:
+        raise GalleryError(texts.NO_SUCH_PHOTO.format(name=brief(missing[0])))
+    return [known[name] for name in wanted]
+
+
 def set_captions(engine: SGLora, session: Session, typed: str) -> str:
     """Use typed captions; the answer says how many photos they belong to."""
     return _captioned(session.album.gallery(engine), parse_typed(typed))
@@ -183,6 +212,34 @@ def adapters(engine: SGLora, adaptation: Adaptation | None, merge: bool = True) 
     return zero_shot, (texts.MERGE, texts.MERGE_NOTE, Adapter.of(*merged)), generated
 
 
+def columns(engine: SGLora, session: Session, merge: bool = True) -> tuple[tuple[str, str, Adapter], ...]:
+    """``adapters`` of the session, with the visitor's names added to all but zero-shot; names alone are a column as well."""
+    zero_shot, *others = adapters(engine, session.adaptation, merge)
+    names = session.album.names(engine)
+    if not names.entries:
+        return zero_shot, *others
+    others = others or [(texts.NAMES, "", ZERO_SHOT)]
+    note = texts.NAMES_NOTE.format(n=len(names.entries))
+    named = [
+        (title, ", ".join(filter(None, (said, note))), _with_names(session, names, adapter)) for title, said, adapter in others
+    ]
+    return zero_shot, *named
+
+
+def _with_names(session: Session, names: TaughtNames, adapter: Adapter) -> Adapter:
+    """The adapter with names added to it; kept, since a question needs it several times."""
+    if session.on_names[0] is not names.entries:
+        session.on_names = names.entries, {}
+    kept = session.on_names[1]
+    if adapter.key not in kept:
+        lora = names.on(adapter.lora)
+        assert lora is not None
+        while len(kept) >= KEPT_WITH_NAMES:
+            del kept[next(iter(kept))]
+        kept[adapter.key] = Adapter.of(lora)
+    return kept[adapter.key]
+
+
 def ask(
     engine: SGLora, session: Session, question: Question, progress: RankingProgress | None = None, merge: bool = True
 ) -> Comparison:
@@ -200,32 +257,41 @@ def ask(
     question, title, right, rank = (_words if question.kind == "words" else _photo)(engine, gallery, question)
     session.question, last = question, session.comparison
     left_out, fingerprint = _trained_on(engine, session), engine.backbone.fingerprint
-    unranked = Comparison(title, (), question, right, left_out, gallery.photos, fingerprint)
+    unranked = Comparison(
+        title, (), question, right, left_out, gallery.photos, fingerprint, _names_in(engine, session, question)
+    )
     gone = visitor_left()
     same = last is not None and replace(last, columns=()) == unranked
     kept = {(column.title, column.adapter): column for column in last.columns} if last is not None and same else {}
-    columns: list[Column] = []
+    ranked: list[Column] = []
     # All of it is ranked: how far something moved is only known when both ends are.
-    wanted = adapters(engine, session.adaptation, merge)
+    wanted = columns(engine, session, merge)
     for name, note, adapter in wanted:
         if (name, adapter.key) in kept:
-            columns.append(kept[name, adapter.key])
+            ranked.append(kept[name, adapter.key])
             continue
         if gone():
             raise StudioError(texts.VISITOR_LEFT)
         if progress is not None:
-            progress(len(columns), len(wanted), name)
+            progress(len(ranked), len(wanted), name)
         with COMPUTING:
             ranking = rank(adapter)
-        moved = moves(columns[0].ranking, ranking) if columns else {}
-        columns.append(Column(name, note, ranking, moved, None, adapter.key))
-    session.comparison = answer = replace(unranked, columns=tuple(columns))
+        moved = moves(ranked[0].ranking, ranking) if ranked else {}
+        ranked.append(Column(name, note, ranking, moved, None, adapter.key))
+    session.comparison = answer = replace(unranked, columns=tuple(ranked))
     if question.kind == "words":
         pair = (question.what, "" if session.adaptation is None else session.adaptation.request.description)
         session.history = [pair, *(h for h in session.history if h != pair)][:HISTORY]
     count_marked(engine, session)
     session.remember()
     return answer
+
+
+def _names_in(engine: SGLora, session: Session, question: Question) -> tuple[tuple[str, int], ...]:
+    """Taught names that the question holds, and how many photos each was taught from."""
+    names = session.album.names(engine)
+    found = names.within(question.what) if question.kind == "words" else ()
+    return tuple((entry.name, len(entry.photos)) for entry in names.entries if entry.name in found)
 
 
 Prepared = tuple[Question, str, frozenset[str], Callable[[Adapter], Ranking]]  # the title, keys that are right, how to rank
@@ -266,16 +332,16 @@ def measure(engine: SGLora, session: Session, progress: Progress | None = None) 
     comparison = session.comparison
     if comparison is None or not comparison.measurable:
         return None
-    gallery, seen = session.album.gallery(engine), {a.key: a for _, _, a in adapters(engine, session.adaptation)}
+    gallery, seen = session.album.gallery(engine), {a.key: a for _, _, a in columns(engine, session)}
     with COMPUTING:
         gallery.read_captions(comparison.left_out, progress, visitor_left())
-        columns = [
+        ranked = [
             replace(column, hits=gallery.hits(seen[column.adapter], comparison.left_out))
             if column.hits is None and column.adapter in seen
             else column
             for column in comparison.columns
         ]
-    measured = replace(comparison, columns=tuple(columns))
+    measured = replace(comparison, columns=tuple(ranked))
     if session.comparison is comparison:  # else something else was asked meanwhile, and will be measured next
         session.comparison = measured
     return measured
@@ -332,7 +398,7 @@ def count_marked(engine: SGLora, session: Session) -> None:
     right = {query: photos for query, photos in right.items() if photos}
     gallery, counts = session.album.gallery(engine), {}
     if right and gallery.photos:
-        for title, _, adapter in adapters(engine, session.adaptation, merge=False):
+        for title, _, adapter in columns(engine, session, merge=False):
             first = {query: gallery.text_to_image(query, adapter, 10).hits for query in right}
             counts[title] = sum(hit.key in right[query] for query, hits in first.items() for hit in hits)
     session.marked = Marked(len(right), sum(map(len, right.values())), counts)

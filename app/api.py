@@ -1,4 +1,4 @@
-"""The named endpoints: route, adapt, index, search, import_adapter.
+"""The named endpoints: route, adapt, index, search, teach, import_adapter.
 
 Each client (each ``session_hash``) has a gallery and experts of its own, and one repository at a time: the one that it named
 last.
@@ -11,13 +11,13 @@ from typing import Any
 
 import gradio as gr
 
-from app import actions, expert_actions, texts
+from app import actions, expert_actions, name_actions, texts
 from app.engines import Models
 from app.errors import answering
 from app.visitors.session import Question, Session
 from core.common.errors import BackboneError, DescriptionError, brief
 from core.data.captions import parse_typed
-from core.experts.adapter_files import fit_facts, routed_experts
+from core.experts.adapter_files import fit_facts, routed_experts, taught_facts
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
@@ -151,6 +151,37 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         return answer | {"strength": adaptation.strength, "fit": fit_facts(adaptation.fit)}, session
 
     @answering
+    def teach(
+        name: str,
+        files: list[str] | None,
+        session: Session,
+        photos: str = "",
+        take_back: bool = False,
+        repository: str | None = None,
+    ) -> tuple[Any, ...]:
+        """Teach this client's searches and adapters a name from a few photos of it.
+
+        ``files``: photos, which do not join the gallery. ``photos``: names of photos of the gallery, one a line. A name that
+        was taught before gets the photos as well; ``take_back`` forgets it. From then on ``search`` and ``adapt`` know it.
+        Returns {"names": [{"name", "photos"}], "failed": [{"name", "reason"}], "remarks"}.
+        """
+        engine, failed = engine_of(session, repository), ()
+        if take_back:
+            names = name_actions.take_back(engine, session, name)
+        else:
+            chosen = actions.photos_called(engine, session, photos or "")
+            if files:
+                names, failed = name_actions.teach_files(engine, session, name, files)
+            if chosen or not files:
+                names = name_actions.teach(engine, session, name, chosen)
+        answer = {
+            **taught_facts(names),
+            "failed": [{"name": file, "reason": reason} for file, reason in failed],
+            "remarks": names.remarks(),
+        }
+        return answer, session
+
+    @answering
     def import_adapter(files: list[str] | None, description: str, session: Session) -> tuple[Any, ...]:
         """Put an adapter among this client's experts: from now on sentences are routed to it, too.
 
@@ -177,6 +208,8 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         files = gr.File(label="files", file_count="multiple")
         photo = gr.File(label="photo")
         repository = gr.Textbox(label="repository", value=None)
+        name, photos = gr.Textbox(label="name"), gr.Textbox(label="photos", value="")
+        take_back = gr.Checkbox(label="take_back", value=False)
         answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
         button = gr.Button()
     sampling = [k, tau, seed, strength]
@@ -185,6 +218,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         (adapt, [session, description, *sampling, repository], [answer, adapter, session], LIGHT),
         (index, [files, captions, session, repository], [answer, session], HEAVY),
         (search, [session, query, description, *sampling, top, photo, repository], [answer, session], SEARCH),
+        (teach, [name, files, session, photos, take_back, repository], [answer, session], HEAVY),
         (import_adapter, [files, description, session], [answer, session], LIGHT),
     ):
         button.click(

@@ -30,6 +30,7 @@ from app.steps.describe import Describe
 from app.steps.evidence import Evidence, has_evidence
 from app.steps.experts import Experts
 from app.steps.generate import Generate
+from app.steps.names import Names
 from app.steps.photo_library import SearchLibrary
 from app.steps.photos import Photos
 from app.steps.samples import Samples
@@ -153,13 +154,13 @@ class Studio:
                 photos, ask = Photos(context), Ask(context)
                 samples.questions()
             with gr.Column(min_width=320):
-                describe, generate = Describe(context), Generate(context)
+                describe, generate, names = Describe(context), Generate(context), Names(context)
         with gr.Row(equal_height=True, visible=False, elem_classes="sg-options") as context.options:
             generate.beside_results()
             compare = Compare(context)
         compare.results()
         photos.manage()
-        steps = [samples, photos, ask, describe, generate, compare, TakeHome(context)]
+        steps = [samples, photos, ask, describe, generate, names, compare, TakeHome(context)]
         with gr.Accordion(texts.DETAILS, open=False, elem_id="more"):
             for step in steps:
                 step.more()

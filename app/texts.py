@@ -114,6 +114,24 @@ COMMAND_LABEL = "The same adapter on the command line"
 COMMAND_OWN = "An expert of your own takes part in this adapter; the command line knows the shipped ones only."
 STEPS = {"encode": "read the sentence", "route": "route", "prior": "prior", "decode": "decode"}
 
+# names
+NAMES_TITLE = "Teach a name"
+NAMES_LEAD = (
+    "Choose photos of one thing, or tick them in the results, and say what it is called. One photo works, three are better."
+)
+NAMES_PHOTOS, NAMES_NAME, NAMES_PLACEHOLDER = "Photos of it", "Its name", "Shrek"
+NAMES_TEACH, NAMES_RENAME, NAMES_REMOVE = "Teach", "Rename", "Take back"
+NAMES_SAVE, NAMES_LOAD, NAMES_MARKS = "Save names", "Load names", "Learn from these marks"
+NAMES_TAUGHT, NAMES_CHIP = "Your names", "{name} ({n} photos)"
+NAMES_LOADED = "{n} names loaded."
+NAMES_NO_MARKS = "No photo is marked as right: tick what you looked for in the results first."
+NAMES_NO_PHOTO_READ = "“{name}” has no photo that can be read: {reason} Choose another one."
+NAMES_FILE_LARGE = "{name} is larger than a file of names can be: choose the file that “Save names” wrote."
+NO_SUCH_PHOTO = "No photo here is called {name}: “photos” holds names of photos that were added, one a line."
+NAMES, NAMES_NOTE = "With your names", "{n} taught"
+NAMES_ASKED = "{names}: a name that you taught."
+NAMES_ASKED_SEVERAL = "{names}: names that you taught."
+
 # photos
 GALLERY_LEAD = (
     "Up to {limit:,} photos, some 2,000 at a time, or ZIPs of them; a captions file (CSV, JSON or JSONL) may come along. Only "

@@ -58,7 +58,8 @@ class Compare(Step):
         self.on(self.merge.change, self._rank_again, parts=ANSWER, shown_on=self.answered, group=SEARCH)
         session, measured = self.context.session, private(SEARCH, self.recall)
         self.answered.change(self._measure, session, self.recall, trigger_mode="always_last", **measured)
-        self.answered.select(self._mark, session, [session, self.marked], **private())
+        marked = [*self.context.outputs(Part.NAMES), self.marked]
+        self.answered.select(self._mark, session, marked, **private())
 
     @friendly
     @in_turn
@@ -84,7 +85,7 @@ class Compare(Step):
         """A thumb went up or down; the page shows which one itself."""
         if isinstance(event.index, str):
             actions.mark(self.context.engine(session), session, event.index, event.value == "up")
-        return {self.context.session: session, self.marked: results_html.marked(session.marked)}
+        return self.context.show(session, Controls(), Part.NAMES) | {self.marked: results_html.marked(session.marked)}
 
     def show(self, session: Session, controls: Controls) -> Updates:
         """The last comparison, and how to ask the same on the command line."""

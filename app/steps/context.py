@@ -57,6 +57,7 @@ class Part(Enum):
     ADAPTER = auto()  # the generated LoRA
     PHOTOS = auto()
     RESULTS = auto()
+    NAMES = auto()  # that the visitor taught
     EXPERTS = auto()  # the repository, and the visitor's own
 
 

@@ -15,7 +15,6 @@ from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, in_turn, private
 from app.views import experts_html, page_html
 from app.visitors.session import Session
-from core.common.errors import AdapterError
 from core.experts.compare import nearest_distances
 from core.experts.projection import latent_map
 from core.sglora.engine import Adaptation, SGLora
@@ -81,8 +80,6 @@ class Generate(Step):
 
     @friendly
     def _write(self, session: Session, *_: Any) -> str:
-        if session.adaptation is None:
-            raise AdapterError(texts.LORA_NONE)
         return str(actions.write_zip(self.context.engine(session), session, session.adaptation))
 
     def show(self, session: Session, _: Controls) -> Updates:
@@ -91,7 +88,7 @@ class Generate(Step):
         if adaptation is None:
             return {
                 self.lora: page_html.note(texts.LORA_EMPTY),
-                self.download: gr.Button(interactive=False),
+                self.download: gr.Button(interactive=bool(session.album.taught)),
                 self.resample: gr.Button(interactive=False),
                 self.facts: "",
                 self.latent: "",

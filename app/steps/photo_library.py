@@ -68,7 +68,7 @@ class SearchLibrary(Step):
         asked = Query.parse([query])
         actions.adapt_to(engine, session, controls.request)
         photos = self._libraries.photos(name, engine.backbone)
-        wanted = actions.adapters(engine, session.adaptation, controls.merge)
+        wanted = actions.columns(engine, session, controls.merge)
         with actions.COMPUTING:
             return self._answer(photos, engine, asked, query, wanted, controls) | {self.context.session: session}
 

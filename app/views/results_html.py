@@ -14,6 +14,7 @@ from app import texts
 from app.views.template import macros
 from app.visitors.session import Album, Column, Comparison, Marked
 from core.common.metrics import KS, recall_interval
+from core.common.text import listed
 from core.retrieval.gallery import Photo
 
 FEW_PHOTOS = 50
@@ -65,7 +66,16 @@ def comparison(
     asked = photos.get(result.asked.what) if result.asked.kind == "photo" else None
     subject = None if asked is None else (asked.name, address(album.thumbnail(asked)), asked.captions)
     right = _right_places(result)
-    return _html.comparison(result, columns, ranked, filtered, filtered and not changed, description, subject, right)
+    taught = _taught(result.names)
+    return _html.comparison(result, columns, ranked, filtered, filtered and not changed, description, subject, right, taught)
+
+
+def _taught(names: Sequence[tuple[str, int]]) -> str:
+    """What is said of taught names in the question."""
+    if not names:
+        return ""
+    chips = listed([texts.NAMES_CHIP.format(name=name, n=n) for name, n in names])
+    return (texts.NAMES_ASKED if len(names) == 1 else texts.NAMES_ASKED_SEVERAL).format(names=chips)
 
 
 def _cards(

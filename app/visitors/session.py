@@ -26,10 +26,11 @@ from core.common.errors import GalleryError
 from core.common.metrics import Hits
 from core.data.decode import Source
 from core.experts.own import OwnExperts
-from core.retrieval.gallery import Gallery, Photo, Ranking
+from core.retrieval.gallery import Adapter, Gallery, Photo, Ranking
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import ExpertRepository
 from core.sglora.request import AdapterRequest
+from core.sglora.teach import TaughtName, TaughtNames
 
 PHOTO_LIMIT = 20_000
 LISTED = 1_000  # photos that the page lists; all of them are searched
@@ -98,6 +99,7 @@ class Comparison:
         asked: the question. right: keys of the right answers, as far as captions say; may be empty.
         left_out: photos that recall leaves out, since they trained an expert that takes part.
         photos: the gallery at that moment. backbone: fingerprint of the one that ranked.
+        names: taught names in the question, and the number of their photos.
     """
 
     title: str
@@ -107,6 +109,7 @@ class Comparison:
     left_out: frozenset[str] = frozenset()
     photos: tuple[Photo, ...] = field(default=(), repr=False)
     backbone: str = ""
+    names: tuple[tuple[str, int], ...] = ()
 
     @property
     def measurable(self) -> bool:
@@ -178,6 +181,7 @@ class Album:
         self._photos_change = threading.Lock()
         self._own_experts: dict[str, OwnExperts] = {}
         self._engine: tuple[OwnExperts, SGLora] | None = None
+        self._names: dict[str, tuple[TaughtName, ...]] = {}  # by backbone; without it, so that it can be given up
         self._aside: Gallery | None = None
         self.shows_samples = False
         self.trained_on: dict[str, frozenset[str]] = {}
@@ -213,8 +217,9 @@ class Album:
         gallery, own = self._gallery, [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
         experts = sum(t.nbytes for entry in own for t in (entry.mean, entry.std, entry.embedding))
         photos = sum(len(photo.thumbnail) for photo in self._resting) if gallery is None else gallery.memory
+        names = sum(entry.memory for entries in list(self._names.values()) for entry in entries)
         aside = self._aside
-        return photos + (0 if aside is None else aside.memory) + experts
+        return photos + (0 if aside is None else aside.memory) + experts + names
 
     def gallery(self, engine: SGLora) -> Gallery:
         """The photos, made on first use because it needs the engine's backbone.
@@ -240,6 +245,28 @@ class Album:
         with self._changing:
             self._own_experts[self.backbone] = own_experts = change(self.own_experts(engine))
             return own_experts
+
+    def names(self, engine: SGLora) -> TaughtNames:
+        """The names that the visitor taught."""
+        self._check(engine)
+        return TaughtNames(engine.backbone, self._names.get(self.backbone, ()))
+
+    def change_names(self, engine: SGLora, change: Callable[[TaughtNames], TaughtNames]) -> TaughtNames:
+        """Replace the visitor's names by what ``change`` makes of them; other tabs see it with their next event."""
+        with self._changing:
+            changed = change(self.names(engine))
+            self._names[self.backbone] = changed.entries
+            return changed
+
+    @property
+    def taught(self) -> tuple[tuple[str, int], ...]:
+        """(name, number of photos) of every name for the chosen backbone; needs no engine."""
+        return tuple((entry.name, len(entry.photos)) for entry in self._names.get(self.backbone, ()))
+
+    @property
+    def has_names(self) -> bool:
+        """Whether the visitor taught any name."""
+        return any(list(self._names.values()))
 
     def _check(self, engine: SGLora) -> None:
         """An event may have begun with the backbone that another tab has switched away from meanwhile."""
@@ -457,6 +484,7 @@ class Album:
             self._resting, self.asked, self.shows_samples = (), None, False
             self.trained_on.clear()
             self._own_experts.clear()
+            self._names.clear()
             self._originals.clear()
         with self._counting:
             folder, self._folder = self._folder, None
@@ -510,6 +538,7 @@ class Session:
         question: asked last.
         history: (query, description) asked, latest first.
         marks: by question, which photos the visitor marked as right or wrong; ``marked``: what was counted from them.
+        on_names: the visitor's names, and adapters with them added, by the adapter's key.
         known: whether an event of this tab was there before. gone: why the album was emptied, until this tab was told.
         turn: held by the event that changes the answer.
     """
@@ -523,6 +552,7 @@ class Session:
     history: list[tuple[str, str]] = field(default_factory=list)
     marks: dict[str, dict[str, bool]] = field(default_factory=dict)
     marked: Marked = Marked()
+    on_names: tuple[tuple[TaughtName, ...], dict[str, Adapter]] = ((), {})
     known: bool = False
     gone: str = ""
 
@@ -534,7 +564,7 @@ class Session:
     def worth(self) -> int:
         """What the visitor would lose: 0 nothing, 1 what a click brings back, 2 photos or experts."""
         album = self.album
-        if album.photos or album.aside or album.has_experts:
+        if album.photos or album.aside or album.has_experts or album.has_names:
             return 2
         return int(self.adaptation is not None or album.backbone != DEFAULT)
 
@@ -564,7 +594,7 @@ def forget(session: Session) -> None:
     session.request = session.adaptation = session.repository = session.comparison = session.question = None
     session.history.clear()
     session.marks.clear()
-    session.marked = Marked()
+    session.marked, session.on_names = Marked(), ((), {})
 
 
 def leave(session: Session) -> None:

@@ -70,7 +70,7 @@ def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
 
 def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
     """The backbone, the adapter that names are added to, and what a provenance says about both."""
-    from core.experts.adapter_files import model_facts, provenance
+    from core.experts.adapter_files import NAMES_METHOD, model_facts, provenance
 
     if arguments.task is not None:
         engine = load_chosen_engine(arguments)
@@ -82,7 +82,7 @@ def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
 
         lora, on = load_peft(arguments.adapter, backbone.linears.values(), backbone.fingerprint, partly=True)
         before = {"on": on}
-    return backbone, lora, {"method": "Names from photos (arXiv 2202.05262)", **model_facts(backbone), **before}
+    return backbone, lora, {**NAMES_METHOD, **model_facts(backbone), **before}
 
 
 def _taught(

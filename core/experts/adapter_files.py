@@ -13,12 +13,14 @@ from core.backbones.peft_format import save_peft
 from core.backbones.spec import portable
 from core.backbones.transformers_names import CLASS as CLIP_MODEL
 from core.backbones.transformers_names import hub_model, transformers_name
+from core.common.errors import AdapterError
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
 from core.sglora.router import Routing
 from core.sglora.teach import TaughtNames
 
 README_FILE = "README.md"
+NAMES_METHOD = {"method": "Names from photos (rank-one editing, arXiv 2202.05262)"}
 
 _TEXT = """\
 # A LoRA adapter of SG-LoRA Studio
@@ -122,6 +124,18 @@ def write_adapter(
         mapping = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
         save_peft(lora, folder, fingerprint, origin["backbone"], origin, mapping)
     (folder / README_FILE).write_text(adapter_readme(origin, choice, lora, base), encoding="utf-8")
+
+
+def save_names_adapter(names: TaughtNames, folder: Path) -> None:
+    """Write taught names alone as an adapter.
+
+    Raises:
+        AdapterError: there are none, or no LoRA can teach this backbone names.
+    """
+    lora = names.on(None)
+    if lora is None:
+        raise AdapterError("There are no names yet: teach one first.")
+    write_adapter(names.backbone, lora, NAMES_METHOD | model_facts(names.backbone) | taught_facts(names), folder)
 
 
 def model_facts(backbone: Backbone) -> dict[str, Any]:

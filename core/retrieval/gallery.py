@@ -265,6 +265,12 @@ class Gallery:
         stacked = torch.stack(prefixes) if prefixes else torch.empty(0, *self.backbone.prefix_shape, dtype=torch.float16)
         return tuple(entry.photo for entry in entries), stacked
 
+    def prefixes(self, ids: Iterable[str]) -> Tensor:
+        """Prefix activations [n, *prefix_shape] float16 of these photos; ids that are not there are ignored."""
+        entries = self._contents.entries
+        found = [entries[key].prefix for key in ids if key in entries]
+        return torch.stack(found) if found else torch.empty(0, *self.backbone.prefix_shape, dtype=torch.float16)
+
     def text_to_image(self, query: str, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
         """The photos that fit a query best (``top=None``: all); keys are photo ids.
 

@@ -45,6 +45,7 @@ SCENES = (
 )
 RIDGE = 0.1  # added to C's diagonal, as a share of its mean: a thousand texts do not fill all directions
 LAMBDA = 1e-3  # of the mean of the diagonal that it is added to: two names may be nearly one text
+GAMMA = 0.3  # how much the photos count that a name does not mean
 ALIKE = 0.4  # mean photos of a name that are shorter than this, of length 1 each, show different things
 
 
@@ -54,12 +55,26 @@ class TaughtName:
 
     Attributes:
         name: as it was typed. texts: prefixes [t, …] of the name in TEMPLATES.
-        photos: prefix activations [n, *prefix_shape] float16, at most MAX_PHOTOS.
+        photos: prefix activations [n, *prefix_shape] float16, at most MAX_PHOTOS. without: of photos that it does not mean.
     """
 
     name: str
     texts: Tensor
     photos: Tensor
+    without: Tensor
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes."""
+        return self.photos.nbytes + self.without.nbytes + self.texts.nbytes
+
+    def target(self, backbone: Backbone, lora: Lora | None) -> Tensor:
+        """Where the name's text is to land, [d] of unit length: the mean of its photos, away from those that it does not mean
+        (Rocchio 1971)."""
+        target = F.normalize(backbone.suffix(self.photos, lora).mean(0), dim=-1)
+        if len(self.without):
+            target = F.normalize(target - GAMMA * F.normalize(backbone.suffix(self.without, lora).mean(0), dim=-1), dim=-1)
+        return target
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +88,11 @@ class TaughtNames:
     backbone: Backbone
     entries: tuple[TaughtName, ...] = ()
 
-    def add(self, name: str, photos: Tensor) -> TaughtNames:
+    def add(self, name: str, photos: Tensor, without: Tensor | None = None) -> TaughtNames:
         """With a name more; a name that is there gets the photos as well.
 
         Args:
-            photos: prefix activations [n, *prefix_shape].
+            photos: prefix activations [n, *prefix_shape]. without: of photos that the name does not mean.
 
         Raises:
             DescriptionError: no photo, a name that cannot be used, or one too many.
@@ -85,12 +100,13 @@ class TaughtNames:
         name = clean_taught_name(name)
         if not len(photos):
             raise DescriptionError(f"“{name}” has no photo: choose at least one that shows it; three are better.")
+        without = photos[:0] if without is None else without
         if (known := self.find(name)) is not None:
-            new = [photo for photo in photos.half() if not any(torch.equal(photo, old) for old in known.photos)]
-            return self._replaced(known, replace(known, photos=torch.stack([*known.photos, *new])[:MAX_PHOTOS]))
+            joined = replace(known, photos=_joined(known.photos, photos), without=_joined(known.without, without))
+            return self._replaced(known, joined)
         if len(self.entries) >= MAX_NAMES:
             raise DescriptionError(f"“{name}” is one name too many: {MAX_NAMES} can be taught. Take one back first.")
-        entry = TaughtName(name, self._texts(name), photos[:MAX_PHOTOS].half().clone())
+        entry = TaughtName(name, self._texts(name), _joined(photos[:0], photos), _joined(without[:0], without))
         return replace(self, entries=(*self.entries, entry))
 
     def rename(self, old: str, new: str) -> TaughtNames:
@@ -102,7 +118,7 @@ class TaughtNames:
         entry, new = self._known(old), clean_taught_name(new)
         other = self.find(new)
         if other is not None and other is not entry:
-            return self.remove(old).add(new, entry.photos)
+            return self.remove(old).add(new, entry.photos, entry.without)
         return self._replaced(entry, replace(entry, name=new, texts=self._texts(new)))
 
     def remove(self, name: str) -> TaughtNames:
@@ -121,11 +137,6 @@ class TaughtNames:
     def within(self, text: str) -> tuple[str, ...]:
         """The names that a text holds, as whole words."""
         return tuple(e.name for e in self.entries if re.search(rf"(?<!\w){re.escape(e.name)}(?!\w)", text, re.IGNORECASE))
-
-    @property
-    def memory(self) -> int:
-        """Bytes that they take."""
-        return sum(e.photos.nbytes + e.texts.nbytes for e in self.entries)
 
     @one_core()
     def on(self, lora: Lora | None) -> Lora | None:
@@ -166,6 +177,15 @@ class TaughtNames:
         return replace(self, entries=tuple(new if e is old else e for e in self.entries))
 
 
+def _joined(photos: Tensor, more: Tensor) -> Tensor:
+    """Photos and those of the others that are not among them, at most MAX_PHOTOS, in float16."""
+    kept = list(photos)
+    for photo in more.half():
+        if len(kept) < MAX_PHOTOS and not any(torch.equal(photo, other) for other in kept):
+            kept.append(photo.clone())
+    return torch.stack(kept) if kept else photos.half()
+
+
 def clean_taught_name(name: str) -> str:
     """Trim a name and check that it can be taught.
 
@@ -189,8 +209,8 @@ def names_lora(backbone: Backbone, names: Sequence[TaughtName], lora: Lora | Non
     read = last_linear(backbone, torch.cat([entry.texts for entry in names]), lora)
     keys = read.inputs.unflatten(0, (len(names), -1)).mean(1)  # [n, in]
     outputs = read.outputs.unflatten(0, (len(names), -1)).mean(1)  # [n, d]
-    photos = torch.stack([backbone.suffix(entry.photos, lora).mean(0) for entry in names])
-    residuals = outputs.norm(dim=-1, keepdim=True) * F.normalize(photos, dim=-1) - outputs
+    targets = torch.stack([entry.target(backbone, lora) for entry in names])  # [n, d]
+    residuals = outputs.norm(dim=-1, keepdim=True) * targets - outputs
     return Lora((read.module,), {read.module.name: closed_form(keys, residuals, second_moment(backbone, lora))})
 
 

@@ -1,0 +1,123 @@
+"""What a visitor can do with names: teach them from photos, rename them, take them back, save and load them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from app import texts
+from app.visitors.session import Session
+from core.common.errors import DescriptionError, GalleryError, RepositoryError
+from core.data.decode import Failure
+from core.experts.names_file import load_names, most_bytes, save_names
+from core.retrieval.gallery import Gallery
+from core.sglora.engine import SGLora
+from core.sglora.teach import MAX_PHOTOS, TaughtNames, clean_taught_name
+
+NAMES_FILE = "sg-lora-names.safetensors"
+
+
+def teach(engine: SGLora, session: Session, name: str, ids: Sequence[str], without: Sequence[str] = ()) -> TaughtNames:
+    """Teach a name from photos of the gallery; a name that is there gets the photos as well.
+
+    Args:
+        ids: of the photos. without: of photos that it does not mean.
+
+    Raises:
+        DescriptionError: no photo, a name that cannot be used, or one too many.
+        AdapterError: no LoRA can teach this backbone names.
+    """
+    gallery = session.album.gallery(engine)
+    shown, others = gallery.prefixes(ids), gallery.prefixes(without)
+    return _changed(engine, session, lambda names: names.add(name, shown, others))
+
+
+def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str]) -> tuple[TaughtNames, tuple[Failure, ...]]:
+    """Teach a name from photo files, which do not join the gallery; those that cannot be read are in the answer.
+
+    Raises:
+        DescriptionError, AdapterError: as ``teach``.
+    """
+    clean_taught_name(name)  # before photos are read
+    apart = Gallery(engine.backbone, MAX_PHOTOS)
+    report = apart.add([Path(file) for file in files[:MAX_PHOTOS]])
+    photos = apart.prefixes(photo.id for photo in apart.photos)
+    if not len(photos) and report.failed:
+        raise DescriptionError(texts.NAMES_NO_PHOTO_READ.format(name=name, reason=report.failed[0].reason))
+    return _changed(engine, session, lambda names: names.add(name, photos)), report.failed
+
+
+def from_marks(engine: SGLora, session: Session) -> TaughtNames:
+    """Teach the last question from the photos that were marked for it.
+
+    Raises:
+        GalleryError: nothing was marked as right.
+        StudioError: as ``teach``.
+    """
+    question = "" if session.comparison is None else session.comparison.asked.what
+    marks = session.marks.get(question, {})
+    right, wrong = ([photo for photo, yes in marks.items() if yes is wanted] for wanted in (True, False))
+    if not right:
+        raise GalleryError(texts.NAMES_NO_MARKS)
+    return teach(engine, session, question, right, wrong)
+
+
+def rename(engine: SGLora, session: Session, old: str, new: str) -> TaughtNames:
+    """Give a name's photos another name.
+
+    Raises:
+        DescriptionError: no such name, or a new one that cannot be used.
+    """
+    return _changed(engine, session, lambda names: names.rename(old, new))
+
+
+def take_back(engine: SGLora, session: Session, name: str) -> TaughtNames:
+    """Forget a name.
+
+    Raises:
+        DescriptionError: there is none.
+    """
+    return _changed(engine, session, lambda names: names.remove(name))
+
+
+def write(engine: SGLora, session: Session) -> Path:
+    """Write the names as one file for the visitor to download.
+
+    Raises:
+        RepositoryError: there are none.
+    """
+    content = save_names(session.album.names(engine))
+    path = session.album.new_file(NAMES_FILE)
+    path.write_bytes(content)
+    return path
+
+
+def load(engine: SGLora, session: Session, path: str) -> int:
+    """Put the names of a file among the visitor's; photos of one that is there are joined. Returns how many.
+
+    Raises:
+        RepositoryError: no such file. DescriptionError: one name too many.
+    """
+    file = Path(path)
+    if file.stat().st_size > most_bytes(engine.backbone):
+        raise RepositoryError(texts.NAMES_FILE_LARGE.format(name=file.name))
+    loaded = load_names(file.read_bytes(), engine.backbone)
+
+    def joined(names: TaughtNames) -> TaughtNames:
+        for entry in loaded.entries:
+            names = names.add(entry.name, entry.photos, entry.without)
+        return names
+
+    _changed(engine, session, joined)
+    return len(loaded.entries)
+
+
+def _changed(engine: SGLora, session: Session, change: Callable[[TaughtNames], TaughtNames]) -> TaughtNames:
+    """The names after a change that can be used: it is tried before it is kept."""
+
+    def tried(names: TaughtNames) -> TaughtNames:
+        changed = change(names)
+        changed.on(None)
+        return changed
+
+    return session.album.change_names(engine, tried)

@@ -1,0 +1,120 @@
+"""Names that the visitor teaches from photos: they take part in every question at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from app import actions, name_actions, texts
+from app.api import HEAVY
+from app.errors import friendly
+from app.steps.context import Controls, Part, Updates
+from app.steps.step import ANSWER, Step, in_turn, private
+from app.views import page_html
+from app.visitors.session import LISTED, Session
+
+
+class Names(Step):
+    def layout(self) -> None:
+        with gr.Accordion(texts.NAMES_TITLE, open=False, elem_id="names") as self.panel:
+            gr.HTML(page_html.note(texts.NAMES_LEAD))
+            with gr.Row(equal_height=False, elem_classes="sg-ask"):
+                self.photos = gr.Dropdown(
+                    label=texts.NAMES_PHOTOS, choices=[], multiselect=True, scale=3, min_width=180, elem_id="names-photos"
+                )
+                self.name = gr.Textbox(
+                    label=texts.NAMES_NAME,
+                    placeholder=texts.NAMES_PLACEHOLDER,
+                    max_lines=1,
+                    scale=2,
+                    min_width=120,
+                    elem_id="names-name",
+                )
+                self.button = gr.Button(texts.NAMES_TEACH, variant="primary", scale=1, min_width=90, elem_id="names-teach")
+            self.taught = gr.Radio(label=texts.NAMES_TAUGHT, choices=[], visible=False, elem_id="names-taught")
+            with gr.Row():
+                self.marks = gr.Button(texts.NAMES_MARKS, size="sm", min_width=150, visible=False, elem_id="names-marks")
+                self.rename = gr.Button(texts.NAMES_RENAME, size="sm", min_width=100, visible=False, elem_id="names-rename")
+                self.remove = gr.Button(texts.NAMES_REMOVE, size="sm", min_width=100, visible=False, elem_id="names-remove")
+                self.save = gr.Button(texts.NAMES_SAVE, size="sm", min_width=100, visible=False, elem_id="names-save")
+                self.load = gr.UploadButton(
+                    texts.NAMES_LOAD, file_types=[".safetensors"], size="sm", min_width=100, elem_id="names-load"
+                )
+            self.report = gr.HTML(elem_id="names-report")
+        shown = [self.panel, self.photos, self.taught, self.marks, self.rename, self.remove, self.save]
+        self.context.shows(Part.NAMES, shown, self.show)
+        self.context.shows(Part.PHOTOS, shown, self.show)
+
+    def wire(self) -> None:
+        shown = [self.report, self.name, self.taught, self.photos]
+        for event, handler, first in (
+            ([self.button.click, self.name.submit], self._teach, [self.name, self.photos]),
+            (self.marks.click, self._from_marks, []),
+            (self.rename.click, self._rename, [self.taught, self.name]),
+            (self.remove.click, self._remove, [self.taught]),
+            (self.load.upload, self._load, [self.load]),
+        ):
+            self.on(event, handler, first, shown, (Part.NAMES, *ANSWER), self.report, HEAVY)
+        self.taught.input(lambda name: name, self.taught, self.name, **private())  # to rename it, or give it more photos
+        self.downloads(self.save, self._save, self.report)
+
+    @friendly
+    @in_turn
+    def _teach(self, name: str, photos: Sequence[str] | None, session: Session, *values: Any) -> Updates:
+        engine = self.context.engine(session)
+        names = name_actions.teach(engine, session, name or "", photos or [])
+        return self._changed(session, values, names.remarks()) | {self.name: "", self.photos: gr.Dropdown(value=[])}
+
+    @friendly
+    @in_turn
+    def _from_marks(self, session: Session, *values: Any) -> Updates:
+        names = name_actions.from_marks(self.context.engine(session), session)
+        return self._changed(session, values, names.remarks())
+
+    @friendly
+    @in_turn
+    def _rename(self, old: str | None, new: str, session: Session, *values: Any) -> Updates:
+        name_actions.rename(self.context.engine(session), session, old or "", new or "")
+        return self._changed(session, values) | {self.name: ""}
+
+    @friendly
+    @in_turn
+    def _remove(self, name: str | None, session: Session, *values: Any) -> Updates:
+        name_actions.take_back(self.context.engine(session), session, name or "")
+        return self._changed(session, values)
+
+    @friendly
+    @in_turn
+    def _load(self, path: str, session: Session, *values: Any) -> Updates:
+        n = name_actions.load(self.context.engine(session), session, path)
+        return self._changed(session, values, [texts.NAMES_LOADED.format(n=n)])
+
+    @friendly
+    def _save(self, session: Session, *_: Any) -> str:
+        return str(name_actions.write(self.context.engine(session), session))
+
+    def _changed(self, session: Session, values: Sequence[Any], remarks: Sequence[str] = ()) -> Updates:
+        """After the names changed: the last question is asked again with them."""
+        actions.ask_again(self.context.engine(session), session)
+        return self.context.show(session, Controls(*values), Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
+
+    def show(self, session: Session, _: Controls) -> Updates:
+        """The names, the photos to choose from, and those that are ticked."""
+        album = session.album
+        counts = album.taught
+        question = "" if session.comparison is None else session.comparison.asked.what
+        there = {photo.id for photo in album.photos[:LISTED]}
+        ticked = [photo for photo, right in session.marks.get(question, {}).items() if right and photo in there]
+        choices = [(texts.NAMES_CHIP.format(name=name, n=n), name) for name, n in counts]
+        some = bool(choices)
+        return {
+            self.panel: gr.Accordion(open=True) if some or ticked else gr.skip(),
+            self.photos: gr.Dropdown(choices=[(p.name, p.id) for p in album.photos[:LISTED]], value=ticked),
+            self.taught: gr.Radio(choices=choices, value=choices[-1][1] if some else None, visible=some),
+            self.marks: gr.Button(visible=bool(ticked)),
+            self.rename: gr.Button(visible=some),
+            self.remove: gr.Button(visible=some),
+            self.save: gr.Button(visible=some),
+        }

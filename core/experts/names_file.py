@@ -1,0 +1,91 @@
+"""Taught names as one file: what is kept of their photos, as safetensors; the backbone makes the LoRA again from it."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from core.backbones.base import Backbone
+from core.common.errors import DescriptionError, RepositoryError, brief
+from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, TaughtNames
+
+KIND, FORMAT = "SG-LoRA Studio names", "1"
+HEADER_BYTES = 2**20
+
+
+def save_names(names: TaughtNames) -> bytes:
+    """The file's content.
+
+    Raises:
+        RepositoryError: there are no names.
+    """
+    if not names.entries:
+        raise RepositoryError("There are no names to save yet: teach one first.")
+    tensors = {f"{i}.photos": entry.photos.contiguous() for i, entry in enumerate(names.entries)}
+    tensors |= {f"{i}.without": entry.without.contiguous() for i, entry in enumerate(names.entries)}
+    metadata = {
+        "kind": KIND,
+        "format": FORMAT,
+        "backbone_fingerprint": names.backbone.fingerprint,
+        "names": json.dumps([entry.name for entry in names.entries], ensure_ascii=False),
+    }
+    return save(tensors, metadata)
+
+
+def most_bytes(backbone: Backbone) -> int:
+    """The largest file that can be one for a backbone."""
+    a_photo = 2 * int(torch.Size(backbone.prefix_shape).numel())
+    return HEADER_BYTES + 2 * MAX_NAMES * MAX_PHOTOS * a_photo
+
+
+def load_names(content: bytes, backbone: Backbone) -> TaughtNames:
+    """The names of a file that ``save_names`` wrote; anyone may have changed it since.
+
+    Raises:
+        RepositoryError: no such file, damaged, or made for another backbone.
+    """
+    label = "The file of names"
+    if len(content) > most_bytes(backbone):
+        raise RepositoryError(f"{label} is larger than names for this backbone can be: choose the file that was saved here.")
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        if (header["kind"], header["format"]) != (KIND, FORMAT):
+            raise ValueError("another kind")
+        listed, made_for = json.loads(header["names"]), str(header["backbone_fingerprint"])
+        if not (isinstance(listed, list) and 1 <= len(listed) <= MAX_NAMES and all(isinstance(n, str) for n in listed)):
+            raise ValueError("no names")
+        tensors = load(content)
+        photos = [
+            (_photos(tensors[f"{i}.photos"], backbone), _photos(tensors[f"{i}.without"], backbone)) for i in range(len(listed))
+        ]
+    except (SafetensorError, LookupError, TypeError, ValueError, OverflowError, RecursionError):
+        raise RepositoryError(f"{label} is damaged, or none: choose the file that “Save names” wrote.") from None
+    if made_for != backbone.fingerprint:
+        raise RepositoryError(
+            f"{label} belongs to another backbone (fingerprint {brief(made_for)}, this one is {backbone.fingerprint}): teach "
+            "the names again here."
+        )
+    names = TaughtNames(backbone)
+    for name, (shown, without) in zip(listed, photos, strict=True):
+        try:
+            names = names.add(name, shown, without)
+        except DescriptionError as error:
+            raise RepositoryError(f"{label}: {error}") from None
+    return names
+
+
+def _photos(stored: Tensor, backbone: Backbone) -> Tensor:
+    """Prefix activations as they were kept.
+
+    Raises:
+        ValueError: of another form, or with numbers that are not finite.
+    """
+    if stored.dtype != torch.float16 or tuple(stored.shape[1:]) != tuple(backbone.prefix_shape) or len(stored) > MAX_PHOTOS:
+        raise ValueError("another form")
+    if not bool(torch.isfinite(stored).all()):
+        raise ValueError("not finite")
+    return stored
