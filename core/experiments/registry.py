@@ -106,6 +106,12 @@ _EXPERIMENTS = (
         "domains.",
     ),
     Experiment(
+        "teach",
+        "Does a name that was taught from a few photos find more of them, and what is forgotten for it?",
+        "Classes of special domains under made-up and real names, on photos that trained nothing and taught nothing; the right "
+        "name of up to eleven, and the class's photos among the first ten beside 1,000 everyday ones. Intervals over domains.",
+    ),
+    Experiment(
         "wording",
         "Is routing insensitive to wording, and is it noticed when no expert fits?",
         "Twenty subjects in five wordings each, single words among them; sentences about no photos, and in other languages.",

@@ -24,9 +24,9 @@ from torch import Tensor
 from core.backbones.base import Backbone, last_linear
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
-from core.common.errors import DescriptionError
+from core.common.errors import DescriptionError, brief
 from core.common.runtime import one_core
-from core.common.text import clean_text
+from core.common.text import one_line
 from core.data.class_names import imagenet_class_names
 
 MAX_NAMES = 64
@@ -132,7 +132,7 @@ class TaughtNames:
 
     def find(self, name: str) -> TaughtName | None:
         """The entry of a name; case does not matter."""
-        return next((e for e in self.entries if e.name.casefold() == name.casefold()), None)
+        return next((e for e in self.entries if e.name.casefold() == str(name).casefold()), None)
 
     def within(self, text: str) -> tuple[str, ...]:
         """The names that a text holds, as whole words."""
@@ -170,7 +170,7 @@ class TaughtNames:
     def _known(self, name: str) -> TaughtName:
         entry = self.find(name)
         if entry is None:
-            raise DescriptionError(f"“{name}” is not taught (any more): teach it again.")
+            raise DescriptionError(f"“{brief(name)}” is not taught (any more): teach it again.")
         return entry
 
     def _replaced(self, old: TaughtName, new: TaughtName) -> TaughtNames:
@@ -192,9 +192,9 @@ def clean_taught_name(name: str) -> str:
     Raises:
         DescriptionError: it is empty, holds no letter or digit, or is longer than MAX_LETTERS.
     """
-    if not str(name).strip():
+    cleaned = one_line(name).strip("\"“”'.,!?;: ") if isinstance(name, str) else ""
+    if not any(c.isalnum() for c in cleaned):
         raise DescriptionError("The name is empty: type a word for what the photos show, such as “Shrek”.")
-    cleaned = clean_text(name, "name").strip("\"“”'.,!?;: ")
     if len(cleaned) > MAX_LETTERS:
         raise DescriptionError(f"The name has {len(cleaned)} characters; {MAX_LETTERS} is the most. A word or two are best.")
     return cleaned

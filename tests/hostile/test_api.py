@@ -34,6 +34,7 @@ GOOD = {
     "index": [None, "", None],
     "search": ["a dog", SENTENCE, *MADE, 10, None, None],
     "import_adapter": [None, SENTENCE],
+    "teach": ["wug", None, "", False, None],
 }
 HUGE = 10**400
 ODD = [None, "5", HUGE, float("nan"), {"a": [1]}, [[[[]]]], -1, True, ["\ud800", None], "x" * 100_000]

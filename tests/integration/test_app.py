@@ -84,6 +84,7 @@ def test_only_the_steps_are_public(client: Client) -> None:
         "/index",
         "/search",
         "/import_adapter",
+        "/teach",
     }
 
 

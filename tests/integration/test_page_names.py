@@ -1,0 +1,262 @@
+"""Names on the page's side and in the API: they take part in every question of their visitor, and of nobody else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from made_up_photos import blurred
+from PIL import Image, ImageDraw
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from app import actions, name_actions, texts
+from app.engines import Models
+from app.page import build, launch_options
+from app.views import results_html
+from app.visitors.session import Question, Session, forget, leave
+from core.backbones.peft_format import load_peft
+from core.common.errors import DescriptionError, GalleryError, RepositoryError
+from core.sglora.engine import SGLora
+
+SENTENCE = "photos of boats"
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    loaded = Models()
+    loaded.start()
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def engine(models: Models) -> SGLora:
+    return models.get()
+
+
+@pytest.fixture(scope="module")
+def url(models: Models) -> Iterator[str]:
+    page = build(models)
+    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
+    yield address
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Six photos of crossed red lines, "wugs", and ten of blurred colours."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(6):
+        image = Image.new("RGB", (240, 240), (200 + 5 * number, 210, 190))
+        for i in range(0, 240, 40):
+            ImageDraw.Draw(image).line((i, 0, 240 - i, 240), (150, 20, 20 + 5 * number), 12)
+        image.save(folder / f"wug {number}.png")
+    blurred(folder, [f"other {number}.png" for number in range(10)], 7)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def session(engine: SGLora, files: list[Path]) -> Session:
+    made = Session()
+    actions.add_uploads(engine, made, [str(path) for path in files])
+    return made
+
+
+def wugs(session: Session, n: int = 3) -> list[str]:
+    return [photo.id for photo in session.album.photos if photo.name.startswith("wug")][:n]
+
+
+def first(session: Session, column: int = -1, n: int = 6) -> list[str]:
+    assert session.comparison is not None
+    return [hit.label[:3] for hit in session.comparison.columns[column].ranking.hits[:n]]
+
+
+def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, session: Session) -> None:
+    before = actions.ask(engine, session, Question.words("a wug"))
+    assert [column.title for column in before.columns] == [texts.ZERO_SHOT] and before.names == ()
+
+    name_actions.teach(engine, session, "wug", wugs(session))
+    actions.ask_again(engine, session)
+
+    after = session.comparison
+    assert after is not None
+    assert [column.title for column in after.columns] == [texts.ZERO_SHOT, texts.NAMES]
+    assert after.columns[0].ranking == before.columns[0].ranking
+    assert first(session) == ["wug"] * 6  # those that taught nothing as well
+    assert after.names == (("wug", 3),)
+    shown = results_html.comparison(after, session.album, 6, False)
+    assert "wug (3 photos): a name that you taught." in shown
+
+
+def test_rankings_are_those_of_the_adapter_with_the_name(engine: SGLora, session: Session) -> None:
+    """By hand: cosine of the photos and of the text under generated LoRA plus name."""
+    generated = actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
+    name_actions.teach(engine, session, "wug", wugs(session))
+    answer = actions.ask(engine, session, Question.words("two wugs on a boat"))
+    lora = session.album.names(engine).on(generated.lora)
+    gallery = session.album.gallery(engine)
+    scores = gallery.embeddings() @ engine.backbone.encode_text(["two wugs on a boat"], lora)[0]
+    order = [gallery.photos[i].id for i in scores.argsort(descending=True).tolist()]
+    assert [hit.key for hit in answer.columns[-1].ranking.hits] == order
+    assert [hit.score for hit in answer.columns[-1].ranking.hits] == pytest.approx(
+        sorted(scores.tolist(), reverse=True), abs=1e-4
+    )
+    assert answer.columns[-1].title == texts.SG_LORA and "1 taught" in answer.columns[-1].note
+    assert answer.names == ()  # "wugs" is another word
+
+
+def test_at_strength_zero_the_names_remain(engine: SGLora, session: Session) -> None:
+    actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 0.0))
+    name_actions.teach(engine, session, "wug", wugs(session))
+    actions.ask(engine, session, Question.words("wug"))
+    assert first(session) == ["wug"] * 6
+
+
+def test_names_are_kept_through_a_reload_and_of_their_visitor_alone(engine: SGLora, session: Session) -> None:
+    name_actions.teach(engine, session, "wug", wugs(session))
+    again, other = Session.resume(session.album.token), Session.resume(None)
+    assert again.album.taught == (("wug", 3),) and other.album.taught == ()
+    actions.ask(engine, again, Question.words("wug"))
+    assert first(again) == ["wug"] * 6
+    assert other.worth == 0 and again.worth == 2
+    forget(again)
+    leave(again), leave(session)
+    assert session.album.taught == () and Session.resume(session.album.token).album.taught == ()
+
+
+def test_names_survive_the_removal_of_their_photos(engine: SGLora, session: Session) -> None:
+    name_actions.teach(engine, session, "wug", wugs(session, 2))
+    session.album.gallery(engine).remove(wugs(session, 2))
+    actions.ask(engine, session, Question.words("wug"))
+    assert first(session, n=4) == ["wug"] * 4
+
+
+def test_names_can_be_renamed_given_photos_and_taken_back(engine: SGLora, session: Session) -> None:
+    name_actions.teach(engine, session, "wug", wugs(session, 1))
+    name_actions.teach(engine, session, "WUG", wugs(session, 3))
+    assert session.album.taught == (("wug", 3),)
+    name_actions.rename(engine, session, "wug", "dax")
+    actions.ask(engine, session, Question.words("dax"))
+    assert first(session) == ["wug"] * 6 and session.comparison.names == (("dax", 3),)
+    name_actions.take_back(engine, session, "dax")
+    actions.ask_again(engine, session)
+    assert [column.title for column in session.comparison.columns] == [texts.ZERO_SHOT]
+    assert session.album.taught == ()
+
+
+def test_a_name_from_marks(engine: SGLora, session: Session) -> None:
+    with pytest.raises(GalleryError, match="tick what you looked for"):
+        name_actions.from_marks(engine, session)
+    actions.ask(engine, session, Question.words("my thing"))
+    right, wrong = wugs(session, 2), [p.id for p in session.album.photos if p.name.startswith("other")][:2]
+    for photo in right:
+        actions.mark(engine, session, photo, True)
+    for photo in wrong:
+        actions.mark(engine, session, photo, False)
+    with_marks = name_actions.from_marks(engine, session)
+    gallery, backbone = session.album.gallery(engine), engine.backbone
+    mean = [F.normalize(backbone.suffix(gallery.prefixes(ids)).mean(0), dim=0) for ids in (right, wrong)]
+    from core.sglora.teach import GAMMA
+
+    target = F.normalize(mean[0] - GAMMA * mean[1], dim=0)  # Rocchio
+    assert torch.allclose(with_marks.entries[0].target(backbone, None), target, atol=1e-5)
+    actions.ask_again(engine, session)
+    assert first(session) == ["wug"] * 6
+    assert session.marked.among_ten[texts.NAMES] == 2
+
+
+def test_names_go_into_the_download(engine: SGLora, session: Session, tmp_path: Path) -> None:
+    linears = list(engine.backbone.linears.values())
+    name_actions.teach(engine, session, "wug", wugs(session))
+    shutil.unpack_archive(actions.write_zip(engine, session, None), tmp_path / "names")
+    made = actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
+    shutil.unpack_archive(actions.write_zip(engine, session, made), tmp_path / "both")
+    for folder, base in (("names", None), ("both", made.lora)):
+        lora, origin = load_peft(tmp_path / folder, linears, engine.backbone.fingerprint, partly=True)
+        expected = session.album.names(engine).on(base)
+        words = ["a wug", "a dog"]
+        assert torch.allclose(engine.backbone.encode_text(words, lora), engine.backbone.encode_text(words, expected), atol=1e-5)
+        assert origin["names"] == [{"name": "wug", "photos": 3}]
+        assert "Taught names: wug (3 photos)" in (tmp_path / folder / "README.md").read_text()
+
+
+def test_names_as_a_file_for_another_visitor(engine: SGLora, session: Session, tmp_path: Path) -> None:
+    name_actions.teach(engine, session, "wug", wugs(session))
+    path = name_actions.write(engine, session)
+    other = Session()
+    assert name_actions.load(engine, other, str(path)) == 1
+    assert name_actions.load(engine, other, str(path)) == 1  # again: the same photos
+    assert other.album.taught == (("wug", 3),)
+    (tmp_path / "none.safetensors").write_bytes(b"none")
+    with pytest.raises(RepositoryError, match="damaged, or none"):
+        name_actions.load(engine, other, str(tmp_path / "none.safetensors"))
+    assert other.album.taught == (("wug", 3),)
+
+
+def test_names_count_as_memory(engine: SGLora, session: Session) -> None:
+    before = session.album.memory
+    name_actions.teach(engine, session, "wug", wugs(session))
+    expected = sum(t.nbytes for e in session.album.names(engine).entries for t in (e.photos, e.without, e.texts))
+    assert session.album.memory - before == expected > 0
+
+
+def test_what_cannot_be_taught_changes_nothing(engine: SGLora, session: Session) -> None:
+    name_actions.teach(engine, session, "wug", wugs(session))
+    for call in (
+        lambda: name_actions.teach(engine, session, "", wugs(session)),
+        lambda: name_actions.teach(engine, session, "dax", []),
+        lambda: name_actions.teach(engine, session, "dax", ["made up"]),
+        lambda: name_actions.rename(engine, session, "dax", "fep"),
+        lambda: name_actions.take_back(engine, session, "dax"),
+    ):
+        with pytest.raises(DescriptionError):
+            call()
+    assert session.album.taught == (("wug", 3),)
+
+
+# The endpoint
+
+
+def test_teach_through_the_api(url: str, engine: SGLora, files: list[Path], tmp_path: Path) -> None:
+    client, other = (Client(url, verbose=False, download_files=tmp_path / n, analytics_enabled=False) for n in "ab")
+    for each in (client, other):
+        each.predict(files=[handle_file(path) for path in files], captions="", api_name="/index")
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no photo")
+    shown = [handle_file(path) for path in (*files[-3:], broken)]
+
+    answer = client.predict(name="wug", files=shown, api_name="/teach")
+
+    assert answer["names"] == [{"name": "wug", "photos": 3}] and answer["remarks"] == []
+    assert [each["name"] for each in answer["failed"]] == ["broken.jpg"]
+    hits = client.predict(query="a wug", description=SENTENCE, api_name="/search")
+    assert all(hit["name"].startswith("wug") for hit in hits["sg_lora"][:6])
+    assert other.predict(query="a wug", description=SENTENCE, api_name="/search")["zero_shot"] == hits["zero_shot"]
+    made, path = client.predict(description=SENTENCE, api_name="/adapt")
+    shutil.unpack_archive(path, tmp_path / "adapter")
+    _, origin = load_peft(
+        tmp_path / "adapter", list(engine.backbone.linears.values()), engine.backbone.fingerprint, partly=True
+    )
+    assert origin["names"] == [{"name": "wug", "photos": 3}]
+
+    more = client.predict(name="Wug", files=None, photos="wug 0.png\nwug 1.png", api_name="/teach")
+    assert more["names"] == [{"name": "wug", "photos": 5}]
+    for name, given, text in (
+        ("dax", None, "“dax” has no photo"),
+        ("", shown[:1], "The name is empty"),
+        ("dax", [handle_file(broken)], "no photo that can be read"),
+    ):
+        with pytest.raises(AppError, match=text):
+            client.predict(name=name, files=given, api_name="/teach")
+    with pytest.raises(AppError, match="No photo here is called nowhere.jpg"):
+        client.predict(name="dax", files=None, photos="nowhere.jpg", api_name="/teach")
+    gone = client.predict(name="wug", files=None, take_back=True, api_name="/teach")
+    assert gone["names"] == []

@@ -1,0 +1,76 @@
+"""Taught names as a file: what comes back, and files that somebody changed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from test_teach import photos, small_bank  # noqa: F401 (a fixture)
+from tiny_models import tiny_backbone
+
+from core.backbones.embedded import EmbeddedBackbone
+from core.common.errors import RepositoryError
+from core.experts.names_file import load_names, most_bytes, save_names
+from core.sglora.teach import TaughtNames
+
+NASTY = "<img src=x onerror=alert(1)> “日本”"
+
+
+def some(backbone: EmbeddedBackbone) -> TaughtNames:
+    return TaughtNames(backbone).add("wug", photos(backbone, 3, 1), photos(backbone, 2, 4)).add(NASTY, photos(backbone, 1, 2))
+
+
+def changed(content: bytes, **metadata: object) -> bytes:
+    """The file with other facts in its header."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    return save(load(content), header | {key: str(value) for key, value in metadata.items()})
+
+
+def test_names_come_back_as_they_were(backbone: EmbeddedBackbone, small_bank: None) -> None:  # noqa: F811
+    names = some(backbone)
+    content = save_names(names)
+    loaded = load_names(content, backbone)
+    assert [entry.name for entry in loaded.entries] == ["wug", NASTY]
+    for one, other in zip(names.entries, loaded.entries, strict=True):
+        assert torch.equal(one.photos, other.photos) and torch.equal(one.without, other.without)
+    assert torch.equal(loaded.on(None).vector(), names.on(None).vector())  # type: ignore[union-attr]
+    assert save_names(loaded) == content and len(content) < most_bytes(backbone)
+
+
+def test_nothing_to_save(backbone: EmbeddedBackbone) -> None:
+    with pytest.raises(RepositoryError, match="no names to save yet"):
+        save_names(TaughtNames(backbone))
+
+
+def test_a_file_of_another_backbone(backbone: EmbeddedBackbone) -> None:
+    content = save_names(some(backbone))
+    with pytest.raises(RepositoryError, match="belongs to another backbone"):
+        load_names(changed(content, backbone_fingerprint="0123456789abcdef"), backbone)
+    with pytest.raises(RepositoryError, match="damaged, or none"):
+        load_names(content, tiny_backbone(adapt="texts"))
+
+
+def test_damaged_files_are_refused_in_a_sentence(backbone: EmbeddedBackbone) -> None:
+    content = save_names(some(backbone))
+    tensors = load(content)
+    shape = list(tensors["0.photos"].shape)
+    odd = {
+        "not finite": {"0.photos": torch.full(shape, float("nan")).half()},
+        "float32": {"0.photos": tensors["0.photos"].float()},
+        "another width": {"0.photos": tensors["0.photos"][:, :-1].contiguous()},
+        "too many photos": {"0.photos": tensors["0.photos"][:1].repeat(99, *[1] * (len(shape) - 1))},
+    }
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    files = [save(tensors | change, header) for change in odd.values()]
+    files += [b"", b"\xff" * 40, content[:-3], content[:100], b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "]
+    files += [changed(content, names=value) for value in ("[]", "{}", '["wug"', "[1, 2]", '["a"]' * 2, "[" * 9_000)]
+    files += [changed(content, names=json.dumps(["a", "b", "c"])), changed(content, kind="experts"), changed(content, format=2)]
+    for file in files:
+        with pytest.raises(RepositoryError, match="damaged, or none"):
+            load_names(file, backbone)
+    with pytest.raises(RepositoryError, match="The name is empty"):
+        load_names(changed(content, names=json.dumps(["wug", " "])), backbone)
+    with pytest.raises(RepositoryError, match="larger than names"):
+        load_names(bytes(most_bytes(backbone) + 1), backbone)
