@@ -236,7 +236,7 @@ def _with_names(session: Session, names: TaughtNames, adapter: Adapter) -> Adapt
         assert lora is not None
         while len(kept) >= KEPT_WITH_NAMES:
             del kept[next(iter(kept))]
-        kept[adapter.key] = Adapter.of(lora)
+        kept[adapter.key] = Adapter.of(lora, adapter.weight)
     return kept[adapter.key]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.cli import format
-from core.cli.commands import Answer, check_text, chosen_backbone, load_chosen_engine, log, request
+from core.cli.commands import Answer, check_text, chosen_backbone, load_adapter, load_chosen_engine, log, request
 from core.common.errors import DataError, DescriptionError, UsageError
 from core.common.stopwatch import Stopwatch
 
@@ -78,10 +78,8 @@ def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
         return engine.backbone, adaptation.lora, provenance(engine, adaptation)
     backbone, lora, before = chosen_backbone(arguments), None, {}
     if arguments.adapter is not None:
-        from core.backbones.peft_format import load_peft
-
-        lora, on = load_peft(arguments.adapter, backbone.linears.values(), backbone.fingerprint, partly=True)
-        before = {"on": on}
+        adapter = load_adapter(backbone, arguments.adapter)
+        lora, before = adapter.lora, {} if backbone.shared is None else {"weight": adapter.weight}
     return backbone, lora, {**NAMES_METHOD, **model_facts(backbone), **before}
 
 

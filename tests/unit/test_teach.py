@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from shared_parts import random_shared
 from tiny_models import noise, random_lora, tiny_backbone
 from torch import Tensor
 
 from core.backbones.base import Backbone, last_linear
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Factors, Lora
+from core.backbones.lora_algebra import merge
 from core.common.errors import AdapterError, DescriptionError
 from core.sglora import teach
 from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, TEMPLATES, TaughtNames, closed_form, second_moment
@@ -34,10 +36,12 @@ def small_bank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teach, "imagenet_class_names", lambda: tuple("tench goldfish ostrich magpie axolotl vulture".split()))
 
 
-@pytest.fixture(params=["embedded", "embedded photos", "clip texts"])
+@pytest.fixture(params=["embedded", "embedded photos", "embedded shared", "clip texts"])
 def model(request: pytest.FixtureRequest, backbone: EmbeddedBackbone, small_bank: None) -> Backbone:
     if request.param == "clip texts":
         return tiny_backbone(adapt="texts")
+    if request.param == "embedded shared":
+        return backbone.with_shared(random_shared(backbone))
     return backbone.adapting("photos") if request.param == "embedded photos" else backbone
 
 
@@ -118,6 +122,24 @@ def test_photos_that_an_adapter_moves_are_the_target(backbone: EmbeddedBackbone,
     text = said(paper, names.entries[0].texts, lora)
     assert float(text @ moved) > 0.99 > float(unmoved @ moved)
     assert torch.allclose(paper.suffix(names.entries[0].photos, lora), paper.suffix(names.entries[0].photos, adapter))
+
+
+def test_photos_under_the_shared_part_are_the_target(backbone: EmbeddedBackbone, small_bank: None) -> None:
+    shared = random_shared(backbone)
+    both = backbone.with_shared(shared)
+    adapter = merge([shared, random_lora(both.layout, 3, 0.05)], [1.0, 1.0])
+    names = TaughtNames(both).add("wug", photos(both, 3, 1))
+
+    lora = names.on(adapter)
+
+    assert lora is not None
+    embeddings = both.suffix(names.entries[0].photos, lora)  # which knows the shared part in it again
+    assert torch.equal(embeddings, both.suffix(names.entries[0].photos, shared))
+    target = F.normalize(embeddings.mean(0), dim=-1)
+    assert float(said(both, names.entries[0].texts, lora) @ target) > 0.99
+    alone = names.on(None)  # zero-shot photos
+    plain = F.normalize(both.suffix(names.entries[0].photos).mean(0), dim=-1)
+    assert float(said(both, names.entries[0].texts, alone) @ plain) > 0.99 > float(plain @ target)
 
 
 def test_the_last_linear_is_the_one_before_normalising(model: Backbone) -> None:
