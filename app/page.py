@@ -152,9 +152,11 @@ class Studio:
         with gr.Row(equal_height=False, elem_classes="sg-top"):
             with gr.Column(min_width=320):
                 photos, ask = Photos(context), Ask(context)
+                with ask.tabs, gr.Tab(texts.NAMES_TITLE):
+                    names = Names(context)
                 samples.questions()
             with gr.Column(min_width=320):
-                describe, generate, names = Describe(context), Generate(context), Names(context)
+                describe, generate = Describe(context), Generate(context)
         with gr.Row(equal_height=True, visible=False, elem_classes="sg-options") as context.options:
             generate.beside_results()
             compare = Compare(context)

@@ -16,7 +16,7 @@ from app.visitors.session import LISTED, Question, Session
 
 class Ask(Step):
     def layout(self) -> None:
-        with gr.Tabs():
+        with gr.Tabs() as self.tabs:  # others may be added
             with gr.Tab(texts.WORDS_TAB), gr.Row(equal_height=False, elem_classes="sg-ask"):
                 self.query = gr.Textbox(
                     label=texts.QUERY_LABEL,
