@@ -108,16 +108,13 @@ class TextHead(nn.Module):
 
     def unnormalised(self, sentences: Tensor, lora: Lora | None = None) -> tuple[Tensor, Tensor]:
         """What goes into ``last`` [n, hidden], and the texts before they are normalised [n, dim]."""
-        *before, last = self.mlp.named_children()
-        keys = sentences
-        for name, layer in before:
-            keys = adapted_linear(layer, keys, lora, f"text.mlp.{name}")
-        return keys, sentences + adapted_linear(last[1], keys, lora, self.last)
+        keys = adapted_sequence(self.mlp[:-1], sentences, lora, "text.mlp")
+        return keys, sentences + adapted_linear(self.mlp[-1], keys, lora, self.last)
 
     @property
     def last(self) -> str:
         """The last linear, whose output is added before normalising."""
-        return self.usual[-1]
+        return f"text.mlp.{len(self.mlp) - 1}"
 
     @property
     def usual(self) -> list[str]:
