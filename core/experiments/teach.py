@@ -175,13 +175,13 @@ def mean(result: Mapping[str, Any], names: str, photos: int, wordings: Sequence[
     return statistics.interval([float(np.mean(values)) for values in found.values()])
 
 
-def forgot(result: Mapping[str, Any], on: str, what: str) -> list[float]:
-    """Mean points lost over domains with its interval."""
+def forgot(result: Mapping[str, Any], on: str, what: str) -> str:
+    """Mean points lost over domains with its interval, as text."""
     found: dict[str, list[float]] = {}
     for row in result["forgotten"]:
         if row["on"] == on and what in row:
             found.setdefault(row["domain"], []).append(row[what])
-    return statistics.interval([float(np.mean(values)) for values in found.values()])
+    return markdown.difference(statistics.interval([float(np.mean(v)) for v in found.values()])) if found else "not measured"
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
@@ -193,9 +193,9 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"After three photos a made-up name is the best of up to {MOST} for {_share(after)} of new photos of it "
         f"({before[0]:.0f} before; the real names, zero-shot, {real[0]:.0f}), over {domains} domains.",
         f"Beside {OTHERS:,} everyday photos, {_share(ten)} of the first ten photos for such a name show it.",
-        f"{MOST} names or fewer cost captions {markdown.difference(forgot(result, 'zero-shot', 'captions'))} points of R@10 "
-        f"zero-shot and {markdown.difference(forgot(result, 'adapter', 'captions'))} on top of an adapter, and class names "
-        f"{markdown.difference(forgot(result, 'zero-shot', 'class names'))} points of R@1.",
+        f"{MOST} names or fewer cost captions {forgot(result, 'zero-shot', 'captions')} points of R@10 "
+        f"zero-shot and {forgot(result, 'adapter', 'captions')} on top of an adapter, and class names "
+        f"{forgot(result, 'zero-shot', 'class names')} points of R@1.",
     ]
     if result["composed"]:
         recall = {n: np.mean([r["R@10"] for r in result["composed"] if r["photos"] == n]) for n in (None, 0, 3)}
@@ -226,10 +226,7 @@ def table(result: Mapping[str, Any]) -> str:
         alone = {"names": [row for row in result["names"] if row["domain"] == domain]}
         values = [mean(alone, "real", 0, [PLAIN], "right"), *(mean(alone, "nonsense", n, [PLAIN], "right") for n in PHOTOS)]
         own.append([domain, *(f"{value[0]:.0f}" for value in values)])
-    costs = [
-        [on, *(markdown.difference(forgot(result, on, what)) for what in ("captions", "class names"))]
-        for on in ("zero-shot", "adapter")
-    ]
+    costs = [[on, *(forgot(result, on, what) for what in ("captions", "class names"))] for on in ("zero-shot", "adapter")]
     parts = [
         markdown.table(head, rows),
         "Right name, by domain\n\n"

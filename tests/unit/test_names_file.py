@@ -15,7 +15,7 @@ from core.common.errors import RepositoryError
 from core.experts.names_file import load_names, most_bytes, save_names
 from core.sglora.teach import TaughtNames
 
-NASTY = "“日本” &<img src=x onerror=alert(1)>x"
+NASTY = "<img src=x onerror=alert(1)> “日本” &x"
 
 
 def some(backbone: EmbeddedBackbone) -> TaughtNames:
