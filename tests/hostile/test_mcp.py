@@ -48,7 +48,7 @@ SETTINGS = {"k": 4, "tau": 0.1, "seed": 0}
 
 def test_the_endpoints_are_tools(app: Running, engine: SGLora) -> None:
     names = {tool.name for tool in call(app, "").tools}
-    assert {"route", "adapt", "index", "search"} <= names
+    assert {"route", "adapt", "index", "search", "teach"} <= names
     answer = call(app, "route", description=SENTENCE, k=4, tau=0.1)
     assert [e["name"] for e in answer["experts"]] == [e["name"] for e in routed_experts(engine, engine.route(SENTENCE))]
     answer = call(app, "adapt", description=SENTENCE, **SETTINGS)
