@@ -202,6 +202,7 @@ RECALL_TOLD = "Over all captions: right photo among the first {first}: {counts} 
 LEFT_OUT = "Left out: {n} photos that trained an expert of yours, since finding them again would prove nothing."
 ZERO_SHOT, ZERO_SHOT_NOTE = "Zero-shot", "the model as it comes"
 MERGE, MERGE_NOTE = "Experts averaged", "no generator"
+SHARED, SHARED_NOTE = "Adapted", "what all adapters share; a sentence adds its own part"
 SG_LORA, SG_LORA_NOTE = "SG-LoRA", "the generated adapter"
 NO_STRENGTH_NOTE = "at strength 0"
 ASKED_PHOTOS = "Photos for “{query}”"
