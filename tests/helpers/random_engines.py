@@ -19,14 +19,14 @@ DESCRIPTION = "photos of puppies in the snow"
 
 
 def random_engine(backbone: Backbone, trained: bool = True) -> SGLora:
-    """Six random experts and a generator with random weights (``trained=False``: with its decoder at zero)."""
+    """Six random experts, on the backbone's shared part where it has one, and a generator with random weights
+    (``trained=False``: with its decoder at zero)."""
     size, n = backbone.layout.size, len(TASKS)
     experts = tuple(Expert(t.split()[-1], f"a photo of {t}", "scenes", "none", 1, i, 1, {}, {}) for i, t in enumerate(TASKS))
     origin, means = 0.05 * noise(size, seed=1), 0.05 * noise(n, size, seed=2)
     embeddings = embed_descriptions(backbone, [e.description for e in experts])
-    repository = ExpertRepository(
-        backbone.fingerprint, backbone.layout, experts, means, 0.02 * noise(n, size, seed=3).abs(), embeddings, origin
-    )
+    numbers = (means, 0.02 * noise(n, size, seed=3).abs(), embeddings, origin)
+    repository = ExpertRepository(backbone.fingerprint, backbone.layout, experts, *numbers, shared=backbone.shared)
     vae = ConditionalVAE(VaeConfig(n, latent=4, hidden=16))
     with torch.no_grad():
         for i, parameter in enumerate(vae.parameters() if trained else ()):

@@ -231,7 +231,7 @@ def test_extreme_photos_give_pixels_of_one_shape(case):
 def test_embedded_is_the_default(backbone):
     default = load_backbone()
     assert (default.name, default.fingerprint) == ("embedded", backbone.fingerprint)
-    assert LoraLayout(default.layout.modules, 2).size == 3_584
+    assert default.layout.size == 2 * (512 + 1024) + 2 * (1024 + 384), "both linears of the text head's MLP, rank 2"
 
 
 def test_both_forms_of_embedded_have_the_same_weights(backbone):

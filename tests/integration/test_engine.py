@@ -17,9 +17,11 @@ from core.backbones.lora import Lora
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError
 from core.common.runtime import one_core
-from core.experts.adapter_files import provenance, save_adapter
+from core.experts.adapter_files import provenance, save_adapter, weight_of
 from core.experts.files import save_repository
 from core.experts.load import load_engine
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.columns import photo_rows, text_rows
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -31,17 +33,19 @@ def sglora(request) -> SGLora:
     return random_engine(request.getfixturevalue("backbone") if request.param == "embedded" else tiny_backbone(adapt_blocks=2))
 
 
-@pytest.fixture(scope="module")
-def given(sglora) -> torch.Tensor:
-    """What goes into the part that adapters change: sentence embeddings, or prefix activations."""
-    if sglora.backbone.layout.moves_texts:
-        return sglora.backbone.encode_sentence(TASKS)
-    return noise(3, *sglora.backbone.prefix_shape).half()
-
-
-def adapted(sglora: SGLora, given: torch.Tensor, lora: Lora | None = None) -> torch.Tensor:
+def scores(sglora: SGLora, adapter: Adapter = ZERO_SHOT) -> torch.Tensor:
+    """[3, 6] of three random photos and all tasks, as search has them."""
     backbone = sglora.backbone
-    return (backbone.text_suffix if backbone.layout.moves_texts else backbone.suffix)(given, lora)
+    prefixes = noise(3, *backbone.prefix_shape).half()
+    return photo_rows(backbone, prefixes, adapter) @ text_rows(backbone, backbone.text_prefix(TASKS), adapter).T
+
+
+def weight_changes(*loras: Lora | None) -> dict[str, torch.Tensor]:
+    """The sum of what LoRAs do to each linear."""
+    changes: dict[str, torch.Tensor] = {}
+    for name, factors in ((name, f) for lora in loras if lora is not None for name, f in lora.factors.items()):
+        changes[name] = changes.get(name, 0) + factors.b @ factors.a
+    return changes
 
 
 @one_core()
@@ -57,12 +61,14 @@ def test_adapt_is_the_algorithm_step_by_step(sglora):
     torch.testing.assert_close(result.prior.variance, routing.weights @ (variances + means.square()) - mean.square())
     sample = sglora.generator.sample(result.prior, 5)
     z, vector = sample.z, sample.vector
-    torch.testing.assert_close(result.full.vector(), vector)
     torch.testing.assert_close(result.z, z)
-    assert result.full.vector().shape == (sglora.parameters,)
-    for name, factors in result.lora.factors.items():
-        unscaled = Lora.from_vector(sglora.repository.layout, vector).factors[name]
-        torch.testing.assert_close(factors.delta, 0.5 * unscaled.delta)
+    torch.testing.assert_close(result.own.vector(), vector)
+    assert result.full.parameters == sglora.parameters
+    whole = weight_changes(Lora.from_vector(sglora.repository.layout, vector), sglora.backbone.shared)
+    torch.testing.assert_close(weight_changes(result.full), whole)
+    factor, weight = (1.0, 0.5) if sglora.mixes else (0.5, 1.0)
+    assert result.weight == weight
+    torch.testing.assert_close(weight_changes(result.lora), {name: factor * change for name, change in whole.items()})
     assert result.request == AdapterRequest(DESCRIPTION, k=3, tau=0.2, seed=5, strength=0.5)
     assert set(result.seconds) == {"encode", "route", "prior", "decode"}
 
@@ -74,30 +80,31 @@ def test_seeds(sglora):
     assert (first.full.vector() - other.full.vector()).abs().max() > 1e-5
 
 
-def test_strength_zero_is_zero_shot(sglora, given):
-    zero_shot = adapted(sglora, given)
-    torch.testing.assert_close(adapted(sglora, given, sglora.adapt(AdapterRequest(DESCRIPTION, strength=0)).lora), zero_shot)
-    assert (adapted(sglora, given, sglora.adapt(AdapterRequest(DESCRIPTION)).lora) - zero_shot).abs().max() > 1e-4
+def test_strength_zero_is_zero_shot(sglora):
+    backbone = sglora.backbone
+    zero_shot = backbone.suffix(noise(3, *backbone.prefix_shape).half()) @ backbone.encode_text(TASKS).T
+    for strength, far in ((0, False), (None, True)):
+        made = sglora.adapt(AdapterRequest(DESCRIPTION, strength=strength))
+        difference = scores(sglora, Adapter.of(made.lora, made.weight)) - zero_shot
+        assert bool(difference.abs().max() > 1e-4) == far
 
 
 def test_untrained_generator_gives_the_prior_mean_for_every_seed(sglora):
     untrained = random_engine(sglora.backbone, trained=False)
     for seed in (1, 2):
         result = untrained.adapt(AdapterRequest(DESCRIPTION, seed=seed))
-        torch.testing.assert_close(result.full.vector(), result.prior.mean)
+        torch.testing.assert_close(result.own.vector(), result.prior.mean)
 
 
 def test_merged_is_the_weighted_sum_of_the_experts_weight_changes(sglora):
     routing = sglora.route(DESCRIPTION, k=3)
-    merged = sglora.merged(routing)
-    for name, factors in merged.factors.items():
-        expected = sum(
-            w * sglora.repository.lora(i).factors[name].delta
-            for i, w in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
-        )
-        torch.testing.assert_close(factors.delta, expected, atol=1e-6, rtol=1e-4)
-    nearest = sglora.route(DESCRIPTION, k=1)
-    torch.testing.assert_close(sglora.merged(nearest).vector(), sglora.repository.means[nearest.chosen[0]])
+    repository, shared = sglora.repository, sglora.backbone.shared
+    own = [Lora.from_vector(repository.layout, repository.means[i]) for i in routing.chosen.tolist()]
+    weighted = [each.scaled(weight) for each, weight in zip(own, routing.weights.tolist(), strict=True)]
+    expected = weight_changes(shared, *weighted)
+    torch.testing.assert_close(weight_changes(sglora.merged(routing)), expected, atol=1e-6, rtol=1e-4)
+    nearest = sglora.merged(sglora.route(DESCRIPTION, k=1))
+    torch.testing.assert_close(weight_changes(nearest), weight_changes(shared, own[0]), atol=1e-6, rtol=1e-4)
 
 
 def test_an_experts_own_description_is_routed_to_it(sglora):
@@ -119,14 +126,17 @@ def test_descriptions_that_cannot_be_used(sglora):
     assert len(sglora.adapt(AdapterRequest(DESCRIPTION, k=99)).routing.chosen) == len(TASKS)
 
 
-def test_download_and_upload_give_the_same_search(sglora, given, tmp_path):
+def test_download_and_upload_give_the_same_search(sglora, tmp_path):
     result = sglora.adapt(AdapterRequest(DESCRIPTION, seed=4, strength=0.7))
-    origin = provenance(sglora, result)
+    origin, backbone = provenance(sglora, result), sglora.backbone
     save_adapter(sglora, result, tmp_path / "adapter")
-    lora, read = load_peft(tmp_path / "adapter", sglora.backbone.layout.modules, sglora.backbone.fingerprint)
+    lora, read = load_peft(tmp_path / "adapter", backbone.linears.values(), backbone.fingerprint, partly=True)
     assert read == json.loads(json.dumps(origin)) == origin
-    torch.testing.assert_close(lora.vector(), result.lora.vector(), atol=0, rtol=0)
-    torch.testing.assert_close(adapted(sglora, given, lora), adapted(sglora, given, result.lora))
+    for name, factors in result.lora.factors.items():
+        assert torch.equal(lora.factors[name].a, factors.a) and torch.equal(lora.factors[name].b, factors.b)
+    before, after = Adapter.of(result.lora, result.weight), Adapter.of(lora, weight_of(read))
+    torch.testing.assert_close(scores(sglora, after), scores(sglora, before))
+    assert (scores(sglora, after) - scores(sglora)).abs().max() > 1e-4
     assert (read["description"], read["seed"], read["k"], read["strength"]) == (DESCRIPTION, 4, 4, 0.7)
     assert [e["name"] for e in read["experts"]] == [sglora.repository.experts[i].name for i in result.routing.chosen]
     assert sum(e["weight"] for e in read["experts"]) == pytest.approx(1, abs=1e-5)
@@ -170,13 +180,10 @@ def test_engine_from_other_files(backbone, tmp_path):
     made.generator.save(tmp_path / "generator.safetensors")
     engine = load_engine(made.backbone, tmp_path / "experts", tmp_path / "generator.safetensors")
     assert [e.name for e in engine.repository.experts] == [e.name for e in made.repository.experts]
-    tolerance = 0.05 * float(made.adapt(AdapterRequest(DESCRIPTION)).full.vector().abs().max())  # both files hold float16
-    torch.testing.assert_close(
-        engine.adapt(AdapterRequest(DESCRIPTION)).full.vector(),
-        made.adapt(AdapterRequest(DESCRIPTION)).full.vector(),
-        atol=tolerance,
-        rtol=0,
-    )
+    read, there = (each.adapt(AdapterRequest(DESCRIPTION)) for each in (engine, made))
+    tolerance = 0.05 * float(there.own.vector().abs().max())  # both files hold float16
+    torch.testing.assert_close(read.own.vector(), there.own.vector(), atol=tolerance, rtol=0)
+    assert read.full.factors.keys() == there.full.factors.keys()
     with pytest.raises(RepositoryError, match="another backbone"):
         load_engine(tiny_backbone(), tmp_path / "experts", tmp_path / "generator.safetensors")
     with pytest.raises(RepositoryError, match=r"lacks index\.json"):

@@ -17,6 +17,7 @@ from tiny_models import tiny_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Lora
+from core.backbones.lora_algebra import merge
 from core.common.errors import AdapterError, DescriptionError, GalleryError, PhotoError, StudioError
 from core.data.captions import CAPTIONS_A_PHOTO
 from core.data.image_io import open_photo
@@ -240,10 +241,14 @@ def test_prefixes_are_computed_once_per_content(spy, samples) -> None:
     gallery.add(paths)
     assert spy.prefixed == 6
     for seed in range(3):
-        gallery.embeddings(Adapter.of(lora(spy, seed)))
-        gallery.text_to_image("a cat", Adapter.of(lora(spy, seed)))
-    indexes = 1 + 3 if lora(spy, 0).moves_photos else 1
-    assert spy.prefixed == 6 and spy.suffixed == indexes * 6, "zero-shot and each adapter of photos need the suffix only, once"
+        own = lora(spy, seed)
+        adapter = Adapter.of(own if spy.shared is None else merge([spy.shared, own], [1.0, 1.0]))
+        gallery.embeddings(adapter)
+        gallery.text_to_image("a cat", adapter)
+    embeddings = 1 + 3 if spy.shared is None else 2
+    assert spy.prefixed == 6 and spy.suffixed == embeddings * 6, (
+        "zero-shot and the shared part, or else each adapter of photos, need the suffix only, once"
+    )
     assert spy.read == 1, "an adapter of texts needs no more of a question that was asked"
     gallery.add(paths)
     assert spy.prefixed == 6
@@ -257,7 +262,7 @@ def test_captions_do_not_cost_the_embeddings(spy, samples) -> None:
     gallery.embeddings()
     gallery.set_captions({s.name: s.captions for s in samples})
     gallery.recalls()
-    assert spy.suffixed == 4
+    assert spy.suffixed == (4 if spy.shared is None else 2 * 4)
 
 
 def test_indexes_follow_the_photos(either, prefixes, samples) -> None:

@@ -20,6 +20,7 @@ from core.common.metrics import Relevance
 from core.retrieval.gallery import Gallery
 from core.sglora.description import embed_descriptions
 from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.request import DEFAULT_WEIGHT
 from core.training.class_names import class_name_texts
 from core.training.losses import contrastive
 from core.training.objective import confused_names
@@ -101,14 +102,20 @@ def test_result(gallery, origin):
 
 
 def test_figures_are_those_of_the_held_photos_counted_by_hand(gallery, origin):
-    made = train(gallery, origin)
+    backbone, shared = gallery.backbone, gallery.backbone.shared
+    made = train(gallery, origin, shared)
     photos, prefix = gallery.captioned()
     held = split_photos([p.id for p in photos]).held
     texts = [(row, text) for row in held for text in photos[row].captions]
+
+    def scored(lora: Lora | None) -> torch.Tensor:
+        return backbone.suffix(prefix[held.tolist()], lora) @ backbone.encode_text([t for _, t in texts], lora).T
+
     for vector, found in ((None, made.expert.before), (origin, made.start), (made.mean, made.expert.after)):
-        lora = None if vector is None else Lora.from_vector(gallery.backbone.layout, vector)
-        images = gallery.backbone.suffix(prefix[held.tolist()], lora)
-        scores = (images @ gallery.backbone.encode_text([t for _, t in texts], lora).T).numpy()
+        weight = 0.0 if vector is None else 1.0 if shared is None else DEFAULT_WEIGHT
+        own = Lora.from_vector(backbone.layout, origin if vector is None else vector)
+        adapted = own if shared is None else merge([shared, own], [1.0, 1.0])
+        scores = ((1 - weight) * scored(None) + weight * scored(adapted)).numpy()
         assert found["images"] == len(held) == 6
         for k in (1, 5, 10):
             i2t = [any(texts[c][0] == row for c in np.argsort(-scores[i])[:k]) for i, row in enumerate(held)]
