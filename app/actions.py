@@ -198,10 +198,15 @@ def _captioned(gallery: Gallery, captions: Mapping[str, Sequence[str]]) -> str:
 
 
 def adapters(engine: SGLora, adaptation: Adaptation | None, merge: bool = True) -> tuple[tuple[str, str, Adapter], ...]:
-    """The columns of a comparison: title, note and adapter; zero-shot first, the others at the adapter's strength."""
-    zero_shot = (texts.ZERO_SHOT, texts.ZERO_SHOT_NOTE, ZERO_SHOT)
+    """The columns of a comparison: title, note and adapter; zero-shot first, the others at the adapter's strength.
+
+    Without a sentence, what all adapters share is applied, where the backbone has it.
+    """
+    zero_shot, shared = (texts.ZERO_SHOT, texts.ZERO_SHOT_NOTE, ZERO_SHOT), engine.backbone.shared
     if adaptation is None:
-        return (zero_shot,)
+        if shared is None:
+            return (zero_shot,)
+        return zero_shot, (texts.SHARED, texts.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))
     titles = (texts.MERGE, texts.SG_LORA) if merge else (texts.SG_LORA,)
     if adaptation.strength == 0:  # nothing is applied: the very same numbers, computed once
         return zero_shot, *((title, texts.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
@@ -236,7 +241,7 @@ def _with_names(session: Session, names: TaughtNames, adapter: Adapter) -> Adapt
         assert lora is not None
         while len(kept) >= KEPT_WITH_NAMES:
             del kept[next(iter(kept))]
-        kept[adapter.key] = Adapter.of(lora, adapter.weight)
+        kept[adapter.key] = Adapter.of(lora, adapter.weight, names.on(None))
     return kept[adapter.key]
 
 

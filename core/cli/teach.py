@@ -76,11 +76,12 @@ def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
         engine = load_chosen_engine(arguments)
         adaptation = engine.adapt(request(arguments, arguments.task))
         return engine.backbone, adaptation.lora, provenance(engine, adaptation)
-    backbone, lora, before = chosen_backbone(arguments), None, {}
+    backbone = chosen_backbone(arguments)
+    lora = backbone.shared
     if arguments.adapter is not None:
         adapter = load_adapter(backbone, arguments.adapter)
-        lora, before = adapter.lora, {} if backbone.shared is None else {"weight": adapter.weight}
-    return backbone, lora, {**NAMES_METHOD, **model_facts(backbone), **before}
+        lora = adapter.lora
+    return backbone, lora, {**NAMES_METHOD, **model_facts(backbone)}
 
 
 def _taught(

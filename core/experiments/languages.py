@@ -31,15 +31,19 @@ GROUPS = tuple(f"{group}, {method}" for group in (EVERYDAY, KNOWN, UNSEEN) for m
 Row = dict[str, Any]
 
 
-def run(context: ExperimentContext) -> dict[str, Any]:
-    """Recalls of every task in every language, zero-shot and adapted, and the gap to English."""
+def run(context: ExperimentContext, folds: int = FOLDS) -> dict[str, Any]:
+    """Recalls of every task in every language, zero-shot and adapted, and the gap to English.
+
+    Args:
+        folds: how many of them to measure unseen tasks in.
+    """
     corpus = context.corpus
     spoken = read_translations(context.data / TRANSLATIONS, tuple(LANGUAGES))
     everyday = np.flatnonzero(corpus.scenes & corpus.test)
     rows = _rows(EVERYDAY, "everyday", EVERYDAY_DESCRIPTION, everyday, corpus, context.engine, spoken)
     for task in scene_tasks(corpus):
         rows += _rows(KNOWN, task.name, task.description, task.test, corpus, context.engine, spoken)
-    for fold in range(FOLDS):
+    for fold in range(folds):
         parts = prepare_fold(context, fold)
         for task in parts.held:
             if task.group == "scenes":

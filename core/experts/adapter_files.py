@@ -127,13 +127,13 @@ def write_adapter(
 
 
 def save_names_adapter(names: TaughtNames, folder: Path) -> None:
-    """Write taught names alone as an adapter.
+    """Write taught names as an adapter, on top of what all adapters share.
 
     Raises:
         AdapterError: there are none, or no LoRA can teach this backbone names.
     """
-    lora = names.on(None)
-    if lora is None:
+    lora = names.on(names.backbone.shared)
+    if lora is None or not names.entries:
         raise AdapterError("There are no names yet: teach one first.")
     write_adapter(names.backbone, lora, NAMES_METHOD | model_facts(names.backbone) | taught_facts(names), folder)
 
@@ -146,8 +146,10 @@ def model_facts(backbone: Backbone) -> dict[str, Any]:
 
 
 def taught_facts(names: TaughtNames) -> dict[str, Any]:
-    """What a provenance says about taught names."""
-    return {"names": [{"name": entry.name, "photos": len(entry.photos)} for entry in names.entries]}
+    """What a provenance says about taught names. Zero-shot's part of a mixed score would not know them, so that an adapter
+    with names has weight 1."""
+    facts: dict[str, Any] = {"names": [{"name": entry.name, "photos": len(entry.photos)} for entry in names.entries]}
+    return facts if names.backbone.shared is None else facts | {"weight": 1.0}
 
 
 def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:

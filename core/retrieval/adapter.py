@@ -21,15 +21,20 @@ class Adapter:
         lora: None for zero-shot.
         weight: w in score = (1 - w) zero-shot + w adapted. Below 1 only where photos are indexed under both, or where the LoRA
             leaves them as they are.
+        base: what reads the question in zero-shot's part of the score: names that were taught; None for the frozen model.
     """
 
     key: str
     lora: Lora | None = field(compare=False)
     weight: float = field(default=1.0, compare=False)
+    base: Lora | None = field(default=None, compare=False)
 
     @staticmethod
-    def of(lora: Lora, weight: float = 1.0) -> Adapter:
+    def of(lora: Lora, weight: float = 1.0, base: Lora | None = None) -> Adapter:
         """The adapter of a LoRA, its key the hash of the factors and the weight; of weight 0 it is ``ZERO_SHOT``.
+
+        Args:
+            base: follows from ``lora``, which has the same names.
 
         Raises:
             AdapterError: the weight is not between 0 and 1.
@@ -40,7 +45,7 @@ class Adapter:
             return ZERO_SHOT
         factors = {f"{name}.{x}": part for name, pair in lora.factors.items() for x, part in (("a", pair.a), ("b", pair.b))}
         mixed = "" if weight == 1 else f"-{weight!r}"
-        return Adapter(f"{tensors_digest(factors)[:32]}{mixed}", lora, weight)
+        return Adapter(f"{tensors_digest(factors)[:32]}{mixed}{'' if base is None else '-named'}", lora, weight, base)
 
     @property
     def moves_photos(self) -> bool:

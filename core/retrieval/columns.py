@@ -59,7 +59,7 @@ def asked(backbone: Backbone, adapter: Adapter, embed: Callable[[Lora | None], T
     lora, weight = adapter.lora, adapter.weight
     column = 0 if backbone.shared is None else photo_column(lora, backbone.shared)
     adapted = embed(lora) * weight
-    zero_shot = embed(None) * (1 - weight) if weight < 1 else torch.zeros_like(adapted)
+    zero_shot = embed(adapter.base) * (1 - weight) if weight < 1 else torch.zeros_like(adapted)
     if column == 0:
         return padded(backbone, zero_shot + adapted)
     return torch.cat([zero_shot, adapted], -1) * sqrt(2)
