@@ -29,7 +29,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     added = gallery.add([sample.path for sample in samples]).added
     keys = {photo.name: photo.id for photo in added}
     adaptations = {subject: engine.adapt(AdapterRequest(subject)) for subject in dict.fromkeys(s.subject for s in samples)}
-    adapters = {subject: Adapter.of(made.lora) for subject, made in adaptations.items()}
+    adapters = {subject: Adapter.of(made.lora, made.weight) for subject, made in adaptations.items()}
     fits = {subject: made.fit.fits for subject, made in adaptations.items()}
     questions = [
         {

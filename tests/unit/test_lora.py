@@ -286,7 +286,7 @@ def tower(request) -> Tower:
     backbone = load_embedded(heads_path(), torch.float32, request.param)
     if request.param == "photos":
         return Tower(backbone.adapted, backbone.layout, noise(4, *backbone.prefix_shape), "vision")
-    return Tower(backbone.adapted, backbone.layout, nn.functional.normalize(noise(4, 384), dim=-1), "text")
+    return Tower(backbone.adapted, backbone.layout, nn.functional.normalize(noise(4, backbone.sentence_dim), dim=-1), "text")
 
 
 @torch.no_grad()
