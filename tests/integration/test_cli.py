@@ -598,8 +598,11 @@ def test_search_prints_both_rankings(run, engine, folder, tmp_path):
         ranks[method] = {hit["photo"]: hit["rank"] for hit in hits}
         for hit in hits:
             prefix = backbone.prefix(backbone.pixels(open_photo(tmp_path / "photos" / hit["photo"]))[None])
-            without, under = (backbone.suffix(prefix, x)[0] @ backbone.encode_text(["a red ball"], x)[0] for x in (None, made.lora))
-            assert hit["score"] == pytest.approx(float((1 - weight) * without + weight * under), abs=5e-3)
+            without, under = (
+                float(backbone.suffix(prefix, lora)[0] @ backbone.encode_text(["a red ball"], lora)[0])
+                for lora in (None, made.lora)
+            )
+            assert hit["score"] == pytest.approx((1 - weight) * without + weight * under, abs=5e-3)
     for hit in found["rankings"]["sg-lora"]:
         assert hit["moved"] == ranks["zero-shot"][hit["photo"]] - ranks["sg-lora"][hit["photo"]]
 
