@@ -82,7 +82,7 @@ def test_indexing(setting):
 def test_library(setting, tmp_path: Path):
     result = library.run(replace(setting, work=tmp_path))
     assert result["indexing"]["photos"] == result["indexing"]["encoded"] == 12
-    assert result["indexing"]["bytes a photo"] > 2 * 384 + 2 * 4 * 384, "its embedding, twice in float32, once in float16"
+    assert result["indexing"]["bytes a photo"] > 2 * 768 + 2 * 4 * 768, "both embeddings, twice in float32, once in float16"
     assert [row["rows"] for row in result["growth"]] == [1_000]
     assert "1,000" in library.table(result) and library.findings(result)
 
@@ -107,7 +107,7 @@ def test_memory_of_a_process_of_its_own(setting):
     assert 0 < start["seconds of which importing"] < start["seconds to the models"] < start["seconds to the first adapter"]
     assert gallery["photos"] == 60 and len(result["visits"]["megabytes"]) == 2
     assert start["megabytes"] > 100, "the towers' weights alone"
-    assert gallery["kilobytes a photo"] > (2 * 384 + 2 * 4 * 384) / 1000
+    assert gallery["kilobytes a photo"] > (2 * 768 + 2 * 4 * 768) / 1000
     assert len(memory.findings(result)) == 3 and memory.plot(result).axes
 
 
