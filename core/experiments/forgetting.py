@@ -20,7 +20,7 @@ from core.training.forgetting import NamedSet, forgetting, named_sets
 
 SHOWN = ("one-lora", "merge", "sg-lora")
 EVERY = 3  # of the scenes' descriptions, one in so many
-SHARES = (0.25, 0.5, 0.75, 1.0)  # of the shared part in full
+SHARES = (0.25, 0.5, 0.6, 0.7, 0.8, 1.0)  # strengths of one LoRA for everything
 FEWEST_CLASSES = 5
 # Kinds of everyday objects, and words of which a class name of that kind has one; written before any was measured.
 KINDS: Mapping[str, str] = {
@@ -56,7 +56,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     if engine.repository.shared is not None:
         whole = METHODS["one-lora"](engine, engine.adapt(AdapterRequest(descriptions[0])))
         assert whole is not None
-        shares = {str(s): forgetting(engine.backbone, corpus, whole.scaled(s)) for s in SHARES}
+        shares = {str(s): forgetting(engine.backbone, corpus, whole, strength=s) for s in SHARES}
     own = {d.name: d.description for d in domain_tasks(corpus, whole=True)}
     return {
         "sets": {each.name: {"photos": len(each.rows), "classes": len(each.names)} for each in sets},
@@ -142,7 +142,9 @@ def table(result: Mapping[str, Any]) -> str:
     parts = [markdown.table(head, rows)]
     if result["shares"]:
         lines = [[f"{float(s):.0%}", f"{values[CLASS_NAMES]:+.1f}"] for s, values in result["shares"].items()]
-        parts.append(f"One LoRA for everything, in part\n\n{markdown.table(['share', 'class names lost'], lines)}")
+        parts.append(
+            f"One LoRA for everything, at several strengths\n\n{markdown.table(['strength', 'class names lost'], lines)}"
+        )
     if result["kinds"]:
         lines = [
             [f"{kind} ({v['photos']:.0f})", f"{v['zero-shot']:.1f}", f"{v['sg-lora']:.1f}"]

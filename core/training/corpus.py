@@ -145,11 +145,17 @@ class Corpus:
             log(f"left out, since they cannot be read: {len(self.unreadable)} photos{shown}")
 
 
-def usual_adapter(backbone: Backbone, lora: Lora | None) -> Adapter:
-    """A LoRA as people search with it: where photos are indexed for both, its scores are mixed with zero-shot's."""
+def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None = None) -> Adapter:
+    """A LoRA as people search with it: where photos are indexed for both, its scores are mixed with zero-shot's.
+
+    Args:
+        strength: None for the usual one; elsewhere it scales the LoRA.
+    """
     if lora is None:
         return ZERO_SHOT
-    return Adapter.of(lora, 1.0 if backbone.shared is None else DEFAULT_WEIGHT)
+    if backbone.shared is None:
+        return Adapter.of(lora if strength is None else lora.scaled(strength))
+    return Adapter.of(lora, DEFAULT_WEIGHT if strength is None else strength)
 
 
 def gallery_recalls(photos: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Any]:

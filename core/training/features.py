@@ -104,8 +104,8 @@ def _columns(samples: Sequence[Sample], cache: Path, view: int, log: Log, backbo
         columns = np.zeros((len(maps), *backbone.prefix_shape), dtype=np.float16)
         with Bar(f"photos under the shared part, view {view}", len(maps), log) as bar:
             for start in range(0, len(maps), BATCH):
-                part = maps[start : start + BATCH]
-                columns[start : start + len(part)] = backbone.columns(torch.from_numpy(part)).half().numpy()
+                part = torch.from_numpy(np.array(maps[start : start + BATCH]))
+                columns[start : start + len(part)] = backbone.columns(part).numpy()
                 bar.to(start + len(part))
         columns[~maps[:, 0].any(1)] = 0  # unreadable
         np.save(file, columns)

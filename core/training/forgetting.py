@@ -31,9 +31,9 @@ class NamedSet:
     names: Tensor
     answers: Tensor
 
-    def accuracy(self, backbone: Backbone, corpus: Corpus, lora: Lora | None = None) -> float:
-        """R@1 in percent of these photos with an adapter."""
-        adapter = usual_adapter(backbone, lora)
+    def accuracy(self, backbone: Backbone, corpus: Corpus, lora: Lora | None = None, strength: float | None = None) -> float:
+        """R@1 in percent of these photos with an adapter, at its usual strength or another one."""
+        adapter = usual_adapter(backbone, lora, strength)
         images, names = corpus.indexed(backbone, self.rows, adapter), text_rows(backbone, self.names, adapter)
         return float(((images @ names.T).argmax(1) == self.answers).float().mean() * 100)
 
@@ -60,9 +60,11 @@ def named_sets(corpus: Corpus, most: int = 1000) -> list[NamedSet]:
     return list(found.values())
 
 
-def forgetting(backbone: Backbone, corpus: Corpus, lora: Lora, most: int = 1000) -> dict[str, float]:
+def forgetting(
+    backbone: Backbone, corpus: Corpus, lora: Lora, most: int = 1000, strength: float | None = None
+) -> dict[str, float]:
     """For each of ``named_sets``, the points of R@1 that are lost under a LoRA; below zero where they are gained."""
     lost = {}
     for each in named_sets(corpus, most):
-        lost[each.name] = round(each.accuracy(backbone, corpus) - each.accuracy(backbone, corpus, lora), 2)
+        lost[each.name] = round(each.accuracy(backbone, corpus) - each.accuracy(backbone, corpus, lora, strength), 2)
     return lost

@@ -42,6 +42,7 @@ class DoubleTensor(Tensor):
 
     def __deepcopy__(self, memo: dict) -> DoubleTensor:
         copied = DoubleTensor(self.data_.detach().clone()).requires_grad_(self.requires_grad)
+        copied._is_param = isinstance(self, torch.nn.Parameter)  # type: ignore[attr-defined]
         return memo.setdefault(id(self), copied)
 
     @classmethod

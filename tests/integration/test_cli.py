@@ -36,7 +36,7 @@ from core.experts.adapter_files import routed_experts
 from core.experts.load import load_engine
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.sglora.request import AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 TEXT = "photos of people surfing"
@@ -322,13 +322,16 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, engine, tmp_path):
     expected = engine.adapt(AdapterRequest(TEXT, 3, 0.2, 5, 0.5))
     assert found["experts"] == routed_experts(engine, expected.routing)
     assert (found["seed"], found["strength"], found["k"], found["tau"]) == (5, 0.5, 3, 0.2)
-    assert found["parameters"] == expected.lora.parameters == 2 * expected.lora.rank * (384 + 512)
+    tensors = load_file(out_folder / "adapter_model.safetensors")
+    assert found["parameters"] == sum(tensor.numel() for tensor in tensors.values()) == engine.parameters
     assert list(found["seconds"]) == ["load", "encode", "route", "prior", "decode", "write"]
     assert all(value >= 0 for value in found["seconds"].values())
     assert found["out"] == str(out_folder)
     assert sorted(found["files"]) == sorted(p.name for p in out_folder.iterdir())
     lora, provenance = load_peft(out_folder, engine.backbone.linears.values(), engine.backbone.fingerprint, partly=True)
-    assert torch.allclose(lora.vector(), expected.lora.vector(), atol=1e-6)
+    assert lora.factors.keys() == expected.lora.factors.keys() and provenance["weight"] == expected.weight == 0.5
+    for name, factors in expected.lora.factors.items():
+        torch.testing.assert_close(lora.factors[name].delta, factors.delta)
     assert provenance["experts"] == found["experts"]
     assert provenance["seed"] == 5
     code, out, err = run("adapt", TEXT, "--out", out_folder)
@@ -472,7 +475,7 @@ def bounds(similarity: np.ndarray, relevant: np.ndarray, k: int) -> tuple[float,
 
 
 def test_evaluate_is_what_hand_merged_models_find(run, engine, folder):
-    options = ["--k", 3, "--tau", 0.2, "--seed", 2, "--strength", 1.5]
+    options = ["--k", 3, "--tau", 0.2, "--seed", 2, "--strength", 0.6]
     code, out, _ = run("evaluate", "--data", folder, "--task", TEXT, *options, "--json")
     assert code == 0
     found = json.loads(out)
@@ -484,37 +487,34 @@ def test_evaluate_is_what_hand_merged_models_find(run, engine, folder):
 
     # Each method as a model of its own, its weights changed by hand; photo by photo and text by text.
     routing = engine.route(TEXT, 3, 0.2)
-    names = [m.name for m in engine.repository.layout.modules]
-    generated = engine.adapt(AdapterRequest(TEXT, 3, 0.2, 2, 1.0)).lora
-    deltas = {
-        "zero-shot": dict.fromkeys(names, 0.0),
-        "merge": {
-            name: 1.5
-            * sum(
-                w * engine.repository.lora(i).factors[name].delta
-                for i, w in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
-            )
-            for name in names
-        },
-        "sg-lora": {name: 1.5 * generated.factors[name].b @ generated.factors[name].a for name in names},
+    generated = engine.adapt(AdapterRequest(TEXT, 3, 0.2, 2))
+    assert generated.fit.fits
+    routed = [engine.repository.own(i) for i in routing.chosen.tolist()]
+    changes = {
+        "zero-shot": [],
+        "merge": [(1.0, engine.backbone.shared), *zip(routing.weights.tolist(), routed, strict=True)],
+        "sg-lora": [(1.0, engine.backbone.shared), (1.0, generated.own)],
     }
     relevant = np.array([[t in own for t in texts] for own in captions])
     sentences = [engine.backbone.encode_sentence([t]) for t in texts]
     pixels = [engine.backbone.pixels(open_photo(folder / "images" / f"{i:02}.jpg"))[None] for i in range(12)]
-    with torch.no_grad():
-        photos = torch.cat([engine.backbone.adapted.vision(engine.backbone.image_tower(p).float()) for p in pixels])
-    for method, changes in deltas.items():
+    maps = [engine.backbone.image_tower(each).float() for each in pixels]
+    scores = {}
+    for method, parts in changes.items():
         model = copy.deepcopy(engine.backbone.adapted)
         with torch.no_grad():
-            for name, change in changes.items():
-                model.get_submodule(name).weight += change
-            words = torch.cat([model.text(s) for s in sentences])
-        similarity = (photos @ words.T).numpy()
+            for weight, lora in parts:
+                for name, factors in lora.factors.items():
+                    model.get_submodule(name).weight += weight * factors.b @ factors.a
+            photos, words = torch.cat([model.vision(each) for each in maps]), torch.cat([model.text(s) for s in sentences])
+        scores[method] = (photos @ words.T).numpy()
+    for method in changes:
+        similarity = 0.4 * scores["zero-shot"] + 0.6 * scores[method]
         less = similarity - np.log(np.exp(20 * similarity).sum(0)) / 20  # captions less their popularity
-        for way, scores, hits in (("i2t", less, relevant), ("t2i", similarity.T, relevant.T)):
+        for way, ranked_by, hits in (("i2t", less, relevant), ("t2i", similarity.T, relevant.T)):
             assert list(found["methods"][method][way]) == ["R@1", "R@5", "R@10"]
             for k in (1, 5, 10):
-                low, high = bounds(scores, hits, k)
+                low, high = bounds(ranked_by, hits, k)
                 assert low <= found["methods"][method][way][f"R@{k}"] <= high, (method, way, k)
 
 
@@ -588,18 +588,21 @@ def test_search_prints_both_rankings(run, engine, folder, tmp_path):
     assert "left out: broken.jpg: " in err
     expected = {*(f"{i:02}.jpg" for i in range(12)), "deeper/00.jpg"}
     ranks = {}
-    lora = engine.adapt(AdapterRequest(TEXT)).lora
-    for method, adapter in (("zero-shot", None), ("sg-lora", lora)):
+    backbone, made = engine.backbone, engine.adapt(AdapterRequest(TEXT))
+    for method, weight in (("zero-shot", 0.0), ("sg-lora", DEFAULT_WEIGHT)):
         hits = found["rankings"][method]
         assert {hit["photo"] for hit in hits} == expected
         assert [hit["rank"] for hit in hits] == list(range(1, 14))
         scores = [hit["score"] for hit in hits]
         assert scores == sorted(scores, reverse=True)
         ranks[method] = {hit["photo"]: hit["rank"] for hit in hits}
-        words = engine.backbone.encode_text(["a red ball"], adapter)[0]
         for hit in hits:
-            prefix = engine.backbone.prefix(engine.backbone.pixels(open_photo(tmp_path / "photos" / hit["photo"]))[None])
-            assert hit["score"] == pytest.approx(float(engine.backbone.suffix(prefix)[0] @ words), abs=2e-3)
+            prefix = backbone.prefix(backbone.pixels(open_photo(tmp_path / "photos" / hit["photo"]))[None])
+            without, under = (
+                float(backbone.suffix(prefix, lora)[0] @ backbone.encode_text(["a red ball"], lora)[0])
+                for lora in (None, made.lora)
+            )
+            assert hit["score"] == pytest.approx((1 - weight) * without + weight * under, abs=5e-3)
     for hit in found["rankings"]["sg-lora"]:
         assert hit["moved"] == ranks["zero-shot"][hit["photo"]] - ranks["sg-lora"][hit["photo"]]
 
@@ -713,23 +716,26 @@ def test_an_adapter_is_searched_and_measured_with(run, folder, photo_library, tm
 
 def test_an_adapted_vector_asks_zero_shot_vectors_as_the_adapter_would(run, engine, photo_library, tmp_path):
     dogs = tmp_path / "dogs"
-    assert run("adapt", TEXT, "--out", dogs, "--strength", 1)[0] == 0
+    assert run("adapt", TEXT, "--out", dogs, "--strength", 0.6)[0] == 0
     code, out, err = run("vector", "a red ball", "--adapter", dogs, "--json")
     assert code == 0, err
     adapted, plain = json.loads(out), json.loads(run("vector", "a red ball", "--json")[1])
     assert list(adapted) == ["query", "adapter", "backbone", "fingerprint", "dim", "vector"] == list(plain)
     assert (adapted["adapter"], plain["adapter"]) == (str(dogs), None)
 
-    # The text head with the folder's numbers added to its weights by hand.
+    # The text head with the folder's numbers added to its weights by hand, beside the one that they are not added to.
     head, tensors = copy.deepcopy(engine.backbone.adapted), load_file(dogs / "adapter_model.safetensors")
-    scale = (config := json.loads((dogs / "adapter_config.json").read_text()))["lora_alpha"] / config["r"]
+    config = json.loads((dogs / "adapter_config.json").read_text())
+    assert config["lora_alpha"] == config["r"] and config["alpha_pattern"] == config["rank_pattern"], "a scale of 1"
     sentence = engine.backbone.encode_sentence(["a red ball"])
-    np.testing.assert_allclose(plain["vector"], head.text(sentence)[0].numpy(), atol=1e-6)
+    without = head.text(sentence)[0].numpy()
     with torch.no_grad():
-        for name in ("text.mlp.1", "text.mlp.3"):
+        for name in (name for name in config["target_modules"] if name.startswith("text.")):
             a, b = (tensors[f"base_model.model.{name}.lora_{x}.weight"] for x in "AB")
-            head.get_submodule(name).weight += scale * b @ a
-    np.testing.assert_allclose(adapted["vector"], head.text(sentence)[0].numpy(), atol=1e-5)
+            head.get_submodule(name).weight += b @ a
+        under = head.text(sentence)[0].numpy()
+    np.testing.assert_allclose(plain["vector"], 2**0.5 * np.concatenate([without, 0 * without]), atol=1e-6)
+    np.testing.assert_allclose(adapted["vector"], 2**0.5 * np.concatenate([0.4 * without, 0.6 * under]), atol=1e-5)
     assert np.abs(np.array(adapted["vector"]) - plain["vector"]).max() > 1e-3
 
     photos = LibraryPhotos(PhotoLibrary.open(photo_library), engine.backbone)

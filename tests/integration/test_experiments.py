@@ -62,7 +62,7 @@ def adaptation(engine: SGLora) -> Adaptation:
     sample = generator.sample(prior, 0)
     own = Lora.from_vector(repository.layout, sample.vector)
     full = repository.with_shared([own], [1.0])
-    return Adaptation(AdapterRequest("x", 3), routing, fit, prior, sample.z, own, full, full, {})
+    return Adaptation(AdapterRequest("x", 3), routing, fit, prior, sample.z, own, full, 1.0, full, 1.0, {})
 
 
 def deltas(vector: torch.Tensor) -> dict[str, torch.Tensor]:

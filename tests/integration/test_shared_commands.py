@@ -25,7 +25,7 @@ from core.cli.main import main
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.data.image_io import open_photo
 from core.experts.adapter_files import README_FILE, save_adapter, weight_of
-from core.experts.files import RepositoryIndex, load_repository
+from core.experts.files import RepositoryIndex, load_repository, save_repository
 from core.experts.load import load_engine
 from core.experts.own import import_adapter
 from core.retrieval.adapter import ZERO_SHOT
@@ -103,12 +103,14 @@ def test_files_load_as_they_were(made: SGLora, options: list[str]) -> None:
         load_repository(folder, heads.layout, heads.fingerprint, heads.shared)
 
 
-def test_a_repository_with_a_shared_part_of_its_own_keeps_it(engine: SGLora, made: SGLora, options: list[str]) -> None:
-    own = engine.repository
-    assert own.shared is not None and own.shared.modules == own.layout.modules
-    mixed = replace(made, repository=replace(own, fingerprint=made.backbone.fingerprint))
-    lora = mixed.adapt(AdapterRequest(SENTENCE)).lora
-    assert not lora.moves_photos and mixed.repository.shared is own.shared
+def test_a_repository_with_a_shared_part_of_its_own_keeps_it(engine: SGLora, made: SGLora, tmp_path: Path) -> None:
+    backbone = made.backbone
+    shared = random_lora(replace(engine.repository.layout, rank=3), 5, 0.1)
+    save_repository(replace(engine.repository, fingerprint=backbone.fingerprint, shared=shared), tmp_path)
+    read = load_repository(tmp_path, backbone.layout, backbone.fingerprint, backbone.shared)
+    assert RepositoryIndex.read(tmp_path).shared_rank == 3 and read.shared is not None
+    torch.testing.assert_close(read.shared.vector(), shared.vector(), atol=1e-3, rtol=1e-3)  # the file holds float16
+    assert not replace(made, repository=read).adapt(AdapterRequest(SENTENCE)).lora.moves_photos
 
 
 def test_search_and_library_and_vector_agree(made: SGLora, answer, adapter: Path, photos: Path, tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ def test_a_folder_of_folders_is_taught_and_found(run: Run, folders: Path, tmp_pa
     assert code == 0
     assert answer["names"] == [{"name": "dax", "photos": 4}, {"name": "wug", "photos": 4}]
     assert answer["failed"] == answer["remarks"] == []
-    assert answer["rank"] == 2
+    shared = load_backbone().shared
+    assert shared is not None and answer["rank"] == shared.rank + 2
     assert sorted(answer["files"]) == sorted(path.name for path in (tmp_path / "names").iterdir())
     new = tmp_path / "new"
     for number in (7, 8):
@@ -118,10 +119,11 @@ def test_vector_and_evaluate_take_names(run: Run, folders: Path, tmp_path: Path)
     code, out, _ = run("vector", "a photo of a wug", "--adapter", tmp_path / "names", "--json")
     backbone = load_backbone()
     photos = torch.stack([backbone.pixels(open_photo(path)) for path in sorted((folders / "wug").iterdir())])
-    target = F.normalize(backbone.suffix(backbone.prefix(photos)).mean(0), dim=0)
-    plain = backbone.encode_text(["a photo of a wug"])[0]
-    assert code == 0
-    assert float(torch.tensor(json.loads(out)["vector"]) @ target) > 0.8 > float(plain @ target) + 0.3
+    target = F.normalize(backbone.suffix(backbone.prefix(photos), backbone.shared).mean(0), dim=0)
+    plain = backbone.encode_text(["a photo of a wug"], backbone.shared)[0]
+    zero_shot, taught = torch.tensor(json.loads(out)["vector"]).unflatten(0, (2, -1)) / 2**0.5
+    assert code == 0 and not zero_shot.any(), "zero-shot's part of a score would not know the name"
+    assert float(taught @ target) > 0.8 > float(plain @ target) + 0.3
 
     code, out, _ = run("evaluate", "--data", folders, "--adapter", tmp_path / "names", "--json")
     found = json.loads(out)["methods"]

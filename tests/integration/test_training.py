@@ -19,6 +19,7 @@ from tiny_models import random_lora
 
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.backbones.lora import Lora, LoraLayout, LoraModule, initial_vector
+from core.backbones.lora_algebra import merge
 from core.common.errors import DataError, RepositoryError
 from core.common.metrics import Relevance
 from core.common.paths import heads_path
@@ -27,7 +28,7 @@ from core.experts.files import load_repository
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.request import AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import SparseRouter
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
 from core.training.class_names import ClassNames, class_name_texts
@@ -150,16 +151,20 @@ def test_the_penalty_of_adapters_of_texts_is_how_far_names_move(backbone: Embedd
 
 @pytest.mark.slow
 def test_the_loss_of_a_batch_by_hand(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
-    """Photos of one caption each, all in the batch: adapted texts against the photos as they are, and the weighted penalty."""
+    """Photos of one caption each, all in the batch: adapted texts against photos under the shared part, and the weighted
+    penalty for moving names from where the shared part has them."""
     corpus, rows = replace(corpus, own_texts=tuple(own[:1] for own in corpus.own_texts)), np.flatnonzero(corpus.captioned)[:10]
-    lora = random_lora(backbone.layout, 2, 0.1)
+    shared = backbone.shared
+    assert shared is not None
+    lora = merge([shared, random_lora(backbone.layout, 2, 0.1)], [1.0, 1.0])
     with torch.no_grad():
         lost = float(Objective(backbone, corpus, corpus.train, 20.0, 2.0).loss(rows, lora, np.random.default_rng(0)))
         free = float(Objective(backbone, corpus, corpus.train, 20.0, 0.0).loss(rows, lora, np.random.default_rng(0)))
     texts = backbone.encode_text([corpus.strings[corpus.own_texts[r][0]] for r in rows], lora)
-    logits, target = 20.0 * backbone.suffix(corpus.prefixes[torch.from_numpy(rows)]) @ texts.T, torch.arange(10)
+    logits, target = 20.0 * backbone.suffix(corpus.prefixes[torch.from_numpy(rows)], shared) @ texts.T, torch.arange(10)
     assert free == pytest.approx(float(F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, abs=5e-3)
-    moved = (backbone.encode_text(class_name_texts(), lora) - backbone.encode_text(class_name_texts())).square().sum(1).mean()
+    after, before = (backbone.encode_text(class_name_texts(), change) for change in (lora, shared))
+    moved = (after - before).square().sum(1).mean()
     assert lost - free == pytest.approx(2.0 * MOVED_NAMES * float(moved), rel=1e-2)
 
 
@@ -286,13 +291,14 @@ def test_training_lowers_the_loss_and_keeps_the_backbone(corpus: Corpus, backbon
 def test_the_penalty_keeps_class_names(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
     from core.training.experts import train_own_part
 
-    rows, drift = np.flatnonzero(corpus.train & corpus.captioned), []
+    shared, rows, drift = backbone.shared, np.flatnonzero(corpus.train & corpus.captioned), []
+    assert shared is not None
     for memory in (0.0, 5.0):
         recipe = replace(RECIPE, steps=25, lr=5e-3, memory=memory)
-        trained = train_own_part(Objective(backbone, corpus, corpus.train, memory=memory, batch=12), rows, None, recipe, 0)
-        lora = Lora.from_vector(replace(backbone.layout, rank=recipe.rank), trained.mean)
-        names = class_name_texts()
-        drift.append(float((backbone.encode_text(names, lora) - backbone.encode_text(names)).norm(dim=1).mean()))
+        trained = train_own_part(Objective(backbone, corpus, corpus.train, memory=memory, batch=12), rows, shared, recipe, 0)
+        own = Lora.from_vector(replace(backbone.layout, rank=recipe.rank), trained.mean)
+        after, before = (backbone.encode_text(class_name_texts(), x) for x in (merge([shared, own], [1.0, 1.0]), shared))
+        drift.append(float((after - before).norm(dim=1).mean()))
     assert drift[1] < drift[0] / 2
 
 
@@ -311,7 +317,8 @@ def test_experts_are_named_in_words_that_many_captions_share(corpus: Corpus, bac
     shared = common_phrases(corpus, corpus.train, rows, [""] * len(rows))
     assert any(shared)
     for task in tasks:
-        for phrase in task.description.lower().split(", "):
+        for named in task.description.removeprefix("photos of ").split(" and "):
+            phrase = re.sub("^(an?|people|dogs) ", "", named)
             having = [r for r in task.rows if any(phrase in c.lower() for c in corpus.samples[r].captions)]
             assert len(having) >= 5 or len(phrase.split()) == 1, phrase
         assert task.example in task.wordings and task.example != task.description
@@ -368,11 +375,11 @@ def test_experts_and_generators_end_to_end(
     repository = train_experts(data, tmp_path / "experts", cache, backbone, RECIPE, said.append)
     runs = runs_folder(cache, backbone, RECIPE, data)
     stamps = {f: f.stat().st_mtime_ns for f in runs.glob("*.safetensors")}
-    assert len(stamps) == len(repository) + 1, "an own part for every expert, and what they share"
+    assert len(stamps) == len(repository), "an own part for every expert; what they share is the backbone's"
     again = train_experts(data, tmp_path / "again", cache, backbone, RECIPE, said.append)
     assert {f: f.stat().st_mtime_ns for f in runs.glob("*.safetensors")} == stamps, "a second run trained again"
     assert torch.equal(again.means, repository.means)
-    assert repository.shared is not None and repository.shared.rank == RECIPE.shared_rank
+    assert repository.shared is backbone.shared is not None
     assert not any(s.dataset == "coco" for s in corpus.samples), "COCO is the base's, and measures"
 
     # The recorded figures are those of an independent look at the watched photos.
@@ -382,14 +389,16 @@ def test_experts_and_generators_end_to_end(
         rows = photos_like(corpus, expert, repository.embeddings[i])
         assert corpus.watched[rows].all()
         relevance = Relevance.of([[corpus.strings[t] for t in corpus.own_texts[r][: corpus.measured[r]]] for r in rows])
-        texts = backbone.encode_text(relevance.texts, repository.lora(i))
-        similarity = (backbone.suffix(corpus.prefixes[torch.from_numpy(rows)]) @ texts.T).numpy()
-        order = np.argsort(-similarity, 1)
+        similarity = np.zeros(relevance.matrix.shape)
+        for weight, lora in ((1 - DEFAULT_WEIGHT, None), (DEFAULT_WEIGHT, repository.lora(i))):
+            photos = backbone.suffix(corpus.prefixes[torch.from_numpy(rows)], lora)
+            similarity += weight * (photos @ backbone.encode_text(relevance.texts, lora).T).double().numpy()
+        order = np.argsort(np.log(np.exp(20 * similarity).sum(0)) / 20 - similarity, 1)
         hits = [relevance.matrix[row, order[row, :5]].any() for row in range(len(order))]
         assert expert.after["i2t"]["R@5"] == pytest.approx(100 * np.mean(hits), abs=100 / len(rows) + 1e-6)
 
     assert repository.closeness_threshold == closeness_threshold(repository)
-    loaded = load_repository(tmp_path / "experts", backbone.layout, backbone.fingerprint)
+    loaded = load_repository(tmp_path / "experts", backbone.layout, backbone.fingerprint, backbone.shared)
     snapshots = read_snapshots(runs, loaded).float()
     assert snapshots.shape == (len(loaded), RECIPE.snapshots, loaded.layout.size)
     torch.testing.assert_close(snapshots.mean(1), loaded.means, atol=1e-3, rtol=1e-2)

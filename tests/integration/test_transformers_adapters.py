@@ -27,7 +27,7 @@ from core.backbones.peft_format import CONFIG_FILE, load_peft, save_peft
 from core.backbones.transformers_names import CLASS, hub_model, transformers_name
 from core.common.errors import AdapterError
 from core.experts.adapter_files import README_FILE, save_adapter
-from core.sglora.request import AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 SIDE, WIDTH, DIM = 48, 64, 32  # of tiny_clip
 
@@ -199,9 +199,9 @@ def test_the_lines_in_the_readme_run_for_either_side(kind: str, request, tmp_pat
         backbone = request.getfixturevalue("backbone").adapting("texts" if kind == "embedded" else "photos")
     engine = random_engine(backbone)
     layout = LoraLayout(tuple(backbone.linears.values()), 2) if kind.endswith("both") else backbone.layout
+    own = random_lora(layout, 1, 0.1 if kind.endswith("both") else 0.3)
     adaptation = replace(
-        engine.adapt(AdapterRequest("photos of people surfing")),
-        lora=random_lora(layout, 1, 0.1 if kind.endswith("both") else 0.3),
+        engine.adapt(AdapterRequest("photos of people surfing")), lora=engine.repository.with_shared([own], [1.0])
     )
     save_adapter(engine, adaptation, Path("adapter"))
     Image.effect_noise((90, 60), 80).convert("RGB").save("photo.jpg")
@@ -213,7 +213,11 @@ def test_the_lines_in_the_readme_run_for_either_side(kind: str, request, tmp_pat
     merged = copy.deepcopy(backbone.adapted)
     for name, factors in adaptation.lora.factors.items():
         merged.get_submodule(name).weight += factors.b @ factors.a
-    images = backbone.suffix(photo) if kind in ("embedded", "open_clip, texts") else merged.vision(photo.float())
-    expected["adapted"] = float(images @ (read if kind == "open_clip" else merged.text(read)).T)
-    assert said == pytest.approx({**expected, "with peft": expected["adapted"]}, abs=2e-3)
+    maps = backbone.adapting("photos").prefix(found["pixels"]) if engine.mixes else photo
+    images = merged.vision(maps.float()) if adaptation.lora.moves_photos else backbone.suffix(photo)
+    adapted = float(images @ (read if kind == "open_clip" else merged.text(read)).T)
+    expected |= {"adapted": adapted, "with peft": adapted}
+    if engine.mixes:
+        expected["mixed"] = (1 - DEFAULT_WEIGHT) * expected["zero-shot"] + DEFAULT_WEIGHT * adapted
+    assert said == pytest.approx(expected, abs=2e-3)
     assert abs(expected["adapted"] - expected["zero-shot"]) > 0.01, "the adapter shows"
