@@ -17,7 +17,7 @@ from app.errors import answering
 from app.visitors.session import Question, Session
 from core.common.errors import BackboneError, DescriptionError, brief
 from core.data.captions import parse_typed
-from core.experts.adapter_files import fit_facts, routed_experts, taught_facts
+from core.experts.adapter_files import fit_facts, listed_names, routed_experts
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
@@ -175,7 +175,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             if chosen or not files:
                 names = name_actions.teach(engine, session, name, chosen)
         answer = {
-            **taught_facts(names),
+            "names": listed_names(names),
             "failed": [{"name": file, "reason": reason} for file, reason in failed],
             "remarks": names.remarks(),
         }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def teach(arguments: Namespace) -> Answer:
     """``teach``: the adapter of names and photos, alone or on top of another one."""
     from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE
-    from core.experts.adapter_files import README_FILE, taught_facts, write_adapter
+    from core.experts.adapter_files import README_FILE, listed_names, taught_facts, write_adapter
 
     wanted = _wanted(arguments)
     stopwatch = Stopwatch()
@@ -37,7 +37,7 @@ def teach(arguments: Namespace) -> Answer:
     write_adapter(backbone, adapter, origin | taught_facts(names), arguments.out)
     stopwatch.lap("write")
     data = {
-        **taught_facts(names),
+        "names": listed_names(names),
         "failed": failed,
         "remarks": [*remarks, *names.remarks()],
         "parameters": adapter.parameters,

@@ -148,8 +148,13 @@ def model_facts(backbone: Backbone) -> dict[str, Any]:
 def taught_facts(names: TaughtNames) -> dict[str, Any]:
     """What a provenance says about taught names. Zero-shot's part of a mixed score would not know them, so that an adapter
     with names has weight 1."""
-    facts: dict[str, Any] = {"names": [{"name": entry.name, "photos": len(entry.photos)} for entry in names.entries]}
+    facts = {"names": listed_names(names)}
     return facts if names.backbone.shared is None else facts | {"weight": 1.0}
+
+
+def listed_names(names: TaughtNames) -> list[dict[str, Any]]:
+    """Each name and of how many photos it is, as plain data."""
+    return [{"name": entry.name, "photos": len(entry.photos)} for entry in names.entries]
 
 
 def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:

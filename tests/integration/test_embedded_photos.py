@@ -62,12 +62,12 @@ def test_the_command_line_takes_the_backbone_of_the_experts(
     experts = ["--experts", str(folder), "--strength", "4"]
     assert main(["adapt", TEXT, "--out", str(tmp_path / "adapter"), *experts]) == 0
     capsys.readouterr()
-    search = ["search", "a dog", "--gallery", str(photos[0].parent), "--task", TEXT, "--json"]
+    search = ["search", "the sea", "--gallery", str(photos[0].parent), "--task", TEXT, "--json"]
     assert main([*search, *experts]) == 0
     hits = json.loads(capsys.readouterr().out)["rankings"]
     paper = backbone.adapting("photos")
     lora, _ = load_peft(tmp_path / "adapter", paper.layout.modules, paper.fingerprint)
-    merged, word = copy.deepcopy(paper.adapted), backbone.encode_text(["a dog"])[0]
+    merged, word = copy.deepcopy(paper.adapted), backbone.encode_text(["the sea"])[0]
     maps = paper.prefix(torch.stack([paper.pixels(open_photo(path)) for path in photos])).float()
     before = merged.vision(maps) @ word
     for name, factors in lora.factors.items():
@@ -77,7 +77,7 @@ def test_the_command_line_takes_the_backbone_of_the_experts(
         scores = {Path(hit["photo"]).name: hit["score"] for hit in hits[ranking]}
         assert [scores[path.name] for path in photos] == pytest.approx(expected.tolist(), abs=4e-3)
     assert (after - before).abs().max() > 0.01
-    assert main(["search", "a dog", "--gallery", str(photos[0].parent), "--adapter", str(tmp_path / "adapter")]) == 1
+    assert main(["search", "the sea", "--gallery", str(photos[0].parent), "--adapter", str(tmp_path / "adapter")]) == 1
     assert "--adapt photos" in capsys.readouterr().err
 
 

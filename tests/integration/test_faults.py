@@ -31,6 +31,7 @@ from app.api import LIMITS, SEARCH
 from app.visitors.retention import Limits
 from app.visitors.session import Question, Session, open_albums
 from core.data import decode_pool
+from core.data.sample_photos import sample_photos
 from core.sglora.engine import SGLora
 from core.training.own_expert import OwnRecipe
 
@@ -233,6 +234,7 @@ def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
 
     monkeypatch.setattr(expert_actions, "train_own_expert", training)
     monkeypatch.setattr(expert_actions, "RECIPE", OwnRecipe(fixed_steps=100_000))  # else it is over before anybody stops it
+    photos = f"{len(sample_photos())} photos"
     with launched(engine, tmp_path, Limits()) as app, chromium() as browser:
         contexts = [browser.new_context() for _ in range(2)]
         pages = [context.new_page() for context in contexts]
@@ -241,7 +243,7 @@ def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
             page.goto(app.url)
             expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
             page.click("#try-it")
-            expect(page.locator("#fill")).to_contain_text("25 photos", timeout=STEP_MS)
+            expect(page.locator("#fill")).to_contain_text(photos, timeout=STEP_MS)
             page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
             page.click("#train-own button")
             page.locator("#own-name input, #own-name textarea").first.fill(f"mine {number}")
@@ -258,7 +260,7 @@ def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
         waiting.click("#stop")
         expect(waiting.locator("#trained")).to_contain_text("The training was stopped", timeout=STEP_MS)
         expect(waiting.locator("#own")).to_contain_text(texts.OWN_NONE)
-        expect(waiting.locator("#fill")).to_contain_text("25 photos")
+        expect(waiting.locator("#fill")).to_contain_text(photos)
 
 
 # Helpers

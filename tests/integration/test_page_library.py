@@ -197,7 +197,7 @@ def test_the_map_shows_every_expert_and_what_it_is(engine: SGLora) -> None:
     routing = engine.route("photos of dogs")
     page = experts_html.routing_map(engine.repository, routing, 0)
     assert page.count('class="sg-dot ') == len(engine.repository) + 1
-    assert page.count("sg-dot-routed ") == len(routing.chosen)
+    assert page.count('class="sg-dot sg-dot-routed') == len(routing.chosen)
     first = engine.repository.experts[routing.chosen[0]]
     assert first.source in page
     assert f"{first.gain(1):+.1f} R@1" in page

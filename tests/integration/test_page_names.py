@@ -81,14 +81,16 @@ def first(session: Session, column: int = -1, n: int = 6) -> list[str]:
 
 def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, session: Session) -> None:
     before = actions.ask(engine, session, Question.words("a wug"))
-    assert [column.title for column in before.columns] == [texts.ZERO_SHOT] and before.names == ()
+    assert [column.title for column in before.columns] == [texts.ZERO_SHOT, texts.SHARED] and before.names == ()
+    assert first(session) != ["wug"] * 6
 
     name_actions.teach(engine, session, "wug", wugs(session))
     actions.ask_again(engine, session)
 
     after = session.comparison
     assert after is not None
-    assert [column.title for column in after.columns] == [texts.ZERO_SHOT, texts.NAMES]
+    assert [column.title for column in after.columns] == [texts.ZERO_SHOT, texts.SHARED]
+    assert "1 taught" in after.columns[1].note
     assert after.columns[0].ranking == before.columns[0].ranking
     assert first(session) == ["wug"] * 6  # those that taught nothing as well
     assert after.names == (("wug", 3),)
@@ -97,13 +99,15 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, session: Session
 
 
 def test_rankings_are_those_of_the_adapter_with_the_name(engine: SGLora, session: Session) -> None:
-    """By hand: cosine of the photos and of the text under generated LoRA plus name."""
-    generated = actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
+    """By hand: cosines of photos and text, zero-shot plus name and generated LoRA plus name, mixed by the weight."""
+    generated = actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 0.6))
     name_actions.teach(engine, session, "wug", wugs(session))
     answer = actions.ask(engine, session, Question.words("two wugs on a boat"))
-    lora = session.album.names(engine).on(generated.lora)
-    gallery = session.album.gallery(engine)
-    scores = gallery.embeddings() @ engine.backbone.encode_text(["two wugs on a boat"], lora)[0]
+    gallery, names, scores = session.album.gallery(engine), session.album.names(engine), torch.zeros(16)
+    prefixes = gallery.prefixes([photo.id for photo in gallery.photos])
+    for share, lora in ((0.4, None), (0.6, generated.lora)):
+        text = engine.backbone.encode_text(["two wugs on a boat"], names.on(lora))[0]
+        scores += share * engine.backbone.suffix(prefixes, lora) @ text
     order = [gallery.photos[i].id for i in scores.argsort(descending=True).tolist()]
     assert [hit.key for hit in answer.columns[-1].ranking.hits] == order
     assert [hit.score for hit in answer.columns[-1].ranking.hits] == pytest.approx(
@@ -148,7 +152,8 @@ def test_names_can_be_renamed_given_photos_and_taken_back(engine: SGLora, sessio
     assert first(session) == ["wug"] * 6 and session.comparison.names == (("dax", 3),)
     name_actions.take_back(engine, session, "dax")
     actions.ask_again(engine, session)
-    assert [column.title for column in session.comparison.columns] == [texts.ZERO_SHOT]
+    assert [column.title for column in session.comparison.columns] == [texts.ZERO_SHOT, texts.SHARED]
+    assert first(session) != ["wug"] * 6 and session.comparison.names == ()
     assert session.album.taught == ()
 
 
@@ -170,7 +175,7 @@ def test_a_name_from_marks(engine: SGLora, session: Session) -> None:
     assert torch.allclose(with_marks.entries[0].target(backbone, None), target, atol=1e-5)
     actions.ask_again(engine, session)
     assert first(session) == ["wug"] * 6
-    assert session.marked.among_ten[texts.NAMES] == 2
+    assert session.marked.among_ten[texts.SHARED] == 2
 
 
 def test_names_go_into_the_download(engine: SGLora, session: Session, tmp_path: Path) -> None:
@@ -179,7 +184,7 @@ def test_names_go_into_the_download(engine: SGLora, session: Session, tmp_path: 
     shutil.unpack_archive(actions.write_zip(engine, session, None), tmp_path / "names")
     made = actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
     shutil.unpack_archive(actions.write_zip(engine, session, made), tmp_path / "both")
-    for folder, base in (("names", None), ("both", made.lora)):
+    for folder, base in (("names", engine.backbone.shared), ("both", made.lora)):
         lora, origin = load_peft(tmp_path / folder, linears, engine.backbone.fingerprint, partly=True)
         expected = session.album.names(engine).on(base)
         words = ["a wug", "a dog"]
