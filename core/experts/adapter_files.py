@@ -149,7 +149,7 @@ def taught_facts(names: TaughtNames) -> dict[str, Any]:
     """What a provenance says about taught names. Zero-shot's part of a mixed score would not know them, so that an adapter
     with names has weight 1."""
     facts = {"names": listed_names(names)}
-    return facts if names.backbone.shared is None else facts | {"weight": 1.0}
+    return facts if names.backbone.shared is None else facts | {"weight": 1.0, "strength": 1.0}
 
 
 def listed_names(names: TaughtNames) -> list[dict[str, Any]]:

@@ -108,7 +108,9 @@ def _columns(samples: Sequence[Sample], cache: Path, view: int, log: Log, backbo
                 columns[start : start + len(part)] = backbone.columns(part).numpy()
                 bar.to(start + len(part))
         columns[~maps[:, 0].any(1)] = 0  # unreadable
-        np.save(file, columns)
+        partial = file.with_suffix(".tmp.npy")
+        np.save(partial, columns)
+        partial.replace(file)
     return np.load(file, mmap_mode="r")
 
 
