@@ -431,12 +431,14 @@ def captioned(engine: SGLora, folder: Path, count: int = 8) -> Session:
     return session
 
 
-def test_without_a_sentence_search_is_zero_shot_alone(engine: SGLora, tmp_path: Path) -> None:
+def test_without_a_sentence_the_shared_part_answers_beside_zero_shot(engine: SGLora, tmp_path: Path) -> None:
     session = captioned(engine, tmp_path)
     actions.adapt_to(engine, session, None)
-    (column,) = actions.ask(engine, session, Question.words("water")).columns
-    expected = session.album.gallery(engine).text_to_image("water", ZERO_SHOT, None)
-    assert [h.key for h in column.ranking.hits] == [h.key for h in expected.hits]
+    columns = actions.ask(engine, session, Question.words("water")).columns
+    shared = Adapter.of(engine.backbone.shared, engine.usual_strength)
+    for column, adapter in zip(columns, (ZERO_SHOT, shared), strict=True):
+        expected = session.album.gallery(engine).text_to_image("water", adapter, None)
+        assert [h.key for h in column.ranking.hits] == [h.key for h in expected.hits]
     actions.adapt_to(engine, session, AdapterRequest(SENTENCE))
     assert len(actions.ask_again(engine, session).columns) == 2
 
@@ -446,10 +448,10 @@ def test_the_right_answers_are_those_that_captions_name(engine: SGLora, tmp_path
     photo = session.album.photos[3]
     made = actions.ask(engine, session, Question.words("  The photo  number 3. "))
     assert made.right == {photo.id}
-    place = next(h.rank for h in made.columns[0].ranking.hits if h.key == photo.id)
+    places = [next(h.rank for h in column.ranking.hits if h.key == photo.id) for column in made.columns]
     page = results_html.comparison(made, session.album, 2, False)
-    assert page.count('class="sg-hit sg-right"') == 1, "shown even where it is not among the first"
-    assert f">{place}</b>" in page
+    assert page.count('class="sg-hit sg-right"') == len(made.columns), "shown even where it is not among the first"
+    assert " → ".join(map(str, places)) in page
     assert actions.ask(engine, session, Question.words("something else")).right == frozenset()
     asked = actions.ask(engine, session, Question.photo(photo.id))
     assert [h.label for h in asked.columns[0].ranking.hits if h.key in asked.right] == ["the photo number 3"]
@@ -473,13 +475,19 @@ def test_photos_that_trained_an_expert_are_left_out_of_recall(engine: SGLora, tm
 
 def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path) -> None:
     session = captioned(engine, tmp_path, 12)
-    ranked = actions.ask(engine, session, Question.words("water")).columns[0].ranking.hits
+    zero_shot, shared = (c.ranking.hits for c in actions.ask(engine, session, Question.words("water")).columns)
+    ranked, ten = zero_shot, {hit.key for hit in shared[:10]}
     for place, right in ((0, True), (11, True), (3, False)):
         actions.mark(engine, session, ranked[place].key, right)
     actions.mark(engine, session, "no such photo", True)
-    assert (session.marked.questions, session.marked.photos, session.marked.among_ten) == (1, 2, {texts.ZERO_SHOT: 1})
+    assert (session.marked.questions, session.marked.photos, session.marked.among_ten) == (
+        1,
+        2,
+        {texts.ZERO_SHOT: 1, texts.SHARED: len(ten & {ranked[0].key, ranked[11].key})},
+    )
     actions.mark(engine, session, ranked[11].key, True)  # taken back
-    assert (session.marked.photos, session.marked.among_ten) == (1, {texts.ZERO_SHOT: 1})
+    among = {texts.ZERO_SHOT: 1, texts.SHARED: len(ten & {ranked[0].key})}
+    assert (session.marked.photos, session.marked.among_ten) == (1, among)
     # A reload has them again, and the question too.
     again = Session.resume(session.album.token)
     actions.ask_again(engine, again)

@@ -132,17 +132,15 @@ def test_adapters_that_change_photos_otherwise_are_refused_everywhere(mixing, ga
             use()
 
 
-def test_the_strength_is_the_weight_and_ends_at_one(mixing, engine) -> None:
+def test_the_strength_is_the_weight_and_ends_at_one(mixing) -> None:
     assert mixing.usual_strength == mixing.adapt(AdapterRequest(SENTENCE)).weight
     with pytest.raises(DescriptionError, match="may be 0 to 1"):
         mixing.adapt(AdapterRequest(SENTENCE, strength=1.5))
-    scaled = engine.adapt(AdapterRequest(SENTENCE, strength=1.5))
-    assert scaled.weight == 1
-    torch.testing.assert_close(scaled.lora.vector(), scaled.full.scaled(1.5).vector())
+    lora = mixing.adapt(AdapterRequest(SENTENCE)).lora
     for weight in (-0.1, 1.1, float("nan")):
         with pytest.raises(AdapterError, match="between 0 and 1"):
-            Adapter.of(scaled.lora, weight)
-    keys = {Adapter.of(scaled.lora, weight).key for weight in (0, 0.3, 0.7, 1)}
+            Adapter.of(lora, weight)
+    keys = {Adapter.of(lora, weight).key for weight in (0, 0.3, 0.7, 1)}
     assert len(keys) == 4 and ZERO_SHOT.key in keys
 
 
@@ -155,7 +153,8 @@ def test_generated_adapters_are_the_shared_part_and_an_own_part(mixing) -> None:
         if name.startswith("vision."):
             assert factors is shared.factors[name]
         else:
-            torch.testing.assert_close(factors.delta, shared.factors[name].delta + own.factors[name].delta)
+            expected = shared.factors[name].delta + (own.factors[name].delta if name in own.factors else 0)
+            torch.testing.assert_close(factors.delta, expected)
 
 
 # Photo -> words
