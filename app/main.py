@@ -133,11 +133,12 @@ def serve(args: argparse.Namespace) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     models.start()
     options = launch_options(keeper, args.mcp, Hosts.of(args.address, args.host_name))
+    page = build(models, keeper, libraries)
     try:
-        build(models, keeper, libraries).launch(server_name=args.host, server_port=args.port, **options)
-    except (OSError, OverflowError) as error:
+        page.launch(server_name=args.host, server_port=args.port, **options)
+    except (OSError, OverflowError, ValueError) as error:  # the last where the page cannot be reached from here
         where = f"{args.address}, port {args.port or os.environ['GRADIO_SERVER_PORT']}"
-        raise StudioError(f"Cannot listen on {where} ({brief(str(error))}): choose another port with --port.") from error
+        raise StudioError(f"Cannot listen on {where} ({brief(str(error))}): choose another --host or --port.") from error
 
 
 def stop_once(*_: object) -> NoReturn:
