@@ -165,20 +165,22 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     expect(report).to_contain_text("broken.jpg")
     expect(page.locator("#gallery .thumbnail-item")).to_have_count(len(samples) + 3)
 
-    # Without a sentence search is zero-shot; what is typed makes the results stale, and Enter asks again.
+    # Without a sentence the shared part alone is applied; what is typed makes the results stale, and Enter asks again.
     field_of(page, "query").fill(QUERY)
     field_of(page, "description").fill("")
     expect(page.locator("#results .sg-stale-note")).to_be_visible()
     page.click("#search")
-    expect(page.locator("#results section")).to_have_count(1)
+    expect(page.locator(f'#results section[aria-label="{texts.SHARED}"]')).to_be_visible()
+    expect(page.locator("#results section")).to_have_count(2)
     expect(page.locator("#results .sg-stale-note")).to_be_hidden()
     field_of(page, "description").fill(SENTENCE)
     field_of(page, "description").press("Enter")
+    expect(page.locator(f'#results section[aria-label="{texts.SG_LORA}"]')).to_be_visible()
     expect(page.locator("#results section")).to_have_count(2)
     adaptation = engine.adapt(AdapterRequest(SENTENCE))
     expect(page.locator("#lora")).to_contain_text(f"{adaptation.lora.parameters:,} numbers of rank {adaptation.lora.rank} (")
     page.click("#more button")
-    expect(page.locator("#facts .sg-heat tbody td")).to_have_count(len(adaptation.lora.modules))
+    expect(page.locator("#facts .sg-heat tbody td[title]")).to_have_count(len(adaptation.lora.modules))
 
     # Words -> photos: what core computes for the same photos, and the experts' average on demand.
     page.locator("#with-merge input").check()
@@ -213,8 +215,11 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     with page.expect_download() as waiting:
         page.click("#download")
     shutil.unpack_archive(waiting.value.path(), tmp_path / "adapter", "zip")
-    lora, provenance = load_peft(tmp_path / "adapter", engine.backbone.layout.modules, engine.backbone.fingerprint)
-    torch.testing.assert_close(lora.vector(), adaptation.lora.vector())
+    linears = engine.backbone.linears.values()
+    lora, provenance = load_peft(tmp_path / "adapter", linears, engine.backbone.fingerprint, partly=True)
+    assert lora.factors.keys() == adaptation.lora.factors.keys()
+    for name, factors in lora.factors.items():
+        torch.testing.assert_close(factors.delta, adaptation.lora.factors[name].delta)
     assert (provenance["description"], provenance["seed"]) == (SENTENCE, 0)
 
     # Settings act on what is shown: without strength SG-LoRA is zero-shot.

@@ -31,7 +31,7 @@ from core.backbones.peft_format import load_peft
 from core.sglora.description import Remark
 from core.sglora.engine import SGLora
 from core.sglora.fit import Fit
-from core.sglora.request import AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 CLOSE, FAR, ODD = "a photo of a dog", "photos of clouds", "the quarterly tax report of a bank"
 
@@ -81,18 +81,17 @@ def test_what_does_not_fit_leaves_the_shared_part(
     given = {} if strength is None else {"strength": strength}
     answer, path = client.predict(description=sentence, seed=3, **given, api_name="/adapt")
     rank = judged.repository.layout.rank + (judged.repository.shared.rank if judged.repository.shared else 0)
-    assert answer["strength"] == (1 if strength is None else strength) and answer["rank"] == rank
+    assert answer["strength"] == (DEFAULT_WEIGHT if strength is None else strength) and answer["rank"] == rank
     shutil.unpack_archive(path, tmp_path / "adapter")
     lora, provenance = load_peft(
         tmp_path / "adapter", judged.backbone.linears.values(), judged.backbone.fingerprint, partly=True
     )
-    assert provenance["fit"] == answer["fit"]
+    assert provenance["fit"] == answer["fit"] and provenance["weight"] == answer["strength"]
     adaptation = judged.adapt(AdapterRequest(sentence, seed=3))
     expected = adaptation.full if sentence == CLOSE else judged.repository.shared
     assert expected is not None
     for name, factors in expected.factors.items():
-        delta = answer["strength"] * factors.b @ factors.a
-        torch.testing.assert_close(lora.factors[name].delta, delta, atol=1e-5, rtol=1e-3)
+        torch.testing.assert_close(lora.factors[name].delta, factors.b @ factors.a, atol=1e-5, rtol=1e-3)
 
 
 def test_a_strength_that_cannot_be_used_is_refused(client: Client) -> None:
@@ -106,7 +105,7 @@ def test_at_strength_zero_search_is_zero_shots(client: Client, photos: list[Path
     assert zero["strength"] == 0 and zero["fit"]["fits"]
     assert zero["sg_lora"] == zero["zero_shot"] == zero["merge"], "to the last digit"
     full = client.predict(query="something red", description=CLOSE, api_name="/search")
-    assert full["strength"] == 1 and full["zero_shot"] == zero["zero_shot"]
+    assert full["strength"] == DEFAULT_WEIGHT and full["zero_shot"] == zero["zero_shot"]
     assert [h["score"] for h in full["sg_lora"]] != [h["score"] for h in full["zero_shot"]]
 
 
@@ -181,7 +180,7 @@ def test_the_page_says_what_does_not_fit_and_applies_as_much_as_it_is_told(
 
     # The strength is one's own from the beginning; 0 is zero-shot in every column.
     page.click("#more button")
-    expect(strength).to_have_value("1")
+    expect(strength).to_have_value(f"{DEFAULT_WEIGHT:g}")
     expect(strength).to_be_enabled()
     before, whole = column(page, texts.ZERO_SHOT), column(page, texts.SG_LORA)
     assert len(before) == 8 and whole != before
@@ -193,7 +192,7 @@ def test_the_page_says_what_does_not_fit_and_applies_as_much_as_it_is_told(
     page.locator("#with-merge input").check()
     expect(page.locator("#results section")).to_have_count(3, timeout=sure)
     assert column(page, texts.MERGE) == before
-    strength.fill("1")
+    strength.fill(f"{DEFAULT_WEIGHT:g}")
     page.keyboard.press("Tab")
-    expect(command).to_have_value(re.compile("--strength 1$"), timeout=sure)
+    expect(command).to_have_value(re.compile(f"--strength {DEFAULT_WEIGHT:g}$"), timeout=sure)
     assert column(page, texts.SG_LORA) == whole
