@@ -180,7 +180,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     adaptation = engine.adapt(AdapterRequest(SENTENCE))
     expect(page.locator("#lora")).to_contain_text(f"{adaptation.lora.parameters:,} numbers of rank {adaptation.lora.rank} (")
     page.click("#more button")
-    expect(page.locator("#facts .sg-heat tbody td[title]")).to_have_count(len(adaptation.lora.modules))
+    expect(page.locator("#facts .sg-heat tbody td[title]")).to_have_count(len(engine.repository.layout.modules))
 
     # Words -> photos: what core computes for the same photos, and the experts' average on demand.
     page.locator("#with-merge input").check()
