@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,14 +119,32 @@ def write_adapter(
         AdapterError: the backbone is none.
     """
     choice, fingerprint = portable(backbone.choice), backbone.fingerprint
-    if for_transformers:
-        base = hub_model(choice)
-        save_peft(lora, folder, fingerprint, base, origin, CLIP_MODEL, transformers_name)
-    else:
-        base, kind = None, type(backbone.adapted)
-        mapping = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
-        save_peft(lora, folder, fingerprint, origin["backbone"], origin, mapping)
-    (folder / README_FILE).write_text(adapter_readme(origin, choice, lora, base), encoding="utf-8")
+    base = hub_model(choice) if for_transformers else None
+    with _all_or_nothing(folder) as written:
+        if base is not None:
+            save_peft(lora, written, fingerprint, base, origin, CLIP_MODEL, transformers_name)
+        else:
+            kind = type(backbone.adapted)
+            mapping = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
+            save_peft(lora, written, fingerprint, origin["backbone"], origin, mapping)
+        (written / README_FILE).write_text(adapter_readme(origin, choice, lora, base), encoding="utf-8")
+
+
+@contextmanager
+def _all_or_nothing(folder: Path) -> Iterator[Path]:
+    """A new folder whose files come into ``folder`` once all are written; where that fails, nothing of them is left."""
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".part-{secrets.token_hex(4)}"
+    part.mkdir()
+    try:
+        yield part
+        for path in part.iterdir():
+            path.replace(folder / path.name)
+        part.rmdir()
+    except BaseException:
+        shutil.rmtree(folder if new else part, ignore_errors=True)
+        raise
 
 
 def save_names_adapter(names: TaughtNames, folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from app_process import running
-from app_visitors import QUERY, SENTENCE, Running, launched
+from app_visitors import QUERY, SENTENCE, Running, empty_albums, launched
 from make_images import encode, picture
 
 from app import texts
@@ -72,6 +72,7 @@ def test_a_visitor_finds_its_photos_again_and_nobody_else_does(app: Running) -> 
 
 
 def test_a_tool_call_without_room_is_refused(engine: SGLora, tmp_path: Path) -> None:
+    empty_albums()
     with launched(engine, tmp_path, Limits(disk=1_000_000), mcp=True) as small:
         answers = [httpx.post(f"{small.url}gradio_api/mcp/", content=bytes(size), timeout=60) for size in (2_000_000, 1_000)]
     assert (answers[0].status_code, answers[0].text) == (507, texts.DISK_FULL)
@@ -81,7 +82,7 @@ def test_a_tool_call_without_room_is_refused(engine: SGLora, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_photos_of_tools_lie_in_the_apps_own_folder_and_are_swept(tmp_path: Path) -> None:
     (tmp_path / "gradio").touch()  # as unusable as another user's folder of that name
-    with running(tmp_path, "--mcp", SG_LORA_KEEP_MINUTES="0.5") as (address, _):
+    with running(tmp_path, "--mcp", SG_LORA_KEEP_MINUTES="0.3") as (address, _):
         assert call(address, "route", description=SENTENCE, k=4, tau=0.1)["experts"]  # the models are there
         answer = call(address, "index", files=[PHOTO], captions="")
         assert isinstance(answer, dict) and answer["added"] == 1, answer

@@ -387,9 +387,13 @@ def test_a_full_disk_is_named(run, tmp_path, capsys, monkeypatch):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # as on a full disk, the system writes no more
     try:
         code, out, err = run("adapt", TEXT, "--out", tmp_path / "adapter")
+        (tmp_path / "before").mkdir()
+        (tmp_path / "before" / "notes.txt").touch()
+        again, _, _ = run("adapt", TEXT, "--out", tmp_path / "before")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (code, out, err) == (1, "", "The disk is full: make room, and run the command again.\n")
+    assert again == 1 and [path.name for path in tmp_path.rglob("*")] == ["before", "notes.txt"], "nothing is left"
     with open("/dev/full", "w") as full:  # noqa: PTH123
         monkeypatch.setattr(sys, "stdout", full)
         assert main(["route", TEXT]) == 1

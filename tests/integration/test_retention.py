@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import httpx
 import numpy as np
 import pytest
-from app_visitors import SENTENCE, Visitor, launched
+from app_visitors import SENTENCE, Visitor, empty_albums, launched
 from gradio_client.exceptions import AppError
 from PIL import Image
 
@@ -35,9 +35,7 @@ WAIT_SECONDS = 60
 
 @pytest.fixture(autouse=True)
 def alone() -> None:
-    """Albums of tests before take no room."""
-    for album in open_albums():
-        album.close()
+    empty_albums()
 
 
 def until(true: Callable[[], bool]) -> None:
