@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +18,12 @@ from app import texts
 from app.zero_gpu import with_gpu
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
-from core.common.errors import BackboneError, RepositoryError, StudioError
+from core.common.errors import AdapterError, BackboneError, RepositoryError, StudioError
 from core.common.paths import EXPERTS, experts_path
 from core.experts.load import FoundRepository, load_engine, repository_folders
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
+from core.sglora.teach import ordinary_texts
 
 log = logging.getLogger(__name__)
 MAX_OTHERS = 1  # engines in memory beside the default one: a CLIP ViT-B/16 is some 700 MB
@@ -80,6 +82,9 @@ class Engine:
             self._failure = error
         self.seconds = time.perf_counter() - begin
         self._done.set()
+        if self._engine is not None:
+            with suppress(AdapterError):  # a backbone that cannot be taught names
+                ordinary_texts(self._engine.backbone)  # or the first visitor who teaches one would wait for it
 
     @cached_property
     def expert_norms(self) -> dict[str, tuple[float, float]]:

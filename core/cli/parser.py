@@ -241,6 +241,7 @@ def _teach(parser: Parser) -> None:
       python -m core teach --name Shrek a.jpg b.jpg c.jpg --name "our boat" d.jpg --out names
       python -m core search "Shrek on our boat" --gallery ~/photos --adapter names
       python -m core teach FOLDER --task "photos of pets" --out pets
+      python -m core teach --library pictures.library --name Shrek a.jpg b.jpg --out names
 
     FOLDER holds a folder of photos for each name, called like it. From then on texts with a name find what its photos show:
     a closed form, no training. It is added exactly to the adapter of --task or --adapter, which stays as it is. What cannot
@@ -254,6 +255,7 @@ def _teach(parser: Parser) -> None:
     parser.add_argument(
         "--name", nargs="+", action="append", default=[], metavar="NAME", help="a name and its photos; any number of times"
     )
+    _path_option(parser, "--library", "photos are those of this library, by path or id; their files need not be there")
     base = parser.add_mutually_exclusive_group()
     base.add_argument("--task", metavar="TEXT", help="on top of the adapter of this sentence")
     base.add_argument("--adapter", type=Path, metavar="DIR", help="on top of an adapter in PEFT format")

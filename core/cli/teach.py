@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.cli import format
 from core.cli.commands import Answer, check_text, chosen_backbone, load_adapter, load_chosen_engine, log, request
-from core.common.errors import DataError, DescriptionError, UsageError
+from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
 from core.common.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from core.backbones.base import Backbone
     from core.backbones.lora import Lora
     from core.sglora.teach import TaughtNames
@@ -27,7 +29,7 @@ def teach(arguments: Namespace) -> Answer:
     stopwatch = Stopwatch()
     backbone, lora, origin = _base(arguments)
     stopwatch.lap("load")
-    names, failed, remarks = _taught(backbone, wanted)
+    names, failed, remarks = _taught(backbone, wanted, _reader(arguments, backbone))
     stopwatch.lap("read")
     if not names.entries:
         raise DataError(f"Nothing could be taught: {' '.join(each['reason'] for each in failed)}")
@@ -53,6 +55,10 @@ def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
     """Names and the files of their photos."""
     from core.data.find_images import is_image
 
+    if arguments.library is not None:
+        from core.retrieval.library import PhotoLibrary
+
+        PhotoLibrary.open(arguments.library)  # before seconds of loading models
     wanted = [(name, [Path(file) for file in files]) for name, *files in arguments.name]
     if arguments.folder is not None:
         if not arguments.folder.is_dir():
@@ -84,16 +90,40 @@ def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
     return backbone, lora, {**NAMES_METHOD, **model_facts(backbone)}
 
 
+def _reader(arguments: Namespace, backbone: Backbone) -> Callable[[Sequence[Path]], tuple[Tensor, list[str]]]:
+    """What gives the prefixes [n, …] of photos, and why others have none: files, or photos of ``--library``."""
+    if arguments.library is None:
+        from core.experiments.evaluate import read_prefixes
+
+        return lambda files: read_prefixes(backbone, files, log)[1:]
+    from core.retrieval.library import PhotoLibrary
+    from core.retrieval.library_photos import LibraryPhotos
+
+    library = LibraryPhotos(PhotoLibrary.open(arguments.library, backbone), backbone)
+
+    def read(photos: Sequence[Path]) -> tuple[Tensor, list[str]]:
+        places, failed = [], []
+        for photo in photos:
+            try:
+                places.append(library.find(str(photo)))
+            except GalleryError as error:
+                failed.append(str(error))
+        return library.prefixes(places), failed
+
+    return read
+
+
 def _taught(
-    backbone: Backbone, wanted: Sequence[tuple[str, Sequence[Path]]]
+    backbone: Backbone,
+    wanted: Sequence[tuple[str, Sequence[Path]]],
+    read: Callable[[Sequence[Path]], tuple[Tensor, list[str]]],
 ) -> tuple[TaughtNames, list[dict[str, str]], list[str]]:
     """All names that can be taught, what is wrong with the others and with photos, and remarks."""
-    from core.experiments.evaluate import read_prefixes
     from core.sglora.teach import MAX_PHOTOS, TaughtNames
 
     names, failed, remarks = TaughtNames(backbone), [], []
     for name, files in wanted:
-        _, photos, skipped = read_prefixes(backbone, files[:MAX_PHOTOS], log)
+        photos, skipped = read(files[:MAX_PHOTOS])
         failed += [{"name": name, "reason": reason} for reason in skipped]
         if (known := names.find(name)) is not None:
             remarks.append(f"“{known.name}” and “{name}” are one name: the photos of both were taught together.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,18 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.common import markdown
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.columns import text_rows
 from core.sglora.repository import CLASS_NAMES
 from core.sglora.request import AdapterRequest
 from core.sglora.teach import TaughtNames
-from core.training.corpus import OBJECTS, Corpus
-from core.training.forgetting import named_sets
+from core.training.corpus import OBJECTS, Corpus, usual_adapter
+from core.training.forgetting import NamedSet, named_sets
 
 NONSENSE = tuple(
     "wug dax blicket toma fep zorp kiki bouba gazzer modi tulver quillop snarf vex plim drunt yorb masp fendle grib".split()
@@ -34,6 +37,8 @@ FIRST = 10
 PLAIN = "a photo of a {}"
 WORDINGS = (PLAIN, "{}", "{} outdoors", "a picture of my {}")
 SENTENCE = "photos of people and animals"  # of the adapter that names are taught on top of
+ZERO, USUAL = "zero-shot", "usual"
+SHOWN, COLUMNS = (ZERO, USUAL), (ZERO, USUAL, SENTENCE)
 # Words of captions that are replaced by a name that was taught from photos of it.
 WORDS = ("dog", "horse", "bike", "boat", "bird", "car", "ball", "motorcycle")
 FEWEST_CAPTIONS = 15
@@ -45,7 +50,7 @@ class Draw:
 
     Attributes:
         labels, nonsense: a real and a made-up name for each. taught: rows to teach from, at least max(PHOTOS) each.
-        held: rows to measure on, which no training looked at.
+        held: rows to measure on, which trained nothing, chose nothing and taught nothing.
     """
 
     labels: tuple[str, ...]
@@ -57,7 +62,7 @@ class Draw:
 def draws(corpus: Corpus) -> Iterator[tuple[str, Draw]]:
     """DRAWS times some classes of every domain of labelled photos that the frozen model was not trained on."""
     for domain, classes in sorted(corpus.classes.items()):
-        parts = {label: (rows[corpus.train[rows]], rows[~corpus.train[rows]]) for label, rows in sorted(classes.items())}
+        parts = {label: (rows[corpus.train[rows]], rows[corpus.test[rows]]) for label, rows in sorted(classes.items())}
         usable = [label for label, (own, held) in parts.items() if len(own) >= max(PHOTOS) and len(held) >= FEWEST]
         if domain == OBJECTS or len(usable) < 2:
             continue
@@ -70,84 +75,109 @@ def draws(corpus: Corpus) -> Iterator[tuple[str, Draw]]:
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """{"names": rows of {"domain", "names", "photos", "wording", "right", "ten"}, "forgotten": rows, "composed": rows}."""
-    corpus = context.corpus
+    """{"names": rows of {"column", "domain", "names", "photos", "wording", "right", "ten"}, "forgotten": rows of {"column",
+    "domain", "captions", "class names"}, "composed": rows of {"column", "word", "photos", "captions", "R@10"}}."""
+    corpus, backbone = context.corpus, context.backbone
     others = everyday(corpus)
     found: list[dict[str, Any]] = []
     forgotten: list[dict[str, Any]] = []
-    adapter = context.engine.adapt(AdapterRequest(SENTENCE)).lora
+    bases = columns(context)
+    plain = {column: adapter(backbone, base) for column, base in bases.items()}
+    shown = {column: corpus.indexed(backbone, others, each) for column, each in plain.items()}
+    asked = Unrelated.of(corpus, others)
+    before = {column: asked.found(context, each) for column, each in plain.items()}
     for domain, draw in draws(corpus):
+        held = {column: [corpus.indexed(backbone, own, plain[column]) for own in draw.held] for column in SHOWN}
         for kind, names in (("real", draw.labels), ("nonsense", draw.nonsense)):
+            texts = {wording: backbone.text_prefix([wording.format(name) for name in names]) for wording in WORDINGS}
             for photos in (0, *PHOTOS):
-                lora = taught(context, names, draw.taught, photos, None)
-                for wording in WORDINGS:
-                    about = {"domain": domain, "names": kind, "photos": photos, "wording": wording}
-                    found.append(about | measured(context, draw, names, wording, lora, others))
-        for base in (None, adapter):
-            lora = taught(context, draw.nonsense, draw.taught, 3, base)
-            on = "zero-shot" if base is None else "adapter"
-            forgotten.append({"domain": domain, "on": on, **lost(context, base, lora, others)})
-        context.log(f"{domain}: {found[-2]['right']:.0f} % right after {PHOTOS[-1]} photos")
-    return {"names": found, "forgotten": forgotten, "composed": composed(context, others)}
+                known = taught(context, names, draw.taught, photos)
+                for column in SHOWN:
+                    named = adapter(backbone, bases[column], known)
+                    for wording, prefixes in texts.items():
+                        about = {"column": column, "domain": domain, "names": kind, "photos": photos, "wording": wording}
+                        found.append(about | measured(text_rows(backbone, prefixes, named), held[column], shown[column]))
+        known = taught(context, draw.nonsense, draw.taught, 3)
+        for column, base in bases.items():
+            after = asked.found(context, adapter(backbone, base, known))
+            lost = {what: round(before[column][what] - value, 2) for what, value in after.items()}
+            forgotten.append({"column": column, "domain": domain, **lost})
+        context.log(f"{domain}: {found[-len(WORDINGS)]['right']:.0f} % right after {PHOTOS[-1]} photos")
+    return {"names": found, "forgotten": forgotten, "composed": composed(context, others, bases)}
+
+
+def columns(context: ExperimentContext) -> dict[str, Lora | None]:
+    """What names are added to: nothing, what the page searches with when it has no sentence, and a sentence's adapter."""
+    adapted = context.engine.adapt(AdapterRequest(SENTENCE)).lora
+    return {ZERO: None, USUAL: context.backbone.shared or adapted, SENTENCE: adapted}
+
+
+def adapter(backbone: Backbone, base: Lora | None, names: TaughtNames | None = None) -> Adapter:
+    """As people search with it: names are in both halves of a mixed score."""
+    names = names or TaughtNames(backbone)
+    lora, alone = names.on(base), names.on(None)
+    if base is None:
+        return ZERO_SHOT if alone is None else Adapter.of(alone)
+    return replace(usual_adapter(backbone, lora), base=alone)
 
 
 def everyday(corpus: Corpus) -> np.ndarray:
-    """OTHERS captioned photos that trained nothing."""
-    rows = np.flatnonzero(corpus.captioned & corpus.test)
+    """OTHERS captioned photos of everyday scenes that trained nothing."""
+    rows = np.flatnonzero(corpus.scenes & corpus.test)
     return rows[np.linspace(0, len(rows) - 1, min(OTHERS, len(rows))).astype(int)]
 
 
-def taught(
-    context: ExperimentContext, names: Sequence[str], rows: Sequence[np.ndarray], photos: int, base: Lora | None
-) -> Lora | None:
-    """An adapter with names that were taught from the first so many photos of each."""
+def taught(context: ExperimentContext, names: Sequence[str], rows: Sequence[np.ndarray], photos: int) -> TaughtNames:
+    """Names that were taught from the first so many photos of each; of no photo, none."""
     known = TaughtNames(context.backbone)
-    if photos:
-        for name, own in zip(names, rows, strict=True):
-            known = known.add(name, context.corpus.prefixes[torch.from_numpy(own[:photos])])
-    return known.on(base)
+    for name, own in zip(names, rows, strict=True) if photos else ():
+        known = known.add(name, context.corpus.prefixes[torch.from_numpy(own[:photos])])
+    return known
 
 
-def measured(
-    context: ExperimentContext, draw: Draw, names: Sequence[str], wording: str, lora: Lora | None, others: np.ndarray
-) -> dict[str, float]:
-    """In percent: photos whose own name fits best of all, and photos of a name among its first ten, beside everyday photos."""
-    texts = context.backbone.encode_text([wording.format(name) for name in names], lora)
-    beside, right, ten = images(context, others, lora) @ texts.T, [], []
-    for i, rows in enumerate(draw.held):
-        scores = images(context, rows, lora) @ texts.T  # [photos, names]
+def measured(texts: Tensor, held: Sequence[Tensor], beside: Tensor) -> dict[str, float]:
+    """In percent: photos whose own name fits best of all, and photos of a name among its first ten, beside everyday photos.
+
+    Args:
+        texts: [names, w]. held: of each name, its photos [n, w]. beside: everyday photos [m, w].
+    """
+    distant, right, ten = beside @ texts.T, [], []
+    for i, photos in enumerate(held):
+        scores = photos @ texts.T  # [photos, names]
         right.append(float((scores.argmax(1) == i).float().mean()))
-        first = torch.cat([scores[:, i], beside[:, i]]).topk(min(FIRST, len(rows))).indices
-        ten.append(float((first < len(rows)).float().mean()))
+        first = torch.cat([scores[:, i], distant[:, i]]).topk(min(FIRST, len(photos))).indices
+        ten.append(float((first < len(photos)).float().mean()))
     return {"right": round(100 * float(np.mean(right)), 2), "ten": round(100 * float(np.mean(ten)), 2)}
 
 
-def images(context: ExperimentContext, rows: np.ndarray, lora: Lora | None) -> Tensor:
-    """Embeddings [n, d] of photos; names move none."""
-    moves = lora if lora is not None and lora.moves_photos else None
-    return context.corpus.images(context.backbone, rows, moves)
+@dataclass(frozen=True, eq=False)
+class Unrelated:
+    """Questions without a taught name: a caption of each of some photos [rows], and class names, where photos have any."""
+
+    rows: np.ndarray
+    captions: Tensor
+    names: NamedSet | None
+
+    @staticmethod
+    def of(corpus: Corpus, rows: np.ndarray) -> Unrelated:
+        """The first caption of these photos."""
+        captions = corpus.texts[torch.tensor([int(corpus.own_texts[row][0]) for row in rows])]
+        return Unrelated(rows, captions, next((each for each in named_sets(corpus) if each.name == CLASS_NAMES), None))
+
+    def found(self, context: ExperimentContext, adapter: Adapter) -> dict[str, float]:
+        """R@10 of captions and R@1 of class names, in percent."""
+        corpus, backbone = context.corpus, context.backbone
+        scores = text_rows(backbone, self.captions, adapter) @ corpus.indexed(backbone, self.rows, adapter).T
+        points = {"captions": 100 * float(((scores >= scores.diag()[:, None]).sum(1) <= FIRST).float().mean())}
+        if self.names is not None:
+            points["class names"] = self.names.share(backbone, corpus, adapter)
+        return points
 
 
-def lost(context: ExperimentContext, base: Lora | None, lora: Lora | None, others: np.ndarray) -> dict[str, float]:
-    """Points that questions without a name lose: R@10 of captions, R@1 of class names."""
-    corpus, backbone = context.corpus, context.backbone
-    captions = corpus.texts[torch.tensor([int(corpus.own_texts[row][0]) for row in others])]
-
-    def found(adapter: Lora | None) -> float:
-        scores = backbone.text_suffix(captions, adapter) @ images(context, others, adapter).T
-        return 100 * float(((scores >= scores.diag()[:, None]).sum(1) <= FIRST).float().mean())
-
-    names = next((each for each in named_sets(corpus) if each.name == CLASS_NAMES), None)
-    points = {"captions": round(found(base) - found(lora), 2)}
-    if names is not None:
-        points["class names"] = round(names.accuracy(backbone, corpus, base) - names.accuracy(backbone, corpus, lora), 2)
-    return points
-
-
-def composed(context: ExperimentContext, others: np.ndarray) -> list[dict[str, Any]]:
+def composed(context: ExperimentContext, others: np.ndarray, bases: Mapping[str, Lora | None]) -> list[dict[str, Any]]:
     """R@10 of captions in which a word is replaced by a made-up name, which was taught from photos that the word describes."""
-    corpus, rows = context.corpus, []
-    said = {int(row): corpus.strings[int(corpus.own_texts[row][0])] for row in np.flatnonzero(corpus.captioned)}
+    corpus, backbone, rows = context.corpus, context.backbone, []
+    said = {int(row): corpus.strings[int(corpus.own_texts[row][0])] for row in np.flatnonzero(corpus.scenes)}
     for number, word in enumerate(WORDS):
         pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
         asked = [int(row) for row in others if pattern.search(said[int(row)])]
@@ -157,31 +187,41 @@ def composed(context: ExperimentContext, others: np.ndarray) -> list[dict[str, A
         name, shuffled = NONSENSE[number], np.random.default_rng(number).permutation(own)
         places = torch.tensor([int(np.flatnonzero(others == row)[0]) for row in asked])
         for photos in (None, 0, *PHOTOS):
-            lora = taught(context, [name], [shuffled], photos or 0, None)
-            texts = [said[row] if photos is None else pattern.sub(name, said[row]) for row in asked]
-            scores = context.backbone.encode_text(texts, lora) @ images(context, others, lora).T
-            right = scores[torch.arange(len(asked)), places]
-            share = float(((scores >= right[:, None]).sum(1) <= FIRST).float().mean())
-            rows.append({"word": word, "photos": photos, "captions": len(asked), "R@10": round(100 * share, 2)})
+            texts = backbone.text_prefix([said[row] if photos is None else pattern.sub(name, said[row]) for row in asked])
+            known = taught(context, [name], [shuffled], photos or 0)
+            for column in SHOWN:
+                named = adapter(backbone, bases[column], known)
+                scores = text_rows(backbone, texts, named) @ corpus.indexed(backbone, others, named).T
+                share = ((scores >= scores.gather(1, places[:, None])).sum(1) <= FIRST).float().mean()
+                about = {"column": column, "word": word, "photos": photos, "captions": len(asked)}
+                rows.append(about | {"R@10": round(100 * float(share), 2)})
     return rows
 
 
-def mean(result: Mapping[str, Any], names: str, photos: int, wordings: Sequence[str], measure: str) -> list[float]:
+def mean(
+    result: Mapping[str, Any], names: str, photos: int, wordings: Sequence[str], measure: str, column: str = USUAL
+) -> list[float]:
     """Mean over domains with its interval."""
     found: dict[str, list[float]] = {}
     for row in result["names"]:
-        if row["names"] == names and row["photos"] == photos and row["wording"] in wordings:
+        if (row["column"], row["names"], row["photos"]) == (column, names, photos) and row["wording"] in wordings:
             found.setdefault(row["domain"], []).append(row[measure])
     return statistics.interval([float(np.mean(values)) for values in found.values()])
 
 
-def forgot(result: Mapping[str, Any], on: str, what: str) -> str:
+def forgot(result: Mapping[str, Any], column: str, what: str) -> str:
     """Mean points lost over domains with its interval, as text."""
     found: dict[str, list[float]] = {}
     for row in result["forgotten"]:
-        if row["on"] == on and what in row:
+        if row["column"] == column and what in row:
             found.setdefault(row["domain"], []).append(row[what])
     return markdown.difference(statistics.interval([float(np.mean(v)) for v in found.values()])) if found else "not measured"
+
+
+def _composed(result: Mapping[str, Any], column: str, photos: int | None) -> list[float]:
+    """Mean R@10 over words with its interval."""
+    rows = result["composed"]
+    return statistics.interval([row["R@10"] for row in rows if (row["column"], row["photos"]) == (column, photos)])
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
@@ -191,18 +231,17 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     ten, real = mean(result, "nonsense", 3, [PLAIN], "ten"), mean(result, "real", 0, [PLAIN], "right")
     said = [
         f"After three photos a made-up name is the best of up to {MOST} for {_share(after)} of new photos of it "
-        f"({before[0]:.0f} before; the real names, zero-shot, {real[0]:.0f}), over {domains} domains.",
+        f"({before[0]:.0f} before; the real names, untaught, {real[0]:.0f}), over {domains} domains.",
         f"Beside {OTHERS:,} everyday photos, {_share(ten)} of the first ten photos for such a name show it.",
-        f"{MOST} names or fewer cost captions {forgot(result, 'zero-shot', 'captions')} points of R@10 "
-        f"zero-shot and {forgot(result, 'adapter', 'captions')} on top of an adapter, and class names "
-        f"{forgot(result, 'zero-shot', 'class names')} points of R@1.",
+        f"{MOST} names or fewer cost captions {forgot(result, USUAL, 'captions')} points of R@10 without a sentence and "
+        f"{forgot(result, SENTENCE, 'captions')} with one; class names {forgot(result, USUAL, 'class names')} of R@1.",
     ]
     if result["composed"]:
-        recall = {n: np.mean([r["R@10"] for r in result["composed"] if r["photos"] == n]) for n in (None, 0, 3)}
+        recall = {n: _composed(result, USUAL, n) for n in (None, 0, 3)}
         words = markdown.listed(list(dict.fromkeys(row["word"] for row in result["composed"])))
         said.append(
-            f"In captions whose {words} became a made-up name, R@10 is {recall[0]:.0f} untaught, {recall[3]:.0f} after three "
-            f"photos, and {recall[None]:.0f} with the word itself."
+            f"In captions whose {words} became a made-up name, R@10 is {recall[0][0]:.0f} untaught, {_share(recall[3])} after "
+            f"three photos, and {recall[None][0]:.0f} with the word itself."
         )
     return said
 
@@ -214,34 +253,31 @@ def _share(interval: Sequence[float]) -> str:
 
 def table(result: Mapping[str, Any]) -> str:
     """By photos a name, for real and made-up names, in the template and in other wordings; what is lost; composition."""
-    rows = []
-    for kind in ("real", "nonsense"):
-        for photos in (0, *PHOTOS):
-            ways = [([PLAIN], "right"), (WORDINGS[1:], "right"), ([PLAIN], "ten"), (WORDINGS[1:], "ten")]
-            rows.append([kind, str(photos), *(_share(mean(result, kind, photos, w, m)) for w, m in ways)])
     head = ["names", "photos", f"right name, “{PLAIN}”", "in other wordings", "of the first ten", "in other wordings"]
-    domains = list(dict.fromkeys(row["domain"] for row in result["names"]))
+    ways = [([PLAIN], "right"), (WORDINGS[1:], "right"), ([PLAIN], "ten"), (WORDINGS[1:], "ten")]
+    parts = []
+    for column, title in ((USUAL, "As the page searches without a sentence"), (ZERO, "Zero-shot with names")):
+        rows = [
+            [kind, str(n), *(_share(mean(result, kind, n, w, m, column)) for w, m in ways)]
+            for kind in ("real", "nonsense")
+            for n in (0, *PHOTOS)
+        ]
+        parts.append(f"{title}\n\n{markdown.table(head, rows)}")
     own = []
-    for domain in domains:
+    for domain in dict.fromkeys(row["domain"] for row in result["names"]):
         alone = {"names": [row for row in result["names"] if row["domain"] == domain]}
         values = [mean(alone, "real", 0, [PLAIN], "right"), *(mean(alone, "nonsense", n, [PLAIN], "right") for n in PHOTOS)]
-        own.append([domain, *(f"{value[0]:.0f}" for value in values)])
-    costs = [[on, *(forgot(result, on, what) for what in ("captions", "class names"))] for on in ("zero-shot", "adapter")]
-    parts = [
-        markdown.table(head, rows),
-        "Right name, by domain\n\n"
-        + markdown.table(["domain", "real, zero-shot", *(f"made-up, {n} photos" for n in PHOTOS)], own),
+        own.append([domain, *(f"{v[0]:.0f}" for v in (*values, mean(alone, "nonsense", 3, [PLAIN], "ten")))])
+    head = ["domain", "real, untaught", *(f"made-up, {n} photos" for n in PHOTOS), "of the first ten, 3 photos"]
+    costs = [[column, *(forgot(result, column, what) for what in ("captions", "class names"))] for column in COLUMNS]
+    parts += [
+        f"Right name, by domain\n\n{markdown.table(head, own)}",
         "Points lost by questions without a taught name\n\n"
         + markdown.table(["taught on top of", "captions, R@10", "class names, R@1"], costs),
     ]
-    words = list(dict.fromkeys(row["word"] for row in result["composed"]))
-    if words:
-        cells = {(row["word"], row["photos"]): row for row in result["composed"]}
-        lines = [
-            [f"{word} ({cells[word, 0]['captions']} captions)", *(f"{cells[word, n]['R@10']:.0f}" for n in (None, 0, *PHOTOS))]
-            for word in words
-        ]
+    if result["composed"]:
         head = ["R@10 of captions with", "the word itself", "a made-up name", *(f"taught, {n} photos" for n in PHOTOS)]
+        lines = [[column, *(_share(_composed(result, column, n)) for n in (None, 0, *PHOTOS))] for column in SHOWN]
         parts.append(f"A name in a caption\n\n{markdown.table(head, lines)}")
     return "\n\n".join(parts)
 

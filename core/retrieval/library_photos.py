@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from core.backbones.base import Backbone
@@ -21,7 +23,8 @@ from core.common.digest import digest
 from core.common.errors import AdapterError, GalleryError, LibraryError
 from core.retrieval import library_index
 from core.retrieval.adapter import Adapter
-from core.retrieval.library import FILES, PHOTOS, PhotoLibrary, absolute, import_lance
+from core.retrieval.columns import width
+from core.retrieval.library import FILES, PHOTOS, PhotoLibrary, absolute, import_lance, shown_path
 
 if TYPE_CHECKING:
     from core.retrieval.index import Index
@@ -106,6 +109,33 @@ class LibraryPhotos:
         if not len(places):
             raise GalleryError("This photo is not in the library (any more): choose another one.")
         return int(places[0])
+
+    def find(self, photo: str) -> int:
+        """Where a photo is, from its id or the path of one of its files.
+
+        Raises:
+            GalleryError: it is not in the library.
+        """
+        if _KEY.fullmatch(photo):
+            return self.place(photo)
+        with self.library.readable():
+            literal = shown_path(absolute(Path(photo))).replace("'", "''")
+            found = self._files.to_table(columns=["id"], filter=f"path = '{literal}' AND id IS NOT NULL")["id"].to_pylist()
+        if not found:
+            raise GalleryError(f"{photo} is not in the library {self.library.folder}: name a photo as `search` shows it.")
+        return self.place(found[0].hex())
+
+    def prefixes(self, places: Sequence[int]) -> Tensor:
+        """Prefix activations [n, *prefix_shape] float16 of photos, whose files need not be there.
+
+        Raises:
+            LibraryError: a library keeps less of a photo than this backbone's prefix.
+        """
+        shape = self.backbone.prefix_shape
+        if math.prod(shape) != width(self.backbone):
+            raise LibraryError("This library keeps embeddings, and this backbone needs the photos: name their files instead.")
+        rows = self.index.take(np.array(places, dtype=int)).reshape(-1, *shape)
+        return F.normalize(rows, dim=-1).half()
 
     def paths(self, places: Sequence[int]) -> list[Path]:
         """A file of each photo, the first one by name where it has several."""

@@ -8,7 +8,8 @@ and C [in, in] the second moment of K over a bank of ordinary texts. Then
     R = |U| V - U,    A = (K C^-1 K^T + lambda I)^-1 K C^-1,    B = R^T
 
 adds R to the names' texts and, of all such changes, moves ordinary texts least. It is a LoRA of rank n on that one linear,
-computed under the adapter in force, and added to it exactly.
+computed under the adapter in force, and added to it exactly. C alone is that of the backbone's shared part, under any adapter:
+it is inverted once, and where texts land does not depend on it.
 """
 
 from __future__ import annotations
@@ -211,36 +212,40 @@ def names_lora(backbone: Backbone, names: Sequence[TaughtName], lora: Lora | Non
     outputs = read.outputs.unflatten(0, (len(names), -1)).mean(1)  # [n, d]
     targets = torch.stack([entry.target(backbone, lora) for entry in names])  # [n, d]
     residuals = outputs.norm(dim=-1, keepdim=True) * targets - outputs
-    return Lora((read.module,), {read.module.name: closed_form(keys, residuals, second_moment(backbone, lora))})
+    return Lora((read.module,), {read.module.name: closed_form(keys, residuals, ordinary_texts(backbone))})
 
 
-def closed_form(keys: Tensor, residuals: Tensor, moment: Tensor, damping: float = LAMBDA) -> Factors:
+def closed_form(keys: Tensor, residuals: Tensor, inverse: Tensor, damping: float = LAMBDA) -> Factors:
     """The factors that add residuals [n, d] where keys [n, in] go in.
 
     Args:
-        moment: C [in, in]. damping: lambda, as a share of the mean of the diagonal of K C^-1 K^T.
+        inverse: C^-1 [in, in] float64. damping: lambda, as a share of the mean of the diagonal of K C^-1 K^T.
     """
-    k, c = keys.double(), moment.double()
-    whitened = torch.linalg.solve(c, k.T)  # [in, n]
-    gram = k @ whitened
+    k = keys.double()
+    whitened = k @ inverse  # [n, in]
+    gram = whitened @ k.T
     gram = gram + damping * gram.diagonal().mean() * torch.eye(len(k), dtype=k.dtype)
-    return Factors(torch.linalg.solve(gram, whitened.T).float(), residuals.T.contiguous())
-
-
-def second_moment(backbone: Backbone, lora: Lora | None = None) -> Tensor:
-    """C [in, in], float64: of what goes into the last linear for ordinary texts, with RIDGE."""
-    keys = last_linear(backbone, _bank(backbone), lora).inputs
-    moment = (keys.T @ keys / len(keys)).double()
-    return moment + RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
+    return Factors(torch.linalg.solve(gram, whitened).float(), residuals.T.contiguous())
 
 
 _kept: dict[str, Tensor] = {}
 
 
-def _bank(backbone: Backbone) -> Tensor:
-    """Text prefixes of the ordinary texts; kept by ``text_key``, since reading them takes longer than all else."""
-    if backbone.text_key not in _kept:
-        wordings = [(*TEMPLATES, scene) for scene in SCENES]
-        texts = [wordings[i // 3 % len(SCENES)][i % 3].format(name) for i, name in enumerate(imagenet_class_names())]
-        _kept[backbone.text_key] = backbone.text_prefix(texts)
-    return _kept[backbone.text_key]
+def ordinary_texts(backbone: Backbone) -> Tensor:
+    """C^-1 [in, in], float64, C with RIDGE; kept by the backbone's fingerprint, since reading the texts takes seconds.
+
+    Raises:
+        AdapterError: no LoRA can adapt the last linear of this backbone's texts.
+    """
+    if backbone.fingerprint not in _kept:
+        _kept[backbone.fingerprint] = torch.linalg.inv(second_moment(backbone))
+    return _kept[backbone.fingerprint]
+
+
+def second_moment(backbone: Backbone) -> Tensor:
+    """C [in, in], float64: of what goes into the last linear for ordinary texts under the shared part, with RIDGE."""
+    wordings = [(*TEMPLATES, scene) for scene in SCENES]
+    texts = [wordings[i // 3 % len(SCENES)][i % 3].format(name) for i, name in enumerate(imagenet_class_names())]
+    keys = last_linear(backbone, backbone.text_prefix(texts), backbone.shared).inputs
+    moment = (keys.T @ keys / len(keys)).double()
+    return moment + RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)

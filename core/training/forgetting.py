@@ -10,6 +10,7 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
+from core.retrieval.adapter import Adapter
 from core.retrieval.columns import text_rows
 from core.sglora.repository import CLASS_NAMES
 from core.training.corpus import OBJECTS, Corpus, usual_adapter
@@ -33,7 +34,10 @@ class NamedSet:
 
     def accuracy(self, backbone: Backbone, corpus: Corpus, lora: Lora | None = None, strength: float | None = None) -> float:
         """R@1 in percent of these photos with an adapter, at its usual strength or another one."""
-        adapter = usual_adapter(backbone, lora, strength)
+        return self.share(backbone, corpus, usual_adapter(backbone, lora, strength))
+
+    def share(self, backbone: Backbone, corpus: Corpus, adapter: Adapter) -> float:
+        """R@1 in percent of these photos as an adapter ranks them."""
         images, names = corpus.indexed(backbone, self.rows, adapter), text_rows(backbone, self.names, adapter)
         return float(((images @ names.T).argmax(1) == self.answers).float().mean() * 100)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from core.cli.main import main
 from core.data.image_io import open_photo
 from core.experts.adapter_files import README_FILE
 from core.experts.load import load_engine
+from core.retrieval.library import PhotoLibrary
+from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.request import AdapterRequest
 from core.sglora.teach import TaughtNames
 
@@ -129,6 +132,33 @@ def test_vector_and_evaluate_take_names(run: Run, folders: Path, tmp_path: Path)
     found = json.loads(out)["methods"]
     assert code == 0
     assert found["adapter"]["i2t"]["R@1"] == 100 >= found["zero-shot"]["i2t"]["R@1"]
+
+
+def test_photos_of_a_library(run: Run, folders: Path, tmp_path: Path) -> None:
+    """Their vectors teach what their files do, and the library is searched with the name."""
+    photos, library = tmp_path / "photos", tmp_path / "library"
+    shutil.copytree(folders, photos)
+    run("index", photos, "--library", library)
+    opened = LibraryPhotos(PhotoLibrary.open(library), load_backbone())
+    wugs = sorted((photos / "wug").iterdir())[:3]
+    by_id = opened.key(opened.find(str(wugs[2])))
+    wugs[1].unlink()
+
+    options = ["--name", "wug", *wugs[:2], by_id, photos / "none.png", "--out", tmp_path / "names", "--json"]
+    code, out, err = run("teach", "--library", library, *options)
+
+    answer = json.loads(out)
+    assert (code, answer["names"]) == (0, [{"name": "wug", "photos": 3}]), err
+    assert [each["name"] for each in answer["failed"]] == ["wug"] and "none.png is not in the library" in out
+    run("teach", "--name", "wug", *sorted((folders / "wug").iterdir())[:3], "--out", tmp_path / "files")
+    backbone = load_backbone()
+    one, two = (
+        load_peft(tmp_path / each, backbone.linears.values(), backbone.fingerprint, True)[0] for each in ("names", "files")
+    )
+    texts = ["a wug outdoors", "a dog"]
+    assert torch.allclose(backbone.encode_text(texts, one), backbone.encode_text(texts, two), atol=2e-3)
+    _, out, _ = run("search", "a photo of a wug", "--library", library, "--adapter", tmp_path / "names", "--json")
+    assert all("wug" in Path(hit["photo"]).name for hit in json.loads(out)["rankings"]["adapter"][:4])
 
 
 def test_what_cannot_be_taught_is_said_and_the_rest_is_taught(run: Run, folders: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
 from core.common.errors import AdapterError, DescriptionError
 from core.sglora import teach
-from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, TEMPLATES, TaughtNames, closed_form, second_moment
+from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, RIDGE, SCENES, TEMPLATES, TaughtNames, closed_form, ordinary_texts
 
 
 def photos(backbone: Backbone, n: int, seed: int) -> Tensor:
@@ -50,7 +50,7 @@ def test_closed_form_is_the_least_change_that_adds_the_residuals() -> None:
     bank = noise(40, 12, seed=3)
     moment = bank.T.double() @ bank.double() / len(bank)
 
-    factors = closed_form(keys, residuals, moment, damping=0.0)
+    factors = closed_form(keys, residuals, torch.linalg.inv(moment), damping=0.0)
 
     # Among all W with W k_i = r_i the one with the least mean of |W k|^2 over the bank: solved as one linear system with
     # Lagrange multipliers, one row of W after the other.
@@ -68,7 +68,7 @@ def test_damping_is_ridge_regression_in_the_bank_s_metric() -> None:
     k, r = keys.double(), residuals.double()
     weight = 0.2 * torch.einsum("ni,ij,nj->n", k, torch.linalg.inv(c), k).mean()
 
-    factors = closed_form(keys, residuals, c, damping=0.2)
+    factors = closed_form(keys, residuals, torch.linalg.inv(c), damping=0.2)
 
     # sum_i |W k_i - r_i|^2 + weight tr(W C W^T): its gradient is zero where W (K^T K + weight C) = R^T K.
     direct = torch.linalg.solve(k.T @ k + weight * c, k.T @ r).T
@@ -153,11 +153,17 @@ def test_the_last_linear_is_the_one_before_normalising(model: Backbone) -> None:
     assert torch.allclose(model.text_suffix(prefix, Lora((read.module,), {read.module.name: step})), moved, atol=1e-5)
 
 
-def test_the_second_moment_is_that_of_the_bank(model: Backbone) -> None:
-    moment = second_moment(model)
-    keys = last_linear(model, teach._bank(model)).inputs.double()
-    plain = sum(torch.outer(k, k) for k in keys) / len(keys)
-    assert torch.allclose(moment, plain + teach.RIDGE * plain.diagonal().mean() * torch.eye(len(plain)), atol=1e-8)
+def test_ordinary_texts_are_read_once_under_the_shared_part(model: Backbone) -> None:
+    inverse = ordinary_texts(model)
+    texts = [
+        *("tench", "a photo of a goldfish", SCENES[0].format("ostrich"), "magpie"),
+        *("a photo of a axolotl", SCENES[1].format("vulture")),
+    ]
+    keys = last_linear(model, model.text_prefix(texts), model.shared).inputs.double()
+    moment = sum((torch.outer(k, k) for k in keys), torch.zeros(len(inverse), len(inverse), dtype=torch.float64)) / len(keys)
+    moment += RIDGE * moment.diagonal().mean() * torch.eye(len(moment))
+    assert torch.allclose(inverse @ moment, torch.eye(len(moment), dtype=torch.float64), atol=1e-4)
+    assert ordinary_texts(model) is inverse
 
 
 def test_a_backbone_of_photos_alone_cannot_be_taught() -> None:
