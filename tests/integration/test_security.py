@@ -11,10 +11,9 @@ FILE = re.compile(r"`(tests/[\w/]+\.py)`")
 
 
 def promises() -> list[tuple[str, list[str]]]:
-    """(promise, files) of every row of the tables."""
-    rows = [line.strip("|").split("|") for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.startswith("|")]
-    cells = [[cell.strip() for cell in row] for row in rows]
-    return [(row[0], FILE.findall(row[-1])) for row in cells if row[0] != "promise" and not set(row[0]) <= set("- ")]
+    """(promise, files) of every line of the lists."""
+    lines = [line for line in (ROOT / "SECURITY.md").read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
+    return [(line, FILE.findall(line)) for line in lines]
 
 
 def functions_of(file: str) -> list[str]:
