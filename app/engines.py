@@ -100,7 +100,7 @@ class Models:
     Args:
         load: makes the default engine; tests give a smaller one.
         others: repositories that visitors may switch to.
-        watched: whether any visitor looks at what an engine gave; one that nobody does makes room for another.
+        watched: whether any visitor looks at what an engine gave; an unwatched one makes room for another.
         unload: told of each that made room.
     """
 

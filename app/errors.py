@@ -60,12 +60,12 @@ def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_paths(message: str) -> str:
-    """A message with files by their names alone: where they lie on the server is nobody's business."""
+    """A message with files by their names alone: not where they are on the server."""
     return PATH.sub(r"\1", message)
 
 
 def _unexpected(error: Exception, name: str) -> str:
-    """What is said about an error that is not the visitor's; what it is in detail goes to the log."""
+    """The message for an error that is not the visitor's; its details go to the log."""
     if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
         log.error("%s failed: %s", name, error)
         return texts.DISK_TROUBLE

@@ -1,4 +1,4 @@
-"""The log of the app: what is said again and again is counted."""
+"""The log of the app: repeated messages are counted."""
 
 from __future__ import annotations
 

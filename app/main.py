@@ -89,7 +89,7 @@ def flags() -> argparse.Namespace:
     parser.add_argument(
         "--index-from-page",
         action="store_true",
-        help="let whoever sits at this machine index folders into the libraries from the page; not behind a proxy",
+        help="let the person at this machine index folders into the libraries from the page; not behind a proxy",
     )
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="cuda, mps, cpu, or auto, the first of them that is there (default)"

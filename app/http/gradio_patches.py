@@ -1,4 +1,4 @@
-"""The page as strangers may call it: files are their own and uploaded, and what cannot be used is refused in words.
+"""The page as strangers may call it: files are their own and uploaded, and invalid input is rejected with an error message.
 
 All that this app changes in Gradio is in this file: ``GuardedBlocks`` for calls, and ``harden`` for the rest.
 """
@@ -32,7 +32,7 @@ from app.http.connections import BoundedServer
 from core.data.find_images import is_clutter
 
 log = logging.getLogger(__name__)
-FOLDER_PREFIX = "album-"  # of visitors' own folders beside uploads: nobody names a file in there
+FOLDER_PREFIX = "album-"  # of visitors' own folders beside uploads: no request may name a file in there
 LONGEST = 200  # characters of what a component says about a value
 UPLOADS = 1000  # at once, whose progress is remembered
 REMEMBERED_TABS = 10_000  # and where they are
@@ -250,7 +250,7 @@ def _whose(event: Any) -> str:
 
 
 def visitor_left() -> Callable[[], bool]:
-    """For the event at hand: says whether nobody waits for its answer any more."""
+    """For the event at hand: whether its client has left."""
     page, number = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
     event = None if page is None or number is None else page._queue.event_ids_to_events.get(number)
     return lambda: event is not None and not event.alive

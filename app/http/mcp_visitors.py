@@ -1,7 +1,7 @@
 """MCP clients as visitors: one never meets another's photos.
 
 Gradio 6.31 calls its tools through one client of its own for everybody, so that all would share one gallery. Here a call stands
-alone, unless its address says whose it is: /gradio_api/mcp/?visitor=NAME, a name that nobody guesses.
+alone, unless its address says whose it is: /gradio_api/mcp/?visitor=NAME, a secret name.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ BAD, TOO_SLOW, TOO_LARGE, BAD_FIELDS = 400, 408, 413, 422
 class Calls:
     """ASGI middleware for all that is posted except uploads, which ``UploadGate`` is for.
 
-    A call is a JSON object of at most ``MAX_BYTES``. Whatever Gradio makes of it, the answer is in words.
+    A call is a JSON object of at most ``MAX_BYTES``. Invalid ones get an error message.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -35,7 +35,7 @@ _LAYER = re.compile(r"(\d+).*?\b([qkv])(?:_proj)?$")
 
 
 def layer_name(name: str) -> str:
-    """A linear's dotted name in words, where it is one of a block's q, k and v, or of the shipped text head."""
+    """A readable form of a linear's dotted name, where it is one of a block's q, k and v, or of the shipped text head."""
     match = _LAYER.search(name)
     return f"block {match[1]}, {match[2]}" if match else _TEXT_HEAD.get(name, name)
 

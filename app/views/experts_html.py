@@ -26,7 +26,7 @@ _html, _told = macros("experts.html"), macros("page.html").told
 
 
 def gain(expert: Expert, k: int = 1) -> str:
-    """The gain in words."""
+    """The gain as a sentence."""
     points = expert.gain(k)
     return texts.NOT_MEASURED if points is None else texts.GAIN.format(gain=f"{points:+.1f}", k=k)
 

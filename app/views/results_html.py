@@ -71,7 +71,7 @@ def comparison(
 
 
 def _taught(names: Sequence[tuple[str, int]]) -> str:
-    """What is said of taught names in the question."""
+    """The note on taught names in the question."""
     if not names:
         return ""
     chips = listed([texts.NAMES_CHIP.format(name=name, n=n) for name, n in names])

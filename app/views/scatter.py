@@ -37,7 +37,7 @@ class Mark:
 
 
 def scatter(title: str, summary: str, marks: Sequence[Mark], note: str = "") -> Markup:
-    """A map of marks; later ones lie on top. ``summary`` says in words what is to be seen."""
+    """A map of marks; later ones lie on top. ``summary`` describes it for screen readers."""
     places = list(zip(marks, _places(marks), strict=True))
     taken = [(x - 6, y - 6, x + 6, y + 6) for mark, (x, y) in places if mark.labelled]
     dots = [(mark, x / WIDTH * 100, y / HEIGHT * 100) for mark, (x, y) in places]

@@ -36,7 +36,7 @@ class Limits:
 
     @property
     def visitor_memory(self) -> int:
-        """Bytes that one visitor's photos may take: nobody leaves no room for others."""
+        """Bytes that one visitor's photos may take: no visitor takes all of it."""
         return self.memory // VISITORS
 
     @staticmethod

@@ -180,7 +180,7 @@ class Keeper:
 
     def end_sessions(self) -> None:
         """End the tabs whose last event is long ago: Gradio's own state of them too, which holds all that they
-        showed, and answers that nobody fetched."""
+        showed, and unfetched answers."""
         holder = getattr(self._page(), "state_holder", None)
         if not isinstance(holder, Tabs):  # not launched
             return
@@ -207,7 +207,7 @@ class Keeper:
                 total -= taken
 
     def room_on_disk(self, wanted: int) -> str:
-        """Why so many more bytes have no room, in words; "" where they have. Makes room where that helps."""
+        """A message why so many more bytes have no room; "" where they have. Makes room where that helps."""
         folder = Path(get_upload_folder())
         with suppress(OSError):  # said below
             folder.mkdir(parents=True, exist_ok=True)

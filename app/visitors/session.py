@@ -94,7 +94,7 @@ class Comparison:
     """One question and the rankings that answer it, zero-shot first.
 
     Attributes:
-        title: the question, in words.
+        title: the question as text.
         columns: the rankings.
         asked: the question. right: keys of the right answers, as far as captions say; may be empty.
         left_out: photos that recall leaves out, since they trained an expert that takes part.
@@ -473,7 +473,7 @@ class Album:
         self._sessions.pop(id(session), None)
 
     def close(self, reason: str = "") -> None:
-        """Forget everything now, what the tabs show included. ``reason``: what the visitor is told with the next event."""
+        """Forget everything now, what the tabs show included. ``reason``: the notice at the next event."""
         if reason and (self.memory or self._folder is not None):
             self.gone = reason
         for session in self.sessions:

@@ -62,7 +62,7 @@ class Tabs(StateHolder):
             leave(session)
 
     def forget_answers(self) -> None:
-        """Forget answers that nobody fetched: those of tabs that are gone, and that wait for no other."""
+        """Forget unfetched answers of tabs that are gone and wait for no other."""
         queue = self.blocks._queue
         waiting = {event.session_hash for event in list(queue.event_ids_to_events.values())}
         for tab in list(queue.pending_event_ids_session):

@@ -44,7 +44,7 @@ def claim_scratch() -> Path:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders below ``parent`` whose process is gone: nobody holds their lock."""
+    """Remove the folders below ``parent`` whose process is gone: their lock is free."""
     for folder in parent.glob(f"{PREFIX}*"):
         try:
             if not (folder / LOCK).exists() and time.time() - folder.stat().st_mtime < YOUNG_SECONDS:

@@ -204,7 +204,7 @@ def pad_inside(network: nn.Module) -> None:
     Args:
         network: it must only ever see inputs of even sizes. Changed in place.
     """
-    from timm.layers.conv2d_same import Conv2dSame  # with torchvision two seconds, which a question in words need not wait for
+    from timm.layers.conv2d_same import Conv2dSame  # with torchvision two seconds, which a text query does not need
 
     for name, child in list(network.named_children()):
         if isinstance(child, nn.Conv2d) and isinstance(child, Conv2dSame) and child.stride == (2, 2):

@@ -308,7 +308,7 @@ def _tokenizer(name: str, text: Mapping[str, Any]) -> Callable[[list[str]], Tens
     try:
         if source and not name.startswith(OWN_WEIGHTS):
             _reach_hub(source)
-        # Otherwise transformers asks whoever sits at the terminal.
+        # Otherwise transformers asks at the terminal.
         safe: dict[str, Any] = {"trust_remote_code": False} if source else {}
         return open_clip.get_tokenizer(name, **safe)
     except Exception as error:  # as above

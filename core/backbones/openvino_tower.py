@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-MEASURED = ("x86_64", "AMD64")  # elsewhere it may be faster than torch or not: nobody has looked
+MEASURED = ("x86_64", "AMD64")  # not measured on other processors
 
 _log = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ def portable(choice: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def local_names(choice: Mapping[str, Any]) -> dict[str, str]:
-    """Which arguments are a file or folder of whoever chose them, and its name."""
+    """The arguments that are a local file or folder, and its name."""
     spec, pretrained = str(choice["spec"]), choice.get("pretrained")
     names = {"spec": f"{FOLDER}{_folder(spec).name}"} if spec.startswith(FOLDER) else {}
     # No tag of open_clip has a dot or a slash; and the file need not be on this machine.

@@ -292,7 +292,7 @@ def _search(parser: Parser) -> None:
         "query",
         nargs="+",
         metavar="QUERY",
-        help="what to look for: words, photo files, or several of them together; in words, -word says what not to look for",
+        help="what to look for: words, photo files, or several of them together; -word excludes a word",
     )
     place = parser.add_mutually_exclusive_group(required=True)
     place.add_argument("--library", type=Path, metavar="DIR", help="library of photos, see `index`")
@@ -367,7 +367,7 @@ def _vector(parser: Parser) -> None:
     JSON:
       {"query", "adapter", "backbone", "fingerprint", "dim", "vector": [...]}
     """
-    parser.add_argument("query", metavar="QUERY", help="what to look for, in words; or a photo")
+    parser.add_argument("query", metavar="QUERY", help="words to look for, or a photo")
     _path_option(parser, "--adapter", "an adapter in PEFT format (default: none, zero-shot)")
     _backbone_options(parser)
 
@@ -412,7 +412,8 @@ def _train_backbone(parser: Parser) -> None:
     example:
       python -m core train backbone --data data
 
-    DIR holds the folders coco, flickr8k and labelled, each with images and a captions.jsonl or labels.jsonl.
+    DIR holds the folders coco and labelled, which train, and flickr8k, which only measures, each with images and a
+    captions.jsonl or labels.jsonl.
     An interrupted run goes on where it stopped. JSON: {"fingerprint", "zero_shot", "out"}
     """
     _train_options(parser, "FILE", "the shipped heads, assets/embedded/backbone.safetensors")

@@ -125,7 +125,7 @@ def destination(arguments: Namespace, usual: Path) -> Path:
     """``--out``, or the usual place: what is there already, such as what is shipped, is not replaced without a yes.
 
     Raises:
-        UsageError: the answer is no, or nobody can be asked.
+        UsageError: the answer is no, or there is no terminal to ask.
     """
     if arguments.out is not None or arguments.yes or not usual.exists():
         return arguments.out or usual

@@ -1,4 +1,4 @@
-"""Results as Markdown tables and in plain words, as docs/results.md and the Evidence tab show them."""
+"""Results as Markdown tables and sentences, as docs/results.md and the Evidence tab show them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal, a few lines where nobody watches."""
+"""How far long work is: a bar on a terminal, a few lines elsewhere."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Bar:
     minute and at the end. Several processes of `accelerate launch` share a terminal: they write lines, too.
 
     Args:
-        title: of the work. total: how much there is; None where nobody knows. log: gets the lines; ``silent`` is silence.
+        title: of the work. total: how much there is; None where unknown. log: gets the lines; ``silent`` is silence.
         unit: what is counted. first: how much was done before. started: when, as ``time.monotonic`` has it (None: now).
     """
 

@@ -67,7 +67,7 @@ def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
         return {}
 
     def slim(item: dict[str, Any]) -> dict[str, Any]:
-        # The outlines of 860,000 objects would take gigabytes, and nobody asks for them here.
+        # The outlines of 860,000 objects would take gigabytes, and are not needed here.
         item.pop("segmentation", None)
         return item
 

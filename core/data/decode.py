@@ -84,8 +84,8 @@ class Intake:
         upload: where files are decoded.
         holds: whether a content is there already.
         room: how many more photos there may be, batches that were yielded before counted as there.
-        full: what is said where there is no room.
-        stop: whether nobody waits for the rest any more.
+        full: the message where there is no room.
+        stop: whether the caller has left.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Processes that decode photos, shared by everything in this process that adds some; each of them in turn, photo by photo.
+"""Processes that decode photos, shared by everything in this process that adds some; they take turns photo by photo.
 
 Decoders are written in C and read whatever strangers send: here they may crash, take too long or take too much memory, and it
 costs one photo. (The pools of the standard library import the main module into every process, which for the app is torch and

@@ -20,7 +20,7 @@ MAX_SECONDS = 10  # of processor time for one photo; the largest that are taken 
 
 
 def limit_memory() -> None:
-    """From here on, whatever asks for more memory fails, and answers that nobody reads end the process; not on Windows."""
+    """From here on, asking for more memory fails, and unread answers end the process; not on Windows."""
     if sys.platform != "win32":
         import resource
         import signal

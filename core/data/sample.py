@@ -11,7 +11,7 @@ class Sample:
     """One photo of a data folder.
 
     Attributes:
-        path: the image file; nobody has looked yet whether it can be read.
+        path: the image file; not opened yet.
         captions: human captions, possibly none.
         split: "train", "val" or "test" ("" where the folder does not say).
         label: class name of a labelled photo ("" for captioned ones).

@@ -35,7 +35,7 @@ class Evaluation:
     Attributes:
         images: photos that could be read. captions: different caption texts among them.
         methods: in percent, {"zero-shot": {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": {…}}, …}.
-        skipped: why each photo was left out, in words.
+        skipped: a message for each photo that was left out.
     """
 
     images: int

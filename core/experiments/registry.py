@@ -23,7 +23,7 @@ class Module(Protocol):
         ...
 
     def findings(self, result: Mapping[str, Any]) -> list[str]:
-        """What holds and what does not, in plain words: a sentence or two each."""
+        """What holds and what does not, a sentence or two each."""
         ...
 
     def table(self, result: Mapping[str, Any]) -> str:

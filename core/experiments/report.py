@@ -1,4 +1,4 @@
-"""The result of an experiment as files: its numbers with what they say in words and tables, and one picture.
+"""The result of an experiment as files: its numbers with findings and tables, and one picture.
 
 Words and tables are stored with the numbers, so that the Evidence tab and the documents only read files.
 """

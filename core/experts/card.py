@@ -150,7 +150,7 @@ def _use(index: RepositoryIndex) -> str:
 
 
 def _weights(index: RepositoryIndex) -> str:
-    """What to put in the place of a name, where the weights are a file or folder of whoever trained the experts."""
+    """What to put in the place of a name, where the weights are a local file or folder of the trainer."""
     local = local_names(index.backbone)
     if not local:
         return ""

@@ -217,7 +217,7 @@ def _transfer(place: str, names: set[str], index: RepositoryIndex) -> Transfer:
 
 @contextmanager
 def _hub_errors(api: HfApi, hub_id: str) -> Iterator[None]:
-    """What the hub's client raises, in words."""
+    """The error message for what the hub's client raises."""
     login = "log in with `hf auth login`, or set HF_TOKEN"
     try:
         yield

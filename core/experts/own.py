@@ -161,8 +161,8 @@ def import_adapter(
 
     Its weight change stays what it was, less what the experts' rank cannot hold (``OwnEntry.lost``): its own part is its
     difference to what all experts share, or, where that loses more, the adapter itself. Linears that experts have no own part
-    of have to be as all experts share them, or left as they are. Its factors are aligned with the experts'. Nobody measured it,
-    so it has no gain; nobody saw it vary, so the shipped experts' mean spread stands in.
+    of have to be as all experts share them, or left as they are. Its factors are aligned with the experts'. It has no
+    measured gain. Its spread is unknown, so it gets the shipped experts' mean spread.
 
     Args:
         engine: of the backbone that the adapter was made for.

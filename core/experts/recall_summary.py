@@ -1,4 +1,4 @@
-"""What a repository's experts gain on their own task, as numbers and in words: for its card and for the experiment."""
+"""What a repository's experts gain on their own task, as numbers and sentences: for its card and for the experiment."""
 
 from __future__ import annotations
 

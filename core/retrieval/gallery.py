@@ -140,7 +140,7 @@ class Gallery:
         self._texts: tuple[tuple[str, ...], Tensor] | None = None  # captions and their sentence embeddings
         self._rows: _Cache = {}  # of captions, by adapter
         self._popular: _Cache = {}  # popularity of captions among the photos of a version, by adapter
-        self._query: tuple[str, EncodedQuery] | None = None  # the last one, which is asked with every adapter in turn
+        self._query: tuple[str, EncodedQuery] | None = None  # the last one; every adapter uses it
         self._lock = threading.Lock()  # held for moments, to replace the contents or touch a cache
         self._adding = threading.Lock()  # held while files are added: one batch of files at a time
 

@@ -84,7 +84,7 @@ class Progress:
     """How far it is.
 
     Attributes:
-        step: "looking", "encoding" or "writing". done, total: files; total is 0 while nobody knows.
+        step: "looking", "encoding" or "writing". done, total: files; total is 0 while unknown.
         seconds_left: an estimate; None where there is none yet.
     """
 

@@ -119,7 +119,7 @@ class PhotoLibrary:
         """An existing library.
 
         Args:
-            backbone: that searches it; None: nobody does.
+            backbone: that searches it; None: no search.
 
         Raises:
             LibraryError: as ``About.read``, or it is another backbone's.

@@ -181,7 +181,7 @@ class LibraryPhotos:
 
     @cached_property
     def _days(self) -> np.ndarray:
-        """[n] the day that each photo was taken on, datetime64[D]; NaT where nobody knows."""
+        """[n] the day that each photo was taken on, datetime64[D]; NaT where unknown."""
         return self._photos.to_table(columns=["taken"])["taken"].to_numpy().astype("datetime64[D]")
 
     def _in_folder(self, folder: Path) -> np.ndarray:

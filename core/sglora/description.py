@@ -68,7 +68,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Remark:
-    """What is odd about a description, in plain words; ``kind`` is "language" or "no photos"."""
+    """What is odd about a description, as a message; ``kind`` is "language" or "no photos"."""
 
     kind: str
     text: str

@@ -35,10 +35,10 @@ class Expert:
         source: the data set it was trained on.
         images: number of training photos; ``seed``: of its training; ``snapshots``: M, how many were averaged.
         before, after: zero-shot's and the expert's recall on photos it was not trained on,
-            {"i2t": {"R@1": …}, "t2i": {…}, "images": n}; both empty where nobody measured (an imported adapter).
+            {"i2t": {"R@1": …}, "t2i": {…}, "images": n}; both empty without a measurement (an imported adapter).
         classes: the labels of a label domain's task, else empty.
         forgetting: points of R@1 (class names, as "a photo of a …") that are lost under the expert: "class names" of everyday
-            photos, and each labelled domain that was measured; below zero where they are gained. Empty where nobody measured.
+            photos, and each labelled domain that was measured; below zero where they are gained. Empty without a measurement.
         keywords: other words for what it is about; its embedding is the mean over them and the description.
     """
 

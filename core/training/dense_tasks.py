@@ -1,4 +1,4 @@
-"""Densely sampled tasks: every training step has another one, so that what is learned holds for tasks that nobody listed.
+"""Densely sampled tasks: every training step has another one, so that the shared part also suits unlisted tasks.
 
 A task is photos whose captions share a keyword, or two keywords joined by "and" or "or"; or some classes of a labelled domain.
 Each comes with sentences that say what it is about.

@@ -44,7 +44,7 @@ class ExpertTask:
 
     Attributes:
         name: short and unique. description: what people read. keywords: other words for it ("" for none).
-        example: the caption closest to its middle, for its key; nobody's caption is kept in a repository.
+        example: the caption closest to its middle, for its key; a repository keeps no caption.
         group: "scenes", or the domain of a label task. source: data set. rows: photos that train. classes: of a label task.
     """
 

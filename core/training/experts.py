@@ -92,7 +92,7 @@ class ExpertRecipe:
         )
 
 
-# For CLIP: its own temperature, all patches, the paper's rank and M = 100; nobody has measured another recipe there.
+# For CLIP: its own temperature, all patches, the paper's rank and M = 100; not measured yet.
 CLIP_RECIPE = ExpertRecipe(
     rank=2,
     steps=400,

@@ -1,7 +1,8 @@
-"""README and docs: their Python runs against the real app, command lines are understood, links lead somewhere."""
+"""README and docs: their Python runs, command lines are understood, links lead somewhere, figures are the measured ones."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from gradio_client import Client
 from PIL import Image
 
 from core.cli.parser import build_parser
-from core.common.paths import ROOT
+from core.common.paths import ROOT, results_path
 
 ADDRESS = "http://127.0.0.1:7860/"  # where the app is when nothing else is said
 PAGES = {path: path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))}
@@ -114,6 +115,22 @@ def test_links_lead_to_files_that_are_there() -> None:
         links = [link for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", page) if "://" not in link]
         assert [link for link in links if not (path.parent / link).exists()] == [], path.name
     assert "](LICENSE)" in README
+
+
+FIGURE = re.compile(r"\d+\.\d")
+
+
+def test_figures_are_those_of_the_results() -> None:
+    """Each one in a table of docs/results.md is in the result that the command of its section wrote; README repeats some."""
+    results = PAGES[ROOT / "docs" / "results.md"]
+    for section in results.split("\n## ")[1:]:
+        for name in re.findall(r"^    python -m core experiment (\w+)", section, re.MULTILINE):
+            report = json.loads(results_path(name).read_text(encoding="utf-8"))["report"]
+            measured = set(FIGURE.findall(report["table"] + "".join(report["findings"])))
+            shown = FIGURE.findall("".join(line for line in section.splitlines() if line.startswith("|")))
+            assert [figure for figure in shown if figure not in measured] == [], name
+    told = FIGURE.findall(README[README.index("## Results") : README.index("## Limits")])
+    assert told and [figure for figure in told if figure not in results] == []
 
 
 def test_the_readme_is_short() -> None:
