@@ -152,8 +152,10 @@ class Studio:
         with gr.Row(equal_height=False, elem_classes="sg-top"):
             with gr.Column(min_width=320):
                 photos, ask = Photos(context), Ask(context)
-                with ask.tabs, gr.Tab(texts.NAMES_TITLE):
-                    names = Names(context)
+                names = Names(context)
+                with gr.Row(equal_height=False, elem_classes="sg-folded"):
+                    names.panel()
+                    ask.captions()
                 samples.questions()
             with gr.Column(min_width=320):
                 describe, generate = Describe(context), Generate(context)
@@ -161,6 +163,7 @@ class Studio:
             generate.beside_results()
             compare = Compare(context)
         compare.results()
+        ask.asked_before()
         photos.manage()
         steps = [samples, photos, ask, describe, generate, names, compare, TakeHome(context)]
         with gr.Accordion(texts.DETAILS, open=False, elem_id="more"):

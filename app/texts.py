@@ -77,7 +77,7 @@ FILE_NOT_YOURS = "A file is not there, or was not uploaded by you: upload it and
 FILES_ONLY = "An upload has files only, and no other fields."
 
 TAB_STUDIO = "Search"
-DETAILS = "Details: maps, numbers, commands"
+DETAILS = "For researchers: maps, seeds, numbers, commands, API"
 TAB_EXPERTS = "Experts"
 TAB_ABOUT = "How it works"
 
@@ -169,8 +169,7 @@ PHOTOS_NOW = "{n:,} photos of at most {limit:,}, {captioned:,} with captions."
 PHOTOS_LISTED = "The first {n:,} are listed below; all of them are searched."
 
 # question and results
-WORDS_TAB = "Words → photos"
-PHOTO_TAB = "Photo → words"
+CAPTIONS_OF_A_PHOTO = "Find captions of a photo"
 EXAMPLES_LABEL = "Questions about the sample photos"
 EXAMPLES_CHOSEN = (
     "Of all {questions} captions of the samples, the right photo rises for {rose} and falls for {fell}. Here are the three "
@@ -185,6 +184,7 @@ DESCRIBE_PHOTO = "Find captions"
 NOTHING_PICKED = "Choose one of your photos, or add another one, to find its captions."
 ONLY_CHANGED = "Hide unchanged"
 WITH_MERGE = "Show experts averaged"
+WITH_ZERO_SHOT = "Compare with zero-shot"
 TOP_LABEL = "Results"
 SEARCH_COMMAND_LABEL = "The same search on the command line"
 SEARCH_COMMAND_INFO = "PHOTOS is a folder of your photos; with captions beside them it can be evaluated too."

@@ -16,25 +16,32 @@ from app.visitors.session import LISTED, Question, Session
 
 class Ask(Step):
     def layout(self) -> None:
-        with gr.Tabs() as self.tabs:  # others may be added
-            with gr.Tab(texts.WORDS_TAB), gr.Row(equal_height=False, elem_classes="sg-ask"):
-                self.query = gr.Textbox(
-                    label=texts.QUERY_LABEL,
-                    placeholder=texts.QUERY_PLACEHOLDER,
-                    max_lines=1,
-                    scale=4,
-                    min_width=200,
-                    elem_id="query",
-                )
-                self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=100, elem_id="search")
-            with gr.Tab(texts.PHOTO_TAB), gr.Row(equal_height=False, elem_classes="sg-ask"):
-                self.pick = gr.Dropdown(label=texts.PICK_LABEL, choices=[], scale=2, min_width=180, elem_id="pick")
-                self.other = gr.File(label=texts.OTHER_PHOTO, height=90, scale=2, min_width=180, elem_id="other")
-                self.find = gr.Button(texts.DESCRIBE_PHOTO, variant="primary", scale=1, min_width=100, elem_id="find")
-        self.context.query, self.context.picked = self.query, self.pick
+        with gr.Row(equal_height=False, elem_classes="sg-ask"):
+            self.query = gr.Textbox(
+                label=texts.QUERY_LABEL,
+                placeholder=texts.QUERY_PLACEHOLDER,
+                max_lines=1,
+                scale=4,
+                min_width=200,
+                elem_id="query",
+            )
+            self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=100, elem_id="search")
+        self.context.query = self.query
+
+    def captions(self) -> None:
+        """The other way round: a photo whose words are looked for."""
+        with (
+            gr.Accordion(texts.CAPTIONS_OF_A_PHOTO, open=False, elem_id="photo-words"),
+            gr.Row(equal_height=False, elem_classes="sg-ask"),
+        ):
+            self.pick = gr.Dropdown(label=texts.PICK_LABEL, choices=[], scale=2, min_width=180, elem_id="pick")
+            self.other = gr.File(label=texts.OTHER_PHOTO, height=90, scale=2, min_width=180, elem_id="other")
+            self.find = gr.Button(texts.DESCRIBE_PHOTO, variant="primary", scale=1, min_width=100, elem_id="find")
+        self.context.picked = self.pick
         self.context.shows(Part.PHOTOS, [self.pick], self._choices)
 
-    def more(self) -> None:
+    def asked_before(self) -> None:
+        """What was asked, to ask it again."""
         self.history = gr.Dataset(
             label=texts.HISTORY, components=[self.query], samples=[], type="index", visible=False, elem_id="history"
         )

@@ -15,6 +15,7 @@ from app.errors import friendly
 from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
 from app.steps.step import ANSWER, Step, by_caption, by_column, in_turn, private
 from app.views import results_html
+from app.views.results_html import Shown
 from app.visitors.session import Session
 
 SCRIPT = Path(results_html.__file__).with_name("results.js").read_text()
@@ -26,11 +27,13 @@ class Compare(Step):
         self.only_changed = gr.Checkbox(
             False, label=texts.ONLY_CHANGED, container=False, min_width=130, scale=0, elem_id="only-changed"
         )
-        self.merge = gr.Checkbox(False, label=texts.WITH_MERGE, container=False, min_width=160, scale=0, elem_id="with-merge")
+        self.zero_shot = gr.Checkbox(
+            True, label=texts.WITH_ZERO_SHOT, container=False, min_width=160, scale=0, elem_id="with-zero-shot"
+        )
         self.top = gr.Dropdown(
             TOPS, value=DEFAULT_TOP, label=texts.TOP_LABEL, filterable=False, scale=0, min_width=110, elem_id="top"
         )
-        self.context.controls |= {"merge": self.merge, "only_changed": self.only_changed, "top": self.top}
+        self.context.controls |= {"only_changed": self.only_changed, "zero_shot": self.zero_shot, "top": self.top}
 
     def results(self) -> None:
         """The answer itself."""
@@ -40,6 +43,8 @@ class Compare(Step):
         self.context.answer = self.answered
 
     def more(self) -> None:
+        self.merge = gr.Checkbox(False, label=texts.WITH_MERGE, container=False, elem_id="with-merge")
+        self.context.controls["merge"] = self.merge
         self.commands = gr.Textbox(
             label=texts.SEARCH_COMMAND_LABEL,
             info=texts.SEARCH_COMMAND_INFO,
@@ -54,7 +59,7 @@ class Compare(Step):
         self.context.shows(Part.PHOTOS, [self.answered], self._waiting)
 
     def wire(self) -> None:
-        self.on([self.only_changed.change, self.top.change], self._show_again, parts=[Part.RESULTS])
+        self.on([self.only_changed.change, self.zero_shot.change, self.top.change], self._show_again, parts=[Part.RESULTS])
         self.on(self.merge.change, self._rank_again, parts=ANSWER, shown_on=self.answered, group=SEARCH)
         session, measured = self.context.session, private(SEARCH, self.recall)
         self.answered.change(self._measure, session, self.recall, trigger_mode="always_last", **measured)
@@ -96,7 +101,8 @@ class Compare(Step):
         else:
             marks = session.marks.get(comparison.asked.what, {})
             sentence = "" if session.adaptation is None else session.adaptation.routing.description
-            answer = results_html.comparison(comparison, album, top, controls.only_changed, marks, sentence)
+            shown = Shown(top, controls.only_changed, controls.zero_shot)
+            answer = results_html.comparison(comparison, album, shown, marks, sentence)
         return {
             self.context.options: gr.Row(visible=comparison is not None or session.adaptation is not None),
             self.answered: answer,

@@ -36,6 +36,7 @@ class Controls(NamedTuple):
     strength: float = DEFAULT_WEIGHT
     merge: bool = False
     only_changed: bool = False
+    zero_shot: bool = True
     top: int = DEFAULT_TOP
 
     @property

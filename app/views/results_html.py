@@ -45,23 +45,36 @@ class Card:
     mark: bool | None = None
 
 
-def comparison(
-    result: Comparison, album: Album, top: int, only_changed: bool, marks: Mapping[str, bool] = {}, description: str = ""
-) -> Markup:
+@dataclass(frozen=True)
+class Shown:
+    """How much of the rankings is shown.
+
+    Attributes:
+        top: results in a column. only_changed: hide those that kept their place. zero_shot: show that column.
+    """
+
+    top: int
+    only_changed: bool = False
+    zero_shot: bool = True
+
+
+def comparison(result: Comparison, album: Album, shown: Shown, marks: Mapping[str, bool] = {}, description: str = "") -> Markup:
     """The rankings side by side.
 
     Args:
         result: the question and its rankings. album: where the photos' files are.
-        top: results in a column. only_changed: hide those that kept their place.
-        marks: photos that the visitor marked as right or wrong. description: that the adapter was made from.
+        shown: how much of them. marks: photos that the visitor marked as right or wrong.
+        description: that the adapter was made from.
     """
     photos = {photo.id: photo for photo in result.photos}
     ranked = texts.RANKED.format(total=result.columns[0].ranking.total)
-    filtered = only_changed and len(result.columns) > 1
+    compared = shown.zero_shot and len(result.columns) > 1
+    filtered = compared and shown.only_changed
     changed = {key for column in result.columns[1:] for key, places in column.moves.items() if places}
     columns = [
-        (column.title, column.note, _cards(result, column, album, photos, top, changed if filtered else None, marks))
+        (column.title, column.note, _cards(result, column, album, photos, shown, changed if filtered else None, marks))
         for column in sorted(result.columns, key=lambda column: column.title == texts.MERGE)  # on demand, and last
+        if compared or column is not result.columns[0] or len(result.columns) == 1
     ]
     asked = photos.get(result.asked.what) if result.asked.kind == "photo" else None
     subject = None if asked is None else (asked.name, address(album.thumbnail(asked)), asked.captions)
@@ -83,18 +96,19 @@ def _cards(
     column: Column,
     album: Album,
     photos: Mapping[str, Photo],
-    top: int,
+    shown: Shown,
     only: set[str] | None,
     marks: Mapping[str, bool],
 ) -> list[Card]:
     """One ranking; right answers that are further down come after the first ones."""
     hits = [hit for hit in column.ranking.hits if only is None or hit.key in only]
     cards = []
-    for hit in (hit for place, hit in enumerate(hits) if place < top or hit.key in result.right):
+    for hit in (hit for place, hit in enumerate(hits) if place < shown.top or hit.key in result.right):
         photo = photos.get(hit.key) if result.of == "photos" else None
         pictures = ("", "") if photo is None else (address(album.thumbnail(photo)), address(album.original(photo)))
         right, mark = hit.key in result.right, marks.get(hit.key)
-        cards.append(Card(hit.rank, hit.label, hit.score, column.moves.get(hit.key), *pictures, hit.key, right, mark))
+        moved = column.moves.get(hit.key) if shown.zero_shot else None
+        cards.append(Card(hit.rank, hit.label, hit.score, moved, *pictures, hit.key, right, mark))
     return cards
 
 
