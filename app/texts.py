@@ -176,8 +176,13 @@ EXAMPLES_CHOSEN = (
     "largest rises (first those whose sentence an expert fits), a median and the largest fall."
 )
 QUERY_LABEL = "What are you looking for?"
-QUERY_PLACEHOLDER = "a dog running on the beach"
+QUERY_PLACEHOLDER = "a dog running on the beach; “dog -grass”: without grass"
 SEARCH = "Search"
+WITHIN, WITHIN_OWN, WITHIN_BOTH = "Search in", "My photos", "My photos and {name}"
+SHOW_MORE = "Show more"
+VIEW_PREVIOUS, VIEW_NEXT, VIEW_DOWNLOAD, VIEW_SIMILAR, VIEW_CLOSE = "Previous", "Next", "Download", "Similar photos", "Close"
+ASKED_LIKE = "Photos like {name}"
+NOTHING_LIKE = "This photo is not there any more: choose another one."
 PICK_LABEL = "One of your photos"
 OTHER_PHOTO = "or another photo"
 DESCRIBE_PHOTO = "Find captions"
@@ -362,14 +367,7 @@ handful of photos chance plays a large part; mark what you looked for with ✓, 
 """
 
 # Libraries on disk
-TAB_LIBRARY = "Library"
-LIBRARY_LEAD = (
-    "Searches all photos of a library on this machine. The sentence and the settings of the Search tab adapt it; "
-    "“dog -water” looks for dogs without water."
-)
 LIBRARY_NAME = "Library"
-LIBRARY_QUERY = "What are you looking for?"
-LIBRARY_PLACEHOLDER = "a dog in the snow"
 LIBRARY_INDEX = "Folders of this library"
 LIBRARY_FOLDER = "Folder of photos"
 LIBRARY_FOLDER_INFO = (
@@ -381,4 +379,3 @@ LIBRARY_LEFT = ", about {seconds:.0f} s left"
 LIBRARY_INDEXED = "{photos:,} photos are in the library: {added:,} new, {removed:,} gone, {failed:,} files cannot be read."
 LIBRARY_READ_ONLY = "This library can only be searched here: `python -m core index` on its machine adds photos."
 LIBRARY_UNKNOWN = "There is no such library here: choose one of the list."
-LIBRARY_SEARCHED = "among {n:,} photos, {seconds:.1f} s"

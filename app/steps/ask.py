@@ -11,7 +11,7 @@ from app.api import SEARCH
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, in_turn, private
-from app.visitors.session import LISTED, Question, Session
+from app.visitors.session import LISTED, OWN, Question, Session, Within
 
 
 class Ask(Step):
@@ -25,8 +25,24 @@ class Ask(Step):
                 min_width=200,
                 elem_id="query",
             )
+            names = self.context.libraries.names
+            choices = [(texts.WITHIN_OWN, OWN)]
+            for name in names:
+                both, alone = Within(True, name), Within(False, name)
+                choices += [(texts.WITHIN_BOTH.format(name=name), both.value), (name, alone.value)]
+            self.where = gr.Dropdown(
+                choices,
+                value=choices[min(1, len(names))][1],
+                label=texts.WITHIN,
+                filterable=False,
+                scale=2,
+                min_width=150,
+                visible=bool(names),
+                elem_id="where",
+            )
             self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=100, elem_id="search")
         self.context.query = self.query
+        self.context.controls["where"] = self.where
 
     def captions(self) -> None:
         """The other way round: a photo whose words are looked for."""
@@ -50,6 +66,7 @@ class Ask(Step):
     def wire(self) -> None:
         answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
         self.on([self.search.click, self.query.submit], self._search, [self.query], **answer)
+        self.on(self.where.input, self._elsewhere, [self.query], trigger_mode="once", **answer)
         self.on(self.find.click, self._find, [self.pick, self.other], **answer)
         boxes = [self.query, self.context.controls["description"]]
         self.on(self.history.click, self._again, [self.history], boxes, **answer)
@@ -61,6 +78,15 @@ class Ask(Step):
     @in_turn
     def _search(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         return self.answer(session, Question.words(query), Controls(*values), progress)
+
+    @friendly
+    @in_turn
+    def _elsewhere(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+        """The same question to other photos."""
+        controls = Controls(*values)
+        if not query.strip() or not self.context.can_ask(session, controls.within):
+            return {}
+        return self.answer(session, Question.words(query), controls, progress)
 
     @friendly
     @in_turn

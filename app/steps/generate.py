@@ -74,7 +74,7 @@ class Generate(Step):
         # The sliders speak about the adapter that is there, whatever is being typed meanwhile.
         wanted, engine = actions.request(before.request.description, *controls[1:5]), self.context.engine(session)
         adaptation = actions.generate(engine, session, wanted)
-        actions.ask_again(engine, session)
+        self.context.ask_again(session)
         same = before.routing is adaptation.routing  # only the strength or the sample is another one
         return self.context.show(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
 

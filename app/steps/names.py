@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from app import actions, name_actions, texts
+from app import name_actions, texts
 from app.api import HEAVY, SEARCH
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
@@ -121,16 +121,17 @@ class Names(Step):
 
     def _changed(self, session: Session, values: Sequence[Any], remarks: Sequence[str] = ()) -> Updates:
         """After the names changed: the last question is asked again with them."""
-        actions.ask_again(self.context.engine(session), session)
+        self.context.ask_again(session)
         return self.context.show(session, Controls(*values), Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
 
     def show(self, session: Session, _: Controls) -> Updates:
         """The names, the photos to choose from, and those that are ticked."""
         album = session.album
         counts = album.taught
-        question = "" if session.comparison is None else session.comparison.asked.what
+        asked = None if session.comparison is None else session.comparison.asked
+        marks = session.marks.get(asked, {}) if asked is not None and asked.kind == "words" else {}
         there = {photo.id for photo in album.photos[:LISTED]}
-        ticked = [photo for photo, right in session.marks.get(question, {}).items() if right and photo in there]
+        ticked = [photo for photo, right in marks.items() if right and photo in there]
         choices = [(texts.NAMES_CHIP.format(name=name, n=n), name) for name, n in counts]
         some = bool(choices)
         return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,20 +66,32 @@ def comparison(result: Comparison, album: Album, shown: Shown, marks: Mapping[st
         description: that the adapter was made from.
     """
     photos = {photo.id: photo for photo in result.photos}
-    ranked = texts.RANKED.format(total=result.columns[0].ranking.total)
-    compared = shown.zero_shot and len(result.columns) > 1
+    zero_shot, *others = result.columns
+    ranked = texts.RANKED.format(total=zero_shot.ranking.total)
+    compared = shown.zero_shot and bool(others)
     filtered = compared and shown.only_changed
-    changed = {key for column in result.columns[1:] for key, places in column.moves.items() if places}
+    changed = {key for column in others for key, places in column.moves.items() if places}
     columns = [
         (column.title, column.note, _cards(result, column, album, photos, shown, changed if filtered else None, marks))
         for column in sorted(result.columns, key=lambda column: column.title == texts.MERGE)  # on demand, and last
-        if compared or column is not result.columns[0] or len(result.columns) == 1
+        if compared or not others or column is not zero_shot
     ]
-    asked = photos.get(result.asked.what) if result.asked.kind == "photo" else None
-    subject = None if asked is None else (asked.name, address(album.thumbnail(asked)), asked.captions)
+    subject = _subject(result, album, photos)
     right = _right_places(result)
     taught = _taught(result.names)
     return _html.comparison(result, columns, ranked, filtered, filtered and not changed, description, subject, right, taught)
+
+
+def _subject(result: Comparison, album: Album, photos: Mapping[str, Photo]) -> tuple[str, str, tuple[str, ...]] | None:
+    """Name, picture and captions of the photo that was asked about."""
+    key = result.asked.what
+    if result.asked.kind == "words":
+        return None
+    if (photo := photos.get(key)) is not None:
+        return photo.name, address(album.thumbnail(photo)), photo.captions if result.of == "captions" else ()
+    if result.library is None or key not in result.places:
+        return None
+    return result.title, address(album.library_thumbnails(result.library, {key: result.places[key]})[key]), ()
 
 
 def _taught(names: Sequence[tuple[str, int]]) -> str:
@@ -102,19 +113,21 @@ def _cards(
 ) -> list[Card]:
     """One ranking; right answers that are further down come after the first ones."""
     hits = [hit for hit in column.ranking.hits if only is None or hit.key in only]
+    hits = [hit for place, hit in enumerate(hits) if place < shown.top or hit.key in result.right]
+    places = {hit.key: result.places[hit.key] for hit in hits if hit.key in result.places and hit.key not in photos}
+    borrowed = {} if result.library is None else album.library_thumbnails(result.library, places)
     cards = []
-    for hit in (hit for place, hit in enumerate(hits) if place < shown.top or hit.key in result.right):
+    for hit in hits:
         photo = photos.get(hit.key) if result.of == "photos" else None
-        pictures = ("", "") if photo is None else (address(album.thumbnail(photo)), address(album.original(photo)))
+        picture = full = ""
+        if photo is not None:
+            picture, full = address(album.thumbnail(photo)), address(album.original(photo))
+        elif hit.key in borrowed:
+            picture = full = address(borrowed[hit.key])
         right, mark = hit.key in result.right, marks.get(hit.key)
         moved = column.moves.get(hit.key) if shown.zero_shot else None
-        cards.append(Card(hit.rank, hit.label, hit.score, moved, *pictures, hit.key, right, mark))
+        cards.append(Card(hit.rank, hit.label, hit.score, moved, picture, full, hit.key, right, mark))
     return cards
-
-
-def library(title: str, lead: str, columns: Sequence[tuple[str, str, Sequence[Card]]]) -> Markup:
-    """The results of a question to a library: title, note and photos of each ranking, side by side."""
-    return _html.library(title, lead, columns)
 
 
 def waiting(album: Album) -> Markup:
@@ -134,11 +147,6 @@ def marked(counted: Marked) -> Markup:
 def address(path: Path) -> str:
     """Where a browser finds a file of the visitor's; relative, as the app may be served below a path."""
     return f"gradio_api/file={quote(str(path))}"
-
-
-def inline(picture: bytes) -> str:
-    """A JPEG inside its own address."""
-    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 def _right_places(result: Comparison) -> Markup:
