@@ -69,12 +69,17 @@ function enlarge(card) {
     history.pushState({ enlarged: true }, "");
     pushed = true;
   }
-  const link = bar.querySelector("a");
-  link.href = small.dataset.full;
-  link.download = small.alt;
   for (const button of bar.querySelectorAll("[data-step]")) {
     button.setAttribute("aria-disabled", !neighbour(card, +button.dataset.step));
   }
+}
+// As a blob, because the server gives its files names of their own.
+async function download(photo) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await fetch(photo.src).then((answer) => answer.blob()));
+  link.download = photo.alt;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 addEventListener("popstate", () => {
   pushed = false;
@@ -87,6 +92,7 @@ view.addEventListener("close", () => {
 view.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button?.dataset.step) enlarge(neighbour(shown, +button.dataset.step));
+  else if (button?.matches("[data-download]")) download(view.querySelector("img"));
   else if (button || event.target === view) view.close();
   if (button?.matches("[data-similar]")) trigger("like", { index: shown.dataset.key, value: "similar" });
 });
