@@ -7,16 +7,19 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
 
 from app import texts
 from app.http.gradio_patches import visitor_left
+from app.photo_libraries import PhotoLibraries
+from app.places import Place
 from app.visitors.session import Column, Comparison, Marked, Question, Session
 from app.visitors.uploads import MAX_CAPTIONS, discard, sort_uploads
-from core.common.errors import AdapterError, DescriptionError, GalleryError, PhotoError, StudioError, brief
+from core.common.errors import AdapterError, DescriptionError, GalleryError, LibraryError, PhotoError, StudioError, brief
 from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, captions_from_names, parse_typed, read_captions
 from core.data.decode import content_id
@@ -26,6 +29,7 @@ from core.data.image_io import photo_bytes
 from core.data.sample_photos import sample_photos
 from core.experts.adapter_files import save_adapter, save_names_adapter
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranking, moves
+from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import AdapterRequest
 from core.sglora.teach import TaughtNames
@@ -246,7 +250,12 @@ def _with_names(session: Session, names: TaughtNames, adapter: Adapter) -> Adapt
 
 
 def ask(
-    engine: SGLora, session: Session, question: Question, progress: RankingProgress | None = None, merge: bool = True
+    engine: SGLora,
+    session: Session,
+    question: Question,
+    progress: RankingProgress | None = None,
+    merge: bool = True,
+    libraries: PhotoLibraries | None = None,
 ) -> Comparison:
     """Answer a question in every column, with the session's adapter where there is one.
 
@@ -254,16 +263,29 @@ def ask(
 
     Args:
         progress: called before each column. merge: whether the merge of the experts is a column.
+        libraries: that can be asked.
 
     Raises:
         StudioError: there are no photos, or the question cannot be used.
     """
-    gallery = session.album.gallery(engine)
-    question, title, right, rank = (_words if question.kind == "words" else _photo)(engine, gallery, question)
+    prepared = (
+        _captions(engine, session, question) if question.kind == "photo" else _photos(engine, session, question, libraries)
+    )
+    question, rank = prepared.question, prepared.rank
     session.question, last = question, session.comparison
+    if last is None or last.asked != question:
+        session.more = 0
     left_out, fingerprint = _trained_on(engine, session), engine.backbone.fingerprint
     unranked = Comparison(
-        title, (), question, right, left_out, gallery.photos, fingerprint, _names_in(engine, session, question)
+        prepared.title,
+        (),
+        question,
+        prepared.right,
+        left_out,
+        session.album.gallery(engine).photos if question.within.own else (),
+        fingerprint,
+        _names_in(engine, session, question),
+        prepared.library,
     )
     gone = visitor_left()
     same = last is not None and replace(last, columns=()) == unranked
@@ -281,13 +303,14 @@ def ask(
             progress(len(ranked), len(wanted), name)
         with COMPUTING:
             ranking = rank(adapter)
-        moved = moves(ranked[0].ranking, ranking) if ranked else {}
+        moved = prepared.moves(ranked[0].ranking, ranking) if ranked else {}
         ranked.append(Column(name, note, ranking, moved, None, adapter.key))
-    session.comparison = answer = replace(unranked, columns=tuple(ranked))
+    places = {**(last.places if last is not None and same else {}), **prepared.places}
+    session.comparison = answer = replace(unranked, columns=tuple(ranked), places=places)
     if question.kind == "words":
         pair = (question.what, "" if session.adaptation is None else session.adaptation.request.description)
         session.history = [pair, *(h for h in session.history if h != pair)][:HISTORY]
-    count_marked(engine, session)
+    count_marked(engine, session, libraries)
     session.remember()
     return answer
 
@@ -299,19 +322,41 @@ def _names_in(engine: SGLora, session: Session, question: Question) -> tuple[tup
     return tuple((entry.name, len(entry.photos)) for entry in names.entries if entry.name in found)
 
 
-Prepared = tuple[Question, str, frozenset[str], Callable[[Adapter], Ranking]]  # the title, keys that are right, how to rank
+@dataclass(frozen=True)
+class Prepared:
+    """A question that can be ranked.
+
+    Attributes:
+        right: keys of right answers. moves: how far hits moved, from two rankings. library, places: as in ``Comparison``.
+    """
+
+    question: Question
+    title: str
+    right: frozenset[str]
+    rank: Callable[[Adapter], Ranking]
+    moves: Callable[[Ranking, Ranking], Mapping[str, int]] = moves
+    library: LibraryPhotos | None = None
+    places: Mapping[str, int] = field(default_factory=dict)
 
 
-def _words(_: SGLora, gallery: Gallery, question: Question) -> Prepared:
-    """Words -> photos; right are those with the question as a caption."""
-    query = clean_text(question.what, "query")
-    right = frozenset(photo.id for photo in gallery.photos if any(_plain(c) == _plain(query) for c in photo.captions))
-    title = texts.ASKED_PHOTOS.format(query=query)
-    return Question.words(query), title, right, lambda adapter: gallery.text_to_image(query, adapter, top=None)
+def _photos(engine: SGLora, session: Session, question: Question, libraries: PhotoLibraries | None) -> Prepared:
+    """Words, or a photo -> photos; right are those with the question as a caption."""
+    right: frozenset[str] = frozenset()
+    if question.kind == "words":
+        query = clean_text(question.what, "query")
+        question = replace(question, what=query)
+        title, own = texts.ASKED_PHOTOS.format(query=query), session.album.gallery(engine).photos if question.within.own else ()
+        right = frozenset(photo.id for photo in own if any(_plain(c) == _plain(query) for c in photo.captions))
+    place = Place.of(engine, session, question, libraries)
+    if question.kind == "similar":
+        title = texts.ASKED_LIKE.format(name=place.subject)
+    far = moves if place.library is None else place.moves
+    return Prepared(question, title, right, place.rank, far, place.library, place.places)
 
 
-def _photo(engine: SGLora, gallery: Gallery, question: Question) -> Prepared:
+def _captions(engine: SGLora, session: Session, question: Question) -> Prepared:
     """A photo -> the gallery's captions; right are its own."""
+    gallery = session.album.gallery(engine)
     right: frozenset[str] = frozenset()
     if question.file:
         path, framing = Path(question.file), engine.backbone.framing
@@ -326,7 +371,7 @@ def _photo(engine: SGLora, gallery: Gallery, question: Question) -> Prepared:
         photo, name = chosen.id, chosen.name
         right = frozenset(content_id(caption.encode()) for caption in chosen.captions)  # keys of ``image_to_text``
     title, gone = texts.ASKED_CAPTIONS.format(name=name), visitor_left()
-    return question, title, right, lambda adapter: gallery.image_to_text(photo, adapter, top=None, stop=gone)
+    return Prepared(question, title, right, lambda adapter: gallery.image_to_text(photo, adapter, top=None, stop=gone))
 
 
 def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
@@ -361,7 +406,11 @@ def _trained_on(engine: SGLora, session: Session) -> frozenset[str]:
 
 
 def ask_again(
-    engine: SGLora, session: Session, progress: RankingProgress | None = None, merge: bool | None = None
+    engine: SGLora,
+    session: Session,
+    progress: RankingProgress | None = None,
+    merge: bool | None = None,
+    libraries: PhotoLibraries | None = None,
 ) -> Comparison | None:
     """The last adapter and the last question with what is there now: other experts, more or fewer photos.
 
@@ -376,36 +425,37 @@ def ask_again(
     if session.question is None:
         return None
     try:
-        return ask(engine, session, session.question, progress, merge)
-    except (GalleryError, PhotoError):
+        return ask(engine, session, session.question, progress, merge, libraries)
+    except (GalleryError, PhotoError, LibraryError):
         session.comparison = None
-        if session.question.kind == "photo":  # words can be asked of photos to come
+        if session.question.kind != "words":  # words can be asked of photos to come
             session.question = None
         return None
 
 
-def mark(engine: SGLora, session: Session, photo: str, right: bool) -> None:
+def mark(engine: SGLora, session: Session, photo: str, right: bool, libraries: PhotoLibraries | None = None) -> None:
     """The visitor says that a photo answers the question, or does not; saying it twice takes it back."""
-    if session.comparison is None or session.comparison.asked.kind != "words":
+    comparison = session.comparison
+    if comparison is None or comparison.asked.kind == "photo":
         return
-    marks = session.marks.setdefault(session.comparison.asked.what, {})
+    marks = session.marks.setdefault(comparison.asked, {})
     if marks.get(photo) is right:
         del marks[photo]
-    elif any(p.id == photo for p in session.album.photos):
+    elif photo in comparison.places or any(p.id == photo for p in session.album.photos):
         marks[photo] = right
-    count_marked(engine, session)
+    count_marked(engine, session, libraries)
     session.remember()
 
 
-def count_marked(engine: SGLora, session: Session) -> None:
+def count_marked(engine: SGLora, session: Session, libraries: PhotoLibraries | None = None) -> None:
     """How many photos that the visitor marked as right are among the first ten, without and with the adapter."""
-    right = {query: {photo for photo, yes in marks.items() if yes} for query, marks in session.marks.items()}
-    right = {query: photos for query, photos in right.items() if photos}
-    gallery, counts = session.album.gallery(engine), {}
-    if right and gallery.photos:
-        for title, _, adapter in columns(engine, session, merge=False):
-            first = {query: gallery.text_to_image(query, adapter, 10).hits for query in right}
-            counts[title] = sum(hit.key in right[query] for query, hits in first.items() for hit in hits)
+    right = {asked: {photo for photo, yes in marks.items() if yes} for asked, marks in session.marks.items()}
+    right = {asked: photos for asked, photos in right.items() if photos}
+    counts: dict[str, int] = {}
+    with suppress(GalleryError, PhotoError, LibraryError):  # photos or a library went meanwhile
+        places = [(Place.of(engine, session, asked, libraries), photos) for asked, photos in right.items()]
+        for title, _, adapter in columns(engine, session, merge=False) if places else ():
+            counts[title] = sum(hit.key in photos for place, photos in places for hit in place.rank(adapter).hits[:10])
     session.marked = Marked(len(right), sum(map(len, right.values())), counts)
 
 

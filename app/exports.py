@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from app.actions import HISTORY, request
 from app.visitors.session import Album, Comparison, Session
 from core.common.errors import DataError, StudioError, brief
 from core.common.metrics import KS, recall_interval
-from core.common.text import clean_text
+from core.common.text import clean_text, safe_name
 from core.retrieval.gallery import Photo
+from core.retrieval.index import Hit
 from core.sglora.request import AdapterRequest
 
 KIND, FORMAT = "SG-LoRA Studio session", 1
@@ -36,12 +37,17 @@ def results_csv(comparison: Comparison) -> str:
         header += [f"{column.title} moved"] if column is not comparison.columns[0] else []
     rows = []
     for hit in comparison.columns[-1].ranking.hits:
-        before = first[hit.key]
-        row: list[object] = [_words(comparison.title), _words(hit.label), before.rank, f"{before.score:.6f}"]
+        row: list[object] = [_words(comparison.title), _words(hit.label), *_place(first, hit)]
         for column, hits in others:
-            row += [hits[hit.key].rank, f"{hits[hit.key].score:.6f}", column.moves[hit.key]]
+            row += [*_place(hits, hit), column.moves.get(hit.key, "")]
         rows.append(row)
     return _csv(header, rows)
+
+
+def _place(hits: Mapping[str, Hit], hit: Hit) -> tuple[object, object]:
+    """Place and score in a column; of a library a column has the first ones only."""
+    there = hits.get(hit.key)
+    return ("", "") if there is None else (there.rank, f"{there.score:.6f}")
 
 
 def recall_csv(comparison: Comparison) -> str:
@@ -75,7 +81,7 @@ def _words(text: str) -> str:
 def write_photos(album: Album, comparison: Comparison, top: int, path: Path) -> None:
     """Write the first photos of the last column into a ZIP, their names led by their places.
 
-    A photo is the visitor's own file where that is still there, else its small copy.
+    A photo is the visitor's own file where that is still there, else its small copy; a library gives small copies.
 
     Raises:
         StudioError: captions were ranked, and no photos.
@@ -85,12 +91,15 @@ def write_photos(album: Album, comparison: Comparison, top: int, path: Path) -> 
     photos, room = {photo.id: photo for photo in album.photos}, MAX_ZIP_BYTES
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # JPEGs do not get smaller
         for hit in comparison.columns[-1].ranking.hits[:top]:
-            if (photo := photos.get(hit.key)) is None:
+            if (photo := photos.get(hit.key)) is not None:
+                content = _content(album, photo)
+                content = content if len(content) <= room else photo.thumbnail
+            elif comparison.library is not None and hit.key in comparison.places:
+                content = comparison.library.thumbnails([comparison.places[hit.key]])[0]
+            else:
                 continue
-            content = _content(album, photo)
-            content = content if len(content) <= room else photo.thumbnail
             room -= len(content)
-            archive.writestr(f"{hit.rank:03d} {photo.name}", content)
+            archive.writestr(f"{hit.rank:03d} {safe_name(hit.label)}", content)
 
 
 def _content(album: Album, photo: Photo) -> bytes:

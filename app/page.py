@@ -31,7 +31,7 @@ from app.steps.evidence import Evidence, has_evidence
 from app.steps.experts import Experts
 from app.steps.generate import Generate
 from app.steps.names import Names
-from app.steps.photo_library import SearchLibrary
+from app.steps.photo_library import LibraryFolders
 from app.steps.photos import Photos
 from app.steps.samples import Samples
 from app.steps.step import ANSWER, Step, private
@@ -116,7 +116,7 @@ class Studio:
     def build(self, page: gr.Blocks) -> None:
         """Lay the page out and wire it."""
         session = gr.State(Session())  # how long it lives is the keeper's business
-        self.context = context = StepContext(self.models, session, self.keeper.limits.keep_seconds)
+        self.context = context = StepContext(self.models, session, self.keeper.limits.keep_seconds, self.libraries)
         self.missed = gr.State(())
         with gr.Row(equal_height=True, elem_classes="sg-start"):
             gr.HTML(page_html.header())
@@ -128,9 +128,6 @@ class Studio:
         with gr.Tabs():
             with gr.Tab(texts.TAB_STUDIO, id="search", elem_id="tab-search"):
                 steps = self._search_tab(samples)
-            if self.libraries.names:
-                with gr.Tab(texts.TAB_LIBRARY, id="library", elem_id="tab-library"):
-                    steps.append(SearchLibrary(context, self.libraries))
             with gr.Tab(texts.TAB_EXPERTS, id="experts", elem_id="tab-experts"):
                 self.experts = Experts(context)
             if has_evidence():
@@ -152,8 +149,10 @@ class Studio:
         with gr.Row(equal_height=False, elem_classes="sg-top"):
             with gr.Column(min_width=320):
                 photos, ask = Photos(context), Ask(context)
-                with ask.tabs, gr.Tab(texts.NAMES_TITLE):
-                    names = Names(context)
+                names = Names(context)
+                with gr.Row(equal_height=False, elem_classes="sg-folded"):
+                    names.panel()
+                    ask.captions()
                 samples.questions()
             with gr.Column(min_width=320):
                 describe, generate = Describe(context), Generate(context)
@@ -161,8 +160,11 @@ class Studio:
             generate.beside_results()
             compare = Compare(context)
         compare.results()
+        ask.asked_before()
         photos.manage()
-        steps = [samples, photos, ask, describe, generate, names, compare, TakeHome(context)]
+        steps: list[Step] = [samples, photos, ask, describe, generate, names, compare, TakeHome(context)]
+        if self.libraries.writable and self.libraries.names:
+            steps.append(LibraryFolders(context))
         with gr.Accordion(texts.DETAILS, open=False, elem_id="more"):
             for step in steps:
                 step.more()
@@ -217,7 +219,7 @@ class Studio:
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
         with suppress(StudioError):  # of a link that was made up: what is wrong is said when it is asked again
             actions.adapt_to(engine, session, controls.request)
-            actions.ask_again(engine, session)
+            self.context.ask_again(session)
         return self.context.show(session, controls, *READY, *(ANSWER if session.comparison or session.adaptation else ()))
 
     def _status(self, session: Session, _: Controls) -> Updates:

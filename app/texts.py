@@ -77,7 +77,7 @@ FILE_NOT_YOURS = "A file is not there, or was not uploaded by you: upload it and
 FILES_ONLY = "An upload has files only, and no other fields."
 
 TAB_STUDIO = "Search"
-DETAILS = "Details: maps, numbers, commands"
+DETAILS = "For researchers: maps, seeds, numbers, commands, API"
 TAB_EXPERTS = "Experts"
 TAB_ABOUT = "How it works"
 
@@ -169,22 +169,27 @@ PHOTOS_NOW = "{n:,} photos of at most {limit:,}, {captioned:,} with captions."
 PHOTOS_LISTED = "The first {n:,} are listed below; all of them are searched."
 
 # question and results
-WORDS_TAB = "Words → photos"
-PHOTO_TAB = "Photo → words"
+CAPTIONS_OF_A_PHOTO = "Find captions of a photo"
 EXAMPLES_LABEL = "Questions about the sample photos"
 EXAMPLES_CHOSEN = (
     "Of all {questions} captions of the samples, the right photo rises for {rose} and falls for {fell}. Here are the three "
     "largest rises (first those whose sentence an expert fits), a median and the largest fall."
 )
 QUERY_LABEL = "What are you looking for?"
-QUERY_PLACEHOLDER = "a dog running on the beach"
+QUERY_PLACEHOLDER = "a dog running on the beach; “dog -grass”: without grass"
 SEARCH = "Search"
+WITHIN, WITHIN_OWN, WITHIN_BOTH = "Search in", "My photos", "My photos and {name}"
+SHOW_MORE = "Show more"
+VIEW_PREVIOUS, VIEW_NEXT, VIEW_DOWNLOAD, VIEW_SIMILAR, VIEW_CLOSE = "Previous", "Next", "Download", "Similar photos", "Close"
+ASKED_LIKE = "Photos like {name}"
+NOTHING_LIKE = "This photo is not there any more: choose another one."
 PICK_LABEL = "One of your photos"
 OTHER_PHOTO = "or another photo"
 DESCRIBE_PHOTO = "Find captions"
 NOTHING_PICKED = "Choose one of your photos, or add another one, to find its captions."
 ONLY_CHANGED = "Hide unchanged"
 WITH_MERGE = "Show experts averaged"
+WITH_ZERO_SHOT = "Compare with zero-shot"
 TOP_LABEL = "Results"
 SEARCH_COMMAND_LABEL = "The same search on the command line"
 SEARCH_COMMAND_INFO = "PHOTOS is a folder of your photos; with captions beside them it can be evaluated too."
@@ -362,14 +367,7 @@ handful of photos chance plays a large part; mark what you looked for with ✓, 
 """
 
 # Libraries on disk
-TAB_LIBRARY = "Library"
-LIBRARY_LEAD = (
-    "Searches all photos of a library on this machine. The sentence and the settings of the Search tab adapt it; "
-    "“dog -water” looks for dogs without water."
-)
 LIBRARY_NAME = "Library"
-LIBRARY_QUERY = "What are you looking for?"
-LIBRARY_PLACEHOLDER = "a dog in the snow"
 LIBRARY_INDEX = "Folders of this library"
 LIBRARY_FOLDER = "Folder of photos"
 LIBRARY_FOLDER_INFO = (
@@ -381,4 +379,3 @@ LIBRARY_LEFT = ", about {seconds:.0f} s left"
 LIBRARY_INDEXED = "{photos:,} photos are in the library: {added:,} new, {removed:,} gone, {failed:,} files cannot be read."
 LIBRARY_READ_ONLY = "This library can only be searched here: `python -m core index` on its machine adds photos."
 LIBRARY_UNKNOWN = "There is no such library here: choose one of the list."
-LIBRARY_SEARCHED = "among {n:,} photos, {seconds:.1f} s"

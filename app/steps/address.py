@@ -14,10 +14,10 @@ from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, in_turn
 from app.views import results_html
-from app.visitors.session import Question, Session
+from app.visitors.session import Question, Session, Within
 
 SCRIPT = Path(results_html.__file__).with_name("address.js").read_text()
-QUERY, DESCRIPTION = "q", "about"
+QUERY, DESCRIPTION, WITHIN = "q", "about", "in"
 
 
 class Address(Step):
@@ -28,7 +28,7 @@ class Address(Step):
 
     def wire(self) -> None:
         context = self.context
-        boxes = [context.query, context.controls["description"]]
+        boxes = [context.query, context.controls["description"], context.controls["where"]]
         self.on(self.address.select, self._go, (), boxes, ANSWER, context.answer, SEARCH)
         self.on(self.address.focus, self._look, parts=[Part.PHOTOS])
 
@@ -40,17 +40,20 @@ class Address(Step):
         """What was asked, in the address and in the browser."""
         asked = {QUERY: _query(session), DESCRIPTION: "" if session.request is None else session.request.description}
         asked = {name: value for name, value in asked.items() if value}
+        if session.question is not None and self.context.libraries.names:
+            asked[WITHIN] = session.question.within.value
         return {self.memory: asked | {"token": session.album.token}, self.address: urlencode(asked)}
 
     def resume(self, memory: object, parameters: Mapping[str, str]) -> tuple[Session, dict[str, Any]]:
         """The session of a tab that was opened, and the values of the boxes that it begins with."""
         memory = memory if isinstance(memory, dict) else {}
         session = Session.resume(memory.get("token"))
-        linked = {name: parameters[name] for name in (QUERY, DESCRIPTION) if parameters.get(name)}
-        known = linked or {name: memory.get(name) for name in (QUERY, DESCRIPTION) if isinstance(memory.get(name), str)}
+        linked = {name: parameters[name] for name in (QUERY, DESCRIPTION, WITHIN) if parameters.get(name)}
+        known = linked or {name: memory.get(name) for name in (QUERY, DESCRIPTION, WITHIN) if isinstance(memory.get(name), str)}
+        where = self._where(known.get(WITHIN))
         if (query := known.get(QUERY)) and (session.question is None or session.question.kind == "words"):
-            session.question = Question.words(query)  # asked as soon as there are photos
-        values = {"query": known.get(QUERY, _query(session)), "description": known.get(DESCRIPTION, "")}
+            session.question = Question.words(query, Within.of(where))  # asked as soon as there are photos
+        values = {"query": known.get(QUERY, _query(session)), "description": known.get(DESCRIPTION, ""), "where": where}
         if session.request is not None and session.request.description == values["description"]:
             kept = session.request
             values |= {"k": kept.k, "tau": kept.tau, "seed": kept.seed}
@@ -63,11 +66,17 @@ class Address(Step):
         """Back or forward."""
         asked = {name: values[0] for name, values in parse_qs(str(event.value).lstrip("?")).items()}
         query, description = asked.get(QUERY, ""), asked.get(DESCRIPTION, "")
-        boxes = {self.context.query: query, self.context.controls["description"]: description}
-        if not query or not session.album.photos:
+        controls = Controls(*values)._replace(description=description, where=self._where(asked.get(WITHIN)))
+        described, where = self.context.controls["description"], self.context.controls["where"]
+        boxes = {self.context.query: query, described: description, where: controls.where}
+        if not query or not self.context.can_ask(session, controls.within):
             return boxes
-        controls = Controls(*values)._replace(description=description)
         return boxes | self.answer(session, Question.words(query), controls, progress)
+
+    def _where(self, value: object) -> str:
+        """Where a link says to search, or what the page begins with."""
+        control = self.context.controls["where"]
+        return str(value) if value in [choice for _, choice in control.choices] else control.value
 
 
 def _query(session: Session) -> str:

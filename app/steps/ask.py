@@ -11,30 +11,53 @@ from app.api import SEARCH
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, in_turn, private
-from app.visitors.session import LISTED, Question, Session
+from app.visitors.session import LISTED, OWN, Question, Session, Within
 
 
 class Ask(Step):
     def layout(self) -> None:
-        with gr.Tabs() as self.tabs:  # others may be added
-            with gr.Tab(texts.WORDS_TAB), gr.Row(equal_height=False, elem_classes="sg-ask"):
-                self.query = gr.Textbox(
-                    label=texts.QUERY_LABEL,
-                    placeholder=texts.QUERY_PLACEHOLDER,
-                    max_lines=1,
-                    scale=4,
-                    min_width=200,
-                    elem_id="query",
-                )
-                self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=100, elem_id="search")
-            with gr.Tab(texts.PHOTO_TAB), gr.Row(equal_height=False, elem_classes="sg-ask"):
-                self.pick = gr.Dropdown(label=texts.PICK_LABEL, choices=[], scale=2, min_width=180, elem_id="pick")
-                self.other = gr.File(label=texts.OTHER_PHOTO, height=90, scale=2, min_width=180, elem_id="other")
-                self.find = gr.Button(texts.DESCRIBE_PHOTO, variant="primary", scale=1, min_width=100, elem_id="find")
-        self.context.query, self.context.picked = self.query, self.pick
+        with gr.Row(equal_height=False, elem_classes="sg-ask"):
+            self.query = gr.Textbox(
+                label=texts.QUERY_LABEL,
+                placeholder=texts.QUERY_PLACEHOLDER,
+                max_lines=1,
+                scale=4,
+                min_width=200,
+                elem_id="query",
+            )
+            names = self.context.libraries.names
+            choices = [(texts.WITHIN_OWN, OWN)]
+            for name in names:
+                both, alone = Within(True, name), Within(False, name)
+                choices += [(texts.WITHIN_BOTH.format(name=name), both.value), (name, alone.value)]
+            self.where = gr.Dropdown(
+                choices,
+                value=choices[min(1, len(names))][1],
+                label=texts.WITHIN,
+                filterable=False,
+                scale=2,
+                min_width=150,
+                visible=bool(names),
+                elem_id="where",
+            )
+            self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=100, elem_id="search")
+        self.context.query = self.query
+        self.context.controls["where"] = self.where
+
+    def captions(self) -> None:
+        """The other way round: a photo whose words are looked for."""
+        with (
+            gr.Accordion(texts.CAPTIONS_OF_A_PHOTO, open=False, elem_id="photo-words"),
+            gr.Row(equal_height=False, elem_classes="sg-ask"),
+        ):
+            self.pick = gr.Dropdown(label=texts.PICK_LABEL, choices=[], scale=2, min_width=180, elem_id="pick")
+            self.other = gr.File(label=texts.OTHER_PHOTO, height=90, scale=2, min_width=180, elem_id="other")
+            self.find = gr.Button(texts.DESCRIBE_PHOTO, variant="primary", scale=1, min_width=100, elem_id="find")
+        self.context.picked = self.pick
         self.context.shows(Part.PHOTOS, [self.pick], self._choices)
 
-    def more(self) -> None:
+    def asked_before(self) -> None:
+        """What was asked, to ask it again."""
         self.history = gr.Dataset(
             label=texts.HISTORY, components=[self.query], samples=[], type="index", visible=False, elem_id="history"
         )
@@ -43,6 +66,7 @@ class Ask(Step):
     def wire(self) -> None:
         answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
         self.on([self.search.click, self.query.submit], self._search, [self.query], **answer)
+        self.on(self.where.input, self._elsewhere, [self.query], trigger_mode="once", **answer)
         self.on(self.find.click, self._find, [self.pick, self.other], **answer)
         boxes = [self.query, self.context.controls["description"]]
         self.on(self.history.click, self._again, [self.history], boxes, **answer)
@@ -54,6 +78,15 @@ class Ask(Step):
     @in_turn
     def _search(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         return self.answer(session, Question.words(query), Controls(*values), progress)
+
+    @friendly
+    @in_turn
+    def _elsewhere(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+        """The same question to other photos."""
+        controls = Controls(*values)
+        if not query.strip() or not self.context.can_ask(session, controls.within):
+            return {}
+        return self.answer(session, Question.words(query), controls, progress)
 
     @friendly
     @in_turn

@@ -16,7 +16,8 @@ import gradio as gr
 
 from app import actions
 from app.engines import Models
-from app.visitors.session import Session
+from app.photo_libraries import PhotoLibraries
+from app.visitors.session import OWN, Comparison, Session, Within
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
@@ -36,7 +37,9 @@ class Controls(NamedTuple):
     strength: float = DEFAULT_WEIGHT
     merge: bool = False
     only_changed: bool = False
+    zero_shot: bool = True
     top: int = DEFAULT_TOP
+    where: str = OWN
 
     @property
     def request(self) -> AdapterRequest | None:
@@ -46,6 +49,11 @@ class Controls(NamedTuple):
             DescriptionError: a value that cannot be used.
         """
         return actions.request(*self[:5]) if str(self.description or "").strip() else None
+
+    @property
+    def within(self) -> Within:
+        """Which photos are asked."""
+        return Within.of(self.where)
 
 
 class Part(Enum):
@@ -75,7 +83,7 @@ class StepContext:
 
     Attributes:
         models: the engines. session: the component that holds a tab's ``Session``.
-        keep_seconds: how long what a visitor has is kept.
+        keep_seconds: how long what a visitor has is kept. libraries: that visitors may search.
         controls: components by the names in ``Controls``.
         query: the question's box. picked: the box with the id of the chosen photo. answer: what shows the results.
         options: the row above it.
@@ -84,6 +92,7 @@ class StepContext:
     models: Models
     session: gr.State
     keep_seconds: float
+    libraries: PhotoLibraries
     controls: dict[str, Any] = field(default_factory=dict)
     query: Any = None
     picked: Any = None
@@ -118,6 +127,16 @@ class StepContext:
         """The engine that this visitor chose, with the experts that this visitor has; waits for the models where needed."""
         session.album.used = time.monotonic()
         return session.album.engine(self.models.get(session.album.backbone))
+
+    def ask_again(
+        self, session: Session, progress: actions.RankingProgress | None = None, merge: bool | None = None
+    ) -> Comparison | None:
+        """As ``actions.ask_again``, with the libraries that are here."""
+        return actions.ask_again(self.engine(session), session, progress, merge, self.libraries)
+
+    def can_ask(self, session: Session, within: Within) -> bool:
+        """Whether there are photos that a question may be asked of."""
+        return bool(session.album.photos) or within.library in self.libraries.names
 
     def on_close(self, close: Callable[[str | None], Any]) -> None:
         """Register what ends with a tab; called with its session hash."""

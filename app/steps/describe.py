@@ -54,11 +54,11 @@ class Describe(Step):
     def _adapt(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """Generate, and ask what is asked already."""
         controls = Controls(*values)
-        if query.strip() and session.album.photos:
+        if query.strip() and self.context.can_ask(session, controls.within):
             return self.answer(session, Question.words(query), controls, progress)
         engine = self.context.engine(session)
         actions.generate(engine, session, actions.request(*controls[:5]))  # which says that a sentence is missing
-        actions.ask_again(engine, session)
+        self.context.ask_again(session)
         return self.context.show(session, controls, *ANSWER)
 
     def show(self, session: Session, controls: Controls) -> Updates:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from app import actions, expert_actions, texts
+from app import expert_actions, texts
 from app.api import HEAVY, TRAINING
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
@@ -147,7 +147,7 @@ class Experts(Step):
 
     def _changed(self, session: Session, *values: Any) -> Updates:
         """The visitor's experts changed: what is routed and generated on the page is so with them."""
-        actions.ask_again(self.context.engine(session), session)
+        self.context.ask_again(session)
         return self.context.show(session, Controls(*values), *CHANGED)
 
     # Look at

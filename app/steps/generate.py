@@ -31,14 +31,14 @@ class Generate(Step):
             self.download = gr.Button(texts.DOWNLOAD, size="sm", scale=0, min_width=150, interactive=False, elem_id="download")
 
     def beside_results(self) -> None:
-        """How much is applied, and which variant."""
+        """How much is applied."""
         self.strength = gr.Slider(
             0, MOST, DEFAULT_WEIGHT, step=0.01, label=texts.STRENGTH_LABEL, min_width=300, scale=0, elem_id="strength"
         )
-        self.resample = gr.Button(texts.RESAMPLE, size="sm", min_width=140, scale=0, interactive=False, elem_id="resample")
 
     def more(self) -> None:
         with gr.Row():
+            self.resample = gr.Button(texts.RESAMPLE, size="sm", min_width=140, scale=0, interactive=False, elem_id="resample")
             self.seed = gr.Number(0, label=texts.SEED_LABEL, info=texts.SEED_INFO, precision=0, min_width=160, elem_id="seed")
             self.k = gr.Slider(1, 100, DEFAULT_K, step=1, label=texts.K_LABEL, info=texts.K_INFO, min_width=200, elem_id="k")
             self.tau = gr.Slider(
@@ -74,7 +74,7 @@ class Generate(Step):
         # The sliders speak about the adapter that is there, whatever is being typed meanwhile.
         wanted, engine = actions.request(before.request.description, *controls[1:5]), self.context.engine(session)
         adaptation = actions.generate(engine, session, wanted)
-        actions.ask_again(engine, session)
+        self.context.ask_again(session)
         same = before.routing is adaptation.routing  # only the strength or the sample is another one
         return self.context.show(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
 

@@ -7,17 +7,36 @@ from typing import Any
 
 import gradio as gr
 
-from app import actions, name_actions, texts
-from app.api import HEAVY
+from app import name_actions, texts
+from app.api import HEAVY, SEARCH
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, in_turn, private
+from app.steps.step import ANSWER, Step, chosen, in_turn, private
 from app.views import page_html
-from app.visitors.session import LISTED, Session
+from app.visitors.session import LISTED, Question, Session
 
 
 class Names(Step):
     def layout(self) -> None:
+        """What was taught, always in sight; ``panel`` teaches."""
+        self.chips = gr.Dataset(
+            label=texts.NAMES_TAUGHT,
+            components=[self.context.query],
+            samples=[],
+            type="index",
+            visible=False,
+            elem_id="names-chips",
+        )
+
+    def panel(self) -> None:
+        """Teaches names; folded away until it is wanted."""
+        with gr.Accordion(texts.NAMES_TITLE, open=False, elem_id="names"):
+            self._panel()
+        shown = [self.chips, self.photos, self.taught, self.marks, self.rename, self.remove, self.save]
+        self.context.shows(Part.NAMES, shown, self.show)
+        self.context.shows(Part.PHOTOS, shown, self.show)
+
+    def _panel(self) -> None:
         gr.HTML(page_html.note(texts.NAMES_LEAD))
         with gr.Row(equal_height=False, elem_classes="sg-ask"):
             self.photos = gr.Dropdown(
@@ -42,9 +61,6 @@ class Names(Step):
                 texts.NAMES_LOAD, file_types=[".safetensors"], size="sm", min_width=100, elem_id="names-load"
             )
         self.report = gr.HTML(elem_id="names-report")
-        shown = [self.photos, self.taught, self.marks, self.rename, self.remove, self.save]
-        self.context.shows(Part.NAMES, shown, self.show)
-        self.context.shows(Part.PHOTOS, shown, self.show)
 
     def wire(self) -> None:
         shown = [self.report, self.name, self.taught, self.photos]
@@ -58,6 +74,15 @@ class Names(Step):
             self.on(event, handler, first, shown, (Part.NAMES, *ANSWER), self.report, HEAVY)
         self.taught.input(lambda name: name, self.taught, self.name, **private())  # to rename it, or give it more photos
         self.downloads(self.save, self._save, self.report)
+        answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
+        self.on(self.chips.click, self._ask, [self.chips], [self.context.query], **answer)
+
+    @friendly
+    @in_turn
+    def _ask(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+        """A name is a question."""
+        name, _ = chosen(session.album.taught, index)
+        return self.answer(session, Question.words(name), Controls(*values), progress) | {self.context.query: name}
 
     @friendly
     @in_turn
@@ -96,19 +121,21 @@ class Names(Step):
 
     def _changed(self, session: Session, values: Sequence[Any], remarks: Sequence[str] = ()) -> Updates:
         """After the names changed: the last question is asked again with them."""
-        actions.ask_again(self.context.engine(session), session)
+        self.context.ask_again(session)
         return self.context.show(session, Controls(*values), Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
 
     def show(self, session: Session, _: Controls) -> Updates:
         """The names, the photos to choose from, and those that are ticked."""
         album = session.album
         counts = album.taught
-        question = "" if session.comparison is None else session.comparison.asked.what
+        asked = None if session.comparison is None else session.comparison.asked
+        marks = session.marks.get(asked, {}) if asked is not None and asked.kind == "words" else {}
         there = {photo.id for photo in album.photos[:LISTED]}
-        ticked = [photo for photo, right in session.marks.get(question, {}).items() if right and photo in there]
+        ticked = [photo for photo, right in marks.items() if right and photo in there]
         choices = [(texts.NAMES_CHIP.format(name=name, n=n), name) for name, n in counts]
         some = bool(choices)
         return {
+            self.chips: gr.Dataset(samples=[[label] for label, _ in choices], visible=some),
             self.photos: gr.Dropdown(choices=[(p.name, p.id) for p in album.photos[:LISTED]], value=ticked),
             self.taught: gr.Radio(choices=choices, value=choices[-1][1] if some else None, visible=some),
             self.marks: gr.Button(visible=bool(ticked)),

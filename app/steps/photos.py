@@ -98,10 +98,10 @@ class Photos(Step):
     def _changed(self, session: Session, values: Sequence[Any], report: str = "", query: str = "") -> Updates:
         """After the photos or captions changed: show them, and ask the last question again, or else the one that was typed."""
         if query and session.question is None:
-            session.question = Question.words(query)
+            session.question = Question.words(query, Controls(*values).within)
             with suppress(StudioError):  # a sentence that cannot be used is no reason to show no photos
                 actions.adapt_to(self.context.engine(session), session, Controls(*values).request)
-        actions.ask_again(self.context.engine(session), session)
+        self.context.ask_again(session)
         return self.context.show(session, Controls(*values), Part.PHOTOS, *ANSWER) | {self.report: report}
 
     @friendly

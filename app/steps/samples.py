@@ -11,7 +11,7 @@ from app.api import HEAVY
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, by_photo, chosen, in_turn
-from app.visitors.session import Question, Session
+from app.visitors.session import OWN, Question, Session
 from core.data.sample_photos import examples
 
 
@@ -35,7 +35,8 @@ class Samples(Step):
         )
 
     def wire(self) -> None:
-        boxes, answer = [self.context.controls["description"], self.context.query], self.context.answer
+        controls, answer = self.context.controls, self.context.answer
+        boxes = [controls["description"], self.context.query, controls["where"]]
         self.on(self.try_it.click, self._try, (), boxes, (Part.PHOTOS, *ANSWER), answer, HEAVY)
         self.on(self.examples.click, self._ask, [self.examples], boxes, (Part.PHOTOS, *ANSWER), answer, HEAVY)
 
@@ -51,8 +52,9 @@ class Samples(Step):
 
     def _example(self, index: int, session: Session, values: tuple[Any, ...], progress: gr.Progress) -> Updates:
         description, query = chosen(examples().shown, index)
-        controls = Controls(*values)._replace(description=description)
+        controls = Controls(*values)._replace(description=description, where=OWN)
         return self.answer(session, Question.words(query), controls, progress) | {
             self.context.controls["description"]: description,
             self.context.query: query,
+            self.context.controls["where"]: OWN,
         }

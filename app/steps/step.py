@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -88,7 +89,10 @@ class Step:
         """Generate the adapter where there is a sentence, ask the question, and show both."""
         engine = self.context.engine(session)
         actions.adapt_to(engine, session, controls.request)
-        actions.ask(engine, session, question, by_column(progress, len(session.album.photos)), controls.merge)
+        if question.kind != "photo":
+            question = replace(question, within=controls.within)
+        shown = by_column(progress, len(session.album.photos))
+        actions.ask(engine, session, question, shown, controls.merge, self.context.libraries)
         return self.context.show(session, controls, *ANSWER)
 
 

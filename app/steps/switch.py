@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from app import actions, texts
+from app import texts
 from app.api import SWITCH
 from app.engines import DEFAULT
 from app.errors import friendly
@@ -56,7 +56,7 @@ class Switch(Step):
         self.context.close(request.session_hash)  # what runs belongs to the backbone that it began with
         done = session.album.switch(name, engine, by_photo(progress))
         session.comparison = None
-        actions.ask_again(self.context.engine(session), session)
+        self.context.ask_again(session)
         return self.context.show(session, controls, *Part) | {self.report: _report(name, done, time.perf_counter() - begin)}
 
 

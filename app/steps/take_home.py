@@ -53,9 +53,9 @@ class TakeHome(Step):
 
     @friendly
     def _photos(self, session: Session, *values: Any) -> str:
-        comparison, top = _asked(session), Controls(*values).top
+        comparison, top = _asked(session), Controls(*values).top or DEFAULT_TOP
         path = session.album.new_file("sg-lora-photos.zip")
-        exports.write_photos(session.album, comparison, int(top or DEFAULT_TOP), path)
+        exports.write_photos(session.album, comparison, int(top) + session.more, path)
         return str(path)
 
     @friendly
@@ -78,8 +78,8 @@ class TakeHome(Step):
             updates |= dict(zip(context.inputs, controls, strict=True))
         if saved.questions:
             updates[context.query] = query = saved.questions[0][0]
-            if session.album.photos:
-                actions.ask(engine, session, Question.words(query))
+            if context.can_ask(session, controls.within):
+                actions.ask(engine, session, Question.words(query, controls.within), libraries=context.libraries)
         return context.show(session, controls, *ANSWER) | updates
 
     def _controls(self, request: AdapterRequest, now: Controls, engine: SGLora) -> Controls:

@@ -28,12 +28,12 @@ const open = () => {
   tabs().find((tab) => name(tab) === wanted && tab.getAttribute("aria-selected") !== "true")?.click();
 };
 
-const question = () => ["q", "about"].map((key) => new URLSearchParams(location.search).get(key) ?? "").join("\n");
+const question = () => ["q", "about", "in"].map((key) => new URLSearchParams(location.search).get(key) ?? "").join("\n");
 let shown = question();
 
 watch("value", () => {
   const asked = new URLSearchParams(props.value);
-  put({ q: asked.get("q"), about: asked.get("about") });
+  put({ q: asked.get("q"), about: asked.get("about"), in: asked.get("in") });
   shown = question();
 });
 // A link to a place on this page: Gradio's <base> would make it one to another page.

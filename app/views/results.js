@@ -46,12 +46,14 @@ function stale() {
 document.addEventListener("input", stale);
 watch("value", () => requestAnimationFrame(slide));
 
-// Enlarged: the visitor's own file. Arrow keys step through the column.
+// Enlarged: the visitor's own file. Arrow keys step through the column; Escape and the browser's Back close it.
 const view = document.createElement("dialog");
 view.className = "sg-view";
-view.innerHTML = "<img alt=''><p></p>";
+view.innerHTML = "<img alt=''><p aria-live='polite'></p><div></div>";
 document.body.append(view);
+const bar = view.querySelector("div");
 let shown = null;
+let pushed = false; // whether an entry of the browser's history stands for the enlarged photo
 function enlarge(card) {
   const small = card?.querySelector("img");
   if (!small) return;
@@ -61,10 +63,39 @@ function enlarge(card) {
   large.src = small.dataset.full;
   large.alt = small.alt;
   view.querySelector("p").textContent = `${card.dataset.rank}. ${small.alt}`;
-  if (!view.open) view.showModal();
+  if (!view.open) {
+    bar.replaceChildren(element.querySelector("template").content.cloneNode(true));
+    view.showModal();
+    history.pushState({ enlarged: true }, "");
+    pushed = true;
+  }
+  for (const button of bar.querySelectorAll("[data-step]")) {
+    button.setAttribute("aria-disabled", !neighbour(card, +button.dataset.step));
+  }
 }
-view.addEventListener("click", () => view.close());
-view.addEventListener("close", () => shown?.querySelector(".sg-open")?.focus());
+// As a blob, because the server gives its files names of their own.
+async function download(photo) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await fetch(photo.src).then((answer) => answer.blob()));
+  link.download = photo.alt;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+addEventListener("popstate", () => {
+  pushed = false;
+  if (view.open) view.close();
+});
+view.addEventListener("close", () => {
+  if (pushed) history.back();
+  shown?.querySelector(".sg-open")?.focus();
+});
+view.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (button?.dataset.step) enlarge(neighbour(shown, +button.dataset.step));
+  else if (button?.matches("[data-download]")) download(view.querySelector("img"));
+  else if (button || event.target === view) view.close();
+  if (button?.matches("[data-similar]")) trigger("like", { index: shown.dataset.key, value: "similar" });
+});
 
 const STEP = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 const MARK = { "+": "up", "-": "down" };
@@ -75,6 +106,7 @@ function neighbour(card, step) {
 view.addEventListener("keydown", (event) => {
   if (!(event.key in STEP)) return;
   event.preventDefault();
+  event.stopPropagation();
   enlarge(neighbour(shown, STEP[event.key]));
 });
 function mark(card, value) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,29 +44,54 @@ class Card:
     mark: bool | None = None
 
 
-def comparison(
-    result: Comparison, album: Album, top: int, only_changed: bool, marks: Mapping[str, bool] = {}, description: str = ""
-) -> Markup:
+@dataclass(frozen=True)
+class Shown:
+    """How much of the rankings is shown.
+
+    Attributes:
+        top: results in a column. only_changed: hide those that kept their place. zero_shot: show that column.
+    """
+
+    top: int
+    only_changed: bool = False
+    zero_shot: bool = True
+
+
+def comparison(result: Comparison, album: Album, shown: Shown, marks: Mapping[str, bool] = {}, description: str = "") -> Markup:
     """The rankings side by side.
 
     Args:
         result: the question and its rankings. album: where the photos' files are.
-        top: results in a column. only_changed: hide those that kept their place.
-        marks: photos that the visitor marked as right or wrong. description: that the adapter was made from.
+        shown: how much of them. marks: photos that the visitor marked as right or wrong.
+        description: that the adapter was made from.
     """
     photos = {photo.id: photo for photo in result.photos}
-    ranked = texts.RANKED.format(total=result.columns[0].ranking.total)
-    filtered = only_changed and len(result.columns) > 1
-    changed = {key for column in result.columns[1:] for key, places in column.moves.items() if places}
+    zero_shot, *others = result.columns
+    ranked = texts.RANKED.format(total=zero_shot.ranking.total)
+    compared = shown.zero_shot and bool(others)
+    filtered = compared and shown.only_changed
+    changed = {key for column in others for key, places in column.moves.items() if places}
     columns = [
-        (column.title, column.note, _cards(result, column, album, photos, top, changed if filtered else None, marks))
+        (column.title, column.note, _cards(result, column, album, photos, shown, changed if filtered else None, marks))
         for column in sorted(result.columns, key=lambda column: column.title == texts.MERGE)  # on demand, and last
+        if compared or not others or column is not zero_shot
     ]
-    asked = photos.get(result.asked.what) if result.asked.kind == "photo" else None
-    subject = None if asked is None else (asked.name, address(album.thumbnail(asked)), asked.captions)
+    subject = _subject(result, album, photos)
     right = _right_places(result)
     taught = _taught(result.names)
     return _html.comparison(result, columns, ranked, filtered, filtered and not changed, description, subject, right, taught)
+
+
+def _subject(result: Comparison, album: Album, photos: Mapping[str, Photo]) -> tuple[str, str, tuple[str, ...]] | None:
+    """Name, picture and captions of the photo that was asked about."""
+    key = result.asked.what
+    if result.asked.kind == "words":
+        return None
+    if (photo := photos.get(key)) is not None:
+        return photo.name, address(album.thumbnail(photo)), photo.captions if result.of == "captions" else ()
+    if result.library is None or key not in result.places:
+        return None
+    return result.title, address(album.library_thumbnails(result.library, {key: result.places[key]})[key]), ()
 
 
 def _taught(names: Sequence[tuple[str, int]]) -> str:
@@ -83,24 +107,27 @@ def _cards(
     column: Column,
     album: Album,
     photos: Mapping[str, Photo],
-    top: int,
+    shown: Shown,
     only: set[str] | None,
     marks: Mapping[str, bool],
 ) -> list[Card]:
     """One ranking; right answers that are further down come after the first ones."""
     hits = [hit for hit in column.ranking.hits if only is None or hit.key in only]
+    hits = [hit for place, hit in enumerate(hits) if place < shown.top or hit.key in result.right]
+    places = {hit.key: result.places[hit.key] for hit in hits if hit.key in result.places and hit.key not in photos}
+    borrowed = {} if result.library is None else album.library_thumbnails(result.library, places)
     cards = []
-    for hit in (hit for place, hit in enumerate(hits) if place < top or hit.key in result.right):
+    for hit in hits:
         photo = photos.get(hit.key) if result.of == "photos" else None
-        pictures = ("", "") if photo is None else (address(album.thumbnail(photo)), address(album.original(photo)))
+        picture = full = ""
+        if photo is not None:
+            picture, full = address(album.thumbnail(photo)), address(album.original(photo))
+        elif hit.key in borrowed:
+            picture = full = address(borrowed[hit.key])
         right, mark = hit.key in result.right, marks.get(hit.key)
-        cards.append(Card(hit.rank, hit.label, hit.score, column.moves.get(hit.key), *pictures, hit.key, right, mark))
+        moved = column.moves.get(hit.key) if shown.zero_shot else None
+        cards.append(Card(hit.rank, hit.label, hit.score, moved, picture, full, hit.key, right, mark))
     return cards
-
-
-def library(title: str, lead: str, columns: Sequence[tuple[str, str, Sequence[Card]]]) -> Markup:
-    """The results of a question to a library: title, note and photos of each ranking, side by side."""
-    return _html.library(title, lead, columns)
 
 
 def waiting(album: Album) -> Markup:
@@ -120,11 +147,6 @@ def marked(counted: Marked) -> Markup:
 def address(path: Path) -> str:
     """Where a browser finds a file of the visitor's; relative, as the app may be served below a path."""
     return f"gradio_api/file={quote(str(path))}"
-
-
-def inline(picture: bytes) -> str:
-    """A JPEG inside its own address."""
-    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 def _right_places(result: Comparison) -> Markup:

@@ -27,6 +27,7 @@ from core.common.metrics import Hits
 from core.data.decode import Source
 from core.experts.own import OwnExperts
 from core.retrieval.gallery import Adapter, Gallery, Photo, Ranking
+from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import ExpertRepository
 from core.sglora.request import AdapterRequest
@@ -36,23 +37,55 @@ PHOTO_LIMIT = 20_000
 LISTED = 1_000  # photos that the page lists; all of them are searched
 KEPT_DOWNLOADS = 3  # the next one may be asked for while the last is still on its way
 DOWNLOAD_PREFIX = "take-home-"
+OWN = "mine"  # where to search: the visitor's own photos
+KEPT_THUMBNAILS = 2_000  # of libraries' photos
 QUIET_SECONDS = 10 * 60  # after which a visitor without an open tab counts as gone
 
 Held = TypeVar("Held")
 
 
 @dataclass(frozen=True)
+class Within:
+    """Which photos are asked: the visitor's own, those of a library, or both."""
+
+    own: bool = True
+    library: str = ""
+
+    @property
+    def value(self) -> str:
+        """As the page's control and the address hold it."""
+        return OWN if not self.library else f"{'both' if self.own else 'library'}:{self.library}"
+
+    @staticmethod
+    def of(value: object) -> Within:
+        """What a ``value`` says; the visitor's own where it says nothing."""
+        kind, _, library = str(value or "").partition(":")
+        return Within(kind != "library", library) if library and kind in ("both", "library") else Within()
+
+
+@dataclass(frozen=True)
 class Question:
-    """What was asked: "words" and the text, or "photo" and an id of the gallery or the file of another photo."""
+    """What was asked.
+
+    Attributes:
+        kind: "words"; "photo", whose captions are looked for; "similar", photos like one.
+        what: the words, or a photo's id. file: of another photo. within: which photos are asked.
+    """
 
     kind: str
     what: str
     file: str | None = None
+    within: Within = Within()
 
     @staticmethod
-    def words(query: str) -> Question:
+    def words(query: str, within: Within = Within()) -> Question:
         """Which photos words describe."""
-        return Question("words", query)
+        return Question("words", query, within=within)
+
+    @staticmethod
+    def similar(photo: str, within: Within = Within()) -> Question:
+        """Which photos are like one of them."""
+        return Question("similar", photo, within=within)
 
     @staticmethod
     def photo(picked: str | None, file: str | None = None) -> Question:
@@ -100,6 +133,7 @@ class Comparison:
         left_out: photos that recall leaves out, since they trained an expert that takes part.
         photos: the gallery at that moment. backbone: fingerprint of the one that ranked.
         names: taught names in the question, and the number of their photos.
+        library: that was asked; places: where its photos are, by key.
     """
 
     title: str
@@ -110,16 +144,19 @@ class Comparison:
     photos: tuple[Photo, ...] = field(default=(), repr=False)
     backbone: str = ""
     names: tuple[tuple[str, int], ...] = ()
+    library: LibraryPhotos | None = field(default=None, repr=False)
+    places: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def measurable(self) -> bool:
         """Whether there are captions enough for recall."""
-        return sum(bool(photo.captions) and photo.id not in self.left_out for photo in self.photos) > 1
+        captioned = sum(bool(photo.captions) and photo.id not in self.left_out for photo in self.photos)
+        return self.library is None and captioned > 1
 
     @property
     def of(self) -> str:
         """What is ranked: "photos" or "captions"."""
-        return "photos" if self.asked.kind == "words" else "captions"
+        return "captions" if self.asked.kind == "photo" else "photos"
 
 
 @dataclass(frozen=True)
@@ -129,7 +166,7 @@ class Asked:
     request: AdapterRequest | None
     question: Question | None
     history: tuple[tuple[str, str], ...]
-    marks: Mapping[str, Mapping[str, bool]]
+    marks: Mapping[Question, Mapping[str, bool]]
 
 
 @dataclass(frozen=True)
@@ -187,6 +224,7 @@ class Album:
         self.trained_on: dict[str, frozenset[str]] = {}
         self.asked: Asked | None = None
         self._changing = threading.Lock()
+        self._borrowed: dict[str, None] = {}  # thumbnails of libraries' photos, the last shown last
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         _open_albums[self.token] = self
 
@@ -400,6 +438,24 @@ class Album:
             path.write_bytes(photo.thumbnail)
         return path
 
+    def library_thumbnails(self, library: LibraryPhotos, places: Mapping[str, int]) -> dict[str, Path]:
+        """Thumbnails of a library's photos, by key, written once; the oldest ones go.
+
+        Raises:
+            LibraryError: the library cannot be read.
+        """
+        paths = {key: self.folder / f"thumbnail-{key}.jpg" for key in places}
+        missing = [key for key, path in paths.items() if not path.exists()]
+        for key, content in zip(missing, library.thumbnails([places[key] for key in missing]) if missing else (), strict=True):
+            paths[key].write_bytes(content)
+        own, folder = {photo.id for photo in self.photos}, self.folder
+        with self._counting:
+            self._borrowed = dict.fromkeys([*(key for key in self._borrowed if key not in paths), *(paths.keys() - own)])
+            for key in list(self._borrowed)[: max(0, len(self._borrowed) - KEPT_THUMBNAILS)]:
+                del self._borrowed[key]
+                (folder / f"thumbnail-{key}.jpg").unlink(missing_ok=True)
+        return paths
+
     def original(self, photo: Photo) -> Path:
         """The visitor's own file, or the thumbnail where it is gone."""
         path = self._originals.get(photo.id)
@@ -487,6 +543,7 @@ class Album:
             self._names.clear()
             self._originals.clear()
         with self._counting:
+            self._borrowed.clear()
             folder, self._folder = self._folder, None
         if gallery is not None:
             gallery.clear()
@@ -535,7 +592,7 @@ class Session:
         album: the visitor's photos.
         request, adaptation: what was generated last, and from what; ``repository``: from which experts.
         comparison: what was asked last, to show it again with other columns or fewer rows.
-        question: asked last.
+        question: asked last. more: results that were asked for beyond the first ones.
         history: (query, description) asked, latest first.
         marks: by question, which photos the visitor marked as right or wrong; ``marked``: what was counted from them.
         on_names: the visitor's names, and adapters with them added, by the adapter's key.
@@ -549,8 +606,9 @@ class Session:
     repository: ExpertRepository | None = None
     comparison: Comparison | None = None
     question: Question | None = None
+    more: int = 0
     history: list[tuple[str, str]] = field(default_factory=list)
-    marks: dict[str, dict[str, bool]] = field(default_factory=dict)
+    marks: dict[Question, dict[str, bool]] = field(default_factory=dict)
     marked: Marked = Marked()
     on_names: tuple[tuple[TaughtName, ...], dict[str, Adapter]] = ((), {})
     known: bool = False
@@ -581,7 +639,7 @@ class Session:
         session, asked = Session(album=album, known=True), album.asked
         if asked is not None:
             session.request, session.question, session.history = asked.request, asked.question, list(asked.history)
-            session.marks = {query: dict(marks) for query, marks in asked.marks.items()}
+            session.marks = {question: dict(marks) for question, marks in asked.marks.items()}
         return session
 
     def remember(self) -> None:

@@ -72,8 +72,8 @@ def padded(backbone: Backbone, questions: Tensor) -> Tensor:
     return torch.cat([questions, torch.zeros_like(questions)], -1) * sqrt(2)
 
 
-def embeddings(backbone: Backbone, rows: Tensor, adapter: Adapter = ZERO_SHOT) -> Tensor:
-    """The photos in the shared space as an adapter sees them, [n, d], from what an index holds of them."""
+def embeddings(backbone: Backbone, rows: Tensor, lora: Lora | None = None) -> Tensor:
+    """The photos in the shared space as a LoRA or none sees them, [n, d], from what an index holds of them."""
     if backbone.shared is None:
         return rows
-    return rows.unflatten(1, (2, -1))[:, photo_column(adapter.lora, backbone.shared)] * sqrt(2)
+    return rows.unflatten(1, (2, -1))[:, photo_column(lora, backbone.shared)] * sqrt(2)

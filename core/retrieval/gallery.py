@@ -24,7 +24,6 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.common.errors import GalleryError, StudioError
 from core.common.metrics import Hits, Relevance, both_directions, hits
-from core.common.text import clean_text
 from core.data.captions import clean_captions, match_captions
 from core.data.decode import Decoded, Failure, Intake, Source, content_id, frames
 from core.data.decode_pool import POOL
@@ -34,7 +33,7 @@ from core.retrieval.columns import embeddings, photo_rows, text_rows, width
 from core.retrieval.index import Hit, Ranking, moves
 from core.retrieval.popularity import popularity, spread_places, with_popularity
 from core.retrieval.questions import EncodedQuery, Query
-from core.retrieval.search import PhotoIndexes, search
+from core.retrieval.search import Asked, LikePhoto, PhotoIndexes, search
 
 __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Photo", "Ranking", "moves"]
 
@@ -259,7 +258,7 @@ class Gallery:
             AdapterError: the adapter turns photos into NaN or infinite numbers.
         """
         rows = self._indexes_of(self._contents).index_for(adapter).rows
-        return embeddings(self.backbone, rows, adapter).clone()
+        return embeddings(self.backbone, rows, adapter.lora).clone()
 
     def captioned(self) -> tuple[tuple[Photo, ...], Tensor]:
         """The first CAPTIONED photos that have captions, and their prefix activations [n, *prefix_shape] float16."""
@@ -275,17 +274,24 @@ class Gallery:
         return torch.stack(found) if found else torch.empty(0, *self.backbone.prefix_shape, dtype=torch.float16)
 
     def text_to_image(self, query: str, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
-        """The photos that fit a query best (``top=None``: all); keys are photo ids.
+        """The photos that fit a query best (``top=None``: all); keys are photo ids. "dog -grass" says what not to look for.
 
         Raises:
             DescriptionError: an unusable query.
             GalleryError: no photos, or ``top`` below 1.
         """
-        text = clean_text(query, "query")
+        return self.rank(self.question(query), adapter, top)
+
+    def rank(self, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
+        """As ``text_to_image``, for any question.
+
+        Raises:
+            GalleryError: no photos, or ``top`` below 1.
+        """
         contents = self._filled("search them")
         if top is not None and top < 1:
             raise GalleryError(f"{top} results were asked for: at least one is needed.")
-        best = search(self._indexes_of(contents), self._question(text), adapter, top)
+        best = search(self._indexes_of(contents), question, adapter, top)
         photos = [contents.photos[place] for place, _ in best]
         hits = [Hit(photo.id, photo.name, best[i][1], i + 1) for i, photo in enumerate(photos)]
         return Ranking(tuple(hits), len(contents.entries))
@@ -408,12 +414,22 @@ class Gallery:
                 self._indexes = contents.version, indexes
         return indexes
 
-    def _question(self, text: str) -> EncodedQuery:
-        """The question of one text."""
+    def question(self, text: str) -> EncodedQuery:
+        """The question that was typed, which is read once for all adapters.
+
+        Raises:
+            DescriptionError: an unusable query.
+        """
         last = self._query
         if last is None or last[0] != text:
-            last = self._query = text, Query((text,)).question(self.backbone)
+            last = self._query = text, Query.parse([text]).question(self.backbone)
         return last[1]
+
+    def like(self, id: str) -> LikePhoto | None:
+        """What is like one of the photos; None where it is not there."""
+        contents = self._contents
+        place = next((place for place, photo in enumerate(contents.photos) if photo.id == id), None)
+        return None if place is None else LikePhoto(self._indexes_of(contents), place)
 
     def _captions_of(
         self, contents: _Contents, texts: tuple[str, ...], adapter: Adapter, stop: Callable[[], bool] = lambda: False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -18,9 +19,8 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.columns import photo_rows, width
+from core.retrieval.columns import asked, embeddings, photo_rows, width
 from core.retrieval.index import CANDIDATES, Index
-from core.retrieval.questions import EncodedQuery
 
 SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
 KEPT_ADAPTERS = 4  # the page compares three
@@ -45,9 +45,34 @@ class Photos(Protocol):
         ...
 
 
+class Asked(Protocol):
+    """What photos are asked, up to where adapters begin."""
+
+    def row(self, backbone: Backbone, adapter: Adapter = ZERO_SHOT) -> Tensor:
+        """What an index is asked, [w]: its inner product with a row of ``columns.photo_rows`` is the photo's score.
+
+        Raises:
+            AdapterError: the adapter turns it into NaN or infinite numbers, or moves photos in another way than the backbone's
+                shared part does.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LikePhoto:
+    """Implements ``Asked``: what is like a photo that is indexed, at a place of ``photos``."""
+
+    photos: Photos
+    place: int
+
+    def row(self, backbone: Backbone, adapter: Adapter = ZERO_SHOT) -> Tensor:
+        rows = self.photos.index_for(adapter).take(np.array([self.place]))
+        return asked(backbone, adapter, lambda lora: embeddings(backbone, rows, lora))[0]
+
+
 def search(
     photos: Photos,
-    question: EncodedQuery,
+    question: Asked,
     adapter: Adapter = ZERO_SHOT,
     top: int | None = 10,
     among: np.ndarray | None = None,
@@ -60,12 +85,12 @@ def search(
         among: the places [k] that may be answers, ascending; None: all of them.
 
     Raises:
-        AdapterError: as ``Photos.index_for`` and ``EncodedQuery.row``.
+        AdapterError: as ``Photos.index_for`` and ``Asked.row``.
     """
     return photos.index_for(adapter).search(question.row(photos.backbone, adapter), top, among=among)
 
 
-def zero_shot_ranks(photos: Photos, question: EncodedQuery, among: np.ndarray | None = None) -> dict[int, int]:
+def zero_shot_ranks(photos: Photos, question: Asked, among: np.ndarray | None = None) -> dict[int, int]:
     """Rank, from 1, by place; a compressed index knows the first ``CANDIDATES`` places only."""
     query, top = question.row(photos.backbone), CANDIDATES if photos.index.approximate else None
     return {place: rank for rank, (place, _) in enumerate(photos.index.search(query, top, among=among, margin=1), 1)}

@@ -283,7 +283,7 @@ def test_the_page_switches_and_nobody_else_notices(browser: Browser, url: str, f
     gallery, adaptation = Gallery(engine.backbone), engine.adapt(AdapterRequest(SENTENCE))
     gallery.add(photos)
     expected = gallery.text_to_image(QUERY, Adapter.of(adaptation.lora), 10)
-    assert column(page, texts.SG_LORA) == [(h.label, f"{h.score:.3f}") for h in expected.hits]
+    assert_alike(column(page, texts.SG_LORA), [(h.label, f"{h.score:.3f}") for h in expected.hits])
     assert column(page, texts.SG_LORA) != shipped
     page.click("#more > button")
     command = page.locator("#command textarea")
@@ -312,7 +312,13 @@ def test_the_page_switches_and_nobody_else_notices(browser: Browser, url: str, f
     page.locator("#query textarea, #query input").first.fill(QUERY)
     page.click("#search")
     expect(page.locator("#results .sg-hit")).to_have_count(12, timeout=patience)
-    assert column(page, texts.SG_LORA) == shipped
+    assert_alike(column(page, texts.SG_LORA), shipped)
+
+
+def assert_alike(shown: list[tuple[str, str]], expected: list[tuple[str, str]]) -> None:
+    """The same photos in the same order; their scores differ by rounding where they were indexed in other batches."""
+    assert [label for label, _ in shown] == [label for label, _ in expected]
+    assert [float(score) for _, score in shown] == pytest.approx([float(score) for _, score in expected], abs=0.002)
 
 
 def open_page(browser: Browser, url: str, patience: float) -> Page:

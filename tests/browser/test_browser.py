@@ -202,7 +202,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     # A photo -> captions; the thumbnail chosen with the keyboard.
     page.locator("#gallery .thumbnail-item").nth(2).focus()
     page.keyboard.press("Enter")
-    page.get_by_role("tab", name=texts.PHOTO_TAB).click()
+    page.click("#photo-words > button")
     expect(page.locator("#pick input")).to_have_value(samples[2].name)
     page.click("#find")
     expect(page.locator("#results h3")).to_contain_text(samples[2].name)
@@ -223,7 +223,6 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     assert (provenance["description"], provenance["seed"]) == (SENTENCE, 0)
 
     # Settings act on what is shown: without strength SG-LoRA is zero-shot.
-    page.get_by_role("tab", name=texts.WORDS_TAB).click()
     page.click("#search")
     expect(page.locator("#results h3")).to_contain_text(QUERY)
     page.locator("#strength input[type=number]").fill("0")
@@ -273,11 +272,11 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     field_of(page, "query").fill("a red blot")
     page.click("#search")
     expect(page.locator("#results section")).to_have_count(2)
+    page.click("#more button")
     page.locator("#with-merge input").check()
     for title in (texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA):
         expect(page.locator(f'#results section[aria-label="{title}"] .sg-hit')).to_have_count(DEFAULT_TOP)
     expect(page.locator("#recall .sg-lead")).to_have_count(2)
-    page.click("#more button")
     expect(page.locator("#search-command textarea")).to_have_value(re.compile("core search 'a red blot'.*\n.*core evaluate"))
     drawn = page.locator("#latent .sg-dot-here").get_attribute("style")
     page.click("#resample")

@@ -70,7 +70,6 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         page.locator("#query textarea, #query input").first.fill(QUERY)
         page.click("#search")
         expect(page.locator("#results .sg-hit")).to_have_count(6, timeout=PATIENCE_MS)
-        page.click("#more button")
         expect(page.locator("#history")).to_be_visible()
         expect(page.locator("#lora .sg-made-line")).to_be_visible()
         # Albums of other tests may still be about, with the same question: this one has these photos.
@@ -93,7 +92,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         expect(page.locator("#report")).to_have_text("")
         expect(page.locator("#description textarea")).to_have_value(f"{SENTENCE} at noon")
         expect(page.locator("#routing .sg-experts li").first).to_be_visible()
-        page.get_by_role("tab", name=texts.PHOTO_TAB).click()
+        page.click("#photo-words > button")
         page.locator("#pick input").click()
         expect(page.locator("#pick").get_by_role("option")).to_have_count(0)
 

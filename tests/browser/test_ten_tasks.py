@@ -97,6 +97,7 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
 
     # 4. Another variant of the adapter, and the experts averaged beside it.
     adapter = fetched(page, "download")
+    page.click("#more button")
     page.click("#resample")
     for _ in range(60):  # the variant may still be on its way
         again = zipfile.ZipFile(io.BytesIO(fetched(page, "download")))
@@ -121,7 +122,7 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
     done("6-take-home")
 
     # 7. What does a photo show? Its words are looked for.
-    tab(page, texts.PHOTO_TAB)
+    page.click("#photo-words > button")
     page.locator("#pick input").fill(shown[0])
     page.locator("#pick").get_by_role("option", name=shown[0], exact=True).click()
     page.click("#find")

@@ -56,7 +56,7 @@ def test_photos_that_are_read_take_no_search(engine: SGLora, tmp_path: Path, mon
 
 
 def test_of_one_address_two_searches_are_worked_on(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    go, ask, asked = threading.Event(), Gallery.text_to_image, []
+    go, ask, asked = threading.Event(), Gallery.question, []
 
     def held(gallery: Gallery, query: str, *values: Any, **more: Any) -> Any:
         if query == "slow":
@@ -64,7 +64,7 @@ def test_of_one_address_two_searches_are_worked_on(engine: SGLora, tmp_path: Pat
             assert go.wait(120)
         return ask(gallery, query, *values, **more)
 
-    monkeypatch.setattr(Gallery, "text_to_image", held)
+    monkeypatch.setattr(Gallery, "question", held)
     with launched(engine, tmp_path, Limits()) as app:
         honest = Stranger(app.url, headers={"x-forwarded-for": "203.0.113.1"})
         assert honest.call("index", [honest.upload("a.png", encode(picture(1), "PNG"))], "").values

@@ -28,6 +28,7 @@ from app import actions, texts
 from app.engines import Models
 from app.page import Studio, build, launch_options
 from app.views import experts_html, page_html, results_html
+from app.views.results_html import Shown
 from app.visitors.session import KEPT_DOWNLOADS, Album, Column, Comparison, Question, Session, open_albums
 from app.visitors.uploads import discard, sort_uploads
 from core.backbones.peft_format import load_peft
@@ -343,8 +344,8 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
         page_html.routing_details(engine, adaptation.routing),
         page_html.adapter(engine.repository, adaptation),
         page_html.adapter_details(adaptation, {}),
-        results_html.comparison(Comparison(NASTY, columns, Question("words", NASTY), photos=photos), album, 10, False),
-        results_html.comparison(Comparison(NASTY, columns, Question("photo", "k"), photos=photos), album, 10, False),
+        results_html.comparison(Comparison(NASTY, columns, Question("words", NASTY), photos=photos), album, Shown(10)),
+        results_html.comparison(Comparison(NASTY, columns, Question("photo", "k"), photos=photos), album, Shown(10)),
         page_html.report([NASTY], None, [(NASTY, NASTY)]),
         page_html.note(NASTY),
     ]
@@ -359,12 +360,12 @@ def test_only_what_moved_is_shown_when_asked_for() -> None:
 
     still, moved = ranking("abc"), ranking("acb")
     columns = (Column("Zero-shot", "", still, {}), Column("SG-LoRA", "", moved, {"a": 0, "b": -1, "c": 1}))
-    page = results_html.comparison(Comparison("q", columns, Question("photo", "")), Album(), 10, True)
+    page = results_html.comparison(Comparison("q", columns, Question("photo", "")), Album(), Shown(10, True))
     assert 'data-key="a"' not in page
     assert page.count('data-key="b"') == page.count('data-key="c"') == 2
     assert "moved up 1 place" in page
     same = (Column("Zero-shot", "", still, {}), Column("SG-LoRA", "", still, dict.fromkeys("abc", 0)))
-    assert texts.NO_CHANGE in results_html.comparison(Comparison("q", same, Question("photo", "")), Album(), 10, True)
+    assert texts.NO_CHANGE in results_html.comparison(Comparison("q", same, Question("photo", "")), Album(), Shown(10, True))
 
 
 def test_experts_are_found_by_their_words(engine: SGLora) -> None:
@@ -449,7 +450,7 @@ def test_the_right_answers_are_those_that_captions_name(engine: SGLora, tmp_path
     made = actions.ask(engine, session, Question.words("  The photo  number 3. "))
     assert made.right == {photo.id}
     places = [next(h.rank for h in column.ranking.hits if h.key == photo.id) for column in made.columns]
-    page = results_html.comparison(made, session.album, 2, False)
+    page = results_html.comparison(made, session.album, Shown(2))
     assert page.count('class="sg-hit sg-right"') == len(made.columns), "shown even where it is not among the first"
     assert " → ".join(map(str, places)) in page
     assert actions.ask(engine, session, Question.words("something else")).right == frozenset()

@@ -94,7 +94,7 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, session: Session
     assert after.columns[0].ranking == before.columns[0].ranking
     assert first(session) == ["wug"] * 6  # those that taught nothing as well
     assert after.names == (("wug", 3),)
-    shown = results_html.comparison(after, session.album, 6, False)
+    shown = results_html.comparison(after, session.album, results_html.Shown(6))
     assert "wug (3 photos): a name that you taught." in shown
 
 

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import time
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
 from app_visitors import launched
 from made_up_photos import blurred
 from strangers import API, Stranger, wait
 
+from app import actions, texts
 from app.engines import Models
+from app.exports import results_csv, write_photos
 from app.http.hosts import is_from_here
 from app.page import Studio
 from app.photo_libraries import PhotoLibraries
-from app.steps.context import Controls
-from app.steps.photo_library import SearchLibrary
+from app.steps.photo_library import LibraryFolders
+from app.views import results_html
 from app.visitors.limits import Limits
-from app.visitors.session import Session
-from core.common.errors import LibraryError
+from app.visitors.session import Comparison, Question, Session, Within
+from core.common.errors import LibraryError, StudioError
 from core.data import decode_pool
+from core.data.sample_photos import sample_photos
+from core.retrieval.columns import embeddings
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import PhotoLibrary
+from core.retrieval.questions import Query
+from core.retrieval.search import search
 from core.sglora.engine import SGLora
 
 HERE = {"host": "127.0.0.1:7860"}
@@ -96,10 +106,10 @@ def test_names_that_are_no_utf8_are_found_on_the_page(engine: SGLora, tmp_path: 
     (photos / "a.jpg").rename(os.fsdecode(os.fsencode(photos) + b"/caf\xe9.jpg"))
     index_folders(PhotoLibrary.create(folder, engine.backbone), [photos], engine.backbone)
     with launched(engine, tmp_path, Limits(), libraries=PhotoLibraries([folder])) as app:
-        number = next(n for n, fn in app.page.fns.items() if getattr(fn.fn, "__qualname__", "") == "SearchLibrary._search")
-        controls = [control.value for control in app.page.fns[number].inputs[3:]]
-        answer = Stranger(app.url).event(number, "library", "a dog", None, *controls)
-        assert answer.values is not None and r"caf\udce9.jpg" in answer.values[0], answer
+        number = next(n for n, fn in app.page.fns.items() if getattr(fn.fn, "__qualname__", "") == "Ask._search")
+        controls = [control.value for control in app.page.fns[number].inputs[2:]]
+        answer = Stranger(app.url).event(number, "a dog", None, *controls)
+        assert answer.values is not None and any(r"caf\udce9.jpg" in str(value) for value in answer.values), answer
 
 
 def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_path: Path) -> None:
@@ -111,17 +121,14 @@ def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_pat
     studio = Studio(Models(lambda: engine), libraries=libraries)
     with gr.Blocks() as page:
         studio.build(page)
-    step = SearchLibrary.__new__(SearchLibrary)
+    step = LibraryFolders.__new__(LibraryFolders)
     with gr.Blocks():
-        step.__init__(studio.context, libraries)
+        step.__init__(studio.context)
     session = Session()
     request = SimpleNamespace(client=SimpleNamespace(host="127.0.0.1"), headers={"host": "localhost:7860"})
     progress = lambda *_, **__: None  # noqa: E731
     report = step._index("library", str(photos), session, request, progress)[step.report]
     assert "5 photos are in the library: 5 new" in report
-    controls = Controls(description="photos of dogs", top=3)
-    shown = step._search("library", "a dog -water", session, *controls)[step.answer_box]
-    assert shown.count("data:image/jpeg;base64,") == 6 and ".jpg" in shown
 
     away = PhotoLibraries([folder])
     assert away.names == ("library",) and away.folders("library") == (str(photos),)
@@ -135,3 +142,84 @@ def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_pat
     blurred(photos, ["new.jpg"], 2)
     libraries.index("library", "", engine.backbone, lambda _: None)
     assert len(away.photos("library", engine.backbone)) == 6
+
+
+@pytest.fixture
+def pictures(engine: SGLora, tmp_path: Path) -> PhotoLibraries:
+    """The library "pictures" of the first twelve sample photos."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for sample in sample_photos()[:12]:
+        shutil.copy(sample.path, folder / sample.name)
+    index_folders(PhotoLibrary.create(tmp_path / "pictures", engine.backbone), [folder], engine.backbone)
+    return PhotoLibraries([tmp_path / "pictures"])
+
+
+def scores(comparison: Comparison) -> list[dict[str, float]]:
+    return [{hit.key: hit.score for hit in column.ranking.hits} for column in comparison.columns]
+
+
+@pytest.mark.parametrize("query", ["a dog on grass", "a dog -grass"])
+def test_own_photos_and_a_library_give_the_same_scores_and_one_ranking(
+    engine: SGLora, pictures: PhotoLibraries, query: str
+) -> None:
+    session, names = Session(), {sample.name for sample in sample_photos()}
+    actions.generate(engine, session, actions.request("photos of dogs", 4, 0.1, 0, 0.7))
+    here = lambda within: actions.ask(engine, session, Question.words(query, within), libraries=pictures)  # noqa: E731
+    # Without photos of one's own, both are the library.
+    alone = here(Within(False, "pictures"))
+    assert scores(here(Within(True, "pictures"))) == scores(alone)
+    assert [len(column.ranking.hits) for column in alone.columns] == [12, 12, 12]
+    actions.add_uploads(engine, session, [str(sample.path) for sample in sample_photos()[6:24]])
+    own, both = here(Within()), here(Within(True, "pictures"))
+    for mine, theirs, together in zip(scores(own), scores(alone), scores(both), strict=True):
+        assert len(together) == 24 and together == pytest.approx(theirs | mine, abs=2e-3)
+        assert list(together.values()) == sorted(together.values(), reverse=True)
+    assert {hit.label for hit in both.columns[0].ranking.hits} <= names
+    before = {hit.key: hit.rank for hit in both.columns[0].ranking.hits}
+    last = both.columns[-1]
+    assert dict(last.moves) == {hit.key: before[hit.key] - hit.rank for hit in last.ranking.hits}
+    # What should not be there counts against it, as on the command line.
+    asked = Query.parse([query]).question(engine.backbone)
+    photos = pictures.photos("pictures", engine.backbone)
+    expected = {photos.key(place): score for place, score in search(photos, asked, top=None)}
+    assert scores(alone)[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_marks_similar_photos_and_what_goes_home_work_in_a_library(
+    engine: SGLora, pictures: PhotoLibraries, tmp_path: Path
+) -> None:
+    session, within = Session(), Within(True, "pictures")
+    actions.add_uploads(engine, session, [str(sample_photos()[20].path)])
+    answer = actions.ask(engine, session, Question.words("a lion", within), libraries=pictures)
+    hits = answer.columns[0].ranking.hits
+    borrowed = next(hit for hit in hits if hit.key in answer.places)
+    actions.mark(engine, session, borrowed.key, True, pictures)
+    assert (session.marked.photos, session.marked.among_ten[texts.ZERO_SHOT]) == (1, int(borrowed.rank <= 10))
+    page = results_html.comparison(answer, session.album, results_html.Shown(13), session.marks[answer.asked])
+    assert page.count('class="sg-open"') == 13 * len(answer.columns) and page.count('data-mark="up" aria-pressed="true"') == 2
+    assert results_csv(answer).count("\n") == 1 + 13
+    write_photos(session.album, answer, 13, tmp_path / "photos.zip")
+    with zipfile.ZipFile(tmp_path / "photos.zip") as archive:
+        assert [name[4:] for name in archive.namelist()] == [hit.label for hit in answer.columns[-1].ranking.hits]
+
+    # The photo itself is no answer; others come by how alike they are.
+    for key in (borrowed.key, session.album.photos[0].id):
+        like = actions.ask(engine, session, Question.similar(key, within), libraries=pictures)
+        found = [hit.key for hit in like.columns[0].ranking.hits]
+        assert sorted([*found, key]) == sorted(hit.key for hit in hits)
+        gallery, photos = session.album.gallery(engine), pictures.photos("pictures", engine.backbone)
+        rows = {p.id: row for p, row in zip(gallery.photos, gallery.embeddings(), strict=True)}
+        rows |= {photos.key(place): embeddings(engine.backbone, photos.index.take(np.array([place])))[0] for place in range(12)}
+        assert found == sorted(found, key=lambda other: -float(rows[key] @ rows[other]))
+    with pytest.raises(StudioError, match="not in the library"):
+        actions.ask(engine, session, Question.similar("0" * 32, within), libraries=pictures)
+    with pytest.raises(StudioError, match=re.escape(texts.NOTHING_LIKE)):
+        actions.ask(engine, session, Question.similar("0" * 32))
+
+
+@pytest.mark.parametrize("value", ["mine", "", None, 7, "both:", "elsewhere:x", "library"])
+def test_where_to_search_is_ones_own_photos_unless_it_says_otherwise(value: object) -> None:
+    assert Within.of(value) == Within()
+    for within in (Within(), Within(True, "a:b"), Within(False, "c")):
+        assert Within.of(within.value) == within

@@ -1,0 +1,123 @@
+"""Where a question is asked: the visitor's own photos, a library of this machine, or both together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from app import texts
+from app.photo_libraries import PhotoLibraries
+from app.visitors.session import Question, Session
+from core.common.errors import LibraryError, PhotoError
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.gallery import Gallery, Ranking
+from core.retrieval.index import CANDIDATES, Hit
+from core.retrieval.library import shown_path
+from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.questions import Query
+from core.retrieval.search import Asked, LikePhoto, search
+from core.sglora.engine import SGLora
+
+MOST_FOUND = 300  # of a library's photos
+
+
+@dataclass(frozen=True)
+class Place:
+    """Photos, one question to them, and its rankings; one photo that is in both counts once.
+
+    Attributes:
+        gallery: the visitor's photos; None where they are not asked. library: that is asked.
+        places: where the library's photos are that were found, by key.
+    """
+
+    asked: Question
+    gallery: Gallery | None
+    library: LibraryPhotos | None
+    places: dict[str, int] = field(default_factory=dict)
+
+    @staticmethod
+    def of(engine: SGLora, session: Session, asked: Question, libraries: PhotoLibraries | None) -> Place:
+        """Where the question says.
+
+        Raises:
+            LibraryError: there is no such library, or it cannot be searched.
+        """
+        gallery, library = session.album.gallery(engine) if asked.within.own else None, None
+        if asked.within.library:
+            if libraries is None:
+                raise LibraryError(texts.LIBRARY_UNKNOWN)
+            library = libraries.photos(asked.within.library, engine.backbone)
+            gallery = gallery if gallery is not None and gallery.photos else None
+        return Place(asked, gallery, library)
+
+    @cached_property
+    def question(self) -> Asked:
+        """What is asked, encoded up to where adapters begin.
+
+        Raises:
+            DescriptionError: words that cannot be used. PhotoError: the photo is in neither.
+        """
+        if self.asked.kind == "words":
+            if self.gallery is not None:
+                return self.gallery.question(self.asked.what)
+            assert self.library is not None
+            return Query.parse([self.asked.what]).question(self.library.backbone)
+        if self.gallery is not None and (like := self.gallery.like(self.asked.what)) is not None:
+            return like
+        if self.library is None:
+            raise PhotoError(texts.NOTHING_LIKE)
+        self.places[self.asked.what] = place = self.library.place(self.asked.what)
+        return LikePhoto(self.library, place)
+
+    @cached_property
+    def subject(self) -> str:
+        """The name of the photo that was asked about."""
+        _ = self.question
+        photos = () if self.gallery is None else self.gallery.photos
+        known = next((photo.name for photo in photos if photo.id == self.asked.what), None)
+        return known or self._names([self.asked.what])[self.asked.what]
+
+    def rank(self, adapter: Adapter) -> Ranking:
+        """All own photos; where a library is asked, the best of both.
+
+        Raises:
+            AdapterError: as ``search``. LibraryError: the library cannot be read.
+        """
+        found = self._found(adapter, MOST_FOUND)
+        total = sum(0 if photos is None else len(photos) for photos in (self.library, self.gallery and self.gallery.photos))
+        if self.library is not None:
+            found = found[:MOST_FOUND]
+        names = {} if self.gallery is None else {photo.id: photo.name for photo in self.gallery.photos}
+        names |= self._names([key for key, _ in found if key not in names])
+        return Ranking(tuple(Hit(key, names[key], score, rank) for rank, (key, score) in enumerate(found, 1)), total)
+
+    def moves(self, _: Ranking, after: Ranking) -> Mapping[str, int]:
+        """How many places each hit moved up against zero-shot, as far as that is known."""
+        return {hit.key: self._before[hit.key] - hit.rank for hit in after.hits if hit.key in self._before}
+
+    @cached_property
+    def _before(self) -> dict[str, int]:
+        assert self.library is not None
+        top = CANDIDATES if self.library.index.approximate else None
+        return {key: rank for rank, (key, _) in enumerate(self._found(ZERO_SHOT, top), 1)}
+
+    def _found(self, adapter: Adapter, top: int | None) -> list[tuple[str, float]]:
+        """(key, score), best first; ``top``: of the library's."""
+        found: dict[str, float] = {}
+        if self.gallery is not None:
+            found = {hit.key: hit.score for hit in self.gallery.rank(self.question, adapter, None).hits}
+        if self.library is not None:
+            for place, score in search(self.library, self.question, adapter, top):
+                key = self.library.key(place)
+                self.places[key] = place
+                found.setdefault(key, score)
+        if self.asked.kind == "similar":
+            found.pop(self.asked.what, None)
+        return sorted(found.items(), key=lambda pair: -pair[1])
+
+    def _names(self, keys: Sequence[str]) -> dict[str, str]:
+        if self.library is None or not keys:
+            return {}
+        paths = self.library.paths([self.places[key] for key in keys])
+        return {key: shown_path(path.name) for key, path in zip(keys, paths, strict=True)}

@@ -1,0 +1,161 @@
+"""One page asks own photos and a library; the enlarged photo, more results, and what is in sight at every width."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from app_process import CHROMIUM, START_SECONDS, running
+from playwright.sync_api import Browser, Page, expect
+
+from app import texts
+from core.data.sample_photos import sample_photos
+from core.experts.load import load_engine
+from core.retrieval.indexing import index_folders
+from core.retrieval.library import PhotoLibrary
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+STEP_MS = 60_000
+QUERY = "a lion -water"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """With a library of the sample photos but one."""
+    where, backbone = tmp_path_factory.mktemp("app"), load_engine().backbone
+    photos, library = where / "photos", where / "pictures"
+    photos.mkdir()
+    for sample in sample_photos()[1:]:
+        shutil.copy(sample.path, photos / sample.name)
+    index_folders(PhotoLibrary.create(library, backbone), [photos], backbone)
+    with running(where, "--library", str(library), "--index-from-page") as (address, _):
+        yield address
+        assert "Traceback" not in (where / "log.txt").read_text()
+
+
+@pytest.fixture
+def opened(browser: Browser, url: str) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce", accept_downloads=True)
+    context.set_default_timeout(STEP_MS)
+    page, errors = context.new_page(), []
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.goto(url)
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    yield page
+    context.close()
+    assert errors == []
+
+
+def box(page: Page, name: str):
+    return page.locator(f"#{name} textarea, #{name} input").first
+
+
+def hits(page: Page):
+    return page.locator("#results section").last.locator(".sg-hit")
+
+
+def choose_where(page: Page, words: str) -> None:
+    box(page, "where").click()
+    page.locator("#where").get_by_role("option", name=words, exact=True).click()
+
+
+def test_own_photos_a_library_and_both(opened: Page) -> None:
+    page, both = opened, texts.WITHIN_BOTH.format(name="pictures")
+    # Nothing was added: the library answers.
+    expect(box(page, "where")).to_have_value(both)
+    box(page, "query").fill(QUERY)
+    box(page, "query").press("Enter")
+    expect(page.locator("#results section")).to_have_count(2)
+    expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos()) - 1} ranked")
+    page.set_input_files("#upload input[type=file]", [sample_photos()[0].path])
+    expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos())} ranked")
+    choose_where(page, "pictures")
+    expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos()) - 1} ranked")
+
+    # Results go on until all are there; one column takes the page.
+    expect(hits(page)).to_have_count(12)
+    page.click("#show-more")
+    expect(hits(page)).to_have_count(len(sample_photos()) - 1)
+    expect(page.locator("#show-more")).to_be_hidden()
+    page.locator("#with-zero-shot input").uncheck()
+    expect(page.locator("#results section")).to_have_count(1)
+
+    # A photo of the library is marked, and brings what is like it.
+    hits(page).first.locator('[data-mark="up"]').click()
+    expect(page.locator("#marked")).to_contain_text("1 photos")
+    name = hits(page).first.locator(".sg-label").get_attribute("title")
+    hits(page).first.locator(".sg-open").click()
+    page.locator("dialog [data-similar]").click()
+    expect(page.locator("#results h3")).to_contain_text(texts.ASKED_LIKE.format(name=name))
+    expect(page.locator("dialog.sg-view")).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#results h3")).to_contain_text(QUERY)
+
+    # A reload asks the same of the same photos, and so does the link.
+    page.reload()
+    expect(page.locator("#results h3")).to_contain_text(QUERY)
+    expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos()) - 1} ranked")
+    expect(box(page, "where")).to_have_value("pictures")
+    assert parse_qs(urlsplit(page.url).query)["in"] == ["library:pictures"]
+    page.click("#library-folders > button")
+    expect(page.locator("#library-index")).to_be_visible()
+
+
+def test_an_enlarged_photo_has_buttons_and_closes_with_back(opened: Page) -> None:
+    page, view = opened, opened.locator("dialog.sg-view")
+    page.click("#try-it")
+    expect(hits(page).nth(2)).to_be_visible()
+    address, names = page.url, [hit.locator("img").get_attribute("alt") for hit in hits(page).all()]
+    hits(page).nth(1).locator(".sg-open").click()
+    expect(view.locator("img")).to_have_attribute("alt", names[1])
+    view.get_by_role("button", name=texts.VIEW_NEXT).click()
+    expect(view.locator("img")).to_have_attribute("alt", names[2])
+    page.keyboard.press("ArrowLeft")
+    view.get_by_role("button", name=texts.VIEW_PREVIOUS).click()
+    expect(view.locator("img")).to_have_attribute("alt", names[0])
+    expect(view.get_by_role("button", name=texts.VIEW_PREVIOUS)).to_have_attribute("aria-disabled", "true")
+    with page.expect_download() as waiting:
+        view.get_by_role("button", name=texts.VIEW_DOWNLOAD).click()
+    assert waiting.value.suggested_filename == names[0]
+    assert Path(waiting.value.path()).read_bytes() == next(s.path for s in sample_photos() if s.name == names[0]).read_bytes()
+    for close in (
+        page.go_back,
+        lambda: page.keyboard.press("Escape"),
+        view.get_by_role("button", name=texts.VIEW_CLOSE).click,
+    ):
+        if not view.is_visible():
+            hits(page).first.locator(".sg-open").click()
+        expect(view).to_be_visible()
+        close()
+        expect(view).to_be_hidden()
+        expect(hits(page).first.locator(".sg-open")).to_be_focused()
+        expect(page.locator("#results h3")).to_be_visible()
+        page.wait_for_timeout(300)  # Back takes a moment
+        assert page.url == address
+
+
+@pytest.mark.parametrize("width", [1280, 1000, 768, 390])
+def test_nothing_hides_at_any_width(browser: Browser, url: str, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800}, is_mobile=width < 500, reduced_motion="reduce")
+    page.goto(url)
+    page.click("#try-it", timeout=START_SECONDS * 1000)
+    expect(hits(page).first).to_be_visible(timeout=STEP_MS)
+    shown = "#query", "#where", "#search", "#names > button", "#photo-words > button", "#strength", "#with-zero-shot", "#top"
+    for name in (*shown, "#show-more", "#more > button"):
+        inside = page.locator(name).evaluate(
+            "e => { const b = e.getBoundingClientRect(); return b.left >= 0 && b.right <= innerWidth; }"
+        )
+        assert inside, (name, page.locator(name).bounding_box())
+        expect(page.locator(name)).to_be_visible()
+    expect(page.locator(".overflow-menu:visible button")).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    hits(page).first.locator(".sg-open").click()
+    for button in page.locator("dialog.sg-view button").all():
+        edges = button.evaluate("e => e.getBoundingClientRect().toJSON()")
+        assert edges["left"] >= 0 and edges["right"] <= width and edges["bottom"] <= 800 and edges["height"] >= 44
+    page.close()
