@@ -361,6 +361,7 @@ without a generator: SG-LoRA is worth its name where it beats both. A photo whos
 handful of photos chance plays a large part; mark what you looked for with ✓, and the page counts for you.
 
 **Keys.** / goes to the question, Enter searches; among the results the arrow keys move, Enter enlarges, + and - mark a photo.
+Escape and the browser's Back close an enlarged photo.
 
 **API.** The steps are named endpoints (`/route`, `/adapt`, `/index`, `/search`; “Use via API” below), and
 `python -m core --help` does the same from a terminal.
