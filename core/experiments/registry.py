@@ -118,6 +118,12 @@ _EXPERIMENTS = (
         "name of up to eleven, and the class's photos among the first ten beside 1,000 everyday ones. Intervals over domains.",
     ),
     Experiment(
+        "feedback",
+        "Do marks on the first ten results find the rest, and what do other questions lose for it?",
+        "A simulated user asks 1,000 everyday photos for a word without a sentence, and marks ten results a round as right "
+        "where two captions have the word; the weights of marks were chosen on watched photos. Intervals over words.",
+    ),
+    Experiment(
         "wording",
         "Is routing insensitive to wording, and is it noticed when no expert fits?",
         "Twenty subjects in five wordings each, single words among them; sentences about no photos, and in other languages.",

@@ -121,9 +121,9 @@ def adapter(backbone: Backbone, base: Lora | None, names: TaughtNames | None = N
     return replace(usual_adapter(backbone, lora), base=alone)
 
 
-def everyday(corpus: Corpus) -> np.ndarray:
-    """OTHERS captioned photos of everyday scenes that trained nothing."""
-    rows = np.flatnonzero(corpus.scenes & corpus.test)
+def everyday(corpus: Corpus, part: str = "test") -> np.ndarray:
+    """OTHERS captioned photos of everyday scenes that trained nothing, of a part of the corpus."""
+    rows = np.flatnonzero(corpus.scenes & getattr(corpus, part))
     return rows[np.linspace(0, len(rows) - 1, min(OTHERS, len(rows))).astype(int)]
 
 

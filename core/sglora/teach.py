@@ -46,7 +46,9 @@ SCENES = (
 )
 RIDGE = 0.1  # added to C's diagonal, as a share of its mean: a thousand texts do not fill all directions
 LAMBDA = 1e-3  # of the mean of the diagonal that it is added to: two names may be nearly one text
-GAMMA = 0.3  # how much the photos count that a name does not mean
+# Marks (Rocchio 1971), chosen with a simulated user on watched photos: how much the photos count that a name does not mean, and
+# the name's own text, which is a question then.
+GAMMA, OWN_TEXT = 0.3, 2.0
 ALIKE = 0.4  # mean photos of a name that are shorter than this, of length 1 each, show different things
 
 
@@ -69,12 +71,13 @@ class TaughtName:
         """Bytes that it takes."""
         return self.photos.nbytes + self.without.nbytes + self.texts.nbytes
 
-    def target(self, backbone: Backbone, lora: Lora | None) -> Tensor:
-        """Where the name's text is to land, [d] of unit length: the mean of its photos, away from those that it does not mean
-        (Rocchio 1971)."""
+    def target(self, backbone: Backbone, lora: Lora | None, text: Tensor) -> Tensor:
+        """Where the name's text is to land, [d] of unit length: the mean of its photos; where there are photos that it does not
+        mean, away from these and near the text [d] that was asked (Rocchio 1971)."""
         target = F.normalize(backbone.suffix(self.photos, lora).mean(0), dim=-1)
         if len(self.without):
-            target = F.normalize(target - GAMMA * F.normalize(backbone.suffix(self.without, lora).mean(0), dim=-1), dim=-1)
+            away = F.normalize(backbone.suffix(self.without, lora).mean(0), dim=-1)
+            target = F.normalize(target - GAMMA * away + OWN_TEXT * F.normalize(text, dim=-1), dim=-1)
         return target
 
 
@@ -210,7 +213,7 @@ def names_lora(backbone: Backbone, names: Sequence[TaughtName], lora: Lora | Non
     read = last_linear(backbone, torch.cat([entry.texts for entry in names]), lora)
     keys = read.inputs.unflatten(0, (len(names), -1)).mean(1)  # [n, in]
     outputs = read.outputs.unflatten(0, (len(names), -1)).mean(1)  # [n, d]
-    targets = torch.stack([entry.target(backbone, lora) for entry in names])  # [n, d]
+    targets = torch.stack([entry.target(backbone, lora, text) for entry, text in zip(names, outputs, strict=True)])  # [n, d]
     residuals = outputs.norm(dim=-1, keepdim=True) * targets - outputs
     return Lora((read.module,), {read.module.name: closed_form(keys, residuals, ordinary_texts(backbone))})
 

@@ -23,6 +23,7 @@ from app.engines import Models
 from app.page import build, launch_options
 from app.views import results_html
 from app.visitors.session import Question, Session, forget, leave
+from core.backbones.base import last_linear
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.sglora.engine import SGLora
@@ -169,10 +170,11 @@ def test_a_name_from_marks(engine: SGLora, session: Session) -> None:
     with_marks = name_actions.from_marks(engine, session)
     gallery, backbone = session.album.gallery(engine), engine.backbone
     mean = [F.normalize(backbone.suffix(gallery.prefixes(ids)).mean(0), dim=0) for ids in (right, wrong)]
-    from core.sglora.teach import GAMMA
+    from core.sglora.teach import GAMMA, OWN_TEXT
 
-    target = F.normalize(mean[0] - GAMMA * mean[1], dim=0)  # Rocchio
-    assert torch.allclose(with_marks.entries[0].target(backbone, None), target, atol=1e-5)
+    text = last_linear(backbone, with_marks.entries[0].texts).outputs.mean(0)
+    target = F.normalize(mean[0] - GAMMA * mean[1] + OWN_TEXT * F.normalize(text, dim=0), dim=0)  # Rocchio
+    assert torch.allclose(with_marks.entries[0].target(backbone, None, text), target, atol=1e-5)
     actions.ask_again(engine, session)
     assert first(session) == ["wug"] * 6
     assert session.marked.among_ten[texts.SHARED] == 2

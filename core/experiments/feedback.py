@@ -1,0 +1,110 @@
+"""Do marks on the first ten results find the rest, and what do other questions lose?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from core.common import markdown
+from core.experiments import figures, statistics
+from core.experiments.context import ExperimentContext
+from core.experiments.teach import FIRST, Unrelated, adapter, everyday
+from core.retrieval.columns import text_rows
+from core.sglora.teach import TaughtNames
+
+ROUNDS = (0, 1, 2, 3)
+FEWEST = 12  # photos that a question looks for
+SAID = 2  # captions of a photo, of five, that have the word it is found by
+# Written before any was measured.
+WORDS = (
+    "dog,beach,snow,bike,water,grass,mountain,car,street,ball,horse,boat,bird,baby,football,pool,rock,field,tree,hat,"
+    "motorcycle,swing,crowd,bench,soccer,skateboard,river,forest,stick,camera"
+).split(",")
+
+
+def run(context: ExperimentContext, part: str = "test") -> dict[str, Any]:
+    """{"searches": rows of {"word", "round", "photos", "plain", "learned", "lost"}} in percent and points.
+
+    Args:
+        part: of the corpus whose everyday photos are searched; GAMMA and OWN_TEXT were chosen on "watched".
+    """
+    corpus, backbone, found = context.corpus, context.backbone, []
+    base = backbone.shared
+    usual = adapter(backbone, base)
+    rows = everyday(corpus, part)
+    photos, before = corpus.indexed(backbone, rows, usual), Unrelated.of(corpus, rows).found(context, usual)["captions"]
+    prefixes = corpus.prefixes[torch.from_numpy(rows)]
+    said = [[corpus.strings[i] for i in corpus.own_texts[row][: corpus.measured[row]]] for row in rows]
+    for word in WORDS:
+        pattern = re.compile(rf"\b{word}s?\b", re.IGNORECASE)
+        right = torch.tensor([sum(bool(pattern.search(text)) for text in own) >= SAID for own in said])
+        if int(right.sum()) < FEWEST:
+            continue
+        prefix, asked = backbone.text_prefix([word]), Unrelated.of(corpus, rows[[not pattern.search(own[0]) for own in said]])
+        plain, known = photos @ text_rows(backbone, prefix, usual)[0], TaughtNames(backbone)
+        at_first = asked.found(context, usual)["captions"]
+        marked = torch.zeros(len(rows), dtype=torch.bool)
+        for number in ROUNDS:
+            named = adapter(backbone, base, known)
+            scores = photos @ text_rows(backbone, prefix, named)[0]
+            ways = {"plain": plain, "learned": scores}
+            lost = at_first - asked.found(context, named)["captions"]
+            rest = int((right & ~marked).sum())
+            shares = {way: 100 * precision(each[~marked], right[~marked]) for way, each in ways.items()}
+            if rest:
+                found.append({"word": word, "round": number, "photos": int(right.sum()), "rest": rest, **shares, "lost": lost})
+            marked[scores.masked_fill(marked, -torch.inf).topk(FIRST).indices] = True
+            if (right & marked).any():
+                known = TaughtNames(backbone).add(word, prefixes[right & marked], prefixes[marked & ~right])
+    context.log(f"{len(found)} searches; captions are found at {before:.1f} R@10")
+    return {"searches": found}
+
+
+def precision(scores: torch.Tensor, right: torch.Tensor) -> float:
+    """Share of right photos among as many of the first as there are right ones."""
+    n = int(right.sum())
+    return float(right[scores.topk(n).indices].float().mean()) if n else 0.0
+
+
+def mean(result: Mapping[str, Any], number: int, measure: str) -> list[float]:
+    """Mean over words with its interval; "gain" is learned minus plain."""
+    rows = [row for row in result["searches"] if row["round"] == number]
+    return statistics.interval([row["learned"] - row["plain"] if measure == "gain" else row[measure] for row in rows])
+
+
+def findings(result: Mapping[str, Any]) -> list[str]:
+    """What marks find, and what they cost."""
+    words = len({row["word"] for row in result["searches"]})
+    plain, after = mean(result, 1, "plain"), mean(result, 1, "learned")
+    return [
+        f"After ten marks, {after[0]:.0f} % of the unmarked photos that fit are found, without the marks {plain[0]:.0f} % "
+        f"({markdown.difference(mean(result, 1, 'gain'))} points over {words} questions); after three "
+        f"rounds {markdown.difference(mean(result, 3, 'gain'))} points.",
+        f"Captions without the word lose {markdown.difference(mean(result, 1, 'lost'))} points of R@10 after one round and "
+        f"{markdown.difference(mean(result, 3, 'lost'))} after three.",
+    ]
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """By rounds of ten marks."""
+    rows = [
+        [str(n), *(f"{mean(result, n, m)[0]:.1f}" for m in ("plain", "learned"))]
+        + [markdown.difference(mean(result, n, m)) for m in ("gain", "lost")]
+        for n in ROUNDS
+    ]
+    return markdown.table(["rounds", "rest found, question alone", "with marks", "gain", "R@10 that other captions lose"], rows)
+
+
+def plot(result: Mapping[str, Any]) -> Figure:
+    """The rest that is found, by rounds."""
+    figure, axes = figures.panels(1, 2.4)
+    for measure, label, colour in (("plain", "the question alone", figures.SECOND), ("learned", "with marks", figures.ACCENT)):
+        figures.band(axes[0], ROUNDS, [mean(result, n, measure) for n in ROUNDS], label, colour)
+    axes[0].set_xticks(ROUNDS)
+    axes[0].set_title("unmarked photos found, percent, by rounds of ten marks")
+    axes[0].legend()
+    return figure
