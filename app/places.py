@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from app import texts
 from app.photo_libraries import PhotoLibraries
 from app.visitors.session import Question, Session
 from core.common.errors import LibraryError, PhotoError
+from core.common.lazy import lazy
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import Gallery, Ranking
 from core.retrieval.index import CANDIDATES, Hit
@@ -51,7 +51,7 @@ class Place:
             gallery = gallery if gallery is not None and gallery.photos else None
         return Place(asked, gallery, library)
 
-    @cached_property
+    @lazy
     def question(self) -> Asked:
         """What is asked, encoded up to where adapters begin.
 
@@ -70,7 +70,7 @@ class Place:
         self.places[self.asked.what] = place = self.library.place(self.asked.what)
         return LikePhoto(self.library, place)
 
-    @cached_property
+    @lazy
     def subject(self) -> str:
         """The name of the photo that was asked about."""
         _ = self.question
@@ -96,7 +96,7 @@ class Place:
         """How many places each hit moved up against zero-shot, as far as that is known."""
         return {hit.key: self._before[hit.key] - hit.rank for hit in after.hits if hit.key in self._before}
 
-    @cached_property
+    @lazy
     def _before(self) -> dict[str, int]:
         assert self.library is not None
         top = CANDIDATES if self.library.index.approximate else None

@@ -1,0 +1,23 @@
+"""A property that is computed once, without a lock.
+
+Before Python 3.12, ``functools.cached_property`` holds one lock for all instances of a class: a slow value of one visitor would
+block everyone else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class lazy(Generic[T]):
+    """Decorates a method whose value is kept on its instance; two threads may both compute it the first time."""
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make, self._name, self.__doc__ = make, make.__name__, make.__doc__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        value = instance.__dict__[self._name] = self._make(instance)
+        return value
