@@ -455,7 +455,7 @@ def count_marked(engine: SGLora, session: Session, libraries: PhotoLibraries | N
     with suppress(GalleryError, PhotoError, LibraryError):  # photos or a library went meanwhile
         places = [(Place.of(engine, session, asked, libraries), photos) for asked, photos in right.items()]
         for title, _, adapter in columns(engine, session, merge=False) if places else ():
-            counts[title] = sum(hit.key in photos for place, photos in places for hit in place.rank(adapter).hits[:10])
+            counts[title] = sum(hit.key in photos for place, photos in places for hit in place.rank(adapter, 10).hits)
     session.marked = Marked(len(right), sum(map(len, right.values())), counts)
 
 

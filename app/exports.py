@@ -88,14 +88,16 @@ def write_photos(album: Album, comparison: Comparison, top: int, path: Path) -> 
     """
     if comparison.of != "photos":
         raise DataError(texts.TAKE_NO_PHOTOS)
-    photos, room = {photo.id: photo for photo in album.photos}, MAX_ZIP_BYTES
+    photos, room, hits = {photo.id: photo for photo in album.photos}, MAX_ZIP_BYTES, comparison.columns[-1].ranking.hits[:top]
+    there = {hit.key: comparison.places[hit.key] for hit in hits if hit.key not in photos and hit.key in comparison.places}
+    copies = {} if comparison.library is None else album.library_thumbnails(comparison.library, there)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # JPEGs do not get smaller
-        for hit in comparison.columns[-1].ranking.hits[:top]:
+        for hit in hits:
             if (photo := photos.get(hit.key)) is not None:
                 content = _content(album, photo)
                 content = content if len(content) <= room else photo.thumbnail
-            elif comparison.library is not None and hit.key in comparison.places:
-                content = comparison.library.thumbnails([comparison.places[hit.key]])[0]
+            elif hit.key in copies:
+                content = copies[hit.key].read_bytes()
             else:
                 continue
             room -= len(content)

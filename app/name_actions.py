@@ -54,12 +54,11 @@ def from_marks(engine: SGLora, session: Session) -> TaughtNames:
         GalleryError: nothing was marked as right.
         StudioError: as ``teach``.
     """
-    asked = None if session.comparison is None else session.comparison.asked
-    marks = session.marks.get(asked, {}) if asked is not None and asked.kind == "words" else {}
+    marks = session.marks_of_words
     right, wrong = ([photo for photo, yes in marks.items() if yes is wanted] for wanted in (True, False))
-    if asked is None or not right:
+    if session.comparison is None or not right:
         raise GalleryError(texts.NAMES_NO_MARKS)
-    return teach(engine, session, asked.what, right, wrong)
+    return teach(engine, session, session.comparison.asked.what, right, wrong)
 
 
 def rename(engine: SGLora, session: Session, old: str, new: str) -> TaughtNames:

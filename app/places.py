@@ -78,13 +78,15 @@ class Place:
         known = next((photo.name for photo in photos if photo.id == self.asked.what), None)
         return known or self._names([self.asked.what])[self.asked.what]
 
-    def rank(self, adapter: Adapter) -> Ranking:
-        """All own photos; where a library is asked, the best of both.
+    def rank(self, adapter: Adapter, top: int | None = None) -> Ranking:
+        """All own photos; where a library is asked, the best of both. ``top``: at most so many.
 
         Raises:
             AdapterError: as ``search``. LibraryError: the library cannot be read.
         """
-        found = self._found(adapter, MOST_FOUND)
+        if self.gallery is not None and self.library is None and self.asked.kind == "words":
+            return self.gallery.rank(self.question, adapter, top)
+        found = self._found(adapter, MOST_FOUND)[:top]
         total = sum(0 if photos is None else len(photos) for photos in (self.library, self.gallery and self.gallery.photos))
         if self.library is not None:
             found = found[:MOST_FOUND]

@@ -1,4 +1,4 @@
-"""The question: in words, or a photo whose words are looked for."""
+"""The question: words, or a photo whose captions are looked for."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Ask(Step):
         self.context.controls["where"] = self.where
 
     def captions(self) -> None:
-        """The other way round: a photo whose words are looked for."""
+        """The other way round: a photo whose captions are looked for."""
         with (
             gr.Accordion(texts.CAPTIONS_OF_A_PHOTO, open=False, elem_id="photo-words"),
             gr.Row(equal_height=False, elem_classes="sg-ask"),

@@ -128,10 +128,8 @@ class Names(Step):
         """The names, the photos to choose from, and those that are ticked."""
         album = session.album
         counts = album.taught
-        asked = None if session.comparison is None else session.comparison.asked
-        marks = session.marks.get(asked, {}) if asked is not None and asked.kind == "words" else {}
         there = {photo.id for photo in album.photos[:LISTED]}
-        ticked = [photo for photo, right in marks.items() if right and photo in there]
+        ticked = [photo for photo, right in session.marks_of_words.items() if right and photo in there]
         choices = [(texts.NAMES_CHIP.format(name=name, n=n), name) for name, n in counts]
         some = bool(choices)
         return {

@@ -642,6 +642,12 @@ class Session:
             session.marks = {question: dict(marks) for question, marks in asked.marks.items()}
         return session
 
+    @property
+    def marks_of_words(self) -> Mapping[str, bool]:
+        """The marks on the results of the last question, where that was words: what a name can be taught from."""
+        asked = None if self.comparison is None else self.comparison.asked
+        return self.marks.get(asked, {}) if asked is not None and asked.kind == "words" else {}
+
     def remember(self) -> None:
         """What this tab generated and asked last is what a reload shows."""
         self.album.asked = Asked(self.request, self.question, tuple(self.history), self.marks)

@@ -108,19 +108,26 @@ class LastLinear:
     outputs: Tensor
 
 
-def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) -> LastLinear:
-    """The last linear of the text side at work on text prefixes [n, …], float32, on the CPU, with a LoRA applied.
+def last_text_linear(backbone: Backbone) -> LoraModule:
+    """The last linear of the text side.
 
     Raises:
         AdapterError: no LoRA can adapt it.
     """
-    text: Any = backbone.adapted.text
-    module = backbone.linears.get(getattr(text, "last", None) or "")
+    module = backbone.linears.get(getattr(backbone.adapted.text, "last", None) or "")
     if module is None:
         raise AdapterError(
             f"Names cannot be taught to {backbone.name} as it is: no LoRA adapts the last linear of its texts. Choose the "
             "backbone with --adapt texts; a text tower without a projection cannot be taught."
         )
+    return module
+
+
+def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) -> LastLinear:
+    """The last linear of the text side at work on text prefixes [n, …], float32, on the CPU, with a LoRA applied; raises as
+    ``last_text_linear``."""
+    module = last_text_linear(backbone)
+    text: Any = backbone.adapted.text
     with torch.no_grad():
         there = None if lora is None else lora.to(backbone.device)
         inputs, outputs = text.unnormalised(prefix.to(backbone.device), there)

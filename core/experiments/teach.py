@@ -103,7 +103,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             lost = {what: round(before[column][what] - value, 2) for what, value in after.items()}
             forgotten.append({"column": column, "domain": domain, **lost})
         context.log(f"{domain}: {found[-len(WORDINGS)]['right']:.0f} % right after {PHOTOS[-1]} photos")
-    return {"names": found, "forgotten": forgotten, "composed": composed(context, others, bases)}
+    return {"names": found, "forgotten": forgotten, "composed": composed(context, others, bases, shown)}
 
 
 def columns(context: ExperimentContext) -> dict[str, Lora | None]:
@@ -174,8 +174,14 @@ class Unrelated:
         return points
 
 
-def composed(context: ExperimentContext, others: np.ndarray, bases: Mapping[str, Lora | None]) -> list[dict[str, Any]]:
-    """R@10 of captions in which a word is replaced by a made-up name, which was taught from photos that the word describes."""
+def composed(
+    context: ExperimentContext, others: np.ndarray, bases: Mapping[str, Lora | None], shown: Mapping[str, Tensor]
+) -> list[dict[str, Any]]:
+    """R@10 of captions in which a word is replaced by a made-up name, which was taught from photos that the word describes.
+
+    Args:
+        shown: what an index holds of the other photos, by column; names move no photo.
+    """
     corpus, backbone, rows = context.corpus, context.backbone, []
     said = {int(row): corpus.strings[int(corpus.own_texts[row][0])] for row in np.flatnonzero(corpus.scenes)}
     for number, word in enumerate(WORDS):
@@ -191,7 +197,7 @@ def composed(context: ExperimentContext, others: np.ndarray, bases: Mapping[str,
             known = taught(context, [name], [shuffled], photos or 0)
             for column in SHOWN:
                 named = adapter(backbone, bases[column], known)
-                scores = text_rows(backbone, texts, named) @ corpus.indexed(backbone, others, named).T
+                scores = text_rows(backbone, texts, named) @ shown[column].T
                 share = ((scores >= scores.gather(1, places[:, None])).sum(1) <= FIRST).float().mean()
                 about = {"column": column, "word": word, "photos": photos, "captions": len(asked)}
                 rows.append(about | {"R@10": round(100 * float(share), 2)})

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.backbones.base import Backbone, last_linear
+from core.backbones.base import Backbone, last_linear, last_text_linear
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
 from core.common.errors import DescriptionError, brief
@@ -247,6 +247,7 @@ def ordinary_texts(backbone: Backbone) -> Tensor:
 
 def second_moment(backbone: Backbone) -> Tensor:
     """C [in, in], float64: of what goes into the last linear for ordinary texts under the shared part, with RIDGE."""
+    last_text_linear(backbone)  # before seconds of reading texts
     wordings = [(*TEMPLATES, scene) for scene in SCENES]
     texts = [wordings[i // 3 % len(SCENES)][i % 3].format(name) for i, name in enumerate(imagenet_class_names())]
     keys = last_linear(backbone, backbone.text_prefix(texts), backbone.shared).inputs

@@ -19,7 +19,7 @@ import network_isolation
 import numpy as np
 import pytest
 import torch
-from app_process import CHROMIUM, START_SECONDS, chromium, serve
+from app_process import CHROMIUM, START_SECONDS, chromium, script_errors, serve
 from network_isolation import ELSEWHERE, NO_NAMESPACES, asked, elsewhere, listening, nowhere
 from PIL import Image
 from playwright.sync_api import Browser, Error, Page, expect
@@ -84,8 +84,7 @@ class Watch:
         local = (url, url.replace("http", "ws", 1), "data:", "blob:")
         for event in ("request", "websocket"):
             page.on(event, lambda r: None if r.url.startswith(local) else self.outside.append(r.url))
-        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda e: self.errors.append(str(e)))
+        self.errors = script_errors(page)
         page.on("response", lambda r: self.errors.append(f"{r.status} {r.url}") if r.status >= 400 else None)
         page.on("dialog", lambda d: (self.errors.append(f"dialog: {d.message}"), d.dismiss()))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from app_process import CHROMIUM, START_SECONDS, running
+from app_process import CHROMIUM, START_SECONDS, running, script_errors
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
@@ -41,9 +41,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def opened(browser: Browser, url: str) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce", accept_downloads=True)
     context.set_default_timeout(STEP_MS)
-    page, errors = context.new_page(), []
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda e: errors.append(str(e)))
+    page = context.new_page()
+    errors = script_errors(page)
     page.goto(url)
     expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
     yield page

@@ -17,7 +17,7 @@ import torch
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from app_process import CHROMIUM, START_SECONDS
+from app_process import CHROMIUM, START_SECONDS, script_errors
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from made_up_photos import blurred
@@ -135,9 +135,8 @@ def test_a_notice_is_shown_where_there_is_something_to_say(fit: Fit, level: str,
 def opened(browser: Browser, url: str) -> Iterator[Page]:
     """On a phone, where room is scarce."""
     context = browser.new_context(viewport={"width": 390, "height": 800}, is_mobile=True, has_touch=True)
-    page, errors = context.new_page(), []
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda e: errors.append(str(e)))
+    page = context.new_page()
+    errors = script_errors(page)
     page.goto(url)
     expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
     yield page

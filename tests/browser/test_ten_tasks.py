@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from app_process import CHROMIUM, START_SECONDS
+from app_process import CHROMIUM, START_SECONDS, script_errors
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
@@ -59,9 +59,8 @@ def weights(adapter: zipfile.ZipFile) -> bytes:
 def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> None:
     context = browser.new_context(accept_downloads=True, reduced_motion="reduce", **SIZES[size])
     context.set_default_timeout(STEP_MS)
-    page, errors = context.new_page(), []
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda e: errors.append(str(e)))
+    page = context.new_page()
+    errors = script_errors(page)
     page.goto(url)
     expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
 

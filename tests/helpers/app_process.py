@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from core.common.paths import ROOT
 
@@ -26,6 +26,14 @@ FLAGS += ["--disable-background-networking", "--disable-component-update", "--di
 FLAGS += ["--autofill-server-url=http://127.0.0.1:9/", "--component-updater=url-source=http://127.0.0.1:9/"]
 START_SECONDS = 300
 expect.set_options(timeout=60_000)  # ms; what is slow is not wrong
+
+
+def script_errors(page: Page) -> list[str]:
+    """Gets what the page's console and scripts report as errors from now on."""
+    errors: list[str] = []
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    return errors
 
 
 @contextmanager
