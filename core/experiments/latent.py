@@ -24,7 +24,6 @@ from core.retrieval.columns import text_rows
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
-from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing, SparseRouter
 from core.training.corpus import Corpus, usual_adapter
@@ -84,7 +83,7 @@ def run(
             routing = SparseRouter(experts.embeddings).route("", task.embedding)
             controls = recalls(_controls(experts, routing), task)
             for label, generator in generators.items():
-                mean, *samples = _decoded(experts, generator, experts.prior(routing))
+                mean, *samples = _decoded(experts, generator, routing)
                 drawn = recalls({"mean": mean, **{f"sample {i}": lora for i, lora in enumerate(samples)}}, task)
                 about = {"group": group, "lambda": label, "task": str(number)}
                 rows += [{**about, "variant": variant, **values} for variant, values in {**controls, **drawn}.items()]
@@ -115,10 +114,11 @@ def _controls(experts: ExpertRepository, routing: Routing) -> dict[str, Lora | N
     return {"zero-shot": None, "one-lora": experts.shared, "merge": experts.merged(routing)}
 
 
-def _decoded(experts: ExpertRepository, generator: LoraGenerator, prior: SemanticPrior) -> list[Lora]:
+def _decoded(experts: ExpertRepository, generator: LoraGenerator, routing: Routing) -> list[Lora]:
     """The LoRA of the mean of p(z | c), and of a sample a seed."""
+    prior = experts.prior(routing)
     vectors = (generator.sample(prior, seed).vector for seed in (None, *SEEDS))
-    return [experts.with_shared([Lora.from_vector(experts.layout, vector)], [1.0]) for vector in vectors]
+    return [experts.with_shared([experts.generated(routing, prior, vector)], [1.0]) for vector in vectors]
 
 
 def _between_experts(repository: ExpertRepository) -> float:

@@ -31,7 +31,7 @@ class Adaptation:
 
     Attributes:
         request: what was asked for. routing: the routed experts. fit: how well they fit.
-        prior: the semantic prior c. z: [latent] the sample. own: the own part that it is decoded to.
+        prior: the semantic prior c. z: [latent] the sample. own: the own part, see ``ExpertRepository.generated``.
         full: the generated LoRA, what all experts share plus the own part where an expert fits.
         strength: the request's, or the usual one. lora: the LoRA to search with, and how much its scores count: see
             ``SGLora.applied``.
@@ -61,9 +61,10 @@ class SGLora:
 
     @property
     def parameters(self) -> int:
-        """Of a generated LoRA: the shared part and one own part, side by side."""
-        shared = self.repository.shared
-        return self.repository.layout.size + (shared.parameters if shared else 0)
+        """Of a generated LoRA with the usual k: the shared part, k own parts, and what the decoder adds, side by side."""
+        shared, added = self.repository.shared, 2  # the sample and, taken off it, the prior's mean
+        own = self.repository.layout.size * (min(DEFAULT_K, len(self.repository)) + added)
+        return own + (shared.parameters if shared else 0)
 
     @property
     def mixes(self) -> bool:
@@ -121,7 +122,7 @@ class SGLora:
         prior = repository.prior(routing)
         watch.lap("prior")
         sample = self.generator.sample(prior, request.seed)
-        own = Lora.from_vector(repository.layout, sample.vector)
+        own = repository.generated(routing, prior, sample.vector)
         full = repository.with_shared([own], [1.0 if fit.fits or repository.shared is None else 0.0])
         strength = self.usual_strength if request.strength is None else request.strength
         applied = self.applied(full, strength)

@@ -195,7 +195,7 @@ def test_no_path_of_this_machine_travels(tmp_path: Path) -> None:
     (tmp_path / "theirs").rename(tmp_path / "ours")
     pull(str(tmp_path / "shelf"), tmp_path / "mine", load_backbone(f"local-dir:{tmp_path / 'ours/model-1'}", adapt_blocks=2))
     adapted = FoundRepository.read(tmp_path / "mine").load().adapt(AdapterRequest(SENTENCE))
-    assert adapted.lora.parameters == engine.repository.layout.size
+    assert adapted.lora.parameters == engine.parameters
 
 
 def test_places_that_hold_something_else(shipped: Path, backbone: EmbeddedBackbone, tmp_path: Path) -> None:
