@@ -28,11 +28,20 @@ START_SECONDS = 300
 expect.set_options(timeout=60_000)  # ms; what is slow is not wrong
 
 
+# Gradio reports its stream, which a reload cuts where an answer is still on its way, as two errors of the page that is left.
+CUT_BY_A_RELOAD = "signal is aborted without reason", "Connection errored out."
+
+
 def script_errors(page: Page) -> list[str]:
     """Gets what the page's console and scripts report as errors from now on."""
     errors: list[str] = []
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda e: errors.append(str(e)))
+
+    def note(text: str) -> None:
+        if not any(words in text for words in CUT_BY_A_RELOAD):
+            errors.append(text)
+
+    page.on("console", lambda m: note(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: note(str(e)))
     return errors
 
 
