@@ -213,18 +213,24 @@ class Keeper:
             folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             return texts.DISK_READ_ONLY
+        roomy = self._far_from_full(wanted)
         with self._lock:
             looked, taken = self._taken
             self._taken = looked, taken + wanted
-        half = min(self.limits.disk, _free(folder)) / 2
-        if time.monotonic() - looked < LOOK_SECONDS and taken + wanted < half:
-            return ""  # far from full, and what was announced since is counted: no need to look at every file again
-        return "" if self.make_room_on_disk(wanted) else texts.DISK_FULL
+        return "" if roomy or self.make_room_on_disk(wanted) else texts.DISK_FULL
 
     def could_fit(self, wanted: int) -> bool:
         """Whether so many more bytes would have room. Nothing is deleted for what was only announced."""
+        if self._far_from_full(wanted):
+            return True
         _, excess, going = self._room_to_make(wanted)
         return excess <= sum(size for size, _ in going)
+
+    def _far_from_full(self, wanted: int) -> bool:
+        """Whether there is no need to look at every file again: what came since the last look is counted."""
+        looked, taken = self._taken
+        half = min(self.limits.disk, _free(Path(get_upload_folder()))) / 2
+        return time.monotonic() - looked < LOOK_SECONDS and taken + wanted < half
 
     def make_room_on_disk(self, wanted: int = 0) -> bool:
         """Delete until ``wanted`` more bytes fit: uploads that were read, then albums.

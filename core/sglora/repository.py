@@ -131,8 +131,8 @@ class ExpertRepository:
     def generated(self, routing: Routing, prior: SemanticPrior, vector: Tensor) -> Lora:
         """The own part of a generated LoRA: the routed experts merged exactly, plus what the decoder adds to the prior's mean.
 
-        The prior averages A and B separately, as the paper does. The product of these means is not the mean of the products, and
-        costs recall where the routed experts differ (docs/design.md, section 3); the merge takes its place.
+        The prior averages A and B separately, as the paper does. The product of these means is not the mean of the products and
+        costs recall where the routed experts differ (docs/design.md, section 3): the merge takes its place.
 
         Args:
             vector: [P] a sample of the generator for this prior.

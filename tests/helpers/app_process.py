@@ -55,7 +55,7 @@ def serve(folder: Path, within: Sequence[str] = (), **surroundings: str) -> Iter
 
 @contextmanager
 def running(
-    folder: Path, *flags: str, within: Sequence[str] = (), port: int = 0, **surroundings: str
+    folder: Path, *flags: str, within: Sequence[str] = (), port: int = 0, root: Path = ROOT, **surroundings: str
 ) -> Iterator[tuple[str, subprocess.Popen]]:
     """`python app.py`, as a user starts it, with the port from the environment.
 
@@ -63,7 +63,7 @@ def running(
         folder: where it starts and keeps its files and its log.txt.
         flags: of the command line.
         within: the start of a command that runs the rest of it in another network.
-        port: to listen on; 0 takes a free one.
+        port: to listen on; 0 takes a free one. root: the checkout.
         surroundings: more of the environment.
 
     Yields:
@@ -74,7 +74,7 @@ def running(
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "TMPDIR": str(folder), **surroundings}
     with log.open("w") as out:
         process = subprocess.Popen(
-            [*within, sys.executable, ROOT / "app.py", *flags], cwd=folder, env=environment, stdout=out, stderr=out
+            [*within, sys.executable, root / "app.py", *flags], cwd=folder, env=environment, stdout=out, stderr=out
         )
     address = f"http://127.0.0.1:{port}/"
     try:

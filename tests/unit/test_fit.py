@@ -12,7 +12,7 @@ import torch
 from random_engines import DESCRIPTION, random_engine
 from tiny_models import noise, random_lora
 
-from core.backbones.lora import Lora, LoraLayout, LoraModule
+from core.backbones.lora import LoraLayout, LoraModule
 from core.common.errors import RepositoryError
 from core.experts.adapter_files import fit_facts
 from core.experts.files import INDEX_FILE, load_repository, save_repository

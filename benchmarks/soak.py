@@ -1,7 +1,7 @@
 """A soak of the app: honest visitors who search, and beside them newcomers, a flood of calls and connections that send nothing.
 
-    python tests/soak.py --minutes 6
-    git worktree add ../before REVISION && python tests/soak.py --app ../before
+    python benchmarks/soak.py --minutes 6
+    git worktree add ../before REVISION && python benchmarks/soak.py --app ../before
 
 It starts the app of a checkout on loopback; every client has a loopback address of its own. Nothing is asserted: it prints what
 honest visitors lost, how many calls failed, how long a search took and what the server's memory and log came to.
@@ -26,7 +26,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parent / "helpers")]
+sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests/helpers")]
 
 from app_process import free_port, wait_for
 from make_images import encode, picture

@@ -1,10 +1,13 @@
 """A load test of the app: many visitors at once, each with photos of their own, each answer checked against the truth.
 
-    python tests/load.py --visitors 30 --minutes 10
+    python benchmarks/load.py --minutes 10
+    python benchmarks/load.py --minutes 10 --mixed
+    git worktree add ../before REVISION && python benchmarks/load.py --app ../before
 
 It starts the app in a process of its own on this machine's loopback address. Every visitor is a gradio_client of its own,
 uploads photos that nobody else has, asks for adapters and searches without a pause in between. What each must be answered
 was computed before, alone, by the engine in this process: an answer with another's photos, scores or adapter is an error.
+In the usual mix the same seeds return each round; ``--mixed`` draws new ones, and newcomers upload beside the searches.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parent / "helpers")]
+sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests/helpers")]
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
@@ -38,8 +41,8 @@ from app_process import running
 from gradio_client import Client, handle_file
 from PIL import Image
 
+from core.backbones.lora import VISION, Lora
 from core.backbones.peft_format import load_peft
-from core.common.paths import results_path
 from core.data.sample_photos import examples
 from core.experts.load import load_engine
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
@@ -63,6 +66,7 @@ class Plan:
     adaptations: int = 3
     searches: int = 10
     think: float = 0.0  # seconds between two calls of a visitor
+    mixed: bool = False  # new seeds each round, and an upload of a newcomer before each adapter
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,12 @@ class Visitor:
     """What one visitor does, and what must come of it.
 
     Attributes:
-        files: the photos. adapters: (description, seed, the LoRA's numbers [P]).
+        files: the photos. adapters: (description, seed, the LoRA's weight change of each linear of texts).
     """
 
     number: int
     files: tuple[Path, ...]
-    adapters: tuple[tuple[str, int, torch.Tensor], ...]
+    adapters: tuple[tuple[str, int, Mapping[str, torch.Tensor]], ...]
     searches: tuple[Search, ...]
 
 
@@ -123,14 +127,13 @@ def draw(folder: Path, number: int, count: int) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-def prepare(engine: SGLora, folder: Path, number: int, plan: Plan) -> Visitor:
-    """A visitor, and by the engine alone what this visitor must be answered."""
+def prepare(engine: SGLora, folder: Path, number: int, plan: Plan, turn: int) -> Visitor:
+    """A visitor of a round, and by the engine alone what this visitor must be answered."""
     files = draw(folder / str(number), number, plan.photos)
     gallery = Gallery(engine.backbone)
     gallery.add(files)
-    tasks = [
-        (examples().shown[(number + i) % len(examples().shown)].description, 10 * number + i) for i in range(plan.adaptations)
-    ]
+    descriptions, first = [example.description for example in examples().shown], 10 * number + 1000 * turn * plan.mixed
+    tasks = [(descriptions[(number + i) % len(descriptions)], first + i) for i in range(plan.adaptations)]
     adaptations = [engine.adapt(AdapterRequest(description, seed=seed)) for description, seed in tasks]
     searches = []
     for i in range(plan.searches):
@@ -144,8 +147,13 @@ def prepare(engine: SGLora, folder: Path, number: int, plan: Plan) -> Visitor:
         ranked = (gallery.text_to_image(query, adapter, top=None).hits for adapter in adapters)
         rankings = {c: [(h.label, h.score) for h in hits] for c, hits in zip(COLUMNS, ranked, strict=True)}
         searches.append(Search(*tasks[at][:1], query, tasks[at][1], rankings))
-    adapters = [(d, s, a.lora.vector()) for (d, s), a in zip(tasks, adaptations, strict=True)]
+    adapters = [(d, s, text_changes(a.lora)) for (d, s), a in zip(tasks, adaptations, strict=True)]
     return Visitor(number, files, tuple(adapters), tuple(searches))
+
+
+def text_changes(lora: Lora) -> Mapping[str, torch.Tensor]:
+    """What a LoRA does to texts; what it does to photos is the same for all."""
+    return {name: factors.delta for name, factors in lora.factors.items() if not name.startswith(VISION)}
 
 
 def wrong(found: Mapping[str, Any], search: Search, top: int = 10) -> tuple[str, float]:
@@ -207,11 +215,14 @@ def visit(address: str, visitor: Visitor, plan: Plan, folder: Path, known: Mappi
             reasons = Counter(failure["reason"] for failure in answer["failed"])
             log.errors.append(f"/index: {answer['added']} of {len(visitor.files)} photos were added: {dict(reasons)}")
             return log  # what is asked of these photos cannot be what it should be
-        for at, (description, seed, vector) in enumerate(visitor.adapters):
+        for at, (description, seed, changes) in enumerate(visitor.adapters):
+            if plan.mixed:
+                newcomer = Caller(address, downloads, log, plan.think)
+                newcomer("/index", files=[handle_file(path) for path in visitor.files[:5]], captions="")
             _, path = call("/adapt", description=description, seed=seed)
             shutil.unpack_archive(path, downloads / str(at))
-            lora, _ = load_peft(downloads / str(at), known["modules"], known["fingerprint"])
-            if not torch.allclose(lora.vector(), vector, atol=1e-4):
+            lora, _ = load_peft(downloads / str(at), **known)
+            if not all(torch.allclose(lora.factors[name].delta, change, atol=1e-3) for name, change in changes.items()):
                 log.errors.append("/adapt: another adapter")
             for search in (s for s in visitor.searches if s.seed == seed):
                 found = call("/search", query=search.query, description=description, seed=seed)
@@ -317,12 +328,13 @@ def table(found: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def app(folder: Path, url: str | None, keep: float) -> Iterator[tuple[str, int | None]]:
+def app(folder: Path, url: str | None, keep: float, checkout: Path | None) -> Iterator[tuple[str, int | None]]:
     """The address, and the process where it was started here."""
     if url is not None:
         yield url, None
         return
-    with running(folder, SG_LORA_KEEP_MINUTES=str(keep)) as (address, process):
+    root = (checkout or Path(__file__).parents[1]).resolve()
+    with running(folder, root=root, SG_LORA_KEEP_MINUTES=str(keep)) as (address, process):
         yield address, process.pid
 
 
@@ -333,22 +345,24 @@ def show_tracebacks(file: Path) -> None:
         print(text[max(0, text.index("Traceback") - 300) :][:8_000], file=sys.stderr)
 
 
-def measure(plan: Plan, minutes: float, keep: float, url: str | None = None) -> dict[str, Any]:
+def measure(plan: Plan, minutes: float, keep: float, url: str | None = None, checkout: Path | None = None) -> dict[str, Any]:
     """Rounds of visits until the minutes are over, at least one; then what stays when all visitors were forgotten."""
     engine = load_engine()
-    known = {"modules": engine.backbone.layout.modules, "fingerprint": engine.backbone.fingerprint}
+    known = {"modules": tuple(engine.backbone.linears.values()), "fingerprint": engine.backbone.fingerprint, "partly": True}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        visitors = [prepare(engine, folder, number, plan) for number in range(plan.visitors)]
-        with app(folder, url, keep) as (address, process_id):
+        with app(folder, url, keep, checkout) as (address, process_id):
             Client(address, verbose=False, analytics_enabled=False).predict(description="a photo", api_name="/route")
             memory = [resident_mb(process_id) if process_id else None]
-            begin, rounds, log = time.perf_counter(), 0, Log()
-            while rounds == 0 or time.perf_counter() - begin < minutes * 60:
+            seconds, rounds, log, rested = 0.0, 0, Log(), None
+            visitors: list[Visitor] = []
+            while rounds == 0 or seconds < minutes * 60:
+                if plan.mixed or not visitors:
+                    visitors = [prepare(engine, folder, number, plan, rounds) for number in range(plan.visitors)]
+                begin = time.perf_counter()
                 log.join(round_of_visits(address, visitors, plan, folder, known))
-                rounds += 1
+                seconds, rounds = seconds + time.perf_counter() - begin, rounds + 1
                 memory.append(resident_mb(process_id) if process_id else None)
-            seconds, rested = time.perf_counter() - begin, None
             if minutes and process_id:
                 time.sleep(60 * keep * FORGOTTEN_AFTER)
                 rested = resident_mb(process_id)
@@ -363,14 +377,17 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=kind, default=getattr(Plan, name))
     parser.add_argument("--minutes", type=float, default=10.0, help="repeat until so many minutes are over (0: once)")
     parser.add_argument("--keep", type=float, default=2.0, help="minutes the app keeps a visitor's photos (default: 2)")
+    parser.add_argument("--mixed", action="store_true", help="new seeds each round, and newcomers' uploads between searches")
     parser.add_argument("--url", help="an app that runs already; its memory is then not measured")
-    parser.add_argument("--out", type=Path, default=results_path("load"), help="where the JSON goes")
+    parser.add_argument("--app", type=Path, help="the checkout whose app is started (default: this one)")
+    parser.add_argument("--out", type=Path, help="where the JSON goes (default: nowhere)")
     # Uploads wait in the queue for longer than a minute on a slow machine, and an app that forgets sooner forgets them too.
     args = parser.parse_args()
-    plan = Plan(args.visitors, args.photos, args.adaptations, args.searches, args.think)
-    found = measure(plan, args.minutes, args.keep, args.url)
+    plan = Plan(args.visitors, args.photos, args.adaptations, args.searches, args.think, args.mixed)
+    found = measure(plan, args.minutes, args.keep, args.url, args.app)
     print(table(found))
-    args.out.write_text(json.dumps(found, indent=1) + "\n")
+    if args.out:
+        args.out.write_text(json.dumps(found, indent=1) + "\n")
     return 1 if found["errors"] else 0
 
 
