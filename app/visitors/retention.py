@@ -229,8 +229,10 @@ class Keeper:
     def _far_from_full(self, wanted: int) -> bool:
         """Whether there is no need to look at every file again: what came since the last look is counted."""
         looked, taken = self._taken
-        half = min(self.limits.disk, _free(Path(get_upload_folder()))) / 2
-        return time.monotonic() - looked < LOOK_SECONDS and taken + wanted < half
+        folder = Path(get_upload_folder())
+        if time.monotonic() - looked >= LOOK_SECONDS or not folder.exists():
+            return False
+        return taken + wanted < min(self.limits.disk, _free(folder)) / 2
 
     def make_room_on_disk(self, wanted: int = 0) -> bool:
         """Delete until ``wanted`` more bytes fit: uploads that were read, then albums.

@@ -162,7 +162,10 @@ def test_disk_makes_room_with_files_that_were_read_then_with_the_longest_unused(
         assert visitors[1].found() == visitors[1].names()
 
 
-def test_an_upload_without_room_is_refused_in_words_and_leaves_nothing(engine: SGLora, tmp_path: Path) -> None:
+def test_an_upload_without_room_is_refused_in_words_and_leaves_nothing(
+    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK_SECONDS", 0)  # what the test writes beside the app is seen at once
     with launched(engine, tmp_path, Limits(disk=22_000_000)) as app:
         visitor = Visitor(app, tmp_path, 10)
         visitor.add(side=100)
