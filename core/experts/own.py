@@ -13,7 +13,6 @@ import re
 import tempfile
 import zipfile
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,6 +29,7 @@ from core.backbones.lora_algebra import align, merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft
 from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, StudioError, brief
+from core.common.lazy import lazy
 from core.common.schema import where_invalid
 from core.common.text import clean_name, clean_text
 from core.data.safe_zip import read_members
@@ -74,7 +74,7 @@ class OwnExperts:
     shipped: ExpertRepository
     entries: tuple[OwnEntry, ...] = ()
 
-    @cached_property
+    @lazy
     def repository(self) -> ExpertRepository:
         """All experts as one repository; the shipped ones keep their indexes."""
         if not self.entries:

@@ -12,7 +12,6 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.common.errors import GalleryError, StudioError
+from core.common.lazy import lazy
 from core.common.metrics import Hits, Relevance, both_directions, hits
 from core.data.captions import clean_captions, match_captions
 from core.data.decode import Decoded, Failure, Intake, Source, content_id, frames
@@ -95,11 +95,11 @@ class _Contents:
     entries: Mapping[str, _Entry] = field(default_factory=dict)
     version: int = 0  # of the photo set; captions do not change embeddings
 
-    @cached_property
+    @lazy
     def photos(self) -> tuple[Photo, ...]:
         return tuple(entry.photo for entry in self.entries.values())
 
-    @cached_property
+    @lazy
     def memory(self) -> int:
         texts = sum(len(text) + TEXT_BYTES for photo in self.photos for text in photo.captions)
         return texts + sum(len(e.photo.thumbnail) + e.prefix.nbytes + e.row.nbytes for e in self.entries.values())

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.common.digest import digest
 from core.common.errors import AdapterError, GalleryError, LibraryError
+from core.common.lazy import lazy
 from core.retrieval import library_index
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import width
@@ -179,7 +179,7 @@ class LibraryPhotos:
             )
         return places
 
-    @cached_property
+    @lazy
     def _days(self) -> np.ndarray:
         """[n] the day that each photo was taken on, datetime64[D]; NaT where unknown."""
         return self._photos.to_table(columns=["taken"])["taken"].to_numpy().astype("datetime64[D]")
@@ -191,7 +191,7 @@ class LibraryPhotos:
         table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
         return np.isin(_numbers(self.ids), _numbers(library_index.as_ids(table["id"].to_pylist())))
 
-    @cached_property
+    @lazy
     def captions(self) -> tuple[str, ...]:
         """All different captions of the library's photos."""
         with self.library.readable():
