@@ -125,7 +125,7 @@ class Studio:
                 self.status = gr.HTML(page_html.status(texts.LOADING, "wait"), elem_id="status")
         context.shows(Part.STATUS, [self.status], self._status)
         self.switch = Switch(context) if self.models.repositories else None
-        with gr.Tabs():
+        with gr.Tabs() as self.tabs:
             with gr.Tab(texts.TAB_STUDIO, id="search", elem_id="tab-search"):
                 steps = self._search_tab(samples)
             with gr.Tab(texts.TAB_EXPERTS, id="experts", elem_id="tab-experts"):
@@ -174,7 +174,7 @@ class Studio:
         context = self.context
         asked = [context.session, *context.inputs]
         # One after the other: what is ready depends on whose experts they are.
-        shown = [self.address.memory, context.query, *context.inputs, *context.outputs(Part.PHOTOS)]
+        shown = [self.tabs, self.address.memory, context.query, *context.inputs, *context.outputs(Part.PHOTOS)]
         opened = page.load(self._open, [self.address.memory], shown, **private(OPEN))
         opened.then(self._ready, asked, context.outputs(*READY, *ANSWER), **private(OPEN))
         page.unload(self._closed)
@@ -187,7 +187,13 @@ class Studio:
         self._opened(request, session)
         known = (memory if isinstance(memory, dict) else {}) | {"token": session.album.token}
         boxes = {context.query: values.pop("query")} | {context.controls[name]: value for name, value in values.items()}
-        return {self.address.memory: known} | boxes | context.show(session, Controls(), Part.PHOTOS)
+        return {self.address.memory: known} | self._chosen_tab(request) | boxes | context.show(session, Controls(), Part.PHOTOS)
+
+    def _chosen_tab(self, request: gr.Request) -> Updates:
+        """The tab that the address names: in the browser, a click may come before the tabs are there."""
+        named = request.query_params.get("tab")
+        known = [tab.id for tab in self.tabs.children if isinstance(tab, gr.Tab)]
+        return {self.tabs: gr.Tabs(selected=named)} if named in known else {}
 
     def _opened(self, request: gr.Request, session: Session) -> None:
         """A tab shows this album from now on."""
