@@ -26,12 +26,13 @@ from core.data.decode import content_id
 from core.data.decode_pool import decode_photo
 from core.data.find_images import is_image
 from core.data.image_io import photo_bytes
-from core.data.sample_photos import sample_photos
+from core.data.sample_photos import examples, sample_photos
 from core.experts.adapter_files import save_adapter, save_names_adapter
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranking, moves
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.request import AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 from core.sglora.teach import TaughtNames
 
 COMPUTING = threading.BoundedSemaphore(3)  # questions: while two compute, one is answered
@@ -164,6 +165,15 @@ def add_samples(engine: SGLora, session: Session, progress: Progress | None = No
         report = gallery.add(files, captions, progress)
         session.album.keep(files, report.ids)
     return Added(report)
+
+
+def answer_samples(engine: SGLora, session: Session) -> None:
+    """What the page opens on: the samples, and the first question about them, answered and counted."""
+    add_samples(engine, session)
+    description, query = examples().shown[0]
+    adapt_to(engine, session, request(description, DEFAULT_K, DEFAULT_TAU, 0, DEFAULT_WEIGHT))
+    ask(engine, session, Question.words(query), merge=False)
+    measure(engine, session)
 
 
 def photos_called(engine: SGLora, session: Session, lines: str) -> list[str]:

@@ -14,6 +14,8 @@ MEASURED = (
 )
 SKIP = "Skip to the question"
 TRY = "Try it on sample photos"
+TRY_ASKS = "Show the samples in place of your {n} photos? “Bring back” shows yours again."
+TRY_YES, TRY_NO = "Show the samples", "Keep my photos"
 
 # backbones
 BACKBONE_LABEL = "Backbone and experts"
