@@ -99,6 +99,7 @@ WEIGHT = "weight"
 # the adapter
 GENERATE_BUTTON = "Adapt"
 RESAMPLE = "Try another variant"
+VARIED = "Variant {seed}: {new} of the first {top} photos are new, {moved} changed places."
 SEED_LABEL, SEED_INFO = "Seed", "The same seed gives the same adapter."
 K_LABEL, K_INFO = "Experts (k)", "How many of the closest are mixed."
 TAU_LABEL, TAU_INFO = "Temperature (tau)", "Low: the closest expert decides. High: all k weigh the same."
@@ -176,6 +177,7 @@ PHOTOS_LISTED = "The first {n:,} are listed below; all of them are searched."
 
 # question and results
 CAPTIONS_OF_A_PHOTO = "Find captions of a photo"
+CAPTIONS_NEEDED = "This looks among your photos' captions: add a captions file, or type captions below the results."
 EXAMPLES_LABEL = "Questions about the sample photos"
 EXAMPLES_CHOSEN = (
     "Of all {questions} captions of the samples, the right photo rises for {rose} and falls for {fell}. Here are the three "
