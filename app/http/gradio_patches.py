@@ -259,8 +259,8 @@ class OwnPreview(BaseLoader):
         self._loader = loader
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
-        source, *rest = self._loader.get_source(environment, template)
-        return (PREVIEW.sub(_preview, source), *rest)
+        source, file, current = self._loader.get_source(environment, template)
+        return PREVIEW.sub(_preview, source), file, current
 
 
 def _preview(tag: re.Match[str]) -> str:
