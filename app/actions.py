@@ -26,12 +26,14 @@ from core.data.decode import content_id
 from core.data.decode_pool import decode_photo
 from core.data.find_images import is_image
 from core.data.image_io import photo_bytes
-from core.data.sample_photos import sample_photos
+from core.data.sample_photos import examples, sample_photos
 from core.experts.adapter_files import save_adapter, save_names_adapter
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranking, moves
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.request import AdapterRequest
+from core.sglora.random_sentence import drawn_sentence, random_sentence
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 from core.sglora.teach import TaughtNames
 
 COMPUTING = threading.BoundedSemaphore(3)  # questions: while two compute, one is answered
@@ -128,7 +130,7 @@ class Added:
     remarks: tuple[str, ...] = ()
 
 
-def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress: Progress | None = None) -> Added:
+def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added:
     """Add dropped files: photos, ZIP files of photos, captions files; what fails is reported and the rest goes in."""
     album = session.album
     gallery, remarks, report = album.gallery(engine), [], None
@@ -141,7 +143,10 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress
                 gallery = album.gallery(engine)
                 remarks.append(texts.SAMPLES_GONE)
             if uploads.photos:
-                report = gallery.add(uploads.photos, None, progress, visitor_left())
+                gone = visitor_left()
+                report = gallery.add(uploads.photos, None, album.note_progress, lambda: gone() or album.stopped)
+                if album.stopped:
+                    remarks.append(texts.ADDING_STOPPED)
                 album.keep(uploads.photos, report.ids)
     finally:
         discard(unpacked)
@@ -166,6 +171,15 @@ def add_samples(engine: SGLora, session: Session, progress: Progress | None = No
         report = gallery.add(files, captions, progress)
         session.album.keep(files, report.ids)
     return Added(report)
+
+
+def answer_samples(engine: SGLora, session: Session) -> None:
+    """What the page opens on: the samples, and the first question about them, answered and counted."""
+    add_samples(engine, session)
+    description, query = examples().shown[0]
+    adapt_to(engine, session, request(description, DEFAULT_K, DEFAULT_TAU, 0, DEFAULT_WEIGHT))
+    ask(engine, session, Question.words(query), merge=False)
+    measure(engine, session)
 
 
 def photos_called(engine: SGLora, session: Session, lines: str) -> list[str]:
@@ -203,29 +217,39 @@ def _captioned(gallery: Gallery, captions: Mapping[str, Sequence[str]]) -> str:
     return texts.CAPTIONS_SET.format(n=matched, total=len(gallery.photos)) + cut
 
 
-def adapters(engine: SGLora, adaptation: Adaptation | None, merge: bool = True) -> tuple[tuple[str, str, Adapter], ...]:
+def adapters(
+    engine: SGLora, adaptation: Adaptation | None, merge: bool = True, random: bool = False
+) -> tuple[tuple[str, str, Adapter], ...]:
     """The columns of a comparison: title, note and adapter; zero-shot first, the others at the adapter's strength.
 
     Without a sentence, what all adapters share is applied, where the backbone has it.
+
+    Args:
+        merge, random: whether the merge of the experts, and the adapter of a random sentence, are columns.
     """
     zero_shot, shared = (texts.ZERO_SHOT, texts.ZERO_SHOT_NOTE, ZERO_SHOT), engine.backbone.shared
     if adaptation is None:
         if shared is None:
             return (zero_shot,)
         return zero_shot, (texts.SHARED, texts.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))
-    titles = (texts.MERGE, texts.SG_LORA) if merge else (texts.SG_LORA,)
+    shown = {texts.RANDOM: random, texts.MERGE: merge, texts.SG_LORA: True}
+    titles = [title for title, there in shown.items() if there]
     if adaptation.strength == 0:  # nothing is applied: the very same numbers, computed once
         return zero_shot, *((title, texts.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
-    generated = (texts.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))
-    if not merge:
-        return zero_shot, generated
-    merged = engine.applied(engine.merged(adaptation.routing), adaptation.strength)
-    return zero_shot, (texts.MERGE, texts.MERGE_NOTE, Adapter.of(*merged)), generated
+    beside: list[tuple[str, str, Adapter]] = []
+    if random:
+        other = engine.applied(random_sentence(engine, adaptation), adaptation.strength)
+        note = texts.RANDOM_NOTE.format(sentence=drawn_sentence(adaptation.request))
+        beside.append((texts.RANDOM, note, Adapter.of(*other)))
+    if merge:
+        merged = engine.applied(engine.merged(adaptation.routing), adaptation.strength)
+        beside.append((texts.MERGE, texts.MERGE_NOTE, Adapter.of(*merged)))
+    return zero_shot, *beside, (texts.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))
 
 
-def columns(engine: SGLora, session: Session, merge: bool = True) -> tuple[tuple[str, str, Adapter], ...]:
+def columns(engine: SGLora, session: Session, merge: bool = True, random: bool = False) -> tuple[tuple[str, str, Adapter], ...]:
     """``adapters`` of the session, with the visitor's names added to all but zero-shot; names alone are a column as well."""
-    zero_shot, *others = adapters(engine, session.adaptation, merge)
+    zero_shot, *others = adapters(engine, session.adaptation, merge, random)
     names = session.album.names(engine)
     if not names.entries:
         return zero_shot, *others
@@ -258,14 +282,14 @@ def ask(
     progress: RankingProgress | None = None,
     merge: bool = True,
     libraries: PhotoLibraries | None = None,
+    random: bool = False,
 ) -> Comparison:
     """Answer a question in every column, with the session's adapter where there is one.
 
     Columns of the last answer are taken over where their adapter, the photos and the question are the same.
 
     Args:
-        progress: called before each column. merge: whether the merge of the experts is a column.
-        libraries: that can be asked.
+        progress: called before each column. merge, random: as for ``adapters``. libraries: that can be asked.
 
     Raises:
         StudioError: there are no photos, or the question cannot be used.
@@ -294,7 +318,7 @@ def ask(
     kept = {(column.title, column.adapter): column for column in last.columns} if last is not None and same else {}
     ranked: list[Column] = []
     # All of it is ranked: how far something moved is only known when both ends are.
-    wanted = columns(engine, session, merge)
+    wanted = columns(engine, session, merge, random)
     for name, note, adapter in wanted:
         if (name, adapter.key) in kept:
             ranked.append(kept[name, adapter.key])
@@ -380,13 +404,17 @@ def measure(engine: SGLora, session: Session, progress: Progress | None = None) 
     """Recall of the last comparison's columns, after the answer itself, since many captions take a while to read.
 
     None where nothing was asked, or fewer than two photos have captions.
+
+    Raises:
+        StudioError: it was stopped.
     """
     comparison = session.comparison
-    if comparison is None or not comparison.measurable:
-        return None
-    gallery, seen = session.album.gallery(engine), {a.key: a for _, _, a in columns(engine, session)}
+    if comparison is None or not comparison.measurable or comparison.measured:
+        return comparison if comparison is not None and comparison.measured else None
+    made = columns(engine, session, _has(comparison, texts.MERGE), _has(comparison, texts.RANDOM))
+    gallery, seen, gone = session.album.gallery(engine), {a.key: a for _, _, a in made}, visitor_left()
     with COMPUTING:
-        gallery.read_captions(comparison.left_out, progress, visitor_left())
+        gallery.read_captions(comparison.left_out, progress, lambda: gone() or session.uncounted is comparison)
         ranked = [
             replace(column, hits=gallery.hits(seen[column.adapter], comparison.left_out))
             if column.hits is None and column.adapter in seen
@@ -413,13 +441,14 @@ def ask_again(
     progress: RankingProgress | None = None,
     merge: bool | None = None,
     libraries: PhotoLibraries | None = None,
+    random: bool | None = None,
 ) -> Comparison | None:
     """The last adapter and the last question with what is there now: other experts, more or fewer photos.
 
-    None where nothing was asked, or it cannot be asked again. ``merge``: as before where it is left out.
+    None where nothing was asked, or it cannot be asked again. ``merge``, ``random``: as before where they are left out.
     """
-    if merge is None:
-        merge = session.comparison is not None and any(c.title == texts.MERGE for c in session.comparison.columns)
+    merge = _has(session.comparison, texts.MERGE) if merge is None else merge
+    random = _has(session.comparison, texts.RANDOM) if random is None else random
     if (wanted := session.request) is not None:  # another tab may have changed the experts or the backbone
         if engine.mixes and wanted.strength is not None:
             wanted = replace(wanted, strength=min(wanted.strength, 1.0))  # the last backbone's may have been a factor
@@ -427,12 +456,17 @@ def ask_again(
     if session.question is None:
         return None
     try:
-        return ask(engine, session, session.question, progress, merge, libraries)
+        return ask(engine, session, session.question, progress, merge, libraries, random)
     except (GalleryError, PhotoError, LibraryError):
         session.comparison = None
         if session.question.kind != "words":  # words can be asked of photos to come
             session.question = None
         return None
+
+
+def _has(comparison: Comparison | None, title: str) -> bool:
+    """Whether a comparison has a column."""
+    return comparison is not None and any(column.title == title for column in comparison.columns)
 
 
 def mark(engine: SGLora, session: Session, photo: str, right: bool, libraries: PhotoLibraries | None = None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import secrets
 import threading
 from collections import Counter
@@ -24,6 +25,7 @@ from gradio.context import LocalContext
 from gradio.state_holder import StateHolder
 from gradio.utils import LRUCache, get_upload_folder
 from gradio_client.utils import is_file_obj, traverse
+from jinja2 import BaseLoader, Environment
 from starlette.formparsers import MultiPartException
 
 from app import texts
@@ -33,6 +35,7 @@ from core.data.find_images import is_clutter
 
 log = logging.getLogger(__name__)
 FOLDER_PREFIX = "album-"  # of visitors' own folders beside uploads: no request may name a file in there
+PREVIEW = re.compile(r'(?P<begin><meta\s+(?:property|name)="(?:og|twitter):(?P<what>\w+)"\s+content=)"[^"]*"\s*/>')
 LONGEST = 200  # characters of what a component says about a value
 UPLOADS = 1000  # at once, whose progress is remembered
 REMEMBERED_TABS = 10_000  # and where they are
@@ -249,6 +252,22 @@ def _whose(event: Any) -> str:
     return whose
 
 
+class OwnPreview(BaseLoader):
+    """Gradio's pages, with our words in what a link to them shows elsewhere: its own are about Gradio, and fixed."""
+
+    def __init__(self, loader: BaseLoader) -> None:
+        self._loader = loader
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
+        source, file, current = self._loader.get_source(environment, template)
+        return PREVIEW.sub(_preview, source), file, current
+
+
+def _preview(tag: re.Match[str]) -> str:
+    words = {"title": texts.TITLE, "description": texts.TAGLINE}.get(tag["what"])
+    return "" if words is None else f'{tag["begin"]}"{escape(words)}" />'
+
+
 def visitor_left() -> Callable[[], bool]:
     """For the event at hand: whether its client has left."""
     page, number = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
@@ -283,3 +302,7 @@ def harden(tab_states: type[StateHolder]) -> None:
     for module, name, ours, _ in [*PATCHES, (routes, "StateHolder", tab_states, "")]:
         getattr(module, name)  # a Gradio that has it no more must not go unnoticed
         setattr(module, name, ours)
+    pages = routes.templates.env
+    assert pages.loader is not None
+    if not isinstance(pages.loader, OwnPreview):
+        pages.loader = OwnPreview(pages.loader)

@@ -16,9 +16,12 @@ addEventListener("beforeunload", () => {
 });
 
 let search = location.search;
+// What a page shows by itself when it is opened is no step to go Back to.
+let used = false;
+for (const kind of ["pointerdown", "keydown", "input", "change"]) addEventListener(kind, () => (used = true), { capture: true, once: true });
 const put = (changes) => {
   const now = changed(changes);
-  if (now.href !== location.href) history.pushState(null, "", now);
+  if (now.href !== location.href) history[used ? "pushState" : "replaceState"](null, "", now);
   search = now.search;
 };
 const tabs = () => [...document.querySelectorAll("button[role=tab][id^=tab-]")];
@@ -46,11 +49,37 @@ document.addEventListener("click", (event) => {
   (place.querySelector("input, textarea") ?? place).focus({ preventScroll: true });
   place.scrollIntoView();
 });
+// A link to a tab, followed without loading the page again.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.('a[href^="?tab="]');
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  put({ tab: new URLSearchParams(link.getAttribute("href")).get("tab") });
+  open();
+});
 document.addEventListener("click", (event) => {
   const tab = event.isTrusted && event.target.closest?.("button[role=tab][id^=tab-]");
   if (tab) put({ tab: name(tab) === "search" ? "" : name(tab) });
 });
+// Gradio's own panels (API, settings) lie over the page: Back closes them, and closing them takes the step back.
+const panel = () => document.querySelector(".api-docs");
+let overlaid = false;
+new MutationObserver(() => {
+  if (panel() && !overlaid) {
+    overlaid = true;
+    const view = location.href;
+    history.replaceState(null, "", changed({ view: "" }));
+    history.pushState(null, "", view);
+  } else if (!panel() && overlaid) {
+    overlaid = false;
+    history.back();
+  }
+}).observe(document.body, { childList: true, subtree: true });
 addEventListener("popstate", () => {
+  if (panel() && !new URLSearchParams(location.search).has("view")) {
+    overlaid = false;
+    panel().querySelector(".backdrop").click();
+  }
   // A link to a place on this page is one from Gradio's <base>, which has no question and no tab.
   if (location.hash && !location.search) return history.replaceState(null, "", search + location.hash);
   search = location.search;
@@ -75,4 +104,3 @@ document.addEventListener("keydown", (event) => {
   tabs()[0]?.click();
   document.querySelector("#query textarea, #query input")?.focus();
 });
-setTimeout(open);

@@ -18,7 +18,8 @@ from core.retrieval.gallery import Photo
 
 FEW_PHOTOS = 50
 WAITING = 12  # photos that are shown before the first question
-FIRST = 10  # places that the sentence about recall speaks of
+FIRST = 10  # places that the verdict speaks of
+BESIDE = (texts.MERGE, texts.RANDOM)  # columns on demand, which come last
 WAYS = ("t2i", "i2t")  # as the heads of the table are
 _html, _told = macros("results.html"), macros("page.html").told
 
@@ -73,7 +74,7 @@ def comparison(result: Comparison, album: Album, shown: Shown, marks: Mapping[st
     changed = {key for column in others for key, places in column.moves.items() if places}
     columns = [
         (column.title, column.note, _cards(result, column, album, photos, shown, changed if filtered else None, marks))
-        for column in sorted(result.columns, key=lambda column: column.title == texts.MERGE)  # on demand, and last
+        for column in sorted(result.columns, key=lambda column: column.title in BESIDE)
         if compared or not others or column is not zero_shot
     ]
     subject = _subject(result, album, photos)
@@ -133,15 +134,29 @@ def _cards(
 def waiting(album: Album) -> Markup:
     """Before the first question: what to do, and the first photos, if there are any."""
     photos = [(photo.name, address(album.thumbnail(photo))) for photo in album.photos[:WAITING]]
-    return _html.waiting(texts.COMPARE_EMPTY if photos else texts.COMPARE_NO_PHOTOS, photos)
+    words = texts.COMPARE_EMPTY if photos else texts.ADDING if album.adding else texts.COMPARE_NO_PHOTOS
+    return _html.waiting(words, photos)
 
 
 def marked(counted: Marked) -> Markup:
     """What the visitor's own thumbs say."""
     if not counted.photos:
         return Markup("")
-    counts = " → ".join(f"{title} {count}" for title, count in counted.among_ten.items())
-    return _told(texts.MARKED.format(n=counted.photos, questions=counted.questions, counts=counts))
+    counts = list(counted.among_ten.values())
+    words = texts.MARKED if len(counts) > 1 else texts.MARKED_ALONE
+    return _html.verdict(_counts(words, counts[:1] + counts[-1:], counted.photos))
+
+
+def counting(result: Comparison) -> Markup:
+    """That recall is on its way; of every comparison another text."""
+    return _html.counting(texts.COUNTING.format(n=result.captions), id(result))
+
+
+def _counts(words: str, counts: Sequence[int], total: int) -> Markup:
+    """How many were found before and after."""
+    before, after = counts[0], counts[-1]
+    kind = "sg-up" if after > before else "sg-down" if after < before else ""
+    return Markup(words).format(before=_html.bold(before), after=_html.bold(after, kind), total=total)
 
 
 def address(path: Path) -> str:
@@ -151,7 +166,7 @@ def address(path: Path) -> str:
 
 def _right_places(result: Comparison) -> Markup:
     """Where the right answer is in each column, as far as captions say which one that is."""
-    rankings = [column.ranking.hits for column in result.columns if column.title != texts.MERGE]
+    rankings = [column.ranking.hits for column in result.columns if column.title not in BESIDE]
     best = [next((hit.rank for hit in hits if hit.key in result.right), len(hits) + 1) for hits in rankings]
     places = [str(rank) if rank <= len(hits) else f"> {len(hits)}" for rank, hits in zip(best, rankings, strict=True)]
     if all(place.startswith(">") for place in places):
@@ -162,7 +177,7 @@ def _right_places(result: Comparison) -> Markup:
 
 
 def recalls(result: Comparison | None) -> Markup:
-    """One sentence, and folded below it every column's recall with its interval and its lead over zero-shot."""
+    """The verdict, and folded below it every column's recall with its interval and its lead over zero-shot."""
     if result is None or not all(column.hits for column in result.columns):
         return Markup("")
     columns = [(column.title, column.hits) for column in result.columns if column.hits]
@@ -179,6 +194,9 @@ def recalls(result: Comparison | None) -> Markup:
     photos, captions = base["i2t"].total, len(base["t2i"].places)
     caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
     note = texts.RECALL_NOTE.format(photos=photos, captions=captions, caution=caution)
-    counts = [int((hits["t2i"].places < FIRST).sum()) for title, hits in columns if title != texts.MERGE]
-    summary = Markup(texts.RECALL_TOLD).format(counts=Markup(" → ").join(map(_html.bold, counts)), total=captions, first=FIRST)
-    return _html.recalls(summary, len(result.left_out), note, rows)
+    found = {title: int((hits["t2i"].places < FIRST).sum()) for title, hits in columns}
+    counts = [count for title, count in found.items() if title not in BESIDE]
+    verdict = _counts(texts.VERDICT if len(counts) > 1 else texts.VERDICT_ALONE, counts, captions)
+    if texts.RANDOM in found:
+        verdict += Markup(texts.VERDICT_RANDOM).format(random=_html.bold(found[texts.RANDOM]))
+    return _html.recalls(verdict, len(result.left_out), note, rows)

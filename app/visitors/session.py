@@ -26,7 +26,7 @@ from core.common.errors import GalleryError
 from core.common.metrics import Hits
 from core.data.decode import Source
 from core.experts.own import OwnExperts
-from core.retrieval.gallery import Adapter, Gallery, Photo, Ranking
+from core.retrieval.gallery import Adapter, Gallery, Photo, Ranking, Removed
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import ExpertRepository
@@ -154,6 +154,16 @@ class Comparison:
         return self.library is None and captioned > 1
 
     @property
+    def measured(self) -> bool:
+        """Whether recall was counted."""
+        return all(column.hits is not None for column in self.columns)
+
+    @property
+    def captions(self) -> int:
+        """How many of them recall is counted over, as far as they differ."""
+        return len({text for photo in self.photos if photo.id not in self.left_out for text in photo.captions})
+
+    @property
     def of(self) -> str:
         """What is ranked: "photos" or "captions"."""
         return "captions" if self.asked.kind == "photo" else "photos"
@@ -189,6 +199,20 @@ def new_gallery(engine: SGLora) -> Gallery:
     return Gallery(engine.backbone, PHOTO_LIMIT, Limits.from_environment().visitor_memory)
 
 
+@dataclass(frozen=True)
+class Adding:
+    """How far photos are that are being added; ``total`` is 0 before that is known."""
+
+    done: int = 0
+    total: int = 0
+    begin: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """As the photos so far went; None before the first one."""
+        return (time.perf_counter() - self.begin) / self.done * (self.total - self.done) if self.done else None
+
+
 class Album:
     """A visitor's photos and experts. The tabs of one browser share it through a token that only that browser holds.
 
@@ -197,8 +221,10 @@ class Album:
         gone: why it was emptied without being asked to, until any tab was told; for one that is opened meanwhile.
         backbone: name of the repository that this visitor chose, as in ``Models``.
         keeps_files: whether photo files are kept: a page shows them large, and a switch to another backbone needs them.
-        shows_samples: whether the photos are the samples, which never mix with the visitor's own.
+        shows_samples: whether the photos are the samples, which never mix with the visitor's own. samples: whose these are
+            that the page opened on; awaits_samples: whether it is to open on them.
         trained_on: ids of the photos that trained an own expert, by its name. asked: what a reload shows again.
+        progress: of photos that are being added. stopped: whether the visitor wants no more of them.
         tabs: session hashes of the tabs that show it.
     """
 
@@ -220,13 +246,24 @@ class Album:
         self._engine: tuple[OwnExperts, SGLora] | None = None
         self._names: dict[str, tuple[TaughtName, ...]] = {}  # by backbone; without it, so that it can be given up
         self._aside: Gallery | None = None
-        self.shows_samples = False
+        self._removed: list[Removed] = []  # photos that were taken out one by one, the last one last
+        self.progress: Adding | None = None
+        self.stopped = False
+        self.shows_samples = self.awaits_samples = False
+        self.samples: Session | None = None
         self.trained_on: dict[str, frozenset[str]] = {}
         self.asked: Asked | None = None
         self._changing = threading.Lock()
         self._borrowed: dict[str, None] = {}  # thumbnails of libraries' photos, the last shown last
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         _open_albums[self.token] = self
+
+    @staticmethod
+    def of_nobody() -> Album:
+        """One that no visitor has: it never makes room for others."""
+        album = Album()
+        del _open_albums[album.token]
+        return album
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Album:
         """As for sessions: a copy starts empty."""
@@ -256,7 +293,9 @@ class Album:
         experts = sum(t.nbytes for entry in own for t in (entry.mean, entry.std, entry.embedding))
         photos = sum(len(photo.thumbnail) for photo in self._resting) if gallery is None else gallery.memory
         names = sum(entry.memory for entries in list(self._names.values()) for entry in entries)
-        aside = self._aside
+        aside, samples = self._aside, self.samples
+        if samples is not None and self.shows_samples:
+            photos = max(0, photos - samples.album.memory)
         return photos + (0 if aside is None else aside.memory) + experts + names
 
     def gallery(self, engine: SGLora) -> Gallery:
@@ -269,7 +308,7 @@ class Album:
         with self._changing:
             if self._gallery is None:
                 gallery, resting = new_gallery(engine), self._resting
-                gallery.take_over(resting, self._originals)
+                gallery.take_over(resting, self._files())
                 self._gallery, self._resting = gallery, ()
             return self._gallery
 
@@ -320,10 +359,17 @@ class Album:
         """
         if not self._photos_change.acquire(blocking=False):
             raise GalleryError(texts.PHOTOS_BUSY)
+        self.progress = Adding()
         try:
             yield
         finally:
+            self.progress, self.stopped = None, False
             self._photos_change.release()
+
+    def note_progress(self, done: int, total: int) -> None:
+        """So many photos of those that are being added were looked at."""
+        if self.progress is not None:
+            self.progress = replace(self.progress, done=done, total=total)
 
     @property
     def adding(self) -> bool:
@@ -369,7 +415,7 @@ class Album:
                 gallery, lost, indexed = old, (), 0
             else:
                 gallery = new_gallery(engine)
-                lost = gallery.take_over(photos, self._originals, progress)
+                lost = gallery.take_over(photos, self._files(), progress)
                 current = photos if old is None else old.photos
                 gallery.take_over(current, {})  # captions that were written meanwhile
                 gallery.remove({photo.id for photo in photos} - {photo.id for photo in current})
@@ -378,14 +424,14 @@ class Album:
             before = self.backbone
             with self._changing:
                 self.backbone, self._prefix_key = name, engine.backbone.prefix_key
-                self._gallery, self._resting, self._engine = gallery, (), None
+                self._gallery, self._resting, self._engine, self._removed = gallery, (), None, []
         return Switched(before, indexed, lost, tuple(e.name for e in left.entries) if left else ())
 
     def rest(self) -> None:
         """Give the index up, and with it the backbone; the photos are indexed again when they are asked for."""
         with self._changing:
             if self._gallery is not None:
-                self._resting, self._gallery = self._gallery.photos, None
+                self._resting, self._gallery, self._removed = self._gallery.photos, None, []
             self._engine = None
 
     def engine(self, shared: SGLora) -> SGLora:
@@ -410,6 +456,10 @@ class Album:
         gallery = self._gallery
         return self._resting if gallery is None else gallery.photos
 
+    def _files(self) -> Mapping[str, Path]:
+        """The photos' files, by id, as far as they are kept."""
+        return self._originals if self.samples is None else {**self.samples.album._originals, **self._originals}
+
     @property
     def limit(self) -> int:
         """About how many photos have room."""
@@ -426,6 +476,7 @@ class Album:
         originals = list(self._originals)  # before the photos: one that is added now is in neither, or in both
         aside = self._aside
         kept = {photo.id for photo in (*self.photos, *(() if aside is None else aside.photos))}
+        kept |= {entry.photo.id for removed in self._removed for _, entry in removed}
         for gone in [key for key in originals if key not in kept]:
             if (path := self._originals.pop(gone, None)) is not None:
                 path.unlink(missing_ok=True)
@@ -433,6 +484,8 @@ class Album:
 
     def thumbnail(self, photo: Photo) -> Path:
         """A photo's thumbnail, written once."""
+        if (shelf := self._shelf_of(photo)) is not None:
+            return shelf.thumbnail(photo)
         path = self.folder / f"thumbnail-{photo.id}.jpg"
         if not path.exists():
             path.write_bytes(photo.thumbnail)
@@ -458,24 +511,53 @@ class Album:
 
     def original(self, photo: Photo) -> Path:
         """The visitor's own file, or the thumbnail where it is gone."""
+        if (shelf := self._shelf_of(photo)) is not None:
+            return shelf.original(photo)
         path = self._originals.get(photo.id)
         return path if path is not None and path.exists() else self.thumbnail(photo)
+
+    def _shelf_of(self, photo: Photo) -> Album | None:
+        """Where the files of a sample are that the page opened on."""
+        samples = self.samples
+        return None if samples is None or photo.id not in samples.album._originals else samples.album
+
+    def show_samples(self, shelf: Session) -> None:
+        """Show the samples of another session, where there are no photos yet; its files are shared."""
+        gallery = shelf.album._gallery
+        with self._changing:
+            if self.awaits_samples and gallery is not None and not self.photos:
+                self._gallery, self.shows_samples, self.samples = gallery.copy(), True, shelf
+            self.awaits_samples = False
+
+    @property
+    def has_samples_only(self) -> bool:
+        """Whether the photos are the samples, with nothing of the visitor's."""
+        return self.shows_samples and (self.samples is None or self.photos == self.samples.album.photos)
 
     def set_aside(self) -> None:
         """Show no photos any more, but keep those that were there for ``take_back``; samples are a click away."""
         with self._changing:
-            if self._gallery is not None and self._gallery.photos and not self.shows_samples:
+            less = self.has_samples_only or (self.shows_samples and self.aside)  # than photos of one's own
+            if self._gallery is not None and self._gallery.photos and not less:
                 self._aside = self._gallery
-            self._gallery, self.shows_samples = None, False
+            self._gallery, self._removed, self.shows_samples, self.awaits_samples = None, [], False, False
 
     def take_back(self, engine: SGLora, progress: Callable[[int, int], None] | None = None) -> None:
-        """Show the photos that were set aside, and set aside those that are there, if they are the visitor's own."""
+        """Put the photos back that were removed one by one. Where there are none, show those that were set aside, and set aside
+        those that are there, if they are the visitor's own.
+        """
         self._check(engine)
+        if self._removed:
+            with self._changing:
+                removed, self._removed = self._removed, []
+            for photos in reversed(removed):
+                self.gallery(engine).put_back(photos)
+            return
         with self.photos_change(), self._changing:
             gallery, before = self._aside, self._gallery
             if gallery is None:
                 return
-            self._aside = before if before is not None and before.photos and not self.shows_samples else None
+            self._aside = before if before is not None and before.photos and not self.has_samples_only else None
             self.shows_samples = False
             if gallery.backbone.prefix_key != engine.backbone.prefix_key:
                 photos, gallery = gallery.photos, new_gallery(engine)
@@ -484,8 +566,13 @@ class Album:
 
     @property
     def aside(self) -> int:
-        """How many photos were set aside."""
-        return 0 if self._aside is None else len(self._aside.photos)
+        """How many photos can be brought back."""
+        removed = sum(map(len, self._removed))
+        return removed or (0 if self._aside is None else len(self._aside.photos))
+
+    def remove(self, engine: SGLora, photo: str) -> None:
+        """Take a photo out, so that it can be brought back."""
+        self._removed.append(self.gallery(engine).remove([photo]))
 
     @property
     def folder(self) -> Path:
@@ -537,7 +624,8 @@ class Album:
             forget(session)
         with self._changing:
             gallery, self._gallery, self._engine, self._aside = self._gallery, None, None, None
-            self._resting, self.asked, self.shows_samples = (), None, False
+            self._removed = []
+            self._resting, self.asked, self.shows_samples, self.samples = (), None, False, None
             self.trained_on.clear()
             self._own_experts.clear()
             self._names.clear()
@@ -592,6 +680,7 @@ class Session:
         album: the visitor's photos.
         request, adaptation: what was generated last, and from what; ``repository``: from which experts.
         comparison: what was asked last, to show it again with other columns or fewer rows.
+        uncounted: the comparison whose recall the visitor wants no more.
         question: asked last. more: results that were asked for beyond the first ones.
         history: (query, description) asked, latest first.
         marks: by question, which photos the visitor marked as right or wrong; ``marked``: what was counted from them.
@@ -606,6 +695,7 @@ class Session:
     repository: ExpertRepository | None = None
     comparison: Comparison | None = None
     question: Question | None = None
+    uncounted: Comparison | None = None
     more: int = 0
     history: list[tuple[str, str]] = field(default_factory=list)
     marks: dict[Question, dict[str, bool]] = field(default_factory=dict)
@@ -621,10 +711,11 @@ class Session:
     @property
     def worth(self) -> int:
         """What the visitor would lose: 0 nothing, 1 what a click brings back, 2 photos or experts."""
-        album = self.album
-        if album.photos or album.aside or album.has_experts or album.has_names:
+        album, shelf = self.album, self.album.samples
+        if (album.photos and not album.has_samples_only) or album.aside or album.has_experts or album.has_names:
             return 2
-        return int(self.adaptation is not None or album.backbone != DEFAULT)
+        made = self.adaptation is not None and (shelf is None or self.adaptation is not shelf.adaptation)
+        return int(made or (album.shows_samples and shelf is None) or album.backbone != DEFAULT)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
         """Gradio copies the initial state for each new visitor: a copy starts empty, so nothing can leak."""
@@ -656,6 +747,7 @@ class Session:
 def forget(session: Session) -> None:
     """Forget what a tab showed; the album, which other tabs of that browser may hold, stays."""
     session.request = session.adaptation = session.repository = session.comparison = session.question = None
+    session.uncounted = None
     session.history.clear()
     session.marks.clear()
     session.marked, session.on_names = Marked(), ((), {})
