@@ -75,7 +75,7 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
 
 def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
     """The generated LoRA in a line, and what a strength of 0 means."""
-    own, shared = repository.layout, repository.shared
+    own, shared = result.own, repository.shared
     rank: object = result.lora.only(own.modules).rank
     if shared:
         rank = texts.RANKS.format(rank=rank, shared=shared.only(own.modules).rank, own=own.rank)
