@@ -206,19 +206,19 @@ def adapters(engine: SGLora, adaptation: Adaptation | None, merge: bool = True) 
 
     Without a sentence, what all adapters share is applied, where the backbone has it.
     """
-    zero_shot, shared = (texts.ZERO_SHOT, texts.ZERO_SHOT_NOTE, ZERO_SHOT), engine.backbone.shared
+    zero_shot, shared = (texts.ENGLISH.ZERO_SHOT, texts.ZERO_SHOT_NOTE, ZERO_SHOT), engine.backbone.shared
     if adaptation is None:
         if shared is None:
             return (zero_shot,)
-        return zero_shot, (texts.SHARED, texts.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))
-    titles = (texts.MERGE, texts.SG_LORA) if merge else (texts.SG_LORA,)
+        return zero_shot, (texts.ENGLISH.SHARED, texts.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))
+    titles = (texts.ENGLISH.MERGE, texts.ENGLISH.SG_LORA) if merge else (texts.ENGLISH.SG_LORA,)
     if adaptation.strength == 0:  # nothing is applied: the very same numbers, computed once
         return zero_shot, *((title, texts.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
-    generated = (texts.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))
+    generated = (texts.ENGLISH.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))
     if not merge:
         return zero_shot, generated
     merged = engine.applied(engine.merged(adaptation.routing), adaptation.strength)
-    return zero_shot, (texts.MERGE, texts.MERGE_NOTE, Adapter.of(*merged)), generated
+    return zero_shot, (texts.ENGLISH.MERGE, texts.MERGE_NOTE, Adapter.of(*merged)), generated
 
 
 def columns(engine: SGLora, session: Session, merge: bool = True) -> tuple[tuple[str, str, Adapter], ...]:
@@ -227,7 +227,7 @@ def columns(engine: SGLora, session: Session, merge: bool = True) -> tuple[tuple
     names = session.album.names(engine)
     if not names.entries:
         return zero_shot, *others
-    others = others or [(texts.NAMES, "", ZERO_SHOT)]
+    others = others or [(texts.ENGLISH.NAMES, "", ZERO_SHOT)]
     note = texts.NAMES_NOTE.format(n=len(names.entries))
     named = [
         (title, ", ".join(filter(None, (said, note))), _with_names(session, names, adapter)) for title, said, adapter in others
@@ -417,7 +417,7 @@ def ask_again(
     None where nothing was asked, or it cannot be asked again. ``merge``: as before where it is left out.
     """
     if merge is None:
-        merge = session.comparison is not None and any(c.title == texts.MERGE for c in session.comparison.columns)
+        merge = session.comparison is not None and any(c.title == texts.ENGLISH.MERGE for c in session.comparison.columns)
     if (wanted := session.request) is not None:  # another tab may have changed the experts or the backbone
         if engine.mixes and wanted.strength is not None:
             wanted = replace(wanted, strength=min(wanted.strength, 1.0))  # the last backbone's may have been a factor

@@ -29,13 +29,13 @@ def friendly(handler: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return handler(*args)
         except StudioError as error:
-            message = without_paths(str(error))
+            message = texts.translated(without_paths(str(error)))
         except gr.Error:
             raise
         except Exception as error:
             message = _unexpected(error, handler.__name__)
         # The toast renders HTML, and messages name what visitors wrote.
-        gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN)
+        gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN, title=texts.TOAST)
         return gr.skip()
 
     return wrapped

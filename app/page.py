@@ -12,7 +12,7 @@ from gradio import themes
 from gradio.themes.utils.fonts import Font
 from starlette.middleware import Middleware
 
-from app import actions, texts
+from app import actions, languages, texts
 from app.api import add_endpoints
 from app.engines import Models
 from app.errors import friendly, without_paths
@@ -21,6 +21,7 @@ from app.http.gradio_patches import GuardedBlocks, harden
 from app.http.hosts import Hosts
 from app.http.mcp_visitors import separate_visitors
 from app.http.request_limits import Calls, refuse_fields
+from app.http.visitor_language import VisitorLanguage
 from app.photo_libraries import PhotoLibraries
 from app.steps.address import Address
 from app.steps.ask import Ask
@@ -61,7 +62,12 @@ def launch_options(keeper: Keeper | None = None, mcp: bool = False, hosts: Hosts
         separate_visitors()
     bounds = {} if keeper is None else {"state_session_capacity": keeper.limits.sessions}
     kept: dict[str, Any] = {"middleware": []} if keeper is None else keeper.app_kwargs()
-    kept["middleware"] = [Middleware(Routes, mcp=mcp, hosts=hosts), *kept["middleware"], Middleware(Calls)]
+    kept["middleware"] = [
+        Middleware(VisitorLanguage),
+        Middleware(Routes, mcp=mcp, hosts=hosts),
+        *kept["middleware"],
+        Middleware(Calls),
+    ]
     kept["exception_handlers"] = {RequestValidationError: refuse_fields}
     return bounds | {
         "app_kwargs": kept,
@@ -98,6 +104,8 @@ def build(models: Models, keeper: Keeper | None = None, libraries: PhotoLibrarie
     harden(Tabs)
     with GuardedBlocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
         Studio(models, keeper, libraries).build(page)
+    for language in languages.OTHERS:
+        page.lay_out_again(language, Studio(models, keeper, libraries).lay_out)
     # Two cores: a second light request may run beside a heavy one, more would only slow each other down.
     page.queue(default_concurrency_limit=2, max_size=10_000)  # how many may wait is the FairQueue's business
     return page
@@ -115,6 +123,15 @@ class Studio:
 
     def build(self, page: gr.Blocks) -> None:
         """Lay the page out and wire it."""
+        steps = self.lay_out()
+        add_endpoints(self.models, self.context.session)
+        for step in steps:
+            step.wire()
+        self._wire(page)
+        self.keeper.attend(page, self.missed)
+
+    def lay_out(self) -> list[Step]:
+        """All components of the page; those that an event needs beside them are made with the event."""
         session = gr.State(Session())  # how long it lives is the keeper's business
         self.context = context = StepContext(self.models, session, self.keeper.limits.keep_seconds, self.libraries)
         self.missed = gr.State(())
@@ -136,12 +153,7 @@ class Studio:
             with gr.Tab(texts.TAB_ABOUT, id="about", elem_id="tab-about"):
                 gr.Markdown(texts.ABOUT, elem_classes="sg-about")
         self.address = Address(context)
-        add_endpoints(self.models, session)
-        for step in (*steps, self.experts, self.address, self.switch):
-            if step is not None:
-                step.wire()
-        self._wire(page)
-        self.keeper.attend(page, self.missed)
+        return [*steps, self.experts, self.address, *([self.switch] if self.switch else [])]
 
     def _search_tab(self, samples: Samples) -> list[Step]:
         """Photos and question, beside them the sentence that adapts the search; below, large, the results."""

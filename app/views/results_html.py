@@ -13,7 +13,6 @@ from app import texts
 from app.views.template import macros
 from app.visitors.session import Album, Column, Comparison, Marked
 from core.common.metrics import KS, recall_interval
-from core.common.text import listed
 from core.retrieval.gallery import Photo
 
 FEW_PHOTOS = 50
@@ -72,8 +71,12 @@ def comparison(result: Comparison, album: Album, shown: Shown, marks: Mapping[st
     filtered = compared and shown.only_changed
     changed = {key for column in others for key, places in column.moves.items() if places}
     columns = [
-        (column.title, column.note, _cards(result, column, album, photos, shown, changed if filtered else None, marks))
-        for column in sorted(result.columns, key=lambda column: column.title == texts.MERGE)  # on demand, and last
+        (
+            texts.translated(column.title),
+            column.note,
+            _cards(result, column, album, photos, shown, changed if filtered else None, marks),
+        )
+        for column in sorted(result.columns, key=lambda column: column.title == texts.ENGLISH.MERGE)  # on demand, and last
         if compared or not others or column is not zero_shot
     ]
     subject = _subject(result, album, photos)
@@ -98,7 +101,7 @@ def _taught(names: Sequence[tuple[str, int]]) -> str:
     """The note on taught names in the question."""
     if not names:
         return ""
-    chips = listed([texts.NAMES_CHIP.format(name=name, n=n) for name, n in names])
+    chips = texts.listed([texts.NAMES_CHIP.format(name=name, n=n) for name, n in names])
     return (texts.NAMES_ASKED if len(names) == 1 else texts.NAMES_ASKED_SEVERAL).format(names=chips)
 
 
@@ -140,7 +143,7 @@ def marked(counted: Marked) -> Markup:
     """What the visitor's own thumbs say."""
     if not counted.photos:
         return Markup("")
-    counts = " → ".join(f"{title} {count}" for title, count in counted.among_ten.items())
+    counts = " → ".join(f"{texts.translated(title)} {count}" for title, count in counted.among_ten.items())
     return _told(texts.MARKED.format(n=counted.photos, questions=counted.questions, counts=counts))
 
 
@@ -151,7 +154,7 @@ def address(path: Path) -> str:
 
 def _right_places(result: Comparison) -> Markup:
     """Where the right answer is in each column, as far as captions say which one that is."""
-    rankings = [column.ranking.hits for column in result.columns if column.title != texts.MERGE]
+    rankings = [column.ranking.hits for column in result.columns if column.title != texts.ENGLISH.MERGE]
     best = [next((hit.rank for hit in hits if hit.key in result.right), len(hits) + 1) for hits in rankings]
     places = [str(rank) if rank <= len(hits) else f"> {len(hits)}" for rank, hits in zip(best, rankings, strict=True)]
     if all(place.startswith(">") for place in places):
@@ -165,7 +168,7 @@ def recalls(result: Comparison | None) -> Markup:
     """One sentence, and folded below it every column's recall with its interval and its lead over zero-shot."""
     if result is None or not all(column.hits for column in result.columns):
         return Markup("")
-    columns = [(column.title, column.hits) for column in result.columns if column.hits]
+    columns = [(texts.translated(column.title), column.hits) for column in result.columns if column.hits]
     first, base = columns[0]
     rows = [(title, False, [recall_interval(hits[way], k) for way in WAYS for k in KS]) for title, hits in columns]
     rows += [
