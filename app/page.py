@@ -238,5 +238,5 @@ class Studio:
         """What the visitor's models are, once they are there."""
         engine = self.models.get(session.album.backbone)
         seconds = self.models.engine(session.album.backbone).seconds
-        details = texts.READY_DETAILS.format(parameters=f"{engine.parameters:,}", seconds=seconds)
+        details = texts.READY_DETAILS.format(parameters=engine.parameters, seconds=seconds)
         return {self.status: page_html.status(texts.READY.format(experts=len(engine.repository)), "ready", details)}

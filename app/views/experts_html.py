@@ -29,7 +29,7 @@ _html, _told = macros("experts.html"), macros("page.html").told
 def gain(expert: Expert, k: int = 1) -> str:
     """The gain as a sentence."""
     points = expert.gain(k)
-    return texts.NOT_MEASURED if points is None else texts.GAIN.format(gain=f"{points:+.1f}", k=k)
+    return texts.NOT_MEASURED if points is None else texts.GAIN.format(gain=points, k=k)
 
 
 def short(expert: Expert) -> str:
@@ -142,7 +142,7 @@ def trained(result: OwnExpert) -> Markup:
         seconds=result.seconds,
         held=result.held,
     )
-    note = texts.TRAINED_START.format(start=f"{start:+.1f}", points=f"{100 / max(1, result.held):.0f}")
+    note = texts.TRAINED_START.format(start=start, points=100 / max(1, result.held))
     return _html.trained(result.expert, words, kind, gain(result.expert), verdict, note)
 
 

@@ -81,7 +81,7 @@ def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
         rank = texts.RANKS.format(rank=rank, shared=shared.only(own.modules).rank, own=own.rank)
     words = texts.LORA_MADE.format(
         description=result.routing.description,
-        parameters=f"{result.lora.parameters:,}",
+        parameters=result.lora.parameters,
         rank=rank,
         ms=sum(result.seconds.values()) * 1000,
     )
