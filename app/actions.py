@@ -26,14 +26,16 @@ from core.data.decode import content_id
 from core.data.decode_pool import decode_photo
 from core.data.find_images import is_image
 from core.data.image_io import photo_bytes
-from core.data.sample_photos import sample_photos
+from core.data.sample_photos import examples, sample_photos
 from core.experts.adapter_files import save_adapter, save_names_adapter
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranking, moves
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.request import AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 from core.sglora.teach import TaughtNames
 
+_TEXTS = texts.ENGLISH  # of answers: they are kept, and shown in the language of whoever sees them
 COMPUTING = threading.BoundedSemaphore(3)  # questions: while two compute, one is answered
 MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0
@@ -166,6 +168,15 @@ def add_samples(engine: SGLora, session: Session, progress: Progress | None = No
     return Added(report)
 
 
+def answer_samples(engine: SGLora, session: Session) -> None:
+    """What the page opens on: the samples, and the first question about them, answered and counted."""
+    add_samples(engine, session)
+    description, query = examples().shown[0]
+    adapt_to(engine, session, request(description, DEFAULT_K, DEFAULT_TAU, 0, DEFAULT_WEIGHT))
+    ask(engine, session, Question.words(query), merge=False)
+    measure(engine, session)
+
+
 def photos_called(engine: SGLora, session: Session, lines: str) -> list[str]:
     """Ids of the gallery's photos of these names, one a line.
 
@@ -206,19 +217,19 @@ def adapters(engine: SGLora, adaptation: Adaptation | None, merge: bool = True) 
 
     Without a sentence, what all adapters share is applied, where the backbone has it.
     """
-    zero_shot, shared = (texts.ENGLISH.ZERO_SHOT, texts.ZERO_SHOT_NOTE, ZERO_SHOT), engine.backbone.shared
+    zero_shot, shared = (_TEXTS.ZERO_SHOT, _TEXTS.ZERO_SHOT_NOTE, ZERO_SHOT), engine.backbone.shared
     if adaptation is None:
         if shared is None:
             return (zero_shot,)
-        return zero_shot, (texts.ENGLISH.SHARED, texts.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))
-    titles = (texts.ENGLISH.MERGE, texts.ENGLISH.SG_LORA) if merge else (texts.ENGLISH.SG_LORA,)
+        return zero_shot, (_TEXTS.SHARED, _TEXTS.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))
+    titles = (_TEXTS.MERGE, _TEXTS.SG_LORA) if merge else (_TEXTS.SG_LORA,)
     if adaptation.strength == 0:  # nothing is applied: the very same numbers, computed once
-        return zero_shot, *((title, texts.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
-    generated = (texts.ENGLISH.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))
+        return zero_shot, *((title, _TEXTS.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
+    generated = (_TEXTS.SG_LORA, _TEXTS.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))
     if not merge:
         return zero_shot, generated
     merged = engine.applied(engine.merged(adaptation.routing), adaptation.strength)
-    return zero_shot, (texts.ENGLISH.MERGE, texts.MERGE_NOTE, Adapter.of(*merged)), generated
+    return zero_shot, (_TEXTS.MERGE, _TEXTS.MERGE_NOTE, Adapter.of(*merged)), generated
 
 
 def columns(engine: SGLora, session: Session, merge: bool = True) -> tuple[tuple[str, str, Adapter], ...]:
@@ -227,10 +238,15 @@ def columns(engine: SGLora, session: Session, merge: bool = True) -> tuple[tuple
     names = session.album.names(engine)
     if not names.entries:
         return zero_shot, *others
-    others = others or [(texts.ENGLISH.NAMES, "", ZERO_SHOT)]
-    note = texts.NAMES_NOTE.format(n=len(names.entries))
+    others = others or [(_TEXTS.NAMES, "", ZERO_SHOT)]
+    n = len(names.entries)
     named = [
-        (title, ", ".join(filter(None, (said, note))), _with_names(session, names, adapter)) for title, said, adapter in others
+        (
+            title,
+            (_TEXTS.NAMES_NOTE_TOO if said else _TEXTS.NAMES_NOTE).format(note=said, n=n),
+            _with_names(session, names, adapter),
+        )
+        for title, said, adapter in others
     ]
     return zero_shot, *named
 
@@ -345,11 +361,14 @@ def _photos(engine: SGLora, session: Session, question: Question, libraries: Pho
     if question.kind == "words":
         query = clean_text(question.what, "query")
         question = replace(question, what=query)
-        title, own = texts.ASKED_PHOTOS.format(query=query), session.album.gallery(engine).photos if question.within.own else ()
+        title, own = (
+            _TEXTS.ASKED_PHOTOS.format(query=query),
+            session.album.gallery(engine).photos if question.within.own else (),
+        )
         right = frozenset(photo.id for photo in own if any(_plain(c) == _plain(query) for c in photo.captions))
     place = Place.of(engine, session, question, libraries)
     if question.kind == "similar":
-        title = texts.ASKED_LIKE.format(name=place.subject)
+        title = _TEXTS.ASKED_LIKE.format(name=place.subject)
     far = moves if place.library is None else place.moves
     return Prepared(question, title, right, place.rank, far, place.library, place.places)
 
@@ -370,7 +389,7 @@ def _captions(engine: SGLora, session: Session, question: Question) -> Prepared:
             raise PhotoError(texts.NOTHING_PICKED)
         photo, name = chosen.id, chosen.name
         right = frozenset(content_id(caption.encode()) for caption in chosen.captions)  # keys of ``image_to_text``
-    title, gone = texts.ASKED_CAPTIONS.format(name=name), visitor_left()
+    title, gone = _TEXTS.ASKED_CAPTIONS.format(name=name), visitor_left()
     return Prepared(question, title, right, lambda adapter: gallery.image_to_text(photo, adapter, top=None, stop=gone))
 
 
@@ -417,7 +436,7 @@ def ask_again(
     None where nothing was asked, or it cannot be asked again. ``merge``: as before where it is left out.
     """
     if merge is None:
-        merge = session.comparison is not None and any(c.title == texts.ENGLISH.MERGE for c in session.comparison.columns)
+        merge = session.comparison is not None and any(c.title == _TEXTS.MERGE for c in session.comparison.columns)
     if (wanted := session.request) is not None:  # another tab may have changed the experts or the backbone
         if engine.mixes and wanted.strength is not None:
             wanted = replace(wanted, strength=min(wanted.strength, 1.0))  # the last backbone's may have been a factor

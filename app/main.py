@@ -86,6 +86,7 @@ def flags() -> argparse.Namespace:
         metavar="DIR",
         help="a library of photos (`python -m core index`) that all visitors may search; may be given several times",
     )
+    parser.add_argument("--empty", action="store_true", help="open the page without the sample photos")
     parser.add_argument(
         "--index-from-page",
         action="store_true",
@@ -133,7 +134,7 @@ def serve(args: argparse.Namespace) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     models.start()
     options = launch_options(keeper, args.mcp, Hosts.of(args.address, args.host_name))
-    page = build(models, keeper, libraries)
+    page = build(models, keeper, libraries, samples=not args.empty)
     try:
         page.launch(server_name=args.host, server_port=args.port, **options)
     except (OSError, OverflowError, ValueError) as error:  # the last where the page cannot be reached from here

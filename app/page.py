@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,12 @@ from app.steps.switch import Switch
 from app.steps.take_home import TakeHome
 from app.views import page_html
 from app.visitors.retention import Keeper
+from app.visitors.sample_shelf import SampleShelf
 from app.visitors.session import Session, left
 from app.visitors.tab_states import Tabs
 from app.visitors.uploads import MAX_UPLOAD
 from core.common.errors import StudioError
+from core.data.sample_photos import Example, examples
 
 STYLE = Path(__file__).with_name("style.css")
 # System fonts: the page asks no other server for anything.
@@ -99,11 +102,16 @@ def _theme() -> themes.Base:
     )
 
 
-def build(models: Models, keeper: Keeper | None = None, libraries: PhotoLibraries | None = None) -> gr.Blocks:
-    """The whole app. ``models`` may still be loading; ``keeper`` has the limits (default: those of the environment)."""
+def build(
+    models: Models, keeper: Keeper | None = None, libraries: PhotoLibraries | None = None, samples: bool = True
+) -> gr.Blocks:
+    """The whole app. ``models`` may still be loading; ``keeper`` has the limits (default: those of the environment).
+
+    ``samples``: whether the page opens on the sample photos, where no library is there to be asked.
+    """
     harden(Tabs)
     with GuardedBlocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
-        Studio(models, keeper, libraries).build(page)
+        Studio(models, keeper, libraries, samples).build(page)
     for language in languages.OTHERS:
         page.lay_out_again(language, Studio(models, keeper, libraries).lay_out)
     # Two cores: a second light request may run beside a heavy one, more would only slow each other down.
@@ -117,9 +125,19 @@ class Studio:
     It is shared by all visitors and holds no state of theirs.
     """
 
-    def __init__(self, models: Models, keeper: Keeper | None = None, libraries: PhotoLibraries | None = None) -> None:
+    def __init__(
+        self, models: Models, keeper: Keeper | None = None, libraries: PhotoLibraries | None = None, samples: bool = False
+    ) -> None:
         self.models, self.libraries = models, libraries or PhotoLibraries()
         self.keeper = keeper or Keeper()
+        self.shelf = SampleShelf(actions.answer_samples) if samples and not self.libraries.names else None
+        if self.shelf is not None:
+            threading.Thread(target=self._fill, args=[self.shelf], name="sample photos", daemon=True).start()
+
+    def _fill(self, shelf: SampleShelf) -> None:
+        """Before the first visitor asks for it."""
+        with suppress(Exception):  # the first visitor gets the message
+            shelf.session(self.models.get())
 
     def build(self, page: gr.Blocks) -> None:
         """Lay the page out and wire it."""
@@ -133,7 +151,7 @@ class Studio:
     def lay_out(self) -> list[Step]:
         """All components of the page; those that an event needs beside them are made with the event."""
         session = gr.State(Session())  # how long it lives is the keeper's business
-        self.context = context = StepContext(self.models, session, self.keeper.limits.keep_seconds, self.libraries)
+        self.context = context = StepContext(self.models, session, self.keeper.limits.keep_seconds, self.libraries, self.shelf)
         self.missed = gr.State(())
         with gr.Row(equal_height=True, elem_classes="sg-start"):
             gr.HTML(page_html.header())
@@ -142,7 +160,7 @@ class Studio:
                 self.status = gr.HTML(page_html.status(texts.LOADING, "wait"), elem_id="status")
         context.shows(Part.STATUS, [self.status], self._status)
         self.switch = Switch(context) if self.models.repositories else None
-        with gr.Tabs():
+        with gr.Tabs() as self.tabs:
             with gr.Tab(texts.TAB_STUDIO, id="search", elem_id="tab-search"):
                 steps = self._search_tab(samples)
             with gr.Tab(texts.TAB_EXPERTS, id="experts", elem_id="tab-experts"):
@@ -186,20 +204,30 @@ class Studio:
         context = self.context
         asked = [context.session, *context.inputs]
         # One after the other: what is ready depends on whose experts they are.
-        shown = [self.address.memory, context.query, *context.inputs, *context.outputs(Part.PHOTOS)]
+        shown = [self.tabs, self.address.memory, context.query, *context.inputs, *context.outputs(Part.PHOTOS)]
         opened = page.load(self._open, [self.address.memory], shown, **private(OPEN))
-        opened.then(self._ready, asked, context.outputs(*READY, *ANSWER), **private(OPEN))
+        opened.then(self._ready, asked, context.outputs(*READY, Part.PHOTOS, *ANSWER), **private(OPEN))
         page.unload(self._closed)
         self.missed.change(self._show_what_is_there, [self.missed, *asked], context.outputs(*Part), **private())
 
     @friendly
     def _open(self, request: gr.Request, memory: Any) -> Updates:
         context = self.context
-        session, values = self.address.resume(memory, request.query_params)
+        session, values = self.address.resume(memory, request.query_params, self._first_question())
         self._opened(request, session)
         known = (memory if isinstance(memory, dict) else {}) | {"token": session.album.token}
         boxes = {context.query: values.pop("query")} | {context.controls[name]: value for name, value in values.items()}
-        return {self.address.memory: known} | boxes | context.show(session, Controls(), Part.PHOTOS)
+        return {self.address.memory: known} | self._chosen_tab(request) | boxes | context.show(session, Controls(), Part.PHOTOS)
+
+    def _chosen_tab(self, request: gr.Request) -> Updates:
+        """The tab that the address names: in the browser, a click may come before the tabs are there."""
+        named = request.query_params.get("tab")
+        known = [tab.id for tab in self.tabs.children if isinstance(tab, gr.Tab)]
+        return {self.tabs: gr.Tabs(selected=named)} if named in known else {}
+
+    def _first_question(self) -> Example | None:
+        """What a page begins with that opens on the samples."""
+        return None if self.shelf is None else examples().shown[0]
 
     def _opened(self, request: gr.Request, session: Session) -> None:
         """A tab shows this album from now on."""
@@ -230,9 +258,14 @@ class Studio:
             reason = without_paths(str(error)) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
         with suppress(StudioError):  # of a link that was made up: what is wrong is said when it is asked again
-            actions.adapt_to(engine, session, controls.request)
-            self.context.ask_again(session)
-        return self.context.show(session, controls, *READY, *(ANSWER if session.comparison or session.adaptation else ()))
+            session.request = controls.request
+            if self.shelf is None or not self.shelf.answer(session):
+                actions.adapt_to(engine, session, controls.request)
+                self.context.ask_again(session)
+        photos = (Part.PHOTOS,) if session.album.shows_samples else ()
+        return self.context.show(
+            session, controls, *READY, *photos, *(ANSWER if session.comparison or session.adaptation else ())
+        )
 
     def _status(self, session: Session, _: Controls) -> Updates:
         """What the visitor's models are, once they are there."""

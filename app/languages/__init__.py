@@ -17,7 +17,18 @@ TAGS = {"en": "en", "de": "de", "fr": "fr", "es": "es", "pt": "pt-BR", "zh": "zh
 OTHERS = tuple(code for code in TAGS if code != ENGLISH)
 # Texts that are made in English, wherever that is, and are shown in the visitor's language: those of core, and these.
 MADE_IN_ENGLISH = "CORE_"
-ALSO_MADE_IN_ENGLISH = ("ZERO_SHOT", "MERGE", "SHARED", "SG_LORA", "NAMES", "FORGOTTEN", "MADE_ROOM")
+ALSO_MADE_IN_ENGLISH = (
+    *("ZERO_SHOT", "MERGE", "SHARED", "SG_LORA", "NAMES", "FORGOTTEN", "MADE_ROOM"),
+    *("ZERO_SHOT_NOTE", "SHARED_NOTE", "SG_LORA_NOTE", "MERGE_NOTE", "NO_STRENGTH_NOTE", "NAMES_NOTE", "NAMES_NOTE_TOO"),
+    *("ASKED_PHOTOS", "ASKED_LIKE", "ASKED_CAPTIONS"),
+)
+MESSAGES_INSIDE = {
+    "note",
+    "what",
+    "language",
+    "typed",
+    "known",
+}  # fields that are such texts themselves; others are a visitor's
 LONGEST = 1_000  # characters of a header or a message that are looked at
 _current: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
@@ -98,7 +109,8 @@ def translated(message: str) -> str:
         return message
     for name, pattern in _patterns():
         if found := pattern.fullmatch(message):
-            return here[name].format(**{field: translated(value) for field, value in found.groupdict().items()})
+            values = {f: translated(value) if f in MESSAGES_INSIDE else value for f, value in found.groupdict().items()}
+            return here[name].format(**values)
     return message
 
 

@@ -15,6 +15,7 @@ from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, in_turn
 from app.views import results_html
 from app.visitors.session import Question, Session, Within
+from core.data.sample_photos import Example
 
 SCRIPT = Path(results_html.__file__).with_name("address.js").read_text()
 QUERY, DESCRIPTION, WITHIN = "q", "about", "in"
@@ -44,12 +45,21 @@ class Address(Step):
             asked[WITHIN] = session.question.within.value
         return {self.memory: asked | {"token": session.album.token}, self.address: urlencode(asked)}
 
-    def resume(self, memory: object, parameters: Mapping[str, str]) -> tuple[Session, dict[str, Any]]:
-        """The session of a tab that was opened, and the values of the boxes that it begins with."""
+    def resume(
+        self, memory: object, parameters: Mapping[str, str], first: Example | None = None
+    ) -> tuple[Session, dict[str, Any]]:
+        """The session of a tab that was opened, and the values of the boxes that it begins with.
+
+        Args:
+            first: what a visitor without photos begins with; None: with nothing.
+        """
         memory = memory if isinstance(memory, dict) else {}
         session = Session.resume(memory.get("token"))
         linked = {name: parameters[name] for name in (QUERY, DESCRIPTION, WITHIN) if parameters.get(name)}
         known = linked or {name: memory.get(name) for name in (QUERY, DESCRIPTION, WITHIN) if isinstance(memory.get(name), str)}
+        if first is not None and session.album.token != memory.get("token"):
+            session.album.awaits_samples = True
+            known = known or {QUERY: first.query, DESCRIPTION: first.description}
         where = self._where(known.get(WITHIN))
         if (query := known.get(QUERY)) and (session.question is None or session.question.kind == "words"):
             session.question = Question.words(query, Within.of(where))  # asked as soon as there are photos

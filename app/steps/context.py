@@ -17,6 +17,7 @@ import gradio as gr
 from app import actions
 from app.engines import Models
 from app.photo_libraries import PhotoLibraries
+from app.visitors.sample_shelf import SampleShelf
 from app.visitors.session import OWN, Comparison, Session, Within
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
@@ -84,6 +85,7 @@ class StepContext:
     Attributes:
         models: the engines. session: the component that holds a tab's ``Session``.
         keep_seconds: how long what a visitor has is kept. libraries: that visitors may search.
+        shelf: the samples that the page opens on; None: it opens without.
         controls: components by the names in ``Controls``.
         query: the question's box. picked: the box with the id of the chosen photo. answer: what shows the results.
         options: the row above it.
@@ -93,6 +95,7 @@ class StepContext:
     session: gr.State
     keep_seconds: float
     libraries: PhotoLibraries
+    shelf: SampleShelf | None = None
     controls: dict[str, Any] = field(default_factory=dict)
     query: Any = None
     picked: Any = None
@@ -126,7 +129,10 @@ class StepContext:
     def engine(self, session: Session) -> SGLora:
         """The engine that this visitor chose, with the experts that this visitor has; waits for the models where needed."""
         session.album.used = time.monotonic()
-        return session.album.engine(self.models.get(session.album.backbone))
+        engine = session.album.engine(self.models.get(session.album.backbone))
+        if self.shelf is not None:
+            self.shelf.show(engine, session)
+        return engine
 
     def ask_again(
         self, session: Session, progress: actions.RankingProgress | None = None, merge: bool | None = None

@@ -16,6 +16,7 @@ from app.steps.step import ANSWER, Step, by_photo, chosen, private
 from app.views import page_html, results_html
 from app.visitors.session import PHOTO_LIMIT, Question, Session
 from core.common.errors import StudioError
+from core.data.sample_photos import examples
 
 LOOK_SECONDS = 0.7
 
@@ -60,10 +61,11 @@ class Photos(Step):
 
     def wire(self) -> None:
         context, picked = self.context, self.context.picked
+        boxes = [context.query, context.controls["description"]]
         # First, since the browser sends one after the other.
         self.upload.upload(lambda: gr.Timer(active=True), None, self.timer, **private())
         for event, handler, first, also in (
-            (self.upload.upload, self._add, [self.upload, context.query], [self.upload]),
+            (self.upload.upload, self._add, [self.upload, context.query], [self.upload, *boxes]),
             (self.clear.click, self._clear, [], []),
             (self.take_back.click, self._take_back, [], []),
             (self.remove.click, self._remove, [picked], []),
@@ -108,9 +110,16 @@ class Photos(Step):
     def _add(
         self, paths: list[str] | None, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
     ) -> Updates:
-        done = actions.add_uploads(self.context.engine(session), session, paths or [], by_photo(progress))
+        engine, controls = self.context.engine(session), Controls(*values)
+        of_samples, boxes = session.album.shows_samples and (controls.description, query) in examples().shown, {}
+        done = actions.add_uploads(engine, session, paths or [], by_photo(progress))
+        if of_samples and not session.album.shows_samples:  # a question that says nothing about these photos
+            session.question = session.comparison = None
+            actions.adapt_to(engine, session, None)
+            query, controls = "", controls._replace(description="")
+            boxes = {self.context.query: query, self.context.controls["description"]: ""}
         report = page_html.report(done.remarks, done.report, done.failed)
-        return {self.upload: None} | self._changed(session, values, report, query.strip())
+        return {self.upload: None} | boxes | self._changed(session, controls, report, query.strip())
 
     @friendly
     def _clear(self, session: Session, *values: Any) -> Updates:

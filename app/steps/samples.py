@@ -10,7 +10,8 @@ from app import actions, texts
 from app.api import HEAVY
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, by_photo, chosen, in_turn
+from app.steps.step import ANSWER, Step, by_photo, chosen, in_turn, private
+from app.views import page_html
 from app.visitors.session import OWN, Question, Session
 from core.data.sample_photos import examples
 
@@ -18,6 +19,10 @@ from core.data.sample_photos import examples
 class Samples(Step):
     def layout(self) -> None:
         self.try_it = gr.Button(texts.TRY, variant="primary", min_width=220, elem_id="try-it")
+        with gr.Row(visible=False, elem_id="try-asks") as self.asks:
+            self.words = gr.HTML()
+            self.yes = gr.Button(texts.TRY_YES, size="sm", min_width=100, elem_id="try-yes")
+            self.no = gr.Button(texts.TRY_NO, size="sm", min_width=100, elem_id="try-no")
 
     def questions(self) -> None:
         """Shown while the samples are."""
@@ -37,12 +42,33 @@ class Samples(Step):
     def wire(self) -> None:
         controls, answer = self.context.controls, self.context.answer
         boxes = [controls["description"], self.context.query, controls["where"]]
-        self.on(self.try_it.click, self._try, (), boxes, (Part.PHOTOS, *ANSWER), answer, HEAVY)
+        asked = [*boxes, self.asks, self.words]
+        self.on(self.try_it.click, self._try, (), asked, (Part.PHOTOS, *ANSWER), answer, HEAVY)
+        self.on(self.yes.click, self._show, (), asked, (Part.PHOTOS, *ANSWER), answer, HEAVY)
+        self.no.click(lambda: gr.Row(visible=False), None, self.asks, **private())
         self.on(self.examples.click, self._ask, [self.examples], boxes, (Part.PHOTOS, *ANSWER), answer, HEAVY)
 
     @friendly
     def _try(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        actions.add_samples(self.context.engine(session), session, by_photo(progress))
+        """Photos of the visitor's own do not go without a question."""
+        album = session.album
+        if album.photos and not album.shows_samples:
+            return {self.asks: gr.Row(visible=True), self.words: page_html.note(texts.TRY_ASKS.format(n=len(album.photos)))}
+        return self._samples(session, values, progress)
+
+    @friendly
+    def _show(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+        return self._samples(session, values, progress) | {self.asks: gr.Row(visible=False)}
+
+    def _samples(self, session: Session, values: tuple[Any, ...], progress: gr.Progress) -> Updates:
+        engine, album, shelf = self.context.engine(session), session.album, self.context.shelf
+        if shelf is not None:
+            if not album.shows_samples:
+                album.set_aside()
+                album.awaits_samples = True
+            shelf.show(engine, session)
+        if not (album.photos and album.has_samples_only):
+            actions.add_samples(engine, session, by_photo(progress))
         return self._example(0, session, values, progress) | self.context.show(session, Controls(*values), Part.PHOTOS)
 
     @friendly

@@ -16,9 +16,11 @@ addEventListener("beforeunload", () => {
 });
 
 let search = location.search;
+// What a page shows by itself when it is opened is no step to go Back to.
 const put = (changes) => {
   const now = changed(changes);
-  if (now.href !== location.href) history.pushState(null, "", now);
+  const way = navigator.userActivation.hasBeenActive ? "pushState" : "replaceState";
+  if (now.href !== location.href) history[way](null, "", now);
   search = now.search;
 };
 const tabs = () => [...document.querySelectorAll("button[role=tab][id^=tab-]")];
@@ -45,6 +47,14 @@ document.addEventListener("click", (event) => {
   for (let at = place; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
   (place.querySelector("input, textarea") ?? place).focus({ preventScroll: true });
   place.scrollIntoView();
+});
+// A link to a tab, followed without loading the page again.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.('a[href^="?tab="]');
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  put({ tab: new URLSearchParams(link.getAttribute("href")).get("tab") });
+  open();
 });
 document.addEventListener("click", (event) => {
   const tab = event.isTrusted && event.target.closest?.("button[role=tab][id^=tab-]");
@@ -75,4 +85,3 @@ document.addEventListener("keydown", (event) => {
   tabs()[0]?.click();
   document.querySelector("#query textarea, #query input")?.focus();
 });
-setTimeout(open);

@@ -73,7 +73,7 @@ def comparison(result: Comparison, album: Album, shown: Shown, marks: Mapping[st
     columns = [
         (
             texts.translated(column.title),
-            column.note,
+            texts.translated(column.note),
             _cards(result, column, album, photos, shown, changed if filtered else None, marks),
         )
         for column in sorted(result.columns, key=lambda column: column.title == texts.ENGLISH.MERGE)  # on demand, and last
@@ -94,7 +94,7 @@ def _subject(result: Comparison, album: Album, photos: Mapping[str, Photo]) -> t
         return photo.name, address(album.thumbnail(photo)), photo.captions if result.of == "captions" else ()
     if result.library is None or key not in result.places:
         return None
-    return result.title, address(album.library_thumbnails(result.library, {key: result.places[key]})[key]), ()
+    return texts.translated(result.title), address(album.library_thumbnails(result.library, {key: result.places[key]})[key]), ()
 
 
 def _taught(names: Sequence[tuple[str, int]]) -> str:

@@ -197,7 +197,8 @@ class Album:
         gone: why it was emptied without being asked to, until any tab was told; for one that is opened meanwhile.
         backbone: name of the repository that this visitor chose, as in ``Models``.
         keeps_files: whether photo files are kept: a page shows them large, and a switch to another backbone needs them.
-        shows_samples: whether the photos are the samples, which never mix with the visitor's own.
+        shows_samples: whether the photos are the samples, which never mix with the visitor's own. samples: whose these are
+            that the page opened on; awaits_samples: whether it is to open on them.
         trained_on: ids of the photos that trained an own expert, by its name. asked: what a reload shows again.
         tabs: session hashes of the tabs that show it.
     """
@@ -220,13 +221,21 @@ class Album:
         self._engine: tuple[OwnExperts, SGLora] | None = None
         self._names: dict[str, tuple[TaughtName, ...]] = {}  # by backbone; without it, so that it can be given up
         self._aside: Gallery | None = None
-        self.shows_samples = False
+        self.shows_samples = self.awaits_samples = False
+        self.samples: Session | None = None
         self.trained_on: dict[str, frozenset[str]] = {}
         self.asked: Asked | None = None
         self._changing = threading.Lock()
         self._borrowed: dict[str, None] = {}  # thumbnails of libraries' photos, the last shown last
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         _open_albums[self.token] = self
+
+    @staticmethod
+    def of_nobody() -> Album:
+        """One that no visitor has: it never makes room for others."""
+        album = Album()
+        del _open_albums[album.token]
+        return album
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Album:
         """As for sessions: a copy starts empty."""
@@ -256,7 +265,9 @@ class Album:
         experts = sum(t.nbytes for entry in own for t in (entry.mean, entry.std, entry.embedding))
         photos = sum(len(photo.thumbnail) for photo in self._resting) if gallery is None else gallery.memory
         names = sum(entry.memory for entries in list(self._names.values()) for entry in entries)
-        aside = self._aside
+        aside, samples = self._aside, self.samples
+        if samples is not None and self.shows_samples:
+            photos = max(0, photos - samples.album.memory)
         return photos + (0 if aside is None else aside.memory) + experts + names
 
     def gallery(self, engine: SGLora) -> Gallery:
@@ -269,7 +280,7 @@ class Album:
         with self._changing:
             if self._gallery is None:
                 gallery, resting = new_gallery(engine), self._resting
-                gallery.take_over(resting, self._originals)
+                gallery.take_over(resting, self._files())
                 self._gallery, self._resting = gallery, ()
             return self._gallery
 
@@ -369,7 +380,7 @@ class Album:
                 gallery, lost, indexed = old, (), 0
             else:
                 gallery = new_gallery(engine)
-                lost = gallery.take_over(photos, self._originals, progress)
+                lost = gallery.take_over(photos, self._files(), progress)
                 current = photos if old is None else old.photos
                 gallery.take_over(current, {})  # captions that were written meanwhile
                 gallery.remove({photo.id for photo in photos} - {photo.id for photo in current})
@@ -410,6 +421,10 @@ class Album:
         gallery = self._gallery
         return self._resting if gallery is None else gallery.photos
 
+    def _files(self) -> Mapping[str, Path]:
+        """The photos' files, by id, as far as they are kept."""
+        return self._originals if self.samples is None else {**self.samples.album._originals, **self._originals}
+
     @property
     def limit(self) -> int:
         """About how many photos have room."""
@@ -433,6 +448,8 @@ class Album:
 
     def thumbnail(self, photo: Photo) -> Path:
         """A photo's thumbnail, written once."""
+        if (shelf := self._shelf_of(photo)) is not None:
+            return shelf.thumbnail(photo)
         path = self.folder / f"thumbnail-{photo.id}.jpg"
         if not path.exists():
             path.write_bytes(photo.thumbnail)
@@ -458,15 +475,36 @@ class Album:
 
     def original(self, photo: Photo) -> Path:
         """The visitor's own file, or the thumbnail where it is gone."""
+        if (shelf := self._shelf_of(photo)) is not None:
+            return shelf.original(photo)
         path = self._originals.get(photo.id)
         return path if path is not None and path.exists() else self.thumbnail(photo)
+
+    def _shelf_of(self, photo: Photo) -> Album | None:
+        """Where the files of a sample are that the page opened on."""
+        samples = self.samples
+        return None if samples is None or photo.id not in samples.album._originals else samples.album
+
+    def show_samples(self, shelf: Session) -> None:
+        """Show the samples of another session, where there are no photos yet; its files are shared."""
+        gallery = shelf.album._gallery
+        with self._changing:
+            if self.awaits_samples and gallery is not None and not self.photos:
+                self._gallery, self.shows_samples, self.samples = gallery.copy(), True, shelf
+            self.awaits_samples = False
+
+    @property
+    def has_samples_only(self) -> bool:
+        """Whether the photos are the samples, with nothing of the visitor's."""
+        return self.shows_samples and (self.samples is None or self.photos == self.samples.album.photos)
 
     def set_aside(self) -> None:
         """Show no photos any more, but keep those that were there for ``take_back``; samples are a click away."""
         with self._changing:
-            if self._gallery is not None and self._gallery.photos and not self.shows_samples:
+            less = self.has_samples_only or (self.shows_samples and self.aside)  # than photos of one's own
+            if self._gallery is not None and self._gallery.photos and not less:
                 self._aside = self._gallery
-            self._gallery, self.shows_samples = None, False
+            self._gallery, self.shows_samples, self.awaits_samples = None, False, False
 
     def take_back(self, engine: SGLora, progress: Callable[[int, int], None] | None = None) -> None:
         """Show the photos that were set aside, and set aside those that are there, if they are the visitor's own."""
@@ -475,7 +513,7 @@ class Album:
             gallery, before = self._aside, self._gallery
             if gallery is None:
                 return
-            self._aside = before if before is not None and before.photos and not self.shows_samples else None
+            self._aside = before if before is not None and before.photos and not self.has_samples_only else None
             self.shows_samples = False
             if gallery.backbone.prefix_key != engine.backbone.prefix_key:
                 photos, gallery = gallery.photos, new_gallery(engine)
@@ -537,7 +575,7 @@ class Album:
             forget(session)
         with self._changing:
             gallery, self._gallery, self._engine, self._aside = self._gallery, None, None, None
-            self._resting, self.asked, self.shows_samples = (), None, False
+            self._resting, self.asked, self.shows_samples, self.samples = (), None, False, None
             self.trained_on.clear()
             self._own_experts.clear()
             self._names.clear()
@@ -621,10 +659,11 @@ class Session:
     @property
     def worth(self) -> int:
         """What the visitor would lose: 0 nothing, 1 what a click brings back, 2 photos or experts."""
-        album = self.album
-        if album.photos or album.aside or album.has_experts or album.has_names:
+        album, shelf = self.album, self.album.samples
+        if (album.photos and not album.has_samples_only) or album.aside or album.has_experts or album.has_names:
             return 2
-        return int(self.adaptation is not None or album.backbone != DEFAULT)
+        made = self.adaptation is not None and (shelf is None or self.adaptation is not shelf.adaptation)
+        return int(made or (album.shows_samples and shelf is None) or album.backbone != DEFAULT)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
         """Gradio copies the initial state for each new visitor: a copy starts empty, so nothing can leak."""

@@ -143,6 +143,14 @@ class Gallery:
         self._lock = threading.Lock()  # held for moments, to replace the contents or touch a cache
         self._adding = threading.Lock()  # held while files are added: one batch of files at a time
 
+    def copy(self) -> Gallery:
+        """The same photos for somebody else. What was computed for them is shared, since it is replaced and never changed."""
+        copy = Gallery(self.backbone, self.limit, self.most_bytes)
+        with self._lock:
+            copy._contents, copy._indexes, copy._texts = self._contents, self._indexes, self._texts
+            copy._rows, copy._popular = dict(self._rows), dict(self._popular)
+        return copy
+
     @property
     def photos(self) -> tuple[Photo, ...]:
         """All photos, in order of arrival."""

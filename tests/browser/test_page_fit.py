@@ -46,7 +46,7 @@ def judged(engine: SGLora) -> SGLora:
 
 @pytest.fixture(scope="module")
 def url(judged: SGLora) -> Iterator[str]:
-    page = build(Models(lambda: judged))
+    page = build(Models(lambda: judged), samples=False)
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
     yield address
     page.close()

@@ -56,7 +56,7 @@ def searched(browser: Browser, address: str) -> Page:
 
 
 def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, tmp_path: Path) -> None:
-    with running(tmp_path) as (address, _):
+    with running(tmp_path, "--empty") as (address, _):
         page = searched(browser, address)
 
         page.context.set_offline(True)
@@ -89,7 +89,7 @@ def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, tm
 
 
 def test_what_was_typed_when_the_page_was_loaded_again_is_asked(browser: Browser, tmp_path: Path) -> None:
-    with running(tmp_path) as (address, _):
+    with running(tmp_path, "--empty") as (address, _):
         page = searched(browser, address)
 
         box(page, "query").fill(OTHER)
@@ -110,9 +110,9 @@ def test_after_a_restart_of_the_server_sentence_and_question_are_kept(browser: B
     port = free_port()
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    with running(tmp_path / "one", port=port) as (address, _):
+    with running(tmp_path / "one", "--empty", port=port) as (address, _):
         page = searched(browser, address)
-    with running(tmp_path / "two", port=port):
+    with running(tmp_path / "two", "--empty", port=port):
         # Nobody touches the page: it notices by itself, and says what the new server has.
         expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
         ready(page)

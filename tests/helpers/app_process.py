@@ -37,9 +37,9 @@ def script_errors(page: Page) -> list[str]:
 
 
 @contextmanager
-def serve(folder: Path, within: Sequence[str] = (), **surroundings: str) -> Iterator[str]:
-    """As ``running``; yields the address alone, and in the end the log has no traceback."""
-    with running(folder, within=within, **surroundings) as (address, _):
+def serve(folder: Path, within: Sequence[str] = (), flags: Sequence[str] = ("--empty",), **surroundings: str) -> Iterator[str]:
+    """As ``running``, without samples to begin with; yields the address alone, and in the end the log has no traceback."""
+    with running(folder, *flags, within=within, **surroundings) as (address, _):
         yield address
         assert "Traceback" not in (folder / "log.txt").read_text()
 

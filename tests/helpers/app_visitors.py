@@ -91,7 +91,7 @@ def launched(
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
     keeper = Keeper(limits)
-    page = build(Models(lambda: engine), keeper, libraries)
+    page = build(Models(lambda: engine), keeper, libraries, samples=False)
     try:
         options = launch_options(keeper, mcp, hosts)
         _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **options)

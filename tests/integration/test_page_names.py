@@ -45,7 +45,7 @@ def engine(models: Models) -> SGLora:
 
 @pytest.fixture(scope="module")
 def url(models: Models) -> Iterator[str]:
-    page = build(models)
+    page = build(models, samples=False)
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
     yield address
     page.close()

@@ -1,0 +1,142 @@
+"""What a visitor sees without a click: the samples, and one question answered; and what takes their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from app_process import CHROMIUM, START_SECONDS, script_errors, serve
+from made_up_photos import blurred
+from playwright.sync_api import Browser, Page, expect
+
+from app import texts
+from core.data.sample_photos import examples, sample_photos
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+SAMPLES = len(sample_photos())
+FIRST = examples().shown[0]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serve(tmp_path_factory.mktemp("app"), flags=()) as address:
+        yield address
+
+
+def opened(browser: Browser, address: str) -> Page:
+    page = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce").new_page()
+    page.set_default_timeout(60_000)
+    page.goto(address)
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    return page
+
+
+def box(page: Page, name: str):
+    return page.locator(f"#{name} textarea, #{name} input").first
+
+
+def answered(page: Page, query: str, photos: int = SAMPLES) -> None:
+    expect(page.locator("#results h3")).to_contain_text(query)
+    expect(page.locator("#results h3")).to_contain_text(f"{photos} ranked")
+    expect(box(page, "query")).to_have_value(query)
+
+
+def column(page: Page, title: str) -> list[str]:
+    return [hit.get_attribute("title") or "" for hit in page.locator(f'#results section[aria-label="{title}"] .sg-label').all()]
+
+
+def test_the_page_opens_on_samples_with_one_comparison(browser: Browser, url: str, engine: SGLora, tmp_path: Path) -> None:
+    page = opened(browser, url)
+    errors = script_errors(page)
+    answered(page, FIRST.query)
+    expect(box(page, "description")).to_have_value(FIRST.description)
+    gallery = Gallery(engine.backbone)
+    gallery.add([sample.path for sample in sample_photos()])
+    adaptation = engine.adapt(AdapterRequest(FIRST.description))
+    for title, adapter in ((texts.ZERO_SHOT, ZERO_SHOT), (texts.SG_LORA, Adapter.of(adaptation.lora, adaptation.weight))):
+        ranking = gallery.text_to_image(FIRST.query, adapter, None).hits
+        shown = column(page, title)
+        assert len(shown) >= 12 and shown[:12] == [hit.label for hit in ranking[:12]]
+    expect(page.locator("#examples")).to_be_visible()
+    page.locator("#results .sg-open").first.click()
+    expect(page.locator("dialog.sg-view img")).to_be_visible()
+    page.keyboard.press("Escape")
+
+    # Back goes from one's own question to what the page opened on; a reload keeps one's own.
+    box(page, "query").fill("a cup of coffee")
+    page.click("#search")
+    answered(page, "a cup of coffee")
+    page.go_back()
+    answered(page, FIRST.query)
+    page.go_forward()
+    answered(page, "a cup of coffee")
+    page.reload()
+    answered(page, "a cup of coffee")
+
+    # Another visitor begins at the beginning; a link with a question asks that one.
+    other = opened(browser, url)
+    answered(other, FIRST.query)
+    other.context.close()
+    other = opened(browser, f"{url}?q=the+moon")
+    answered(other, "the moon")
+    expect(box(other, "description")).to_have_value("")
+    other.context.close()
+
+    # What one visitor takes out or writes, no other sees.
+    page.click("#clear")
+    expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+    page.reload()
+    expect(page.locator("#status .sg-ready")).to_be_visible()
+    expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+    other = opened(browser, url)
+    answered(other, FIRST.query)
+    other.context.close()
+    page.context.close()
+    assert errors == []
+
+
+def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(browser: Browser, url: str, tmp_path: Path) -> None:
+    page = opened(browser, url)
+    answered(page, FIRST.query)
+    page.set_input_files("#upload input[type=file]", blurred(tmp_path, [f"{i}.png" for i in range(3)], 2))
+    expect(page.locator("#fill")).to_contain_text("3 photos of")
+    expect(page.locator("#report")).to_contain_text(texts.SAMPLES_GONE)
+    expect(page.locator("#take-back")).to_be_hidden()
+    # The question was one about the samples.
+    expect(page.locator("#results")).to_contain_text(texts.COMPARE_EMPTY)
+    expect(box(page, "query")).to_have_value("")
+    expect(box(page, "description")).to_have_value("")
+
+    page.click("#try-it")
+    expect(page.locator("#try-asks")).to_contain_text("3 photos")
+    page.click("#try-no")
+    expect(page.locator("#try-asks")).to_be_hidden()
+    expect(page.locator("#fill")).to_contain_text("3 photos of")
+    page.click("#try-it")
+    page.click("#try-yes")
+    answered(page, FIRST.query)
+    expect(page.locator("#try-asks")).to_be_hidden()
+    page.click("#take-back")
+    expect(page.locator("#fill")).to_contain_text("3 photos of")
+    page.reload()
+    expect(page.locator("#fill")).to_contain_text("3 photos of")
+    page.context.close()
+
+
+def test_captions_that_a_visitor_wrote_for_samples_can_be_brought_back(browser: Browser, url: str, tmp_path: Path) -> None:
+    page = opened(browser, url)
+    answered(page, FIRST.query)
+    page.click("#captions > button")
+    box(page, "typed").fill("moon.png: a bright stone")
+    page.click("#use-typed")
+    expect(page.locator("#report")).to_contain_text(texts.CAPTIONS_SET.format(n=1, total=SAMPLES))
+    page.set_input_files("#upload input[type=file]", blurred(tmp_path, ["0.png"], 2))
+    expect(page.locator("#fill")).to_contain_text("1 photos of")
+    page.click("#take-back")
+    expect(page.locator("#fill")).to_contain_text(f"{SAMPLES} photos of")
+    page.context.close()
