@@ -56,13 +56,15 @@ class Shown:
     zero_shot: bool = True
 
 
-def comparison(result: Comparison, album: Album, shown: Shown, marks: Mapping[str, bool] = {}, description: str = "") -> Markup:
+def comparison(
+    result: Comparison, album: Album, shown: Shown, marks: Mapping[str, bool] = {}, description: str = "", remark: str = ""
+) -> Markup:
     """The rankings side by side.
 
     Args:
         result: the question and its rankings. album: where the photos' files are.
         shown: how much of them. marks: photos that the visitor marked as right or wrong.
-        description: that the adapter was made from.
+        description: that the adapter was made from. remark: on the question.
     """
     photos = {photo.id: photo for photo in result.photos}
     zero_shot, *others = result.columns
@@ -81,8 +83,8 @@ def comparison(result: Comparison, album: Album, shown: Shown, marks: Mapping[st
     ]
     subject = _subject(result, album, photos)
     right = _right_places(result)
-    taught = _taught(result.names)
-    return _html.comparison(result, columns, ranked, filtered, filtered and not changed, description, subject, right, taught)
+    notes = [note for note in (_taught(result.names), texts.translated(remark)) if note]
+    return _html.comparison(result, columns, ranked, filtered, filtered and not changed, description, subject, right, notes)
 
 
 def _subject(result: Comparison, album: Album, photos: Mapping[str, Photo]) -> tuple[str, str, tuple[str, ...]] | None:
