@@ -31,6 +31,7 @@ from core.experts.adapter_files import save_adapter, save_names_adapter
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranking, moves
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import Adaptation, SGLora
+from core.sglora.random_sentence import drawn_sentence, random_sentence
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 from core.sglora.teach import TaughtNames
@@ -212,29 +213,39 @@ def _captioned(gallery: Gallery, captions: Mapping[str, Sequence[str]]) -> str:
     return texts.CAPTIONS_SET.format(n=matched, total=len(gallery.photos)) + cut
 
 
-def adapters(engine: SGLora, adaptation: Adaptation | None, merge: bool = True) -> tuple[tuple[str, str, Adapter], ...]:
+def adapters(
+    engine: SGLora, adaptation: Adaptation | None, merge: bool = True, random: bool = False
+) -> tuple[tuple[str, str, Adapter], ...]:
     """The columns of a comparison: title, note and adapter; zero-shot first, the others at the adapter's strength.
 
     Without a sentence, what all adapters share is applied, where the backbone has it.
+
+    Args:
+        merge, random: whether the merge of the experts, and the adapter of a random sentence, are columns.
     """
     zero_shot, shared = (_TEXTS.ZERO_SHOT, _TEXTS.ZERO_SHOT_NOTE, ZERO_SHOT), engine.backbone.shared
     if adaptation is None:
         if shared is None:
             return (zero_shot,)
         return zero_shot, (_TEXTS.SHARED, _TEXTS.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))
-    titles = (_TEXTS.MERGE, _TEXTS.SG_LORA) if merge else (_TEXTS.SG_LORA,)
+    shown = {_TEXTS.RANDOM: random, _TEXTS.MERGE: merge, _TEXTS.SG_LORA: True}
+    titles = [title for title, there in shown.items() if there]
     if adaptation.strength == 0:  # nothing is applied: the very same numbers, computed once
         return zero_shot, *((title, _TEXTS.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
-    generated = (_TEXTS.SG_LORA, _TEXTS.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))
-    if not merge:
-        return zero_shot, generated
-    merged = engine.applied(engine.merged(adaptation.routing), adaptation.strength)
-    return zero_shot, (_TEXTS.MERGE, _TEXTS.MERGE_NOTE, Adapter.of(*merged)), generated
+    beside: list[tuple[str, str, Adapter]] = []
+    if random:
+        other = engine.applied(random_sentence(engine, adaptation), adaptation.strength)
+        note = _TEXTS.RANDOM_NOTE.format(sentence=drawn_sentence(adaptation.request))
+        beside.append((_TEXTS.RANDOM, note, Adapter.of(*other)))
+    if merge:
+        merged = engine.applied(engine.merged(adaptation.routing), adaptation.strength)
+        beside.append((_TEXTS.MERGE, _TEXTS.MERGE_NOTE, Adapter.of(*merged)))
+    return zero_shot, *beside, (_TEXTS.SG_LORA, _TEXTS.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))
 
 
-def columns(engine: SGLora, session: Session, merge: bool = True) -> tuple[tuple[str, str, Adapter], ...]:
+def columns(engine: SGLora, session: Session, merge: bool = True, random: bool = False) -> tuple[tuple[str, str, Adapter], ...]:
     """``adapters`` of the session, with the visitor's names added to all but zero-shot; names alone are a column as well."""
-    zero_shot, *others = adapters(engine, session.adaptation, merge)
+    zero_shot, *others = adapters(engine, session.adaptation, merge, random)
     names = session.album.names(engine)
     if not names.entries:
         return zero_shot, *others
@@ -272,14 +283,14 @@ def ask(
     progress: RankingProgress | None = None,
     merge: bool = True,
     libraries: PhotoLibraries | None = None,
+    random: bool = False,
 ) -> Comparison:
     """Answer a question in every column, with the session's adapter where there is one.
 
     Columns of the last answer are taken over where their adapter, the photos and the question are the same.
 
     Args:
-        progress: called before each column. merge: whether the merge of the experts is a column.
-        libraries: that can be asked.
+        progress: called before each column. merge, random: as for ``adapters``. libraries: that can be asked.
 
     Raises:
         StudioError: there are no photos, or the question cannot be used.
@@ -308,7 +319,7 @@ def ask(
     kept = {(column.title, column.adapter): column for column in last.columns} if last is not None and same else {}
     ranked: list[Column] = []
     # All of it is ranked: how far something moved is only known when both ends are.
-    wanted = columns(engine, session, merge)
+    wanted = columns(engine, session, merge, random)
     for name, note, adapter in wanted:
         if (name, adapter.key) in kept:
             ranked.append(kept[name, adapter.key])
@@ -397,13 +408,17 @@ def measure(engine: SGLora, session: Session, progress: Progress | None = None) 
     """Recall of the last comparison's columns, after the answer itself, since many captions take a while to read.
 
     None where nothing was asked, or fewer than two photos have captions.
+
+    Raises:
+        StudioError: it was stopped.
     """
     comparison = session.comparison
-    if comparison is None or not comparison.measurable:
-        return None
-    gallery, seen = session.album.gallery(engine), {a.key: a for _, _, a in columns(engine, session)}
+    if comparison is None or not comparison.measurable or comparison.measured:
+        return comparison if comparison is not None and comparison.measured else None
+    made = columns(engine, session, _has(comparison, _TEXTS.MERGE), _has(comparison, _TEXTS.RANDOM))
+    gallery, seen, gone = session.album.gallery(engine), {a.key: a for _, _, a in made}, visitor_left()
     with COMPUTING:
-        gallery.read_captions(comparison.left_out, progress, visitor_left())
+        gallery.read_captions(comparison.left_out, progress, lambda: gone() or session.uncounted is comparison)
         ranked = [
             replace(column, hits=gallery.hits(seen[column.adapter], comparison.left_out))
             if column.hits is None and column.adapter in seen
@@ -430,13 +445,14 @@ def ask_again(
     progress: RankingProgress | None = None,
     merge: bool | None = None,
     libraries: PhotoLibraries | None = None,
+    random: bool | None = None,
 ) -> Comparison | None:
     """The last adapter and the last question with what is there now: other experts, more or fewer photos.
 
-    None where nothing was asked, or it cannot be asked again. ``merge``: as before where it is left out.
+    None where nothing was asked, or it cannot be asked again. ``merge``, ``random``: as before where they are left out.
     """
-    if merge is None:
-        merge = session.comparison is not None and any(c.title == _TEXTS.MERGE for c in session.comparison.columns)
+    merge = _has(session.comparison, _TEXTS.MERGE) if merge is None else merge
+    random = _has(session.comparison, _TEXTS.RANDOM) if random is None else random
     if (wanted := session.request) is not None:  # another tab may have changed the experts or the backbone
         if engine.mixes and wanted.strength is not None:
             wanted = replace(wanted, strength=min(wanted.strength, 1.0))  # the last backbone's may have been a factor
@@ -444,12 +460,17 @@ def ask_again(
     if session.question is None:
         return None
     try:
-        return ask(engine, session, session.question, progress, merge, libraries)
+        return ask(engine, session, session.question, progress, merge, libraries, random)
     except (GalleryError, PhotoError, LibraryError):
         session.comparison = None
         if session.question.kind != "words":  # words can be asked of photos to come
             session.question = None
         return None
+
+
+def _has(comparison: Comparison | None, title: str) -> bool:
+    """Whether a comparison has a column."""
+    return comparison is not None and any(column.title == title for column in comparison.columns)
 
 
 def mark(engine: SGLora, session: Session, photo: str, right: bool, libraries: PhotoLibraries | None = None) -> None:

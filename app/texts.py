@@ -44,6 +44,7 @@ COMMAND_LABEL = "The same adapter on the command line"
 COMMAND_OWN = "An expert of your own takes part in this adapter; the command line knows the shipped ones only."
 STEPS = {"encode": "read the sentence", "route": "route", "prior": "prior", "decode": "decode"}
 WITH_MERGE = "Show experts averaged"
+WITH_RANDOM = "Show a random sentence"
 SEARCH_COMMAND_LABEL = "The same search on the command line"
 SEARCH_COMMAND_INFO = "PHOTOS is a folder of your photos; with captions beside them it can be evaluated too."
 MAP_TITLE = "All experts, by what they are about"

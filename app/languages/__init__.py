@@ -18,7 +18,7 @@ OTHERS = tuple(code for code in TAGS if code != ENGLISH)
 # Texts that are made in English, wherever that is, and are shown in the visitor's language: those of core, and these.
 MADE_IN_ENGLISH = "CORE_"
 ALSO_MADE_IN_ENGLISH = (
-    *("ZERO_SHOT", "MERGE", "SHARED", "SG_LORA", "NAMES", "FORGOTTEN", "MADE_ROOM"),
+    *("ZERO_SHOT", "MERGE", "RANDOM", "RANDOM_NOTE", "SHARED", "SG_LORA", "NAMES", "FORGOTTEN", "MADE_ROOM"),
     *("ZERO_SHOT_NOTE", "SHARED_NOTE", "SG_LORA_NOTE", "MERGE_NOTE", "NO_STRENGTH_NOTE", "NAMES_NOTE", "NAMES_NOTE_TOO"),
     *("ASKED_PHOTOS", "ASKED_LIKE", "ASKED_CAPTIONS"),
 )

@@ -14,12 +14,14 @@ from app.cli_snippets import evaluate_command, search_command
 from app.errors import friendly
 from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
 from app.steps.step import ANSWER, Step, by_caption, by_column, in_turn, private
-from app.views import results_html
+from app.views import page_html, results_html
 from app.views.results_html import Shown
 from app.visitors.session import Comparison, Question, Session
+from core.common.errors import StudioError
 from core.sglora.description import known_languages, language_remark
 
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and that it ends at
+STOPPABLE = 500  # captions: fewer are counted before anybody could press Stop
 SCRIPT = Path(results_html.__file__).with_name("results.js").read_text()
 
 
@@ -38,16 +40,20 @@ class Compare(Step):
         self.context.controls |= {"only_changed": self.only_changed, "zero_shot": self.zero_shot, "top": self.top}
 
     def results(self) -> None:
-        """The answer itself."""
+        """The answer itself, below what was counted over all captions or marks."""
+        with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
+            self.recall = gr.HTML(elem_id="recall")
+            self.stop = gr.Button(texts.STOP, size="sm", scale=0, min_width=90, visible=False, elem_id="stop-counting")
+        self.marked = gr.HTML(elem_id="marked")
         self.answered = gr.HTML(js_on_load=SCRIPT, elem_id="results")
         self.more_of_them = gr.Button(texts.SHOW_MORE, visible=False, elem_id="show-more")
-        self.marked = gr.HTML(elem_id="marked")
-        self.recall = gr.HTML(elem_id="recall")
         self.context.answer = self.answered
 
     def more(self) -> None:
-        self.merge = gr.Checkbox(False, label=texts.WITH_MERGE, container=False, elem_id="with-merge")
-        self.context.controls["merge"] = self.merge
+        with gr.Row():
+            self.merge = gr.Checkbox(False, label=texts.WITH_MERGE, container=False, min_width=200, elem_id="with-merge")
+            self.random = gr.Checkbox(False, label=texts.WITH_RANDOM, container=False, min_width=200, elem_id="with-random")
+        self.context.controls |= {"merge": self.merge, "random": self.random}
         self.commands = gr.Textbox(
             label=texts.SEARCH_COMMAND_LABEL,
             info=texts.SEARCH_COMMAND_INFO,
@@ -58,19 +64,20 @@ class Compare(Step):
             visible=False,
             elem_id="search-command",
         )
-        self.context.shows(
-            Part.RESULTS, [self.context.options, self.answered, self.more_of_them, self.marked, self.commands], self.show
-        )
+        shown = [self.context.options, self.answered, self.more_of_them, self.marked, self.recall, self.stop, self.commands]
+        self.context.shows(Part.RESULTS, shown, self.show)
         self.context.shows(Part.PHOTOS, [self.answered], self._waiting)
 
     def wire(self) -> None:
         self.on([self.only_changed.change, self.zero_shot.change, self.top.change], self._show_again, parts=[Part.RESULTS])
-        self.on(self.merge.change, self._rank_again, parts=ANSWER, shown_on=self.answered, group=SEARCH)
+        self.on([self.merge.change, self.random.change], self._rank_again, parts=ANSWER, shown_on=self.answered, group=SEARCH)
         self.on(self.more_of_them.click, self._more, parts=[Part.RESULTS])
         # Of the enlarged photo; the box is emptied, for this question has no words.
         self.on(self.answered.like, self._similar, (), [self.context.query], ANSWER, self.answered, SEARCH)
-        session, measured = self.context.session, private(SEARCH, self.recall)
-        self.answered.change(self._measure, session, self.recall, trigger_mode="always_last", **measured)
+        session, counted = self.context.session, [self.recall, self.stop]
+        # What is to be counted says so first, and that is a change.
+        self.recall.change(self._measure, session, counted, trigger_mode="always_last", **private(SEARCH, self.recall))
+        self.stop.click(self._stop, session, counted, **private())
         marked = [*self.context.outputs(Part.NAMES), self.marked]
         self.answered.select(self._mark, session, marked, **private())
 
@@ -98,15 +105,38 @@ class Compare(Step):
     @in_turn
     def _rank_again(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         controls, ranking = Controls(*values), by_column(progress, len(session.album.photos))
-        self.context.ask_again(session, ranking, controls.merge)
+        self.context.ask_again(session, ranking, controls.merge, controls.random)
         return self.context.show(session, controls, *ANSWER)
 
     @friendly
-    def _measure(self, session: Session, progress: gr.Progress = gr.Progress()) -> str:
+    def _measure(self, session: Session, progress: gr.Progress = gr.Progress()) -> Updates:
         """What is counted over all captions, once the answer is there."""
-        if session.comparison is None:
-            return ""
-        return results_html.recalls(actions.measure(self.context.engine(session), session, by_caption(progress)))
+        while (comparison := session.comparison) is not None and comparison.measurable and not comparison.measured:
+            try:
+                actions.measure(self.context.engine(session), session, by_caption(progress))
+            except StudioError:
+                if session.comparison is comparison:
+                    session.uncounted = comparison
+            if session.comparison is comparison:  # else another one was asked meanwhile
+                break
+        return self._counted(session)
+
+    @friendly
+    def _stop(self, session: Session) -> Updates:
+        session.uncounted = session.comparison
+        return self._counted(session)
+
+    def _counted(self, session: Session) -> Updates:
+        """The verdict, or that it is on its way."""
+        comparison = session.comparison
+        if comparison is None or not comparison.measurable:
+            return {self.recall: "", self.stop: gr.Button(visible=False)}
+        if comparison.measured:
+            return {self.recall: results_html.recalls(comparison), self.stop: gr.Button(visible=False)}
+        if session.uncounted is comparison:
+            return {self.recall: page_html.note(texts.COUNT_STOPPED), self.stop: gr.Button(visible=False)}
+        many = comparison.captions > STOPPABLE
+        return {self.recall: results_html.counting(comparison), self.stop: gr.Button(visible=many)}
 
     @friendly
     def _mark(self, session: Session, event: gr.SelectData) -> Updates:
@@ -126,7 +156,7 @@ class Compare(Step):
             sentence = "" if session.adaptation is None else session.adaptation.routing.description
             shown = Shown(top, controls.only_changed, controls.zero_shot)
             answer = results_html.comparison(comparison, album, shown, marks, sentence, self._remark(session, comparison))
-        return {
+        return self._counted(session) | {
             self.context.options: gr.Row(visible=comparison is not None or session.adaptation is not None),
             self.answered: answer,
             self.more_of_them: gr.Button(visible=comparison is not None and _longest(comparison) > top and top < MOST_SHOWN),

@@ -37,6 +37,7 @@ class Controls(NamedTuple):
     seed: float = 0
     strength: float = DEFAULT_WEIGHT
     merge: bool = False
+    random: bool = False
     only_changed: bool = False
     zero_shot: bool = True
     top: int = DEFAULT_TOP
@@ -135,10 +136,14 @@ class StepContext:
         return engine
 
     def ask_again(
-        self, session: Session, progress: actions.RankingProgress | None = None, merge: bool | None = None
+        self,
+        session: Session,
+        progress: actions.RankingProgress | None = None,
+        merge: bool | None = None,
+        random: bool | None = None,
     ) -> Comparison | None:
         """As ``actions.ask_again``, with the libraries that are here."""
-        return actions.ask_again(self.engine(session), session, progress, merge, self.libraries)
+        return actions.ask_again(self.engine(session), session, progress, merge, self.libraries, random)
 
     def can_ask(self, session: Session, within: Within) -> bool:
         """Whether there are photos that a question may be asked of."""

@@ -92,7 +92,7 @@ class Step:
         if question.kind != "photo":
             question = replace(question, within=controls.within)
         shown = by_column(progress, len(session.album.photos))
-        actions.ask(engine, session, question, shown, controls.merge, self.context.libraries)
+        actions.ask(engine, session, question, shown, controls.merge, self.context.libraries, controls.random)
         return self.context.show(session, controls, *ANSWER)
 
 

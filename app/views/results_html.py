@@ -17,7 +17,8 @@ from core.retrieval.gallery import Photo
 
 FEW_PHOTOS = 50
 WAITING = 12  # photos that are shown before the first question
-FIRST = 10  # places that the sentence about recall speaks of
+FIRST = 10  # places that the verdict speaks of
+BESIDE = (texts.ENGLISH.MERGE, texts.ENGLISH.RANDOM)  # columns on demand, which come last
 WAYS = ("t2i", "i2t")  # as the heads of the table are
 _html, _told = macros("results.html"), macros("page.html").told
 
@@ -78,7 +79,7 @@ def comparison(
             texts.translated(column.note),
             _cards(result, column, album, photos, shown, changed if filtered else None, marks),
         )
-        for column in sorted(result.columns, key=lambda column: column.title == texts.ENGLISH.MERGE)  # on demand, and last
+        for column in sorted(result.columns, key=lambda column: column.title in BESIDE)
         if compared or not others or column is not zero_shot
     ]
     subject = _subject(result, album, photos)
@@ -145,8 +146,21 @@ def marked(counted: Marked) -> Markup:
     """What the visitor's own thumbs say."""
     if not counted.photos:
         return Markup("")
-    counts = " → ".join(f"{texts.translated(title)} {count}" for title, count in counted.among_ten.items())
-    return _told(texts.MARKED.format(n=counted.photos, questions=counted.questions, counts=counts))
+    counts = list(counted.among_ten.values())
+    words = texts.MARKED if len(counts) > 1 else texts.MARKED_ALONE
+    return _html.verdict(_counts(words, counts[:1] + counts[-1:], counted.photos))
+
+
+def counting(result: Comparison) -> Markup:
+    """That recall is on its way; of every comparison another text."""
+    return _html.counting(texts.COUNTING.format(n=result.captions), id(result))
+
+
+def _counts(words: str, counts: Sequence[int], total: int) -> Markup:
+    """How many were found before and after."""
+    before, after = counts[0], counts[-1]
+    kind = "sg-up" if after > before else "sg-down" if after < before else ""
+    return Markup(words).format(before=_html.bold(before), after=_html.bold(after, kind), total=total)
 
 
 def address(path: Path) -> str:
@@ -156,7 +170,7 @@ def address(path: Path) -> str:
 
 def _right_places(result: Comparison) -> Markup:
     """Where the right answer is in each column, as far as captions say which one that is."""
-    rankings = [column.ranking.hits for column in result.columns if column.title != texts.ENGLISH.MERGE]
+    rankings = [column.ranking.hits for column in result.columns if column.title not in BESIDE]
     best = [next((hit.rank for hit in hits if hit.key in result.right), len(hits) + 1) for hits in rankings]
     places = [str(rank) if rank <= len(hits) else f"> {len(hits)}" for rank, hits in zip(best, rankings, strict=True)]
     if all(place.startswith(">") for place in places):
@@ -167,15 +181,17 @@ def _right_places(result: Comparison) -> Markup:
 
 
 def recalls(result: Comparison | None) -> Markup:
-    """One sentence, and folded below it every column's recall with its interval and its lead over zero-shot."""
+    """The verdict, and folded below it every column's recall with its interval and its lead over zero-shot."""
     if result is None or not all(column.hits for column in result.columns):
         return Markup("")
-    columns = [(texts.translated(column.title), column.hits) for column in result.columns if column.hits]
+    columns = [(column.title, column.hits) for column in result.columns if column.hits]
     first, base = columns[0]
-    rows = [(title, False, [recall_interval(hits[way], k) for way in WAYS for k in KS]) for title, hits in columns]
+    rows = [
+        (texts.translated(title), False, [recall_interval(hits[way], k) for way in WAYS for k in KS]) for title, hits in columns
+    ]
     rows += [
         (
-            texts.RECALL_DIFFERENCE.format(name=title, base=first),
+            texts.RECALL_DIFFERENCE.format(name=texts.translated(title), base=texts.translated(first)),
             True,
             [recall_interval(hits[way], k, base[way]) for way in WAYS for k in KS],
         )
@@ -184,6 +200,9 @@ def recalls(result: Comparison | None) -> Markup:
     photos, captions = base["i2t"].total, len(base["t2i"].places)
     caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
     note = texts.RECALL_NOTE.format(photos=photos, captions=captions, caution=caution)
-    counts = [int((hits["t2i"].places < FIRST).sum()) for title, hits in columns if title != texts.MERGE]
-    summary = Markup(texts.RECALL_TOLD).format(counts=Markup(" → ").join(map(_html.bold, counts)), total=captions, first=FIRST)
-    return _html.recalls(summary, len(result.left_out), note, rows)
+    found = {title: int((hits["t2i"].places < FIRST).sum()) for title, hits in columns}
+    counts = [count for title, count in found.items() if title not in BESIDE]
+    verdict = _counts(texts.VERDICT if len(counts) > 1 else texts.VERDICT_ALONE, counts, captions)
+    if texts.ENGLISH.RANDOM in found:
+        verdict += Markup(texts.VERDICT_RANDOM).format(random=_html.bold(found[texts.ENGLISH.RANDOM]))
+    return _html.recalls(verdict, len(result.left_out), note, rows)

@@ -154,6 +154,16 @@ class Comparison:
         return self.library is None and captioned > 1
 
     @property
+    def measured(self) -> bool:
+        """Whether recall was counted."""
+        return all(column.hits is not None for column in self.columns)
+
+    @property
+    def captions(self) -> int:
+        """How many of them recall is counted over, as far as they differ."""
+        return len({text for photo in self.photos if photo.id not in self.left_out for text in photo.captions})
+
+    @property
     def of(self) -> str:
         """What is ranked: "photos" or "captions"."""
         return "captions" if self.asked.kind == "photo" else "photos"
@@ -630,6 +640,7 @@ class Session:
         album: the visitor's photos.
         request, adaptation: what was generated last, and from what; ``repository``: from which experts.
         comparison: what was asked last, to show it again with other columns or fewer rows.
+        uncounted: the comparison whose recall the visitor wants no more.
         question: asked last. more: results that were asked for beyond the first ones.
         history: (query, description) asked, latest first.
         marks: by question, which photos the visitor marked as right or wrong; ``marked``: what was counted from them.
@@ -644,6 +655,7 @@ class Session:
     repository: ExpertRepository | None = None
     comparison: Comparison | None = None
     question: Question | None = None
+    uncounted: Comparison | None = None
     more: int = 0
     history: list[tuple[str, str]] = field(default_factory=list)
     marks: dict[Question, dict[str, bool]] = field(default_factory=dict)
@@ -695,6 +707,7 @@ class Session:
 def forget(session: Session) -> None:
     """Forget what a tab showed; the album, which other tabs of that browser may hold, stays."""
     session.request = session.adaptation = session.repository = session.comparison = session.question = None
+    session.uncounted = None
     session.history.clear()
     session.marks.clear()
     session.marked, session.on_names = Marked(), ((), {})

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import torch
 
 from core.backbones.lora import Lora
 from core.sglora.engine import Adaptation, SGLora
+from core.sglora.random_sentence import random_sentence
 
 RIDGE = 1.0
-# Sentences that describe no photos.
-RANDOM = (
-    "quarterly financial report",
-    "the sound of a violin",
-    "a mathematical proof",
-    "tax law in the nineteenth century",
-)
-
 
 Method = Callable[[SGLora, Adaptation], "Lora | None"]  # what an adaptation's routing is turned into
 
@@ -69,14 +61,6 @@ def one_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
         return mean_of_all(engine, adaptation)
     share = float(repository.notes.get("recipe", {}).get("share", 1.0))
     return repository.shared.scaled(1 / share)
-
-
-def random_sentence(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """SG-LoRA for a sentence that has nothing to do with the photos, own part included."""
-    request = adaptation.request
-    sentence = RANDOM[(len(request.description) + request.seed) % len(RANDOM)]
-    other = engine.adapt(replace(request, description=sentence))
-    return engine.repository.with_shared([other.own], [1.0])
 
 
 def sg_lora(engine: SGLora, adaptation: Adaptation) -> Lora:

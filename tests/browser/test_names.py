@@ -35,7 +35,7 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     for number, hit in enumerate(ticked, 1):
         hit.hover()
         hit.locator('[data-mark="up"]').click()
-        expect(page.locator("#marked")).to_contain_text(f"{number} photos")
+        expect(page.locator("#marked")).to_contain_text(f"of {number} after")
 
     page.click("#names > button")
     expect(page.locator("#names-photos .token")).to_have_count(3)

@@ -86,7 +86,7 @@ def test_own_photos_a_library_and_both(opened: Page) -> None:
 
     # A photo of the library is marked, and brings what is like it.
     hits(page).first.locator('[data-mark="up"]').click()
-    expect(page.locator("#marked")).to_contain_text("1 photos")
+    expect(page.locator("#marked")).to_contain_text("of 1 after")
     name = hits(page).first.locator(".sg-label").get_attribute("title")
     hits(page).first.locator(".sg-open").click()
     page.locator("dialog [data-similar]").click()

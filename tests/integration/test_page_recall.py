@@ -71,7 +71,8 @@ def test_the_table_says_what_it_rests_on_and_what_is_no_difference() -> None:
     )
     photos = tuple(Photo(str(i), f"{i}.jpg", b"", (f"caption {i}",)) for i in range(n))
     page = results_html.recalls(Comparison("q", columns, Question("words", "q"), photos=photos))
-    assert f"<b>{n}</b> → <b>{n}</b> of {n}" in page  # every photo is among the first ten, with and without
+    # Every photo is among the first ten, with and without.
+    assert texts.VERDICT.format(before=f"<b>{n}</b>", after=f"<b>{n}</b>", total=n) in page
     assert f"{n} captioned photos and {n} captions" in page
     assert "<td><b>33%</b>" in page
     assert page.count('class="sg-up"') == 2  # R@1 both ways; R@5 is the same and R@10 is full

@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core.experiments.controls import RANDOM
 from core.experiments.wording import NOT_PHOTOS
 from core.sglora.description import (
     NO_PHOTOS,
@@ -18,6 +17,7 @@ from core.sglora.description import (
     no_photos_remark,
     subject,
 )
+from core.sglora.random_sentence import RANDOM
 
 
 class Counting:

@@ -1,0 +1,102 @@
+"""The visitor's own count, large above the results: over captions that come before or after the question, and stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from app_process import CHROMIUM, START_SECONDS, script_errors
+from made_up_photos import blurred
+from playwright.sync_api import Browser, Page, expect
+
+from app import texts
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+from core.sglora.engine import SGLora
+from core.sglora.random_sentence import drawn_sentence, random_sentence
+from core.sglora.request import AdapterRequest
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+SENTENCE, QUERY = "photos of coloured spots", "something red"
+PHOTOS, MANY, EACH = 24, 200, 10  # photos, and captions of each: so many that counting takes a while
+
+
+@pytest.fixture
+def opened(browser: Browser, url: str):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    errors = script_errors(page)
+    page.goto(url)
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    yield page
+    context.close()
+    assert errors == []
+
+
+def captions_file(folder: Path, photos: list[Path], each: int, word: str = "spot") -> Path:
+    path = folder / "captions.jsonl"
+    lines = [
+        {"image": p.name, "captions": [f"a {word} of kind {i} number {n}" for n in range(each)]} for i, p in enumerate(photos)
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def add(page: Page, *files: Path) -> None:
+    page.set_input_files("#upload input[type=file]", files)
+
+
+def test_captions_that_come_after_the_question_are_counted_at_once(opened: Page, engine: SGLora, tmp_path: Path) -> None:
+    page, photos = opened, blurred(tmp_path, [f"{i}.png" for i in range(PHOTOS)], 2)
+    add(page, *photos)
+    expect(page.locator("#fill")).to_contain_text(f"{PHOTOS} photos of")
+    page.locator("#description textarea").fill(SENTENCE)
+    page.locator("#query textarea, #query input").first.fill(QUERY)
+    page.click("#search")
+    expect(page.locator("#results section")).to_have_count(2)
+    expect(page.locator("#recall")).to_have_text("")
+    add(page, captions_file(tmp_path, photos, 2))
+
+    gallery = Gallery(engine.backbone)
+    gallery.add(photos)
+    gallery.set_captions({p.name: [f"a spot of kind {i} number {n}" for n in range(2)] for i, p in enumerate(photos)})
+    adaptation = engine.adapt(AdapterRequest(SENTENCE))
+    other = Adapter.of(*engine.applied(random_sentence(engine, adaptation), adaptation.strength))
+    adapters = {"before": ZERO_SHOT, "after": Adapter.of(adaptation.lora, adaptation.weight), "random": other}
+    # Counted by asking one caption after the other.
+    names = {f"a spot of kind {i} number {n}": p.name for i, p in enumerate(photos) for n in range(2)}
+    found = {
+        which: sum(name in [hit.label for hit in gallery.text_to_image(text, adapter, 10).hits] for text, name in names.items())
+        for which, adapter in adapters.items()
+    }
+    expect(page.locator("#recall .sg-verdict")).to_have_text(texts.VERDICT.format(total=2 * PHOTOS, **found))
+    box, results = page.locator("#recall").bounding_box(), page.locator("#results").bounding_box()
+    assert box["y"] < results["y"]
+    expect(page.locator("#recall .sg-recall")).to_be_hidden()
+    page.click("#recall summary")
+    expect(page.locator("#recall .sg-recall")).to_be_visible()
+
+    page.click("#more > button")
+    page.locator("#with-random input").check()
+    expect(page.locator("#results section").last).to_contain_text(drawn_sentence(adaptation.request))
+    words = (texts.VERDICT + texts.VERDICT_RANDOM).format(total=2 * PHOTOS, **found)
+    expect(page.locator("#recall .sg-verdict")).to_have_text(words)
+    shown = [hit.get_attribute("title") for hit in page.locator("#results section").last.locator(".sg-label").all()]
+    assert shown == [hit.label for hit in gallery.text_to_image(QUERY, other, 12).hits]
+
+
+def test_counting_can_be_stopped(opened: Page, tmp_path: Path) -> None:
+    page, photos = opened, blurred(tmp_path, [f"{i}.png" for i in range(MANY)], 3)
+    add(page, *photos)
+    page.locator("#query textarea, #query input").first.fill(QUERY)
+    page.click("#search")
+    expect(page.locator("#results section")).to_have_count(2)
+    add(page, captions_file(tmp_path, photos, EACH, "spot beside many other spots on a very large and colourful sheet of paper"))
+    page.click("#stop-counting")
+    expect(page.locator("#recall")).to_contain_text(texts.COUNT_STOPPED)
+    expect(page.locator("#stop-counting")).to_be_hidden()
+    page.locator("#query textarea, #query input").first.fill("something blue")
+    page.click("#search")
+    expect(page.locator("#recall .sg-verdict")).to_contain_text(f"of {MANY * EACH} after")
