@@ -26,7 +26,7 @@ from core.data.decode import content_id
 from core.data.decode_pool import decode_photo
 from core.data.find_images import is_image
 from core.data.image_io import photo_bytes
-from core.data.sample_photos import examples, sample_photos
+from core.data.sample_photos import Example, examples, sample_photos
 from core.experts.adapter_files import save_adapter, save_names_adapter
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranking, moves
 from core.retrieval.library_photos import LibraryPhotos
@@ -169,10 +169,14 @@ def add_samples(engine: SGLora, session: Session, progress: Progress | None = No
     return Added(report)
 
 
-def answer_samples(engine: SGLora, session: Session) -> None:
-    """What the page opens on: the samples, and the first question about them, answered and counted."""
-    add_samples(engine, session)
-    description, query = examples().shown[0]
+def sample_questions() -> list[Example]:
+    """Questions about the samples, in the visitor's language."""
+    return [Example(*map(texts.translated, example)) for example in examples().shown]
+
+
+def ask_about_samples(engine: SGLora, session: Session) -> None:
+    """What the page opens on: the first question about the samples that are there, answered and counted."""
+    description, query = sample_questions()[0]
     adapt_to(engine, session, request(description, DEFAULT_K, DEFAULT_TAU, 0, DEFAULT_WEIGHT))
     ask(engine, session, Question.words(query), merge=False)
     measure(engine, session)
@@ -376,7 +380,8 @@ def _photos(engine: SGLora, session: Session, question: Question, libraries: Pho
             _TEXTS.ASKED_PHOTOS.format(query=query),
             session.album.gallery(engine).photos if question.within.own else (),
         )
-        right = frozenset(photo.id for photo in own if any(_plain(c) == _plain(query) for c in photo.captions))
+        caption = _plain(texts.original(query))  # a question about the samples is one of their captions
+        right = frozenset(photo.id for photo in own if any(_plain(c) == caption for c in photo.captions))
     place = Place.of(engine, session, question, libraries)
     if question.kind == "similar":
         title = _TEXTS.ASKED_LIKE.format(name=place.subject)

@@ -46,7 +46,7 @@ from app.visitors.session import Session, left
 from app.visitors.tab_states import Tabs
 from app.visitors.uploads import MAX_UPLOAD
 from core.common.errors import StudioError
-from core.data.sample_photos import Example, examples
+from core.data.sample_photos import Example
 
 STYLE = Path(__file__).with_name("style.css")
 # System fonts: the page asks no other server for anything.
@@ -130,7 +130,9 @@ class Studio:
     ) -> None:
         self.models, self.libraries = models, libraries or PhotoLibraries()
         self.keeper = keeper or Keeper()
-        self.shelf = SampleShelf(actions.answer_samples) if samples and not self.libraries.names else None
+        self.shelf = (
+            SampleShelf(actions.add_samples, actions.ask_about_samples) if samples and not self.libraries.names else None
+        )
         if self.shelf is not None:
             threading.Thread(target=self._fill, args=[self.shelf], name="sample photos", daemon=True).start()
 
@@ -169,7 +171,7 @@ class Studio:
                 with gr.Tab(texts.TAB_EVIDENCE, id="evidence", elem_id="tab-evidence"):
                     Evidence(context)
             with gr.Tab(texts.TAB_ABOUT, id="about", elem_id="tab-about"):
-                gr.Markdown(texts.ABOUT, elem_classes="sg-about")
+                gr.Markdown(f'<div lang="en">\n{texts.ABOUT}\n</div>', elem_classes="sg-about")
         self.address = Address(context)
         return [*steps, self.experts, self.address, *([self.switch] if self.switch else [])]
 
@@ -227,7 +229,7 @@ class Studio:
 
     def _first_question(self) -> Example | None:
         """What a page begins with that opens on the samples."""
-        return None if self.shelf is None else examples().shown[0]
+        return None if self.shelf is None else actions.sample_questions()[0]
 
     def _opened(self, request: gr.Request, session: Session) -> None:
         """A tab shows this album from now on."""

@@ -119,7 +119,7 @@ class _English:
 
 
 ENGLISH = _English()
-translated = languages.translated
+translated, original = languages.translated, languages.original
 
 
 def listed(items: Sequence[str]) -> str:

@@ -15,8 +15,9 @@ FOLDER = Path(__file__).parent
 ENGLISH = "en"
 TAGS = {"en": "en", "de": "de", "fr": "fr", "es": "es", "pt": "pt-BR", "zh": "zh-CN", "ja": "ja"}  # as browsers write them
 OTHERS = tuple(code for code in TAGS if code != ENGLISH)
-# Texts that are made in English, wherever that is, and are shown in the visitor's language: those of core, and these.
-MADE_IN_ENGLISH = "CORE_"
+# Texts that are made in English, wherever that is, and shown in the visitor's language: of core, on the samples, and these.
+SAMPLES = "SAMPLE_"
+MADE_IN_ENGLISH = ("CORE_", SAMPLES)
 ALSO_MADE_IN_ENGLISH = (
     *("ZERO_SHOT", "MERGE", "RANDOM", "RANDOM_NOTE", "SHARED", "SG_LORA", "NAMES", "FORGOTTEN", "MADE_ROOM"),
     *("ZERO_SHOT_NOTE", "SHARED_NOTE", "SG_LORA_NOTE", "MERGE_NOTE", "NO_STRENGTH_NOTE", "NAMES_NOTE", "NAMES_NOTE_TOO"),
@@ -112,6 +113,16 @@ def translated(message: str) -> str:
             values = {f: translated(value) if f in MESSAGES_INSIDE else value for f, value in found.groupdict().items()}
             return here[name].format(**values)
     return message
+
+
+def original(words: str) -> str:
+    """A question about the samples in English, as their captions are; other words as they are."""
+    return _originals(language()).get(words, words)
+
+
+@cache
+def _originals(code: str) -> Mapping[str, str]:
+    return {words: texts_in(ENGLISH)[name] for name, words in texts_in(code).items() if name.startswith(SAMPLES)}
 
 
 @cache
