@@ -1,4 +1,4 @@
-"""Every text of the page, so that wording is reviewed in one place: ``texts.NAME`` is in the language of the visitor at hand.
+"""Every text of the page, so that wording is reviewed in one place: ``texts.SEARCH`` is in the language of the visitor at hand.
 
 Here are those that stay English: of the API, of the server, of Evidence, of "How it works" and of the drawer for researchers.
 All others are in ``app/languages``, one file a language.
