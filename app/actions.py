@@ -129,7 +129,7 @@ class Added:
     remarks: tuple[str, ...] = ()
 
 
-def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress: Progress | None = None) -> Added:
+def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added:
     """Add dropped files: photos, ZIP files of photos, captions files; what fails is reported and the rest goes in."""
     album = session.album
     gallery, remarks, report = album.gallery(engine), [], None
@@ -142,7 +142,10 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str], progress
                 gallery = album.gallery(engine)
                 remarks.append(texts.SAMPLES_GONE)
             if uploads.photos:
-                report = gallery.add(uploads.photos, None, progress, visitor_left())
+                gone = visitor_left()
+                report = gallery.add(uploads.photos, None, album.note_progress, lambda: gone() or album.stopped)
+                if album.stopped:
+                    remarks.append(texts.ADDING_STOPPED)
                 album.keep(uploads.photos, report.ids)
     finally:
         discard(unpacked)

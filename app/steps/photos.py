@@ -12,7 +12,7 @@ from app import actions, texts
 from app.api import HEAVY
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, by_photo, chosen, private
+from app.steps.step import ANSWER, Step, chosen, private
 from app.views import page_html, results_html
 from app.visitors.session import PHOTO_LIMIT, Question, Session
 from core.common.errors import StudioError
@@ -27,9 +27,9 @@ class Photos(Step):
                 label=texts.UPLOAD_LABEL, file_count="multiple", height=48, scale=0, min_width=260, elem_id="upload"
             )
             self.fill = gr.HTML(page_html.note(texts.GALLERY_EMPTY), min_width=150, elem_id="fill")
+            self.stop = gr.Button(texts.STOP, size="sm", scale=0, min_width=90, visible=False, elem_id="stop-adding")
             self.take_back = gr.Button("", size="sm", scale=0, min_width=150, visible=False, elem_id="take-back")
             self.clear = gr.Button(texts.CLEAR, size="sm", scale=0, min_width=100, visible=False, elem_id="clear")
-        self.progress = gr.HTML(elem_id="adding")  # its own, for other events show other things meanwhile
         self.report = gr.HTML(elem_id="report")
 
     def manage(self) -> None:
@@ -45,7 +45,9 @@ class Photos(Step):
                 buttons=[],
                 elem_id="gallery",
             )
-            self.remove = gr.Button(texts.REMOVE, size="sm", interactive=False, elem_id="remove")
+            with gr.Row():
+                self.remove = gr.Button(texts.REMOVE, size="sm", min_width=140, interactive=False, elem_id="remove")
+                self.take_back_here = gr.Button("", size="sm", min_width=140, visible=False, elem_id="take-back-here")
             self.typed = gr.Textbox(
                 label=texts.CAPTIONS_LABEL, placeholder=texts.CAPTIONS_PLACEHOLDER, lines=3, max_lines=12, elem_id="typed"
             )
@@ -55,23 +57,25 @@ class Photos(Step):
             minutes = f"{self.context.keep_seconds / 60:g}"
             gr.HTML(page_html.note(texts.GALLERY_LEAD.format(limit=PHOTO_LIMIT, minutes=minutes)))
         self.timer = gr.Timer(LOOK_SECONDS, active=False)
-        shown = [self.gallery, self.fill, self.report, self.remove, self.clear, self.take_back, self.timer]
-        self.context.shows(Part.PHOTOS, shown, self.show)
+        shown = [self.gallery, self.fill, self.report, self.remove, self.clear, self.take_back, self.take_back_here]
+        self.context.shows(Part.PHOTOS, [*shown, self.stop, self.timer], self.show)
 
     def wire(self) -> None:
         context, picked = self.context, self.context.picked
         boxes = [context.query, context.controls["description"]]
         # First, since the browser sends one after the other.
-        self.upload.upload(lambda: gr.Timer(active=True), None, self.timer, **private())
+        self.upload.upload(self._begin, context.session, [self.timer, self.stop, self.fill], **private())
+        # The cross of the upload's box means the same.
+        gr.on([self.stop.click, self.upload.clear], self._stop, context.session, self.stop, **private())
         for event, handler, first, also in (
             (self.upload.upload, self._add, [self.upload, context.query], [self.upload, *boxes]),
             (self.clear.click, self._clear, [], []),
-            (self.take_back.click, self._take_back, [], []),
+            ([self.take_back.click, self.take_back_here.click], self._take_back, [], []),
             (self.remove.click, self._remove, [picked], []),
             (self.use_typed.click, self._caption, [self.typed], []),
             (self.use_names.click, self._caption_names, [], []),
         ):
-            self.on(event, handler, first, also, (Part.PHOTOS, *ANSWER), self.progress, HEAVY)
+            self.on(event, handler, first, also, (Part.PHOTOS, *ANSWER), None, HEAVY)
         # Photos that this tab, another one, or this one before a reload, is still adding.
         self.on(self.timer.tick, self._look, parts=[Part.PHOTOS])
         self.gallery.select(self._select, context.session, [picked, self.remove], **private())
@@ -79,21 +83,25 @@ class Photos(Step):
 
     def show(self, session: Session, controls: Controls) -> Updates:
         """The gallery; what became of an upload is of no interest once its photos are gone."""
-        gone = {} if session.album.photos else {self.report: ""}
+        album = session.album
+        gone = {} if album.photos else {self.report: ""}
+        back = (texts.TAKE_BACK_ONE if album.aside == 1 else texts.TAKE_BACK).format(n=album.aside)
         return gone | {
-            self.gallery: gr.Gallery(value=session.album.thumbnails(), selected_index=None),
-            self.fill: page_html.gallery_line(session.album.photos, session.album.limit),
+            self.gallery: gr.Gallery(value=album.thumbnails(), selected_index=None),
+            self.fill: page_html.gallery_line(album),
             self.remove: gr.Button(interactive=False),
-            self.clear: gr.Button(visible=bool(session.album.photos)),
-            self.take_back: gr.Button(texts.TAKE_BACK.format(n=session.album.aside), visible=session.album.aside > 0),
-            self.timer: gr.Timer(active=session.album.adding),
+            self.clear: gr.Button(visible=bool(album.photos)),
+            self.take_back: gr.Button(back, visible=album.aside > 0),
+            self.take_back_here: gr.Button(back, visible=album.aside > 0),
+            self.stop: gr.Button(visible=album.adding),
+            self.timer: gr.Timer(active=album.adding),
         }
 
     @friendly
     def _look(self, session: Session, *values: Any) -> Updates:
         if session.album.adding:  # the first of them are soon there, and all of them only in the end
             first = {} if session.comparison is not None else {self.context.answer: results_html.waiting(session.album)}
-            return {self.fill: page_html.gallery_line(session.album.photos, session.album.limit)} | first
+            return {self.fill: page_html.gallery_line(session.album)} | first
         return self.context.show(session, Controls(*values), Part.PHOTOS)
 
     def _changed(self, session: Session, values: Sequence[Any], report: str = "", query: str = "") -> Updates:
@@ -106,12 +114,20 @@ class Photos(Step):
         return self.context.show(session, Controls(*values), Part.PHOTOS, *ANSWER) | {self.report: report}
 
     @friendly
-    def _add(
-        self, paths: list[str] | None, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
-    ) -> Updates:
+    def _begin(self, session: Session) -> Updates:
+        session.album.stopped = False
+        return {self.timer: gr.Timer(active=True), self.stop: gr.Button(visible=True), self.fill: page_html.note(texts.ADDING)}
+
+    @friendly
+    def _stop(self, session: Session) -> Updates:
+        session.album.stopped = True
+        return {self.stop: gr.Button(visible=False)}
+
+    @friendly
+    def _add(self, paths: list[str] | None, query: str, session: Session, *values: Any) -> Updates:
         engine, controls = self.context.engine(session), Controls(*values)
         of_samples, boxes = session.album.shows_samples and (controls.description, query) in actions.sample_questions(), {}
-        done = actions.add_uploads(engine, session, paths or [], by_photo(progress))
+        done = actions.add_uploads(engine, session, paths or [])
         if of_samples and not session.album.shows_samples:  # a question that says nothing about these photos
             session.question = session.comparison = None
             actions.adapt_to(engine, session, None)
@@ -126,14 +142,14 @@ class Photos(Step):
         return self._changed(session, values)
 
     @friendly
-    def _take_back(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        session.album.take_back(self.context.engine(session), by_photo(progress))
+    def _take_back(self, session: Session, *values: Any) -> Updates:
+        session.album.take_back(self.context.engine(session), session.album.note_progress)
         return self._changed(session, values)
 
     @friendly
     def _remove(self, picked: str | None, session: Session, *values: Any) -> Updates:
         if picked is not None:
-            session.album.gallery(self.context.engine(session)).remove([picked])
+            session.album.remove(self.context.engine(session), picked)
         return self._changed(session, values)
 
     @friendly

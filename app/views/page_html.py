@@ -12,10 +12,10 @@ from app import texts
 from app.views import experts_html, fit_html
 from app.views.charts import RoutingBar, heat_map, routing_chart
 from app.views.template import macros
-from app.visitors.session import LISTED
+from app.visitors.session import LISTED, Album
 from core.common.paths import results_path
 from core.experts.compare import LoraDistances
-from core.retrieval.gallery import AddReport, Photo
+from core.retrieval.gallery import AddReport
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
 from core.sglora.repository import ExpertRepository
@@ -120,8 +120,14 @@ def listed_files(title: str, names: Sequence[str]) -> Markup:
     return _html.listed_files(title, names)
 
 
-def gallery_line(photos: Sequence[Photo], limit: int) -> Markup:
-    """How full the gallery is; ``limit``: how many photos have room."""
+def gallery_line(album: Album) -> Markup:
+    """How full the gallery is, or how far photos are that are being added."""
+    photos, limit, adding = album.photos, album.limit, album.progress
+    if adding is not None:
+        left = adding.seconds_left
+        words = texts.ADDING_NOW if left is None else texts.ADDING_LEFT
+        words = words.format(done=adding.done, total=adding.total, seconds=left) if adding.total else texts.ADDING
+        return _html.adding(words, adding)
     if not photos:
         return note(texts.GALLERY_EMPTY)
     captioned = sum(bool(p.captions) for p in photos)

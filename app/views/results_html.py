@@ -139,7 +139,8 @@ def _cards(
 def waiting(album: Album) -> Markup:
     """Before the first question: what to do, and the first photos, if there are any."""
     photos = [(photo.name, address(album.thumbnail(photo))) for photo in album.photos[:WAITING]]
-    return _html.waiting(texts.COMPARE_EMPTY if photos else texts.COMPARE_NO_PHOTOS, photos)
+    words = texts.COMPARE_EMPTY if photos else texts.ADDING if album.adding else texts.COMPARE_NO_PHOTOS
+    return _html.waiting(words, photos)
 
 
 def marked(counted: Marked) -> Markup:

@@ -26,7 +26,7 @@ from core.common.errors import GalleryError
 from core.common.metrics import Hits
 from core.data.decode import Source
 from core.experts.own import OwnExperts
-from core.retrieval.gallery import Adapter, Gallery, Photo, Ranking
+from core.retrieval.gallery import Adapter, Gallery, Photo, Ranking, Removed
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import ExpertRepository
@@ -199,6 +199,20 @@ def new_gallery(engine: SGLora) -> Gallery:
     return Gallery(engine.backbone, PHOTO_LIMIT, Limits.from_environment().visitor_memory)
 
 
+@dataclass(frozen=True)
+class Adding:
+    """How far photos are that are being added; ``total`` is 0 before that is known."""
+
+    done: int = 0
+    total: int = 0
+    begin: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """As the photos so far went; None before the first one."""
+        return (time.perf_counter() - self.begin) / self.done * (self.total - self.done) if self.done else None
+
+
 class Album:
     """A visitor's photos and experts. The tabs of one browser share it through a token that only that browser holds.
 
@@ -210,6 +224,7 @@ class Album:
         shows_samples: whether the photos are the samples, which never mix with the visitor's own. samples: whose these are
             that the page opened on; awaits_samples: whether it is to open on them.
         trained_on: ids of the photos that trained an own expert, by its name. asked: what a reload shows again.
+        progress: of photos that are being added. stopped: whether the visitor wants no more of them.
         tabs: session hashes of the tabs that show it.
     """
 
@@ -231,6 +246,9 @@ class Album:
         self._engine: tuple[OwnExperts, SGLora] | None = None
         self._names: dict[str, tuple[TaughtName, ...]] = {}  # by backbone; without it, so that it can be given up
         self._aside: Gallery | None = None
+        self._removed: list[Removed] = []  # photos that were taken out one by one, the last one last
+        self.progress: Adding | None = None
+        self.stopped = False
         self.shows_samples = self.awaits_samples = False
         self.samples: Session | None = None
         self.trained_on: dict[str, frozenset[str]] = {}
@@ -341,10 +359,17 @@ class Album:
         """
         if not self._photos_change.acquire(blocking=False):
             raise GalleryError(texts.PHOTOS_BUSY)
+        self.progress = Adding()
         try:
             yield
         finally:
+            self.progress, self.stopped = None, False
             self._photos_change.release()
+
+    def note_progress(self, done: int, total: int) -> None:
+        """So many photos of those that are being added were looked at."""
+        if self.progress is not None:
+            self.progress = replace(self.progress, done=done, total=total)
 
     @property
     def adding(self) -> bool:
@@ -399,14 +424,14 @@ class Album:
             before = self.backbone
             with self._changing:
                 self.backbone, self._prefix_key = name, engine.backbone.prefix_key
-                self._gallery, self._resting, self._engine = gallery, (), None
+                self._gallery, self._resting, self._engine, self._removed = gallery, (), None, []
         return Switched(before, indexed, lost, tuple(e.name for e in left.entries) if left else ())
 
     def rest(self) -> None:
         """Give the index up, and with it the backbone; the photos are indexed again when they are asked for."""
         with self._changing:
             if self._gallery is not None:
-                self._resting, self._gallery = self._gallery.photos, None
+                self._resting, self._gallery, self._removed = self._gallery.photos, None, []
             self._engine = None
 
     def engine(self, shared: SGLora) -> SGLora:
@@ -451,6 +476,7 @@ class Album:
         originals = list(self._originals)  # before the photos: one that is added now is in neither, or in both
         aside = self._aside
         kept = {photo.id for photo in (*self.photos, *(() if aside is None else aside.photos))}
+        kept |= {entry.photo.id for removed in self._removed for _, entry in removed}
         for gone in [key for key in originals if key not in kept]:
             if (path := self._originals.pop(gone, None)) is not None:
                 path.unlink(missing_ok=True)
@@ -514,11 +540,19 @@ class Album:
             less = self.has_samples_only or (self.shows_samples and self.aside)  # than photos of one's own
             if self._gallery is not None and self._gallery.photos and not less:
                 self._aside = self._gallery
-            self._gallery, self.shows_samples, self.awaits_samples = None, False, False
+            self._gallery, self._removed, self.shows_samples, self.awaits_samples = None, [], False, False
 
     def take_back(self, engine: SGLora, progress: Callable[[int, int], None] | None = None) -> None:
-        """Show the photos that were set aside, and set aside those that are there, if they are the visitor's own."""
+        """Put the photos back that were removed one by one. Where there are none, show those that were set aside, and set aside
+        those that are there, if they are the visitor's own.
+        """
         self._check(engine)
+        if self._removed:
+            with self._changing:
+                removed, self._removed = self._removed, []
+            for photos in reversed(removed):
+                self.gallery(engine).put_back(photos)
+            return
         with self.photos_change(), self._changing:
             gallery, before = self._aside, self._gallery
             if gallery is None:
@@ -532,8 +566,13 @@ class Album:
 
     @property
     def aside(self) -> int:
-        """How many photos were set aside."""
-        return 0 if self._aside is None else len(self._aside.photos)
+        """How many photos can be brought back."""
+        removed = sum(map(len, self._removed))
+        return removed or (0 if self._aside is None else len(self._aside.photos))
+
+    def remove(self, engine: SGLora, photo: str) -> None:
+        """Take a photo out, so that it can be brought back."""
+        self._removed.append(self.gallery(engine).remove([photo]))
 
     @property
     def folder(self) -> Path:
@@ -585,6 +624,7 @@ class Album:
             forget(session)
         with self._changing:
             gallery, self._gallery, self._engine, self._aside = self._gallery, None, None, None
+            self._removed = []
             self._resting, self.asked, self.shows_samples, self.samples = (), None, False, None
             self.trained_on.clear()
             self._own_experts.clear()

@@ -88,6 +88,9 @@ class _Entry:
     row: Tensor
 
 
+Removed = tuple[tuple[int, _Entry], ...]  # photos that were taken out, and their places
+
+
 @dataclass(frozen=True)
 class _Contents:
     """All photos at one moment, by id in order of arrival. Never changed but replaced, so readers need no lock."""
@@ -246,11 +249,22 @@ class Gallery:
             self._replace(entries)
         return tuple(photo for photo in photos if photo.id not in entries)
 
-    def remove(self, ids: Iterable[str]) -> None:
-        """Take photos out; ids that are not there are ignored."""
+    def remove(self, ids: Iterable[str]) -> Removed:
+        """Take photos out; ids that are not there are ignored. The answer is for ``put_back``."""
         gone = set(ids)
         with self._lock:
-            self._replace({key: entry for key, entry in self._contents.entries.items() if key not in gone})
+            entries = self._contents.entries
+            self._replace({key: entry for key, entry in entries.items() if key not in gone})
+        return tuple((place, entry) for place, entry in enumerate(entries.values()) if entry.photo.id in gone)
+
+    def put_back(self, removed: Removed) -> None:
+        """Put photos back where they were; those that are there again by now stay as they are."""
+        with self._lock:
+            entries = list(self._contents.entries.values())
+            for place, entry in removed:
+                if entry.photo.id not in self._contents.entries:
+                    entries.insert(place, entry)
+            self._replace({entry.photo.id: entry for entry in entries})
 
     def clear(self) -> None:
         """Take every photo out and forget what was computed for them."""

@@ -93,7 +93,7 @@ def test_counting_can_be_stopped(opened: Page, tmp_path: Path) -> None:
     page.locator("#query textarea, #query input").first.fill(QUERY)
     page.click("#search")
     expect(page.locator("#results section")).to_have_count(2)
-    add(page, captions_file(tmp_path, photos, EACH, "spot beside many other spots on a very large and colourful sheet of paper"))
+    add(page, captions_file(tmp_path, photos, EACH, "spot beside many other spots on a very large sheet of paper"))
     page.click("#stop-counting")
     expect(page.locator("#recall")).to_contain_text(texts.COUNT_STOPPED)
     expect(page.locator("#stop-counting")).to_be_hidden()
