@@ -35,7 +35,7 @@ def friendly(handler: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:
             message = _unexpected(error, handler.__name__)
         # The toast renders HTML, and messages name what visitors wrote.
-        gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN, title=texts.TOAST)
+        gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN)
         return gr.skip()
 
     return wrapped

@@ -257,7 +257,7 @@ class Studio:
         try:
             engine = self.context.engine(session)
         except Exception as error:
-            reason = without_paths(str(error)) if isinstance(error, StudioError) else texts.UNEXPECTED
+            reason = texts.translated(without_paths(str(error))) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
         with suppress(StudioError):  # of a link that was made up: what is wrong is said when it is asked again
             session.request = controls.request

@@ -207,7 +207,7 @@ class Experts(Step):
             with self.trainings.begin(request.session_hash or "") as stop:
                 trained = expert_actions.train(self.context.engine(session), session, name, description, show, stop)
         except TrainingStopped as stopped:
-            return {self.trained: page_html.note(str(stopped))}
+            return {self.trained: page_html.note(texts.translated(str(stopped)))}
         return self._changed(session, *values) | {self.trained: experts_html.trained(trained)}
 
     @friendly

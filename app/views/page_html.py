@@ -112,7 +112,8 @@ def adapter_details(
 def report(lines: Sequence[str], added: AddReport | None = None, more_failed: Iterable[tuple[str, str]] = ()) -> Markup:
     """What became of an upload or another file: remarks, counts, and duplicates and failures by name."""
     failed = [(name, texts.translated(reason)) for name, reason in (*(added.failed if added else ()), *more_failed)]
-    return _html.report(added, [reason if reason.startswith(name) else f"{name}: {reason}" for name, reason in failed], lines)
+    reasons = [reason if reason.startswith(name) else f"{name}: {reason}" for name, reason in failed]
+    return _html.report(added, reasons, list(map(texts.translated, lines)))
 
 
 def listed_files(title: str, names: Sequence[str]) -> Markup:

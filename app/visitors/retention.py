@@ -104,7 +104,7 @@ class Keeper:
             if missed and notice is None:
                 raise gr.Error(missed, print_exception=False)
             if missed:
-                gr.Warning(missed, duration=MESSAGE_SECONDS, title=texts.TOAST)
+                gr.Warning(missed, duration=MESSAGE_SECONDS)
             try:
                 with session.album.in_use():
                     answer = handler(*args)
