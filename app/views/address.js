@@ -17,10 +17,11 @@ addEventListener("beforeunload", () => {
 
 let search = location.search;
 // What a page shows by itself when it is opened is no step to go Back to.
+let used = false;
+for (const kind of ["pointerdown", "keydown", "input", "change"]) addEventListener(kind, () => (used = true), { capture: true, once: true });
 const put = (changes) => {
   const now = changed(changes);
-  const way = navigator.userActivation.hasBeenActive ? "pushState" : "replaceState";
-  if (now.href !== location.href) history[way](null, "", now);
+  if (now.href !== location.href) history[used ? "pushState" : "replaceState"](null, "", now);
   search = now.search;
 };
 const tabs = () => [...document.querySelectorAll("button[role=tab][id^=tab-]")];
@@ -65,7 +66,25 @@ document.addEventListener("click", (event) => {
   const tab = event.isTrusted && event.target.closest?.("button[role=tab][id^=tab-]");
   if (tab) put({ tab: name(tab) === "search" ? "" : name(tab) });
 });
+// Gradio's own panels (API, settings) lie over the page: Back closes them, and closing them takes the step back.
+const panel = () => document.querySelector(".api-docs");
+let overlaid = false;
+new MutationObserver(() => {
+  if (panel() && !overlaid) {
+    overlaid = true;
+    const view = location.href;
+    history.replaceState(null, "", changed({ view: "" }));
+    history.pushState(null, "", view);
+  } else if (!panel() && overlaid) {
+    overlaid = false;
+    history.back();
+  }
+}).observe(document.body, { childList: true, subtree: true });
 addEventListener("popstate", () => {
+  if (panel() && !new URLSearchParams(location.search).has("view")) {
+    overlaid = false;
+    panel().querySelector(".backdrop").click();
+  }
   // A link to a place on this page is one from Gradio's <base>, which has no question and no tab.
   if (location.hash && !location.search) return history.replaceState(null, "", search + location.hash);
   search = location.search;

@@ -46,3 +46,34 @@ def test_a_link_on_the_page_is_one_step_of_back(browser: Browser, url: str) -> N
     page.go_forward()
     expect_tab(page, texts.TAB_EVIDENCE)
     page.context.close()
+
+
+def test_back_closes_gradios_panel_and_closing_it_is_no_step(browser: Browser, url: str) -> None:
+    page = opened(browser, url)
+    address, steps = page.url, page.evaluate("history.length")
+    panel = page.locator(".api-docs")
+    page.get_by_role("button", name="Use via API").click()
+    expect(panel).to_be_visible()
+    page.go_back()
+    expect(panel).to_have_count(0)
+    assert page.url.rstrip("?") == address
+    page.get_by_role("button", name="Use via API").click()
+    expect(panel).to_be_visible()
+    panel.locator(".backdrop").click(position={"x": 5, "y": 300})
+    expect(panel).to_have_count(0)
+    page.wait_for_url(lambda now: now.rstrip("?") == address)
+    assert page.evaluate("history.length") == steps + 1  # one that is ahead of here
+    page.context.close()
+
+
+@pytest.mark.parametrize("tab", ["search", *TABS])
+def test_a_page_at_400_percent_does_not_scroll_sideways(browser: Browser, url: str, tab: str) -> None:
+    page = browser.new_context(viewport={"width": 320, "height": 640}, reduced_motion="reduce").new_page()
+    page.goto(f"{url}?tab={tab}")
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    expect(page.locator(f"#tab-{tab}-button")).to_have_attribute("aria-selected", "true")
+    if tab == "search":
+        page.click("#try-it")
+        expect(page.locator("#results .sg-hit").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+    page.context.close()

@@ -140,3 +140,44 @@ def test_captions_that_a_visitor_wrote_for_samples_can_be_brought_back(browser: 
     page.click("#take-back")
     expect(page.locator("#fill")).to_contain_text(f"{SAMPLES} photos of")
     page.context.close()
+
+
+def test_a_removed_photo_can_be_brought_back(browser: Browser, url: str, tmp_path: Path) -> None:
+    page = opened(browser, url)
+    answered(page, FIRST.query)
+    page.set_input_files("#upload input[type=file]", blurred(tmp_path, [f"{i}.png" for i in range(3)], 2))
+    expect(page.locator("#fill")).to_contain_text("3 photos of")
+    page.click("#captions > button")
+    names = page.locator("#gallery .thumbnail-item img")
+    expect(names).to_have_count(3)
+    before = [image.get_attribute("src").rsplit("/", 1)[-1] for image in names.all()]
+    for left in (2, 1):
+        page.locator("#gallery .thumbnail-item").nth(1 if left == 2 else 0).click()
+        page.click("#remove")
+        expect(page.locator("#fill")).to_contain_text(f"{left} photos of")
+    for button in ("#take-back", "#take-back-here"):
+        expect(page.locator(button)).to_have_text(texts.TAKE_BACK.format(n=2))
+    page.click("#take-back-here")
+    expect(page.locator("#fill")).to_contain_text("3 photos of")
+    expect(names).to_have_count(3)
+    assert [image.get_attribute("src").rsplit("/", 1)[-1] for image in names.all()] == before
+    expect(page.locator("#take-back")).to_be_hidden()
+    page.context.close()
+
+
+def test_adding_can_be_stopped_and_moves_nothing(browser: Browser, url: str, tmp_path: Path) -> None:
+    page, many = opened(browser, url), 400
+    answered(page, FIRST.query)
+    page.click("#clear")
+    expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+    before = page.locator("#query").bounding_box()
+    page.set_input_files("#upload input[type=file]", blurred(tmp_path, [f"{i}.png" for i in range(many)], 2))
+    expect(page.locator("#fill")).to_contain_text(f"of {many} photos indexed")
+    expect(page.locator("#fill progress")).to_be_visible()
+    assert page.locator("#query").bounding_box() == before
+    page.click("#stop-adding")
+    expect(page.locator("#report")).to_contain_text(texts.ADDING_STOPPED)
+    expect(page.locator("#stop-adding")).to_be_hidden()
+    count = int(page.locator("#fill").inner_text().split()[0])
+    assert 0 < count < many
+    page.context.close()
