@@ -18,18 +18,14 @@ OTHERS = tuple(code for code in TAGS if code != ENGLISH)
 # Texts that are made in English, wherever that is, and shown in the visitor's language: of core, on the samples, and these.
 SAMPLES = "SAMPLE_"
 MADE_IN_ENGLISH = ("CORE_", SAMPLES)
-ALSO_MADE_IN_ENGLISH = (
-    *("ZERO_SHOT", "MERGE", "RANDOM", "RANDOM_NOTE", "SHARED", "SG_LORA", "NAMES", "FORGOTTEN", "MADE_ROOM"),
-    *("ZERO_SHOT_NOTE", "SHARED_NOTE", "SG_LORA_NOTE", "MERGE_NOTE", "NO_STRENGTH_NOTE", "NAMES_NOTE", "NAMES_NOTE_TOO"),
-    *("ASKED_PHOTOS", "ASKED_LIKE", "ASKED_CAPTIONS"),
+ALSO_MADE_IN_ENGLISH = frozenset(
+    """
+    ZERO_SHOT MERGE RANDOM SHARED SG_LORA NAMES FORGOTTEN MADE_ROOM ASKED_PHOTOS ASKED_LIKE ASKED_CAPTIONS
+    ZERO_SHOT_NOTE MERGE_NOTE RANDOM_NOTE SHARED_NOTE SG_LORA_NOTE NO_STRENGTH_NOTE NAMES_NOTE NAMES_NOTE_TOO
+    """.split()
 )
-MESSAGES_INSIDE = {
-    "note",
-    "what",
-    "language",
-    "typed",
-    "known",
-}  # fields that are such texts themselves; others are a visitor's
+# Fields that hold such a text themselves; others hold what a visitor wrote.
+MESSAGES_INSIDE = frozenset("note what language typed known".split())
 LONGEST = 1_000  # characters of a header or a message that are looked at
 _current: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
