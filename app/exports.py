@@ -35,9 +35,10 @@ def results_csv(comparison: Comparison) -> str:
     for column in comparison.columns:
         header += [f"{column.title} place", f"{column.title} score"]
         header += [f"{column.title} moved"] if column is not comparison.columns[0] else []
+    question = comparison.asked.what if comparison.asked.kind == "words" else comparison.title
     rows = []
     for hit in comparison.columns[-1].ranking.hits:
-        row: list[object] = [_words(comparison.title), _words(hit.label), *_place(first, hit)]
+        row: list[object] = [_words(question), _words(hit.label), *_place(first, hit)]
         for column, hits in others:
             row += [*_place(hits, hit), column.moves.get(hit.key, "")]
         rows.append(row)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import secrets
 import threading
 from collections import Counter
@@ -37,6 +38,7 @@ from core.data.find_images import is_clutter
 
 log = logging.getLogger(__name__)
 FOLDER_PREFIX = "album-"  # of visitors' own folders beside uploads: no request may name a file in there
+PREVIEW = re.compile(r'(?P<begin><meta\s+(?:property|name)="(?:og|twitter):(?P<what>\w+)"\s+content=)"[^"]*"\s*/>')
 LONGEST = 200  # characters of what a component says about a value
 UPLOADS = 1000  # at once, whose progress is remembered
 REMEMBERED_TABS = 10_000  # and where they are
@@ -223,21 +225,27 @@ async def refuse_address_later(*_: Any, **__: Any) -> NoReturn:
     refuse_address()
 
 
-class PageInLanguage(FileSystemLoader):
-    """The page that a browser gets. Gradio's says that it is English, and then becomes the browser's language, translated or
-    not; its own words are in the language that the page is in."""
+class OurPages(FileSystemLoader):
+    """The pages that a browser gets. Gradio's say that they are English, and then become the browser's language, translated or
+    not; and what a link to them shows elsewhere is about Gradio, and fixed."""
 
     def get_source(self, environment: Any, template: str) -> Any:
         source, *others = super().get_source(environment, template)
         for gradios, ours in (('lang="en"', LANGUAGE), ("<head>", f"<head>{GRADIOS_LANGUAGE}")):
             source = source.replace(gradios, ours, 1)
-        return source, *others
+        return PREVIEW.sub(_preview, source), *others
+
+
+def _preview(tag: re.Match[str]) -> str:
+    words = {"title": "{{ texts.TITLE }}", "description": "{{ texts.TAGLINE }}"}.get(tag["what"])
+    return "" if words is None else f'{tag["begin"]}"{words}" />'
 
 
 def _page_templates() -> Jinja2Templates:
     templates = Jinja2Templates(directory=STATIC_TEMPLATE_LIB)
-    templates.env.loader = PageInLanguage(STATIC_TEMPLATE_LIB)
+    templates.env.loader = OurPages(STATIC_TEMPLATE_LIB)
     templates.env.filters["toorjson"] = routes.toorjson
+    templates.env.globals["texts"] = texts
     return templates
 
 
@@ -344,7 +352,12 @@ PATCHES: list[tuple[Any, str, Any, str]] = [
     (processing_utils, "ssrf_protected_download", refuse_address, "the same"),
     (processing_utils, "save_url_to_cache", refuse_address, "the same"),
     (routes, "secure_url_stream_response", refuse_address_later, "the same, and it streams what it fetched"),
-    (routes, "templates", _page_templates(), "the page says that it is in another language than its texts"),
+    (
+        routes,
+        "templates",
+        _page_templates(),
+        "the page says that it is in another language, and its previews are Gradio's",
+    ),
     (route_utils, "GradioUploadFile", OwnUpload, "equal files of two visitors have one path, and one may delete the other's"),
     (route_utils, "GradioMultiPartParser", FilesOnly, "fields of an upload are kept in memory, however large"),
     (routes, "GradioUploadFile", OwnUpload, "the same; routes.py has names of its own for both"),

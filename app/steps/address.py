@@ -31,11 +31,17 @@ class Address(Step):
         context = self.context
         boxes = [context.query, context.controls["description"], context.controls["where"]]
         self.on(self.address.select, self._go, (), boxes, ANSWER, context.answer, SEARCH)
-        self.on(self.address.focus, self._look, parts=[Part.PHOTOS])
+        self.on(self.address.focus, self._look, parts=[Part.PHOTOS, *ANSWER])
 
+    @friendly
+    @in_turn
     def _look(self, session: Session, *values: Any) -> Updates:
-        """The tab is looked at again."""
-        return self.context.show(session, Controls(*values), Part.PHOTOS)
+        """The tab is looked at again: another one may have changed the photos meanwhile."""
+        answered, photos = session.comparison, session.album.photos
+        if answered is None or not answered.asked.within.own or answered.photos == photos:
+            return self.context.show(session, Controls(*values), Part.PHOTOS)
+        self.context.ask_again(session)
+        return self.context.show(session, Controls(*values), Part.PHOTOS, *ANSWER)
 
     def show(self, session: Session, _: Controls) -> Updates:
         """What was asked, in the address and in the browser."""

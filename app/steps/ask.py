@@ -11,6 +11,7 @@ from app.api import SEARCH
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, in_turn, private
+from app.views import page_html
 from app.visitors.session import LISTED, OWN, Question, Session, Within
 
 
@@ -46,15 +47,19 @@ class Ask(Step):
 
     def captions(self) -> None:
         """The other way round: a photo whose captions are looked for."""
-        with (
-            gr.Accordion(texts.CAPTIONS_OF_A_PHOTO, open=False, elem_id="photo-words"),
-            gr.Row(equal_height=False, elem_classes="sg-ask"),
-        ):
+        with gr.Accordion(texts.CAPTIONS_OF_A_PHOTO, open=False, elem_id="photo-words"):
+            self.needs = gr.HTML(page_html.note(texts.CAPTIONS_NEEDED), elem_id="photo-words-needs")
+            self._photo()
+        self.context.picked = self.pick
+        self.context.shows(Part.PHOTOS, [self.pick, self.needs, self.find], self._choices)
+
+    def _photo(self) -> None:
+        with gr.Row(equal_height=False, elem_classes="sg-ask"):
             self.pick = gr.Dropdown(label=texts.PICK_LABEL, choices=[], scale=2, min_width=180, elem_id="pick")
             self.other = gr.File(label=texts.OTHER_PHOTO, height=90, scale=2, min_width=180, elem_id="other")
-            self.find = gr.Button(texts.DESCRIBE_PHOTO, variant="primary", scale=1, min_width=100, elem_id="find")
-        self.context.picked = self.pick
-        self.context.shows(Part.PHOTOS, [self.pick], self._choices)
+            self.find = gr.Button(
+                texts.DESCRIBE_PHOTO, variant="primary", scale=1, min_width=100, interactive=False, elem_id="find"
+            )
 
     def asked_before(self) -> None:
         """What was asked, to ask it again."""
@@ -104,7 +109,13 @@ class Ask(Step):
         return self.answer(session, Question.words(query), controls, progress) | boxes
 
     def _choices(self, session: Session, _: Controls) -> Updates:
-        return {self.pick: gr.Dropdown(choices=[(p.name, p.id) for p in session.album.photos[:LISTED]], value=None)}
+        photos = session.album.photos
+        captioned = any(photo.captions for photo in photos)
+        return {
+            self.pick: gr.Dropdown(choices=[(p.name, p.id) for p in photos[:LISTED]], value=None),
+            self.needs: gr.HTML(visible=not captioned),
+            self.find: gr.Button(interactive=captioned),
+        }
 
     def _asked(self, session: Session, _: Controls) -> Updates:
         pairs = [(texts.ASKED_BEFORE if task else "{query}").format(query=query, task=task) for query, task in session.history]

@@ -14,7 +14,7 @@ from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, in_turn, private
 from app.views import experts_html, page_html
-from app.visitors.session import Session
+from app.visitors.session import Comparison, Session
 from core.experts.compare import nearest_distances
 from core.experts.projection import latent_map
 from core.sglora.engine import Adaptation, SGLora
@@ -38,7 +38,9 @@ class Generate(Step):
 
     def more(self) -> None:
         with gr.Row():
-            self.resample = gr.Button(texts.RESAMPLE, size="sm", min_width=140, scale=0, interactive=False, elem_id="resample")
+            with gr.Column(min_width=200):
+                self.resample = gr.Button(texts.RESAMPLE, size="sm", interactive=False, elem_id="resample")
+                self.varied = gr.HTML(elem_id="varied")
             self.seed = gr.Number(0, label=texts.SEED_LABEL, info=texts.SEED_INFO, precision=0, min_width=160, elem_id="seed")
             self.k = gr.Slider(1, 100, DEFAULT_K, step=1, label=texts.K_LABEL, info=texts.K_INFO, min_width=200, elem_id="k")
             self.tau = gr.Slider(
@@ -52,7 +54,7 @@ class Generate(Step):
         )
         controls = {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
         self.context.controls |= controls
-        shown = [self.lora, self.download, self.resample, self.facts, self.latent, self.command]
+        shown = [self.lora, self.download, self.resample, self.varied, self.facts, self.latent, self.command]
         self.context.shows(Part.ADAPTER, shown, self.show)
         self.context.shows(Part.LIMITS, [self.k, self.strength], self._limits)
 
@@ -74,9 +76,14 @@ class Generate(Step):
         # The sliders speak about the adapter that is there, whatever is being typed meanwhile.
         wanted, engine = actions.request(before.request.description, *controls[1:5]), self.context.engine(session)
         adaptation = actions.generate(engine, session, wanted)
-        self.context.ask_again(session)
+        answered = session.comparison
+        again = self.context.ask_again(session)
+        words = ""
+        if wanted.seed != before.request.seed and answered is not None and again is not None:
+            words = page_html.note(_varied(wanted.seed, answered, again, int(controls.top)))
         same = before.routing is adaptation.routing  # only the strength or the sample is another one
-        return self.context.show(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
+        shown = self.context.show(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
+        return shown | {self.varied: words}
 
     @friendly
     def _write(self, session: Session, *_: Any) -> str:
@@ -90,6 +97,7 @@ class Generate(Step):
                 self.lora: page_html.note(texts.LORA_EMPTY),
                 self.download: gr.Button(interactive=bool(session.album.taught)),
                 self.resample: gr.Button(interactive=False),
+                self.varied: "",
                 self.facts: "",
                 self.latent: "",
                 self.command: gr.Textbox(value="", visible=False),
@@ -120,6 +128,13 @@ class Generate(Step):
             self.k: gr.Slider(maximum=experts, value=min(controls.k, experts)),
             self.strength: gr.Slider(maximum=most, value=min(controls.strength, most)),
         }
+
+
+def _varied(seed: int, before: Comparison, after: Comparison, top: int) -> str:
+    """What another variant did to the first photos."""
+    first, now = ([hit.key for hit in made.columns[-1].ranking.hits[:top]] for made in (before, after))
+    moved = sum(key in first and first.index(key) != place for place, key in enumerate(now))
+    return texts.VARIED.format(seed=seed, new=len(set(now) - set(first)), moved=moved, top=len(now))
 
 
 def most_strength(engine: SGLora) -> float:

@@ -64,7 +64,8 @@ def test_the_first_bytes_are_in_the_visitors_language(url: str, accepted: str, c
     assert {texts_in(code)[name] for name in ("QUERY_LABEL", "DESCRIPTION_LABEL", "TAB_EXPERTS")} <= labels
     others = {texts_in(other)["QUERY_LABEL"] for other in TAGS if other != code}
     assert not labels & others
-    assert texts_in(code)["TAGLINE"] in html.unescape(json.dumps(config, ensure_ascii=False))
+    preview = re.search(r'<meta\s+property="og:description"\s+content="([^"]*)"', content)
+    assert preview and html.unescape(preview[1]) == texts_in(code)["TAGLINE"]
 
 
 def test_all_languages_are_laid_out_alike(url: str) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import threading
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -87,6 +89,14 @@ def test_only_the_steps_are_public(client: Client) -> None:
         "/import_adapter",
         "/teach",
     }
+
+
+def test_a_link_to_the_page_is_previewed_with_its_own_words(url: str) -> None:
+    with urllib.request.urlopen(url) as answer:
+        page = answer.read().decode()
+    tags = dict(re.findall(r'<meta\s+(?:property|name)="((?:og|twitter):\w+)"\s+content="([^"]*)"', page))
+    words = {"title": texts.TITLE, "description": texts.TAGLINE}
+    assert tags == {f"{site}:{what}": said for site in ("og", "twitter") for what, said in words.items()}
 
 
 def test_route_is_what_core_computes(client: Client, engine: SGLora) -> None:

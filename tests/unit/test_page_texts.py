@@ -66,7 +66,9 @@ def test_sentences_are_translated(code: str) -> None:
 
 def test_the_code_uses_what_is_there_and_nothing_is_left_over() -> None:
     sources = [path.read_text() for path in (ROOT / "app").rglob("*") if path.suffix in (".py", ".html")]
-    used = {name for source in sources for name in re.findall(r"\b(?:texts\.ENGLISH|texts|_TEXTS)\.([A-Z][A-Z0-9_]*)\b", source)}
+    used = {
+        name for source in sources for name in re.findall(r"\b(?:texts\.ENGLISH|texts|_TEXTS)\.([A-Z][A-Z0-9_]*)\b", source)
+    }
     used |= {name for name in TEXTS[ENGLISH] for source in sources if f'"{name}"' in source}
     there = set(TEXTS[ENGLISH]) | {name for name in vars(texts) if name.isupper()}
     assert used - there == set()
