@@ -166,16 +166,15 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
 
     # Without a sentence the shared part alone is applied; what is typed makes the results stale, and Enter asks again.
     field_of(page, "query").fill(QUERY)
-    field_of(page, "description").fill("")
-    expect(page.locator("#results .sg-stale-note")).to_be_visible()
     page.click("#search")
     expect(page.locator(f'#results section[aria-label="{texts.SHARED}"]')).to_be_visible()
     expect(page.locator("#results section")).to_have_count(2)
-    expect(page.locator("#results .sg-stale-note")).to_be_hidden()
     field_of(page, "description").fill(SENTENCE)
+    expect(page.locator("#results .sg-stale-note")).to_be_visible()
     field_of(page, "description").press("Enter")
     expect(page.locator(f'#results section[aria-label="{texts.SG_LORA}"]')).to_be_visible()
     expect(page.locator("#results section")).to_have_count(2)
+    expect(page.locator("#results .sg-stale-note")).to_be_hidden()
     adaptation = engine.adapt(AdapterRequest(SENTENCE))
     expect(page.locator("#lora")).to_contain_text(f"{adaptation.lora.parameters:,} numbers of rank {adaptation.lora.rank} (")
     page.click("#more button")
