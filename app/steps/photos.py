@@ -64,7 +64,8 @@ class Photos(Step):
         context, picked = self.context, self.context.picked
         boxes = [context.query, context.controls["description"]]
         # First, since the browser sends one after the other.
-        self.upload.upload(self._begin, context.session, [self.timer, self.stop, self.fill], **private())
+        begun = [self.timer, self.stop, self.fill, self.clear, self.take_back]
+        self.upload.upload(self._begin, context.session, begun, **private())
         # The cross of the upload's box means the same.
         gr.on([self.stop.click, self.upload.clear], self._stop, context.session, self.stop, **private())
         for event, handler, first, also in (
@@ -90,8 +91,8 @@ class Photos(Step):
             self.gallery: gr.Gallery(value=album.thumbnails(), selected_index=None),
             self.fill: page_html.gallery_line(album),
             self.remove: gr.Button(interactive=False),
-            self.clear: gr.Button(visible=bool(album.photos)),
-            self.take_back: gr.Button(back, visible=album.aside > 0),
+            self.clear: gr.Button(visible=bool(album.photos) and not album.adding),
+            self.take_back: gr.Button(back, visible=album.aside > 0 and not album.adding),
             self.take_back_here: gr.Button(back, visible=album.aside > 0),
             self.stop: gr.Button(visible=album.adding),
             self.timer: gr.Timer(active=album.adding),
@@ -116,7 +117,9 @@ class Photos(Step):
     @friendly
     def _begin(self, session: Session) -> Updates:
         session.album.stopped = False
-        return {self.timer: gr.Timer(active=True), self.stop: gr.Button(visible=True), self.fill: page_html.note(texts.ADDING)}
+        hidden = gr.Button(visible=False)  # or there would be no room for Stop in the line
+        shown = {self.timer: gr.Timer(active=True), self.stop: gr.Button(visible=True), self.fill: page_html.note(texts.ADDING)}
+        return shown | {self.clear: hidden, self.take_back: hidden}
 
     @friendly
     def _stop(self, session: Session) -> Updates:

@@ -26,7 +26,7 @@ SIZES = {
     "phone": {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True},
 }
 STEP_MS = 90_000
-RESULTS_BEGIN = 520  # px from the top of the page, at most, where it is 900 high
+VERDICT_BEGINS, RESULTS_BEGIN = 520, 580  # px from the top of the page, at most, where it is 900 high
 SENTENCE, QUERY = "photos of wild animals", "an animal that runs fast"
 
 
@@ -77,7 +77,9 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
     expect(page.locator("#results .sg-right-places .sg-up")).to_be_visible()  # the first question's photo rises
     expect(page.locator("#routing .sg-fit.sg-low")).to_have_count(0)  # and an expert fits its sentence
     if size == "wide":
-        assert page.locator("#results").bounding_box()["y"] + page.evaluate("scrollY") < RESULTS_BEGIN
+        expect(page.locator("#recall .sg-figures")).to_be_visible()
+        for part, begin in (("#recall", VERDICT_BEGINS), ("#results", RESULTS_BEGIN)):
+            assert page.locator(part).bounding_box()["y"] + page.evaluate("scrollY") < begin
     done("1-first-look")
 
     # 2. Find a photo with a sentence and a question of one's own, by keyboard.
