@@ -22,7 +22,7 @@ setup(
     packages=[*find_packages(include=["core*", "app*"]), *shipped],
     package_dir=shipped,
     package_data={
-        "app": ["*.css", "views/*.js", "views/templates/*.html"],
+        "app": ["*.css", "views/*.js", "views/templates/*.html", "languages/*.json"],
         "core.shipped.assets": ["*/*.safetensors", "results/*"],
         "core.shipped.experts": ["*/*"],
     },

@@ -26,7 +26,7 @@ from core.data.decode import content_id
 from core.data.decode_pool import decode_photo
 from core.data.find_images import is_image
 from core.data.image_io import photo_bytes
-from core.data.sample_photos import examples, sample_photos
+from core.data.sample_photos import Example, examples, sample_photos
 from core.experts.adapter_files import save_adapter, save_names_adapter
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranking, moves
 from core.retrieval.library_photos import LibraryPhotos
@@ -36,6 +36,7 @@ from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 from core.sglora.teach import TaughtNames
 
+_TEXTS = texts.ENGLISH  # of answers: they are kept, and shown in the language of whoever sees them
 COMPUTING = threading.BoundedSemaphore(3)  # questions: while two compute, one is answered
 MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0
@@ -173,10 +174,14 @@ def add_samples(engine: SGLora, session: Session, progress: Progress | None = No
     return Added(report)
 
 
-def answer_samples(engine: SGLora, session: Session) -> None:
-    """What the page opens on: the samples, and the first question about them, answered and counted."""
-    add_samples(engine, session)
-    description, query = examples().shown[0]
+def sample_questions() -> list[Example]:
+    """Questions about the samples, in the visitor's language."""
+    return [Example(*map(texts.translated, example)) for example in examples().shown]
+
+
+def ask_about_samples(engine: SGLora, session: Session) -> None:
+    """What the page opens on: the first question about the samples that are there, answered and counted."""
+    description, query = sample_questions()[0]
     adapt_to(engine, session, request(description, DEFAULT_K, DEFAULT_TAU, 0, DEFAULT_WEIGHT))
     ask(engine, session, Question.words(query), merge=False)
     measure(engine, session)
@@ -227,24 +232,24 @@ def adapters(
     Args:
         merge, random: whether the merge of the experts, and the adapter of a random sentence, are columns.
     """
-    zero_shot, shared = (texts.ZERO_SHOT, texts.ZERO_SHOT_NOTE, ZERO_SHOT), engine.backbone.shared
+    zero_shot, shared = (_TEXTS.ZERO_SHOT, _TEXTS.ZERO_SHOT_NOTE, ZERO_SHOT), engine.backbone.shared
     if adaptation is None:
         if shared is None:
             return (zero_shot,)
-        return zero_shot, (texts.SHARED, texts.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))
-    shown = {texts.RANDOM: random, texts.MERGE: merge, texts.SG_LORA: True}
+        return zero_shot, (_TEXTS.SHARED, _TEXTS.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))
+    shown = {_TEXTS.RANDOM: random, _TEXTS.MERGE: merge, _TEXTS.SG_LORA: True}
     titles = [title for title, there in shown.items() if there]
     if adaptation.strength == 0:  # nothing is applied: the very same numbers, computed once
-        return zero_shot, *((title, texts.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
+        return zero_shot, *((title, _TEXTS.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
     beside: list[tuple[str, str, Adapter]] = []
     if random:
         other = engine.applied(random_sentence(engine, adaptation), adaptation.strength)
-        note = texts.RANDOM_NOTE.format(sentence=drawn_sentence(adaptation.request))
-        beside.append((texts.RANDOM, note, Adapter.of(*other)))
+        note = _TEXTS.RANDOM_NOTE.format(sentence=drawn_sentence(adaptation.request))
+        beside.append((_TEXTS.RANDOM, note, Adapter.of(*other)))
     if merge:
         merged = engine.applied(engine.merged(adaptation.routing), adaptation.strength)
-        beside.append((texts.MERGE, texts.MERGE_NOTE, Adapter.of(*merged)))
-    return zero_shot, *beside, (texts.SG_LORA, texts.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))
+        beside.append((_TEXTS.MERGE, _TEXTS.MERGE_NOTE, Adapter.of(*merged)))
+    return zero_shot, *beside, (_TEXTS.SG_LORA, _TEXTS.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))
 
 
 def columns(engine: SGLora, session: Session, merge: bool = True, random: bool = False) -> tuple[tuple[str, str, Adapter], ...]:
@@ -253,10 +258,15 @@ def columns(engine: SGLora, session: Session, merge: bool = True, random: bool =
     names = session.album.names(engine)
     if not names.entries:
         return zero_shot, *others
-    others = others or [(texts.NAMES, "", ZERO_SHOT)]
-    note = texts.NAMES_NOTE.format(n=len(names.entries))
+    others = others or [(_TEXTS.NAMES, "", ZERO_SHOT)]
+    n = len(names.entries)
     named = [
-        (title, ", ".join(filter(None, (said, note))), _with_names(session, names, adapter)) for title, said, adapter in others
+        (
+            title,
+            (_TEXTS.NAMES_NOTE_TOO if said else _TEXTS.NAMES_NOTE).format(note=said, n=n),
+            _with_names(session, names, adapter),
+        )
+        for title, said, adapter in others
     ]
     return zero_shot, *named
 
@@ -371,11 +381,15 @@ def _photos(engine: SGLora, session: Session, question: Question, libraries: Pho
     if question.kind == "words":
         query = clean_text(question.what, "query")
         question = replace(question, what=query)
-        title, own = texts.ASKED_PHOTOS.format(query=query), session.album.gallery(engine).photos if question.within.own else ()
-        right = frozenset(photo.id for photo in own if any(_plain(c) == _plain(query) for c in photo.captions))
+        title, own = (
+            _TEXTS.ASKED_PHOTOS.format(query=query),
+            session.album.gallery(engine).photos if question.within.own else (),
+        )
+        caption = _plain(texts.original(query))  # a question about the samples is one of their captions
+        right = frozenset(photo.id for photo in own if any(_plain(c) == caption for c in photo.captions))
     place = Place.of(engine, session, question, libraries)
     if question.kind == "similar":
-        title = texts.ASKED_LIKE.format(name=place.subject)
+        title = _TEXTS.ASKED_LIKE.format(name=place.subject)
     far = moves if place.library is None else place.moves
     return Prepared(question, title, right, place.rank, far, place.library, place.places)
 
@@ -396,7 +410,7 @@ def _captions(engine: SGLora, session: Session, question: Question) -> Prepared:
             raise PhotoError(texts.NOTHING_PICKED)
         photo, name = chosen.id, chosen.name
         right = frozenset(content_id(caption.encode()) for caption in chosen.captions)  # keys of ``image_to_text``
-    title, gone = texts.ASKED_CAPTIONS.format(name=name), visitor_left()
+    title, gone = _TEXTS.ASKED_CAPTIONS.format(name=name), visitor_left()
     return Prepared(question, title, right, lambda adapter: gallery.image_to_text(photo, adapter, top=None, stop=gone))
 
 
@@ -411,7 +425,7 @@ def measure(engine: SGLora, session: Session, progress: Progress | None = None) 
     comparison = session.comparison
     if comparison is None or not comparison.measurable or comparison.measured:
         return comparison if comparison is not None and comparison.measured else None
-    made = columns(engine, session, _has(comparison, texts.MERGE), _has(comparison, texts.RANDOM))
+    made = columns(engine, session, _has(comparison, _TEXTS.MERGE), _has(comparison, _TEXTS.RANDOM))
     gallery, seen, gone = session.album.gallery(engine), {a.key: a for _, _, a in made}, visitor_left()
     with COMPUTING:
         gallery.read_captions(comparison.left_out, progress, lambda: gone() or session.uncounted is comparison)
@@ -447,8 +461,8 @@ def ask_again(
 
     None where nothing was asked, or it cannot be asked again. ``merge``, ``random``: as before where they are left out.
     """
-    merge = _has(session.comparison, texts.MERGE) if merge is None else merge
-    random = _has(session.comparison, texts.RANDOM) if random is None else random
+    merge = _has(session.comparison, _TEXTS.MERGE) if merge is None else merge
+    random = _has(session.comparison, _TEXTS.RANDOM) if random is None else random
     if (wanted := session.request) is not None:  # another tab may have changed the experts or the backbone
         if engine.mixes and wanted.strength is not None:
             wanted = replace(wanted, strength=min(wanted.strength, 1.0))  # the last backbone's may have been a factor

@@ -29,7 +29,7 @@ def friendly(handler: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return handler(*args)
         except StudioError as error:
-            message = without_paths(str(error))
+            message = texts.translated(without_paths(str(error)))
         except gr.Error:
             raise
         except Exception as error:

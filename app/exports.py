@@ -158,7 +158,7 @@ def read_session(path: Path) -> SavedSession:
         questions = [(clean_text(query, "query"), description and clean_text(description)) for query, description in asked]
         fingerprint = str(content["backbone_fingerprint"])
     except StudioError as error:
-        raise DataError(texts.SESSION_VALUE.format(name=brief(path.name), reason=error)) from None
+        raise DataError(texts.SESSION_VALUE.format(name=brief(path.name), reason=texts.translated(str(error)))) from None
     except (OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError):
         raise DataError(texts.SESSION_NOT_ONE.format(name=brief(path.name))) from None
     return SavedSession(wanted or None, tuple(questions), fingerprint)

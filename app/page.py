@@ -13,7 +13,7 @@ from gradio import themes
 from gradio.themes.utils.fonts import Font
 from starlette.middleware import Middleware
 
-from app import actions, texts
+from app import actions, languages, texts
 from app.api import add_endpoints
 from app.engines import Models
 from app.errors import friendly, without_paths
@@ -22,6 +22,7 @@ from app.http.gradio_patches import GuardedBlocks, harden
 from app.http.hosts import Hosts
 from app.http.mcp_visitors import separate_visitors
 from app.http.request_limits import Calls, refuse_fields
+from app.http.visitor_language import VisitorLanguage
 from app.photo_libraries import PhotoLibraries
 from app.steps.address import Address
 from app.steps.ask import Ask
@@ -45,7 +46,7 @@ from app.visitors.session import Session, left
 from app.visitors.tab_states import Tabs
 from app.visitors.uploads import MAX_UPLOAD
 from core.common.errors import StudioError
-from core.data.sample_photos import Example, examples
+from core.data.sample_photos import Example
 
 STYLE = Path(__file__).with_name("style.css")
 # System fonts: the page asks no other server for anything.
@@ -64,7 +65,12 @@ def launch_options(keeper: Keeper | None = None, mcp: bool = False, hosts: Hosts
         separate_visitors()
     bounds = {} if keeper is None else {"state_session_capacity": keeper.limits.sessions}
     kept: dict[str, Any] = {"middleware": []} if keeper is None else keeper.app_kwargs()
-    kept["middleware"] = [Middleware(Routes, mcp=mcp, hosts=hosts), *kept["middleware"], Middleware(Calls)]
+    kept["middleware"] = [
+        Middleware(VisitorLanguage),
+        Middleware(Routes, mcp=mcp, hosts=hosts),
+        *kept["middleware"],
+        Middleware(Calls),
+    ]
     kept["exception_handlers"] = {RequestValidationError: refuse_fields}
     return bounds | {
         "app_kwargs": kept,
@@ -106,6 +112,8 @@ def build(
     harden(Tabs)
     with GuardedBlocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
         Studio(models, keeper, libraries, samples).build(page)
+    for language in languages.OTHERS:
+        page.lay_out_again(language, Studio(models, keeper, libraries).lay_out)
     # Two cores: a second light request may run beside a heavy one, more would only slow each other down.
     page.queue(default_concurrency_limit=2, max_size=10_000)  # how many may wait is the FairQueue's business
     return page
@@ -122,7 +130,9 @@ class Studio:
     ) -> None:
         self.models, self.libraries = models, libraries or PhotoLibraries()
         self.keeper = keeper or Keeper()
-        self.shelf = SampleShelf(actions.answer_samples) if samples and not self.libraries.names else None
+        self.shelf = (
+            SampleShelf(actions.add_samples, actions.ask_about_samples) if samples and not self.libraries.names else None
+        )
         if self.shelf is not None:
             threading.Thread(target=self._fill, args=[self.shelf], name="sample photos", daemon=True).start()
 
@@ -133,6 +143,15 @@ class Studio:
 
     def build(self, page: gr.Blocks) -> None:
         """Lay the page out and wire it."""
+        steps = self.lay_out()
+        add_endpoints(self.models, self.context.session)
+        for step in steps:
+            step.wire()
+        self._wire(page)
+        self.keeper.attend(page, self.missed)
+
+    def lay_out(self) -> list[Step]:
+        """All components of the page; those that an event needs beside them are made with the event."""
         session = gr.State(Session())  # how long it lives is the keeper's business
         self.context = context = StepContext(self.models, session, self.keeper.limits.keep_seconds, self.libraries, self.shelf)
         self.missed = gr.State(())
@@ -152,14 +171,9 @@ class Studio:
                 with gr.Tab(texts.TAB_EVIDENCE, id="evidence", elem_id="tab-evidence"):
                     Evidence(context)
             with gr.Tab(texts.TAB_ABOUT, id="about", elem_id="tab-about"):
-                gr.Markdown(texts.ABOUT, elem_classes="sg-about")
+                gr.Markdown(f'<div lang="en">\n{texts.ABOUT}\n</div>', elem_classes="sg-about")
         self.address = Address(context)
-        add_endpoints(self.models, session)
-        for step in (*steps, self.experts, self.address, self.switch):
-            if step is not None:
-                step.wire()
-        self._wire(page)
-        self.keeper.attend(page, self.missed)
+        return [*steps, self.experts, self.address, *([self.switch] if self.switch else [])]
 
     def _search_tab(self, samples: Samples) -> list[Step]:
         """Photos and question, beside them the sentence that adapts the search; below, large, the results."""
@@ -215,7 +229,7 @@ class Studio:
 
     def _first_question(self) -> Example | None:
         """What a page begins with that opens on the samples."""
-        return None if self.shelf is None else examples().shown[0]
+        return None if self.shelf is None else actions.sample_questions()[0]
 
     def _opened(self, request: gr.Request, session: Session) -> None:
         """A tab shows this album from now on."""
@@ -243,7 +257,7 @@ class Studio:
         try:
             engine = self.context.engine(session)
         except Exception as error:
-            reason = without_paths(str(error)) if isinstance(error, StudioError) else texts.UNEXPECTED
+            reason = texts.translated(without_paths(str(error))) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
         with suppress(StudioError):  # of a link that was made up: what is wrong is said when it is asked again
             session.request = controls.request
@@ -259,5 +273,5 @@ class Studio:
         """What the visitor's models are, once they are there."""
         engine = self.models.get(session.album.backbone)
         seconds = self.models.engine(session.album.backbone).seconds
-        details = texts.READY_DETAILS.format(parameters=f"{engine.parameters:,}", seconds=seconds)
+        details = texts.READY_DETAILS.format(parameters=engine.parameters, seconds=seconds)
         return {self.status: page_html.status(texts.READY.format(experts=len(engine.repository)), "ready", details)}

@@ -20,17 +20,20 @@ from typing import Any, NoReturn
 
 import gradio as gr
 from fastapi import HTTPException
+from fastapi.templating import Jinja2Templates
 from gradio import http_server, processing_utils, queueing, route_utils, routes
-from gradio.context import LocalContext
+from gradio.context import Context, LocalContext, set_render_context
+from gradio.route_utils import STATIC_TEMPLATE_LIB
 from gradio.state_holder import StateHolder
 from gradio.utils import LRUCache, get_upload_folder
 from gradio_client.utils import is_file_obj, traverse
-from jinja2 import BaseLoader, Environment
+from jinja2 import FileSystemLoader
 from starlette.formparsers import MultiPartException
 
 from app import texts
 from app.http.addresses import address_of
 from app.http.connections import BoundedServer
+from app.languages import ENGLISH, TAGS, language, speaking, wanted
 from core.data.find_images import is_clutter
 
 log = logging.getLogger(__name__)
@@ -40,7 +43,20 @@ LONGEST = 200  # characters of what a component says about a value
 UPLOADS = 1000  # at once, whose progress is remembered
 REMEMBERED_TABS = 10_000  # and where they are
 WAITING, OWN_WAITING = 64, 8  # events that wait: of a kind, and of one tab or address
+LANGUAGE = 'lang="{{ config.language }}" dir="ltr"'
+GRADIOS_LANGUAGE = '<script>Object.defineProperty(navigator, "language", { value: document.documentElement.lang });</script>'
 OWN_AT_WORK, OWN_WORKING = 2, {"photos": 1}  # events of a kind that are worked on, of one address
+
+
+class _Layout(gr.Blocks):
+    """Components alone, which nothing serves."""
+
+    def queue(self, *_: Any, **__: Any) -> _Layout:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        set_render_context(None)
+        Context.root_block = None
 
 
 class GuardedBlocks(gr.Blocks):
@@ -50,8 +66,47 @@ class GuardedBlocks(gr.Blocks):
         super().__init__(*args, **kwargs)
         self._owners: dict[Path, str] = {}  # uploads, and the tab or client that named them first
         self._owning = threading.Lock()
+        self._in_language: dict[str, dict[int, dict[str, Any]]] = {}  # properties of components, by their number
+
+    @property
+    def config(self) -> Any:
+        """As Gradio's, which a browser builds the page from, in the language at hand."""
+        said = self._in_language.get(language(), {})
+        components = [part | {"props": part["props"] | said.get(part["id"], {})} for part in self._config["components"]]
+        return self._config | {"components": components, "language": TAGS[language()]}
+
+    @config.setter
+    def config(self, config: Any) -> None:
+        self._config = config
+
+    def lay_out_again(self, code: str, lay_out: Callable[[], object]) -> None:
+        """Lay the page out in a language, in which it will be given to browsers. Components get the same numbers again."""
+        after, Context.id = Context.id, self._id
+        try:
+            with speaking(code), _Layout(analytics_enabled=False) as page:
+                lay_out()
+                parts = page.default_config.get_config()["components"]
+            self._in_language[code] = {part["id"]: _words(part["props"]) for part in parts}
+        finally:
+            Context.id = after
 
     async def process_api(
+        self,
+        block_fn: Any,
+        inputs: list[Any],
+        *args: Any,
+        request: Any = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """As in Gradio; every error is one for people, and the page's own events speak the visitor's language.
+
+        Raises:
+            gr.Error: a file is not this visitor's, a value cannot be used, or something failed on our side.
+        """
+        with speaking(_language_of(request) if block_fn.api_visibility == "private" else ENGLISH):
+            return await self._process(block_fn, inputs, *args, request=request, **kwargs)
+
+    async def _process(
         self,
         block_fn: Any,
         inputs: list[Any],
@@ -60,11 +115,6 @@ class GuardedBlocks(gr.Blocks):
         event_data: gr.EventData | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """As in Gradio; every error is one for people.
-
-        Raises:
-            gr.Error: a file is not this visitor's, a value cannot be used, or something failed on our side.
-        """
         if block_fn.fn is None:  # it runs in browsers only
             raise gr.Error(texts.CALL_UNKNOWN, print_exception=False)
         try:
@@ -129,6 +179,17 @@ class GuardedBlocks(gr.Blocks):
             self._owners = {path: tab for path, tab in self._owners.items() if path.exists()}
 
 
+def _words(properties: dict[str, Any]) -> dict[str, Any]:
+    """Properties that may have words: others become what they are by the page's events, too."""
+    return {name: value for name, value in properties.items() if isinstance(value, str | list)}
+
+
+def _language_of(request: Any) -> str:
+    """The language of who sent an event."""
+    headers = getattr(request, "headers", None) or {}
+    return wanted(headers.get("accept-language") or "")
+
+
 def without_clutter(inputs: list[Any]) -> list[Any]:
     """Values without what systems put beside photos: for a name that begins with a dot, Gradio refuses the whole upload."""
     return [
@@ -162,6 +223,30 @@ def refuse_address(*_: Any, **__: Any) -> NoReturn:
 async def refuse_address_later(*_: Any, **__: Any) -> NoReturn:
     """The same where Gradio awaits it."""
     refuse_address()
+
+
+class OurPages(FileSystemLoader):
+    """The pages that a browser gets. Gradio's say that they are English, and then become the browser's language, translated or
+    not; and what a link to them shows elsewhere is about Gradio, and fixed."""
+
+    def get_source(self, environment: Any, template: str) -> Any:
+        source, *others = super().get_source(environment, template)
+        for gradios, ours in (('lang="en"', LANGUAGE), ("<head>", f"<head>{GRADIOS_LANGUAGE}")):
+            source = source.replace(gradios, ours, 1)
+        return PREVIEW.sub(_preview, source), *others
+
+
+def _preview(tag: re.Match[str]) -> str:
+    words = {"title": "{{ texts.TITLE }}", "description": "{{ texts.TAGLINE }}"}.get(tag["what"])
+    return "" if words is None else f'{tag["begin"]}"{words}" />'
+
+
+def _page_templates() -> Jinja2Templates:
+    templates = Jinja2Templates(directory=STATIC_TEMPLATE_LIB)
+    templates.env.loader = OurPages(STATIC_TEMPLATE_LIB)
+    templates.env.filters["toorjson"] = routes.toorjson
+    templates.env.globals["texts"] = texts
+    return templates
 
 
 class OwnUpload(route_utils.GradioUploadFile):
@@ -252,22 +337,6 @@ def _whose(event: Any) -> str:
     return whose
 
 
-class OwnPreview(BaseLoader):
-    """Gradio's pages, with our words in what a link to them shows elsewhere: its own are about Gradio, and fixed."""
-
-    def __init__(self, loader: BaseLoader) -> None:
-        self._loader = loader
-
-    def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
-        source, file, current = self._loader.get_source(environment, template)
-        return PREVIEW.sub(_preview, source), file, current
-
-
-def _preview(tag: re.Match[str]) -> str:
-    words = {"title": texts.TITLE, "description": texts.TAGLINE}.get(tag["what"])
-    return "" if words is None else f'{tag["begin"]}"{escape(words)}" />'
-
-
 def visitor_left() -> Callable[[], bool]:
     """For the event at hand: whether its client has left."""
     page, number = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
@@ -283,6 +352,12 @@ PATCHES: list[tuple[Any, str, Any, str]] = [
     (processing_utils, "ssrf_protected_download", refuse_address, "the same"),
     (processing_utils, "save_url_to_cache", refuse_address, "the same"),
     (routes, "secure_url_stream_response", refuse_address_later, "the same, and it streams what it fetched"),
+    (
+        routes,
+        "templates",
+        _page_templates(),
+        "the page says that it is in another language, and its previews are Gradio's",
+    ),
     (route_utils, "GradioUploadFile", OwnUpload, "equal files of two visitors have one path, and one may delete the other's"),
     (route_utils, "GradioMultiPartParser", FilesOnly, "fields of an upload are kept in memory, however large"),
     (routes, "GradioUploadFile", OwnUpload, "the same; routes.py has names of its own for both"),
@@ -302,7 +377,3 @@ def harden(tab_states: type[StateHolder]) -> None:
     for module, name, ours, _ in [*PATCHES, (routes, "StateHolder", tab_states, "")]:
         getattr(module, name)  # a Gradio that has it no more must not go unnoticed
         setattr(module, name, ours)
-    pages = routes.templates.env
-    assert pages.loader is not None
-    if not isinstance(pages.loader, OwnPreview):
-        pages.loader = OwnPreview(pages.loader)

@@ -18,6 +18,7 @@ from app.views import page_html, results_html
 from app.views.results_html import Shown
 from app.visitors.session import Comparison, Question, Session
 from core.common.errors import StudioError
+from core.sglora.description import known_languages, language_remark
 
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and that it ends at
 STOPPABLE = 500  # captions: fewer are counted before anybody could press Stop
@@ -154,7 +155,7 @@ class Compare(Step):
             marks = session.marks.get(comparison.asked, {})
             sentence = "" if session.adaptation is None else session.adaptation.routing.description
             shown = Shown(top, controls.only_changed, controls.zero_shot)
-            answer = results_html.comparison(comparison, album, shown, marks, sentence)
+            answer = results_html.comparison(comparison, album, shown, marks, sentence, self._remark(session, comparison))
         return self._counted(session) | {
             self.context.options: gr.Row(visible=comparison is not None or session.adaptation is not None),
             self.answered: answer,
@@ -162,6 +163,13 @@ class Compare(Step):
             self.marked: results_html.marked(session.marked),
             self.commands: gr.Textbox(value=lines, visible=bool(lines)),
         }
+
+    def _remark(self, session: Session, comparison: Comparison) -> str:
+        """Whether the model does not know the question's language."""
+        remark = None
+        if comparison.asked.kind == "words":
+            remark = language_remark(comparison.asked.what, known_languages(self.context.engine(session).backbone))
+        return "" if remark is None else remark.text
 
     def _waiting(self, session: Session, _: Controls) -> Updates:
         """The first photos, until something is asked of them."""

@@ -73,7 +73,7 @@ class Describe(Step):
                 return hidden | {self.routing: note, self.chart: gr.HTML(visible=False), self.map: drawn}
             routing = engine.route(wanted.description, wanted.k, wanted.tau)
         except StudioError as error:
-            return hidden | {self.routing: page_html.note(str(error), "sg-warn")}
+            return hidden | {self.routing: page_html.note(texts.translated(str(error)), "sg-warn")}
         fit = engine.fit(routing)
         nearest = engine.repository.experts[int(routing.chosen[0])]
         return {

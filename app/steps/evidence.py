@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import gradio as gr
 
 from app.steps.step import Step
-from app.views.evidence import exhibits, page
+from app.views.evidence import Exhibit, exhibits, page
 
 
 class Evidence(Step):
     """Made once, when the app starts; nothing in it changes."""
 
     def layout(self) -> None:
-        gr.HTML(page(exhibits()))
+        gr.HTML(page(_exhibits()))
 
     def wire(self) -> None:
         pass
@@ -20,4 +22,10 @@ class Evidence(Step):
 
 def has_evidence() -> bool:
     """Whether there is anything to show."""
-    return bool(exhibits())
+    return bool(_exhibits())
+
+
+@cache
+def _exhibits() -> list[Exhibit]:
+    """Read once: the page is laid out in every language."""
+    return exhibits()

@@ -17,7 +17,6 @@ from app.views import experts_html, page_html
 from app.visitors.session import Session
 from app.visitors.training_jobs import Trainings
 from core.common.errors import AdapterError, RepositoryError
-from core.common.text import listed
 from core.experts.compare import compare_experts
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
@@ -83,7 +82,7 @@ class Experts(Step):
         self.find = gr.Textbox(label=texts.EXPERTS_FIND, placeholder=texts.EXPERTS_FIND_HINT, elem_id="find-expert")
         self.count = gr.HTML(elem_id="experts-found")
         self.table = gr.Dataframe(
-            headers=list(texts.EXPERTS_HEADERS),
+            headers=experts_html.headers(),
             label=texts.EXPERTS_LABEL,
             show_label=False,
             datatype=EXPERT_COLUMNS,
@@ -137,7 +136,7 @@ class Experts(Step):
             self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank)),
             self.find: "",
             self.count: "",
-            self.table: experts_html.rows(experts),
+            self.table: experts_html.table(experts),
             self.looked: gr.Dropdown(choices=[e.name for e in experts]),
             self.mine: experts_html.own_list(own_experts),
             self.pick: gr.Dropdown(choices=mine, value=[], visible=bool(mine)),
@@ -153,10 +152,10 @@ class Experts(Step):
     # Look at
 
     @friendly
-    def _find(self, session: Session, words: str | None) -> tuple[list[list[object]], str]:
+    def _find(self, session: Session, words: str | None) -> tuple[dict[str, Any], str]:
         experts = _own_first(self.context.engine(session), session)
-        rows = experts_html.rows(experts, words or "")
-        return rows, experts_html.count(len(rows), len(experts), words or "")
+        table = experts_html.table(experts, words or "")
+        return table, experts_html.count(len(table["data"]), len(experts), words or "")
 
     @friendly
     def _select(self, session: Session, looked: list[str], event: gr.SelectData) -> list[str]:
@@ -202,13 +201,13 @@ class Experts(Step):
             if time.monotonic() - told < TELL_EVERY:
                 return
             told = time.monotonic()
-            progress((now.step, now.steps), desc=texts.TRAINING.format(left=now.seconds_left), unit="steps")
+            progress((now.step, now.steps), desc=texts.TRAINING.format(left=now.seconds_left), unit=texts.UNIT_STEPS)
 
         try:
             with self.trainings.begin(request.session_hash or "") as stop:
                 trained = expert_actions.train(self.context.engine(session), session, name, description, show, stop)
         except TrainingStopped as stopped:
-            return {self.trained: page_html.note(str(stopped))}
+            return {self.trained: page_html.note(texts.translated(str(stopped)))}
         return self._changed(session, *values) | {self.trained: experts_html.trained(trained)}
 
     @friendly
@@ -240,7 +239,7 @@ class Experts(Step):
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
         for name in names:
             expert_actions.remove(self.context.engine(session), session, name)
-        report = page_html.report([texts.OWN_REMOVED.format(name=listed(names))])
+        report = page_html.report([texts.OWN_REMOVED.format(name=texts.listed(names))])
         return self._changed(session, *values) | {self.report: report}
 
 

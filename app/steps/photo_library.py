@@ -51,7 +51,8 @@ class LibraryFolders(Step):
 
         def show(now: Progress) -> None:
             left = "" if now.seconds_left is None else texts.LIBRARY_LEFT.format(seconds=now.seconds_left)
-            progress((now.done, now.total or None), desc=f"{texts.LIBRARY_STEPS[now.step]}{left}", unit="photos")
+            words = {"looking": texts.LIBRARY_LOOKING, "encoding": texts.LIBRARY_ENCODING, "writing": texts.LIBRARY_WRITING}
+            progress((now.done, now.total or None), desc=f"{words[now.step]}{left}", unit=texts.UNIT_PHOTOS)
 
         report = self.context.libraries.index(name, folder or "", self.context.engine(session).backbone, show, visitor_left())
         words = texts.LIBRARY_INDEXED.format(

@@ -16,7 +16,6 @@ from app.steps.step import ANSWER, Step, chosen, private
 from app.views import page_html, results_html
 from app.visitors.session import PHOTO_LIMIT, Question, Session
 from core.common.errors import StudioError
-from core.data.sample_photos import examples
 
 LOOK_SECONDS = 0.7
 
@@ -130,7 +129,7 @@ class Photos(Step):
     @friendly
     def _add(self, paths: list[str] | None, query: str, session: Session, *values: Any) -> Updates:
         engine, controls = self.context.engine(session), Controls(*values)
-        of_samples, boxes = session.album.shows_samples and (controls.description, query) in examples().shown, {}
+        of_samples, boxes = session.album.shows_samples and (controls.description, query) in actions.sample_questions(), {}
         done = actions.add_uploads(engine, session, paths or [])
         if of_samples and not session.album.shows_samples:  # a question that says nothing about these photos
             session.question = session.comparison = None

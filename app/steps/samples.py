@@ -30,7 +30,7 @@ class Samples(Step):
         self.examples = gr.Dataset(
             label=texts.EXAMPLES_CHOSEN.format(**chosen_from) if chosen_from["questions"] else texts.EXAMPLES_LABEL,
             components=[self.context.query],
-            samples=[[example.query] for example in examples().shown],
+            samples=[[example.query] for example in actions.sample_questions()],
             type="index",
             visible=False,
             elem_id="examples",
@@ -77,7 +77,7 @@ class Samples(Step):
         return self._example(index, session, values, progress)
 
     def _example(self, index: int, session: Session, values: tuple[Any, ...], progress: gr.Progress) -> Updates:
-        description, query = chosen(examples().shown, index)
+        description, query = chosen(actions.sample_questions(), index)
         controls = Controls(*values)._replace(description=description, where=OWN)
         return self.answer(session, Question.words(query), controls, progress) | {
             self.context.controls["description"]: description,

@@ -129,19 +129,19 @@ def by_column(progress: gr.Progress, photos: int) -> Callable[[int, int, str], o
     """Shows which column of a comparison is being ranked: a large model takes a while for each."""
 
     def show(done: int, total: int, title: str) -> None:
-        progress((done, total), desc=texts.RANKING.format(title=title, n=photos), unit="columns")
+        progress((done, total), desc=texts.RANKING.format(title=texts.translated(title), n=photos), unit=texts.UNIT_COLUMNS)
 
     return show
 
 
 def by_photo(progress: gr.Progress) -> Callable[[int, int], None]:
     """Shows the progress of an upload, and how long it will take."""
-    return _with_estimate(progress, texts.INDEXING, "photos")
+    return _with_estimate(progress, texts.INDEXING, texts.UNIT_PHOTOS)
 
 
 def by_caption(progress: gr.Progress) -> Callable[[int, int], None]:
     """The same where captions are read."""
-    return _with_estimate(progress, texts.READING, "captions")
+    return _with_estimate(progress, texts.READING, texts.UNIT_CAPTIONS)
 
 
 def _with_estimate(progress: gr.Progress, words: str, unit: str) -> Callable[[int, int], None]:

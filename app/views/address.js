@@ -34,7 +34,12 @@ const open = () => {
 const question = () => ["q", "about", "in"].map((key) => new URLSearchParams(location.search).get(key) ?? "").join("\n");
 let shown = question();
 
+// The drawer for researchers is not translated.
+const inEnglish = () => document.querySelector("#more > [data-testid=accordion-content]")?.setAttribute("lang", "en");
+setTimeout(inEnglish);
+
 watch("value", () => {
+  inEnglish();
   const asked = new URLSearchParams(props.value);
   put({ q: asked.get("q"), about: asked.get("about"), in: asked.get("in") });
   shown = question();

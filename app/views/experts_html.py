@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from textwrap import shorten
+from typing import Any
 
 from markupsafe import Markup
 
@@ -28,7 +29,7 @@ _html, _told = macros("experts.html"), macros("page.html").told
 def gain(expert: Expert, k: int = 1) -> str:
     """The gain as a sentence."""
     points = expert.gain(k)
-    return texts.NOT_MEASURED if points is None else texts.GAIN.format(gain=f"{points:+.1f}", k=k)
+    return texts.NOT_MEASURED if points is None else texts.GAIN.format(gain=points, k=k)
 
 
 def short(expert: Expert) -> str:
@@ -45,8 +46,18 @@ def details_line(expert: Expert) -> str:
     return f"{expert.description} · {source} · {gain(expert)}"
 
 
+def headers() -> list[str]:
+    """Of the table, in the order of ``rows``."""
+    return texts.EXPERTS_HEADERS.split("; ")
+
+
+def table(experts: Sequence[Expert], words: str = "") -> dict[str, Any]:
+    """The table as Gradio takes it; without headers it would show those that the server's page began with."""
+    return {"headers": headers(), "data": rows(experts, words), "metadata": None}
+
+
 def rows(experts: Sequence[Expert], words: str = "") -> list[list[object]]:
-    """One row an expert, in the order of ``texts.EXPERTS_HEADERS``; only those in which all ``words`` are found."""
+    """One row an expert, in the order of ``headers``; only those in which all ``words`` are found."""
     table = []
     for e in experts:
         text = f"{e.name} {e.description} {e.group} {e.source}".casefold()
@@ -131,7 +142,7 @@ def trained(result: OwnExpert) -> Markup:
         seconds=result.seconds,
         held=result.held,
     )
-    note = texts.TRAINED_START.format(start=f"{start:+.1f}", points=f"{100 / max(1, result.held):.0f}")
+    note = texts.TRAINED_START.format(start=start, points=100 / max(1, result.held))
     return _html.trained(result.expert, words, kind, gain(result.expert), verdict, note)
 
 

@@ -81,7 +81,7 @@ def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
         rank = texts.RANKS.format(rank=rank, shared=shared.only(own.modules).rank, own=own.rank)
     words = texts.LORA_MADE.format(
         description=result.routing.description,
-        parameters=f"{result.lora.parameters:,}",
+        parameters=result.lora.parameters,
         rank=rank,
         ms=sum(result.seconds.values()) * 1000,
     )
@@ -111,8 +111,9 @@ def adapter_details(
 
 def report(lines: Sequence[str], added: AddReport | None = None, more_failed: Iterable[tuple[str, str]] = ()) -> Markup:
     """What became of an upload or another file: remarks, counts, and duplicates and failures by name."""
-    failed = [*(added.failed if added else ()), *more_failed]
-    return _html.report(added, [reason if reason.startswith(name) else f"{name}: {reason}" for name, reason in failed], lines)
+    failed = [(name, texts.translated(reason)) for name, reason in (*(added.failed if added else ()), *more_failed)]
+    reasons = [reason if reason.startswith(name) else f"{name}: {reason}" for name, reason in failed]
+    return _html.report(added, reasons, list(map(texts.translated, lines)))
 
 
 def listed_files(title: str, names: Sequence[str]) -> Markup:

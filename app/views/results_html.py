@@ -13,13 +13,12 @@ from app import texts
 from app.views.template import macros
 from app.visitors.session import Album, Column, Comparison, Marked
 from core.common.metrics import KS, recall_interval
-from core.common.text import listed
 from core.retrieval.gallery import Photo
 
 FEW_PHOTOS = 50
 WAITING = 12  # photos that are shown before the first question
 FIRST = 10  # places that the verdict speaks of
-BESIDE = (texts.MERGE, texts.RANDOM)  # columns on demand, which come last
+BESIDE = (texts.ENGLISH.MERGE, texts.ENGLISH.RANDOM)  # columns on demand, which come last
 WAYS = ("t2i", "i2t")  # as the heads of the table are
 _html, _told = macros("results.html"), macros("page.html").told
 
@@ -58,13 +57,15 @@ class Shown:
     zero_shot: bool = True
 
 
-def comparison(result: Comparison, album: Album, shown: Shown, marks: Mapping[str, bool] = {}, description: str = "") -> Markup:
+def comparison(
+    result: Comparison, album: Album, shown: Shown, marks: Mapping[str, bool] = {}, description: str = "", remark: str = ""
+) -> Markup:
     """The rankings side by side.
 
     Args:
         result: the question and its rankings. album: where the photos' files are.
         shown: how much of them. marks: photos that the visitor marked as right or wrong.
-        description: that the adapter was made from.
+        description: that the adapter was made from. remark: on the question.
     """
     photos = {photo.id: photo for photo in result.photos}
     zero_shot, *others = result.columns
@@ -73,14 +74,18 @@ def comparison(result: Comparison, album: Album, shown: Shown, marks: Mapping[st
     filtered = compared and shown.only_changed
     changed = {key for column in others for key, places in column.moves.items() if places}
     columns = [
-        (column.title, column.note, _cards(result, column, album, photos, shown, changed if filtered else None, marks))
+        (
+            texts.translated(column.title),
+            texts.translated(column.note),
+            _cards(result, column, album, photos, shown, changed if filtered else None, marks),
+        )
         for column in sorted(result.columns, key=lambda column: column.title in BESIDE)
         if compared or not others or column is not zero_shot
     ]
     subject = _subject(result, album, photos)
     right = _right_places(result)
-    taught = _taught(result.names)
-    return _html.comparison(result, columns, ranked, filtered, filtered and not changed, description, subject, right, taught)
+    notes = [note for note in (_taught(result.names), texts.translated(remark)) if note]
+    return _html.comparison(result, columns, ranked, filtered, filtered and not changed, description, subject, right, notes)
 
 
 def _subject(result: Comparison, album: Album, photos: Mapping[str, Photo]) -> tuple[str, str, tuple[str, ...]] | None:
@@ -92,14 +97,14 @@ def _subject(result: Comparison, album: Album, photos: Mapping[str, Photo]) -> t
         return photo.name, address(album.thumbnail(photo)), photo.captions if result.of == "captions" else ()
     if result.library is None or key not in result.places:
         return None
-    return result.title, address(album.library_thumbnails(result.library, {key: result.places[key]})[key]), ()
+    return texts.translated(result.title), address(album.library_thumbnails(result.library, {key: result.places[key]})[key]), ()
 
 
 def _taught(names: Sequence[tuple[str, int]]) -> str:
     """The note on taught names in the question."""
     if not names:
         return ""
-    chips = listed([texts.NAMES_CHIP.format(name=name, n=n) for name, n in names])
+    chips = texts.listed([texts.NAMES_CHIP.format(name=name, n=n) for name, n in names])
     return (texts.NAMES_ASKED if len(names) == 1 else texts.NAMES_ASKED_SEVERAL).format(names=chips)
 
 
@@ -182,10 +187,12 @@ def recalls(result: Comparison | None) -> Markup:
         return Markup("")
     columns = [(column.title, column.hits) for column in result.columns if column.hits]
     first, base = columns[0]
-    rows = [(title, False, [recall_interval(hits[way], k) for way in WAYS for k in KS]) for title, hits in columns]
+    rows = [
+        (texts.translated(title), False, [recall_interval(hits[way], k) for way in WAYS for k in KS]) for title, hits in columns
+    ]
     rows += [
         (
-            texts.RECALL_DIFFERENCE.format(name=title, base=first),
+            texts.RECALL_DIFFERENCE.format(name=texts.translated(title), base=texts.translated(first)),
             True,
             [recall_interval(hits[way], k, base[way]) for way in WAYS for k in KS],
         )
@@ -197,6 +204,6 @@ def recalls(result: Comparison | None) -> Markup:
     found = {title: int((hits["t2i"].places < FIRST).sum()) for title, hits in columns}
     counts = [count for title, count in found.items() if title not in BESIDE]
     verdict = _counts(texts.VERDICT if len(counts) > 1 else texts.VERDICT_ALONE, counts, captions)
-    if texts.RANDOM in found:
-        verdict += Markup(texts.VERDICT_RANDOM).format(random=_html.bold(found[texts.RANDOM]))
+    if texts.ENGLISH.RANDOM in found:
+        verdict += Markup(texts.VERDICT_RANDOM).format(random=_html.bold(found[texts.ENGLISH.RANDOM]))
     return _html.recalls(verdict, len(result.left_out), note, rows)

@@ -126,7 +126,7 @@ class Keeper:
         album = session.album
         reason = session.gone or album.gone
         session.gone = album.gone = ""
-        return self._forgotten() if forgotten else reason
+        return self._forgotten() if forgotten else texts.translated(reason)
 
     def _note(self, has: bool) -> bool:
         """Remember whether this event's tab has anything to lose; the answer is what was remembered before."""
@@ -203,7 +203,7 @@ class Keeper:
             if total <= self.limits.memory:
                 return
             if not album.busy and (taken := album.memory):
-                album.close(texts.MADE_ROOM)
+                album.close(texts.ENGLISH.MADE_ROOM)
                 total -= taken
 
     def room_on_disk(self, wanted: int) -> str:
@@ -266,7 +266,7 @@ class Keeper:
             if time.time() - file.changed >= self.limits.unread_seconds
         ]
         going += [
-            (size, functools.partial(album.close, texts.MADE_ROOM))
+            (size, functools.partial(album.close, texts.ENGLISH.MADE_ROOM))
             for album, size in list(zip(albums, sizes, strict=True))[:-1]
             if size and not album.busy and album.used <= spared
         ]

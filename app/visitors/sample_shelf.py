@@ -1,4 +1,5 @@
-"""The sample photos and the answer to one question about them: made once, and shown to every visitor who brings no photos."""
+"""The sample photos and the answer to one question about them: made once in a language, and shown to every visitor of this
+language who brings no photos."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from app.engines import DEFAULT
+from app.languages import language
 from app.visitors.session import Album, Session
 from core.sglora.engine import SGLora
 
@@ -14,23 +16,28 @@ class SampleShelf:
     """What the page opens on.
 
     Args:
-        fill: adds the samples to a session, and asks the question.
+        fill: adds the samples to a session. ask: asks the question, in the language at hand.
     """
 
-    def __init__(self, fill: Callable[[SGLora, Session], object]) -> None:
-        self._fill, self._session = fill, None
+    def __init__(self, fill: Callable[[SGLora, Session], object], ask: Callable[[SGLora, Session], object]) -> None:
+        self._fill, self._ask = fill, ask
+        self._album: Album | None = None
+        self._sessions: dict[str, Session] = {}
         self._filling = threading.Lock()
 
     def session(self, engine: SGLora) -> Session:
         """The session that has the samples and the answer; whoever comes first waits for it."""
         with self._filling:
-            if self._session is None:
+            if self._album is None:
                 album = Album.of_nobody()
                 album.keeps_files = True
-                session = Session(album)
-                self._fill(engine, session)
-                self._session = session
-            return self._session
+                self._fill(engine, Session(album))
+                self._album = album
+            if language() not in self._sessions:
+                session = Session(self._album)
+                self._ask(engine, session)
+                self._sessions[language()] = session
+            return self._sessions[language()]
 
     def show(self, engine: SGLora, session: Session) -> None:
         """Show the samples to a visitor whose page is to open on them, and has no photos yet."""
@@ -40,8 +47,8 @@ class SampleShelf:
 
     def answer(self, session: Session) -> bool:
         """Take the answer over where the visitor's question and sentence are those of the shelf."""
-        shelf, album = self._session, session.album
-        if shelf is None or album.samples is not shelf or not album.has_samples_only or session.question != shelf.question:
+        album, shelf = session.album, session.album.samples
+        if shelf is None or not album.has_samples_only or session.question != shelf.question:
             return False
         if session.request != shelf.request:
             return False

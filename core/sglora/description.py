@@ -109,6 +109,11 @@ def no_photos_embeddings(encoder: Encoder) -> Tensor:
     return _kept[key]
 
 
+def known_languages(encoder: Encoder) -> Collection[str]:
+    """The languages that an encoder's texts are known to be in; of the shipped one unless it says so."""
+    return getattr(encoder, "languages", TOWER_LANGUAGES)
+
+
 def language_remark(description: str, known: Collection[str] = TOWER_LANGUAGES) -> Remark | None:
     """Whether the sentence seems to be in a language that the text tower does not know.
 

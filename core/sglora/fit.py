@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.sglora.description import Encoder, Remark, language_remark, no_photos_embeddings, no_photos_remark
-from core.sglora.languages import TOWER_LANGUAGES
+from core.sglora.description import Encoder, Remark, known_languages, language_remark, no_photos_embeddings, no_photos_remark
 from core.sglora.repository import CLASS_NAMES, ExpertRepository
 from core.sglora.router import Routing
 
@@ -35,8 +34,7 @@ def fit(repository: ExpertRepository, encoder: Encoder, routing: Routing) -> Fit
     """How well the experts fit a routed description."""
     closest_expert = float(routing.similarity.max())
     closest_other = float((no_photos_embeddings(encoder) @ routing.embedding).max())
-    known = getattr(encoder, "languages", TOWER_LANGUAGES)
-    remark = language_remark(routing.description, known) or no_photos_remark(closest_expert, closest_other)
+    remark = language_remark(routing.description, known_languages(encoder)) or no_photos_remark(closest_expert, closest_other)
     threshold = repository.closeness_threshold
     fits = remark is None and (threshold is None or routing.closeness >= threshold)
     forgetting = sum(

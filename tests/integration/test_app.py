@@ -382,7 +382,7 @@ def test_experts_are_found_by_their_words(engine: SGLora) -> None:
     experts = engine.repository.experts
     rows = experts_html.rows(experts)
     assert len(rows) == len(experts)
-    assert all(len(row) == len(texts.EXPERTS_HEADERS) for row in rows)
+    assert all(len(row) == len(experts_html.headers()) for row in rows)
     first = experts[0]
     assert first.name in [row[0] for row in experts_html.rows(experts, f"{first.group} {first.name}".upper())]
     assert experts_html.rows(experts, "no such expert anywhere") == []

@@ -1,0 +1,33 @@
+"""Requests of the page are answered in the visitor's language, those of the API in English."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.http.allowlist import API, route_of
+from app.languages import TAGS, speaking, wanted
+
+PAGE = ("/", "/config")  # what is built from the page's texts
+OF_THE_API = (f"{API}/call", f"{API}/info", f"{API}/mcp")
+
+
+class VisitorLanguage:
+    """ASGI middleware that sets the language for all that answers a request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or route_of(scope).startswith(OF_THE_API):
+            await self.app(scope, receive, send)
+            return
+        code = wanted(dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1"))
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start" and route_of(scope) in PAGE:
+                about = [(b"content-language", TAGS[code].encode()), (b"vary", b"accept-language")]
+                message = {**message, "headers": [*message.get("headers", ()), *about]}
+            await send(message)
+
+        with speaking(code):
+            await self.app(scope, receive, with_headers)

@@ -1,0 +1,145 @@
+"""The languages of the page: one file each, and which of them the event or the request at hand is answered in."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
+from string import Formatter
+
+FOLDER = Path(__file__).parent
+ENGLISH = "en"
+TAGS = {"en": "en", "de": "de", "fr": "fr", "es": "es", "pt": "pt-BR", "zh": "zh-CN", "ja": "ja"}  # as browsers write them
+OTHERS = tuple(code for code in TAGS if code != ENGLISH)
+# Texts that are made in English, wherever that is, and shown in the visitor's language: of core, on the samples, and these.
+SAMPLES = "SAMPLE_"
+MADE_IN_ENGLISH = ("CORE_", SAMPLES)
+ALSO_MADE_IN_ENGLISH = frozenset(
+    """
+    ZERO_SHOT MERGE RANDOM SHARED SG_LORA NAMES FORGOTTEN MADE_ROOM ASKED_PHOTOS ASKED_LIKE ASKED_CAPTIONS
+    ZERO_SHOT_NOTE MERGE_NOTE RANDOM_NOTE SHARED_NOTE SG_LORA_NOTE NO_STRENGTH_NOTE NAMES_NOTE NAMES_NOTE_TOO
+    """.split()
+)
+# Fields that hold such a text themselves; others hold what a visitor wrote.
+MESSAGES_INSIDE = frozenset("note what language typed known".split())
+LONGEST = 1_000  # characters of a header or a message that are looked at
+_current: ContextVar[str] = ContextVar("language", default=ENGLISH)
+
+
+class _Numbers(Formatter):
+    """Writes numbers as a language does, which says how in its texts."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._signs = str.maketrans({",": texts["NUMBER_THOUSANDS"], ".": texts["NUMBER_DECIMALS"]})
+
+    def format_field(self, value: object, format_spec: str) -> str:
+        shown = super().format_field(value, format_spec)
+        return shown.translate(self._signs) if isinstance(value, int | float) else shown
+
+
+class Text(str):
+    """A text whose fields are filled as its language does it."""
+
+    numbers: _Numbers
+
+    @classmethod
+    def of(cls, words: str, numbers: _Numbers) -> Text:
+        text = cls(words)
+        text.numbers = numbers
+        return text
+
+    def format(self, *args: object, **fields: object) -> str:
+        return self.numbers.format(str(self), *args, **fields)
+
+
+def language() -> str:
+    """The language at hand: that of the visitor whose event or request it is, else English."""
+    return _current.get()
+
+
+@contextmanager
+def speaking(code: str) -> Iterator[None]:
+    """In this language, in this task and the threads that it starts through asyncio."""
+    token = _current.set(code)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def wanted(accepted: str) -> str:
+    """The language for an ``Accept-Language`` header: of those that are here the one that is liked most, else English."""
+    best, liked = ENGLISH, 0.0
+    for part in accepted[:LONGEST].split(","):
+        tag, _, quality = part.partition(";")
+        code = re.split("[-_]", tag.strip().lower())[0]
+        number = re.fullmatch(r"\s*q\s*=\s*([01](?:\.\d{1,3})?)\s*", quality)
+        how_much = float(number[1]) if number else 0.0 if quality else 1.0
+        if code in TAGS and how_much > liked:
+            best, liked = code, how_much
+    return best
+
+
+@cache
+def texts_in(code: str) -> Mapping[str, str]:
+    """All texts in a language; English ones where it has none."""
+    english = _read(ENGLISH)
+    if code == ENGLISH:
+        return english
+    own = _read(code)
+    numbers = _Numbers(english | own)
+    return english | {name: Text.of(words, numbers) for name, words in own.items()}
+
+
+def _read(code: str) -> dict[str, str]:
+    return json.loads((FOLDER / f"{code}.json").read_text(encoding="utf-8"))
+
+
+def translated(message: str) -> str:
+    """A message that was made in English, in the language at hand; as it is where none of the texts is found in it."""
+    here = texts_in(language())
+    if language() == ENGLISH or len(message) > LONGEST:
+        return message
+    for name, pattern in _patterns():
+        if found := pattern.fullmatch(message):
+            values = {f: translated(value) if f in MESSAGES_INSIDE else value for f, value in found.groupdict().items()}
+            return here[name].format(**values)
+    return message
+
+
+def original(words: str) -> str:
+    """A question about the samples in English, as their captions are; other words as they are."""
+    return _originals(language()).get(words, words)
+
+
+@cache
+def _originals(code: str) -> Mapping[str, str]:
+    return {words: texts_in(ENGLISH)[name] for name, words in texts_in(code).items() if name.startswith(SAMPLES)}
+
+
+@cache
+def _patterns() -> Sequence[tuple[str, re.Pattern[str]]]:
+    """What tells messages in English apart, those with most words of their own first."""
+    made = {
+        name: text
+        for name, text in texts_in(ENGLISH).items()
+        if name.startswith(MADE_IN_ENGLISH) or name in ALSO_MADE_IN_ENGLISH
+    }
+    parts = {name: list(Formatter().parse(text)) for name, text in made.items()}
+    own = {name: sum(len(words) for words, *_ in pieces) for name, pieces in parts.items()}
+    return [(name, re.compile(_pattern(parts[name]), re.DOTALL)) for name in sorted(parts, key=lambda name: -own[name])]
+
+
+def _pattern(pieces: Sequence[tuple[str, str | None, str | None, str | None]]) -> str:
+    known: set[str] = set()
+    pattern = ""
+    for words, field, *_ in pieces:
+        pattern += re.escape(words)
+        if field is not None:
+            pattern += f"(?P={field})" if field in known else f"(?P<{field}>.*?)"
+            known.add(field)
+    return pattern

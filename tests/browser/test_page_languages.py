@@ -1,0 +1,134 @@
+"""The page speaks the visitor's language: from the first byte, in every message, to several visitors at once, and it fits."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from app_process import CHROMIUM, START_SECONDS, script_errors, serve
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from playwright.sync_api import Browser, Page, expect
+
+from app.languages import ENGLISH, OTHERS, TAGS, texts_in
+from core.data.sample_photos import examples
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+SIZES = ((1280, 900), (390, 844))
+# What people read or press, and cannot: cut off, or beyond the page's edge. What scrolls by itself is left out.
+CUT = """() => {
+  const scrolls = (e) => e.closest(".sg-scroll, .sg-options, #examples, #history, #experts, [lang=en]");
+  const texts = [...document.querySelectorAll("button, label, h1, h2, h3, h4, p, summary, [data-testid=block-info]")];
+  return texts.filter((e) => e.checkVisibility() && e.innerText.trim() && !scrolls(e)).filter((e) => {
+    const edge = e.getBoundingClientRect();
+    return edge.right > document.documentElement.clientWidth + 1 || edge.left < -1
+      || (getComputedStyle(e).overflowX !== "visible" && e.scrollWidth > e.clientWidth + 1);
+  }).map((e) => e.innerText.slice(0, 60));
+}"""
+WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serve(tmp_path_factory.mktemp("app"), flags=()) as address:
+        yield address
+
+
+def fetched(url: str, accepted: str) -> tuple[str, str]:
+    """The page's first bytes, and what is said of their language."""
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept-Language": accepted})) as answer:
+        return answer.read().decode(), answer.headers["content-language"]
+
+
+def opened(browser: Browser, url: str, code: str) -> Page:
+    page = browser.new_context(locale=TAGS[code], viewport={"width": 1280, "height": 900}, reduced_motion="reduce").new_page()
+    page.set_default_timeout(60_000)
+    page.goto(url)
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    expect(page.locator("#recall .sg-figures")).to_be_visible()
+    return page
+
+
+@pytest.mark.parametrize(("accepted", "code"), [(f"{TAGS[code]},en;q=0.5", code) for code in TAGS] + [("it,tlh;q=0.9", "en")])
+def test_the_first_bytes_are_in_the_visitors_language(url: str, accepted: str, code: str) -> None:
+    content, said = fetched(url, accepted)
+    head = re.search(r"<html[^>]*>", content)
+    assert head and f'lang="{TAGS[code]}"' in head[0] and 'dir="ltr"' in head[0] and said == TAGS[code]
+    config = json.loads(re.search(r"window\.gradio_config = (.*?);</script>", content)[1])
+    labels = {part["props"].get("label") for part in config["components"]}
+    assert {texts_in(code)[name] for name in ("QUERY_LABEL", "DESCRIPTION_LABEL", "TAB_EXPERTS")} <= labels
+    others = {texts_in(other)["QUERY_LABEL"] for other in TAGS if other != code}
+    assert not labels & others
+    preview = re.search(r'<meta\s+property="og:description"\s+content="([^"]*)"', content)
+    assert preview and html.unescape(preview[1]) == texts_in(code)["TAGLINE"]
+
+
+def test_all_languages_are_laid_out_alike(url: str) -> None:
+    """Numbers of components are those of the events: a layout that differs would put a text into another component."""
+
+    def parts(code: str) -> list[tuple[int, str, str]]:
+        config = json.loads(re.search(r"window\.gradio_config = (.*?);</script>", fetched(url, TAGS[code])[0])[1])
+        return [(part["id"], part["type"], part["props"].get("elem_id") or "") for part in config["components"]]
+
+    english = parts(ENGLISH)
+    for code in OTHERS:
+        assert parts(code) == english
+
+
+def test_the_api_stays_english(url: str) -> None:
+    client = Client(url, verbose=False, headers={"Accept-Language": "de"}, analytics_enabled=False)
+    with pytest.raises(AppError, match="The description is empty"):
+        client.predict(description=" ", api_name="/route")
+
+
+@pytest.mark.parametrize("code", ["de", "ja"])
+def test_it_fits_and_says_its_language(browser: Browser, url: str, code: str) -> None:
+    page, own = opened(browser, url, code), texts_in(code)
+    errors = script_errors(page)
+    assert page.evaluate("document.documentElement.lang") == TAGS[code]
+    expect(page.locator("#more > [data-testid=accordion-content]")).to_have_attribute("lang", "en")
+    # The sample's question is in the visitor's language, and its answer is known all the same.
+    query = own[next(name for name, text in texts_in(ENGLISH).items() if text == examples().shown[0].query)]
+    expect(page.locator("#query input, #query textarea").first).to_have_value(query)
+    expect(page.locator("#results .sg-right-places")).to_be_visible()
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        for tab in ("search", "experts"):
+            page.locator(f"#tab-{tab}-button").click()
+            shown = page.locator("#results section") if tab == "search" else page.locator("#find-expert")
+            expect(shown.first).to_be_visible()
+            if tab == "experts":
+                expect(page.locator("#experts")).to_contain_text(own["EXPERTS_HEADERS"].split("; ")[1])
+            assert (page.evaluate(CUT), page.evaluate(WIDER)) == ([], 0), (code, tab, width)
+    for tab, place in (("evidence", ".sg-evidence"), ("about", ".sg-about [lang]")):
+        page.locator(f"#tab-{tab}-button").click()
+        expect(page.locator(place).first).to_have_attribute("lang", "en")
+        expect(page.locator(place).first).to_be_visible()
+    assert errors == []
+    page.context.close()
+
+
+def test_two_visitors_at_once_get_their_own(browser: Browser, url: str) -> None:
+    """Both ask for nothing, and both are told so; then both ask for something in a language that the model does not know."""
+    pages = {code: opened(browser, url, code) for code in ("de", "ja")}
+    for page in pages.values():
+        page.locator("#query input, #query textarea").first.fill("")
+    for page in pages.values():
+        page.locator("#search").click()
+    for code, page in pages.items():
+        own = texts_in(code)
+        toast = page.locator(".toast-body")
+        expect(toast).to_contain_text(own["CORE_EMPTY"].split("{what}")[-1].strip(") 。:：）"))
+        page.locator("#query input, #query textarea").first.fill("můj pes běží v lese a ve sněhu")
+    for page in pages.values():
+        page.locator("#search").click()
+    for code, page in pages.items():
+        own = texts_in(code)
+        expect(page.locator("#results .sg-taught")).to_contain_text(own["CORE_CZECH"])
+        expect(page.locator("#results h3")).to_contain_text(own["RANKED"].split("{total}")[-1].strip())
+        page.context.close()

@@ -1,0 +1,221 @@
+"""The texts of the page: all languages say the same things, the code uses what is there, and everybody gets their own."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+from app import languages, texts
+from app.languages import ENGLISH, FOLDER, OTHERS, SAMPLES, TAGS, speaking, texts_in, wanted
+from core.common.errors import StudioError
+from core.common.paths import ROOT
+from core.common.text import clean_text
+from core.data.captions import parse_typed
+from core.data.image_io import open_photo
+from core.data.sample_photos import examples, sample_photos
+from core.sglora import languages as known
+from core.sglora.description import language_remark
+from core.sglora.teach import clean_taught_name
+
+OF_CORE = "CORE_"
+TEXTS = {code: texts_in(code) for code in TAGS}
+
+
+def fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+def spec(text: str) -> set[tuple[str, str]]:
+    return {(name, spec or "") for _, name, spec, _ in string.Formatter().parse(text) if name is not None}
+
+
+# The files
+
+
+def test_there_is_one_file_a_language() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(TAGS)
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_a_language_says_the_same_things(code: str) -> None:
+    own, english = languages._read(code), TEXTS[ENGLISH]
+    assert list(own) == list(english)
+    for name, text in own.items():
+        assert text, name
+        assert re.findall(r"<[^>]+>", text) == re.findall(r"<[^>]+>", english[name]), name
+        assert re.findall(r"`[^`]+`", text) == re.findall(r"`[^`]+`", english[name]), name
+        if name.startswith(OF_CORE):  # a message may be shorter
+            assert fields(text) <= fields(english[name]), name
+        else:
+            assert spec(text) == spec(english[name]), name
+    assert own["EXPERTS_HEADERS"].count("; ") == english["EXPERTS_HEADERS"].count("; ")
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_sentences_are_translated(code: str) -> None:
+    own = languages._read(code)
+    same = [name for name, text in own.items() if text == TEXTS[ENGLISH][name] and len(text.split()) > 3]
+    assert same == []
+    assert len(set(own.values())) > 0.9 * len(own)
+
+
+def test_the_code_uses_what_is_there_and_nothing_is_left_over() -> None:
+    sources = [path.read_text() for path in (ROOT / "app").rglob("*") if path.suffix in (".py", ".html")]
+    used = {
+        name for source in sources for name in re.findall(r"\b(?:texts\.ENGLISH|texts|_TEXTS)\.([A-Z][A-Z0-9_]*)\b", source)
+    }
+    used |= {name for name in TEXTS[ENGLISH] for source in sources if f'"{name}"' in source}
+    there = set(TEXTS[ENGLISH]) | {name for name in vars(texts) if name.isupper()}
+    assert used - there == set()
+    assert {n for n in set(TEXTS[ENGLISH]) - used if not n.startswith((OF_CORE, SAMPLES))} == set()
+    assert not set(TEXTS[ENGLISH]) & {name for name in vars(texts) if name.isupper()}, "said twice"
+
+
+def literals(pieces: list[str | None]) -> str:
+    """A text with a mark for every field, several in a row as one."""
+    return re.sub("\0+", "\0", "".join("\0" if piece is None else piece for piece in pieces)).strip("\0").removeprefix(": ")
+
+
+def test_messages_of_core_are_those_of_core() -> None:
+    """Every template stands in the code that makes the message; else it would never be found in one."""
+    files = [*(ROOT / "core").rglob("*.py"), ROOT / "app/visitors/uploads.py"]
+    made = set()
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text()))):
+        if isinstance(node, ast.JoinedStr):
+            made.add(literals([part.value if isinstance(part, ast.Constant) else None for part in node.values]))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            made.add(literals([node.value]))
+    words = {word for text in made for word in text.split()}  # names of languages stand in a list
+    for name, text in TEXTS[ENGLISH].items():
+        if not name.startswith(OF_CORE):
+            continue
+        pieces: list[str | None] = []
+        for words_before, field, *_ in string.Formatter().parse(text):
+            pieces += [words_before] if field is None else [words_before, None]
+        template = literals(pieces)
+        assert any(template in text for text in made) or template in words or template in ("Greek", "Hebrew"), name
+    assert {"Greek", "Hebrew"} == {known.language("Σκύλος στο χιόνι"), known.language("כלב בשלג")}
+
+
+def test_questions_about_the_samples_are_in_every_language_and_lead_back() -> None:
+    captions = {caption for sample in sample_photos() for caption in sample.captions}
+    for code in OTHERS:
+        with speaking(code):
+            for example in examples().shown:
+                asked = clean_text(texts.translated(example.query), "query")
+                assert asked != example.query and texts.original(asked) == example.query in captions
+                assert texts.translated(example.description) != example.description
+
+
+# Who gets which
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ("", "en"),
+        ("de", "de"),
+        ("de-AT,de;q=0.9,en;q=0.8", "de"),
+        ("en-GB,en;q=0.9,fr;q=0.8", "en"),
+        ("it-IT,it;q=0.9,fr;q=0.8,en;q=0.7", "fr"),
+        ("en;q=0.3, ja ; q=0.9", "ja"),
+        ("zh-Hant-TW", "zh"),
+        ("pt-PT", "pt"),
+        ("PT_br", "pt"),
+        ("tlh, xx;q=0.5", "en"),
+        ("de;q=0", "en"),
+        ("fr;q=oops,es;q=0.1", "es"),
+        ("*", "en"),
+        (",;,;;q=,-", "en"),
+        ("de" * 100_000, "en"),
+    ],
+)
+def test_accept_language(header: str, code: str) -> None:
+    assert wanted(header) == code
+
+
+def test_without_a_visitor_it_is_english() -> None:
+    assert texts.SEARCH == TEXTS["en"]["SEARCH"] == texts.ENGLISH.SEARCH
+    with pytest.raises(AttributeError):
+        _ = texts.NO_SUCH_TEXT_AT_ALL
+
+
+def test_visitors_at_once_get_their_own_also_in_threads() -> None:
+    async def visit(code: str) -> set[str]:
+        with speaking(code):
+            said = set()
+            for _ in range(50):
+                await asyncio.sleep(0)
+                said |= {texts.SEARCH, await asyncio.to_thread(lambda: texts.SEARCH)}
+            return said
+
+    async def all_at_once() -> list[set[str]]:
+        return await asyncio.gather(*(visit(code) for code in TAGS))
+
+    assert asyncio.run(all_at_once()) == [{TEXTS[code]["SEARCH"]} for code in TAGS]
+
+
+def test_a_text_without_a_translation_is_english(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for path in FOLDER.glob("*.json"):
+        (tmp_path / path.name).write_text(path.read_text() if path.stem == ENGLISH else '{"SEARCH": "Suchen"}')
+    monkeypatch.setattr(languages, "FOLDER", tmp_path)
+    texts_in.cache_clear()
+    try:
+        with speaking("de"):
+            assert ("Suchen", TEXTS[ENGLISH]["CLEAR"]) == (texts.SEARCH, texts.CLEAR)
+            assert texts.PHOTOS_NOW.format(n=1234, limit=5, captioned=0).startswith("1,234 photos")
+    finally:
+        texts_in.cache_clear()
+
+
+# Messages and numbers
+
+
+def test_numbers_are_written_as_the_language_does() -> None:
+    with speaking("de"):
+        assert texts.PHOTOS_NOW.format(n=1234, limit=20_000, captioned=0).startswith("1.234 Fotos von höchstens 20.000")
+        assert texts.GAIN.format(gain=3.25, k=1) == "Gewinn +3,2 R@1"
+        assert texts.CAPTIONS_NO_PHOTO.format(name="1,5.jpg", photo="a.png").count("1,5.jpg") == 1, "a name is no number"
+    with speaking("ja"):
+        assert "1,234 枚" in texts.PHOTOS_NOW.format(n=1234, limit=20_000, captioned=0)
+
+
+def raised(make) -> str:
+    with pytest.raises(StudioError) as caught:
+        make()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_messages_of_core_are_said_in_the_visitors_language(code: str) -> None:
+    remark = language_remark("zdjęcia mojego psa na śniegu i w lesie", {"English"})
+    messages = {
+        raised(lambda: clean_text(" ")): "CORE_EMPTY",
+        raised(lambda: clean_text("dog " * 5_000)): "CORE_LONG",
+        raised(lambda: parse_typed("nothing")): "CORE_TYPED_LINE",
+        raised(lambda: open_photo(b"", "Über-Polish.jpg")): "CORE_FILE_EMPTY",
+        raised(lambda: open_photo(b"no image", "x.jpg")): "CORE_NO_IMAGE",
+        raised(lambda: clean_taught_name("")): "CORE_NAME_EMPTY",
+        remark.text if remark else "": "CORE_LANGUAGE",
+    }
+    with speaking(code):
+        for message, name in messages.items():
+            said = texts.translated(message)
+            start = max(TEXTS[code][name].split("{")[0], re.sub(r"^.*?\}", "", TEXTS[code][name]).split("{")[0], key=len)
+            assert said != message and start in said, name
+        assert "Über-Polish.jpg" in texts.translated(next(m for m in messages if "Über" in m)), "a file's name stays"
+        assert TEXTS[code]["CORE_POLISH"] in texts.translated(remark.text if remark else "")
+        assert "Polish" in texts.translated("Photos for “Polish”"), "what a visitor wrote stays"
+        assert texts.translated("What nobody wrote {down}.") == "What nobody wrote {down}."
+
+
+def test_columns_keep_their_names_for_the_api() -> None:
+    with speaking("de"):
+        assert texts.ENGLISH.MERGE == "Experts averaged" and texts.translated(texts.ENGLISH.MERGE) == texts.MERGE
+        assert texts.translated("at strength 0, 2 taught") == "bei Stärke 0, 2 gelernt"
+        assert texts.listed(["a", "b", "c"]) == "a, b und c" and texts.listed(["a"]) == "a"
