@@ -26,7 +26,7 @@ SIZES = {
     "phone": {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True},
 }
 STEP_MS = 90_000
-VERDICT_BEGINS, RESULTS_BEGIN = 520, 580  # px from the top of the page, at most, where it is 900 high
+VERDICT_BEGINS, RESULTS_BEGIN = 530, 590  # px from the top of the page, at most, where it is 900 high
 SENTENCE, QUERY = "photos of wild animals", "an animal that runs fast"
 
 
