@@ -77,7 +77,7 @@ def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
     """The generated LoRA in a line, and what a strength of 0 means."""
     own, shared = result.own, repository.shared
     rank: object = result.lora.only(own.modules).rank
-    if shared:
+    if shared and result.fit.fits:
         rank = texts.RANKS.format(rank=rank, shared=shared.only(own.modules).rank, own=own.rank)
     words = texts.LORA_MADE.format(
         description=result.routing.description,

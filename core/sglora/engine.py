@@ -123,7 +123,8 @@ class SGLora:
         watch.lap("prior")
         sample = self.generator.sample(prior, request.seed)
         own = repository.generated(routing, prior, sample.vector)
-        full = repository.with_shared([own], [1.0 if fit.fits or repository.shared is None else 0.0])
+        alone = None if fit.fits else repository.shared
+        full = repository.with_shared([own], [1.0]) if alone is None else alone
         strength = self.usual_strength if request.strength is None else request.strength
         applied = self.applied(full, strength)
         watch.lap("decode")

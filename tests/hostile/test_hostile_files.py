@@ -45,7 +45,7 @@ def drop(engine: SGLora, tmp_path: Path, watch: Watch) -> Drop:
         done = actions.add_uploads(engine, session, [str(path) for path in paths])
         beside = [p for p in session.album.photos if p.name == "beside.png"]
         assert [p.captions for p in beside] == [("beside it",)]
-        page = page_html.report(done.remarks, done.report, done.failed) + page_html.gallery_line(session.album.photos, 100)
+        page = page_html.report(done.remarks, done.report, done.failed) + page_html.gallery_line(session.album)
         check_inert(page)
         for name, reason in (*done.report.failed, *done.failed):
             check_message(f"{name}: {reason}", tmp_path)

@@ -105,7 +105,7 @@ def test_a_sentence_becomes_an_adapter_that_searches(
 ) -> None:
     engine = [*backbone, "--experts", str(experts)]
     made = answer(capsys, "adapt", "a photo of a dog", "--out", str(tmp_path / "dog"), *engine)
-    assert len(made["experts"]) == 4 and made["parameters"] == 2 * 3 * (3 + 2) * (64 + 64)
+    assert len(made["experts"]) == 4 and made["parameters"] == 2 * 3 * (3 + 6 * 2) * (64 + 64)
     model = load_backbone(backbone[1], backbone[3], int(backbone[5]))
     lora, provenance = load_peft(tmp_path / "dog", model.layout.modules, model.fingerprint)
     assert provenance["description"] == "a photo of a dog"
