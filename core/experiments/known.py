@@ -161,5 +161,5 @@ def plot_differences(groups: Mapping[str, Any]) -> Figure:
     figure, axes = figures.panels(len(shown), 2.6, grid="x")
     for panel, (group, content) in zip(axes, shown.items(), strict=True):
         rows = {m: v["ours minus it"]["R@5"] for m, v in content["methods"].items() if v["ours minus it"]}
-        figures.intervals(panel, rows, f"{group}: SG-LoRA minus …, R@5 in points")
+        figures.intervals(panel, rows, f"{group}: SG-LoRA minus …, R@5")
     return figure
