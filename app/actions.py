@@ -423,8 +423,10 @@ def measure(engine: SGLora, session: Session, progress: Progress | None = None) 
         StudioError: it was stopped.
     """
     comparison = session.comparison
-    if comparison is None or not comparison.measurable or comparison.measured:
-        return comparison if comparison is not None and comparison.measured else None
+    if comparison is None or comparison.measured:
+        return comparison
+    if not comparison.measurable:
+        return None
     made = columns(engine, session, _has(comparison, _TEXTS.MERGE), _has(comparison, _TEXTS.RANDOM))
     gallery, seen, gone = session.album.gallery(engine), {a.key: a for _, _, a in made}, visitor_left()
     with COMPUTING:

@@ -24,7 +24,8 @@ from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 # Concurrency groups: sentences, questions to photos, and new photos. A question does not wait behind somebody's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
 TRAINING, SWITCH, INDEX = "training", "switch", "index"  # one at a time; photos and questions do not wait for them
-# How many of a group at once. Of searches ``actions.COMPUTING`` compute; uploads take turns photo by photo, batch by batch.
+# How many of a group at once. A sentence takes milliseconds, its file longer. Of searches ``actions.COMPUTING`` compute;
+# uploads take turns photo by photo, batch by batch.
 LIMITS = {LIGHT: 6, SEARCH: 16, HEAVY: 8, TRAINING: 1, SWITCH: 1, INDEX: 1}
 MAX_TOP = 100
 

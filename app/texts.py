@@ -81,11 +81,11 @@ ABOUT = """
 2. **Routing.** Your sentence is compared with theirs; the *k* closest get weights, a softmax of similarity over the
    temperature.
 3. **Semantic prior.** The weighted mean and variance of the routed experts' parameters.
-4. **Generation.** A conditional VAE draws a sample for that prior and decodes it to the own part of your LoRA. The part
-   that all experts share is added to it. The seed picks the sample.
+4. **Generation.** A conditional VAE draws a sample for that prior; the seed picks it. Your LoRA is the merge of the routed
+   experts, plus what the decoder adds to the prior's mean, plus the part that all experts share.
 5. **Search.** The adapter changes how questions and captions are read, and photos stay as they were indexed (with CLIP, the
-   adapted part of the image model runs again); photos and words are compared by cosine similarity. Without a sentence there is
-   no adapter, and search is zero-shot.
+   adapted part of the image model runs again); photos and words are compared by cosine similarity. Without a sentence the
+   part that all experts share is applied, where there is one.
 
 **Fit.** No gain is predicted: it cannot be read off a sentence. The page shows a notice where no expert fits; then only the
 part that all experts share is applied. Another notice says how much the routed experts forget of the names of everyday objects.

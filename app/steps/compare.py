@@ -75,7 +75,7 @@ class Compare(Step):
         # Of the enlarged photo; the box is emptied, for this question has no words.
         self.on(self.answered.like, self._similar, (), [self.context.query], ANSWER, self.answered, SEARCH)
         session, counted = self.context.session, [self.recall, self.stop]
-        # What is to be counted says so first, and that is a change.
+        # Before it is counted, the box shows that it will be, and that is a change.
         self.recall.change(self._measure, session, counted, trigger_mode="always_last", **private(SEARCH, self.recall))
         self.stop.click(self._stop, session, counted, **private())
         marked = [*self.context.outputs(Part.NAMES), self.marked]

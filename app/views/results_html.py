@@ -181,10 +181,9 @@ def _right_places(result: Comparison) -> Markup:
     return _html.right_places(words.format(places=_html.bold(" → ".join(places), kind)))
 
 
-def recalls(result: Comparison | None) -> Markup:
-    """The verdict, and folded below it every column's recall with its interval and its lead over zero-shot."""
-    if result is None or not all(column.hits for column in result.columns):
-        return Markup("")
+def recalls(result: Comparison) -> Markup:
+    """The verdict of a comparison that was measured, and folded below it every column's recall with its interval and its lead
+    over zero-shot."""
     columns = [(column.title, column.hits) for column in result.columns if column.hits]
     first, base = columns[0]
     rows = [

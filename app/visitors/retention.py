@@ -213,8 +213,8 @@ class Keeper:
             folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             return texts.DISK_READ_ONLY
-        roomy = self._far_from_full(wanted)
         with self._lock:
+            roomy = self._far_from_full(wanted)
             looked, taken = self._taken
             self._taken = looked, taken + wanted
         return "" if roomy or self.make_room_on_disk(wanted) else texts.DISK_FULL

@@ -48,9 +48,9 @@ class SampleShelf:
     def answer(self, session: Session) -> bool:
         """Take the answer over where the visitor's question and sentence are those of the shelf."""
         album, shelf = session.album, session.album.samples
-        if shelf is None or not album.has_samples_only or session.question != shelf.question:
+        if shelf is None or not album.has_samples_only:
             return False
-        if session.request != shelf.request:
+        if (session.question, session.request) != (shelf.question, shelf.request):
             return False
         session.adaptation, session.repository, session.comparison = shelf.adaptation, shelf.repository, shelf.comparison
         return True

@@ -33,7 +33,7 @@ class Tabs(StateHolder):
         return super().__getitem__(session_id)
 
     def _new_state(self) -> SessionState:
-        """As ``SessionState(blocks)``, which describes each component of the page anew: a tenth of a second for each caller."""
+        """As ``SessionState(blocks)``, which describes all components again: a tenth of a second for each caller."""
         if self._new is None or self._new.blocks_config.blocks.keys() != self.blocks.default_config.blocks.keys():
             self._new = SessionState(self.blocks)
         state = copy(self._new)

@@ -129,7 +129,7 @@ def _descend(start: Tensor, a: Tensor, b: Tensor, target: Factors) -> Tensor:
 def merge(loras: Sequence[Lora], weights: Sequence[float]) -> Lora:
     """The exact weighted sum of weight changes, sum_i w_i B_i A_i, as one LoRA of rank sum_i r_i, linear by linear.
 
-    Averaging A's and B's separately would have cross terms B_i A_j (docs/design.md, section 3), so factors are concatenated. A
+    Averaging A's and B's separately would have cross terms B_i A_j (docs/design.md, section 2), so factors are concatenated. A
     linear that some of the LoRAs leave as it is gets the factors of the others: where that is one LoRA with weight 1, its own
     tensors, not copies, so that a backbone knows the shared part again.
     """

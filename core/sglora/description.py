@@ -110,7 +110,7 @@ def no_photos_embeddings(encoder: Encoder) -> Tensor:
 
 
 def known_languages(encoder: Encoder) -> Collection[str]:
-    """The languages that an encoder's texts are known to be in; of the shipped one unless it says so."""
+    """The languages that an encoder knows; those of the shipped text tower where it names none."""
     return getattr(encoder, "languages", TOWER_LANGUAGES)
 
 

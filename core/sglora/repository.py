@@ -126,20 +126,23 @@ class ExpertRepository:
 
     def merged(self, routing: Routing) -> Lora:
         """The routed experts merged with their weights, exactly, in delta-W."""
-        return self.with_shared([self.own(i) for i in routing.chosen.tolist()], routing.weights.tolist())
+        return self.with_shared(self._routed(routing), routing.weights.tolist())
 
     def generated(self, routing: Routing, prior: SemanticPrior, vector: Tensor) -> Lora:
         """The own part of a generated LoRA: the routed experts merged exactly, plus what the decoder adds to the prior's mean.
 
         The prior averages A and B separately, as the paper does. The product of these means is not the mean of the products and
-        costs recall where the routed experts differ (docs/design.md, section 3): the merge takes its place.
+        costs recall where the routed experts differ (docs/design.md, section 2): the merge takes its place.
 
         Args:
             vector: [P] a sample of the generator for this prior.
         """
         decoded, mean = (Lora.from_vector(self.layout, v) for v in (vector, prior.mean))
-        routed = [self.own(i) for i in routing.chosen.tolist()]
-        return merge([*routed, decoded, mean], [*routing.weights.tolist(), 1.0, -1.0])
+        return merge([*self._routed(routing), decoded, mean], [*routing.weights.tolist(), 1.0, -1.0])
+
+    def _routed(self, routing: Routing) -> list[Lora]:
+        """The own parts of the routed experts."""
+        return [self.own(i) for i in routing.chosen.tolist()]
 
     def subset(self, keep: Sequence[int]) -> ExpertRepository:
         """The repository with only the experts at these indexes."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from app_process import chromium, serve
-from playwright.sync_api import Browser
+from app_process import chromium, serve, visit
+from playwright.sync_api import Browser, Page
 
 
 @pytest.fixture(scope="module")
@@ -19,3 +19,12 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def browser() -> Iterator[Browser]:
     with chromium() as started:
         yield started
+
+
+@pytest.fixture
+def opened(browser: Browser, url: str) -> Iterator[Page]:
+    """A visitor's page; whatever the test does, it reports no error."""
+    page, errors = visit(browser, url)
+    yield page
+    page.context.close()
+    assert errors == []

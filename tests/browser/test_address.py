@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from app_process import CHROMIUM, START_SECONDS
+from app_process import CHROMIUM, visit
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
@@ -16,10 +16,7 @@ TABS = {"evidence": texts.TAB_EVIDENCE, "experts": texts.TAB_EXPERTS, "about": t
 
 
 def opened(browser: Browser, address: str) -> Page:
-    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-    page.goto(address)
-    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
-    return page
+    return visit(browser, address)[0]
 
 
 def expect_tab(page: Page, name: str) -> None:
@@ -68,9 +65,7 @@ def test_back_closes_gradios_panel_and_closing_it_is_no_step(browser: Browser, u
 
 @pytest.mark.parametrize("tab", ["search", *TABS])
 def test_a_page_at_400_percent_does_not_scroll_sideways(browser: Browser, url: str, tab: str) -> None:
-    page = browser.new_context(viewport={"width": 320, "height": 640}, reduced_motion="reduce").new_page()
-    page.goto(f"{url}?tab={tab}")
-    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    page, _ = visit(browser, f"{url}?tab={tab}", viewport={"width": 320, "height": 640})
     expect(page.locator(f"#tab-{tab}-button")).to_have_attribute("aria-selected", "true")
     if tab == "search":
         page.click("#try-it")

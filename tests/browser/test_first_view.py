@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app_process import CHROMIUM, START_SECONDS, serve
+from app_process import CHROMIUM, serve, visit
 from made_up_photos import blurred
 from playwright.sync_api import Browser, Page, expect
 
@@ -29,10 +29,15 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def opened(browser: Browser, address: str) -> Page:
-    page = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce").new_page()
-    page.set_default_timeout(60_000)
-    page.goto(address)
-    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    return visit(browser, address)[0]
+
+
+def with_own_photos(browser: Browser, address: str, folder: Path, count: int) -> Page:
+    """A page that opened on the samples, and then got photos of the visitor's own."""
+    page = opened(browser, address)
+    answered(page, FIRST.query)
+    page.set_input_files("#upload input[type=file]", blurred(folder, [f"{i}.png" for i in range(count)], 2))
+    expect(page.locator("#fill")).to_contain_text(f"{count} photos of")
     return page
 
 
@@ -99,10 +104,7 @@ def test_the_page_opens_on_samples_with_one_comparison(browser: Browser, url: st
 
 
 def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(browser: Browser, url: str, tmp_path: Path) -> None:
-    page = opened(browser, url)
-    answered(page, FIRST.query)
-    page.set_input_files("#upload input[type=file]", blurred(tmp_path, [f"{i}.png" for i in range(3)], 2))
-    expect(page.locator("#fill")).to_contain_text("3 photos of")
+    page = with_own_photos(browser, url, tmp_path, 3)
     expect(page.locator("#report")).to_contain_text(texts.SAMPLES_GONE)
     expect(page.locator("#take-back")).to_be_hidden()
     # The question was one about the samples.
@@ -141,10 +143,7 @@ def test_captions_that_a_visitor_wrote_for_samples_can_be_brought_back(browser: 
 
 
 def test_a_removed_photo_can_be_brought_back(browser: Browser, url: str, tmp_path: Path) -> None:
-    page = opened(browser, url)
-    answered(page, FIRST.query)
-    page.set_input_files("#upload input[type=file]", blurred(tmp_path, [f"{i}.png" for i in range(3)], 2))
-    expect(page.locator("#fill")).to_contain_text("3 photos of")
+    page = with_own_photos(browser, url, tmp_path, 3)
     page.click("#captions > button")
     names = page.locator("#gallery .thumbnail-item img")
     expect(names).to_have_count(3)

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from app_process import CHROMIUM, START_SECONDS, running, script_errors
+from app_process import CHROMIUM, START_SECONDS, running
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
@@ -35,19 +35,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running(where, "--library", str(library), "--index-from-page") as (address, _):
         yield address
         assert "Traceback" not in (where / "log.txt").read_text()
-
-
-@pytest.fixture
-def opened(browser: Browser, url: str) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce", accept_downloads=True)
-    context.set_default_timeout(STEP_MS)
-    page = context.new_page()
-    errors = script_errors(page)
-    page.goto(url)
-    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
-    yield page
-    context.close()
-    assert errors == []
 
 
 def box(page: Page, name: str):

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from app_process import CHROMIUM, START_SECONDS, script_errors, serve
+from app_process import CHROMIUM, script_errors, serve, visit
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, Page, expect
@@ -40,16 +40,13 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def fetched(url: str, accepted: str) -> tuple[str, str]:
-    """The page's first bytes, and what is said of their language."""
+    """The page's first bytes, and what its headers call their language."""
     with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept-Language": accepted})) as answer:
         return answer.read().decode(), answer.headers["content-language"]
 
 
 def opened(browser: Browser, url: str, code: str) -> Page:
-    page = browser.new_context(locale=TAGS[code], viewport={"width": 1280, "height": 900}, reduced_motion="reduce").new_page()
-    page.set_default_timeout(60_000)
-    page.goto(url)
-    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    page, _ = visit(browser, url, locale=TAGS[code])
     expect(page.locator("#recall .sg-figures")).to_be_visible()
     return page
 
@@ -114,7 +111,7 @@ def test_it_fits_and_says_its_language(browser: Browser, url: str, code: str) ->
 
 
 def test_two_visitors_at_once_get_their_own(browser: Browser, url: str) -> None:
-    """Both ask for nothing, and both are told so; then both ask for something in a language that the model does not know."""
+    """Both ask for nothing, and both get a message; then both ask for something in a language that the model does not know."""
     pages = {code: opened(browser, url, code) for code in ("de", "ja")}
     for page in pages.values():
         page.locator("#query input, #query textarea").first.fill("")

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from app_process import CHROMIUM, START_SECONDS, script_errors
+from app_process import CHROMIUM, visit
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
@@ -57,12 +57,8 @@ def weights(adapter: zipfile.ZipFile) -> bytes:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> None:
-    context = browser.new_context(accept_downloads=True, reduced_motion="reduce", **SIZES[size])
-    context.set_default_timeout(STEP_MS)
-    page = context.new_page()
-    errors = script_errors(page)
-    page.goto(url)
-    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    page, errors = visit(browser, url, **SIZES[size])
+    page.set_default_timeout(STEP_MS)
 
     def done(task: str, whole: bool = False) -> None:
         """Nothing may stand out of the page at any size."""
@@ -161,5 +157,5 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
         page.locator(".sg-exhibit[open] .sg-csv a").first.click()
     assert len(list(csv.reader(Path(waiting.value.path()).read_text().splitlines()))) > 1
     done("10-evidence")
-    context.close()
+    page.context.close()
     assert errors == []

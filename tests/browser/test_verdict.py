@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from app_process import CHROMIUM, START_SECONDS, script_errors
+from app_process import CHROMIUM
 from made_up_photos import blurred
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from app import texts
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
@@ -20,19 +20,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 SENTENCE, QUERY = "photos of coloured spots", "something red"
 PHOTOS, MANY, EACH = 24, 200, 10  # photos, and captions of each: so many that counting takes a while
-
-
-@pytest.fixture
-def opened(browser: Browser, url: str):
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(60_000)
-    page = context.new_page()
-    errors = script_errors(page)
-    page.goto(url)
-    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
-    yield page
-    context.close()
-    assert errors == []
 
 
 def captions_file(folder: Path, photos: list[Path], each: int, word: str = "spot") -> Path:

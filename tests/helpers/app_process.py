@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -43,6 +44,17 @@ def script_errors(page: Page) -> list[str]:
     page.on("console", lambda m: note(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: note(str(e)))
     return errors
+
+
+def visit(browser: Browser, address: str, **context: Any) -> tuple[Page, list[str]]:
+    """A visitor's page, models ready, and what it reports as errors from now on; ``context``: of ``Browser.new_context``."""
+    usual = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
+    page = browser.new_context(**(usual | context)).new_page()
+    page.set_default_timeout(60_000)
+    errors = script_errors(page)
+    page.goto(address)
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    return page, errors
 
 
 @contextmanager
