@@ -108,7 +108,7 @@ def test_a_photo_is_the_visitors_own_file_where_it_was_kept(engine: SGLora, tmp_
 def test_captions_are_no_photos(engine: SGLora, session: Session, tmp_path: Path) -> None:
     other = Session(album=session.album, request=session.request, adaptation=session.adaptation)
     found = actions.ask(engine, other, Question.photo(session.album.photos[0].id))
-    with pytest.raises(DataError, match="ask in words"):
+    with pytest.raises(DataError, match="search with words"):
         exports.write_photos(session.album, found, 4, tmp_path / "photos.zip")
     assert {r["caption"] for r in rows(exports.results_csv(found))} == {c for p in session.album.photos for c in p.captions}
 
