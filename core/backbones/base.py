@@ -142,8 +142,8 @@ def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
     """
     if lora is not None and (lora.moves_photos if side == "photos" else lora.moves_texts):
         raise AdapterError(
-            f"This adapter changes how {side} are embedded, and this backbone keeps them as they are: choose it with "
-            f"--adapt {side}, or experts that were trained for that."
+            f"This adapter changes {side}, and this backbone does not: start it with --adapt {side}, or choose experts that "
+            f"adapt {side}."
         )
     return F.normalize(embeddings.float(), dim=-1)
 
@@ -159,8 +159,8 @@ def photo_column(lora: Lora | None, shared: Lora) -> int:
         return 0
     if not same_on_photos(lora, shared):
         raise AdapterError(
-            "This adapter changes how photos are embedded, in another way than all adapters of this backbone do: choose the "
-            "backbone that it was made with, or --adapt photos with experts that were trained for that."
+            "This adapter changes photos in another way than this backbone's shared part: choose the backbone that it was made "
+            "with, or --adapt photos with experts that adapt photos."
         )
     return 1
 

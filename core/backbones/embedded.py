@@ -153,7 +153,7 @@ class EmbeddedBackbone(EmbeddedTowers):
             return
         LoraLayout.of(self.linears, shared.factors, 1)
         if not shared.moves_photos:
-            raise AdapterError("The shared part leaves photos as they are: it has to adapt linears of the vision head, too.")
+            raise AdapterError("The shared part does not change photos: it must adapt linears of the vision head, too.")
         tensors = _shared_tensors(shared)
         self._shared = _shared_from(tensors, self.linears)
         self._shared_head = self._in_compute_dtype(self._merged(self._shared))

@@ -59,8 +59,8 @@ def experts(arguments: Namespace) -> Answer | None:
     own_weights = spec == EMBEDDED or spec.startswith(("local-dir:", "hf-hub:"))
     if not (own_weights or arguments.pretrained or arguments.random_weights):
         raise BackboneError(
-            f"{spec} would be trained on random weights, of which experts learn nothing: say which with "
-            "--pretrained TAG|FILE, or --random-weights where that is meant."
+            f"{spec} has random weights, and experts learn nothing on them: give --pretrained TAG|FILE, or --random-weights if "
+            "you mean it."
         )
     model = chosen_backbone(arguments)
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)

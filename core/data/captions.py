@@ -218,8 +218,8 @@ def _json(label: str, text: str) -> Iterator[tuple[str, str]]:
         pairs = [(names[a["image_id"]], a["caption"]) for a in content["annotations"]]
     except (AttributeError, KeyError, TypeError) as error:
         raise DataError(
-            f"{label} is not as COCO captions are: images with id and file_name, annotations with image_id and caption "
-            f"({type(error).__name__}: {error}). One object a line is read from a .jsonl file."
+            f"{label} is not a file of COCO captions: it needs images with id and file_name, annotations with image_id and "
+            f"caption ({type(error).__name__}: {error}). One object a line is read from a .jsonl file."
         ) from None
     for number, (name, caption) in enumerate(pairs):
         if not isinstance(name, str) or not isinstance(caption, str):

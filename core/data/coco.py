@@ -80,7 +80,8 @@ def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
         return {image: tuple(sorted(present)) for image, present in categories.items()}
     except (AttributeError, KeyError, TypeError) as error:
         raise DataError(
-            f"{file.name} is not as COCO instances are: categories with id and name, annotations with image_id and category_id "
+            f"{file.name} is not a file of COCO instances: it needs categories with id and name, "
+            "annotations with image_id and category_id "
             f"({type(error).__name__}: {error})."
         ) from None
 
@@ -113,7 +114,8 @@ def _samples(file: Path, images: ImageFinder, categories: Mapping[Any, tuple[str
         ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{file.name} is not as COCO captions are: images with id and file_name, annotations with image_id and caption "
+            f"{file.name} is not a file of COCO captions: it needs images with id and file_name, "
+            "annotations with image_id and caption "
             f"({type(error).__name__}: {error})."
         ) from None
 

@@ -38,7 +38,7 @@ def read_karpathy(folder: Path, beside: Path, images: ImageFinder, categories: b
             present = parsed
         if len(present) > 1:
             raise DataError(
-                f"{folder} holds {' and '.join(f.name for f, _ in present)}: leave the one that is meant, or give each data "
+                f"{folder} holds {' and '.join(f.name for f, _ in present)}: keep one of them, or give each data "
                 "set a folder of its own."
             )
         if present:
@@ -61,8 +61,8 @@ def _samples(file: Path, images: ImageFinder, categories: bool) -> list[Sample]:
             name = f"{part}/{image['filename']}" if part else image["filename"]
         except (AttributeError, KeyError, TypeError) as error:
             raise DataError(
-                f"{file.name}, image {number}, is not as Karpathy's splits are: filename, split (train, restval, val, test) "
-                f"and sentences with raw text ({type(error).__name__}: {error})."
+                f"{file.name}, image {number}, does not have Karpathy's form: it needs filename, split (train, restval, val, "
+                f"test) and sentences with raw text ({type(error).__name__}: {error})."
             ) from None
         if categories and part and part not in seen:
             seen[part] = _categories(file.parent, part)

@@ -53,4 +53,4 @@ def parse_json(where: str, text: str) -> Any:
         place = where if error.lineno == 1 else f"{where}, line {error.lineno}"
         raise DataError(f"{place}: not valid JSON ({error.msg}).") from None
     except (ValueError, RecursionError):
-        raise DataError(f"{where}: JSON with numbers or nesting beyond all use.") from None
+        raise DataError(f"{where}: the JSON has too large numbers or too deep nesting.") from None

@@ -46,7 +46,7 @@ def read_tokens(folder: Path, beside: Path, images: ImageFinder) -> list[Sample]
 def _samples(place: Path, images: ImageFinder) -> list[Sample]:
     files = [f for name in TOKENS for sub in PLACES for f in sorted(place.glob(f"{sub}{name}")) if f.is_file()]
     if len(files) > 1:
-        raise DataError(f"{place} holds {' and '.join(str(f.relative_to(place)) for f in files)}: leave the one that is meant.")
+        raise DataError(f"{place} holds {' and '.join(str(f.relative_to(place)) for f in files)}: keep one of them.")
     if not files:
         return []
     captions, splits = _captions(files[0]), _splits(files[0].parent)

@@ -209,7 +209,7 @@ def _read(folder: Path, shipped: ExpertRepository) -> Lora:
         return load_peft(folder, own, shipped.fingerprint)[0]
     lora, _ = load_peft(folder, [*own, *beside], shipped.fingerprint, partly=True)
     if missing := [m.name for m in own if m not in lora.modules]:
-        raise AdapterError(f"The adapter leaves {missing[0]} as it is, which all experts here adapt: use one that adapts it.")
+        raise AdapterError(f"The adapter does not adapt {missing[0]}, and all experts here do: use one that does.")
     if lora.moves_photos:
         photo_column(lora, shipped.shared)
     return lora.only(own)

@@ -226,8 +226,8 @@ class PhotoLibrary:
             if isinstance(error, PermissionError) or "Permission denied" in str(error) or "Read-only" in str(error):
                 raise LibraryError(f"The library {self.folder} cannot be written: its folder is read-only.") from error
             raise LibraryError(
-                f"The library {self.folder} is damaged ({brief(str(error))}): `python -m core library {self.folder} "
-                "--verify` says what is; index the photos into another folder where nothing helps."
+                f"The library {self.folder} is damaged ({brief(str(error))}). `python -m core library {self.folder} "
+                "--verify` lists what is damaged. Index the photos into another folder if you cannot restore it."
             ) from error
 
     def photos(self) -> LanceDataset:

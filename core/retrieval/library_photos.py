@@ -83,9 +83,8 @@ class LibraryPhotos:
     def index_for(self, adapter: Adapter) -> Index:
         if adapter.moves_photos and self.backbone.shared is None:
             raise AdapterError(
-                f"The library {self.library.folder} keeps each photo's embedding of the model without an adapter, and this "
-                "adapter changes what photos are embedded as: use an adapter of texts, which changes the question, or search "
-                "the folder of photos, which embeds them again (`search --gallery FOLDER`, or drop them on the page)."
+                f"This adapter changes photos, and the library {self.library.folder} keeps their embeddings without it: use an "
+                "adapter of texts, or search the folder of photos (`search --gallery FOLDER`, or drop them on the page)."
             )
         return self.index
 
@@ -174,8 +173,8 @@ class LibraryPhotos:
         places = np.flatnonzero(kept)
         if not len(places):
             raise GalleryError(
-                "No photo of the library is left by the folder and dates that were asked for; dates are those that cameras "
-                "write into photos, and photos without one are left out."
+                "No photo of the library matches this folder and these dates. "
+                "A photo without a date from its camera never does."
             )
         return places
 

@@ -113,7 +113,7 @@ class LoraGenerator:
             raise RepositoryError(f"The generator {path.name} is damaged ({type(error).__name__}): restore it.") from None
         if stated != str(FORMAT):
             raise RepositoryError(
-                f"The generator {path.name} has another format than {FORMAT}, which this version reads: "
+                f"The generator {path.name} has format {stated}, and this version reads {FORMAT}: "
                 "`python -m core train generator` writes it again."
             )
         if made_for != fingerprint:

@@ -249,8 +249,8 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print) -
     failed = f" {len(unreadable)} photos cannot be read, {unreadable[0]} for one." if unreadable else ""
     if not samples:
         raise DataError(
-            f"No photo to train on was found in {data}: it is to be, or to hold, folders of captioned or labelled "
-            f"photos.{failed}"
+            f"No photo to train on was found in {data}: give a folder of captioned or labelled photos, or a folder of such "
+            f"folders.{failed}"
         )
 
     def embed(texts: Sequence[str]) -> Tensor:

@@ -96,7 +96,7 @@ def test_coco_categories_come_from_the_instances_beside_the_captions(tmp_path: P
     found = {s.path.name: (s.captions, s.categories) for s in read_folder(tmp_path, categories=True)}
     assert found == {"7.jpg": (("a dog and a man",), ("dog", "person")), "8.jpg": (("a wall",), ())}
     write(tmp_path / "annotations" / "instances_val2017.json", {"annotations": [{"image_id": 7}]})
-    with pytest.raises(DataError, match=r"instances_val2017\.json is not as COCO instances are"):
+    with pytest.raises(DataError, match=r"instances_val2017\.json is not a file of COCO instances"):
         read_folder(tmp_path, categories=True)
 
 
