@@ -442,7 +442,7 @@ def _train_shared(parser: Parser) -> None:
 def _train_experts(parser: Parser) -> None:
     """
     example:
-      python -m core train experts --data data
+      python -m core train experts --data data --descriptions assets/embedded/descriptions.json
       python -m core train experts --data coco --backbone ViT-B-16 --pretrained openai
       accelerate launch -m core train experts --data coco --backbone ViT-B-16 --pretrained openai
 
@@ -453,12 +453,15 @@ def _train_experts(parser: Parser) -> None:
     Topics are words that captions share, clusters of captions, categories of COCO where photos have some, and groups of
     classes. Photos of the splits val and test train nothing. Photos that cannot be read are listed and left out.
 
-    An interrupted run goes on where it stopped. `accelerate launch` shares the experts out among all GPUs; several machines
-    need one --cache that all see. --set shared_steps=0 --set rank=2 trains experts as in the paper, with nothing shared.
+    Descriptions that you write yourself replace those that are put together from captions; run the command again with them,
+    and nothing is trained again. An interrupted run goes on where it stopped. `accelerate launch` shares the experts out
+    among all GPUs; several machines need one --cache that all see. --set shared_steps=0 --set rank=2 trains experts as in
+    the paper, with nothing shared.
     The repository gets a model card, README.md. JSON: {"fingerprint", "experts": [names], "out"}
     """
     _train_options(parser, "DIR", "the backbone's own, experts/NAME")
     _recipe_option(parser)
+    parser.add_argument("--descriptions", type=Path, metavar="FILE", help="a JSON of experts' names and sentences for them")
     parser.add_argument("--random-weights", action="store_true", help="train on a backbone without weights, to try things out")
     _backbone_options(parser)
 

@@ -52,6 +52,7 @@ def experts(arguments: Namespace) -> Answer | None:
     """``train experts``; under ``accelerate launch`` the first process answers."""
     check_data(arguments)
     from core.common.paths import experts_path
+    from core.training.discovery import read_descriptions
     from core.training.distributed import Processes
     from core.training.experts import recipe_for, train_experts
 
@@ -65,7 +66,8 @@ def experts(arguments: Namespace) -> Answer | None:
     model = chosen_backbone(arguments)
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
     out = destination(arguments, experts_path(model.slug))
-    found = train_experts(arguments.data, out, cache_folder(arguments), model, recipe, log)
+    descriptions = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
+    found = train_experts(arguments.data, out, cache_folder(arguments), model, recipe, log, descriptions)
     if not Processes.here().first:
         return None
     _card(out)

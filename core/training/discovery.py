@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import faiss
 import numpy as np
 
 from core.backbones.base import Backbone
-from core.common.text import MAX_NAME
+from core.common.errors import DataError
+from core.common.text import MAX_NAME, clean_text
+from core.data.text import read_json
 from core.training.corpus import OBJECTS, Corpus
 from core.training.keywords import common_phrases, keyword_rows, photo_words, photos_of, words
 from core.training.label_styles import style_of
@@ -45,6 +48,7 @@ class ExpertTask:
     Attributes:
         name: short and unique. description: what people read. keywords: other words for it ("" for none).
         example: the caption closest to its middle, for its key; a repository keeps no caption.
+        phrases: the description that was found, where a person wrote another one.
         group: "scenes", or the domain of a label task. source: data set. rows: photos that train. classes: of a label task.
     """
 
@@ -56,11 +60,12 @@ class ExpertTask:
     rows: np.ndarray
     classes: tuple[str, ...] = ()
     example: str = ""
+    phrases: str = ""
 
     @property
     def wordings(self) -> tuple[str, ...]:
         """What its key is the mean of."""
-        return tuple(text for text in (self.description, self.keywords, self.example) if text)
+        return tuple(text for text in (self.description, self.phrases, self.keywords, self.example) if text)
 
 
 def discover(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe: DiscoveryRecipe) -> list[ExpertTask]:
@@ -79,6 +84,26 @@ def discover(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe: Di
         taken[name] += 1
         named.append(replace(task, name=name if taken[name] == 1 else f"{name} ({taken[name]})"))
     return named
+
+
+def read_descriptions(path: Path) -> dict[str, str]:
+    """Sentences that a person wrote, by the name of the expert that they describe.
+
+    Raises:
+        DataError: the file is missing, or no JSON object of names and sentences.
+        DescriptionError: a sentence cannot be used.
+    """
+    if not path.is_file():
+        raise DataError(f"The file of descriptions {path} does not exist.")
+    written = read_json(path)
+    if not isinstance(written, dict):
+        raise DataError(f"{path.name} does not hold descriptions: it needs a JSON object of experts' names and sentences.")
+    return {name: clean_text(text, f"description of {name}") for name, text in written.items()}
+
+
+def described(tasks: Sequence[ExpertTask], written: Mapping[str, str]) -> list[ExpertTask]:
+    """The tasks, with the descriptions that a person wrote for some of them."""
+    return [replace(t, description=written[t.name], phrases=t.description) if t.name in written else t for t in tasks]
 
 
 def category_tasks(corpus: Corpus, allowed: np.ndarray, recipe: DiscoveryRecipe) -> list[ExpertTask]:

@@ -9,8 +9,10 @@ part alone, as in the paper.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,7 @@ from core.sglora.repository import Expert, ExpertRepository
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.dense_tasks import DenseTasks
-from core.training.discovery import DiscoveryRecipe, ExpertTask, discover, without_expert
+from core.training.discovery import DiscoveryRecipe, ExpertTask, described, discover, without_expert
 from core.training.distributed import Processes
 from core.training.forgetting import forgetting
 from core.training.objective import Objective
@@ -180,12 +182,21 @@ def train_own_part(
 
 
 def train_experts(
-    data: Path, out: Path, cache: Path, backbone: Backbone, recipe: ExpertRecipe = ExpertRecipe(), log: Log = print
+    data: Path,
+    out: Path,
+    cache: Path,
+    backbone: Backbone,
+    recipe: ExpertRecipe = ExpertRecipe(),
+    log: Log = print,
+    descriptions: Mapping[str, str] = MappingProxyType({}),
 ) -> ExpertRepository:
     """Train the shared part, find the experts' tasks in ``data``, train their own parts, and write the repository to ``out``.
 
     Under ``accelerate launch`` each process trains a part of the experts; ``cache`` is a folder that all of them see.
     What an interrupted run with the same recipe and backbone trained already is not trained again.
+
+    Args:
+        descriptions: by expert's name, as ``read_descriptions`` reads them.
 
     Raises:
         DataError: no task in the data, or a cache that the processes do not share.
@@ -197,6 +208,9 @@ def train_experts(
     runs = runs_folder(cache, backbone, recipe, data)
     shared = processes.one_after_first(lambda: shared_part(backbone, corpus, recipe, runs, told))
     tasks = processes.agreed(discover(corpus, corpus.train, backbone, recipe.discovery))
+    if strangers := descriptions.keys() - {t.name for t in tasks}:
+        told(f"no expert was found for {len(strangers)} descriptions, {min(strangers)} for one")
+    tasks = described(tasks, descriptions)
     for line in without_expert(corpus, tasks, recipe.discovery):
         told(line)
     if not tasks:

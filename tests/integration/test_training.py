@@ -20,11 +20,12 @@ from tiny_models import random_lora
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.backbones.lora import Lora, LoraLayout, LoraModule, initial_vector
 from core.backbones.lora_algebra import merge
-from core.common.errors import DataError, RepositoryError
+from core.common.errors import DataError, DescriptionError, RepositoryError
 from core.common.metrics import Relevance
 from core.common.paths import heads_path
 from core.data import Sample, read_folder
 from core.experts.files import load_repository
+from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
@@ -35,7 +36,7 @@ from core.training.class_names import ClassNames, class_name_texts
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, load_corpus, parts
 from core.training.dense_tasks import DenseTasks
-from core.training.discovery import DiscoveryRecipe, discover, keyword_tasks, without_expert
+from core.training.discovery import DiscoveryRecipe, discover, keyword_tasks, read_descriptions, without_expert
 from core.training.experts import ExpertRecipe, runs_folder, train_experts
 from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, fit_generator, train_generator
@@ -248,6 +249,18 @@ def test_topics_are_found_without_a_list(corpus: Corpus, backbone: EmbeddedBackb
         assert np.mean(named) >= 0.15 and task.example in {t[:1].upper() + t[1:] for t in corpus.strings}
 
 
+def test_descriptions_are_an_object_of_sentences(tmp_path: Path) -> None:
+    path = tmp_path / "descriptions.json"
+    with pytest.raises(DataError, match=r"descriptions\.json does not exist"):
+        read_descriptions(path)
+    path.write_text('["photos of dogs"]')
+    with pytest.raises(DataError, match="needs a JSON object of experts' names and sentences"):
+        read_descriptions(path)
+    path.write_text('{"dog": 3}')
+    with pytest.raises(DescriptionError, match="description of dog must be a text"):
+        read_descriptions(path)
+
+
 @pytest.mark.slow
 def test_labelled_photos_without_an_expert_are_named(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
     """Three classes of everyday objects are too few for a group of sixteen; aerial photos have their expert."""
@@ -376,7 +389,13 @@ def test_experts_and_generators_end_to_end(
     runs = runs_folder(cache, backbone, RECIPE, data)
     stamps = {f: f.stat().st_mtime_ns for f in runs.glob("*.safetensors")}
     assert len(stamps) == len(repository), "an own part for every expert; what they share is the backbone's"
-    again = train_experts(data, tmp_path / "again", cache, backbone, RECIPE, said.append)
+    name, sentence = repository.experts[0].name, "drawings that a person described"
+    written = {name: sentence, "unicorns": "photos of unicorns"}
+    again = train_experts(data, tmp_path / "again", cache, backbone, RECIPE, said.append, written)
+    assert any("no expert was found for 1 descriptions, unicorns" in line for line in said)
+    assert again.experts[0].description == sentence and again.experts[1] == repository.experts[1]
+    asked = embed_descriptions(backbone, [sentence])[0]
+    assert asked @ again.embeddings[0] > asked @ repository.embeddings[0] + 0.05
     assert {f: f.stat().st_mtime_ns for f in runs.glob("*.safetensors")} == stamps, "a second run trained again"
     assert torch.equal(again.means, repository.means)
     assert repository.shared is backbone.shared is not None
