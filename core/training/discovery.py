@@ -64,8 +64,9 @@ class ExpertTask:
 
     @property
     def wordings(self) -> tuple[str, ...]:
-        """What its key is the mean of."""
-        return tuple(text for text in (self.description, self.phrases, self.keywords, self.example) if text)
+        """What its key is the mean of. On scenes, a person's sentence takes the place of what was found; names of classes stay."""
+        found = () if self.phrases and self.group == "scenes" else (self.phrases, self.keywords)
+        return tuple(text for text in (self.description, *found, self.example) if text)
 
 
 def discover(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe: DiscoveryRecipe) -> list[ExpertTask]:
