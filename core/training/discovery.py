@@ -64,7 +64,7 @@ class ExpertTask:
 
     @property
     def wordings(self) -> tuple[str, ...]:
-        """What its key is the mean of. On scenes a written sentence takes the place of what was found; names of classes stay."""
+        """What its key is the mean of. On scenes a written sentence replaces what was found; names of classes stay."""
         found = () if self.phrases and self.group == "scenes" else (self.phrases, self.keywords)
         return tuple(text for text in (self.description, *found, self.example) if text)
 
