@@ -127,6 +127,7 @@ _EXPERIMENTS = (
         "wording",
         "Is routing insensitive to wording, and is it noticed when no expert fits?",
         "Twenty subjects in five wordings each, single words among them; sentences about no photos, and in other languages.",
+        data=False,
     ),
     Experiment(
         "verification",
