@@ -245,7 +245,7 @@ def test_filters_by_folder_and_date(backbone: Backbone, tmp_path: Path) -> None:
         {"since": date(2025, 1, 1)},
         {"folder": folder / "a", "since": date(2024, 1, 1)},
     ):
-        with pytest.raises(GalleryError, match="No photo of the library is left"):
+        with pytest.raises(GalleryError, match="No photo of the library matches"):
             names(**nothing)
 
 

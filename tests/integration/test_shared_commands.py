@@ -250,7 +250,7 @@ def test_imported_adapters_that_do_not_fit_are_refused(made: SGLora, tmp_path: P
     half = shared.only([m for m in shared.modules if m.name != "text.mlp.1"])
     unknown = LoraLayout.of(made.backbone.linears, ["text.mlp.1", "text.mlp.3", "vision.proj_in"], 2)
     for lora, reason in (
-        (bent, "changes how photos are embedded, in another way"),
+        (bent, "changes photos in another way"),
         (half, "leaves text.mlp.1 as it is"),
         (random_lora(unknown, 1), "does not fit this backbone"),
     ):

@@ -119,9 +119,9 @@ BAD = {
     "labels.jsonl": (b'{"image": "a.jpg", "label": 1}', r'labels\.jsonl, line 1: a "label" text is expected'),
     "deep.jsonl": (b"[" * 100_000, r"deep\.jsonl, line 1: "),
     "broken.json": (b'{"images": [\n{"id": 1,\n', r"broken\.json, line 3: not valid JSON"),
-    "other.json": (b'{"a.jpg": "x"}', r"other\.json is not as COCO"),
-    "array.json": (b"[1, 2]", r"array\.json is not as COCO"),
-    "orphan.json": (b'{"images": [], "annotations": [{"image_id": 1, "caption": "x"}]}', r"orphan\.json is not as COCO"),
+    "other.json": (b'{"a.jpg": "x"}', r"other\.json is not a file of COCO"),
+    "array.json": (b"[1, 2]", r"array\.json is not a file of COCO"),
+    "orphan.json": (b'{"images": [], "annotations": [{"image_id": 1, "caption": "x"}]}', r"orphan\.json is not a file of COCO"),
     "number.json": (
         b'{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 1, "caption": 5}]}',
         r"number\.json, annotation 1",
