@@ -393,7 +393,7 @@ def test_a_model_that_adapts_texts_keeps_the_embeddings_of_photos():
     assert set(texts.layout.names) == {*(f"text.blocks.0.{part}" for part in parts), "text.projection"}
     for backbone, other, suffix in ((texts, photos, texts.suffix), (photos, texts, photos.text_suffix)):
         lora, side = random_lora(other.layout, 1), "photos" if backbone is texts else "texts"
-        with pytest.raises(AdapterError, match=f"choose it with --adapt {side}"):
+        with pytest.raises(AdapterError, match=f"start it with --adapt {side}"):
             suffix(torch.zeros(1, 32), lora)
 
 

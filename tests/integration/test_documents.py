@@ -124,8 +124,9 @@ def test_figures_are_those_of_the_results() -> None:
     """Each one in a table of docs/results.md is in the result that the command of its section wrote; README repeats some."""
     results = PAGES[ROOT / "docs" / "results.md"]
     for section in results.split("\n## ")[1:]:
-        for name in re.findall(r"^    python -m core experiment (\w+)", section, re.MULTILINE):
-            report = json.loads(results_path(name).read_text(encoding="utf-8"))["report"]
+        for name, out in re.findall(r"^    python -m core experiment (\w+)(?:.* --out (\S+))?", section, re.MULTILINE):
+            file = ROOT / out / f"{name}.json" if out else results_path(name)
+            report = json.loads(file.read_text(encoding="utf-8"))["report"]
             measured = set(FIGURE.findall(report["table"] + "".join(report["findings"])))
             shown = FIGURE.findall("".join(line for line in section.splitlines() if line.startswith("|")))
             assert [figure for figure in shown if figure not in measured] == [], name

@@ -251,7 +251,7 @@ def test_imported_adapters_that_do_not_fit_are_refused(made: SGLora, tmp_path: P
     unknown = LoraLayout.of(made.backbone.linears, ["text.mlp.1", "text.mlp.3", "vision.proj_in"], 2)
     for lora, reason in (
         (bent, "changes photos in another way"),
-        (half, "leaves text.mlp.1 as it is"),
+        (half, "does not adapt text.mlp.1"),
         (random_lora(unknown, 1), "does not fit this backbone"),
     ):
         save_peft(lora, tmp_path, made.backbone.fingerprint, "embedded", {})
