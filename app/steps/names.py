@@ -14,6 +14,17 @@ from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, in_turn, private
 from app.views import page_html
 from app.visitors.session import LISTED, Question, Session
+from core.common.errors import GalleryError
+
+# The panel takes a moment to unfold.
+TO_THE_NAME = """() => {
+  const go = (left) => {
+    const box = document.querySelector('#names-name textarea, #names-name input');
+    box?.focus();
+    if (left && document.activeElement !== box) setTimeout(go, 50, left - 1);
+  };
+  go(40);
+}"""
 
 
 class Names(Step):
@@ -30,7 +41,7 @@ class Names(Step):
 
     def panel(self) -> None:
         """Teaches names; folded away until it is wanted."""
-        with gr.Accordion(texts.NAMES_TITLE, open=False, elem_id="names"):
+        with gr.Accordion(texts.NAMES_TITLE, open=False, elem_id="names") as self.folded:
             self._panel()
         shown = [self.chips, self.photos, self.taught, self.marks, self.rename, self.remove, self.save]
         self.context.shows(Part.NAMES, shown, self.show)
@@ -75,6 +86,9 @@ class Names(Step):
         self.taught.input(lambda name: name, self.taught, self.name, **private())  # to rename it, or give it more photos
         self.downloads(self.save, self._save, self.report)
         answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
+        # Of the enlarged photo.
+        chosen = self.on(self.context.answer.edit, self._choose, (), [self.folded, self.photos])
+        chosen.then(None, js=TO_THE_NAME, **private())
         self.on(self.chips.click, self._ask, [self.chips], [self.context.query], **answer)
 
     @friendly
@@ -83,6 +97,17 @@ class Names(Step):
         """A name is a question."""
         name, _ = chosen(session.album.taught, index)
         return self.answer(session, Question.words(name), Controls(*values), progress) | {self.context.query: name}
+
+    @friendly
+    def _choose(self, session: Session, event: gr.SelectData, *_: Any) -> Updates:
+        """The panel is open, with one photo chosen."""
+        photos = session.album.photos
+        picked = next((photo for photo in photos if photo.id == event.index), None)
+        if picked is None:
+            raise GalleryError(texts.NOT_THERE)
+        listed = dict.fromkeys((*photos[:LISTED], picked))
+        choices = [(photo.name, photo.id) for photo in listed]
+        return {self.folded: gr.Accordion(open=True), self.photos: gr.Dropdown(choices=choices, value=[picked.id])}
 
     @friendly
     @in_turn

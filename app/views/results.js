@@ -69,6 +69,7 @@ function enlarge(card) {
     history.pushState({ enlarged: true }, "");
     pushed = true;
   }
+  bar.querySelector("[data-teach]").hidden = !("own" in card.dataset); // names are taught from the visitor's own photos
   for (const button of bar.querySelectorAll("[data-step]")) {
     button.setAttribute("aria-disabled", !neighbour(card, +button.dataset.step));
   }
@@ -95,6 +96,7 @@ view.addEventListener("click", (event) => {
   else if (button?.matches("[data-download]")) download(view.querySelector("img"));
   else if (button || event.target === view) view.close();
   if (button?.matches("[data-similar]")) trigger("like", { index: shown.dataset.key, value: "similar" });
+  if (button?.matches("[data-teach]")) trigger("edit", { index: shown.dataset.key, value: "teach" });
 });
 
 const STEP = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };

@@ -30,7 +30,7 @@ class Card:
     Attributes:
         name: of the photo, or the caption. moved: places up, where that is known. key: of the hit.
         picture: the thumbnail's address; "" for a caption. full: the photo's own, where it can be enlarged and marked.
-        right: whether it is a right answer. mark: what the visitor says.
+        right: whether it is a right answer. mark: what the visitor says. own: whether it is one of the visitor's photos.
     """
 
     rank: int
@@ -42,6 +42,7 @@ class Card:
     key: str = ""
     right: bool = False
     mark: bool | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _cards(
             picture = full = address(borrowed[hit.key])
         right, mark = hit.key in result.right, marks.get(hit.key)
         moved = column.moves.get(hit.key) if shown.zero_shot else None
-        cards.append(Card(hit.rank, hit.label, hit.score, moved, picture, full, hit.key, right, mark))
+        cards.append(Card(hit.rank, hit.label, hit.score, moved, picture, full, hit.key, right, mark, photo is not None))
     return cards
 
 

@@ -76,6 +76,7 @@ def test_own_photos_a_library_and_both(opened: Page) -> None:
     expect(page.locator("#marked")).to_contain_text("of 1 after")
     name = hits(page).first.locator(".sg-label").get_attribute("title")
     hits(page).first.locator(".sg-open").click()
+    expect(page.locator("dialog [data-teach]")).to_be_hidden()  # it is none of the visitor's own photos
     page.locator("dialog [data-similar]").click()
     expect(page.locator("#results h3")).to_contain_text(texts.ASKED_LIKE.format(name=name))
     expect(page.locator("dialog.sg-view")).to_be_hidden()
@@ -123,6 +124,14 @@ def test_an_enlarged_photo_has_buttons_and_closes_with_back(opened: Page) -> Non
         expect(page.locator("#results h3")).to_be_visible()
         page.wait_for_timeout(300)  # Back takes a moment
         assert page.url == address
+
+    # Teach opens the names, with this photo alone, ready for its name.
+    hits(page).nth(2).locator(".sg-open").click()
+    view.get_by_role("button", name=texts.NAMES_TITLE).click()
+    expect(view).to_be_hidden()
+    expect(page.locator("#names-photos .token")).to_have_text([names[2]])
+    expect(box(page, "names-name")).to_be_focused()
+    expect(box(page, "names-name")).to_be_in_viewport()
 
 
 @pytest.mark.parametrize("width", [1280, 1000, 768, 390])
