@@ -7,6 +7,7 @@ last.
 from __future__ import annotations
 
 import time
+from datetime import date
 from typing import Any
 
 import gradio as gr
@@ -14,7 +15,7 @@ import gradio as gr
 from app import actions, expert_actions, name_actions, texts
 from app.engines import Models
 from app.errors import answering
-from app.visitors.session import Question, Session
+from app.visitors.session import OWN, Question, Session, Within
 from core.common.errors import BackboneError, DescriptionError, brief
 from core.data.captions import parse_typed
 from core.experts.adapter_files import fit_facts, listed_names, routed_experts
@@ -131,19 +132,26 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         top: float = 10,
         photo: str | None = None,
         repository: str | None = None,
+        folder: str = "",
+        since: str = "",
+        until: str = "",
     ) -> tuple[Any, ...]:
         """Search this client's gallery, with and without the adapter that the description gives.
 
         ``query``: words, which find photos; or ``photo``, which finds captions of the gallery ("name" is then a caption).
         ``strength``: as for ``adapt``; it is that of "merge" too. Returns {"zero_shot": [{"name", "score", "rank"}, …],
-        "merge": […], "sg_lora": […]}, best first, and "strength" and "fit" as ``adapt`` does.
+        "merge": […], "sg_lora": […]}, best first, and "strength" and "fit" as ``adapt`` does. ``folder``: of a ZIP, its name
+        first; ``since``, ``until``: days such as 2024-05-31, both included. Each leaves out the other photos.
         """
         engine = engine_of(session, repository)
         actions.number("top", top)
         if photo and query:
             raise DescriptionError(texts.API_ONE_QUESTION)
         adaptation = actions.generate(engine, session, actions.request(description, k, tau, seed, strength))
-        columns = actions.ask(engine, session, Question.photo(None, photo) if photo else Question.words(query)).columns
+        asked = (
+            Question.photo(None, photo) if photo else Question.words(query, Within.of(OWN, folder, _day(since), _day(until)))
+        )
+        columns = actions.ask(engine, session, asked).columns
         shown = max(1, min(MAX_TOP, int(top)))
         answer = {
             key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:shown]]
@@ -211,6 +219,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         repository = gr.Textbox(label="repository", value=None)
         name, photos = gr.Textbox(label="name"), gr.Textbox(label="photos", value="")
         take_back = gr.Checkbox(label="take_back", value=False)
+        folder, since, until = (gr.Textbox(label=label, value="") for label in ("folder", "since", "until"))
         answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
         button = gr.Button()
     sampling = [k, tau, seed, strength]
@@ -218,7 +227,12 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         (route, [session, description, k, tau, repository], [answer, session], LIGHT),
         (adapt, [session, description, *sampling, repository], [answer, adapter, session], LIGHT),
         (index, [files, captions, session, repository], [answer, session], HEAVY),
-        (search, [session, query, description, *sampling, top, photo, repository], [answer, session], SEARCH),
+        (
+            search,
+            [session, query, description, *sampling, top, photo, repository, folder, since, until],
+            [answer, session],
+            SEARCH,
+        ),
         (teach, [name, files, session, photos, take_back, repository], [answer, session], HEAVY),
         (import_adapter, [files, description, session], [answer, session], LIGHT),
     ):
@@ -231,3 +245,10 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             concurrency_limit=LIMITS[group],
             queue=True,
         )
+
+
+def _day(text: str) -> str:
+    try:
+        return str(text and date.fromisoformat(text))
+    except ValueError:
+        raise DescriptionError(texts.API_DAY.format(text=brief(text))) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from app.visitors.session import Within
 from core.sglora.request import AdapterRequest
 
 GALLERY, FOLDER, PHOTO = "PHOTOS", "adapter", "PHOTO.jpg"  # what only the visitor's own machine can name
@@ -15,9 +16,15 @@ def adapt_command(request: AdapterRequest, models: Sequence[str] = ()) -> str:
     return _line("adapt", ["--out", FOLDER, *_sampling(request), *models], request.description)
 
 
-def search_command(request: AdapterRequest, query: str | None, top: int, models: Sequence[str] = ()) -> str:
-    """The line that asks the same of a folder with the same photos; a query of None is a photo."""
-    options = [f"--gallery={GALLERY}", f"--task={request.description}", "--top", str(top), *_sampling(request), *models]
+def search_command(
+    request: AdapterRequest, query: str | None, top: int, within: Within = Within(), models: Sequence[str] = ()
+) -> str:
+    """The line that asks the same of a folder with the same photos, or of a library; a query of None is a photo."""
+    place = [f"--gallery={GALLERY}"] if within.own else [f"--library={within.library}"]
+    if within.folder and not within.own:
+        place.append(f"--folder={within.folder}")
+    place += [f"--{name}={day}" for name, day in (("since", within.since), ("until", within.until)) if day]
+    options = [*place, f"--task={request.description}", "--top", str(top), *_sampling(request), *models]
     return _line("search", options, PHOTO if query is None else query)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
 
 from app import texts
 from app.photo_libraries import PhotoLibraries
 from app.visitors.session import Question, Session
-from core.common.errors import LibraryError, PhotoError
+from core.common.errors import GalleryError, LibraryError, PhotoError
 from core.common.lazy import lazy
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import Gallery, Ranking
@@ -17,6 +20,7 @@ from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.questions import Query
 from core.retrieval.search import Asked, LikePhoto, search
+from core.retrieval.where import NONE_LEFT, Where
 from core.sglora.engine import SGLora
 
 MOST_FOUND = 300  # of a library's photos
@@ -35,6 +39,22 @@ class Place:
     gallery: Gallery | None
     library: LibraryPhotos | None
     places: dict[str, int] = field(default_factory=dict)
+
+    @lazy
+    def _own(self) -> Where:
+        within = self.asked.within
+        return Where(Path(within.folder) if within.folder else None, within.since, within.until)
+
+    @lazy
+    def _among(self) -> np.ndarray | None:
+        """The places [k] of the library's photos that may be answers; None: all of them."""
+        assert self.library is not None
+        folder = self.asked.within.folder
+        if not folder:
+            return self.library.among(self._own)
+        if folder not in self.library.folders:  # one of the visitor's own photos' folders
+            return np.empty(0, int)
+        return self.library.among(replace(self._own, folder=self.library.folders[folder]))
 
     @staticmethod
     def of(engine: SGLora, session: Session, asked: Question, libraries: PhotoLibraries | None) -> Place:
@@ -82,12 +102,18 @@ class Place:
         """All own photos; where a library is asked, the best of both. ``top``: at most so many.
 
         Raises:
-            AdapterError: as ``search``. LibraryError: the library cannot be read.
+            AdapterError: as ``search``. LibraryError: the library cannot be read. GalleryError: no photo may be an answer.
         """
+        total = 0
+        if self.gallery is not None:
+            total += len(self.gallery.photos if (among := self.gallery.among(self._own)) is None else among)
+        if self.library is not None:
+            total += len(self.library if self._among is None else self._among)
+        if not total and self._own:
+            raise GalleryError(NONE_LEFT)
         if self.gallery is not None and self.library is None and self.asked.kind == "words":
-            return self.gallery.rank(self.question, adapter, top)
+            return self.gallery.rank(self.question, adapter, top, self._own)
         found = self._found(adapter, MOST_FOUND)[:top]
-        total = sum(0 if photos is None else len(photos) for photos in (self.library, self.gallery and self.gallery.photos))
         if self.library is not None:
             found = found[:MOST_FOUND]
         names = {} if self.gallery is None else {photo.id: photo.name for photo in self.gallery.photos}
@@ -108,9 +134,9 @@ class Place:
         """(key, score), best first; ``top``: of the library's."""
         found: dict[str, float] = {}
         if self.gallery is not None:
-            found = {hit.key: hit.score for hit in self.gallery.rank(self.question, adapter, None).hits}
+            found = {hit.key: hit.score for hit in self.gallery.rank(self.question, adapter, None, self._own).hits}
         if self.library is not None:
-            for place, score in search(self.library, self.question, adapter, top):
+            for place, score in search(self.library, self.question, adapter, top, self._among):
                 key = self.library.key(place)
                 self.places[key] = place
                 found.setdefault(key, score)

@@ -13,6 +13,7 @@ from app import languages
 TITLE = "SG-LoRA Studio"
 MEASURED_GROUP = "1,000 everyday photos"  # as the result "known" calls them
 API_NO_REPOSITORY = "There is no repository called {name}: {names} can be chosen."
+API_DAY = "{text} is no day such as 2024-05-31."
 API_ONE_QUESTION = "Ask with words (query) or with a photo, not with both at once."
 NO_REPOSITORY = "No expert repository in {folder}: give a folder that has an index.json, or one that holds such folders."
 NO_SUCH_ROUTE = "There is nothing here."
@@ -47,7 +48,10 @@ STEPS = {"encode": "read the sentence", "route": "route", "prior": "prior", "dec
 WITH_MERGE = "Show experts averaged"
 WITH_RANDOM = "Show a random sentence"
 SEARCH_COMMAND_LABEL = "The same search on the command line"
-SEARCH_COMMAND_INFO = "PHOTOS is a folder of your photos; with captions beside them it can be evaluated too."
+SEARCH_COMMAND_INFO = (
+    "PHOTOS is a folder of your photos; with captions beside them it can be evaluated too. Run a search in a library where "
+    "the library and its folders are."
+)
 MAP_TITLE = "All experts, by what they are about"
 MAP_HERE = "your sentence"
 MAP_SUMMARY = "Map of all experts by meaning. Your sentence lies near {names}; the bars give the exact similarity."

@@ -19,6 +19,8 @@ from core.data.sample_photos import Example
 
 SCRIPT = Path(results_html.__file__).with_name("address.js").read_text()
 QUERY, DESCRIPTION, WITHIN = "q", "about", "in"
+FILTERS = ("folder", "since", "until")  # in the address as in ``Controls``
+KEPT = (QUERY, DESCRIPTION, WITHIN, *FILTERS)
 
 
 class Address(Step):
@@ -29,7 +31,7 @@ class Address(Step):
 
     def wire(self) -> None:
         context = self.context
-        boxes = [context.query, context.controls["description"], context.controls["where"]]
+        boxes = [context.query, *(context.controls[name] for name in ("description", "where", *FILTERS))]
         self.on(self.address.select, self._go, (), boxes, ANSWER, context.answer, SEARCH)
         self.on(self.address.focus, self._look, parts=[Part.PHOTOS, *ANSWER])
 
@@ -47,8 +49,10 @@ class Address(Step):
         """What was asked, in the address and in the browser."""
         asked = {QUERY: _query(session), DESCRIPTION: "" if session.request is None else session.request.description}
         asked = {name: value for name, value in asked.items() if value}
-        if session.question is not None and self.context.libraries.names:
-            asked[WITHIN] = session.question.within.value
+        if (question := session.question) is not None:
+            asked |= {name: str(value) for name in FILTERS if (value := getattr(question.within, name))}
+            if self.context.libraries.names:
+                asked[WITHIN] = question.within.value
         return {self.memory: asked | {"token": session.album.token}, self.address: urlencode(asked)}
 
     def resume(
@@ -61,15 +65,19 @@ class Address(Step):
         """
         memory = memory if isinstance(memory, dict) else {}
         session = Session.resume(memory.get("token"))
-        linked = {name: parameters[name] for name in (QUERY, DESCRIPTION, WITHIN) if parameters.get(name)}
-        known = linked or {name: memory.get(name) for name in (QUERY, DESCRIPTION, WITHIN) if isinstance(memory.get(name), str)}
+        linked = {name: parameters[name] for name in KEPT if parameters.get(name)}
+        known = linked or {name: memory.get(name) for name in KEPT if isinstance(memory.get(name), str)}
         if first is not None and session.album.token != memory.get("token"):
             session.album.awaits_samples = True
             known = known or {QUERY: first.query, DESCRIPTION: first.description}
-        where = self._where(known.get(WITHIN))
+        where, filters = self._where(known.get(WITHIN)), {name: known.get(name, "") for name in FILTERS}
         if (query := known.get(QUERY)) and (session.question is None or session.question.kind == "words"):
-            session.question = Question.words(query, Within.of(where))  # asked as soon as there are photos
-        values = {"query": known.get(QUERY, _query(session)), "description": known.get(DESCRIPTION, ""), "where": where}
+            session.question = Question.words(query, Within.of(where, **filters))  # asked as soon as there are photos
+        values = {
+            "query": known.get(QUERY, _query(session)),
+            "description": known.get(DESCRIPTION, ""),
+            "where": where,
+        } | filters
         if session.request is not None and session.request.description == values["description"]:
             kept = session.request
             values |= {"k": kept.k, "tau": kept.tau, "seed": kept.seed}
@@ -82,9 +90,10 @@ class Address(Step):
         """Back or forward."""
         asked = {name: values[0] for name, values in parse_qs(str(event.value).lstrip("?")).items()}
         query, description = asked.get(QUERY, ""), asked.get(DESCRIPTION, "")
-        controls = Controls(*values)._replace(description=description, where=self._where(asked.get(WITHIN)))
-        described, where = self.context.controls["description"], self.context.controls["where"]
-        boxes = {self.context.query: query, described: description, where: controls.where}
+        filters = {name: asked.get(name, "") for name in FILTERS}
+        controls = Controls(*values)._replace(description=description, where=self._where(asked.get(WITHIN)), **filters)
+        changed = {"description": description, "where": controls.where} | filters
+        boxes = {self.context.query: query} | {self.context.controls[name]: value for name, value in changed.items()}
         if not query or not self.context.can_ask(session, controls.within):
             return boxes
         return boxes | self.answer(session, Question.words(query), controls, progress)

@@ -87,11 +87,12 @@ class Ask(Step):
     @friendly
     @in_turn
     def _elsewhere(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        """The same question to other photos."""
-        controls = Controls(*values)
+        """The same question to other photos, which lie in other folders."""
+        controls = Controls(*values)._replace(folder="")
+        boxes = {self.context.controls["folder"]: ""}
         if not query.strip() or not self.context.can_ask(session, controls.within):
-            return {}
-        return self.answer(session, Question.words(query), controls, progress)
+            return boxes
+        return self.answer(session, Question.words(query), controls, progress) | boxes
 
     @friendly
     @in_turn

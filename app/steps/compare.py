@@ -37,7 +37,22 @@ class Compare(Step):
         self.top = gr.Dropdown(
             TOPS, value=DEFAULT_TOP, label=texts.TOP_LABEL, filterable=False, scale=0, min_width=110, elem_id="top"
         )
+        self.folder = gr.Dropdown(
+            [(texts.FOLDER_ALL, "")],
+            value="",
+            label=texts.FOLDER,
+            allow_custom_value=True,  # of a link, before the folders are known
+            scale=0,
+            min_width=110,
+            visible=False,
+            elem_id="folder",
+        )
+        self.since, self.until = (
+            gr.DateTime(include_time=False, type="string", label=label, scale=0, min_width=110, visible=False, elem_id=name)
+            for label, name in ((texts.SINCE, "since"), (texts.UNTIL, "until"))
+        )
         self.context.controls |= {"only_changed": self.only_changed, "zero_shot": self.zero_shot, "top": self.top}
+        self.context.controls |= {"folder": self.folder, "since": self.since, "until": self.until}
 
     def results(self) -> None:
         """The answer itself, below what was counted over all captions or marks."""
@@ -66,11 +81,14 @@ class Compare(Step):
         )
         shown = [self.context.options, self.answered, self.more_of_them, self.marked, self.recall, self.stop, self.commands]
         self.context.shows(Part.RESULTS, shown, self.show)
+        self.context.shows(Part.RESULTS, [self.folder, self.since, self.until], self._filters)
         self.context.shows(Part.PHOTOS, [self.answered], self._waiting)
 
     def wire(self) -> None:
         self.on([self.only_changed.change, self.zero_shot.change, self.top.change], self._show_again, parts=[Part.RESULTS])
         self.on([self.merge.change, self.random.change], self._rank_again, parts=ANSWER, shown_on=self.answered, group=SEARCH)
+        changed = [self.folder.input, self.since.change, self.until.change]
+        self.on(changed, self._filter, parts=ANSWER, shown_on=self.answered, group=SEARCH)
         self.on(self.more_of_them.click, self._more, parts=[Part.RESULTS])
         # Of the enlarged photo; the box is emptied, for this question has no words.
         self.on(self.answered.like, self._similar, (), [self.context.query], ANSWER, self.answered, SEARCH)
@@ -100,6 +118,28 @@ class Compare(Step):
         if last is not None:  # among the photos that it was found in, whatever is chosen meanwhile
             controls = controls._replace(where=last.asked.within.value)
         return self.answer(session, Question.similar(str(event.index)), controls, progress) | {self.context.query: ""}
+
+    @friendly
+    @in_turn
+    def _filter(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+        """The same question to some of the photos."""
+        controls, question = Controls(*values), session.question
+        if question is None or question.kind == "photo":
+            return {}
+        controls = controls._replace(where=question.within.value)
+        return {} if question.within == controls.within else self.answer(session, question, controls, progress)
+
+    def _filters(self, session: Session, controls: Controls) -> Updates:
+        """What the photos of the last answer can be told apart by, and what is chosen."""
+        comparison = session.comparison
+        folders = () if comparison is None else comparison.folders
+        dated = bool(controls.since or controls.until) or (comparison is not None and comparison.several_days)
+        choices = [(texts.FOLDER_ALL, ""), *((name, name) for name in folders)]
+        return {
+            self.folder: gr.Dropdown(choices, visible=len(folders) > 1 or bool(controls.folder)),
+            self.since: gr.DateTime(visible=dated),
+            self.until: gr.DateTime(visible=dated),
+        }
 
     @friendly
     @in_turn
@@ -185,7 +225,7 @@ def _commands(session: Session, top: int, models: Sequence[str]) -> str:
     if session.comparison is None or session.request is None or session.comparison.asked.kind == "similar":
         return ""
     asked = session.comparison.asked
-    lines = [search_command(session.request, asked.what if asked.kind == "words" else None, top, models)]
+    lines = [search_command(session.request, asked.what if asked.kind == "words" else None, top, asked.within, models)]
     if session.comparison.measurable:
         lines.append(evaluate_command(session.request, models))
     return "\n".join(lines)

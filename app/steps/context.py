@@ -42,6 +42,9 @@ class Controls(NamedTuple):
     zero_shot: bool = True
     top: int = DEFAULT_TOP
     where: str = OWN
+    folder: str = ""
+    since: str = ""
+    until: str = ""
 
     @property
     def request(self) -> AdapterRequest | None:
@@ -55,7 +58,7 @@ class Controls(NamedTuple):
     @property
     def within(self) -> Within:
         """Which photos are asked."""
-        return Within.of(self.where)
+        return Within.of(self.where, self.folder, self.since, self.until)
 
 
 class Part(Enum):

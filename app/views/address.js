@@ -31,7 +31,8 @@ const open = () => {
   tabs().find((tab) => name(tab) === wanted && tab.getAttribute("aria-selected") !== "true")?.click();
 };
 
-const question = () => ["q", "about", "in"].map((key) => new URLSearchParams(location.search).get(key) ?? "").join("\n");
+const ASKED = ["q", "about", "in", "folder", "since", "until"];
+const question = () => ASKED.map((key) => new URLSearchParams(location.search).get(key) ?? "").join("\n");
 let shown = question();
 
 // The drawer for researchers is not translated.
@@ -41,7 +42,7 @@ setTimeout(inEnglish);
 watch("value", () => {
   inEnglish();
   const asked = new URLSearchParams(props.value);
-  put({ q: asked.get("q"), about: asked.get("about"), in: asked.get("in") });
+  put(Object.fromEntries(ASKED.map((key) => [key, asked.get(key)])));
   shown = question();
 });
 // A link to a place on this page: Gradio's <base> would make it one to another page.

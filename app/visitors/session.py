@@ -12,7 +12,8 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from datetime import date
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from gradio.utils import get_upload_folder
@@ -46,10 +47,18 @@ Held = TypeVar("Held")
 
 @dataclass(frozen=True)
 class Within:
-    """Which photos are asked: the visitor's own, those of a library, or both."""
+    """Which photos are asked: the visitor's own, those of a library, or both; of these all, or those in a folder and of some
+    days, both included.
+
+    Attributes:
+        folder: as ``LibraryPhotos.folders`` or ``Photo.folder`` call it; "": all of them.
+    """
 
     own: bool = True
     library: str = ""
+    folder: str = ""
+    since: date | None = None
+    until: date | None = None
 
     @property
     def value(self) -> str:
@@ -57,10 +66,17 @@ class Within:
         return OWN if not self.library else f"{'both' if self.own else 'library'}:{self.library}"
 
     @staticmethod
-    def of(value: object) -> Within:
-        """What a ``value`` says; the visitor's own where it says nothing."""
+    def of(value: object, folder: object = "", since: object = "", until: object = "") -> Within:
+        """What a ``value`` says, and days such as 2024-05-31; the visitor's own, and all of them, where they say nothing."""
         kind, _, library = str(value or "").partition(":")
-        return Within(kind != "library", library) if library and kind in ("both", "library") else Within()
+        known = library and kind in ("both", "library")
+        return Within(not known or kind == "both", library if known else "", str(folder or ""), _day(since), _day(until))
+
+
+def _day(text: object) -> date | None:
+    with suppress(ValueError):
+        return date.fromisoformat(str(text or ""))
+    return None
 
 
 @dataclass(frozen=True)
@@ -162,6 +178,19 @@ class Comparison:
     def captions(self) -> int:
         """How many of them recall is counted over, as far as they differ."""
         return len({text for photo in self.photos if photo.id not in self.left_out for text in photo.captions})
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Of the photos that were asked, the library's last."""
+        own = {PurePosixPath(photo.folder) for photo in self.photos if photo.folder}
+        names = {above.as_posix() for folder in own for above in (folder, *folder.parents[:-1])}
+        return tuple(dict.fromkeys([*sorted(names), *(() if self.library is None else self.library.folders)]))
+
+    @property
+    def several_days(self) -> bool:
+        """Whether the photos that were asked were taken on different days, as far as that is known."""
+        own = {photo.taken for photo in self.photos} - {None}
+        return len(own) > 1 or (self.library is not None and self.library.several_days)
 
     @property
     def of(self) -> str:

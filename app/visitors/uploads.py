@@ -105,7 +105,7 @@ def _unpack(path: Path, folder: Path, uploads: Uploads, left: int) -> int:
                 uploads.add_captions(name, content, f"{path.name}/{name}")
             else:
                 target.write_bytes(content)
-                uploads.photos.append((name, target))
+                uploads.photos.append((f"{path.stem}/{member.filename}", target))
     return left
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.cli import format
 from core.cli.commands import Answer, check_text, chosen_backbone, load_adapter, load_chosen_engine, log, request
-from core.common.errors import DataError, DescriptionError
+from core.common.errors import DataError, DescriptionError, GalleryError
 from core.common.progress import counter
 from core.common.stopwatch import Stopwatch
 from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
@@ -91,8 +91,8 @@ def search(arguments: Namespace) -> Answer:
 def _check_place(arguments: Namespace) -> None:
     if (arguments.gallery is None) == (arguments.library is None):
         raise DataError("`search` needs either --gallery FOLDER or --library DIR.")
-    if arguments.library is None and (arguments.folder or arguments.since or arguments.until):
-        raise DataError("--folder, --since and --until are for a library (--library DIR).")
+    if arguments.library is None and arguments.folder:
+        raise DataError("--folder is for a library (--library DIR): with --gallery, name the folder itself.")
     if arguments.library is not None:
         from core.retrieval.library import PhotoLibrary
 
@@ -123,12 +123,14 @@ def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> t
 
 
 def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], stopwatch: Stopwatch) -> _Source:
+    from core.retrieval.where import Where
+
     if arguments.library is not None:
         from core.retrieval.library import PhotoLibrary
-        from core.retrieval.library_photos import LibraryPhotos, Where
+        from core.retrieval.library_photos import LibraryPhotos
 
         photos = LibraryPhotos(PhotoLibrary.open(arguments.library, backbone), backbone)
-        among = photos.among(Where(arguments.folder, arguments.since, arguments.until))
+        among = _some(photos.among(Where(arguments.folder, arguments.since, arguments.until)))
         stopwatch.lap("load")
         return _Source(photos, {}, among, library=photos)
     from core.retrieval.gallery import Gallery
@@ -146,7 +148,17 @@ def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], sto
     names = {place: first[photo.id] for place, photo in enumerate(gallery.photos)}
     failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]
     stopwatch.lap("index")
-    return _Source(gallery.searchable, names, None, failed, report.duplicates)
+    among = _some(gallery.among(Where(None, arguments.since, arguments.until)))
+    return _Source(gallery.searchable, names, among, failed, report.duplicates)
+
+
+def _some(among: np.ndarray | None) -> np.ndarray | None:
+    """The places that may be answers, where there are any."""
+    from core.retrieval.where import NONE_LEFT
+
+    if among is not None and not len(among):
+        raise GalleryError(NONE_LEFT)
+    return among
 
 
 def _ranked(

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import torch
@@ -24,6 +24,7 @@ from core.data.image_io import photo_bytes
 BATCH = 32  # photos that the model takes at once; as many more are decoded meanwhile
 MAX_WAITING = 64 * 2**20  # bytes of files that wait to be decoded
 THREADS = min(4, os.cpu_count() or 1)
+DEEPEST = 8  # folders of a source that are kept
 UNREADABLE = "the file cannot be read."
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,12 @@ class Decoded:
 def source_name(source: Source) -> str:
     """The safe name of a source."""
     return safe_name(source.name if isinstance(source, Path) else source[0])
+
+
+def source_folder(source: Source) -> str:
+    """Where a source says that it lay, as safe names between slashes; "" for a path."""
+    parts = () if isinstance(source, Path) else PurePosixPath(source[0].replace("\\", "/")).parts[:-1]
+    return "/".join(safe_name(part) for part in parts[:DEEPEST] if part.strip("./"))
 
 
 def _content(source: Source, name: str) -> bytes:

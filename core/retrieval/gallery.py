@@ -12,6 +12,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
@@ -25,7 +26,7 @@ from core.common.errors import GalleryError, StudioError
 from core.common.lazy import lazy
 from core.common.metrics import Hits, Relevance, both_directions, hits
 from core.data.captions import clean_captions, match_captions
-from core.data.decode import Decoded, Failure, Intake, Source, content_id, frames
+from core.data.decode import Decoded, Failure, Intake, Source, content_id, frames, source_folder
 from core.data.decode_pool import POOL
 from core.data.image_io import upright_rgb
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -34,6 +35,7 @@ from core.retrieval.index import Hit, Ranking, moves
 from core.retrieval.popularity import popularity, spread_places, with_popularity
 from core.retrieval.questions import EncodedQuery, Query
 from core.retrieval.search import Asked, LikePhoto, PhotoIndexes, search
+from core.retrieval.where import Where, taken_at
 
 __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Photo", "Ranking", "moves"]
 
@@ -56,12 +58,15 @@ class Photo:
         name: safe file name, unique in the gallery.
         thumbnail: small upright JPEG.
         captions: possibly none.
+        taken: the day on which the camera says that it was. folder: where it lay in a ZIP, the ZIP's name first; or "".
     """
 
     id: str
     name: str
     thumbnail: bytes = field(repr=False)
     captions: tuple[str, ...] = ()
+    taken: date | None = None
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,16 @@ class _Contents:
     @lazy
     def photos(self) -> tuple[Photo, ...]:
         return tuple(entry.photo for entry in self.entries.values())
+
+    def among(self, where: Where) -> np.ndarray | None:
+        """As ``Gallery.among``."""
+        if not where:
+            return None
+        kept = where.days(np.array([photo.taken for photo in self.photos], "datetime64[D]"))
+        if where.folder is not None:
+            inside = f"{where.folder.as_posix()}/"
+            kept &= [f"{photo.folder}/".startswith(inside) for photo in self.photos]
+        return np.flatnonzero(kept)
 
     @lazy
     def memory(self) -> int:
@@ -187,6 +202,7 @@ class Gallery:
         with self._adding, POOL.upload(self.backbone.framing) as upload:
             intake = Intake(sources, upload, self._holds, self._room, self._full(), stop)
             matched = [texts or () for texts in match_captions(intake.names, captions or {})]
+            folders = [source_folder(source) for source in sources]
             added: list[Photo] = []
             ids: dict[int, str] = {}
             for batch in intake.batches():
@@ -195,7 +211,7 @@ class Gallery:
                     prefixes = self.backbone.prefix(self.backbone.normalised(seen))
                     rows = photo_rows(self.backbone, prefixes)
                 ids |= {decoded.position: decoded.id for decoded in batch}
-                added += self._commit(batch, prefixes, rows, matched)
+                added += self._commit(batch, prefixes, rows, matched, folders)
                 if progress is not None:
                     progress(intake.done, len(sources))
             for position, key in intake.duplicates():
@@ -304,8 +320,8 @@ class Gallery:
         """
         return self.rank(self.question(query), adapter, top)
 
-    def rank(self, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
-        """As ``text_to_image``, for any question.
+    def rank(self, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10, where: Where = Where()) -> Ranking:
+        """As ``text_to_image``, for any question. ``where``: which photos may be answers, by the folders of ``Photo``.
 
         Raises:
             GalleryError: no photos, or ``top`` below 1.
@@ -313,10 +329,15 @@ class Gallery:
         contents = self._filled("search them")
         if top is not None and top < 1:
             raise GalleryError(f"{top} results were asked for: at least one is needed.")
-        best = search(self._indexes_of(contents), question, adapter, top)
+        among = contents.among(where)
+        best = search(self._indexes_of(contents), question, adapter, top, among)
         photos = [contents.photos[place] for place, _ in best]
         hits = [Hit(photo.id, photo.name, best[i][1], i + 1) for i, photo in enumerate(photos)]
-        return Ranking(tuple(hits), len(contents.entries))
+        return Ranking(tuple(hits), len(contents.entries if among is None else among))
+
+    def among(self, where: Where) -> np.ndarray | None:
+        """The places [k] of the photos that may be answers, ascending; None: all of them."""
+        return self._contents.among(where)
 
     def image_to_text(
         self,
@@ -522,9 +543,14 @@ class Gallery:
         return key in self._contents.entries
 
     def _commit(
-        self, batch: Sequence[Decoded], prefixes: Tensor, rows: Tensor, captions: Sequence[tuple[str, ...]]
+        self,
+        batch: Sequence[Decoded],
+        prefixes: Tensor,
+        rows: Tensor,
+        captions: Sequence[tuple[str, ...]],
+        folders: Sequence[str],
     ) -> list[Photo]:
-        """Put a batch in, with the captions of its positions; returns its photos, their names now unique."""
+        """Put a batch in, with the captions and folders of its positions; returns its photos, their names now unique."""
         with self._lock:
             entries = dict(self._contents.entries)
             taken = {entry.photo.name.casefold() for entry in entries.values()}
@@ -532,7 +558,9 @@ class Gallery:
             for decoded, prefix, row in zip(batch, prefixes, rows, strict=True):
                 name = _unique(decoded.name, taken)
                 taken.add(name.casefold())
-                photo = Photo(decoded.id, name, decoded.photo.thumbnail, captions[decoded.position])
+                place, when = decoded.position, taken_at(decoded.photo.taken)
+                day = None if when is None else when.date()
+                photo = Photo(decoded.id, name, decoded.photo.thumbnail, captions[place], day, folders[place])
                 photos.append(photo)
                 # A copy, because a row of the batch would keep the whole batch in memory.
                 entries[photo.id] = _Entry(photo, prefix.clone(), row.clone())

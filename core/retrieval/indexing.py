@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from core.data.read_ahead import BATCH, read_ahead
 from core.retrieval import library_index
 from core.retrieval.columns import photo_rows
 from core.retrieval.library import PhotoLibrary, absolute, file_schema, import_lance, photo_schema, shown_path
+from core.retrieval.where import taken_at
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -385,7 +386,7 @@ def photo_table(photos: Sequence[Encoded], schema: pa.Schema) -> pa.Table:
 
     columns = {
         "id": [photo.id for photo in photos],
-        "taken": [_date(photo.taken) for photo in photos],
+        "taken": [taken_at(photo.taken) for photo in photos],
         "thumbnail": [photo.thumbnail for photo in photos],
     }
     arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
@@ -448,13 +449,6 @@ def _file_table(files: Mapping[str, FileRow]) -> pa.Table:
 def _inside(path: str, folders: Iterable[str]) -> bool:
     """Whether a path is one of the folders or below one."""
     return any(path == folder or path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
-
-
-def _date(taken: object) -> datetime | None:
-    """EXIF's "2024:05:01 12:30:00"; None where it is anything else, as cameras whose clock was never set write."""
-    with suppress(ValueError, TypeError):
-        return datetime.strptime(str(taken), "%Y:%m:%d %H:%M:%S")
-    return None
 
 
 def _readable(path: str) -> bool:

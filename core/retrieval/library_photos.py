@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,29 +23,15 @@ from core.retrieval import library_index
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import width
 from core.retrieval.library import FILES, PHOTOS, PhotoLibrary, absolute, import_lance, shown_path
+from core.retrieval.where import Where
 
 if TYPE_CHECKING:
     from core.retrieval.index import Index
 
 CAPTION_BATCH = 512
 READ_ROWS = 1_024
+MOST_FOLDERS = 1_000  # to choose from
 _KEY = re.compile("[0-9a-f]{32}")
-
-
-@dataclass(frozen=True)
-class Where:
-    """Which photos may be answers.
-
-    Attributes:
-        folder: only those that lie in this folder or below it. since, until: only those taken in these days, both included.
-    """
-
-    folder: Path | None = None
-    since: date | None = None
-    until: date | None = None
-
-    def __bool__(self) -> bool:
-        return any(value is not None for value in (self.folder, self.since, self.until))
 
 
 class LibraryPhotos:
@@ -151,32 +135,34 @@ class LibraryPhotos:
         return [Path(found.get(id) or id.hex()) for id in ids]
 
     def among(self, where: Where) -> np.ndarray | None:
-        """The places [k] of the photos that may be answers, ascending; None: all of them.
-
-        Raises:
-            GalleryError: none is left.
-        """
+        """The places [k] of the photos that may be answers, ascending; None: all of them."""
         if not where:
             return None
-        kept = np.ones(len(self), bool)
         with self.library.readable():
+            kept = where.days(self._days)
             if where.folder is not None:
                 kept &= self._in_folder(where.folder)
-            if where.since is not None or where.until is not None:
-                days = self._days
-                known = ~np.isnat(days)
-                kept &= known
-                if where.since is not None:
-                    kept &= known & (days >= np.datetime64(where.since))
-                if where.until is not None:
-                    kept &= known & (days <= np.datetime64(where.until))
-        places = np.flatnonzero(kept)
-        if not len(places):
-            raise GalleryError(
-                "No photo of the library matches this folder and these dates. "
-                "A photo without a date from its camera never does."
-            )
-        return places
+        return np.flatnonzero(kept)
+
+    @lazy
+    def folders(self) -> Mapping[str, Path]:
+        """Where photos lie, by names that begin with the indexed folder's own: the first MOST_FOLDERS by name."""
+        with self.library.readable():
+            batches = self._files.scanner(["path"], filter="id IS NOT NULL").to_batches()
+            direct = {os.path.dirname(path) for batch in batches for path in batch["path"].to_pylist()}  # noqa: PTH120
+        above = {folder for path in map(Path, direct) for folder in (path, *path.parents)}
+        found: dict[str, Path] = {}
+        for root in map(Path, self.library.about.folders):
+            for folder in sorted(folder for folder in above if folder.is_relative_to(root)):
+                found.setdefault(folder.relative_to(root.parent).as_posix(), folder)
+        return dict(sorted(found.items())[:MOST_FOLDERS])
+
+    @lazy
+    def several_days(self) -> bool:
+        """Whether the photos were taken on different days, as far as that is known."""
+        with self.library.readable():
+            days = self._days
+        return len(np.unique(days[~np.isnat(days)])) > 1
 
     @lazy
     def _days(self) -> np.ndarray:

@@ -18,9 +18,10 @@ from core.common.errors import LibraryError, StudioError
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import ABOUT, PhotoLibrary
 from core.retrieval.library_index import FOLDER, SNAPSHOT
-from core.retrieval.library_photos import LibraryPhotos, Where, problems
+from core.retrieval.library_photos import LibraryPhotos, problems
 from core.retrieval.questions import Query
 from core.retrieval.search import search
+from core.retrieval.where import Where
 
 PHOTOS = 6
 FLIPPED = 120  # libraries

@@ -7,6 +7,9 @@ import re
 import shutil
 import time
 import zipfile
+from dataclasses import replace
+from datetime import date
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +19,7 @@ import numpy as np
 import pytest
 from app_visitors import launched
 from made_up_photos import blurred
+from PIL import Image
 from strangers import API, Stranger, wait
 
 from app import actions, texts
@@ -28,7 +32,7 @@ from app.steps.photo_library import LibraryFolders
 from app.views import results_html
 from app.visitors.limits import Limits
 from app.visitors.session import Comparison, Question, Session, Within
-from core.common.errors import LibraryError, StudioError
+from core.common.errors import GalleryError, LibraryError, StudioError
 from core.data import decode_pool
 from core.data.sample_photos import sample_photos
 from core.retrieval.columns import embeddings
@@ -36,6 +40,7 @@ from core.retrieval.indexing import index_folders
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.questions import Query
 from core.retrieval.search import search
+from core.retrieval.where import NONE_LEFT
 from core.sglora.engine import SGLora
 
 HERE = {"host": "127.0.0.1:7860"}
@@ -218,8 +223,70 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(
         actions.ask(engine, session, Question.similar("0" * 32))
 
 
+def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path: Path) -> None:
+    """Against the whole ranking, of which the photos that do not lie there or then are taken out."""
+    facts: dict[str, tuple[str, date | None]] = {}  # by name
+
+    def photo(file: Path, folder: str, day: date | None) -> Path:
+        exif = Image.Exif()
+        if day is not None:
+            exif[0x0132] = f"{day:%Y:%m:%d} 12:30:00"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((64, 64), 30 + 9 * len(facts)).convert("RGB").save(file, exif=exif)
+        facts[file.name] = folder, day
+        return file
+
+    days = (date(2023, 5, 1), date(2024, 5, 1), date(2024, 5, 2), None)
+    for place in ("pictures", "pictures/sea", "pictures/sea/boats", "pictures/seaside"):
+        for number, day in enumerate(days):
+            photo(tmp_path / place / f"{place.replace('/', '-')}-{number}.jpg", place, day)
+    index_folders(PhotoLibrary.create(tmp_path / "library", engine.backbone), [tmp_path / "pictures"], engine.backbone)
+    with zipfile.ZipFile(tmp_path / "trip.zip", "w") as archive:
+        for place in ("", "sea/", "sea/boats/"):
+            folder = f"trip/{place}".rstrip("/")
+            for number, day in enumerate(days):
+                file = photo(tmp_path / "own" / f"{len(facts)}-{number}.jpg", folder, day)
+                archive.write(file, place + file.name)
+    session, libraries = Session(), PhotoLibraries([tmp_path / "library"])
+    actions.add_uploads(engine, session, [str(tmp_path / "trip.zip"), str(photo(tmp_path / "alone.jpg", "", days[1]))])
+
+    asked = 0
+    for own, library in ((True, ""), (False, "library"), (True, "library")):
+        plain = Within(own, library)
+        whole = actions.ask(engine, session, Question.words("a boat", plain), libraries=libraries)
+        there = ("trip",) * own + ("pictures",) * bool(library)
+        assert set(whole.folders) == {place for place, _ in facts.values() if place.startswith(there)} and whole.several_days
+        for folder, (since, until) in product(
+            ("", "trip", "trip/sea", "trip/sea/boats", "pictures", "pictures/sea", "pictures/seaside", "elsewhere"),
+            ((None, None), (days[1], None), (None, days[1]), (days[1], days[1]), (days[2], days[0])),
+        ):
+            left = {
+                name
+                for name, (place, day) in facts.items()
+                if f"{place}/".startswith(f"{folder}/" if folder else "")
+                and (since is None or (day is not None and day >= since))
+                and (until is None or (day is not None and day <= until))
+            }
+            expected = [[(h.key, h.score) for h in column.ranking.hits if h.label in left] for column in whole.columns]
+            question = Question.words("a boat", replace(plain, folder=folder, since=since, until=until))
+            if not expected[0]:
+                with pytest.raises(GalleryError, match=NONE_LEFT):
+                    actions.ask(engine, session, question, libraries=libraries)
+                continue
+            answer = actions.ask(engine, session, question, libraries=libraries)
+            for column, hits in zip(answer.columns, expected, strict=True):
+                assert [(h.key, pytest.approx(h.score, abs=1e-6)) for h in column.ranking.hits] == hits
+                assert [h.rank for h in column.ranking.hits] == list(range(1, len(hits) + 1))
+                assert column.ranking.total == len(hits)
+            asked += 1
+    assert asked > 30
+
+
 @pytest.mark.parametrize("value", ["mine", "", None, 7, "both:", "elsewhere:x", "library"])
 def test_where_to_search_is_ones_own_photos_unless_it_says_otherwise(value: object) -> None:
     assert Within.of(value) == Within()
     for within in (Within(), Within(True, "a:b"), Within(False, "c")):
         assert Within.of(within.value) == within
+    days = {"since": date(2024, 5, 1), "until": date(2024, 5, 2)}
+    assert Within.of("library:c", "a/b", "2024-05-01", "2024-05-02") == Within(False, "c", "a/b", **days)
+    assert Within.of("mine", None, "the day before", 7) == Within()

@@ -23,7 +23,7 @@ from core.common.errors import PhotoError
 from core.common.images import Framing
 from core.common.paths import ROOT
 from core.data import decode_pool
-from core.data.decode import Intake, content_id
+from core.data.decode import Intake, content_id, source_folder
 from core.data.decode_pool import DecodedPhoto, DecodePool
 
 SEEN = Framing(32, 24)
@@ -249,3 +249,15 @@ def test_whatever_reading_a_photo_raises_is_its_own_refusal(pool: DecodePool, mo
     intake = Intake(files, Odd(), lambda _: False, lambda: 100, "full")  # type: ignore[arg-type]
     assert [photo.id for batch in intake.batches() for photo in batch] == [content_id(b"2")]
     assert [failure.name for failure in intake.failures()] == ["odd.png"]
+
+
+def test_the_folder_of_a_source_has_safe_names_alone() -> None:
+    for said, folder in (
+        ("a/b/c.jpg", "a/b"),
+        ("../a/./b\\c.jpg", "a"),
+        ("/etc/x.jpg", "etc"),
+        ("c.jpg", ""),
+        ("a\n/c.jpg", "a"),
+    ):
+        assert source_folder((said, b"")) == folder
+    assert source_folder(Path("a/b.jpg")) == ""

@@ -1,0 +1,44 @@
+"""Which photos may be answers: those in a folder, and those of some days."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import numpy as np
+
+NONE_LEFT = "No photo matches this folder and these dates. A photo without a date from its camera never does."
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which photos may be answers.
+
+    Attributes:
+        folder: only those that lie in this folder or below it. since, until: only those taken in these days, both included.
+    """
+
+    folder: Path | None = None
+    since: date | None = None
+    until: date | None = None
+
+    def __bool__(self) -> bool:
+        return any(value is not None for value in (self.folder, self.since, self.until))
+
+    def days(self, days: np.ndarray) -> np.ndarray:
+        """[n] whether photos of these days [n] datetime64[D] may be answers; an unknown day, NaT, is in no range."""
+        kept = np.ones(len(days), bool)
+        if self.since is not None:
+            kept &= days >= np.datetime64(self.since)
+        if self.until is not None:
+            kept &= days <= np.datetime64(self.until)
+        return kept
+
+
+def taken_at(exif: object) -> datetime | None:
+    """EXIF's "2024:05:01 12:30:00"; None where it is anything else, as cameras whose clock was never set write."""
+    with suppress(ValueError, TypeError):
+        return datetime.strptime(str(exif), "%Y:%m:%d %H:%M:%S")
+    return None
