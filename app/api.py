@@ -7,7 +7,6 @@ last.
 from __future__ import annotations
 
 import time
-from datetime import date
 from typing import Any
 
 import gradio as gr
@@ -15,7 +14,7 @@ import gradio as gr
 from app import actions, expert_actions, name_actions, texts
 from app.engines import Models
 from app.errors import answering
-from app.visitors.session import OWN, Question, Session, Within
+from app.visitors.session import OWN, Question, Session, Within, checked_day
 from core.common.errors import BackboneError, DescriptionError, brief
 from core.data.captions import parse_typed
 from core.experts.adapter_files import fit_facts, listed_names, routed_experts
@@ -149,7 +148,9 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             raise DescriptionError(texts.API_ONE_QUESTION)
         adaptation = actions.generate(engine, session, actions.request(description, k, tau, seed, strength))
         asked = (
-            Question.photo(None, photo) if photo else Question.words(query, Within.of(OWN, folder, _day(since), _day(until)))
+            Question.photo(None, photo)
+            if photo
+            else Question.words(query, Within.of(OWN, folder, checked_day(since), checked_day(until)))
         )
         columns = actions.ask(engine, session, asked).columns
         shown = max(1, min(MAX_TOP, int(top)))
@@ -245,10 +246,3 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             concurrency_limit=LIMITS[group],
             queue=True,
         )
-
-
-def _day(text: str) -> str:
-    try:
-        return str(text and date.fromisoformat(text))
-    except ValueError:
-        raise DescriptionError(texts.API_DAY.format(text=brief(text))) from None

@@ -36,11 +36,11 @@ class Engine:
     """One engine and its loading.
 
     Args:
-        load: makes the engine.
+        load: makes the engine. names: whether to get ready for names at once, or else the first visitor who teaches one waits.
     """
 
-    def __init__(self, load: Callable[[], SGLora]) -> None:
-        self._load = load
+    def __init__(self, load: Callable[[], SGLora], names: bool = True) -> None:
+        self._load, self._names = load, names
         self._done = threading.Event()
         self._start = threading.Lock()
         self._started = False
@@ -82,9 +82,13 @@ class Engine:
             self._failure = error
         self.seconds = time.perf_counter() - begin
         self._done.set()
-        if self._engine is not None:
-            with suppress(AdapterError):  # a backbone that cannot be taught names
-                ordinary_texts(self._engine.backbone)  # or the first visitor who teaches one would wait for it
+        if self._names and self._engine is not None:
+            self.get_ready_for_names()
+
+    def get_ready_for_names(self) -> None:
+        """Read what names are taught against, which takes seconds."""
+        with suppress(AdapterError):  # a backbone that cannot be taught names
+            ordinary_texts(self.get().backbone)
 
     @cached_property
     def expert_norms(self) -> dict[str, tuple[float, float]]:
@@ -111,7 +115,7 @@ class Models:
         watched: Callable[[str], bool] = lambda _: False,
         unload: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._default = Engine(load)
+        self._default = Engine(load, names=False)
         self._others: dict[str, Engine] = {}
         self._lock = threading.Lock()
         self._watched, self._unload = watched, unload
@@ -132,6 +136,10 @@ class Models:
     def start(self) -> None:
         """Begin loading the default engine in the background."""
         self._default.start()
+
+    def get_ready_for_names(self) -> None:
+        """As ``Engine.get_ready_for_names``, with the default engine."""
+        self._default.get_ready_for_names()
 
     def get(self, name: str = DEFAULT) -> SGLora:
         """An engine, waiting for it where needed.

@@ -7,8 +7,11 @@ import atexit
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 from app.http.hosts import Hosts, is_loopback
@@ -20,6 +23,7 @@ from core.common.text import printable
 # How long a thread may keep Python to itself when others want it; a tenth of the default. A sentence takes hundreds of small
 # steps in torch, and after each of them it may have to wait so long for the thread that serves the page.
 SWITCH_SECONDS = 0.0005
+STUBS_MADE_IN = "gradio.component_meta"
 
 
 def main() -> None:
@@ -53,7 +57,25 @@ def prepare() -> None:
     if not is_port(port):
         raise StudioError(f"GRADIO_SERVER_PORT is {port!r}: give the number of a port, such as 7860.")
     os.environ["GRADIO_SERVER_PORT"] = port
+    sys.meta_path.insert(0, NoStubs())
     claim_scratch()  # MCP keeps photos where this says
+
+
+class NoStubs:
+    """An importer without which Gradio, whenever it is imported, compares type stubs of its components, for a second."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target) if name == STUBS_MADE_IN else None
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def without(module: ModuleType) -> None:
+            execute(module)
+            module.create_or_modify_pyi = lambda *_: None  # type: ignore[attr-defined]
+
+        spec.loader.exec_module = without  # type: ignore[method-assign]
+        return spec
 
 
 def flags() -> argparse.Namespace:

@@ -132,16 +132,17 @@ class Studio:
         self.shelf = (
             SampleShelf(actions.add_samples, actions.ask_about_samples) if samples and not self.libraries.names else None
         )
-        if self.shelf is not None:
-            threading.Thread(target=self._fill, args=[self.shelf], name="sample photos", daemon=True).start()
 
-    def _fill(self, shelf: SampleShelf) -> None:
-        """Before the first visitor asks for it."""
+    def _prepare(self) -> None:
+        """What visitors would wait for, in the order in which they ask."""
         with suppress(Exception):  # the first visitor gets the message
-            shelf.session(self.models.get())
+            if self.shelf is not None:
+                self.shelf.session(self.models.get())
+            self.models.get_ready_for_names()
 
     def build(self, page: gr.Blocks) -> None:
         """Lay the page out and wire it."""
+        threading.Thread(target=self._prepare, name="first visitor", daemon=True).start()
         steps = self.lay_out()
         add_endpoints(self.models, self.context.session)
         for step in steps:

@@ -13,7 +13,6 @@ from app import languages
 TITLE = "SG-LoRA Studio"
 MEASURED_GROUP = "1,000 everyday photos"  # as the result "known" calls them
 API_NO_REPOSITORY = "There is no repository called {name}: {names} can be chosen."
-API_DAY = "{text} is no day such as 2024-05-31."
 API_ONE_QUESTION = "Ask with words (query) or with a photo, not with both at once."
 NO_REPOSITORY = "No expert repository in {folder}: give a folder that has an index.json, or one that holds such folders."
 NO_SUCH_ROUTE = "There is nothing here."

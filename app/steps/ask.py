@@ -89,10 +89,9 @@ class Ask(Step):
     def _elsewhere(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """The same question to other photos, which lie in other folders."""
         controls = Controls(*values)._replace(folder="")
-        boxes = {self.context.controls["folder"]: ""}
         if not query.strip() or not self.context.can_ask(session, controls.within):
-            return boxes
-        return self.answer(session, Question.words(query), controls, progress) | boxes
+            return {self.context.controls["folder"]: ""}
+        return self.answer(session, Question.words(query), controls, progress)
 
     @friendly
     @in_turn

@@ -16,7 +16,7 @@ from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
 from app.steps.step import ANSWER, Step, by_caption, by_column, in_turn, private
 from app.views import page_html, results_html
 from app.views.results_html import Shown
-from app.visitors.session import Comparison, Question, Session
+from app.visitors.session import Comparison, Question, Session, checked_day
 from core.common.errors import StudioError
 from core.sglora.description import known_languages, language_remark
 
@@ -48,7 +48,7 @@ class Compare(Step):
             elem_id="folder",
         )
         self.since, self.until = (
-            gr.DateTime(include_time=False, type="string", label=label, scale=0, min_width=110, visible=False, elem_id=name)
+            gr.Textbox(label=label, placeholder="2024-05-31", max_lines=1, scale=0, min_width=110, visible=False, elem_id=name)
             for label, name in ((texts.SINCE, "since"), (texts.UNTIL, "until"))
         )
         self.context.controls |= {"only_changed": self.only_changed, "zero_shot": self.zero_shot, "top": self.top}
@@ -87,7 +87,7 @@ class Compare(Step):
     def wire(self) -> None:
         self.on([self.only_changed.change, self.zero_shot.change, self.top.change], self._show_again, parts=[Part.RESULTS])
         self.on([self.merge.change, self.random.change], self._rank_again, parts=ANSWER, shown_on=self.answered, group=SEARCH)
-        changed = [self.folder.input, self.since.change, self.until.change]
+        changed = [self.folder.input, *(event for day in (self.since, self.until) for event in (day.submit, day.blur))]
         self.on(changed, self._filter, parts=ANSWER, shown_on=self.answered, group=SEARCH)
         self.on(self.more_of_them.click, self._more, parts=[Part.RESULTS])
         # Of the enlarged photo; the box is emptied, for this question has no words.
@@ -124,6 +124,8 @@ class Compare(Step):
     def _filter(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """The same question to some of the photos."""
         controls, question = Controls(*values), session.question
+        for text in (controls.since, controls.until):
+            checked_day(text)
         if question is None or question.kind == "photo":
             return {}
         controls = controls._replace(where=question.within.value)
@@ -136,9 +138,9 @@ class Compare(Step):
         dated = bool(controls.since or controls.until) or (comparison is not None and comparison.several_days)
         choices = [(texts.FOLDER_ALL, ""), *((name, name) for name in folders)]
         return {
-            self.folder: gr.Dropdown(choices, visible=len(folders) > 1 or bool(controls.folder)),
-            self.since: gr.DateTime(visible=dated),
-            self.until: gr.DateTime(visible=dated),
+            self.folder: gr.Dropdown(choices, value=controls.folder or "", visible=len(folders) > 1 or bool(controls.folder)),
+            self.since: gr.Textbox(value=controls.since, visible=dated),
+            self.until: gr.Textbox(value=controls.until, visible=dated),
         }
 
     @friendly

@@ -18,7 +18,8 @@ from core.data.sample_photos import examples
 
 class Samples(Step):
     def layout(self) -> None:
-        self.try_it = gr.Button(texts.TRY, variant="primary", min_width=220, elem_id="try-it")
+        there = self.context.shelf is not None  # most visitors' pages open on them
+        self.try_it = gr.Button(texts.TRY, variant="primary", min_width=220, visible=not there, elem_id="try-it")
         with gr.Row(visible=False, elem_id="try-asks") as self.asks:
             self.words = gr.HTML()
             self.yes = gr.Button(texts.TRY_YES, size="sm", min_width=100, elem_id="try-yes")
@@ -35,9 +36,13 @@ class Samples(Step):
             visible=False,
             elem_id="examples",
         )
-        self.context.shows(
-            Part.PHOTOS, [self.examples], lambda session, _: {self.examples: gr.Dataset(visible=session.album.shows_samples)}
-        )
+        self.context.shows(Part.PHOTOS, [self.examples, self.try_it], self.show)
+
+    def show(self, session: Session, _: Controls) -> Updates:
+        """What can be asked of the samples, or the button that brings them."""
+        album = session.album
+        away = not album.shows_samples and not album.awaits_samples
+        return {self.examples: gr.Dataset(visible=album.shows_samples), self.try_it: gr.Button(visible=away)}
 
     def wire(self) -> None:
         controls, answer = self.context.controls, self.context.answer

@@ -23,7 +23,7 @@ from app.engines import DEFAULT
 from app.http.gradio_patches import FOLDER_PREFIX
 from app.visitors.limits import Limits
 from app.visitors.uploads import discard
-from core.common.errors import GalleryError
+from core.common.errors import DescriptionError, GalleryError, brief
 from core.common.metrics import Hits
 from core.data.decode import Source
 from core.experts.own import OwnExperts
@@ -73,9 +73,22 @@ class Within:
         return Within(not known or kind == "both", library if known else "", str(folder or ""), _day(since), _day(until))
 
 
+def checked_day(text: object) -> date | None:
+    """A day such as 2024-05-31; None where nothing is said.
+
+    Raises:
+        DescriptionError: it is something else.
+    """
+    said = str(text or "").strip()
+    try:
+        return date.fromisoformat(said) if said else None
+    except ValueError:
+        raise DescriptionError(texts.DAY_UNUSABLE.format(text=brief(said))) from None
+
+
 def _day(text: object) -> date | None:
-    with suppress(ValueError):
-        return date.fromisoformat(str(text or ""))
+    with suppress(DescriptionError):
+        return checked_day(text)
     return None
 
 

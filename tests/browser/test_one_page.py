@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from app_process import CHROMIUM, START_SECONDS, running
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 STEP_MS = 60_000
 QUERY = "a lion -water"
+DAYS = ("2023-05-01", "2024-05-01", "2024-05-02")  # of the first photos of the library
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +32,14 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     where, backbone = tmp_path_factory.mktemp("app"), load_engine().backbone
     photos, library = where / "photos", where / "pictures"
     photos.mkdir()
-    for sample in sample_photos()[1:]:
-        shutil.copy(sample.path, photos / sample.name)
+    (photos / "dated").mkdir()
+    for sample, day in zip_longest(sample_photos()[1:], DAYS):
+        if day is None:
+            shutil.copy(sample.path, photos / sample.name)
+            continue
+        exif = Image.Exif()
+        exif[0x0132] = f"{day.replace('-', ':')} 12:00:00"
+        Image.open(sample.path).convert("RGB").save((photos / "dated" / sample.name).with_suffix(".jpg"), exif=exif)
     index_folders(PhotoLibrary.create(library, backbone), [photos], backbone)
     with running(where, "--library", str(library), "--index-from-page") as (address, _):
         yield address
@@ -91,6 +100,40 @@ def test_own_photos_a_library_and_both(opened: Page) -> None:
     assert parse_qs(urlsplit(page.url).query)["in"] == ["library:pictures"]
     page.click("#library-folders > button")
     expect(page.locator("#library-index")).to_be_visible()
+
+
+def test_filters_stay_with_the_question(opened: Page) -> None:
+    page, asked = opened, {}
+    ranked = page.locator("#results h3 small")
+
+    def expect_filtered(photos: int, **filters: str) -> None:
+        expect(ranked).to_have_text(texts.RANKED.format(total=photos))
+        asked.update(filters)
+        for name, value in asked.items():
+            expect(box(page, name)).to_have_value(value or (texts.FOLDER_ALL if name == "folder" else ""))
+        address = parse_qs(urlsplit(page.url).query)
+        assert {name: address.get(name, [""])[0] for name in asked} == asked
+
+    box(page, "query").fill(QUERY)
+    box(page, "query").press("Enter")
+    expect_filtered(len(sample_photos()) - 1, folder="", since="", until="")
+    box(page, "folder").click()
+    page.locator("#folder").get_by_role("option", name="photos/dated", exact=True).click()
+    expect_filtered(len(DAYS), folder="photos/dated")
+    box(page, "since").fill(DAYS[1])
+    box(page, "since").press("Enter")
+    expect_filtered(len(DAYS) - 1, since=DAYS[1])
+    page.reload()
+    expect_filtered(len(DAYS) - 1)
+    box(page, "until").fill(DAYS[1])
+    page.locator("#results h3").click()  # away from the box
+    expect_filtered(1, until=DAYS[1])
+    page.go_back()
+    expect_filtered(len(DAYS) - 1, until="")
+    box(page, "since").fill("in spring")
+    box(page, "since").press("Enter")
+    expect(page.locator(".toast-body")).to_contain_text(texts.DAY_UNUSABLE.format(text="in spring"))
+    expect(ranked).to_have_text(texts.RANKED.format(total=len(DAYS) - 1))
 
 
 def test_an_enlarged_photo_has_buttons_and_closes_with_back(opened: Page) -> None:

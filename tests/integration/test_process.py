@@ -162,3 +162,12 @@ def test_ended_while_it_indexes_it_ends_quietly(tmp_path: Path) -> None:
     log = (tmp_path / "log.txt").read_text()
     assert "terminate called" not in log and "Traceback" not in log
     assert list(tmp_path.glob(f"{PREFIX}*")) == []
+
+
+def test_gradio_compares_no_type_stubs() -> None:
+    code = "{prepare}import gradio\nfrom gradio import component_meta\nprint(component_meta.create_or_modify_pyi.__module__)"
+    for prepare, module in (("", "gradio.component_meta"), ("from app.main import prepare\nprepare()\n", "app.main")):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(prepare=prepare)], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == [module]
