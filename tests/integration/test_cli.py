@@ -36,6 +36,7 @@ from core.experts.adapter_files import routed_experts
 from core.experts.load import load_engine
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.where import NONE_LEFT
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
@@ -622,6 +623,30 @@ def test_search_without_a_task_adapts_to_the_query_and_keeps_the_top(run, folder
     assert code == 0
     assert "\nzero-shot\n" in out
     assert "\nsg-lora\n" in out
+
+
+def test_search_of_a_folder_leaves_out_other_days(run, tmp_path):
+    days = ("2023:05:01", "2024:05:01", "2024:05:02", None)
+    for number, day in enumerate(days):
+        exif = Image.Exif()
+        if day:
+            exif[0x0132] = f"{day} 12:00:00"
+        Image.effect_noise((64, 64), 40 + number).convert("RGB").save(tmp_path / f"{number}.jpg", exif=exif)
+
+    def found(*filters: str) -> dict[str, list[str]]:
+        code, out, err = run("search", "a dog", "--gallery", tmp_path, *filters, "--json")
+        assert code == 0, err
+        answer = json.loads(out)
+        assert all(len(hits) == answer["total"] for hits in answer["rankings"].values())
+        return {method: [hit["photo"] for hit in hits] for method, hits in answer["rankings"].items()}
+
+    everything = found()
+    for filters, left in ((["--since=2024-05-01"], "12"), (["--since=2023-05-01", "--until=2024-05-01"], "01")):
+        assert found(*filters) == {m: [name for name in hits if name[0] in left] for m, hits in everything.items()}
+    code, _, err = run("search", "a dog", "--gallery", tmp_path, "--since", "2030-01-01")
+    assert code == 1 and NONE_LEFT in err
+    code, _, err = run("search", "a dog", "--gallery", tmp_path, "--folder", tmp_path)
+    assert code == 1 and "--folder is for a library" in err
 
 
 def test_search_with_a_photo_ranks_captions(run, folder):
