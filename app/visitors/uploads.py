@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.common.text import safe_name
-from core.data.decode import Source
+from core.data.decode import Source, source_folder
 from core.data.find_images import is_clutter
 from core.data.image_io import MAX_BYTES
 from core.data.safe_zip import COMPRESSIONS, DAMAGE, open_zip
@@ -105,7 +105,8 @@ def _unpack(path: Path, folder: Path, uploads: Uploads, left: int) -> int:
                 uploads.add_captions(name, content, f"{path.name}/{name}")
             else:
                 target.write_bytes(content)
-                uploads.photos.append((f"{path.stem}/{member.filename}", target))
+                folder = source_folder((f"{path.stem}/{member.filename}", target))
+                uploads.photos.append((f"{folder}/{name}", target))
     return left
 
 

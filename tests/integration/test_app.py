@@ -305,7 +305,7 @@ def test_a_zip_is_unpacked_inside_its_folder(tmp_path: Path) -> None:
     members |= {".hidden": b"x", "captions.csv": b"image,caption\nb.png,green"}
     target = tmp_path / "in" / "unpacked"
     uploads = sort_uploads([pack(tmp_path / "photos.zip", members)], target)
-    assert sorted(name for name, _ in uploads.photos) == ["abs.png", "b.png", "b.png", "evil.png"]
+    assert sorted(name for name, _ in uploads.photos) == [f"photos/{n}" for n in ("a/b.png", "abs.png", "b/b.png", "evil.png")]
     assert all(p.resolve().is_relative_to(target) and p.read_bytes() == png() for _, p in uploads.photos)
     assert uploads.captions == [("captions.csv", b"image,caption\nb.png,green")]
     assert uploads.failed == []
