@@ -503,12 +503,15 @@ def count_marked(engine: SGLora, session: Session, libraries: PhotoLibraries | N
     """How many photos that the visitor marked as right are among the first ten, without and with the adapter."""
     right = {asked: {photo for photo, yes in marks.items() if yes} for asked, marks in session.marks.items()}
     right = {asked: photos for asked, photos in right.items() if photos}
+    places: list[tuple[Place, set[str]]] = []
+    for asked, photos in right.items():
+        with suppress(GalleryError, PhotoError, LibraryError):  # its photos or its library went meanwhile
+            places.append((Place.of(engine, session, asked, libraries), photos))
     counts: dict[str, int] = {}
-    with suppress(GalleryError, PhotoError, LibraryError):  # photos or a library went meanwhile
-        places = [(Place.of(engine, session, asked, libraries), photos) for asked, photos in right.items()]
+    with suppress(GalleryError, PhotoError, LibraryError):
         for title, _, adapter in columns(engine, session, merge=False) if places else ():
             counts[title] = sum(hit.key in photos for place, photos in places for hit in place.rank(adapter, 10).hits)
-    session.marked = Marked(len(right), sum(map(len, right.values())), counts)
+    session.marked = Marked(len(places), sum(len(photos) for _, photos in places), counts)
 
 
 def _plain(text: str) -> str:

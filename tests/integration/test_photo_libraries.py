@@ -222,6 +222,13 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(
     with pytest.raises(StudioError, match=re.escape(texts.NOTHING_LIKE)):
         actions.ask(engine, session, Question.similar("0" * 32))
 
+    # Marks on one's own photos count on when the library is gone.
+    actions.ask(engine, session, Question.words("a lion"))
+    actions.mark(engine, session, session.album.photos[0].id, True, pictures)
+    assert (session.marked.questions, session.marked.photos) == (2, 2)
+    actions.count_marked(engine, session, PhotoLibraries([]))
+    assert (session.marked.questions, session.marked.photos, session.marked.among_ten[texts.ZERO_SHOT]) == (1, 1, 1)
+
 
 def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path: Path) -> None:
     """Against the whole ranking, of which the photos that do not lie there or then are taken out."""
