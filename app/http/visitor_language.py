@@ -1,21 +1,23 @@
-"""Requests of the page are answered in the visitor's language, those of the API in English."""
+"""Requests of the page are answered in the visitor's language, those of the API in English; the page itself goes compressed."""
 
 from __future__ import annotations
 
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.allowlist import API, route_of
 from app.languages import TAGS, speaking, wanted
 
 PAGE = ("/", "/config")  # what is built from the page's texts
+LEVEL = 5  # of gzip: a megabyte of page in milliseconds
 OF_THE_API = (f"{API}/call", f"{API}/info", f"{API}/mcp")
 
 
 class VisitorLanguage:
-    """ASGI middleware that sets the language for all that answers a request."""
+    """ASGI middleware that sets the language for all that answers a request. Gradio compresses what has a file's name alone."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+        self.app, self.page = app, GZipMiddleware(app, compresslevel=LEVEL)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or route_of(scope).startswith(OF_THE_API):
@@ -30,4 +32,4 @@ class VisitorLanguage:
             await send(message)
 
         with speaking(code):
-            await self.app(scope, receive, with_headers)
+            await (self.page if route_of(scope) in PAGE else self.app)(scope, receive, with_headers)

@@ -105,8 +105,8 @@ def _unpack(path: Path, folder: Path, uploads: Uploads, left: int) -> int:
                 uploads.add_captions(name, content, f"{path.name}/{name}")
             else:
                 target.write_bytes(content)
-                folder = source_folder((f"{path.stem}/{member.filename}", target))
-                uploads.photos.append((f"{folder}/{name}", target))
+                lay = source_folder((f"{path.stem}/{member.filename}", target))
+                uploads.photos.append((f"{lay}/{name}", target))
     return left
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -69,6 +70,16 @@ def url(models: Models) -> Iterator[str]:
 @pytest.fixture
 def client(url: str, tmp_path: Path) -> Client:
     return connect(url, tmp_path)
+
+
+def test_the_page_goes_compressed(url: str) -> None:
+    def fetched(**headers: str) -> tuple[bytes, str | None]:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+            return answer.read(), answer.headers["content-encoding"]
+
+    (plain, said), (packed, how) = fetched(), fetched(**{"Accept-Encoding": "gzip"})
+    assert (said, how) == (None, "gzip") and len(packed) < len(plain) / 4
+    assert len(gzip.decompress(packed)) == len(plain)
 
 
 def connect(url: str, folder: Path) -> Client:
