@@ -17,7 +17,9 @@ from app import texts
 from app.http.gradio_patches import visitor_left
 from app.photo_libraries import PhotoLibraries
 from app.places import Place
-from app.visitors.session import Column, Comparison, Marked, Question, Session
+from app.visitors.comparison import Column, Comparison, Marked
+from app.visitors.question import Question
+from app.visitors.session import Session
 from app.visitors.uploads import MAX_CAPTIONS, discard, sort_uploads
 from core.common.errors import AdapterError, DescriptionError, GalleryError, LibraryError, PhotoError, StudioError, brief
 from core.common.text import clean_text

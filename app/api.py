@@ -14,7 +14,8 @@ import gradio as gr
 from app import actions, expert_actions, name_actions, texts
 from app.engines import Models
 from app.errors import answering
-from app.visitors.session import OWN, Question, Session, Within, checked_day
+from app.visitors.question import OWN, Question, Within, checked_day
+from app.visitors.session import Session
 from core.common.errors import BackboneError, DescriptionError, brief
 from core.data.captions import parse_typed
 from core.experts.adapter_files import fit_facts, listed_names, routed_experts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from app.visitors.session import Within
+from app.visitors.question import Within
 from core.sglora.request import AdapterRequest
 
 GALLERY, FOLDER, PHOTO = "PHOTOS", "adapter", "PHOTO.jpg"  # what only the visitor's own machine can name

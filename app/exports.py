@@ -13,7 +13,9 @@ from typing import Any
 
 from app import texts
 from app.actions import HISTORY, request
-from app.visitors.session import Album, Comparison, Session
+from app.visitors.album import Album
+from app.visitors.comparison import Comparison
+from app.visitors.session import Session
 from core.common.errors import DataError, StudioError, brief
 from core.common.metrics import KS, recall_interval
 from core.common.text import clean_text, safe_name

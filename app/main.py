@@ -141,8 +141,8 @@ def serve(args: argparse.Namespace) -> None:
     from app.logs import set_up_logs
     from app.page import build, launch_options
     from app.photo_libraries import PhotoLibraries
+    from app.visitors.album import rest, watched
     from app.visitors.retention import Keeper, Limits
-    from app.visitors.session import rest, watched
     from core.common.device import use
     from core.common.runtime import set_up_heap
 

@@ -40,9 +40,10 @@ from app.steps.step import ANSWER, Step, private
 from app.steps.switch import Switch
 from app.steps.take_home import TakeHome
 from app.views import page_html
+from app.visitors.album import left
 from app.visitors.retention import Keeper
 from app.visitors.sample_shelf import SampleShelf
-from app.visitors.session import Session, left
+from app.visitors.session import Session
 from app.visitors.tab_states import Tabs
 from app.visitors.uploads import MAX_UPLOAD
 from core.common.errors import StudioError

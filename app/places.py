@@ -10,7 +10,8 @@ import numpy as np
 
 from app import texts
 from app.photo_libraries import PhotoLibraries
-from app.visitors.session import Question, Session
+from app.visitors.question import Question
+from app.visitors.session import Session
 from core.common.errors import GalleryError, LibraryError, PhotoError
 from core.common.lazy import lazy
 from core.retrieval.adapter import ZERO_SHOT, Adapter

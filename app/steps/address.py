@@ -14,7 +14,8 @@ from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, in_turn
 from app.views import results_html
-from app.visitors.session import Question, Session, Within
+from app.visitors.question import Question, Within
+from app.visitors.session import Session
 from core.data.sample_photos import Example
 
 SCRIPT = Path(results_html.__file__).with_name("address.js").read_text()

@@ -12,7 +12,9 @@ from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, in_turn, private
 from app.views import page_html
-from app.visitors.session import LISTED, OWN, Question, Session, Within
+from app.visitors.album import LISTED
+from app.visitors.question import OWN, Question, Within
+from app.visitors.session import Session
 
 
 class Ask(Step):

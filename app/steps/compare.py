@@ -16,7 +16,9 @@ from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
 from app.steps.step import ANSWER, Step, by_caption, by_column, in_turn, private
 from app.views import page_html, results_html
 from app.views.results_html import Shown
-from app.visitors.session import Comparison, Question, Session, checked_day
+from app.visitors.comparison import Comparison
+from app.visitors.question import Question, checked_day
+from app.visitors.session import Session
 from core.common.errors import StudioError
 from core.sglora.description import known_languages, language_remark
 

@@ -12,7 +12,8 @@ from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, in_turn, private
 from app.views import experts_html, page_html
-from app.visitors.session import Question, Session
+from app.visitors.question import Question
+from app.visitors.session import Session
 from core.common.errors import StudioError
 
 

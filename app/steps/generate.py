@@ -14,7 +14,8 @@ from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, in_turn, private
 from app.views import experts_html, page_html
-from app.visitors.session import Comparison, Session
+from app.visitors.comparison import Comparison
+from app.visitors.session import Session
 from core.experts.compare import nearest_distances
 from core.experts.projection import latent_map
 from core.sglora.engine import Adaptation, SGLora

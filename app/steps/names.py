@@ -13,7 +13,9 @@ from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, in_turn, private
 from app.views import page_html
-from app.visitors.session import LISTED, Question, Session
+from app.visitors.album import LISTED
+from app.visitors.question import Question
+from app.visitors.session import Session
 from core.common.errors import GalleryError
 
 # The panel takes a moment to unfold.

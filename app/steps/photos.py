@@ -14,7 +14,9 @@ from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, private
 from app.views import page_html, results_html
-from app.visitors.session import PHOTO_LIMIT, Question, Session
+from app.visitors.album import PHOTO_LIMIT
+from app.visitors.question import Question
+from app.visitors.session import Session
 from core.common.errors import StudioError
 
 LOOK_SECONDS = 0.7

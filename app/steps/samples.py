@@ -12,7 +12,8 @@ from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, by_photo, chosen, in_turn, private
 from app.views import page_html
-from app.visitors.session import OWN, Question, Session
+from app.visitors.question import OWN, Question
+from app.visitors.session import Session
 from core.data.sample_photos import examples
 
 

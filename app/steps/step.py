@@ -13,7 +13,8 @@ import gradio as gr
 from app import actions, texts
 from app.api import LIGHT, LIMITS
 from app.steps.context import Controls, Part, StepContext, Updates
-from app.visitors.session import Question, Session
+from app.visitors.question import Question
+from app.visitors.session import Session
 from core.common.errors import StudioError
 
 __all__ = [

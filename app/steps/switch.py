@@ -14,7 +14,8 @@ from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import Step, by_photo
 from app.views import page_html
-from app.visitors.session import Session, Switched
+from app.visitors.album import Switched
+from app.visitors.session import Session
 
 
 class Switch(Step):

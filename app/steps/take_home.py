@@ -14,7 +14,9 @@ from app.steps.context import DEFAULT_TOP, Controls, Updates
 from app.steps.generate import most_strength
 from app.steps.step import ANSWER, Step
 from app.views import page_html
-from app.visitors.session import Comparison, Question, Session
+from app.visitors.comparison import Comparison
+from app.visitors.question import Question
+from app.visitors.session import Session
 from core.common.errors import DataError
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest

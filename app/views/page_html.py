@@ -12,7 +12,7 @@ from app import texts
 from app.views import experts_html, fit_html
 from app.views.charts import RoutingBar, heat_map, routing_chart
 from app.views.template import macros
-from app.visitors.session import LISTED, Album
+from app.visitors.album import LISTED, Album
 from core.common.paths import results_path
 from core.experts.compare import LoraDistances
 from core.retrieval.gallery import AddReport

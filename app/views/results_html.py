@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from app import texts
 from app.views.template import macros
-from app.visitors.session import Album, Column, Comparison, Marked
+from app.visitors.album import Album
+from app.visitors.comparison import Column, Comparison, Marked
 from core.common.metrics import KS, recall_interval
 from core.retrieval.gallery import Photo
 

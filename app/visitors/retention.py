@@ -29,8 +29,9 @@ from starlette.middleware import Middleware
 from app import texts
 from app.http.gradio_patches import FOLDER_PREFIX, GuardedBlocks
 from app.http.upload_limits import UploadGate
+from app.visitors.album import open_albums
 from app.visitors.limits import Limits
-from app.visitors.session import Session, open_albums
+from app.visitors.session import Session
 from app.visitors.tab_states import Tabs, sessions_of
 from core.common.runtime import give_back, shared_cores
 

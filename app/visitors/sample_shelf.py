@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from app.engines import DEFAULT
 from app.languages import language
-from app.visitors.session import Album, Session
+from app.visitors.album import Album
+from app.visitors.session import Session
 from core.sglora.engine import SGLora
 
 

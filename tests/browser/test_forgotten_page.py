@@ -13,8 +13,8 @@ from made_up_photos import blurred
 from playwright.sync_api import Browser, Page, expect
 
 from app import actions, expert_actions, texts
+from app.visitors.album import open_albums
 from app.visitors.retention import Limits
-from app.visitors.session import open_albums
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
 

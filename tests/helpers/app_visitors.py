@@ -22,8 +22,8 @@ from app.engines import Models
 from app.http.hosts import Hosts
 from app.page import build, launch_options
 from app.photo_libraries import PhotoLibraries
+from app.visitors.album import open_albums
 from app.visitors.retention import Keeper, Limits
-from app.visitors.session import open_albums
 from core.sglora.engine import SGLora
 
 SENTENCE, QUERY = "photos of people surfing", "water"

@@ -34,7 +34,10 @@ from app.languages import ENGLISH, OTHERS, speaking
 from app.page import Studio, build, launch_options
 from app.views import experts_html, page_html, results_html
 from app.views.results_html import Shown
-from app.visitors.session import KEPT_DOWNLOADS, Album, Column, Comparison, Question, Session, open_albums
+from app.visitors.album import KEPT_DOWNLOADS, Album, open_albums
+from app.visitors.comparison import Column, Comparison
+from app.visitors.question import Question
+from app.visitors.session import Session
 from app.visitors.uploads import discard, sort_uploads
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError

@@ -28,8 +28,10 @@ from strangers import API, Stranger
 
 from app import actions, expert_actions, texts
 from app.api import LIMITS, SEARCH
+from app.visitors.album import open_albums
+from app.visitors.question import Question
 from app.visitors.retention import Limits
-from app.visitors.session import Question, Session, open_albums
+from app.visitors.session import Session
 from core.data import decode_pool
 from core.data.sample_photos import sample_photos
 from core.sglora.engine import SGLora

@@ -24,7 +24,8 @@ from app.engines import Models
 from app.page import Studio, launch_options
 from app.views import evidence, experts_html
 from app.views.scatter import HEIGHT, WIDTH, Mark, scatter
-from app.visitors.session import Question, Session
+from app.visitors.question import Question
+from app.visitors.session import Session
 from app.visitors.training_jobs import Trainings
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser

@@ -22,7 +22,8 @@ from app import actions, name_actions, texts
 from app.engines import Models
 from app.page import build, launch_options
 from app.views import results_html
-from app.visitors.session import Question, Session, forget, leave
+from app.visitors.question import Question
+from app.visitors.session import Session, leave
 from core.backbones.base import last_linear
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
@@ -132,7 +133,7 @@ def test_names_are_kept_through_a_reload_and_of_their_visitor_alone(engine: SGLo
     actions.ask(engine, again, Question.words("wug"))
     assert first(again) == ["wug"] * 6
     assert other.worth == 0 and again.worth == 2
-    forget(again)
+    again.forget()
     leave(again), leave(session)
     assert session.album.taught == () and Session.resume(session.album.token).album.taught == ()
 

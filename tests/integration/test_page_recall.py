@@ -9,7 +9,8 @@ from scipy.stats import bootstrap
 
 from app import texts
 from app.views import results_html
-from app.visitors.session import Column, Comparison, Question
+from app.visitors.comparison import Column, Comparison
+from app.visitors.question import Question
 from core.common.metrics import KS, Hits, Relevance, both_directions, hits, recall_interval
 from core.retrieval.gallery import Hit, Photo, Ranking
 

@@ -30,8 +30,10 @@ from app.page import Studio
 from app.photo_libraries import PhotoLibraries
 from app.steps.photo_library import LibraryFolders
 from app.views import results_html
+from app.visitors.comparison import Comparison
 from app.visitors.limits import Limits
-from app.visitors.session import Comparison, Question, Session, Within
+from app.visitors.question import Question, Within
+from app.visitors.session import Session
 from core.common.errors import GalleryError, LibraryError, StudioError
 from core.data import decode_pool
 from core.data.sample_photos import sample_photos

@@ -22,8 +22,9 @@ from PIL import Image
 from app import texts
 from app.http.upload_limits import QUIET_SECONDS
 from app.visitors import retention, tab_states
+from app.visitors.album import open_albums
 from app.visitors.retention import Keeper, Limits
-from app.visitors.session import Session, open_albums
+from app.visitors.session import Session
 from core.common.errors import StudioError
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from app import actions, exports
-from app.visitors.session import Question, Session
+from app.visitors.question import Question
+from app.visitors.session import Session
 from core.common.errors import DataError
 from core.common.paths import ROOT
 from core.data.sample_photos import sample_photos

@@ -1,0 +1,553 @@
+"""What one visitor has: photos, names, own experts and files. The tabs of one browser share it; visitors never do."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gradio.utils import get_upload_folder
+
+from app import texts
+from app.engines import DEFAULT
+from app.http.gradio_patches import FOLDER_PREFIX
+from app.visitors.limits import Limits
+from app.visitors.question import Question
+from app.visitors.uploads import discard
+from core.common.errors import GalleryError
+from core.data.decode import Source
+from core.experts.own import OwnExperts
+from core.retrieval.gallery import Gallery, Photo, Removed
+from core.retrieval.library_photos import LibraryPhotos
+from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
+from core.sglora.teach import TaughtName, TaughtNames
+
+if TYPE_CHECKING:
+    from app.visitors.session import Session
+
+
+PHOTO_LIMIT = 20_000
+LISTED = 1_000  # photos that the page lists; all of them are searched
+KEPT_DOWNLOADS = 3  # the next one may be asked for while the last is still on its way
+DOWNLOAD_PREFIX = "take-home-"
+KEPT_THUMBNAILS = 2_000  # of libraries' photos
+QUIET_SECONDS = 10 * 60  # after which a visitor without an open tab counts as gone
+Held = TypeVar("Held")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a tab generated and asked last, so that a reload shows it again."""
+
+    request: AdapterRequest | None
+    question: Question | None
+    history: tuple[tuple[str, str], ...]
+    marks: Mapping[Question, Mapping[str, bool]]
+
+
+@dataclass(frozen=True)
+class Switched:
+    """What a switch to another backbone came to.
+
+    Attributes:
+        before: the repository that was used. photos: how many were indexed again.
+        lost: photos whose files are gone. waiting: own experts, which stay with the repository before.
+    """
+
+    before: str
+    photos: int
+    lost: tuple[Photo, ...]
+    waiting: tuple[str, ...]
+
+
+def new_gallery(engine: SGLora) -> Gallery:
+    """An empty gallery with the room that one visitor has."""
+    return Gallery(engine.backbone, PHOTO_LIMIT, Limits.from_environment().visitor_memory)
+
+
+@dataclass(frozen=True)
+class Adding:
+    """How far photos are that are being added; ``total`` is 0 before that is known."""
+
+    done: int = 0
+    total: int = 0
+    begin: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """As the photos so far went; None before the first one."""
+        return (time.perf_counter() - self.begin) / self.done * (self.total - self.done) if self.done else None
+
+
+class Album:
+    """A visitor's photos and experts. The tabs of one browser share it through a token that only that browser holds.
+
+    Attributes:
+        token: what brings it back. used: when an event last used it, by ``time.monotonic``.
+        gone: why it was emptied without being asked to, until any tab was told; for one that is opened meanwhile.
+        backbone: name of the repository that this visitor chose, as in ``Models``.
+        keeps_files: whether photo files are kept: a page shows them large, and a switch to another backbone needs them.
+        shows_samples: whether the photos are the samples, which never mix with the visitor's own. samples: whose these are
+            that the page opened on; awaits_samples: whether it is to open on them.
+        trained_on: ids of the photos that trained an own expert, by its name. asked: what a reload shows again.
+        progress: of photos that are being added. stopped: whether the visitor wants no more of them.
+        tabs: session hashes of the tabs that show it.
+    """
+
+    def __init__(self) -> None:
+        self.token = secrets.token_urlsafe(24)
+        self.used = time.monotonic()
+        self.gone = ""
+        self._sessions: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
+        self._events = 0
+        self._counting = threading.Lock()
+        self.backbone, self.keeps_files = DEFAULT, False
+        self.tabs: set[str] = set()
+        self._prefix_key: str | None = None  # of the backbone that was switched to
+        self._gallery: Gallery | None = None
+        self._resting: tuple[Photo, ...] = ()  # photos whose index was given up
+        self._originals: dict[str, Path] = {}
+        self._photos_change = threading.Lock()
+        self._own_experts: dict[str, OwnExperts] = {}
+        self._engine: tuple[OwnExperts, SGLora] | None = None
+        self._names: dict[str, tuple[TaughtName, ...]] = {}  # by backbone; without it, so that it can be given up
+        self._aside: Gallery | None = None
+        self._removed: list[Removed] = []  # photos that were taken out one by one, the last one last
+        self.progress: Adding | None = None
+        self.stopped = False
+        self.shows_samples = self.awaits_samples = False
+        self.samples: Session | None = None
+        self.trained_on: dict[str, frozenset[str]] = {}
+        self.asked: Asked | None = None
+        self._changing = threading.Lock()
+        self._borrowed: dict[str, None] = {}  # thumbnails of libraries' photos, the last shown last
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        _open_albums[self.token] = self
+
+    @staticmethod
+    def of_nobody() -> Album:
+        """One that no visitor has: it never makes room for others."""
+        album = Album()
+        del _open_albums[album.token]
+        return album
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Album:
+        """As for sessions: a copy starts empty."""
+        return Album()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """An event of the visitor uses it in this block: it is not emptied meanwhile."""
+        with self._counting:
+            self._events += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._events -= 1
+            self.used = time.monotonic()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an event is using it."""
+        return self._events > 0
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the photos, what was computed for them and the visitor's experts take, without small things."""
+        gallery, own = self._gallery, [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
+        experts = sum(t.nbytes for entry in own for t in (entry.mean, entry.std, entry.embedding))
+        photos = sum(len(photo.thumbnail) for photo in self._resting) if gallery is None else gallery.memory
+        names = sum(entry.memory for entries in list(self._names.values()) for entry in entries)
+        aside, samples = self._aside, self.samples
+        if samples is not None and self.shows_samples:
+            photos = max(0, photos - samples.album.memory)
+        return photos + (0 if aside is None else aside.memory) + experts + names
+
+    def gallery(self, engine: SGLora) -> Gallery:
+        """The photos, made on first use because it needs the engine's backbone.
+
+        Raises:
+            GalleryError: they are another backbone's by now.
+        """
+        self._check(engine)
+        with self._changing:
+            if self._gallery is None:
+                gallery, resting = new_gallery(engine), self._resting
+                gallery.take_over(resting, self._files())
+                self._gallery, self._resting = gallery, ()
+            return self._gallery
+
+    def own_experts(self, engine: SGLora) -> OwnExperts:
+        """The experts, the visitor's own among them."""
+        self._check(engine)
+        return self._own_experts.get(self.backbone) or OwnExperts(engine.repository)
+
+    def change_own_experts(self, engine: SGLora, change: Callable[[OwnExperts], OwnExperts]) -> OwnExperts:
+        """Replace the visitor's own experts by what ``change`` makes of it; other tabs see it with their next event."""
+        with self._changing:
+            self._own_experts[self.backbone] = own_experts = change(self.own_experts(engine))
+            return own_experts
+
+    def names(self, engine: SGLora) -> TaughtNames:
+        """The names that the visitor taught."""
+        self._check(engine)
+        return TaughtNames(engine.backbone, self._names.get(self.backbone, ()))
+
+    def change_names(self, engine: SGLora, change: Callable[[TaughtNames], TaughtNames]) -> TaughtNames:
+        """Replace the visitor's names by what ``change`` makes of them; other tabs see it with their next event."""
+        with self._changing:
+            changed = change(self.names(engine))
+            self._names[self.backbone] = changed.entries
+            return changed
+
+    @property
+    def taught(self) -> tuple[tuple[str, int], ...]:
+        """(name, number of photos) of every name for the chosen backbone; needs no engine."""
+        return tuple((entry.name, len(entry.photos)) for entry in self._names.get(self.backbone, ()))
+
+    @property
+    def has_names(self) -> bool:
+        """Whether the visitor taught any name."""
+        return any(list(self._names.values()))
+
+    def _check(self, engine: SGLora) -> None:
+        """An event may have begun with the backbone that another tab has switched away from meanwhile."""
+        if self._prefix_key is not None and engine.backbone.prefix_key != self._prefix_key:
+            raise GalleryError(texts.SWITCHED_MEANWHILE)
+
+    @contextmanager
+    def photos_change(self) -> Iterator[None]:
+        """While photos are added, or all of them indexed again.
+
+        Raises:
+            GalleryError: either is going on already, in another tab.
+        """
+        if not self._photos_change.acquire(blocking=False):
+            raise GalleryError(texts.PHOTOS_BUSY)
+        self.progress = Adding()
+        try:
+            yield
+        finally:
+            self.progress, self.stopped = None, False
+            self._photos_change.release()
+
+    def note_progress(self, done: int, total: int) -> None:
+        """So many photos of those that are being added were looked at."""
+        if self.progress is not None:
+            self.progress = replace(self.progress, done=done, total=total)
+
+    @property
+    def adding(self) -> bool:
+        """Whether photos are being added, here or in another tab."""
+        return self._photos_change.locked()
+
+    def keep(self, sources: Sequence[Source], ids: Mapping[int, str]) -> None:
+        """Keep the files of photos for as long as the photos; a link to an uploaded file takes no room of its own.
+
+        Args:
+            sources: what was added. ids: of the photo that each file is, by its place among them.
+        """
+        if not self.keeps_files:
+            return
+        missing = {photo.id for photo in self.photos} - self._originals.keys()
+        folder = self.folder / "photos"
+        folder.mkdir(exist_ok=True)
+        for place, key in ids.items():
+            source = sources[place]
+            file = source if isinstance(source, Path) else source[1]
+            if key not in missing or key in self._originals or not isinstance(file, Path):
+                continue
+            target = folder / f"{key}{file.suffix[:6]}"
+            with suppress(OSError):
+                try:
+                    os.link(file, target)
+                except OSError:  # another file system
+                    shutil.copyfile(file, target)
+                self._originals[key] = target
+
+    def switch(self, name: str, engine: SGLora, progress: Callable[[int, int], object] | None = None) -> Switched:
+        """Index the photos with another backbone; own experts stay with theirs.
+
+        Args:
+            name: of the repository. engine: its engine. progress: called with (photos done, photos in all).
+
+        Raises:
+            GalleryError: photos are being added at the same time.
+        """
+        with self.photos_change():
+            photos, old = self.photos, self._gallery
+            if old is not None and old.backbone.prefix_key == engine.backbone.prefix_key:
+                gallery, lost, indexed = old, (), 0
+            else:
+                gallery = new_gallery(engine)
+                lost = gallery.take_over(photos, self._files(), progress)
+                current = photos if old is None else old.photos
+                gallery.take_over(current, {})  # captions that were written meanwhile
+                gallery.remove({photo.id for photo in photos} - {photo.id for photo in current})
+                indexed = len(gallery.photos)
+            left = self._own_experts.get(self.backbone) if name != self.backbone else None
+            before = self.backbone
+            with self._changing:
+                self.backbone, self._prefix_key = name, engine.backbone.prefix_key
+                self._gallery, self._resting, self._engine, self._removed = gallery, (), None, []
+        return Switched(before, indexed, lost, tuple(e.name for e in left.entries) if left else ())
+
+    def rest(self) -> None:
+        """Give the index up, and with it the backbone; the photos are indexed again when they are asked for."""
+        with self._changing:
+            if self._gallery is not None:
+                self._resting, self._gallery, self._removed = self._gallery.photos, None, []
+            self._engine = None
+
+    def engine(self, shared: SGLora) -> SGLora:
+        """The shared engine with this visitor's experts among the others."""
+        self._check(shared)
+        own_experts = self._own_experts.get(self.backbone)
+        if own_experts is None or not own_experts.entries:
+            return shared
+        made = self._engine
+        if made is None or made[0] is not own_experts:
+            made = self._engine = own_experts, own_experts.engine(shared)
+        return made[1]
+
+    def shared(self, engine: SGLora) -> SGLora:
+        """The engine without this visitor's experts."""
+        own_experts = self._own_experts.get(self.backbone)
+        return engine if own_experts is None else replace(engine, repository=own_experts.shipped)
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        """The photos so far; needs no engine."""
+        gallery = self._gallery
+        return self._resting if gallery is None else gallery.photos
+
+    def _files(self) -> Mapping[str, Path]:
+        """The photos' files, by id, as far as they are kept."""
+        return self._originals if self.samples is None else {**self.samples.album._originals, **self._originals}
+
+    @property
+    def limit(self) -> int:
+        """About how many photos have room."""
+        gallery = self._gallery
+        return PHOTO_LIMIT if gallery is None else gallery.holds_at_most
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether any expert is the visitor's own."""
+        return any(experts.entries for experts in list(self._own_experts.values()))
+
+    def thumbnails(self) -> list[tuple[str, str]]:
+        """(file, name) of the first LISTED photos' thumbnails; the files of photos that are gone, go."""
+        originals = list(self._originals)  # before the photos: one that is added now is in neither, or in both
+        aside = self._aside
+        kept = {photo.id for photo in (*self.photos, *(() if aside is None else aside.photos))}
+        kept |= {entry.photo.id for removed in self._removed for _, entry in removed}
+        for gone in [key for key in originals if key not in kept]:
+            if (path := self._originals.pop(gone, None)) is not None:
+                path.unlink(missing_ok=True)
+        return [(str(self.thumbnail(photo)), photo.name) for photo in self.photos[:LISTED]]
+
+    def thumbnail(self, photo: Photo) -> Path:
+        """A photo's thumbnail, written once."""
+        if (shelf := self._shelf_of(photo)) is not None:
+            return shelf.thumbnail(photo)
+        path = self.folder / f"thumbnail-{photo.id}.jpg"
+        if not path.exists():
+            path.write_bytes(photo.thumbnail)
+        return path
+
+    def library_thumbnails(self, library: LibraryPhotos, places: Mapping[str, int]) -> dict[str, Path]:
+        """Thumbnails of a library's photos, by key, written once; the oldest ones go.
+
+        Raises:
+            LibraryError: the library cannot be read.
+        """
+        paths = {key: self.folder / f"thumbnail-{key}.jpg" for key in places}
+        missing = [key for key, path in paths.items() if not path.exists()]
+        for key, content in zip(missing, library.thumbnails([places[key] for key in missing]) if missing else (), strict=True):
+            paths[key].write_bytes(content)
+        own, folder = {photo.id for photo in self.photos}, self.folder
+        with self._counting:
+            self._borrowed = dict.fromkeys([*(key for key in self._borrowed if key not in paths), *(paths.keys() - own)])
+            for key in list(self._borrowed)[: max(0, len(self._borrowed) - KEPT_THUMBNAILS)]:
+                del self._borrowed[key]
+                (folder / f"thumbnail-{key}.jpg").unlink(missing_ok=True)
+        return paths
+
+    def original(self, photo: Photo) -> Path:
+        """The visitor's own file, or the thumbnail where it is gone."""
+        if (shelf := self._shelf_of(photo)) is not None:
+            return shelf.original(photo)
+        path = self._originals.get(photo.id)
+        return path if path is not None and path.exists() else self.thumbnail(photo)
+
+    def _shelf_of(self, photo: Photo) -> Album | None:
+        """Where the files of a sample are that the page opened on."""
+        samples = self.samples
+        return None if samples is None or photo.id not in samples.album._originals else samples.album
+
+    def show_samples(self, shelf: Session) -> None:
+        """Show the samples of another session, where there are no photos yet; its files are shared."""
+        gallery = shelf.album._gallery
+        with self._changing:
+            if self.awaits_samples and gallery is not None and not self.photos:
+                self._gallery, self.shows_samples, self.samples = gallery.copy(), True, shelf
+            self.awaits_samples = False
+
+    @property
+    def has_samples_only(self) -> bool:
+        """Whether the photos are the samples, with nothing of the visitor's."""
+        return self.shows_samples and (self.samples is None or self.photos == self.samples.album.photos)
+
+    def set_aside(self) -> None:
+        """Show no photos any more, but keep those that were there for ``take_back``; samples are a click away."""
+        with self._changing:
+            less = self.has_samples_only or (self.shows_samples and self.aside)  # than photos of one's own
+            if self._gallery is not None and self._gallery.photos and not less:
+                self._aside = self._gallery
+            self._gallery, self._removed, self.shows_samples, self.awaits_samples = None, [], False, False
+
+    def take_back(self, engine: SGLora, progress: Callable[[int, int], None] | None = None) -> None:
+        """Put the photos back that were removed one by one. Where there are none, show those that were set aside, and set aside
+        those that are there, if they are the visitor's own.
+        """
+        self._check(engine)
+        if self._removed:
+            with self._changing:
+                removed, self._removed = self._removed, []
+            for photos in reversed(removed):
+                self.gallery(engine).put_back(photos)
+            return
+        with self.photos_change(), self._changing:
+            gallery, before = self._aside, self._gallery
+            if gallery is None:
+                return
+            self._aside = before if before is not None and before.photos and not self.has_samples_only else None
+            self.shows_samples = False
+            if gallery.backbone.prefix_key != engine.backbone.prefix_key:
+                photos, gallery = gallery.photos, new_gallery(engine)
+                gallery.take_over(photos, self._originals, progress)
+            self._gallery = gallery
+
+    @property
+    def aside(self) -> int:
+        """How many photos can be brought back."""
+        removed = sum(map(len, self._removed))
+        return removed or (0 if self._aside is None else len(self._aside.photos))
+
+    def remove(self, engine: SGLora, photo: str) -> None:
+        """Take a photo out, so that it can be brought back."""
+        self._removed.append(self.gallery(engine).remove([photo]))
+
+    @property
+    def folder(self) -> Path:
+        """A folder for this visitor's files; it goes when the last tab's state goes.
+
+        It lies where Gradio serves files from, so that no copies of them stay behind, and nobody can guess its name.
+        """
+        with self._counting:
+            if self._folder is None:
+                parent = Path(get_upload_folder())
+                parent.mkdir(parents=True, exist_ok=True)
+                self._folder = tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{secrets.token_hex(8)}-", dir=parent)
+            return Path(self._folder.name)
+
+    def new_file(self, name: str) -> Path:
+        """A path in a new folder, for what the visitor downloads; of the folders before, all but the last few go."""
+        before = sorted(self.folder.glob(f"{DOWNLOAD_PREFIX}*"), key=lambda folder: folder.stat().st_mtime)
+        for folder in before[: len(before) - KEPT_DOWNLOADS + 1]:
+            discard(folder)
+        folder = self.folder / f"{DOWNLOAD_PREFIX}{secrets.token_hex(8)}"
+        folder.mkdir()
+        return folder / name
+
+    @property
+    def files(self) -> Path | None:
+        """The folder, where there is one."""
+        folder = self._folder
+        return None if folder is None else Path(folder.name)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Of the tabs that show this album."""
+        return _alive(self._sessions)
+
+    def enter(self, session: Session) -> None:
+        """Another tab shows this album."""
+        self._sessions[id(session)] = session
+
+    def leave(self, session: Session) -> None:
+        """A tab does so no longer."""
+        self._sessions.pop(id(session), None)
+
+    def close(self, reason: str = "") -> None:
+        """Forget everything now, what the tabs show included. ``reason``: the notice at the next event."""
+        if reason and (self.memory or self._folder is not None):
+            self.gone = reason
+        for session in self.sessions:
+            session.gone = self.gone
+            session.forget()
+        with self._changing:
+            gallery, self._gallery, self._engine, self._aside = self._gallery, None, None, None
+            self._removed = []
+            self._resting, self.asked, self.shows_samples, self.samples = (), None, False, None
+            self.trained_on.clear()
+            self._own_experts.clear()
+            self._names.clear()
+            self._originals.clear()
+        with self._counting:
+            self._borrowed.clear()
+            folder, self._folder = self._folder, None
+        if gallery is not None:
+            gallery.clear()
+        if folder is not None:
+            folder.cleanup()
+
+
+# Weak: an album lives as long as a tab's state holds it, and no longer.
+_open_albums: weakref.WeakValueDictionary[str, Album] = weakref.WeakValueDictionary()
+
+
+def open_album(token: object) -> Album | None:
+    """The album that a browser's token brings back, where it is still there."""
+    return _open_albums.get(token) if isinstance(token, str) else None
+
+
+def open_albums() -> list[Album]:
+    """All albums, the longest unused first."""
+    return sorted(_alive(_open_albums), key=lambda album: album.used)
+
+
+def _alive(known: weakref.WeakValueDictionary[Any, Held]) -> list[Held]:
+    """What is still there. Iterating over the dictionary itself fails where another thread adds to it meanwhile."""
+    return [value for reference in known.valuerefs() if (value := reference()) is not None]
+
+
+def watched(backbone: str) -> bool:
+    """Whether a visitor who chose this repository has a tab open, or was here a moment ago."""
+    now = time.monotonic()
+    return any(a.backbone == backbone and (a.tabs or a.busy or now - a.used < QUIET_SECONDS) for a in open_albums())
+
+
+def rest(backbone: str) -> None:
+    """No album holds this repository's backbone any more."""
+    for album in open_albums():
+        if album.backbone == backbone:
+            album.rest()
+
+
+def left(tab: str | None) -> None:
+    """A tab was closed."""
+    for album in open_albums():
+        album.tabs.discard(tab or "")

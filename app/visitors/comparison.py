@@ -1,0 +1,101 @@
+"""One question, the rankings that answer it, and what was counted from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from app.visitors.question import Question
+from core.common.metrics import Hits
+from core.retrieval.gallery import Photo, Ranking
+from core.retrieval.library_photos import LibraryPhotos
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Questions with photos that the visitor marked as right, these photos, and how many each column has in its first ten."""
+
+    questions: int = 0
+    photos: int = 0
+    among_ten: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One way to rank.
+
+    Attributes:
+        title, note: what it is called.
+        ranking: of everything.
+        moves: how many places each key moved against zero-shot.
+        hits: what recall is counted from, {"i2t": …, "t2i": …}; None where fewer than two photos have captions.
+        adapter: the adapter's key.
+    """
+
+    title: str
+    note: str
+    ranking: Ranking
+    moves: Mapping[str, int]
+    hits: Mapping[str, Hits] | None = None
+    adapter: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One question and the rankings that answer it, zero-shot first.
+
+    Attributes:
+        title: the question as text.
+        columns: the rankings.
+        asked: the question. right: keys of the right answers, as far as captions say; may be empty.
+        left_out: photos that recall leaves out, since they trained an expert that takes part.
+        photos: the gallery at that moment. backbone: fingerprint of the one that ranked.
+        names: taught names in the question, and the number of their photos.
+        library: that was asked; places: where its photos are, by key.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    asked: Question
+    right: frozenset[str] = frozenset()
+    left_out: frozenset[str] = frozenset()
+    photos: tuple[Photo, ...] = field(default=(), repr=False)
+    backbone: str = ""
+    names: tuple[tuple[str, int], ...] = ()
+    library: LibraryPhotos | None = field(default=None, repr=False)
+    places: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def measurable(self) -> bool:
+        """Whether there are captions enough for recall."""
+        captioned = sum(bool(photo.captions) and photo.id not in self.left_out for photo in self.photos)
+        return self.library is None and captioned > 1
+
+    @property
+    def measured(self) -> bool:
+        """Whether recall was counted."""
+        return all(column.hits is not None for column in self.columns)
+
+    @property
+    def captions(self) -> int:
+        """How many of them recall is counted over, as far as they differ."""
+        return len({text for photo in self.photos if photo.id not in self.left_out for text in photo.captions})
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Of the photos that were asked, the library's last."""
+        own = {PurePosixPath(photo.folder) for photo in self.photos if photo.folder}
+        names = {above.as_posix() for folder in own for above in (folder, *folder.parents[:-1])}
+        return tuple(dict.fromkeys([*sorted(names), *(() if self.library is None else self.library.folders)]))
+
+    @property
+    def several_days(self) -> bool:
+        """Whether the photos that were asked were taken on different days, as far as that is known."""
+        own = {photo.taken for photo in self.photos} - {None}
+        return len(own) > 1 or (self.library is not None and self.library.several_days)
+
+    @property
+    def of(self) -> str:
+        """What is ranked: "photos" or "captions"."""
+        return "captions" if self.asked.kind == "photo" else "photos"
