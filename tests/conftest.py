@@ -1,8 +1,11 @@
-"""Fixtures that several test files share; the models load once a session."""
+"""Fixtures that several test files share; models load once a session, and one app is started."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from app_process import serve
 
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.common.paths import heads_path
@@ -29,3 +32,10 @@ def backbone() -> EmbeddedBackbone:
 def engine(backbone: EmbeddedBackbone) -> SGLora:
     """The engine with all shipped files."""
     return load_engine(backbone)
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the app as a user starts it; visitors begin without photos."""
+    with serve(tmp_path_factory.mktemp("app")) as address:
+        yield address

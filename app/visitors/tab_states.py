@@ -13,11 +13,12 @@ from app.visitors.session import Session, leave
 
 YOUNG_SECONDS = 60.0  # a tab that just came has nothing to lose yet, and is about to; one that was just used goes on
 MOST_YOUNG = 5  # times the capacity; beyond that even these end
+CROWD = 10  # tabs of an address with more than this part of the capacity are never young
 
 
 class Tabs(StateHolder):
     """Beyond its capacity it ends tabs of who has most of them first; of these the one with the least to lose, and the longest
-    unused. Tabs that wait for an answer, or were used just now, are not among them.
+    unused. Tabs that wait for an answer are not among them, nor those used just now, unless a crowd has their address.
 
     Gradio's own ends the longest unused, so that a few hundred calls under made-up names would push out everybody's photos.
     """
@@ -61,11 +62,13 @@ class Tabs(StateHolder):
         queue: Any = self.blocks._queue  # app.http.gradio_patches.FairQueue, which lies above this room
         now = time.monotonic()
         others, busy = [tab for tab in list(self.session_data) if tab != current], queue.tabs_with_events()
-        settled = [tab for tab in others if tab not in busy and now - self._used.get(tab, 0) > YOUNG_SECONDS]
-        if not settled and len(others) < MOST_YOUNG * self.capacity:
-            return None
         holders = {tab: queue.addresses.get(tab) for tab in others}
         held = Counter(address for address in holders.values() if address)
+        old = {tab for tab in others if now - self._used.get(tab, 0) > YOUNG_SECONDS}
+        old |= {tab for tab in others if held[holders[tab]] > max(2, self.capacity // CROWD)}
+        settled = [tab for tab in others if tab in old and tab not in busy]
+        if not settled and len(others) < MOST_YOUNG * self.capacity:
+            return None
         return min(settled or others, key=lambda tab: (-held[holders[tab]], _worth(self.session_data[tab])))
 
     def end(self, tab: str) -> None:

@@ -243,7 +243,12 @@ class PhotoLibrary:
         path = self.folder / name
         if not (path / "_versions").is_dir():
             lance.write_dataset(schema.empty_table(), str(path))
-        return lance.dataset(str(path))
+        table = lance.dataset(str(path))
+        if not table.schema.equals(schema):
+            raise LibraryError(
+                f"{path} has other columns than {ABOUT} says: restore it, or index the photos into another folder."
+            )
+        return table
 
 
 def import_lance() -> ModuleType:

@@ -1,4 +1,4 @@
-"""The app as a user starts it, and a browser to look at it with: one of each for a file of tests, unless it has its own."""
+"""A browser to look at the app with: one for a file of tests, unless it has its own."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from app_process import chromium, serve, visit
 from playwright.sync_api import Browser, Page
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serve(tmp_path_factory.mktemp("app")) as address:
+@pytest.fixture(scope="session")
+def samples_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An app whose visitors begin with the samples."""
+    with serve(tmp_path_factory.mktemp("app"), flags=()) as address:
         yield address
 
 

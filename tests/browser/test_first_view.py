@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app_process import CHROMIUM, serve, visit
+from app_process import CHROMIUM, visit
 from made_up_photos import blurred
 from playwright.sync_api import Browser, Page, expect
 
@@ -23,9 +22,8 @@ FIRST = examples().shown[0]
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serve(tmp_path_factory.mktemp("app"), flags=()) as address:
-        yield address
+def url(samples_url: str) -> str:
+    return samples_url
 
 
 def opened(browser: Browser, address: str) -> Page:

@@ -6,10 +6,9 @@ import html
 import json
 import re
 import urllib.request
-from collections.abc import Iterator
 
 import pytest
-from app_process import CHROMIUM, script_errors, serve, visit
+from app_process import CHROMIUM, script_errors, visit
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, Page, expect
@@ -34,9 +33,8 @@ WIDER = "document.documentElement.scrollWidth - document.documentElement.clientW
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serve(tmp_path_factory.mktemp("app"), flags=()) as address:
-        yield address
+def url(samples_url: str) -> str:
+    return samples_url
 
 
 def fetched(url: str, accepted: str) -> tuple[str, str]:

@@ -55,55 +55,53 @@ def searched(browser: Browser, address: str) -> Page:
     return page
 
 
-def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, tmp_path: Path) -> None:
-    with running(tmp_path, "--empty") as (address, _):
-        page = searched(browser, address)
+def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, url: str) -> None:
+    page = searched(browser, url)
 
-        page.context.set_offline(True)
-        page.wait_for_timeout(OFFLINE_MS)
-        page.context.set_offline(False)
-        # Gradio loads the page again where a request of its own failed meanwhile, and says so until then. In any case
-        # photos, sentence, question and results are there.
-        expect(page.get_by_text("Connection to the server was lost")).to_have_count(0)
-        ready(page)
-        answered(page, QUERY)
-        expect(box(page, "description")).to_have_value(SENTENCE)
-        expect(box(page, "query")).to_have_value(QUERY)
-        search(page, OTHER)
+    page.context.set_offline(True)
+    page.wait_for_timeout(OFFLINE_MS)
+    page.context.set_offline(False)
+    # Gradio loads the page again where a request of its own failed meanwhile, and says so until then. In any case
+    # photos, sentence, question and results are there.
+    expect(page.get_by_text("Connection to the server was lost")).to_have_count(0)
+    ready(page)
+    answered(page, QUERY)
+    expect(box(page, "description")).to_have_value(SENTENCE)
+    expect(box(page, "query")).to_have_value(QUERY)
+    search(page, OTHER)
 
-        # The address says what is shown; Back shows what was, and another browser asks the same of its own photos.
-        asked = parse_qs(urlsplit(page.url).query)
-        assert (asked["q"], asked["about"]) == ([OTHER], [SENTENCE])
-        link = page.url
-        page.go_back()
-        answered(page, QUERY)
-        expect(box(page, "query")).to_have_value(QUERY)
-        page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
-        assert parse_qs(urlsplit(page.url).query)["tab"] == ["experts"]
-        page.go_back()
-        expect(page.get_by_role("tab", name=texts.TAB_STUDIO)).to_have_attribute("aria-selected", "true")
-        other = opened(browser, link)
-        expect(box(other, "query")).to_have_value(OTHER)
-        expect(box(other, "description")).to_have_value(SENTENCE)
-        expect(other.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+    # The address says what is shown; Back shows what was, and another browser asks the same of its own photos.
+    asked = parse_qs(urlsplit(page.url).query)
+    assert (asked["q"], asked["about"]) == ([OTHER], [SENTENCE])
+    link = page.url
+    page.go_back()
+    answered(page, QUERY)
+    expect(box(page, "query")).to_have_value(QUERY)
+    page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+    assert parse_qs(urlsplit(page.url).query)["tab"] == ["experts"]
+    page.go_back()
+    expect(page.get_by_role("tab", name=texts.TAB_STUDIO)).to_have_attribute("aria-selected", "true")
+    other = opened(browser, link)
+    expect(box(other, "query")).to_have_value(OTHER)
+    expect(box(other, "description")).to_have_value(SENTENCE)
+    expect(other.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
 
 
-def test_what_was_typed_when_the_page_was_loaded_again_is_asked(browser: Browser, tmp_path: Path) -> None:
-    with running(tmp_path, "--empty") as (address, _):
-        page = searched(browser, address)
+def test_what_was_typed_when_the_page_was_loaded_again_is_asked(browser: Browser, url: str) -> None:
+    page = searched(browser, url)
 
-        box(page, "query").fill(OTHER)
-        page.reload()
-        answered(page, OTHER)
-        expect(box(page, "query")).to_have_value(OTHER)
-        expect(box(page, "description")).to_have_value(SENTENCE)
-        page.go_back()
-        answered(page, QUERY)
-        # A link that is opened in the same tab shows what it says, not what was typed before.
-        box(page, "query").fill(OTHER)
-        page.goto(f"{address}?q=a+boat&about=photos+of+boats")
-        answered(page, "a boat")
-        expect(box(page, "query")).to_have_value("a boat")
+    box(page, "query").fill(OTHER)
+    page.reload()
+    answered(page, OTHER)
+    expect(box(page, "query")).to_have_value(OTHER)
+    expect(box(page, "description")).to_have_value(SENTENCE)
+    page.go_back()
+    answered(page, QUERY)
+    # A link that is opened in the same tab shows what it says, not what was typed before.
+    box(page, "query").fill(OTHER)
+    page.goto(f"{url}?q=a+boat&about=photos+of+boats")
+    answered(page, "a boat")
+    expect(box(page, "query")).to_have_value("a boat")
 
 
 def test_after_a_restart_of_the_server_sentence_and_question_are_kept(browser: Browser, tmp_path: Path) -> None:

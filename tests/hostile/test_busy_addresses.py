@@ -81,6 +81,31 @@ def test_of_one_address_two_searches_are_worked_on(engine: SGLora, tmp_path: Pat
             go.set()
 
 
+def test_of_one_address_one_upload_is_worked_on(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, add, begun = threading.Event(), actions.add_uploads, []
+
+    def held(engine: SGLora, session: Any, files: Any, *values: Any, **more: Any) -> Any:
+        if "slow" in str(files):
+            begun.append(files)
+            assert go.wait(120)
+        return add(engine, session, files, *values, **more)
+
+    monkeypatch.setattr(actions, "add_uploads", held)
+    with launched(engine, tmp_path, Limits()) as app:
+        honest = Stranger(app.url, headers={"x-forwarded-for": "203.0.113.1"})
+        photo = honest.upload("a.png", encode(picture(1), "PNG"))
+        try:
+            for number in range(4):
+                tab = Stranger(app.url, headers={"x-forwarded-for": f"2001:db8::{number:x}"})
+                body = {"data": [[tab.upload("slow.png", encode(picture(number), "PNG"))], ""], "session_hash": tab.session}
+                assert tab.post(f"{API}/call/index", json=body).status_code == 200
+            wait_for(lambda: bool(begun))
+            assert honest.call("index", [photo], "").values[0]["added"] == 1
+            assert len(begun) == 1
+        finally:
+            go.set()
+
+
 def test_uploads_of_others_are_no_line_to_wait_in(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decode, hostile, done = decode_pool._Process.decode, [], threading.Event()
 

@@ -104,6 +104,18 @@ def test_a_library_says_what_a_library_says(good: Path, tmp_path: Path, change: 
         PhotoLibrary.open(tmp_path)
 
 
+@pytest.mark.parametrize("times", [0.5, 2])
+def test_vectors_of_another_width_are_refused(
+    backbone: Backbone, photos: Path, good: Path, tmp_path: Path, times: float
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(good, copy)
+    about = json.loads((good / ABOUT).read_text())
+    (copy / ABOUT).write_text(json.dumps(about | {"dim": int(times * about["dim"])}))
+    said = used(copy, photos, backbone) + problems(PhotoLibrary.open(copy))
+    assert len(said) == 3 and all("other columns" in words for words in said), "a search reads the index alone"
+
+
 @pytest.mark.parametrize("content", ["", "[]", "null", "3", '"layout"', '{"layout": 1e999}', NESTED, f'{{"layout": {NESTED}}}'])
 def test_what_is_no_library_json_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / ABOUT).write_text(content)

@@ -82,7 +82,7 @@ def test_a_tool_call_without_room_is_refused(engine: SGLora, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_photos_of_tools_lie_in_the_apps_own_folder_and_are_swept(tmp_path: Path) -> None:
     (tmp_path / "gradio").touch()  # as unusable as another user's folder of that name
-    with running(tmp_path, "--mcp", "--empty", SG_LORA_KEEP_MINUTES="0.3") as (address, _):
+    with running(tmp_path, "--mcp", "--empty", SG_LORA_KEEP_MINUTES="0.1") as (address, _):
         assert call(address, "route", description=SENTENCE, k=4, tau=0.1)["experts"]  # the models are there
         answer = call(address, "index", files=[PHOTO], captions="")
         assert isinstance(answer, dict) and answer["added"] == 1, answer

@@ -101,12 +101,12 @@ def test_adaptation(setting):
 
 @pytest.mark.slow
 def test_memory_of_a_process_of_its_own(setting):
-    result = memory.run(setting, sizes=(60,), visits=2, photos=2)
+    result = memory.run(setting, sizes=(12,), visits=2, photos=2)
     (gallery,) = result["galleries"]
     start = result["start"]
     # In hundredths of a second, so that two of them may be equal.
     assert 0 < start["seconds of which importing"] <= start["seconds to the models"] <= start["seconds to the first adapter"]
-    assert gallery["photos"] == 60 and len(result["visits"]["megabytes"]) == 2
+    assert gallery["photos"] == 12 and len(result["visits"]["megabytes"]) == 2
     assert start["megabytes"] > 100, "the towers' weights alone"
     assert gallery["kilobytes a photo"] > (2 * 768 + 2 * 4 * 768) / 1000
     assert len(memory.findings(result)) == 3 and memory.plot(result).axes

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from app_process import serve
 from gradio_client import Client
 from PIL import Image
 
@@ -22,12 +20,6 @@ PAGES = {path: path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"),
 README, REFERENCE = PAGES[ROOT / "README.md"], PAGES[ROOT / "docs" / "reference.md"]
 ENDPOINTS = re.findall(r"^\| `(/\w+)` \| (.*) \| (.*) \|$", REFERENCE, re.MULTILINE)
 NAME = re.compile(r"`(\w+)`")
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serve(tmp_path_factory.mktemp("app")) as address:
-        yield address
 
 
 def answers_of(page: str, url: str, folder: Path) -> dict[str, tuple]:

@@ -273,10 +273,12 @@ def test_newcomers_do_not_push_out_who_came_long_ago_and_goes_on(
 def test_who_holds_most_tabs_loses_them_first(
     crowd: str, engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tab_states, "YOUNG_SECONDS", 0.0)
+    later = 0.0
+    monkeypatch.setattr(tab_states, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + later))
     with launched(engine, tmp_path, Limits(sessions=6)) as app:
         honest = Visitor(app, tmp_path, 30)
         honest.add(1)
+        later = 2 * tab_states.YOUNG_SECONDS  # nothing was clicked for two minutes, and the crowd has just come
         queue = app.page._queue
         queue.addresses[honest.client.session_hash] = "203.0.113.1"
         for number in range(12):  # each with an adapter: as much to lose as honest visitors have, and used later

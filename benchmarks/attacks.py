@@ -1,0 +1,218 @@
+"""Attacks on the app, one after the other, and how long an honest visitor beside them waits.
+
+    python benchmarks/attacks.py
+    git worktree add ../before REVISION && python benchmarks/attacks.py --app ../before
+
+It starts the app of a checkout on loopback; clients have forwarded addresses, as behind a proxy. It prints a table: seconds of
+a search and of the upload of one new photo, median and longest, what failed, and how many calls the attack made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from statistics import median
+
+import httpx
+from PIL import Image
+
+sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests/helpers")]
+
+from app_process import running
+from make_images import encode, picture
+from make_zips import Member, pack
+from soak import API, HONEST_PHOTOS, SENTENCE, Client
+
+from core.common import markdown
+
+TRIES = 10
+PAUSE_SECONDS, PATIENCE_SECONDS = 1, 120  # before each try; for an attack's first calls
+REFUSED_SECONDS = 0.05  # an attacker that is refused tries again after so long
+FAILURES = (RuntimeError, OSError, ValueError, KeyError, httpx.HTTPError)
+SETTINGS = (SENTENCE, 4, 0.1, 0, 1.0, 10)
+_number = count()
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What so many attackers do again and again.
+
+    Attributes:
+        begin: makes an attacker's first step and gives its next ones. first: so many are made before anything is measured.
+    """
+
+    name: str
+    attackers: int
+    begin: Callable[[Client], Callable[[], object]]
+    first: int = 3
+
+
+def add(client: Client, caption: str = "") -> None:
+    """Index one more photo that nobody else has."""
+    number = next(_number)
+    name = f"{number}.png"
+    client.call("index", [sent(client, name, encode(picture(number), "PNG"))], caption and f"{name}: {caption}")
+    client.names.add(name)
+
+
+def sent(client: Client, name: str, content: bytes) -> dict[str, object]:
+    """An upload, as a file value."""
+    path = client.http.post(f"{API}/upload", files={"files": (name, content)}).json()[0]
+    return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+
+def flat(side: tuple[int, int], kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", side).save(file, kind, **options)
+    return file.getvalue()
+
+
+def announce(client: Client) -> Callable[[], object]:
+    address = httpx.URL(str(client.http.base_url))
+    head = f"POST /{API}/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999999\r\n"
+
+    def again() -> None:
+        with socket.create_connection((address.host, address.port), timeout=10) as connection:
+            connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
+            connection.recv(100)
+
+    return again
+
+
+def find_by_photo(client: Client) -> Callable[[], object]:
+    add(client, "a dog")
+    photo = flat((7_000, 4_700), "JPEG", progressive=True, quality=30)
+    return lambda: client.call("search", "", *SETTINGS, sent(client, "large.jpg", photo))
+
+
+def many_captions(client: Client) -> Callable[[], object]:
+    photo, captions = encode(picture(next(_number)), "PNG"), "\n".join(f"a.png: dog {n}" for n in range(100_000))
+
+    def again() -> None:
+        client.call("index", [sent(client, "a.png", photo)], captions)
+        client.call("search", "", *SETTINGS, sent(client, "b.png", photo))
+
+    return again
+
+
+def empty_photos(client: Client) -> Callable[[], object]:
+    photo = flat((7_000, 4_700), "WEBP", lossless=True, method=0)  # 34 bytes, of which four from the 22nd on hold both sides
+    sides = (((7_000 - n) | 4_700 << 14).to_bytes(4, "little") for n in range(2_000))
+    archive = pack(*(Member(f"{n}.webp".encode(), photo[:21] + side + photo[25:]) for n, side in enumerate(sides)))
+    return lambda: client.call("index", [sent(client, "a.zip", archive)], "")
+
+
+def tabs_of_a_network(client: Client) -> Callable[[], object]:
+    def again() -> None:
+        number = next(_number)
+        client.session = f"tab-{number}"
+        client.http.headers["x-forwarded-for"] = f"2001:db8:1:2::{number:x}"
+        add(client)
+
+    return again
+
+
+def odd_hosts(client: Client) -> Callable[[], object]:
+    def again() -> None:
+        for header in ({"host": "["}, {"origin": "http://["}, {"host": "localtest.me"}):
+            if client.http.get("/", headers=header).status_code < 400:
+                raise RuntimeError("answered")
+        time.sleep(REFUSED_SECONDS)
+
+    return again
+
+
+ATTACKS = (
+    Attack("uploads of 100 GB, only announced", 11, announce),
+    Attack("search with a photo of 33 megapixels, 11 tabs", 11, find_by_photo),
+    Attack("100,000 captions on one photo", 3, many_captions),
+    Attack("ZIPs of 2,000 empty photos of 33 megapixels", 3, empty_photos),
+    Attack("tabs with photos of one IPv6 network, 205 and more", 8, tabs_of_a_network, 205),
+    Attack("odd Host and Origin headers", 3, odd_hosts),
+)
+
+
+class Honest:
+    """A visitor with photos, who searches and adds one more, in turn."""
+
+    def __init__(self, url: str) -> None:
+        self.client = Client(url, 0)
+        self.client.http.headers["x-forwarded-for"] = "203.0.113.1"
+        for _ in range(HONEST_PHOTOS):
+            add(self.client)
+
+    def row(self, name: str) -> list[str]:
+        """Of one attack: search and upload in seconds (median and longest), what failed, photos lost."""
+        seconds: dict[str, list[float]] = {"search": [], "upload": []}
+        failed = lost = 0
+        for _ in range(TRIES):
+            time.sleep(PAUSE_SECONDS)
+            for what, call in (("search", self.client.lost), ("upload", lambda: add(self.client))):
+                begin = time.monotonic()
+                try:
+                    lost = max(lost, call() or 0)
+                except FAILURES:
+                    failed += 1
+                seconds[what].append(time.monotonic() - begin)
+        times = [f"{median(values):.2f}, {max(values):.2f}" for values in seconds.values()]
+        return [name, *times, str(failed), str(lost)]
+
+
+def beside(url: str, attack: Attack, honest: Honest) -> list[str]:
+    """The honest visitor's row beside an attack, and how many of the attack's calls were answered and refused."""
+    stop, answers = threading.Event(), Counter[str]()
+
+    def attacking(tab: int) -> None:
+        client = Client(url, 1 + tab)
+        client.session = f"attack-{ATTACKS.index(attack)}-{tab}"
+        client.http.headers["x-forwarded-for"] = f"198.51.100.{ATTACKS.index(attack)}"  # one address for all
+        step: Callable[[], object] | None = None
+        while not stop.is_set():
+            try:
+                step = step or attack.begin(client)
+                step()
+                answers["answered"] += 1
+            except FAILURES as error:
+                answers[f"{type(error).__name__}: {error}"[:100]] += 1
+                stop.wait(REFUSED_SECONDS)
+
+    threads = [threading.Thread(target=attacking, args=(tab,), daemon=True) for tab in range(attack.attackers)]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + PATIENCE_SECONDS
+    while answers.total() < attack.first and time.monotonic() < end:
+        time.sleep(REFUSED_SECONDS)
+    row = honest.row(attack.name)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    print(attack.name, dict(answers), file=sys.stderr)
+    return [*row, str(answers["answered"]), str(answers.total() - answers["answered"])]
+
+
+def measure(app: Path) -> str:
+    """The table, as Markdown."""
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder), "--empty", root=app) as (url, _):
+        honest = Honest(url)  # waits for the models
+        rows = [[*honest.row("none"), "", ""], *(beside(url, attack, honest) for attack in ATTACKS)]
+    return markdown.table(["attack", "search, s", "upload, s", "failed", "photos lost", "answered", "refused"], rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--app", type=Path, default=Path(__file__).parents[1], help="the checkout (default: this one)")
+    print(measure(parser.parse_args().app.resolve()))
+
+
+if __name__ == "__main__":
+    main()
