@@ -56,7 +56,7 @@ def test_back_closes_gradios_panel_and_closing_it_is_no_step(browser: Browser, u
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_a_link_to_a_tab_opens_it_and_at_400_percent_it_does_not_scroll_sideways(browser: Browser, url: str, tab: str) -> None:
+def test_links_open_tabs_and_400_percent_fits(browser: Browser, url: str, tab: str) -> None:
     page, _ = visit(browser, f"{url}?tab={tab}", viewport={"width": 320, "height": 640})
     expect_tab(page, TABS[tab])
     if tab == "search":

@@ -92,7 +92,7 @@ def chosen(models: Models) -> list[str]:
 # Found
 
 
-def test_repositories_are_found_and_say_how_the_command_line_takes_them(folder: Path, others: list[FoundRepository]) -> None:
+def test_repositories_are_found_with_their_command_line(folder: Path, others: list[FoundRepository]) -> None:
     assert [r.folder for r in others] == [folder / "repository-1", folder / "repository-2"]
     assert besides_shipped([folder / "repository-2", folder]) == [others[1], others[0]], "each once"
     first = others[0]
@@ -117,7 +117,7 @@ def test_one_repository_is_no_choice(engine: SGLora) -> None:
 # Photos
 
 
-def test_photos_are_indexed_anew_as_if_they_were_added_there(models: Models, photos: list[Path]) -> None:
+def test_switching_indexes_photos_again(models: Models, photos: list[Path]) -> None:
     session, name = visitor(models, photos), chosen(models)[0]
     album = session.album
     actions.set_captions(models.get(), session, "0.png: a boat\n3.png: a kite")
@@ -212,7 +212,7 @@ def test_photos_are_not_added_while_they_are_indexed_anew(models: Models, photos
 # Memory
 
 
-def test_one_other_engine_at_a_time_and_never_away_from_somebody(models: Models, photos: list[Path]) -> None:
+def test_one_other_engine_at_a_time(models: Models, photos: list[Path]) -> None:
     first, second = chosen(models)
     one, two = visitor(models, photos), visitor(models)
     one.album.switch(first, models.get(first))
@@ -231,7 +231,7 @@ def test_one_other_engine_at_a_time_and_never_away_from_somebody(models: Models,
     torch.testing.assert_close(again.embeddings(), vectors)
 
 
-def test_one_that_cannot_be_loaded_says_why_and_can_be_tried_again(engine: SGLora, folder: Path, tmp_path: Path) -> None:
+def test_a_failed_backbone_says_why_and_can_be_tried_again(engine: SGLora, folder: Path, tmp_path: Path) -> None:
     broken = make_repository(tmp_path, 3)
     (generator := broken / GENERATOR_FILE).rename(tmp_path / "away")
     models = Models(lambda: engine, besides_shipped([broken]), watched, rest)

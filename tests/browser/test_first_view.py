@@ -126,7 +126,7 @@ def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(brow
     page.context.close()
 
 
-def test_captions_that_a_visitor_wrote_for_samples_can_be_brought_back(browser: Browser, url: str, tmp_path: Path) -> None:
+def test_captions_of_samples_can_be_brought_back(browser: Browser, url: str, tmp_path: Path) -> None:
     page = opened(browser, url)
     answered(page, FIRST.query)
     page.click("#captions > button")

@@ -153,9 +153,7 @@ def column(page: Page, title: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-def test_the_page_says_what_does_not_fit_and_applies_as_much_as_it_is_told(
-    opened: Page, judged: SGLora, photos: list[Path]
-) -> None:
+def test_the_page_names_a_misfit_and_applies_the_strength(opened: Page, judged: SGLora, photos: list[Path]) -> None:
     page, sure, notice = opened, 60_000, opened.locator("#routing .sg-fit")
     strength, command = page.locator("#strength input[type=number]"), page.locator("#command textarea")
     page.set_input_files("#upload input[type=file]", photos)

@@ -194,9 +194,7 @@ def test_one_visitor_does_not_fill_the_queue(engine: SGLora, tmp_path: Path, mon
             assert refused == {(429, texts.QUEUE_FULL_OWN.format(n=OWN_WAITING))}
 
 
-def test_photos_that_wait_do_not_keep_anybody_from_describing(
-    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_uploads_block_no_description(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
     monkeypatch.setattr(actions, "add_uploads", lambda *_: go.wait(120))
     with launched(engine, tmp_path, Limits()) as app, ThreadPoolExecutor(16) as pool:

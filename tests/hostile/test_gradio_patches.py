@@ -78,7 +78,7 @@ def test_what_is_replaced_is_still_as_it_was() -> None:
     assert run.returncode == 0, run.stderr[-2_000:]
 
 
-def test_names_that_other_modules_took_before_are_replaced_there_too() -> None:
+def test_patches_reach_modules_that_imported_the_name() -> None:
     """`from x import y` keeps Gradio's own: no module may hold one of ours under that name."""
     stale = []
     for path in FOLDER.glob("*.py"):

@@ -62,7 +62,7 @@ def test_the_endpoints_are_tools(app: Running, engine: SGLora) -> None:
     assert answer["parameters"] == engine.adapt(AdapterRequest(SENTENCE)).lora.parameters
 
 
-def test_a_visitor_finds_its_photos_again_and_nobody_else_does(app: Running) -> None:
+def test_photos_come_back_for_their_visitor_alone(app: Running) -> None:
     answer = call(app.url, "index", "a-name-that-nobody-guesses", files=[PHOTO], captions="")
     assert isinstance(answer, dict) and answer["added"] == 1, answer
     found = call(app.url, "search", "a-name-that-nobody-guesses", query=QUERY, description=SENTENCE, **SETTINGS)

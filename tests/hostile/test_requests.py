@@ -195,7 +195,7 @@ MALFORMED = ({"origin": "http://["}, {"origin": "http://a:b"}, {"host": "["}, {"
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_private_server_answers_to_no_name_that_others_may_give_it(app: Running, name: str) -> None:
+def test_a_private_server_rejects_foreign_hosts(app: Running, name: str) -> None:
     before, port = app.files(), httpx.URL(app.url).port
     for host in (name, f"{name}:{port}", f"{name.upper()}.:{port}"):
         own = {"host": host, "origin": f"http://{host}", "sec-fetch-site": "same-origin"}

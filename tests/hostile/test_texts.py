@@ -79,7 +79,7 @@ def test_hostile_texts_leave_their_neighbours_alone(towers: EmbeddedTowers) -> N
 
 
 @pytest.mark.parametrize("unit", ["a dog runs on the beach ", "我的狗在雪地里"])
-def test_what_stands_at_the_end_of_a_very_long_text_changes_nothing(towers: EmbeddedTowers, unit: str) -> None:
+def test_long_texts_are_cut(towers: EmbeddedTowers, unit: str) -> None:
     start = unit * (20_000 // len(unit))
     first, second = embedded(towers, [start + " a red car"]), embedded(towers, [start + " two people surfing on a wave"])
     assert first is not None and second is not None

@@ -744,7 +744,7 @@ def test_an_adapter_is_searched_and_measured_with(run, folder, photo_library, tm
     assert code == 1 and "adapter_config.json is missing" in err
 
 
-def test_an_adapted_vector_asks_zero_shot_vectors_as_the_adapter_would(run, engine, photo_library, tmp_path):
+def test_adapted_vectors_rank_like_the_adapter(run, engine, photo_library, tmp_path):
     dogs = tmp_path / "dogs"
     assert run("adapt", TEXT, "--out", dogs, "--strength", 0.6)[0] == 0
     code, out, err = run("vector", "a red ball", "--adapter", dogs, "--json")
@@ -776,7 +776,7 @@ def test_an_adapted_vector_asks_zero_shot_vectors_as_the_adapter_would(run, engi
     assert run("vector", "dog", "--adapter", tmp_path / "none")[0] == 1
 
 
-def test_an_adapter_of_photos_embeds_a_folder_again_and_is_rejected_by_what_keeps_vectors(run, folder, tmp_path):
+def test_adapters_of_photos_embed_folders_again_and_libraries_reject_them(run, folder, tmp_path):
     """On a small ViT; a folder's photos by its own forward, one by one."""
     repository, library, adapter = make_repository(tmp_path, 3), tmp_path / "library", tmp_path / "adapter"
     model = ["--backbone", f"local-dir:{tmp_path / 'model-3'}", "--adapt-blocks", 2]
@@ -805,7 +805,7 @@ def test_an_adapter_of_photos_embeds_a_folder_again_and_is_rejected_by_what_keep
     np.testing.assert_allclose(zero_shot["vector"], query, atol=1e-6)
 
 
-def test_experts_of_random_weights_are_trained_only_where_that_is_said(tmp_path: Path, capsys) -> None:
+def test_random_weights_need_their_flag(tmp_path: Path, capsys) -> None:
     command = ["train", "experts", "--data", str(tmp_path), "--backbone", "ViT-B-32"]
     assert main(command) == 1
     assert "--pretrained" in (words := capsys.readouterr().err) and "--random-weights" in words

@@ -119,7 +119,7 @@ def test_an_adapter_of_texts_alone_asks_the_zero_shot_half(mixing, prefixes) -> 
         np.testing.assert_allclose(backbone.suffix(prefixes, own), backbone.suffix(prefixes), atol=0)
 
 
-def test_adapters_that_change_photos_otherwise_are_refused_everywhere(mixing, gallery) -> None:
+def test_galleries_and_libraries_reject_adapters_that_change_photos(mixing, gallery) -> None:
     other = random_shared(mixing.backbone, 9)
     adapter = Adapter.of(other)
     for use in (

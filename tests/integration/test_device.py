@@ -130,7 +130,7 @@ def test_large_batches_come_in_several_parts() -> None:
     torch.testing.assert_close(found, expected.repeat(100, 1), atol=2e-5, rtol=0)
 
 
-def test_pixels_travel_in_half_precision_where_a_gpu_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_travel_to_a_gpu_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(DTYPE_VARIABLE, raising=False)
     backbone, pixels = tiny_backbone(), noise(4, 3, 48, 48)
     assert backbone._light(pixels).dtype == torch.float32

@@ -107,7 +107,7 @@ def test_ridge_agrees_with_scikit_learn(engine: SGLora, adaptation: Adaptation) 
     assert_delta(controls.ridge(engine, adaptation), deltas(torch.from_numpy(expected)))
 
 
-def test_an_untrained_decoder_adds_the_mean_of_the_experts_to_what_they_share(engine: SGLora, adaptation: Adaptation) -> None:
+def test_an_untrained_decoder_gives_the_prior_mean(engine: SGLora, adaptation: Adaptation) -> None:
     mean = adaptation.routing.weights @ engine.repository.means[adaptation.routing.chosen]
     assert_delta(controls.sg_lora(engine, adaptation), deltas(mean))
 
@@ -131,7 +131,7 @@ def small_corpus() -> Corpus:
     return Corpus(tuple(samples), prefixes, empty, empty, ("x",), none, (1,) * n, np.arange(n), empty, names, *roles)
 
 
-def test_no_photo_of_a_held_out_task_is_left_to_train_and_every_task_is_held_out_once() -> None:
+def test_folds_hold_every_task_out_once_and_train_on_none_of_its_photos() -> None:
     corpus, dealt = small_corpus(), []
     for fold in range(FOLDS):
         held, seen = split(corpus, fold)

@@ -43,7 +43,7 @@ def merged(visual: nn.Module, lora: Lora) -> None:
 
 
 @torch.no_grad()
-def test_a_lora_on_the_split_tower_equals_one_merged_into_the_librarys(small: SmallModel) -> None:
+def test_split_towers_equal_merged_open_clip_weights(small: SmallModel) -> None:
     backbone = load_backbone(small.name, str(small.weights))
     pixels = noise(2, 3, 48, 48, seed=1)
     original = small.original
@@ -129,7 +129,7 @@ def test_texts(small: SmallModel) -> None:
 
 
 @pytest.mark.parametrize("name", ["ViT-B-32", "ViT-B-32-SigLIP2-256", "MobileCLIP2-B"])
-def test_photos_look_to_a_checkpoint_file_as_to_the_published_weights(name, tmp_path, monkeypatch) -> None:
+def test_checkpoint_files_preprocess_like_published_weights(name, tmp_path, monkeypatch) -> None:
     """A file does not say how photos were prepared; the tags of its model do."""
     small = small_model(name, tmp_path)
     tags = open_clip.list_pretrained_tags_by_model(name)

@@ -47,7 +47,7 @@ DISK_MB = 48  # of which 32 stay free for the app
 
 
 @pytest.mark.parametrize("crash", [RuntimeError, MemoryError])
-def test_a_crash_is_one_visitors_and_gives_its_place_in_the_queue_back(
+def test_a_crash_costs_one_visitor_one_answer(
     engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: type[Exception]
 ) -> None:
     answer = actions.ask
@@ -160,7 +160,7 @@ def test_a_full_disk_refuses_files_and_answers_questions(engine: SGLora, tmp_pat
         assert (newcomer.found(), visitor.found()) == (newcomer.names(), visitor.names())
 
 
-def test_a_disk_that_turns_read_only_refuses_files_and_answers_questions(engine: SGLora, tmp_path: Path, disk: Path) -> None:
+def test_a_read_only_disk_rejects_files_and_answers_questions(engine: SGLora, tmp_path: Path, disk: Path) -> None:
     with launched(engine, disk, Limits()) as app:
         visitor = Visitor(app, tmp_path, 7)
         visitor.add()
@@ -172,7 +172,7 @@ def test_a_disk_that_turns_read_only_refuses_files_and_answers_questions(engine:
         assert visitor.found() == visitor.names()
 
 
-def test_a_file_larger_than_the_system_allows_is_refused_in_words(engine: SGLora, tmp_path: Path) -> None:
+def test_a_file_above_the_systems_limit_is_rejected(engine: SGLora, tmp_path: Path) -> None:
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     with launched(engine, tmp_path, Limits()) as app:
         try:
@@ -223,9 +223,7 @@ def test_an_aborted_upload_leaves_nothing_and_gives_its_room_back(engine: SGLora
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-def test_a_browser_closed_in_mid_training_ends_it_and_who_waits_comes_next(
-    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_closing_the_browser_ends_its_training(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended, train = threading.Event(), expert_actions.train_own_expert
 
     def training(*args: object) -> object:

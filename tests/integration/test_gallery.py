@@ -127,7 +127,7 @@ def test_embeddings_are_those_of_the_photos_one_by_one(filled, either, prefixes)
     assert torch.allclose(filled.embeddings(adapted).norm(dim=1), torch.ones(len(prefixes)), atol=1e-6)
 
 
-def test_who_is_indexed_beside_a_photo_shows_by_rounding_only(either) -> None:
+def test_batches_change_embeddings_by_rounding_only(either) -> None:
     """Photos in batches of 17, 7 and 1, with one thread and with two."""
     rng, files = np.random.default_rng(7), []
     for i in range(17):

@@ -90,7 +90,7 @@ def test_only_files_of_a_repository_are_fetched(backbone: EmbeddedBackbone, hub:
     assert {f.name for f in (tmp_path / "mine").iterdir()} == set(FILES)
 
 
-def test_without_the_optional_files_none_of_an_older_repository_stays(
+def test_pull_removes_files_that_the_new_version_lacks(
     shipped: Path, backbone: EmbeddedBackbone, hub: Hub, tmp_path: Path
 ) -> None:
     out = tmp_path / "mine"
@@ -222,7 +222,7 @@ def test_a_name_that_may_be_a_folder_or_a_hub_repository(
 
 
 @pytest.mark.slow
-def test_the_command_line_asks_the_hub_of_hf_endpoint_with_the_token_of_hf_token(hub: Hub, tmp_path: Path) -> None:
+def test_hub_address_and_token_come_from_the_environment(hub: Hub, tmp_path: Path) -> None:
     out = tmp_path / "mine"
     done = subprocess.run(
         [sys.executable, "-m", "core", "pull", "owner/five", "--out", str(out), "--json"],

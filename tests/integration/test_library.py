@@ -195,7 +195,7 @@ def test_search_of_a_library_is_search_of_its_photos(backbone: Backbone, indexed
         search(photos, question, Adapter.of(random_lora(backbone.layout, 1, 0.1)))
 
 
-def test_a_library_made_before_is_refused_with_the_command_that_makes_it_again(
+def test_old_libraries_are_rejected_with_the_command_that_remakes_them(
     backbone: Backbone, photos: Path, tmp_path: Path
 ) -> None:
     folder, library = tmp_path / "my photos", tmp_path / "library"
@@ -251,7 +251,7 @@ def test_filters_by_folder_and_date(backbone: Backbone, tmp_path: Path) -> None:
     assert photos.several_days
 
 
-def test_a_reader_keeps_its_version_and_sees_when_there_is_another(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
+def test_readers_keep_their_version_and_notice_new_ones(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
     folder, library = tmp_path / "photos", tmp_path / "library"
     shutil.copytree(photos, folder)
     update(library, [folder], backbone)

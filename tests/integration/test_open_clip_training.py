@@ -126,7 +126,7 @@ def test_evaluation_measures_all_methods(
     assert found["images"] == 60 and list(found["methods"]) == list(METHODS)
 
 
-def test_experts_of_texts_ask_the_library_of_a_model_that_adapts_photos(
+def test_experts_of_texts_search_libraries(
     data: Path, backbone: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The page's and the command line's way: photos are indexed once, for adapters that were not thought of then."""

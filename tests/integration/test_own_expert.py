@@ -226,7 +226,7 @@ def test_never_worse_than_the_start_on_the_stop_photos(gallery, origin, lr):
     assert loss(made.mean) <= loss(origin)
 
 
-def test_it_ends_after_two_looks_without_progress_and_keeps_the_start(gallery, origin):
+def test_early_stopping_keeps_the_start(gallery, origin):
     made = train(gallery, origin, recipe=replace(QUICK, lr=0.0, check=2, snapshots=1, stop_from=10))
     assert made.steps == 4 and torch.equal(made.mean, origin) and made.expert.snapshots == 1 and not made.std.any()
     assert made.expert.after == made.start

@@ -97,7 +97,7 @@ def test_own_experts_are_routed_merged_and_generated_with(engine):
     assert "cactus" in [e["name"] for e in provenance(mine, with_it)["experts"]]
 
 
-def test_engine_of_own_experts_generates_with_the_whole_of_an_own_expert(engine):
+def test_own_experts_take_part_in_generation(engine):
     """Beside the basis a generated LoRA is the prior's mean; in it, what the generator says."""
     expert, mean, std, embedding = own(engine, "cactus")
     mine, basis = OwnExperts(engine.repository).add(expert, mean, std, embedding).engine(engine), engine.generator.basis

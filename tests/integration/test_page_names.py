@@ -126,7 +126,7 @@ def test_at_strength_zero_the_names_remain(engine: SGLora, session: Session) -> 
     assert first(session) == ["wug"] * 6
 
 
-def test_names_are_kept_through_a_reload_and_of_their_visitor_alone(engine: SGLora, session: Session) -> None:
+def test_names_survive_a_reload_and_are_private(engine: SGLora, session: Session) -> None:
     name_actions.teach(engine, session, "wug", wugs(session))
     again, other = Session.resume(session.album.token), Session.resume(None)
     assert again.album.taught == (("wug", 3),) and other.album.taught == ()

@@ -61,7 +61,7 @@ def test_equal_captions_count_once() -> None:
     assert recall_interval(found["t2i"], 1) == (100.0, 100.0, 100.0)
 
 
-def test_the_table_says_what_it_rests_on_and_what_is_no_difference() -> None:
+def test_the_recall_table_names_its_base_and_its_uncertainty() -> None:
     n = 60
     zero = Hits(np.array([0] * 20 + [4] * 40), np.arange(n), n)
     better = Hits(np.array([0] * 50 + [4] * 10), np.arange(n), n)

@@ -167,9 +167,7 @@ def scores(comparison: Comparison) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("query", ["a dog on grass", "a dog -grass"])
-def test_own_photos_and_a_library_give_the_same_scores_and_one_ranking(
-    engine: SGLora, pictures: PhotoLibraries, query: str
-) -> None:
+def test_own_photos_and_a_library_make_one_ranking(engine: SGLora, pictures: PhotoLibraries, query: str) -> None:
     session, names = Session(), {sample.name for sample in sample_photos()}
     actions.generate(engine, session, actions.request("photos of dogs", 4, 0.1, 0, 0.7))
     here = lambda within: actions.ask(engine, session, Question.words(query, within), libraries=pictures)  # noqa: E731
@@ -292,7 +290,7 @@ def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path
 
 
 @pytest.mark.parametrize("value", ["mine", "", None, 7, "both:", "elsewhere:x", "library"])
-def test_where_to_search_is_ones_own_photos_unless_it_says_otherwise(value: object) -> None:
+def test_search_asks_own_photos_by_default(value: object) -> None:
     assert Within.of(value) == Within()
     for within in (Within(), Within(True, "a:b"), Within(False, "c")):
         assert Within.of(within.value) == within

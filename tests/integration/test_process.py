@@ -131,7 +131,7 @@ def test_a_port_for_administrators_is_named(tmp_path: Path) -> None:
         assert refused.returncode == 1 and "Cannot listen on 127.0.0.1, port 80" in refused.stderr
 
 
-def test_ended_while_it_indexes_it_ends_quietly_however_many_signals_come(tmp_path: Path) -> None:
+def test_many_signals_while_indexing_end_the_app_quietly(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     photos = []
     for number in range(120):

@@ -56,7 +56,7 @@ def galleries() -> int:
 # Time
 
 
-def test_what_a_visitor_left_is_gone_and_who_stays_keeps_all(engine: SGLora, tmp_path: Path) -> None:
+def test_data_goes_with_its_visitor_only(engine: SGLora, tmp_path: Path) -> None:
     before = galleries()
     with launched(engine, tmp_path, Limits()) as app:
         stays, leaves = Visitor(app, tmp_path, 1), Visitor(app, tmp_path, 2)
@@ -142,7 +142,7 @@ def test_memory_makes_room_for_the_newest_the_longest_unused_first(engine: SGLor
         assert second.found() == second.names()
 
 
-def test_disk_makes_room_with_files_that_were_read_then_with_the_longest_unused(engine: SGLora, tmp_path: Path) -> None:
+def test_disk_room_comes_from_read_files_then_from_the_longest_unused(engine: SGLora, tmp_path: Path) -> None:
     limits = Limits(unread_seconds=1, disk=3_000_000)
     with launched(engine, tmp_path, limits) as app:
         visitors = [Visitor(app, tmp_path, number) for number in (8, 9)]
@@ -163,7 +163,7 @@ def test_disk_makes_room_with_files_that_were_read_then_with_the_longest_unused(
         assert visitors[1].found() == visitors[1].names()
 
 
-def test_an_upload_without_room_is_refused_in_words_and_leaves_nothing(
+def test_an_upload_without_room_is_rejected_and_leaves_nothing(
     engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "LOOK_SECONDS", 0)  # what the test writes beside the app is seen at once
@@ -193,7 +193,7 @@ def test_an_upload_without_room_is_refused_in_words_and_leaves_nothing(
         assert visitor.found() == visitor.names()
 
 
-def test_an_upload_that_is_only_announced_costs_nobody_anything(engine: SGLora, tmp_path: Path) -> None:
+def test_announced_uploads_cost_nothing(engine: SGLora, tmp_path: Path) -> None:
     with launched(engine, tmp_path, Limits(disk=40_000_000)) as app:
         visitors = [Visitor(app, tmp_path, number) for number in (41, 42, 43)]
         albums = []
@@ -221,7 +221,7 @@ def test_an_upload_that_is_only_announced_costs_nobody_anything(engine: SGLora, 
             assert visitor.found() == visitor.names()
 
 
-def test_room_for_an_upload_is_made_of_what_nobody_used_within_the_last_minute(
+def test_uploads_take_no_room_from_visitors_of_the_last_minute(
     engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "LOOK_SECONDS", 0)
@@ -254,9 +254,7 @@ def test_newcomers_and_tabs_that_wait_are_not_ended_for_others(engine: SGLora, t
             assert visitor.found() == visitor.names(1)
 
 
-def test_newcomers_do_not_push_out_who_came_long_ago_and_goes_on(
-    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_newcomers_push_no_active_visitor_out(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     later = 0.0
     monkeypatch.setattr(tab_states, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + later))
     with launched(engine, tmp_path, Limits(sessions=2)) as app:
@@ -303,9 +301,7 @@ def test_more_tabs_than_there_may_be_end_the_longest_unused(
         assert visitors[2].found() == visitors[2].names(1)
 
 
-def test_calls_under_made_up_names_push_nobody_out_who_has_anything(
-    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_made_up_sessions_push_no_visitor_out(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tab_states, "YOUNG_SECONDS", 0.0)
     with launched(engine, tmp_path, Limits(sessions=5)) as app:
         photos, adapter = Visitor(app, tmp_path, 14), Visitor(app, tmp_path, 15)

@@ -188,7 +188,7 @@ def test_the_readmes_lines_do_what_search_does(made: SGLora, options, adapter: P
     assert said == pytest.approx(expected, abs=5e-3) and abs(zero - adapted) > 0.01
 
 
-def test_adapters_that_change_photos_otherwise_are_refused_by_commands(made: SGLora, options, photos, tmp_path, capsys) -> None:
+def test_commands_reject_adapters_that_change_photos(made: SGLora, options, photos, tmp_path, capsys) -> None:
     save_peft(random_shared(made.backbone, 9), tmp_path, made.backbone.fingerprint, "embedded", {})
     for command in (["search", QUERY, "--gallery", photos, *options], ["vector", QUERY, *options[:2]]):
         assert main([*map(str, command), "--adapter", str(tmp_path)]) == 1

@@ -161,7 +161,7 @@ def test_photos_of_a_library(run: Run, folders: Path, tmp_path: Path) -> None:
     assert all("wug" in Path(hit["photo"]).name for hit in json.loads(out)["rankings"]["adapter"][:4])
 
 
-def test_what_cannot_be_taught_is_said_and_the_rest_is_taught(run: Run, folders: Path, tmp_path: Path) -> None:
+def test_bad_names_are_reported_and_the_rest_is_taught(run: Run, folders: Path, tmp_path: Path) -> None:
     photo, broken = folders / "wug" / "wug 0.png", tmp_path / "broken.jpg"
     broken.write_bytes(b"no photo")
     options = ["--name", "wug", photo, broken, "--name", "dax", "--name", " ", photo, "--name", "fep", broken]

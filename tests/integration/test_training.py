@@ -271,7 +271,7 @@ def test_labelled_photos_without_an_expert_are_named(corpus: Corpus, backbone: E
 
 
 @pytest.mark.slow
-def test_a_keyword_that_few_photos_have_becomes_a_topic_of_exactly_these(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
+def test_a_rare_keyword_becomes_a_topic(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
     rows = keyword_rows(corpus, corpus.train, 10, 1.0)
     allowed = corpus.train & ~np.isin(np.arange(len(corpus)), rows["horse"][12:])
     found = {t.name: t for t in keyword_tasks(corpus, allowed, backbone, DiscoveryRecipe(keyword=10))}
@@ -441,7 +441,7 @@ def test_experts_and_generators_end_to_end(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("weight", "spread"), [(0.01, (1.0, 3.0)), (10.0, (0.0, 0.2))])
-def test_samples_scatter_as_the_snapshots_do_unless_lambda_is_too_large(weight: float, spread: tuple[float, float]) -> None:
+def test_samples_scatter_like_snapshots_unless_lambda_is_large(weight: float, spread: tuple[float, float]) -> None:
     """Snapshots of experts on a circle, half of them 2 further out and half 2 further in: a spread of 2."""
     n, m = 12, 8
     noise = torch.randn(n, m, 30, generator=torch.Generator().manual_seed(0))

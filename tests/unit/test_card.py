@@ -101,7 +101,7 @@ def test_the_body_names_data_seeds_figures_and_fingerprints(folder: Path) -> Non
     assert "Nobody has stated a licence" in body
 
 
-def test_every_command_of_the_card_is_one_that_the_command_line_knows(engine: SGLora) -> None:
+def test_commands_of_the_card_are_understood(engine: SGLora) -> None:
     index = RepositoryIndex.read(experts_path())
     for backbone, spec, pretrained in (
         (index.backbone, "embedded", None),
@@ -126,7 +126,7 @@ def test_every_command_of_the_card_is_one_that_the_command_line_knows(engine: SG
         assert line == ", ".join(f"{k}={v!r}" for k, v in given.items() if v is not None)
 
 
-def test_an_earlier_licence_stays_and_another_readme_is_not_overwritten(folder: Path) -> None:
+def test_cards_keep_the_licence_and_other_readmes(folder: Path) -> None:
     write_card(folder, "mit")
     write_card(folder)
     assert ModelCard.load(folder / "README.md").data.license == "mit"

@@ -60,7 +60,7 @@ def test_a_photo_is_framed_as_pillow_does(pool: DecodePool) -> None:
     assert Image.open(io.BytesIO(photo.thumbnail)).size == (160, 120)
 
 
-def test_nothing_of_a_files_metadata_is_left_but_when_it_was_taken(pool: DecodePool) -> None:
+def test_only_the_date_of_the_metadata_is_kept(pool: DecodePool) -> None:
     exif = Image.Exif()
     exif[0x0132], exif[0x010F] = "2024:05:06 07:08:09", "maker's secret"
     for fmt in ("JPEG", "PNG", "WEBP", "TIFF"):

@@ -69,7 +69,7 @@ def test_an_embedding_is_the_mean_over_templates() -> None:
     torch.testing.assert_close(embed_expert(encoder, ("a dog", "puppy")), both)
 
 
-def test_what_is_closer_to_documents_than_to_any_expert_is_about_no_photos() -> None:
+def test_sentences_about_documents_get_a_remark() -> None:
     assert no_photos_remark(0.5, 0.4) is None
     found = no_photos_remark(0.3, 0.4)
     assert found is not None and found.kind == "no photos"

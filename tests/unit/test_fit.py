@@ -92,7 +92,7 @@ def test_without_a_shared_part_the_own_part_is_all_there_is(sglora: SGLora) -> N
     ("sentence", "kind"),
     [("fotky mého psa ve sněhu", "language"), ("the quarterly tax report of a bank", "no photos"), (DESCRIPTION, "")],
 )
-def test_what_is_odd_about_a_sentence_is_remarked_and_no_expert_fits_it(sglora: SGLora, sentence: str, kind: str) -> None:
+def test_odd_sentences_get_a_remark_and_no_expert(sglora: SGLora, sentence: str, kind: str) -> None:
     fit = with_threshold(sglora, None).fit(sglora.route(sentence))
     assert (fit.remark.kind if fit.remark else "") == kind and fit.fits is not bool(kind)
     assert fit_facts(fit)["remark"] == (fit.remark.text if fit.remark else None)

@@ -236,7 +236,7 @@ def test_tensors_that_do_not_fit(adapter, values, reason):
     refused(adapter, reason)
 
 
-def test_an_adapter_of_photos_from_before_names_said_the_tower_is_read(adapter):
+def test_old_adapters_of_photos_are_read(adapter):
     new, _ = load_peft(adapter, LAYOUT.modules, FINGERPRINT)
     tensors = load_file(adapter / WEIGHTS_FILE)
     save_file({key.replace("vision.", ""): value for key, value in tensors.items()}, adapter / WEIGHTS_FILE)

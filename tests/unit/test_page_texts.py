@@ -102,7 +102,7 @@ def test_messages_of_core_are_those_of_core() -> None:
     assert {"Greek", "Hebrew"} == {known.language("Σκύλος στο χιόνι"), known.language("כלב בשלג")}
 
 
-def test_questions_about_the_samples_are_in_every_language_and_lead_back() -> None:
+def test_sample_questions_are_translated_both_ways() -> None:
     captions = {caption for sample in sample_photos() for caption in sample.captions}
     for code in OTHERS:
         with speaking(code):

@@ -175,7 +175,7 @@ def test_the_index_says_which_linears_its_experts_adapt(folder):
     refused(folder, "experts that adapt texts", "--adapt texts")
 
 
-def test_experts_of_the_other_side_say_how_the_backbone_is_chosen(folder):
+def test_experts_of_the_other_tower_name_the_flag(folder):
     change_index(folder, linears=[], backbone={"spec": "embedded"})  # as it was written before linears were named
     refused(folder, "experts that adapt texts", "--adapt texts")
     change_index(folder, backbone={"spec": "embedded", "adapt": "photos"})

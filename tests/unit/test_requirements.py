@@ -20,7 +20,7 @@ def required(file: str) -> dict[str, Requirement]:
     return {r.name: r for r in (Requirement(line) for line in lines if line and not line.startswith("-r "))}
 
 
-def test_the_app_starts_and_adapts_without_what_training_and_tests_need() -> None:
+def test_the_app_needs_only_its_own_requirements() -> None:
     hidden = {
         MODULES.get(name, name) for file in ("requirements-train.txt", "requirements-test.txt") for name in required(file)
     }

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from core.common.tensor_files import write_tensors
 
 
-def test_a_file_has_the_rights_of_any_new_file_and_holds_what_was_written(tmp_path: Path) -> None:
+def test_written_files_follow_the_umask(tmp_path: Path) -> None:
     tensors, path, plain = {"a": torch.arange(6.0).view(2, 3).T}, tmp_path / "x.safetensors", tmp_path / "plain"
     write_tensors(path, tensors, {"said": "so"})
     plain.touch()
