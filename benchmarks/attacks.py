@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import socket
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import httpx
 from PIL import Image
@@ -31,16 +33,43 @@ sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "te
 from app_process import running
 from make_images import encode, picture
 from make_zips import Member, pack
-from soak import API, HONEST_PHOTOS, SENTENCE, Client
 
 from core.common import markdown
 
+API = "gradio_api"
+SENTENCE, QUERY = "photos of people surfing", "a man on a wave"
+HONEST_PHOTOS, CONNECTIONS = 20, 120
 TRIES = 10
 PAUSE_SECONDS, PATIENCE_SECONDS = 1, 120  # before each try; for an attack's first calls
 REFUSED_SECONDS = 0.05  # an attacker that is refused tries again after so long
 FAILURES = (RuntimeError, OSError, ValueError, KeyError, httpx.HTTPError)
 SETTINGS = (SENTENCE, 4, 0.1, 0, 1.0, 10)
 _number = count()
+
+
+class Client:
+    """One visitor with photos of its own, under an address of its own."""
+
+    def __init__(self, url: str, session: str, address: str) -> None:
+        self.http = httpx.Client(base_url=url, timeout=120, headers={"x-forwarded-for": address})
+        self.session = session
+        self.names: set[str] = set()
+
+    def call(self, endpoint: str, *values: Any) -> Any:
+        """The answer of an endpoint. Raises RuntimeError with the error message or status."""
+        joined = self.http.post(f"{API}/call/{endpoint}", json={"data": values, "session_hash": self.session})
+        if joined.status_code != 200:
+            raise RuntimeError(f"{joined.status_code}")
+        with self.http.stream("GET", f"{API}/call/{endpoint}/{joined.json()['event_id']}") as answer:
+            lines = [line for line in answer.iter_lines() if line]
+        if "event: complete" not in lines:
+            raise RuntimeError(lines[-1][:80] if lines else "no answer")
+        return json.loads(lines[-1].removeprefix("data: "))[0]
+
+    def lost(self) -> int:
+        """How many of its photos a search finds no more."""
+        found = self.call("search", QUERY, SENTENCE, 4, 0.1, 0, 1.0, len(self.names))
+        return len(self.names - {hit["name"] for hit in found["sg_lora"]})
 
 
 @dataclass(frozen=True)
@@ -122,6 +151,30 @@ def tabs_of_a_network(client: Client) -> Callable[[], object]:
     return again
 
 
+def calls(client: Client) -> Callable[[], object]:
+    body = {"data": [SENTENCE, 4, 0.1], "session_hash": client.session}
+
+    def again() -> None:
+        if (status := client.http.post(f"{API}/call/route", json=body).status_code) != 200:
+            raise RuntimeError(f"{status}")
+
+    return again
+
+
+def half_requests(client: Client) -> Callable[[], object]:
+    address = httpx.URL(str(client.http.base_url))
+
+    def again() -> None:
+        opened = [socket.create_connection((address.host, address.port)) for _ in range(CONNECTIONS)]
+        for connection in opened:
+            connection.sendall(b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Le")
+        time.sleep(PAUSE_SECONDS)
+        for connection in opened:
+            connection.close()
+
+    return again
+
+
 def odd_hosts(client: Client) -> Callable[[], object]:
     def again() -> None:
         for header in ({"host": "["}, {"origin": "http://["}, {"host": "localtest.me"}):
@@ -138,6 +191,8 @@ ATTACKS = (
     Attack("100,000 captions on one photo", 3, many_captions),
     Attack("ZIPs of 2,000 empty photos of 33 megapixels", 3, empty_photos),
     Attack("tabs with photos of one IPv6 network, 205 and more", 8, tabs_of_a_network, 205),
+    Attack("calls without a pause, 8 tabs", 8, calls),
+    Attack(f"{CONNECTIONS} connections that send half a request", 1, half_requests, 1),
     Attack("odd Host and Origin headers", 3, odd_hosts),
 )
 
@@ -146,8 +201,7 @@ class Honest:
     """A visitor with photos, who searches and adds one more, in turn."""
 
     def __init__(self, url: str) -> None:
-        self.client = Client(url, 0)
-        self.client.http.headers["x-forwarded-for"] = "203.0.113.1"
+        self.client = Client(url, "honest", "203.0.113.1")
         for _ in range(HONEST_PHOTOS):
             add(self.client)
 
@@ -173,9 +227,8 @@ def beside(url: str, attack: Attack, honest: Honest) -> list[str]:
     stop, answers = threading.Event(), Counter[str]()
 
     def attacking(tab: int) -> None:
-        client = Client(url, 1 + tab)
-        client.session = f"attack-{ATTACKS.index(attack)}-{tab}"
-        client.http.headers["x-forwarded-for"] = f"198.51.100.{ATTACKS.index(attack)}"  # one address for all
+        number = ATTACKS.index(attack)
+        client = Client(url, f"attack-{number}-{tab}", f"198.51.100.{number}")  # one address for all
         step: Callable[[], object] | None = None
         while not stop.is_set():
             try:
