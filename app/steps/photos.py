@@ -119,6 +119,7 @@ class Photos(Step):
     @friendly
     def _begin(self, session: Session) -> Updates:
         session.album.stopped = False
+        session.album.await_photos()
         hidden = gr.Button(visible=False)  # or there would be no room for Stop in the line
         shown = {self.timer: gr.Timer(active=True), self.stop: gr.Button(visible=True), self.fill: page_html.note(texts.ADDING)}
         return shown | {self.clear: hidden, self.take_back: hidden}
@@ -130,9 +131,13 @@ class Photos(Step):
 
     @friendly
     def _add(self, paths: list[str] | None, query: str, session: Session, *values: Any) -> Updates:
-        engine, controls = self.context.engine(session), Controls(*values)
-        of_samples, boxes = session.album.shows_samples and (controls.description, query) in actions.sample_questions(), {}
-        done = actions.add_uploads(engine, session, paths or [])
+        controls, boxes = Controls(*values), {}
+        of_samples = session.album.shows_samples and (controls.description, query) in actions.sample_questions()
+        try:
+            engine = self.context.engine(session)
+            done = actions.add_uploads(engine, session, paths or [])
+        finally:
+            session.album.await_photos(False)
         if of_samples and not session.album.shows_samples:  # a question that says nothing about these photos
             session.question = session.comparison = None
             actions.adapt_to(engine, session, None)

@@ -124,6 +124,8 @@ def listed_files(title: str, names: Sequence[str]) -> Markup:
 def gallery_line(album: Album) -> Markup:
     """How full the gallery is, or how far photos are that are being added."""
     photos, limit, adding = album.photos, album.limit, album.progress
+    if adding is None and album.adding:
+        return note(texts.ADDING)
     if adding is not None:
         left = adding.seconds_left
         words = texts.ADDING_NOW if left is None else texts.ADDING_LEFT

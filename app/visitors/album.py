@@ -41,6 +41,7 @@ LISTED = 1_000  # photos that the page lists; all of them are searched
 KEPT_DOWNLOADS = 3  # the next one may be asked for while the last is still on its way
 DOWNLOAD_PREFIX = "take-home-"
 KEPT_THUMBNAILS = 2_000  # of libraries' photos
+AWAITED_SECONDS = 120  # after which an upload that waits for its turn is not expected any more
 QUIET_SECONDS = 10 * 60  # after which a visitor without an open tab counts as gone
 Held = TypeVar("Held")
 
@@ -125,6 +126,7 @@ class Album:
         self._removed: list[Removed] = []  # photos that were taken out one by one, the last one last
         self.progress: Adding | None = None
         self.stopped = False
+        self._awaited_until = 0.0
         self.shows_samples = self.awaits_samples = False
         self.samples: Session | None = None
         self.trained_on: dict[str, frozenset[str]] = {}
@@ -247,10 +249,14 @@ class Album:
         if self.progress is not None:
             self.progress = replace(self.progress, done=done, total=total)
 
+    def await_photos(self, awaited: bool = True) -> None:
+        """Photos came and wait for their turn to be added; or do so no longer."""
+        self._awaited_until = time.monotonic() + AWAITED_SECONDS if awaited else 0.0
+
     @property
     def adding(self) -> bool:
-        """Whether photos are being added, here or in another tab."""
-        return self._photos_change.locked()
+        """Whether photos are being added or wait for their turn, here or in another tab."""
+        return self._photos_change.locked() or time.monotonic() < self._awaited_until
 
     def keep(self, sources: Sequence[Source], ids: Mapping[int, str]) -> None:
         """Keep the files of photos for as long as the photos; a link to an uploaded file takes no room of its own.

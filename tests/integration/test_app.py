@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 import threading
+import time
 import urllib.request
 import zipfile
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ from app.languages import ENGLISH, OTHERS, speaking
 from app.page import Studio, build, launch_options
 from app.views import experts_html, page_html, results_html
 from app.views.results_html import Shown
-from app.visitors.album import KEPT_DOWNLOADS, Album, open_albums
+from app.visitors.album import AWAITED_SECONDS, KEPT_DOWNLOADS, Album, open_albums
 from app.visitors.comparison import Column, Comparison
 from app.visitors.question import Question
 from app.visitors.session import Session
@@ -425,6 +426,23 @@ def test_clearing_an_album_keeps_the_session(engine: SGLora, tmp_path: Path) -> 
     assert actions.ask_again(engine, session) is None
     assert session.comparison is None
     assert session.adaptation is not None
+
+
+def test_photos_that_wait_for_their_turn_count_as_being_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at how far they are must not end the looking before an upload had its turn."""
+    album = Album()
+    assert not album.adding and texts.ADDING not in page_html.gallery_line(album)
+    album.await_photos()
+    assert album.adding and texts.ADDING in page_html.gallery_line(album)
+    with album.photos_change():
+        album.note_progress(1, 4)
+        assert "1 of 4 photos indexed" in page_html.gallery_line(album)
+    album.await_photos(False)
+    assert not album.adding
+    album.await_photos()
+    later = time.monotonic() + AWAITED_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert not album.adding, "an upload that never comes is forgotten"
 
 
 def test_albums_are_counted_while_others_come() -> None:
