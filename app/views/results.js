@@ -1,6 +1,8 @@
 // Results that move, enlarge and can be marked. Gradio gives element, trigger and watch.
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const SECONDS = 0.8;
+let touched = false; // whether the visitor did anything yet: the page opens at its top
+for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => (touched = true), { capture: true, once: true });
 let question = null;
 let places = {}; // of the last answer, by column and photo
 
@@ -28,7 +30,7 @@ function slide() {
       card.animate(steps, { duration: 1000 * SECONDS, easing: "cubic-bezier(.25, .8, .3, 1)" });
     });
   }
-  if (panel.getBoundingClientRect().top > innerHeight * 0.75) {
+  if (touched && panel.getBoundingClientRect().top > innerHeight * 0.75) {
     document.querySelector(".sg-options").scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
   }
   stale();

@@ -53,6 +53,17 @@ def column(page: Page, title: str) -> list[str]:
     return [hit.get_attribute("title") or "" for hit in page.locator(f'#results section[aria-label="{title}"] .sg-label').all()]
 
 
+def test_a_phone_opens_at_the_top_and_follows_a_question_to_its_answer(browser: Browser, url: str) -> None:
+    page, _ = visit(browser, url, viewport={"width": 390, "height": 800}, is_mobile=True, has_touch=True)
+    answered(page, FIRST.query)
+    page.wait_for_timeout(1_000)  # scrolling would have begun
+    assert page.evaluate("scrollY") == 0
+    box(page, "query").fill("a cup of coffee")
+    page.tap("#search")
+    answered(page, "a cup of coffee")
+    expect(page.locator("#results .sg-hit").first).to_be_in_viewport()
+
+
 def test_the_page_opens_on_samples_with_one_comparison(browser: Browser, url: str, engine: SGLora, tmp_path: Path) -> None:
     page = opened(browser, url)
     answered(page, FIRST.query)

@@ -165,7 +165,7 @@ def test_zip_files(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> Non
     (folder / "x.zip").write_bytes(data)
     uploads = sort_uploads([folder / "x.zip"], folder / "in")
     for name, path in uploads.photos:
-        assert safe_name(name) == name
+        assert all(safe_name(part) == part for part in name.split("/")), "folders are safe names, too"
         assert path.resolve().parent == (folder / "in" / "0").resolve()
     for name, reason in uploads.failed:
         check_message(f"{name}: {reason}", folder)
