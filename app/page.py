@@ -13,7 +13,7 @@ from gradio import themes
 from gradio.themes.utils.fonts import Font
 from starlette.middleware import Middleware
 
-from app import actions, texts
+from app import actions, languages, texts
 from app.api import add_endpoints
 from app.engines import Models
 from app.errors import friendly, without_paths
@@ -113,7 +113,8 @@ def build(
     harden(Tabs)
     with GuardedBlocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
         Studio(models, keeper, libraries, samples).build(page)
-    page.laid_out_by(Studio(models, keeper, libraries).lay_out)
+    for language in languages.OTHERS:
+        page.lay_out_again(language, Studio(models, keeper, libraries).lay_out)
     # Two cores: a second light request may run beside a heavy one, more would only slow each other down.
     page.queue(default_concurrency_limit=2, max_size=10_000)  # how many may wait is the FairQueue's business
     return page

@@ -48,9 +48,6 @@ GRADIOS_LANGUAGE = '<script>Object.defineProperty(navigator, "language", { value
 OWN_AT_WORK, OWN_WORKING = 2, {"photos": 1}  # events of a kind that are worked on, of one address
 
 
-LAYING_OUT = threading.Lock()  # Gradio counts all components of a process together
-
-
 class _Layout(gr.Blocks):
     """Components alone, which nothing serves."""
 
@@ -69,13 +66,12 @@ class GuardedBlocks(gr.Blocks):
         super().__init__(*args, **kwargs)
         self._owners: dict[Path, str] = {}  # uploads, and the tab or client that named them first
         self._owning = threading.Lock()
-        self._in_language: dict[str, dict[int, dict[str, Any]]] = {ENGLISH: {}}  # properties of components, by their number
-        self._lay_out: Callable[[], object] = lambda: None
+        self._in_language: dict[str, dict[int, dict[str, Any]]] = {}  # properties of components, by their number
 
     @property
     def config(self) -> Any:
         """As Gradio's, which a browser builds the page from, in the language at hand."""
-        said = self._said(language())
+        said = self._in_language.get(language(), {})
         components = [part | {"props": part["props"] | said.get(part["id"], {})} for part in self._config["components"]]
         return self._config | {"components": components, "language": TAGS[language()]}
 
@@ -83,25 +79,16 @@ class GuardedBlocks(gr.Blocks):
     def config(self, config: Any) -> None:
         self._config = config
 
-    def laid_out_by(self, lay_out: Callable[[], object]) -> None:
-        """How the page is laid out once more for the first browser of each language."""
-        self._lay_out = lay_out
-
-    def _said(self, code: str) -> dict[int, dict[str, Any]]:
-        """What components say in a language, by their numbers, which a layout in any language gives them again."""
-        if code in self._in_language:
-            return self._in_language[code]
-        with LAYING_OUT:
-            if code not in self._in_language:
-                after, Context.id = Context.id, self._id
-                try:
-                    with speaking(code), _Layout(analytics_enabled=False) as page:
-                        self._lay_out()
-                        parts = page.default_config.get_config()["components"]
-                    self._in_language[code] = {part["id"]: _words(part["props"]) for part in parts}
-                finally:
-                    Context.id = after
-            return self._in_language[code]
+    def lay_out_again(self, code: str, lay_out: Callable[[], object]) -> None:
+        """Lay the page out in a language, in which it will be given to browsers. Components get the same numbers again."""
+        after, Context.id = Context.id, self._id
+        try:
+            with speaking(code), _Layout(analytics_enabled=False) as page:
+                lay_out()
+                parts = page.default_config.get_config()["components"]
+            self._in_language[code] = {part["id"]: _words(part["props"]) for part in parts}
+        finally:
+            Context.id = after
 
     async def process_api(
         self,

@@ -25,13 +25,11 @@ from PIL import Image
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
-from gradio.context import Context
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from app import actions, texts
 from app.engines import Models
-from app.languages import ENGLISH, OTHERS, speaking
 from app.page import Studio, build, launch_options
 from app.views import experts_html, page_html, results_html
 from app.views.results_html import Shown
@@ -570,24 +568,3 @@ def test_the_header_says_what_the_shipped_result_says(tmp_path: Path) -> None:
     assert page_html.measured(file) == ""
     file.write_text(json.dumps({"groups": {texts.MEASURED_GROUP: {"methods": sides}}}))
     assert texts.MEASURED.format(before=23, after=41) in page_html.measured(file)
-
-
-def test_two_languages_that_are_asked_for_at_once_are_laid_out_apart(models: Models) -> None:
-    """Gradio counts the components of all threads together."""
-    alone, together = (build(models, samples=False) for _ in range(2))
-    counted, codes = Context.id, tuple(OTHERS)
-    start = threading.Barrier(2 * len(codes))
-
-    def words(page: gr.Blocks, code: str) -> list[object]:
-        first = page.config["components"][0]["id"]
-        with speaking(code):
-            return [(part["id"] - first, part["type"], part["props"].get("label")) for part in page.config["components"]]
-
-    def at_once(code: str) -> list[object]:
-        start.wait()
-        return words(together, code)
-
-    with ThreadPoolExecutor(2 * len(codes)) as pool:
-        said = list(pool.map(at_once, codes * 2))
-    assert said == [words(alone, code) for code in codes] * 2
-    assert said[0] != said[1] and said[0] != words(alone, ENGLISH) and Context.id == counted
