@@ -80,7 +80,10 @@ class GuardedBlocks(gr.Blocks):
         self._config = config
 
     def lay_out_again(self, code: str, lay_out: Callable[[], object]) -> None:
-        """Lay the page out in a language, in which it will be given to browsers. Components get the same numbers again."""
+        """Lay the page out in a language, in which it will be given to browsers. Components get the same numbers again.
+
+        Before the page is served: Gradio puts components that events make into whatever is laid out at that moment.
+        """
         after, Context.id = Context.id, self._id
         try:
             with speaking(code), _Layout(analytics_enabled=False) as page:
