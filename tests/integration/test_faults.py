@@ -20,7 +20,7 @@ import httpx
 import pytest
 import strangers
 from app_process import CHROMIUM, START_SECONDS, chromium
-from app_visitors import SENTENCE, Running, Visitor, launched
+from app_visitors import SENTENCE, Running, Visitor, empty_albums, launched
 from gradio_client.exceptions import AppError
 from make_images import encode, picture
 from playwright.sync_api import expect
@@ -207,6 +207,7 @@ def test_slow_clients_hold_nobody_up_and_get_their_answer(engine: SGLora, tmp_pa
 
 
 def test_an_aborted_upload_leaves_nothing_and_gives_its_room_back(engine: SGLora, tmp_path: Path) -> None:
+    empty_albums()
     with launched(engine, tmp_path, Limits(disk=24_000_000)) as app:
         visitor = Visitor(app, tmp_path, 9)
         visitor.add(side=100)
