@@ -38,7 +38,7 @@ from core.common import markdown
 
 API = "gradio_api"
 SENTENCE, QUERY = "photos of people surfing", "a man on a wave"
-HONEST_PHOTOS, CONNECTIONS = 20, 120
+HONEST_PHOTOS, CONNECTIONS, MOST_RESULTS = 20, 120, 100
 TRIES = 10
 PAUSE_SECONDS, PATIENCE_SECONDS = 1, 120  # before each try; for an attack's first calls
 REFUSED_SECONDS = 0.05  # an attacker that is refused tries again after so long
@@ -68,8 +68,8 @@ class Client:
 
     def lost(self) -> int:
         """How many of its photos a search finds no more."""
-        found = self.call("search", QUERY, SENTENCE, 4, 0.1, 0, 1.0, len(self.names))
-        return len(self.names - {hit["name"] for hit in found["sg_lora"]})
+        found = self.call("search", QUERY, SENTENCE, 4, 0.1, 0, 1.0, MOST_RESULTS)
+        return min(len(self.names), MOST_RESULTS) - len(self.names & {hit["name"] for hit in found["sg_lora"]})
 
 
 @dataclass(frozen=True)
