@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import socket
 import sys
 import tempfile
@@ -19,7 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -33,42 +32,36 @@ sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "te
 from app_process import running
 from make_images import encode, picture
 from make_zips import Member, pack
+from strangers import API, Stranger
 
 from core.common import markdown
 
-API = "gradio_api"
 SENTENCE, QUERY = "photos of people surfing", "a man on a wave"
 HONEST_PHOTOS, CONNECTIONS, MOST_RESULTS = 20, 120, 100
 TRIES = 10
 PAUSE_SECONDS, PATIENCE_SECONDS = 1, 120  # before each try; for an attack's first calls
 REFUSED_SECONDS = 0.05  # an attacker that is refused tries again after so long
-FAILURES = (RuntimeError, OSError, ValueError, KeyError, httpx.HTTPError)
+FAILURES = (AssertionError, RuntimeError, OSError, ValueError, KeyError, httpx.HTTPError)
 SETTINGS = (SENTENCE, 4, 0.1, 0, 1.0, 10)
 _number = count()
 
 
-class Client:
+@dataclass
+class Client(Stranger):
     """One visitor with photos of its own, under an address of its own."""
 
-    def __init__(self, url: str, session: str, address: str) -> None:
-        self.http = httpx.Client(base_url=url, timeout=120, headers={"x-forwarded-for": address})
-        self.session = session
-        self.names: set[str] = set()
+    names: set[str] = field(default_factory=set)
 
-    def call(self, endpoint: str, *values: Any) -> Any:
-        """The answer of an endpoint. Raises RuntimeError with the error message or status."""
-        joined = self.http.post(f"{API}/call/{endpoint}", json={"data": values, "session_hash": self.session})
-        if joined.status_code != 200:
-            raise RuntimeError(f"{joined.status_code}")
-        with self.http.stream("GET", f"{API}/call/{endpoint}/{joined.json()['event_id']}") as answer:
-            lines = [line for line in answer.iter_lines() if line]
-        if "event: complete" not in lines:
-            raise RuntimeError(lines[-1][:80] if lines else "no answer")
-        return json.loads(lines[-1].removeprefix("data: "))[0]
+    def asked(self, endpoint: str, *values: Any) -> Any:
+        """The first value of an answer. Raises RuntimeError with the error message."""
+        answer = self.call(endpoint, *values)
+        if answer.values is None:
+            raise RuntimeError(answer.words[:80] or "no answer")
+        return answer.values[0]
 
     def lost(self) -> int:
         """How many of its photos a search finds no more."""
-        found = self.call("search", QUERY, SENTENCE, 4, 0.1, 0, 1.0, MOST_RESULTS)
+        found = self.asked("search", QUERY, SENTENCE, 4, 0.1, 0, 1.0, MOST_RESULTS)
         return min(len(self.names), MOST_RESULTS) - len(self.names & {hit["name"] for hit in found["sg_lora"]})
 
 
@@ -87,17 +80,11 @@ class Attack:
 
 
 def add(client: Client, caption: str = "") -> None:
-    """Index one more photo that nobody else has."""
+    """Index one more photo, another one each time."""
     number = next(_number)
     name = f"{number}.png"
-    client.call("index", [sent(client, name, encode(picture(number), "PNG"))], caption and f"{name}: {caption}")
+    client.asked("index", [client.upload(name, encode(picture(number), "PNG"))], caption and f"{name}: {caption}")
     client.names.add(name)
-
-
-def sent(client: Client, name: str, content: bytes) -> dict[str, object]:
-    """An upload, as a file value."""
-    path = client.http.post(f"{API}/upload", files={"files": (name, content)}).json()[0]
-    return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
 
 def flat(side: tuple[int, int], kind: str, **options: object) -> bytes:
@@ -107,7 +94,7 @@ def flat(side: tuple[int, int], kind: str, **options: object) -> bytes:
 
 
 def announce(client: Client) -> Callable[[], object]:
-    address = httpx.URL(str(client.http.base_url))
+    address = httpx.URL(client.url)
     head = f"POST /{API}/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999999\r\n"
 
     def again() -> None:
@@ -121,15 +108,15 @@ def announce(client: Client) -> Callable[[], object]:
 def find_by_photo(client: Client) -> Callable[[], object]:
     add(client, "a dog")
     photo = flat((7_000, 4_700), "JPEG", progressive=True, quality=30)
-    return lambda: client.call("search", "", *SETTINGS, sent(client, "large.jpg", photo))
+    return lambda: client.asked("search", "", *SETTINGS, client.upload("large.jpg", photo))
 
 
 def many_captions(client: Client) -> Callable[[], object]:
     photo, captions = encode(picture(next(_number)), "PNG"), "\n".join(f"a.png: dog {n}" for n in range(100_000))
 
     def again() -> None:
-        client.call("index", [sent(client, "a.png", photo)], captions)
-        client.call("search", "", *SETTINGS, sent(client, "b.png", photo))
+        client.asked("index", [client.upload("a.png", photo)], captions)
+        client.asked("search", "", *SETTINGS, client.upload("b.png", photo))
 
     return again
 
@@ -138,14 +125,14 @@ def empty_photos(client: Client) -> Callable[[], object]:
     photo = flat((7_000, 4_700), "WEBP", lossless=True, method=0)  # 34 bytes, of which four from the 22nd on hold both sides
     sides = (((7_000 - n) | 4_700 << 14).to_bytes(4, "little") for n in range(2_000))
     archive = pack(*(Member(f"{n}.webp".encode(), photo[:21] + side + photo[25:]) for n, side in enumerate(sides)))
-    return lambda: client.call("index", [sent(client, "a.zip", archive)], "")
+    return lambda: client.asked("index", [client.upload("a.zip", archive)], "")
 
 
 def tabs_of_a_network(client: Client) -> Callable[[], object]:
     def again() -> None:
         number = next(_number)
         client.session = f"tab-{number}"
-        client.http.headers["x-forwarded-for"] = f"2001:db8:1:2::{number:x}"
+        client.headers["x-forwarded-for"] = f"2001:db8:1:2::{number:x}"
         add(client)
 
     return again
@@ -155,14 +142,14 @@ def calls(client: Client) -> Callable[[], object]:
     body = {"data": [SENTENCE, 4, 0.1], "session_hash": client.session}
 
     def again() -> None:
-        if (status := client.http.post(f"{API}/call/route", json=body).status_code) != 200:
+        if (status := client.post(f"{API}/call/route", json=body).status_code) != 200:
             raise RuntimeError(f"{status}")
 
     return again
 
 
 def half_requests(client: Client) -> Callable[[], object]:
-    address = httpx.URL(str(client.http.base_url))
+    address = httpx.URL(client.url)
 
     def again() -> None:
         opened = [socket.create_connection((address.host, address.port)) for _ in range(CONNECTIONS)]
@@ -178,7 +165,7 @@ def half_requests(client: Client) -> Callable[[], object]:
 def odd_hosts(client: Client) -> Callable[[], object]:
     def again() -> None:
         for header in ({"host": "["}, {"origin": "http://["}, {"host": "localtest.me"}):
-            if client.http.get("/", headers=header).status_code < 400:
+            if httpx.get(client.url, headers=client.headers | header).status_code < 400:
                 raise RuntimeError("answered")
         time.sleep(REFUSED_SECONDS)
 
@@ -201,7 +188,7 @@ class Honest:
     """A visitor with photos, who searches and adds one more, in turn."""
 
     def __init__(self, url: str) -> None:
-        self.client = Client(url, "honest", "203.0.113.1")
+        self.client = Client(url, "honest", {"x-forwarded-for": "203.0.113.1"})
         for _ in range(HONEST_PHOTOS):
             add(self.client)
 
@@ -228,7 +215,7 @@ def beside(url: str, attack: Attack, honest: Honest) -> list[str]:
 
     def attacking(tab: int) -> None:
         number = ATTACKS.index(attack)
-        client = Client(url, f"attack-{number}-{tab}", f"198.51.100.{number}")  # one address for all
+        client = Client(url, f"attack-{number}-{tab}", {"x-forwarded-for": f"198.51.100.{number}"})  # one address for all
         step: Callable[[], object] | None = None
         while not stop.is_set():
             try:

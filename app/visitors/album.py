@@ -460,7 +460,7 @@ class Album:
     def folder(self) -> Path:
         """A folder for this visitor's files; it goes when the last tab's state goes.
 
-        It lies where Gradio serves files from, so that no copies of them stay behind, and nobody can guess its name.
+        It lies where Gradio serves files from, so that no copies of them stay behind, and no visitor can guess its name.
         """
         with self._counting:
             if self._folder is None:

@@ -41,7 +41,7 @@ class Within:
 
 
 def checked_day(text: object) -> date | None:
-    """A day such as 2024-05-31; None where nothing is said.
+    """A day such as 2024-05-31; None for an empty text.
 
     Raises:
         DescriptionError: it is something else.
