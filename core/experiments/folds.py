@@ -135,7 +135,7 @@ def fold_backbone(context: ExperimentContext, fold: int, recipe: BothHeadsRecipe
     file = context.folder("folds") / f"shared-fold{fold}-{key}.safetensors"
     if not file.is_file():
         paper = heads.adapting("photos")
-        _, corpus = split(load_corpus(context.data, paper, context.cache, context.log), fold)
+        _, corpus = split(load_corpus(context.data, paper, context.cache, context.log, recipe.views), fold)
         save_shared(train_both_heads(corpus, paper, recipe, context.log), file, asdict(recipe))
     return backbone.with_shared(load_shared(file, backbone.linears))
 

@@ -26,6 +26,7 @@ from core.retrieval.columns import photo_rows, text_rows
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.backbone import coco_held_out
+from core.training.both_heads import BothHeadsRecipe
 from core.training.corpus import gallery_recalls, load_corpus, usual_adapter
 from core.training.features import image_features, text_prefixes
 
@@ -62,7 +63,7 @@ def _fine_tuned(context: ExperimentContext, tasks: Sequence[tuple[str, HeldTask]
         return []
     file = context.folder("known") / f"fine-tuned-{backbone.fingerprint}.safetensors"
     paper = backbone.adapting("photos")
-    frozen = load_corpus(context.data, paper, context.cache, context.log)
+    frozen = load_corpus(context.data, paper, context.cache, context.log, BothHeadsRecipe().views)
     tuned = fine_tuned(frozen, paper, file, FineTuning(), context.log)
     corpus = load_corpus(context.data, tuned, context.cache, context.log)
     about = {"variant": "fine-tuned", "seed": 0}

@@ -2,7 +2,8 @@
 
 Photos move as well as texts, and since what moves them never changes, a photo is embedded twice when it is added and never
 again (docs/design.md, section 3). It learns from captions of everyday scenes, in other languages, too, and from special
-domains, and keeps the similarities of photos to class names as the frozen heads have them.
+domains, in the mixed scores that people search with, and keeps the similarities of photos to class names as the frozen heads
+have them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from core.backbones.embedded import EmbeddedBackbone, save_shared
 from core.backbones.lora import Lora, LoraLayout
 from core.common.progress import Log
+from core.sglora.request import DEFAULT_WEIGHT
 from core.training.corpus import Corpus, load_corpus
 from core.training.dense_tasks import DenseTasks
 from core.training.objective import Objective
@@ -25,8 +27,8 @@ LEFT = ("vision.proj_in",)  # linears that it leaves as they are
 
 @dataclass(frozen=True)
 class BothHeadsRecipe:
-    """How the shared part of both heads is trained: ``rank`` to ``dense`` as in ``SharedRecipe``, the others as in
-    ``Objective``."""
+    """How the shared part of both heads is trained: ``rank`` to ``dense`` as in ``SharedRecipe``, ``views`` of a photo, the
+    others as in ``Objective``."""
 
     rank: int = 32
     steps: int = 1000
@@ -36,7 +38,9 @@ class BothHeadsRecipe:
     everyday: int = 96
     tokens: int = 25
     names: int = 1000
-    memory: float = 2.0
+    memory: float = 12.0
+    weight: float = DEFAULT_WEIGHT
+    views: int = 4
     scale: float = 20.0
     seed: int = 0
 
@@ -64,6 +68,7 @@ def train_both_heads(
         recipe.everyday,
         recipe.tokens,
         recipe.names,
+        recipe.weight,
     )
     layout = both_heads(backbone, recipe.rank)
     shared = SharedRecipe(recipe.rank, recipe.steps, recipe.lr, recipe.dense)
@@ -86,7 +91,7 @@ def train_shared_part(
         DataError: as ``load_corpus``.
     """
     paper = backbone.adapting("photos")  # its prefixes are maps, which both heads begin with
-    shared = train_both_heads(load_corpus(data, paper, cache, log), paper, recipe, log)
+    shared = train_both_heads(load_corpus(data, paper, cache, log, recipe.views), paper, recipe, log)
     save_shared(shared, out, asdict(recipe))
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return backbone.with_shared(shared)

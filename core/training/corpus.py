@@ -57,6 +57,7 @@ class Corpus:
         train, watched, test: [n] bool, the part each photo plays. Watched photos train no adapter; they decide how adapters are
             mixed, and calibrate.
         unreadable: photos that are not among them.
+        views: prefixes of seeded crops and mirrored copies of the photos, which training may look at instead.
     """
 
     samples: tuple[Sample, ...]
@@ -73,6 +74,7 @@ class Corpus:
     watched: np.ndarray
     test: np.ndarray
     unreadable: tuple[Path, ...] = ()
+    views: tuple[Features, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -112,6 +114,13 @@ class Corpus:
             if not s.captions:
                 found[s.domain][s.label].append(row)
         return {d: {label: np.array(rows) for label, rows in own.items()} for d, own in found.items()}
+
+    def seen(self, photos: Tensor, rng: np.random.Generator) -> Tensor:
+        """Prefixes of these photos [k], each in a random one of its views."""
+        found, view = self.prefixes[photos], torch.from_numpy(rng.integers(1 + len(self.views), size=len(photos)))
+        for number, other in enumerate(self.views, 1):
+            found[view == number] = other[photos[view == number]]
+        return found
 
     def images(self, backbone: Backbone, rows: np.ndarray, lora: Lora | None = None) -> Tensor:
         """[k, d] of the photos at these rows."""
@@ -193,6 +202,7 @@ def build_corpus(
     embed: Callable[[Sequence[str]], Tensor],
     read: Callable[[Sequence[str]], Tensor],
     unreadable: Sequence[Path] = (),
+    views: Sequence[Features] = (),
 ) -> Corpus:
     """The corpus of these photos; their zero-shot embeddings are computed here.
 
@@ -217,11 +227,12 @@ def build_corpus(
         ClassNames.of(backbone, read),
         *parts(samples),
         tuple(unreadable),
+        tuple(views),
     )
 
 
-def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print) -> Corpus:
-    """Read captioned and labelled photos.
+def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1) -> Corpus:
+    """Read captioned and labelled photos, each in so many views, the photo itself being the first.
 
     ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …), of which `coco` is left to the embedded
     backbone's base and to measuring, and `languages` has captions of `flickr8k` in other languages. Photos that cannot be read
@@ -234,14 +245,15 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print) -
     translated = read_translations(data / TRANSLATIONS, LANGUAGES) if (data / TRANSLATIONS).is_dir() else {}
     samples: list[Sample] = []
     unreadable: list[Path] = []
-    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    kept: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]
     for folder in (f for f in data_folders(data) if f not in left_out):
         found = read_folder(folder, categories=True)
         array = image_features(found, cache, 0, log, backbone)
         readable = np.array([bool(row.any()) for row in array[:, 0]], dtype=bool)  # else zeros; one position shows it
         unreadable += [found[i].path for i in np.flatnonzero(~readable)]
         keep = np.flatnonzero(readable & np.array([bool(s.captions or s.label) for s in found], dtype=bool))
-        kept.append((array, keep))
+        for view, each in enumerate(kept):
+            each.append((image_features(found, cache, view, log, backbone) if view else array, keep))
         for sample in (found[i] for i in keep):
             others = translated.get(str(sample.path.relative_to(folder)), ())
             samples.append(replace(sample, dataset=sample.dataset or folder.name, translations=others))
@@ -259,4 +271,5 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print) -
     def read(texts: Sequence[str]) -> Tensor:
         return text_prefixes(texts, cache, log, backbone)
 
-    return build_corpus(samples, Features(kept), backbone, embed, read, unreadable)
+    photos, *others = (Features(each) for each in kept)
+    return build_corpus(samples, photos, backbone, embed, read, unreadable, others)

@@ -3,7 +3,8 @@
 An adapter of texts may move captions, but not class names: the penalty is how far it moves these. An adapter of photos, or of
 both, may move photos, but not across class names: the penalty is the KL divergence between their similarities to the names
 before and after, on the task's photos and on some of everyday objects (learning without forgetting, arXiv 1606.09282, with the
-frozen model as the teacher). Where a backbone has a shared part, photos are as it sees them, and own parts move texts alone.
+frozen model as the teacher). Where a backbone has a shared part, photos are as it sees them, and own parts move texts alone. A
+shared part of both heads is trained in the mixed scores that people search with: it learns what the frozen heads lack.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Objective:
         scale: inverse temperature. memory: of the penalty, in its usual weights; 0: none. batch: photos of the task.
         everyday, tokens: for adapters of photos, photos of everyday objects beside them, and patches looked at (all, where
             there are fewer).
-        names: class names that the penalty of one step looks at.
+        names: class names that the penalty of one step looks at. weight: of an adapter of photos in the scores that are
+            trained, the rest being zero-shot's.
         allowed: [n] bool, photos that may be used as everyday ones.
     """
 
@@ -62,6 +64,7 @@ class Objective:
     everyday: int = 0
     tokens: int = 100_000
     names: int = 1000
+    weight: float = 1.0
 
     def batch_of(self, rows: np.ndarray, everyday: int, rng: np.random.Generator) -> Batch:
         """Photos of the task with these rows, one random text each, and some of everyday objects beside them."""
@@ -73,7 +76,7 @@ class Objective:
         photos = torch.from_numpy(np.concatenate([shown, others]))
         labels = torch.from_numpy(corpus.labels[shown])
         positive = labels[:, None] == labels[None, :]
-        return Batch(corpus.prefixes[photos], corpus.base[photos], corpus.texts[texts], positive)
+        return Batch(corpus.seen(photos, rng), corpus.base[photos], corpus.texts[texts], positive)
 
     def loss(self, rows: np.ndarray, lora: Lora, rng: np.random.Generator) -> Tensor:
         """Contrastive loss of a batch of the task with these rows, plus the weighted penalty."""
@@ -83,7 +86,7 @@ class Objective:
         if trained and self.tokens < patches:
             keep = torch.from_numpy(rng.permutation(patches)[: self.tokens]).to(self.backbone.device)
         names = self.corpus.class_names.some(rng, self.names) if self.memory else None
-        return adapter_loss(self.backbone, lora, batch, names, self.scale, self.memory, keep)
+        return adapter_loss(self.backbone, lora, batch, names, self.scale, self.memory, keep, self.weight)
 
 
 def trains_photos(backbone: Backbone, lora: Lora) -> bool:
@@ -99,27 +102,35 @@ def adapter_loss(
     scale: float,
     memory: float,
     keep: Tensor | None = None,
+    weight: float = 1.0,
 ) -> Tensor:
     """Contrastive loss of a batch plus the penalty for forgetting, on the backbone's device; differentiable in the LoRA.
 
     Args:
         names: what is not to be forgotten; None: there is no penalty. scale: inverse temperature. memory: of the penalty, in
             its usual weights; 0: none.
-        keep: for adapters of photos, indexes of the patches to look at; None: all.
+        keep: for adapters of photos, indexes of the patches to look at; None: all. weight: as in ``Objective``.
     """
     device = backbone.device
     there, base, penalty = lora.to(device), batch.base.to(device), torch.zeros((), device=device)
+    texts = adapted_texts(backbone, batch.texts, there)
     if trains_photos(backbone, lora):
-        photos = adapted_photos(backbone, batch.prefixes, there, keep)
+        photos = mixed(base, adapted_photos(backbone, batch.prefixes, there, keep), weight)
+        texts = texts if weight == 1 else mixed(backbone.text_suffix(batch.texts).to(device), texts, weight)
     else:
         photos = backbone.suffix(batch.prefixes, lora).to(device) if lora.moves_photos else base
-    texts = adapted_texts(backbone, batch.texts, there)
     if memory and names and trains_photos(backbone, lora):
-        after = adapted_texts(backbone, names.prefixes, there)
-        penalty = penalty + CONFUSED_NAMES * confused_names(photos, base, after, names.embeddings.to(device))
+        before = names.embeddings.to(device)
+        after = mixed(before, adapted_texts(backbone, names.prefixes, there), weight)
+        penalty = penalty + CONFUSED_NAMES * confused_names(photos, base, after, before)
     elif memory and names and lora.moves_texts:
         penalty = penalty + MOVED_NAMES * moved_names(backbone, there, names)
     return contrastive(photos[: len(texts)], texts, batch.positive.to(device), scale) + memory * penalty
+
+
+def mixed(base: Tensor, adapted: Tensor, weight: float) -> Tensor:
+    """Embeddings [n, 2d] of unit length whose products are (1 - weight) zero-shot + weight adapted scores; at 1 the adapted."""
+    return torch.cat([(1 - weight) ** 0.5 * base, weight**0.5 * adapted], 1) if weight < 1 else adapted
 
 
 def adapted_photos(backbone: Backbone, prefix: Tensor, lora: Lora, keep: Tensor | None = None) -> Tensor:

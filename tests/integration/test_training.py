@@ -170,27 +170,51 @@ def test_the_loss_of_a_batch_by_hand(corpus: Corpus, backbone: EmbeddedBackbone)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("both", [False, True])
-def test_the_loss_of_adapters_of_photos_by_hand(data: Path, cache: Path, backbone: EmbeddedBackbone, both: bool) -> None:
-    """As above: adapted photos against texts, and the weighted divergence on these photos and all everyday ones."""
+@pytest.mark.parametrize(("both", "weight"), [(False, 1.0), (True, 1.0), (True, 0.7)])
+def test_the_loss_of_adapters_of_photos_by_hand(
+    data: Path, cache: Path, backbone: EmbeddedBackbone, both: bool, weight: float
+) -> None:
+    """As above: adapted photos against texts, and the weighted divergence on these photos and all everyday ones, in scores that
+    are zero-shot's to 1 - weight."""
     paper = backbone.adapting("photos")
     corpus = load_corpus(data, paper, cache, lambda _: None)
     corpus, rows = replace(corpus, own_texts=tuple(own[:1] for own in corpus.own_texts)), np.flatnonzero(corpus.captioned)[:10]
     lora = random_lora(LoraLayout(tuple(paper.linears.values()), 2) if both else paper.layout, 2, 0.05)
-    objectives = [Objective(paper, corpus, corpus.train, 20.0, memory, everyday=1000) for memory in (2.0, 0.0)]
+    objectives = [Objective(paper, corpus, corpus.train, 20.0, m, everyday=1000, weight=weight) for m in (2.0, 0.0)]
     with torch.no_grad():
         lost, free = (float(objective.loss(rows, lora, np.random.default_rng(0))) for objective in objectives)
     others = np.flatnonzero(corpus.everyday & corpus.train)
     assert len(others) > 10
     prefixes = [corpus.prefixes[torch.from_numpy(some)] for some in (rows, others)]
     before, after = ([paper.suffix(part, change) for part in prefixes] for change in (None, lora))
-    texts = paper.encode_text([corpus.strings[corpus.own_texts[r][0]] for r in rows], lora)
-    logits, target = 20.0 * after[0] @ texts.T, torch.arange(10)
+
+    def scores(texts: list[str], *photos: int) -> tuple[torch.Tensor, torch.Tensor]:
+        zero, adapted = (
+            torch.cat([part[i] for i in photos]) @ paper.encode_text(texts, change).T
+            for part, change in ((before, None), (after, lora))
+        )
+        return zero, (1 - weight) * zero + weight * adapted
+
+    logits = 20.0 * scores([corpus.strings[corpus.own_texts[r][0]] for r in rows], 0)[1]
+    target = torch.arange(10)
     assert free == pytest.approx(float(F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, abs=2e-2)
-    names = (paper.encode_text(class_name_texts(), change) for change in (None, lora))
-    p, q = (torch.log_softmax(20 * torch.cat(images) @ own.T, 1) for images, own in zip((before, after), names, strict=True))
+    p, q = (torch.log_softmax(20 * each, 1) for each in scores(class_name_texts(), 0, 1))
     penalty = CONFUSED_NAMES * float((p.exp() * (p - q)).sum(1).mean())
     assert lost - free == pytest.approx(2.0 * penalty, rel=3e-2)
+
+
+def test_training_looks_at_every_view_of_a_photo(data: Path, cache: Path, backbone: EmbeddedBackbone) -> None:
+    paper = backbone.adapting("photos")
+    corpus = load_corpus(data, paper, cache, lambda _: None, views=3)
+    rows = torch.arange(len(corpus))[::3]
+    views = torch.stack([each[rows] for each in (corpus.prefixes, *corpus.views)])
+    assert (views[1:] != views[0]).flatten(2).any(2).all(), "a view is no copy"
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(3):
+        same = (corpus.seen(rows, rng) == views).flatten(2).all(2)
+        assert torch.equal(same.sum(0), torch.ones(len(rows), dtype=torch.long)), "each photo is one of its views"
+        seen |= set(same.int().argmax(0).tolist())
+    assert seen == {0, 1, 2}
 
 
 def test_words_that_captions_agree_on() -> None:
