@@ -62,9 +62,12 @@ class Place:
         """Where the question says.
 
         Raises:
-            LibraryError: there is no such library, or it cannot be searched.
+            LibraryError: there is no such library, or it cannot be searched. GalleryError: photos are being added, and none
+                is there yet.
         """
         gallery, library = session.album.gallery(engine) if asked.within.own else None, None
+        if gallery is not None and not gallery.photos and session.album.adding and not asked.within.library:
+            raise GalleryError(texts.ADDING_FIRST)
         if asked.within.library:
             if libraries is None:
                 raise LibraryError(texts.LIBRARY_UNKNOWN)

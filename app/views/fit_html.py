@@ -17,5 +17,5 @@ def notice(fit: Fit) -> Markup:
         bold = texts.translated(fit.remark.text) if fit.remark else texts.NO_EXPERT_FITS
         return _panel("low", bold, f"{texts.ONLY_SHARED} {texts.SUGGESTION}")
     if fit.forgetting >= 1:
-        return _panel("medium", "", texts.FORGETS.format(points=f"{fit.forgetting:.0f}"))
+        return _panel("medium", "", texts.FORGETS.format(points=fit.forgetting))
     return Markup("")

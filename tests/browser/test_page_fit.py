@@ -118,7 +118,7 @@ def test_at_strength_zero_search_is_zero_shots(client: Client, photos: list[Path
     ("fit", "level", "words"),
     [
         (Fit(0.6, True, 0.9, None), "", ()),
-        (Fit(0.6, True, 2.4, None), "sg-medium", (texts.FORGETS.format(points="2"),)),
+        (Fit(0.6, True, 2.4, None), "sg-medium", (texts.FORGETS.format(points=2.4),)),
         (Fit(0.2, False, 2.4, None), "sg-low", (texts.NO_EXPERT_FITS, texts.ONLY_SHARED)),
         (Fit(0.6, False, 0.0, Remark("language", "Is it <English>?")), "sg-low", ("Is it &lt;English&gt;?", texts.ONLY_SHARED)),
     ],

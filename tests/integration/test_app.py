@@ -39,7 +39,7 @@ from app.visitors.question import Question
 from app.visitors.session import Session
 from app.visitors.uploads import discard, sort_uploads
 from core.backbones.peft_format import load_peft
-from core.common.errors import DescriptionError, RepositoryError
+from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.data.decode import content_id
 from core.experts.adapter_files import routed_experts
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
@@ -441,6 +441,19 @@ def test_photos_that_wait_for_their_turn_count_as_being_added(monkeypatch: pytes
     later = time.monotonic() + AWAITED_SECONDS
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert not album.adding, "an upload that never comes is forgotten"
+
+
+def test_a_question_before_the_first_photo_is_there_is_told_to_wait(engine: SGLora, tmp_path: Path) -> None:
+    session = Session()
+    session.album.await_photos()
+    with pytest.raises(GalleryError, match="are being added"):
+        actions.ask(engine, session, Question.words("water"))
+    session.album.await_photos(False)
+    with pytest.raises(GalleryError, match="no photos yet"):
+        actions.ask(engine, session, Question.words("water"))
+    session.album.await_photos()
+    session.album.gallery(engine).add(blurred(tmp_path, ["a.png"], 9))
+    assert actions.ask(engine, session, Question.words("water")).columns, "those that are there are searched"
 
 
 def test_albums_are_counted_while_others_come() -> None:
