@@ -57,6 +57,16 @@ class Place:
             return np.empty(0, int)
         return self.library.among(replace(self._own, folder=self.library.folders[folder]))
 
+    @lazy
+    def _total(self) -> int:
+        """How many photos may be answers."""
+        total = 0
+        if self.gallery is not None:
+            total += len(self.gallery.photos if (among := self.gallery.among(self._own)) is None else among)
+        if self.library is not None:
+            total += len(self.library if self._among is None else self._among)
+        return total
+
     @staticmethod
     def of(engine: SGLora, session: Session, asked: Question, libraries: PhotoLibraries | None) -> Place:
         """Where the question says.
@@ -108,12 +118,7 @@ class Place:
         Raises:
             AdapterError: as ``search``. LibraryError: the library cannot be read. GalleryError: no photo may be an answer.
         """
-        total = 0
-        if self.gallery is not None:
-            total += len(self.gallery.photos if (among := self.gallery.among(self._own)) is None else among)
-        if self.library is not None:
-            total += len(self.library if self._among is None else self._among)
-        if not total and self._own:
+        if not self._total and self._own:
             raise GalleryError(NONE_LEFT)
         if self.gallery is not None and self.library is None and self.asked.kind == "words":
             return self.gallery.rank(self.question, adapter, top, self._own)
@@ -122,7 +127,7 @@ class Place:
             found = found[:MOST_FOUND]
         names = {} if self.gallery is None else {photo.id: photo.name for photo in self.gallery.photos}
         names |= self._names([key for key, _ in found if key not in names])
-        return Ranking(tuple(Hit(key, names[key], score, rank) for rank, (key, score) in enumerate(found, 1)), total)
+        return Ranking(tuple(Hit(key, names[key], score, rank) for rank, (key, score) in enumerate(found, 1)), self._total)
 
     def moves(self, _: Ranking, after: Ranking) -> Mapping[str, int]:
         """How many places each hit moved up against zero-shot, as far as that is known."""
