@@ -87,7 +87,7 @@ def build_parser() -> Parser:
     for name, command in COMMANDS.items():
         group, _, last = name.rpartition(" ")
         if group not in places:
-            summary = "train the backbone's heads, the experts, or the generator"
+            summary = "train the heads, the shared part, the experts, or the generator"
             description = f"{_sentence(summary)[:-1]} (the offline phase), in this order."
             part = chosen.add_parser(group, help=summary, description=description, epilog=EXIT_CODES, **looks)
             places[group] = part.add_subparsers(title="parts", metavar="PART", required=True)
@@ -456,7 +456,7 @@ def _train_experts(parser: Parser) -> None:
     Descriptions that you write yourself replace those that are put together from captions; run the command again with them,
     and nothing is trained again. An interrupted run goes on where it stopped. `accelerate launch` shares the experts out
     among all GPUs; several machines need one --cache that all see. --set shared_steps=0 --set rank=2 trains experts as in
-    the paper, with nothing shared.
+    the paper, with nothing shared (embedded: --adapt photos, too).
     The repository gets a model card, README.md. JSON: {"fingerprint", "experts": [names], "out"}
     """
     _train_options(parser, "DIR", "the backbone's own, experts/NAME")

@@ -19,7 +19,7 @@ def verify(repository: ExpertRepository | RepositoryIndex) -> dict[str, Any]:
 
     Returns:
         ``trained`` and ``won`` (beat zero-shot in R@1 + R@5), and for all, scenes and special
-        domains the number of shipped experts and their mean gain in R@1 and R@5 with 95 % bootstrap intervals over
+        domains the number of measured experts and their mean gain in R@1 and R@5 with 95 % bootstrap intervals over
         experts, in points, mean of both directions; ``experts`` has a row for each.
     """
     measured = [e for e in repository.experts if e.measured]
@@ -52,10 +52,10 @@ def _interval(values: Sequence[float]) -> list[float]:
 
 def findings(result: Mapping[str, Any]) -> list[str]:
     """The share that won, and the mean gain."""
-    share = 100 * result["won"] / result["trained"]
-    gain = result["all"]["gain"]["R@1"]
+    measured, gain = result["all"]["experts"], result["all"]["gain"]["R@1"]
+    share = 100 * result["won"] / measured
     return [
-        f"{result['won']} of {result['trained']} experts ({share:.0f} %) beat zero-shot on new photos of their own topic.",
+        f"{result['won']} of {measured} experts ({share:.0f} %) beat zero-shot on new photos of their own topic.",
         f"They gain {markdown.difference(gain)} points of R@1 on average.",
     ]
 
@@ -67,7 +67,7 @@ def table(result: Mapping[str, Any]) -> str:
         for name in GROUPS
         if name in result
     ]
-    return f"{markdown.table(['experts', 'shipped', 'gain in R@1', 'gain in R@5'], rows)}\n\n{experts(result)}"
+    return f"{markdown.table(['experts', 'measured', 'gain in R@1', 'gain in R@5'], rows)}\n\n{experts(result)}"
 
 
 def experts(result: Mapping[str, Any]) -> str:
