@@ -231,7 +231,7 @@ def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
     base, broken, experts = evidence.exhibits(tmp_path)
     assert (broken.lead, broken.plot) == (texts.EVIDENCE_BROKEN.format(name="unseen.json"), "")
     assert base.lead == texts.EVIDENCE_BROKEN.format(name="base.json")
-    assert f" of {len(engine.repository)} experts" in experts.findings[0]
+    assert f" of {n} experts" in experts.findings[0]
     assert experts.table.count("<tr>") == 1 + 3 + 1 + n
     assert experts.command == "python -m core experiment verification"
     # The plot is the file's, less the style that would reach beyond it; its words are words.
