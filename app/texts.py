@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from app import languages
 
 TITLE = "SG-LoRA Studio"
-MEASURED_GROUP = "1,000 everyday photos"  # as the result "known" calls them
+MEASURED_GROUP = "special domains"  # as the result "known" calls them
 API_NO_REPOSITORY = "There is no repository called {name}: {names} can be chosen."
 API_ONE_QUESTION = "Ask with words (query) or with a photo, not with both at once."
 NO_REPOSITORY = "No expert repository in {folder}: give a folder that has an index.json, or one that holds such folders."

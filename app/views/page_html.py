@@ -40,14 +40,14 @@ def header() -> Markup:
 
 
 def measured(file: Path | None = None) -> str:
-    """What was gained on photos that trained nothing, as the result says that ships; empty without it."""
+    """What a sentence gains on new photos, beside what all adapters share, as the shipped result says; empty without it."""
     try:
         groups = json.loads((file or results_path("known")).read_text(encoding="utf-8"))["groups"]
         methods = groups[texts.MEASURED_GROUP]["methods"]
-        before, after = (float(methods[name]["mean"]["R@10"]) for name in ("zero-shot", "sg-lora"))
+        before, one, after = (float(methods[name]["mean"]["R@1"]) for name in ("zero-shot", "one-lora", "sg-lora"))
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-    return texts.MEASURED.format(before=before, after=after)
+    return texts.MEASURED.format(before=before, one=one, after=after)
 
 
 def status(text: str, kind: str, details: str = "") -> Markup:
