@@ -356,7 +356,7 @@ print(*sorted(heavy & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "library")], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(".jpg") >= 10 and done.stdout.splitlines()[-1] == ""
+    assert done.stdout.count(".jpg") == 2 * 10 and done.stdout.splitlines()[-1] == ""
 
 
 KILLED = """
