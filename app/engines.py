@@ -3,10 +3,12 @@ models are; and beside it a few others where there are more repositories."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -72,8 +74,10 @@ class Engine:
         try:
             engine = self._load()
             # The first call of each tower also loads it: better now than while a visitor waits.
-            engine.adapt(AdapterRequest("a photo"))
-            engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
+            with ThreadPoolExecutor(1) as beside:
+                sentence = beside.submit(engine.adapt, AdapterRequest("a photo"))
+                engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
+            sentence.result()
             self._engine = replace(engine, backbone=with_gpu(engine.backbone))
         except StudioError as error:
             self._failure = error
@@ -81,6 +85,8 @@ class Engine:
             log.exception("The models cannot be loaded")
             self._failure = error
         self.seconds = time.perf_counter() - begin
+        gc.freeze()  # modules and models stay: the collector need not look at them again
+        gc.enable()
         self._done.set()
         if self._names and self._engine is not None:
             self.get_ready_for_names()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -135,6 +136,7 @@ def serve(args: argparse.Namespace) -> None:
     Raises:
         StudioError: a repository, a library or the address cannot be used.
     """
+    gc.disable()  # until the models are there: a million objects are made on the way, and nearly all of them stay
     from app import zero_gpu
     from app.engines import Models, found_repositories
     from app.http.connections import allow_open_files

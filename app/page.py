@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ STYLE = Path(__file__).with_name("style.css")
 SANS = tuple(Font(name) for name in ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"))
 MONO = tuple(Font(name) for name in ("ui-monospace", "Consolas", "Menlo", "monospace"))
 OPEN = "open"  # group of events that wait for the models, as many as there are
+NAMES_AFTER_SECONDS = 5.0  # the first visitors' pages need the processor more than names that nobody has taught yet
 READY = (Part.STATUS, Part.EXPERTS, Part.LIMITS, Part.ROUTING)  # shown as soon as the models are there
 
 
@@ -140,6 +142,7 @@ class Studio:
         with suppress(Exception):  # the first visitor gets the message
             if self.shelf is not None:
                 self.shelf.session(self.models.get())
+            time.sleep(NAMES_AFTER_SECONDS)
             self.models.get_ready_for_names()
 
     def build(self, page: gr.Blocks) -> None:

@@ -92,6 +92,12 @@ class Factors:
         """The weight change, [out, in]."""
         return self.b @ self.a
 
+    @property
+    def norm(self) -> float:
+        """Frobenius norm of the weight change, without computing it: |BA|^2 = <B^T B, A A^T>."""
+        squared = float(((self.b.T @ self.b).double() * (self.a @ self.a.T).double()).sum())
+        return max(squared, 0.0) ** 0.5
+
     @lazy
     def digest(self) -> str:
         """Of their numbers, which never change: those of the shared part are read once for all adapters."""
@@ -158,7 +164,7 @@ class Lora(_OnTowers):
 
     def norms(self) -> dict[str, float]:
         """Frobenius norm of the weight change of each adapted linear."""
-        return {m.name: float(self.factors[m.name].delta.norm()) for m in self.modules}
+        return {m.name: self.factors[m.name].norm for m in self.modules}
 
     def check_finite(self, label: str) -> None:
         """Raise AdapterError when a factor holds NaN or Inf."""
