@@ -19,10 +19,11 @@ from core.retrieval.gallery import Gallery, Ranking
 from core.retrieval.index import CANDIDATES, Hit
 from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.questions import Query
+from core.retrieval.questions import EncodedQuery, Query
 from core.retrieval.search import Asked, LikePhoto, search
 from core.retrieval.where import NONE_LEFT, Where
 from core.sglora.engine import SGLora
+from core.sglora.teach import TaughtNames
 
 MOST_FOUND = 300  # of a library's photos
 
@@ -32,13 +33,14 @@ class Place:
     """Photos, one question to them, and its rankings; one photo that is in both counts once.
 
     Attributes:
-        gallery: the visitor's photos; None where they are not asked. library: that is asked.
+        gallery: the visitor's photos; None where they are not asked. library: that is asked. names: the visitor's.
         places: where the library's photos are that were found, by key.
     """
 
     asked: Question
     gallery: Gallery | None
     library: LibraryPhotos | None
+    names: TaughtNames
     places: dict[str, int] = field(default_factory=dict)
 
     @lazy
@@ -83,7 +85,7 @@ class Place:
                 raise LibraryError(texts.LIBRARY_UNKNOWN)
             library = libraries.photos(asked.within.library, engine.backbone)
             gallery = gallery if gallery is not None and gallery.photos else None
-        return Place(asked, gallery, library)
+        return Place(asked, gallery, library, session.album.names(engine))
 
     @lazy
     def question(self) -> Asked:
@@ -105,6 +107,16 @@ class Place:
         return LikePhoto(self.library, place)
 
     @lazy
+    def _with_names(self) -> Asked:
+        question = self.question
+        if not isinstance(question, EncodedQuery):
+            return question
+        return question.with_names(self.names.within_sentence(self.asked.what))
+
+    def _asked_of(self, adapter: Adapter) -> Asked:
+        return self._with_names if adapter.named else self.question
+
+    @lazy
     def subject(self) -> str:
         """The name of the photo that was asked about."""
         _ = self.question
@@ -121,7 +133,7 @@ class Place:
         if not self._total and self._own:
             raise GalleryError(NONE_LEFT)
         if self.gallery is not None and self.library is None and self.asked.kind == "words":
-            return self.gallery.rank(self.question, adapter, top, self._own)
+            return self.gallery.rank(self._asked_of(adapter), adapter, top, self._own)
         found = self._found(adapter, MOST_FOUND)[:top]
         if self.library is not None:
             found = found[:MOST_FOUND]
@@ -143,9 +155,9 @@ class Place:
         """(key, score), best first; ``top``: of the library's."""
         found: dict[str, float] = {}
         if self.gallery is not None:
-            found = {hit.key: hit.score for hit in self.gallery.rank(self.question, adapter, None, self._own).hits}
+            found = {hit.key: hit.score for hit in self.gallery.rank(self._asked_of(adapter), adapter, None, self._own).hits}
         if self.library is not None:
-            for place, score in search(self.library, self.question, adapter, top, self._among):
+            for place, score in search(self.library, self._asked_of(adapter), adapter, top, self._among):
                 key = self.library.key(place)
                 self.places[key] = place
                 found.setdefault(key, score)

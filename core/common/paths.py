@@ -12,11 +12,17 @@ ASSETS = _SHIPPED / "assets"
 EXPERTS = _SHIPPED / "experts"
 
 GENERATOR_FILE = "generator.safetensors"
+EVERYDAY_FILE = "everyday.safetensors"
 
 
 def heads_path() -> Path:
     """The shipped heads of the embedded backbone."""
     return ASSETS / "embedded" / "backbone.safetensors"
+
+
+def everyday_path(backbone: str = "embedded") -> Path:
+    """What everyday photos look like to a backbone."""
+    return ASSETS / backbone / EVERYDAY_FILE
 
 
 def generator_path(backbone: str = "embedded") -> Path:

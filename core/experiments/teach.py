@@ -19,6 +19,7 @@ from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import text_rows
+from core.retrieval.questions import EncodedQuery
 from core.sglora.repository import CLASS_NAMES
 from core.sglora.request import AdapterRequest
 from core.sglora.teach import TaughtNames
@@ -193,11 +194,15 @@ def composed(
         name, shuffled = NONSENSE[number], np.random.default_rng(number).permutation(own)
         places = torch.tensor([int(np.flatnonzero(others == row)[0]) for row in asked])
         for photos in (None, 0, *PHOTOS):
-            texts = backbone.text_prefix([said[row] if photos is None else pattern.sub(name, said[row]) for row in asked])
-            known = taught(context, [name], [shuffled], photos or 0)
+            asked_for = [said[row] if photos is None else pattern.sub(name, said[row]) for row in asked]
+            texts, known = backbone.text_prefix(asked_for), taught(context, [name], [shuffled], photos or 0)
             for column in SHOWN:
                 named = adapter(backbone, bases[column], known)
-                scores = text_rows(backbone, texts, named) @ shown[column].T
+                rows_asked = [
+                    EncodedQuery(texts[i : i + 1], torch.ones(1)).with_names(known.within_sentence(text)).row(backbone, named)
+                    for i, text in enumerate(asked_for)
+                ]
+                scores = torch.stack(rows_asked) @ shown[column].T
                 share = ((scores >= scores.gather(1, places[:, None])).sum(1) <= FIRST).float().mean()
                 about = {"column": column, "word": word, "photos": photos, "captions": len(asked)}
                 rows.append(about | {"R@10": round(100 * float(share), 2)})

@@ -48,6 +48,11 @@ class Adapter:
         return Adapter(f"{content[:32]}{mixed}{'' if base is None else '-named'}", lora, weight, base)
 
     @property
+    def named(self) -> bool:
+        """Whether names were taught to it."""
+        return self.base is not None
+
+    @property
     def moves_photos(self) -> bool:
         """Whether photos have other embeddings with it than zero-shot."""
         return self.lora is not None and self.lora.moves_photos

@@ -2,8 +2,8 @@
 
 Rank-one model editing (ROME, arXiv 2202.05262, section 3.1; several edits at once as in MEMIT, arXiv 2210.07229, section 4.2)
 with photos as targets: the text of a name is to land where its photos are. For n names let K [n, in] be what goes into the last
-linear of the text side, U [n, d] the texts before they are normalised, V [n, d] the mean photo of each name, of unit length,
-and C [in, in] the second moment of K over a bank of ordinary texts. Then
+linear of the text side, U [n, d] the texts before they are normalised, V [n, d] of unit length what sets each name's photos
+apart from everyday ones (``core.sglora.everyday``), and C [in, in] the second moment of K over a bank of ordinary texts. Then
 
     R = |U| V - U,    A = (K C^-1 K^T + lambda I)^-1 K C^-1,    B = R^T
 
@@ -29,6 +29,7 @@ from core.common.errors import DescriptionError, brief
 from core.common.runtime import one_core
 from core.common.text import one_line
 from core.data.class_names import imagenet_class_names
+from core.sglora.everyday import everyday_photos
 
 MAX_NAMES = 64
 MAX_LETTERS = 60  # of a name
@@ -72,13 +73,15 @@ class TaughtName:
         return self.photos.nbytes + self.without.nbytes + self.texts.nbytes
 
     def target(self, backbone: Backbone, lora: Lora | None, text: Tensor) -> Tensor:
-        """Where the name's text is to land, [d] of unit length: the mean of its photos; where there are photos that it does not
-        mean, away from these and near the text [d] that was asked (Rocchio 1971)."""
-        target = F.normalize(backbone.suffix(self.photos, lora).mean(0), dim=-1)
+        """Where the name's text is to land, [d] of unit length: where its photos differ from everyday ones, as far as these are
+        known, else their mean; where there are photos that it does not mean, their mean away from these and near the text [d]
+        that was asked (Rocchio 1971)."""
+        mean = F.normalize(backbone.suffix(self.photos, lora).mean(0), dim=-1)
         if len(self.without):
             away = F.normalize(backbone.suffix(self.without, lora).mean(0), dim=-1)
-            target = F.normalize(target - GAMMA * away + OWN_TEXT * F.normalize(text, dim=-1), dim=-1)
-        return target
+            return F.normalize(mean - GAMMA * away + OWN_TEXT * F.normalize(text, dim=-1), dim=-1)
+        everyday = everyday_photos(backbone, lora)
+        return mean if everyday is None else everyday.apart(mean)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +144,12 @@ class TaughtNames:
     def within(self, text: str) -> tuple[str, ...]:
         """The names that a text holds, as whole words."""
         return tuple(e.name for e in self.entries if re.search(rf"(?<!\w){re.escape(e.name)}(?!\w)", text, re.IGNORECASE))
+
+    def within_sentence(self, text: str) -> list[Tensor]:
+        """The photos [n, *prefix_shape] of each name that a text holds which says more than a name in one of TEMPLATES."""
+        plain = " ".join(text.split()).strip(".!? ").casefold()
+        said = [name for name in self.within(text) if plain not in {t.format(name).casefold() for t in TEMPLATES}]
+        return [entry.photos for entry in self.entries if entry.name in said]
 
     @one_core()
     def on(self, lora: Lora | None) -> Lora | None:

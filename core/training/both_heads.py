@@ -12,10 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from core.backbones.embedded import EmbeddedBackbone, save_shared
 from core.backbones.lora import Lora, LoraLayout
+from core.common.paths import EVERYDAY_FILE
 from core.common.progress import Log
+from core.sglora.everyday import EverydayPhotos, save_everyday
 from core.sglora.request import DEFAULT_WEIGHT
 from core.training.corpus import Corpus, load_corpus
 from core.training.dense_tasks import DenseTasks
@@ -85,13 +88,24 @@ def train_shared_part(
     recipe: BothHeadsRecipe = BothHeadsRecipe(),
     log: Log = print,
 ) -> EmbeddedBackbone:
-    """Train the shared part on the photos of a data folder and write it to ``out``; returns the backbone that has it.
+    """Train the shared part on the photos of a data folder and write it to ``out``, and beside it what everyday photos look
+    like under it; returns the backbone that has it.
 
     Raises:
         DataError: as ``load_corpus``.
     """
     paper = backbone.adapting("photos")  # its prefixes are maps, which both heads begin with
-    shared = train_both_heads(load_corpus(data, paper, cache, log, recipe.views), paper, recipe, log)
+    corpus = load_corpus(data, paper, cache, log, recipe.views)
+    shared = train_both_heads(corpus, paper, recipe, log)
     save_shared(shared, out, asdict(recipe))
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
-    return backbone.with_shared(shared)
+    trained = backbone.with_shared(shared)
+    save_everyday(everyday_scenes(corpus, paper, shared), trained.fingerprint, out.with_name(EVERYDAY_FILE))
+    return trained
+
+
+def everyday_scenes(corpus: Corpus, backbone: EmbeddedBackbone, shared: Lora) -> tuple[EverydayPhotos, EverydayPhotos]:
+    """The training photos of everyday scenes, zero-shot and under the shared part."""
+    rows = torch.from_numpy(np.flatnonzero(corpus.train & corpus.scenes))
+    moved = torch.cat([backbone.suffix(corpus.prefixes[some], shared) for some in rows.split(1024)])
+    return EverydayPhotos.of(corpus.base[rows]), EverydayPhotos.of(moved)

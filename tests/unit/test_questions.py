@@ -8,7 +8,7 @@ from PIL import Image
 from tiny_models import random_lora, tiny_backbone
 
 from core.common.errors import DescriptionError
-from core.retrieval.questions import WITHOUT, Query, split_minus
+from core.retrieval.questions import NAME_IN_SENTENCE, WITHOUT, EncodedQuery, Query, split_minus
 
 
 def test_words_photos_and_what_should_not_show_are_one_vector() -> None:
@@ -34,3 +34,16 @@ def test_what_a_minus_means() -> None:
         Query.parse([" "])
     with pytest.raises(DescriptionError, match="more than"):
         Query.parse(["dog"] * 40)
+
+
+def test_photos_of_names_count_beside_a_sentence() -> None:
+    backbone = tiny_backbone()
+    text = backbone.text_prefix(["a wug in the snow"])
+    own = [torch.randn(n, *backbone.prefix_shape, generator=torch.Generator().manual_seed(n)).half() for n in (1, 3)]
+    query = EncodedQuery(text, torch.ones(1))
+    wanted = backbone.text_suffix(text)[0]
+    for photos in own:
+        wanted = wanted + NAME_IN_SENTENCE / (len(photos) + 1) * backbone.suffix(photos).sum(0)
+    wanted = torch.nn.functional.normalize(wanted, dim=-1)
+    assert torch.allclose(query.with_names(own).embedding(backbone), wanted, atol=1e-5)
+    assert query.with_names([]) is query

@@ -10,11 +10,13 @@ from tiny_models import noise, random_lora, tiny_backbone
 from torch import Tensor
 
 from core.backbones.base import Backbone, last_linear
-from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
 from core.common.errors import AdapterError, DescriptionError
+from core.common.paths import heads_path
 from core.sglora import teach
+from core.sglora.everyday import everyday_photos
 from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, RIDGE, SCENES, TEMPLATES, TaughtNames, closed_form, ordinary_texts
 
 
@@ -27,6 +29,13 @@ def photos(backbone: Backbone, n: int, seed: int) -> Tensor:
 def said(backbone: Backbone, texts: Tensor, lora: Lora | None) -> Tensor:
     """The mean of a name's texts in both templates, before each is normalised, of unit length."""
     return F.normalize(last_linear(backbone, texts, lora).outputs.mean(0), dim=-1)
+
+
+def target(model: Backbone, photos: Tensor, lora: Lora | None = None) -> Tensor:
+    """Where a name of these photos is to land."""
+    mean = F.normalize(model.suffix(photos, lora).mean(0), dim=-1)
+    known = everyday_photos(model, lora)
+    return mean if known is None else known.apart(mean)
 
 
 @pytest.fixture
@@ -83,8 +92,7 @@ def test_the_text_of_a_name_lands_on_its_photos(model: Backbone) -> None:
     assert lora is not None and lora.moves_texts and not lora.moves_photos
     assert lora.factors[lora.modules[0].name].a.shape[0] == 2
     for entry in names.entries:
-        target = F.normalize(model.suffix(entry.photos).mean(0), dim=-1)
-        before, after = (said(model, entry.texts, each) @ target for each in (None, lora))
+        before, after = (said(model, entry.texts, each) @ target(model, entry.photos) for each in (None, lora))
         assert float(after) > 0.99 > float(before) + 0.3
 
 
@@ -105,8 +113,7 @@ def test_names_are_added_to_an_adapter_exactly(model: Backbone) -> None:
     delta = adapter.factors[name].delta + own.factors[name].delta
     by_hand = Lora(adapter.modules, {**adapter.factors, name: Factors(torch.eye(delta.shape[1]), delta)})
     assert torch.allclose(model.text_suffix(prefix, both), model.text_suffix(prefix, by_hand), atol=1e-5)
-    target = F.normalize(model.suffix(names.entries[0].photos).mean(0), dim=-1)
-    assert float(said(model, names.entries[0].texts, both) @ target) > 0.99
+    assert float(said(model, names.entries[0].texts, both) @ target(model, names.entries[0].photos)) > 0.99
 
 
 def test_photos_that_an_adapter_moves_are_the_target(backbone: EmbeddedBackbone, small_bank: None) -> None:
@@ -135,11 +142,11 @@ def test_photos_under_the_shared_part_are_the_target(backbone: EmbeddedBackbone,
     assert lora is not None
     embeddings = both.suffix(names.entries[0].photos, lora)  # which knows the shared part in it again
     assert torch.equal(embeddings, both.suffix(names.entries[0].photos, shared))
-    target = F.normalize(embeddings.mean(0), dim=-1)
-    assert float(said(both, names.entries[0].texts, lora) @ target) > 0.99
+    there = F.normalize(embeddings.mean(0), dim=-1)
+    assert float(said(both, names.entries[0].texts, lora) @ there) > 0.99
     alone = names.on(None)  # zero-shot photos
     plain = F.normalize(both.suffix(names.entries[0].photos).mean(0), dim=-1)
-    assert float(said(both, names.entries[0].texts, alone) @ plain) > 0.99 > float(plain @ target)
+    assert float(said(both, names.entries[0].texts, alone) @ plain) > 0.99 > float(plain @ there)
 
 
 def test_the_last_linear_is_the_one_before_normalising(model: Backbone) -> None:
@@ -246,3 +253,27 @@ def test_names_in_a_question(backbone: EmbeddedBackbone) -> None:
     assert names.within("my  cat") == () and names.within("with my cat's wug") == ("wug", "my cat")
     assert names.within("wugs and dogs") == ()
     assert len(TEMPLATES) == len(names.entries[0].texts)
+
+
+def test_a_sentence_says_more_than_a_name(backbone: EmbeddedBackbone) -> None:
+    names = TaughtNames(backbone).add("wug", photos(backbone, 1, 1)).add("dax", photos(backbone, 3, 2))
+    assert all(names.within_sentence(text) == [] for text in ("Wug", "a photo of  a wug.", "a dog in the snow"))
+    assert [len(own) for own in names.within_sentence("a dax beside a wug")] == [1, 3]
+
+
+def test_a_made_up_name_finds_its_photos_among_everyday_ones() -> None:
+    """With the shipped backbone: photos that differ from everyday ones by little rank first, and the mean alone finds fewer."""
+    shipped = load_embedded(heads_path())
+    known = everyday_photos(shipped, shipped.shared)
+    assert known is not None
+    spread = torch.distributions.MultivariateNormal(known.mean, known.covariance + 1e-5 * torch.eye(shipped.dim))
+    torch.manual_seed(0)
+    everyday = F.normalize(spread.sample((2_000,)), dim=-1)
+    kind = 0.2 * F.normalize(torch.randn(shipped.dim), dim=-1)
+    own = F.normalize(spread.sample((20,)) + kind, dim=-1)
+    mean = F.normalize(own[:3].mean(0), dim=-1)
+    found = {
+        way: float((torch.cat([own[3:], everyday]) @ asked).topk(17).indices.lt(17).float().mean())
+        for way, asked in (("mean", mean), ("apart", known.apart(mean)))
+    }
+    assert found["apart"] > found["mean"]

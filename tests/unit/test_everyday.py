@@ -1,0 +1,68 @@
+"""What sets photos apart from everyday ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import random_lora, tiny_backbone
+
+from core.backbones.embedded import load_embedded
+from core.common.errors import BackboneError
+from core.common.paths import everyday_path, heads_path
+from core.sglora.everyday import EPSILON, EverydayPhotos, everyday_photos, load_everyday, save_everyday
+
+
+def background(seed: int = 0) -> EverydayPhotos:
+    """Photos of which the first axis varies by far the most."""
+    noise = torch.randn(4_000, 8, generator=torch.Generator().manual_seed(seed))
+    return EverydayPhotos.of(noise * torch.tensor([20.0, *[1.0] * 7]) + 3.0)
+
+
+def test_the_direction_is_that_of_a_discriminant() -> None:
+    known, mean = background(), torch.arange(8.0)
+    covariance = known.covariance.double().numpy()
+    regular = covariance + EPSILON * np.trace(covariance) / 8 * np.eye(8)
+    wanted = np.linalg.lstsq(regular, mean.double().numpy() - known.mean.double().numpy(), rcond=None)[0]
+    assert known.apart(mean).numpy() == pytest.approx(wanted / np.linalg.norm(wanted), abs=1e-4)
+
+
+def test_what_varies_among_everyday_photos_counts_less() -> None:
+    known = background()
+    away = known.mean + torch.tensor([1.0, 1.0, *[0.0] * 6])
+    direction = known.apart(away)
+    assert direction.norm().item() == pytest.approx(1, abs=1e-5)
+    assert 0 < direction[0] < 0.5 * direction[1]
+
+
+def test_a_file_is_for_one_backbone_and_says_when_it_is_damaged(tmp_path: Path) -> None:
+    path, columns = tmp_path / "everyday.safetensors", (background(0), background(1))
+    assert load_everyday(path, "0123") is None
+    save_everyday(columns, "4567", path)
+    assert load_everyday(path, "89ab") is None
+    read = load_everyday(path, "4567")
+    assert read is not None
+    for before, after in zip(columns, read, strict=True):
+        assert torch.allclose(before.mean, after.mean, rtol=2e-3)
+        assert torch.allclose(before.covariance, after.covariance, rtol=2e-3, atol=1e-6)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(BackboneError, match="damaged"):
+        load_everyday(path, "cdef")
+
+
+def test_the_shipped_file_is_for_the_shipped_backbone_and_its_shared_part_alone() -> None:
+    shipped = load_embedded(heads_path())
+    assert shipped.shared is not None
+    zero_shot, shared = everyday_photos(shipped, None), everyday_photos(shipped, shipped.shared)
+    assert zero_shot is not None and shared is not None
+    assert zero_shot is everyday_photos(shipped, shipped.shared.only(m for m in shipped.shared.modules if "text" in m.name))
+    assert not torch.equal(zero_shot.mean, shared.mean)
+    assert zero_shot.mean.shape == (shipped.dim,) and everyday_path().stat().st_size < 1_000_000
+
+
+def test_other_backbones_have_none() -> None:
+    assert everyday_photos(tiny_backbone(), None) is None
+    photos = load_embedded(heads_path()).adapting("photos")
+    assert everyday_photos(photos, random_lora(photos.layout, 1, 0.1)) is None and everyday_photos(photos, None) is not None
