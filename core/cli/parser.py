@@ -506,7 +506,7 @@ def _bench(parser: Parser) -> None:
     """
     example:
       python -m core bench all
-      python -m core bench search --largest 100000 --json
+      python -m core bench indexing --largest 200 --json
 
     $BENCHMARKS
 

@@ -168,31 +168,6 @@ _BENCHMARKS = (
         "growth, activations of these photos are repeated behind an indirection, and their vectors have noise.",
         bench=True,
     ),
-    Experiment(
-        "search",
-        "How long does one query take, and how many vectors does one machine hold?",
-        "The ten nearest of unit vectors without any structure, which is the hardest case for an approximate index; one query "
-        "at a time. NumPy multiplies and sorts the ten best.",
-        data=False,
-        bench=True,
-    ),
-    Experiment(
-        "memory",
-        "How much memory does it take at the start, with photos and after many visitors, and how long is a cold start?",
-        "Each in a process of its own; resident memory as the system counts it. Visitors come one after the other, add photos, "
-        "make an adapter, search and go.",
-        data=False,
-        bench=True,
-    ),
-    Experiment(
-        "backbones",
-        "How fast is a ViT-B/16 as open_clip runs it, with its attention split, and when only the adapted blocks run again?",
-        "A batch of photos from pixels to embeddings, or from cached activations for the suffix; all ways in turn, round by "
-        "round. The weights are random: time depends on their number alone.",
-        plot=False,
-        data=False,
-        bench=True,
-    ),
 )
 EXPERIMENTS: Mapping[str, Experiment] = {e.name: e for e in _EXPERIMENTS}
 BENCHMARKS: Mapping[str, Experiment] = {e.name: e for e in _BENCHMARKS}

@@ -60,7 +60,7 @@ class Index:
 
     Up to ``APPROXIMATE_FROM`` rows every search is exact. Above, the ``top`` best are looked for among ``CANDIDATES`` rows that
     a scan over compressed rows (product quantisation, 4 bits for two dimensions: arXiv 1704.07355) finds, and
-    ranked by their exact scores; `python -m core bench search` measures what that misses.
+    ranked by their exact scores.
 
     Args:
         rows: [n, d]; scaled to unit length here, as float32.

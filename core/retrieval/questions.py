@@ -18,7 +18,7 @@ from core.common.text import clean_text
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
 from core.retrieval.columns import asked
 
-WITHOUT = 0.5  # how much "but not" counts; docs/performance.md has what other values find
+WITHOUT = 0.5  # how much "but not" counts
 MOST_PARTS = 16
 # How much a taught name's n photos count in a longer text, times n / (n + 1); on watched photos 0.5 to 0.7 find as much.
 NAME_IN_SENTENCE = 0.6

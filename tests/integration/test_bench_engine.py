@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import io
-import math
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from PIL import Image
@@ -19,8 +16,6 @@ from core.experiments.bench import (
     baselines,
     indexing,
     library,
-    memory,
-    memory_worker,
     sample_jpegs,
 )
 from core.experiments.bench.context import BenchmarkContext
@@ -97,22 +92,3 @@ def test_adaptation(setting):
     assert result["times faster"]["wall"] == pytest.approx(ratio, rel=0.02), "one round: its ratio"
     assert result["parameters"] == setting.engine.parameters and len(adaptation.findings(result)) == 2
     assert len(adaptation.table(result).splitlines()) == 8
-
-
-@pytest.mark.slow
-def test_memory_of_a_process_of_its_own(setting):
-    result = memory.run(setting, sizes=(12,), visits=2, photos=2)
-    (gallery,) = result["galleries"]
-    start = result["start"]
-    # In hundredths of a second, so that two of them may be equal.
-    assert 0 < start["seconds of which importing"] <= start["seconds to the models"] <= start["seconds to the first adapter"]
-    assert gallery["photos"] == 12 and len(result["visits"]["megabytes"]) == 2
-    assert start["megabytes"] > 100, "the towers' weights alone"
-    assert gallery["kilobytes a photo"] > (2 * 768 + 2 * 4 * 768) / 1000
-    assert len(memory.findings(result)) == 3 and memory.plot(result).axes
-
-
-def test_resident_memory_is_what_the_system_says():
-    held = np.ones(50_000_000, np.uint8)
-    assert memory_worker._resident() == pytest.approx(psutil.Process(os.getpid()).memory_info().rss / 1e6, rel=0.05)
-    assert held.all() and math.isfinite(memory_worker._resident())

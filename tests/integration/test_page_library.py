@@ -241,16 +241,14 @@ def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
 
 
 def test_what_things_cost_comes_after_what_they_are_worth(tmp_path: Path) -> None:
-    shipped = results_path("bench-search")
+    shipped = results_path("bench-indexing")
     for file in (shipped, shipped.with_suffix(".svg"), results_path("base")):
         shutil.copy(file, tmp_path)
-    base, search = evidence.exhibits(tmp_path)
-    assert (base.title, search.title) == (EXPERIMENTS["base"].question, BENCHMARKS["search"].question)
-    assert search.command == "python -m core bench search"
-    rows = json.loads(shipped.read_text())["sizes"]
-    assert search.table.count("<tr>") == 1 + len(rows)
-    assert all(f"<td>{row['vectors']:,}</td>" in search.table for row in rows)
-    assert "FAISS, exact</text>" in search.plot
+    base, indexing = evidence.exhibits(tmp_path)
+    assert (base.title, indexing.title) == (EXPERIMENTS["base"].question, BENCHMARKS["indexing"].question)
+    assert indexing.command == "python -m core bench indexing"
+    assert all(f"{row['width']} x {row['height']}" in indexing.table for row in json.loads(shipped.read_text())["sizes"])
+    assert "<svg" in indexing.plot
 
 
 def test_every_result_that_ships_can_be_shown() -> None:

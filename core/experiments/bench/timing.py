@@ -48,27 +48,6 @@ def in_turn(variants: Mapping[str, Callable[[], object]], rounds: int, warm: boo
     return {name: Times(*zip(*taken, strict=True)) for name, taken in laps.items()}
 
 
-def repeated(run: Callable[[], object], seconds: float = 0.02) -> Repeated:
-    """``run`` again and again, at least so long that a clock can tell; the number of times is ``repeated(...).times``."""
-    run()
-    begin = time.process_time()
-    run()
-    times = max(1, round(seconds / max(time.process_time() - begin, 1e-7)))
-    return Repeated(run, times)
-
-
-@dataclass(frozen=True)
-class Repeated:
-    """Something that is done ``times`` times per call."""
-
-    run: Callable[[], object]
-    times: int
-
-    def __call__(self) -> None:
-        for _ in range(self.times):
-            self.run()
-
-
 def _rounded(value: float) -> float:
     """Four significant digits: more would be noise."""
     return float(f"{value:.4g}")
