@@ -233,7 +233,7 @@ class Backbone(Towers, Protocol):
 
     @property
     def text_key(self) -> str:
-        """Changes with anything that changes text prefixes; ``sentence_key`` where these are the sentence embeddings."""
+        """Changes with anything that changes text prefixes; ``sentence_key`` where these are made of sentence embeddings."""
         ...
 
     def text_prefix(self, texts: Sequence[str]) -> Tensor:

@@ -30,6 +30,7 @@ from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import VISION, Factors, Lora, LoraLayout, LoraModule, Side
 from core.backbones.preprocess import FRAMING, normalised, pixel_values
 from core.backbones.spec import adapted_side
+from core.backbones.translations import Maps, load_maps, toward_english
 from core.common.device import CPU, batch_size, prefetched
 from core.common.errors import AdapterError, BackboneError
 from core.common.runtime import compute_dtype
@@ -37,7 +38,7 @@ from core.common.tensor_files import write_tensors
 
 HEAD_BATCH = 128
 LORA_RANK = 2
-SHARED_FILE = "shared.safetensors"  # beside the heads
+SHARED_FILE, TRANSLATIONS_FILE = "shared.safetensors", "translations.safetensors"  # beside the heads
 LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, and an embedding would hang on its neighbours
 
 
@@ -104,6 +105,9 @@ class EmbeddedBackbone(EmbeddedTowers):
 
     Args:
         heads: fingerprint of the two heads. shared: what all adapters share, over linears of both heads.
+
+    Attributes:
+        translations: by language, what moves a sentence toward English (``core.backbones.translations``).
     """
 
     name = "embedded"
@@ -124,6 +128,7 @@ class EmbeddedBackbone(EmbeddedTowers):
         self._heads = heads
         self.dim = vision.config.dim
         self.linears = self.adapted.linears("text.", "vision.")
+        self.translations: Maps = {}
         self._usual: Mapping[Side, Sequence[str]] = {"texts": text.usual, "photos": vision.usual}
         self._take(shared)
         self._choose(adapt)
@@ -197,7 +202,7 @@ class EmbeddedBackbone(EmbeddedTowers):
         return self.text_suffix(self.text_prefix(texts), lora)
 
     def text_prefix(self, texts: Sequence[str]) -> Tensor:
-        return self.encode_sentence(texts)
+        return toward_english(self.translations, texts, self.encode_sentence(texts))
 
     @torch.no_grad()
     def text_suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
@@ -288,7 +293,8 @@ def _digest(tensors: Mapping[str, Tensor], what: str) -> str:
 
 
 def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "texts") -> EmbeddedBackbone:
-    """Load the heads written by ``save_heads``, and the shared part of ``save_shared`` where that is beside them.
+    """Load the heads written by ``save_heads``, and what is beside them of the shared part of ``save_shared`` and of maps from
+    other languages.
 
     Args:
         dtype: compute dtype of photos; None: the fastest that this CPU has native instructions for.
@@ -312,6 +318,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
             f"The backbone's heads {path.name} are damaged ({type(error).__name__}): restore the file."
         ) from None
     backbone = EmbeddedBackbone(vision, text, _fingerprint(tensors, metadata["config"]), dtype, adapt)
+    backbone.translations = load_maps(path.with_name(TRANSLATIONS_FILE), TEXT_TOWER_SHA256, SENTENCE_DIM)
     shared = path.with_name(SHARED_FILE)
     return backbone.with_shared(load_shared(shared, backbone.linears)) if shared.is_file() else backbone
 

@@ -199,17 +199,17 @@ class LibraryPhotos:
         if self.backbone.text_key != self.backbone.sentence_key:  # token ids, which cost nothing
             return self.backbone.text_prefix(texts)
         key = digest("\n".join(texts))[:16]
-        file = self.library.folder / library_index.FOLDER / f"sentences-{key}.f32"
+        file = self.library.folder / library_index.FOLDER / f"texts-{key}.f32"
         shape = (len(texts), self.backbone.sentence_dim)
         if not file.is_file() or file.stat().st_size != 4 * shape[0] * shape[1]:
             parts = []
             for start in range(0, len(texts), CAPTION_BATCH):
-                parts.append(self.backbone.encode_sentence(texts[start : start + CAPTION_BATCH]).numpy())
+                parts.append(self.backbone.text_prefix(texts[start : start + CAPTION_BATCH]).numpy())
                 if progress is not None:
                     progress(min(start + CAPTION_BATCH, len(texts)), len(texts))
             rows = np.concatenate(parts)
             with suppress(OSError):  # a read-only library
-                for old in file.parent.glob("sentences-*.f32"):
+                for old in file.parent.glob("texts-*.f32"):
                     old.unlink(missing_ok=True)
                 partial = file.with_suffix(f".{os.getpid()}.partial")
                 rows.tofile(partial)

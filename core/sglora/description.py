@@ -11,7 +11,7 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.sglora.languages import TOWER_LANGUAGES, language
+from core.common.languages import TOWER_LANGUAGES, language
 
 # In any language: around a German or Japanese subject, the templates work as well as German ones, and better than none.
 TEMPLATES = ("{}", "a photo of {}", "photos of {}", "my {}")

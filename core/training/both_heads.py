@@ -14,17 +14,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.backbones.embedded import EmbeddedBackbone, save_shared
+from core.backbones.embedded import TRANSLATIONS_FILE, EmbeddedBackbone, save_shared
 from core.backbones.lora import Lora, LoraLayout
+from core.backbones.translations import Maps, fitted, save_maps
 from core.common.paths import EVERYDAY_FILE
 from core.common.progress import Log
+from core.data.jsonl import read_translations
 from core.sglora.everyday import EverydayPhotos, save_everyday
 from core.sglora.request import DEFAULT_WEIGHT
-from core.training.corpus import Corpus, load_corpus
+from core.training.corpus import TRANSLATIONS, Corpus, load_corpus
 from core.training.dense_tasks import DenseTasks
 from core.training.objective import Objective
 from core.training.shared_part import SharedRecipe, train_shared
 
+LANGUAGES = {"de": "German", "fr": "French", "cs": "Czech"}  # that captions are translated to
 LEFT = ("vision.proj_in",)  # linears that it leaves as they are
 
 
@@ -100,6 +103,7 @@ def train_shared_part(
     save_shared(shared, out, asdict(recipe))
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     trained = backbone.with_shared(shared)
+    save_maps(translation_maps(data, corpus, backbone), backbone.sentence_key, out.with_name(TRANSLATIONS_FILE))
     save_everyday(everyday_scenes(corpus, paper, shared), trained.fingerprint, out.with_name(EVERYDAY_FILE))
     return trained
 
@@ -109,3 +113,14 @@ def everyday_scenes(corpus: Corpus, backbone: EmbeddedBackbone, shared: Lora) ->
     rows = torch.from_numpy(np.flatnonzero(corpus.train & corpus.scenes))
     moved = torch.cat([backbone.suffix(corpus.prefixes[some], shared) for some in rows.split(1024)])
     return EverydayPhotos.of(corpus.base[rows]), EverydayPhotos.of(moved)
+
+
+def translation_maps(data: Path, corpus: Corpus, backbone: EmbeddedBackbone) -> Maps:
+    """Maps toward English (``core.backbones.translations``) from the training photos' captions that are translations."""
+    if not (data / TRANSLATIONS).is_dir():
+        return {}
+    spoken = read_translations(data / TRANSLATIONS, ("en", *LANGUAGES))
+    trained = {"/".join(corpus.samples[row].path.parts[-2:]) for row in np.flatnonzero(corpus.train & corpus.scenes)}
+    pairs = [texts for image, texts in spoken.items() if image in trained and all(texts)]
+    english, *others = (backbone.encode_sentence(list(texts)) for texts in zip(*pairs, strict=True))
+    return {name: fitted(other, english) for name, other in zip(LANGUAGES.values(), others, strict=True)}

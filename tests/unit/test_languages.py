@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from core.common.languages import TOWER_LANGUAGES, language
 from core.experiments.wording import NOT_PHOTOS, WORDINGS
 from core.sglora.description import language_remark
-from core.sglora.languages import TOWER_LANGUAGES, language
 
 KNOWN = {
     "Arabic": ("صور كلبي في الثلج", "أطفال يلعبون على الشاطئ"),

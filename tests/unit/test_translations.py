@@ -1,0 +1,90 @@
+"""Sentences in other languages move toward English."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from core.backbones.embedded import EmbeddedBackbone, load_embedded
+from core.backbones.translations import RIDGE, SHARE, fitted, load_maps, save_maps, toward_english
+from core.common.errors import BackboneError
+from core.common.paths import heads_path
+
+# Written for this test: no photo has these captions.
+SENTENCES = {
+    "an old fisherman repairs his net in the harbour": {
+        "German": "ein alter Fischer flickt sein Netz im Hafen",
+        "French": "un vieux pêcheur répare son filet dans le port",
+        "Czech": "starý rybář opravuje svou síť v přístavu",
+    },
+    "two girls are eating ice cream on a bench": {
+        "German": "zwei Mädchen essen Eis auf einer Bank",
+        "French": "deux filles mangent une glace sur un banc",
+        "Czech": "dvě dívky jedí zmrzlinu na lavičce",
+    },
+    "a cyclist rides through a forest with a red helmet": {
+        "German": "ein Radfahrer fährt mit einem roten Helm durch einen Wald",
+        "French": "un cycliste traverse une forêt avec un casque rouge",
+        "Czech": "cyklista jede lesem s červenou helmou na hlavě",
+    },
+    "a waiter carries a tray with glasses to the table": {
+        "German": "ein Kellner trägt ein Tablett mit Gläsern zum Tisch",
+        "French": "un serveur porte un plateau avec des verres vers la table",
+        "Czech": "číšník nese tác se sklenicemi ke stolu",
+    },
+}
+
+
+def random_map(seed: int, dim: int = 6) -> torch.Tensor:
+    return torch.randn(dim, dim, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_map_is_ridge_regression() -> None:
+    """Against least squares with the ridge as further rows."""
+    sentences = F.normalize(torch.randn(200, 6, generator=torch.Generator().manual_seed(0)), dim=-1)
+    english = sentences @ random_map(1) + 0.1
+    rows = np.concatenate([sentences.double().numpy(), RIDGE**0.5 * np.eye(6)])
+    wanted = np.linalg.lstsq(rows, np.concatenate([english.double().numpy(), np.zeros((6, 6))]), rcond=None)[0]
+    assert fitted(sentences, english).numpy() == pytest.approx(wanted, abs=1e-4)
+
+
+def test_english_stays_as_it_is() -> None:
+    texts = ["ein Hund mit einem Ball", "a dog with a ball", "un chien avec une balle", "un perro con una pelota"]
+    sentences = F.normalize(torch.randn(4, 6, generator=torch.Generator().manual_seed(2)), dim=-1)
+    maps = {"German": random_map(3), "French": random_map(4)}
+    moved = toward_english(maps, texts, sentences)
+    assert torch.equal(moved[[1, 3]], sentences[[1, 3]]), "and a language without a map"
+    for row, name in ((0, "German"), (2, "French")):
+        wanted = (1 - SHARE) * sentences[row] + SHARE * sentences[row] @ maps[name]
+        assert torch.allclose(moved[row], wanted / wanted.norm(), atol=1e-6)
+    assert toward_english({}, texts, sentences) is sentences
+
+
+def test_a_file_is_for_one_text_tower_and_says_when_it_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "translations.safetensors"
+    assert load_maps(path, "tower", 6) == {}
+    save_maps({"German": random_map(0)}, "tower", path)
+    assert load_maps(path, "another tower", 6) == {}
+    assert torch.allclose(load_maps(path, "tower", 6)["German"], random_map(0), atol=2e-3)
+    with pytest.raises(BackboneError, match="damaged"):
+        load_maps(path, "tower", 7)
+    save_maps({"German": torch.full((6, 6), torch.inf)}, "tower", path)
+    with pytest.raises(BackboneError, match="damaged"):
+        load_maps(path, "tower", 6)
+    path.write_bytes(b"none")
+    with pytest.raises(BackboneError, match="damaged"):
+        load_maps(path, "tower", 6)
+
+
+def test_shipped_maps_bring_translations_closer(backbone: EmbeddedBackbone) -> None:
+    assert load_embedded(heads_path()).translations.keys() == {"German", "French", "Czech"}
+    english = backbone.text_prefix(list(SENTENCES))
+    assert torch.equal(english, backbone.encode_sentence(list(SENTENCES)))
+    for name in ("German", "French", "Czech"):
+        texts = [translated[name] for translated in SENTENCES.values()]
+        before, after = ((read(texts) * english).sum(1).mean() for read in (backbone.encode_sentence, backbone.text_prefix))
+        assert after > before + 0.02, name
