@@ -399,6 +399,8 @@ def _photos(engine: SGLora, session: Session, question: Question, libraries: Pho
 def _captions(engine: SGLora, session: Session, question: Question) -> Prepared:
     """A photo -> the gallery's captions; right are its own."""
     gallery = session.album.gallery(engine)
+    if not gallery.photos and session.album.adding:
+        raise GalleryError(texts.ADDING_FIRST)
     right: frozenset[str] = frozenset()
     if question.file:
         path, framing = Path(question.file), engine.backbone.framing

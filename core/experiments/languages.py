@@ -25,7 +25,7 @@ from core.training.corpus import TRANSLATIONS, Corpus, gallery_recalls, usual_ad
 
 LANGUAGES = {"en": "English", "de": "German", "fr": "French", "cs": "Czech"}
 FEWEST = 10  # photos of a task that have captions in all languages
-EVERYDAY, KNOWN, UNSEEN = "1,000 everyday photos", "known scenes", "unseen scenes"
+EVERYDAY, KNOWN, UNSEEN = "everyday photos", "known scenes", "unseen scenes"
 METHODS = ("zero-shot", "SG-LoRA")
 GROUPS = tuple(f"{group}, {method}" for group in (EVERYDAY, KNOWN, UNSEEN) for method in METHODS)
 Row = dict[str, Any]

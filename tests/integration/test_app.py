@@ -446,8 +446,9 @@ def test_photos_that_wait_for_their_turn_count_as_being_added(monkeypatch: pytes
 def test_a_question_before_the_first_photo_is_there_is_told_to_wait(engine: SGLora, tmp_path: Path) -> None:
     session = Session()
     session.album.await_photos()
-    with pytest.raises(GalleryError, match="are being added"):
-        actions.ask(engine, session, Question.words("water"))
+    for question in (Question.words("water"), Question("photo", "", file=str(blurred(tmp_path, ["b.png"], 9)[0]))):
+        with pytest.raises(GalleryError, match="are being added"):
+            actions.ask(engine, session, question)
     session.album.await_photos(False)
     with pytest.raises(GalleryError, match="no photos yet"):
         actions.ask(engine, session, Question.words("water"))

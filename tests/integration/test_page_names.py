@@ -100,6 +100,24 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, session: Session
     assert "wug (3 photos): a name that you taught." in shown
 
 
+def test_in_a_sentence_the_photos_of_a_name_count_too(engine: SGLora, session: Session) -> None:
+    """By hand: the question is its text, and 0.6 n / (n + 1) of the mean of the name's n photos; zero-shot asks without them."""
+    name_actions.teach(engine, session, "wug", wugs(session))
+    answer = actions.ask(engine, session, Question.words("a wug on the beach at night"))
+    gallery, names, scores = session.album.gallery(engine), session.album.names(engine), torch.zeros(16)
+    prefixes, backbone = gallery.prefixes([photo.id for photo in gallery.photos]), engine.backbone
+    text = backbone.text_prefix(["a wug on the beach at night"])
+    for share, lora in ((0.3, None), (0.7, backbone.shared)):
+        own = backbone.suffix(names.entries[0].photos, lora).mean(0)
+        question = F.normalize(backbone.text_suffix(text, names.on(lora))[0] + 0.6 * 3 / 4 * own, dim=-1)
+        scores += share * backbone.suffix(prefixes, lora) @ question
+    ranked = {hit.key: hit.score for hit in answer.columns[-1].ranking.hits}
+    assert [ranked[photo.id] for photo in gallery.photos] == pytest.approx(scores.tolist(), abs=1e-3)
+    plain = backbone.suffix(prefixes) @ backbone.text_suffix(text)[0]
+    ranked = {hit.key: hit.score for hit in answer.columns[0].ranking.hits}
+    assert [ranked[photo.id] for photo in gallery.photos] == pytest.approx(plain.tolist(), abs=1e-3)
+
+
 def test_rankings_are_those_of_the_adapter_with_the_name(engine: SGLora, session: Session) -> None:
     """By hand: cosines of photos and text, zero-shot plus name and generated LoRA plus name, mixed by the weight."""
     generated = actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 0.6))
