@@ -17,18 +17,18 @@ from core.sglora.teach import MAX_PHOTOS, TaughtNames, clean_taught_name
 NAMES_FILE = "sg-lora-names.safetensors"
 
 
-def teach(engine: SGLora, session: Session, name: str, ids: Sequence[str], without: Sequence[str] = ()) -> TaughtNames:
+def teach(engine: SGLora, session: Session, name: str, ids: Sequence[str], without: Sequence[str] | None = None) -> TaughtNames:
     """Teach a name from photos of the gallery; a name that is there gets the photos as well.
 
     Args:
-        ids: of the photos. without: of photos that it does not mean.
+        ids: of the photos. without: of photos that it does not mean, for marks on a question's results.
 
     Raises:
         DescriptionError: no photo, a name that cannot be used, or one too many.
         AdapterError: no LoRA can teach this backbone names.
     """
     gallery = session.album.gallery(engine)
-    shown, others = gallery.prefixes(ids), gallery.prefixes(without)
+    shown, others = gallery.prefixes(ids), None if without is None else gallery.prefixes(without)
     return _changed(engine, session, lambda names: names.add(name, shown, others))
 
 

@@ -30,7 +30,15 @@ from core.training.both_heads import BothHeadsRecipe, train_both_heads
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
 from core.training.distributed import Processes
-from core.training.experts import ExpertRecipe, TrainedExpert, assemble, recipe_for, shared_part, train_own_part
+from core.training.experts import (
+    EMBEDDED_RECIPE,
+    ExpertRecipe,
+    TrainedExpert,
+    assemble,
+    recipe_for,
+    shared_part,
+    train_own_part,
+)
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.snapshots import keep, read_snapshots, snapshots_file
 
@@ -45,7 +53,9 @@ ASSIGNMENT = "folds of both heads"
 class FoldRecipe:
     """Trainings of one fold; shorter than the shipped ones, so that five folds fit into hours on two cores."""
 
-    experts: ExpertRecipe = field(default_factory=lambda: ExpertRecipe(steps=60, keyword=60, fine=110, classes=20))
+    experts: ExpertRecipe = field(
+        default_factory=lambda: replace(EMBEDDED_RECIPE, steps=60, keyword=60, fine=110, classes=20, views=1)
+    )
     generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
     shared: BothHeadsRecipe = field(default_factory=lambda: BothHeadsRecipe(steps=300))
 

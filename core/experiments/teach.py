@@ -41,7 +41,7 @@ SENTENCE = "photos of people and animals"  # of the adapter that names are taugh
 ZERO, USUAL = "zero-shot", "usual"
 SHOWN, COLUMNS = (ZERO, USUAL), (ZERO, USUAL, SENTENCE)
 # Words of captions that are replaced by a name that was taught from photos of it.
-WORDS = ("dog", "horse", "bike", "boat", "bird", "car", "ball", "motorcycle")
+WORDS = "dog bike ball horse boat bird car motorcycle man woman child girl boy beach snow water grass street".split()
 FEWEST_CAPTIONS = 15
 
 

@@ -26,7 +26,7 @@ def save_names(names: TaughtNames) -> bytes:
     if not names.entries:
         raise RepositoryError("There are no names to save yet: teach one first.")
     tensors = {f"{i}.photos": entry.photos.contiguous() for i, entry in enumerate(names.entries)}
-    tensors |= {f"{i}.without": entry.without.contiguous() for i, entry in enumerate(names.entries)}
+    tensors |= {f"{i}.without": e.without.contiguous() for i, e in enumerate(names.entries) if e.without is not None}
     metadata = {
         "kind": KIND,
         "format": FORMAT,
@@ -60,7 +60,11 @@ def load_names(content: bytes, backbone: Backbone) -> TaughtNames:
             raise ValueError("no names")
         tensors = load(content)
         photos = [
-            (_photos(tensors[f"{i}.photos"], backbone), _photos(tensors[f"{i}.without"], backbone)) for i in range(len(listed))
+            (
+                _photos(tensors[f"{i}.photos"], backbone),
+                _photos(marks, backbone) if (marks := tensors.get(f"{i}.without")) is not None else None,
+            )
+            for i in range(len(listed))
         ]
     except (SafetensorError, LookupError, TypeError, ValueError, OverflowError, RecursionError):
         raise RepositoryError(f"{label} is damaged, or none: choose the file that “Save names” wrote.") from None

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 import torch
 import torch.nn.functional as F
@@ -59,29 +60,32 @@ class TaughtName:
 
     Attributes:
         name: as it was typed. texts: prefixes [t, …] of the name in TEMPLATES.
-        photos: prefix activations [n, *prefix_shape] float16, at most MAX_PHOTOS. without: of photos that it does not mean.
+        photos: prefix activations [n, *prefix_shape] float16, at most MAX_PHOTOS. without: of photos that it does not mean,
+            where it comes from marks on a question's results; None: it was taught by photos alone.
     """
 
     name: str
     texts: Tensor
     photos: Tensor
-    without: Tensor
+    without: Tensor | None = None
 
     @property
     def memory(self) -> int:
         """Bytes that it takes."""
-        return self.photos.nbytes + self.without.nbytes + self.texts.nbytes
+        return self.photos.nbytes + self.texts.nbytes + (0 if self.without is None else self.without.nbytes)
 
     def target(self, backbone: Backbone, lora: Lora | None, text: Tensor) -> Tensor:
         """Where the name's text is to land, [d] of unit length: where its photos differ from everyday ones, as far as these are
-        known, else their mean; where there are photos that it does not mean, their mean away from these and near the text [d]
-        that was asked (Rocchio 1971)."""
+        known, else their mean. Of marks: the mean away from that of the photos that it does not mean, and near the question's
+        own text [d] (Rocchio 1971)."""
         mean = F.normalize(backbone.suffix(self.photos, lora).mean(0), dim=-1)
+        if self.without is None:
+            everyday = everyday_photos(backbone, lora)
+            return mean if everyday is None else everyday.apart(mean)
+        target = mean + OWN_TEXT * F.normalize(text, dim=-1)
         if len(self.without):
-            away = F.normalize(backbone.suffix(self.without, lora).mean(0), dim=-1)
-            return F.normalize(mean - GAMMA * away + OWN_TEXT * F.normalize(text, dim=-1), dim=-1)
-        everyday = everyday_photos(backbone, lora)
-        return mean if everyday is None else everyday.apart(mean)
+            target = target - GAMMA * F.normalize(backbone.suffix(self.without, lora).mean(0), dim=-1)
+        return F.normalize(target, dim=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +103,8 @@ class TaughtNames:
         """With a name more; a name that is there gets the photos as well.
 
         Args:
-            photos: prefix activations [n, *prefix_shape]. without: of photos that the name does not mean.
+            photos: prefix activations [n, *prefix_shape]. without: of photos that the name does not mean, which may be none,
+                where it is a question and the photos are marked results; None: a name.
 
         Raises:
             DescriptionError: no photo, a name that cannot be used, or one too many.
@@ -107,13 +112,12 @@ class TaughtNames:
         name = clean_taught_name(name)
         if not len(photos):
             raise DescriptionError(f"“{name}” has no photo: choose at least one that shows it; three are better.")
-        without = photos[:0] if without is None else without
         if (known := self.find(name)) is not None:
             joined = replace(known, photos=_joined(known.photos, photos), without=_joined(known.without, without))
             return self._replaced(known, joined)
         if len(self.entries) >= MAX_NAMES:
             raise DescriptionError(f"“{name}” is one name too many: {MAX_NAMES} can be taught. Take one back first.")
-        entry = TaughtName(name, self._texts(name), _joined(photos[:0], photos), _joined(without[:0], without))
+        entry = TaughtName(name, self._texts(name), _joined(None, photos), _joined(None, without))
         return replace(self, entries=(*self.entries, entry))
 
     def rename(self, old: str, new: str) -> TaughtNames:
@@ -190,13 +194,19 @@ class TaughtNames:
         return replace(self, entries=tuple(new if e is old else e for e in self.entries))
 
 
-def _joined(photos: Tensor, more: Tensor) -> Tensor:
-    """Photos and those of the others that are not among them, at most MAX_PHOTOS, in float16."""
-    kept = list(photos)
+@overload
+def _joined(photos: Tensor | None, more: Tensor) -> Tensor: ...
+@overload
+def _joined(photos: Tensor | None, more: Tensor | None) -> Tensor | None: ...
+def _joined(photos: Tensor | None, more: Tensor | None) -> Tensor | None:
+    """Photos and those of the others that are not among them, at most MAX_PHOTOS, in float16; None where there are neither."""
+    if more is None:
+        return photos
+    kept = [] if photos is None else list(photos)
     for photo in more.half():
         if len(kept) < MAX_PHOTOS and not any(torch.equal(photo, other) for other in kept):
             kept.append(photo.clone())
-    return torch.stack(kept) if kept else photos.half()
+    return torch.stack(kept) if kept else more[:0].half()
 
 
 def clean_taught_name(name: str) -> str:

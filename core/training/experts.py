@@ -30,6 +30,7 @@ from core.common.progress import Bar, Log, silent
 from core.experts.files import save_repository
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.request import DEFAULT_WEIGHT
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.dense_tasks import DenseTasks
@@ -51,7 +52,8 @@ class ExpertRecipe:
     ``rank``, ``steps``, ``lr`` and ``batch`` are for own parts; ``snapshots`` is M, the last steps that are averaged; ``share``
     how much of the shared part experts begin with; ``memory`` the penalty for forgetting, in its usual weights; ``scale`` the
     inverse temperature; ``names`` how many class names the penalty of one step looks at. For adapters of photos, ``everyday``
-    is how many photos of everyday objects are beside a batch, and ``tokens`` how many patches are looked at.
+    is how many photos of everyday objects are beside a batch, and ``tokens`` how many patches are looked at. ``views`` of a
+    photo are trained on, and ``weight`` is as in ``Objective``.
     """
 
     rank: int = 4
@@ -73,6 +75,8 @@ class ExpertRecipe:
     fine: int = 65
     least: int = 90
     classes: int = 16
+    views: int = 1
+    weight: float = 1.0
     seed: int = 0
 
     @property
@@ -85,7 +89,7 @@ class ExpertRecipe:
 
     def objective(self, backbone: Backbone, corpus: Corpus, allowed: np.ndarray) -> Objective:
         """The loss of an own part."""
-        return replace(self.shared_objective(backbone, corpus, allowed), batch=self.batch)
+        return replace(self.shared_objective(backbone, corpus, allowed), batch=self.batch, weight=self.weight)
 
     def shared_objective(self, backbone: Backbone, corpus: Corpus, allowed: np.ndarray) -> Objective:
         """The loss of the shared part."""
@@ -93,6 +97,8 @@ class ExpertRecipe:
             backbone, corpus, allowed, self.scale, self.memory, self.shared_batch, self.everyday, self.tokens, self.names
         )
 
+
+EMBEDDED_RECIPE = ExpertRecipe(views=4, weight=DEFAULT_WEIGHT)
 
 # For CLIP: its own temperature, all patches, the paper's rank and M = 100; not measured yet.
 CLIP_RECIPE = ExpertRecipe(
@@ -138,7 +144,7 @@ def recipe_for(backbone: Backbone) -> ExpertRecipe:
     """The recipe that fits a backbone."""
     if not backbone.slug.startswith(EMBEDDED):
         return CLIP_RECIPE if backbone.layout.moves_photos else CLIP_TEXTS_RECIPE
-    return PHOTOS_RECIPE if backbone.layout.moves_photos else ExpertRecipe()
+    return PHOTOS_RECIPE if backbone.layout.moves_photos else EMBEDDED_RECIPE
 
 
 @dataclass(frozen=True)
@@ -204,7 +210,7 @@ def train_experts(
     processes = Processes.here()
     backbone.to(processes.device)
     told = log if processes.first else silent
-    corpus = processes.one_after_first(lambda: load_corpus(data, backbone, cache, told))
+    corpus = processes.one_after_first(lambda: load_corpus(data, backbone, cache, told, recipe.views))
     runs = runs_folder(cache, backbone, recipe, data)
     shared = processes.one_after_first(lambda: shared_part(backbone, corpus, recipe, runs, told))
     tasks = processes.agreed(discover(corpus, corpus.train, backbone, recipe.discovery))

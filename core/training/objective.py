@@ -3,8 +3,8 @@
 An adapter of texts may move captions, but not class names: the penalty is how far it moves these. An adapter of photos, or of
 both, may move photos, but not across class names: the penalty is the KL divergence between their similarities to the names
 before and after, on the task's photos and on some of everyday objects (learning without forgetting, arXiv 1606.09282, with the
-frozen model as the teacher). Where a backbone has a shared part, photos are as it sees them, and own parts move texts alone. A
-shared part of both heads is trained in the mixed scores that people search with: it learns what the frozen heads lack.
+frozen model as the teacher). Where a backbone has a shared part, photos are as it sees them, and own parts move texts alone.
+There, all parts are trained in the mixed scores that people search with: they learn what the frozen heads lack.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Objective:
         scale: inverse temperature. memory: of the penalty, in its usual weights; 0: none. batch: photos of the task.
         everyday, tokens: for adapters of photos, photos of everyday objects beside them, and patches looked at (all, where
             there are fewer).
-        names: class names that the penalty of one step looks at. weight: of an adapter of photos in the scores that are
-            trained, the rest being zero-shot's.
+        names: class names that the penalty of one step looks at. weight: of the adapter in the scores that are trained, the
+            rest being zero-shot's; 1 where photos are not indexed under both.
         allowed: [n] bool, photos that may be used as everyday ones.
     """
 
@@ -116,9 +116,12 @@ def adapter_loss(
     texts = adapted_texts(backbone, batch.texts, there)
     if trains_photos(backbone, lora):
         photos = mixed(base, adapted_photos(backbone, batch.prefixes, there, keep), weight)
-        texts = texts if weight == 1 else mixed(backbone.text_suffix(batch.texts).to(device), texts, weight)
     else:
         photos = backbone.suffix(batch.prefixes, lora).to(device) if lora.moves_photos else base
+        if weight < 1:
+            photos = mixed(backbone.suffix(batch.prefixes).to(device), photos, weight)
+    if weight < 1:
+        texts = mixed(backbone.text_suffix(batch.texts).to(device), texts, weight)
     if memory and names and trains_photos(backbone, lora):
         before = names.embeddings.to(device)
         after = mixed(before, adapted_texts(backbone, names.prefixes, there), weight)

@@ -101,7 +101,7 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, session: Session
 
 
 def test_in_a_sentence_the_photos_of_a_name_count_too(engine: SGLora, session: Session) -> None:
-    """By hand: the question is its text, and 0.6 n / (n + 1) of the mean of the name's n photos; zero-shot asks without them."""
+    """By hand: a question is its text, and 0.6 n / (n + 1) of the mean of the name's n photos; zero-shot asks without them."""
     name_actions.teach(engine, session, "wug", wugs(session))
     answer = actions.ask(engine, session, Question.words("a wug on the beach at night"))
     gallery, names, scores = session.album.gallery(engine), session.album.names(engine), torch.zeros(16)
@@ -230,7 +230,7 @@ def test_names_as_a_file_for_another_visitor(engine: SGLora, session: Session, t
 def test_names_count_as_memory(engine: SGLora, session: Session) -> None:
     before = session.album.memory
     name_actions.teach(engine, session, "wug", wugs(session))
-    expected = sum(t.nbytes for e in session.album.names(engine).entries for t in (e.photos, e.without, e.texts))
+    expected = sum(t.nbytes for e in session.album.names(engine).entries for t in (e.photos, e.texts))
     assert session.album.memory - before == expected > 0
 
 

@@ -22,6 +22,7 @@ from core.experts.adapter_files import README_FILE
 from core.experts.load import load_engine
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
+from core.sglora.everyday import everyday_photos
 from core.sglora.request import AdapterRequest
 from core.sglora.teach import TaughtNames
 
@@ -122,7 +123,9 @@ def test_vector_and_evaluate_take_names(run: Run, folders: Path, tmp_path: Path)
     code, out, _ = run("vector", "a photo of a wug", "--adapter", tmp_path / "names", "--json")
     backbone = load_backbone()
     photos = torch.stack([backbone.pixels(open_photo(path)) for path in sorted((folders / "wug").iterdir())])
-    target = F.normalize(backbone.suffix(backbone.prefix(photos), backbone.shared).mean(0), dim=0)
+    everyday = everyday_photos(backbone, backbone.shared)
+    assert everyday is not None
+    target = everyday.apart(F.normalize(backbone.suffix(backbone.prefix(photos), backbone.shared).mean(0), dim=0))
     plain = backbone.encode_text(["a photo of a wug"], backbone.shared)[0]
     zero_shot, taught = torch.tensor(json.loads(out)["vector"]).unflatten(0, (2, -1)) / 2**0.5
     assert code == 0 and not zero_shot.any(), "zero-shot's part of a score would not know the name"

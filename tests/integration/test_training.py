@@ -152,18 +152,21 @@ def test_the_penalty_of_adapters_of_texts_is_how_far_names_move(backbone: Embedd
 
 
 @pytest.mark.slow
-def test_the_loss_of_a_batch_by_hand(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
-    """Photos of one caption each, all in the batch: adapted texts against photos under the shared part, and the weighted
-    penalty for moving names from where the shared part has them."""
+@pytest.mark.parametrize("weight", [1.0, 0.7])
+def test_the_loss_of_a_batch_by_hand(corpus: Corpus, backbone: EmbeddedBackbone, weight: float) -> None:
+    """Photos of one caption each, all in the batch: adapted texts against photos under the shared part, in scores that are
+    zero-shot's to 1 - weight, and the weighted penalty for moving names from where the shared part has them."""
     corpus, rows = replace(corpus, own_texts=tuple(own[:1] for own in corpus.own_texts)), np.flatnonzero(corpus.captioned)[:10]
     shared = backbone.shared
     assert shared is not None
     lora = merge([shared, random_lora(backbone.layout, 2, 0.1)], [1.0, 1.0])
     with torch.no_grad():
-        lost = float(Objective(backbone, corpus, corpus.train, 20.0, 2.0).loss(rows, lora, np.random.default_rng(0)))
-        free = float(Objective(backbone, corpus, corpus.train, 20.0, 0.0).loss(rows, lora, np.random.default_rng(0)))
-    texts = backbone.encode_text([corpus.strings[corpus.own_texts[r][0]] for r in rows], lora)
-    logits, target = 20.0 * backbone.suffix(corpus.prefixes[torch.from_numpy(rows)], shared) @ texts.T, torch.arange(10)
+        objectives = [Objective(backbone, corpus, corpus.train, 20.0, memory, weight=weight) for memory in (2.0, 0.0)]
+        lost, free = (float(objective.loss(rows, lora, np.random.default_rng(0))) for objective in objectives)
+    said, photos = [corpus.strings[corpus.own_texts[r][0]] for r in rows], corpus.prefixes[torch.from_numpy(rows)]
+    zero_shot = backbone.suffix(photos) @ backbone.encode_text(said).T
+    adapted, target = backbone.suffix(photos, shared) @ backbone.encode_text(said, lora).T, torch.arange(10)
+    logits = 20.0 * ((1 - weight) * zero_shot + weight * adapted)
     assert free == pytest.approx(float(F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, abs=5e-3)
     after, before = (backbone.encode_text(class_name_texts(), change) for change in (lora, shared))
     moved = (after - before).square().sum(1).mean()

@@ -277,3 +277,15 @@ def test_a_made_up_name_finds_its_photos_among_everyday_ones() -> None:
         for way, asked in (("mean", mean), ("apart", known.apart(mean)))
     }
     assert found["apart"] > found["mean"]
+
+
+def test_marks_stay_near_the_question(backbone: EmbeddedBackbone) -> None:
+    """Rocchio's formula by hand, also where no result was marked as wrong."""
+    shown, others, text = photos(backbone, 3, 1), photos(backbone, 2, 2), torch.randn(backbone.dim)
+    mean, away = (F.normalize(backbone.suffix(each).mean(0), dim=-1) for each in (shown, others))
+    for wrong, wanted in (
+        (others, mean + 2 * F.normalize(text, dim=-1) - 0.3 * away),
+        (others[:0], mean + 2 * F.normalize(text, dim=-1)),
+    ):
+        (entry,) = TaughtNames(backbone).add("a dog on a beach", shown, wrong).entries
+        assert torch.allclose(entry.target(backbone, None, text), F.normalize(wanted, dim=-1), atol=1e-5)
