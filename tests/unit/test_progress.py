@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_work_that_goes_on_where_it_stopped_counts_from_there() -> None:
 def test_slow_work_says_something_every_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
     bar = Bar("training", 1_000, lines.append, "steps")
     for done in range(1, 11):
         now[0] += 30
