@@ -30,7 +30,6 @@ from app.steps.ask import Ask
 from app.steps.compare import Compare
 from app.steps.context import Controls, Part, StepContext, Updates
 from app.steps.describe import Describe
-from app.steps.evidence import Evidence, has_evidence
 from app.steps.experts import Experts
 from app.steps.generate import Generate
 from app.steps.names import Names
@@ -40,7 +39,7 @@ from app.steps.samples import Samples
 from app.steps.step import ANSWER, Step, private
 from app.steps.switch import Switch
 from app.steps.take_home import TakeHome
-from app.views import page_html
+from app.views import evidence, page_html
 from app.visitors.album import left
 from app.visitors.retention import Keeper
 from app.visitors.sample_shelf import SampleShelf
@@ -172,9 +171,9 @@ class Studio:
                 steps = self._search_tab(samples)
             with gr.Tab(texts.TAB_EXPERTS, id="experts", elem_id="tab-experts"):
                 self.experts = Experts(context)
-            if has_evidence():
+            if shown := evidence.shipped():
                 with gr.Tab(texts.TAB_EVIDENCE, id="evidence", elem_id="tab-evidence"):
-                    Evidence(context)
+                    gr.HTML(evidence.page(shown))
             with gr.Tab(texts.TAB_ABOUT, id="about", elem_id="tab-about"):
                 gr.Markdown(f'<div lang="en">\n{texts.ABOUT}\n</div>', elem_classes="sg-about")
         self.address = Address(context)
@@ -253,7 +252,7 @@ class Studio:
         return updates
 
     def _closed(self, request: gr.Request) -> None:
-        self.context.close(request.session_hash)
+        self.context.trainings.stop(request.session_hash)
         left(request.session_hash)
 
     def _ready(self, session: Session, *values: Any) -> Updates:

@@ -12,7 +12,7 @@ from app.api import SWITCH
 from app.engines import DEFAULT
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import Step, by_photo
+from app.steps.step import Step, with_estimate
 from app.views import page_html
 from app.visitors.album import Switched
 from app.visitors.session import Session
@@ -54,8 +54,8 @@ class Switch(Step):
         begin = time.perf_counter()
         progress(0, desc=texts.BACKBONE_LOADING.format(name=name))
         engine = self.context.models.get(name)
-        self.context.close(request.session_hash)  # what runs belongs to the backbone that it began with
-        done = session.album.switch(name, engine, by_photo(progress))
+        self.context.trainings.stop(request.session_hash)  # what runs belongs to the backbone that it began with
+        done = session.album.switch(name, engine, with_estimate(progress, texts.INDEXING, texts.UNIT_PHOTOS))
         session.comparison = None
         self.context.ask_again(session)
         return self.context.show(session, controls, *Part) | {self.report: _report(name, done, time.perf_counter() - begin)}

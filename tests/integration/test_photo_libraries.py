@@ -210,7 +210,7 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(
 
     # The photo itself is no answer; others come by how alike they are.
     for key in (borrowed.key, session.album.photos[0].id):
-        like = actions.ask(engine, session, Question.similar(key, within), libraries=pictures)
+        like = actions.ask(engine, session, Question("similar", key, within=within), libraries=pictures)
         found = [hit.key for hit in like.columns[0].ranking.hits]
         assert sorted([*found, key]) == sorted(hit.key for hit in hits)
         gallery, photos = session.album.gallery(engine), pictures.photos("pictures", engine.backbone)
@@ -218,9 +218,9 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(
         rows |= {photos.key(place): embeddings(engine.backbone, photos.index.take(np.array([place])))[0] for place in range(12)}
         assert found == sorted(found, key=lambda other: -float(rows[key] @ rows[other]))
     with pytest.raises(StudioError, match="not in the library"):
-        actions.ask(engine, session, Question.similar("0" * 32, within), libraries=pictures)
+        actions.ask(engine, session, Question("similar", "0" * 32, within=within), libraries=pictures)
     with pytest.raises(StudioError, match=re.escape(texts.NOTHING_LIKE)):
-        actions.ask(engine, session, Question.similar("0" * 32))
+        actions.ask(engine, session, Question("similar", "0" * 32))
 
     # Marks on one's own photos count on when the library is gone.
     actions.ask(engine, session, Question.words("a lion"))
