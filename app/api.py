@@ -221,7 +221,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         repository = gr.Textbox(label="repository", value=None)
         name, photos = gr.Textbox(label="name"), gr.Textbox(label="photos", value="")
         take_back = gr.Checkbox(label="take_back", value=False)
-        folder, since, until = (gr.Textbox(label=label, value="") for label in ("folder", "since", "until"))
+        filters = [gr.Textbox(label=label, value="") for label in ("folder", "since", "until")]
         answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
         button = gr.Button()
     sampling = [k, tau, seed, strength]
@@ -229,21 +229,10 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         (route, [session, description, k, tau, repository], [answer, session], LIGHT),
         (adapt, [session, description, *sampling, repository], [answer, adapter, session], LIGHT),
         (index, [files, captions, session, repository], [answer, session], HEAVY),
-        (
-            search,
-            [session, query, description, *sampling, top, photo, repository, folder, since, until],
-            [answer, session],
-            SEARCH,
-        ),
+        (search, [session, query, description, *sampling, top, photo, repository, *filters], [answer, session], SEARCH),
         (teach, [name, files, session, photos, take_back, repository], [answer, session], HEAVY),
         (import_adapter, [files, description, session], [answer, session], LIGHT),
     ):
         button.click(
-            endpoint,
-            inputs,
-            outputs,
-            api_name=endpoint.__name__,
-            concurrency_id=group,
-            concurrency_limit=LIMITS[group],
-            queue=True,
+            endpoint, inputs, outputs, api_name=endpoint.__name__, concurrency_id=group, concurrency_limit=LIMITS[group]
         )

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from app import texts
@@ -73,7 +74,8 @@ def import_files(engine: SGLora, session: Session, paths: Sequence[str], descrip
 
 def load_own_experts(engine: SGLora, session: Session, path: str) -> int:
     """Put the experts of a ZIP among the visitor's; one of the same name is replaced. Returns how many."""
-    loaded = load_zip(_read(Path(path), RepositoryError), session.album.shared(engine)).entries
+    shared = replace(engine, repository=session.album.own_experts(engine).shipped)
+    loaded = load_zip(_read(Path(path), RepositoryError), shared).entries
 
     def join(own_experts: OwnExperts) -> OwnExperts:
         for entry in loaded:

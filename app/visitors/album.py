@@ -218,11 +218,6 @@ class Album:
         """(name, number of photos) of every name for the chosen backbone; needs no engine."""
         return tuple((entry.name, len(entry.photos)) for entry in self._names.get(self.backbone, ()))
 
-    @property
-    def has_names(self) -> bool:
-        """Whether the visitor taught any name."""
-        return any(list(self._names.values()))
-
     def _check(self, engine: SGLora) -> None:
         """An event may have begun with the backbone that another tab has switched away from meanwhile."""
         if self._prefix_key is not None and engine.backbone.prefix_key != self._prefix_key:
@@ -327,11 +322,6 @@ class Album:
             made = self._engine = own_experts, own_experts.engine(shared)
         return made[1]
 
-    def shared(self, engine: SGLora) -> SGLora:
-        """The engine without this visitor's experts."""
-        own_experts = self._own_experts.get(self.backbone)
-        return engine if own_experts is None else replace(engine, repository=own_experts.shipped)
-
     @property
     def photos(self) -> tuple[Photo, ...]:
         """The photos so far; needs no engine."""
@@ -349,9 +339,9 @@ class Album:
         return PHOTO_LIMIT if gallery is None else gallery.holds_at_most
 
     @property
-    def has_experts(self) -> bool:
-        """Whether any expert is the visitor's own."""
-        return any(experts.entries for experts in list(self._own_experts.values()))
+    def has_own(self) -> bool:
+        """Whether any expert or name is the visitor's own."""
+        return any(list(self._names.values())) or any(own.entries for own in list(self._own_experts.values()))
 
     def thumbnails(self) -> list[tuple[str, str]]:
         """(file, name) of the first LISTED photos' thumbnails; the files of photos that are gone, go."""

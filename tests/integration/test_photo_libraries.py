@@ -79,7 +79,7 @@ def test_a_visitor_behind_a_proxy_indexes_no_folder(engine: SGLora, tmp_path: Pa
             Stranger(app.url, headers=headers).event(index, *data)
             assert not folder.exists(), headers
         Stranger(app.url).event(index, *data)
-        assert libraries.folders("library") == (str(secret),)
+        assert PhotoLibrary.open(folder).about.folders == (str(secret),)
 
 
 @pytest.mark.slow
@@ -138,7 +138,7 @@ def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_pat
     assert "5 photos are in the library: 5 new" in report
 
     away = PhotoLibraries([folder])
-    assert away.names == ("library",) and away.folders("library") == (str(photos),)
+    assert away.names == ("library",) and PhotoLibrary.open(folder).about.folders == (str(photos),)
     with pytest.raises(LibraryError, match="can only be searched here"):
         away.index("library", str(photos), engine.backbone, lambda _: None)
     for name in ("", "other", str(folder), "../library"):
