@@ -240,9 +240,8 @@ def adapters(
             return (zero_shot,)
         return zero_shot, (_TEXTS.SHARED, _TEXTS.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))
     shown = {_TEXTS.RANDOM: random, _TEXTS.MERGE: merge, _TEXTS.SG_LORA: True}
-    titles = [title for title, there in shown.items() if there]
     if adaptation.strength == 0:  # nothing is applied: the very same numbers, computed once
-        return zero_shot, *((title, _TEXTS.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
+        return zero_shot, *((title, _TEXTS.NO_STRENGTH_NOTE, ZERO_SHOT) for title, there in shown.items() if there)
     beside: list[tuple[str, str, Adapter]] = []
     if random:
         other = engine.applied(random_sentence(engine, adaptation), adaptation.strength)

@@ -14,7 +14,7 @@ import gradio as gr
 from app import actions, expert_actions, name_actions, texts
 from app.engines import Models
 from app.errors import answering
-from app.visitors.question import OWN, Question, Within, checked_day
+from app.visitors.question import Question, Within, checked_day
 from app.visitors.session import Session
 from core.common.errors import BackboneError, DescriptionError, brief
 from core.data.captions import parse_typed
@@ -148,11 +148,10 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         if photo and query:
             raise DescriptionError(texts.API_ONE_QUESTION)
         adaptation = actions.generate(engine, session, actions.request(description, k, tau, seed, strength))
-        asked = (
-            Question.photo(None, photo)
-            if photo
-            else Question.words(query, Within.of(OWN, folder, checked_day(since), checked_day(until)))
-        )
+        if photo:
+            asked = Question.photo(None, photo)
+        else:
+            asked = Question.words(query, Within(folder=folder or "", since=checked_day(since), until=checked_day(until)))
         columns = actions.ask(engine, session, asked).columns
         shown = max(1, min(MAX_TOP, int(top)))
         answer = {

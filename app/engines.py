@@ -45,7 +45,7 @@ class Engine:
         self._load, self._names = load, names
         self._done = threading.Event()
         self._start = threading.Lock()
-        self._started = False
+        self._thread = threading.Thread(target=self._run, name="load models", daemon=True)
         self._engine: SGLora | None = None
         self._failure: Exception | None = None
         self.seconds = 0.0
@@ -53,9 +53,8 @@ class Engine:
     def start(self) -> None:
         """Begin loading in the background; further calls do nothing."""
         with self._start:
-            if not self._started:
-                self._started = True
-                threading.Thread(target=self._run, name="load models", daemon=True).start()
+            if self._thread.ident is None:
+                self._thread.start()
 
     def get(self) -> SGLora:
         """The engine, waiting for it where needed.

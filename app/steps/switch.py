@@ -66,7 +66,7 @@ def _report(name: str, done: Switched, seconds: float) -> str:
     lines = [words.format(name=name, n=done.photos, seconds=seconds)]
     if done.waiting:
         lines.append(texts.SWITCHED_WAITING.format(before=done.before, names=", ".join(done.waiting)))
-    gone = (
-        page_html.listed_files(texts.SWITCHED_LOST.format(n=len(done.lost)), [p.name for p in done.lost]) if done.lost else ""
-    )
-    return page_html.report(lines) + gone
+    report = page_html.report(lines)
+    if done.lost:
+        report += page_html.listed_files(texts.SWITCHED_LOST.format(n=len(done.lost)), [p.name for p in done.lost])
+    return report

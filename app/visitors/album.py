@@ -414,7 +414,7 @@ class Album:
                 self._aside = self._gallery
             self._gallery, self._removed, self.shows_samples, self.awaits_samples = None, [], False, False
 
-    def take_back(self, engine: SGLora, progress: Callable[[int, int], None] | None = None) -> None:
+    def take_back(self, engine: SGLora) -> None:
         """Put the photos back that were removed one by one. Where there are none, show those that were set aside, and set aside
         those that are there, if they are the visitor's own.
         """
@@ -433,7 +433,7 @@ class Album:
             self.shows_samples = False
             if gallery.backbone.prefix_key != engine.backbone.prefix_key:
                 photos, gallery = gallery.photos, new_gallery(engine)
-                gallery.take_over(photos, self._originals, progress)
+                gallery.take_over(photos, self._originals, self.note_progress)
             self._gallery = gallery
 
     @property
@@ -467,6 +467,12 @@ class Album:
         folder = self.folder / f"{DOWNLOAD_PREFIX}{secrets.token_hex(8)}"
         folder.mkdir()
         return folder / name
+
+    def write(self, name: str, content: bytes) -> Path:
+        """A new file with this content, for what the visitor downloads."""
+        path = self.new_file(name)
+        path.write_bytes(content)
+        return path
 
     @property
     def files(self) -> Path | None:
