@@ -12,13 +12,13 @@ import pytest
 
 from app import languages, texts
 from app.languages import ENGLISH, FOLDER, OTHERS, SAMPLES, TAGS, speaking, texts_in, wanted
+from core.common import languages as known
 from core.common.errors import StudioError
 from core.common.paths import ROOT
 from core.common.text import clean_text
 from core.data.captions import parse_typed
 from core.data.image_io import open_photo
 from core.data.sample_photos import examples, sample_photos
-from core.sglora import languages as known
 from core.sglora.description import language_remark
 from core.sglora.teach import clean_taught_name
 
