@@ -143,6 +143,10 @@ class Album:
         del _open_albums[album.token]
         return album
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Album:
+        """As for sessions: a copy starts empty. Gradio describes a state by its dataclass, and so copies what is in it."""
+        return Album()
+
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """An event of the visitor uses it in this block: it is not emptied meanwhile."""
