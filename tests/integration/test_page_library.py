@@ -165,7 +165,7 @@ def test_a_closed_browser_ends_its_training(engine: SGLora) -> None:
         studio.build(page)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
     try:
-        with studio.experts.trainings.begin("closed") as stop, studio.experts.trainings.begin("open") as other:
+        with studio.context.trainings.begin("closed") as stop, studio.context.trainings.begin("open") as other:
             with httpx.stream("GET", f"{url}gradio_api/heartbeat/closed", timeout=10) as beat:
                 next(beat.iter_lines())
                 assert not stop.is_set()
