@@ -240,9 +240,8 @@ def adapters(
             return (zero_shot,)
         return zero_shot, (_TEXTS.SHARED, _TEXTS.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))
     shown = {_TEXTS.RANDOM: random, _TEXTS.MERGE: merge, _TEXTS.SG_LORA: True}
-    titles = [title for title, there in shown.items() if there]
     if adaptation.strength == 0:  # nothing is applied: the very same numbers, computed once
-        return zero_shot, *((title, _TEXTS.NO_STRENGTH_NOTE, ZERO_SHOT) for title in titles)
+        return zero_shot, *((title, _TEXTS.NO_STRENGTH_NOTE, ZERO_SHOT) for title, there in shown.items() if there)
     beside: list[tuple[str, str, Adapter]] = []
     if random:
         other = engine.applied(random_sentence(engine, adaptation), adaptation.strength)
@@ -260,16 +259,10 @@ def columns(engine: SGLora, session: Session, merge: bool = True, random: bool =
     names = session.album.names(engine)
     if not names.entries:
         return zero_shot, *others
-    others = others or [(_TEXTS.NAMES, "", ZERO_SHOT)]
-    n = len(names.entries)
-    named = [
-        (
-            title,
-            (_TEXTS.NAMES_NOTE_TOO if said else _TEXTS.NAMES_NOTE).format(note=said, n=n),
-            _with_names(session, names, adapter),
-        )
-        for title, said, adapter in others
-    ]
+    named: list[tuple[str, str, Adapter]] = []
+    for title, said, adapter in others or [(_TEXTS.NAMES, "", ZERO_SHOT)]:
+        note = (_TEXTS.NAMES_NOTE_TOO if said else _TEXTS.NAMES_NOTE).format(note=said, n=len(names.entries))
+        named.append((title, note, _with_names(session, names, adapter)))
     return zero_shot, *named
 
 
@@ -383,10 +376,8 @@ def _photos(engine: SGLora, session: Session, question: Question, libraries: Pho
     if question.kind == "words":
         query = clean_text(question.what, "query")
         question = replace(question, what=query)
-        title, own = (
-            _TEXTS.ASKED_PHOTOS.format(query=query),
-            session.album.gallery(engine).photos if question.within.own else (),
-        )
+        title = _TEXTS.ASKED_PHOTOS.format(query=query)
+        own = session.album.gallery(engine).photos if question.within.own else ()
         caption = _plain(texts.original(query))  # a question about the samples is one of their captions
         right = frozenset(photo.id for photo in own if any(_plain(c) == caption for c in photo.captions))
     place = Place.of(engine, session, question, libraries)

@@ -14,7 +14,7 @@ import gradio as gr
 from app import actions, expert_actions, name_actions, texts
 from app.engines import Models
 from app.errors import answering
-from app.visitors.question import OWN, Question, Within, checked_day
+from app.visitors.question import Question, Within, checked_day
 from app.visitors.session import Session
 from core.common.errors import BackboneError, DescriptionError, brief
 from core.data.captions import parse_typed
@@ -148,11 +148,10 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         if photo and query:
             raise DescriptionError(texts.API_ONE_QUESTION)
         adaptation = actions.generate(engine, session, actions.request(description, k, tau, seed, strength))
-        asked = (
-            Question.photo(None, photo)
-            if photo
-            else Question.words(query, Within.of(OWN, folder, checked_day(since), checked_day(until)))
-        )
+        if photo:
+            asked = Question.photo(None, photo)
+        else:
+            asked = Question.words(query, Within(folder=folder or "", since=checked_day(since), until=checked_day(until)))
         columns = actions.ask(engine, session, asked).columns
         shown = max(1, min(MAX_TOP, int(top)))
         answer = {
@@ -221,7 +220,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         repository = gr.Textbox(label="repository", value=None)
         name, photos = gr.Textbox(label="name"), gr.Textbox(label="photos", value="")
         take_back = gr.Checkbox(label="take_back", value=False)
-        folder, since, until = (gr.Textbox(label=label, value="") for label in ("folder", "since", "until"))
+        filters = [gr.Textbox(label=label, value="") for label in ("folder", "since", "until")]
         answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
         button = gr.Button()
     sampling = [k, tau, seed, strength]
@@ -229,21 +228,10 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         (route, [session, description, k, tau, repository], [answer, session], LIGHT),
         (adapt, [session, description, *sampling, repository], [answer, adapter, session], LIGHT),
         (index, [files, captions, session, repository], [answer, session], HEAVY),
-        (
-            search,
-            [session, query, description, *sampling, top, photo, repository, folder, since, until],
-            [answer, session],
-            SEARCH,
-        ),
+        (search, [session, query, description, *sampling, top, photo, repository, *filters], [answer, session], SEARCH),
         (teach, [name, files, session, photos, take_back, repository], [answer, session], HEAVY),
         (import_adapter, [files, description, session], [answer, session], LIGHT),
     ):
         button.click(
-            endpoint,
-            inputs,
-            outputs,
-            api_name=endpoint.__name__,
-            concurrency_id=group,
-            concurrency_limit=LIMITS[group],
-            queue=True,
+            endpoint, inputs, outputs, api_name=endpoint.__name__, concurrency_id=group, concurrency_limit=LIMITS[group]
         )

@@ -45,7 +45,7 @@ class Engine:
         self._load, self._names = load, names
         self._done = threading.Event()
         self._start = threading.Lock()
-        self._started = False
+        self._thread = threading.Thread(target=self._run, name="load models", daemon=True)
         self._engine: SGLora | None = None
         self._failure: Exception | None = None
         self.seconds = 0.0
@@ -53,9 +53,8 @@ class Engine:
     def start(self) -> None:
         """Begin loading in the background; further calls do nothing."""
         with self._start:
-            if not self._started:
-                self._started = True
-                threading.Thread(target=self._run, name="load models", daemon=True).start()
+            if self._thread.ident is None:
+                self._thread.start()
 
     def get(self) -> SGLora:
         """The engine, waiting for it where needed.
@@ -79,10 +78,9 @@ class Engine:
                 engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
             sentence.result()
             self._engine = replace(engine, backbone=with_gpu(engine.backbone))
-        except StudioError as error:
-            self._failure = error
         except Exception as error:
-            log.exception("The models cannot be loaded")
+            if not isinstance(error, StudioError):
+                log.exception("The models cannot be loaded")
             self._failure = error
         self.seconds = time.perf_counter() - begin
         gc.freeze()  # modules and models stay: the collector need not look at them again
@@ -138,14 +136,6 @@ class Models:
         """(words, name) of every repository, the default first."""
         named = [(texts.BACKBONE_CHOICE.format(name=n, experts=len(r.index.experts)), n) for n, r in self.repositories.items()]
         return [(texts.BACKBONE_SHIPPED.format(name=DEFAULT), DEFAULT), *named]
-
-    def start(self) -> None:
-        """Begin loading the default engine in the background."""
-        self._default.start()
-
-    def get_ready_for_names(self) -> None:
-        """As ``Engine.get_ready_for_names``, with the default engine."""
-        self._default.get_ready_for_names()
 
     def get(self, name: str = DEFAULT) -> SGLora:
         """An engine, waiting for it where needed.

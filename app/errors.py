@@ -28,12 +28,10 @@ def friendly(handler: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any) -> Any:
         try:
             return handler(*args)
-        except StudioError as error:
-            message = texts.translated(without_paths(str(error)))
         except gr.Error:
             raise
         except Exception as error:
-            message = _unexpected(error, handler.__name__)
+            message = texts.translated(_message(error, handler.__name__))
         # The toast renders HTML, and messages name what visitors wrote.
         gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN)
         return gr.skip()
@@ -48,12 +46,10 @@ def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any) -> Any:
         try:
             return endpoint(*args)
-        except StudioError as error:
-            message = without_paths(str(error))
         except gr.Error:
             raise
         except Exception as error:
-            message = _unexpected(error, endpoint.__name__)
+            message = _message(error, endpoint.__name__)
         raise gr.Error(message, print_exception=False)
 
     return wrapped
@@ -64,8 +60,10 @@ def without_paths(message: str) -> str:
     return PATH.sub(r"\1", message)
 
 
-def _unexpected(error: Exception, name: str) -> str:
-    """The message for an error that is not the visitor's; its details go to the log."""
+def _message(error: Exception, name: str) -> str:
+    """What people read of an error; the details of one that is not the visitor's go to the log."""
+    if isinstance(error, StudioError):
+        return without_paths(str(error))
     if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
         log.error("%s failed: %s", name, error)
         return texts.DISK_TROUBLE

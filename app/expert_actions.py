@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from app import texts
 from app.visitors.session import Session
-from app.visitors.uploads import discard
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE
 from core.common.errors import AdapterError, RepositoryError
 from core.experts.own import OwnEntry, OwnExperts, import_adapter, load_zip, save_zip
@@ -58,14 +58,12 @@ def import_files(engine: SGLora, session: Session, paths: Sequence[str], descrip
         source: bytes | Path = _read(files[".zip"], AdapterError)
         own_experts = album.change_own_experts(engine, lambda experts: import_adapter(engine, source, description, experts))
     elif len(paths) == 2 and set(files) == {".json", ".safetensors"}:
-        folder = album.folder / secrets.token_hex(8) / "of yours"
-        folder.mkdir(parents=True)
-        try:
+        with TemporaryDirectory(dir=album.folder) as scratch:
+            folder = Path(scratch, "of yours")
+            folder.mkdir()
             shutil.copyfile(files[".json"], folder / CONFIG_FILE)
             shutil.copyfile(files[".safetensors"], folder / WEIGHTS_FILE)
             own_experts = album.change_own_experts(engine, lambda experts: import_adapter(engine, folder, description, experts))
-        finally:
-            discard(folder.parent)
     else:
         raise AdapterError(texts.IMPORT_WHAT.format(config=CONFIG_FILE, weights=WEIGHTS_FILE))
     return own_experts.entries[-1]
@@ -73,7 +71,8 @@ def import_files(engine: SGLora, session: Session, paths: Sequence[str], descrip
 
 def load_own_experts(engine: SGLora, session: Session, path: str) -> int:
     """Put the experts of a ZIP among the visitor's; one of the same name is replaced. Returns how many."""
-    loaded = load_zip(_read(Path(path), RepositoryError), session.album.shared(engine)).entries
+    shared = replace(engine, repository=session.album.own_experts(engine).shipped)
+    loaded = load_zip(_read(Path(path), RepositoryError), shared).entries
 
     def join(own_experts: OwnExperts) -> OwnExperts:
         for entry in loaded:
@@ -97,10 +96,7 @@ def write_own_experts(engine: SGLora, session: Session) -> Path:
     Raises:
         RepositoryError: there are none.
     """
-    content = save_zip(session.album.own_experts(engine))
-    path = session.album.new_file(EXPERTS_FILE)
-    path.write_bytes(content)
-    return path
+    return session.album.write(EXPERTS_FILE, save_zip(session.album.own_experts(engine)))
 
 
 def _read(path: Path, error: type[Exception]) -> bytes:

@@ -131,12 +131,11 @@ class SavedSession:
 
 def session_json(session: Session, fingerprint: str) -> str:
     """Sentence, seed, settings and questions of a session; photos and experts stay where they are."""
-    made_from = session.request
     content: dict[str, Any] = {
         "kind": KIND,
         "format": FORMAT,
         "backbone_fingerprint": fingerprint,
-        "settings": None if made_from is None else asdict(made_from),
+        "settings": None if session.request is None else asdict(session.request),
         "questions": [{"query": query, "description": description} for query, description in session.history],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

@@ -156,7 +156,7 @@ def serve(args: argparse.Namespace) -> None:
     models = Models(others=found_repositories(args.experts), watched=watched, unload=rest)
     set_up_heap()
     sys.setswitchinterval(SWITCH_SECONDS)
-    models.start()
+    models.engine().start()
     options = launch_options(keeper, args.mcp, Hosts.of(args.address, args.host_name))
     page = build(models, keeper, libraries, samples=not args.empty)
     try:

@@ -85,10 +85,7 @@ def write(engine: SGLora, session: Session) -> Path:
     Raises:
         RepositoryError: there are none.
     """
-    content = save_names(session.album.names(engine))
-    path = session.album.new_file(NAMES_FILE)
-    path.write_bytes(content)
-    return path
+    return session.album.write(NAMES_FILE, save_names(session.album.names(engine)))
 
 
 def load(engine: SGLora, session: Session, path: str) -> int:

@@ -30,7 +30,6 @@ from app.steps.ask import Ask
 from app.steps.compare import Compare
 from app.steps.context import Controls, Part, StepContext, Updates
 from app.steps.describe import Describe
-from app.steps.evidence import Evidence, has_evidence
 from app.steps.experts import Experts
 from app.steps.generate import Generate
 from app.steps.names import Names
@@ -40,7 +39,7 @@ from app.steps.samples import Samples
 from app.steps.step import ANSWER, Step, private
 from app.steps.switch import Switch
 from app.steps.take_home import TakeHome
-from app.views import page_html
+from app.views import evidence, page_html
 from app.visitors.album import left
 from app.visitors.retention import Keeper
 from app.visitors.sample_shelf import SampleShelf
@@ -48,7 +47,6 @@ from app.visitors.session import Session
 from app.visitors.tab_states import Tabs
 from app.visitors.uploads import MAX_UPLOAD
 from core.common.errors import StudioError
-from core.data.sample_photos import Example
 
 STYLE = Path(__file__).with_name("style.css")
 # System fonts: the page asks no other server for anything.
@@ -66,17 +64,12 @@ def launch_options(keeper: Keeper | None = None, mcp: bool = False, hosts: Hosts
     """
     if mcp:
         separate_visitors()
-    bounds = {} if keeper is None else {"state_session_capacity": keeper.limits.sessions}
-    kept: dict[str, Any] = {"middleware": []} if keeper is None else keeper.app_kwargs()
-    kept["middleware"] = [
-        Middleware(VisitorLanguage),
-        Middleware(Routes, mcp=mcp, hosts=hosts),
-        *kept["middleware"],
-        Middleware(Calls),
-    ]
-    kept["exception_handlers"] = {RequestValidationError: refuse_fields}
-    return bounds | {
-        "app_kwargs": kept,
+    keeper = keeper or Keeper()
+    passed = [Middleware(VisitorLanguage), Middleware(Routes, mcp=mcp, hosts=hosts), keeper.gate(), Middleware(Calls)]
+    refusals = {RequestValidationError: refuse_fields}
+    return {
+        "app_kwargs": {"lifespan": keeper.lifespan, "middleware": passed, "exception_handlers": refusals},
+        "state_session_capacity": keeper.limits.sessions,
         "theme": _theme(),
         "css_paths": STYLE,
         "max_file_size": MAX_UPLOAD,
@@ -143,7 +136,7 @@ class Studio:
             if self.shelf is not None:
                 self.shelf.session(self.models.get())
             time.sleep(NAMES_AFTER_SECONDS)
-            self.models.get_ready_for_names()
+            self.models.engine().get_ready_for_names()
 
     def build(self, page: gr.Blocks) -> None:
         """Lay the page out and wire it."""
@@ -172,9 +165,9 @@ class Studio:
                 steps = self._search_tab(samples)
             with gr.Tab(texts.TAB_EXPERTS, id="experts", elem_id="tab-experts"):
                 self.experts = Experts(context)
-            if has_evidence():
+            if shown := evidence.shipped():
                 with gr.Tab(texts.TAB_EVIDENCE, id="evidence", elem_id="tab-evidence"):
-                    Evidence(context)
+                    gr.HTML(evidence.page(shown))
             with gr.Tab(texts.TAB_ABOUT, id="about", elem_id="tab-about"):
                 gr.Markdown(f'<div lang="en">\n{texts.ABOUT}\n</div>', elem_classes="sg-about")
         self.address = Address(context)
@@ -220,7 +213,8 @@ class Studio:
     @friendly
     def _open(self, request: gr.Request, memory: Any) -> Updates:
         context = self.context
-        session, values = self.address.resume(memory, request.query_params, self._first_question())
+        first = None if self.shelf is None else actions.sample_questions()[0]
+        session, values = self.address.resume(memory, request.query_params, first)
         self._opened(request, session)
         known = (memory if isinstance(memory, dict) else {}) | {"token": session.album.token}
         boxes = {context.query: values.pop("query")} | {context.controls[name]: value for name, value in values.items()}
@@ -231,10 +225,6 @@ class Studio:
         named = request.query_params.get("tab")
         known = [tab.id for tab in self.tabs.children if isinstance(tab, gr.Tab)]
         return {self.tabs: gr.Tabs(selected=named)} if named in known else {}
-
-    def _first_question(self) -> Example | None:
-        """What a page begins with that opens on the samples."""
-        return None if self.shelf is None else actions.sample_questions()[0]
 
     def _opened(self, request: gr.Request, session: Session) -> None:
         """A tab shows this album from now on."""
@@ -253,7 +243,7 @@ class Studio:
         return updates
 
     def _closed(self, request: gr.Request) -> None:
-        self.context.close(request.session_hash)
+        self.context.trainings.stop(request.session_hash)
         left(request.session_hash)
 
     def _ready(self, session: Session, *values: Any) -> Updates:

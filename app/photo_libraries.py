@@ -59,11 +59,6 @@ class PhotoLibraries:
                 photos = self._open[key] = LibraryPhotos(PhotoLibrary.open(folder, backbone), backbone)
             return photos
 
-    def folders(self, name: str) -> tuple[str, ...]:
-        """The folders whose photos a library holds."""
-        folder = self._folder(name)
-        return PhotoLibrary.open(folder).about.folders if is_library(folder) else ()
-
     def index(
         self,
         name: str,

@@ -7,6 +7,7 @@ All others are in ``app/languages``, one file a language.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 from app import languages
 
@@ -115,14 +116,8 @@ def __getattr__(name: str) -> str:
         raise AttributeError(f"there is no text {name}") from None
 
 
-class _English:
-    """The texts in English, whoever asks: for what is kept, compared, or made for another visitor."""
-
-    def __getattr__(self, name: str) -> str:
-        return languages.texts_in(languages.ENGLISH)[name]
-
-
-ENGLISH = _English()
+# Whoever asks: for what is kept, compared, or made for another visitor.
+ENGLISH = SimpleNamespace(**languages.texts_in(languages.ENGLISH))
 translated, original = languages.translated, languages.original
 
 

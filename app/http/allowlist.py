@@ -30,8 +30,6 @@ CALLED = [f"{API}/{route}" for route in ("queue/join", f"call/(v2/)?{NAME}", "up
 ROUTES = {method: re.compile("|".join(routes)) for method, routes in {"GET": SHOWN, "HEAD": ["/"], "POST": CALLED}.items()}
 MCP = re.compile(f"{API}/mcp(/http)?/?")
 NAMES = {"session_hash", "upload_id", "event_id"}
-
-
 STREAM = re.compile(f"{API}/(?:queue/data|call/(?:v2/)?{NAME}/({NAME}))")
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # what a visitor sent is not run as something else
 BAD, FOREIGN, NOT_FOUND = 400, 403, 404

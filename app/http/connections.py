@@ -39,11 +39,8 @@ class BoundedServer(http_server.Server):
     """Gradio's server, which has no settings for its connections."""
 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
-        config.http, config.limit_concurrency, config.h11_max_incomplete_event_size = (
-            TimedProtocol,
-            MAX_CONNECTIONS,
-            MAX_HEADERS,
-        )
+        config.http, config.limit_concurrency = TimedProtocol, MAX_CONNECTIONS
+        config.h11_max_incomplete_event_size = MAX_HEADERS
         super().__init__(config, *args, **kwargs)
 
 

@@ -94,12 +94,7 @@ class GuardedBlocks(gr.Blocks):
             Context.id = after
 
     async def process_api(
-        self,
-        block_fn: Any,
-        inputs: list[Any],
-        *args: Any,
-        request: Any = None,
-        **kwargs: Any,
+        self, block_fn: Any, inputs: list[Any], *args: Any, request: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
         """As in Gradio; every error is one for people, and the page's own events speak the visitor's language.
 
@@ -355,12 +350,7 @@ PATCHES: list[tuple[Any, str, Any, str]] = [
     (processing_utils, "ssrf_protected_download", refuse_address, "the same"),
     (processing_utils, "save_url_to_cache", refuse_address, "the same"),
     (routes, "secure_url_stream_response", refuse_address_later, "the same, and it streams what it fetched"),
-    (
-        routes,
-        "templates",
-        _page_templates(),
-        "the page says that it is in another language, and its previews are Gradio's",
-    ),
+    (routes, "templates", _page_templates(), "the page says that it is in another language, and its previews are Gradio's"),
     (route_utils, "GradioUploadFile", OwnUpload, "equal files of two visitors have one path, and one may delete the other's"),
     (route_utils, "GradioMultiPartParser", FilesOnly, "fields of an upload are kept in memory, however large"),
     (routes, "GradioUploadFile", OwnUpload, "the same; routes.py has names of its own for both"),

@@ -113,12 +113,8 @@ def translated(message: str) -> str:
 
 def original(words: str) -> str:
     """A question about the samples in English, as their captions are; other words as they are."""
-    return _originals(language()).get(words, words)
-
-
-@cache
-def _originals(code: str) -> Mapping[str, str]:
-    return {words: texts_in(ENGLISH)[name] for name, words in texts_in(code).items() if name.startswith(SAMPLES)}
+    same = (name for name, own in texts_in(language()).items() if own == words and name.startswith(SAMPLES))
+    return texts_in(ENGLISH).get(next(same, ""), words)
 
 
 @cache

@@ -51,17 +51,14 @@ class Ask(Step):
         """The other way round: a photo whose captions are looked for."""
         with gr.Accordion(texts.CAPTIONS_OF_A_PHOTO, open=False, elem_id="photo-words"):
             self.needs = gr.HTML(page_html.note(texts.CAPTIONS_NEEDED), elem_id="photo-words-needs")
-            self._photo()
+            with gr.Row(equal_height=False, elem_classes="sg-ask"):
+                self.pick = gr.Dropdown(label=texts.PICK_LABEL, choices=[], scale=2, min_width=180, elem_id="pick")
+                self.other = gr.File(label=texts.OTHER_PHOTO, height=90, scale=2, min_width=180, elem_id="other")
+                self.find = gr.Button(
+                    texts.DESCRIBE_PHOTO, variant="primary", scale=1, min_width=100, interactive=False, elem_id="find"
+                )
         self.context.picked = self.pick
         self.context.shows(Part.PHOTOS, [self.pick, self.needs, self.find], self._choices)
-
-    def _photo(self) -> None:
-        with gr.Row(equal_height=False, elem_classes="sg-ask"):
-            self.pick = gr.Dropdown(label=texts.PICK_LABEL, choices=[], scale=2, min_width=180, elem_id="pick")
-            self.other = gr.File(label=texts.OTHER_PHOTO, height=90, scale=2, min_width=180, elem_id="other")
-            self.find = gr.Button(
-                texts.DESCRIBE_PHOTO, variant="primary", scale=1, min_width=100, interactive=False, elem_id="find"
-            )
 
     def asked_before(self) -> None:
         """What was asked, to ask it again."""

@@ -13,7 +13,7 @@ from app.api import SEARCH
 from app.cli_snippets import evaluate_command, search_command
 from app.errors import friendly
 from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
-from app.steps.step import ANSWER, Step, by_caption, by_column, in_turn, private
+from app.steps.step import ANSWER, Step, by_column, in_turn, private, with_estimate
 from app.views import page_html, results_html
 from app.views.results_html import Shown
 from app.visitors.comparison import Comparison
@@ -119,7 +119,7 @@ class Compare(Step):
         controls, last = Controls(*values), session.comparison
         if last is not None:  # among the photos that it was found in, whatever is chosen meanwhile
             controls = controls._replace(where=last.asked.within.value)
-        return self.answer(session, Question.similar(str(event.index)), controls, progress) | {self.context.query: ""}
+        return self.answer(session, Question("similar", str(event.index)), controls, progress) | {self.context.query: ""}
 
     @friendly
     @in_turn
@@ -157,7 +157,8 @@ class Compare(Step):
         """What is counted over all captions, once the answer is there."""
         while (comparison := session.comparison) is not None and comparison.measurable and not comparison.measured:
             try:
-                actions.measure(self.context.engine(session), session, by_caption(progress))
+                told = with_estimate(progress, texts.READING, texts.UNIT_CAPTIONS)
+                actions.measure(self.context.engine(session), session, told)
             except StudioError:
                 if session.comparison is comparison:
                     session.uncounted = comparison

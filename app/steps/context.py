@@ -21,6 +21,7 @@ from app.visitors.comparison import Comparison
 from app.visitors.question import OWN, Within
 from app.visitors.sample_shelf import SampleShelf
 from app.visitors.session import Session
+from app.visitors.training_jobs import Trainings
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
@@ -76,12 +77,7 @@ class Part(Enum):
     EXPERTS = auto()  # the repository, and the visitor's own
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Components of a part, and what they show of a session."""
-
-    components: Sequence[Any]
-    show: Callable[[Session, Controls], Updates]
+Show = Callable[[Session, Controls], Updates]  # of components, what they show of a session
 
 
 @dataclass
@@ -94,7 +90,7 @@ class StepContext:
         shelf: the samples that the page opens on; None: it opens without.
         controls: components by the names in ``Controls``.
         query: the question's box. picked: the box with the id of the chosen photo. answer: what shows the results.
-        options: the row above it.
+        options: the row above it. trainings: that run; one ends with its tab, or when its visitor turns to another backbone.
     """
 
     models: Models
@@ -107,29 +103,29 @@ class StepContext:
     picked: Any = None
     answer: Any = None
     options: Any = None
-    _parts: dict[Part, list[Shown]] = field(default_factory=lambda: {part: [] for part in Part})
-    _closing: list[Callable[[str | None], Any]] = field(default_factory=list)
+    trainings: Trainings = field(default_factory=Trainings)
+    _parts: dict[Part, list[tuple[Sequence[Any], Show]]] = field(default_factory=lambda: {part: [] for part in Part})
 
     @property
     def inputs(self) -> list[Any]:
         """The components of ``Controls``, in order: the last inputs of an event that reads them."""
         return [self.controls[name] for name in Controls._fields]
 
-    def shows(self, part: Part, components: Sequence[Any], show: Callable[[Session, Controls], Updates]) -> None:
+    def shows(self, part: Part, components: Sequence[Any], show: Show) -> None:
         """Register what shows a part; several steps may."""
-        self._parts[part].append(Shown(components, show))
+        self._parts[part].append((components, show))
 
     def outputs(self, *parts: Part) -> list[Any]:
         """The session and all components of some parts, each once."""
-        shown = [component for part in parts for shown in self._parts[part] for component in shown.components]
+        shown = [component for part in parts for components, _ in self._parts[part] for component in components]
         return list(dict.fromkeys([self.session, *shown]))
 
     def show(self, session: Session, controls: Controls, *parts: Part) -> Updates:
         """These parts as the session has them now."""
         updates: Updates = {self.session: session}
         for part in parts:
-            for shown in self._parts[part]:
-                updates |= shown.show(session, controls)
+            for _, show in self._parts[part]:
+                updates |= show(session, controls)
         return updates
 
     def engine(self, session: Session) -> SGLora:
@@ -153,12 +149,3 @@ class StepContext:
     def can_ask(self, session: Session, within: Within) -> bool:
         """Whether there are photos that a question may be asked of."""
         return bool(session.album.photos) or within.library in self.libraries.names
-
-    def on_close(self, close: Callable[[str | None], Any]) -> None:
-        """Register what ends with a tab; called with its session hash."""
-        self._closing.append(close)
-
-    def close(self, tab: str | None) -> None:
-        """A tab was closed, or its visitor turned to another backbone: nobody waits any more for what it began."""
-        for close in self._closing:
-            close(tab)

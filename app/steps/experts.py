@@ -15,7 +15,6 @@ from app.steps.context import Controls, Part, Updates
 from app.steps.step import Step, chosen, private
 from app.views import experts_html, page_html
 from app.visitors.session import Session
-from app.visitors.training_jobs import Trainings
 from core.common.errors import AdapterError, RepositoryError
 from core.experts.compare import compare_experts
 from core.sglora.engine import SGLora
@@ -32,7 +31,6 @@ TELL_EVERY = 0.2  # seconds between two words on a training
 
 class Experts(Step):
     def layout(self) -> None:
-        self.trainings = Trainings()
         self.lead = gr.HTML(page_html.note(texts.LOADING))
         gr.HTML(page_html.section(texts.OWN, texts.OWN_LEAD))
         self.mine = gr.HTML(page_html.note(texts.OWN_NONE), elem_id="own")
@@ -106,7 +104,6 @@ class Experts(Step):
 
         mine = [self.mine, self.pick, self.remove, self.download]
         self.context.shows(Part.EXPERTS, [self.lead, *mine, self.find, self.count, self.table, self.looked], self.show)
-        self.context.on_close(self.trainings.stop)
 
     def wire(self) -> None:
         context = self.context
@@ -204,7 +201,7 @@ class Experts(Step):
             progress((now.step, now.steps), desc=texts.TRAINING.format(left=now.seconds_left), unit=texts.UNIT_STEPS)
 
         try:
-            with self.trainings.begin(request.session_hash or "") as stop:
+            with self.context.trainings.begin(request.session_hash or "") as stop:
                 trained = expert_actions.train(self.context.engine(session), session, name, description, show, stop)
         except TrainingStopped as stopped:
             return {self.trained: page_html.note(texts.translated(str(stopped)))}
@@ -213,7 +210,7 @@ class Experts(Step):
     @friendly
     def _stop(self, request: gr.Request) -> Any:
         """The training itself says that it stopped."""
-        return gr.skip() if self.trainings.stop(request.session_hash or "") else page_html.note(texts.TRAIN_NONE_RUNS)
+        return gr.skip() if self.context.trainings.stop(request.session_hash) else page_html.note(texts.TRAIN_NONE_RUNS)
 
     @friendly
     def _import(self, paths: list[str] | None, description: str, session: Session, *values: Any) -> Updates:

@@ -53,8 +53,7 @@ class Generate(Step):
         self.command = gr.Textbox(
             label=texts.COMMAND_LABEL, interactive=False, buttons=["copy"], max_lines=4, visible=False, elem_id="command"
         )
-        controls = {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
-        self.context.controls |= controls
+        self.context.controls |= {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
         shown = [self.lora, self.download, self.resample, self.varied, self.facts, self.latent, self.command]
         self.context.shows(Part.ADAPTER, shown, self.show)
         self.context.shows(Part.LIMITS, [self.k, self.strength], self._limits)

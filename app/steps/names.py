@@ -44,36 +44,33 @@ class Names(Step):
     def panel(self) -> None:
         """Teaches names; folded away until it is wanted."""
         with gr.Accordion(texts.NAMES_TITLE, open=False, elem_id="names") as self.folded:
-            self._panel()
+            gr.HTML(page_html.note(texts.NAMES_LEAD))
+            with gr.Row(equal_height=False, elem_classes="sg-ask"):
+                self.photos = gr.Dropdown(
+                    label=texts.NAMES_PHOTOS, choices=[], multiselect=True, scale=3, min_width=180, elem_id="names-photos"
+                )
+                self.name = gr.Textbox(
+                    label=texts.NAMES_NAME,
+                    placeholder=texts.NAMES_PLACEHOLDER,
+                    max_lines=1,
+                    scale=2,
+                    min_width=120,
+                    elem_id="names-name",
+                )
+                self.button = gr.Button(texts.NAMES_TEACH, variant="primary", scale=1, min_width=90, elem_id="names-teach")
+            self.taught = gr.Radio(label=texts.NAMES_TAUGHT, choices=[], visible=False, elem_id="names-taught")
+            with gr.Row():
+                self.marks = gr.Button(texts.NAMES_MARKS, size="sm", min_width=150, visible=False, elem_id="names-marks")
+                self.rename = gr.Button(texts.NAMES_RENAME, size="sm", min_width=100, visible=False, elem_id="names-rename")
+                self.remove = gr.Button(texts.NAMES_REMOVE, size="sm", min_width=100, visible=False, elem_id="names-remove")
+                self.save = gr.Button(texts.NAMES_SAVE, size="sm", min_width=100, visible=False, elem_id="names-save")
+                self.load = gr.UploadButton(
+                    texts.NAMES_LOAD, file_types=[".safetensors"], size="sm", min_width=100, elem_id="names-load"
+                )
+            self.report = gr.HTML(elem_id="names-report")
         shown = [self.chips, self.photos, self.taught, self.marks, self.rename, self.remove, self.save]
         self.context.shows(Part.NAMES, shown, self.show)
         self.context.shows(Part.PHOTOS, shown, self.show)
-
-    def _panel(self) -> None:
-        gr.HTML(page_html.note(texts.NAMES_LEAD))
-        with gr.Row(equal_height=False, elem_classes="sg-ask"):
-            self.photos = gr.Dropdown(
-                label=texts.NAMES_PHOTOS, choices=[], multiselect=True, scale=3, min_width=180, elem_id="names-photos"
-            )
-            self.name = gr.Textbox(
-                label=texts.NAMES_NAME,
-                placeholder=texts.NAMES_PLACEHOLDER,
-                max_lines=1,
-                scale=2,
-                min_width=120,
-                elem_id="names-name",
-            )
-            self.button = gr.Button(texts.NAMES_TEACH, variant="primary", scale=1, min_width=90, elem_id="names-teach")
-        self.taught = gr.Radio(label=texts.NAMES_TAUGHT, choices=[], visible=False, elem_id="names-taught")
-        with gr.Row():
-            self.marks = gr.Button(texts.NAMES_MARKS, size="sm", min_width=150, visible=False, elem_id="names-marks")
-            self.rename = gr.Button(texts.NAMES_RENAME, size="sm", min_width=100, visible=False, elem_id="names-rename")
-            self.remove = gr.Button(texts.NAMES_REMOVE, size="sm", min_width=100, visible=False, elem_id="names-remove")
-            self.save = gr.Button(texts.NAMES_SAVE, size="sm", min_width=100, visible=False, elem_id="names-save")
-            self.load = gr.UploadButton(
-                texts.NAMES_LOAD, file_types=[".safetensors"], size="sm", min_width=100, elem_id="names-load"
-            )
-        self.report = gr.HTML(elem_id="names-report")
 
     def wire(self) -> None:
         shown = [self.report, self.name, self.taught, self.photos]

@@ -153,7 +153,7 @@ class Photos(Step):
 
     @friendly
     def _take_back(self, session: Session, *values: Any) -> Updates:
-        session.album.take_back(self.context.engine(session), session.album.note_progress)
+        session.album.take_back(self.context.engine(session))
         return self._changed(session, values)
 
     @friendly

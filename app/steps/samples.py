@@ -10,7 +10,7 @@ from app import actions, texts
 from app.api import HEAVY
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, by_photo, chosen, in_turn, private
+from app.steps.step import ANSWER, Step, chosen, in_turn, private, with_estimate
 from app.views import page_html
 from app.visitors.question import OWN, Question
 from app.visitors.session import Session
@@ -74,7 +74,7 @@ class Samples(Step):
                 album.awaits_samples = True
             shelf.show(engine, session)
         if not (album.photos and album.has_samples_only):
-            actions.add_samples(engine, session, by_photo(progress))
+            actions.add_samples(engine, session, with_estimate(progress, texts.INDEXING, texts.UNIT_PHOTOS))
         return self._example(0, session, values, progress) | self.context.show(session, Controls(*values), Part.PHOTOS)
 
     @friendly

@@ -17,11 +17,6 @@ from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import StudioError
 
-__all__ = [
-    *("ANSWER", "HEAVY", "LIGHT", "SEARCH", "Step"),
-    *("by_caption", "by_column", "by_photo", "chosen", "in_turn", "private"),
-]
-
 Thing = TypeVar("Thing")
 # Emptied again, so that a click that writes nothing fetches nothing.
 FETCH = """(file) => {
@@ -135,17 +130,8 @@ def by_column(progress: gr.Progress, photos: int) -> Callable[[int, int, str], o
     return show
 
 
-def by_photo(progress: gr.Progress) -> Callable[[int, int], None]:
-    """Shows the progress of an upload, and how long it will take."""
-    return _with_estimate(progress, texts.INDEXING, texts.UNIT_PHOTOS)
-
-
-def by_caption(progress: gr.Progress) -> Callable[[int, int], None]:
-    """The same where captions are read."""
-    return _with_estimate(progress, texts.READING, texts.UNIT_CAPTIONS)
-
-
-def _with_estimate(progress: gr.Progress, words: str, unit: str) -> Callable[[int, int], None]:
+def with_estimate(progress: gr.Progress, words: str, unit: str) -> Callable[[int, int], None]:
+    """Shows how many photos or captions are done, and how long the others will take."""
     begin = time.perf_counter()
 
     def show(done: int, total: int) -> None:

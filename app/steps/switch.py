@@ -12,7 +12,7 @@ from app.api import SWITCH
 from app.engines import DEFAULT
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import Step, by_photo
+from app.steps.step import Step, with_estimate
 from app.views import page_html
 from app.visitors.album import Switched
 from app.visitors.session import Session
@@ -54,8 +54,8 @@ class Switch(Step):
         begin = time.perf_counter()
         progress(0, desc=texts.BACKBONE_LOADING.format(name=name))
         engine = self.context.models.get(name)
-        self.context.close(request.session_hash)  # what runs belongs to the backbone that it began with
-        done = session.album.switch(name, engine, by_photo(progress))
+        self.context.trainings.stop(request.session_hash)  # what runs belongs to the backbone that it began with
+        done = session.album.switch(name, engine, with_estimate(progress, texts.INDEXING, texts.UNIT_PHOTOS))
         session.comparison = None
         self.context.ask_again(session)
         return self.context.show(session, controls, *Part) | {self.report: _report(name, done, time.perf_counter() - begin)}
@@ -66,7 +66,7 @@ def _report(name: str, done: Switched, seconds: float) -> str:
     lines = [words.format(name=name, n=done.photos, seconds=seconds)]
     if done.waiting:
         lines.append(texts.SWITCHED_WAITING.format(before=done.before, names=", ".join(done.waiting)))
-    gone = (
-        page_html.listed_files(texts.SWITCHED_LOST.format(n=len(done.lost)), [p.name for p in done.lost]) if done.lost else ""
-    )
-    return page_html.report(lines) + gone
+    report = page_html.report(lines)
+    if done.lost:
+        report += page_html.listed_files(texts.SWITCHED_LOST.format(n=len(done.lost)), [p.name for p in done.lost])
+    return report

@@ -43,7 +43,7 @@ class TakeHome(Step):
 
     @friendly
     def _results(self, session: Session, *_: Any) -> str:
-        return _write(session, "sg-lora-results.csv", exports.results_csv(_asked(session)))
+        return str(session.album.write("sg-lora-results.csv", exports.results_csv(_asked(session)).encode()))
 
     @friendly
     def _recall(self, session: Session, *_: Any) -> str:
@@ -51,7 +51,7 @@ class TakeHome(Step):
         comparison = actions.measure(self.context.engine(session), session)
         if comparison is None:
             raise DataError(texts.TAKE_NO_CAPTIONS)
-        return _write(session, "sg-lora-recall.csv", exports.recall_csv(comparison))
+        return str(session.album.write("sg-lora-recall.csv", exports.recall_csv(comparison).encode()))
 
     @friendly
     def _photos(self, session: Session, *values: Any) -> str:
@@ -62,8 +62,8 @@ class TakeHome(Step):
 
     @friendly
     def _session(self, session: Session, *_: Any) -> str:
-        engine = self.context.engine(session)
-        return _write(session, "sg-lora-session.json", exports.session_json(session, engine.backbone.fingerprint))
+        content = exports.session_json(session, self.context.engine(session).backbone.fingerprint)
+        return str(session.album.write("sg-lora-session.json", content.encode()))
 
     @friendly
     def _load(self, path: str, session: Session, *values: Any) -> Updates:
@@ -106,9 +106,3 @@ def _asked(session: Session) -> Comparison:
     if session.comparison is None:
         raise DataError(texts.TAKE_NOTHING)
     return session.comparison
-
-
-def _write(session: Session, name: str, content: str) -> str:
-    path = session.album.new_file(name)
-    path.write_text(content, encoding="utf-8")
-    return str(path)

@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,15 @@ def page(shown: Sequence[Exhibit]) -> Markup:
     return _html.page(lead, sentences[:OPENING], list(shown))
 
 
-def exhibits(folder: Path | None = None) -> list[Exhibit]:
-    """All results in a folder (default: those that ship) in their order; one that cannot be shown says so in its place."""
-    files = sorted((folder or results_path("any").parent).glob("*.json"))
+@cache
+def shipped() -> list[Exhibit]:
+    """The results that ship, read once: the page is laid out in every language."""
+    return exhibits(results_path("any").parent)
+
+
+def exhibits(folder: Path) -> list[Exhibit]:
+    """All results in a folder in their order; one that cannot be shown says so in its place."""
+    files = sorted(folder.glob("*.json"))
     return sorted((exhibit for file in files if (exhibit := _exhibit(file))), key=lambda exhibit: exhibit.order)
 
 

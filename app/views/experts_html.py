@@ -136,11 +136,7 @@ def trained(result: OwnExpert) -> Markup:
     else:
         kind, verdict = "sg-ok", texts.TRAINED_GAINED if points > start else texts.TRAINED_SHARED
     words = texts.TRAINED.format(
-        name=result.expert.name,
-        photos=result.trained_on,
-        steps=result.steps,
-        seconds=result.seconds,
-        held=result.held,
+        name=result.expert.name, photos=result.trained_on, steps=result.steps, seconds=result.seconds, held=result.held
     )
     note = texts.TRAINED_START.format(start=start, points=100 / max(1, result.held))
     return _html.trained(result.expert, words, kind, gain(result.expert), verdict, note)

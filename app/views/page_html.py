@@ -9,7 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from app import texts
-from app.views import experts_html, fit_html
+from app.views import experts_html
 from app.views.charts import RoutingBar, heat_map, routing_chart
 from app.views.template import macros
 from app.visitors.album import LISTED, Album
@@ -59,7 +59,17 @@ def routing(engine: SGLora, result: Routing, fit: Fit) -> Markup:
     """The routed experts by what they are about, with their weights, and how well they fit."""
     experts = [(engine.repository.experts[i], w) for i, w in zip(result.chosen.tolist(), result.weights.tolist(), strict=True)]
     shown = [(expert, experts_html.short(expert), weight) for expert, weight in experts]
-    return _html.routing(shown, fit_html.notice(fit))
+    return _html.routing(shown, fit_notice(fit))
+
+
+def fit_notice(fit: Fit) -> Markup:
+    """That no expert fits, what is odd about the sentence, or what its experts forget; empty where all is well."""
+    if not fit.fits:
+        bold = texts.translated(fit.remark.text) if fit.remark else texts.NO_EXPERT_FITS
+        return _html.fit("low", bold, f"{texts.ONLY_SHARED} {texts.SUGGESTION}")
+    if fit.forgetting >= 1:
+        return _html.fit("medium", "", texts.FORGETS.format(points=fit.forgetting))
+    return Markup("")
 
 
 def routing_details(engine: SGLora, result: Routing) -> Markup:

@@ -144,7 +144,7 @@ class Album:
         return album
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Album:
-        """As for sessions: a copy starts empty."""
+        """As for sessions: a copy starts empty. Gradio describes a state by its dataclass, and so copies what is in it."""
         return Album()
 
     @contextmanager
@@ -217,11 +217,6 @@ class Album:
     def taught(self) -> tuple[tuple[str, int], ...]:
         """(name, number of photos) of every name for the chosen backbone; needs no engine."""
         return tuple((entry.name, len(entry.photos)) for entry in self._names.get(self.backbone, ()))
-
-    @property
-    def has_names(self) -> bool:
-        """Whether the visitor taught any name."""
-        return any(list(self._names.values()))
 
     def _check(self, engine: SGLora) -> None:
         """An event may have begun with the backbone that another tab has switched away from meanwhile."""
@@ -327,11 +322,6 @@ class Album:
             made = self._engine = own_experts, own_experts.engine(shared)
         return made[1]
 
-    def shared(self, engine: SGLora) -> SGLora:
-        """The engine without this visitor's experts."""
-        own_experts = self._own_experts.get(self.backbone)
-        return engine if own_experts is None else replace(engine, repository=own_experts.shipped)
-
     @property
     def photos(self) -> tuple[Photo, ...]:
         """The photos so far; needs no engine."""
@@ -349,9 +339,9 @@ class Album:
         return PHOTO_LIMIT if gallery is None else gallery.holds_at_most
 
     @property
-    def has_experts(self) -> bool:
-        """Whether any expert is the visitor's own."""
-        return any(experts.entries for experts in list(self._own_experts.values()))
+    def has_own(self) -> bool:
+        """Whether any expert or name is the visitor's own."""
+        return any(list(self._names.values())) or any(own.entries for own in list(self._own_experts.values()))
 
     def thumbnails(self) -> list[tuple[str, str]]:
         """(file, name) of the first LISTED photos' thumbnails; the files of photos that are gone, go."""
@@ -424,7 +414,7 @@ class Album:
                 self._aside = self._gallery
             self._gallery, self._removed, self.shows_samples, self.awaits_samples = None, [], False, False
 
-    def take_back(self, engine: SGLora, progress: Callable[[int, int], None] | None = None) -> None:
+    def take_back(self, engine: SGLora) -> None:
         """Put the photos back that were removed one by one. Where there are none, show those that were set aside, and set aside
         those that are there, if they are the visitor's own.
         """
@@ -443,7 +433,7 @@ class Album:
             self.shows_samples = False
             if gallery.backbone.prefix_key != engine.backbone.prefix_key:
                 photos, gallery = gallery.photos, new_gallery(engine)
-                gallery.take_over(photos, self._originals, progress)
+                gallery.take_over(photos, self._originals, self.note_progress)
             self._gallery = gallery
 
     @property
@@ -477,6 +467,12 @@ class Album:
         folder = self.folder / f"{DOWNLOAD_PREFIX}{secrets.token_hex(8)}"
         folder.mkdir()
         return folder / name
+
+    def write(self, name: str, content: bytes) -> Path:
+        """A new file with this content, for what the visitor downloads."""
+        path = self.new_file(name)
+        path.write_bytes(content)
+        return path
 
     @property
     def files(self) -> Path | None:

@@ -79,11 +79,6 @@ class Question:
         return Question("words", query, within=within)
 
     @staticmethod
-    def similar(photo: str, within: Within = Within()) -> Question:
-        """Which photos are like one of them."""
-        return Question("similar", photo, within=within)
-
-    @staticmethod
     def photo(picked: str | None, file: str | None = None) -> Question:
         """Which captions describe a photo of the gallery, or that of a file, which goes first."""
         return Question("photo", "" if file else picked or "", file)

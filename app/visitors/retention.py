@@ -122,12 +122,12 @@ class Keeper:
 
     def _missed(self, session: Session, renewed: bool) -> str:
         """Why what the visitor had here is gone; empty where it is not, or was said before."""
-        had = self._note(False)
-        forgotten = renewed and had
-        album = session.album
+        had, album = self._note(False), session.album
         reason = session.gone or album.gone
         session.gone = album.gone = ""
-        return self._forgotten() if forgotten else texts.translated(reason)
+        if renewed and had:
+            return texts.FORGOTTEN.format(minutes=f"{self.limits.keep_seconds / 60:g}")
+        return texts.translated(reason)
 
     def _note(self, has: bool) -> bool:
         """Remember whether this event's tab has anything to lose; the answer is what was remembered before."""
@@ -139,20 +139,16 @@ class Keeper:
                 self._tabs.popitem(last=False)
         return had
 
-    def _forgotten(self) -> str:
-        return texts.FORGOTTEN.format(minutes=f"{self.limits.keep_seconds / 60:g}")
-
     # Time
 
-    def app_kwargs(self) -> dict[str, Any]:
-        """For ``launch``: sweeps while the server runs, and looks at uploads before they are taken."""
-        return {"lifespan": self._lifespan, "middleware": [self._gate()]}
-
-    def _gate(self) -> Middleware:
+    def gate(self) -> Middleware:
+        """Looks at uploads before they are taken."""
         return Middleware(UploadGate, most=self.limits.upload, could_fit=self.could_fit, room=self.room_on_disk)
 
     @asynccontextmanager
-    async def _lifespan(self, _: Any) -> AsyncIterator[None]:
+    async def lifespan(self, _: Any) -> AsyncIterator[None]:
+        """Sweeps while the server runs."""
+
         async def sweeps() -> None:
             while True:
                 await asyncio.sleep(self._period)
@@ -256,7 +252,7 @@ class Keeper:
 
         An upload has no known visitor, so it does not delete what was used within the last minute.
         """
-        folder, files, albums = get_upload_folder(), self._files(), open_albums()
+        folder, files, albums = get_upload_folder(), _files(get_upload_folder()), open_albums()
         sizes = [_size(album.files) for album in albums]
         taken = sum(file.size for file in files) + sum(sizes)
         limit = min(self.limits.disk, taken + _free(folder)) if Path(folder).exists() else self.limits.disk
@@ -276,7 +272,7 @@ class Keeper:
     def delete_files(self) -> None:
         """Delete what visitors sent long enough ago; pieces of uploads that ended early sooner."""
         folder = Path(get_upload_folder())
-        for file in self._files():
+        for file in _files(folder):
             piece = file.path.parent == folder
             longest = self.limits.unread_seconds if piece else self.limits.keep_seconds
             if time.time() - file.changed > longest - self._period:
@@ -289,20 +285,6 @@ class Keeper:
             known -= {name for name in list(known) if not Path(name).exists()}
         if isinstance(page, GuardedBlocks):
             page.forget_files()
-
-    def _files(self) -> list[_File]:
-        """What visitors sent and Gradio keeps for them, the oldest first."""
-        files = []
-        for folder, folders, names in os.walk(get_upload_folder()):
-            folders[:] = [name for name in folders if not name.startswith(FOLDER_PREFIX)]
-            for name in names:
-                path = Path(folder, name)
-                try:
-                    about = path.lstat()
-                except OSError:  # it is gone by now
-                    continue
-                files.append(_File(path, max(about.st_mtime, about.st_ctime), about.st_size))
-        return sorted(files, key=lambda file: file.changed)
 
 
 def _sharing(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -329,15 +311,20 @@ def _free(folder: str | Path) -> int:
     return disk.free - min(RESERVE, disk.total // 8)
 
 
-def _size(folder: Path | None) -> int:
-    """Bytes of the files in a folder."""
-    if folder is None:
-        return 0
-    total = 0
-    for parent, _, names in os.walk(folder):
+def _files(root: str | Path) -> list[_File]:
+    """What visitors sent and Gradio keeps for them, or what is in an album's folder, the oldest first."""
+    files = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(FOLDER_PREFIX)]
         for name in names:
+            path = Path(folder, name)
             try:
-                total += Path(parent, name).lstat().st_size
+                about = path.lstat()
             except OSError:  # it is gone by now
                 continue
-    return total
+            files.append(_File(path, max(about.st_mtime, about.st_ctime), about.st_size))
+    return sorted(files, key=lambda file: file.changed)
+
+
+def _size(folder: Path | None) -> int:
+    return 0 if folder is None else sum(file.size for file in _files(folder))

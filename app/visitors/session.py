@@ -8,11 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.engines import DEFAULT
-from app.visitors.album import (
-    Album,
-    Asked,
-    open_album,
-)
+from app.visitors.album import Album, Asked, open_album
 from app.visitors.comparison import Comparison, Marked
 from app.visitors.question import Question
 from core.retrieval.gallery import Adapter
@@ -62,7 +58,7 @@ class Session:
     def worth(self) -> int:
         """What the visitor would lose: 0 nothing, 1 what a click brings back, 2 photos or experts."""
         album, shelf = self.album, self.album.samples
-        if (album.photos and not album.has_samples_only) or album.aside or album.has_experts or album.has_names:
+        if (album.photos and not album.has_samples_only) or album.aside or album.has_own:
             return 2
         made = self.adaptation is not None and (shelf is None or self.adaptation is not shelf.adaptation)
         return int(made or (album.shows_samples and shelf is None) or album.backbone != DEFAULT)

@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, Error, Page, expect
 
 from app import texts
 from app.steps.context import DEFAULT_TOP
-from app.views.evidence import exhibits
+from app.views.evidence import shipped
 from core.backbones.peft_format import load_peft
 from core.data.sample_photos import sample_photos
 from core.experts.adapter_files import routed_experts
@@ -441,9 +441,9 @@ def test_an_expert_can_be_looked_up(opened: Page, engine: SGLora) -> None:
 def test_every_result_that_ships_is_shown(opened: Page) -> None:
     opened.get_by_role("tab", name=texts.TAB_EVIDENCE).click()
     shown = opened.locator(".sg-exhibit:visible")
-    expect(shown).to_have_count(len(exhibits()))
+    expect(shown).to_have_count(len(shipped()))
     assert opened.evaluate("document.documentElement.scrollHeight") < 3500
-    last = exhibits()[-1]
+    last = shipped()[-1]
     shown.last.locator("summary").click()
     expect(shown.last.locator(".sg-unfolded")).to_contain_text(last.command)
     with opened.expect_download() as waiting:

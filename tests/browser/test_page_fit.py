@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, Page, expect
 from app import texts
 from app.engines import Models
 from app.page import build, launch_options
-from app.views import fit_html
+from app.views import page_html
 from core.backbones.peft_format import load_peft
 from core.sglora.description import Remark
 from core.sglora.engine import SGLora
@@ -124,7 +124,7 @@ def test_at_strength_zero_search_is_zero_shots(client: Client, photos: list[Path
     ],
 )
 def test_a_notice_is_shown_where_there_is_something_to_say(fit: Fit, level: str, words: tuple[str, ...]) -> None:
-    notice = fit_html.notice(fit)
+    notice = page_html.fit_notice(fit)
     assert bool(notice) is bool(level) and level in notice
     assert all(part in notice for part in words)
     assert (texts.FORGETS[:12] in notice) is (level == "sg-medium"), "what is not applied forgets nothing"

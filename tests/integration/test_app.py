@@ -54,7 +54,7 @@ SENTENCE = "photos of people surfing"
 @pytest.fixture(scope="module")
 def models() -> Models:
     loaded = Models()
-    loaded.start()
+    loaded.engine().start()
     return loaded
 
 

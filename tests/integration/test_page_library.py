@@ -165,7 +165,7 @@ def test_a_closed_browser_ends_its_training(engine: SGLora) -> None:
         studio.build(page)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
     try:
-        with studio.experts.trainings.begin("closed") as stop, studio.experts.trainings.begin("open") as other:
+        with studio.context.trainings.begin("closed") as stop, studio.context.trainings.begin("open") as other:
             with httpx.stream("GET", f"{url}gradio_api/heartbeat/closed", timeout=10) as beat:
                 next(beat.iter_lines())
                 assert not stop.is_set()
@@ -252,7 +252,7 @@ def test_what_things_cost_comes_after_what_they_are_worth(tmp_path: Path) -> Non
 
 
 def test_every_result_that_ships_can_be_shown() -> None:
-    shown = evidence.exhibits()
+    shown = evidence.shipped()
     assert shown
     assert [e.title for e in shown if not e.findings or not e.table] == []
 
@@ -283,7 +283,7 @@ def test_the_tab_opens_with_three_sentences_and_a_chart_and_folds_the_rest() -> 
 
 
 def test_every_table_that_ships_is_a_file_of_as_many_rows() -> None:
-    for exhibit in evidence.exhibits():
+    for exhibit in evidence.shipped():
         files = files_in(exhibit.table)
         assert len(files) == exhibit.table.count("<table>") == len({name for name, _ in files})
         rows = sum(len(list(csv.reader(io.StringIO(content)))) for _, content in files)

@@ -35,7 +35,7 @@ SENTENCE = "photos of boats"
 @pytest.fixture(scope="module")
 def models() -> Models:
     loaded = Models()
-    loaded.start()
+    loaded.engine().start()
     return loaded
 
 

@@ -79,7 +79,7 @@ def test_a_visitor_behind_a_proxy_indexes_no_folder(engine: SGLora, tmp_path: Pa
             Stranger(app.url, headers=headers).event(index, *data)
             assert not folder.exists(), headers
         Stranger(app.url).event(index, *data)
-        assert libraries.folders("library") == (str(secret),)
+        assert PhotoLibrary.open(folder).about.folders == (str(secret),)
 
 
 @pytest.mark.slow
@@ -138,7 +138,7 @@ def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_pat
     assert "5 photos are in the library: 5 new" in report
 
     away = PhotoLibraries([folder])
-    assert away.names == ("library",) and away.folders("library") == (str(photos),)
+    assert away.names == ("library",) and PhotoLibrary.open(folder).about.folders == (str(photos),)
     with pytest.raises(LibraryError, match="can only be searched here"):
         away.index("library", str(photos), engine.backbone, lambda _: None)
     for name in ("", "other", str(folder), "../library"):
@@ -210,7 +210,7 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(
 
     # The photo itself is no answer; others come by how alike they are.
     for key in (borrowed.key, session.album.photos[0].id):
-        like = actions.ask(engine, session, Question.similar(key, within), libraries=pictures)
+        like = actions.ask(engine, session, Question("similar", key, within=within), libraries=pictures)
         found = [hit.key for hit in like.columns[0].ranking.hits]
         assert sorted([*found, key]) == sorted(hit.key for hit in hits)
         gallery, photos = session.album.gallery(engine), pictures.photos("pictures", engine.backbone)
@@ -218,9 +218,9 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(
         rows |= {photos.key(place): embeddings(engine.backbone, photos.index.take(np.array([place])))[0] for place in range(12)}
         assert found == sorted(found, key=lambda other: -float(rows[key] @ rows[other]))
     with pytest.raises(StudioError, match="not in the library"):
-        actions.ask(engine, session, Question.similar("0" * 32, within), libraries=pictures)
+        actions.ask(engine, session, Question("similar", "0" * 32, within=within), libraries=pictures)
     with pytest.raises(StudioError, match=re.escape(texts.NOTHING_LIKE)):
-        actions.ask(engine, session, Question.similar("0" * 32))
+        actions.ask(engine, session, Question("similar", "0" * 32))
 
     # Marks on one's own photos count on when the library is gone.
     actions.ask(engine, session, Question.words("a lion"))
