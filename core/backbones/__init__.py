@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from core.common.errors import BackboneError
 
 if TYPE_CHECKING:
-    from core.backbones.base import Backbone, TwoTowers
+    from core.backbones.base import Backbone
     from core.backbones.lora import Side
 
 EMBEDDED = "embedded"
@@ -48,19 +48,3 @@ def load_backbone(
     except ModuleNotFoundError as error:
         raise BackboneError(f"{spec} needs the package {error.name}: `pip install open_clip_torch`.") from error
     return load_open_clip(spec, pretrained, adapt_blocks, rank, seed, adapt or "photos").to(current())
-
-
-def load_adapted(
-    spec: str = EMBEDDED, pretrained: str | None = None, adapt_blocks: int | None = None, adapt: Side | None = None
-) -> TwoTowers:
-    """What a LoRA can adapt of a model, in float32 on the CPU: what ``PeftModel.from_pretrained`` puts an adapter on.
-
-    Its ``text`` and ``vision`` give unit-length embeddings [n, d], of texts and photos, from what ``text_prefix`` and
-    ``prefix`` of the backbone give, as far as it adapts them.
-
-    Raises:
-        BackboneError: as ``load_backbone``.
-    """
-    import torch
-
-    return load_backbone(spec, pretrained, adapt_blocks, adapt=adapt).to(torch.device("cpu")).adapted

@@ -28,7 +28,7 @@ from core.backbones.frozen_towers import (
 )
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import VISION, Factors, Lora, LoraLayout, LoraModule, Side
-from core.backbones.preprocess import FRAMING, normalised, pixel_values
+from core.backbones.preprocess import FRAMING, MEAN, STD, pixel_values
 from core.backbones.spec import adapted_side
 from core.backbones.translations import Maps, load_maps, toward_english
 from core.common.device import CPU, batch_size, prefetched
@@ -86,7 +86,7 @@ class EmbeddedTowers:
         return self.text_tower.encode(texts)
 
     def normalised(self, frames: Tensor) -> Tensor:
-        return normalised(frames)
+        return frames.permute(0, 3, 1, 2).float().div_(255).sub_(MEAN).div_(STD)
 
     def pixels(self, image: Image.Image) -> Tensor:
         return self.normalised(pixel_values(self.framing(image))[None])[0]
@@ -104,7 +104,7 @@ class EmbeddedBackbone(EmbeddedTowers):
     photos in ``dtype``.
 
     Args:
-        heads: fingerprint of the two heads. shared: what all adapters share, over linears of both heads.
+        heads: fingerprint of the two heads.
 
     Attributes:
         translations: by language, what moves a sentence toward English (``core.backbones.translations``).
@@ -120,7 +120,6 @@ class EmbeddedBackbone(EmbeddedTowers):
         heads: str,
         dtype: torch.dtype | None = None,
         adapt: Side = "texts",
-        shared: Lora | None = None,
     ) -> None:
         super().__init__(dtype)
         self.adapted = TwoTowers(text, vision, MAP_TOKENS).eval().requires_grad_(False)
@@ -130,7 +129,7 @@ class EmbeddedBackbone(EmbeddedTowers):
         self.linears = self.adapted.linears("text.", "vision.")
         self.translations: Maps = {}
         self._usual: Mapping[Side, Sequence[str]] = {"texts": text.usual, "photos": vision.usual}
-        self._take(shared)
+        self._take(None)
         self._choose(adapt)
 
     def adapting(self, side: Side) -> EmbeddedBackbone:
@@ -195,8 +194,15 @@ class EmbeddedBackbone(EmbeddedTowers):
         return head
 
     def _in_compute_dtype(self, head: nn.Module) -> VisionHead:
+        """The head, its linears in the compute dtype; norms, positions and the residual stream stay in float32."""
         assert isinstance(head, VisionHead)
-        return head if self.dtype == torch.float32 else head.with_compute_dtype(self.dtype)
+        if self.dtype == torch.float32:
+            return head
+        head = copy.deepcopy(head)
+        for module in head.modules():
+            if isinstance(module, nn.Linear):
+                module.to(self.dtype)
+        return head
 
     def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
         return self.text_suffix(self.text_prefix(texts), lora)

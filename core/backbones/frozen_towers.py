@@ -116,7 +116,7 @@ class ImageTower(nn.Module):
         """Convolutional map of normalised pixels.
 
         Args:
-            pixels: [n, 3, 224, 224] float32, normalised as ``core.backbones.preprocess.to_pixels`` does.
+            pixels: [n, 3, 224, 224] float32, as ``EmbeddedTowers.normalised`` makes them.
 
         Returns:
             [n, 49, 320] float16: small enough to cache (31 KB a photo), exact enough to search.

@@ -155,15 +155,7 @@ class OpenClipBackbone:
         return self.normalised(pixel_values(self.framing(image))[None])[0]
 
     @torch.no_grad()
-    def activations(self, pixels: Tensor) -> Tensor:
-        """What ``prefix`` caches, before it is rounded to float16: [n, *prefix_shape] float32."""
-        return self._stemmed(pixels, torch.float32)
-
-    @torch.no_grad()
-    def prefix(self, pixels: Tensor) -> Tensor:
-        return self._stemmed(pixels, torch.float16)
-
-    def _stemmed(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
+    def prefix(self, pixels: Tensor, dtype: torch.dtype = torch.float16) -> Tensor:
         if not len(pixels):
             return torch.empty(0, *self.prefix_shape, dtype=dtype)
         with self._fast():
