@@ -84,10 +84,7 @@ def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
         adaptation = engine.adapt(request(arguments, arguments.task))
         return engine.backbone, adaptation.lora, provenance(engine, adaptation)
     backbone = chosen_backbone(arguments)
-    lora = backbone.shared
-    if arguments.adapter is not None:
-        adapter = load_adapter(backbone, arguments.adapter)
-        lora = adapter.lora
+    lora = backbone.shared if arguments.adapter is None else load_adapter(backbone, arguments.adapter).lora
     return backbone, lora, {**NAMES_METHOD, **model_facts(backbone)}
 
 

@@ -17,6 +17,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from core.backbones import EMBEDDED
 from core.backbones.spec import FOLDER, adapted_side, local_names, portable
+from core.common import markdown
 from core.common.digest import digest
 from core.common.errors import RepositoryError
 from core.common.metrics import mean_of_ways
@@ -167,13 +168,13 @@ def _data(experts: Sequence[Expert]) -> str:
     rows: dict[str, list[Expert]] = {}
     for expert in experts:
         rows.setdefault(expert.source, []).append(expert)
-    lines = ["| data | experts | photos of one task | terms of the data |", "| --- | --- | --- | --- |"]
+    lines = []
     for source, members in rows.items():
         counts = [e.images for e in members]
         span = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
         terms = next((t for name, t in TERMS.items() if source.lower().startswith(name)), "see the data set")
-        lines.append(f"| {source} | {len(members)} | {span} | {terms} |")
-    return "\n".join(lines)
+        lines.append([source, str(len(members)), span, terms])
+    return markdown.table(["data", "experts", "photos of one task", "terms of the data"], lines)
 
 
 def _training(index: RepositoryIndex) -> str:

@@ -268,12 +268,8 @@ def save_zip(own_experts: OwnExperts) -> bytes:
     """
     if not own_experts.entries:
         raise RepositoryError("There are no own experts to save yet: train one, or import an adapter.")
-    tensors = save(
-        {
-            "means": torch.stack([e.mean for e in own_experts.entries]).contiguous(),
-            "stds": torch.stack([e.std for e in own_experts.entries]).contiguous(),
-        }
-    )
+    entries = own_experts.entries
+    tensors = save({"means": torch.stack([e.mean for e in entries]), "stds": torch.stack([e.std for e in entries])})
     index = {
         "format": FORMAT,
         "kind": KIND,
@@ -281,7 +277,7 @@ def save_zip(own_experts: OwnExperts) -> bytes:
         "rank": own_experts.shipped.layout.rank,
         "parameters": own_experts.shipped.layout.size,
         "tensors_sha256": digest(tensors),
-        "experts": [{**asdict(e.expert), "lost": e.lost} for e in own_experts.entries],
+        "experts": [{**asdict(e.expert), "lost": e.lost} for e in entries],
     }
     files = {INDEX_FILE: json.dumps(index, indent=1, ensure_ascii=False).encode(), TENSORS_FILE: tensors}
     out = io.BytesIO()
