@@ -30,7 +30,7 @@ from core.backbones.base import TwoTowers, finished
 from core.backbones.clip_text import adapted_text, text_tower
 from core.backbones.lora import Lora, LoraLayout, Side
 from core.backbones.preprocess import pixel_values
-from core.backbones.spec import FOLDER, with_full_paths
+from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, with_full_paths
 from core.backbones.vit import LORA_RANK, AdaptedTower, PlainViT
 from core.common.device import CPU, autocast, batch_size, prefetched
 from core.common.errors import BackboneError
@@ -38,9 +38,7 @@ from core.common.images import Framing
 from core.common.runtime import compute_dtype
 
 IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation
-HUB = "hf-hub:"
 HUB_PATIENCE = 10.0  # seconds
-OWN_WEIGHTS = (FOLDER, HUB)
 QUICK = "-quickgelu"
 TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")  # that only say how texts are cleaned
 HUB_NAME = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?")

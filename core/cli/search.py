@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,21 +36,15 @@ class _Source:
     """Photos that can be searched.
 
     Attributes:
-        photos: the photos. names: of them, by place. among: the places that may be answers; None: all of them.
-        failed, duplicates: of a folder's files. library: where it is one.
+        photos: the photos. named: what those at some places are called. among: the places that may be answers; None: all.
+        failed, duplicates: of a folder's files.
     """
 
     photos: Photos
-    names: Mapping[int, str]
+    named: Callable[[Sequence[int]], list[str]]
     among: np.ndarray | None = None
     failed: Sequence[dict[str, str]] = ()
     duplicates: Sequence[str] = ()
-    library: LibraryPhotos | None = None
-
-    def named(self, places: Sequence[int]) -> list[str]:
-        if self.library is None:
-            return [self.names[place] for place in places]
-        return [str(path) for path in self.library.paths(places)]
 
 
 def search(arguments: Namespace) -> Answer:
@@ -121,7 +115,7 @@ def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], sto
         photos = LibraryPhotos(PhotoLibrary.open(arguments.library, backbone), backbone)
         among = _some(photos.among(Where(arguments.folder, arguments.since, arguments.until)))
         stopwatch.lap("load")
-        return _Source(photos, {}, among, library=photos)
+        return _Source(photos, lambda places: [str(path) for path in photos.paths(places)], among)
     from core.retrieval.gallery import Gallery
 
     gallery = Gallery(backbone, limit=len(paths))
@@ -134,11 +128,11 @@ def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], sto
     first: dict[str, str] = {}
     for position, id in sorted(report.ids.items()):
         first.setdefault(id, paths[position].relative_to(arguments.gallery).as_posix())
-    names = {place: first[photo.id] for place, photo in enumerate(gallery.photos)}
+    names = [first[photo.id] for photo in gallery.photos]
     failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]
     stopwatch.lap("index")
     among = _some(gallery.among(Where(None, arguments.since, arguments.until)))
-    return _Source(gallery.searchable, names, among, failed, report.duplicates)
+    return _Source(gallery.searchable, lambda places: [names[place] for place in places], among, failed, report.duplicates)
 
 
 def _some(among: np.ndarray | None) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.spec import adapted_side
+from core.backbones.spec import adapted_side, backbone_options
 from core.common.errors import BackboneError
 from core.common.paths import ROOT, experts_path, find_generator, heads_path
 from core.experts.files import INDEX_FILE, RepositoryIndex, load_repository
@@ -82,12 +82,9 @@ class FoundRepository:
         if folder == experts_path().resolve():
             return ()  # it is the default
         path = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else self.folder
-        names = {"backbone": "spec", "pretrained": "pretrained", "adapt-blocks": "adapt_blocks", "adapt": "adapt"}
-        given = {option: self.index.backbone.get(key) for option, key in names.items()}
-        if given["backbone"] == EMBEDDED:
-            del given["backbone"]
-        chosen = tuple(part for option, value in given.items() if value is not None for part in (f"--{option}", str(value)))
-        return "--experts", str(path), *chosen
+        choice = self.index.backbone
+        named = {**choice, "spec": None} if choice["spec"] == EMBEDDED else choice
+        return "--experts", str(path), *backbone_options(named)
 
     def load(self, backbone: Backbone | None = None) -> SGLora:
         """Its engine.
