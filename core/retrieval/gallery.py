@@ -200,7 +200,7 @@ class Gallery:
             stop: asked before each file; once it says so, the rest is left out.
         """
         with self._adding, POOL.upload(self.backbone.framing) as upload:
-            intake = Intake(sources, upload, self._holds, self._room, self._full(), stop)
+            intake = Intake(sources, upload, lambda key: key in self._contents.entries, self._room, self._full(), stop)
             matched = [texts or () for texts in match_captions(intake.names, captions or {})]
             folders = [source_folder(source) for source in sources]
             added: list[Photo] = []
@@ -527,9 +527,6 @@ class Gallery:
         if self.most_bytes is None or self.holds_at_most == self.limit:
             return f"the gallery is full: it takes at most {self.limit:,} photos."
         return f"the gallery is full: its photos take at most {self.most_bytes // 2**20:,} MB of memory."
-
-    def _holds(self, key: str) -> bool:
-        return key in self._contents.entries
 
     def _commit(
         self,
