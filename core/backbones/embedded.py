@@ -114,12 +114,7 @@ class EmbeddedBackbone(EmbeddedTowers):
     text_key = EmbeddedTowers.sentence_key
 
     def __init__(
-        self,
-        vision: VisionHead,
-        text: TextHead,
-        heads: str,
-        dtype: torch.dtype | None = None,
-        adapt: Side = "texts",
+        self, vision: VisionHead, text: TextHead, heads: str, dtype: torch.dtype | None = None, adapt: Side = "texts"
     ) -> None:
         super().__init__(dtype)
         self.adapted = TwoTowers(text, vision, MAP_TOKENS).eval().requires_grad_(False)

@@ -16,11 +16,7 @@ from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 
 
-def load_engine(
-    backbone: Backbone | None = None,
-    experts: Path | None = None,
-    generator: Path | None = None,
-) -> SGLora:
+def load_engine(backbone: Backbone | None = None, experts: Path | None = None, generator: Path | None = None) -> SGLora:
     """The engine with the shipped files, or with others in their place.
 
     Args:
