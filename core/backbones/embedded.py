@@ -251,14 +251,12 @@ def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[st
     tensors = {f"vision.{k}": v.half().contiguous() for k, v in vision.state_dict().items()}
     tensors |= {f"text.{k}": v.half().contiguous() for k, v in text.state_dict().items()}
     metadata = {"config": json.dumps(vars(vision.config)), "training": json.dumps(training)}
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(path, tensors, metadata)
     return _fingerprint(tensors, metadata["config"])
 
 
 def save_shared(shared: Lora, path: Path, training: dict[str, object]) -> None:
     """Write what all adapters share as float16 safetensors: ``<linear>.a`` [r, in] and ``<linear>.b`` [out, r]."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(path, _shared_tensors(shared), {"training": json.dumps(training)})
 
 

@@ -12,13 +12,12 @@ Photos are written before the files that they lie in, so whatever is interrupted
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -329,6 +328,6 @@ def _of_the_store(error: BaseException) -> bool:
 
 def is_library(folder: Path) -> bool:
     """Whether a folder holds a library."""
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         return (folder / ABOUT).is_file()
     return False

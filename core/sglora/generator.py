@@ -79,7 +79,6 @@ class LoraGenerator:
             "notes": json.dumps(dict(self.notes)),
             "tensors_sha256": tensors_digest(tensors),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(path, tensors, metadata)
 
     @staticmethod
