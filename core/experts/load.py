@@ -9,8 +9,7 @@ from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.spec import adapted_side, backbone_options
-from core.common.errors import BackboneError
-from core.common.paths import ROOT, experts_path, find_generator, heads_path
+from core.common.paths import ROOT, experts_path, find_generator
 from core.experts.files import INDEX_FILE, RepositoryIndex, load_repository
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
@@ -29,15 +28,6 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
     """
     model = load_backbone() if backbone is None else backbone
     experts = experts or experts_path(model.slug)
-    if (
-        backbone is None
-        and experts == experts_path(model.slug)
-        and RepositoryIndex.read(experts).fingerprint != model.fingerprint
-    ):
-        raise BackboneError(
-            f"{heads_path().name} is not the backbone that the shipped experts were trained on: it is damaged, or one of them "
-            "was replaced. Restore both from the same release."
-        )
     repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
     return SGLora(model, repository, LoraGenerator.load(generator or find_generator(experts, model.slug), model.fingerprint))
 
