@@ -154,10 +154,8 @@ class OwnExperts:
 # Import
 
 
-def import_adapter(
-    engine: SGLora, source: Path | str | bytes, description: str, own_experts: OwnExperts | None = None, name: str | None = None
-) -> OwnExperts:
-    """The own experts with an adapter in PEFT format as one more expert.
+def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_experts: OwnExperts | None = None) -> OwnExperts:
+    """The own experts with an adapter in PEFT format as one more expert, which gets a name from the description.
 
     Its weight change stays what it was, less what the experts' rank cannot hold (``OwnEntry.lost``): its own part is its
     difference to what all experts share, or, where that loses more, the adapter itself. Linears that experts have no own part
@@ -169,7 +167,6 @@ def import_adapter(
         source: its folder, or the bytes of a ZIP with its two files.
         description: the sentence that routing compares.
         own_experts: to add it to; None: there are none yet.
-        name: None makes one from the description.
 
     Raises:
         AdapterError: the adapter cannot be read, belongs to another backbone, or moves photos in another way than its experts.
@@ -177,7 +174,7 @@ def import_adapter(
     """
     own_experts = own_experts or OwnExperts(engine.repository)
     description = clean_text(description)
-    name = own_experts.free_name(_short(description)) if name is None else clean_name(name)
+    name = own_experts.free_name(_short(description))
     own_experts.check_room(name)
     shipped = own_experts.shipped
     if isinstance(source, bytes):
@@ -190,7 +187,7 @@ def import_adapter(
                 (unpacked / file).write_bytes(content)
             lora = _read(unpacked, shipped)
     else:
-        lora = _read(Path(source), shipped)
+        lora = _read(source, shipped)
     rank = lora.rank
     if any(float(part.abs().max()) > MAX_NUMBER for f in lora.factors.values() for part in (f.a, f.b)):
         raise AdapterError("The adapter holds numbers that are far beyond any LoRA that works.")

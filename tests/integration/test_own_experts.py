@@ -266,10 +266,6 @@ def test_imported_adapter_of_another_rank_from_a_zip(engine, tmp_path):
         again = import_adapter(engine, zipped(content), SENTENCE, own_experts=first)
         assert [e.name for e in again.entries] == ["cactus on a window", "cactus on a window 2"]
         assert torch.equal(again.entries[0].mean, again.entries[1].mean)
-    named = import_adapter(engine, folder, SENTENCE, first, name="desert")
-    assert [e.name for e in named.entries] == ["cactus on a window", "desert"]
-    with pytest.raises(RepositoryError, match="Desert already"):
-        import_adapter(engine, folder, SENTENCE, named, name="Desert")
 
 
 def test_adapters_that_are_refused(engine, tmp_path):
