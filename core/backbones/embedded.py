@@ -12,7 +12,7 @@ from typing import Self
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -34,7 +34,7 @@ from core.backbones.translations import Maps, load_maps, toward_english
 from core.common.device import CPU, batch_size, prefetched
 from core.common.errors import AdapterError, BackboneError
 from core.common.runtime import compute_dtype
-from core.common.tensor_files import write_tensors
+from core.common.tensor_files import DAMAGED, write_tensors
 
 HEAD_BATCH = 128
 LORA_RANK = 2
@@ -312,7 +312,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
         vision, text = VisionHead(config), TextHead(config)
         for module, prefix in ((vision, "vision."), (text, "text.")):
             module.load_state_dict({k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)})
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except DAMAGED as error:
         raise BackboneError(
             f"The backbone's heads {path.name} are damaged ({type(error).__name__}): restore the file."
         ) from None
@@ -331,7 +331,7 @@ def load_shared(path: Path, linears: Mapping[str, LoraModule]) -> Lora:
     try:
         shared = _shared_from(load_file(path), linears)
         shared.check_finite(path.name)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError, AdapterError) as error:
+    except (*DAMAGED, AdapterError) as error:
         raise BackboneError(
             f"The backbone's shared part {path.name} is damaged or belongs to other heads ({type(error).__name__}): restore "
             "both files from the same release."

@@ -1,12 +1,16 @@
-"""Writing safetensors."""
+"""Writing safetensors, and what reading them may raise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
+
+# Of a file that is damaged, or that somebody made up.
+DAMAGED = (SafetensorError, OSError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:

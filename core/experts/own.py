@@ -19,7 +19,6 @@ from typing import Annotated, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, Field, Strict, ValidationError
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, StudioError, brief
 from core.common.lazy import lazy
 from core.common.schema import where_invalid
+from core.common.tensor_files import DAMAGED
 from core.common.text import clean_name, clean_text
 from core.data.safe_zip import read_members
 from core.experts.files import INDEX_FILE, TENSORS_FILE
@@ -317,7 +317,7 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
         means, stds = tensors["means"], tensors["stds"]
         if means.is_floating_point() and stds.is_floating_point():
             means, stds = means.float(), stds.float()  # of float8 not even an absolute value can be taken
-    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+    except DAMAGED as error:
         raise RepositoryError(f"{label}: {TENSORS_FILE} is damaged ({type(error).__name__}).") from None
     shape = (len(entries), shipped.layout.size)
     if means.shape != shape or stds.shape != shape or not (means.is_floating_point() and stds.is_floating_point()):
