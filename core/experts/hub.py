@@ -54,14 +54,14 @@ class Transfer:
     fingerprint: str
 
 
-def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None) -> Transfer:
+def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None, endpoint: str | None = None) -> Transfer:
     """Bring a repository into the folder ``out``; nothing there changes unless everything arrived whole and fits.
 
     Args:
-        source: a folder, or a repository on the hub (``HF_ENDPOINT``): OWNER/NAME, or ``hf-hub:OWNER/NAME``.
+        source: a folder, or a hub repository: OWNER/NAME, or ``hf-hub:OWNER/NAME``.
         out: a new folder, or one that holds a repository, which is replaced.
         backbone: that the experts must be of.
-        revision: branch, tag or commit on the hub.
+        revision: branch, tag or commit on the hub. endpoint: of the hub (default: ``HF_ENDPOINT``, or huggingface.co).
 
     Raises:
         RepositoryError: the hub cannot be reached or refuses, files are missing, cut off or damaged, or belong to another
@@ -70,14 +70,21 @@ def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None
     _check_free(out)
     with tempfile.TemporaryDirectory(prefix="sg-lora-pull-") as staged:
         stage, hub_id = Path(staged), _hub_id(source)
-        present = _copy(Path(source), stage) if hub_id is None else _download(HfApi(), hub_id, revision, stage)
+        present = _copy(Path(source), stage) if hub_id is None else _download(HfApi(endpoint), hub_id, revision, stage)
         index = _check(stage, source, backbone)
         name_backbone(stage, backbone.choice)  # so that it is found on this machine
         _place(stage, out)
     return _transfer(str(out), present, index)
 
 
-def push(folder: Path, target: str, backbone: Backbone, generator: Path | None = None, private: bool = False) -> Transfer:
+def push(
+    folder: Path,
+    target: str,
+    backbone: Backbone,
+    generator: Path | None = None,
+    private: bool = False,
+    endpoint: str | None = None,
+) -> Transfer:
     """Send the repository in ``folder`` to a hub repository, which is made where there is none, or to a folder.
 
     Args:
@@ -85,7 +92,7 @@ def push(folder: Path, target: str, backbone: Backbone, generator: Path | None =
         target: as the source of ``pull``.
         backbone: that the experts are of.
         generator: to send along (default: the one in ``folder``; the shipped one with the shipped experts).
-        private: make a new hub repository a private one.
+        private: make a new hub repository a private one. endpoint: as in ``pull``.
 
     Raises:
         RepositoryError: as ``pull``; also where the target holds something else.
@@ -110,7 +117,7 @@ def push(folder: Path, target: str, backbone: Backbone, generator: Path | None =
             _place(stage, Path(target))
             place = target
         else:
-            place = _upload(HfApi(), hub_id, private, stage)
+            place = _upload(HfApi(endpoint), hub_id, private, stage)
     return _transfer(place, sent | (present - set(FILES)), index)
 
 

@@ -36,7 +36,7 @@ class Hub:
 
 @contextmanager
 def stand_in() -> Iterator[Hub]:
-    """A running hub; with ``HF_ENDPOINT=hub.endpoint`` its clients talk to it."""
+    """A running hub; ``HfApi(endpoint=hub.endpoint)`` talks to it."""
     hub = Hub()
 
     class Handler(_Handler):
