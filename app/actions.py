@@ -248,7 +248,7 @@ def adapters(
         note = _TEXTS.RANDOM_NOTE.format(sentence=drawn_sentence(adaptation.request))
         beside.append((_TEXTS.RANDOM, note, Adapter.of(*other)))
     if merge:
-        merged = engine.applied(engine.merged(adaptation.routing), adaptation.strength)
+        merged = engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength)
         beside.append((_TEXTS.MERGE, _TEXTS.MERGE_NOTE, Adapter.of(*merged)))
     return zero_shot, *beside, (_TEXTS.SG_LORA, _TEXTS.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))
 

@@ -141,7 +141,7 @@ def prepare(engine: SGLora, folder: Path, number: int, plan: Plan, turn: int) ->
         adaptation, query = adaptations[at], QUERIES[(number + i) % len(QUERIES)]
         adapters = (
             ZERO_SHOT,
-            Adapter.of(*engine.applied(engine.merged(adaptation.routing), adaptation.strength)),
+            Adapter.of(*engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength)),
             Adapter.of(adaptation.lora, adaptation.weight),
         )
         ranked = (gallery.text_to_image(query, adapter, top=None).hits for adapter in adapters)

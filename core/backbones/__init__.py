@@ -7,25 +7,20 @@ from typing import TYPE_CHECKING
 from core.common.errors import BackboneError
 
 if TYPE_CHECKING:
-    from core.backbones.base import Backbone, TwoTowers
+    from core.backbones.base import Backbone
     from core.backbones.lora import Side
 
 EMBEDDED = "embedded"
 
 
 def load_backbone(
-    spec: str = EMBEDDED,
-    pretrained: str | None = None,
-    adapt_blocks: int | None = None,
-    rank: int = 2,
-    seed: int = 0,
-    adapt: Side | None = None,
+    spec: str = EMBEDDED, pretrained: str | None = None, adapt_blocks: int | None = None, adapt: Side | None = None
 ) -> Backbone:
     """The embedded backbone, or any open_clip model with a plain ViT image tower, on this process's device.
 
     Args:
         spec: "embedded", or a model name of open_clip such as "ViT-B-16".
-        pretrained, adapt_blocks, rank, seed: of an open_clip model, see ``core.backbones.open_clip.load_open_clip``.
+        pretrained, adapt_blocks: of an open_clip model, see ``core.backbones.open_clip.load_open_clip``.
         adapt: which tower LoRAs adapt; None is what is usual: texts with the embedded backbone, photos with others.
 
     Raises:
@@ -47,20 +42,4 @@ def load_backbone(
         from core.backbones.open_clip import load_open_clip
     except ModuleNotFoundError as error:
         raise BackboneError(f"{spec} needs the package {error.name}: `pip install open_clip_torch`.") from error
-    return load_open_clip(spec, pretrained, adapt_blocks, rank, seed, adapt or "photos").to(current())
-
-
-def load_adapted(
-    spec: str = EMBEDDED, pretrained: str | None = None, adapt_blocks: int | None = None, adapt: Side | None = None
-) -> TwoTowers:
-    """What a LoRA can adapt of a model, in float32 on the CPU: what ``PeftModel.from_pretrained`` puts an adapter on.
-
-    Its ``text`` and ``vision`` give unit-length embeddings [n, d], of texts and photos, from what ``text_prefix`` and
-    ``prefix`` of the backbone give, as far as it adapts them.
-
-    Raises:
-        BackboneError: as ``load_backbone``.
-    """
-    import torch
-
-    return load_backbone(spec, pretrained, adapt_blocks, adapt=adapt).to(torch.device("cpu")).adapted
+    return load_open_clip(spec, pretrained, adapt_blocks, adapt=adapt or "photos").to(current())

@@ -12,7 +12,7 @@ from typing import Self
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -28,13 +28,13 @@ from core.backbones.frozen_towers import (
 )
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import VISION, Factors, Lora, LoraLayout, LoraModule, Side
-from core.backbones.preprocess import FRAMING, normalised, pixel_values
+from core.backbones.preprocess import FRAMING, MEAN, STD, pixel_values
 from core.backbones.spec import adapted_side
 from core.backbones.translations import Maps, load_maps, toward_english
 from core.common.device import CPU, batch_size, prefetched
 from core.common.errors import AdapterError, BackboneError
 from core.common.runtime import compute_dtype
-from core.common.tensor_files import write_tensors
+from core.common.tensor_files import DAMAGED, write_tensors
 
 HEAD_BATCH = 128
 LORA_RANK = 2
@@ -86,7 +86,7 @@ class EmbeddedTowers:
         return self.text_tower.encode(texts)
 
     def normalised(self, frames: Tensor) -> Tensor:
-        return normalised(frames)
+        return frames.permute(0, 3, 1, 2).float().div_(255).sub_(MEAN).div_(STD)
 
     def pixels(self, image: Image.Image) -> Tensor:
         return self.normalised(pixel_values(self.framing(image))[None])[0]
@@ -104,7 +104,7 @@ class EmbeddedBackbone(EmbeddedTowers):
     photos in ``dtype``.
 
     Args:
-        heads: fingerprint of the two heads. shared: what all adapters share, over linears of both heads.
+        heads: fingerprint of the two heads.
 
     Attributes:
         translations: by language, what moves a sentence toward English (``core.backbones.translations``).
@@ -114,13 +114,7 @@ class EmbeddedBackbone(EmbeddedTowers):
     text_key = EmbeddedTowers.sentence_key
 
     def __init__(
-        self,
-        vision: VisionHead,
-        text: TextHead,
-        heads: str,
-        dtype: torch.dtype | None = None,
-        adapt: Side = "texts",
-        shared: Lora | None = None,
+        self, vision: VisionHead, text: TextHead, heads: str, dtype: torch.dtype | None = None, adapt: Side = "texts"
     ) -> None:
         super().__init__(dtype)
         self.adapted = TwoTowers(text, vision, MAP_TOKENS).eval().requires_grad_(False)
@@ -130,7 +124,7 @@ class EmbeddedBackbone(EmbeddedTowers):
         self.linears = self.adapted.linears("text.", "vision.")
         self.translations: Maps = {}
         self._usual: Mapping[Side, Sequence[str]] = {"texts": text.usual, "photos": vision.usual}
-        self._take(shared)
+        self._take(None)
         self._choose(adapt)
 
     def adapting(self, side: Side) -> EmbeddedBackbone:
@@ -195,8 +189,15 @@ class EmbeddedBackbone(EmbeddedTowers):
         return head
 
     def _in_compute_dtype(self, head: nn.Module) -> VisionHead:
+        """The head, its linears in the compute dtype; norms, positions and the residual stream stay in float32."""
         assert isinstance(head, VisionHead)
-        return head if self.dtype == torch.float32 else head.with_compute_dtype(self.dtype)
+        if self.dtype == torch.float32:
+            return head
+        head = copy.deepcopy(head)
+        for module in head.modules():
+            if isinstance(module, nn.Linear):
+                module.to(self.dtype)
+        return head
 
     def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
         return self.text_suffix(self.text_prefix(texts), lora)
@@ -250,14 +251,12 @@ def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[st
     tensors = {f"vision.{k}": v.half().contiguous() for k, v in vision.state_dict().items()}
     tensors |= {f"text.{k}": v.half().contiguous() for k, v in text.state_dict().items()}
     metadata = {"config": json.dumps(vars(vision.config)), "training": json.dumps(training)}
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(path, tensors, metadata)
     return _fingerprint(tensors, metadata["config"])
 
 
 def save_shared(shared: Lora, path: Path, training: dict[str, object]) -> None:
     """Write what all adapters share as float16 safetensors: ``<linear>.a`` [r, in] and ``<linear>.b`` [out, r]."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(path, _shared_tensors(shared), {"training": json.dumps(training)})
 
 
@@ -313,7 +312,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
         vision, text = VisionHead(config), TextHead(config)
         for module, prefix in ((vision, "vision."), (text, "text.")):
             module.load_state_dict({k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)})
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except DAMAGED as error:
         raise BackboneError(
             f"The backbone's heads {path.name} are damaged ({type(error).__name__}): restore the file."
         ) from None
@@ -332,7 +331,7 @@ def load_shared(path: Path, linears: Mapping[str, LoraModule]) -> Lora:
     try:
         shared = _shared_from(load_file(path), linears)
         shared.check_finite(path.name)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError, AdapterError) as error:
+    except (*DAMAGED, AdapterError) as error:
         raise BackboneError(
             f"The backbone's shared part {path.name} is damaged or belongs to other heads ({type(error).__name__}): restore "
             "both files from the same release."

@@ -12,7 +12,7 @@ import hashlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -80,7 +80,7 @@ class ImageTower(nn.Module):
         engine: "openvino" on a CPU where it can be had and pays, else "torch".
     """
 
-    def __init__(self, device: torch.device = CPU, engine: Literal["openvino", "torch"] | None = None) -> None:
+    def __init__(self, device: torch.device = CPU) -> None:
         super().__init__()
         import timm
 
@@ -106,8 +106,7 @@ class ImageTower(nn.Module):
         pad_inside(body)
         self.body = body.to(device, memory_format=torch.channels_last)
         self.model.to(device)
-        can_be_faster = device == CPU and engine != "torch"
-        faster = openvino_tower(_Maps(self.body), (3, SIDE, SIDE)) if can_be_faster else None
+        faster = openvino_tower(_Maps(self.body), (3, SIDE, SIDE)) if device == CPU else None
         self.engine = "torch" if faster is None else "openvino"
         self._run = faster or self._torch
 
@@ -116,7 +115,7 @@ class ImageTower(nn.Module):
         """Convolutional map of normalised pixels.
 
         Args:
-            pixels: [n, 3, 224, 224] float32, normalised as ``core.backbones.preprocess.to_pixels`` does.
+            pixels: [n, 3, 224, 224] float32, as ``EmbeddedTowers.normalised`` makes them.
 
         Returns:
             [n, 49, 320] float16: small enough to cache (31 KB a photo), exact enough to search.

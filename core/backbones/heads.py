@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -79,14 +78,6 @@ class VisionHead(nn.Module):
     def usual(self) -> list[str]:
         """The linears that a LoRA of photos adapts, as ``Backbone.adapted`` names them: q, k and v of every block."""
         return [f"vision.blocks.{i}.attn.{part}" for i in range(self.config.depth) for part in PROJECTIONS]
-
-    def with_compute_dtype(self, dtype: torch.dtype) -> VisionHead:
-        """A copy whose linears have this dtype; norms, positions and the residual stream stay in float32."""
-        head = copy.deepcopy(self)
-        for module in head.modules():
-            if isinstance(module, nn.Linear):
-                module.to(dtype)
-        return head
 
 
 class TextHead(nn.Module):

@@ -30,7 +30,7 @@ from core.backbones.base import TwoTowers, finished
 from core.backbones.clip_text import adapted_text, text_tower
 from core.backbones.lora import Lora, LoraLayout, Side
 from core.backbones.preprocess import pixel_values
-from core.backbones.spec import FOLDER, with_full_paths
+from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, with_full_paths
 from core.backbones.vit import LORA_RANK, AdaptedTower, PlainViT
 from core.common.device import CPU, autocast, batch_size, prefetched
 from core.common.errors import BackboneError
@@ -38,9 +38,7 @@ from core.common.images import Framing
 from core.common.runtime import compute_dtype
 
 IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation
-HUB = "hf-hub:"
 HUB_PATIENCE = 10.0  # seconds
-OWN_WEIGHTS = (FOLDER, HUB)
 QUICK = "-quickgelu"
 TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")  # that only say how texts are cleaned
 HUB_NAME = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?")
@@ -68,7 +66,6 @@ class OpenClipBackbone:
         tokenizer: texts to token ids [n, context].
         adapt_blocks: how many blocks at the end of the adapted tower are adapted (None: all of the image tower, or the last
             two of the text tower).
-        rank: of generated LoRAs.
         pretrained: where the weights come from, a tag or a file (None: the name says it all).
         adapt: "photos" adapts q, k and v of the image tower, as the paper does; "texts" all linears of the last text blocks
             and the text projection. Photos are embedded alike, so both have one fingerprint where all image blocks may adapt.
@@ -87,7 +84,6 @@ class OpenClipBackbone:
         model: nn.Module,
         tokenizer: Callable[[list[str]], Tensor],
         adapt_blocks: int | None = None,
-        rank: int = LORA_RANK,
         pretrained: str | None = None,
         adapt: Side = "photos",
     ) -> None:
@@ -109,12 +105,12 @@ class OpenClipBackbone:
         self.dim = self.sentence_dim = tower.dim
         if texts:
             self.linears = self.adapted.linears("text.blocks.", "text.projection")
-            self.layout = LoraLayout.of(self.linears, self.linears, rank)
+            self.layout = LoraLayout.of(self.linears, self.linears, LORA_RANK)
             self._stem, self.prefix_shape = nn.Sequential(vit.prefix(tower.cut), tower), (tower.dim,)
             self.prefix_key, self.text_key = f"{self.fingerprint} embeddings", f"{self.fingerprint} tokens"
         else:
             self.linears = self.adapted.linears("vision.blocks.")
-            self.layout = LoraLayout.of(self.linears, tower.usual, rank)
+            self.layout = LoraLayout.of(self.linears, tower.usual, LORA_RANK)
             self._stem, self.prefix_shape = vit.prefix(tower.cut), (vit.tokens, vit.width)
             self.prefix_key = self.text_key = self.fingerprint
         self._tokenizer, self._tokenizer_lock = tokenizer, threading.Lock()
@@ -155,15 +151,7 @@ class OpenClipBackbone:
         return self.normalised(pixel_values(self.framing(image))[None])[0]
 
     @torch.no_grad()
-    def activations(self, pixels: Tensor) -> Tensor:
-        """What ``prefix`` caches, before it is rounded to float16: [n, *prefix_shape] float32."""
-        return self._stemmed(pixels, torch.float32)
-
-    @torch.no_grad()
-    def prefix(self, pixels: Tensor) -> Tensor:
-        return self._stemmed(pixels, torch.float16)
-
-    def _stemmed(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
+    def prefix(self, pixels: Tensor, dtype: torch.dtype = torch.float16) -> Tensor:
         if not len(pixels):
             return torch.empty(0, *self.prefix_shape, dtype=dtype)
         with self._fast():
@@ -234,12 +222,7 @@ def _fingerprint(facts: Mapping[str, object], weights: Mapping[str, Tensor]) -> 
 
 
 def load_open_clip(
-    name: str,
-    pretrained: str | None = None,
-    adapt_blocks: int | None = None,
-    rank: int = LORA_RANK,
-    seed: int = 0,
-    adapt: Side = "photos",
+    name: str, pretrained: str | None = None, adapt_blocks: int | None = None, seed: int = 0, adapt: Side = "photos"
 ) -> OpenClipBackbone:
     """Build an open_clip model as a backbone.
 
@@ -285,7 +268,7 @@ def load_open_clip(
     except Exception as error:  # open_clip, the hub, the unpickler and load_state_dict raise a dozen types between them
         raise BackboneError(_failure(name, pretrained, is_file, tag, error)) from error
     tokenizer = _tokenizer(name, config["text_cfg"])
-    return OpenClipBackbone(name, model, tokenizer, adapt_blocks, rank, pretrained, adapt)
+    return OpenClipBackbone(name, model, tokenizer, adapt_blocks, pretrained, adapt)
 
 
 def _config(name: str) -> dict[str, Any]:

@@ -18,8 +18,3 @@ FRAMING = Framing()
 def pixel_values(image: Image.Image) -> Tensor:
     """The values of an RGB photo, [height, width, 3] uint8."""
     return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3)
-
-
-def normalised(frames: Tensor) -> Tensor:
-    """Framed RGB photos [n, height, width, 3] uint8 as numbers around 0, [n, 3, height, width] float32."""
-    return frames.permute(0, 3, 1, 2).float().div_(255).sub_(MEAN).div_(STD)

@@ -9,7 +9,14 @@ from typing import Any
 from core.backbones import EMBEDDED
 from core.backbones.lora import Side
 
-FOLDER = "local-dir:"
+FOLDER, HUB = "local-dir:", "hf-hub:"
+OWN_WEIGHTS = (FOLDER, HUB)  # how models begin that bring theirs
+
+
+def backbone_options(choice: Mapping[str, Any]) -> list[str]:
+    """Of the command line, for these arguments of ``load_backbone``."""
+    names = {"spec": "--backbone", "pretrained": "--pretrained", "adapt_blocks": "--adapt-blocks", "adapt": "--adapt"}
+    return [part for key, name in names.items() if choice.get(key) is not None for part in (name, str(choice[key]))]
 
 
 def adapted_side(choice: Mapping[str, Any]) -> Side:

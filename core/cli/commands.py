@@ -10,6 +10,7 @@ from core.cli import format
 from core.common.errors import BackboneError, DataError
 from core.common.progress import say as log
 from core.common.stopwatch import Stopwatch
+from core.common.text import clean_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ class Answer:
 
 def route(arguments: Namespace) -> Answer:
     """``route``: the experts of a description."""
-    check_text(arguments.text)
+    clean_text(arguments.text)  # before seconds of loading models
     engine = load_chosen_engine(arguments)
     routing = engine.route(arguments.text, arguments.k, arguments.tau)
     data = _routed(engine, routing, engine.fit(routing))
@@ -44,7 +45,7 @@ def adapt(arguments: Namespace) -> Answer:
     from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE
     from core.experts.adapter_files import README_FILE, save_adapter
 
-    check_text(arguments.text)
+    clean_text(arguments.text)  # before seconds of loading models
     stopwatch = Stopwatch()
     engine = load_chosen_engine(arguments)
     engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, so that "encode" below tells what encoding takes
@@ -78,7 +79,7 @@ def evaluate(arguments: Namespace) -> Answer:
     task, chosen = arguments.task, arguments.methods
     if task is None:
         task, chosen = "a photo", ["zero-shot"]  # nothing is made from it
-    check_text(task)
+    clean_text(task)  # before seconds of loading models
     samples = read_folder(arguments.data)
     if arguments.split is not None:
         samples = [s for s in samples if s.split == arguments.split]
@@ -118,13 +119,6 @@ def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
         return Adapter.of(lora)
     photo_column(lora, backbone.shared)
     return Adapter.of(lora, weight_of(origin))
-
-
-def check_text(description: str) -> None:
-    """Before seconds of loading models: what the engine would refuse anyway."""
-    from core.common.text import clean_text
-
-    clean_text(description)
 
 
 def load_chosen_engine(arguments: Namespace) -> SGLora:

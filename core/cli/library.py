@@ -12,6 +12,7 @@ from core.cli.commands import Answer, chosen_backbone, load_adapter, log
 from core.common.errors import AdapterError, LibraryError
 from core.common.progress import Bar, counter
 from core.common.stopwatch import Stopwatch
+from core.common.text import clean_text
 
 if TYPE_CHECKING:
     from core.retrieval.indexing import Progress
@@ -81,7 +82,6 @@ def vector(arguments: Namespace) -> Answer:
     For a photo it is the vector that this has there.
     """
     from core.cli.search import is_photo
-    from core.common.text import clean_text
     from core.data.image_io import open_photo
     from core.retrieval.adapter import ZERO_SHOT
     from core.retrieval.columns import photo_rows

@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -306,8 +307,8 @@ def _search(parser: Parser) -> None:
         "--without", action="append", default=[], metavar="TEXT", help="what photos should not show; any number of times"
     )
     _path_option(parser, "--folder", "only photos of the library in this folder or below it")
-    parser.add_argument("--since", type=search.day, metavar="DAY", help="only photos taken on this day (2024-05-31) or later")
-    parser.add_argument("--until", type=search.day, metavar="DAY", help="only photos taken on this day or earlier")
+    parser.add_argument("--since", type=_day, metavar="DAY", help="only photos taken on this day (2024-05-31) or later")
+    parser.add_argument("--until", type=_day, metavar="DAY", help="only photos taken on this day or earlier")
     _count_option(parser, "--top", 10, "hits to print (10)")
     _sampling_options(parser)
     _engine_options(parser)
@@ -583,34 +584,23 @@ def _recipe_option(parser: Parser) -> None:
     )
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError
-    return value
+def _type(name: str, read: Callable[[str], Any], holds: Callable[[Any], bool] = lambda value: True) -> Callable[[str], Any]:
+    """What argparse reads a value with; its message names it: "invalid finite number value: 'nan'"."""
+
+    def convert(text: str) -> Any:
+        value = read(text)
+        if not holds(value):
+            raise ValueError
+        return value
+
+    convert.__name__ = name
+    return convert
 
 
-_finite.__name__ = "finite number"  # argparse's message: "invalid finite number value: 'nan'"
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**63:
-        raise ValueError
-    return value
-
-
-_seed.__name__ = "seed"
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
-
-
-_count.__name__ = "count"
+_finite = _type("finite number", float, math.isfinite)
+_seed = _type("seed", int, lambda value: 0 <= value < 2**63)
+_count = _type("count", int, lambda value: value >= 1)
+_day = _type("day (such as 2024-05-31)", date.fromisoformat)
 
 
 def _methods(text: str) -> list[str]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.cli import format
-from core.cli.commands import Answer, check_text, chosen_backbone, load_adapter, load_chosen_engine, log, request
+from core.cli.commands import Answer, chosen_backbone, load_adapter, load_chosen_engine, log, request
 from core.common.errors import DataError, DescriptionError, GalleryError
 from core.common.progress import counter
 from core.common.stopwatch import Stopwatch
+from core.common.text import clean_text
 from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 MAX_PATH = 4096
 PHOTOS, CAPTIONS = "photos", "captions"
-ZERO_SHOT_ONLY = ["zero-shot"]
 
 
 @dataclass(frozen=True)
@@ -37,21 +36,15 @@ class _Source:
     """Photos that can be searched.
 
     Attributes:
-        photos: the photos. names: of them, by place. among: the places that may be answers; None: all of them.
-        failed, duplicates: of a folder's files. library: where it is one.
+        photos: the photos. named: what those at some places are called. among: the places that may be answers; None: all.
+        failed, duplicates: of a folder's files.
     """
 
     photos: Photos
-    names: Mapping[int, str]
+    named: Callable[[Sequence[int]], list[str]]
     among: np.ndarray | None = None
     failed: Sequence[dict[str, str]] = ()
     duplicates: Sequence[str] = ()
-    library: LibraryPhotos | None = None
-
-    def named(self, places: Sequence[int]) -> list[str]:
-        if self.library is None:
-            return [self.names[place] for place in places]
-        return [str(path) for path in self.library.paths(places)]
 
 
 def search(arguments: Namespace) -> Answer:
@@ -71,55 +64,45 @@ def search(arguments: Namespace) -> Answer:
             "Searching with a photo needs --task: a sentence that says what the gallery's photos show (or --adapter)."
         )
     if task is not None:
-        check_text(task)
-    _check_place(arguments)
-    paths = _photos(arguments.gallery) if arguments.gallery is not None and wanted == PHOTOS else []
-
-    stopwatch = Stopwatch()
-    backbone, adapters, names = _adapters(arguments, task, stopwatch)
-    query = " + ".join([*asked.texts, *map(str, photos), *(f"-{text}" for text in asked.without)])
-    data: dict[str, Any] = {"query": query, "task": task}
-    if wanted == CAPTIONS:
-        data |= _captions(arguments, backbone, asked, adapters, names, stopwatch)
-    else:
-        source = _source(arguments, backbone, paths, stopwatch)
-        data |= _ranked(arguments, source, asked, adapters, names, stopwatch)
-    data["seconds"] = {step: round(taken, 3) for step, taken in stopwatch.laps.items()}
-    return Answer(data, format.rankings(data, wanted.removesuffix("s")))
-
-
-def _check_place(arguments: Namespace) -> None:
-    if (arguments.gallery is None) == (arguments.library is None):
-        raise DataError("`search` needs either --gallery FOLDER or --library DIR.")
+        clean_text(task)  # before seconds of loading models
     if arguments.library is None and arguments.folder:
         raise DataError("--folder is for a library (--library DIR): with --gallery, name the folder itself.")
     if arguments.library is not None:
         from core.retrieval.library import PhotoLibrary
 
         PhotoLibrary.open(arguments.library)  # before seconds of loading models
+    paths = _photos(arguments.gallery) if arguments.gallery is not None and wanted == PHOTOS else []
+
+    stopwatch = Stopwatch()
+    backbone, adapters = _adapters(arguments, task, stopwatch)
+    query = " + ".join([*asked.texts, *map(str, photos), *(f"-{text}" for text in asked.without)])
+    data: dict[str, Any] = {"query": query, "task": task}
+    if wanted == CAPTIONS:
+        data |= _captions(arguments, backbone, asked, adapters, stopwatch)
+    else:
+        source = _source(arguments, backbone, paths, stopwatch)
+        data |= _ranked(arguments, source, asked, adapters, stopwatch)
+    data["seconds"] = {step: round(taken, 3) for step, taken in stopwatch.laps.items()}
+    return Answer(data, format.rankings(data, wanted.removesuffix("s")))
 
 
-def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> tuple[Backbone, list[Adapter], list[str]]:
-    """The backbone, and what is ranked with: zero-shot, and the adapter of the task or of a folder."""
+def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> tuple[Backbone, dict[str, Adapter]]:
+    """The backbone, and what is ranked with, by name: zero-shot, and the adapter of the task or of a folder."""
     from core.retrieval.adapter import ZERO_SHOT, Adapter
 
+    if task is not None and arguments.adapter is None:
+        engine = load_chosen_engine(arguments)
+        engine.backbone.encode_sentence(["warm-up"])  # loads the text tower
+        stopwatch.lap("load")
+        adaptation = engine.adapt(request(arguments, task))
+        stopwatch.lap("adapt")
+        return engine.backbone, {"zero-shot": ZERO_SHOT, "sg-lora": Adapter.of(adaptation.lora, adaptation.weight)}
+    backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
     if arguments.adapter is not None:
-        backbone = chosen_backbone(arguments)
-        adapter = load_adapter(backbone, arguments.adapter)
-        backbone.encode_sentence(["warm-up"])  # loads the text tower
-        stopwatch.lap("load")
-        return backbone, [ZERO_SHOT, adapter], ["zero-shot", "adapter"]
-    if task is None:
-        backbone = chosen_backbone(arguments)
-        backbone.encode_sentence(["warm-up"])
-        stopwatch.lap("load")
-        return backbone, [ZERO_SHOT], ZERO_SHOT_ONLY
-    engine = load_chosen_engine(arguments)
-    engine.backbone.encode_sentence(["warm-up"])
+        adapters["adapter"] = load_adapter(backbone, arguments.adapter)
+    backbone.encode_sentence(["warm-up"])
     stopwatch.lap("load")
-    adaptation = engine.adapt(request(arguments, task))
-    stopwatch.lap("adapt")
-    return engine.backbone, [ZERO_SHOT, Adapter.of(adaptation.lora, adaptation.weight)], ["zero-shot", "sg-lora"]
+    return backbone, adapters
 
 
 def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], stopwatch: Stopwatch) -> _Source:
@@ -132,7 +115,7 @@ def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], sto
         photos = LibraryPhotos(PhotoLibrary.open(arguments.library, backbone), backbone)
         among = _some(photos.among(Where(arguments.folder, arguments.since, arguments.until)))
         stopwatch.lap("load")
-        return _Source(photos, {}, among, library=photos)
+        return _Source(photos, lambda places: [str(path) for path in photos.paths(places)], among)
     from core.retrieval.gallery import Gallery
 
     gallery = Gallery(backbone, limit=len(paths))
@@ -145,11 +128,11 @@ def _source(arguments: Namespace, backbone: Backbone, paths: Sequence[Path], sto
     first: dict[str, str] = {}
     for position, id in sorted(report.ids.items()):
         first.setdefault(id, paths[position].relative_to(arguments.gallery).as_posix())
-    names = {place: first[photo.id] for place, photo in enumerate(gallery.photos)}
+    names = [first[photo.id] for photo in gallery.photos]
     failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]
     stopwatch.lap("index")
     among = _some(gallery.among(Where(None, arguments.since, arguments.until)))
-    return _Source(gallery.searchable, names, among, failed, report.duplicates)
+    return _Source(gallery.searchable, lambda places: [names[place] for place in places], among, failed, report.duplicates)
 
 
 def _some(among: np.ndarray | None) -> np.ndarray | None:
@@ -162,7 +145,7 @@ def _some(among: np.ndarray | None) -> np.ndarray | None:
 
 
 def _ranked(
-    arguments: Namespace, source: _Source, asked: Query, adapters: list[Adapter], names: list[str], stopwatch: Stopwatch
+    arguments: Namespace, source: _Source, asked: Query, adapters: Mapping[str, Adapter], stopwatch: Stopwatch
 ) -> dict[str, Any]:
     from core.retrieval.search import search as ask
     from core.retrieval.search import zero_shot_ranks
@@ -170,7 +153,7 @@ def _ranked(
     photos, among = source.photos, source.among
     question = asked.question(photos.backbone)
     before, rankings = zero_shot_ranks(photos, question, among), {}
-    for name, adapter in zip(names, adapters, strict=True):
+    for name, adapter in adapters.items():
         best = ask(photos, question, adapter, arguments.top, among)
         places = [place for place, _ in best]
         rankings[name] = _rows("photo", source.named(places), [score for _, score in best], [before.get(p) for p in places])
@@ -193,7 +176,7 @@ def _rows(kind: str, labels: Sequence[str], scores: Sequence[float], before: Seq
 
 
 def _captions(
-    arguments: Namespace, backbone: Backbone, asked: Query, adapters: list[Adapter], names: list[str], stopwatch: Stopwatch
+    arguments: Namespace, backbone: Backbone, asked: Query, adapters: Mapping[str, Adapter], stopwatch: Stopwatch
 ) -> dict[str, Any]:
     """The captions that fit best; no photo but those of the question is encoded."""
     texts, prefixes, photos, library = _caption_prefixes(arguments, backbone)
@@ -201,7 +184,7 @@ def _captions(
     question = asked.question(backbone)
     rankings: dict[str, list[dict[str, Any]]] = {}
     before: dict[int, int] = {}
-    for name, adapter in zip(names, adapters, strict=True):
+    for name, adapter in adapters.items():
         scores = _caption_scores(backbone, prefixes, question, adapter)
         order = (scores - _popularity(backbone, prefixes, library, adapter)).sort(descending=True, stable=True).indices
         before = before or {row: rank for rank, row in enumerate(order.tolist(), 1)}
@@ -273,11 +256,3 @@ def _photos(folder: Path) -> list[Path]:
     if not paths:
         raise DataError(f"The gallery folder {folder} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}).")
     return paths
-
-
-def day(text: str) -> date:
-    """A day of ``--since`` and ``--until``."""
-    return date.fromisoformat(text)
-
-
-day.__name__ = "day (such as 2024-05-31)"

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.cli import format
-from core.cli.commands import Answer, check_text, chosen_backbone, load_adapter, load_chosen_engine, log, request
+from core.cli.commands import Answer, chosen_backbone, load_adapter, load_chosen_engine, log, request
 from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
 from core.common.stopwatch import Stopwatch
+from core.common.text import clean_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +71,7 @@ def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
     if not wanted:
         raise UsageError("`teach` needs names: --name NAME PHOTO..., or a FOLDER with a folder of photos for each.")
     if arguments.task is not None:
-        check_text(arguments.task)
+        clean_text(arguments.task)  # before seconds of loading models
     return wanted
 
 
@@ -83,10 +84,7 @@ def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
         adaptation = engine.adapt(request(arguments, arguments.task))
         return engine.backbone, adaptation.lora, provenance(engine, adaptation)
     backbone = chosen_backbone(arguments)
-    lora = backbone.shared
-    if arguments.adapter is not None:
-        adapter = load_adapter(backbone, arguments.adapter)
-        lora = adapter.lora
+    lora = backbone.shared if arguments.adapter is None else load_adapter(backbone, arguments.adapter).lora
     return backbone, lora, {**NAMES_METHOD, **model_facts(backbone)}
 
 

@@ -51,13 +51,14 @@ def shared(arguments: Namespace) -> Answer:
 def experts(arguments: Namespace) -> Answer | None:
     """``train experts``; under ``accelerate launch`` the first process answers."""
     check_data(arguments)
+    from core.backbones.spec import OWN_WEIGHTS
     from core.common.paths import experts_path
     from core.training.discovery import read_descriptions
     from core.training.distributed import Processes
     from core.training.experts import recipe_for, train_experts
 
     spec = arguments.backbone or EMBEDDED
-    own_weights = spec == EMBEDDED or spec.startswith(("local-dir:", "hf-hub:"))
+    own_weights = spec == EMBEDDED or spec.startswith(OWN_WEIGHTS)
     if not (own_weights or arguments.pretrained or arguments.random_weights):
         raise BackboneError(
             f"{spec} has random weights, and experts learn nothing on them: give --pretrained TAG|FILE, or --random-weights if "

@@ -158,7 +158,7 @@ def language(text: str) -> str:
     Without a sign of another one it is English, or the first language of its script; only the first 500 characters are read.
     """
     text = unicodedata.normalize("NFC", text[:_READ])
-    scripts = Counter(_script(letter) for letter in _LETTER.findall(text))
+    scripts = Counter(unicodedata.name(letter, "?").partition(" ")[0] for letter in _LETTER.findall(text))
     if not scripts:
         return "English"
     if scripts["HIRAGANA"] + scripts["KATAKANA"]:
@@ -173,7 +173,3 @@ def language(text: str) -> str:
     # What leads to a remark needs more than one sign in a sentence of several words: "phở noodles" is English.
     least = 1 if best in TOWER_LANGUAGES else min(2, len(words))
     return best if found[best] >= least else next(iter(languages))
-
-
-def _script(letter: str) -> str:
-    return unicodedata.name(letter, "?").partition(" ")[0]

@@ -25,8 +25,3 @@ def above(interval: Sequence[float]) -> bool:
 def below(interval: Sequence[float]) -> bool:
     """Whether the whole interval lies below zero."""
     return interval[2] < 0
-
-
-def listed(names: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

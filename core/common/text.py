@@ -69,4 +69,4 @@ def clean_name(name: str) -> str:
 
 def listed(items: Sequence[str]) -> str:
     """“a, b and c”."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

@@ -22,7 +22,7 @@ def zero_shot(engine: SGLora, adaptation: Adaptation) -> None:
 
 def merge(engine: SGLora, adaptation: Adaptation) -> Lora:
     """Top-k experts with softmax weights, exact sum of weight changes: the paper's control."""
-    return engine.merged(adaptation.routing)
+    return engine.repository.merged(adaptation.routing)
 
 
 def equal_merge(engine: SGLora, adaptation: Adaptation) -> Lora:

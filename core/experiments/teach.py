@@ -15,6 +15,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.common import markdown
+from core.common.text import listed
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -249,7 +250,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     ]
     if result["composed"]:
         recall = {n: _composed(result, USUAL, n) for n in (None, 0, 3)}
-        words = markdown.listed(list(dict.fromkeys(row["word"] for row in result["composed"])))
+        words = listed(list(dict.fromkeys(row["word"] for row in result["composed"])))
         said.append(
             f"In captions whose {words} became a made-up name, R@10 is {recall[0][0]:.0f} untaught, {_share(recall[3])} after "
             f"three photos, and {recall[None][0]:.0f} with the word itself."

@@ -16,7 +16,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from core.backbones import EMBEDDED
-from core.backbones.spec import FOLDER, adapted_side, local_names, portable
+from core.backbones.spec import FOLDER, HUB, adapted_side, backbone_options, local_names, portable
+from core.common import markdown
 from core.common.digest import digest
 from core.common.errors import RepositoryError
 from core.common.metrics import mean_of_ways
@@ -86,7 +87,7 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
         "## Results",
         _results(index),
     ]
-    hub = spec.removeprefix("hf-hub:")
+    hub = spec.removeprefix(HUB)
     data = ModelCardData(
         language="en",
         license=licence,
@@ -127,12 +128,9 @@ def _summary(index: RepositoryIndex) -> str:
 
 
 def _use(index: RepositoryIndex) -> str:
-    options, choice = [], portable(index.backbone)
-    if choice["spec"] != EMBEDDED or choice.get("adapt"):
-        named = {"--backbone": choice["spec"], "--pretrained": choice.get("pretrained")}
-        named |= {"--adapt-blocks": choice.get("adapt_blocks"), "--adapt": choice.get("adapt")}
-        options = [f"{key} {shlex.quote(str(value))}" for key, value in named.items() if value is not None]
-    more = "".join(f" {option}" for option in options)
+    choice = portable(index.backbone)
+    usual = choice["spec"] == EMBEDDED and not choice.get("adapt")
+    more = "" if usual else f" {shlex.join(backbone_options(choice))}"
     return (
         "With SG-LoRA Studio, in its folder (`OWNER/NAME` is this repository):\n\n"
         f"    python -m core pull OWNER/NAME --out mine{more}\n"
@@ -167,13 +165,13 @@ def _data(experts: Sequence[Expert]) -> str:
     rows: dict[str, list[Expert]] = {}
     for expert in experts:
         rows.setdefault(expert.source, []).append(expert)
-    lines = ["| data | experts | photos of one task | terms of the data |", "| --- | --- | --- | --- |"]
+    lines = []
     for source, members in rows.items():
         counts = [e.images for e in members]
         span = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
         terms = next((t for name, t in TERMS.items() if source.lower().startswith(name)), "see the data set")
-        lines.append(f"| {source} | {len(members)} | {span} | {terms} |")
-    return "\n".join(lines)
+        lines.append([source, str(len(members)), span, terms])
+    return markdown.table(["data", "experts", "photos of one task", "terms of the data"], lines)
 
 
 def _training(index: RepositoryIndex) -> str:

@@ -35,8 +35,8 @@ class ExpertComparison:
     description_cosine: float
 
 
-def compare_experts(repository: ExpertRepository, a: str | int, b: str | int) -> ExpertComparison:
-    """Compare two experts, given by name or index.
+def compare_experts(repository: ExpertRepository, a: str, b: str) -> ExpertComparison:
+    """Compare two experts, given by name.
 
     Raises:
         RepositoryError: there is no such expert.
@@ -86,13 +86,11 @@ def nearest_distances(repository: ExpertRepository, routing: Routing, lora: Lora
     )
 
 
-def _row(repository: ExpertRepository, which: str | int) -> int:
+def _row(repository: ExpertRepository, name: str) -> int:
     names = [e.name for e in repository.experts]
-    if which in names:
-        return names.index(which)
-    if isinstance(which, int) and 0 <= which < len(names):
-        return which
-    raise RepositoryError(f"There is no expert called {which}.")
+    if name not in names:
+        raise RepositoryError(f"There is no expert called {name}.")
+    return names.index(name)
 
 
 def _cosine(dot: float, square_a: float, square_b: float) -> float:

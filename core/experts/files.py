@@ -97,7 +97,6 @@ def name_backbone(folder: Path, choice: Mapping[str, Any]) -> None:
 
 def save_repository(repository: ExpertRepository, folder: Path) -> None:
     """Write the index and the tensors (float16); a shared part that is the backbone's has a file there."""
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         "means": repository.means.half().contiguous(),
         "stds": repository.stds.half().contiguous(),

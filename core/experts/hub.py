@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 )
 
 from core.backbones.base import Backbone
-from core.backbones.spec import portable
+from core.backbones.spec import HUB, backbone_options, portable
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, experts_path, generator_path
 from core.experts.card import CARD_FILE, write_card
@@ -34,7 +34,6 @@ from core.sglora.generator import LoraGenerator
 
 REQUIRED = (INDEX_FILE, TENSORS_FILE)
 FILES = (*REQUIRED, CARD_FILE, GENERATOR_FILE)
-HUB = "hf-hub:"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -195,9 +194,7 @@ def _check(stage: Path, label: str, backbone: Backbone) -> RepositoryIndex:
     try:
         index = RepositoryIndex.read(stage)
         if index.fingerprint != backbone.fingerprint:
-            choice = portable(index.backbone)
-            names = {"--backbone": choice["spec"], "--pretrained": choice.get("pretrained")}
-            options = " ".join(f"{key} {shlex.quote(str(value))}" for key, value in names.items() if value is not None)
+            options = shlex.join(backbone_options(portable(index.backbone)))
             raise RepositoryError(
                 f"{label} holds experts of another backbone (fingerprint {index.fingerprint}; {backbone.name} here is "
                 f"{backbone.fingerprint}). Its index names it: {options}"

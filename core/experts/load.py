@@ -8,19 +8,14 @@ from pathlib import Path
 from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.spec import adapted_side
-from core.common.errors import BackboneError
-from core.common.paths import ROOT, experts_path, find_generator, heads_path
+from core.backbones.spec import adapted_side, backbone_options
+from core.common.paths import ROOT, experts_path, find_generator
 from core.experts.files import INDEX_FILE, RepositoryIndex, load_repository
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 
 
-def load_engine(
-    backbone: Backbone | None = None,
-    experts: Path | None = None,
-    generator: Path | None = None,
-) -> SGLora:
+def load_engine(backbone: Backbone | None = None, experts: Path | None = None, generator: Path | None = None) -> SGLora:
     """The engine with the shipped files, or with others in their place.
 
     Args:
@@ -33,15 +28,6 @@ def load_engine(
     """
     model = load_backbone() if backbone is None else backbone
     experts = experts or experts_path(model.slug)
-    if (
-        backbone is None
-        and experts == experts_path(model.slug)
-        and RepositoryIndex.read(experts).fingerprint != model.fingerprint
-    ):
-        raise BackboneError(
-            f"{heads_path().name} is not the backbone that the shipped experts were trained on: it is damaged, or one of them "
-            "was replaced. Restore both from the same release."
-        )
     repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
     return SGLora(model, repository, LoraGenerator.load(generator or find_generator(experts, model.slug), model.fingerprint))
 
@@ -82,12 +68,9 @@ class FoundRepository:
         if folder == experts_path().resolve():
             return ()  # it is the default
         path = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else self.folder
-        names = {"backbone": "spec", "pretrained": "pretrained", "adapt-blocks": "adapt_blocks", "adapt": "adapt"}
-        given = {option: self.index.backbone.get(key) for option, key in names.items()}
-        if given["backbone"] == EMBEDDED:
-            del given["backbone"]
-        chosen = tuple(part for option, value in given.items() if value is not None for part in (f"--{option}", str(value)))
-        return "--experts", str(path), *chosen
+        choice = self.index.backbone
+        named = {**choice, "spec": None} if choice["spec"] == EMBEDDED else choice
+        return "--experts", str(path), *backbone_options(named)
 
     def load(self, backbone: Backbone | None = None) -> SGLora:
         """Its engine.

@@ -59,13 +59,8 @@ def load_names(content: bytes, backbone: Backbone) -> TaughtNames:
         if not (isinstance(listed, list) and 1 <= len(listed) <= MAX_NAMES and all(isinstance(n, str) for n in listed)):
             raise ValueError("no names")
         tensors = load(content)
-        photos = [
-            (
-                _photos(tensors[f"{i}.photos"], backbone),
-                _photos(marks, backbone) if (marks := tensors.get(f"{i}.without")) is not None else None,
-            )
-            for i in range(len(listed))
-        ]
+        photos = [_photos(tensors[f"{i}.photos"], backbone) for i in range(len(listed))]
+        marks = {i: _photos(tensors[f"{i}.without"], backbone) for i in range(len(listed)) if f"{i}.without" in tensors}
     except (SafetensorError, LookupError, TypeError, ValueError, OverflowError, RecursionError):
         raise RepositoryError(f"{label} is damaged, or none: choose the file that “Save names” wrote.") from None
     if made_for != backbone.fingerprint:
@@ -74,9 +69,9 @@ def load_names(content: bytes, backbone: Backbone) -> TaughtNames:
             "the names again here."
         )
     names = TaughtNames(backbone)
-    for name, (shown, without) in zip(listed, photos, strict=True):
+    for i, name in enumerate(listed):
         try:
-            names = names.add(name, shown, without)
+            names = names.add(name, photos[i], marks.get(i))
         except DescriptionError as error:
             raise RepositoryError(f"{label}: {error}") from None
     return names

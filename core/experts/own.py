@@ -19,7 +19,6 @@ from typing import Annotated, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, Field, Strict, ValidationError
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, StudioError, brief
 from core.common.lazy import lazy
 from core.common.schema import where_invalid
+from core.common.tensor_files import DAMAGED
 from core.common.text import clean_name, clean_text
 from core.data.safe_zip import read_members
 from core.experts.files import INDEX_FILE, TENSORS_FILE
@@ -154,10 +154,8 @@ class OwnExperts:
 # Import
 
 
-def import_adapter(
-    engine: SGLora, source: Path | str | bytes, description: str, own_experts: OwnExperts | None = None, name: str | None = None
-) -> OwnExperts:
-    """The own experts with an adapter in PEFT format as one more expert.
+def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_experts: OwnExperts | None = None) -> OwnExperts:
+    """The own experts with an adapter in PEFT format as one more expert, which gets a name from the description.
 
     Its weight change stays what it was, less what the experts' rank cannot hold (``OwnEntry.lost``): its own part is its
     difference to what all experts share, or, where that loses more, the adapter itself. Linears that experts have no own part
@@ -169,7 +167,6 @@ def import_adapter(
         source: its folder, or the bytes of a ZIP with its two files.
         description: the sentence that routing compares.
         own_experts: to add it to; None: there are none yet.
-        name: None makes one from the description.
 
     Raises:
         AdapterError: the adapter cannot be read, belongs to another backbone, or moves photos in another way than its experts.
@@ -177,7 +174,7 @@ def import_adapter(
     """
     own_experts = own_experts or OwnExperts(engine.repository)
     description = clean_text(description)
-    name = own_experts.free_name(_short(description)) if name is None else clean_name(name)
+    name = own_experts.free_name(_short(description))
     own_experts.check_room(name)
     shipped = own_experts.shipped
     if isinstance(source, bytes):
@@ -190,7 +187,7 @@ def import_adapter(
                 (unpacked / file).write_bytes(content)
             lora = _read(unpacked, shipped)
     else:
-        lora = _read(Path(source), shipped)
+        lora = _read(source, shipped)
     rank = lora.rank
     if any(float(part.abs().max()) > MAX_NUMBER for f in lora.factors.values() for part in (f.a, f.b)):
         raise AdapterError("The adapter holds numbers that are far beyond any LoRA that works.")
@@ -268,12 +265,8 @@ def save_zip(own_experts: OwnExperts) -> bytes:
     """
     if not own_experts.entries:
         raise RepositoryError("There are no own experts to save yet: train one, or import an adapter.")
-    tensors = save(
-        {
-            "means": torch.stack([e.mean for e in own_experts.entries]).contiguous(),
-            "stds": torch.stack([e.std for e in own_experts.entries]).contiguous(),
-        }
-    )
+    entries = own_experts.entries
+    tensors = save({"means": torch.stack([e.mean for e in entries]), "stds": torch.stack([e.std for e in entries])})
     index = {
         "format": FORMAT,
         "kind": KIND,
@@ -281,7 +274,7 @@ def save_zip(own_experts: OwnExperts) -> bytes:
         "rank": own_experts.shipped.layout.rank,
         "parameters": own_experts.shipped.layout.size,
         "tensors_sha256": digest(tensors),
-        "experts": [{**asdict(e.expert), "lost": e.lost} for e in own_experts.entries],
+        "experts": [{**asdict(e.expert), "lost": e.lost} for e in entries],
     }
     files = {INDEX_FILE: json.dumps(index, indent=1, ensure_ascii=False).encode(), TENSORS_FILE: tensors}
     out = io.BytesIO()
@@ -324,7 +317,7 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
         means, stds = tensors["means"], tensors["stds"]
         if means.is_floating_point() and stds.is_floating_point():
             means, stds = means.float(), stds.float()  # of float8 not even an absolute value can be taken
-    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+    except DAMAGED as error:
         raise RepositoryError(f"{label}: {TENSORS_FILE} is damaged ({type(error).__name__}).") from None
     shape = (len(entries), shipped.layout.size)
     if means.shape != shape or stds.shape != shape or not (means.is_floating_point() and stds.is_floating_point()):

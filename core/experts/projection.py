@@ -41,7 +41,7 @@ def description_map(repository: ExpertRepository, embedding: Tensor | None = Non
     """
     plane = _Plane.through(repository.embeddings[: len(repository) - owned])
     placed = None if embedding is None else plane.place(embedding)
-    return ExpertMap(_names(repository), plane.all(repository.embeddings), placed, plane.shown)
+    return ExpertMap(tuple(e.name for e in repository.experts), plane.all(repository.embeddings), placed, plane.shown)
 
 
 def latent_map(engine: SGLora, routing: Routing, z: Tensor, owned: int = 0) -> ExpertMap:
@@ -54,7 +54,8 @@ def latent_map(engine: SGLora, routing: Routing, z: Tensor, owned: int = 0) -> E
     means = engine.generator.latent(alone).mean
     plane = _Plane.through(means[: len(repository) - owned])
     prior = engine.generator.latent(repository.prior(routing)).mean
-    return ExpertMap(_names(repository), plane.all(means), plane.place(z), plane.shown, plane.place(prior))
+    names = tuple(e.name for e in repository.experts)
+    return ExpertMap(names, plane.all(means), plane.place(z), plane.shown, plane.place(prior))
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,3 @@ class _Plane:
     def all(self, rows: Tensor) -> tuple[Point, ...]:
         """The points of rows [n, d]."""
         return tuple((x, y) for x, y in ((rows.double() - self.centre) @ self.axes.T).tolist())
-
-
-def _names(repository: ExpertRepository) -> tuple[str, ...]:
-    return tuple(e.name for e in repository.experts)

@@ -25,7 +25,8 @@ def verify(repository: ExpertRepository | RepositoryIndex) -> dict[str, Any]:
     measured = [e for e in repository.experts if e.measured]
     scenes = [e for e in measured if e.group == "scenes"]
     special = [e for e in measured if e.group != "scenes"]
-    result: dict[str, Any] = {"trained": len(repository.experts), "won": sum(_won(e) for e in measured)}
+    won = [e for e in measured if sum(e.gain(k) or 0.0 for k in KS) > 0]
+    result: dict[str, Any] = {"trained": len(repository.experts), "won": len(won)}
     for name, experts in zip(GROUPS, (measured, scenes, special), strict=True):
         if experts:
             gains = {f"R@{k}": _interval([gain for e in experts if (gain := e.gain(k)) is not None]) for k in KS}
@@ -40,10 +41,6 @@ def _row(expert: Expert) -> dict[str, Any]:
     for k in KS:
         row[f"R@{k}"] = [round(mean_of_ways(side, f"R@{k}"), 2) for side in (expert.before, expert.after)]
     return {**row, "measured_on": expert.after["images"]}
-
-
-def _won(expert: Expert) -> bool:
-    return sum(expert.gain(k) or 0.0 for k in KS) > 0
 
 
 def _interval(values: Sequence[float]) -> list[float]:

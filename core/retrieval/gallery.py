@@ -24,7 +24,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.common.errors import GalleryError, StudioError
 from core.common.lazy import lazy
-from core.common.metrics import Hits, Relevance, both_directions, hits
+from core.common.metrics import Hits, Relevance, hits
 from core.data.captions import clean_captions, match_captions
 from core.data.decode import Decoded, Failure, Intake, Source, content_id, frames, source_folder
 from core.data.decode_pool import POOL
@@ -200,7 +200,7 @@ class Gallery:
             stop: asked before each file; once it says so, the rest is left out.
         """
         with self._adding, POOL.upload(self.backbone.framing) as upload:
-            intake = Intake(sources, upload, self._holds, self._room, self._full(), stop)
+            intake = Intake(sources, upload, lambda key: key in self._contents.entries, self._room, self._full(), stop)
             matched = [texts or () for texts in match_captions(intake.names, captions or {})]
             folders = [source_folder(source) for source in sources]
             added: list[Photo] = []
@@ -326,9 +326,7 @@ class Gallery:
         Raises:
             GalleryError: no photos, or ``top`` below 1.
         """
-        contents = self._filled("search them")
-        if top is not None and top < 1:
-            raise GalleryError(f"{top} results were asked for: at least one is needed.")
+        contents = self._filled("search them", top)
         among = contents.among(where)
         best = search(self._indexes_of(contents), question, adapter, top, among)
         photos = [contents.photos[place] for place, _ in best]
@@ -359,9 +357,7 @@ class Gallery:
             GalleryError: no photos, no captions, an unknown id, ``top`` below 1, or it was stopped.
             PhotoError: the image is damaged or too large.
         """
-        contents = self._filled("find their captions")
-        if top is not None and top < 1:
-            raise GalleryError(f"{top} results were asked for: at least one is needed.")
+        contents = self._filled("find their captions", top)
         texts = tuple(dict.fromkeys(text for photo in _captioned(contents.photos) for text in photo.captions))
         if not texts:
             raise GalleryError("No photo has captions yet: add a captions file or type captions first.")
@@ -376,14 +372,6 @@ class Gallery:
         hits = [Hit(content_id(texts[row].encode()), texts[row], score, rank) for rank, (row, score) in enumerate(best, 1)]
         return Ranking(tuple(hits), len(texts))
 
-    def recalls(self, adapter: Adapter = ZERO_SHOT) -> dict[str, dict[str, float]]:
-        """Recall in percent: {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": …}, of the first CAPTIONED photos with captions.
-
-        Raises:
-            GalleryError: fewer than two photos have captions.
-        """
-        return both_directions(*self._evaluation(adapter))
-
     def hits(self, adapter: Adapter = ZERO_SHOT, without: Collection[str] = ()) -> dict[str, Hits]:
         """Where each captioned photo's captions and each caption's photo rank, {"i2t": …, "t2i": …}: what recall counts.
 
@@ -391,7 +379,7 @@ class Gallery:
             adapter: how the photos are seen. without: ids of photos that are left out, with their captions.
 
         Raises:
-            GalleryError: as ``recalls``.
+            GalleryError: fewer than two photos have captions.
         """
         return hits(*self._evaluation(adapter, without))
 
@@ -426,10 +414,12 @@ class Gallery:
         captions = self._captions_of(contents, relevance.texts, adapter)
         return *with_popularity(images, captions.rows, captions.popularity), relevance
 
-    def _filled(self, purpose: str) -> _Contents:
+    def _filled(self, purpose: str, top: int | None) -> _Contents:
         contents = self._contents
         if not contents.entries:
             raise GalleryError(f"There are no photos yet: add some, or take the sample photos, to {purpose}.")
+        if top is not None and top < 1:
+            raise GalleryError(f"{top} results were asked for: at least one is needed.")
         return contents
 
     def _replace(self, entries: Mapping[str, _Entry]) -> None:
@@ -479,18 +469,17 @@ class Gallery:
     ) -> _Captions:
         """Captions as this adapter reads them, and how popular they are among these photos as it sees them."""
         reads = adapter.lora is not None and (adapter.lora.moves_texts or self.backbone.shared is not None)
-        rows = _kept(
-            self._rows, self._lock, adapter.key if reads else ZERO_SHOT.key, texts, lambda: self._read(texts, adapter, stop)
-        )
+
+        def read() -> Tensor:
+            return text_rows(self.backbone, self._text_prefixes(texts, stop=stop), adapter)
+
+        rows = _kept(self._rows, self._lock, adapter.key if reads else ZERO_SHOT.key, texts, read)
 
         def popular() -> Tensor:
             index = self._indexes_of(contents).index_for(adapter)
             return popularity(index.take(spread_places(len(index))), rows)
 
         return _Captions(rows, _kept(self._popular, self._lock, adapter.key, (contents.version, texts), popular))
-
-    def _read(self, texts: tuple[str, ...], adapter: Adapter, stop: Callable[[], bool]) -> Tensor:
-        return text_rows(self.backbone, self._text_prefixes(texts, stop=stop), adapter)
 
     def _text_prefixes(
         self,
@@ -538,9 +527,6 @@ class Gallery:
         if self.most_bytes is None or self.holds_at_most == self.limit:
             return f"the gallery is full: it takes at most {self.limit:,} photos."
         return f"the gallery is full: its photos take at most {self.most_bytes // 2**20:,} MB of memory."
-
-    def _holds(self, key: str) -> bool:
-        return key in self._contents.entries
 
     def _commit(
         self,

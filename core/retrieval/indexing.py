@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,7 +125,7 @@ def index_folders(
         for root in roots:
             if not root.is_dir() and str(root) not in library.about.folders:
                 raise LibraryError(f"The folder {shown_path(str(root))} does not exist.")
-            if _inside(str(library.folder.resolve()), [str(root.resolve())]) and root.resolve() == library.folder.resolve():
+            if root.resolve() == library.folder.resolve():
                 raise LibraryError(f"{root} is the library itself: name the folder that your photos are in.")
         return _Run(library, roots, backbone, progress, forget_missing, stop, engine).run()
 
@@ -148,7 +148,7 @@ class _Run:
         self._engine = engine or local_engine(backbone)
         self._report = IndexReport()
         self._photos = library.photos()
-        self._ids = photo_ids(self._photos)
+        self._ids: set[bytes] = {id for rows in self._photos.to_batches(columns=["id"]) for id in rows["id"].to_pylist()}
         self._known = read_files(library)
         self._files = dict(self._known)
         self._rows: list[Encoded] = []  # photos to commit
@@ -284,7 +284,9 @@ class _Run:
             if row.reason is not None and _inside(path, roots) and shown_path(path) not in listed:
                 report.failed.append((shown_path(path), row.reason))
         known = dict.fromkeys([*self._library.about.folders, *map(str, self._roots)])
-        self._library.with_folders(tuple(known))
+        about = replace(self._library.about, folders=tuple(known))
+        if about != self._library.about:
+            self._library.write_about(about)
         self._tidy()
         report.photos = self._photos.count_rows()
 
@@ -393,11 +395,6 @@ def photo_table(photos: Sequence[Encoded], schema: pa.Schema) -> pa.Table:
     vectors = torch.cat([photo.vector for photo in photos]).numpy()  # pyarrow would convert lists of numbers one by one
     arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors), type=schema.field("vector").type))
     return pa.table(arrays, schema=schema)
-
-
-def photo_ids(photos: object) -> set[bytes]:
-    """The ids of all photos of the table."""
-    return {id for batch in photos.to_batches(columns=["id"]) for id in batch["id"].to_pylist()}  # type: ignore[attr-defined]
 
 
 def read_files(library: PhotoLibrary) -> dict[str, FileRow]:

@@ -12,14 +12,13 @@ Photos are written before the files that they lie in, so whatever is interrupted
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -74,18 +73,15 @@ class About:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             layout = int(content["layout"])
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            raise LibraryError(f"{path} is damaged: restore it, or index the photos into another folder.") from None
-        except OSError as error:
-            raise LibraryError(f"{path} cannot be read ({error.strerror}).") from None
-        try:
             dim, fingerprint, folders = content["dim"], content["fingerprint"], content["folders"]
             whole = type(dim) is int and 0 < dim <= WIDEST and isinstance(fingerprint, str) and isinstance(folders, list)
             if not whole or not all(isinstance(place, str) and Path(place).is_absolute() for place in folders):
                 raise ValueError("other values than a library has")
             about = About(layout, _CHOICE.validate_python(content["backbone"]), fingerprint, dim, tuple(folders))
-        except (KeyError, TypeError, ValueError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise LibraryError(f"{path} is damaged: restore it, or index the photos into another folder.") from None
+        except OSError as error:
+            raise LibraryError(f"{path} cannot be read ({error.strerror}).") from None
         if layout > LAYOUT:
             raise LibraryError(f"The library {folder} is of a newer version of this program: update it (layout {layout}).")
         if layout < LAYOUT:
@@ -176,13 +172,6 @@ class PhotoLibrary:
     def write_about(self, about: About) -> None:
         """Replace library.json."""
         replace_file(self.folder / ABOUT, json.dumps(asdict(about), indent=2) + "\n")
-
-    def with_folders(self, folders: tuple[str, ...]) -> PhotoLibrary:
-        """The library with these folders, library.json included."""
-        about = replace(self.about, folders=folders)
-        if about != self.about:
-            self.write_about(about)
-        return PhotoLibrary(self.folder, about)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -339,6 +328,6 @@ def _of_the_store(error: BaseException) -> bool:
 
 def is_library(folder: Path) -> bool:
     """Whether a folder holds a library."""
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         return (folder / ABOUT).is_file()
     return False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,23 +162,16 @@ def _append(folder: Path, made: Snapshot, start: int, photos: LanceDataset) -> N
         # A process that was killed may have written more than its snapshot says.
         ids.truncate(start * ID_BYTES)
         vectors.truncate(start * made.dim * 4)
-        for own_ids, own_vectors in _rows(photos, start, made.photos):
-            ids.write(own_ids)
-            vectors.write(np.ascontiguousarray(own_vectors).tobytes())
+        if start < made.photos:
+            scanner = photos.scanner(
+                ["id", "vector"], offset=start, limit=made.photos - start, batch_size=READ_ROWS, scan_in_order=True
+            )
+            for batch in scanner.to_batches():
+                ids.write(b"".join(batch["id"].to_pylist()))
+                vectors.write(batch["vector"].flatten().to_numpy(zero_copy_only=False).tobytes())
         for file in (ids, vectors):
             file.flush()
             os.fsync(file.fileno())
-
-
-def _rows(photos: LanceDataset, start: int, stop: int) -> Iterator[tuple[bytes, np.ndarray]]:
-    """Ids and vectors [k, d] of the table's photos from ``start`` to ``stop``, batch by batch."""
-    if start == stop:
-        return
-    scanner = photos.scanner(["id", "vector"], offset=start, limit=stop - start, batch_size=READ_ROWS, scan_in_order=True)
-    for batch in scanner.to_batches():
-        vectors = batch["vector"]
-        values = vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
-        yield b"".join(batch["id"].to_pylist()), values
 
 
 def _scanned(folder: Path, made: Snapshot) -> Snapshot:

@@ -172,7 +172,7 @@ class LibraryPhotos:
     def _in_folder(self, folder: Path) -> np.ndarray:
         """[n] whether a photo has a file in the folder or below it."""
         inside = absolute(folder).rstrip(os.sep) + os.sep
-        literal = inside.encode("utf-8", "backslashreplace").decode().replace("'", "''")
+        literal = shown_path(inside).replace("'", "''")
         table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
         return np.isin(_numbers(self.ids), _numbers(library_index.as_ids(table["id"].to_pylist())))
 

@@ -135,7 +135,3 @@ class SGLora:
         strength = self.usual_strength if request.strength is None else request.strength
         lora, weight = self.applied(adaptation.full, strength)
         return replace(adaptation, request=request, strength=strength, lora=lora, weight=weight)
-
-    def merged(self, routing: Routing) -> Lora:
-        """The paper's control: the routed experts merged with their softmax weights, exactly, in delta-W."""
-        return self.repository.merged(routing)

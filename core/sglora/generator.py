@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from core.common.digest import tensors_digest
 from core.common.errors import RepositoryError
-from core.common.tensor_files import write_tensors
+from core.common.tensor_files import DAMAGED, write_tensors
 from core.sglora.prior import SemanticPrior
 from core.sglora.subspace import Basis
 from core.sglora.vae import ConditionalVAE, Gaussian, VaeConfig
@@ -79,7 +79,6 @@ class LoraGenerator:
             "notes": json.dumps(dict(self.notes)),
             "tensors_sha256": tensors_digest(tensors),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(path, tensors, metadata)
 
     @staticmethod
@@ -100,16 +99,7 @@ class LoraGenerator:
                 if metadata["tensors_sha256"] != tensors_digest(stored):
                     raise ValueError("the checksum differs")
                 generator = _build(metadata, {key: value.float() for key, value in stored.items()})
-        except (
-            SafetensorError,
-            OSError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            ValueError,
-            ArithmeticError,
-            RuntimeError,
-        ) as error:
+        except DAMAGED as error:
             raise RepositoryError(f"The generator {path.name} is damaged ({type(error).__name__}): restore it.") from None
         if stated != str(FORMAT):
             raise RepositoryError(

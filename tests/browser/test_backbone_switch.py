@@ -133,7 +133,7 @@ def test_switching_indexes_photos_again(models: Models, photos: list[Path]) -> N
     expected = Gallery(other.backbone)
     expected.add(photos)
     adaptation = other.adapt(AdapterRequest(SENTENCE, 2, 0.1, 0, 1.0))
-    adapters = (ZERO_SHOT, Adapter.of(other.merged(adaptation.routing)), Adapter.of(adaptation.lora))
+    adapters = (ZERO_SHOT, Adapter.of(other.repository.merged(adaptation.routing)), Adapter.of(adaptation.lora))
     for column, adapter in zip(again.columns, adapters, strict=True):
         hits = expected.text_to_image(QUERY, adapter, None).hits
         assert [(h.key, h.rank) for h in column.ranking.hits] == [(h.key, h.rank) for h in hits]

@@ -23,6 +23,7 @@ from app_process import CHROMIUM, START_SECONDS, chromium, script_errors, serve
 from network_isolation import ELSEWHERE, NO_NAMESPACES, asked, elsewhere, listening, nowhere
 from PIL import Image
 from playwright.sync_api import Browser, Error, Page, expect
+from recalls import recalls
 
 from app import texts
 from app.steps.context import DEFAULT_TOP
@@ -189,13 +190,13 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     generated = Adapter.of(adaptation.lora, adaptation.weight)
     assert column(page, texts.ZERO_SHOT) == expected(gallery.text_to_image(QUERY, ZERO_SHOT, DEFAULT_TOP))
     assert column(page, texts.SG_LORA) == expected(gallery.text_to_image(QUERY, generated, DEFAULT_TOP))
-    merged = Adapter.of(*engine.applied(engine.merged(adaptation.routing), adaptation.strength))
+    merged = Adapter.of(*engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength))
     assert column(page, texts.MERGE) == expected(gallery.text_to_image(QUERY, merged, DEFAULT_TOP))
-    recalls = gallery.recalls(generated)
+    found = recalls(gallery, generated)
     page.click("#recall .sg-figures summary")
     row = page.locator("#recall .sg-recall tbody tr:not(.sg-lead)", has_text=texts.SG_LORA)
     shown = [float(cell.rstrip("%")) for cell in row.locator("td b").all_inner_texts()]
-    assert shown == pytest.approx([recalls[way][k] for way in ("t2i", "i2t") for k in ("R@1", "R@5", "R@10")], abs=0.51)
+    assert shown == pytest.approx([found[way][k] for way in ("t2i", "i2t") for k in ("R@1", "R@5", "R@10")], abs=0.51)
 
     # A photo -> captions; the thumbnail chosen with the keyboard.
     page.locator("#gallery .thumbnail-item").nth(2).focus()

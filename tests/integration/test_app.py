@@ -158,7 +158,7 @@ def test_index_reports_and_search_ranks_as_core_does(client: Client, engine: SGL
     adaptation = engine.adapt(AdapterRequest(SENTENCE, seed=3))
     for key, adapter in (
         ("zero_shot", ZERO_SHOT),
-        ("merge", Adapter.of(*engine.applied(engine.merged(adaptation.routing), adaptation.strength))),
+        ("merge", Adapter.of(*engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength))),
         ("sg_lora", Adapter.of(adaptation.lora, adaptation.weight)),
     ):
         hits = gallery.text_to_image("a sunny beach", adapter, 10).hits

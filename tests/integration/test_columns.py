@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from made_up_photos import blurred
+from recalls import recalls
 from shared_parts import random_shared, with_shared_part
 from tiny_models import noise, random_lora
 
@@ -125,7 +126,7 @@ def test_galleries_and_libraries_reject_adapters_that_change_photos(mixing, gall
     for use in (
         lambda: gallery.text_to_image(QUERY, adapter),
         lambda: gallery.image_to_text(gallery.photos[0].id, adapter),
-        lambda: gallery.recalls(adapter),
+        lambda: recalls(gallery, adapter),
         lambda: gallery.embeddings(adapter),
     ):
         with pytest.raises(AdapterError, match="in another way"):
@@ -178,7 +179,7 @@ def test_captions_are_ranked_by_the_mixture_less_their_popularity(mixing, galler
     relevance = Relevance.of([photo.captions for photo in gallery.photos])
     ranks = np.argsort(np.argsort(-less, axis=1), axis=1)
     first = np.where(relevance.matrix, ranks, len(texts)).min(1)
-    assert gallery.recalls(adapter)["i2t"]["R@5"] == pytest.approx(100 * np.mean(first < 5), abs=100 / PHOTOS)
+    assert recalls(gallery, adapter)["i2t"]["R@5"] == pytest.approx(100 * np.mean(first < 5), abs=100 / PHOTOS)
 
 
 def test_popularity_is_the_log_sum_over_photos() -> None:

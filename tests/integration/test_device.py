@@ -134,8 +134,10 @@ def test_pixels_travel_to_a_gpu_in_half_precision(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv(DTYPE_VARIABLE, raising=False)
     backbone, pixels = tiny_backbone(), noise(4, 3, 48, 48)
     assert backbone._light(pixels).dtype == torch.float32
-    rounded = backbone.activations(pixels.half().float())
-    torch.testing.assert_close(backbone.suffix(rounded), backbone.suffix(backbone.activations(pixels)), atol=1e-3, rtol=0)
+    rounded = backbone.prefix(pixels.half().float(), torch.float32)
+    torch.testing.assert_close(
+        backbone.suffix(rounded), backbone.suffix(backbone.prefix(pixels, torch.float32)), atol=1e-3, rtol=0
+    )
     backbone.device = torch.device("mps")  # which has no bfloat16
     assert backbone._light(pixels).dtype == torch.float16
 

@@ -96,7 +96,7 @@ def test_untrained_generator_merges_for_every_seed(sglora):
     untrained = random_engine(sglora.backbone, trained=False)
     for seed in (1, 2):
         result = untrained.adapt(AdapterRequest(DESCRIPTION, seed=seed))
-        torch.testing.assert_close(weight_changes(result.full), weight_changes(untrained.merged(result.routing)))
+        torch.testing.assert_close(weight_changes(result.full), weight_changes(untrained.repository.merged(result.routing)))
 
 
 def test_merged_is_the_weighted_sum_of_the_experts_weight_changes(sglora):
@@ -105,8 +105,8 @@ def test_merged_is_the_weighted_sum_of_the_experts_weight_changes(sglora):
     own = [Lora.from_vector(repository.layout, repository.means[i]) for i in routing.chosen.tolist()]
     weighted = [each.scaled(weight) for each, weight in zip(own, routing.weights.tolist(), strict=True)]
     expected = weight_changes(shared, *weighted)
-    torch.testing.assert_close(weight_changes(sglora.merged(routing)), expected, atol=1e-6, rtol=1e-4)
-    nearest = sglora.merged(sglora.route(DESCRIPTION, k=1))
+    torch.testing.assert_close(weight_changes(sglora.repository.merged(routing)), expected, atol=1e-6, rtol=1e-4)
+    nearest = sglora.repository.merged(sglora.route(DESCRIPTION, k=1))
     torch.testing.assert_close(weight_changes(nearest), weight_changes(shared, own[0]), atol=1e-6, rtol=1e-4)
 
 

@@ -235,6 +235,6 @@ def test_what_cannot_be_measured_is_refused(engine, samples, tmp_path):
 
 
 def test_a_new_method_only_needs_an_entry(engine, samples, monkeypatch):
-    monkeypatch.setitem(METHODS, "half", lambda engine, adaptation: engine.merged(adaptation.routing).scaled(0.5))
+    monkeypatch.setitem(METHODS, "half", lambda engine, adaptation: engine.repository.merged(adaptation.routing).scaled(0.5))
     found = evaluate(engine, samples, REQUEST, ("half",), log=lambda line: None)
     assert list(found.methods) == ["half"]

@@ -48,7 +48,7 @@ def test_split_towers_equal_merged_open_clip_weights(small: SmallModel) -> None:
     pixels = noise(2, 3, 48, 48, seed=1)
     original = small.original
     zero_shot = original.encode_image(pixels, normalize=True)
-    torch.testing.assert_close(backbone.suffix(backbone.activations(pixels)), zero_shot, atol=2e-5, rtol=0)
+    torch.testing.assert_close(backbone.suffix(backbone.prefix(pixels, torch.float32)), zero_shot, atol=2e-5, rtol=0)
     assert backbone.prefix_shape == tuple(backbone.prefix(pixels).shape[1:])
     lora = random_lora(backbone.layout, 5, 0.1)
     before = {name: value.clone() for name, value in original.state_dict().items()}
@@ -56,7 +56,7 @@ def test_split_towers_equal_merged_open_clip_weights(small: SmallModel) -> None:
     expected = original.encode_image(pixels, normalize=True)
     original.load_state_dict(before)
     assert (expected - zero_shot).abs().max() > 1e-3
-    tokens = backbone.activations(pixels)
+    tokens = backbone.prefix(pixels, torch.float32)
     torch.testing.assert_close(backbone.suffix(tokens, lora), expected, atol=2e-5, rtol=0)
     # Positions are part of the tokens, so that patches may come in any order; special tokens stay where they are.
     turned = torch.arange(backbone.adapted.patches).flip(0)
@@ -108,7 +108,7 @@ def test_a_lora_of_texts_equals_one_merged_into_the_librarys(small: SmallModel) 
     assert all(f.a.abs().sum() > 0 for f in Lora.from_vector(backbone.layout, vector.grad).factors.values())
     pixels = noise(2, 3, 48, 48, seed=1)
     photos = original.encode_image(pixels, normalize=True)
-    torch.testing.assert_close(backbone.suffix(backbone.activations(pixels), lora), photos, atol=2e-5, rtol=0)
+    torch.testing.assert_close(backbone.suffix(backbone.prefix(pixels, torch.float32), lora), photos, atol=2e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -116,7 +116,7 @@ def test_only_the_last_block_adapted(small: SmallModel) -> None:
     backbone, pixels = load_backbone(small.name, str(small.weights), adapt_blocks=1), noise(2, 3, 48, 48, seed=1)
     assert {m.name.partition(".attn")[0] for m in backbone.layout.modules} == {"vision.blocks.1"}
     expected = small.original.encode_image(pixels, normalize=True)
-    torch.testing.assert_close(backbone.suffix(backbone.activations(pixels)), expected, atol=2e-5, rtol=0)
+    torch.testing.assert_close(backbone.suffix(backbone.prefix(pixels, torch.float32)), expected, atol=2e-5, rtol=0)
     assert backbone.fingerprint != load_backbone(small.name, str(small.weights)).fingerprint
 
 

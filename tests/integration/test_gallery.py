@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from recalls import recalls
 from tiny_models import tiny_backbone
 
 from core.backbones.base import Backbone
@@ -217,7 +218,7 @@ def test_recalls_are_those_counted_by_hand(filled, either) -> None:
     read = either.encode_text([text for _, text in texts], adapter.lora)
     scores = (images @ read.T).numpy()
     less = scores - np.log(np.exp(20 * (filled.embeddings(adapter) @ read.T).numpy()).sum(0)) / 20
-    found = filled.recalls(adapter)
+    found = recalls(filled, adapter)
     for k in (1, 5, 10):
         i2t = [any(texts[c][0] == row for c in np.argsort(-less[row])[:k]) for row in range(len(kept))]
         t2i = [owner in np.argsort(-scores[:, c])[:k] for c, (owner, _) in enumerate(texts)]
@@ -228,7 +229,7 @@ def test_recalls_are_those_counted_by_hand(filled, either) -> None:
 def test_a_caption_that_two_photos_share_counts_for_both(backbone) -> None:
     gallery = Gallery(backbone)
     gallery.add(pictures(2), {"picture-0-0": ["the same words"], "picture-0-1": ["the same words"]})
-    assert gallery.recalls()["i2t"]["R@1"] == gallery.recalls()["t2i"]["R@1"] == 100
+    assert recalls(gallery)["i2t"]["R@1"] == recalls(gallery)["t2i"]["R@1"] == 100
     assert gallery.image_to_text(gallery.photos[0].id).total == 1
 
 
@@ -261,7 +262,7 @@ def test_captions_do_not_cost_the_embeddings(spy, samples) -> None:
     gallery.add([s.path for s in samples[:4]])
     gallery.embeddings()
     gallery.set_captions({s.name: s.captions for s in samples})
-    gallery.recalls()
+    recalls(gallery)
     assert spy.suffixed == (4 if spy.shared is None else 2 * 4)
 
 
@@ -302,14 +303,14 @@ def test_captions_of_many_adapters_of_texts_are_kept_within_bounds(backbone, sam
     gallery.add([s.path for s in samples[:4]], {s.name: s.captions for s in samples})
     captions = len({text for photo in gallery.photos for text in photo.captions})
     adapters = [Adapter.of(lora(spy, seed)) for seed in range(KEPT_CAPTIONS + 1)]
-    first = [gallery.recalls(adapter) for adapter in adapters]
+    first = [recalls(gallery, adapter) for adapter in adapters]
     assert (spy.read, spy.embedded) == (captions, len(adapters) * captions)
-    assert gallery.recalls(adapters[-1]) == first[-1] and spy.embedded == len(adapters) * captions
-    assert gallery.recalls(adapters[0]) == first[0] and spy.embedded == (len(adapters) + 1) * captions, "it was dropped"
-    gallery.recalls(adapters[2])
+    assert recalls(gallery, adapters[-1]) == first[-1] and spy.embedded == len(adapters) * captions
+    assert recalls(gallery, adapters[0]) == first[0] and spy.embedded == (len(adapters) + 1) * captions, "it was dropped"
+    recalls(gallery, adapters[2])
     assert spy.embedded == (len(adapters) + 1) * captions, "the third oldest is still there"
     gallery.set_captions({gallery.photos[0].name: ["something new"]})
-    gallery.recalls(adapters[2])
+    recalls(gallery, adapters[2])
     assert spy.read == captions + 1, "only what is new is read"
 
 
@@ -319,7 +320,7 @@ def test_captions_are_embedded_once_for_all_adapters_of_photos(vit, samples) -> 
     gallery.add([s.path for s in samples[:4]], {s.name: s.captions for s in samples})
     captions = len({text for photo in gallery.photos for text in photo.captions})
     for adapter in (ZERO_SHOT, *(Adapter.of(lora(spy, seed)) for seed in range(3))):
-        gallery.recalls(adapter)
+        recalls(gallery, adapter)
     assert (spy.read, spy.embedded) == (captions, captions)
 
 
@@ -346,7 +347,7 @@ def test_an_adapter_that_breaks_the_numbers_is_refused(filled, either) -> None:
     with pytest.raises(AdapterError, match="not finite"):
         filled.image_to_text(Image.new("RGB", (50, 50)), Adapter.of(broken))
     with pytest.raises(AdapterError, match="not finite"):
-        filled.recalls(Adapter.of(broken))
+        recalls(filled, Adapter.of(broken))
     assert filled.text_to_image("a cat").total == len(filled.photos)
 
 
@@ -533,10 +534,10 @@ def test_questions_to_an_empty_gallery_say_what_to_do(backbone) -> None:
     with pytest.raises(GalleryError, match="no photos yet"):
         gallery.image_to_text("0" * 32)
     with pytest.raises(GalleryError, match="at least two photos with captions"):
-        gallery.recalls()
+        recalls(gallery)
     gallery.add(pictures(2), {"picture-0-0": ["one"]})
     with pytest.raises(GalleryError, match="at least two photos with captions"):
-        gallery.recalls()
+        recalls(gallery)
     with pytest.raises(GalleryError, match="not in the gallery"):
         gallery.image_to_text("0" * 32)
     gallery.set_captions({"picture-0-0": []})

@@ -15,6 +15,7 @@ from PIL import Image
 from core.cli import experiment
 from core.cli.main import main
 from core.common import markdown
+from core.common.text import listed
 from core.experiments import figures
 from core.experiments.registry import EXPERIMENTS
 
@@ -128,5 +129,5 @@ def test_figures_take_the_pages_colours_and_keep_their_words() -> None:
 def test_tables_and_words() -> None:
     assert markdown.table(["a", "b"], [["1", "2"], ["3", "4"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
     assert markdown.difference([1.25, -0.04, 2.0]) == "+1.2 [-0.0, +2.0]"
-    assert [markdown.listed(n) for n in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+    assert [listed(n) for n in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
     assert (markdown.above([1, 0.1, 2]), markdown.above([1, 0, 2]), markdown.below([-1, -2, -0.1])) == (True, False, True)

@@ -21,7 +21,7 @@ from tiny_models import CONTEXT, noise, random_lora, tiny_clip_config
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
-from core.backbones import load_adapted, load_backbone
+from core.backbones import load_backbone
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.open_clip import OpenClipBackbone
 from core.backbones.peft_format import CONFIG_FILE, load_peft, save_peft
@@ -119,7 +119,7 @@ def images_of(clip: nn.Module, pixels: Tensor) -> Tensor:
 def test_an_adapter_loads_with_plain_peft_into_transformers_clip(either: Pair, tmp_path: Path) -> None:
     clip, backbone = either
     pixels, texts = noise(3, 3, SIDE, SIDE, seed=5), ["two boats", "a dog in the snow"]
-    activations, read = backbone.activations(pixels), backbone.text_prefix(texts)
+    activations, read = backbone.prefix(pixels, torch.float32), backbone.text_prefix(texts)
     tokens = open_clip.SimpleTokenizer(context_length=CONTEXT)(texts)
 
     def ours(lora: Lora | None = None) -> Tensor:
@@ -152,7 +152,7 @@ def test_what_peft_itself_writes_for_transformers_clip_comes_back(pair, tmp_path
     expected = images_of(model.get_base_model(), pixels)
     model.save_pretrained(tmp_path)
     lora, origin = load_peft(tmp_path, backbone.layout.modules, backbone.fingerprint)
-    torch.testing.assert_close(backbone.suffix(backbone.activations(pixels), lora), expected, atol=6e-5, rtol=0)
+    torch.testing.assert_close(backbone.suffix(backbone.prefix(pixels, torch.float32), lora), expected, atol=6e-5, rtol=0)
     assert origin == {}
 
 
@@ -181,7 +181,7 @@ def test_an_adapter_loads_with_plain_peft_into_the_embedded_head(engine, tmp_pat
     texts = ["a dog in the snow", "people surfing", "two boats"]
     sentences, expected = engine.backbone.encode_sentence(texts), engine.backbone.encode_text(texts, adaptation.lora)
     assert (expected - engine.backbone.encode_text(texts)).abs().max() > 1e-3
-    model = PeftModel.from_pretrained(load_adapted(), tmp_path).eval()
+    model = PeftModel.from_pretrained(load_backbone().adapted, tmp_path).eval()
     torch.testing.assert_close(model.text(sentences), expected, atol=2e-5, rtol=0)
     with pytest.raises(AdapterError, match="as they are"):
         save_adapter(engine, adaptation, tmp_path / "not", for_transformers=True)

@@ -14,7 +14,7 @@ import torch
 from huggingface_hub import ModelCard
 from peft import PeftModel
 
-from core.backbones import load_adapted
+from core.backbones import load_backbone
 from core.backbones.peft_format import CONFIG_FILE
 from core.cli.parser import build_parser
 from core.common.errors import RepositoryError
@@ -58,11 +58,11 @@ def test_the_cards_python_makes_of_an_expert_what_peft_loads(
     lines = re.findall(r"^    (?!python)(.*)$", ModelCard.load(folder / "README.md").text, re.MULTILINE)
     exec("\n".join(lines), found := {})
     backbone, lora = found["backbone"], found["repository"].lora(0)
-    head, sentences = load_adapted(), backbone.encode_sentence(["a dog in the snow", "two boats"])
+    head, sentences = load_backbone().adapted, backbone.encode_sentence(["a dog in the snow", "two boats"])
     with torch.no_grad():
         expected, zero_shot = head.text(sentences, lora), head.text(sentences)
         torch.testing.assert_close(PeftModel.from_pretrained(head, "expert").text(sentences), expected, atol=2e-5, rtol=0)
-        merged = load_adapted()
+        merged = load_backbone().adapted
         for name, factors in lora.factors.items():
             merged.get_submodule(name).weight += factors.b @ factors.a
         torch.testing.assert_close(merged.text(sentences), expected, atol=2e-5, rtol=0)

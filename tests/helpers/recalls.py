@@ -1,0 +1,12 @@
+"""Recall of a gallery, counted from where its captions and photos rank."""
+
+from __future__ import annotations
+
+from core.common.metrics import KS
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+
+
+def recalls(gallery: Gallery, adapter: Adapter = ZERO_SHOT) -> dict[str, dict[str, float]]:
+    """In percent: {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": …}."""
+    found = gallery.hits(adapter)
+    return {way: {f"R@{k}": float((hits.places < k).mean() * 100) for k in KS} for way, hits in found.items()}
