@@ -142,11 +142,7 @@ def scene_rows(captions: Mapping[int, tuple[str, ...]]) -> dict[str, np.ndarray]
 
 
 def captioned_domain_tasks(corpus: Corpus, known: bool = False) -> list[HeldTask]:
-    """DOMAIN_SCENES that enough photos show.
-
-    Args:
-        known: measured on the photos that trained nothing; else on all of them.
-    """
+    """DOMAIN_SCENES that enough photos show, measured on all of them, or on those that trained nothing (``known``)."""
     tasks = []
     for name, (domain, description, listed) in DOMAIN_SCENES.items():
         own = np.flatnonzero(corpus.captioned & (corpus.domains == domain))
