@@ -29,7 +29,7 @@ from core.common.progress import Bar
 from core.data import Sample, read_folder
 from core.training.class_names import imagenet_class_names
 from core.training.features import image_features, text_features
-from core.training.losses import contrastive, distillation, same
+from core.training.losses import contrastive, distillation
 
 COCO_HELD_OUT = 160
 TEMPLATES = (
@@ -230,6 +230,7 @@ def train_backbone(
         return warm * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / recipe.steps)))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+    kept = {"vision": vision, "text": text, "optimizer": optimizer, "schedule": schedule}
     checkpoint = out.with_suffix(".checkpoint.pt")
     first = 0
     if checkpoint.is_file():
@@ -237,11 +238,9 @@ def train_backbone(
         if (state["recipe"], state.get("data")) != (asdict(recipe), photos.digest):
             log(f"{checkpoint} is of another recipe or of other photos: beginning at step 1")
         else:
-            vision.load_state_dict(state["vision"])
-            text.load_state_dict(state["text"])
+            for name, part in kept.items():
+                part.load_state_dict(state[name])
             log_scale.data.copy_(state["log_scale"])
-            optimizer.load_state_dict(state["optimizer"])
-            schedule.load_state_dict(state["schedule"])
             first = state["step"]
             log(f"resuming at step {first}")
     d = _Data(photos, cache, recipe, log)
@@ -266,11 +265,8 @@ def train_backbone(
                 "recipe": asdict(recipe),
                 "data": photos.digest,
                 "step": step + 1,
-                "vision": vision.state_dict(),
-                "text": text.state_dict(),
                 "log_scale": log_scale.data,
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
+                **{name: part.state_dict() for name, part in kept.items()},
             }
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             torch.save(state, checkpoint)
@@ -330,7 +326,7 @@ def _step(
     n, m = recipe.objects, recipe.captioned
     t_label, t_caption, t_pair, t_class = texts.split([len(unique), m, recipe.mixed, 1000])
     parts = {
-        "label": contrastive(images[:n], t_label, same(inverse, torch.arange(len(unique))).to(device), scale),
+        "label": contrastive(images[:n], t_label, (inverse[:, None] == torch.arange(len(unique))).to(device), scale),
         "caption": contrastive(images[n : n + m], t_caption, torch.eye(m, dtype=torch.bool, device=device), scale),
         "mix": contrastive(images[n + m :], t_pair, torch.eye(recipe.mixed, dtype=torch.bool, device=device), scale),
         "distil": distillation(images[: n + m], t_class, sent(teacher, device).float(), scale),
