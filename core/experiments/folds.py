@@ -33,7 +33,6 @@ from core.training.distributed import Processes
 from core.training.experts import (
     EMBEDDED_RECIPE,
     ExpertRecipe,
-    TrainedExpert,
     assemble,
     recipe_for,
     shared_part,
@@ -171,8 +170,8 @@ def _train_fold(context: ExperimentContext, backbone: Backbone, corpus: Corpus, 
     for number, task in enumerate(tasks):
         file = snapshots_file(folder, task.name)
         if not file.is_file():
-            keep(file, {"snapshots": train_own_part(objective, task.rows, shared, recipe, number).snapshots})
-        trained.append(TrainedExpert(load_file(file)["snapshots"]))
+            keep(file, {"snapshots": train_own_part(objective, task.rows, shared, recipe, number)})
+        trained.append(load_file(file)["snapshots"])
         bar.to(number + 1)
     bar.close()
     repository = assemble(backbone, corpus, tasks, trained, shared, recipe, log, measured=False)
