@@ -30,14 +30,7 @@ from core.training.both_heads import BothHeadsRecipe, train_both_heads
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
 from core.training.distributed import Processes
-from core.training.experts import (
-    EMBEDDED_RECIPE,
-    ExpertRecipe,
-    assemble,
-    recipe_for,
-    shared_part,
-    train_own_part,
-)
+from core.training.experts import EMBEDDED_RECIPE, ExpertRecipe, assemble, recipe_for, shared_part, train_own_part
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.snapshots import keep, read_snapshots, snapshots_file
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from core.common.device import allow_tf32, current, sent, training_autocast
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.metrics import Relevance, both_directions
-from core.common.progress import Bar
+from core.common.progress import Bar, Log
 from core.data import Sample, read_folder
 from core.training.class_names import imagenet_class_names
 from core.training.features import image_features, text_features
@@ -117,7 +117,7 @@ class _BackbonePhotos:
 class _Data:
     """Feature arrays of the base's training set, all in memory."""
 
-    def __init__(self, photos: _BackbonePhotos, cache: Path, recipe: BackboneRecipe, log: Callable[[str], None]) -> None:
+    def __init__(self, photos: _BackbonePhotos, cache: Path, recipe: BackboneRecipe, log: Log) -> None:
         towers = EmbeddedTowers().to(current())
         labelled, coco = photos.labelled, photos.coco
         objects = np.flatnonzero([s.domain == OBJECTS for s in labelled])
@@ -163,9 +163,7 @@ class EvaluationSet:
     relevance: Relevance
 
 
-def evaluation_sets(
-    data: Path, cache: Path, log: Callable[[str], None] = print, towers: Towers | None = None
-) -> dict[str, EvaluationSet]:
+def evaluation_sets(data: Path, cache: Path, log: Log = print, towers: Towers | None = None) -> dict[str, EvaluationSet]:
     """What the base is measured on: COCO photos kept out of training, a part of Flickr8k train to choose recipes with, and
     Flickr8k val to report.
 
@@ -199,11 +197,7 @@ def _evaluate(vision: VisionHead, text: TextHead, data: EvaluationSet) -> dict[s
 
 
 def train_backbone(
-    data: Path,
-    out: Path,
-    cache: Path,
-    recipe: BackboneRecipe = BackboneRecipe(),
-    log: Callable[[str], None] = print,
+    data: Path, out: Path, cache: Path, recipe: BackboneRecipe = BackboneRecipe(), log: Log = print
 ) -> dict[str, object]:
     """Train the heads and write them to ``out``; returns the metrics that also go into the file's header.
 
