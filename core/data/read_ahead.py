@@ -20,7 +20,7 @@ def read_ahead(
     items: Iterable[Item], work: Callable[[Item], Result], batch: int = BATCH
 ) -> Iterator[list[tuple[Item, Result]]]:
     """Items with what ``work`` makes of them in threads, in order, at most ``batch`` at a time; meanwhile the next batch is
-    worked on. What it raises is raised here, so that it should return what can be expected to go wrong."""
+    worked on. What ``work`` raises is raised here, so that it should return what can be expected to go wrong."""
     source = iter(items)
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     pool = ThreadPoolExecutor(THREADS, "read ahead")
