@@ -88,7 +88,7 @@ class _Process:
                 raise ValueError("the answer is cut off")
             return DecodedPhoto(pixels, thumbnail, answer["taken"])
         except (OSError, ValueError, KeyError, TypeError):
-            status = self._end()
+            status = self._end(process)
             log.info("a decoder ended with status %s", status)
             raise PhotoError(f"{name}: {TOO_LONG if status in (-9, -24) else CRASHED}") from None  # SIGKILL, SIGXCPU
         finally:
@@ -105,11 +105,9 @@ class _Process:
             start_new_session=True,  # Ctrl-C is for the app, which ends its decoders by closing their input
         )
 
-    def _end(self) -> int:
+    def _end(self, process: subprocess.Popen[bytes]) -> int:
         """See that the process is gone; the answer is how it ended."""
-        process, self._process = self._process, None
-        if process is None:
-            return 0
+        self._process = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)
         if process.poll() is None:

@@ -11,7 +11,7 @@ from core.data.coco import read_coco
 from core.data.find_images import ImageFinder
 from core.data.jsonl import CAPTIONS_FILE, LABELS_FILE, read_captions, read_labels
 from core.data.karpathy import PATTERN, read_karpathy
-from core.data.sample import Sample, caption_texts
+from core.data.sample import Sample, gather
 from core.data.tokens import PLACES, TOKENS, read_tokens
 
 
@@ -61,10 +61,7 @@ def folder_captions(folder: Path) -> dict[Path, tuple[str, ...]]:
     Raises:
         DataError: as ``read_folder``.
     """
-    captions: dict[Path, tuple[str, ...]] = {}
-    for sample in read_folder(folder) if folder.is_dir() and _listed(folder) else ():
-        captions[sample.path] = captions.get(sample.path, ()) + caption_texts(sample)
-    return captions
+    return gather(read_folder(folder)) if folder.is_dir() and _listed(folder) else {}
 
 
 def data_folders(data: Path) -> list[Path]:

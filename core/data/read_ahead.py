@@ -17,16 +17,13 @@ THREADS = min(4, os.cpu_count() or 1)
 
 
 def read_ahead(
-    items: Iterable[Item], work: Callable[[Item], Result], batch: int = BATCH, threads: int = THREADS
+    items: Iterable[Item], work: Callable[[Item], Result], batch: int = BATCH
 ) -> Iterator[list[tuple[Item, Result]]]:
-    """Items with what ``work`` makes of them, in order, at most ``batch`` at a time; meanwhile the next batch is worked on.
-
-    Args:
-        work: called in threads. What it raises is raised here, so that it should return what can be expected to go wrong.
-    """
+    """Items with what ``work`` makes of them in threads, in order, at most ``batch`` at a time; meanwhile the next batch is
+    worked on. What ``work`` raises is raised here, so that it should return what can be expected to go wrong."""
     source = iter(items)
     waiting: deque[tuple[Item, Future[Result]]] = deque()
-    pool = ThreadPoolExecutor(threads, "read ahead")
+    pool = ThreadPoolExecutor(THREADS, "read ahead")
 
     def fill() -> None:
         for item in islice(source, 2 * batch - len(waiting)):

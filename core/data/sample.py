@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,3 +34,11 @@ class Sample:
 def caption_texts(sample: Sample) -> tuple[str, ...]:
     """The captions of a sample; a labelled one has "a photo of a <label>"."""
     return sample.captions or ((f"a photo of a {sample.label}",) if sample.label else ())
+
+
+def gather(samples: Iterable[Sample]) -> dict[Path, tuple[str, ...]]:
+    """Captions by photo, in file order; a photo listed on several lines is one photo with all of their captions."""
+    gallery: dict[Path, tuple[str, ...]] = {}
+    for sample in samples:
+        gallery[sample.path] = gallery.get(sample.path, ()) + caption_texts(sample)
+    return gallery

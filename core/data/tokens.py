@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.common.errors import DataError
 from core.common.text import one_line
+from core.data.captions import read_captions
 from core.data.find_images import ImageFinder, is_image, is_there
 from core.data.sample import Sample
 from core.data.text import read_lines
@@ -57,8 +58,6 @@ def _samples(place: Path, images: ImageFinder) -> list[Sample]:
 def _captions(file: Path) -> dict[str, list[str]]:
     """Captions by image name, in file order."""
     if file.name.startswith("captions"):
-        from core.data.captions import read_captions  # imports torch
-
         return {name: list(texts) for name, texts in read_captions(file.name, file.read_bytes()).items()}
     captions: dict[str, list[str]] = {}
     for number, name, caption in _pairs(file):

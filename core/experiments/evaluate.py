@@ -17,7 +17,7 @@ from core.common.progress import Bar, Log
 from core.data import Sample
 from core.data.image_io import open_photo
 from core.data.read_ahead import read_ahead
-from core.data.sample import caption_texts
+from core.data.sample import gather
 from core.experiments.controls import METHODS
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows
@@ -42,14 +42,6 @@ class Evaluation:
     captions: int
     methods: Mapping[str, Mapping[str, Mapping[str, float]]]
     skipped: tuple[str, ...] = ()
-
-
-def gather(samples: Sequence[Sample]) -> dict[Path, tuple[str, ...]]:
-    """Captions by photo, in file order; a photo listed on several lines is one photo with all of their captions."""
-    gallery: dict[Path, tuple[str, ...]] = {}
-    for sample in samples:
-        gallery[sample.path] = gallery.get(sample.path, ()) + caption_texts(sample)
-    return gallery
 
 
 def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[list[int], Tensor, list[str]]:

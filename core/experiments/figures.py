@@ -48,13 +48,10 @@ _ROOT = (
 _HEAD = re.compile(r"\s*(<metadata>.*?</metadata>|<style.*?</style>)", re.DOTALL)
 
 
-def panels(
-    rows: int = 1, height: float = 3.0, grid: str = "y", ratios: Sequence[float] | None = None
-) -> tuple[Figure, list[Axes]]:
-    """A figure with panels one above the other, ``height`` inches each (on average, where ``ratios`` of heights are given);
-    ``grid``: "x", "y" or "both"."""
+def panels(rows: int = 1, height: float = 3.0, grid: str = "y") -> tuple[Figure, list[Axes]]:
+    """A figure with panels one above the other, ``height`` inches each; ``grid``: "x", "y" or "both"."""
     figure = Figure((WIDTH, height * rows), layout="constrained")
-    axes = list(figure.subplots(rows, squeeze=False, height_ratios=ratios)[:, 0])
+    axes = list(figure.subplots(rows, squeeze=False)[:, 0])
     for panel in axes:
         panel.grid(axis=grid)
     return figure, axes

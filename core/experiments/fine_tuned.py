@@ -33,11 +33,8 @@ class FineTuning:
 
 
 def fine_tuned(corpus: Corpus, backbone: EmbeddedBackbone, file: Path, recipe: FineTuning, log: Log) -> EmbeddedBackbone:
-    """The fine-tuned backbone, from ``file`` where an earlier run kept it.
-
-    Args:
-        corpus: of ``backbone``, whose prefixes are maps of the image tower.
-    """
+    """The fine-tuned backbone, from ``file`` where an earlier run kept it; ``corpus`` is of ``backbone``, whose prefixes are
+    maps of the image tower."""
     if not file.is_file():
         both = copy.deepcopy(backbone.adapted).train().requires_grad_(True)
         assert isinstance(both.vision, VisionHead) and isinstance(both.text, TextHead)

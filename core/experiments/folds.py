@@ -30,15 +30,7 @@ from core.training.both_heads import BothHeadsRecipe, train_both_heads
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
 from core.training.distributed import Processes
-from core.training.experts import (
-    EMBEDDED_RECIPE,
-    ExpertRecipe,
-    TrainedExpert,
-    assemble,
-    recipe_for,
-    shared_part,
-    train_own_part,
-)
+from core.training.experts import EMBEDDED_RECIPE, ExpertRecipe, assemble, recipe_for, shared_part, train_own_part
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.snapshots import keep, read_snapshots, snapshots_file
 
@@ -171,8 +163,8 @@ def _train_fold(context: ExperimentContext, backbone: Backbone, corpus: Corpus, 
     for number, task in enumerate(tasks):
         file = snapshots_file(folder, task.name)
         if not file.is_file():
-            keep(file, {"snapshots": train_own_part(objective, task.rows, shared, recipe, number).snapshots})
-        trained.append(TrainedExpert(load_file(file)["snapshots"]))
+            keep(file, {"snapshots": train_own_part(objective, task.rows, shared, recipe, number)})
+        trained.append(load_file(file)["snapshots"])
         bar.to(number + 1)
     bar.close()
     repository = assemble(backbone, corpus, tasks, trained, shared, recipe, log, measured=False)

@@ -45,10 +45,7 @@ SCENES: Mapping[str, tuple[str, str]] = {
     "swing": ("a photo of a child on a swing", "swing swings swinging"),
     "trampoline": ("a photo of a child bouncing in an inflatable castle", "trampoline inflatable bouncy bounce bouncing"),
     "fountain": ("a photo of children playing in a fountain", "fountain fountains sprinkler splashing"),
-    "music": (
-        "a photo of musicians playing",
-        "guitar band music musician musicians singing singer microphone drums",
-    ),
+    "music": ("a photo of musicians playing", "guitar band music musician musicians singing singer microphone drums"),
     "crowd": ("a photo of a crowd of people", "crowd crowded parade audience"),
     "food": ("a photo of people eating food", "food eating eat eats meal restaurant cake ice-cream dinner"),
     "surfing": ("a photo of a surfer riding a wave", "surfer surfing surfboard surfers wave waves wetsuit"),
@@ -142,11 +139,7 @@ def scene_rows(captions: Mapping[int, tuple[str, ...]]) -> dict[str, np.ndarray]
 
 
 def captioned_domain_tasks(corpus: Corpus, known: bool = False) -> list[HeldTask]:
-    """DOMAIN_SCENES that enough photos show.
-
-    Args:
-        known: measured on the photos that trained nothing; else on all of them.
-    """
+    """DOMAIN_SCENES that enough photos show, measured on all of them, or on those that trained nothing (``known``)."""
     tasks = []
     for name, (domain, description, listed) in DOMAIN_SCENES.items():
         own = np.flatnonzero(corpus.captioned & (corpus.domains == domain))

@@ -17,10 +17,12 @@ from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Lora
 from core.common import markdown
 from core.common.metrics import Relevance
+from core.data import read_folder
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS, SEEDED
 from core.experiments.fine_tuned import FineTuning, fine_tuned
+from core.experiments.held_tasks import SCENES as SUBJECTS
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_rows, scene_tasks
 from core.retrieval.columns import photo_rows, text_rows
 from core.sglora.engine import SGLora
@@ -50,7 +52,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     for group, task in tasks:
         found = measured(engine, task.description, lambda lora, rows=task.test: corpus.recalls(engine.backbone, rows, lora))
         rows += [{"group": group, "task": task.name, "photos": len(task.test), **row} for row in found]
-        context.log(f"{group}, {task.name}: {_short(found)}")
+        context.log(f"{group}, {task.name}: {short(found)}")
     rows += _fine_tuned(context, tasks)
     rows += _coco(context, engine)
     return {"groups": statistics.summary(rows, GROUPS, OURS), "seeds": list(SEEDS), "rows": rows}
@@ -73,23 +75,14 @@ def _fine_tuned(context: ExperimentContext, tasks: Sequence[tuple[str, HeldTask]
     ]
 
 
-def measured(
-    engine: SGLora,
-    description: str,
-    recalls: Recalls,
-    methods: Mapping[str, Any] = METHODS,
-    seeds: tuple[int, ...] = SEEDS,
-) -> list[Row]:
-    """Recalls of every method, mean of both directions; of methods that sample, with every seed.
-
-    Args:
-        recalls: of the task's photos with an adapter, in both directions.
-    """
-    adaptations = {seed: engine.adapt(AdapterRequest(description, seed=seed)) for seed in seeds}
+def measured(engine: SGLora, description: str, recalls: Recalls) -> list[Row]:
+    """Recalls of every method, mean of both directions; of methods that sample, with every seed. ``recalls`` are those of the
+    task's photos with an adapter, in both directions."""
+    adaptations = {seed: engine.adapt(AdapterRequest(description, seed=seed)) for seed in SEEDS}
     return [
         {"variant": name, "seed": seed, **statistics.both_ways(recalls(method(engine, adaptations[seed])))}
-        for name, method in methods.items()
-        for seed in (seeds if name in SEEDED else seeds[:1])
+        for name, method in METHODS.items()
+        for seed in (SEEDS if name in SEEDED else SEEDS[:1])
     ]
 
 
@@ -98,9 +91,6 @@ def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:
     folder = context.data / "coco"
     if not folder.is_dir():
         return []
-    from core.data import read_folder
-    from core.experiments.held_tasks import SCENES as SUBJECTS
-
     samples = read_folder(folder, categories=True)
     held = coco_held_out(samples)
     array = image_features(samples, context.cache, 0, context.log, context.backbone)
@@ -125,10 +115,10 @@ def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:
     return rows
 
 
-def _short(rows: list[Row]) -> str:
+def short(rows: list[Row]) -> str:
+    """R@1 and R@5 of some methods, for a line of progress."""
     shown = {r["variant"]: r for r in rows}
-    some = [m for m in ("zero-shot", "merge", "one-lora", OURS) if m in shown]
-    return ", ".join(f"{m} {shown[m]['R@1']:.1f} / {shown[m]['R@5']:.1f}" for m in some)
+    return ", ".join(f"{m} {shown[m]['R@1']:.1f} / {shown[m]['R@5']:.1f}" for m in ("zero-shot", "merge", "one-lora", OURS))
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
@@ -152,13 +142,8 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
-    """SG-LoRA minus each control, R@5."""
-    return plot_differences(result["groups"])
-
-
-def plot_differences(groups: Mapping[str, Any]) -> Figure:
     """SG-LoRA minus each control in R@5, a panel a group of several tasks."""
-    shown = {g: c for g, c in groups.items() if c["tasks"] > 1}
+    shown = {g: c for g, c in result["groups"].items() if c["tasks"] > 1}
     figure, axes = figures.panels(len(shown), 2.6, grid="x")
     for panel, (group, content) in zip(axes, shown.items(), strict=True):
         rows = {m: v["ours minus it"]["R@5"] for m, v in content["methods"].items() if v["ours minus it"]}

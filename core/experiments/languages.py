@@ -16,7 +16,7 @@ from core.data.jsonl import read_translations
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.folds import FOLDS, prepare_fold
-from core.experiments.held_tasks import scene_tasks
+from core.experiments.held_tasks import HeldTask, scene_tasks
 from core.experiments.known import EVERYDAY_DESCRIPTION
 from core.retrieval.columns import text_rows
 from core.sglora.engine import SGLora
@@ -32,40 +32,29 @@ Row = dict[str, Any]
 
 
 def run(context: ExperimentContext, folds: int = FOLDS) -> dict[str, Any]:
-    """Recalls of every task in every language, zero-shot and adapted, and the gap to English.
-
-    Args:
-        folds: how many of them to measure unseen tasks in.
-    """
+    """Recalls of every task in every language, zero-shot and adapted, and the gap to English; unseen tasks of so many folds."""
     corpus = context.corpus
     spoken = read_translations(context.data / TRANSLATIONS, tuple(LANGUAGES))
     everyday = np.flatnonzero(corpus.scenes & corpus.test)
-    rows = _rows(EVERYDAY, "everyday", EVERYDAY_DESCRIPTION, everyday, corpus, context.engine, spoken)
+    whole = HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", everyday, everyday)
+    rows = _rows(EVERYDAY, whole, corpus, context.engine, spoken)
     for task in scene_tasks(corpus):
-        rows += _rows(KNOWN, task.name, task.description, task.test, corpus, context.engine, spoken)
+        rows += _rows(KNOWN, task, corpus, context.engine, spoken)
     for fold in range(folds):
         parts = prepare_fold(context, fold)
         for task in parts.held:
             if task.group == "scenes":
-                rows += _rows(UNSEEN, task.name, task.description, task.test, parts.corpus, parts.engine, spoken)
+                rows += _rows(UNSEEN, task, parts.corpus, parts.engine, spoken)
     return {"rows": rows, "groups": statistics.summary(rows, GROUPS, "English")}
 
 
-def _rows(
-    group: str,
-    task: str,
-    description: str,
-    test: np.ndarray,
-    corpus: Corpus,
-    engine: SGLora,
-    spoken: Mapping[str, tuple[str, ...]],
-) -> list[Row]:
+def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, spoken: Mapping[str, tuple[str, ...]]) -> list[Row]:
     """A row a language and method; none where too few photos have captions in all languages."""
-    keys = {int(r): "/".join(corpus.samples[r].path.parts[-2:]) for r in test}
+    keys = {int(r): "/".join(corpus.samples[r].path.parts[-2:]) for r in task.test}
     photos = [row for row, key in keys.items() if key in spoken and all(spoken[key])]
     if len(photos) < FEWEST:
         return []
-    backbone, adapted = engine.backbone, engine.adapt(AdapterRequest(description)).lora
+    backbone, adapted = engine.backbone, engine.adapt(AdapterRequest(task.description)).lora
     rows = []
     for place, language in enumerate(LANGUAGES.values()):
         relevance = Relevance.of([(spoken[keys[row]][place],) for row in photos])
@@ -74,7 +63,7 @@ def _rows(
             adapter = usual_adapter(backbone, lora)
             images = corpus.indexed(backbone, np.array(photos), adapter)
             recalls = gallery_recalls(images, text_rows(backbone, read, adapter), relevance)
-            about = {"group": f"{group}, {method}", "task": task, "variant": language, "photos": len(photos)}
+            about = {"group": f"{group}, {method}", "task": task.name, "variant": language, "photos": len(photos)}
             rows.append({**about, **statistics.both_ways(recalls)})
     return rows
 

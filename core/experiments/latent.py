@@ -81,7 +81,8 @@ def run(
     for number, task in enumerate(tasks):
         for group, experts in ((KNOWN, repository), (UNKNOWN, _without(repository, task))):
             routing = SparseRouter(experts.embeddings).route("", task.embedding)
-            controls = recalls(_controls(experts, routing), task)
+            merged = experts.merged(routing)
+            controls = recalls({"zero-shot": None, "one-lora": experts.shared, "merge": merged}, task)
             for label, generator in generators.items():
                 mean, *samples = _decoded(experts, generator, routing)
                 drawn = recalls({"mean": mean, **{f"sample {i}": lora for i, lora in enumerate(samples)}}, task)
@@ -108,10 +109,6 @@ def _without(repository: ExpertRepository, task: WatchedTask) -> ExpertRepositor
     out = set((repository.embeddings @ task.embedding).topk(min(LEFT_OUT, len(repository) - 2)).indices.tolist())
     kept = [i for i, e in enumerate(repository.experts) if i not in out and (task.domain is None or e.group != task.domain)]
     return repository.subset(kept)
-
-
-def _controls(experts: ExpertRepository, routing: Routing) -> dict[str, Lora | None]:
-    return {"zero-shot": None, "one-lora": experts.shared, "merge": experts.merged(routing)}
 
 
 def _decoded(experts: ExpertRepository, generator: LoraGenerator, routing: Routing) -> list[Lora]:
@@ -147,11 +144,8 @@ def _recalls(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             own = [{**row, "variant": row["variant"].split()[0]} for row in own]
             found.setdefault(group, {})[weight] = {
                 variant: {
-                    measure: [
-                        statistics.mean(own, variant, measure),
-                        statistics.difference(own, variant, "merge", measure),
-                    ]
-                    for measure in ("R@1", "R@5")
+                    m: [statistics.mean(own, variant, m), statistics.difference(own, variant, "merge", m)]
+                    for m in ("R@1", "R@5")
                 }
                 for variant in dict.fromkeys(row["variant"] for row in own)
             }

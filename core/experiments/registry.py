@@ -163,9 +163,9 @@ _BENCHMARKS = (
     Experiment(
         "library",
         "How fast is a library made, and what does a question cost as it grows?",
-        "20,000 photos of a data folder, crops and flips of them included (without one, views of the sample photos), are "
-        "indexed by the command; the bare tower runs on decoded photos, the plain script takes one photo after the other. For "
-        "growth, activations of these photos are repeated behind an indirection, and their vectors have noise.",
+        "Up to 20,000 photos of a data folder (without one, views of the sample photos) are indexed by the command; the bare "
+        "tower runs on decoded photos, the plain script takes one photo after the other. For growth, the vectors of these "
+        "photos are repeated with noise.",
         bench=True,
     ),
 )

@@ -20,10 +20,10 @@ def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
 
     A module may have a ``summary(result)``: the three sentences that open the Evidence tab.
     """
-    order, summary = [*EXPERIMENTS.values(), *BENCHMARKS.values()], getattr(experiment.module, "summary", None)
+    summary = getattr(experiment.module, "summary", None)
     opening = {} if summary is None else {"summary": summary(result)}
     return {
-        "order": order.index(experiment) if experiment in order else len(order),
+        "order": [*EXPERIMENTS.values(), *BENCHMARKS.values()].index(experiment),
         "question": experiment.question,
         "method": experiment.method,
         "findings": experiment.module.findings(result),

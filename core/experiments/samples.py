@@ -12,12 +12,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.common import markdown
 from core.data.sample_photos import sample_photos
 from core.experiments.context import ExperimentContext
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.request import AdapterRequest
-
-__all__ = ["findings", "run", "table"]
 
 BEST = 3
 
@@ -83,8 +82,8 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 def table(result: Mapping[str, Any]) -> str:
     """Every question."""
     shown = [q["query"] for q in result["shown"]]
-    lines = [
-        f"| {q['query']} | {q['description']} | {q['before']} | {q['after']} | {'yes' if q['query'] in shown else ''} |"
+    rows = [
+        [q["query"], q["description"], str(q["before"]), str(q["after"]), "yes" if q["query"] in shown else ""]
         for q in result["questions"]
     ]
-    return "\n".join(["| question | sentence | place before | after | offered |", "| --- | --- | --- | --- | --- |", *lines])
+    return markdown.table(["question", "sentence", "place before", "after", "offered"], rows)

@@ -214,20 +214,21 @@ def mean(
     result: Mapping[str, Any], names: str, photos: int, wordings: Sequence[str], measure: str, column: str = USUAL
 ) -> list[float]:
     """Mean over domains with its interval."""
-    found: dict[str, list[float]] = {}
-    for row in result["names"]:
-        if (row["column"], row["names"], row["photos"]) == (column, names, photos) and row["wording"] in wordings:
-            found.setdefault(row["domain"], []).append(row[measure])
-    return statistics.interval([float(np.mean(values)) for values in found.values()])
+    chosen = [row for row in result["names"] if (row["column"], row["names"], row["photos"]) == (column, names, photos)]
+    return _over_domains([row for row in chosen if row["wording"] in wordings], measure)
 
 
 def forgot(result: Mapping[str, Any], column: str, what: str) -> str:
     """Mean points lost over domains with its interval, as text."""
+    rows = [row for row in result["forgotten"] if row["column"] == column and what in row]
+    return markdown.difference(_over_domains(rows, what)) if rows else "not measured"
+
+
+def _over_domains(rows: Sequence[Mapping[str, Any]], measure: str) -> list[float]:
     found: dict[str, list[float]] = {}
-    for row in result["forgotten"]:
-        if row["column"] == column and what in row:
-            found.setdefault(row["domain"], []).append(row[what])
-    return markdown.difference(statistics.interval([float(np.mean(v)) for v in found.values()])) if found else "not measured"
+    for row in rows:
+        found.setdefault(row["domain"], []).append(row[measure])
+    return statistics.interval([float(np.mean(values)) for values in found.values()])
 
 
 def _composed(result: Mapping[str, Any], column: str, photos: int | None) -> list[float]:

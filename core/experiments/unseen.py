@@ -10,7 +10,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from core.backbones.lora import Lora
 from core.common import markdown
@@ -18,10 +17,11 @@ from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS
 from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold, shared_out
-from core.experiments.known import OURS, measured, plot_differences
+from core.experiments.known import OURS, measured, plot, short
+
+__all__ = ["findings", "plot", "run", "summary", "table"]
 
 SEEDS = (0, 1, 2)  # of trainings
-SAMPLES = (0, 1, 2)  # of the generator
 SCENES, SPECIAL = "scenes", "special domains"
 Row = dict[str, Any]
 
@@ -36,13 +36,9 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Seq
         return context.piece("unseen", f"fold{fold}-seed{seed}", key, lambda: fold_rows(context, fold, chosen, seed))
 
     found = shared_out(context, [(seed, fold) for seed in seeds for fold in range(FOLDS)], piece)
-    return summarised([row for rows in found for row in rows], chosen, seeds)
-
-
-def summarised(rows: list[Row], recipe: FoldRecipe, seeds: Sequence[int]) -> dict[str, Any]:
-    """The result of these rows."""
+    rows = [row for piece_rows in found for row in piece_rows]
     return {
-        "recipe": asdict(recipe),
+        "recipe": asdict(chosen),
         "seeds": list(seeds),
         "folds": sorted({r["fold"] for r in rows}),
         "groups": statistics.summary(rows, (SCENES, SPECIAL), OURS),
@@ -59,13 +55,11 @@ def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: i
         def recalls(lora: Lora | None, rows: np.ndarray = task.test) -> Mapping[str, Any]:
             return parts.corpus.recalls(parts.engine.backbone, rows, lora)
 
-        found = measured(parts.engine, task.description, recalls, seeds=SAMPLES)
+        found = measured(parts.engine, task.description, recalls)
         group = SCENES if task.group == "scenes" else SPECIAL
         about = {"fold": fold, "training seed": seed, "group": group, "task": task.name, "domain": task.group}
         rows += [{**about, "photos": len(task.test), **row} for row in found]
-        shown = {r["variant"]: r for r in found}
-        some = ", ".join(f"{m} {shown[m]['R@1']:.1f} / {shown[m]['R@5']:.1f}" for m in ("zero-shot", "merge", "one-lora", OURS))
-        context.log(f"fold {fold}, {task.name}: {some}")
+        context.log(f"fold {fold}, {task.name}: {short(found)}")
     return rows
 
 
@@ -112,8 +106,3 @@ def table(result: Mapping[str, Any]) -> str:
     """A table a group."""
     head = f"Folds {', '.join(map(str, result['folds']))}, training seeds {', '.join(map(str, result['seeds']))}."
     return f"{head}\n\n{statistics.summary_table(result['groups'], OURS)}"
-
-
-def plot(result: Mapping[str, Any]) -> Figure:
-    """SG-LoRA minus each control."""
-    return plot_differences(result["groups"])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from core.common import markdown
 from core.experiments import figures
 from core.experiments.context import ExperimentContext
 
@@ -124,8 +125,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 def table(result: Mapping[str, Any]) -> str:
     """Every subject's closeness, and every odd sentence."""
-    from core.common import markdown
-
     rows = []
     for name, own in result["subjects"].items():
         values = [row["closeness"] for row in own]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,11 +25,11 @@ from core.common.device import allow_tf32, current, sent, training_autocast
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.metrics import Relevance, both_directions
-from core.common.progress import Bar
+from core.common.progress import Bar, Log
 from core.data import Sample, read_folder
 from core.training.class_names import imagenet_class_names
 from core.training.features import image_features, text_features
-from core.training.losses import contrastive, distillation, same
+from core.training.losses import contrastive, distillation
 
 COCO_HELD_OUT = 160
 TEMPLATES = (
@@ -117,7 +117,7 @@ class _BackbonePhotos:
 class _Data:
     """Feature arrays of the base's training set, all in memory."""
 
-    def __init__(self, photos: _BackbonePhotos, cache: Path, recipe: BackboneRecipe, log: Callable[[str], None]) -> None:
+    def __init__(self, photos: _BackbonePhotos, cache: Path, recipe: BackboneRecipe, log: Log) -> None:
         towers = EmbeddedTowers().to(current())
         labelled, coco = photos.labelled, photos.coco
         objects = np.flatnonzero([s.domain == OBJECTS for s in labelled])
@@ -163,9 +163,7 @@ class EvaluationSet:
     relevance: Relevance
 
 
-def evaluation_sets(
-    data: Path, cache: Path, log: Callable[[str], None] = print, towers: Towers | None = None
-) -> dict[str, EvaluationSet]:
+def evaluation_sets(data: Path, cache: Path, log: Log = print, towers: Towers | None = None) -> dict[str, EvaluationSet]:
     """What the base is measured on: COCO photos kept out of training, a part of Flickr8k train to choose recipes with, and
     Flickr8k val to report.
 
@@ -199,11 +197,7 @@ def _evaluate(vision: VisionHead, text: TextHead, data: EvaluationSet) -> dict[s
 
 
 def train_backbone(
-    data: Path,
-    out: Path,
-    cache: Path,
-    recipe: BackboneRecipe = BackboneRecipe(),
-    log: Callable[[str], None] = print,
+    data: Path, out: Path, cache: Path, recipe: BackboneRecipe = BackboneRecipe(), log: Log = print
 ) -> dict[str, object]:
     """Train the heads and write them to ``out``; returns the metrics that also go into the file's header.
 
@@ -230,6 +224,7 @@ def train_backbone(
         return warm * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / recipe.steps)))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+    kept = {"vision": vision, "text": text, "optimizer": optimizer, "schedule": schedule}
     checkpoint = out.with_suffix(".checkpoint.pt")
     first = 0
     if checkpoint.is_file():
@@ -237,11 +232,9 @@ def train_backbone(
         if (state["recipe"], state.get("data")) != (asdict(recipe), photos.digest):
             log(f"{checkpoint} is of another recipe or of other photos: beginning at step 1")
         else:
-            vision.load_state_dict(state["vision"])
-            text.load_state_dict(state["text"])
+            for name, part in kept.items():
+                part.load_state_dict(state[name])
             log_scale.data.copy_(state["log_scale"])
-            optimizer.load_state_dict(state["optimizer"])
-            schedule.load_state_dict(state["schedule"])
             first = state["step"]
             log(f"resuming at step {first}")
     d = _Data(photos, cache, recipe, log)
@@ -266,11 +259,8 @@ def train_backbone(
                 "recipe": asdict(recipe),
                 "data": photos.digest,
                 "step": step + 1,
-                "vision": vision.state_dict(),
-                "text": text.state_dict(),
                 "log_scale": log_scale.data,
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
+                **{name: part.state_dict() for name, part in kept.items()},
             }
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             torch.save(state, checkpoint)
@@ -330,7 +320,7 @@ def _step(
     n, m = recipe.objects, recipe.captioned
     t_label, t_caption, t_pair, t_class = texts.split([len(unique), m, recipe.mixed, 1000])
     parts = {
-        "label": contrastive(images[:n], t_label, same(inverse, torch.arange(len(unique))).to(device), scale),
+        "label": contrastive(images[:n], t_label, (inverse[:, None] == torch.arange(len(unique))).to(device), scale),
         "caption": contrastive(images[n : n + m], t_caption, torch.eye(m, dtype=torch.bool, device=device), scale),
         "mix": contrastive(images[n + m :], t_pair, torch.eye(recipe.mixed, dtype=torch.bool, device=device), scale),
         "distil": distillation(images[: n + m], t_class, sent(teacher, device).float(), scale),

@@ -51,19 +51,10 @@ class BothHeadsRecipe:
     seed: int = 0
 
 
-def both_heads(backbone: EmbeddedBackbone, rank: int) -> LoraLayout:
-    """The form of the shared part: all linears of both heads but LEFT."""
-    return LoraLayout.of(backbone.linears, [name for name in backbone.linears if name not in LEFT], rank)
-
-
 def train_both_heads(
     corpus: Corpus, backbone: EmbeddedBackbone, recipe: BothHeadsRecipe = BothHeadsRecipe(), log: Log = print
 ) -> Lora:
-    """Train on the corpus' training photos.
-
-    Args:
-        corpus: of ``backbone``, whose prefixes are maps of the image tower.
-    """
+    """Train on the training photos of a corpus of ``backbone``, whose prefixes are maps of the image tower."""
     objective = Objective(
         backbone,
         corpus,
@@ -76,7 +67,7 @@ def train_both_heads(
         recipe.names,
         recipe.weight,
     )
-    layout = both_heads(backbone, recipe.rank)
+    layout = LoraLayout.of(backbone.linears, [name for name in backbone.linears if name not in LEFT], recipe.rank)
     shared = SharedRecipe(recipe.rank, recipe.steps, recipe.lr, recipe.dense)
     scenes = np.flatnonzero(corpus.train & corpus.scenes)
     vector = train_shared(objective, layout, DenseTasks(corpus, corpus.train), scenes, shared, recipe.seed, log)

@@ -23,11 +23,7 @@ class ClassNames:
 
     @staticmethod
     def of(backbone: Backbone, read: Callable[[Sequence[str]], Tensor]) -> ClassNames:
-        """As a backbone reads them.
-
-        Args:
-            read: text prefixes [t, …].
-        """
+        """As a backbone reads them; ``read`` gives text prefixes [t, …]."""
         prefixes = read(class_name_texts())
         return ClassNames(prefixes, backbone.text_suffix(prefixes, backbone.shared))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -122,16 +122,12 @@ class Corpus:
             found[view == number] = other[photos[view == number]]
         return found
 
-    def images(self, backbone: Backbone, rows: np.ndarray, lora: Lora | None = None) -> Tensor:
-        """[k, d] of the photos at these rows."""
-        index = torch.from_numpy(rows)
-        return self.base[index] if lora is None else backbone.suffix(self.prefixes[index], lora)
-
     def indexed(self, backbone: Backbone, rows: np.ndarray, adapter: Adapter) -> Tensor:
         """What an index holds of the photos at these rows (``core.retrieval.columns``)."""
+        index = torch.from_numpy(rows)
         if backbone.shared is None:
-            return self.images(backbone, rows, adapter.lora)
-        return photo_rows(backbone, self.prefixes[torch.from_numpy(rows)], adapter)
+            return self.base[index] if adapter.lora is None else backbone.suffix(self.prefixes[index], adapter.lora)
+        return photo_rows(backbone, self.prefixes[index], adapter)
 
     def evaluation(self, rows: np.ndarray) -> tuple[Tensor, Relevance]:
         """Prefixes [m, …] of the distinct texts, and relevance, of the photos at these rows."""
@@ -195,20 +191,15 @@ def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return ~test & ~watched, watched, test
 
 
-def build_corpus(
-    samples: Sequence[Sample],
-    prefixes: Features,
-    backbone: Backbone,
-    embed: Callable[[Sequence[str]], Tensor],
-    read: Callable[[Sequence[str]], Tensor],
-    unreadable: Sequence[Path] = (),
-    views: Sequence[Features] = (),
+def _corpus(
+    samples: Sequence[Sample], photos: Sequence[Features], unreadable: Sequence[Path], backbone: Backbone, cache: Path, log: Log
 ) -> Corpus:
-    """The corpus of these photos; their zero-shot embeddings are computed here.
+    """The corpus of samples whose prefixes, of every view, are ``photos``; their zero-shot embeddings are computed here."""
 
-    Args:
-        prefixes: [n, *prefix_shape]. embed: sentence embeddings of texts, [t, s]. read: their prefixes, [t, …].
-    """
+    def read(texts: Sequence[str]) -> Tensor:
+        return text_prefixes(texts, cache, log, backbone)
+
+    prefixes, *views = photos
     own = [(s.captions or label_texts(s)) + s.translations for s in samples]
     strings = sorted({t for texts in own for t in texts})
     index = {t: i for i, t in enumerate(strings)}
@@ -217,7 +208,7 @@ def build_corpus(
     return Corpus(
         tuple(samples),
         prefixes,
-        embed(strings),
+        text_features(strings, cache, log, backbone),
         read(strings),
         tuple(strings),
         tuple(np.array([index[t] for t in texts]) for texts in own),
@@ -265,11 +256,4 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
             f"folders.{failed}"
         )
 
-    def embed(texts: Sequence[str]) -> Tensor:
-        return text_features(texts, cache, log, backbone)
-
-    def read(texts: Sequence[str]) -> Tensor:
-        return text_prefixes(texts, cache, log, backbone)
-
-    photos, *others = (Features(each) for each in kept)
-    return build_corpus(samples, photos, backbone, embed, read, unreadable, others)
+    return _corpus(samples, [Features(each) for each in kept], unreadable, backbone, cache, log)

@@ -147,27 +147,9 @@ def recipe_for(backbone: Backbone) -> ExpertRecipe:
     return PHOTOS_RECIPE if backbone.layout.moves_photos else EMBEDDED_RECIPE
 
 
-@dataclass(frozen=True)
-class TrainedExpert:
-    """An own part's numbers: its last snapshots [M, P] (paper: 100), in float16 as they are kept."""
-
-    snapshots: Tensor
-
-    @property
-    def mean(self) -> Tensor:
-        """mu_i [P]."""
-        return self.snapshots.float().mean(0)
-
-    @property
-    def std(self) -> Tensor:
-        """sigma_i [P]."""
-        return self.snapshots.float().std(0, correction=0)
-
-
-def train_own_part(
-    objective: Objective, rows: np.ndarray, shared: Lora | None, recipe: ExpertRecipe, seed: int
-) -> TrainedExpert:
-    """Train an own part on the photos at these rows, on top of the shared part."""
+def train_own_part(objective: Objective, rows: np.ndarray, shared: Lora | None, recipe: ExpertRecipe, seed: int) -> Tensor:
+    """Train an own part on the photos at these rows, on top of the shared part; its last snapshots [M, P] (paper: 100), in
+    float16 as they are kept."""
     layout = LoraLayout(objective.backbone.layout.modules, recipe.rank)
     vector = torch.nn.Parameter(initial_vector(layout, recipe.seed))
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
@@ -184,7 +166,7 @@ def train_own_part(
         schedule.step()
         if step >= recipe.steps - recipe.snapshots:
             snapshots.append(vector.detach().clone())
-    return TrainedExpert(torch.stack(snapshots).half().cpu())
+    return torch.stack(snapshots).half().cpu()
 
 
 def train_experts(
@@ -229,8 +211,8 @@ def train_experts(
     objective = recipe.objective(backbone, corpus, corpus.train)
     bar = Bar(f"{who}experts", len(left), log, "experts")
     for done, i in enumerate(left, 1):
-        trained = train_own_part(objective, tasks[i].rows, shared, recipe, int(2**32 * draw(tasks[i].name)))
-        keep(files[i], {"snapshots": trained.snapshots})
+        snapshots = train_own_part(objective, tasks[i].rows, shared, recipe, int(2**32 * draw(tasks[i].name)))
+        keep(files[i], {"snapshots": snapshots})
         bar.to(done, tasks[i].name)
     bar.close()
     processes.wait()
@@ -240,7 +222,7 @@ def train_experts(
             f"Experts that other processes trained are not in {runs} ({', '.join(absent[:3])}): give all machines one --cache "
             "folder that they share."
         )
-    trained = [TrainedExpert(load_file(file)["snapshots"]) for file in files]
+    trained = [load_file(file)["snapshots"] for file in files]
     repository = assemble(backbone, corpus, tasks, trained, shared, recipe, told)
     if processes.first:
         save_repository(repository, out)
@@ -253,7 +235,7 @@ def assemble(
     backbone: Backbone,
     corpus: Corpus,
     tasks: list[ExpertTask],
-    trained: list[TrainedExpert],
+    trained: list[Tensor],
     shared: Lora | None,
     recipe: ExpertRecipe,
     log: Log = print,
@@ -262,19 +244,20 @@ def assemble(
     """The repository of trained experts; each is measured on photos that trained nothing, and by what it forgets.
 
     Args:
-        measured: False leaves that out.
+        trained: the last snapshots [M, P] of each. measured: False leaves that out.
     """
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
     keys = torch.stack([embed_expert(backbone, t.wordings) for t in tasks])
+    means = torch.stack([snapshots.float().mean(0) for snapshots in trained])
     entries = []
     bar = Bar("measuring", len(tasks), log if measured else silent, "experts")
-    for number, (task, each, key) in enumerate(zip(tasks, trained, keys, strict=True), 1):
+    for number, (task, mean, key) in enumerate(zip(tasks, means, keys, strict=True), 1):
         counts = (len(task.rows), recipe.seed, recipe.snapshots)
         entry = Expert(
             task.name, task.description, task.group, task.source, *counts, {}, {}, task.classes, keywords=task.keywords
         )
         if measured:
-            own = Lora.from_vector(layout, each.mean)
+            own = Lora.from_vector(layout, mean)
             whole = merge([shared, own], [1.0, 1.0]) if shared else own
             lost = forgetting(backbone, corpus, whole, FORGETTING_PHOTOS)
             entry = replace(entry, **_figures(backbone, corpus, entry, key, whole), forgetting=lost)
@@ -285,8 +268,8 @@ def assemble(
         backbone.fingerprint,
         layout,
         tuple(entries),
-        torch.stack([t.mean for t in trained]),
-        torch.stack([t.std for t in trained]),
+        means,
+        torch.stack([snapshots.float().std(0, correction=0) for snapshots in trained]),
         keys,
         initial_vector(layout, recipe.seed),
         {"recipe": asdict(recipe), "tasks": len(tasks)},

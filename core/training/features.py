@@ -151,9 +151,6 @@ class Features:
         self._file = np.concatenate([np.full(len(rows), i) for i, (_, rows) in enumerate(parts)])
         self._row = np.concatenate([rows for _, rows in parts])
 
-    def __len__(self) -> int:
-        return len(self._row)
-
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Features of these rows [k], [k, *prefix_shape] float16, read now."""
         files, places = self._file[rows.numpy()], self._row[rows.numpy()]

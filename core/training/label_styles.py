@@ -23,8 +23,7 @@ class Domain:
 
 DOMAINS: Mapping[str, Domain] = {
     "aerial": Domain(
-        "aerial photos",
-        ("an aerial photo of a {}", "a photo of a {}", "a satellite image of a {}", "{} seen from above"),
+        "aerial photos", ("an aerial photo of a {}", "a photo of a {}", "a satellite image of a {}", "{} seen from above")
     ),
     "cartoon": Domain("cartoons", ("a cartoon of a {}", "a photo of a {}", "a drawing of a {}", "a comic {}")),
     "clothing": Domain("product photos of clothes", ("a photo of a {}", "a {} for sale", "a person wearing a {}", "{}")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -35,8 +34,3 @@ def distillation(images: Tensor, classes: Tensor, teacher: Tensor, scale: float 
     """
     student = F.log_softmax(scale * images @ classes.T, dim=1)
     return F.kl_div(student, teacher, log_target=True, reduction="batchmean")
-
-
-def same(a: Tensor, b: Tensor) -> Tensor:
-    """[n, m] bool: which ids are equal."""
-    return a[:, None] == b[None, :].to(torch.long)

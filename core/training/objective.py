@@ -115,7 +115,9 @@ def adapter_loss(
     there, base, penalty = lora.to(device), batch.base.to(device), torch.zeros((), device=device)
     texts = adapted_texts(backbone, batch.texts, there)
     if trains_photos(backbone, lora):
-        photos = mixed(base, adapted_photos(backbone, batch.prefixes, there, keep), weight)
+        with training_autocast(device):
+            adapted = backbone.adapted.vision(sent(batch.prefixes, device).float(), there, keep).float()
+        photos = mixed(base, adapted, weight)
     else:
         photos = backbone.suffix(batch.prefixes, lora).to(device) if lora.moves_photos else base
         if weight < 1:
@@ -136,25 +138,15 @@ def mixed(base: Tensor, adapted: Tensor, weight: float) -> Tensor:
     return torch.cat([(1 - weight) ** 0.5 * base, weight**0.5 * adapted], 1) if weight < 1 else adapted
 
 
-def adapted_photos(backbone: Backbone, prefix: Tensor, lora: Lora, keep: Tensor | None = None) -> Tensor:
-    """Embeddings [n, d] with gradients, on the backbone's device, from prefix activations."""
-    with training_autocast(backbone.device):
-        return backbone.adapted.vision(sent(prefix, backbone.device).float(), lora, keep).float()
-
-
 def adapted_texts(backbone: Backbone, prefix: Tensor, lora: Lora) -> Tensor:
-    """As ``adapted_photos``, of texts [t, d] from their prefixes; without gradients where the LoRA leaves texts."""
+    """Embeddings [t, d] from text prefixes, on the backbone's device; without gradients where the LoRA leaves texts."""
     if not lora.moves_texts:
         return backbone.text_suffix(prefix).to(backbone.device)
     return backbone.adapted.text(prefix.to(backbone.device), lora).float()
 
 
 def moved_names(backbone: Backbone, lora: Lora, names: ClassNames) -> Tensor:
-    """Squared distance by which an adapter of texts moves class names, mean over names; 0 to 4.
-
-    Args:
-        lora: on the backbone's device.
-    """
+    """Squared distance by which an adapter of texts, on the backbone's device, moves class names, mean over names; 0 to 4."""
     adapted = adapted_texts(backbone, names.prefixes, lora)
     return (adapted - names.embeddings.to(backbone.device)).square().sum(1).mean()
 

@@ -260,7 +260,8 @@ def _batch_loss(training: _Training, photos: _ExpertPhotos, vector: Tensor, rng:
 
 def _loss(training: _Training, photos: _ExpertPhotos, vector: Tensor) -> float:
     """Loss of all these photos and texts under a vector [P]. Not recall: on a dozen photos that moves in leaps."""
-    images, texts = _embedded(training.backbone, photos, training.lora(vector))
+    backbone, lora = training.backbone, training.lora(vector)
+    images, texts = backbone.suffix(photos.prefix, lora), backbone.text_suffix(photos.texts, lora)
     return float(contrastive(images, texts, torch.from_numpy(photos.relevance.matrix), training.recipe.scale))
 
 
@@ -268,12 +269,6 @@ def _measure(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> di
     """Recalls in both directions and the number of photos; None measures zero-shot."""
     adapter = usual_adapter(backbone, lora)
     return measure(photo_rows(backbone, photos.prefix, adapter), text_rows(backbone, photos.texts, adapter), photos.relevance)
-
-
-def _embedded(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> tuple[Tensor, Tensor]:
-    """Photos [n, d] and texts [m, d] with a LoRA."""
-    images = photos.base if lora is None else backbone.suffix(photos.prefix, lora)
-    return images, backbone.text_suffix(photos.texts, lora)
 
 
 def _pick(backbone: Backbone, photos: Sequence[Photo], prefix: Tensor, rows: np.ndarray) -> _ExpertPhotos:

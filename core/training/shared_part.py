@@ -38,11 +38,7 @@ def train_shared(
     seed: int = 0,
     log: Log = print,
 ) -> Tensor:
-    """One LoRA [P] of this layout.
-
-    Args:
-        scenes: rows of photos of everyday scenes.
-    """
+    """One LoRA [P] of this layout; ``scenes`` are rows of photos of everyday scenes."""
     vector = torch.nn.Parameter(initial_vector(layout, seed))
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
 

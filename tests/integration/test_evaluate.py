@@ -17,7 +17,8 @@ from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.common.errors import DataError, DescriptionError
 from core.data import Sample
 from core.data.image_io import open_photo
-from core.experiments.evaluate import METHODS, caption_texts, evaluate, gather, read_prefixes
+from core.data.sample import caption_texts, gather
+from core.experiments.evaluate import METHODS, evaluate, read_prefixes
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository

@@ -339,7 +339,7 @@ def test_training_lowers_the_loss_and_keeps_the_backbone(corpus: Corpus, backbon
             lora = Lora.from_vector(layout, vector)
             return float(np.mean([objective.loss(rows, lora, np.random.default_rng(s)) for s in range(8)]))
 
-    assert loss(trained.mean) < loss(initial_vector(layout, 0)) - 0.05
+    assert loss(trained.float().mean(0)) < loss(initial_vector(layout, 0)) - 0.05
     assert all(torch.equal(v, before[k]) for k, v in backbone.adapted.state_dict().items())
 
 
@@ -352,7 +352,7 @@ def test_the_penalty_keeps_class_names(corpus: Corpus, backbone: EmbeddedBackbon
     for memory in (0.0, 5.0):
         recipe = replace(RECIPE, steps=25, lr=5e-3, memory=memory)
         trained = train_own_part(Objective(backbone, corpus, corpus.train, memory=memory, batch=12), rows, shared, recipe, 0)
-        own = Lora.from_vector(replace(backbone.layout, rank=recipe.rank), trained.mean)
+        own = Lora.from_vector(replace(backbone.layout, rank=recipe.rank), trained.float().mean(0))
         after, before = (backbone.encode_text(class_name_texts(), x) for x in (merge([shared, own], [1.0, 1.0]), shared))
         drift.append(float((after - before).norm(dim=1).mean()))
     assert drift[1] < drift[0] / 2

@@ -11,9 +11,11 @@ from typing import Any
 
 import faiss
 import torch
+from PIL import Image
 
 from core.common.progress import Log
 from core.common.runtime import compute_dtype
+from core.experts.load import load_engine
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
@@ -39,10 +41,6 @@ class BenchmarkContext:
     @cached_property
     def engine(self) -> SGLora:
         """The shipped engine, warm: both towers are loaded."""
-        from PIL import Image
-
-        from core.experts.load import load_engine
-
         engine = load_engine()
         engine.adapt(AdapterRequest("a photo"))
         engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])

@@ -42,7 +42,8 @@ def run(context: BenchmarkContext, sizes: Sequence[tuple[int, int]] = SIZES, pho
     for width, height in sizes:
         number = min(context.largest, photos, LARGE_PHOTOS if width * height > LARGE else photos)
         context.log(f"indexing: {number} photos of {width} x {height}")
-        rows.append(_measured(backbone, sample_jpegs.jpegs(number, (width, height)), context.rounds, first_script))
+        found = _measured(backbone, sample_jpegs.jpegs(number, (width, height)), context.rounds, first_script)
+        rows.append({"width": width, "height": height, **found})
     return {"batch": BATCH, "sizes": rows}
 
 
@@ -55,7 +56,6 @@ def indexed(backbone: EmbeddedBackbone, files: Sequence[baselines.Source]) -> Te
 
 def _measured(backbone: Any, files: Sequence[baselines.Source], rounds: int, first_script: Any) -> dict[str, Any]:
     images = [open_photo(content, name) for name, content in files]
-    size = files_size(files)
     ready = torch.stack([backbone.pixels(image) for image in images]).split(BATCH)
     n = len(files)
     variants = {
@@ -78,8 +78,6 @@ def _measured(backbone: Any, files: Sequence[baselines.Source], rounds: int, fir
         warm=False,
     )
     return {
-        "width": size[0],
-        "height": size[1],
         "kilobytes": round(sum(len(content) for _, content in files) / n / 1000, 1),
         "photos": n,
         "photos a second": {name: _rates(taken, n) for name, taken in times.items()},
@@ -88,16 +86,6 @@ def _measured(backbone: Any, files: Sequence[baselines.Source], rounds: int, fir
         "times naive": times[NAIVE].over(times[INDEXED]),
         "milliseconds": {name: taken.best(len(ready[0]))["cpu"] for name, taken in parts.items()},
     }
-
-
-def files_size(files: Sequence[baselines.Source]) -> tuple[int, int]:
-    """(width, height) of the first file's picture."""
-    import io
-
-    from PIL import Image
-
-    with Image.open(io.BytesIO(files[0][1])) as image:
-        return image.size
 
 
 def _rates(taken: Times, number: int) -> dict[str, float]:
