@@ -17,11 +17,15 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """Sizes: ``coordinates`` D of theta, ``latent`` of z, ``hidden`` width of the ReLU MLPs."""
+    """Sizes: ``coordinates`` D of theta, ``latent`` of z, ``hidden`` width of the MLPs; ``slope`` of their leaky ReLUs below 0.
+
+    With ReLUs (slope 0), whole layers of the decoder are off for some conditions: there, all z give the same theta.
+    """
 
     coordinates: int
     latent: int = 16
     hidden: int = 128
+    slope: float = 0.0
 
     @property
     def condition(self) -> int:
@@ -56,7 +60,7 @@ class Elbo:
 
 
 class ConditionalVAE(nn.Module):
-    """Encoder and prior are 2-layer ReLU MLPs, the decoder has 3 layers, as in the paper.
+    """Encoder and prior are MLPs of 2 layers, the decoder has 3, as in the paper.
 
     The decoder says what to add to the condition's mean and is zero-initialised: an untrained generator merges.
     """
@@ -65,9 +69,9 @@ class ConditionalVAE(nn.Module):
         super().__init__()
         self.config = config
         d, c, z, h = config.coordinates, config.condition, config.latent, config.hidden
-        self.encoder = _mlp(d + c, h, 2 * z)
-        self.prior = _mlp(c, h, 2 * z)
-        self.decoder = _mlp(z + c, h, h, d)
+        self.encoder = _mlp(config.slope, d + c, h, 2 * z)
+        self.prior = _mlp(config.slope, c, h, 2 * z)
+        self.decoder = _mlp(config.slope, z + c, h, h, d)
         for parameter in self.decoder[-1].parameters():
             nn.init.zeros_(parameter)
 
@@ -96,10 +100,10 @@ class ConditionalVAE(nn.Module):
         return Elbo((rebuilt - theta).square().mean(), kl)
 
 
-def _mlp(*widths: int) -> nn.Sequential:
+def _mlp(slope: float, *widths: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for a, b in itertools.pairwise(widths):
-        layers += [nn.Linear(a, b), nn.ReLU()]
+        layers += [nn.Linear(a, b), nn.LeakyReLU(slope)]
     return nn.Sequential(*layers[:-1])
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from core.backbones.base import Backbone
@@ -28,6 +29,7 @@ from core.sglora.vae import ConditionalVAE, VaeConfig
 from core.training.snapshots import read_snapshots
 
 REPORT = 100  # steps
+BETWEEN, NEIGHBOURS = 2048, 12  # sentences between experts, and those that they are between
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class GeneratorRecipe:
 
     ``kl`` is lambda, reached after the first ``warm_up`` share of the steps; ``free_bits`` as in ``ConditionalVAE.elbo``.
     ``conditions`` are drawn for each expert; ``left_out`` of them leave the expert itself out, and each leaves out a
-    ``dropout`` share of the others.
+    ``dropout`` share of the others. A share ``between`` of each batch are sentences between experts, whose adapter is their
+    merge.
     """
 
     dimensions: int = 80
     latent: int = 16
     hidden: int = 128
+    slope: float = 0.1
     steps: int = 2000
     batch: int = 64
     lr: float = 1e-3
@@ -51,6 +55,7 @@ class GeneratorRecipe:
     conditions: int = 32
     left_out: float = 0.5
     dropout: float = 0.2
+    between: float = 0.5
     seed: int = 0
 
 
@@ -77,7 +82,8 @@ def fit_generator(
     basis = Basis.fit(repository.means, repository.origin, recipe.dimensions)
     targets = torch.stack([basis.encode(rows.float()) for rows in snapshots])  # [n, M, D]
     conditions = torch.stack([_conditions(repository, basis, i, recipe, rng) for i in range(n)])  # [n, C, 2 D]
-    vae = ConditionalVAE(VaeConfig(basis.dimensions, recipe.latent, recipe.hidden))
+    mixed_conditions, mixed_targets = _between(repository, basis, targets, rng)
+    vae = ConditionalVAE(VaeConfig(basis.dimensions, recipe.latent, recipe.hidden, recipe.slope))
     optimizer = torch.optim.Adam(vae.parameters(), lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.55 + 0.45 * math.cos(math.pi * s / recipe.steps))
     bar, note, sums = Bar("generator", recipe.steps, log, "steps"), "", np.zeros(2)
@@ -85,6 +91,10 @@ def fit_generator(
         expert = torch.from_numpy(rng.integers(0, n, recipe.batch))
         theta = targets[expert, torch.from_numpy(rng.integers(0, targets.shape[1], recipe.batch))]
         condition = conditions[expert, torch.from_numpy(rng.integers(0, recipe.conditions, recipe.batch))]
+        mixed = torch.from_numpy(rng.random(recipe.batch) < recipe.between)[:, None]
+        some = torch.from_numpy(rng.integers(0, BETWEEN, recipe.batch))
+        theta = torch.where(mixed, mixed_targets[some], theta)
+        condition = torch.where(mixed, mixed_conditions[some], condition)
         elbo = vae.elbo(theta, condition, torch.randn(recipe.batch, recipe.latent), recipe.free_bits)
         weight = recipe.kl * min(1.0, step / max(1.0, recipe.warm_up * recipe.steps))
         optimizer.zero_grad()
@@ -113,12 +123,35 @@ def _conditions(
         kept = others[rng.random(n - 1) > recipe.dropout]
         kept = kept if len(kept) else others
         rows = torch.from_numpy(kept if rng.random() < recipe.left_out else np.append(kept, expert))
-        k, tau = int(rng.choice([1, 2, 3, 4, 4, 4, 6, 8])), float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
-        routing = SparseRouter(repository.embeddings[rows]).route("", repository.embeddings[expert], k, tau)
-        chosen = rows[routing.chosen]
-        prior = semantic_prior(repository.means[chosen], repository.stds[chosen].square(), routing.weights)
-        drawn.append(basis.condition(prior))
+        drawn.append(_routed(repository, basis, rows, repository.embeddings[expert], rng)[0])
     return torch.stack(drawn)
+
+
+def _between(repository: ExpertRepository, basis: Basis, targets: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Sentences between an expert and some of its neighbours, such as "photos of sports": conditions [BETWEEN, 2 D], and the
+    merges [BETWEEN, D] of what they are routed to, each of one snapshot of ``targets`` [n, M, D]."""
+    keys, everyone = repository.embeddings, torch.arange(len(repository))
+    conditions, merges = [], []
+    for _ in range(BETWEEN):
+        expert = int(rng.integers(len(keys)))
+        near = (keys @ keys[expert]).topk(min(NEIGHBOURS, len(keys))).indices[1:].numpy()
+        some = np.append(expert, rng.choice(near, min(len(near), int(rng.integers(2, 5))), replace=False))
+        sentence = F.normalize(keys[torch.from_numpy(some)].mean(0), dim=-1)
+        condition, chosen, weights = _routed(repository, basis, everyone, sentence, rng)
+        conditions.append(condition)
+        merges.append(weights @ targets[chosen, int(rng.integers(targets.shape[1]))])
+    return torch.stack(conditions), torch.stack(merges)
+
+
+def _routed(
+    repository: ExpertRepository, basis: Basis, rows: Tensor, sentence: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The condition [2 D] of a sentence embedding [s] routed among the experts at ``rows``; those chosen, and their weights."""
+    k, tau = int(rng.choice([1, 2, 3, 4, 4, 4, 6, 8])), float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
+    routing = SparseRouter(repository.embeddings[rows]).route("", sentence, k, tau)
+    chosen = rows[routing.chosen]
+    prior = semantic_prior(repository.means[chosen], repository.stds[chosen].square(), routing.weights)
+    return basis.condition(prior), chosen, routing.weights
 
 
 def train_generator(

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from recalls import recalls
 
 from app import actions, exports
 from app.visitors.question import Question
@@ -68,16 +69,16 @@ def test_no_name_is_a_formula_in_a_spreadsheet(session: Session, name: str) -> N
 
 
 def test_recall_is_that_of_the_gallery(engine: SGLora, session: Session) -> None:
-    recalls = session.album.gallery(engine).recalls
+    gallery = session.album.gallery(engine)
     read = rows(exports.recall_csv(actions.measure(engine, session)))
     adapters = dict(
         zip((c.title for c in session.comparison.columns), actions.adapters(engine, session.adaptation), strict=True)
     )
     assert len(read) == 6 * (2 * len(adapters) - 1)
     for row in read:
-        expected = recalls(adapters[row["column"]][2])[row["direction"]][row["measure"]]
+        expected = recalls(gallery, adapters[row["column"]][2])[row["direction"]][row["measure"]]
         if row["minus"]:
-            expected -= recalls(adapters[row["minus"]][2])[row["direction"]][row["measure"]]
+            expected -= recalls(gallery, adapters[row["minus"]][2])[row["direction"]][row["measure"]]
         assert float(row["percent"]) == pytest.approx(expected, abs=0.01)
         assert float(row["low"]) <= float(row["percent"]) <= float(row["high"])
 
