@@ -70,12 +70,15 @@ class LoraGenerator:
 
     def save(self, path: Path) -> None:
         """Write everything as float16 safetensors."""
-        tensors = {f"vae.{k}": v for k, v in self.vae.state_dict().items()} | self.basis.tensors()
+        config = asdict(self.vae.config)
+        # The slope decides what the weights say, and nothing else would notice a damaged one: the checksum is over tensors.
+        slope = torch.tensor([config.pop("slope")])
+        tensors = {f"vae.{k}": v for k, v in self.vae.state_dict().items()} | self.basis.tensors() | {"slope": slope}
         tensors = {k: v.detach().half().contiguous() for k, v in tensors.items()}
         metadata = {
             "format": str(FORMAT),
             "backbone_fingerprint": self.fingerprint,
-            "config": json.dumps(asdict(self.vae.config)),
+            "config": json.dumps(config),
             "notes": json.dumps(dict(self.notes)),
             "tensors_sha256": tensors_digest(tensors),
         }
@@ -112,7 +115,7 @@ class LoraGenerator:
 
 
 def _build(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> LoraGenerator:
-    config = VaeConfig(**json.loads(metadata["config"]))
+    config = VaeConfig(**json.loads(metadata["config"]), slope=float(tensors["slope"]) if "slope" in tensors else 0.0)
     with torch.device("meta"):  # takes no memory, whatever sizes the file claims; the tensors then take its place
         vae = ConditionalVAE(config)
     vae.load_state_dict({k.removeprefix("vae."): v for k, v in tensors.items() if k.startswith("vae.")}, assign=True)

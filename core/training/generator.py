@@ -82,7 +82,7 @@ def fit_generator(
     basis = Basis.fit(repository.means, repository.origin, recipe.dimensions)
     targets = torch.stack([basis.encode(rows.float()) for rows in snapshots])  # [n, M, D]
     conditions = torch.stack([_conditions(repository, basis, i, recipe, rng) for i in range(n)])  # [n, C, 2 D]
-    mixed_conditions, mixed_targets = _between(repository, basis, targets, rng)
+    mixed_conditions, mixed_targets = between(repository, basis, targets, rng)
     vae = ConditionalVAE(VaeConfig(basis.dimensions, recipe.latent, recipe.hidden, recipe.slope))
     optimizer = torch.optim.Adam(vae.parameters(), lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.55 + 0.45 * math.cos(math.pi * s / recipe.steps))
@@ -127,7 +127,7 @@ def _conditions(
     return torch.stack(drawn)
 
 
-def _between(repository: ExpertRepository, basis: Basis, targets: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def between(repository: ExpertRepository, basis: Basis, targets: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Sentences between an expert and some of its neighbours, such as "photos of sports": conditions [BETWEEN, 2 D], and the
     merges [BETWEEN, D] of what they are routed to, each of one snapshot of ``targets`` [n, M, D]."""
     keys, everyone = repository.embeddings, torch.arange(len(repository))

@@ -83,6 +83,16 @@ def test_seeds(sglora):
     assert (first.full.vector() - other.full.vector()).abs().max() > 1e-5
 
 
+@pytest.mark.parametrize("sentence", ["photos of people surfing", "photos of dogs", "aerial photos", "photos of a wedding"])
+def test_every_sentence_has_variants(engine, sentence):
+    """With the shipped generator: layers of its decoder that are off would give one adapter for all seeds."""
+    routing = engine.route(sentence, 4, 0.1)
+    prior = engine.repository.prior(routing)
+    steps = torch.stack([engine.generator.sample(prior, seed).vector - prior.mean for seed in range(4)])
+    apart = torch.cdist(steps, steps)[0, 1:]
+    assert apart.min() > 0.05 * steps.norm(dim=1).mean()
+
+
 def test_strength_zero_is_zero_shot(sglora):
     backbone = sglora.backbone
     zero_shot = backbone.suffix(noise(3, *backbone.prefix_shape).half()) @ backbone.encode_text(TASKS).T

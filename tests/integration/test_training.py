@@ -31,6 +31,7 @@ from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import SparseRouter
+from core.sglora.subspace import Basis
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
 from core.training.both_heads import BothHeadsRecipe, train_shared_part
 from core.training.class_names import ClassNames, class_name_texts
@@ -40,7 +41,7 @@ from core.training.dense_tasks import DenseTasks
 from core.training.discovery import DiscoveryRecipe, discover, keyword_tasks, read_descriptions, without_expert
 from core.training.experts import ExpertRecipe, runs_folder, train_experts
 from core.training.features import image_features, text_features
-from core.training.generator import GeneratorRecipe, fit_generator, train_generator
+from core.training.generator import BETWEEN, GeneratorRecipe, between, fit_generator, train_generator
 from core.training.keywords import common_phrases, keyword_rows, photo_words, phrases, stem
 from core.training.losses import contrastive, distillation
 from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective, confused_names, moved_names
@@ -505,3 +506,18 @@ def test_samples_scatter_like_snapshots_unless_lambda_is_large(weight: float, sp
         samples = torch.stack([generator.sample(prior, seed).vector for seed in range(32)])
         spreads.append(float((samples @ means[i] / 5).std()))
     assert spread[0] <= np.mean(spreads) <= spread[1]
+
+
+def test_a_sentence_between_experts_asks_for_their_merge() -> None:
+    """Where all snapshots of an expert are alike, the merge is the mean of the prior that the condition begins with."""
+    n, random = 20, torch.Generator().manual_seed(0)
+    means, keys = torch.randn(n, 30, generator=random), F.normalize(torch.randn(n, 6, generator=random), dim=-1)
+    experts = tuple(Expert(f"e{i}", f"photo {i}", "scenes", "none", 1, i, 4, {}, {}) for i in range(n))
+    layout = LoraLayout((LoraModule("q", 7, 8),), 2)
+    repository = ExpertRepository("f" * 16, layout, experts, means, torch.full((n, 30), 0.1), keys, torch.zeros(30))
+    basis = Basis.fit(means, repository.origin, 10)
+    targets = basis.encode(means)[:, None].repeat(1, 4, 1)
+    conditions, merges = between(repository, basis, targets, np.random.default_rng(0))
+    assert merges.shape == (BETWEEN, 10) and conditions.shape == (BETWEEN, 20)
+    assert torch.allclose(conditions[:, :10], merges, atol=1e-4)
+    assert len(merges.unique(dim=0)) > BETWEEN // 2
