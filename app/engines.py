@@ -3,7 +3,6 @@ models are; and beside it a few others where there are more repositories."""
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 import time
@@ -83,8 +82,6 @@ class Engine:
                 log.exception("The models cannot be loaded")
             self._failure = error
         self.seconds = time.perf_counter() - begin
-        gc.freeze()  # modules and models stay: the collector need not look at them again
-        gc.enable()
         self._done.set()
         if self._names and self._engine is not None:
             self.get_ready_for_names()

@@ -8,18 +8,23 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from app.http.hosts import Hosts, is_loopback
 from app.http.listening import check_address, is_port, port_number
 from app.visitors.temp_dir import claim_scratch
 from core.common.errors import StudioError, brief
 from core.common.text import printable
+
+if TYPE_CHECKING:
+    from app.engines import Engine
 
 # How long a thread may keep Python to itself when others want it; a tenth of the default. A sentence takes hundreds of small
 # steps in torch, and after each of them it may have to wait so long for the thread that serves the page.
@@ -157,6 +162,7 @@ def serve(args: argparse.Namespace) -> None:
     set_up_heap()
     sys.setswitchinterval(SWITCH_SECONDS)
     models.engine().start()
+    threading.Thread(target=collect_again, args=(models.engine(),), daemon=True).start()
     options = launch_options(keeper, args.mcp, Hosts.of(args.address, args.host_name))
     page = build(models, keeper, libraries, samples=not args.empty)
     try:
@@ -164,6 +170,14 @@ def serve(args: argparse.Namespace) -> None:
     except (OSError, OverflowError, ValueError) as error:  # the last where the page cannot be reached from here
         where = f"{args.address}, port {args.port or os.environ['GRADIO_SERVER_PORT']}"
         raise StudioError(f"Cannot listen on {where} ({brief(str(error))}): choose another --host or --port.") from error
+
+
+def collect_again(engine: Engine) -> None:
+    """Once the models are there, collect garbage, but do not look at what was imported and loaded again."""
+    with suppress(Exception):  # visitors get the message
+        engine.get()
+    gc.freeze()
+    gc.enable()
 
 
 def stop_once(*_: object) -> NoReturn:

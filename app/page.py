@@ -53,7 +53,7 @@ STYLE = Path(__file__).with_name("style.css")
 SANS = tuple(Font(name) for name in ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"))
 MONO = tuple(Font(name) for name in ("ui-monospace", "Consolas", "Menlo", "monospace"))
 OPEN = "open"  # group of events that wait for the models, as many as there are
-NAMES_AFTER_SECONDS = 5.0  # the first visitors' pages need the processor more than names that nobody has taught yet
+NAMES_AFTER_SECONDS = 5.0  # the first visitors' pages need the processor more than names to come
 READY = (Part.STATUS, Part.EXPERTS, Part.LIMITS, Part.ROUTING)  # shown as soon as the models are there
 
 

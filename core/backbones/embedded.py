@@ -12,7 +12,6 @@ from typing import Self
 
 import torch
 from PIL import Image
-from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -34,7 +33,7 @@ from core.backbones.translations import Maps, load_maps, toward_english
 from core.common.device import CPU, batch_size, prefetched
 from core.common.errors import AdapterError, BackboneError
 from core.common.runtime import compute_dtype
-from core.common.tensor_files import DAMAGED, write_tensors
+from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 
 HEAD_BATCH = 128
 LORA_RANK = 2
@@ -305,9 +304,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
     if not path.is_file():
         raise BackboneError(f"The backbone's heads {path} are missing: `python -m core train backbone` writes them.")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+        tensors, metadata = read_tensors(path)
         config = HeadsConfig(**json.loads(metadata["config"]))
         vision, text = VisionHead(config), TextHead(config)
         for module, prefix in ((vision, "vision."), (text, "text.")):

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from core.common.errors import BackboneError
 from core.common.languages import language
-from core.common.tensor_files import write_tensors
+from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 
 SHARE = 0.7  # chosen on watched photos, where 0.5 to 0.8 find as many
 RIDGE = 1.0  # of a few thousand sentences of unit length; 0.3 to 3 find as many
@@ -58,12 +57,12 @@ def load_maps(path: Path, text_tower: str, dim: int) -> Maps:
     if not path.is_file():
         return {}
     try:
-        with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("text_tower") != text_tower:
-                return {}
-            maps = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+        tensors, metadata = read_tensors(path)
+        if metadata.get("text_tower") != text_tower:
+            return {}
+        maps = {name: map.float() for name, map in tensors.items()}
         if any(map.shape != (dim, dim) or not bool(torch.isfinite(map).all()) for map in maps.values()):
             raise ValueError("no maps of these sentences")
-    except (SafetensorError, OSError, ValueError) as error:
+    except DAMAGED as error:
         raise BackboneError(f"{path.name} is damaged ({type(error).__name__}): restore the file.") from None
     return maps

@@ -516,7 +516,7 @@ def _bench(parser: Parser) -> None:
     all rounds: `wall` clock, and `cpu`, processor time of all threads together. No data folder is needed.
     """
     _names_option(parser, BENCHMARKS, nargs="?", default=experiment.ALL, help="one of those below (all)")
-    _path_option(parser, "--data", "data folders as of `train`, to measure recall too where memory is saved")
+    _path_option(parser, "--data", "data folders as of `train`, whose photos make the library (default: the sample photos)")
     _path_option(parser, "--out", "folder of the results (default: assets/results)")
     _count_option(parser, "--largest", 1_000_000, "most vectors or photos to measure with (1,000,000)")
     _count_option(parser, "--rounds", 5, "how often everything is measured (5)")

@@ -21,9 +21,10 @@ from core.experiments.known import EVERYDAY_DESCRIPTION
 from core.retrieval.columns import text_rows
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
+from core.training.both_heads import LANGUAGES as TRANSLATED
 from core.training.corpus import TRANSLATIONS, Corpus, gallery_recalls, usual_adapter
 
-LANGUAGES = {"en": "English", "de": "German", "fr": "French", "cs": "Czech"}
+LANGUAGES = {"en": "English", **TRANSLATED}
 FEWEST = 10  # photos of a task that have captions in all languages
 EVERYDAY, KNOWN, UNSEEN = "everyday photos", "known scenes", "unseen scenes"
 METHODS = ("zero-shot", "SG-LoRA")
@@ -50,7 +51,7 @@ def run(context: ExperimentContext, folds: int = FOLDS) -> dict[str, Any]:
 
 def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, spoken: Mapping[str, tuple[str, ...]]) -> list[Row]:
     """A row a language and method; none where too few photos have captions in all languages."""
-    keys = {int(r): "/".join(corpus.samples[r].path.parts[-2:]) for r in task.test}
+    keys = {int(row): corpus.image(row) for row in task.test}
     photos = [row for row, key in keys.items() if key in spoken and all(spoken[key])]
     if len(photos) < FEWEST:
         return []

@@ -16,14 +16,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from core.backbones.base import Backbone, photo_column
 from core.backbones.lora import Lora
 from core.common.errors import BackboneError
 from core.common.paths import everyday_path
-from core.common.tensor_files import write_tensors
+from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 
 EPSILON = 3.0  # of 0.3 to 10, chosen on watched photos; between 1 and 10 it makes little difference
 
@@ -79,13 +78,10 @@ def load_everyday(path: Path, fingerprint: str) -> tuple[EverydayPhotos, Everyda
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("backbone_fingerprint") != fingerprint:
-                return None
-            zero_shot, shared = (
-                EverydayPhotos(file.get_tensor(f"{i}.mean").float(), file.get_tensor(f"{i}.covariance").float())
-                for i in range(2)
-            )
-    except (SafetensorError, OSError) as error:
+        tensors, metadata = read_tensors(path)
+        if metadata.get("backbone_fingerprint") != fingerprint:
+            return None
+        zero_shot, shared = (EverydayPhotos(tensors[f"{i}.mean"].float(), tensors[f"{i}.covariance"].float()) for i in range(2))
+    except DAMAGED as error:
         raise BackboneError(f"{path.name} is damaged ({type(error).__name__}): restore the file.") from None
     return zero_shot, shared

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from core.common.digest import tensors_digest
 from core.common.errors import RepositoryError
-from core.common.tensor_files import DAMAGED, write_tensors
+from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 from core.sglora.prior import SemanticPrior
 from core.sglora.subspace import Basis
 from core.sglora.vae import ConditionalVAE, Gaussian, VaeConfig
@@ -94,9 +93,7 @@ class LoraGenerator:
         if not path.is_file():
             raise RepositoryError(f"The generator {path} is missing: `python -m core train generator` writes it.")
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+            stored, metadata = read_tensors(path)
             stated, made_for = metadata.get("format", "1"), metadata["backbone_fingerprint"]
             if stated == str(FORMAT):
                 if metadata["tensors_sha256"] != tensors_digest(stored):

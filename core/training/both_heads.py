@@ -111,7 +111,7 @@ def translation_maps(data: Path, corpus: Corpus, backbone: EmbeddedBackbone) -> 
     if not (data / TRANSLATIONS).is_dir():
         return {}
     spoken = read_translations(data / TRANSLATIONS, ("en", *LANGUAGES))
-    trained = {"/".join(corpus.samples[row].path.parts[-2:]) for row in np.flatnonzero(corpus.train & corpus.scenes)}
+    trained = {corpus.image(row) for row in np.flatnonzero(corpus.train & corpus.scenes).tolist()}
     pairs = [texts for image, texts in spoken.items() if image in trained and all(texts)]
     english, *others = (backbone.encode_sentence(list(texts)) for texts in zip(*pairs, strict=True))
     return {name: fitted(other, english) for name, other in zip(LANGUAGES.values(), others, strict=True)}

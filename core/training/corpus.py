@@ -115,6 +115,10 @@ class Corpus:
                 found[s.domain][s.label].append(row)
         return {d: {label: np.array(rows) for label, rows in own.items()} for d, own in found.items()}
 
+    def image(self, row: int) -> str:
+        """A photo as captions of its set name it: its last folder and its file."""
+        return "/".join(self.samples[row].path.parts[-2:])
+
     def seen(self, photos: Tensor, rng: np.random.Generator) -> Tensor:
         """Prefixes of these photos [k], each in a random one of its views."""
         found, view = self.prefixes[photos], torch.from_numpy(rng.integers(1 + len(self.views), size=len(photos)))
