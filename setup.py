@@ -23,7 +23,7 @@ setup(
     package_dir=shipped,
     package_data={
         "app": ["*.css", "views/*.js", "views/templates/*.html", "languages/*.json"],
-        "core.shipped.assets": ["*/*.safetensors", "results/*"],
+        "core.shipped.assets": ["samples.json", "*/*.safetensors", "results/*"],
         "core.shipped.experts": ["*/*"],
     },
 )
