@@ -5,9 +5,11 @@ No training knows this list. A photo belongs to a scene when two of its captions
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -19,87 +21,13 @@ MEASURED = 5
 NAMED_BY = 2
 PARTS = {"aerial": 3, "clothing": 2, "flowers": 3, "food": 4, "grocery": 3, "scene": 3, "sports": 3, "texture": 2}
 
-# name -> (description, words that name it in a caption): written by hand, for measuring alone; training finds its own topics.
-SCENES: Mapping[str, tuple[str, str]] = {
-    "dog": ("a photo of a dog", "dog dogs puppy puppies"),
-    "snow": ("a photo of people in the snow", "snow snowy"),
-    "beach": ("a photo of people on the beach", "beach shore seashore"),
-    "bicycle": ("a photo of a person riding a bicycle", "bike bikes bicycle bicycles bicyclist biker bikers cyclist cyclists"),
-    "soccer": ("a photo of people playing soccer", "soccer"),
-    "football": ("a photo of an American football game", "football"),
-    "baseball": ("a photo of a baseball player", "baseball batter pitcher"),
-    "basketball": ("a photo of people playing basketball", "basketball basketballs"),
-    "tennis": ("a photo of a tennis player", "tennis racket racquet"),
-    "hockey": ("a photo of hockey players", "hockey"),
-    "climbing": ("a photo of a person rock climbing", "climbing climber climbs climb climbers"),
-    "boat": ("a photo of a boat", "boat boats canoe raft rafting sailboat kayak kayaker"),
-    "baby": ("a photo of a baby", "baby toddler infant"),
-    "street": ("a photo of people on a city street", "street sidewalk road city downtown"),
-    "horse": ("a photo of a horse", "horse horses cowboy rodeo"),
-    "pool": ("a photo of children in a swimming pool", "pool"),
-    "swimming": ("a photo of a person swimming", "swimming swims swimmer swim underwater"),
-    "skateboard": ("a photo of a skateboarder", "skateboard skateboarder skateboarding skateboards skateboarders"),
-    "motorcycle": ("a photo of a motorcycle", "motorcycle motorbike motorcyclist motorcycles motocross atv"),
-    "car": ("a photo of a car", "car cars truck vehicle van taxi"),
-    "playground": ("a photo of children on a playground", "playground slide slides jungle"),
-    "swing": ("a photo of a child on a swing", "swing swings swinging"),
-    "trampoline": ("a photo of a child bouncing in an inflatable castle", "trampoline inflatable bouncy bounce bouncing"),
-    "fountain": ("a photo of children playing in a fountain", "fountain fountains sprinkler splashing"),
-    "music": ("a photo of musicians playing", "guitar band music musician musicians singing singer microphone drums"),
-    "crowd": ("a photo of a crowd of people", "crowd crowded parade audience"),
-    "food": ("a photo of people eating food", "food eating eat eats meal restaurant cake ice-cream dinner"),
-    "surfing": ("a photo of a surfer riding a wave", "surfer surfing surfboard surfers wave waves wetsuit"),
-    "mountain": ("a photo of a hiker in the mountains", "mountain mountains hiker hiking cliff"),
-    "ski": ("a photo of a person skiing", "skier skiing skis ski skiers"),
-    "snowboard": ("a photo of a snowboarder", "snowboarder snowboard snowboarding snowboards"),
-    "race": ("a photo of a race", "race racing racer racetrack racers"),
-    "river": ("a photo of a river or lake", "river lake stream creek pond waterfall rapids"),
-    "forest": ("a photo of a person in the woods", "forest woods trees wooded"),
-    "ball": ("a photo of a child playing with a ball", "ball balls"),
-    "frisbee": ("a photo of a frisbee", "frisbee frisbees"),
-    "jump": ("a photo of a person jumping in the air", "jumping jumps jump leaps leaping midair"),
-    "dance": ("a photo of people dancing", "dancing dancer dancers dance dances cheerleader"),
-    "costume": ("a photo of people in costumes", "costume costumes dressed mask masks"),
-    "camera": ("a photo of a person taking a picture", "camera cameras photographer photograph"),
-    "sitting": ("a photo of a person sitting on a bench", "bench benches sits sit"),
-    "wall": ("a photo of a person by a wall with graffiti", "wall graffiti brick mural"),
-    "bird": ("a photo of a bird", "bird birds duck ducks pigeons seagull seagulls"),
-    "sunset": ("a photo of a sunset", "sunset silhouette silhouetted silhouettes sunrise sun"),
-    "grass": ("a photo of children in the grass", "grass grassy lawn field"),
-    "table": ("a photo of people at a table", "table tables desk counter kitchen"),
-    "portrait": ("a portrait of a person smiling", "smiling smiles smile face glasses sunglasses posing poses"),
-    "bedroom": ("a photo of a child at home", "bed couch sofa room carpet"),
-    "shopping": ("a photo of people at a market", "store shop shopping market cart vendor stand"),
-    "fight": ("a photo of people doing martial arts", "fighting wrestling boxing karate martial boxers wrestlers"),
-    "running": ("a photo of a runner", "runner runners marathon jogging jogger hurdle hurdles sprinting"),
-    "rope": ("a photo of a person hanging from a rope", "rope ropes harness zip hanging"),
-    "train": ("a photo of a train or subway", "train subway trains railroad tracks"),
-    "work": ("a photo of a person at work", "worker workers construction uniform working hard"),
-}
-
-
+# Written by hand, for measuring alone; training finds its own topics.
+_WRITTEN = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+# name -> (description, words that name it in a caption)
+SCENES: Mapping[str, tuple[str, str]] = {name: (s["description"], s["words"]) for name, s in _WRITTEN["scenes"].items()}
 # The same for special domains with captions: name -> (domain, description, words).
 DOMAIN_SCENES: Mapping[str, tuple[str, str, str]] = {
-    "aerial traffic": ("aerial", "aerial photos of airports and stations", "airport airports railway station plane planes"),
-    "aerial sea": ("aerial", "aerial photos of beaches and ports", "beach sea ocean port harbor boats ships waves"),
-    "aerial water": ("aerial", "aerial photos of rivers and ponds", "river pond lake bridge"),
-    "aerial homes": ("aerial", "aerial photos of houses and residential areas", "residential houses villas residence"),
-    "aerial fields": ("aerial", "aerial photos of farmland and meadows", "farmland farmlands meadow meadows field fields"),
-    "aerial wild": ("aerial", "aerial photos of deserts, mountains and forests", "desert mountain mountains forest bareland"),
-    "aerial sport": ("aerial", "aerial photos of stadiums and playgrounds", "stadium playground baseball football"),
-    "aerial work": ("aerial", "aerial photos of factories and storage tanks", "industrial factory storage tanks commercial"),
-    "shoes": ("clothing", "product photos of shoes", "shoe shoes sandals flats heels sneakers floaters"),
-    "bags": ("clothing", "product photos of bags", "handbag handbags bag backpack purse wallet clutch"),
-    "jewellery": (
-        "clothing",
-        "product photos of watches and jewellery",
-        "watch watches earrings ring bracelet necklace pendant",
-    ),
-    "tops": ("clothing", "product photos of shirts", "shirt t-shirt tshirt top kurta polo"),
-    "trousers": ("clothing", "product photos of trousers and skirts", "jeans trousers shorts skirt pants leggings"),
-    "fruit": ("food", "photos of fruit", "fruit fruits berries strawberries orange apple lemon"),
-    "vegetables": ("food", "photos of vegetables and salads", "vegetable vegetables salad tomato tomatoes"),
-    "sweets": ("food", "photos of cakes and desserts", "cake cakes dessert chocolate cookies pancakes ice"),
+    name: (s["domain"], s["description"], s["words"]) for name, s in _WRITTEN["domains"].items()
 }
 
 

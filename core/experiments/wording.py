@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,61 +15,9 @@ from core.experiments import figures
 from core.experiments.context import ExperimentContext
 
 WITHIN = 0.1
-# Subjects, each in five wordings; written before any was routed.
-WORDINGS: Mapping[str, tuple[str, str, str, str, str]] = {
-    "kids": ("my kids", "photos of my kids", "kids", "pictures of kids", "a photo of kids"),
-    "Christmas": ("Christmas", "photos of Christmas", "our Christmas", "Christmas photos", "pictures of Christmas"),
-    "birthday party": (
-        "birthday party",
-        "a birthday party",
-        "photos of a birthday party",
-        "my birthday party",
-        "images of a birthday party",
-    ),
-    "dogs": ("dogs", "photos of dogs", "my dogs", "pictures of dogs", "a photo of dogs"),
-    "surfing": ("surfing", "photos of surfing", "surfing photos", "people surfing", "photos of people surfing"),
-    "beach": ("beach", "the beach", "photos of the beach", "at the beach", "pictures of a beach"),
-    "skiing": ("skiing", "photos of people skiing", "people skiing", "our skiing photos", "skiing pictures"),
-    "wedding": ("wedding", "a wedding", "photos of our wedding", "wedding photos", "the wedding"),
-    "food": ("food", "photos of food", "my food photos", "pictures of food", "food pictures"),
-    "flowers": ("flowers", "photos of flowers", "flowers in bloom", "pictures of flowers", "my flowers"),
-    "aerial": ("aerial photos", "aerial pictures", "aerial images", "some aerial photos", "my aerial photos"),
-    "cats": ("cats", "my cat", "photos of cats", "a cat", "pictures of my cat"),
-    "football": ("football", "a football game", "photos of football", "football photos", "people playing football"),
-    "mountains": ("mountains", "photos of mountains", "the mountains", "mountain photos", "pictures of mountains"),
-    "concert": ("concert", "a concert", "photos of a concert", "concert photos", "the concert"),
-    "bicycles": ("bicycles", "photos of bicycles", "a bicycle", "my bicycle", "pictures of bicycles"),
-    "horses": ("horses", "photos of horses", "my horse", "a horse", "horse pictures"),
-    "street": ("street photos", "photos of the street", "the street", "street", "pictures of streets"),
-    "sketches": ("sketches", "pencil sketches", "my sketches", "photos of sketches", "some sketches"),
-    "garden": ("garden", "my garden", "photos of our garden", "the garden", "garden photos"),
-}
-NOT_PHOTOS = (
-    "screenshots of code",
-    "quarterly financial report",
-    "an invoice from the dentist",
-    "minutes of the board meeting",
-)
-TRANSLATED: Mapping[str, tuple[str, ...]] = {
-    "dogs": ("Fotos von Hunden", "photos de chiens", "fotos de perros", "foto di cani", "狗的照片"),
-    "surfing": ("Fotos von Leuten beim Surfen", "photos de surf", "fotos de gente surfeando", "foto di surf", "冲浪的照片"),
-    "beach": ("Fotos vom Strand", "photos de la plage", "fotos de la playa", "foto della spiaggia", "海滩的照片"),
-    "skiing": ("Leute beim Skifahren", "photos de ski", "fotos de gente esquiando", "foto di sci", "滑雪的照片"),
-    "food": ("Fotos von Essen", "photos de nourriture", "fotos de comida", "foto di cibo", "食物的照片"),
-    "flowers": ("Fotos von Blumen", "photos de fleurs", "fotos de flores", "foto di fiori", "花的照片"),
-    "football": ("Fotos vom Fußball", "photos de football", "fotos de fútbol", "foto di calcio", "足球的照片"),
-    "bicycles": ("Fotos von Fahrrädern", "photos de vélos", "fotos de bicicletas", "foto di biciclette", "自行车的照片"),
-    "horses": ("Fotos von Pferden", "photos de chevaux", "fotos de caballos", "foto di cavalli", "马的照片"),
-    "mountains": ("Fotos von Bergen", "photos de montagnes", "fotos de montañas", "foto di montagne", "山的照片"),
-}
-OTHER_LANGUAGES = (
-    "fotky mého psa ve sněhu",
-    "bilder på min hund i snön",
-    "képek a kutyámról és az esküvőnkről",
-    "φωτογραφίες του σκύλου μου στο χιόνι",
-    "फोटो: बर्फ में मेरा कुत्ता",
-)
-FAR = ("a black hole", "blood cells under a microscope", "circuit boards")
+# Written before any was routed: "subjects" in five wordings each, some of them "translated", and "odd" sentences by kind, which
+# should be noticed.
+SENTENCES = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
@@ -85,20 +35,18 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             "closest": engine.repository.experts[int(routing.chosen[0])].name,
         }
 
-    translated = {name: [judged(text) for text in texts] for name, texts in TRANSLATED.items()}
-    subjects = {name: [judged(text) for text in texts] for name, texts in WORDINGS.items()}
+    def each(kind: str) -> dict[str, list[dict[str, Any]]]:
+        return {name: [judged(text) for text in texts] for name, texts in SENTENCES[kind].items()}
+
+    subjects = each("subjects")
     values = [np.array([row["closeness"] for row in rows]) for rows in subjects.values()]
     apart = np.concatenate([np.abs(v - v.mean()) for v in values])
     return {
         "subjects": subjects,
-        "translated": translated,
+        "translated": each("translated"),
         "wordings": len(apart),
         "within": round(float((apart <= WITHIN).mean()), 4),
-        "odd": {
-            "not photos": [judged(t) for t in NOT_PHOTOS],
-            "other languages": [judged(t) for t in OTHER_LANGUAGES],
-            "far": [judged(t) for t in FAR],
-        },
+        "odd": each("odd"),
         "threshold": engine.repository.closeness_threshold,
     }
 

@@ -180,6 +180,7 @@ def test_verification_counts_and_averages(engine: SGLora) -> None:
 
 
 def test_wordings_are_twenty_subjects_in_five_different_wordings() -> None:
-    assert len(wording.WORDINGS) == 20
-    assert all(len(set(own)) == 5 for own in wording.WORDINGS.values())
-    assert {"Christmas", "birthday party", "my kids"} <= {text for own in wording.WORDINGS.values() for text in own}
+    subjects = wording.SENTENCES["subjects"]
+    assert len(subjects) == 20
+    assert all(len(set(own)) == 5 for own in subjects.values())
+    assert {"Christmas", "birthday party", "my kids"} <= {text for own in subjects.values() for text in own}

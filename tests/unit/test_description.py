@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core.experiments.wording import NOT_PHOTOS
+from core.experiments.wording import SENTENCES
 from core.sglora.description import (
     NO_PHOTOS,
     TEMPLATES,
@@ -73,4 +73,4 @@ def test_sentences_about_documents_get_a_remark() -> None:
     assert no_photos_remark(0.5, 0.4) is None
     found = no_photos_remark(0.3, 0.4)
     assert found is not None and found.kind == "no photos"
-    assert not set(NO_PHOTOS) & {*RANDOM, *NOT_PHOTOS}, "controls are no reference sentences"
+    assert not set(NO_PHOTOS) & {*RANDOM, *SENTENCES["odd"]["not photos"]}, "controls are no reference sentences"

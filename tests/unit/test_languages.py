@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.common.languages import TOWER_LANGUAGES, language
-from core.experiments.wording import NOT_PHOTOS, WORDINGS
+from core.experiments.wording import SENTENCES
 from core.sglora.description import language_remark
 
 KNOWN = {
@@ -67,7 +67,7 @@ def test_what_is_known_depends_on_the_tower() -> None:
 
 
 def test_english_with_foreign_words_is_english() -> None:
-    english = [text for own in WORDINGS.values() for text in own] + list(NOT_PHOTOS)
+    english = [text for own in SENTENCES["subjects"].values() for text in own] + SENTENCES["odd"]["not photos"]
     english += ["a man in a café", "the die is cast", "children on a swing in the park", "do not enter", "my trip to Tromsø"]
     english += [
         "a smörgåsbord on a table",
