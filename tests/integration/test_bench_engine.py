@@ -11,13 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from core.experiments.bench import (
-    adaptation,
-    baselines,
-    indexing,
-    library,
-    sample_jpegs,
-)
+from core.experiments.bench import adaptation, indexing, library, sample_jpegs
 from core.experiments.bench.context import BenchmarkContext
 from core.sglora.engine import SGLora
 from core.training.own_expert import OwnRecipe
@@ -39,7 +33,7 @@ def setting(engine) -> BenchmarkContext:
 def test_every_photo_is_a_file_of_its_own_and_repeats_as_the_same():
     files = sample_jpegs.jpegs(sample_jpegs.VIEWS + 8, (96, 64))
     assert len({content for _, content in files}) == len({name for name, _ in files}) == sample_jpegs.VIEWS + 8
-    assert sample_jpegs.jpegs(3, (96, 64), first=5) == files[5:8]
+    assert sample_jpegs.jpegs(3, (96, 64)) == files[:3]
     seen = [np.asarray(Image.open(io.BytesIO(files[n][1]))) for n in (0, 1, sample_jpegs.VIEWS)]
     assert all(each.shape == (64, 96, 3) for each in seen)
     assert not np.array_equal(seen[0], seen[1]) and np.array_equal(seen[0], seen[2])
@@ -48,7 +42,7 @@ def test_every_photo_is_a_file_of_its_own_and_repeats_as_the_same():
 
 def test_all_ways_to_index_find_the_same_photos(engine):
     backbone, files = engine.backbone, sample_jpegs.jpegs(6)
-    product, naive = indexing.indexed(backbone, files), baselines.naive(backbone)(files)
+    product, naive = indexing.indexed(backbone, files), indexing.naive(backbone)(files)
     assert product.shape == naive.shape == (6, backbone.dim)
     torch.testing.assert_close(naive.norm(dim=-1), torch.ones(6))
     # The first script shares neither the decoder's shortcuts nor bfloat16 with the product.
@@ -62,15 +56,9 @@ def test_indexing(setting):
     assert [(r["width"], r["height"], r["photos"]) for r in result["sizes"]] == [(64, 48, 3), (96, 96, 3)]
     for r in result["sizes"]:
         rate = r["photos a second"]
-        for ratio, way in (("of the tower", indexing.TOWER), ("of tower and head", indexing.MODEL)):
+        for ratio, way in (("of the tower", indexing.TOWER), ("times naive", indexing.NAIVE)):
             assert r[ratio]["wall"] == pytest.approx(rate[indexing.INDEXED]["wall"] / rate[way]["wall"], rel=0.02)
-        assert r["times naive"]["wall"] == pytest.approx(
-            rate[indexing.INDEXED]["wall"] / rate[indexing.NAIVE]["wall"], rel=0.02
-        )
-        files = sample_jpegs.jpegs(3, (r["width"], r["height"]))
-        assert r["kilobytes"] == round(sum(len(content) for _, content in files) / 3000, 1)
-    assert len(indexing.findings(result)) == 2 and indexing.table(result).count("64 x 48") == 2
-    assert indexing.plot(result).axes
+    assert len(indexing.findings(result)) == 2 and indexing.table(result).count("64 x 48") == 1
 
 
 @pytest.mark.slow

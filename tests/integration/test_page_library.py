@@ -226,11 +226,11 @@ def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
     result = recall_summary.verify(engine.repository)
     report.write(EXPERIMENTS["verification"], result, tmp_path)
     (tmp_path / "unseen.json").write_text("{")
-    (tmp_path / "base.json").write_text('{"report": []}')
+    (tmp_path / "teach.json").write_text('{"report": []}')
     (tmp_path / "my_notes.json").write_text("{}")
-    base, broken, experts = evidence.exhibits(tmp_path)
+    teach, broken, experts = evidence.exhibits(tmp_path)
     assert (broken.lead, broken.plot) == (texts.EVIDENCE_BROKEN.format(name="unseen.json"), "")
-    assert base.lead == texts.EVIDENCE_BROKEN.format(name="base.json")
+    assert teach.lead == texts.EVIDENCE_BROKEN.format(name="teach.json")
     assert f" of {n} experts" in experts.findings[0]
     assert experts.table.count("<tr>") == 1 + 3 + 1 + n
     assert experts.command == "python -m core experiment verification"
@@ -242,13 +242,13 @@ def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
 
 def test_what_things_cost_comes_after_what_they_are_worth(tmp_path: Path) -> None:
     shipped = results_path("bench-indexing")
-    for file in (shipped, shipped.with_suffix(".svg"), results_path("base")):
+    for file in (shipped, results_path("wording"), results_path("wording").with_suffix(".svg")):
         shutil.copy(file, tmp_path)
-    base, indexing = evidence.exhibits(tmp_path)
-    assert (base.title, indexing.title) == (EXPERIMENTS["base"].question, BENCHMARKS["indexing"].question)
+    wording, indexing = evidence.exhibits(tmp_path)
+    assert (wording.title, indexing.title) == (EXPERIMENTS["wording"].question, BENCHMARKS["indexing"].question)
     assert indexing.command == "python -m core bench indexing"
     assert all(f"{row['width']} x {row['height']}" in indexing.table for row in json.loads(shipped.read_text())["sizes"])
-    assert "<svg" in indexing.plot
+    assert "<svg" in wording.plot and not indexing.plot
 
 
 def test_every_result_that_ships_can_be_shown() -> None:

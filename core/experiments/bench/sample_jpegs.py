@@ -13,18 +13,14 @@ from core.data.sample_photos import sample_photos
 
 QUALITY = 88  # about what cameras and web pages use
 VIEWS = 192  # different pictures; more photos than that repeat them, each in a file of its own
-PHOTO, WIDE, PHONE = (640, 480), (1600, 1200), (4000, 3000)
+PHOTO = (640, 480)
 
 
-def jpegs(count: int, size: tuple[int, int] = PHOTO, first: int = 0) -> list[tuple[str, bytes]]:
-    """``count`` JPEG files as (name, content) of one size, no two with the same content; the same ones each time.
-
-    Args:
-        size: (width, height).
-        first: number of the first one: other numbers give other files.
-    """
+def jpegs(count: int, size: tuple[int, int] = PHOTO) -> list[tuple[str, bytes]]:
+    """``count`` JPEG files as (name, content) of one ``size`` (width, height), no two with the same content; the same ones each
+    time."""
     # What follows the end of a JPEG's picture is ignored by decoders, but makes another file of it.
-    return [(f"{n}.jpg", _view(n % VIEWS, size) + f"#{n}".encode()) for n in range(first, first + count)]
+    return [(f"{n}.jpg", _view(n % VIEWS, size) + f"#{n}".encode()) for n in range(count)]
 
 
 def captioned(count: int) -> tuple[list[tuple[str, bytes]], dict[str, tuple[str, ...]]]:
