@@ -99,7 +99,7 @@ def build_parser() -> Parser:
         subparser = places[group].add_parser(
             last, help=command.summary, description=_sentence(command.summary), epilog=epilog, **looks
         )
-        subparser.add_argument("--json", action="store_true", help="print JSON, and only JSON, on stdout")
+        _flag(subparser, "--json", "print JSON, and only JSON, on stdout")
         subparser.set_defaults(run=command.run)
         command.options(subparser)
     return parser
@@ -115,6 +115,10 @@ def _text_option(parser: Parser) -> None:
 
 def _path_option(parser: Parser, name: str, help: str, metavar: str = "DIR", required: bool = False) -> None:
     parser.add_argument(name, type=Path, metavar=metavar, help=help, required=required)
+
+
+def _flag(parser: Parser, name: str, help: str) -> None:
+    parser.add_argument(name, action="store_true", help=help)
 
 
 def _count_option(parser: Parser, name: str, default: int | None, help: str) -> None:
@@ -137,42 +141,21 @@ def _backbone_options(parser: Parser) -> None:
         "The frozen image-text model. Experts and generators belong to the one that they were trained on, so give the\n"
         "same options each time. docs/reproduce.md goes through all of it for CLIP.",
     )
-    options.add_argument(
-        "--backbone",
-        metavar="NAME",
-        help='"embedded" (default, unless --experts names another), or any model of open_clip with a plain ViT: a name such as '
-        '"ViT-B-16" or "ViT-B-16-SigLIP2", local-dir:FOLDER with its config and weights, or hf-hub:OWNER/NAME',
-    )
+    named = 'a model of open_clip with a plain ViT: a name such as "ViT-B-16", local-dir:FOLDER, or hf-hub:OWNER/NAME'
+    options.add_argument("--backbone", metavar="NAME", help=f'"embedded" (default, unless --experts names another), or {named}')
     options.add_argument("--heads", type=Path, metavar="FILE", help="trained heads of the embedded backbone (default: shipped)")
-    options.add_argument(
-        "--pretrained",
-        metavar="TAG|FILE",
-        help='weights of a model of open_clip: a tag such as "openai", fetched from its hub on first use, or a checkpoint file '
-        "(OpenAI's own ViT-B-16.pt is known by its format; its weights in other files go with names that end in -quickgelu)",
-    )
-    options.add_argument(
-        "--adapt-blocks",
-        type=_count,
-        metavar="N",
-        help="adapt only the last N blocks of a model of open_clip (default: all for photos, 2 for texts): fewer parameters, "
-        "and a new sentence costs photos these blocks alone",
-    )
-    options.add_argument(
-        "--adapt",
-        choices=("texts", "photos"),
-        help="what LoRAs adapt: how texts are embedded (usual with embedded) or how photos are, as in the paper (usual with "
-        "models of open_clip)",
-    )
+    weights = 'weights of a model of open_clip: a tag such as "openai", fetched from its hub on first use, or a file'
+    options.add_argument("--pretrained", metavar="TAG|FILE", help=weights)
+    blocks = "adapt only the last N blocks of a model of open_clip (default: all for photos, 2 for texts)"
+    options.add_argument("--adapt-blocks", type=_count, metavar="N", help=blocks)
+    sides = "what LoRAs adapt: texts (default with embedded) or photos, as in the paper (default with open_clip)"
+    options.add_argument("--adapt", choices=("texts", "photos"), help=sides)
     _device_option(parser)
 
 
 def _device_option(parser: Parser) -> None:
-    parser.add_argument(
-        "--device",
-        default="auto",
-        metavar="NAME",
-        help="cuda (or cuda:1 and so on), mps, cpu, or auto, the first of them that this machine has (default)",
-    )
+    devices = "cuda (or cuda:1 and so on), mps, cpu, or auto, the first of them that this machine has (default)"
+    parser.add_argument("--device", default="auto", metavar="NAME", help=devices)
 
 
 def _routing_options(parser: Parser) -> None:
@@ -183,13 +166,8 @@ def _routing_options(parser: Parser) -> None:
 def _sampling_options(parser: Parser) -> None:
     _routing_options(parser)
     parser.add_argument("--seed", type=_seed, default=SEED, help=f"of the sample z ~ p(z | c) ({SEED})")
-    parser.add_argument(
-        "--strength",
-        type=_finite,
-        default=None,
-        help="0: zero-shot, 1: as generated; how much the adapted scores count, or with open_clip a factor on the change "
-        "(default: what is usual for the backbone)",
-    )
+    strength = "0: zero-shot, 1: as generated (default: what is usual for the backbone)"
+    parser.add_argument("--strength", type=_finite, help=strength)
 
 
 @_command("route", commands.route, "show which experts a description is routed to, and with which weights")
@@ -225,12 +203,8 @@ def _adapt(parser: Parser) -> None:
     """
     _text_option(parser)
     _path_option(parser, "--out", "folder to write the adapter to", required=True)
-    parser.add_argument(
-        "--format",
-        choices=("peft", "transformers"),
-        default="peft",
-        help="peft: for the backbone as it is here; transformers: the same with the names of transformers' CLIPModel",
-    )
+    names = "names of the linears: as they are here (peft), or those of transformers' CLIPModel"
+    parser.add_argument("--format", choices=("peft", "transformers"), default="peft", help=names)
     _sampling_options(parser)
     _engine_options(parser)
 
@@ -253,9 +227,8 @@ def _teach(parser: Parser) -> None:
        "parameters", "rank", "seconds": {"load", "read", "teach", "write"}, "out": DIR, "files": [...]}
     """
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="folders of photos, the name of each its name")
-    parser.add_argument(
-        "--name", nargs="+", action="append", default=[], metavar="NAME", help="a name and its photos; any number of times"
-    )
+    name = "a name and its photos; any number of times"
+    parser.add_argument("--name", nargs="+", action="append", default=[], metavar="NAME", help=name)
     _path_option(parser, "--library", "photos are those of this library, by path or id; their files need not be there")
     base = parser.add_mutually_exclusive_group()
     base.add_argument("--task", metavar="TEXT", help="on top of the adapter of this sentence")
@@ -289,23 +262,17 @@ def _search(parser: Parser) -> None:
        "seconds": {"load", "adapt", "index" (a folder's photos), "search"}}
       moved: places gained by the adapter (negative: lost; null: it was far behind)
     """
-    parser.add_argument(
-        "query",
-        nargs="+",
-        metavar="QUERY",
-        help="what to look for: words, photo files, or several of them together; -word excludes a word",
-    )
+    query = "what to look for: words, photo files, or several of them together; -word excludes a word"
+    parser.add_argument("query", nargs="+", metavar="QUERY", help=query)
     place = parser.add_mutually_exclusive_group(required=True)
     place.add_argument("--library", type=Path, metavar="DIR", help="library of photos, see `index`")
     place.add_argument("--gallery", type=Path, metavar="FOLDER", help="folder of photos")
     parser.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: the query)")
     _path_option(parser, "--adapter", "an adapter in PEFT format in the place of a task")
-    parser.add_argument(
-        "--find", choices=[search.PHOTOS, search.CAPTIONS], help="what to find (for words photos, for a photo captions)"
-    )
-    parser.add_argument(
-        "--without", action="append", default=[], metavar="TEXT", help="what photos should not show; any number of times"
-    )
+    found = "what to find (for words photos, for a photo captions)"
+    parser.add_argument("--find", choices=[search.PHOTOS, search.CAPTIONS], help=found)
+    excluded = "what photos should not show; any number of times"
+    parser.add_argument("--without", action="append", default=[], metavar="TEXT", help=excluded)
     _path_option(parser, "--folder", "only photos of the library in this folder or below it")
     parser.add_argument("--since", type=_day, metavar="DAY", help="only photos taken on this day (2024-05-31) or later")
     parser.add_argument("--until", type=_day, metavar="DAY", help="only photos taken on this day or earlier")
@@ -331,12 +298,9 @@ def _index(parser: Parser) -> None:
     """
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="folders of photos (default: those it knows)")
     _path_option(parser, "--library", "folder of the library", required=True)
-    parser.add_argument(
-        "--forget-missing", action="store_true", help="forget the photos of folders that are missing or empty, too"
-    )
-    parser.add_argument(
-        "--engine", choices=(library.LOCAL, library.RAY), default=library.LOCAL, help="encode here, or on a Ray cluster"
-    )
+    _flag(parser, "--forget-missing", "forget the photos of folders that are missing or empty, too")
+    engines = (library.LOCAL, library.RAY)
+    parser.add_argument("--engine", choices=engines, default=library.LOCAL, help="encode here, or on a Ray cluster")
     parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (default: one of this machine's cores)")
     _backbone_options(parser)
 
@@ -352,7 +316,7 @@ def _library(parser: Parser) -> None:
        "captions", "dated": photos with a date, "bytes", "problems": [...] with --verify, else null}
     """
     parser.add_argument("library", type=Path, metavar="DIR", help="folder of the library")
-    parser.add_argument("--verify", action="store_true", help="read everything and compare it")
+    _flag(parser, "--verify", "read everything and compare it")
 
 
 @_command("vector", library.vector, "print the vector of a query or a photo, for any vector database")
@@ -381,6 +345,16 @@ def _evaluate(parser: Parser) -> None:
 
     $FORMATS
 
+    methods
+      zero-shot            no adapter
+      merge, equal-merge   the routed experts' weighted or plain mean
+      mean-of-all          the mean of all experts
+      nearest              the closest expert
+      ridge                regression from sentence to LoRA
+      one-lora             one for everything
+      random-sentence      generated for another sentence
+      sg-lora              the generated LoRA
+
     The whole folder is the gallery. Any of a photo's captions counts as a hit, equal captions are one text, and a
     wrong answer that ties with the right one ranks before it. Photos that are missing or cannot be read are listed on
     stderr and left out.
@@ -394,15 +368,8 @@ def _evaluate(parser: Parser) -> None:
     parser.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence")
     _path_option(parser, "--adapter", "an adapter in PEFT format to measure, too, or alone")
     parser.add_argument("--split", metavar="NAME", help='only the photos of this split, such as "val" (default: all)')
-    parser.add_argument(
-        "--methods",
-        type=_methods,
-        default="zero-shot,merge,sg-lora",
-        metavar="A,B,...",
-        help="zero-shot: no adapter; merge, equal-merge: the routed experts' weighted or plain mean; mean-of-all: of all "
-        "experts; nearest: the closest expert; ridge: regression from sentence to LoRA; one-lora: one for everything; "
-        "random-sentence: generated for another sentence; sg-lora: the generated LoRA (default: zero-shot,merge,sg-lora)",
-    )
+    usual = "zero-shot,merge,sg-lora"
+    parser.add_argument("--methods", type=_methods, default=usual, metavar="A,B,...", help=f"see below (default: {usual})")
     _sampling_options(parser)
     _engine_options(parser)
 
@@ -463,7 +430,7 @@ def _train_experts(parser: Parser) -> None:
     _train_options(parser, "DIR", "the backbone's own, experts/NAME")
     _recipe_option(parser)
     parser.add_argument("--descriptions", type=Path, metavar="FILE", help="a JSON of experts' names and sentences for them")
-    parser.add_argument("--random-weights", action="store_true", help="train on a backbone without weights, to try things out")
+    _flag(parser, "--random-weights", "train on a backbone without weights, to try things out")
     _backbone_options(parser)
 
 
@@ -562,26 +529,21 @@ def _push(parser: Parser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="expert repository")
     parser.add_argument("target", metavar="TARGET", help="a repository on the hub, made where there is none, or a folder")
     _path_option(parser, "--generator", "generator to send along (default: the one in DIR; the shipped one's)", "FILE")
-    parser.add_argument("--private", action="store_true", help="make a new hub repository a private one")
+    _flag(parser, "--private", "make a new hub repository a private one")
     _backbone_options(parser)
 
 
 def _train_options(parser: Parser, kind: str, default: str) -> None:
     _path_option(parser, "--data", "photos to train on; see below", required=True)
     parser.add_argument("--out", type=Path, metavar=kind, help=f"what to write (default: {default})")
-    parser.add_argument("--yes", action="store_true", help="without --out, replace what is there already and do not ask")
+    _flag(parser, "--yes", "without --out, replace what is there already and do not ask")
     _path_option(parser, "--cache", "features of the frozen towers (default: the user's cache)")
     parser.add_argument("--seed", type=_seed, default=SEED, help=f"of everything random ({SEED})")
 
 
 def _recipe_option(parser: Parser) -> None:
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a field of the recipe, as steps=200; any number of times",
-    )
+    fields = "a field of the recipe, as steps=200; any number of times"
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=fields)
 
 
 def _type(name: str, read: Callable[[str], Any], holds: Callable[[Any], bool] = lambda value: True) -> Callable[[str], Any]:
