@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 
 from core.common import markdown
-from core.experiments import figures, statistics
+from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.teach import FIRST, Unrelated, adapter, everyday
 from core.retrieval.columns import text_rows
@@ -97,14 +96,3 @@ def table(result: Mapping[str, Any]) -> str:
         for n in ROUNDS
     ]
     return markdown.table(["rounds", "rest found, question alone", "with marks", "gain", "R@10 that other captions lose"], rows)
-
-
-def plot(result: Mapping[str, Any]) -> Figure:
-    """The rest that is found, by rounds."""
-    figure, axes = figures.panels(1, 2.4)
-    for measure, label, colour in (("plain", "the question alone", figures.SECOND), ("learned", "with marks", figures.ACCENT)):
-        figures.band(axes[0], ROUNDS, [mean(result, n, measure) for n in ROUNDS], label, colour)
-    axes[0].set_xticks(ROUNDS)
-    axes[0].set_title("unmarked photos found, percent, by rounds of ten marks")
-    axes[0].legend()
-    return figure

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from core.common.metrics import Relevance
 from core.data.jsonl import read_translations
-from core.experiments import figures, statistics
+from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.folds import FOLDS, prepare_fold
 from core.experiments.held_tasks import HeldTask, scene_tasks
@@ -83,13 +82,3 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 def table(result: Mapping[str, Any]) -> str:
     """A table a group: recall by language, and English minus it."""
     return statistics.summary_table(result["groups"], "English")
-
-
-def plot(result: Mapping[str, Any]) -> Figure:
-    """R@10 of the everyday photos by language, zero-shot and adapted."""
-    figure, axes = figures.panels(len(METHODS), 2.2, grid="x")
-    for panel, method in zip(axes, METHODS, strict=True):
-        methods = result["groups"][f"{EVERYDAY}, {method}"]["methods"]
-        rows = {name: [values["mean"]["R@10"]] * 3 for name, values in methods.items()}
-        figures.intervals(panel, rows, f"{EVERYDAY}, {method}: R@10 in percent")
-    return figure

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from core.backbones.lora import Lora
 from core.common import markdown
-from core.experiments import figures, statistics
+from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experts.compare import distance
 from core.retrieval.columns import text_rows
@@ -176,12 +175,3 @@ def table(result: Mapping[str, Any]) -> str:
         ]
         lines.append([weight, f"{about['nats']:.2f}", f"{about['apart']:.0%}", f"{about['moved']:.1f}", *differences])
     return markdown.table(head, lines)
-
-
-def plot(result: Mapping[str, Any]) -> Figure:
-    """Samples minus merge, by lambda."""
-    figure, axes = figures.panels(2, 2.6, grid="x")
-    for panel, group in zip(axes, (KNOWN, UNKNOWN), strict=True):
-        differences = {w: values["sample"]["R@1"][1] for w, values in result["recalls"][group].items()}
-        figures.intervals(panel, differences, f"{group}: sample minus merge, R@1")
-    return figure

@@ -90,12 +90,14 @@ _EXPERIMENTS = (
         "Does search work in other languages than English?",
         "The same photos are asked for with captions that are translations of each other; every photo has one caption. German "
         "and French train the shared part, Czech is a language that the text tower does not know.",
+        plot=False,
     ),
     Experiment(
         "latent",
         "How much does a sample of the generator say, and what does another seed change?",
         "The generator trained with several weights of the KL divergence, on tasks of watched photos: it chose the recipe. "
         "KL in nats, distance of two seeds' adapters as a share of that of two experts, recall of samples minus the merge.",
+        plot=False,
     ),
     Experiment(
         "samples",
@@ -122,11 +124,13 @@ _EXPERIMENTS = (
         "Do marks on the first ten results find the rest, and what do other questions lose for it?",
         "A simulated user asks 1,000 everyday photos for a word without a sentence, and marks ten results a round as right "
         "where two captions have the word; the weights of marks were chosen on watched photos. Intervals over words.",
+        plot=False,
     ),
     Experiment(
         "wording",
         "Is routing insensitive to wording, and is it noticed when no expert fits?",
         "Twenty subjects in five wordings each, single words among them; sentences about no photos, and in other languages.",
+        plot=False,
         data=False,
     ),
     Experiment(
@@ -134,11 +138,6 @@ _EXPERIMENTS = (
         "Do experts beat zero-shot on their own topic?",
         "Measured on photos that trained no expert; intervals over experts.",
         data=False,
-    ),
-    Experiment(
-        "base",
-        "How good is the frozen model by itself?",
-        "Zero-shot recall on captioned photos that it never saw; each set is its own gallery.",
     ),
 )
 _BENCHMARKS = (

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from core.common import markdown
-from core.experiments import figures
 from core.experiments.context import ExperimentContext
 
 WITHIN = 0.1
@@ -86,16 +84,3 @@ def table(result: Mapping[str, Any]) -> str:
         f"{markdown.table(['subject, five wordings', 'mean closeness', 'largest difference', 'closest expert'], rows)}\n\n"
         f"{markdown.table(['sentence', 'remark', 'closeness', 'an expert fits', 'closest expert'], odd)}"
     )
-
-
-def plot(result: Mapping[str, Any]) -> Figure:
-    """The closeness of every subject's wordings, and the threshold."""
-    figure, (axes,) = figures.panels(height=4.8, grid="x")
-    for place, rows in enumerate(reversed(result["subjects"].values())):
-        axes.plot([r["closeness"] for r in rows], [place] * len(rows), "o", color=figures.ACCENT, alpha=0.6, markersize=5)
-    if result["threshold"] is not None:
-        axes.axvline(result["threshold"], color="0.5", linestyle="--")
-    axes.set_yticks(range(len(result["subjects"])), list(reversed(result["subjects"])))
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_title("closeness of the routed experts, in five wordings")
-    return figure

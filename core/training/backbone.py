@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.backbones.base import Towers
 from core.backbones.embedded import EmbeddedTowers, save_heads
 from core.backbones.frozen_towers import ImageTower
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
@@ -163,13 +162,9 @@ class EvaluationSet:
     relevance: Relevance
 
 
-def evaluation_sets(data: Path, cache: Path, log: Log = print, towers: Towers | None = None) -> dict[str, EvaluationSet]:
+def evaluation_sets(data: Path, cache: Path, log: Log, towers: EmbeddedTowers) -> dict[str, EvaluationSet]:
     """What the base is measured on: COCO photos kept out of training, a part of Flickr8k train to choose recipes with, and
-    Flickr8k val to report.
-
-    Args:
-        towers: whose activations; None: the bare towers of the embedded backbone, whose heads are trained on them.
-    """
+    Flickr8k val to report."""
     coco, flickr = read_folder(data / "coco"), read_folder(data / "flickr8k")
     train = np.flatnonzero([s.split == "train" for s in flickr])
     chosen = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_teach_experiment import context  # noqa: F401 (a fixture)
 
-from core.experiments import feedback, figures
+from core.experiments import feedback
 from core.experiments.context import ExperimentContext
 
 
@@ -29,4 +29,3 @@ def test_the_whole_experiment(context: ExperimentContext, monkeypatch: pytest.Mo
     assert [row["rest"] for row in rows] == sorted((row["rest"] for row in rows), reverse=True)
     assert rows[1]["rest"] < 10, "what was marked is not looked for again"
     assert "question alone" in feedback.table(result | {"searches": [{**rows[0], "round": n} for n in feedback.ROUNDS]})
-    assert "percent" in figures.svg(feedback.plot, {"searches": [{**rows[0], "round": n} for n in feedback.ROUNDS]})

@@ -242,13 +242,13 @@ def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
 
 def test_what_things_cost_comes_after_what_they_are_worth(tmp_path: Path) -> None:
     shipped = results_path("bench-indexing")
-    for file in (shipped, results_path("wording"), results_path("wording").with_suffix(".svg")):
+    for file in (shipped, results_path("verification"), results_path("verification").with_suffix(".svg")):
         shutil.copy(file, tmp_path)
-    wording, indexing = evidence.exhibits(tmp_path)
-    assert (wording.title, indexing.title) == (EXPERIMENTS["wording"].question, BENCHMARKS["indexing"].question)
+    experts, indexing = evidence.exhibits(tmp_path)
+    assert (experts.title, indexing.title) == (EXPERIMENTS["verification"].question, BENCHMARKS["indexing"].question)
     assert indexing.command == "python -m core bench indexing"
     assert all(f"{row['width']} x {row['height']}" in indexing.table for row in json.loads(shipped.read_text())["sizes"])
-    assert "<svg" in wording.plot and not indexing.plot
+    assert "<svg" in experts.plot and not indexing.plot
 
 
 def test_every_result_that_ships_can_be_shown() -> None:
