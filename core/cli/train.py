@@ -55,7 +55,8 @@ def experts(arguments: Namespace) -> Answer | None:
     from core.common.paths import experts_path
     from core.training.discovery import read_descriptions
     from core.training.distributed import Processes
-    from core.training.experts import recipe_for, train_experts
+    from core.training.experts import train_experts
+    from core.training.recipe import recipe_for
 
     spec = arguments.backbone or EMBEDDED
     own_weights = spec == EMBEDDED or spec.startswith(OWN_WEIGHTS)

@@ -40,7 +40,7 @@ def fine_tuned(corpus: Corpus, backbone: EmbeddedBackbone, file: Path, recipe: F
         assert isinstance(both.vision, VisionHead) and isinstance(both.text, TextHead)
         optimizer = torch.optim.AdamW(both.parameters(), lr=recipe.lr)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, recipe.steps)
-        objective = Objective(backbone, corpus, corpus.train, batch=recipe.batch, everyday=recipe.everyday)
+        objective = Objective(backbone, corpus, batch=recipe.batch, everyday=recipe.everyday)
         scenes, rng = np.flatnonzero(corpus.train & corpus.scenes), np.random.default_rng(recipe.seed)
         bar = Bar("fine-tuning both heads", recipe.steps, log, "steps")
         for step in range(1, recipe.steps + 1):

@@ -30,8 +30,9 @@ from core.training.both_heads import BothHeadsRecipe, train_both_heads
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
 from core.training.distributed import Processes
-from core.training.experts import EMBEDDED_RECIPE, ExpertRecipe, assemble, recipe_for, shared_part, train_own_part
+from core.training.experts import assemble, shared_part, train_own_part
 from core.training.generator import GeneratorRecipe, fit_generator
+from core.training.recipe import EMBEDDED_RECIPE, ExpertRecipe, recipe_for
 from core.training.snapshots import keep, read_snapshots, snapshots_file
 
 T = TypeVar("T")
@@ -156,8 +157,8 @@ def _train_fold(context: ExperimentContext, backbone: Backbone, corpus: Corpus, 
     log = context.log
     folder.mkdir(parents=True, exist_ok=True)
     shared = shared_part(backbone, corpus, recipe, folder, log)
-    tasks = discover(corpus, corpus.train, backbone, recipe.discovery)
-    objective = recipe.objective(backbone, corpus, corpus.train)
+    tasks = discover(corpus, backbone, recipe)
+    objective = recipe.objective(backbone, corpus)
     trained = []
     bar = Bar(folder.name, len(tasks), log, "experts")
     for number, task in enumerate(tasks):

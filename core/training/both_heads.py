@@ -23,9 +23,8 @@ from core.data.jsonl import read_translations
 from core.sglora.everyday import EverydayPhotos, save_everyday
 from core.sglora.request import DEFAULT_WEIGHT
 from core.training.corpus import TRANSLATIONS, Corpus, load_corpus
-from core.training.dense_tasks import DenseTasks
 from core.training.objective import Objective
-from core.training.shared_part import SharedRecipe, train_shared
+from core.training.shared_part import train_shared
 
 LANGUAGES = {"de": "German", "fr": "French", "cs": "Czech"}  # that captions are translated to
 LEFT = ("vision.proj_in",)  # linears that it leaves as they are
@@ -33,7 +32,7 @@ LEFT = ("vision.proj_in",)  # linears that it leaves as they are
 
 @dataclass(frozen=True)
 class BothHeadsRecipe:
-    """How the shared part of both heads is trained: ``rank`` to ``dense`` as in ``SharedRecipe``, ``views`` of a photo, the
+    """How the shared part of both heads is trained: ``steps`` to ``dense`` as in ``train_shared``, ``views`` of a photo, the
     others as in ``Objective``."""
 
     rank: int = 32
@@ -58,7 +57,6 @@ def train_both_heads(
     objective = Objective(
         backbone,
         corpus,
-        corpus.train,
         recipe.scale,
         recipe.memory,
         recipe.batch,
@@ -68,9 +66,7 @@ def train_both_heads(
         recipe.weight,
     )
     layout = LoraLayout.of(backbone.linears, [name for name in backbone.linears if name not in LEFT], recipe.rank)
-    shared = SharedRecipe(recipe.rank, recipe.steps, recipe.lr, recipe.dense)
-    scenes = np.flatnonzero(corpus.train & corpus.scenes)
-    vector = train_shared(objective, layout, DenseTasks(corpus, corpus.train), scenes, shared, recipe.seed, log)
+    vector = train_shared(objective, layout, recipe.steps, recipe.lr, recipe.dense, recipe.seed, log)
     return Lora.from_vector(layout, vector.cpu())
 
 

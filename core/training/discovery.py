@@ -22,23 +22,13 @@ from core.data.text import read_json
 from core.training.corpus import OBJECTS, Corpus
 from core.training.keywords import common_phrases, keyword_rows, photo_words, photos_of, words
 from core.training.label_styles import style_of
+from core.training.recipe import ExpertRecipe
 
 MOST = 0.2  # share of the captioned photos above which a keyword says nothing
 SHARED_PHOTOS, SHARED_MEANING, INSIDE, RELATED = 0.3, 0.6, 0.75, 0.3
 BROAD, SMALLEST = 250, 10  # photos a broad cluster; fewest photos of any cluster
 CAPTION_WORDS = (4, 12)  # length of a caption that may describe a topic
 SHOWN = 5  # classes named in a description
-
-
-@dataclass(frozen=True)
-class DiscoveryRecipe:
-    """``keyword``: photos that a keyword needs. ``fine``: photos a fine cluster, on average; ``least``: it is filled up to so
-    many with the photos closest to its centre. ``classes``: of a group, on average."""
-
-    keyword: int = 50
-    fine: int = 65
-    least: int = 90
-    classes: int = 16
 
 
 @dataclass(frozen=True)
@@ -69,14 +59,14 @@ class ExpertTask:
         return tuple(text for text in (self.description, *found, self.example) if text)
 
 
-def discover(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe: DiscoveryRecipe) -> list[ExpertTask]:
-    """The experts' tasks among the photos at ``allowed`` rows [n] bool, each with a name of its own."""
+def discover(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> list[ExpertTask]:
+    """The experts' tasks among the training photos, each with a name of its own."""
     found = [
-        *category_tasks(corpus, allowed, recipe),
-        *keyword_tasks(corpus, allowed, backbone, recipe),
-        *cluster_tasks(corpus, allowed, recipe),
-        *captioned_domain_tasks(corpus, allowed, recipe),
-        *class_tasks(corpus, allowed, backbone, recipe),
+        *category_tasks(corpus, recipe),
+        *keyword_tasks(corpus, backbone, recipe),
+        *cluster_tasks(corpus, recipe),
+        *captioned_domain_tasks(corpus, recipe),
+        *class_tasks(corpus, backbone, recipe),
     ]
     taken: Counter[str] = Counter()
     named = []
@@ -107,10 +97,10 @@ def described(tasks: Sequence[ExpertTask], written: Mapping[str, str]) -> list[E
     return [replace(t, description=written[t.name], phrases=t.description) if t.name in written else t for t in tasks]
 
 
-def category_tasks(corpus: Corpus, allowed: np.ndarray, recipe: DiscoveryRecipe) -> list[ExpertTask]:
+def category_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     """The photos that show an object of a category (paper, COCO tasks)."""
     rows: dict[str, list[int]] = {}
-    for row in map(int, np.flatnonzero(allowed & corpus.scenes)):
+    for row in map(int, np.flatnonzero(corpus.train & corpus.scenes)):
         for category in corpus.samples[row].categories:
             rows.setdefault(category, []).append(row)
     tasks = []
@@ -122,12 +112,12 @@ def category_tasks(corpus: Corpus, allowed: np.ndarray, recipe: DiscoveryRecipe)
     return tasks
 
 
-def keyword_tasks(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe: DiscoveryRecipe) -> list[ExpertTask]:
+def keyword_tasks(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> list[ExpertTask]:
     """Keywords whose photos are alike, those of the same photos or the same meaning together.
 
     A word such as "wearing" names photos of everything: of all words the half counts whose photos' captions agree most.
     """
-    rows = keyword_rows(corpus, allowed, recipe.keyword, MOST)
+    rows = keyword_rows(corpus, corpus.train, recipe.keyword, MOST)
     if not rows:
         return []
     agreement = {w: float(np.linalg.norm(corpus.photo_sentences[r].mean(0))) for w, r in rows.items()}
@@ -145,7 +135,7 @@ def keyword_tasks(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recip
                 break
         else:
             groups.append(([word], rows[word]))
-    spoken = common_phrases(corpus, allowed, [r for _, r in groups], [own[0] for own, _ in groups])
+    spoken = common_phrases(corpus, corpus.train, [r for _, r in groups], [own[0] for own, _ in groups])
     return [
         ExpertTask(
             own[0],
@@ -160,13 +150,13 @@ def keyword_tasks(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recip
     ]
 
 
-def cluster_tasks(corpus: Corpus, allowed: np.ndarray, recipe: DiscoveryRecipe) -> list[ExpertTask]:
+def cluster_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     """Broad and fine clusters of captioned photos, by the mean embedding of their captions (spherical k-means)."""
-    rows = np.flatnonzero(allowed & corpus.scenes)
+    rows = np.flatnonzero(corpus.train & corpus.scenes)
     if len(rows) < 2 * SMALLEST:
         return []
     found = [*_clustered(corpus, rows, BROAD), *_clustered(corpus, rows, recipe.fine, recipe.least)]
-    spoken = common_phrases(corpus, allowed, [own for _, own in found], [""] * len(found))
+    spoken = common_phrases(corpus, corpus.train, [own for _, own in found], [""] * len(found))
     overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
     tasks: list[ExpertTask] = []
     for (centre, own), said in zip(found, spoken, strict=True):
@@ -180,11 +170,11 @@ def cluster_tasks(corpus: Corpus, allowed: np.ndarray, recipe: DiscoveryRecipe) 
     return tasks
 
 
-def captioned_domain_tasks(corpus: Corpus, allowed: np.ndarray, recipe: DiscoveryRecipe) -> list[ExpertTask]:
+def captioned_domain_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     """Every special domain whose photos have captions as a whole, and its clusters."""
     tasks = []
     for domain in sorted({str(d) for d in corpus.domains[corpus.captioned]} - {""}):
-        rows = np.flatnonzero(allowed & corpus.captioned & (corpus.domains == domain))
+        rows = np.flatnonzero(corpus.train & corpus.captioned & (corpus.domains == domain))
         if len(rows) < 2 * SMALLEST:
             continue
         overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
@@ -214,11 +204,11 @@ def _clustered(corpus: Corpus, rows: np.ndarray, size: int, least: int = 0) -> l
     return found
 
 
-def class_tasks(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe: DiscoveryRecipe) -> list[ExpertTask]:
+def class_tasks(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> list[ExpertTask]:
     """Every labelled domain as a whole, and its classes in groups of similar names; everyday objects in groups alone."""
     tasks = []
     for domain, classes in sorted(corpus.classes.items()):
-        rows = {label: own[allowed[own]] for label, own in sorted(classes.items())}
+        rows = {label: own[corpus.train[own]] for label, own in sorted(classes.items())}
         rows = {label: own for label, own in rows.items() if len(own) >= 2}
         labels = list(rows)
         if len(labels) < 2:
@@ -248,7 +238,7 @@ def class_tasks(corpus: Corpus, allowed: np.ndarray, backbone: Backbone, recipe:
     return tasks
 
 
-def without_expert(corpus: Corpus, tasks: Sequence[ExpertTask], recipe: DiscoveryRecipe) -> list[str]:
+def without_expert(corpus: Corpus, tasks: Sequence[ExpertTask], recipe: ExpertRecipe) -> list[str]:
     """A line for each labelled domain of whose photos no expert is trained, with the reason."""
     used = np.zeros(len(corpus), dtype=bool)
     for task in tasks:

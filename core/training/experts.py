@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.backbones.lora_algebra import merge
@@ -30,121 +29,18 @@ from core.common.progress import Bar, Log, silent
 from core.experts.files import save_repository
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.request import DEFAULT_WEIGHT
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, draw, load_corpus
-from core.training.dense_tasks import DenseTasks
-from core.training.discovery import DiscoveryRecipe, ExpertTask, described, discover, without_expert
+from core.training.discovery import ExpertTask, described, discover, without_expert
 from core.training.distributed import Processes
 from core.training.forgetting import forgetting
 from core.training.objective import Objective
-from core.training.shared_part import SharedRecipe, train_shared
+from core.training.recipe import ExpertRecipe
+from core.training.shared_part import train_shared
 from core.training.snapshots import keep, snapshots_file
 from core.training.topic_photos import FEWEST, photos_like
 
 FORGETTING_PHOTOS = 300  # of each set that every expert is measured on
-
-
-@dataclass(frozen=True)
-class ExpertRecipe:
-    """How experts are trained.
-
-    ``rank``, ``steps``, ``lr`` and ``batch`` are for own parts; ``snapshots`` is M, the last steps that are averaged; ``share``
-    how much of the shared part experts begin with; ``memory`` the penalty for forgetting, in its usual weights; ``scale`` the
-    inverse temperature; ``names`` how many class names the penalty of one step looks at. For adapters of photos, ``everyday``
-    is how many photos of everyday objects are beside a batch, and ``tokens`` how many patches are looked at. ``views`` of a
-    photo are trained on, and ``weight`` is as in ``Objective``.
-    """
-
-    rank: int = 4
-    steps: int = 120
-    lr: float = 2e-3
-    batch: int = 128
-    everyday: int = 0
-    snapshots: int = 16
-    share: float = 1.0
-    memory: float = 1.0
-    scale: float = 20.0
-    tokens: int = 100_000
-    names: int = 256
-    shared_rank: int = 48
-    shared_steps: int = 3000
-    shared_lr: float = 3e-3
-    shared_batch: int = 256
-    keyword: int = 50
-    fine: int = 65
-    least: int = 90
-    classes: int = 16
-    views: int = 1
-    weight: float = 1.0
-    seed: int = 0
-
-    @property
-    def shared(self) -> SharedRecipe:
-        return SharedRecipe(self.shared_rank, self.shared_steps, self.shared_lr)
-
-    @property
-    def discovery(self) -> DiscoveryRecipe:
-        return DiscoveryRecipe(self.keyword, self.fine, self.least, self.classes)
-
-    def objective(self, backbone: Backbone, corpus: Corpus, allowed: np.ndarray) -> Objective:
-        """The loss of an own part."""
-        return replace(self.shared_objective(backbone, corpus, allowed), batch=self.batch, weight=self.weight)
-
-    def shared_objective(self, backbone: Backbone, corpus: Corpus, allowed: np.ndarray) -> Objective:
-        """The loss of the shared part."""
-        return Objective(
-            backbone, corpus, allowed, self.scale, self.memory, self.shared_batch, self.everyday, self.tokens, self.names
-        )
-
-
-EMBEDDED_RECIPE = ExpertRecipe(views=4, weight=DEFAULT_WEIGHT)
-
-# For CLIP: its own temperature, all patches, the paper's rank and M = 100; not measured yet.
-CLIP_RECIPE = ExpertRecipe(
-    rank=2,
-    steps=400,
-    lr=5e-4,
-    batch=32,
-    everyday=12,
-    snapshots=100,
-    share=0.65,
-    scale=100.0,
-    names=1000,
-    shared_rank=8,
-    shared_steps=4000,
-    shared_lr=1e-3,
-    shared_batch=44,
-)
-
-# Where CLIP's texts are adapted, photos cost nothing, and texts go through the text tower at every step.
-CLIP_TEXTS_RECIPE = replace(CLIP_RECIPE, batch=64, everyday=0, names=128, shared_batch=128)
-
-# The paper's form on the embedded backbone: rank 2 on q, k and v of the vision head. Every photo goes through the head at every
-# step, so that there are fewer experts, and shorter trainings.
-PHOTOS_RECIPE = ExpertRecipe(
-    rank=2,
-    steps=40,
-    batch=24,
-    everyday=8,
-    share=0.65,
-    tokens=25,
-    names=1000,
-    shared_rank=8,
-    shared_steps=800,
-    shared_batch=40,
-    keyword=100,
-    fine=140,
-    least=120,
-    classes=30,
-)
-
-
-def recipe_for(backbone: Backbone) -> ExpertRecipe:
-    """The recipe that fits a backbone."""
-    if not backbone.slug.startswith(EMBEDDED):
-        return CLIP_RECIPE if backbone.layout.moves_photos else CLIP_TEXTS_RECIPE
-    return PHOTOS_RECIPE if backbone.layout.moves_photos else EMBEDDED_RECIPE
 
 
 def train_own_part(objective: Objective, rows: np.ndarray, shared: Lora | None, recipe: ExpertRecipe, seed: int) -> Tensor:
@@ -195,11 +91,11 @@ def train_experts(
     corpus = processes.one_after_first(lambda: load_corpus(data, backbone, cache, told, recipe.views))
     runs = runs_folder(cache, backbone, recipe, data)
     shared = processes.one_after_first(lambda: shared_part(backbone, corpus, recipe, runs, told))
-    tasks = processes.agreed(discover(corpus, corpus.train, backbone, recipe.discovery))
+    tasks = processes.agreed(discover(corpus, backbone, recipe))
     if strangers := descriptions.keys() - {t.name for t in tasks}:
         told(f"no expert was found for {len(strangers)} descriptions, {min(strangers)} for one")
     tasks = described(tasks, descriptions)
-    for line in without_expert(corpus, tasks, recipe.discovery):
+    for line in without_expert(corpus, tasks, recipe):
         told(line)
     if not tasks:
         corpus.tell_unreadable(told)
@@ -208,7 +104,7 @@ def train_experts(
     left = processes.share([i for i in range(len(tasks)) if not files[i].is_file()])
     who = f"process {processes.index + 1} of {processes.count}: " if processes.count > 1 else ""
     log(f"{who}{len(left)} of {len(tasks)} experts to train on {processes.device}")
-    objective = recipe.objective(backbone, corpus, corpus.train)
+    objective = recipe.objective(backbone, corpus)
     bar = Bar(f"{who}experts", len(left), log, "experts")
     for done, i in enumerate(left, 1):
         snapshots = train_own_part(objective, tasks[i].rows, shared, recipe, int(2**32 * draw(tasks[i].name)))
@@ -290,10 +186,9 @@ def shared_part(backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, runs: 
     file = runs / "shared.safetensors"
     if not file.is_file():
         (runs / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
-        objective = recipe.shared_objective(backbone, corpus, corpus.train)
-        tasks = DenseTasks(corpus, corpus.train)
-        scenes = np.flatnonzero(corpus.train & corpus.scenes)
-        keep(file, {"shared": train_shared(objective, layout, tasks, scenes, recipe.shared, recipe.seed, log).cpu()})
+        objective = recipe.shared_objective(backbone, corpus)
+        shared = train_shared(objective, layout, recipe.shared_steps, recipe.shared_lr, seed=recipe.seed, log=log)
+        keep(file, {"shared": shared.cpu()})
     return Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)
 
 

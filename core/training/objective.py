@@ -52,12 +52,10 @@ class Objective:
             there are fewer).
         names: class names that the penalty of one step looks at. weight: of the adapter in the scores that are trained, the
             rest being zero-shot's; 1 where photos are not indexed under both.
-        allowed: [n] bool, photos that may be used as everyday ones.
     """
 
     backbone: Backbone
     corpus: Corpus
-    allowed: np.ndarray
     scale: float = 20.0
     memory: float = 1.0
     batch: int = 256
@@ -71,7 +69,7 @@ class Objective:
         corpus = self.corpus
         shown = rng.choice(rows, min(self.batch, len(rows)), replace=False)
         texts = torch.from_numpy(np.array([rng.choice(corpus.own_texts[row]) for row in shown]))
-        beside = np.flatnonzero(corpus.everyday & self.allowed) if everyday else shown[:0]
+        beside = np.flatnonzero(corpus.everyday & corpus.train) if everyday else shown[:0]
         others = rng.choice(beside, min(everyday, len(beside)), replace=False) if len(beside) else beside
         photos = torch.from_numpy(np.concatenate([shown, others]))
         labels = torch.from_numpy(corpus.labels[shown])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,39 +17,28 @@ REPORT = 100  # steps
 WARM_UP = 30  # steps
 
 
-@dataclass(frozen=True)
-class SharedRecipe:
-    """How the shared part is trained; ``steps`` 0: there is none. ``dense`` is the share of steps that look at a sampled task;
-    the others look at everyday scenes of all kinds."""
-
-    rank: int = 48
-    steps: int = 3000
-    lr: float = 3e-3
-    dense: float = 1.0
-
-
 def train_shared(
-    objective: Objective,
-    layout: LoraLayout,
-    tasks: DenseTasks,
-    scenes: np.ndarray,
-    recipe: SharedRecipe,
-    seed: int = 0,
-    log: Log = print,
+    objective: Objective, layout: LoraLayout, steps: int, lr: float, dense: float = 1.0, seed: int = 0, log: Log = print
 ) -> Tensor:
-    """One LoRA [P] of this layout; ``scenes`` are rows of photos of everyday scenes."""
+    """One LoRA [P] of this layout, trained on the training photos of the objective's corpus.
+
+    Args:
+        dense: share of steps that look at a sampled task; the others look at everyday scenes of all kinds.
+    """
+    corpus = objective.corpus
+    tasks, scenes = DenseTasks(corpus, corpus.train), np.flatnonzero(corpus.train & corpus.scenes)
     vector = torch.nn.Parameter(initial_vector(layout, seed))
-    optimizer = torch.optim.Adam([vector], lr=recipe.lr)
+    optimizer = torch.optim.Adam([vector], lr=lr)
 
     def one_cycle(step: int) -> float:
-        return min(1.0, (step + 1) / WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
+        return min(1.0, (step + 1) / WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, one_cycle)
     rng = np.random.default_rng(seed)
     total, note = 0.0, ""
-    bar = Bar("shared part", recipe.steps, log, "steps")
-    for step in range(1, recipe.steps + 1):
-        rows = tasks.sample(rng).rows if rng.random() < recipe.dense or not len(scenes) else scenes
+    bar = Bar("shared part", steps, log, "steps")
+    for step in range(1, steps + 1):
+        rows = tasks.sample(rng).rows if rng.random() < dense or not len(scenes) else scenes
         loss = objective.loss(rows, Lora.from_vector(layout, vector), rng)
         optimizer.zero_grad()
         loss.backward()

@@ -139,7 +139,8 @@ def test_help_does_not_wait_for_torch():
 def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
     """Training takes minutes, so that only the call is checked: its arguments bind, and what it returns is reported."""
     from core.training import backbone, experts, generator
-    from core.training.experts import ExpertRecipe, runs_folder
+    from core.training.experts import runs_folder
+    from core.training.recipe import ExpertRecipe
 
     seen = {}
     repository = load_engine().repository

@@ -19,8 +19,8 @@ from core.common.paths import ROOT
 from core.experiments import unseen
 from core.experiments.context import ExperimentContext
 from core.experiments.folds import FoldRecipe
-from core.training.experts import ExpertRecipe
 from core.training.generator import GeneratorRecipe
+from core.training.recipe import ExpertRecipe
 
 pytestmark = pytest.mark.slow
 

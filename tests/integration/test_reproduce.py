@@ -16,8 +16,8 @@ from core.cli.parser import build_parser
 from core.cli.train import changed
 from core.common.paths import ROOT
 from core.data import read_folder
-from core.training.experts import CLIP_RECIPE
 from core.training.generator import GeneratorRecipe
+from core.training.recipe import CLIP_RECIPE
 
 PAGE = (ROOT / "docs/reproduce.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^    ((?:python|accelerate) .*)$", PAGE, re.MULTILINE)

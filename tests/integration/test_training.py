@@ -38,13 +38,14 @@ from core.training.class_names import ClassNames, class_name_texts
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, load_corpus, parts
 from core.training.dense_tasks import DenseTasks
-from core.training.discovery import DiscoveryRecipe, discover, keyword_tasks, read_descriptions, without_expert
-from core.training.experts import ExpertRecipe, runs_folder, train_experts
+from core.training.discovery import discover, keyword_tasks, read_descriptions, without_expert
+from core.training.experts import runs_folder, train_experts
 from core.training.features import image_features, text_features
 from core.training.generator import BETWEEN, GeneratorRecipe, between, fit_generator, train_generator
 from core.training.keywords import common_phrases, keyword_rows, photo_words, phrases, stem
 from core.training.losses import contrastive, distillation
 from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective, confused_names, moved_names
+from core.training.recipe import ExpertRecipe
 from core.training.snapshots import read_snapshots, snapshots_file
 from core.training.topic_photos import photos_like
 
@@ -162,7 +163,7 @@ def test_the_loss_of_a_batch_by_hand(corpus: Corpus, backbone: EmbeddedBackbone,
     assert shared is not None
     lora = merge([shared, random_lora(backbone.layout, 2, 0.1)], [1.0, 1.0])
     with torch.no_grad():
-        objectives = [Objective(backbone, corpus, corpus.train, 20.0, memory, weight=weight) for memory in (2.0, 0.0)]
+        objectives = [Objective(backbone, corpus, 20.0, memory, weight=weight) for memory in (2.0, 0.0)]
         lost, free = (float(objective.loss(rows, lora, np.random.default_rng(0))) for objective in objectives)
     said, photos = [corpus.strings[corpus.own_texts[r][0]] for r in rows], corpus.prefixes[torch.from_numpy(rows)]
     zero_shot = backbone.suffix(photos) @ backbone.encode_text(said).T
@@ -185,7 +186,7 @@ def test_the_loss_of_adapters_of_photos_by_hand(
     corpus = load_corpus(data, paper, cache, lambda _: None)
     corpus, rows = replace(corpus, own_texts=tuple(own[:1] for own in corpus.own_texts)), np.flatnonzero(corpus.captioned)[:10]
     lora = random_lora(LoraLayout(tuple(paper.linears.values()), 2) if both else paper.layout, 2, 0.05)
-    objectives = [Objective(paper, corpus, corpus.train, 20.0, m, everyday=1000, weight=weight) for m in (2.0, 0.0)]
+    objectives = [Objective(paper, corpus, 20.0, m, everyday=1000, weight=weight) for m in (2.0, 0.0)]
     with torch.no_grad():
         lost, free = (float(objective.loss(rows, lora, np.random.default_rng(0))) for objective in objectives)
     others = np.flatnonzero(corpus.everyday & corpus.train)
@@ -280,7 +281,7 @@ def test_sampled_tasks_are_made_of_allowed_photos_that_fit_their_words(corpus: C
 
 @pytest.mark.slow
 def test_topics_are_found_without_a_list(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
-    tasks = discover(corpus, corpus.train, backbone, DiscoveryRecipe(keyword=20, fine=40, least=20, classes=3))
+    tasks = discover(corpus, backbone, ExpertRecipe(keyword=20, fine=40, least=20, classes=3))
     assert len({t.name for t in tasks}) == len(tasks)
     assert all(corpus.train[t.rows].all() and len(t.rows) >= 2 for t in tasks)
     by_name = {t.name: t for t in tasks}
@@ -308,8 +309,8 @@ def test_descriptions_are_an_object_of_sentences(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_labelled_photos_without_an_expert_are_named(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
     """Three classes of everyday objects are too few for a group of sixteen; aerial photos have their expert."""
-    recipe = DiscoveryRecipe(keyword=20, fine=40, least=20, classes=16)
-    tasks = discover(corpus, corpus.train, backbone, recipe)
+    recipe = ExpertRecipe(keyword=20, fine=40, least=20, classes=16)
+    tasks = discover(corpus, backbone, recipe)
     (line,) = without_expert(corpus, tasks, recipe)
     assert "domain “objects”: 80," in line and "groups of 16 classes, and there are 3" in line
 
@@ -318,7 +319,7 @@ def test_labelled_photos_without_an_expert_are_named(corpus: Corpus, backbone: E
 def test_a_rare_keyword_becomes_a_topic(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
     rows = keyword_rows(corpus, corpus.train, 10, 1.0)
     allowed = corpus.train & ~np.isin(np.arange(len(corpus)), rows["horse"][12:])
-    found = {t.name: t for t in keyword_tasks(corpus, allowed, backbone, DiscoveryRecipe(keyword=10))}
+    found = {t.name: t for t in keyword_tasks(replace(corpus, train=allowed), backbone, ExpertRecipe(keyword=10))}
     assert (
         set(found["horse"].rows.tolist()) >= set(rows["horse"][:12].tolist()) and "horse" in found["horse"].description.lower()
     )
@@ -330,7 +331,7 @@ def test_training_lowers_the_loss_and_keeps_the_backbone(corpus: Corpus, backbon
 
     before = {k: v.clone() for k, v in backbone.adapted.state_dict().items()}
     recipe = replace(RECIPE, steps=25, lr=5e-3, memory=0.0)
-    objective = recipe.objective(backbone, corpus, corpus.train)
+    objective = recipe.objective(backbone, corpus)
     rows = np.flatnonzero(corpus.train & corpus.captioned)
     trained = train_own_part(objective, rows, None, recipe, 0)
     layout = replace(backbone.layout, rank=recipe.rank)
@@ -352,7 +353,7 @@ def test_the_penalty_keeps_class_names(corpus: Corpus, backbone: EmbeddedBackbon
     assert shared is not None
     for memory in (0.0, 5.0):
         recipe = replace(RECIPE, steps=25, lr=5e-3, memory=memory)
-        trained = train_own_part(Objective(backbone, corpus, corpus.train, memory=memory, batch=12), rows, shared, recipe, 0)
+        trained = train_own_part(Objective(backbone, corpus, memory=memory, batch=12), rows, shared, recipe, 0)
         own = Lora.from_vector(replace(backbone.layout, rank=recipe.rank), trained.float().mean(0))
         after, before = (backbone.encode_text(class_name_texts(), x) for x in (merge([shared, own], [1.0, 1.0]), shared))
         drift.append(float((after - before).norm(dim=1).mean()))
@@ -369,7 +370,7 @@ def test_phrases_begin_and_end_with_a_word_that_names_something() -> None:
 @pytest.mark.slow
 def test_experts_are_named_in_words_that_many_captions_share(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
     """No caption of anybody's is kept: every phrase of a description is in those of five photos or more."""
-    tasks = [t for t in discover(corpus, corpus.train, backbone, RECIPE.discovery) if t.group == "scenes"]
+    tasks = [t for t in discover(corpus, backbone, RECIPE) if t.group == "scenes"]
     rows = [t.rows for t in tasks]
     shared = common_phrases(corpus, corpus.train, rows, [""] * len(rows))
     assert any(shared)
