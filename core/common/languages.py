@@ -5,13 +5,13 @@ A sentence is one line about photos. It is too short for statistics over letters
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+
+from core.common.paths import data_of
 
 # The languages of the Universal Sentence Encoder, multilingual v3 (arXiv 1907.04307).
 TOWER_LANGUAGES = frozenset(
@@ -40,8 +40,7 @@ class _Signs:
 # What languages are told apart in: a script as Unicode names its letters, and its languages. Of languages with equal counts the
 # first one is taken.
 _SCRIPTS: Mapping[str, Mapping[str, _Signs]] = {
-    script: {name: _Signs.of(**signs) for name, signs in languages.items()}
-    for script, languages in json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8")).items()
+    script: {name: _Signs.of(**signs) for name, signs in languages.items()} for script, languages in data_of(__file__).items()
 }
 _ONE_LANGUAGE = {
     "CJK": "Chinese",

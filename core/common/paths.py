@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 # An installed wheel has them in the package; in a checkout they lie at its top.
@@ -45,3 +47,8 @@ def find_generator(experts: Path, backbone: str) -> Path:
 def results_path(experiment: str) -> Path:
     """The shipped result of an experiment."""
     return ASSETS / "results" / f"{experiment}.json"
+
+
+def data_of(module: str) -> Any:
+    """What is in the JSON file beside a module, which is given by its ``__file__``."""
+    return json.loads(Path(module).with_suffix(".json").read_text(encoding="utf-8"))

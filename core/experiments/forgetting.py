@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from core.common import markdown
+from core.common.paths import data_of
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS
@@ -23,18 +24,7 @@ EVERY = 3  # of the scenes' descriptions, one in so many
 SHARES = (0.25, 0.5, 0.6, 0.7, 0.8, 1.0)  # strengths of one LoRA for everything
 FEWEST_CLASSES = 5
 # Kinds of everyday objects, and words of which a class name of that kind has one; written before any was measured.
-KINDS: Mapping[str, str] = {
-    "dogs": "terrier hound retriever spaniel shepherd poodle setter collie pinscher mastiff sheepdog bulldog schnauzer husky "
-    "beagle chihuahua dalmatian rottweiler doberman malamute papillon pomeranian samoyed corgi basenji",
-    "birds": "finch eagle owl jay robin goose duck macaw pelican flamingo heron stork penguin hummingbird toucan hornbill "
-    "ostrich vulture magpie lorikeet cockatoo albatross spoonbill bittern egret goldfinch junco bunting bulbul chickadee quail",
-    "cars": "ambulance cab limousine jeep convertible wagon racer minivan van truck pickup bus trolleybus minibus sports",
-    "insects": "ant butterfly dragonfly damselfly grasshopper mantis cockroach ladybug cicada weevil beetle cricket",
-    "musical instruments": "guitar piano drum flute violin cello trombone harp oboe sax accordion harmonica banjo bassoon",
-    "furniture": "chair desk sofa couch bookcase wardrobe crib cabinet bench table",
-    "fruit and vegetables": "orange lemon banana strawberry pineapple fig pomegranate jackfruit broccoli cauliflower zucchini",
-    "snakes and lizards": "snake boa python viper cobra mamba lizard chameleon gecko iguana sidewinder dragon",
-}
+KINDS: Mapping[str, str] = data_of(__file__)
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:

@@ -5,14 +5,13 @@ No training knows this list. A photo belongs to a scene when two of its captions
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from core.common.paths import data_of
 from core.training.corpus import OBJECTS, Corpus, draw
 from core.training.label_styles import style_of
 
@@ -22,7 +21,7 @@ NAMED_BY = 2
 PARTS = {"aerial": 3, "clothing": 2, "flowers": 3, "food": 4, "grocery": 3, "scene": 3, "sports": 3, "texture": 2}
 
 # Written by hand, for measuring alone; training finds its own topics.
-_WRITTEN = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+_WRITTEN = data_of(__file__)
 # name -> (description, words that name it in a caption)
 SCENES: Mapping[str, tuple[str, str]] = {name: (s["description"], s["words"]) for name, s in _WRITTEN["scenes"].items()}
 # The same for special domains with captions: name -> (domain, description, words).

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core.common import markdown
+from core.common.paths import data_of
 from core.experiments.context import ExperimentContext
 
 WITHIN = 0.1
 # Written before any was routed: "subjects" in five wordings each, some of them "translated", and "odd" sentences by kind, which
 # should be noticed.
-SENTENCES = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+SENTENCES = data_of(__file__)
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:

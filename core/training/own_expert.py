@@ -11,6 +11,7 @@ import hashlib
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,6 @@ from core.sglora.description import embed_descriptions
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.class_names import ClassNames
 from core.training.corpus import usual_adapter
-from core.training.early_stopping import SnapshotWindow
 from core.training.losses import contrastive
 from core.training.objective import Batch, adapter_loss
 
@@ -218,17 +218,15 @@ def _fit(
     progress: Callable[[OwnProgress], None] | None,
     stop: threading.Event,
 ) -> tuple[Tensor, int]:
-    """Snapshots [M, P] of the last steps, or of those at which validation photos fared best; and the steps made."""
+    """Snapshots [M, P] of the last steps, or of those whose mean suits the watched photos best; and the steps made. Where a few
+    looks at these find nothing better, it ends early."""
     watch, recipe = len(watched.prefix) > 0, training.recipe
-
-    def stop_loss(vector: Tensor) -> float:
-        return _loss(training, watched, vector) if watch else math.inf
-
     steps = recipe.steps if watch else recipe.fixed_steps
     vector = torch.nn.Parameter(start.detach().clone())
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
     rng = np.random.default_rng(seed)
-    window = SnapshotWindow(start, recipe.snapshots, stop_loss, recipe.patience)
+    last = deque([start], maxlen=recipe.snapshots)
+    best, lowest, waited = torch.stack([start]), _loss(training, watched, start) if watch else math.inf, 0
     began = time.monotonic()
     for step in range(1, steps + 1):
         if stop.is_set():
@@ -237,15 +235,20 @@ def _fit(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        window.push(vector.detach().clone())
+        last.append(vector.detach().clone())
         if progress is not None:
             left = (time.monotonic() - began) / step * (steps - step)
             progress(OwnProgress(step, steps, float(loss.detach()), left))
-        if watch and step % recipe.check == 0 and window.finished():
-            return window.best, step
+        if watch and step % recipe.check == 0:
+            snapshots = torch.stack([*last])
+            now, waited = _loss(training, watched, snapshots.mean(0)), waited + 1
+            if now < lowest:
+                best, lowest, waited = snapshots, now, 0
+            elif waited >= recipe.patience:
+                return best, step
     if stop.is_set():  # pressed during the last step
         raise TrainingStopped("The training was stopped, and nothing was kept.")
-    return (window.best if watch else window.latest()), steps
+    return best if watch else torch.stack([*last]), steps
 
 
 def _batch_loss(training: _Training, photos: _ExpertPhotos, vector: Tensor, rng: np.random.Generator) -> Tensor:
