@@ -1,9 +1,9 @@
 """Sentences in other languages, moved to where their English translations are.
 
 The text tower places a sentence near its translation, but not as near as a photo's captions are to each other, and the heads
-were trained on English most. A linear map W for each language, fitted to translations by ridge regression (Mikolov, Le and
-Sutskever, arXiv 1309.4168), closes some of the gap: s becomes (1 - SHARE) s + SHARE s W, of unit length. English stays as it
-is, and so does training, which reads all languages as the text tower gives them.
+were trained on English most. A linear map W for each language (``core.training.translations``) closes some of the gap: s
+becomes s W, of unit length. English stays as it is, and so does the training of all else, which reads all languages as the
+text tower gives them.
 """
 
 from __future__ import annotations
@@ -19,16 +19,7 @@ from core.common.errors import BackboneError
 from core.common.languages import language
 from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 
-SHARE = 0.7  # chosen on watched photos, where 0.5 to 0.8 find as many
-RIDGE = 1.0  # of a few thousand sentences of unit length; 0.3 to 3 find as many
-
 Maps = Mapping[str, Tensor]  # by the English name of a language, [s, s]
-
-
-def fitted(sentences: Tensor, english: Tensor) -> Tensor:
-    """The map [s, s] from sentence embeddings [n, s] to those of their English translations [n, s]."""
-    x, y = sentences.double(), english.double()
-    return torch.linalg.solve(x.T @ x + RIDGE * torch.eye(x.shape[1], dtype=x.dtype), x.T @ y).float()
 
 
 def toward_english(maps: Maps, texts: Sequence[str], sentences: Tensor) -> Tensor:
@@ -39,7 +30,7 @@ def toward_english(maps: Maps, texts: Sequence[str], sentences: Tensor) -> Tenso
     moved = sentences.clone()
     for row, name in enumerate(spoken):
         if name in maps:
-            moved[row] = F.normalize((1 - SHARE) * sentences[row] + SHARE * sentences[row] @ maps[name], dim=-1)
+            moved[row] = F.normalize(sentences[row] @ maps[name], dim=-1)
     return moved
 
 

@@ -1,0 +1,99 @@
+"""A map toward English for each language that captions are translated to (``core.backbones.translations``).
+
+It begins with ridge regression from sentences to their translations (Mikolov, Le and Sutskever, arXiv 1309.4168). That makes
+sentences close, not found: so the map goes on to learn with the heads, which stay as they are, that a caption finds its photo,
+and that the heads give it what they give its translation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.lora import Lora
+from core.backbones.translations import Maps
+from core.common.progress import Bar, Log
+from core.data.jsonl import read_translations
+from core.training.corpus import TRANSLATIONS
+from core.training.losses import contrastive
+from core.training.objective import adapted_texts, mixed
+
+LANGUAGES = {"de": "German", "fr": "French", "cs": "Czech"}
+
+
+@dataclass(frozen=True)
+class MapRecipe:
+    """How a map is trained: ``ridge`` of the regression, and the ``share`` of it beside the identity, to begin with; then steps
+    of so many captions; ``scale`` is the inverse temperature, ``like`` weighs how close a caption is to its translation."""
+
+    ridge: float = 1.0
+    share: float = 0.7
+    steps: int = 400
+    batch: int = 256
+    lr: float = 1e-3
+    scale: float = 20.0
+    like: float = 20.0
+    seed: int = 0
+
+
+def translation_maps(
+    data: Path, photos: Mapping[str, Tensor], backbone: EmbeddedBackbone, shared: Lora, weight: float, log: Log = print
+) -> Maps:
+    """Maps [s, s] by language, from the captions of a data folder that are translations; none where it has none.
+
+    Args:
+        photos: by image, embeddings [2d] in the mixed scores of ``weight``.
+    """
+    if not (data / TRANSLATIONS).is_dir():
+        return {}
+    spoken = read_translations(data / TRANSLATIONS, ("en", *LANGUAGES))
+    pairs = {image: texts for image, texts in spoken.items() if image in photos and all(texts)}
+    english, *others = (backbone.encode_sentence(list(texts)) for texts in zip(*pairs.values(), strict=True))
+    shown = torch.stack([photos[image] for image in pairs])
+
+    def read(sentences: Tensor) -> Tensor:
+        base = backbone.adapted.text(sentences)
+        return mixed(base, adapted_texts(backbone, sentences, shared), weight)
+
+    maps = {}
+    for name, sentences in zip(LANGUAGES.values(), others, strict=True):
+        with Bar(f"map of {name}", MapRecipe.steps, log, "steps") as bar:
+            maps[name] = train_map(sentences, english, shown, read, MapRecipe(), bar)
+    return maps
+
+
+def ridge_regression(sentences: Tensor, english: Tensor, ridge: float) -> Tensor:
+    """The map [s, s] from sentence embeddings [n, s] to those of their English translations [n, s]."""
+    x, y = sentences.double(), english.double()
+    return torch.linalg.solve(x.T @ x + ridge * torch.eye(x.shape[1], dtype=x.dtype), x.T @ y).float()
+
+
+def train_map(
+    sentences: Tensor, english: Tensor, photos: Tensor, read: Callable[[Tensor], Tensor], recipe: MapRecipe, bar: Bar
+) -> Tensor:
+    """The map [s, s] for captions [n, s] of photos [n, e]; ``read`` gives texts [n, e] for sentences [n, s], differentiably."""
+    start = ridge_regression(sentences, english, recipe.ridge)
+    map = torch.nn.Parameter((1 - recipe.share) * torch.eye(len(start)) + recipe.share * start)
+    optimizer = torch.optim.Adam([map], lr=recipe.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
+    random = torch.Generator().manual_seed(recipe.seed)
+    with torch.no_grad():
+        translations = read(english)
+    for step in range(1, recipe.steps + 1):
+        rows = torch.randperm(len(sentences), generator=random)[: recipe.batch]
+        texts = read(F.normalize(sentences[rows] @ map, dim=-1))
+        unlike = 1 - (texts * translations[rows]).sum(1).mean()
+        positive = torch.eye(len(rows), dtype=torch.bool)
+        loss = contrastive(photos[rows], texts, positive, recipe.scale) + recipe.like * unlike
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        bar.to(step, f"loss {loss.detach():.3f}")
+    return map.detach()
