@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.preprocess import MEAN, STD
+from core.backbones.frozen_towers import MEAN, STD
 from core.common import markdown
 from core.common.images import SIDE
 from core.data.decode import BATCH

@@ -80,7 +80,7 @@ def _indexing(context: BenchmarkContext, folder: Path) -> dict[str, Any]:
 
 
 def _link(folder: Path, context: BenchmarkContext) -> int:
-    """Put links to photos of the data folder there, as many as are measured; without one, views of the sample photos."""
+    """Put links to photos of the data folder there, as many as are measured; without one, the sample photos."""
     folder.mkdir(parents=True, exist_ok=True)
     number = min(PHOTOS, context.largest)
     if context.data is None:
