@@ -216,11 +216,8 @@ def _teach(parser: Parser) -> None:
       python -m core teach --name Shrek a.jpg b.jpg c.jpg --name "our boat" d.jpg --out names
       python -m core search "Shrek on our boat" --gallery ~/photos --adapter names
       python -m core teach FOLDER --task "photos of pets" --out pets
-      python -m core teach --library pictures.library --name Shrek a.jpg b.jpg --out names
 
-    FOLDER holds a folder of photos for each name, called like it. From then on texts with a name find what its photos show:
-    a closed form, no training. It is added exactly to the adapter of --task or --adapter, which stays as it is. What cannot
-    be taught is listed, and the rest is taught.
+    FOLDER holds a folder of photos for each name, called like it. What cannot be taught is listed, and the rest is taught.
 
     JSON:
       {"names": [{"name", "photos": readable ones}, ...], "failed": [{"name", "reason"}, ...], "remarks": [...],
@@ -243,16 +240,12 @@ def _search(parser: Parser) -> None:
     """
     example:
       python -m core search "a dog in the snow" --library pictures.library --task "photos of dogs playing outside"
-      python -m core search "a dog in the snow" --gallery ~/photos
       python -m core search "dog -water" --library pictures.library --folder ~/photos/2024 --since 2024-06-01
       python -m core search beach.jpg "at night" --library pictures.library --find photos
 
-    A library is indexed once (`index`); a folder is read at every call. Without --task or --adapter the words of the query
-    themselves say what the adapter is made for. A photo file as QUERY searches captions (captions.jsonl, labels.jsonl or
-    COCO captions, as for `evaluate`), or, with --find photos, for photos like it. What cannot be read is left out.
-
-    An adapter of texts, as the shipped backbone's are, changes the query alone. One of photos, as open_clip models have,
-    embeds every photo of a folder again; a library rejects it.
+    A library is indexed once (`index`); a folder is read at every call. A photo file as QUERY searches captions (of files as
+    for `evaluate`), or, with --find photos, for photos like it. What cannot be read is left out. A library rejects adapters
+    of photos, as open_clip models have.
 
     JSON:
       {"query", "task", "photos": readable and different ones, "total": candidates of all rankings,
@@ -288,9 +281,8 @@ def _index(parser: Parser) -> None:
       python -m core index ~/photos --library pictures.library
       python -m core index /shared/photos --library /shared/pictures.library --engine ray --address auto
 
-    Photos are read where they are, with all folders below; they are not copied. Only what is new or changed is encoded,
-    moved photos are recognised by their content, and those that are gone are forgotten, except where their whole folder
-    is missing, as a drive may be that is not connected. It may be interrupted at any time, and goes on there.
+    Photos stay where they are. Only what is new or changed is encoded, and what is gone is forgotten, except where a whole
+    folder is missing, as a drive may be. It may be interrupted at any time, and goes on there.
 
     JSON:
       {"library", "photos": in the library now, "added", "changed", "moved", "removed", "duplicates": how many,
@@ -323,13 +315,10 @@ def _library(parser: Parser) -> None:
 def _vector(parser: Parser) -> None:
     """
     example:
-      python -m core adapt "photos of dogs playing outside" --out dogs
       python -m core vector "a dog in the snow" --adapter dogs --json
 
-    Asked with it, a database of a library's vectors ranks as the adapter does. An adapter of photos, as open_clip models have,
-    is rejected: it changes the vectors, not the query. For the path of a photo it is the vector that this has in a library.
-
-    JSON:
+    Asked with it, a database of a library's vectors ranks as the adapter does. For the path of a photo it is the vector that
+    this has in a library. JSON:
       {"query", "adapter", "backbone", "fingerprint", "dim", "vector": [...]}
     """
     parser.add_argument("query", metavar="QUERY", help="words to look for, or a photo")
@@ -356,8 +345,7 @@ def _evaluate(parser: Parser) -> None:
       sg-lora              the generated LoRA
 
     The whole folder is the gallery. Any of a photo's captions counts as a hit, equal captions are one text, and a
-    wrong answer that ties with the right one ranks before it. Photos that are missing or cannot be read are listed on
-    stderr and left out.
+    wrong answer that ties with the right one ranks before it.
 
     JSON, in percent:
       {"images": photos that could be read, "captions": different texts among their captions,
@@ -380,8 +368,7 @@ def _train_backbone(parser: Parser) -> None:
     example:
       python -m core train backbone --data data
 
-    DIR holds the folders coco and labelled, which train, and flickr8k, which only measures, each with images and a
-    captions.jsonl or labels.jsonl.
+    DIR holds the folders coco and labelled, which train, and flickr8k, which only measures.
     An interrupted run goes on where it stopped. JSON: {"fingerprint", "zero_shot", "out"}
     """
     _train_options(parser, "FILE", "the shipped heads, assets/embedded/backbone.safetensors")
@@ -419,13 +406,9 @@ def _train_experts(parser: Parser) -> None:
     $FORMATS
 
     Topics are words that captions share, clusters of captions, categories of COCO where photos have some, and groups of
-    classes. Photos of the splits val and test train nothing. Photos that cannot be read are listed and left out.
-
-    Descriptions that you write yourself replace those that are put together from captions; run the command again with them,
-    and nothing is trained again. An interrupted run goes on where it stopped. `accelerate launch` shares the experts out
-    among all GPUs; several machines need one --cache that all see. --set shared_steps=0 --set rank=2 trains experts as in
-    the paper, with nothing shared (embedded: --adapt photos, too).
-    The repository gets a model card, README.md. JSON: {"fingerprint", "experts": [names], "out"}
+    classes. Photos of the splits val and test train nothing. With --descriptions, a second run trains nothing again. An
+    interrupted run goes on where it stopped. `accelerate launch` shares the experts out among all GPUs; several machines
+    need one --cache that all see. JSON: {"fingerprint", "experts": [names], "out"}
     """
     _train_options(parser, "DIR", "the backbone's own, experts/NAME")
     _recipe_option(parser)
@@ -458,9 +441,8 @@ def _experiment(parser: Parser) -> None:
 
     $EXPERIMENTS
 
-    NAME.json and NAME.svg go to the folder of the results, findings and a table to stdout. `all` runs them in this order
-    and, if it was interrupted, goes on where it stopped; so does each experiment that trains. --data is the data folder
-    of `train`. `accelerate launch` shares the folds of `unseen` out among all GPUs.
+    NAME.json and NAME.svg go to the folder of the results, findings and a table to stdout. `all` goes on where it stopped;
+    so does each experiment that trains. `accelerate launch` shares the folds of `unseen` out among all GPUs.
     """
     _names_option(parser, EXPERIMENTS, help="one of those below, or all")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="the data folders (default: data)")
@@ -478,9 +460,8 @@ def _bench(parser: Parser) -> None:
 
     $BENCHMARKS
 
-    bench-NAME.json, and bench-NAME.svg where there is a curve, go to the folder of the results, findings and a table to
-    stdout. What is compared is measured in turn in one run, so ratios hold on a busy machine too; times are the best of
-    all rounds: `wall` clock, and `cpu`, processor time of all threads together. No data folder is needed.
+    bench-NAME.json goes to the folder of the results, findings and a table to stdout. What is compared is measured in turn,
+    so ratios hold on a busy machine too; times are the best of all rounds: `wall` clock, and `cpu`, of all threads together.
     """
     _names_option(parser, BENCHMARKS, nargs="?", default=experiment.ALL, help="one of those below (all)")
     _path_option(parser, "--data", "data folders as of `train`, whose photos make the library (default: the sample photos)")
