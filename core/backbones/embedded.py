@@ -99,10 +99,7 @@ class EmbeddedBackbone(EmbeddedTowers):
     Where LoRAs adapt texts, all that need be kept of a photo is its embedding, zero-shot and under the shared part (where there
     is one): that is its prefix activation, and the photos' index holds for every adapter. Where they adapt photos, as in the
     paper, the prefix is the image tower's map, and a LoRA may adapt any linear of both heads. Texts are embedded in float32,
-    photos in ``dtype``.
-
-    Args:
-        heads: fingerprint of the two heads.
+    photos in ``dtype``. ``heads`` is the fingerprint of the two heads.
 
     Attributes:
         translations: by language, what moves a sentence toward English (``core.backbones.translations``).

@@ -78,10 +78,8 @@ def train_experts(
     """Train the shared part, find the experts' tasks in ``data``, train their own parts, and write the repository to ``out``.
 
     Under ``accelerate launch`` each process trains a part of the experts; ``cache`` is a folder that all of them see.
-    What an interrupted run with the same recipe and backbone trained already is not trained again.
-
-    Args:
-        descriptions: by expert's name, as ``read_descriptions`` reads them.
+    What an interrupted run with the same recipe and backbone trained already is not trained again. ``descriptions`` are by
+    expert's name, as ``read_descriptions`` reads them.
 
     Raises:
         DataError: no task in the data, or a cache that the processes do not share.

@@ -31,11 +31,7 @@ Files = Sequence[tuple[str, bytes]]
 
 
 def run(context: BenchmarkContext, sizes: Sequence[tuple[int, int]] = SIZES, photos: int = PHOTOS) -> dict[str, Any]:
-    """For each size of a photo: photos per second of all ways, and ratios.
-
-    Args:
-        sizes: (width, height) of the JPEGs. photos: of each size.
-    """
+    """For each size (width, height) of so many photos: photos per second of all ways, and ratios."""
     backbone, number = context.engine.backbone, min(context.largest, photos)
     assert isinstance(backbone, EmbeddedBackbone)
     rows = []
