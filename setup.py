@@ -23,7 +23,7 @@ setup(
     package_dir=shipped,
     package_data={
         "app": ["*.css", "views/*.js", "views/templates/*.html", "languages/*.json"],
-        "core": ["common/*.json", "experiments/*.json", "training/*.json"],
+        "core": ["cli/help.txt", "common/*.json", "experiments/*.json", "training/*.json"],
         "core.shipped.assets": ["samples.json", "*/*.safetensors", "results/*"],
         "core.shipped.experts": ["*/*"],
     },

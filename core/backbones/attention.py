@@ -51,12 +51,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 
 
 class SplitAttention(nn.Module):
-    """Self-attention as in ViT, with the fused input projection split in three, as the paper adapts it.
-
-    Args:
-        width: model width; must be a multiple of ``heads``.
-        heads: number of heads.
-    """
+    """Self-attention as in ViT, with the fused input projection split in three, as the paper adapts it; ``width`` is a multiple
+    of ``heads``."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

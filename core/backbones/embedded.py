@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -20,18 +19,21 @@ from core.backbones.frozen_towers import (
     IMAGE_TOWER_SHA256,
     MAP_CHANNELS,
     MAP_TOKENS,
+    MEAN,
     SENTENCE_DIM,
+    STD,
     TEXT_TOWER_SHA256,
     ImageTower,
     TextTower,
 )
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import VISION, Factors, Lora, LoraLayout, LoraModule, Side
-from core.backbones.preprocess import FRAMING, MEAN, STD, pixel_values
+from core.backbones.preprocess import Preprocessing
 from core.backbones.spec import adapted_side
 from core.backbones.translations import Maps, load_maps, toward_english
 from core.common.device import CPU, batch_size, prefetched
 from core.common.errors import AdapterError, BackboneError
+from core.common.images import Framing
 from core.common.runtime import compute_dtype
 from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 
@@ -45,7 +47,7 @@ LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, a
 _image_tower, _text_tower = lru_cache(maxsize=1)(ImageTower), lru_cache(maxsize=1)(TextTower)
 
 
-class EmbeddedTowers:
+class EmbeddedTowers(Preprocessing):
     """Implements ``core.backbones.base.Towers``; they load on first use, so that routing starts fast.
 
     Args:
@@ -56,7 +58,10 @@ class EmbeddedTowers:
     prefix_key, sentence_key = f"{IMAGE_TOWER_SHA256} folded", TEXT_TOWER_SHA256
     prefix_shape: tuple[int, ...] = (MAP_TOKENS, MAP_CHANNELS)
     sentence_dim = SENTENCE_DIM
-    framing = FRAMING
+    # Squashing keeps everything in view, which matters more for search than the aspect does, and it is what the training photos
+    # had been through.
+    framing = Framing()
+    mean, std = MEAN, STD
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:
         self._wanted_dtype, self.device = dtype, CPU
@@ -84,12 +89,6 @@ class EmbeddedTowers:
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         return self.text_tower.encode(texts)
 
-    def normalised(self, frames: Tensor) -> Tensor:
-        return frames.permute(0, 3, 1, 2).float().div_(255).sub_(MEAN).div_(STD)
-
-    def pixels(self, image: Image.Image) -> Tensor:
-        return self.normalised(pixel_values(self.framing(image))[None])[0]
-
     def prefix(self, pixels: Tensor) -> Tensor:
         return self.image_tower(pixels)
 
@@ -100,10 +99,7 @@ class EmbeddedBackbone(EmbeddedTowers):
     Where LoRAs adapt texts, all that need be kept of a photo is its embedding, zero-shot and under the shared part (where there
     is one): that is its prefix activation, and the photos' index holds for every adapter. Where they adapt photos, as in the
     paper, the prefix is the image tower's map, and a LoRA may adapt any linear of both heads. Texts are embedded in float32,
-    photos in ``dtype``.
-
-    Args:
-        heads: fingerprint of the two heads.
+    photos in ``dtype``. ``heads`` is the fingerprint of the two heads.
 
     Attributes:
         translations: by language, what moves a sentence toward English (``core.backbones.translations``).

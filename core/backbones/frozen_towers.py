@@ -33,6 +33,7 @@ TEXT_FILES_SHA256 = {
     "sp.model": "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9",
 }
 
+MEAN, STD = 0.498, 0.502  # of the image tower's input, as measured (docs/design.md, section 3)
 MAP_SIDE = 7  # positions of the last convolutional map, each way
 MAP_TOKENS = MAP_SIDE**2
 MAP_CHANNELS = 320

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from core.backbones.base import TwoTowers, finished
 from core.backbones.clip_text import adapted_text, text_tower
 from core.backbones.lora import Lora, LoraLayout, Side
-from core.backbones.preprocess import pixel_values
+from core.backbones.preprocess import Preprocessing
 from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, with_full_paths
 from core.backbones.vit import LORA_RANK, AdaptedTower, PlainViT
 from core.common.device import CPU, autocast, batch_size, prefetched
@@ -43,20 +43,12 @@ QUICK = "-quickgelu"
 TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")  # that only say how texts are cleaned
 HUB_NAME = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?")
 ARCHIVED_SIZES = ("input_resolution", "context_length", "vocab_size")  # beside the weights of OpenAI's archives
-# By module of timm; what else the towers of a family have shows once they are built.
+# Modules of timm; what else the towers of a family have shows once they are built.
 PLAIN_FAMILIES = ("vision_transformer", "vision_transformer_hybrid")
-OTHER_FAMILIES = {
-    "convnext": "convolutions, no attention",
-    "eva": "an EVA, with rotary positions in its attention",
-    "fastvit": "a FastViT, most of whose blocks are convolutions",
-    "swin_transformer": "a Swin transformer, with attention in windows",
-    "vision_transformer_relpos": "a ViT with relative positions in its attention",
-    "vitamin": "a ViTamin, which begins with stages of convolutions",
-}
 HELP = "The backbone `embedded` needs no model hub."
 
 
-class OpenClipBackbone:
+class OpenClipBackbone(Preprocessing):
     """Implements ``core.backbones.base.Backbone`` over an open_clip model; descriptions are routed in its text space.
 
     Args:
@@ -116,7 +108,7 @@ class OpenClipBackbone:
         self._tokenizer, self._tokenizer_lock = tokenizer, threading.Lock()
         seen = PreprocessCfg(**preprocess)
         self.framing = _framing(seen)
-        self._mean, self._std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
+        self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
         self.device = CPU
 
     def to(self, device: torch.device) -> OpenClipBackbone:
@@ -143,12 +135,6 @@ class OpenClipBackbone:
     def _read(self, tokens: Tensor, lora: Lora | None = None) -> Tensor:
         there = None if lora is None else lora.to(self.device)
         return self.adapted.text(tokens, there).cpu() if len(tokens) else torch.empty(0, self.dim)
-
-    def normalised(self, frames: Tensor) -> Tensor:
-        return frames.permute(0, 3, 1, 2).float().div_(255).sub_(self._mean).div_(self._std)
-
-    def pixels(self, image: Image.Image) -> Tensor:
-        return self.normalised(pixel_values(self.framing(image))[None])[0]
 
     @torch.no_grad()
     def prefix(self, pixels: Tensor, dtype: torch.dtype = torch.float16) -> Tensor:
@@ -389,12 +375,8 @@ def _short(name: str) -> str:
 def _obstacle(vision: Mapping[str, Any]) -> str | None:
     """What an image tower is, as far as its configuration shows, where that is no plain ViT."""
     if timm_name := vision.get("timm_model_name"):
-        family = (
-            model_entrypoint(timm_name).__module__.rpartition(".")[2] if is_model(timm_name) else "a model it does not have"
-        )
-        if family in PLAIN_FAMILIES:
-            return None
-        return f"timm's {timm_name} ({OTHER_FAMILIES.get(family, family)})"
+        family = model_entrypoint(timm_name).__module__.rpartition(".")[2] if is_model(timm_name) else "unknown"
+        return None if family in PLAIN_FAMILIES else f"timm's {timm_name} (its family is {family})"
     if isinstance(vision.get("layers"), list | tuple):
         return "a ResNet"
     if vision.get("attentional_pool"):

@@ -17,22 +17,14 @@ from core.backbones.transformers_names import THEIRS, transformers_name
 from core.common.errors import AdapterError, brief
 from core.common.tensor_files import write_tensors
 
-CONFIG_FILE = "adapter_config.json"
-
-WEIGHTS_FILE = "adapter_model.safetensors"
-
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PEFT_PREFIX = "base_model.model."
-
 MAX_ADAPTER_BYTES = 64 * 1024 * 1024
-
 DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}  # what peft writes; torch knows smaller ones by halves
-
 # What peft can do beyond B @ A on frozen weights; the last kinds of initialisation change the frozen weights too.
 UNSUPPORTED = ("use_dora", "use_qalora", "use_bdlora", "alora_invocation_tokens")
-
-PLAIN_NAME = re.compile(r"[\w.]+")
-
 UNSUPPORTED_INIT = ("pissa", "olora", "corda", "loftq", "lora_ga")
+PLAIN_NAME = re.compile(r"[\w.]+")
 
 
 def save_peft(

@@ -1,4 +1,4 @@
-"""From a framed photo to the numbers that the embedded backbone sees."""
+"""From a photo to the numbers that an image tower sees."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from torch import Tensor
 
 from core.common.images import Framing
 
-MEAN, STD = 0.498, 0.502  # measured for EfficientNet-Lite0 (docs/design.md, section 3)
 
-# Squashing keeps everything in view, which matters more for search than the aspect does, and it is what the training photos
-# had been through.
-FRAMING = Framing()
+class Preprocessing:
+    """Implements what ``core.backbones.base.Towers`` has before ``prefix``; ``mean`` and ``std`` are of values from 0 to 1."""
 
+    framing: Framing
+    mean: Tensor | float
+    std: Tensor | float
 
-def pixel_values(image: Image.Image) -> Tensor:
-    """The values of an RGB photo, [height, width, 3] uint8."""
-    return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3)
+    def normalised(self, frames: Tensor) -> Tensor:
+        return frames.permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        framed = self.framing(image)
+        values = torch.frombuffer(bytearray(framed.tobytes()), dtype=torch.uint8)
+        return self.normalised(values.view(1, framed.height, framed.width, 3))[0]

@@ -15,13 +15,3 @@ def difference(interval: Sequence[float]) -> str:
     """A difference with its 95 % interval: "+1.2 [-0.3, +2.7]"."""
     mean, low, high = interval
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-
-
-def above(interval: Sequence[float]) -> bool:
-    """Whether the whole interval lies above zero."""
-    return interval[1] > 0
-
-
-def below(interval: Sequence[float]) -> bool:
-    """Whether the whole interval lies below zero."""
-    return interval[2] < 0

@@ -6,11 +6,7 @@ import time
 
 
 class Stopwatch:
-    """Runs from when it is made.
-
-    Attributes:
-        laps: seconds by step, in order of their first lap.
-    """
+    """Runs from when it is made; ``laps`` are seconds by step, in order of their first lap."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}

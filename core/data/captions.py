@@ -13,7 +13,7 @@ from core.common.errors import DataError
 from core.common.text import one_line, safe_name
 from core.data.jsonl import captions_of, label_of, parse_row
 from core.data.sample import Sample, caption_texts
-from core.data.text import parse_json
+from core.data.text import decoded, lines, parse_json
 
 MAX_CAPTION = 1_000
 CAPTIONS_A_PHOTO = 20
@@ -35,8 +35,7 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
 
     Formats: CSV (also with ``;``, tab or ``|``) with a header such as ``image,caption``, or with just these two columns;
     JSONL with an object such as ``{"image": "a.jpg", "captions": ["…"]}`` or ``{"image": "a.jpg", "label": "dog"}`` a line (the
-    caption is then "a photo of a dog"); COCO captions JSON. Several rows of one
-    image are several captions.
+    caption is then "a photo of a dog"); COCO captions JSON. Several rows of one image are several captions.
 
     Args:
         name, data: of the file. most: captions that are taken from it.
@@ -45,18 +44,9 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
         DataError: not UTF-8, malformed (the text names file and line), without any caption, or with more than ``most``.
     """
     label = safe_name(name)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{label}, line {line}: not UTF-8 text. Save the file with the encoding UTF-8.") from None
-    suffix = PurePosixPath(label).suffix.lower()
-    if suffix == ".jsonl":
-        pairs = _jsonl(label, text)
-    elif suffix == ".json":
-        pairs = _json(label, text)
-    else:
-        pairs = _csv(label, text)
+    text = decoded(label, data)
+    readers = {".jsonl": _jsonl, ".json": _json}
+    pairs = readers.get(PurePosixPath(label).suffix.lower(), _csv)(label, text)
     captions = _collect(pairs if most is None else islice(pairs, most))
     if not captions:
         raise DataError(f"{label} holds no captions.")
@@ -113,8 +103,8 @@ def match_captions(names: Sequence[str], captions: Mapping[str, Sequence[str]]) 
 
 def clean_captions(texts: Iterable[str]) -> tuple[str, ...]:
     """Captions on one line each, without empty and repeated ones, cut at MAX_CAPTION characters; the first CAPTIONS_A_PHOTO."""
-    lines = (one_line(text)[:MAX_CAPTION] for text in texts)
-    return tuple(islice(dict.fromkeys(line for line in lines if line), CAPTIONS_A_PHOTO))
+    short = (one_line(text)[:MAX_CAPTION] for text in texts)
+    return tuple(islice(dict.fromkeys(text for text in short if text), CAPTIONS_A_PHOTO))
 
 
 def _collect(pairs: Iterable[tuple[str, str]]) -> Captions:
@@ -190,10 +180,7 @@ def _columns(header: list[str], where: str) -> tuple[int, list[int]] | None:
 
 def _jsonl(label: str, text: str) -> Iterator[tuple[str, str]]:
     """(image, caption) of each line, of ``captions.jsonl`` or of ``labels.jsonl``."""
-    # Not splitlines(): a caption may hold U+2028, which ends a line there but not in JSON.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
+    for number, line in lines(text):
         where = f"{label}, line {number}"
         row = parse_row(where, line)
         if "label" in row and "captions" not in row and "caption" not in row:
@@ -205,8 +192,8 @@ def _jsonl(label: str, text: str) -> Iterator[tuple[str, str]]:
 
 def _json(label: str, text: str) -> Iterator[tuple[str, str]]:
     """COCO captions; a JSONL file that is called .json is read all the same."""
-    lines = [line for line in text.split("\n") if line.strip()]
-    if len(lines) > 1 and lines[0].rstrip().endswith("}"):
+    first = list(islice(lines(text), 2))
+    if len(first) > 1 and first[0][1].rstrip().endswith("}"):
         yield from _jsonl(label, text)
         return
     content = parse_json(label, text)

@@ -41,14 +41,7 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded file.
-
-    Attributes:
-        position: place of the file among the sources.
-        id: hash of its content.
-        name: safe file name.
-        photo: what is left of it.
-    """
+    """A decoded file: its place among the sources, the hash of its content, its safe name, and what is left of it."""
 
     position: int
     id: str

@@ -127,12 +127,7 @@ class _Task:
 
 
 class Upload:
-    """Photos that belong together; several of these take turns.
-
-    Args:
-        pool: that decodes them.
-        framing: how they are framed.
-    """
+    """Photos that belong together, and are framed alike; several of these take turns."""
 
     def __init__(self, pool: DecodePool, framing: Framing) -> None:
         self._pool, self._framing = pool, framing
@@ -152,11 +147,7 @@ class Upload:
 
 
 class DecodePool:
-    """Decoding processes, each with a thread that hands it photos.
-
-    Args:
-        processes: how many.
-    """
+    """Decoding processes, each with a thread that hands it photos."""
 
     def __init__(self, processes: int = PROCESSES) -> None:
         self._processes = processes

@@ -12,13 +12,10 @@ class Sample:
     """One photo of a data folder.
 
     Attributes:
-        path: the image file; not opened yet.
-        captions: human captions, possibly none.
+        path: the image file; not opened yet. captions: possibly none. translations: in other languages, to train with.
         split: "train", "val" or "test" ("" where the folder does not say).
-        label: class name of a labelled photo ("" for captioned ones).
-        domain / dataset: domain and set, such as "aerial" ("" for everyday scenes with captions).
+        label: class name ("" for captioned photos). domain, dataset: such as "aerial" ("" for everyday scenes with captions).
         categories: of the objects in the photo (COCO's instances), sorted.
-        translations: captions in other languages, to train with.
     """
 
     path: Path

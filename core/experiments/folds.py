@@ -74,10 +74,7 @@ class PreparedFold:
 
 def shared_out(context: ExperimentContext, pieces: Sequence[T], make: Callable[[T], R]) -> list[R]:
     """What ``make`` makes of each piece, in order; the processes of `accelerate launch` each begin with a part of them.
-
-    Args:
-        make: keeps what it made in the cache, which all processes see, and finds it there.
-    """
+    ``make`` keeps what it made in the cache, which all processes see, and finds it there."""
     processes = Processes.here()
     context.backbone.to(processes.device)
     processes.one_after_first(lambda: context.corpus)

@@ -47,11 +47,7 @@ class HeldTask:
 
 
 def named_rows(captions: Mapping[int, tuple[str, ...]], named: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """For each name, the rows of which NAMED_BY captions (all, where there are fewer) have one of its words.
-
-    Args:
-        captions: by row. named: words by name.
-    """
+    """For each name, the rows of which NAMED_BY ``captions`` (all, where there are fewer) have one of the words ``named``."""
     spoken = {row: [set(re.findall(r"[a-z-]+", c.lower())) for c in own] for row, own in captions.items()}
 
     def rows(wanted: set[str]) -> list[int]:
@@ -95,11 +91,8 @@ def scene_tasks(corpus: Corpus) -> list[HeldTask]:
 
 
 def domain_tasks(corpus: Corpus, whole: bool = False) -> list[HeldTask]:
-    """Parts of the classes of each special domain, described by some of their names.
-
-    Args:
-        whole: one task a domain, with its phrase alone; measured on the photos that trained nothing.
-    """
+    """Parts of the classes of each special domain, described by some of their names; or, with ``whole``, one task a domain,
+    with its phrase alone, measured on the photos that trained nothing."""
     tasks = []
     for domain, classes in sorted(corpus.classes.items()):
         if domain == OBJECTS:

@@ -153,7 +153,7 @@ _BENCHMARKS = (
     Experiment(
         "indexing",
         "How many photos a second go from JPEG to index, and how close is that to the bare tower?",
-        "Views of the packages' sample photos as JPEGs in memory. Indexed: as the app does it, with thumbnails and the index "
+        "The packages' sample photos as JPEGs in memory. Indexed: as the app does it, with thumbnails and the index "
         "for zero-shot search. Tower: the frozen convolutional tower alone, on ready tensors and in the same batches. Naive: "
         "decoded in full, float32, one photo after the other. All in turn, round by round.",
         plot=False,
@@ -163,7 +163,7 @@ _BENCHMARKS = (
     Experiment(
         "library",
         "How fast is a library made, and what does a question cost as it grows?",
-        "Up to 20,000 photos of a data folder (without one, views of the sample photos) are indexed by the command. For "
+        "Up to 20,000 photos of a data folder (without one, the sample photos) are indexed by the command. For "
         "growth, the vectors of these photos are repeated with noise.",
         plot=False,
         bench=True,

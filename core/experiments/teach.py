@@ -180,10 +180,7 @@ def composed(
     context: ExperimentContext, others: np.ndarray, bases: Mapping[str, Lora | None], shown: Mapping[str, Tensor]
 ) -> list[dict[str, Any]]:
     """R@10 of captions in which a word is replaced by a made-up name, which was taught from photos that the word describes.
-
-    Args:
-        shown: what an index holds of the other photos, by column; names move no photo.
-    """
+    ``shown`` is what an index holds of the other photos, by column; names move no photo."""
     corpus, backbone, rows = context.corpus, context.backbone, []
     said = {int(row): corpus.strings[int(corpus.own_texts[row][0])] for row in np.flatnonzero(corpus.scenes)}
     for number, word in enumerate(WORDS):

@@ -79,7 +79,7 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     for group, content in result["groups"].items():
         gain = content["methods"]["zero-shot"]["ours minus it"]["R@1"]
         if group != "scenes":
-            sure = "a gain" if markdown.above(gain) else "a loss" if markdown.below(gain) else "no sure difference"
+            sure = {"above zero": "a gain", "below zero": "a loss"}.get(_verdict(gain), "no sure difference")
             said.append(f"For {group} that no training saw it makes {sure}: {markdown.difference(gain)} points.")
     return said
 
@@ -99,7 +99,8 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def _verdict(interval: Sequence[float]) -> str:
-    return "above zero" if markdown.above(interval) else "below zero" if markdown.below(interval) else "no difference"
+    _, low, high = interval
+    return "above zero" if low > 0 else "below zero" if high < 0 else "no difference"
 
 
 def table(result: Mapping[str, Any]) -> str:

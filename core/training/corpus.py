@@ -155,11 +155,8 @@ class Corpus:
 
 
 def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None = None) -> Adapter:
-    """A LoRA as people search with it: where photos are indexed for both, its scores are mixed with zero-shot's.
-
-    Args:
-        strength: None for the usual one; elsewhere it scales the LoRA.
-    """
+    """A LoRA as people search with it: where photos are indexed for both, its scores are mixed with zero-shot's; elsewhere a
+    strength scales it. None is the usual one."""
     if lora is None:
         return ZERO_SHOT
     if backbone.shared is None:
@@ -168,11 +165,8 @@ def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None 
 
 
 def gallery_recalls(photos: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Any]:
-    """As ``metrics.measure``, with texts less their popularity among the photos, as a gallery ranks them.
-
-    Args:
-        photos: [n, w], texts: [m, w] as ``core.retrieval.columns`` makes them.
-    """
+    """As ``metrics.measure``, of photos [n, w] and texts [m, w] as ``core.retrieval.columns`` makes them, these less their
+    popularity among the photos, as a gallery ranks them."""
     popular = popularity(photos[spread_places(len(photos))], texts)
     return measure(*with_popularity(photos, texts, popular), relevance)
 

@@ -23,11 +23,7 @@ CLASSES = (3, 25)
 
 @dataclass(frozen=True)
 class DenseTask:
-    """One sampled task: its photos, and what it is about.
-
-    Attributes:
-        rows: photos. words: keywords and conjunctions, or labels. domain: of a label task, else None.
-    """
+    """One sampled task: rows of photos, and what it is about: keywords and conjunctions, or labels of a domain (else None)."""
 
     rows: np.ndarray
     words: tuple[str, ...]

@@ -38,9 +38,10 @@ from core.training.objective import Objective
 from core.training.recipe import ExpertRecipe
 from core.training.shared_part import train_shared
 from core.training.snapshots import keep, snapshots_file
-from core.training.topic_photos import FEWEST, photos_like
 
 FORGETTING_PHOTOS = 300  # of each set that every expert is measured on
+TOPIC_PHOTOS = 256  # of its own topic, likewise
+FEWEST_PHOTOS = 8  # of a topic that is measured
 
 
 def train_own_part(objective: Objective, rows: np.ndarray, shared: Lora | None, recipe: ExpertRecipe, seed: int) -> Tensor:
@@ -77,10 +78,8 @@ def train_experts(
     """Train the shared part, find the experts' tasks in ``data``, train their own parts, and write the repository to ``out``.
 
     Under ``accelerate launch`` each process trains a part of the experts; ``cache`` is a folder that all of them see.
-    What an interrupted run with the same recipe and backbone trained already is not trained again.
-
-    Args:
-        descriptions: by expert's name, as ``read_descriptions`` reads them.
+    What an interrupted run with the same recipe and backbone trained already is not trained again. ``descriptions`` are by
+    expert's name, as ``read_descriptions`` reads them.
 
     Raises:
         DataError: no task in the data, or a cache that the processes do not share.
@@ -196,9 +195,25 @@ def _figures(backbone: Backbone, corpus: Corpus, expert: Expert, key: Tensor, wh
     """Recalls on the expert's topic: zero-shot ("before") and with the expert ("after"); empty where there are too few
     photos."""
     rows = photos_like(corpus, expert, key)
-    if len(rows) < FEWEST:
+    if len(rows) < FEWEST_PHOTOS:
         return {"before": {}, "after": {}}
     return {side: corpus.recalls(backbone, rows, lora) for side, lora in (("before", None), ("after", whole))}
+
+
+def photos_like(corpus: Corpus, expert: Expert, key: Tensor, most: int = TOPIC_PHOTOS) -> np.ndarray:
+    """Rows of watched photos of an expert's topic: of its classes, or the captioned ones closest to its embedding ``key`` [s],
+    as large a share of them as the expert trained on."""
+    if expert.classes:
+        known = set(expert.classes)
+        rows = [r for r in np.flatnonzero(corpus.watched & ~corpus.captioned) if corpus.samples[r].label in known]
+        rows = np.array([r for r in rows if corpus.samples[r].domain == expert.group], dtype=np.int64)
+    else:
+        alike = corpus.captioned & (corpus.domains == ("" if expert.group == "scenes" else expert.group))
+        pool = np.flatnonzero(corpus.watched & alike)
+        share = expert.images / max(int((corpus.train & alike).sum()), 1)
+        closest = np.argsort(-(corpus.photo_sentences[pool] @ key.numpy()))
+        rows = np.sort(pool[closest[: max(FEWEST_PHOTOS, round(share * len(pool)))]])
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
 def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Path) -> Path:

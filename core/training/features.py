@@ -141,10 +141,7 @@ def text_prefixes(texts: Sequence[str], cache: Path, log: Log, backbone: Backbon
 
 class Features:
     """Rows of several feature files as one array [n, *prefix_shape] that stays on disk: COCO's would not fit into memory.
-
-    Args:
-        parts: of each file, its array and the rows of it that count, in order.
-    """
+    ``parts`` are of each file its array and the rows of it that count, in order."""
 
     def __init__(self, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
         self._arrays = [array for array, _ in parts]

@@ -20,11 +20,8 @@ WARM_UP = 30  # steps
 def train_shared(
     objective: Objective, layout: LoraLayout, steps: int, lr: float, dense: float = 1.0, seed: int = 0, log: Log = print
 ) -> Tensor:
-    """One LoRA [P] of this layout, trained on the training photos of the objective's corpus.
-
-    Args:
-        dense: share of steps that look at a sampled task; the others look at everyday scenes of all kinds.
-    """
+    """One LoRA [P] of this layout, trained on the training photos of the objective's corpus. A share ``dense`` of the steps
+    looks at a sampled task, the others at everyday scenes of all kinds."""
     corpus = objective.corpus
     tasks, scenes = DenseTasks(corpus, corpus.train), np.flatnonzero(corpus.train & corpus.scenes)
     vector = torch.nn.Parameter(initial_vector(layout, seed))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from core.data.sample_photos import sample_photos
 from core.experiments.bench import adaptation, indexing, library, sample_jpegs
 from core.experiments.bench.context import BenchmarkContext
 from core.sglora.engine import SGLora
@@ -31,10 +32,11 @@ def setting(engine) -> BenchmarkContext:
 
 
 def test_every_photo_is_a_file_of_its_own_and_repeats_as_the_same():
-    files = sample_jpegs.jpegs(sample_jpegs.VIEWS + 8, (96, 64))
-    assert len({content for _, content in files}) == len({name for name, _ in files}) == sample_jpegs.VIEWS + 8
+    samples = len(sample_photos())
+    files = sample_jpegs.jpegs(samples + 8, (96, 64))
+    assert len({content for _, content in files}) == len({name for name, _ in files}) == samples + 8
     assert sample_jpegs.jpegs(3, (96, 64)) == files[:3]
-    seen = [np.asarray(Image.open(io.BytesIO(files[n][1]))) for n in (0, 1, sample_jpegs.VIEWS)]
+    seen = [np.asarray(Image.open(io.BytesIO(files[n][1]))) for n in (0, 1, samples)]
     assert all(each.shape == (64, 96, 3) for each in seen)
     assert not np.array_equal(seen[0], seen[1]) and np.array_equal(seen[0], seen[2])
     assert min(float(each.std()) for each in seen) > 5, "photos, not one colour"

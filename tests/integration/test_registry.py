@@ -105,4 +105,3 @@ def test_tables_and_words() -> None:
     assert markdown.table(["a", "b"], [["1", "2"], ["3", "4"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
     assert markdown.difference([1.25, -0.04, 2.0]) == "+1.2 [-0.0, +2.0]"
     assert [listed(n) for n in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
-    assert (markdown.above([1, 0.1, 2]), markdown.above([1, 0, 2]), markdown.below([-1, -2, -0.1])) == (True, False, True)

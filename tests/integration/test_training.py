@@ -39,7 +39,7 @@ from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, load_corpus, parts
 from core.training.dense_tasks import DenseTasks
 from core.training.discovery import discover, keyword_tasks, read_descriptions, without_expert
-from core.training.experts import runs_folder, train_experts
+from core.training.experts import photos_like, runs_folder, train_experts
 from core.training.features import image_features, text_features
 from core.training.generator import BETWEEN, GeneratorRecipe, between, fit_generator, train_generator
 from core.training.keywords import common_phrases, keyword_rows, photo_words, phrases, stem
@@ -47,7 +47,6 @@ from core.training.losses import contrastive, distillation
 from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective, confused_names, moved_names
 from core.training.recipe import ExpertRecipe
 from core.training.snapshots import read_snapshots, snapshots_file
-from core.training.topic_photos import photos_like
 
 RECIPE = ExpertRecipe(
     steps=4,

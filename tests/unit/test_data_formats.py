@@ -200,7 +200,7 @@ def test_a_name_that_could_be_either_of_two_photos(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("dataset_coco.json", '{"images": [', r"dataset_coco\.json, line 1: not valid JSON"),
+        ("dataset_coco.json", '{"images": [', r"dataset_coco\.json: not valid JSON"),
         ("captions_val2017.json", '{"images":\n[{', r"captions_val2017\.json, line 2: not valid JSON"),
         (
             "dataset_x.json",

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from core.backbones.embedded import EmbeddedTowers
-from core.backbones.preprocess import FRAMING, MEAN, STD
+from core.backbones.frozen_towers import MEAN, STD
 from core.common.errors import PhotoError
 from core.common.images import SIDE
 from core.common.text import safe_name
@@ -71,7 +71,7 @@ def test_large_rotated_jpeg_is_upright_and_keeps_its_colours() -> None:
     photo = open_photo(encode(Image.fromarray(np.ascontiguousarray(np.rot90(upright))), "JPEG", quality=95, exif=exif))
     assert photo.width > photo.height >= 352, "decoded at a fraction of its size, but never below what is needed"
     expected = np.asarray(Image.fromarray(upright).resize((224, 224), Image.Resampling.BICUBIC), dtype=float)
-    assert np.abs(np.asarray(FRAMING(photo), dtype=float) - expected).mean() < 3
+    assert np.abs(np.asarray(EmbeddedTowers.framing(photo), dtype=float) - expected).mean() < 3
     small = Image.open(io.BytesIO(thumbnail(photo)))
     assert small.format == "JPEG" and small.size == (320, 213)
 
@@ -129,7 +129,7 @@ def test_animated_gif_gives_its_first_frame() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (20_000, 3), (20_000, 1), (223, 225)])
-def test_odd_sizes_become_one_FRAMING(size: tuple[int, int]) -> None:
+def test_odd_sizes_become_one_framing(size: tuple[int, int]) -> None:
     photo = open_photo(encode(Image.new("RGB", size, (255, 128, 0)), "PNG"))
     assert photo.size == size
     pixels = EmbeddedTowers().pixels(photo)
@@ -143,11 +143,11 @@ def test_odd_sizes_become_one_FRAMING(size: tuple[int, int]) -> None:
 def test_wide_photos_lose_their_ends_only_beyond_two_to_one() -> None:
     wide = np.zeros((100, 400, 3), dtype=np.uint8)
     wide[:, 100:300] = 255
-    assert np.asarray(FRAMING(Image.fromarray(wide))).min() == 255
-    assert np.asarray(FRAMING(Image.fromarray(np.rot90(wide).copy()))).min() == 255
+    assert np.asarray(EmbeddedTowers.framing(Image.fromarray(wide))).min() == 255
+    assert np.asarray(EmbeddedTowers.framing(Image.fromarray(np.rot90(wide).copy()))).min() == 255
     twice = np.zeros((100, 200, 3), dtype=np.uint8)
     twice[:, 5:195] = 255
-    assert np.asarray(FRAMING(Image.fromarray(twice)))[:, 0].max() < 50, "at 2:1 everything stays in view"
+    assert np.asarray(EmbeddedTowers.framing(Image.fromarray(twice)))[:, 0].max() < 50, "at 2:1 everything stays in view"
 
 
 def png_that_claims(width: int, height: int) -> bytes:
@@ -258,7 +258,7 @@ def test_a_photo_is_resized_as_pillow_does(size: tuple[int, int]) -> None:
     small = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8))
     photo = small.resize(size, Image.Resampling.BICUBIC)
     expected = np.asarray(photo.resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=int)
-    off = np.abs(np.asarray(FRAMING(photo), dtype=int) - expected)
+    off = np.abs(np.asarray(EmbeddedTowers.framing(photo), dtype=int) - expected)
     assert off.max() <= 2 and off.mean() < 0.01  # levels of 255
 
 

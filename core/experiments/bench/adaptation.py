@@ -21,11 +21,7 @@ ROUNDS = 3  # of fine-tuning, which takes long
 
 
 def run(context: BenchmarkContext, photos: int = PHOTOS, recipe: OwnRecipe = OwnRecipe()) -> dict[str, Any]:
-    """{"parameters", "milliseconds" by step, "fine-tuning": {…}, "times faster"}.
-
-    Args:
-        photos: to fine-tune on; the adapter from a sentence needs none. recipe: of the fine-tuning.
-    """
+    """{"parameters", "milliseconds" by step, "fine-tuning": {…} on so many photos, "times faster"}."""
     engine = context.engine
     files, captions = captioned(photos)
     gallery = Gallery(engine.backbone, len(files))

@@ -46,10 +46,6 @@ class BenchmarkContext:
         engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
         return engine
 
-    def sizes(self, *wanted: int) -> list[int]:
-        """Those that are not too large; the smallest one at least."""
-        return [n for n in wanted if n <= self.largest] or [min(wanted)]
-
 
 def machine() -> dict[str, Any]:
     """What figures depend on beside the code: the processor, and how busy it was with other things when measuring began."""

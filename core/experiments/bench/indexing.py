@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.preprocess import MEAN, STD
+from core.backbones.frozen_towers import MEAN, STD
 from core.common import markdown
 from core.common.images import SIDE
 from core.data.decode import BATCH
@@ -31,11 +31,7 @@ Files = Sequence[tuple[str, bytes]]
 
 
 def run(context: BenchmarkContext, sizes: Sequence[tuple[int, int]] = SIZES, photos: int = PHOTOS) -> dict[str, Any]:
-    """For each size of a photo: photos per second of all ways, and ratios.
-
-    Args:
-        sizes: (width, height) of the JPEGs. photos: of each size.
-    """
+    """For each size (width, height) of so many photos: photos per second of all ways, and ratios."""
     backbone, number = context.engine.backbone, min(context.largest, photos)
     assert isinstance(backbone, EmbeddedBackbone)
     rows = []

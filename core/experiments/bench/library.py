@@ -47,11 +47,12 @@ def run(context: BenchmarkContext) -> dict[str, Any]:
         indexing = _indexing(context, folder)
         backbone = context.engine.backbone
         photos = LibraryPhotos(PhotoLibrary.open(folder / "library", backbone), backbone)
+        sizes = [n for n in SIZES if n <= context.largest] or SIZES[:1]
         search = ("search", QUERIES[0], "--library", str(folder / "library"), "--task", SENTENCES[0])
         return {
             "indexing": indexing,
             "search": min((_command(*search)[1] for _ in range(context.rounds)), key=lambda taken: taken["cpu"]),
-            "growth": [_grown(context, photos, folder / f"rows-{n}.f32", n) for n in context.sizes(*SIZES)],
+            "growth": [_grown(context, photos, folder / f"rows-{n}.f32", n) for n in sizes],
         }
 
 
@@ -80,7 +81,7 @@ def _indexing(context: BenchmarkContext, folder: Path) -> dict[str, Any]:
 
 
 def _link(folder: Path, context: BenchmarkContext) -> int:
-    """Put links to photos of the data folder there, as many as are measured; without one, views of the sample photos."""
+    """Put links to photos of the data folder there, as many as are measured; without one, the sample photos."""
     folder.mkdir(parents=True, exist_ok=True)
     number = min(PHOTOS, context.largest)
     if context.data is None:
