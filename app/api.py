@@ -13,7 +13,6 @@ import gradio as gr
 
 from app import actions, expert_actions, name_actions, texts
 from app.engines import Models
-from app.errors import answering
 from app.visitors.question import Question, Within, checked_day
 from app.visitors.session import Session
 from core.common.errors import BackboneError, DescriptionError, brief
@@ -47,7 +46,6 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         album.keeps_files = bool(models.repositories)
         return album.engine(models.get(album.backbone))
 
-    @answering
     def route(
         session: Session, description: str, k: float, tau: float, repository: str | None = None
     ) -> tuple[dict[str, Any], Session]:
@@ -61,7 +59,6 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         routing = engine.route(wanted.description, wanted.k, wanted.tau)
         return {"experts": routed_experts(engine, routing), "fit": fit_facts(engine.fit(routing))}, session
 
-    @answering
     def adapt(
         session: Session,
         description: str,
@@ -95,7 +92,6 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         }
         return answer, str(actions.write_zip(engine, session, result)), session
 
-    @answering
     def index(
         files: list[str] | None, captions: str | None, session: Session, repository: str | None = None
     ) -> tuple[Any, ...]:
@@ -120,7 +116,6 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         }
         return answer, session
 
-    @answering
     def search(
         session: Session,
         query: str = "",
@@ -160,7 +155,6 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         }
         return answer | {"strength": adaptation.strength, "fit": fit_facts(adaptation.fit)}, session
 
-    @answering
     def teach(
         name: str,
         files: list[str] | None,
@@ -191,7 +185,6 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         }
         return answer, session
 
-    @answering
     def import_adapter(files: list[str] | None, description: str, session: Session) -> tuple[Any, ...]:
         """Put an adapter among this client's experts: from now on sentences are routed to it, too.
 

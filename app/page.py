@@ -17,7 +17,7 @@ from starlette.middleware import Middleware
 from app import actions, languages, texts
 from app.api import add_endpoints
 from app.engines import Models
-from app.errors import friendly, without_paths
+from app.errors import without_paths
 from app.http.allowlist import Routes
 from app.http.gradio_patches import GuardedBlocks, harden
 from app.http.hosts import Hosts
@@ -210,7 +210,6 @@ class Studio:
         page.unload(self._closed)
         self.missed.change(self._show_what_is_there, [self.missed, *asked], context.outputs(*Part), **private())
 
-    @friendly
     def _open(self, request: gr.Request, memory: Any) -> Updates:
         context = self.context
         first = None if self.shelf is None else actions.sample_questions()[0]
@@ -232,7 +231,6 @@ class Studio:
         if request.session_hash:
             session.album.tabs.add(request.session_hash)
 
-    @friendly
     def _show_what_is_there(self, request: gr.Request, _: Any, session: Session, *values: Any) -> Updates:
         """The keeper emptied the visitor's album."""
         self._opened(request, session)

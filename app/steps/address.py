@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, urlencode
 import gradio as gr
 
 from app.api import SEARCH
-from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, in_turn
 from app.views import results_html
@@ -36,7 +35,6 @@ class Address(Step):
         self.on(self.address.select, self._go, (), boxes, ANSWER, context.answer, SEARCH)
         self.on(self.address.focus, self._look, parts=[Part.PHOTOS, *ANSWER])
 
-    @friendly
     @in_turn
     def _look(self, session: Session, *values: Any) -> Updates:
         """The tab is looked at again: another one may have changed the photos meanwhile."""
@@ -85,7 +83,6 @@ class Address(Step):
             values |= {} if kept.strength is None else {"strength": kept.strength}
         return session, values
 
-    @friendly
     @in_turn
     def _go(self, session: Session, event: gr.SelectData, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """Back or forward."""

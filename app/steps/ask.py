@@ -8,7 +8,6 @@ import gradio as gr
 
 from app import texts
 from app.api import SEARCH
-from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, in_turn, private
 from app.views import page_html
@@ -78,12 +77,10 @@ class Ask(Step):
         self.other.upload(lambda: None, None, self.pick, **private())
         self.pick.input(lambda: None, None, self.other, **private())
 
-    @friendly
     @in_turn
     def _search(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         return self.answer(session, Question.words(query), Controls(*values), progress)
 
-    @friendly
     @in_turn
     def _elsewhere(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """The same question to other photos, which lie in other folders."""
@@ -92,14 +89,12 @@ class Ask(Step):
             return {self.context.controls["folder"]: ""}
         return self.answer(session, Question.words(query), controls, progress)
 
-    @friendly
     @in_turn
     def _find(
         self, picked: str | None, other: str | None, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
     ) -> Updates:
         return self.answer(session, Question.photo(picked, other), Controls(*values), progress)
 
-    @friendly
     @in_turn
     def _again(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         query, description = chosen(session.history, index)

@@ -11,7 +11,6 @@ import gradio as gr
 from app import actions, texts
 from app.api import SEARCH
 from app.cli_snippets import evaluate_command, search_command
-from app.errors import friendly
 from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
 from app.steps.step import ANSWER, Step, by_column, in_turn, private, with_estimate
 from app.views import page_html, results_html
@@ -101,19 +100,16 @@ class Compare(Step):
         marked = [*self.context.outputs(Part.NAMES), self.marked]
         self.answered.select(self._mark, session, marked, **private())
 
-    @friendly
     @in_turn
     def _show_again(self, session: Session, *values: Any) -> Updates:
         return self.context.show(session, Controls(*values), Part.RESULTS)
 
-    @friendly
     @in_turn
     def _more(self, session: Session, *values: Any) -> Updates:
         controls = Controls(*values)
         session.more += min(MORE, MOST_SHOWN - int(controls.top) - session.more)
         return self.context.show(session, controls, Part.RESULTS)
 
-    @friendly
     @in_turn
     def _similar(self, session: Session, event: gr.SelectData, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         controls, last = Controls(*values), session.comparison
@@ -121,7 +117,6 @@ class Compare(Step):
             controls = controls._replace(where=last.asked.within.value)
         return self.answer(session, Question("similar", str(event.index)), controls, progress) | {self.context.query: ""}
 
-    @friendly
     @in_turn
     def _filter(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """The same question to some of the photos."""
@@ -145,14 +140,12 @@ class Compare(Step):
             self.until: gr.Textbox(value=controls.until, visible=dated),
         }
 
-    @friendly
     @in_turn
     def _rank_again(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         controls, ranking = Controls(*values), by_column(progress, len(session.album.photos))
         self.context.ask_again(session, ranking, controls.merge, controls.random)
         return self.context.show(session, controls, *ANSWER)
 
-    @friendly
     def _measure(self, session: Session, progress: gr.Progress = gr.Progress()) -> Updates:
         """What is counted over all captions, once the answer is there."""
         while (comparison := session.comparison) is not None and comparison.measurable and not comparison.measured:
@@ -166,7 +159,6 @@ class Compare(Step):
                 break
         return self._counted(session)
 
-    @friendly
     def _stop(self, session: Session) -> Updates:
         session.uncounted = session.comparison
         return self._counted(session)
@@ -183,7 +175,6 @@ class Compare(Step):
         many = comparison.captions > STOPPABLE
         return {self.recall: results_html.counting(comparison), self.stop: gr.Button(visible=many)}
 
-    @friendly
     def _mark(self, session: Session, event: gr.SelectData) -> Updates:
         """A thumb went up or down; the page shows which one itself."""
         if isinstance(event.index, str):

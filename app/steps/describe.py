@@ -8,7 +8,6 @@ import gradio as gr
 
 from app import actions, texts
 from app.api import SEARCH
-from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, in_turn, private
 from app.views import experts_html, page_html
@@ -46,11 +45,9 @@ class Describe(Step):
         self.on(events, self._adapt, [self.context.query], (), ANSWER, self.context.answer, SEARCH)
         self.suggestion.click(lambda words: words, self.suggestion, self.description, **private())
 
-    @friendly
     def _route(self, session: Session, *values: Any) -> Updates:
         return self.context.show(session, Controls(*values), Part.ROUTING)
 
-    @friendly
     @in_turn
     def _adapt(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """Generate, and ask what is asked already."""

@@ -10,7 +10,6 @@ import gradio as gr
 
 from app import expert_actions, texts
 from app.api import HEAVY, TRAINING
-from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import Step, chosen, private
 from app.views import experts_html, page_html
@@ -148,13 +147,11 @@ class Experts(Step):
 
     # Look at
 
-    @friendly
     def _find(self, session: Session, words: str | None) -> tuple[dict[str, Any], str]:
         experts = _own_first(self.context.engine(session), session)
         table = experts_html.table(experts, words or "")
         return table, experts_html.count(len(table["data"]), len(experts), words or "")
 
-    @friendly
     def _select(self, session: Session, looked: list[str], event: gr.SelectData) -> list[str]:
         """The row as the browser shows it, which may be sorted or filtered; it joins those that are looked at."""
         row, names = event.row_value, [e.name for e in self.context.engine(session).repository.experts]
@@ -162,7 +159,6 @@ class Experts(Step):
         name = chosen(names, names.index(name) if name in names else None)
         return [*[other for other in looked or [] if other != name], name][-MOST_LOOKED:]
 
-    @friendly
     def _details(self, session: Session, looked: list[str] | None) -> str:
         repository = self.context.engine(session).repository
         names = [e.name for e in repository.experts]
@@ -181,7 +177,6 @@ class Experts(Step):
 
     # Own experts
 
-    @friendly
     def _train(
         self,
         request: gr.Request,
@@ -207,12 +202,10 @@ class Experts(Step):
             return {self.trained: page_html.note(texts.translated(str(stopped)))}
         return self._changed(session, *values) | {self.trained: experts_html.trained(trained)}
 
-    @friendly
     def _stop(self, request: gr.Request) -> Any:
         """The training itself says that it stopped."""
         return gr.skip() if self.context.trainings.stop(request.session_hash) else page_html.note(texts.TRAIN_NONE_RUNS)
 
-    @friendly
     def _import(self, paths: list[str] | None, description: str, session: Session, *values: Any) -> Updates:
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
@@ -220,17 +213,14 @@ class Experts(Step):
         report = page_html.report([texts.IMPORTED.format(name=entry.name)])
         return self._changed(session, *values) | {self.adapter: None, self.about: "", self.report: report}
 
-    @friendly
     def _load(self, path: str, session: Session, *values: Any) -> Updates:
         count = expert_actions.load_own_experts(self.context.engine(session), session, path)
         report = page_html.report([texts.EXPERTS_LOADED.format(n=count)])
         return self._changed(session, *values) | {self.report: report}
 
-    @friendly
     def _write(self, session: Session, *_: Any) -> str:
         return str(expert_actions.write_own_experts(self.context.engine(session), session))
 
-    @friendly
     def _remove(self, names: list[str] | None, session: Session, *values: Any) -> Updates:
         if not names:
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)

@@ -10,7 +10,6 @@ import gradio as gr
 
 from app import actions, texts
 from app.cli_snippets import adapt_command
-from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, in_turn, private
 from app.views import experts_html, page_html
@@ -67,7 +66,6 @@ class Generate(Step):
         self.downloads(self.download, self._write, self.lora)
         self.resample.click(lambda: random.randrange(10_000), None, self.seed, **private())
 
-    @friendly
     @in_turn
     def _redo(self, session: Session, *values: Any) -> Updates:
         controls, before = Controls(*values), session.adaptation
@@ -85,7 +83,6 @@ class Generate(Step):
         shown = self.context.show(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
         return shown | {self.varied: words}
 
-    @friendly
     def _write(self, session: Session, *_: Any) -> str:
         return str(actions.write_zip(self.context.engine(session), session, session.adaptation))
 

@@ -9,7 +9,6 @@ import gradio as gr
 
 from app import name_actions, texts
 from app.api import HEAVY, SEARCH
-from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, in_turn, private
 from app.views import page_html
@@ -90,14 +89,12 @@ class Names(Step):
         chosen.then(None, js=TO_THE_NAME, **private())
         self.on(self.chips.click, self._ask, [self.chips], [self.context.query], **answer)
 
-    @friendly
     @in_turn
     def _ask(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """A name is a question."""
         name, _ = chosen(session.album.taught, index)
         return self.answer(session, Question.words(name), Controls(*values), progress) | {self.context.query: name}
 
-    @friendly
     def _choose(self, session: Session, event: gr.SelectData, *_: Any) -> Updates:
         """The panel is open, with one photo chosen."""
         photos = session.album.photos
@@ -108,38 +105,32 @@ class Names(Step):
         choices = [(photo.name, photo.id) for photo in listed]
         return {self.folded: gr.Accordion(open=True), self.photos: gr.Dropdown(choices=choices, value=[picked.id])}
 
-    @friendly
     @in_turn
     def _teach(self, name: str, photos: Sequence[str] | None, session: Session, *values: Any) -> Updates:
         engine = self.context.engine(session)
         names = name_actions.teach(engine, session, name or "", photos or [])
         return self._changed(session, values, names.remarks()) | {self.name: "", self.photos: gr.Dropdown(value=[])}
 
-    @friendly
     @in_turn
     def _from_marks(self, session: Session, *values: Any) -> Updates:
         names = name_actions.from_marks(self.context.engine(session), session)
         return self._changed(session, values, names.remarks())
 
-    @friendly
     @in_turn
     def _rename(self, old: str | None, new: str, session: Session, *values: Any) -> Updates:
         name_actions.rename(self.context.engine(session), session, old or "", new or "")
         return self._changed(session, values) | {self.name: ""}
 
-    @friendly
     @in_turn
     def _remove(self, name: str | None, session: Session, *values: Any) -> Updates:
         name_actions.take_back(self.context.engine(session), session, name or "")
         return self._changed(session, values)
 
-    @friendly
     @in_turn
     def _load(self, path: str, session: Session, *values: Any) -> Updates:
         n = name_actions.load(self.context.engine(session), session, path)
         return self._changed(session, values, [texts.NAMES_LOADED.format(n=n)])
 
-    @friendly
     def _save(self, session: Session, *_: Any) -> str:
         return str(name_actions.write(self.context.engine(session), session))
 

@@ -8,7 +8,6 @@ import gradio as gr
 
 from app import texts
 from app.api import INDEX
-from app.errors import friendly
 from app.http.gradio_patches import visitor_left
 from app.http.hosts import is_from_here
 from app.steps.context import Updates
@@ -42,7 +41,6 @@ class LibraryFolders(Step):
     def wire(self) -> None:
         self.on(self.index.click, self._index, [self.name, self.folder], [self.report], (), self.report, INDEX)
 
-    @friendly
     def _index(
         self, name: str, folder: str, session: Session, request: gr.Request, progress: gr.Progress = gr.Progress(), *_: Any
     ) -> Updates:

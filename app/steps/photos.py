@@ -10,7 +10,6 @@ import gradio as gr
 
 from app import actions, texts
 from app.api import HEAVY
-from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, private
 from app.views import page_html, results_html
@@ -100,7 +99,6 @@ class Photos(Step):
             self.timer: gr.Timer(active=album.adding),
         }
 
-    @friendly
     def _look(self, session: Session, *values: Any) -> Updates:
         if session.album.adding:  # the first of them are soon there, and all of them only in the end
             first = {} if session.comparison is not None else {self.context.answer: results_html.waiting(session.album)}
@@ -116,7 +114,6 @@ class Photos(Step):
         self.context.ask_again(session)
         return self.context.show(session, Controls(*values), Part.PHOTOS, *ANSWER) | {self.report: report}
 
-    @friendly
     def _begin(self, session: Session) -> Updates:
         session.album.stopped = False
         session.album.await_photos()
@@ -124,12 +121,10 @@ class Photos(Step):
         shown = {self.timer: gr.Timer(active=True), self.stop: gr.Button(visible=True), self.fill: page_html.note(texts.ADDING)}
         return shown | {self.clear: hidden, self.take_back: hidden}
 
-    @friendly
     def _stop(self, session: Session) -> Updates:
         session.album.stopped = True
         return {self.stop: gr.Button(visible=False)}
 
-    @friendly
     def _add(self, paths: list[str] | None, query: str, session: Session, *values: Any) -> Updates:
         controls, boxes = Controls(*values), {}
         of_samples = session.album.shows_samples and (controls.description, query) in actions.sample_questions()
@@ -146,33 +141,27 @@ class Photos(Step):
         report = page_html.report(done.remarks, done.report, done.failed)
         return {self.upload: None} | boxes | self._changed(session, controls, report, query.strip())
 
-    @friendly
     def _clear(self, session: Session, *values: Any) -> Updates:
         session.album.set_aside()
         return self._changed(session, values)
 
-    @friendly
     def _take_back(self, session: Session, *values: Any) -> Updates:
         session.album.take_back(self.context.engine(session))
         return self._changed(session, values)
 
-    @friendly
     def _remove(self, picked: str | None, session: Session, *values: Any) -> Updates:
         if picked is not None:
             session.album.remove(self.context.engine(session), picked)
         return self._changed(session, values)
 
-    @friendly
     def _caption(self, typed: str, session: Session, *values: Any) -> Updates:
         remark = actions.set_captions(self.context.engine(session), session, typed or "")
         return self._changed(session, values, page_html.report([remark]))
 
-    @friendly
     def _caption_names(self, session: Session, *values: Any) -> Updates:
         remark = actions.caption_by_names(self.context.engine(session), session)
         return self._changed(session, values, page_html.report([remark]))
 
-    @friendly
     def _select(self, session: Session, event: gr.SelectData) -> Updates:
         picked = chosen(session.album.photos, event.index).id
         return {self.context.picked: picked, self.remove: gr.Button(interactive=True)}

@@ -8,7 +8,6 @@ import gradio as gr
 
 from app import actions, texts
 from app.api import HEAVY
-from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, in_turn, private, with_estimate
 from app.views import page_html
@@ -54,7 +53,6 @@ class Samples(Step):
         self.no.click(lambda: gr.Row(visible=False), None, self.asks, **private())
         self.on(self.examples.click, self._ask, [self.examples], boxes, (Part.PHOTOS, *ANSWER), answer, HEAVY)
 
-    @friendly
     def _try(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """Photos of the visitor's own do not go without a question."""
         album = session.album
@@ -62,7 +60,6 @@ class Samples(Step):
             return {self.asks: gr.Row(visible=True), self.words: page_html.note(texts.TRY_ASKS.format(n=len(album.photos)))}
         return self._samples(session, values, progress)
 
-    @friendly
     def _show(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         return self._samples(session, values, progress) | {self.asks: gr.Row(visible=False)}
 
@@ -77,7 +74,6 @@ class Samples(Step):
             actions.add_samples(engine, session, with_estimate(progress, texts.INDEXING, texts.UNIT_PHOTOS))
         return self._example(0, session, values, progress) | self.context.show(session, Controls(*values), Part.PHOTOS)
 
-    @friendly
     @in_turn
     def _ask(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         return self._example(index, session, values, progress)

@@ -9,7 +9,6 @@ import gradio as gr
 
 from app import actions, exports, texts
 from app.api import HEAVY
-from app.errors import friendly
 from app.steps.context import DEFAULT_TOP, Controls, Updates
 from app.steps.generate import most_strength
 from app.steps.step import ANSWER, Step
@@ -41,11 +40,9 @@ class TakeHome(Step):
         shown = [self.report, self.context.query, *self.context.inputs]
         self.on(self.load.upload, self._load, [self.load], shown, ANSWER, self.report, HEAVY)
 
-    @friendly
     def _results(self, session: Session, *_: Any) -> str:
         return str(session.album.write("sg-lora-results.csv", exports.results_csv(_asked(session)).encode()))
 
-    @friendly
     def _recall(self, session: Session, *_: Any) -> str:
         _asked(session)
         comparison = actions.measure(self.context.engine(session), session)
@@ -53,19 +50,16 @@ class TakeHome(Step):
             raise DataError(texts.TAKE_NO_CAPTIONS)
         return str(session.album.write("sg-lora-recall.csv", exports.recall_csv(comparison).encode()))
 
-    @friendly
     def _photos(self, session: Session, *values: Any) -> str:
         comparison, top = _asked(session), Controls(*values).top or DEFAULT_TOP
         path = session.album.new_file("sg-lora-photos.zip")
         exports.write_photos(session.album, comparison, int(top) + session.more, path)
         return str(path)
 
-    @friendly
     def _session(self, session: Session, *_: Any) -> str:
         content = exports.session_json(session, self.context.engine(session).backbone.fingerprint)
         return str(session.album.write("sg-lora-session.json", content.encode()))
 
-    @friendly
     def _load(self, path: str, session: Session, *values: Any) -> Updates:
         context, controls = self.context, Controls(*values)
         saved, engine = exports.read_session(Path(path)), context.engine(session)

@@ -27,6 +27,7 @@ from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from app import texts
+from app.errors import answering, friendly
 from app.http.gradio_patches import FOLDER_PREFIX, GuardedBlocks
 from app.http.upload_limits import UploadGate
 from app.visitors.album import open_albums
@@ -71,7 +72,8 @@ class Keeper:
     # Events
 
     def attend(self, page: gr.Blocks, missed: gr.State) -> None:
-        """Pass every event of the page that takes a session through here; all of them share the cores.
+        """Pass every event of the page that takes a session through here; all of them share the cores, and their errors
+        become messages.
 
         Args:
             page: all of it, with its events.
@@ -83,10 +85,11 @@ class Keeper:
         for event in page.fns.values():
             if event.fn is None:
                 continue
-            event.fn = _sharing(event.fn)
+            public = event.api_visibility == "public"
+            event.fn = _sharing(answering(event.fn) if public else friendly(event.fn))
             if not any(isinstance(component, gr.State) for component in event.inputs):
                 continue
-            if event.api_visibility == "public":
+            if public:
                 event.fn = self._attended(event.fn)
             else:
                 event.fn = self._attended(event.fn, missed, event.outputs)
