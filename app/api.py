@@ -171,7 +171,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         """
         engine, failed = engine_of(session, repository), ()
         if take_back:
-            names = name_actions.take_back(engine, session, name)
+            names = session.album.change_names(engine, lambda names: names.remove(name))
         else:
             chosen = actions.photos_called(engine, session, photos or "")
             if files:

@@ -1,4 +1,4 @@
-"""What a visitor can do with experts of their own: train, import, remove, save and load. Plain data out, as in actions."""
+"""Where a visitor's own experts come from: a training, an adapter, or a ZIP of saved ones. Plain data out, as in actions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from app import texts
 from app.visitors.session import Session
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE
 from core.common.errors import AdapterError, RepositoryError
-from core.experts.own import OwnEntry, OwnExperts, import_adapter, load_zip, save_zip
+from core.experts.own import OwnEntry, OwnExperts, import_adapter, load_zip
 from core.sglora.engine import SGLora
 from core.training.own_expert import OwnExpert, OwnProgress, OwnRecipe, split_photos, train_own_expert
 
 RECIPE = OwnRecipe()
 MAX_ZIP_BYTES = MAX_ADAPTER_BYTES + 2**20
-EXPERTS_FILE = "sg-lora-experts.zip"
 
 
 def train(
@@ -83,20 +82,6 @@ def load_own_experts(engine: SGLora, session: Session, path: str) -> int:
 
     session.album.change_own_experts(engine, join)
     return len(loaded)
-
-
-def remove(engine: SGLora, session: Session, name: str) -> None:
-    """Take one of the visitor's experts out."""
-    session.album.change_own_experts(engine, lambda experts: experts.remove(name))
-
-
-def write_own_experts(engine: SGLora, session: Session) -> Path:
-    """Write the visitor's experts as a ZIP for the visitor to download.
-
-    Raises:
-        RepositoryError: there are none.
-    """
-    return session.album.write(EXPERTS_FILE, save_zip(session.album.own_experts(engine)))
 
 
 def _read(path: Path, error: type[Exception]) -> bytes:

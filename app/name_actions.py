@@ -1,20 +1,18 @@
-"""What a visitor can do with names: teach them from photos, rename them, take them back, save and load them."""
+"""Teach names: from photos of the gallery or of files, from marks, or from a file of names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from app import texts
 from app.visitors.session import Session
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.data.decode import Failure
-from core.experts.names_file import load_names, most_bytes, save_names
+from core.experts.names_file import load_names, most_bytes
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
 from core.sglora.teach import MAX_PHOTOS, TaughtNames, clean_taught_name
-
-NAMES_FILE = "sg-lora-names.safetensors"
 
 
 def teach(engine: SGLora, session: Session, name: str, ids: Sequence[str], without: Sequence[str] | None = None) -> TaughtNames:
@@ -29,7 +27,7 @@ def teach(engine: SGLora, session: Session, name: str, ids: Sequence[str], witho
     """
     gallery = session.album.gallery(engine)
     shown, others = gallery.prefixes(ids), None if without is None else gallery.prefixes(without)
-    return _changed(engine, session, lambda names: names.add(name, shown, others))
+    return session.album.change_names(engine, lambda names: names.add(name, shown, others))
 
 
 def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str]) -> tuple[TaughtNames, tuple[Failure, ...]]:
@@ -44,7 +42,7 @@ def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str
     photos = apart.prefixes(photo.id for photo in apart.photos)
     if not len(photos) and report.failed:
         raise DescriptionError(texts.NAMES_NO_PHOTO_READ.format(name=name, reason=texts.translated(report.failed[0].reason)))
-    return _changed(engine, session, lambda names: names.add(name, photos)), report.failed
+    return session.album.change_names(engine, lambda names: names.add(name, photos)), report.failed
 
 
 def from_marks(engine: SGLora, session: Session) -> TaughtNames:
@@ -59,33 +57,6 @@ def from_marks(engine: SGLora, session: Session) -> TaughtNames:
     if session.comparison is None or not right:
         raise GalleryError(texts.NAMES_NO_MARKS)
     return teach(engine, session, session.comparison.asked.what, right, wrong)
-
-
-def rename(engine: SGLora, session: Session, old: str, new: str) -> TaughtNames:
-    """Give a name's photos another name.
-
-    Raises:
-        DescriptionError: no such name, or a new one that cannot be used.
-    """
-    return _changed(engine, session, lambda names: names.rename(old, new))
-
-
-def take_back(engine: SGLora, session: Session, name: str) -> TaughtNames:
-    """Forget a name.
-
-    Raises:
-        DescriptionError: there is none.
-    """
-    return _changed(engine, session, lambda names: names.remove(name))
-
-
-def write(engine: SGLora, session: Session) -> Path:
-    """Write the names as one file for the visitor to download.
-
-    Raises:
-        RepositoryError: there are none.
-    """
-    return session.album.write(NAMES_FILE, save_names(session.album.names(engine)))
 
 
 def load(engine: SGLora, session: Session, path: str) -> int:
@@ -104,16 +75,5 @@ def load(engine: SGLora, session: Session, path: str) -> int:
             names = names.add(entry.name, entry.photos, entry.without)
         return names
 
-    _changed(engine, session, joined)
+    session.album.change_names(engine, joined)
     return len(loaded.entries)
-
-
-def _changed(engine: SGLora, session: Session, change: Callable[[TaughtNames], TaughtNames]) -> TaughtNames:
-    """The names after a change that can be used: it is tried before it is kept."""
-
-    def tried(names: TaughtNames) -> TaughtNames:
-        changed = change(names)
-        changed.on(None)
-        return changed
-
-    return session.album.change_names(engine, tried)

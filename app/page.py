@@ -241,7 +241,6 @@ class Studio:
         return updates
 
     def _closed(self, request: gr.Request) -> None:
-        self.context.trainings.stop(request.session_hash)
         left(request.session_hash)
 
     def _ready(self, session: Session, *values: Any) -> Updates:

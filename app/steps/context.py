@@ -21,7 +21,6 @@ from app.visitors.comparison import Comparison
 from app.visitors.question import OWN, Within
 from app.visitors.sample_shelf import SampleShelf
 from app.visitors.session import Session
-from app.visitors.training_jobs import Trainings
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
@@ -90,7 +89,7 @@ class StepContext:
         shelf: the samples that the page opens on; None: it opens without.
         controls: components by the names in ``Controls``.
         query: the question's box. picked: the box with the id of the chosen photo. answer: what shows the results.
-        options: the row above it. trainings: that run; one ends with its tab, or when its visitor turns to another backbone.
+        options: the row above it.
     """
 
     models: Models
@@ -103,7 +102,6 @@ class StepContext:
     picked: Any = None
     answer: Any = None
     options: Any = None
-    trainings: Trainings = field(default_factory=Trainings)
     _parts: dict[Part, list[tuple[Sequence[Any], Show]]] = field(default_factory=lambda: {part: [] for part in Part})
 
     @property

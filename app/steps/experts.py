@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from itertools import combinations
 from typing import Any, Literal
@@ -10,12 +11,14 @@ import gradio as gr
 
 from app import expert_actions, texts
 from app.api import HEAVY, TRAINING
+from app.http.gradio_patches import visitor_left
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import Step, chosen, private
 from app.views import experts_html, page_html
 from app.visitors.session import Session
 from core.common.errors import AdapterError, RepositoryError
 from core.experts.compare import compare_experts
+from core.experts.own import save_zip
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
 from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
@@ -112,7 +115,7 @@ class Experts(Step):
         self.table.select(self._select, [context.session, self.looked], self.looked, **quiet)
         self.looked.change(self._details, [context.session, self.looked], self.details, **quiet)
         self.pick.change(lambda names: gr.Button(interactive=bool(names)), self.pick, self.remove, **quiet)
-        self.stop.click(self._stop, None, self.trained, **quiet)
+        self.stop.click(self._stop, context.session, self.trained, **quiet)
         self.downloads(self.download, self._write, self.mine)
         asked = [self.name, self.description]
         self.on(self.train.click, self._train, asked, [self.trained], CHANGED, self.trained, TRAINING)
@@ -179,32 +182,38 @@ class Experts(Step):
 
     def _train(
         self,
-        request: gr.Request,
         name: str,
         description: str,
         session: Session,
         progress: gr.Progress = gr.Progress(),
         *values: Any,
     ) -> Updates:
-        told = 0.0
+        gone, told = visitor_left(), 0.0
+        stop = session.training = threading.Event()
 
         def show(now: OwnProgress) -> None:
             nonlocal told  # a step takes milliseconds: a browser that hears of each has time for nothing else
+            if gone():
+                stop.set()
             if time.monotonic() - told < TELL_EVERY:
                 return
             told = time.monotonic()
             progress((now.step, now.steps), desc=texts.TRAINING.format(left=now.seconds_left), unit=texts.UNIT_STEPS)
 
         try:
-            with self.context.trainings.begin(request.session_hash or "") as stop:
-                trained = expert_actions.train(self.context.engine(session), session, name, description, show, stop)
+            trained = expert_actions.train(self.context.engine(session), session, name, description, show, stop)
         except TrainingStopped as stopped:
             return {self.trained: page_html.note(texts.translated(str(stopped)))}
+        finally:
+            session.training = None
         return self._changed(session, *values) | {self.trained: experts_html.trained(trained)}
 
-    def _stop(self, request: gr.Request) -> Any:
+    def _stop(self, session: Session) -> Any:
         """The training itself says that it stopped."""
-        return gr.skip() if self.context.trainings.stop(request.session_hash) else page_html.note(texts.TRAIN_NONE_RUNS)
+        if (training := session.training) is None:
+            return page_html.note(texts.TRAIN_NONE_RUNS)
+        training.set()
+        return gr.skip()
 
     def _import(self, paths: list[str] | None, description: str, session: Session, *values: Any) -> Updates:
         if not paths:
@@ -219,13 +228,14 @@ class Experts(Step):
         return self._changed(session, *values) | {self.report: report}
 
     def _write(self, session: Session, *_: Any) -> str:
-        return str(expert_actions.write_own_experts(self.context.engine(session), session))
+        own_experts = session.album.own_experts(self.context.engine(session))
+        return str(session.album.write("sg-lora-experts.zip", save_zip(own_experts)))
 
     def _remove(self, names: list[str] | None, session: Session, *values: Any) -> Updates:
         if not names:
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
         for name in names:
-            expert_actions.remove(self.context.engine(session), session, name)
+            session.album.change_own_experts(self.context.engine(session), lambda experts, name=name: experts.remove(name))
         report = page_html.report([texts.OWN_REMOVED.format(name=texts.listed(names))])
         return self._changed(session, *values) | {self.report: report}
 

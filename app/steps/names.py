@@ -16,6 +16,7 @@ from app.visitors.album import LISTED
 from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import GalleryError
+from core.experts.names_file import save_names
 
 # The panel takes a moment to unfold.
 TO_THE_NAME = """() => {
@@ -118,12 +119,12 @@ class Names(Step):
 
     @in_turn
     def _rename(self, old: str | None, new: str, session: Session, *values: Any) -> Updates:
-        name_actions.rename(self.context.engine(session), session, old or "", new or "")
+        session.album.change_names(self.context.engine(session), lambda names: names.rename(old or "", new or ""))
         return self._changed(session, values) | {self.name: ""}
 
     @in_turn
     def _remove(self, name: str | None, session: Session, *values: Any) -> Updates:
-        name_actions.take_back(self.context.engine(session), session, name or "")
+        session.album.change_names(self.context.engine(session), lambda names: names.remove(name or ""))
         return self._changed(session, values)
 
     @in_turn
@@ -132,7 +133,8 @@ class Names(Step):
         return self._changed(session, values, [texts.NAMES_LOADED.format(n=n)])
 
     def _save(self, session: Session, *_: Any) -> str:
-        return str(name_actions.write(self.context.engine(session), session))
+        names = session.album.names(self.context.engine(session))
+        return str(session.album.write("sg-lora-names.safetensors", save_names(names)))
 
     def _changed(self, session: Session, values: Sequence[Any], remarks: Sequence[str] = ()) -> Updates:
         """After the names changed: the last question is asked again with them."""

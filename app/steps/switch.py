@@ -40,21 +40,20 @@ class Switch(Step):
         event, also = self.choice.change, [self.report]
         self.on(event, self._switch, [self.choice], also, tuple(Part), self.report, SWITCH, trigger_mode="once")
 
-    def _switch(
-        self, request: gr.Request, name: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
-    ) -> Updates:
+    def _switch(self, name: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """Where it fails, everything stays as it was, and the choice says so."""
         if name == session.album.backbone:  # the page shows what is so, which is a change too
             return {self.choice: name}
-        updates = self._attempt(request, session, name, progress, Controls(*values))
+        updates = self._attempt(session, name, progress, Controls(*values))
         return (updates if self.report in updates else {}) | {self.choice: session.album.backbone}
 
     @friendly
-    def _attempt(self, request: gr.Request, session: Session, name: str, progress: gr.Progress, controls: Controls) -> Updates:
+    def _attempt(self, session: Session, name: str, progress: gr.Progress, controls: Controls) -> Updates:
         begin = time.perf_counter()
         progress(0, desc=texts.BACKBONE_LOADING.format(name=name))
         engine = self.context.models.get(name)
-        self.context.trainings.stop(request.session_hash)  # what runs belongs to the backbone that it began with
+        if (training := session.training) is not None:
+            training.set()  # what runs belongs to the backbone that it began with
         done = session.album.switch(name, engine, with_estimate(progress, texts.INDEXING, texts.UNIT_PHOTOS))
         session.comparison = None
         self.context.ask_again(session)

@@ -207,9 +207,14 @@ class Album:
         return TaughtNames(engine.backbone, self._names.get(self.backbone, ()))
 
     def change_names(self, engine: SGLora, change: Callable[[TaughtNames], TaughtNames]) -> TaughtNames:
-        """Replace the visitor's names by what ``change`` makes of them; other tabs see it with their next event."""
+        """Replace the visitor's names by what ``change`` makes of them; other tabs see it with their next event.
+
+        Raises:
+            AdapterError: no LoRA can teach this backbone names; then they stay as they are.
+        """
         with self._changing:
             changed = change(self.names(engine))
+            changed.on(None)
             self._names[self.backbone] = changed.entries
             return changed
 

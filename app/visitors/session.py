@@ -32,7 +32,7 @@ class Session:
         marks: by question, which photos the visitor marked as right or wrong; ``marked``: what was counted from them.
         on_names: the visitor's names, and adapters with them added, by the adapter's key.
         known: whether an event of this tab was there before. gone: why the album was emptied, until this tab was told.
-        turn: held by the event that changes the answer.
+        turn: held by the event that changes the answer. training: stops the one that runs; None: none does.
     """
 
     album: Album = field(default_factory=Album)
@@ -51,7 +51,8 @@ class Session:
     gone: str = ""
 
     def __post_init__(self) -> None:
-        self.turn = threading.Lock()  # no field: Gradio copies those
+        self.turn = threading.Lock()  # no fields: Gradio copies those
+        self.training: threading.Event | None = None
         self.album.enter(self)
 
     @property

@@ -35,6 +35,7 @@ from core.common.paths import EXPERTS as SHIPPED
 from core.common.paths import GENERATOR_FILE
 from core.experts.files import save_repository
 from core.experts.load import FoundRepository, load_engine
+from core.experts.own import save_zip
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -173,8 +174,7 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, photos: li
     save_peft(lora, tmp_path, shipped.backbone.fingerprint, shipped.backbone.name, {})
     files = [str(tmp_path / CONFIG_FILE), str(tmp_path / WEIGHTS_FILE)]
     expert_actions.import_files(shipped, session, files, "photos of my marbles")
-    saved = expert_actions.write_own_experts(shipped, session).read_bytes()
-    (tmp_path / "experts.zip").write_bytes(saved)
+    (tmp_path / "experts.zip").write_bytes(save_zip(album.own_experts(shipped)))
 
     done = album.switch(name, other)
     assert done.waiting == ("my marbles",)

@@ -12,21 +12,16 @@ import shutil
 import threading
 from pathlib import Path
 
-import gradio as gr
-import httpx
 import pytest
 import torch
 from markupsafe import Markup
 
 from app import actions, expert_actions, texts
 from app.cli_snippets import adapt_command, evaluate_command, search_command
-from app.engines import Models
-from app.page import Studio, launch_options
 from app.views import evidence, experts_html
 from app.views.scatter import HEIGHT, WIDTH, Mark, scatter
 from app.visitors.question import Question
 from app.visitors.session import Session
-from app.visitors.training_jobs import Trainings
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, GalleryError, RepositoryError
@@ -35,7 +30,7 @@ from core.experiments import report
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS
 from core.experts import recall_summary
 from core.experts.adapter_files import routed_experts
-from core.experts.own import MAX_OWN
+from core.experts.own import MAX_OWN, save_zip
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
@@ -66,7 +61,7 @@ def test_an_imported_adapter_is_routed_to_by_its_visitor_alone(engine: SGLora, t
     assert routed[0]["similarity"] == pytest.approx(1.0, abs=1e-4)
     assert other.album.engine(engine) is engine
     assert len(engine.repository) == len(mine.repository) - 1
-    expert_actions.remove(engine, session, entry.name)
+    session.album.change_own_experts(engine, lambda experts: experts.remove(entry.name))
     assert session.album.engine(engine).route(SENTENCE).similarity.shape == (len(engine.repository),)
 
 
@@ -115,11 +110,11 @@ def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora)
 def test_saved_experts_come_back_and_replace_their_namesakes(engine: SGLora, tmp_path: Path) -> None:
     session = Session()
     with pytest.raises(RepositoryError, match="no own experts"):
-        expert_actions.write_own_experts(engine, session)
+        save_zip(session.album.own_experts(engine))
     add_own(engine, session, "one")
     add_own(engine, session, "two", "photos of two things")
-    saved = shutil.copy(expert_actions.write_own_experts(engine, session), tmp_path / "experts.zip")
-    expert_actions.remove(engine, session, "two")
+    saved = session.album.write("experts.zip", save_zip(session.album.own_experts(engine)))
+    session.album.change_own_experts(engine, lambda experts: experts.remove("two"))
     add_own(engine, session, "three")
     assert expert_actions.load_own_experts(session.album.engine(engine), session, str(saved)) == 2
     names = [e.name for e in session.album.own_experts(engine).entries]
@@ -145,34 +140,6 @@ def test_training_needs_captions_and_a_free_name_before_it_begins(engine: SGLora
         add_own(engine, session, f"own {i}")
     with pytest.raises(RepositoryError, match="remove one"):
         expert_actions.train(engine, session, "one more", SENTENCE, lambda now: None, stop)
-
-
-def test_a_training_is_stopped_by_its_own_tab_only() -> None:
-    trainings = Trainings()
-    with trainings.begin("a") as a, trainings.begin("b") as b:
-        assert trainings.stop("a")
-        assert (a.is_set(), b.is_set()) == (True, False)
-        with trainings.begin("b"):  # a second one in the same tab takes the place of the first
-            assert b.is_set()
-    assert not trainings.stop("a")
-    assert not trainings.stop(None)
-
-
-def test_a_closed_browser_ends_its_training(engine: SGLora) -> None:
-    models = Models(lambda: engine)
-    studio = Studio(models)
-    with gr.Blocks() as page:
-        studio.build(page)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
-    try:
-        with studio.context.trainings.begin("closed") as stop, studio.context.trainings.begin("open") as other:
-            with httpx.stream("GET", f"{url}gradio_api/heartbeat/closed", timeout=10) as beat:
-                next(beat.iter_lines())
-                assert not stop.is_set()
-            assert stop.wait(20)
-            assert not other.is_set()
-    finally:
-        page.close()
 
 
 # Rendering

@@ -27,6 +27,7 @@ from app.visitors.session import Session, leave
 from core.backbones.base import last_linear
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
+from core.experts.names_file import save_names
 from core.sglora.engine import SGLora
 
 SENTENCE = "photos of boats"
@@ -167,10 +168,10 @@ def test_names_can_be_renamed_given_photos_and_taken_back(engine: SGLora, sessio
     name_actions.teach(engine, session, "wug", wugs(session, 1))
     name_actions.teach(engine, session, "WUG", wugs(session, 3))
     assert session.album.taught == (("wug", 3),)
-    name_actions.rename(engine, session, "wug", "dax")
+    session.album.change_names(engine, lambda names: names.rename("wug", "dax"))
     actions.ask(engine, session, Question.words("dax"))
     assert first(session) == ["wug"] * 6 and session.comparison.names == (("dax", 3),)
-    name_actions.take_back(engine, session, "dax")
+    session.album.change_names(engine, lambda names: names.remove("dax"))
     actions.ask_again(engine, session)
     assert [column.title for column in session.comparison.columns] == [texts.ZERO_SHOT, texts.SHARED]
     assert first(session) != ["wug"] * 6 and session.comparison.names == ()
@@ -216,7 +217,7 @@ def test_names_go_into_the_download(engine: SGLora, session: Session, tmp_path: 
 
 def test_names_as_a_file_for_another_visitor(engine: SGLora, session: Session, tmp_path: Path) -> None:
     name_actions.teach(engine, session, "wug", wugs(session))
-    path = name_actions.write(engine, session)
+    path = session.album.write("names.safetensors", save_names(session.album.names(engine)))
     other = Session()
     assert name_actions.load(engine, other, str(path)) == 1
     assert name_actions.load(engine, other, str(path)) == 1  # again: the same photos
@@ -240,8 +241,8 @@ def test_what_cannot_be_taught_changes_nothing(engine: SGLora, session: Session)
         lambda: name_actions.teach(engine, session, "", wugs(session)),
         lambda: name_actions.teach(engine, session, "dax", []),
         lambda: name_actions.teach(engine, session, "dax", ["made up"]),
-        lambda: name_actions.rename(engine, session, "dax", "fep"),
-        lambda: name_actions.take_back(engine, session, "dax"),
+        lambda: session.album.change_names(engine, lambda names: names.rename("dax", "fep")),
+        lambda: session.album.change_names(engine, lambda names: names.remove("dax")),
     ):
         with pytest.raises(DescriptionError):
             call()
