@@ -22,6 +22,7 @@ setup(
     packages=[*find_packages(include=["core*", "app*"]), *shipped],
     package_dir=shipped,
     package_data={
+        "core": ["experts/*.md"],
         "app": ["*.css", "views/*.js", "views/templates/*.html", "languages/*.json"],
         "core": ["cli/help.txt", "common/*.json", "experiments/*.json", "training/*.json"],
         "core.shipped.assets": ["samples.json", "*/*.safetensors", "results/*"],

@@ -1,4 +1,4 @@
-"""An adapter as files in PEFT format, with its provenance and a README that says how to load it."""
+"""An adapter as files in PEFT format, with its provenance and a README (``adapter.md``) that says how to load it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from jinja2 import StrictUndefined, Template
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
@@ -25,69 +27,12 @@ from core.sglora.teach import TaughtNames
 README_FILE = "README.md"
 NAMES_METHOD = {"method": "Names from photos (rank-one editing, arXiv 2202.05262)"}
 
-_TEXT = """\
-# A LoRA adapter of SG-LoRA Studio
-
-{made_from}
-- Model: `{backbone}`, fingerprint `{fingerprint}`
-
-`adapter_config.json` and `adapter_model.safetensors` are in the format of [PEFT](https://huggingface.co/docs/peft).
-{use}"""
-
-_GENERATED = """\
-- Sentence: {sentence}
-- Made from: {experts}
-- Seed {seed}, k {k}, temperature {tau:g}, strength {strength:.3g}"""
-
-_OURS = """\
-Unpacked into the folder `adapter` of a checkout of SG-LoRA Studio, with a photo of yours beside it, these lines compare the
-photo with words, without and with the adapter:
-
-```python
-from pathlib import Path
-
-from PIL import Image
-
-from core.backbones import load_backbone
-from core.backbones.peft_format import load_peft
-
-backbone = load_backbone({arguments})
-lora, origin = load_peft(Path("adapter"), backbone.linears.values(), backbone.fingerprint, partly=True)
-pixels = backbone.pixels(Image.open("photo.jpg").convert("RGB"))[None]
-photo, words, scores = backbone.prefix(pixels), ["a dog that jumps over an obstacle"], {{}}
-for name, adapter in (("zero-shot", None), ("adapted", lora)):
-    scores[name] = float(backbone.suffix(photo, adapter) @ backbone.encode_text(words, adapter).T)
-    print(name, round(scores[name], 3))
-{mixed}```
-
-The same with `peft` itself, on the model's two adapted parts, `text` and `vision`:
-
-```python
-from copy import deepcopy
-
-from peft import PeftModel
-
-model = PeftModel.from_pretrained(deepcopy(backbone.adapted), "adapter").eval()
-print("with peft", round(float({photo} @ {words}.T), 3))
-```
-"""
-
-_MIXED = """\
-weight = origin["weight"]  # {weight:g}: what search ranks by is
-print("mixed", round((1 - weight) * scores["zero-shot"] + weight * scores["adapted"], 3))
-"""
-
-_TRANSFORMERS = """\
-Its linears are named as in `CLIPModel` of [transformers](https://huggingface.co/docs/transformers). Unpacked into the folder
-`adapter`, these lines load it onto the same weights there:
-
-```python
-from peft import PeftModel
-from transformers import CLIPModel
-
-model = PeftModel.from_pretrained(CLIPModel.from_pretrained({base}), "adapter").eval()
-```
-"""
+_README = Template(
+    Path(__file__).with_name("adapter.md").read_text(encoding="utf-8"),
+    trim_blocks=True,
+    keep_trailing_newline=True,
+    undefined=StrictUndefined,
+)
 
 
 def save_adapter(
@@ -228,35 +173,15 @@ def adapter_readme(provenance: Mapping[str, Any], choice: Mapping[str, Any], lor
         choice: the arguments of ``load_backbone``, as others may know them. lora: the adapter.
         clip_model: the model of transformers that it is for; None: for the backbone's own adapted part.
     """
-    arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None)
-    if clip_model is None:
-        mixed = "weight" in provenance  # then a prefix is no map any more, but both embeddings
-        maps = 'backbone.adapting("photos").prefix(pixels)' if mixed else "photo"
-        photo = f"model.vision({maps}.float())" if lora.moves_photos else "backbone.suffix(photo)"
-        words = "model.text(backbone.text_prefix(words))" if lora.moves_texts else "backbone.encode_text(words)"
-        more = _MIXED.format(weight=provenance["weight"]) if mixed else ""
-        use = _OURS.format(arguments=arguments, photo=photo, words=words, mixed=more)
-    else:
-        use = _TRANSFORMERS.format(base=json.dumps(clip_model))
-    return _TEXT.format(
-        made_from="\n".join(_made_from(provenance)),
-        backbone=provenance["backbone"],
-        fingerprint=provenance["backbone_fingerprint"],
-        use=use,
+    return _README.render(
+        origin={"names": (), **provenance},
+        arguments=", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None),
+        mixed="weight" in provenance,  # then a prefix is no map any more, but both embeddings
+        lora=lora,
+        clip_model=clip_model,
+        dumps=json.dumps,
+        plain=_plain,
     )
-
-
-def _made_from(provenance: Mapping[str, Any]) -> list[str]:
-    """Lines about a sentence and its experts, and about names and their photos."""
-    lines = []
-    if "experts" in provenance:
-        experts = ", ".join(f"{_plain(e['name'])} ({e['weight'] * 100:.0f} %)" for e in provenance["experts"])
-        settings = {key: provenance[key] for key in ("seed", "k", "tau", "strength")}
-        lines.append(_GENERATED.format(sentence=_plain(provenance["description"]), experts=experts, **settings))
-    if names := provenance.get("names"):
-        taught = ", ".join(f"{_plain(each['name'])} ({each['photos']} photos)" for each in names)
-        lines.append(f"- Taught names: {taught}".replace("(1 photos)", "(1 photo)"))
-    return lines
 
 
 def _plain(text: str) -> str:

@@ -1,6 +1,6 @@
 """The model card of an expert repository: ``README.md`` beside its index, made from the index alone.
 
-Format: https://huggingface.co/docs/hub/model-cards
+Format: https://huggingface.co/docs/hub/model-cards. The text is in ``card.md``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -27,6 +26,7 @@ from core.experts.files import TENSORS_FILE, RepositoryIndex
 from core.sglora.repository import Expert
 
 CARD_FILE = "README.md"
+TEMPLATE = Path(__file__).with_name("card.md")
 TAG = "sg-lora"
 LIBRARY = "sg-lora-studio"  # what loads the repository; peft loads the adapters that are generated from it
 METHOD = "https://arxiv.org/abs/2509.10535"
@@ -62,42 +62,38 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
     Args:
         index: of the repository. licence: of its numbers. generator: sha256 of the generator beside it, where one is.
     """
-    spec = str(portable(index.backbone)["spec"])
-    title = f"SG-LoRA experts: {spec}"
-    parts = [
-        f"# {title}",
-        _summary(index),
-        "## Use",
-        _use(index),
-        "## Fingerprints",
-        _fields(
-            {
-                "backbone": f"`{index.fingerprint}`",
-                f"`{TENSORS_FILE}`, sha256": f"`{index.checksum}`",
-                **({f"`{GENERATOR_FILE}`, sha256": f"`{generator}`"} if generator else {}),
-            }
-        ),
-        "SG-LoRA Studio checks them when it loads the files, and refuses experts of another backbone.",
-        "## Data and licences",
-        _data(index.experts),
-        "No photo and no caption is part of this repository. "
-        + (f"The experts' numbers: {licence}." if licence else "Nobody has stated a licence for the experts' numbers yet."),
-        "## Training",
-        _training(index),
-        "## Results",
-        _results(index),
-    ]
-    hub = spec.removeprefix(HUB)
+    choice, measured = portable(index.backbone), any(e.measured for e in index.experts)
+    spec, usual = str(choice["spec"]), choice["spec"] == EMBEDDED and not choice.get("adapt")
+    hub, recipe = spec.removeprefix(HUB), index.notes.get("recipe")
+    summary = recall_summary.verify(index) if measured else {}
     data = ModelCardData(
         language="en",
         license=licence,
         library_name=LIBRARY,
         base_model=hub if hub != spec else None,
         tags=["lora", TAG, "image-text-retrieval", "image-search", "arxiv:2509.10535"],
-        model_name=title,
+        model_name=f"SG-LoRA experts: {spec}",
         eval_results=_evaluations(index.experts),
     )
-    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n")
+    return ModelCard.from_template(
+        data,
+        str(TEMPLATE),
+        model_name=data.model_name,
+        index=index,
+        adapted=_adapted(index),
+        sizes=", ".join(f"{group} {count}" for group, count in Counter(e.group for e in index.experts).most_common()),
+        method=METHOD,
+        options="" if usual else f" {shlex.join(backbone_options(choice))}",
+        weights=_weights(index),
+        arguments=", ".join(f"{key}={value!r}" for key, value in choice.items() if value is not None),
+        tensors_file=TENSORS_FILE,
+        generator_file=GENERATOR_FILE,
+        generator=generator,
+        data=_data(index.experts),
+        recipe={key: json.dumps(value) for key, value in recipe.items()} if isinstance(recipe, Mapping) else {},
+        findings=recall_summary.findings(summary) if measured else (),
+        results=recall_summary.table(summary) if measured else "",
+    )
 
 
 def _licence(path: Path) -> str | None:
@@ -111,54 +107,19 @@ def _licence(path: Path) -> str | None:
     return stated[1] if stated else None
 
 
-def _summary(index: RepositoryIndex) -> str:
-    groups = Counter(e.group for e in index.experts)
-    sizes = ", ".join(f"{group} {count}" for group, count in groups.most_common())
+def _adapted(index: RepositoryIndex) -> str:
+    """What the experts adapt, in words."""
     if adapted_side(index.backbone) == "photos":
-        adapted = "the query, key and value projections of the vision blocks"
-    else:
-        embedded = index.backbone["spec"] == EMBEDDED
-        adapted = "the text head's two linears" if embedded else "the linears of the last text blocks and the text projection"
-    return (
-        f"{len(index.experts)} LoRA experts (rank {index.rank} on {adapted}), one for each of as many tasks: {sizes}. They are "
-        f"what [SG-LoRA]({METHOD}) routes a sentence to, and what its generator learned from; each is also a LoRA of its "
-        "own for photos of its task. They lie together in one file, which SG-LoRA Studio reads; what it writes from them, for "
-        "a sentence or of one expert, is an adapter that peft loads."
-    )
-
-
-def _use(index: RepositoryIndex) -> str:
-    choice = portable(index.backbone)
-    usual = choice["spec"] == EMBEDDED and not choice.get("adapt")
-    more = "" if usual else f" {shlex.join(backbone_options(choice))}"
-    return (
-        "With SG-LoRA Studio, in its folder (`OWNER/NAME` is this repository):\n\n"
-        f"    python -m core pull OWNER/NAME --out mine{more}\n"
-        f'    python -m core adapt "photos of people surfing" --out surfing --experts mine{more}\n\n'
-        f"{_weights(index)}"
-        "`surfing` is then an adapter in PEFT format, generated from the sentence. A single expert, in Python:\n\n"
-        "    from pathlib import Path\n"
-        "    from core.backbones import load_backbone\n"
-        "    from core.backbones.peft_format import save_peft\n"
-        "    from core.experts import load_repository\n"
-        f"    backbone = load_backbone({', '.join(f'{k}={v!r}' for k, v in choice.items() if v is not None)})\n"
-        "    repository = load_repository(Path('mine'), backbone.layout, backbone.fingerprint, backbone.shared)\n"
-        "    save_peft(repository.lora(0), Path('expert'), backbone.fingerprint, backbone.name, {})"
-    )
+        return "the query, key and value projections of the vision blocks"
+    embedded = index.backbone["spec"] == EMBEDDED
+    return "the text head's two linears" if embedded else "the linears of the last text blocks and the text projection"
 
 
 def _weights(index: RepositoryIndex) -> str:
-    """What to put in the place of a name, where the weights are a local file or folder of the trainer."""
-    local = local_names(index.backbone)
-    if not local:
-        return ""
+    """The file or folder of the trainer that the weights are; empty where anybody can load them by their name."""
     kinds = {"spec": "the folder", "pretrained": "the file"}
-    names = " and ".join(f"{kinds[key]} `{name.removeprefix(FOLDER)}`" for key, name in local.items())
-    return (
-        f"The backbone's weights are not part of this repository. They were read from {names}: get a copy, put it anywhere on "
-        "your machine, and write its path in the place of the name. Whether it is the same shows by the fingerprint, "
-        f"`{index.fingerprint}`, which is made from the weights: with any other, the commands refuse and say so.\n\n"
-    )
+    local = local_names(index.backbone)
+    return " and ".join(f"{kinds[key]} `{name.removeprefix(FOLDER)}`" for key, name in local.items())
 
 
 def _data(experts: Sequence[Expert]) -> str:
@@ -172,34 +133,6 @@ def _data(experts: Sequence[Expert]) -> str:
         terms = next((t for name, t in TERMS.items() if source.lower().startswith(name)), "see the data set")
         lines.append([source, str(len(members)), span, terms])
     return markdown.table(["data", "experts", "photos of one task", "terms of the data"], lines)
-
-
-def _training(index: RepositoryIndex) -> str:
-    seeds = sorted({e.seed for e in index.experts})
-    snapshots = sorted({e.snapshots for e in index.experts})
-    recipe = index.notes.get("recipe")
-    facts = {
-        "seeds": ", ".join(map(str, seeds)),
-        "snapshots averaged per expert": ", ".join(map(str, snapshots)),
-        **({k: f"`{json.dumps(v)}`" for k, v in recipe.items()} if isinstance(recipe, Mapping) else {}),
-    }
-    return (
-        "A shared LoRA was trained on densely sampled tasks, and on top of it one own part per topic, with the symmetric "
-        "contrastive loss and a penalty for forgetting class names. An own part is the mean of its last snapshots.\n\n"
-        + _fields(facts)
-    )
-
-
-def _results(index: RepositoryIndex) -> str:
-    if not any(e.measured for e in index.experts):
-        return "Nobody has measured these experts."
-    summary = recall_summary.verify(index)
-    return (
-        "Recall on each expert's own task, zero-shot → expert, on photos that neither trained nor stopped it; mean of both "
-        "directions, in percent; gains in points with 95 % bootstrap intervals over experts. "
-        + " ".join(recall_summary.findings(summary))
-        + f"\n\n{recall_summary.table(summary)}"
-    )
 
 
 def _evaluations(experts: Sequence[Expert]) -> list[EvalResult] | None:
@@ -222,7 +155,3 @@ def _evaluations(experts: Sequence[Expert]) -> list[EvalResult] | None:
         )
 
     return [result(k, kind) for k in (1, 5) for kind in ("zero-shot", "expert")]
-
-
-def _fields(facts: Mapping[str, Any]) -> str:
-    return "\n".join(f"- {key}: {value}" for key, value in facts.items())
