@@ -22,9 +22,8 @@ setup(
     packages=[*find_packages(include=["core*", "app*"]), *shipped],
     package_dir=shipped,
     package_data={
-        "core": ["experts/*.md"],
-        "app": ["*.css", "views/*.js", "views/templates/*.html", "languages/*.json"],
-        "core": ["cli/help.txt", "common/*.json", "experiments/*.json", "training/*.json"],
+        "app": ["*.css", "*.md", "views/*.js", "views/templates/*.html", "languages/*.json"],
+        "core": ["cli/help.txt", "common/*.json", "experiments/*.json", "experts/*.md", "training/*.json"],
         "core.shipped.assets": ["samples.json", "*/*.safetensors", "results/*"],
         "core.shipped.experts": ["*/*"],
     },

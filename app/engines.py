@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -42,11 +42,9 @@ class Engine:
 
     def __init__(self, load: Callable[[], SGLora], names: bool = True) -> None:
         self._load, self._names = load, names
-        self._done = threading.Event()
         self._start = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="load models", daemon=True)
-        self._engine: SGLora | None = None
-        self._failure: Exception | None = None
+        self._loaded: Future[SGLora] = Future()
         self.seconds = 0.0
 
     def start(self) -> None:
@@ -62,10 +60,7 @@ class Engine:
             StudioError: it cannot be loaded; the text says why.
         """
         self.start()
-        self._done.wait()
-        if self._engine is None:
-            raise self._failure or RuntimeError("the models were not loaded")
-        return self._engine
+        return self._loaded.result()
 
     def _run(self) -> None:
         begin = time.perf_counter()
@@ -76,14 +71,14 @@ class Engine:
                 sentence = beside.submit(engine.adapt, AdapterRequest("a photo"))
                 engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
             sentence.result()
-            self._engine = replace(engine, backbone=with_gpu(engine.backbone))
+            self.seconds = time.perf_counter() - begin
+            self._loaded.set_result(replace(engine, backbone=with_gpu(engine.backbone)))
         except Exception as error:
             if not isinstance(error, StudioError):
                 log.exception("The models cannot be loaded")
-            self._failure = error
-        self.seconds = time.perf_counter() - begin
-        self._done.set()
-        if self._names and self._engine is not None:
+            self._loaded.set_exception(error)
+            return
+        if self._names:
             self.get_ready_for_names()
 
     def get_ready_for_names(self) -> None:

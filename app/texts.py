@@ -7,6 +7,7 @@ All others are in ``app/languages``, one file a language.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 
 from app import languages
@@ -78,35 +79,7 @@ EVIDENCE_LEAD = (
 )
 EVIDENCE_CSV = "Download as CSV"
 EVIDENCE_BROKEN = "{name} cannot be read by this version of the studio."
-ABOUT = """
-1. **Experts.** Long before you came, one small LoRA was trained on thousands of photo tasks, and on top of it an own part for
-   each of many topics, each described by a sentence. It adapts how the shipped model reads texts; with CLIP, as in the paper,
-   how it sees photos (the query, key and value projections of the vision blocks).
-2. **Routing.** Your sentence is compared with theirs; the *k* closest get weights, a softmax of similarity over the
-   temperature.
-3. **Semantic prior.** The weighted mean and variance of the routed experts' parameters.
-4. **Generation.** A conditional VAE draws a sample for that prior; the seed picks it. Your LoRA is the merge of the routed
-   experts, plus what the decoder adds to the prior's mean, plus the part that all experts share.
-5. **Search.** The adapter changes how questions and captions are read, and photos stay as they were indexed (with CLIP, the
-   adapted part of the image model runs again); photos and words are compared by cosine similarity. Without a sentence the
-   part that all experts share is applied, where there is one.
-
-**Fit.** No gain is predicted: it cannot be read off a sentence. The page shows a notice where no expert fits; then only the
-part that all experts share is applied. Another notice says how much the routed experts forget of the names of everyday objects.
-
-**Experts of your own.** On the Experts tab you can train one on your captioned photos, or import an adapter. They join the
-routing for you alone. The gain shown was measured on photos held out from the training, and it may be a loss.
-
-**Reading the result.** *Zero-shot* is the model without adapter, *experts averaged* the weighted sum of the routed experts
-without a generator: SG-LoRA is worth its name where it beats both. A photo whose caption is the question has a green ring. On a
-handful of photos chance plays a large part; mark what you looked for with ✓, and the page counts for you.
-
-**Keys.** / goes to the question, Enter searches; among the results the arrow keys move, Enter enlarges, + and - mark a photo.
-Escape and the browser's Back close an enlarged photo.
-
-**API.** The steps are named endpoints (`/route`, `/adapt`, `/index`, `/search`; “Use via API” below), and
-`python -m core --help` does the same from a terminal.
-"""
+ABOUT = Path(__file__).with_name("about.md").read_text(encoding="utf-8")
 
 
 def __getattr__(name: str) -> str:

@@ -120,7 +120,6 @@ class Album:
         self._originals: dict[str, Path] = {}
         self._photos_change = threading.Lock()
         self._own_experts: dict[str, OwnExperts] = {}
-        self._engine: tuple[OwnExperts, SGLora] | None = None
         self._names: dict[str, tuple[TaughtName, ...]] = {}  # by backbone; without it, so that it can be given up
         self._aside: Gallery | None = None
         self._removed: list[Removed] = []  # photos that were taken out one by one, the last one last
@@ -306,7 +305,7 @@ class Album:
             before = self.backbone
             with self._changing:
                 self.backbone, self._prefix_key = name, engine.backbone.prefix_key
-                self._gallery, self._resting, self._engine, self._removed = gallery, (), None, []
+                self._gallery, self._resting, self._removed = gallery, (), []
         return Switched(before, indexed, lost, tuple(e.name for e in left.entries) if left else ())
 
     def rest(self) -> None:
@@ -314,18 +313,12 @@ class Album:
         with self._changing:
             if self._gallery is not None:
                 self._resting, self._gallery, self._removed = self._gallery.photos, None, []
-            self._engine = None
 
     def engine(self, shared: SGLora) -> SGLora:
         """The shared engine with this visitor's experts among the others."""
         self._check(shared)
         own_experts = self._own_experts.get(self.backbone)
-        if own_experts is None or not own_experts.entries:
-            return shared
-        made = self._engine
-        if made is None or made[0] is not own_experts:
-            made = self._engine = own_experts, own_experts.engine(shared)
-        return made[1]
+        return own_experts.engine(shared) if own_experts is not None and own_experts.entries else shared
 
     @property
     def photos(self) -> tuple[Photo, ...]:
@@ -506,7 +499,7 @@ class Album:
             session.gone = self.gone
             session.forget()
         with self._changing:
-            gallery, self._gallery, self._engine, self._aside = self._gallery, None, None, None
+            gallery, self._gallery, self._aside = self._gallery, None, None
             self._removed = []
             self._resting, self.asked, self.shows_samples, self.samples = (), None, False, None
             self.trained_on.clear()
