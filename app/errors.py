@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Callable
 from html import escape
-from typing import Any
+from typing import Any, NoReturn
 
 import gradio as gr
 
@@ -24,6 +24,26 @@ PATH = re.compile(r"(?<![\w/.])/(?:[^\s/:,;()'\"]+/)+([^\s/:,;()'\"]+)")
 def friendly(handler: Callable[..., Any]) -> Callable[..., Any]:
     """For events of the page: warn and leave everything on it as it was, so that nothing entered is lost."""
 
+    def warn(message: str) -> Any:
+        # The toast renders HTML, and messages name what visitors wrote.
+        gr.Warning(escape(texts.translated(message), quote=False), duration=SECONDS_SHOWN)
+        return gr.skip()
+
+    return _telling(handler, warn)
+
+
+def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """For named endpoints: the client's exception carries the message, and never a stack trace."""
+
+    def fail(message: str) -> NoReturn:
+        raise gr.Error(message, print_exception=False)
+
+    return _telling(endpoint, fail)
+
+
+def _telling(handler: Callable[..., Any], tell: Callable[[str], Any]) -> Callable[..., Any]:
+    """The handler; of an error that it raises, people are told the message."""
+
     @functools.wraps(handler)
     def wrapped(*args: Any) -> Any:
         try:
@@ -31,26 +51,8 @@ def friendly(handler: Callable[..., Any]) -> Callable[..., Any]:
         except gr.Error:
             raise
         except Exception as error:
-            message = texts.translated(_message(error, handler.__name__))
-        # The toast renders HTML, and messages name what visitors wrote.
-        gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN)
-        return gr.skip()
-
-    return wrapped
-
-
-def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """For named endpoints: the client's exception carries the message, and never a stack trace."""
-
-    @functools.wraps(endpoint)
-    def wrapped(*args: Any) -> Any:
-        try:
-            return endpoint(*args)
-        except gr.Error:
-            raise
-        except Exception as error:
-            message = _message(error, endpoint.__name__)
-        raise gr.Error(message, print_exception=False)
+            message = _message(error, handler.__name__)
+        return tell(message)
 
     return wrapped
 

@@ -168,7 +168,7 @@ class Experts(Step):
         places = [names.index(name) for name in (looked or [])[:MOST_LOOKED] if name in names]  # one may be gone by now
         if not places:
             return page_html.note(texts.DETAILS_EMPTY)
-        pairs = [compare_experts(repository, names[i], names[j]) for i, j in combinations(places, 2)]
+        pairs = [compare_experts(repository, i, j) for i, j in combinations(places, 2)]
         own = repository.layout.modules
         norms = {i: repository.lora(i).only(own).norms() for i in places}
         panels = [experts_html.details(repository.experts[i], norms[i]) for i in places]

@@ -14,19 +14,13 @@ NEAR = 4  # experts that were not routed to, and are shown all the same
 _html = macros("charts.html")
 
 
-@dataclass(frozen=True)
-class RoutingBar:
-    """One expert in the routing chart; ``weight`` is None where it was not routed to."""
+def routing_chart(bars: Sequence[tuple[str, float, float | None, str]]) -> Markup:
+    """Routed experts with similarity and weight, and below them, greyed, all the others.
 
-    name: str
-    similarity: float
-    weight: float | None
-    details: str
-
-
-def routing_chart(bars: Sequence[RoutingBar]) -> Markup:
-    """Routed experts with similarity and weight, and below them, greyed, all the others. Best first."""
-    shown = NEAR + sum(bar.weight is not None for bar in bars)
+    Args:
+        bars: name, similarity, weight (None where it was not routed to) and details of each expert, best first.
+    """
+    shown = NEAR + sum(weight is not None for _, _, weight, _ in bars)
     return _html.routing_chart(bars[:shown], bars[shown:])
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from app import texts
 from app.views import experts_html
-from app.views.charts import RoutingBar, heat_map, routing_chart
+from app.views.charts import heat_map, routing_chart
 from app.views.template import macros
 from app.visitors.album import LISTED, Album
 from core.common.paths import results_path
@@ -79,7 +79,7 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
     bars = []
     for i in sorted(range(len(similarity)), key=lambda i: (i not in weights, -similarity[i])):
         expert = engine.repository.experts[i]
-        bars.append(RoutingBar(expert.name, similarity[i], weights.get(i), experts_html.details_line(expert)))
+        bars.append((expert.name, similarity[i], weights.get(i), experts_html.details_line(expert)))
     return _html.routing_details(routing_chart(bars))
 
 

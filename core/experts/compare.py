@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from core.backbones.lora import Lora
-from core.common.errors import RepositoryError
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing
 
@@ -35,28 +35,24 @@ class ExpertComparison:
     description_cosine: float
 
 
-def compare_experts(repository: ExpertRepository, a: str, b: str) -> ExpertComparison:
-    """Compare two experts, given by name.
-
-    Raises:
-        RepositoryError: there is no such expert.
-    """
-    i, j = _row(repository, a), _row(repository, b)
+def compare_experts(repository: ExpertRepository, i: int, j: int) -> ExpertComparison:
+    """Compare two experts of a repository."""
     one, two = repository.own(i), repository.own(j)
-    modules, dot, square_one, square_two = {}, 0.0, 0.0, 0.0
-    for name, f in one.factors.items():
-        x, y = f.delta.double(), two.factors[name].delta.double()
-        xy, xx, yy = float((x * y).sum()), float(x.square().sum()), float(y.square().sum())
-        modules[name] = _cosine(xy, xx, yy)
-        dot, square_one, square_two = dot + xy, square_one + xx, square_two + yy
+    deltas = {name: [lora.factors[name].delta.double().flatten() for lora in (one, two)] for name in one.factors}
+    whole_one, whole_two = (torch.cat(parts) for parts in zip(*deltas.values(), strict=True))
     return ExpertComparison(
         names=(repository.experts[i].name, repository.experts[j].name),
-        cosine=_cosine(dot, square_one, square_two),
-        modules=modules,
-        distance=distance(one, two),
-        norms=(math.sqrt(square_one), math.sqrt(square_two)),
+        cosine=_cosine(whole_one, whole_two),
+        modules={name: _cosine(*pair) for name, pair in deltas.items()},
+        distance=float((whole_one - whole_two).norm()),
+        norms=(float(whole_one.norm()), float(whole_two.norm())),
         description_cosine=float(repository.embeddings[i] @ repository.embeddings[j]),
     )
+
+
+def _cosine(one: Tensor, two: Tensor) -> float:
+    """-1 to 1; 0 where one of them is zero."""
+    return float(torch.cosine_similarity(one, two, 0))
 
 
 @dataclass(frozen=True)
@@ -84,17 +80,6 @@ def nearest_distances(repository: ExpertRepository, routing: Routing, lora: Lora
         origin=distance(lora, repository.start()),
         norm=math.hypot(*lora.norms().values()),
     )
-
-
-def _row(repository: ExpertRepository, name: str) -> int:
-    names = [e.name for e in repository.experts]
-    if name not in names:
-        raise RepositoryError(f"There is no expert called {name}.")
-    return names.index(name)
-
-
-def _cosine(dot: float, square_a: float, square_b: float) -> float:
-    return dot / math.sqrt(square_a * square_b) if square_a and square_b else 0.0
 
 
 def distance(a: Lora, b: Lora) -> float:

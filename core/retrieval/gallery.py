@@ -157,7 +157,6 @@ class Gallery:
         self._texts: tuple[tuple[str, ...], Tensor] | None = None  # captions and their sentence embeddings
         self._rows: _Cache = {}  # of captions, by adapter
         self._popular: _Cache = {}  # popularity of captions among the photos of a version, by adapter
-        self._query: tuple[str, EncodedQuery] | None = None  # the last one; every adapter uses it
         self._lock = threading.Lock()  # held for moments, to replace the contents or touch a cache
         self._adding = threading.Lock()  # held while files are added: one batch of files at a time
 
@@ -286,7 +285,7 @@ class Gallery:
         """Take every photo out and forget what was computed for them."""
         with self._lock:
             self._replace({})
-            self._texts = self._query = None
+            self._texts = None
             self._rows, self._popular = {}, {}
 
     def embeddings(self, adapter: Adapter = ZERO_SHOT) -> Tensor:
@@ -433,30 +432,22 @@ class Gallery:
         return self._indexes_of(self._contents)
 
     def _indexes_of(self, contents: _Contents) -> PhotoIndexes:
-        with self._lock:
-            last = self._indexes
-        if last is not None and last[0] == contents.version:
-            return last[1]
-        entries = contents.entries.values()
-        indexes = PhotoIndexes(self.backbone, [entry.prefix for entry in entries], [entry.row for entry in entries])
-        with self._lock:
-            last = self._indexes
-            if last is not None and last[0] == contents.version:
-                return last[1]  # another thread was faster
+        with self._lock:  # it takes milliseconds
+            if self._indexes is not None and self._indexes[0] == contents.version:
+                return self._indexes[1]
+            entries = contents.entries.values()
+            indexes = PhotoIndexes(self.backbone, [entry.prefix for entry in entries], [entry.row for entry in entries])
             if contents.version == self._contents.version:
                 self._indexes = contents.version, indexes
         return indexes
 
     def question(self, text: str) -> EncodedQuery:
-        """The question that was typed, which is read once for all adapters.
+        """The question that was typed, for all adapters.
 
         Raises:
             DescriptionError: an unusable query.
         """
-        last = self._query
-        if last is None or last[0] != text:
-            last = self._query = text, Query.parse([text]).question(self.backbone)
-        return last[1]
+        return Query.parse([text]).question(self.backbone)
 
     def like(self, id: str) -> LikePhoto | None:
         """What is like one of the photos; None where it is not there."""
