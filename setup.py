@@ -22,7 +22,7 @@ setup(
     packages=[*find_packages(include=["core*", "app*"]), *shipped],
     package_dir=shipped,
     package_data={
-        "app": ["*.css", "*.md", "views/*.js", "views/templates/*.html", "languages/*.json"],
+        "app": ["*.css", "*.json", "*.md", "views/*.js", "views/templates/*.html", "languages/*.json"],
         "core": ["cli/help.txt", "common/*.json", "experiments/*.json", "experts/*.md", "training/*.json"],
         "core.shipped.assets": ["samples.json", "*/*.safetensors", "results/*"],
         "core.shipped.experts": ["*/*"],

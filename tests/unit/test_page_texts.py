@@ -70,10 +70,11 @@ def test_the_code_uses_what_is_there_and_nothing_is_left_over() -> None:
         name for source in sources for name in re.findall(r"\b(?:texts\.ENGLISH|texts|_TEXTS)\.([A-Z][A-Z0-9_]*)\b", source)
     }
     used |= {name for name in TEXTS[ENGLISH] for source in sources if f'"{name}"' in source}
-    there = set(TEXTS[ENGLISH]) | {name for name in vars(texts) if name.isupper()}
-    assert used - there == set()
+    english_only = {*texts.ENGLISH_ONLY, *(name for name in vars(texts) if name.isupper())}
+    assert used - english_only - set(TEXTS[ENGLISH]) == set()
+    assert set(texts.ENGLISH_ONLY) - used == set()
     assert {n for n in set(TEXTS[ENGLISH]) - used if not n.startswith((OF_CORE, SAMPLES))} == set()
-    assert not set(TEXTS[ENGLISH]) & {name for name in vars(texts) if name.isupper()}, "said twice"
+    assert not set(TEXTS[ENGLISH]) & english_only, "said twice"
 
 
 def literals(pieces: list[str | None]) -> str:
