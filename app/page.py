@@ -25,6 +25,7 @@ from app.http.mcp_visitors import separate_visitors
 from app.http.request_limits import Calls, refuse_fields
 from app.http.visitor_language import VisitorLanguage
 from app.photo_libraries import PhotoLibraries
+from app.sample_shelf import SampleShelf
 from app.steps.address import Address
 from app.steps.ask import Ask
 from app.steps.compare import Compare
@@ -42,7 +43,6 @@ from app.steps.take_home import TakeHome
 from app.views import evidence, page_html
 from app.visitors.album import left
 from app.visitors.retention import Keeper
-from app.visitors.sample_shelf import SampleShelf
 from app.visitors.session import Session
 from app.visitors.tab_states import Tabs
 from app.visitors.uploads import MAX_UPLOAD
@@ -126,9 +126,7 @@ class Studio:
     ) -> None:
         self.models, self.libraries = models, libraries or PhotoLibraries()
         self.keeper = keeper or Keeper()
-        self.shelf = (
-            SampleShelf(actions.add_samples, actions.ask_about_samples) if samples and not self.libraries.names else None
-        )
+        self.shelf = SampleShelf() if samples and not self.libraries.names else None
 
     def _prepare(self) -> None:
         """What visitors would wait for, in the order in which they ask."""

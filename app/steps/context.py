@@ -17,9 +17,9 @@ import gradio as gr
 from app import actions
 from app.engines import Models
 from app.photo_libraries import PhotoLibraries
+from app.sample_shelf import SampleShelf
 from app.visitors.comparison import Comparison
 from app.visitors.question import OWN, Within
-from app.visitors.sample_shelf import SampleShelf
 from app.visitors.session import Session
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest

@@ -98,14 +98,11 @@ def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
     return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])
 
 
-def adapter_details(
-    result: Adaptation, ranges: Mapping[str, tuple[float, float]], distances: LoraDistances | None = None
-) -> Markup:
+def adapter_details(result: Adaptation, ranges: Mapping[str, tuple[float, float]], distances: LoraDistances) -> Markup:
     """Facts about a generated LoRA, its strength by layer, and how far it is from the routed experts.
 
     Args:
-        result: the adapter. ranges: the experts' strength by layer, where they differ. distances: at strength 1; None leaves
-            them out.
+        result: the adapter. ranges: the experts' strength by layer, where they differ. distances: at strength 1.
     """
     facts = (
         ("parameters", f"{result.lora.parameters:,}"),
@@ -114,9 +111,8 @@ def adapter_details(
         ("strength", f"{result.strength:.2g}"),
     )
     norms = result.lora.only(m for m in result.lora.modules if m.name in ranges).norms()
-    far = "" if distances is None else experts_html.distances(distances)
     title = texts.LORA_FOR.format(description=result.routing.description)
-    return _html.adapter_details(title, facts, result.seconds, heat_map(norms, ranges), far)
+    return _html.adapter_details(title, facts, result.seconds, heat_map(norms, ranges), experts_html.distances(distances))
 
 
 def report(lines: Sequence[str], added: AddReport | None = None, more_failed: Iterable[tuple[str, str]] = ()) -> Markup:

@@ -127,29 +127,26 @@ def index_folders(
                 raise LibraryError(f"The folder {shown_path(str(root))} does not exist.")
             if root.resolve() == library.folder.resolve():
                 raise LibraryError(f"{root} is the library itself: name the folder that your photos are in.")
-        return _Run(library, roots, backbone, progress, forget_missing, stop, engine).run()
+        return _Run(library, roots, backbone, progress, forget_missing, stop, engine or local_engine(backbone)).run()
 
 
+@dataclass
 class _Run:
     """One run of ``index_folders``, which holds the lock."""
 
-    def __init__(
-        self,
-        library: PhotoLibrary,
-        roots: Sequence[Path],
-        backbone: Backbone,
-        progress: Callable[[Progress], None],
-        forget_missing: bool,
-        stop: Callable[[], bool],
-        engine: Engine | None,
-    ) -> None:
-        self._library, self._roots, self._backbone = library, roots, backbone
-        self._progress, self._forget_missing, self._stop = progress, forget_missing, stop
-        self._engine = engine or local_engine(backbone)
+    library: PhotoLibrary
+    roots: Sequence[Path]
+    backbone: Backbone
+    progress: Callable[[Progress], None]
+    forget_missing: bool
+    stop: Callable[[], bool]
+    engine: Engine
+
+    def __post_init__(self) -> None:
         self._report = IndexReport()
-        self._photos = library.photos()
+        self._photos = self.library.photos()
         self._ids: set[bytes] = {id for rows in self._photos.to_batches(columns=["id"]) for id in rows["id"].to_pylist()}
-        self._known = read_files(library)
+        self._known = read_files(self.library)
         self._files = dict(self._known)
         self._rows: list[Encoded] = []  # photos to commit
         self._pending: dict[str, FileRow] = {}  # files to commit
@@ -173,13 +170,13 @@ class _Run:
         """Size and time of the last change of every image in the folders, and of files that cannot be looked for now."""
         seen: dict[str, tuple[int, int]] = {}
         kept: list[str] = []
-        for root in self._roots:
+        for root in self.roots:
             before = len(seen)
-            for path, stat in walk_images(root, self._library.folder, kept):
+            for path, stat in walk_images(root, self.library.folder, kept):
                 seen[path] = stat
                 if len(seen) % 5_000 == 0:
-                    self._progress(Progress("looking", len(seen), 0))
-            if len(seen) == before and not self._forget_missing and any(_inside(p, [str(root)]) for p in self._known):
+                    self.progress(Progress("looking", len(seen), 0))
+            if len(seen) == before and not self.forget_missing and any(_inside(p, [str(root)]) for p in self._known):
                 kept.append(str(root))
             if not root.is_dir() or str(root) in kept:
                 self._report.missing.append(f"{shown_path(str(root))} {MISSING}.")
@@ -197,7 +194,7 @@ class _Run:
     def _captions(self) -> dict[str, tuple[str, ...]]:
         """Captions by path, from the captions files of the folders."""
         found: dict[str, tuple[str, ...]] = {}
-        for root in self._roots:
+        for root in self.roots:
             try:
                 found |= {absolute(path): own for path, own in folder_captions(root).items()}
             except (DataError, OSError) as error:  # the photos are worth having without them
@@ -206,8 +203,8 @@ class _Run:
 
     def _encode(self, paths: Sequence[str], seen: Mapping[str, tuple[int, int]]) -> None:
         started, done = time.monotonic(), 0
-        for batch in self._engine([(path, seen[path][0]) for path in paths], self._ids):
-            if self._stop():
+        for batch in self.engine([(path, seen[path][0]) for path in paths], self._ids):
+            if self.stop():
                 break
             for path, photo in batch:
                 self._place(path, seen[path], photo)
@@ -217,7 +214,7 @@ class _Run:
                     self._report.added += path not in self._changed
             done += len(batch)
             left = (time.monotonic() - started) / done * (len(paths) - done)
-            self._progress(Progress("encoding", done, len(paths), left if done > 32 else None))
+            self.progress(Progress("encoding", done, len(paths), left if done > 32 else None))
             if len(self._rows) >= COMMIT_PHOTOS or time.monotonic() - self._committed > COMMIT_SECONDS:
                 self._commit()
         self._commit()
@@ -243,19 +240,19 @@ class _Run:
         """Photos first, then where they lie: what is interrupted between the two finds its photos by their content."""
         lance = import_lance()
         if self._rows:
-            table = photo_table(self._rows, photo_schema(self._library.about))
+            table = photo_table(self._rows, photo_schema(self.library.about))
             self._photos = lance.write_dataset(table, self._photos, mode="append")
             self._rows = []
-            library_index.refresh(self._library.folder, self._photos, self._library.about.dim, finish=False)
+            library_index.refresh(self.library.folder, self._photos, self.library.about.dim, finish=False)
         if self._pending:
-            lance.write_dataset(_file_table(self._pending), self._library.files(), mode="append")
+            lance.write_dataset(_file_table(self._pending), self.library.files(), mode="append")
             self._pending = {}
         self._committed = time.monotonic()
 
     def _finish(self, seen: Mapping[str, tuple[int, int]], captions: Mapping[str, tuple[str, ...]]) -> None:
         lance, report = import_lance(), self._report
-        stopped = self._stop()
-        roots = [str(root) for root in self._roots]
+        stopped = self.stop()
+        roots = [str(root) for root in self.roots]
         gone = [path for path in self._files if path not in seen and _inside(path, roots)]
         if not stopped:
             before = {row.id for row in self._known.values() if row.id is not None}
@@ -278,40 +275,40 @@ class _Run:
             if unused:
                 self._remove(unused)
         if self._files != self._known:
-            lance.write_dataset(_file_table(self._files), self._library.files(), mode="overwrite")
+            lance.write_dataset(_file_table(self._files), self.library.files(), mode="overwrite")
         listed = {path for path, _ in report.failed}
         for path, row in self._files.items():
             if row.reason is not None and _inside(path, roots) and shown_path(path) not in listed:
                 report.failed.append((shown_path(path), row.reason))
-        known = dict.fromkeys([*self._library.about.folders, *map(str, self._roots)])
-        about = replace(self._library.about, folders=tuple(known))
-        if about != self._library.about:
-            self._library.write_about(about)
+        known = dict.fromkeys([*self.library.about.folders, *map(str, self.roots)])
+        about = replace(self.library.about, folders=tuple(known))
+        if about != self.library.about:
+            self.library.write_about(about)
         self._tidy()
         report.photos = self._photos.count_rows()
 
     def _remove(self, ids: set[bytes]) -> None:
-        self._progress(Progress("writing", 0, 0))
+        self.progress(Progress("writing", 0, 0))
         listed = sorted(ids)
         for start in range(0, len(listed), 1_000):
             values = ", ".join(f"X'{id.hex()}'" for id in listed[start : start + 1_000])
             self._photos.delete(f"id IN ({values})")
-        self._photos = self._library.photos()
+        self._photos = self.library.photos()
         self._ids -= ids
 
     def _tidy(self) -> None:
         """Join small pieces, forget old versions, and bring the index up to date."""
-        self._photos = self._library.photos()
-        snapshot = library_index.Snapshot.read(self._library.folder)
+        self._photos = self.library.photos()
+        snapshot = library_index.Snapshot.read(self.library.folder)
         if len(self._photos.get_fragments()) > MOST_FRAGMENTS:
-            self._progress(Progress("writing", 0, 0))
+            self.progress(Progress("writing", 0, 0))
             self._photos.optimize.compact_files(
                 target_rows_per_fragment=FRAGMENT_ROWS, num_threads=1, batch_size=256, materialize_deletions_threshold=0.2
             )
-            self._photos = self._library.photos()
+            self._photos = self.library.photos()
         if snapshot is None or snapshot.version != self._photos.version:
-            library_index.refresh(self._library.folder, self._photos, self._library.about.dim)
-        for table in (self._photos, self._library.files()):
+            library_index.refresh(self.library.folder, self._photos, self.library.about.dim)
+        for table in (self._photos, self.library.files()):
             if len(table.versions()) > 1:
                 table.cleanup_old_versions(KEPT_VERSIONS, delete_unverified=True)
 

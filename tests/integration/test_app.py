@@ -44,6 +44,7 @@ from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.data.decode import content_id
 from core.experts.adapter_files import routed_experts
+from core.experts.compare import nearest_distances
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -370,7 +371,7 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
         page_html.routing(engine, adaptation.routing, adaptation.fit),
         page_html.routing_details(engine, adaptation.routing),
         page_html.adapter(engine.repository, adaptation),
-        page_html.adapter_details(adaptation, {}),
+        page_html.adapter_details(adaptation, {}, nearest_distances(engine.repository, adaptation.routing, adaptation.full)),
         results_html.comparison(Comparison(NASTY, columns, Question("words", NASTY), photos=photos), album, Shown(10)),
         results_html.comparison(Comparison(NASTY, columns, Question("photo", "k"), photos=photos), album, Shown(10)),
         page_html.report([NASTY], None, [(NASTY, NASTY)]),

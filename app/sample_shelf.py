@@ -4,8 +4,8 @@ language who brings no photos."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
+from app import actions
 from app.engines import DEFAULT
 from app.languages import language
 from app.visitors.album import Album
@@ -14,14 +14,9 @@ from core.sglora.engine import SGLora
 
 
 class SampleShelf:
-    """What the page opens on.
+    """What the page opens on."""
 
-    Args:
-        fill: adds the samples to a session. ask: asks the question, in the language at hand.
-    """
-
-    def __init__(self, fill: Callable[[SGLora, Session], object], ask: Callable[[SGLora, Session], object]) -> None:
-        self._fill, self._ask = fill, ask
+    def __init__(self) -> None:
         self._album: Album | None = None
         self._sessions: dict[str, Session] = {}
         self._filling = threading.Lock()
@@ -32,11 +27,11 @@ class SampleShelf:
             if self._album is None:
                 album = Album.of_nobody()
                 album.keeps_files = True
-                self._fill(engine, Session(album))
+                actions.add_samples(engine, Session(album))
                 self._album = album
             if language() not in self._sessions:
                 session = Session(self._album)
-                self._ask(engine, session)
+                actions.ask_about_samples(engine, session)
                 self._sessions[language()] = session
             return self._sessions[language()]
 
