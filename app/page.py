@@ -181,7 +181,7 @@ class Studio:
                 with gr.Row(equal_height=False, elem_classes="sg-folded"):
                     names.panel()
                     ask.captions()
-                samples.questions()
+                samples.about_samples()
             with gr.Column(min_width=320):
                 describe, generate = Describe(context), Generate(context)
         with gr.Row(equal_height=True, visible=False, elem_classes="sg-options") as context.options:

@@ -9,7 +9,7 @@ import gradio as gr
 from app import texts
 from app.api import SEARCH
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, chosen, in_turn, private
+from app.steps.step import ANSWER, Step, choice, chosen, in_turn, private, textbox
 from app.views import page_html
 from app.visitors.album import LISTED
 from app.visitors.question import OWN, Question, Within
@@ -19,29 +19,14 @@ from app.visitors.session import Session
 class Ask(Step):
     def layout(self) -> None:
         with gr.Row(equal_height=False, elem_classes="sg-ask"):
-            self.query = gr.Textbox(
-                label=texts.QUERY_LABEL,
-                placeholder=texts.QUERY_PLACEHOLDER,
-                max_lines=1,
-                scale=4,
-                min_width=200,
-                elem_id="query",
-            )
+            self.query = textbox("query", texts.QUERY_LABEL, texts.QUERY_PLACEHOLDER, scale=4, min_width=200)
             names = self.context.libraries.names
             choices = [(texts.WITHIN_OWN, OWN)]
             for name in names:
                 both, alone = Within(True, name), Within(False, name)
                 choices += [(texts.WITHIN_BOTH.format(name=name), both.value), (name, alone.value)]
-            self.where = gr.Dropdown(
-                choices,
-                value=choices[min(1, len(names))][1],
-                label=texts.WITHIN,
-                filterable=False,
-                scale=2,
-                min_width=150,
-                visible=bool(names),
-                elem_id="where",
-            )
+            first = choices[min(1, len(names))][1]
+            self.where = choice("where", texts.WITHIN, choices, first, scale=2, min_width=150, visible=bool(names))
             self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=100, elem_id="search")
         self.context.query = self.query
         self.context.controls["where"] = self.where
@@ -61,9 +46,7 @@ class Ask(Step):
 
     def asked_before(self) -> None:
         """What was asked, to ask it again."""
-        self.history = gr.Dataset(
-            label=texts.HISTORY, components=[self.query], samples=[], type="index", visible=False, elem_id="history"
-        )
+        self.history = self.questions("history", texts.HISTORY)
         self.context.shows(Part.RESULTS, [self.history], self._asked)
 
     def wire(self) -> None:

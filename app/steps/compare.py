@@ -12,7 +12,7 @@ from app import actions, texts
 from app.api import SEARCH
 from app.cli_snippets import evaluate_command, search_command
 from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
-from app.steps.step import ANSWER, Step, by_column, in_turn, private, with_estimate
+from app.steps.step import ANSWER, Step, by_column, choice, in_turn, private, with_estimate
 from app.views import page_html, results_html
 from app.views.results_html import Shown
 from app.visitors.comparison import Comparison
@@ -35,9 +35,7 @@ class Compare(Step):
         self.zero_shot = gr.Checkbox(
             True, label=texts.WITH_ZERO_SHOT, container=False, min_width=160, scale=0, elem_id="with-zero-shot"
         )
-        self.top = gr.Dropdown(
-            TOPS, value=DEFAULT_TOP, label=texts.TOP_LABEL, filterable=False, scale=0, min_width=110, elem_id="top"
-        )
+        self.top = choice("top", texts.TOP_LABEL, TOPS, DEFAULT_TOP, scale=0, min_width=110)
         self.folder = gr.Dropdown(
             [(texts.FOLDER_ALL, "")],
             value="",

@@ -9,7 +9,7 @@ import gradio as gr
 from app import actions, texts
 from app.api import SEARCH
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, in_turn, private
+from app.steps.step import ANSWER, Step, in_turn, private, textbox
 from app.views import experts_html, page_html
 from app.visitors.question import Question
 from app.visitors.session import Session
@@ -19,14 +19,8 @@ from core.common.errors import StudioError
 class Describe(Step):
     def layout(self) -> None:
         with gr.Row(equal_height=False, elem_classes="sg-ask"):
-            self.description = gr.Textbox(
-                label=texts.DESCRIPTION_LABEL,
-                placeholder=texts.DESCRIPTION_PLACEHOLDER,
-                max_lines=3,
-                scale=4,
-                min_width=200,
-                elem_id="description",
-            )
+            label, example = texts.DESCRIPTION_LABEL, texts.DESCRIPTION_PLACEHOLDER
+            self.description = textbox("description", label, example, 3, scale=4, min_width=200)
             self.button = gr.Button(texts.GENERATE_BUTTON, scale=1, min_width=100, elem_id="generate")
         self.routing = gr.HTML(page_html.note(texts.ROUTE_EMPTY), elem_id="routing")
         self.suggestion = gr.Button("", size="sm", visible=False, elem_id="suggestion")

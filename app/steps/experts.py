@@ -13,7 +13,7 @@ from app import expert_actions, texts
 from app.api import HEAVY, TRAINING
 from app.http.gradio_patches import visitor_left
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import Step, chosen, private
+from app.steps.step import Step, chosen, private, textbox
 from app.views import experts_html, page_html
 from app.visitors.session import Session
 from core.common.errors import AdapterError, RepositoryError
@@ -43,20 +43,12 @@ class Experts(Step):
                 label=texts.OWN_REMOVE_PICK, choices=[], multiselect=True, visible=False, min_width=180, elem_id="own-pick"
             )
             self.remove = gr.Button(texts.OWN_REMOVE, min_width=120, interactive=False, visible=False, elem_id="own-remove")
-        self.report = gr.HTML(elem_id="own-report")
+        self.report, about = gr.HTML(elem_id="own-report"), (texts.OWN_DESCRIPTION, texts.OWN_DESCRIPTION_HINT)
         with gr.Accordion(texts.TRAIN, open=False, elem_id="train-own"):
             gr.HTML(page_html.note(texts.TRAIN_LEAD.format(least=MIN_PHOTOS)))
             with gr.Row():
-                self.name = gr.Textbox(
-                    label=texts.TRAIN_NAME, placeholder=texts.TRAIN_NAME_HINT, max_lines=1, min_width=200, elem_id="own-name"
-                )
-                self.description = gr.Textbox(
-                    label=texts.OWN_DESCRIPTION,
-                    placeholder=texts.OWN_DESCRIPTION_HINT,
-                    max_lines=3,
-                    min_width=240,
-                    elem_id="own-description",
-                )
+                self.name = textbox("own-name", texts.TRAIN_NAME, texts.TRAIN_NAME_HINT, min_width=200)
+                self.description = textbox("own-description", *about, 3, min_width=240)
             with gr.Row():
                 self.train = gr.Button(texts.TRAIN_BUTTON, variant="primary", min_width=140, elem_id="train")
                 self.stop = gr.Button(texts.TRAIN_STOP, min_width=100, elem_id="stop")
@@ -71,12 +63,7 @@ class Experts(Step):
                     height=120,
                     elem_id="adapter",
                 )
-                self.about = gr.Textbox(
-                    label=texts.OWN_DESCRIPTION,
-                    placeholder=texts.OWN_DESCRIPTION_HINT,
-                    max_lines=3,
-                    elem_id="import-description",
-                )
+                self.about = textbox("import-description", *about, 3)
             self.imports = gr.Button(texts.IMPORT_BUTTON, variant="primary", min_width=140, elem_id="import")
         gr.HTML(page_html.section(texts.EXPERTS_LABEL, texts.EXPERTS_TABLE_LEAD))
         self.find = gr.Textbox(label=texts.EXPERTS_FIND, placeholder=texts.EXPERTS_FIND_HINT, elem_id="find-expert")

@@ -10,7 +10,7 @@ import gradio as gr
 from app import name_actions, texts
 from app.api import HEAVY, SEARCH
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, chosen, in_turn, private
+from app.steps.step import ANSWER, Step, chosen, in_turn, private, textbox
 from app.views import page_html
 from app.visitors.album import LISTED
 from app.visitors.question import Question
@@ -32,14 +32,7 @@ TO_THE_NAME = """() => {
 class Names(Step):
     def layout(self) -> None:
         """What was taught, always in sight; ``panel`` teaches."""
-        self.chips = gr.Dataset(
-            label=texts.NAMES_TAUGHT,
-            components=[self.context.query],
-            samples=[],
-            type="index",
-            visible=False,
-            elem_id="names-chips",
-        )
+        self.chips = self.questions("names-chips", texts.NAMES_TAUGHT)
 
     def panel(self) -> None:
         """Teaches names; folded away until it is wanted."""
@@ -49,14 +42,7 @@ class Names(Step):
                 self.photos = gr.Dropdown(
                     label=texts.NAMES_PHOTOS, choices=[], multiselect=True, scale=3, min_width=180, elem_id="names-photos"
                 )
-                self.name = gr.Textbox(
-                    label=texts.NAMES_NAME,
-                    placeholder=texts.NAMES_PLACEHOLDER,
-                    max_lines=1,
-                    scale=2,
-                    min_width=120,
-                    elem_id="names-name",
-                )
+                self.name = textbox("names-name", texts.NAMES_NAME, texts.NAMES_PLACEHOLDER, scale=2, min_width=120)
                 self.button = gr.Button(texts.NAMES_TEACH, variant="primary", scale=1, min_width=90, elem_id="names-teach")
             self.taught = gr.Radio(label=texts.NAMES_TAUGHT, choices=[], visible=False, elem_id="names-taught")
             with gr.Row():

@@ -11,7 +11,7 @@ from app.api import INDEX
 from app.http.gradio_patches import visitor_left
 from app.http.hosts import is_from_here
 from app.steps.context import Updates
-from app.steps.step import Step
+from app.steps.step import Step, choice
 from app.views import page_html
 from app.visitors.session import Session
 from core.common.errors import LibraryError
@@ -24,14 +24,7 @@ class LibraryFolders(Step):
     def layout(self) -> None:
         names = list(self.context.libraries.names)
         with gr.Accordion(texts.LIBRARY_INDEX, open=False, elem_id="library-folders"):
-            self.name = gr.Dropdown(
-                names,
-                value=names[0],
-                label=texts.LIBRARY_NAME,
-                visible=len(names) > 1,
-                filterable=False,
-                elem_id="library-name",
-            )
+            self.name = choice("library-name", texts.LIBRARY_NAME, names, names[0], visible=len(names) > 1)
             self.folder = gr.Textbox(
                 label=texts.LIBRARY_FOLDER, info=texts.LIBRARY_FOLDER_INFO, max_lines=1, elem_id="library-folder"
             )

@@ -25,17 +25,11 @@ class Samples(Step):
             self.yes = gr.Button(texts.TRY_YES, size="sm", min_width=100, elem_id="try-yes")
             self.no = gr.Button(texts.TRY_NO, size="sm", min_width=100, elem_id="try-no")
 
-    def questions(self) -> None:
+    def about_samples(self) -> None:
         """Shown while the samples are."""
         chosen_from = examples()._asdict()
-        self.examples = gr.Dataset(
-            label=texts.EXAMPLES_CHOSEN.format(**chosen_from) if chosen_from["questions"] else texts.EXAMPLES_LABEL,
-            components=[self.context.query],
-            samples=[[example.query] for example in actions.sample_questions()],
-            type="index",
-            visible=False,
-            elem_id="examples",
-        )
+        label = texts.EXAMPLES_CHOSEN.format(**chosen_from) if chosen_from["questions"] else texts.EXAMPLES_LABEL
+        self.examples = self.questions("examples", label, [example.query for example in actions.sample_questions()])
         self.context.shows(Part.PHOTOS, [self.examples, self.try_it], self.show)
 
     def show(self, session: Session, _: Controls) -> Updates:

@@ -81,6 +81,12 @@ class Step:
         written = button.click(write, [self.context.session, *self.context.inputs], file, **private(group, shown_on))
         written.success(None, file, file, js=FETCH, **private(LIGHT))
 
+    def questions(self, elem_id: str, label: str, samples: Sequence[str] = ()) -> gr.Dataset:
+        """Questions that a click asks; hidden at first."""
+        rows = [[sample] for sample in samples]
+        query = self.context.query
+        return gr.Dataset(label=label, components=[query], samples=rows, type="index", visible=False, elem_id=elem_id)
+
     def answer(self, session: Session, question: Question, controls: Controls, progress: gr.Progress) -> Updates:
         """Generate the adapter where there is a sentence, ask the question, and show both."""
         engine = self.context.engine(session)
@@ -90,6 +96,16 @@ class Step:
         shown = by_column(progress, len(session.album.photos))
         actions.ask(engine, session, question, shown, controls.merge, self.context.libraries, controls.random)
         return self.context.show(session, controls, *ANSWER)
+
+
+def textbox(elem_id: str, label: str, placeholder: str, lines: int = 1, **options: Any) -> gr.Textbox:
+    """A box with an example of what to write into it; it grows to so many lines."""
+    return gr.Textbox(label=label, placeholder=placeholder, max_lines=lines, elem_id=elem_id, **options)
+
+
+def choice(elem_id: str, label: str, choices: Sequence[Any], value: Any, **options: Any) -> gr.Dropdown:
+    """One of a few things, all in sight."""
+    return gr.Dropdown(choices, value=value, label=label, filterable=False, elem_id=elem_id, **options)
 
 
 def in_turn(handler: Callable[..., Updates]) -> Callable[..., Updates]:

@@ -12,7 +12,7 @@ from app.api import SWITCH
 from app.engines import DEFAULT
 from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import Step, with_estimate
+from app.steps.step import Step, choice, with_estimate
 from app.views import page_html
 from app.visitors.album import Switched
 from app.visitors.session import Session
@@ -23,14 +23,7 @@ class Switch(Step):
 
     def layout(self) -> None:
         with gr.Row(elem_classes="sg-switch"):
-            self.choice = gr.Dropdown(
-                self.context.models.choices,
-                value=DEFAULT,
-                label=texts.BACKBONE_LABEL,
-                filterable=False,
-                min_width=320,
-                elem_id="backbone",
-            )
+            self.choice = choice("backbone", texts.BACKBONE_LABEL, self.context.models.choices, DEFAULT, min_width=320)
             self.report = gr.HTML(elem_id="switched")
 
         self.context.shows(Part.STATUS, [self.choice], lambda session, _: {self.choice: session.album.backbone})
