@@ -150,7 +150,7 @@ class Studio:
         """All components of the page; those that an event needs beside them are made with the event."""
         session = gr.State(Session())  # how long it lives is the keeper's business
         self.context = context = StepContext(self.models, session, self.keeper.limits.keep_seconds, self.libraries, self.shelf)
-        self.missed = gr.State(())
+        self.missed = gr.State(0)
         with gr.Row(equal_height=True, elem_classes="sg-start"):
             gr.HTML(page_html.header())
             with gr.Column(scale=0, min_width=235):
@@ -206,7 +206,7 @@ class Studio:
         opened = page.load(self._open, [self.address.memory], shown, **private(OPEN))
         opened.then(self._ready, asked, context.outputs(*READY, Part.PHOTOS, *ANSWER), **private(OPEN))
         page.unload(self._closed)
-        self.missed.change(self._show_what_is_there, [self.missed, *asked], context.outputs(*Part), **private())
+        self.missed.change(self._show_what_is_there, asked, context.outputs(*Part), **private())
 
     def _open(self, request: gr.Request, memory: Any) -> Updates:
         context = self.context
@@ -229,7 +229,7 @@ class Studio:
         if request.session_hash:
             session.album.tabs.add(request.session_hash)
 
-    def _show_what_is_there(self, request: gr.Request, _: Any, session: Session, *values: Any) -> Updates:
+    def _show_what_is_there(self, request: gr.Request, session: Session, *values: Any) -> Updates:
         """The keeper emptied the visitor's album."""
         self._opened(request, session)
         updates: Updates = {}

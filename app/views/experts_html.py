@@ -172,9 +172,9 @@ def _experts(repository: ExpertRepository, drawn: ExpertMap, chosen: Sequence[in
     first_own = len(repository) - owned
 
     def mark(i: int) -> Mark:
-        kind = "routed" if i in chosen else "own" if i >= first_own else "off"
+        kind, expert = "routed" if i in chosen else "own" if i >= first_own else "off", repository.experts[i]
         labelled = kind == "routed" and len(chosen) <= LABELLED
-        return Mark(drawn.names[i], *drawn.points[i], kind, details_line(repository.experts[i]), labelled)
+        return Mark(expert.name, *drawn.points[i], kind, details_line(expert), labelled)
 
     others = [i for i in range(len(repository)) if i not in chosen]
     return [mark(i) for i in (*others, *reversed(chosen))]

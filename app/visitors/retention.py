@@ -77,9 +77,8 @@ class Keeper:
 
         Args:
             page: all of it, with its events.
-            missed: changes with the event that tells a tab that something is gone: to the ids of the components that this
-                event shows itself, and a number. Whatever else the page shows is made true by its ``change``, and other
-                events cost no more for it.
+            missed: a number that changes with the event that tells a tab that something is gone. What the page shows is
+                made true by its ``change``, and other events cost no more for it.
         """
         self._page = weakref.ref(page)
         for event in page.fns.values():
@@ -119,7 +118,7 @@ class Keeper:
                 return answer
             shown = _by_component(answer, outputs)
             old = missed or renewed  # a tab that had nothing gets no notice, but its album is another one by now
-            return shown | {notice: (next(self._times), *(block._id for block in shown)) if old else gr.skip()}
+            return shown | {notice: next(self._times) if old else gr.skip()}
 
         return wrapped
 

@@ -43,14 +43,12 @@ def most_bytes(backbone: Backbone) -> int:
 
 
 def load_names(content: bytes, backbone: Backbone) -> TaughtNames:
-    """The names of a file that ``save_names`` wrote; anyone may have changed it since.
+    """The names of a file that ``save_names`` wrote, of ``most_bytes`` at most; anyone may have changed it since.
 
     Raises:
         RepositoryError: no such file, damaged, or made for another backbone.
     """
     label = "The file of names"
-    if len(content) > most_bytes(backbone):
-        raise RepositoryError(f"{label} is larger than names for this backbone can be: choose the file that was saved here.")
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
         if (header["kind"], header["format"]) != (KIND, FORMAT):

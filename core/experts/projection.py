@@ -20,14 +20,12 @@ class ExpertMap:
     """Experts on a plane.
 
     Attributes:
-        names: [n] experts, in the repository's order.
-        points: [n] where each is.
+        points: [n] where each is, in the repository's order.
         placed: where the description or the sample is; it does not move the others.
         shown: share of the experts' spread that the two axes show, 0 to 1; the rest cannot be seen.
         prior: on a latent map, the mean of the p(z | c) that the sample was drawn from; None on others.
     """
 
-    names: tuple[str, ...]
     points: tuple[Point, ...]
     placed: Point | None
     shown: float
@@ -41,7 +39,7 @@ def description_map(repository: ExpertRepository, embedding: Tensor | None = Non
     """
     plane = _Plane.through(repository.embeddings[: len(repository) - owned])
     placed = None if embedding is None else plane.place(embedding)
-    return ExpertMap(tuple(e.name for e in repository.experts), plane.all(repository.embeddings), placed, plane.shown)
+    return ExpertMap(plane.all(repository.embeddings), placed, plane.shown)
 
 
 def latent_map(engine: SGLora, routing: Routing, z: Tensor, owned: int = 0) -> ExpertMap:
@@ -54,8 +52,7 @@ def latent_map(engine: SGLora, routing: Routing, z: Tensor, owned: int = 0) -> E
     means = engine.generator.latent(alone).mean
     plane = _Plane.through(means[: len(repository) - owned])
     prior = engine.generator.latent(repository.prior(routing)).mean
-    names = tuple(e.name for e in repository.experts)
-    return ExpertMap(names, plane.all(means), plane.place(z), plane.shown, plane.place(prior))
+    return ExpertMap(plane.all(means), plane.place(z), plane.shown, plane.place(prior))
 
 
 @dataclass(frozen=True)

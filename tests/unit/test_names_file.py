@@ -73,5 +73,3 @@ def test_damaged_files_are_refused_in_a_sentence(backbone: EmbeddedBackbone) -> 
             load_names(file, backbone)
     with pytest.raises(RepositoryError, match="The name is empty"):
         load_names(changed(content, names=json.dumps(["wug", " "])), backbone)
-    with pytest.raises(RepositoryError, match="larger than names"):
-        load_names(bytes(most_bytes(backbone) + 1), backbone)
