@@ -11,7 +11,7 @@ import gradio as gr
 
 from app.api import SEARCH
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, in_turn
+from app.steps.step import ANSWER, Step
 from app.views import results_html
 from app.visitors.question import Question, Within
 from app.visitors.session import Session
@@ -35,7 +35,6 @@ class Address(Step):
         self.on(self.address.select, self._go, (), boxes, ANSWER, context.answer, SEARCH)
         self.on(self.address.focus, self._look, parts=[Part.PHOTOS, *ANSWER])
 
-    @in_turn
     def _look(self, session: Session, *values: Any) -> Updates:
         """The tab is looked at again: another one may have changed the photos meanwhile."""
         answered, photos = session.comparison, session.album.photos
@@ -83,7 +82,6 @@ class Address(Step):
             values |= {} if kept.strength is None else {"strength": kept.strength}
         return session, values
 
-    @in_turn
     def _go(self, session: Session, event: gr.SelectData, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """Back or forward."""
         asked = {name: values[0] for name, values in parse_qs(str(event.value).lstrip("?")).items()}

@@ -9,7 +9,7 @@ import gradio as gr
 from app import texts
 from app.api import SEARCH
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, choice, chosen, in_turn, private, textbox
+from app.steps.step import ANSWER, Step, choice, chosen, private, textbox
 from app.views import page_html
 from app.visitors.album import LISTED
 from app.visitors.question import OWN, Question, Within
@@ -60,11 +60,9 @@ class Ask(Step):
         self.other.upload(lambda: None, None, self.pick, **private())
         self.pick.input(lambda: None, None, self.other, **private())
 
-    @in_turn
     def _search(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         return self.answer(session, Question.words(query), Controls(*values), progress)
 
-    @in_turn
     def _elsewhere(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """The same question to other photos, which lie in other folders."""
         controls = Controls(*values)._replace(folder="")
@@ -72,13 +70,11 @@ class Ask(Step):
             return {self.context.controls["folder"]: ""}
         return self.answer(session, Question.words(query), controls, progress)
 
-    @in_turn
     def _find(
         self, picked: str | None, other: str | None, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
     ) -> Updates:
         return self.answer(session, Question.photo(picked, other), Controls(*values), progress)
 
-    @in_turn
     def _again(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         query, description = chosen(session.history, index)
         boxes = {self.query: query, self.context.controls["description"]: description}

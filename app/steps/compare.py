@@ -12,7 +12,7 @@ from app import actions, texts
 from app.api import SEARCH
 from app.cli_snippets import evaluate_command, search_command
 from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
-from app.steps.step import ANSWER, Step, by_column, choice, in_turn, private, with_estimate
+from app.steps.step import ANSWER, Step, by_column, choice, private, with_estimate
 from app.views import page_html, results_html
 from app.views.results_html import Shown
 from app.visitors.comparison import Comparison
@@ -98,24 +98,20 @@ class Compare(Step):
         marked = [*self.context.outputs(Part.NAMES), self.marked]
         self.answered.select(self._mark, session, marked, **private())
 
-    @in_turn
     def _show_again(self, session: Session, *values: Any) -> Updates:
         return self.context.show(session, Controls(*values), Part.RESULTS)
 
-    @in_turn
     def _more(self, session: Session, *values: Any) -> Updates:
         controls = Controls(*values)
         session.more += min(MORE, MOST_SHOWN - int(controls.top) - session.more)
         return self.context.show(session, controls, Part.RESULTS)
 
-    @in_turn
     def _similar(self, session: Session, event: gr.SelectData, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         controls, last = Controls(*values), session.comparison
         if last is not None:  # among the photos that it was found in, whatever is chosen meanwhile
             controls = controls._replace(where=last.asked.within.value)
         return self.answer(session, Question("similar", str(event.index)), controls, progress) | {self.context.query: ""}
 
-    @in_turn
     def _filter(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """The same question to some of the photos."""
         controls, question = Controls(*values), session.question
@@ -138,7 +134,6 @@ class Compare(Step):
             self.until: gr.Textbox(value=controls.until, visible=dated),
         }
 
-    @in_turn
     def _rank_again(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         controls, ranking = Controls(*values), by_column(progress, len(session.album.photos))
         self.context.ask_again(session, ranking, controls.merge, controls.random)

@@ -9,7 +9,7 @@ import gradio as gr
 from app import actions, texts
 from app.api import SEARCH
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, in_turn, private, textbox
+from app.steps.step import ANSWER, Step, private, textbox
 from app.views import experts_html, page_html
 from app.visitors.question import Question
 from app.visitors.session import Session
@@ -42,7 +42,6 @@ class Describe(Step):
     def _route(self, session: Session, *values: Any) -> Updates:
         return self.context.show(session, Controls(*values), Part.ROUTING)
 
-    @in_turn
     def _adapt(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """Generate, and ask what is asked already."""
         controls = Controls(*values)

@@ -105,13 +105,13 @@ class Experts(Step):
         self.stop.click(self._stop, context.session, self.trained, **quiet)
         self.downloads(self.download, self._write, self.mine)
         asked = [self.name, self.description]
-        self.on(self.train.click, self._train, asked, [self.trained], CHANGED, self.trained, TRAINING)
+        self.on(self.train.click, self._train, asked, [self.trained], CHANGED, self.trained, TRAINING, turn=False)
         for event, handler, first, also in (
             (self.imports.click, self._import, [self.adapter, self.about], [self.adapter, self.about, self.report]),
             (self.load.upload, self._load, [self.load], [self.report]),
             (self.remove.click, self._remove, [self.pick], [self.report]),
         ):
-            self.on(event, handler, first, also, CHANGED, self.mine, HEAVY)
+            self.on(event, handler, first, also, CHANGED, self.mine, HEAVY, turn=False)
 
     def show(self, session: Session, _: Controls) -> Updates:
         """All experts, and the visitor's own."""

@@ -11,7 +11,7 @@ import gradio as gr
 from app import actions, texts
 from app.cli_snippets import adapt_command
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, in_turn, private
+from app.steps.step import ANSWER, Step, private
 from app.views import experts_html, page_html
 from app.visitors.comparison import Comparison
 from app.visitors.session import Session
@@ -66,7 +66,6 @@ class Generate(Step):
         self.downloads(self.download, self._write, self.lora)
         self.resample.click(lambda: random.randrange(10_000), None, self.seed, **private())
 
-    @in_turn
     def _redo(self, session: Session, *values: Any) -> Updates:
         controls, before = Controls(*values), session.adaptation
         if before is None:

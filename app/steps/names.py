@@ -10,7 +10,7 @@ import gradio as gr
 from app import name_actions, texts
 from app.api import HEAVY, SEARCH
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, chosen, in_turn, private, textbox
+from app.steps.step import ANSWER, Step, chosen, private, textbox
 from app.views import page_html
 from app.visitors.album import LISTED
 from app.visitors.question import Question
@@ -76,7 +76,6 @@ class Names(Step):
         chosen.then(None, js=TO_THE_NAME, **private())
         self.on(self.chips.click, self._ask, [self.chips], [self.context.query], **answer)
 
-    @in_turn
     def _ask(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """A name is a question."""
         name, _ = chosen(session.album.taught, index)
@@ -92,28 +91,23 @@ class Names(Step):
         choices = [(photo.name, photo.id) for photo in listed]
         return {self.folded: gr.Accordion(open=True), self.photos: gr.Dropdown(choices=choices, value=[picked.id])}
 
-    @in_turn
     def _teach(self, name: str, photos: Sequence[str] | None, session: Session, *values: Any) -> Updates:
         engine = self.context.engine(session)
         names = name_actions.teach(engine, session, name or "", photos or [])
         return self._changed(session, values, names.remarks()) | {self.name: "", self.photos: gr.Dropdown(value=[])}
 
-    @in_turn
     def _from_marks(self, session: Session, *values: Any) -> Updates:
         names = name_actions.from_marks(self.context.engine(session), session)
         return self._changed(session, values, names.remarks())
 
-    @in_turn
     def _rename(self, old: str | None, new: str, session: Session, *values: Any) -> Updates:
         session.album.change_names(self.context.engine(session), lambda names: names.rename(old or "", new or ""))
         return self._changed(session, values) | {self.name: ""}
 
-    @in_turn
     def _remove(self, name: str | None, session: Session, *values: Any) -> Updates:
         session.album.change_names(self.context.engine(session), lambda names: names.remove(name or ""))
         return self._changed(session, values)
 
-    @in_turn
     def _load(self, path: str, session: Session, *values: Any) -> Updates:
         n = name_actions.load(self.context.engine(session), session, path)
         return self._changed(session, values, [texts.NAMES_LOADED.format(n=n)])

@@ -77,7 +77,7 @@ class Photos(Step):
             (self.use_typed.click, self._caption, [self.typed], []),
             (self.use_names.click, self._caption_names, [], []),
         ):
-            self.on(event, handler, first, also, (Part.PHOTOS, *ANSWER), None, HEAVY)
+            self.on(event, handler, first, also, (Part.PHOTOS, *ANSWER), None, HEAVY, turn=False)
         # Photos that this tab, another one, or this one before a reload, is still adding.
         self.on(self.timer.tick, self._look, parts=[Part.PHOTOS])
         self.gallery.select(self._select, context.session, [picked, self.remove], **private())

@@ -9,7 +9,7 @@ import gradio as gr
 from app import actions, texts
 from app.api import HEAVY
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, chosen, in_turn, private, with_estimate
+from app.steps.step import ANSWER, Step, chosen, private, with_estimate
 from app.views import page_html
 from app.visitors.question import OWN, Question
 from app.visitors.session import Session
@@ -42,8 +42,8 @@ class Samples(Step):
         controls, answer = self.context.controls, self.context.answer
         boxes = [controls["description"], self.context.query, controls["where"]]
         asked = [*boxes, self.asks, self.words]
-        self.on(self.try_it.click, self._try, (), asked, (Part.PHOTOS, *ANSWER), answer, HEAVY)
-        self.on(self.yes.click, self._show, (), asked, (Part.PHOTOS, *ANSWER), answer, HEAVY)
+        self.on(self.try_it.click, self._try, (), asked, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
+        self.on(self.yes.click, self._show, (), asked, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
         self.no.click(lambda: gr.Row(visible=False), None, self.asks, **private())
         self.on(self.examples.click, self._ask, [self.examples], boxes, (Part.PHOTOS, *ANSWER), answer, HEAVY)
 
@@ -68,7 +68,6 @@ class Samples(Step):
             actions.add_samples(engine, session, with_estimate(progress, texts.INDEXING, texts.UNIT_PHOTOS))
         return self._example(0, session, values, progress) | self.context.show(session, Controls(*values), Part.PHOTOS)
 
-    @in_turn
     def _ask(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         return self._example(index, session, values, progress)
 

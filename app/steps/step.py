@@ -58,6 +58,7 @@ class Step:
         parts: Sequence[Part] = (),
         shown_on: Any = None,
         group: str = LIGHT,
+        turn: bool = True,
         **options: Any,
     ) -> Any:
         """Wire events of the page.
@@ -65,8 +66,11 @@ class Step:
         Args:
             events: one or several. handler: takes the values of ``first``, the session and the controls.
             also, parts: what it shows, beside the session. shown_on: shows its progress; None: nothing does.
-            group: of events, as in ``app.api``.
+            group: of events, as in ``app.api``. turn: whether events that show an answer wait for each other; those that take
+                long do not.
         """
+        if turn and Part.RESULTS in parts:
+            handler = _in_turn(handler)
         inputs = [*first, self.context.session, *self.context.inputs]
         outputs = list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
         return gr.on(events, handler, inputs, outputs, **private(group, shown_on), **options)
@@ -108,8 +112,8 @@ def choice(elem_id: str, label: str, choices: Sequence[Any], value: Any, **optio
     return gr.Dropdown(choices, value=value, label=label, filterable=False, elem_id=elem_id, **options)
 
 
-def in_turn(handler: Callable[..., Updates]) -> Callable[..., Updates]:
-    """For events that change a tab's answer: one after the other, so that what an earlier one shows is not shown last."""
+def _in_turn(handler: Callable[..., Updates]) -> Callable[..., Updates]:
+    """The events of a tab one after the other, so that what an earlier one shows is not shown last."""
 
     @functools.wraps(handler)
     def wrapped(*args: Any) -> Updates:

@@ -31,7 +31,7 @@ class Switch(Step):
     def wire(self) -> None:
         # Not input: of a choice by mouse Gradio 6.31 tells twice at once, and what is refused would be reported twice.
         event, also = self.choice.change, [self.report]
-        self.on(event, self._switch, [self.choice], also, tuple(Part), self.report, SWITCH, trigger_mode="once")
+        self.on(event, self._switch, [self.choice], also, tuple(Part), self.report, SWITCH, turn=False, trigger_mode="once")
 
     def _switch(self, name: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """Where it fails, everything stays as it was, and the choice says so."""

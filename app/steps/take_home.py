@@ -38,7 +38,7 @@ class TakeHome(Step):
         self.downloads(self.photos, self._photos, self.report, HEAVY)
         self.downloads(self.save, self._session, self.report)
         shown = [self.report, self.context.query, *self.context.inputs]
-        self.on(self.load.upload, self._load, [self.load], shown, ANSWER, self.report, HEAVY)
+        self.on(self.load.upload, self._load, [self.load], shown, ANSWER, self.report, HEAVY, turn=False)
 
     def _results(self, session: Session, *_: Any) -> str:
         return str(session.album.write("sg-lora-results.csv", exports.results_csv(_asked(session)).encode()))
