@@ -101,7 +101,9 @@ class GuardedBlocks(gr.Blocks):
         Raises:
             gr.Error: a file is not this visitor's, a value cannot be used, or something failed on our side.
         """
-        with speaking(_language_of(request) if block_fn.api_visibility == "private" else ENGLISH):
+        headers = getattr(request, "headers", None) or {}
+        spoken = wanted(headers.get("accept-language") or "")
+        with speaking(spoken if block_fn.api_visibility == "private" else ENGLISH):
             return await self._process(block_fn, inputs, *args, request=request, **kwargs)
 
     async def _process(
@@ -180,12 +182,6 @@ class GuardedBlocks(gr.Blocks):
 def _words(properties: dict[str, Any]) -> dict[str, Any]:
     """Properties that may have words: others become what they are by the page's events, too."""
     return {name: value for name, value in properties.items() if isinstance(value, str | list)}
-
-
-def _language_of(request: Any) -> str:
-    """The language of who sent an event."""
-    headers = getattr(request, "headers", None) or {}
-    return wanted(headers.get("accept-language") or "")
 
 
 def without_clutter(inputs: list[Any]) -> list[Any]:

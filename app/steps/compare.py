@@ -185,10 +185,11 @@ class Compare(Step):
             sentence = "" if session.adaptation is None else session.adaptation.routing.description
             shown = Shown(top, controls.only_changed, controls.zero_shot)
             answer = results_html.comparison(comparison, album, shown, marks, sentence, self._remark(session, comparison))
+        more = comparison is not None and any(len(column.ranking.hits) > top for column in comparison.columns)
         return self._counted(session) | {
             self.context.options: gr.Row(visible=comparison is not None or session.adaptation is not None),
             self.answered: answer,
-            self.more_of_them: gr.Button(visible=comparison is not None and _longest(comparison) > top and top < MOST_SHOWN),
+            self.more_of_them: gr.Button(visible=more and top < MOST_SHOWN),
             self.marked: results_html.marked(session.marked),
             self.commands: gr.Textbox(value=lines, visible=bool(lines)),
         }
@@ -203,10 +204,6 @@ class Compare(Step):
     def _waiting(self, session: Session, _: Controls) -> Updates:
         """The first photos, until something is asked of them."""
         return {} if session.comparison is not None else {self.answered: results_html.waiting(session.album)}
-
-
-def _longest(comparison: Comparison) -> int:
-    return max(len(column.ranking.hits) for column in comparison.columns)
 
 
 def _commands(session: Session, top: int, models: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from core.common import markdown
@@ -29,8 +29,9 @@ def verify(repository: ExpertRepository | RepositoryIndex) -> dict[str, Any]:
     result: dict[str, Any] = {"trained": len(repository.experts), "won": len(won)}
     for name, experts in zip(GROUPS, (measured, scenes, special), strict=True):
         if experts:
-            gains = {f"R@{k}": _interval([gain for e in experts if (gain := e.gain(k)) is not None]) for k in KS}
-            result[name] = {"experts": len(experts), "gain": gains}
+            gains = {k: bootstrap_interval([gain for e in experts if (gain := e.gain(k)) is not None]) for k in KS}
+            rounded = {f"R@{k}": [round(value, 2) for value in interval] for k, interval in gains.items()}
+            result[name] = {"experts": len(experts), "gain": rounded}
     result["experts"] = [_row(e) for e in measured]
     return result
 
@@ -41,10 +42,6 @@ def _row(expert: Expert) -> dict[str, Any]:
     for k in KS:
         row[f"R@{k}"] = [round(mean_of_ways(side, f"R@{k}"), 2) for side in (expert.before, expert.after)]
     return {**row, "measured_on": expert.after["images"]}
-
-
-def _interval(values: Sequence[float]) -> list[float]:
-    return [round(v, 2) for v in bootstrap_interval(values)]
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
