@@ -46,9 +46,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         album.keeps_files = bool(models.repositories)
         return album.engine(models.get(album.backbone))
 
-    def route(
-        session: Session, description: str, k: float, tau: float, repository: str | None = None
-    ) -> tuple[dict[str, Any], Session]:
+    def route(session: Session, description: str, k: float, tau: float, repository: str | None = None) -> dict[str, Any]:
         """Route a task description to its closest experts, this client's own among them.
 
         ``repository``: where the app offers several, which one to use from now on; this client's photos are indexed for it.
@@ -57,7 +55,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         engine = engine_of(session, repository)
         wanted = actions.request(description, k, tau, 0, None)
         routing = engine.route(wanted.description, wanted.k, wanted.tau)
-        return {"experts": routed_experts(engine, routing), "fit": fit_facts(engine.fit(routing))}, session
+        return {"experts": routed_experts(engine, routing), "fit": fit_facts(engine.fit(routing))}
 
     def adapt(
         session: Session,
@@ -67,7 +65,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         seed: float,
         strength: float | None = None,
         repository: str | None = None,
-    ) -> tuple[Any, ...]:
+    ) -> tuple[dict[str, Any], str]:
         """Generate a LoRA from a task description.
 
         ``strength``: how much of it to apply, 0 (zero-shot) to 1 (as generated); beyond, where the backbone's adapters are
@@ -90,11 +88,9 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             "rank": result.lora.rank,
             "seconds": dict(result.seconds),
         }
-        return answer, str(actions.write_zip(engine, session, result)), session
+        return answer, str(actions.write_zip(engine, session, result))
 
-    def index(
-        files: list[str] | None, captions: str | None, session: Session, repository: str | None = None
-    ) -> tuple[Any, ...]:
+    def index(files: list[str] | None, captions: str | None, session: Session, repository: str | None = None) -> dict[str, Any]:
         """Add photos (or ZIP or captions files) to this client's gallery.
 
         ``captions``: lines of “photo name: caption”. Returns {"added", "duplicates", "failed": [{"name", "reason"}],
@@ -107,14 +103,13 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         if typed is not None:
             gallery.set_captions(typed)
         failed = [*(done.report.failed if done.report else ()), *done.failed]
-        answer = {
+        return {
             "added": len(done.report.added) if done.report else 0,
             "duplicates": list(done.report.duplicates) if done.report else [],
             "failed": [{"name": name, "reason": reason} for name, reason in failed],
             "photos": len(gallery.photos),
             "captioned": sum(bool(p.captions) for p in gallery.photos),
         }
-        return answer, session
 
     def search(
         session: Session,
@@ -130,7 +125,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         folder: str = "",
         since: str = "",
         until: str = "",
-    ) -> tuple[Any, ...]:
+    ) -> dict[str, Any]:
         """Search this client's gallery, with and without the adapter that the description gives.
 
         ``query``: words, which find photos; or ``photo``, which finds captions of the gallery ("name" is then a caption).
@@ -153,7 +148,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:shown]]
             for key, c in zip(("zero_shot", "merge", "sg_lora"), columns, strict=True)
         }
-        return answer | {"strength": adaptation.strength, "fit": fit_facts(adaptation.fit)}, session
+        return answer | {"strength": adaptation.strength, "fit": fit_facts(adaptation.fit)}
 
     def teach(
         name: str,
@@ -162,7 +157,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         photos: str = "",
         take_back: bool = False,
         repository: str | None = None,
-    ) -> tuple[Any, ...]:
+    ) -> dict[str, Any]:
         """Teach this client's searches and adapters a name from a few photos of it.
 
         ``files``: photos, which do not join the gallery. ``photos``: names of photos of the gallery, one a line. A name that
@@ -178,14 +173,13 @@ def add_endpoints(models: Models, session: gr.State) -> None:
                 names, failed = name_actions.teach_files(engine, session, name, files)
             if chosen or not files:
                 names = name_actions.teach(engine, session, name, chosen)
-        answer = {
+        return {
             "names": listed_names(names),
             "failed": [{"name": file, "reason": reason} for file, reason in failed],
             "remarks": names.remarks(),
         }
-        return answer, session
 
-    def import_adapter(files: list[str] | None, description: str, session: Session) -> tuple[Any, ...]:
+    def import_adapter(files: list[str] | None, description: str, session: Session) -> dict[str, Any]:
         """Put an adapter among this client's experts: from now on sentences are routed to it, too.
 
         ``files``: a ZIP as ``adapt`` returns it, or ``adapter_config.json`` and ``adapter_model.safetensors``, for this
@@ -196,8 +190,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         engine = engine_of(session, None)
         entry = expert_actions.import_files(engine, session, files or [], description)
         experts = len(session.album.engine(models.get(session.album.backbone)).repository)
-        answer = {"name": entry.name, "description": entry.expert.description, "lost": entry.lost, "experts": experts}
-        return answer, session
+        return {"name": entry.name, "description": entry.expert.description, "lost": entry.lost, "experts": experts}
 
     with gr.Row(visible=False):
         description = gr.Textbox(label="description")
@@ -218,12 +211,12 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         button = gr.Button()
     sampling = [k, tau, seed, strength]
     for endpoint, inputs, outputs, group in (
-        (route, [session, description, k, tau, repository], [answer, session], LIGHT),
-        (adapt, [session, description, *sampling, repository], [answer, adapter, session], LIGHT),
-        (index, [files, captions, session, repository], [answer, session], HEAVY),
-        (search, [session, query, description, *sampling, top, photo, repository, *filters], [answer, session], SEARCH),
-        (teach, [name, files, session, photos, take_back, repository], [answer, session], HEAVY),
-        (import_adapter, [files, description, session], [answer, session], LIGHT),
+        (route, [session, description, k, tau, repository], answer, LIGHT),
+        (adapt, [session, description, *sampling, repository], [answer, adapter], LIGHT),
+        (index, [files, captions, session, repository], answer, HEAVY),
+        (search, [session, query, description, *sampling, top, photo, repository, *filters], answer, SEARCH),
+        (teach, [name, files, session, photos, take_back, repository], answer, HEAVY),
+        (import_adapter, [files, description, session], answer, LIGHT),
     ):
         button.click(
             endpoint, inputs, outputs, api_name=endpoint.__name__, concurrency_id=group, concurrency_limit=LIMITS[group]

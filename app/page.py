@@ -202,7 +202,7 @@ class Studio:
         context = self.context
         asked = [context.session, *context.inputs]
         # One after the other: what is ready depends on whose experts they are.
-        shown = [self.tabs, self.address.memory, context.query, *context.inputs, *context.outputs(Part.PHOTOS)]
+        shown = [context.session, self.tabs, self.address.memory, context.query, *context.inputs, *context.outputs(Part.PHOTOS)]
         opened = page.load(self._open, [self.address.memory], shown, **private(OPEN))
         opened.then(self._ready, asked, context.outputs(*READY, Part.PHOTOS, *ANSWER), **private(OPEN))
         page.unload(self._closed)
@@ -215,7 +215,8 @@ class Studio:
         self._opened(request, session)
         known = (memory if isinstance(memory, dict) else {}) | {"token": session.album.token}
         boxes = {context.query: values.pop("query")} | {context.controls[name]: value for name, value in values.items()}
-        return {self.address.memory: known} | self._chosen_tab(request) | boxes | context.show(session, Controls(), Part.PHOTOS)
+        changed = {context.session: session, self.address.memory: known} | self._chosen_tab(request) | boxes
+        return changed | context.show(session, Controls(), Part.PHOTOS)
 
     def _chosen_tab(self, request: gr.Request) -> Updates:
         """The tab that the address names: in the browser, a click may come before the tabs are there."""

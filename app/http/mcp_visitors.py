@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-import gradio as gr
 from gradio_client import Client
 
 from core.common.digest import digest
@@ -73,9 +72,6 @@ def _input_schema(server: Any, tool: str, parameters: Any = None) -> tuple[dict[
     return schema, places
 
 
-def _answers(components: Sequence[Any], data: Any) -> list[Any]:
-    """What a tool answers. Gradio takes states out of it, but its client gives all values as one, with or without states."""
-    kept = [not isinstance(component, gr.State) for component in components]
-    together = len(data) == 1 and isinstance(data[0], list | tuple)
-    values = list(data[0]) if together else list(data)
-    return [value for value, keep in zip(values, kept, strict=True) if keep] if len(values) == len(kept) else values
+def _answers(_: Sequence[Any], data: Any) -> list[Any]:
+    """What a tool answers: Gradio's client gives several values as one."""
+    return list(data[0] if len(data) == 1 and isinstance(data[0], list | tuple) else data)

@@ -114,13 +114,12 @@ class StepContext:
         self._parts[part].append((components, show))
 
     def outputs(self, *parts: Part) -> list[Any]:
-        """The session and all components of some parts, each once."""
-        shown = [component for part in parts for components, _ in self._parts[part] for component in components]
-        return list(dict.fromkeys([self.session, *shown]))
+        """All components of some parts, each once."""
+        return list(dict.fromkeys(c for part in parts for components, _ in self._parts[part] for c in components))
 
     def show(self, session: Session, controls: Controls, *parts: Part) -> Updates:
         """These parts as the session has them now."""
-        updates: Updates = {self.session: session}
+        updates: Updates = {}
         for part in parts:
             for _, show in self._parts[part]:
                 updates |= show(session, controls)

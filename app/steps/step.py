@@ -65,7 +65,7 @@ class Step:
 
         Args:
             events: one or several. handler: takes the values of ``first``, the session and the controls.
-            also, parts: what it shows, beside the session. shown_on: shows its progress; None: nothing does.
+            also, parts: what it shows. shown_on: shows its progress; None: nothing does.
             group: of events, as in ``app.api``. turn: whether events that show an answer wait for each other; those that take
                 long do not.
         """
