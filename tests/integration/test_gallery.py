@@ -241,11 +241,12 @@ def test_prefixes_are_computed_once_per_content(spy, samples) -> None:
     paths = [s.path for s in samples[:6]]
     gallery.add(paths)
     assert spy.prefixed == 6
+    question = gallery.question("a cat")
     for seed in range(3):
         own = lora(spy, seed)
         adapter = Adapter.of(own if spy.shared is None else merge([spy.shared, own], [1.0, 1.0]))
         gallery.embeddings(adapter)
-        gallery.text_to_image("a cat", adapter)
+        gallery.rank(question, adapter)
     embeddings = 1 + 3 if spy.shared is None else 2
     assert spy.prefixed == 6 and spy.suffixed == embeddings * 6, (
         "zero-shot and the shared part, or else each adapter of photos, need the suffix only, once"
