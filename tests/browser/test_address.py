@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
-
 import pytest
 from app_process import CHROMIUM, visit
+from page_state import asked_of, settles
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
@@ -28,10 +27,10 @@ def test_a_link_on_the_page_is_one_step_of_back(browser: Browser, url: str) -> N
     address = page.url
     page.locator('.sg-header a[href="?tab=evidence"]').click()
     expect_tab(page, texts.TAB_EVIDENCE)
-    assert parse_qs(urlsplit(page.url).query)["tab"] == ["evidence"]
+    settles(lambda: asked_of(page), {"tab": "evidence"})
     page.go_back()
     expect_tab(page, texts.TAB_STUDIO)
-    assert page.url == address
+    expect(page).to_have_url(address)
     page.go_forward()
     expect_tab(page, texts.TAB_EVIDENCE)
     page.context.close()
@@ -45,13 +44,13 @@ def test_back_closes_gradios_panel_and_closing_it_is_no_step(browser: Browser, u
     expect(panel).to_be_visible()
     page.go_back()
     expect(panel).to_have_count(0)
-    assert page.url.rstrip("?") == address
+    page.wait_for_url(lambda now: now.rstrip("?") == address)
     page.get_by_role("button", name="Use via API").click()
     expect(panel).to_be_visible()
     panel.locator(".backdrop").click(position={"x": 5, "y": 300})
     expect(panel).to_have_count(0)
     page.wait_for_url(lambda now: now.rstrip("?") == address)
-    assert page.evaluate("history.length") == steps + 1  # one that is ahead of here
+    settles(lambda: page.evaluate("history.length"), steps + 1)  # one that is ahead of here
     page.context.close()
 
 
@@ -62,5 +61,5 @@ def test_links_open_tabs_and_400_percent_fits(browser: Browser, url: str, tab: s
     if tab == "search":
         page.click("#try-it")
         expect(page.locator("#results .sg-hit").first).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") == 320
+    settles(lambda: page.evaluate("document.documentElement.scrollWidth"), 320)
     page.context.close()

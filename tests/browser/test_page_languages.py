@@ -11,6 +11,7 @@ import pytest
 from app_process import CHROMIUM, script_errors, visit
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from page_state import box, expect_fit, settles
 from playwright.sync_api import Browser, Page, expect
 
 from app.languages import ENGLISH, OTHERS, TAGS, texts_in
@@ -29,7 +30,6 @@ CUT = """() => {
       || (getComputedStyle(e).overflowX !== "visible" && e.scrollWidth > e.clientWidth + 1);
   }).map((e) => e.innerText.slice(0, 60));
 }"""
-WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_it_fits_and_says_its_language(browser: Browser, url: str, code: str) ->
     expect(page.locator("#more > [data-testid=accordion-content]")).to_have_attribute("lang", "en")
     # The sample's question is in the visitor's language, and its answer is known all the same.
     query = own[next(name for name, text in texts_in(ENGLISH).items() if text == examples().shown[0].query)]
-    expect(page.locator("#query input, #query textarea").first).to_have_value(query)
+    expect(box(page, "query")).to_have_value(query)
     expect(page.locator("#results .sg-right-places")).to_be_visible()
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})
@@ -99,7 +99,8 @@ def test_it_fits_and_says_its_language(browser: Browser, url: str, code: str) ->
             expect(shown.first).to_be_visible()
             if tab == "experts":
                 expect(page.locator("#experts")).to_contain_text(own["EXPERTS_HEADERS"].split("; ")[1])
-            assert (page.evaluate(CUT), page.evaluate(WIDER)) == ([], 0), (code, tab, width)
+            settles(lambda: page.evaluate(CUT), [])
+            expect_fit(page)
     for tab, place in (("evidence", ".sg-evidence"), ("about", ".sg-about [lang]")):
         page.locator(f"#tab-{tab}-button").click()
         expect(page.locator(place).first).to_have_attribute("lang", "en")
@@ -112,14 +113,14 @@ def test_two_visitors_at_once_get_their_own(browser: Browser, url: str) -> None:
     """Both ask for nothing, and both get a message; then both ask for something in a language that the model does not know."""
     pages = {code: opened(browser, url, code) for code in ("de", "ja")}
     for page in pages.values():
-        page.locator("#query input, #query textarea").first.fill("")
+        box(page, "query").fill("")
     for page in pages.values():
         page.locator("#search").click()
     for code, page in pages.items():
         own = texts_in(code)
         toast = page.locator(".toast-body")
         expect(toast).to_contain_text(own["CORE_EMPTY"].split("{what}")[-1].strip(") 。:：）"))
-        page.locator("#query input, #query textarea").first.fill("můj pes běží v lese a ve sněhu")
+        box(page, "query").fill("můj pes běží v lese a ve sněhu")
     for page in pages.values():
         page.locator("#search").click()
     for code, page in pages.items():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")  # as app.py does
 
 import gradio as gr
+from app_process import free_port
 from gradio_client import Client, handle_file
 
 from app.engines import Models
@@ -38,8 +41,12 @@ class Running:
     keeper: Keeper
     folder: Path
 
-    def sweep(self, keep: float) -> None:
-        """Sweep as if everything were kept for so many seconds only."""
+    def sweep(self, keep: float = 0) -> None:
+        """Sweep as if everything were kept for so many seconds only, once nobody asked for anything for half a second."""
+        quiet = 0
+        while quiet < 10:
+            time.sleep(0.05)
+            quiet = 0 if self.page._queue.event_ids_to_events else quiet + 1
         before, self.keeper.limits = self.keeper.limits, Limits(keep_seconds=keep, unread_seconds=keep)
         self.keeper.sweep()
         self.keeper.limits = before
@@ -79,6 +86,15 @@ def empty_albums() -> None:
         album.close()
 
 
+def serve_page(page: gr.Blocks, port: int = 0, **options: Any) -> str:
+    """Let a page answer on loopback, and get its address; ``options``: of ``launch_options``.
+
+    On a port of its own: of Gradio's usual ones the next app would get the same, and with it whoever still asks this one.
+    """
+    where = {"server_name": "127.0.0.1", "server_port": port or free_port()}
+    return page.launch(prevent_thread_lock=True, quiet=True, **where, **options)[1]
+
+
 @contextmanager
 def launched(
     engine: SGLora,
@@ -87,14 +103,14 @@ def launched(
     mcp: bool = False,
     libraries: PhotoLibraries | None = None,
     hosts: Hosts = Hosts(),
+    port: int = 0,
 ) -> Iterator[Running]:
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
     keeper = Keeper(limits)
     page = build(Models(lambda: engine), keeper, libraries, samples=False)
     try:
-        options = launch_options(keeper, mcp, hosts)
-        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **options)
+        url = serve_page(page, port, **launch_options(keeper, mcp, hosts))
         yield Running(url, page, keeper, folder / "gradio")
     finally:
         page.close()

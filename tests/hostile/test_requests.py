@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ from app_visitors import Running, launched
 from make_images import encode, picture
 from strangers import API, Stranger
 
-from app import texts
+from app import logs, texts
 from app.http import connections, request_limits
 from app.http.connections import FILES, allow_open_files
 from app.http.hosts import Hosts
@@ -106,7 +107,8 @@ def test_a_stream_of_nothing_is_not_found_before_it_begins(
 
 def test_what_is_logged_again_and_again_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     now, written = [0.0], []
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    # In its module alone: the server that runs beside this test would stand still.
+    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now[0]))
     logger, handler = logging.getLogger("test of repeats"), logging.Handler()
     handler.emit = lambda record: written.append(record.getMessage())
     handler.addFilter(CountRepeats())

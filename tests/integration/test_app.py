@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from app_visitors import serve_page
 from made_up_photos import blurred
 from PIL import Image
 
@@ -66,8 +67,7 @@ def engine(models: Models) -> SGLora:
 @pytest.fixture(scope="module")
 def url(models: Models) -> Iterator[str]:
     page = build(models, samples=False)
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
-    yield address
+    yield serve_page(page, **launch_options())
     page.close()
 
 

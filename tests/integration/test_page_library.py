@@ -16,6 +16,7 @@ import gradio as gr
 import httpx
 import pytest
 import torch
+from app_visitors import serve_page
 from markupsafe import Markup
 
 from app import actions, expert_actions, texts
@@ -163,13 +164,13 @@ def test_a_closed_browser_ends_its_training(engine: SGLora) -> None:
     studio = Studio(models)
     with gr.Blocks() as page:
         studio.build(page)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
+    url = serve_page(page, **launch_options())
     try:
         with studio.context.trainings.begin("closed") as stop, studio.context.trainings.begin("open") as other:
-            with httpx.stream("GET", f"{url}gradio_api/heartbeat/closed", timeout=10) as beat:
+            with httpx.stream("GET", f"{url}gradio_api/heartbeat/closed", timeout=60) as beat:
                 next(beat.iter_lines())
                 assert not stop.is_set()
-            assert stop.wait(20)
+            assert stop.wait(60)
             assert not other.is_set()
     finally:
         page.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from app_visitors import serve_page
 from made_up_photos import blurred
 from PIL import Image, ImageDraw
 
@@ -47,8 +48,7 @@ def engine(models: Models) -> SGLora:
 @pytest.fixture(scope="module")
 def url(models: Models) -> Iterator[str]:
     page = build(models, samples=False)
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
-    yield address
+    yield serve_page(page, **launch_options())
     page.close()
 
 

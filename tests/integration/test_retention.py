@@ -76,8 +76,7 @@ def test_data_goes_with_its_visitor_only(engine: SGLora, tmp_path: Path) -> None
         assert {path.suffix for path in app.files()} == {".zip"}, "the adapter of who stays, and nothing of who left"
         assert stays.found() == stays.names()
         stays.client.close()
-        time.sleep(0.5)
-        app.sweep(0.5)
+        app.sweep()
         assert not tabs
         assert not app.files()
         assert galleries() == before
@@ -95,8 +94,7 @@ def test_a_tab_left_open_is_told_that_it_was_forgotten_once(engine: SGLora, tmp_
     with launched(engine, tmp_path, Limits()) as app:
         visitor = Visitor(app, tmp_path, 3)
         visitor.add()
-        time.sleep(0.5)
-        app.sweep(0.5)
+        app.sweep()
         with pytest.raises(AppError, match=r"left alone for 60 minutes"):
             visitor.found()
         visitor.add()
@@ -110,12 +108,10 @@ def test_nothing_ends_while_an_event_uses_it(engine: SGLora, tmp_path: Path) -> 
         album = open_albums()[-1]  # the one used last; albums of earlier tests may still be about
         assert album.photos[0].name.startswith("4-")
         with album.in_use():
-            time.sleep(0.5)
-            app.sweep(0.5)
+            app.sweep()
             assert visitor.client.session_hash in app.page.state_holder.session_data
             assert len(album.photos) == 3
-        time.sleep(0.5)
-        app.sweep(0.5)
+        app.sweep()
         assert not album.photos
 
 
