@@ -16,7 +16,7 @@ from gradio import routes
 from gradio.utils import get_upload_folder
 from hostile_cases import EITHER, Case, check_message, watched
 from make_captions import captions
-from make_images import encode, images, picture
+from make_images import TOO_LONG, encode, images, picture
 from make_zips import zips
 from strangers import API, Stranger
 
@@ -272,12 +272,12 @@ def test_names_of_uploads_are_not_remembered_for_ever(app: Running) -> None:
 
 
 def one_of_each() -> list[Case]:
-    """One hostile file for each thing that is said of them, the smallest."""
+    """One hostile file for each thing that is said of them, the smallest; the one that takes ten seconds is elsewhere."""
     chosen: dict[tuple, Case] = {}
     for make in (images, zips, captions):
         for case in sorted(make(), key=lambda case: len(case.data)):
             chosen.setdefault((make, case.reason), case)
-    return list(chosen.values())
+    return [case for case in chosen.values() if case.reason != TOO_LONG]
 
 
 def test_hostile_files_through_the_running_app(app: Running, stranger: Stranger) -> None:

@@ -20,7 +20,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from app import texts
-from app.http.upload_limits import QUIET_SECONDS
+from app.http import upload_limits
 from app.visitors import retention, tab_states
 from app.visitors.album import open_albums
 from app.visitors.retention import Keeper, Limits
@@ -189,7 +189,8 @@ def test_an_upload_without_room_is_rejected_and_leaves_nothing(
         assert visitor.found() == visitor.names()
 
 
-def test_announced_uploads_cost_nothing(engine: SGLora, tmp_path: Path) -> None:
+def test_announced_uploads_cost_nothing(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload_limits, "QUIET_SECONDS", 0.2)
     with launched(engine, tmp_path, Limits(disk=40_000_000)) as app:
         visitors = [Visitor(app, tmp_path, number) for number in (41, 42, 43)]
         albums = []
@@ -200,19 +201,19 @@ def test_announced_uploads_cost_nothing(engine: SGLora, tmp_path: Path) -> None:
             albums.append(album)
         used = time.monotonic() - 2 * retention.SPARED_SECONDS
 
-        def announce(size: int) -> int:
+        def announce(size: int, seconds: float) -> int:
             for album in albums:
                 album.used = used
             with socket.create_connection(("127.0.0.1", httpx.URL(app.url).port), timeout=30) as announcing:
                 head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n"
                 announcing.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
-                announcing.settimeout(2 * QUIET_SECONDS)
+                announcing.settimeout(seconds)
                 with suppress(TimeoutError):  # what may come is waited for
                     return int(announcing.recv(100).split()[1])
                 return 0
 
-        assert announce(99_999_999_999) == 413
-        assert announce(9_000_000) == 0
+        assert announce(99_999_999_999, WAIT_SECONDS) == 413
+        assert announce(9_000_000, 2) == 0
         for visitor in visitors:
             assert visitor.found() == visitor.names()
 

@@ -78,7 +78,6 @@ COSTLY = {
     "overlapping tags": lambda: overlapping_tags(2_000, 2_000_000),
     "64,000,000 x 1": lambda: png(64_000_000, 1, zeros(64_000_001), depth=8, colour=0),
     "1 x 64,000,000": lambda: png(1, 64_000_000, zeros(128_000_000), depth=8, colour=0),
-    "a comment of megabytes": lambda: with_comment(12_000_000),
     "64 megapixels of transparency": lambda: png(8_000, 8_000, zeros(8_000 * 32_001), colour=6),
 }
 
