@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from app_process import CHROMIUM, START_SECONDS, free_port, visit
-from app_visitors import launched
+from forwarded import forwarded
 from page_state import asked_of, box, settles
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
-from app.visitors.retention import Limits
-from core.sglora.engine import SGLora
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
-OFFLINE_MS = 5_000
+OFFLINE_MS, AWAY_MS = 5_000, 1_000
 SENTENCE, QUERY, OTHER = "photos of wild animals", "a lion on a rock", "a tower at night"
 
 
@@ -96,11 +94,13 @@ def test_what_was_typed_when_the_page_was_loaded_again_is_asked(browser: Browser
     expect(box(page, "query")).to_have_value("a boat")
 
 
-def test_after_a_restart_of_the_server_sentence_and_question_are_kept(browser: Browser, engine: SGLora, tmp_path: Path) -> None:
-    port = free_port()
-    with launched(engine, tmp_path / "one", Limits(), port=port) as app:
-        page = searched(browser, app.url)
-    with launched(engine, tmp_path / "two", Limits(), port=port):
+def test_after_a_restart_of_the_server_sentence_and_question_are_kept(browser: Browser, samples_url: str, url: str) -> None:
+    port, first, second = free_port(), urlsplit(samples_url).port, urlsplit(url).port
+    with forwarded(port, first) as address:
+        page = opened(browser, address)
+        search(page, QUERY)
+    page.wait_for_timeout(AWAY_MS)
+    with forwarded(port, second):
         # Nobody touches the page: it notices by itself, and says what the new server has.
         expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
         ready(page)

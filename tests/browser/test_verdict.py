@@ -20,7 +20,7 @@ from core.sglora.request import AdapterRequest
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 SENTENCE, QUERY = "photos of coloured spots", "something red"
-PHOTOS, MANY, EACH = 24, 200, 10  # photos, and captions of each: so many that counting takes a while
+PHOTOS, MANY, EACH = 24, 110, 19  # photos, and captions of each: so many that counting takes a while
 
 
 def captions_file(folder: Path, photos: list[Path], each: int, word: str = "spot") -> Path:

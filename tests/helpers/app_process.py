@@ -97,7 +97,7 @@ def running(
         yield address, process
     finally:
         process.terminate()
-        process.wait(60)  # a busy machine takes its time
+        process.wait(PATIENCE_SECONDS)
 
 
 def free_port() -> int:

@@ -58,7 +58,7 @@ def main(checkout: Path, archive: Path, log: Path) -> dict[str, Any]:
         seen["memory_filled"] = memory(app)
     finally:
         app.terminate()
-        app.wait(20)
+        app.wait(120)
     return seen
 
 

@@ -74,7 +74,7 @@ def test_photos_come_back_for_their_visitor_alone(app: Running) -> None:
 def test_a_tool_call_without_room_is_refused(engine: SGLora, tmp_path: Path) -> None:
     empty_albums()
     with launched(engine, tmp_path, Limits(disk=1_000_000), mcp=True) as small:
-        answers = [httpx.post(f"{small.url}gradio_api/mcp/", content=bytes(size), timeout=60) for size in (2_000_000, 1_000)]
+        answers = [httpx.post(f"{small.url}gradio_api/mcp/", content=bytes(size), timeout=120) for size in (2_000_000, 1_000)]
     assert (answers[0].status_code, answers[0].text) == (507, texts.DISK_FULL)
     assert answers[1].status_code != 507
 
