@@ -417,18 +417,6 @@ def test_visitors_do_not_meet_and_nothing_typed_is_run(opened: Page, browser: Br
     other.context.close()
 
 
-def test_an_expert_can_be_looked_up(opened: Page, engine: SGLora) -> None:
-    opened.get_by_role("tab", name=texts.TAB_EXPERTS).click()
-    table = opened.locator("#experts")
-    name = engine.repository.experts[-1].name
-    expect(table).to_contain_text(engine.repository.experts[0].name)
-    box(opened, "find-expert").fill(name)
-    expect(table).to_contain_text(name)
-    box(opened, "find-expert").fill("no such expert anywhere")
-    expect(table).not_to_contain_text(name)
-    expect(opened.locator("#experts-found")).to_contain_text("No expert has “no such expert anywhere”")
-
-
 def test_every_result_that_ships_is_shown(opened: Page) -> None:
     opened.get_by_role("tab", name=texts.TAB_EVIDENCE).click()
     shown = opened.locator(".sg-exhibit:visible")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from app_process import PATIENCE_SECONDS, running
 from gradio_client import Client, handle_file
+from mcp_client import as_data, call
 from PIL import Image
 
 from app.visitors.temp_dir import LOCK, PREFIX, remove_abandoned
@@ -47,15 +48,19 @@ def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> No
         photos.append(tmp_path / f"{number}.png")
         Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(photos[-1])
 
-    with running(folder) as (address, process):
+    (folder / "gradio").touch()  # as unusable as another user's folder of that name
+    with running(folder, "--mcp") as (address, process):
         client = connected(address, tmp_path)
         answer = client.predict(files=[handle_file(photos[0])], captions="", api_name="/index")
         assert answer["added"] == 1
         client.predict(description="a photo", api_name="/adapt")
+        before = len(list(folder.rglob("*.png")))
+        assert call(address, "index", files=[as_data(photos[1].read_bytes())], captions="")["added"] == 1
+        assert len(list(folder.rglob("*.png"))) > before
         (first,) = folder.glob(f"{PREFIX}*")
+        assert first.stat().st_mode & 0o077 == 0, "nobody else looks into it"
         assert {".png", ".zip"} <= {path.suffix for path in first.rglob("*")}
-        outside = [path.name for path in folder.rglob("*") if path.is_file() and first not in path.parents]
-        assert outside == ["log.txt"], "all of it lies in one folder"
+        assert {path.name for path in folder.iterdir()} == {"gradio", "log.txt", first.name}, "all of it lies in one folder"
         process.kill()
         process.wait()
     assert first.exists(), "nobody was left to remove it"
