@@ -41,8 +41,8 @@ CHECKS = {  # its own choice of rules: WCAG 2 A and AA, and good practice; dark,
 # What each tab shows once it is there.
 TABS = {
     texts.TAB_STUDIO: "#results section",
-    texts.TAB_EVIDENCE: ".sg-exhibit",
     texts.TAB_EXPERTS: "#experts [role=gridcell]",
+    texts.TAB_EVIDENCE: ".sg-exhibit",
     texts.TAB_ABOUT: ".sg-about",
 }
 
