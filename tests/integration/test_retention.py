@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ from app.visitors import retention, tab_states
 from app.visitors.album import open_albums
 from app.visitors.retention import Keeper, Limits
 from app.visitors.session import Session
+from app.visitors.tab_states import sessions_of
 from core.common.errors import StudioError
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
@@ -64,14 +66,18 @@ def test_data_goes_with_its_visitor_only(engine: SGLora, tmp_path: Path) -> None
             visitor.add()
             visitor.client.predict(description=SENTENCE, api_name="/adapt")
         assert {path.suffix for path in app.files()} == {"", ".png", ".zip"}, "photos, pieces, and a ZIP each"
-        tabs = app.page.state_holder.session_data
-        assert leaves.client.session_hash in tabs
+        tabs, last = app.page.state_holder.session_data, app.page.state_holder.time_last_used
+        album, left = (
+            session.album for visitor in (stays, leaves) for session in sessions_of(tabs[visitor.client.session_hash])
+        )
         leaves.client.close()
-        time.sleep(3)
-        assert stays.found() == stays.names()
-        app.sweep(3)
+        left.used -= 3600
+        last[leaves.client.session_hash] -= timedelta(hours=1)
+        app.sweep(60)
         assert list(tabs) == [stays.client.session_hash]
         assert galleries() - before == 3
+        with album.in_use():
+            app.sweep()
         # Of who stays too, the files that were sent go with time: they were read.
         assert {path.suffix for path in app.files()} == {".zip"}, "the adapter of who stays, and nothing of who left"
         assert stays.found() == stays.names()
