@@ -18,7 +18,7 @@ import torch
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 from app_process import CHROMIUM, visit
-from app_visitors import serve_page
+from app_visitors import client_of, serve_page
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from made_up_photos import blurred
@@ -56,7 +56,7 @@ def url(judged: SGLora) -> Iterator[str]:
 
 @pytest.fixture
 def client(url: str, tmp_path: Path) -> Client:
-    return Client(url, verbose=False, download_files=tmp_path / "downloads", analytics_enabled=False)
+    return client_of(url, tmp_path / "downloads")
 
 
 @pytest.fixture(scope="module")

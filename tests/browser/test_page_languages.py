@@ -6,10 +6,11 @@ import html
 import json
 import re
 import urllib.request
+from pathlib import Path
 
 import pytest
 from app_process import CHROMIUM, visit
-from gradio_client import Client
+from app_visitors import client_of
 from gradio_client.exceptions import AppError
 from page_state import box, expect_fit, settles
 from playwright.sync_api import Browser, Page, expect
@@ -69,8 +70,8 @@ def test_all_languages_are_laid_out_alike(url: str) -> None:
         assert parts(code) == english
 
 
-def test_the_api_stays_english(url: str) -> None:
-    client = Client(url, verbose=False, headers={"Accept-Language": "de"}, analytics_enabled=False)
+def test_the_api_stays_english(url: str, tmp_path: Path) -> None:
+    client = client_of(url, tmp_path, headers={"Accept-Language": "de"})
     with pytest.raises(AppError, match="The description is empty"):
         client.predict(description=" ", api_name="/route")
 

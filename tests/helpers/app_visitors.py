@@ -18,7 +18,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")  # as app.py does
 
 import gradio as gr
-from app_process import free_port
+from app_process import PATIENCE_SECONDS, free_port
 from gradio_client import Client, handle_file
 
 from app.engines import Models
@@ -55,13 +55,19 @@ class Running:
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
 
 
+def client_of(url: str, folder: Path, **options: Any) -> Client:
+    """A client that waits as long as a busy machine takes; ``folder``: of what it downloads."""
+    patience = {"timeout": PATIENCE_SECONDS}  # httpx's own are five seconds
+    return Client(url, verbose=False, download_files=folder, analytics_enabled=False, httpx_kwargs=patience, **options)
+
+
 class Visitor:
     """One client of the app, and photos that nobody else has."""
 
     def __init__(self, app: Running, folder: Path, number: int) -> None:
         self.number, self.folder = number, folder / f"visitor-{number}"
         self.folder.mkdir()
-        self.client = Client(app.url, verbose=False, download_files=self.folder, analytics_enabled=False)
+        self.client = client_of(app.url, self.folder)
 
     def add(self, count: int = 3, side: int = 200) -> None:
         rng, files = np.random.default_rng(self.number), []

@@ -15,9 +15,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 import safehttpx
-from app_visitors import SENTENCE, Running, Visitor, launched
+from app_visitors import SENTENCE, Running, Visitor, client_of, launched
 from gradio import processing_utils
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from hostile_cases import watched
 from make_images import picture
@@ -247,7 +247,7 @@ def test_the_server_fetches_no_address(app: Running, stranger: Stranger, witness
 
 def test_gradio_client_is_told_that_no_address_is_fetched(app: Running, witness: tuple[str, list[str]], tmp_path: Path) -> None:
     address, heard = witness
-    client = Client(app.url, verbose=False, download_files=tmp_path, analytics_enabled=False)
+    client = client_of(app.url, tmp_path)
     with pytest.raises(AppError) as caught:
         client.predict(files=[handle_file(f"{address}/a.png")], captions="", api_name="/index")
     assert texts.NO_ADDRESSES in str(caught.value)

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from app_visitors import serve_page
+from app_visitors import client_of, serve_page
 from made_up_photos import blurred
 from PIL import Image
 
@@ -87,7 +87,7 @@ def test_the_page_goes_compressed(url: str) -> None:
 
 
 def connect(url: str, folder: Path) -> Client:
-    return Client(url, verbose=False, download_files=folder / "downloads", analytics_enabled=False)
+    return client_of(url, folder / "downloads")
 
 
 def upload(client: Client, paths: list[Path], captions: str = "") -> dict:

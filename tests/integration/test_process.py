@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from app_process import PATIENCE_SECONDS, running
-from gradio_client import Client, handle_file
+from app_visitors import client_of
+from gradio_client import handle_file
 from mcp_client import as_data, call
 from PIL import Image
 
@@ -31,10 +32,6 @@ with FileLock(sys.argv[1]):
 """
 
 
-def connected(address: str, folder: Path) -> Client:
-    return Client(address, verbose=False, download_files=folder / "downloads", analytics_enabled=False)
-
-
 def decodes(pid: int) -> bool:
     """Whether a process has one that decodes photos for it."""
     children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
@@ -50,7 +47,7 @@ def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> No
 
     (folder / "gradio").touch()  # as unusable as another user's folder of that name
     with running(folder, "--mcp") as (address, process):
-        client = connected(address, tmp_path)
+        client = client_of(address, tmp_path / "downloads")
         answer = client.predict(files=[handle_file(photos[0])], captions="", api_name="/index")
         assert answer["added"] == 1
         client.predict(description="a photo", api_name="/adapt")
@@ -68,7 +65,7 @@ def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> No
     with running(folder) as (address, process):
         assert not first.exists()
         (second,) = folder.glob(f"{PREFIX}*")
-        client = connected(address, tmp_path)
+        client = client_of(address, tmp_path / "downloads")
         assert client.predict(description="a photo", api_name="/route")["experts"]
         job = client.submit(files=[handle_file(photo) for photo in photos], captions="", api_name="/index")
         while not decodes(process.pid):
