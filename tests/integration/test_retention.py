@@ -33,7 +33,7 @@ from core.sglora.engine import SGLora
 
 pytestmark = pytest.mark.slow
 
-WAIT_SECONDS = 120
+WAIT_SECONDS, WAITED_SECONDS = 120, 3
 
 
 @pytest.fixture(autouse=True)
@@ -145,12 +145,12 @@ def test_memory_makes_room_for_the_newest_the_longest_unused_first(engine: SGLor
 
 
 def test_disk_room_comes_from_read_files_then_from_the_longest_unused(engine: SGLora, tmp_path: Path) -> None:
-    limits = Limits(unread_seconds=1, disk=3_000_000)
+    limits = Limits(unread_seconds=WAITED_SECONDS, disk=3_000_000)
     with launched(engine, tmp_path, limits) as app:
         visitors = [Visitor(app, tmp_path, number) for number in (8, 9)]
         for visitor in visitors:
             visitor.add(side=450)  # 600 kB each: noise does not compress
-            time.sleep(1.1)
+            time.sleep(WAITED_SECONDS)
         assert sum(path.stat().st_size for path in app.files()) <= limits.disk
         for visitor in visitors:
             assert visitor.found() == visitor.names(), "what was read does not need its file"
@@ -248,7 +248,10 @@ def test_uploads_take_no_room_from_visitors_of_the_last_minute(
         assert second.found() == second.names()
 
 
-def test_newcomers_and_tabs_that_wait_are_not_ended_for_others(engine: SGLora, tmp_path: Path) -> None:
+def test_newcomers_and_tabs_that_wait_are_not_ended_for_others(
+    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tab_states, "YOUNG_SECONDS", 3600.0)  # however long the test takes
     with launched(engine, tmp_path, Limits(sessions=2)) as app:
         visitors = [Visitor(app, tmp_path, number) for number in range(21, 27)]
         for visitor in visitors:
