@@ -16,10 +16,11 @@ SLOW_FOLDERS = {"browser", "hostile"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All that starts the app or a browser is slow."""
+    """All that starts the app or a browser is slow, and comes first, in whatever order: two processes end at one time then."""
     for item in items:
         if SLOW_FOLDERS & set(item.path.parts):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.path.parent.name)  # browser, hostile, integration, unit
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,8 @@ from core.experiments.known import EVERYDAY_DESCRIPTION
 from core.retrieval.columns import text_rows
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-from core.training.both_heads import LANGUAGES as TRANSLATED
 from core.training.corpus import TRANSLATIONS, Corpus, gallery_recalls, usual_adapter
+from core.training.translations import LANGUAGES as TRANSLATED
 
 LANGUAGES = {"en": "English", **TRANSLATED}
 FEWEST = 10  # photos of a task that have captions in all languages

@@ -2,65 +2,55 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
-
 import pytest
 from app_process import CHROMIUM, visit
+from page_state import asked_of, expect_fit, settles
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
-TABS = {"search": texts.TAB_STUDIO, "evidence": texts.TAB_EVIDENCE, "experts": texts.TAB_EXPERTS, "about": texts.TAB_ABOUT}
-
-
-def opened(browser: Browser, address: str) -> Page:
-    return visit(browser, address)[0]
-
 
 def expect_tab(page: Page, name: str) -> None:
     expect(page.get_by_role("tab", name=name, exact=True)).to_have_attribute("aria-selected", "true")
 
 
-def test_a_link_on_the_page_is_one_step_of_back(browser: Browser, url: str) -> None:
-    page = opened(browser, url)
+def test_back_undoes_a_link_and_closes_gradios_panel(browser: Browser, url: str) -> None:
+    page, _ = visit(browser, url)
     address = page.url
     page.locator('.sg-header a[href="?tab=evidence"]').click()
     expect_tab(page, texts.TAB_EVIDENCE)
-    assert parse_qs(urlsplit(page.url).query)["tab"] == ["evidence"]
+    settles(lambda: asked_of(page), {"tab": "evidence"})
     page.go_back()
     expect_tab(page, texts.TAB_STUDIO)
-    assert page.url == address
+    expect(page).to_have_url(address)
     page.go_forward()
     expect_tab(page, texts.TAB_EVIDENCE)
-    page.context.close()
-
-
-def test_back_closes_gradios_panel_and_closing_it_is_no_step(browser: Browser, url: str) -> None:
-    page = opened(browser, url)
-    address, steps = page.url, page.evaluate("history.length")
-    panel = page.locator(".api-docs")
-    page.get_by_role("button", name="Use via API").click()
-    expect(panel).to_be_visible()
     page.go_back()
-    expect(panel).to_have_count(0)
-    assert page.url.rstrip("?") == address
-    page.get_by_role("button", name="Use via API").click()
-    expect(panel).to_be_visible()
-    panel.locator(".backdrop").click(position={"x": 5, "y": 300})
-    expect(panel).to_have_count(0)
-    page.wait_for_url(lambda now: now.rstrip("?") == address)
-    assert page.evaluate("history.length") == steps + 1  # one that is ahead of here
+    expect_tab(page, texts.TAB_STUDIO)
+
+    # The panel is one step, and closing it is none.
+    steps, panel = page.evaluate("history.length"), page.locator(".api-docs")
+    for close in (page.go_back, lambda: panel.locator(".backdrop").click(position={"x": 5, "y": 300})):
+        page.get_by_role("button", name="Use via API").click()
+        expect(panel).to_be_visible()
+        close()
+        expect(panel).to_have_count(0)
+        page.wait_for_url(lambda now: now.rstrip("?") == address)
+    settles(lambda: page.evaluate("history.length"), steps)  # it took the place of the link's step
     page.context.close()
 
 
-@pytest.mark.parametrize("tab", TABS)
-def test_links_open_tabs_and_400_percent_fits(browser: Browser, url: str, tab: str) -> None:
-    page, _ = visit(browser, f"{url}?tab={tab}", viewport={"width": 320, "height": 640})
-    expect_tab(page, TABS[tab])
-    if tab == "search":
-        page.click("#try-it")
-        expect(page.locator("#results .sg-hit").first).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") == 320
+def test_a_link_opens_its_tab_and_400_percent_fits(browser: Browser, url: str) -> None:
+    page, _ = visit(browser, f"{url}?tab=evidence", viewport={"width": 320, "height": 640})
+    expect_tab(page, texts.TAB_EVIDENCE)
+    expect_fit(page)
+    for name in (texts.TAB_EXPERTS, texts.TAB_ABOUT, texts.TAB_STUDIO):
+        page.get_by_role("tab", name=name, exact=True).click()
+        expect_tab(page, name)
+        expect_fit(page)
+    page.click("#try-it")
+    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    expect_fit(page)
     page.context.close()

@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
 import torch
-from app_process import CHROMIUM, START_SECONDS, running
+from app_process import CHROMIUM, running, visit
 from made_up_photos import blurred
+from page_state import box, column, settles
 from playwright.sync_api import Browser, Page, expect
 from repositories import EXPERTS, make_repository
 
@@ -135,10 +137,10 @@ def test_switching_indexes_photos_again(models: Models, photos: list[Path]) -> N
     expected.add(photos)
     adaptation = other.adapt(AdapterRequest(SENTENCE, 2, 0.1, 0, 1.0))
     adapters = (ZERO_SHOT, Adapter.of(other.repository.merged(adaptation.routing)), Adapter.of(adaptation.lora))
-    for column, adapter in zip(again.columns, adapters, strict=True):
+    for found, adapter in zip(again.columns, adapters, strict=True):
         hits = expected.text_to_image(QUERY, adapter, None).hits
-        assert [(h.key, h.rank) for h in column.ranking.hits] == [(h.key, h.rank) for h in hits]
-        assert [h.score for h in column.ranking.hits] == pytest.approx([h.score for h in hits], abs=1e-5)
+        assert [(h.key, h.rank) for h in found.ranking.hits] == [(h.key, h.rank) for h in hits]
+        assert [h.score for h in found.ranking.hits] == pytest.approx([h.score for h in hits], abs=1e-5)
 
     album.switch(DEFAULT, models.get())
     back = actions.ask_again(models.get(), session)
@@ -267,26 +269,27 @@ def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_the_page_switches_and_nobody_else_notices(browser: Browser, url: str, folder: Path, photos: list[Path]) -> None:
-    patience = 1000 * START_SECONDS
-    page, other = open_page(browser, url, patience), open_page(browser, url, patience)
+    page, other = (visit(browser, url, viewport={"width": 390, "height": 800})[0] for _ in range(2))
     page.set_input_files("#upload input[type=file]", photos)
-    expect(page.locator("#fill")).to_contain_text("6 photos of", timeout=patience)
-    page.locator("#description textarea").fill(SENTENCE)
-    page.locator("#query textarea, #query input").first.fill(QUERY)
+    expect(page.locator("#fill")).to_contain_text("6 photos of")
+    box(page, "description").fill(SENTENCE)
+    box(page, "query").fill(QUERY)
     page.click("#search")
-    expect(page.locator("#results .sg-hit")).to_have_count(12, timeout=patience)
+    expect(page.locator("#results .sg-hit")).to_have_count(12)
     shipped = column(page, texts.SG_LORA)
+    assert len(shipped) == 6
 
     choose(page, "model-1")
-    expect(page.locator("#switched")).to_contain_text("6 photos indexed again", timeout=patience)
+    expect(page.locator("#switched")).to_contain_text("6 photos indexed again")
     expect(page.locator("#status")).to_contain_text(f"{len(EXPERTS)} experts")
     expect(page.locator("#routing")).to_contain_text("boats")
     engine = load_engine(load_backbone(f"local-dir:{folder / 'model-1'}", adapt_blocks=2), folder / "repository-1")
     gallery, adaptation = Gallery(engine.backbone), engine.adapt(AdapterRequest(SENTENCE))
     gallery.add(photos)
     expected = gallery.text_to_image(QUERY, Adapter.of(adaptation.lora), 10)
-    assert_alike(column(page, texts.SG_LORA), [(h.label, f"{h.score:.3f}") for h in expected.hits])
-    assert column(page, texts.SG_LORA) != shipped
+    answer = alike((h.rank, h.label, h.score) for h in expected.hits)
+    assert shipped != answer
+    settles(lambda: column(page, texts.SG_LORA), answer)
     page.click("#more > button")
     command = page.locator("#command textarea")
     expect(command).to_have_value(re.compile(re.escape(f"--experts {folder / 'repository-1'} --backbone local-dir:")))
@@ -304,31 +307,22 @@ def test_the_page_switches_and_nobody_else_notices(browser: Browser, url: str, f
     expect(toast).to_have_count(1)
     expect(toast).not_to_contain_text("(2)")
     page.reload()
-    expect(page.locator("#status")).to_contain_text(f"{len(EXPERTS)} experts", timeout=patience)
+    expect(page.locator("#status")).to_contain_text(f"{len(EXPERTS)} experts")
     expect(page.locator("#backbone input")).to_have_value(model_choice("model-1"))
 
     # And back.
     choose(page, texts.BACKBONE_SHIPPED.format(name=DEFAULT))
-    expect(page.locator("#switched")).to_contain_text("6 photos indexed again", timeout=patience)
-    page.locator("#description textarea").fill(SENTENCE)
-    page.locator("#query textarea, #query input").first.fill(QUERY)
+    expect(page.locator("#switched")).to_contain_text("6 photos indexed again")
+    box(page, "description").fill(SENTENCE)
+    box(page, "query").fill(QUERY)
     page.click("#search")
-    expect(page.locator("#results .sg-hit")).to_have_count(12, timeout=patience)
-    assert_alike(column(page, texts.SG_LORA), shipped)
+    expect(page.locator("#results .sg-hit")).to_have_count(12)
+    settles(lambda: column(page, texts.SG_LORA), alike(shipped))
 
 
-def assert_alike(shown: list[tuple[str, str]], expected: list[tuple[str, str]]) -> None:
+def alike(hits: Iterable[tuple[int, str, float]]) -> list[tuple[int, str, Any]]:
     """The same photos in the same order; their scores differ by rounding where they were indexed in other batches."""
-    assert [label for label, _ in shown] == [label for label, _ in expected]
-    assert [float(score) for _, score in shown] == pytest.approx([float(score) for _, score in expected], abs=0.002)
-
-
-def open_page(browser: Browser, url: str, patience: float) -> Page:
-    page = browser.new_context(viewport={"width": 390, "height": 800}).new_page()
-    page.set_default_timeout(patience)
-    page.goto(url)
-    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=patience)
-    return page
+    return [(rank, label, pytest.approx(score, abs=0.002)) for rank, label, score in hits]
 
 
 def model_choice(model: str) -> str:
@@ -338,8 +332,3 @@ def model_choice(model: str) -> str:
 def choose(page: Page, words: str) -> None:
     page.locator("#backbone input").click()
     page.locator("#backbone").get_by_role("option", name=words).click()
-
-
-def column(page: Page, title: str) -> list[tuple[str, str]]:
-    hits = page.locator(f'#results section[aria-label="{title}"] .sg-hit')
-    return [(h.locator(".sg-label").inner_text(), h.locator(".sg-score").text_content()) for h in hits.all()]

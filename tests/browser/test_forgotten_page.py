@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import pytest
-from app_process import CHROMIUM
-from app_visitors import QUERY, SENTENCE, Running, Visitor, launched
+from app_process import CHROMIUM, visit
+from app_visitors import QUERY, SENTENCE, Visitor, launched
 from made_up_photos import blurred
+from page_state import box
 from playwright.sync_api import Browser, Page, expect
 
 from app import actions, expert_actions, texts
@@ -19,16 +19,6 @@ from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-
-PATIENCE_MS = 60_000
-
-
-def opened(browser: Browser, app: Running) -> Page:
-    page = browser.new_context(viewport={"width": 1000, "height": 1600}).new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    page.goto(app.url)
-    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=PATIENCE_MS)
-    return page
 
 
 def told(page: Page, words: str) -> None:
@@ -44,7 +34,7 @@ def expect_photos(page: Page, count: int) -> None:
     if not page.locator("#gallery").count():  # folded, as after every load
         page.click("#captions > button")
     thumbnails = page.locator("#gallery .thumbnail-item")
-    expect(thumbnails).to_have_count(count, timeout=PATIENCE_MS)
+    expect(thumbnails).to_have_count(count)
     expect(page.locator("#fill")).to_contain_text(f"{count} photos of" if count else texts.GALLERY_EMPTY)
 
 
@@ -62,14 +52,14 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
     probe = Gallery(engine.backbone)
     probe.add(photos)
     with launched(engine, tmp_path, Limits(memory=int(1.5 * probe.memory))) as app:
-        page = opened(browser, app)
+        page = visit(browser, app.url, viewport={"width": 1000, "height": 1600})[0]
         second = page.context.new_page()
         page.set_input_files("#upload input[type=file]", photos)
         expect_photos(page, 3)
-        page.locator("#description textarea").fill(SENTENCE)
-        page.locator("#query textarea, #query input").first.fill(QUERY)
+        box(page, "description").fill(SENTENCE)
+        box(page, "query").fill(QUERY)
         page.click("#search")
-        expect(page.locator("#results .sg-hit")).to_have_count(6, timeout=PATIENCE_MS)
+        expect(page.locator("#results .sg-hit")).to_have_count(6)
         expect(page.locator("#history")).to_be_visible()
         expect(page.locator("#lora .sg-made-line")).to_be_visible()
         # Albums of other tests may still be about, with the same question: this one has these photos.
@@ -85,7 +75,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         # Somebody else's photos need the room, and something is typed.
         Visitor(app, tmp_path, 1).add()
         expect_photos(page, 3)
-        page.locator("#description textarea").fill(f"{SENTENCE} at noon")
+        box(page, "description").fill(f"{SENTENCE} at noon")
         told(page, texts.MADE_ROOM)
         expect_photos(page, 0)
         expect_no_answer(page)
@@ -106,8 +96,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         second.close()
 
         # The time is up where there is nothing to lose: nothing is said, and photos that are added survive a reload.
-        time.sleep(0.5)
-        app.sweep(0.5)
+        app.sweep()
         kept = "localStorage['sg-lora-studio']"
         before = page.evaluate(kept)
         page.set_input_files("#upload input[type=file]", photos)
@@ -115,14 +104,14 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         page.wait_for_function(f"before => {kept} !== before", arg=before)
         expect(page.get_by_test_id("toast-body")).to_have_count(0)
         page.reload()
+        expect(page.locator("#status .sg-ready")).to_be_visible()
         expect_photos(page, 3)
-        expect(page.locator("#status .sg-ready")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.locator("#results .sg-hit")).to_have_count(6)
 
         # And where there is: what the event itself says is not wiped out.
-        time.sleep(0.5)
-        app.sweep(0.5)
+        app.sweep()
         page.set_input_files("#upload input[type=file]", photos[:2])
         told(page, "left alone for 60 minutes")
         expect_photos(page, 2)
-        expect(page.locator("#results .sg-hit")).to_have_count(4, timeout=PATIENCE_MS)  # what is still typed is asked of them
+        expect(page.locator("#results .sg-hit")).to_have_count(4)  # what is still typed is asked of them
         expect(page.locator("#report")).to_contain_text("2 added")

@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from app_process import CHROMIUM, START_SECONDS
-from playwright.sync_api import Browser, Page, expect
+from app_process import CHROMIUM, visit
+from page_state import box, labels, settles
+from playwright.sync_api import Browser, expect
 
 from app import texts
 from core.experts.names_file import KIND
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-STEP_MS = 90_000
-
-
-def box(page: Page, name: str):
-    return page.locator(f"#{name} textarea, #{name} input[type=text]").first
-
-
-def first_photos(page: Page, title: str, n: int) -> set[str]:
-    hits = page.locator(f'#results section[aria-label="{title}"] .sg-hit .sg-label')
-    return {hit.get_attribute("title") or "" for hit in hits.all()[:n]}
 
 
 def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
-    page = browser.new_context(accept_downloads=True, reduced_motion="reduce").new_page()
-    page.set_default_timeout(STEP_MS)
-    page.goto(url)
-    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    page, _ = visit(browser, url)
     page.click("#try-it")
-    expect(page.locator("#results .sg-hit").first).to_be_visible(timeout=STEP_MS)
-    column = page.locator(f'#results section[aria-label="{texts.ZERO_SHOT}"]')
-    ticked = [column.locator(".sg-hit").nth(i) for i in (0, 1, 2)]
-    names = {hit.locator(".sg-label").get_attribute("title") for hit in ticked}
-    for number, hit in enumerate(ticked, 1):
+    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    names = set(labels(page, texts.ZERO_SHOT)[:3])
+    for number in (1, 2, 3):
+        hit = page.locator(f'#results section[aria-label="{texts.ZERO_SHOT}"] .sg-hit').nth(number - 1)
         hit.hover()
         hit.locator('[data-mark="up"]').click()
         expect(page.locator("#marked")).to_contain_text(f"of {number} after")
@@ -41,16 +28,16 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     expect(page.locator("#names-photos .token")).to_have_count(3)
     box(page, "names-name").fill("blicket")
     page.click("#names-teach")
-    expect(page.locator("#names-taught")).to_contain_text("blicket (3 photos)", timeout=STEP_MS)
+    expect(page.locator("#names-taught")).to_contain_text("blicket (3 photos)")
     expect(page.locator("#names-chips button")).to_have_text(["blicket (3 photos)"])
     box(page, "query").fill("a photo of a blicket")
     box(page, "query").press("Enter")
-    expect(page.locator("#results .sg-taught")).to_contain_text("blicket", timeout=STEP_MS)
-    assert first_photos(page, texts.SG_LORA, 3) == names
+    expect(page.locator("#results .sg-taught")).to_contain_text("blicket")
+    settles(lambda: set(labels(page, texts.SG_LORA)[:3]), names)
 
     page.reload()  # the album, with the question, comes back
-    expect(page.locator("#results .sg-taught")).to_contain_text("blicket", timeout=STEP_MS)
-    assert first_photos(page, texts.SG_LORA, 3) == names
+    expect(page.locator("#results .sg-taught")).to_contain_text("blicket")
+    settles(lambda: set(labels(page, texts.SG_LORA)[:3]), names)
     page.click("#names > button")
     with page.expect_download() as waiting:
         page.click("#names-save")

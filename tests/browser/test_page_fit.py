@@ -17,10 +17,12 @@ import torch
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from app_process import CHROMIUM, START_SECONDS, script_errors
+from app_process import CHROMIUM, visit
+from app_visitors import client_of, serve_page
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from made_up_photos import blurred
+from page_state import box, column, expect_fit, settles
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
@@ -48,14 +50,13 @@ def judged(engine: SGLora) -> SGLora:
 @pytest.fixture(scope="module")
 def url(judged: SGLora) -> Iterator[str]:
     page = build(Models(lambda: judged), samples=False)
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
-    yield address
+    yield serve_page(page, **launch_options())
     page.close()
 
 
 @pytest.fixture
 def client(url: str, tmp_path: Path) -> Client:
-    return Client(url, verbose=False, download_files=tmp_path / "downloads", analytics_enabled=False)
+    return client_of(url, tmp_path / "downloads")
 
 
 @pytest.fixture(scope="module")
@@ -136,46 +137,37 @@ def test_a_notice_is_shown_where_there_is_something_to_say(fit: Fit, level: str,
 @pytest.fixture
 def opened(browser: Browser, url: str) -> Iterator[Page]:
     """On a phone, where room is scarce."""
-    context = browser.new_context(viewport={"width": 390, "height": 800}, is_mobile=True, has_touch=True)
-    page = context.new_page()
-    errors = script_errors(page)
-    page.goto(url)
-    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
+    page, errors = visit(browser, url, viewport={"width": 390, "height": 800}, is_mobile=True, has_touch=True)
     yield page
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    context.close()
+    expect_fit(page)
+    page.context.close()
     assert errors == []
-
-
-def column(page: Page, title: str) -> list[tuple[str, str]]:
-    hits = page.locator(f'#results section[aria-label="{title}"] .sg-hit')
-    return [(h.locator(".sg-label").inner_text(), h.locator(".sg-score").text_content()) for h in hits.all()]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_the_page_names_a_misfit_and_applies_the_strength(opened: Page, judged: SGLora, photos: list[Path]) -> None:
-    page, sure, notice = opened, 60_000, opened.locator("#routing .sg-fit")
+    page, notice = opened, opened.locator("#routing .sg-fit")
     strength, command = page.locator("#strength input[type=number]"), page.locator("#command textarea")
     page.set_input_files("#upload input[type=file]", photos)
-    expect(page.locator("#fill")).to_contain_text("8 photos of", timeout=60_000)
+    expect(page.locator("#fill")).to_contain_text("8 photos of")
 
     # As the sentence is typed: no expert fits, and a click takes the wording of the closest one.
-    page.locator("#description textarea").fill(FAR)
-    expect(notice).to_contain_text(texts.ONLY_SHARED, timeout=sure)
+    box(page, "description").fill(FAR)
+    expect(notice).to_contain_text(texts.ONLY_SHARED)
     page.click("#suggestion")
-    expect(page.locator("#routing .sg-experts li").first).to_be_visible(timeout=sure)
-    expect(page.locator("#suggestion")).to_be_hidden(timeout=sure)
+    expect(page.locator("#routing .sg-experts li").first).to_be_visible()
+    expect(page.locator("#suggestion")).to_be_hidden()
 
     # An expert fits: nothing is said, and the rank says what all share and what is its own.
-    page.locator("#description textarea").fill(CLOSE)
-    page.locator("#query textarea, #query input").first.fill("something red")
+    box(page, "description").fill(CLOSE)
+    box(page, "query").fill("something red")
     page.click("#search")
-    expect(page.locator("#results section")).to_have_count(2, timeout=sure)
+    expect(page.locator("#results section")).to_have_count(2)
     expect(page.locator("#routing .sg-fit.sg-low")).to_have_count(0)
     shared, own = judged.repository.shared, OWN_PARTS * judged.repository.layout.rank
     assert shared is not None
     words = texts.RANKS.format(rank=shared.rank + own, shared=shared.rank, own=own)
-    expect(page.locator("#lora")).to_contain_text(words, timeout=sure)
+    expect(page.locator("#lora")).to_contain_text(words)
 
     # The strength is one's own from the beginning; 0 is zero-shot in every column.
     page.click("#more button")
@@ -185,13 +177,13 @@ def test_the_page_names_a_misfit_and_applies_the_strength(opened: Page, judged: 
     assert len(before) == 8 and whole != before
     strength.fill("0")
     page.keyboard.press("Tab")
-    expect(page.locator("#lora")).to_contain_text(texts.LORA_NOTHING, timeout=sure)
-    expect(command).to_have_value(re.compile("--strength 0$"), timeout=sure)
-    assert column(page, texts.SG_LORA) == before
+    expect(page.locator("#lora")).to_contain_text(texts.LORA_NOTHING)
+    expect(command).to_have_value(re.compile("--strength 0$"))
+    settles(lambda: column(page, texts.SG_LORA), before)
     page.locator("#with-merge input").check()
-    expect(page.locator("#results section")).to_have_count(3, timeout=sure)
-    assert column(page, texts.MERGE) == before
+    expect(page.locator("#results section")).to_have_count(3)
+    settles(lambda: column(page, texts.MERGE), before)
     strength.fill(f"{DEFAULT_WEIGHT:g}")
     page.keyboard.press("Tab")
-    expect(command).to_have_value(re.compile(f"--strength {DEFAULT_WEIGHT:g}$"), timeout=sure)
-    assert column(page, texts.SG_LORA) == whole
+    expect(command).to_have_value(re.compile(f"--strength {DEFAULT_WEIGHT:g}$"))
+    settles(lambda: column(page, texts.SG_LORA), whole)

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
-from app_process import CHROMIUM, free_port, running
+from app_process import CHROMIUM, START_SECONDS, free_port, visit
+from forwarded import forwarded
+from page_state import asked_of, box, settles
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
-PATIENCE_MS = 60_000
-START_MS = 150_000  # of a server beside others that start
-OFFLINE_MS = 5_000
+OFFLINE_MS, AWAY_MS = 5_000, 1_000
 SENTENCE, QUERY, OTHER = "photos of wild animals", "a lion on a rock", "a tower at night"
 
 
 def opened(browser: Browser, address: str) -> Page:
-    page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    page.goto(address)
-    ready(page)
-    return page
+    return visit(browser, address, viewport={"width": 1400, "height": 900})[0]
 
 
 def ready(page: Page) -> None:
-    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_MS)
-
-
-def box(page: Page, name: str):
-    return page.locator(f"#{name} textarea, #{name} input").first
+    expect(page.locator("#status .sg-ready")).to_be_visible(timeout=1000 * START_SECONDS)
 
 
 def search(page: Page, query: str, description: str = SENTENCE) -> None:
@@ -43,14 +34,14 @@ def search(page: Page, query: str, description: str = SENTENCE) -> None:
 
 
 def answered(page: Page, query: str) -> None:
-    expect(page.locator("#results h3")).to_contain_text(query, timeout=PATIENCE_MS)
+    expect(page.locator("#results h3")).to_contain_text(query)
 
 
 def searched(browser: Browser, address: str) -> Page:
     """A page with the sample photos, and what was asked of them."""
     page = opened(browser, address)
     page.click("#try-it")
-    expect(page.locator("#results .sg-hit").first).to_be_in_viewport(timeout=PATIENCE_MS)
+    expect(page.locator("#results .sg-hit").first).to_be_in_viewport()
     search(page, QUERY)
     return page
 
@@ -71,14 +62,13 @@ def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, ur
     search(page, OTHER)
 
     # The address says what is shown; Back shows what was, and another browser asks the same of its own photos.
-    asked = parse_qs(urlsplit(page.url).query)
-    assert (asked["q"], asked["about"]) == ([OTHER], [SENTENCE])
+    settles(lambda: asked_of(page), {"q": OTHER, "about": SENTENCE})
     link = page.url
     page.go_back()
     answered(page, QUERY)
     expect(box(page, "query")).to_have_value(QUERY)
     page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
-    assert parse_qs(urlsplit(page.url).query)["tab"] == ["experts"]
+    settles(lambda: asked_of(page).get("tab"), "experts")
     page.go_back()
     expect(page.get_by_role("tab", name=texts.TAB_STUDIO)).to_have_attribute("aria-selected", "true")
     other = opened(browser, link)
@@ -104,19 +94,18 @@ def test_what_was_typed_when_the_page_was_loaded_again_is_asked(browser: Browser
     expect(box(page, "query")).to_have_value("a boat")
 
 
-def test_after_a_restart_of_the_server_sentence_and_question_are_kept(browser: Browser, tmp_path: Path) -> None:
-    port = free_port()
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    with running(tmp_path / "one", "--empty", port=port) as (address, _):
-        page = searched(browser, address)
-    with running(tmp_path / "two", "--empty", port=port):
+def test_after_a_restart_of_the_server_sentence_and_question_are_kept(browser: Browser, samples_url: str, url: str) -> None:
+    port, first, second = free_port(), urlsplit(samples_url).port, urlsplit(url).port
+    with forwarded(port, first) as address:
+        page = opened(browser, address)
+        search(page, QUERY)
+    page.wait_for_timeout(AWAY_MS)
+    with forwarded(port, second):
         # Nobody touches the page: it notices by itself, and says what the new server has.
         expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
         ready(page)
         expect(box(page, "description")).to_have_value(SENTENCE)
         expect(box(page, "query")).to_have_value(QUERY)
-        asked = parse_qs(urlsplit(page.url).query)
-        assert (asked["q"], asked["about"]) == ([QUERY], [SENTENCE])
+        settles(lambda: asked_of(page), {"q": QUERY, "about": SENTENCE})
         page.click("#try-it")
-        expect(page.locator("#results .sg-hit").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.locator("#results .sg-hit").first).to_be_visible()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shlex
 import shutil
 import socket
@@ -12,7 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ FLAGS += ["--disable-background-networking", "--disable-component-update", "--di
 # What it would ask Google all the same, about the fields of a page and about its own parts, it asks a port where nobody is.
 FLAGS += ["--autofill-server-url=http://127.0.0.1:9/", "--component-updater=url-source=http://127.0.0.1:9/"]
 START_SECONDS = 300
-expect.set_options(timeout=60_000)  # ms; what is slow is not wrong
+PATIENCE_SECONDS = 120  # what is slow is not wrong
+expect.set_options(timeout=1000 * PATIENCE_SECONDS)
+PORTS = range(20_000, 32_000)  # the system gives none of them to anybody who asks for any
 
 
 # Gradio reports its stream, which a reload cuts where an answer is still on its way, as two errors of the page that is left.
@@ -50,7 +53,7 @@ def visit(browser: Browser, address: str, **context: Any) -> tuple[Page, list[st
     """A visitor's page, models ready, and what it reports as errors from now on; ``context``: of ``Browser.new_context``."""
     usual = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
     page = browser.new_context(**(usual | context)).new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(1000 * PATIENCE_SECONDS)
     errors = script_errors(page)
     page.goto(address)
     expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
@@ -94,14 +97,15 @@ def running(
         yield address, process
     finally:
         process.terminate()
-        process.wait(60)  # a busy machine takes its time
+        process.wait(PATIENCE_SECONDS)
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """A port that nobody listens on, nor gets by chance before the app does, which takes seconds to start."""
+    while True:
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port := random.SystemRandom().choice(PORTS)))
+            return port
 
 
 def wait_for(address: str, process: subprocess.Popen, log: Path, within: Sequence[str] = ()) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")  # as app.py does
 
 import gradio as gr
+from app_process import PATIENCE_SECONDS, free_port
 from gradio_client import Client, handle_file
 
 from app.engines import Models
@@ -38,8 +41,12 @@ class Running:
     keeper: Keeper
     folder: Path
 
-    def sweep(self, keep: float) -> None:
-        """Sweep as if everything were kept for so many seconds only."""
+    def sweep(self, keep: float = 0) -> None:
+        """Sweep as if everything were kept for so many seconds only, once nobody asked for anything for half a second."""
+        quiet = 0
+        while quiet < 10:
+            time.sleep(0.05)
+            quiet = 0 if self.page._queue.event_ids_to_events else quiet + 1
         before, self.keeper.limits = self.keeper.limits, Limits(keep_seconds=keep, unread_seconds=keep)
         self.keeper.sweep()
         self.keeper.limits = before
@@ -48,13 +55,19 @@ class Running:
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
 
 
+def client_of(url: str, folder: Path, **options: Any) -> Client:
+    """A client that waits as long as a busy machine takes; ``folder``: of what it downloads."""
+    patience = {"timeout": PATIENCE_SECONDS}  # httpx's own are five seconds
+    return Client(url, verbose=False, download_files=folder, analytics_enabled=False, httpx_kwargs=patience, **options)
+
+
 class Visitor:
     """One client of the app, and photos that nobody else has."""
 
     def __init__(self, app: Running, folder: Path, number: int) -> None:
         self.number, self.folder = number, folder / f"visitor-{number}"
         self.folder.mkdir()
-        self.client = Client(app.url, verbose=False, download_files=self.folder, analytics_enabled=False)
+        self.client = client_of(app.url, self.folder)
 
     def add(self, count: int = 3, side: int = 200) -> None:
         rng, files = np.random.default_rng(self.number), []
@@ -79,6 +92,15 @@ def empty_albums() -> None:
         album.close()
 
 
+def serve_page(page: gr.Blocks, port: int = 0, **options: Any) -> str:
+    """Let a page answer on loopback, and get its address; ``options``: of ``launch_options``.
+
+    On a port of its own: of Gradio's usual ones the next app would get the same, and with it whoever still asks this one.
+    """
+    where = {"server_name": "127.0.0.1", "server_port": port or free_port()}
+    return page.launch(prevent_thread_lock=True, quiet=True, **where, **options)[1]
+
+
 @contextmanager
 def launched(
     engine: SGLora,
@@ -87,14 +109,14 @@ def launched(
     mcp: bool = False,
     libraries: PhotoLibraries | None = None,
     hosts: Hosts = Hosts(),
+    port: int = 0,
 ) -> Iterator[Running]:
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
     keeper = Keeper(limits)
     page = build(Models(lambda: engine), keeper, libraries, samples=False)
     try:
-        options = launch_options(keeper, mcp, hosts)
-        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **options)
+        url = serve_page(page, port, **launch_options(keeper, mcp, hosts))
         yield Running(url, page, keeper, folder / "gradio")
     finally:
         page.close()

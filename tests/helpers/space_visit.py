@@ -34,7 +34,7 @@ def main(checkout: Path, archive: Path, log: Path) -> dict[str, Any]:
     try:
         wait_for(address, app, log)
         seen["page_seconds"] = watch.seconds()
-        client = Client(address, verbose=False, analytics_enabled=False)
+        client = Client(address, verbose=False, analytics_enabled=False, httpx_kwargs={"timeout": 120})
         description, query = examples().shown[0]
         seen["routed"] = client.predict(description=description, api_name="/route")
         seen["models_seconds"] = watch.seconds()
@@ -58,7 +58,7 @@ def main(checkout: Path, archive: Path, log: Path) -> dict[str, Any]:
         seen["memory_filled"] = memory(app)
     finally:
         app.terminate()
-        app.wait(20)
+        app.wait(120)
     return seen
 
 

@@ -31,6 +31,9 @@ class Stranger:
     session: str = field(default_factory=lambda: secrets.token_hex(6))
     headers: dict[str, str] = field(default_factory=dict)
 
+    def get(self, route: str, **options: Any) -> httpx.Response:
+        return httpx.get(f"{self.url}{route}", timeout=SECONDS, headers=self.headers, **options)
+
     def post(self, route: str, headers: dict[str, str] | None = None, **options: Any) -> httpx.Response:
         return httpx.post(f"{self.url}{route}", timeout=SECONDS, headers=self.headers | (headers or {}), **options)
 
@@ -57,7 +60,7 @@ class Stranger:
 
     def leave_when(self, happened: Callable[[], bool], until: float) -> None:
         """Listen to the events of this session until something happened, and go while they run; ``until`` as in ``wait``."""
-        with httpx.stream("GET", f"{self.url}{API}/queue/data?session_hash={self.session}", timeout=60) as stream:
+        with httpx.stream("GET", f"{self.url}{API}/queue/data?session_hash={self.session}", timeout=SECONDS) as stream:
             lines = stream.iter_lines()  # held: httpx closes the connection when this is collected
             next(lines)
             wait(happened, until)

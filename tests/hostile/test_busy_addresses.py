@@ -112,7 +112,7 @@ def test_uploads_of_others_are_no_line_to_wait_in(engine: SGLora, tmp_path: Path
     def slow(process: decode_pool._Process, name: str, *rest: Any) -> decode_pool.DecodedPhoto:
         if name.startswith("hostile"):
             hostile.append(name)
-            done.wait(0.1)
+            done.wait(0.3)
         return decode(process, name, *rest)
 
     monkeypatch.setattr(decode_pool._Process, "decode", slow)
@@ -137,7 +137,7 @@ def test_reading_captions_ends_when_the_visitor_leaves(engine: SGLora, tmp_path:
     def slow(backbone: Any, sentences: Any) -> Any:
         if len(sentences) > 1:
             chunks.append(len(sentences))
-            time.sleep(0.3)
+            time.sleep(1)
         return read(backbone, sentences)
 
     with launched(engine, tmp_path, Limits()) as app:

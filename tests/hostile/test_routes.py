@@ -15,9 +15,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 import safehttpx
-from app_visitors import SENTENCE, Running, Visitor, launched
+from app_visitors import SENTENCE, Running, Visitor, client_of, launched
 from gradio import processing_utils
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from hostile_cases import watched
 from make_images import picture
@@ -72,7 +72,7 @@ def test_only_the_routes_that_are_used_are_open(app: Running) -> None:
     for known in sorted(found):
         method, path = known.split(" ", 1)
         filled = re.sub(r"\{[^}]*\}", "x", path).removeprefix("/")
-        with httpx.stream(method, f"{app.url}{filled}", timeout=60) as answer:  # a heartbeat never ends
+        with httpx.stream(method, f"{app.url}{filled}", timeout=120) as answer:  # a heartbeat never ends
             if answer.status_code == 404 and (method == "HEAD" or answer.read() == texts.NO_SUCH_ROUTE.encode()):
                 closed.add(known)
     # Of a call that nobody made there is no stream.
@@ -108,7 +108,7 @@ def test_only_the_routes_that_are_used_are_open(app: Running) -> None:
     ],
 )
 def test_what_is_not_used_is_not_found(app: Running, method: str, route: str) -> None:
-    answer = httpx.request(method, f"{app.url}{route}", timeout=60)
+    answer = httpx.request(method, f"{app.url}{route}", timeout=120)
     assert answer.status_code == 404 or (route.startswith("assets") and answer.status_code == 403)
     assert len(answer.text) < 100
 
@@ -241,13 +241,13 @@ def test_the_server_fetches_no_address(app: Running, stranger: Stranger, witness
     answer = stranger.call("index", [{**own, "url": f"{address}/own.png"}], "")
     assert answer.values[0]["added"] == 1, "an address beside a file of one's own is no matter"
     for route in (f"{API}/file={address}/a.png", f"{API}/file={quote(address, safe='')}/a.png", f"{API}/proxy={address}/a.png"):
-        assert httpx.get(f"{app.url}{route}").status_code == 404
+        assert stranger.get(route).status_code == 404
     assert heard == ["/first"]
 
 
 def test_gradio_client_is_told_that_no_address_is_fetched(app: Running, witness: tuple[str, list[str]], tmp_path: Path) -> None:
     address, heard = witness
-    client = Client(app.url, verbose=False, download_files=tmp_path, analytics_enabled=False)
+    client = client_of(app.url, tmp_path)
     with pytest.raises(AppError) as caught:
         client.predict(files=[handle_file(f"{address}/a.png")], captions="", api_name="/index")
     assert texts.NO_ADDRESSES in str(caught.value)
@@ -304,7 +304,7 @@ def test_files_of_the_server_are_never_read(app: Running, stranger: Stranger, tm
                 continue
             assert (answer.values, answer.words) in [(None, texts.FILE_NOT_YOURS), (None, texts.NO_ADDRESSES)], name[:200]
         if name not in (str(app.folder / "piece.png"), str(made)):  # these two have names that cannot be guessed
-            read = httpx.get(f"{app.url}{API}/file={quote(name[:5000])}")
+            read = stranger.get(f"{API}/file={quote(name[:5000])}")
             assert (read.status_code, read.text) == (404, texts.NO_SUCH_ROUTE), name[:200]
     assert stranger.call("search", "a cat", SENTENCE, 4, 0.1, 0, None, 10).words.startswith("There are no photos yet")
 

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from app_visitors import client_of, serve_page
 from made_up_photos import blurred
 from PIL import Image
 
@@ -67,8 +68,7 @@ def engine(models: Models) -> SGLora:
 @pytest.fixture(scope="module")
 def url(models: Models) -> Iterator[str]:
     page = build(models, samples=False)
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
-    yield address
+    yield serve_page(page, **launch_options())
     page.close()
 
 
@@ -88,7 +88,7 @@ def test_the_page_goes_compressed(url: str) -> None:
 
 
 def connect(url: str, folder: Path) -> Client:
-    return Client(url, verbose=False, download_files=folder / "downloads", analytics_enabled=False)
+    return client_of(url, folder / "downloads")
 
 
 def upload(client: Client, paths: list[Path], captions: str = "") -> dict:

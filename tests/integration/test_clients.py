@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app_visitors import Running, launched
-from gradio_client import Client, handle_file
+from app_visitors import Running, client_of, launched
+from gradio_client import handle_file
 from made_up_photos import blurred
 
 from app.visitors.retention import Limits
@@ -78,12 +78,8 @@ def test_javascript(app: Running, folder: Path, node_modules: Path) -> None:
     assert lines[1].startswith("1 wave.jpg ")
 
 
-def client_of(app: Running, folder: Path) -> Client:
-    return Client(app.url, verbose=False, download_files=folder, analytics_enabled=False)
-
-
 def test_a_photo_is_a_question_too(app: Running, folder: Path) -> None:
-    client = client_of(app, folder)
+    client = client_of(app.url, folder)
     photos = [handle_file(folder / name) for name in ("wave.jpg", "street.jpg")]
     client.predict(files=photos, captions="wave.jpg: a man on a wave\nstreet.jpg: cars in a street", api_name="/index")
     answer = client.predict(photo=photos[0], description=TASK, api_name="/search")
@@ -93,18 +89,18 @@ def test_a_photo_is_a_question_too(app: Running, folder: Path) -> None:
 
 
 def test_an_adapter_comes_back_and_is_routed_to(app: Running, folder: Path) -> None:
-    client = client_of(app, folder)
+    client = client_of(app.url, folder)
     _, adapter = client.predict(description=TASK, strength=1, api_name="/adapt")
     description = "blurred colours on a small square"
     answer = client.predict(files=[handle_file(adapter)], description=description, api_name="/import_adapter")
     routed = client.predict(description=description, k=2, api_name="/route")["experts"]
     assert (routed[0]["name"], routed[0]["description"]) == (answer["name"], description)
-    others = client_of(app, folder).predict(description=description, k=2, api_name="/route")["experts"]
+    others = client_of(app.url, folder).predict(description=description, k=2, api_name="/route")["experts"]
     assert answer["name"] not in [e["name"] for e in others], "another client's expert"
 
 
 def test_an_unknown_repository_is_refused_in_words(app: Running, folder: Path) -> None:
-    client = client_of(app, folder)
+    client = client_of(app.url, folder)
     assert client.predict(description=TASK, repository="embedded", api_name="/route")["experts"]
     with pytest.raises(Exception, match="no repository called nowhere: embedded can be chosen"):
         client.predict(description=TASK, repository="nowhere", api_name="/route")

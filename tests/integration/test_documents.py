@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from app_visitors import client_of
 from gradio_client import Client
 from PIL import Image
 
@@ -62,8 +63,8 @@ def test_the_python_runs_and_prints_what_it_says(answers: dict[str, tuple]) -> N
     assert {hit["name"] for hit in found["sg_lora"]} == {"wave.jpg", "street.jpg"}
 
 
-def test_the_table_of_endpoints_is_complete(url: str, answers: dict[str, tuple]) -> None:
-    served = Client(url, verbose=False, analytics_enabled=False).view_api(return_format="dict", print_info=False)
+def test_the_table_of_endpoints_is_complete(url: str, answers: dict[str, tuple], tmp_path: Path) -> None:
+    served = client_of(url, tmp_path).view_api(return_format="dict", print_info=False)
     parameters = {
         name: [p["parameter_name"] for p in endpoint["parameters"]] for name, endpoint in served["named_endpoints"].items()
     }

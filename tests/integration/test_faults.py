@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import strangers
-from app_process import CHROMIUM, START_SECONDS, chromium
+from app_process import CHROMIUM, chromium, visit
 from app_visitors import SENTENCE, Running, Visitor, empty_albums, launched
 from gradio_client.exceptions import AppError
 from make_images import encode, picture
@@ -39,7 +39,6 @@ from core.training.own_expert import OwnRecipe
 
 pytestmark = pytest.mark.slow
 
-STEP_MS = 60_000
 DISK_MB = 48  # of which 32 stay free for the app
 
 
@@ -109,11 +108,8 @@ def test_a_visitor_who_leaves_ends_the_upload(engine: SGLora, tmp_path: Path, mo
         files = [stranger.upload(f"{i}.png", encode(picture(i), "PNG")) for i in range(80)]
         body = {"data": [files, ""], "session_hash": stranger.session}
         assert stranger.post(f"{API}/call/index", json=body).status_code == 200
-        stranger.leave_when(lambda: len(names) >= 3, time.monotonic() + 60)
-        until = time.monotonic() + 60
-        while app.page._queue.event_ids_to_events and time.monotonic() < until:
-            time.sleep(0.1)
-        assert not app.page._queue.event_ids_to_events
+        stranger.leave_when(lambda: len(names) >= 3, time.monotonic() + 120)
+        wait(lambda: not app.page._queue.event_ids_to_events)
         assert len(names) < 80
 
 
@@ -237,29 +233,25 @@ def test_closing_the_browser_ends_its_training(engine: SGLora, tmp_path: Path, m
     monkeypatch.setattr(expert_actions, "RECIPE", OwnRecipe(fixed_steps=100_000))  # else it is over before anybody stops it
     photos = f"{len(sample_photos())} photos"
     with launched(engine, tmp_path, Limits()) as app, chromium() as browser:
-        contexts = [browser.new_context() for _ in range(2)]
-        pages = [context.new_page() for context in contexts]
+        pages = [visit(browser, app.url)[0] for _ in range(2)]
         for number, page in enumerate(pages):
-            page.set_default_timeout(STEP_MS)
-            page.goto(app.url)
-            expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
             page.click("#try-it")
-            expect(page.locator("#fill")).to_contain_text(photos, timeout=STEP_MS)
+            expect(page.locator("#fill")).to_contain_text(photos)
             page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
             page.click("#train-own button")
             page.locator("#own-name input, #own-name textarea").first.fill(f"mine {number}")
             page.locator("#own-description textarea").first.fill("photos of everything")
         closing, waiting = pages
         closing.click("#train")
-        expect(closing.locator("#trained .progress-text")).to_be_visible(timeout=STEP_MS)
+        expect(closing.locator("#trained .progress-text")).to_be_visible()
         waiting.click("#train")
-        expect(waiting.locator("#trained")).to_contain_text("queue: 1/1", timeout=STEP_MS)
+        expect(waiting.locator("#trained")).to_contain_text("queue: 1/1")
         assert not ended.is_set()
-        contexts[0].close()
-        assert ended.wait(60)
-        expect(waiting.locator("#trained")).to_contain_text("steps", timeout=STEP_MS)
+        closing.context.close()
+        assert ended.wait(120)
+        expect(waiting.locator("#trained")).to_contain_text("steps")
         waiting.click("#stop")
-        expect(waiting.locator("#trained")).to_contain_text("The training was stopped", timeout=STEP_MS)
+        expect(waiting.locator("#trained")).to_contain_text("The training was stopped")
         expect(waiting.locator("#own")).to_contain_text(texts.OWN_NONE)
         expect(waiting.locator("#fill")).to_contain_text(photos)
 

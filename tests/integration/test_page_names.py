@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from app_visitors import client_of, serve_page
 from made_up_photos import blurred
 from PIL import Image, ImageDraw
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
 from app import actions, name_actions, texts
@@ -48,8 +49,7 @@ def engine(models: Models) -> SGLora:
 @pytest.fixture(scope="module")
 def url(models: Models) -> Iterator[str]:
     page = build(models, samples=False)
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
-    yield address
+    yield serve_page(page, **launch_options())
     page.close()
 
 
@@ -253,7 +253,7 @@ def test_what_cannot_be_taught_changes_nothing(engine: SGLora, session: Session)
 
 
 def test_teach_through_the_api(url: str, engine: SGLora, files: list[Path], tmp_path: Path) -> None:
-    client, other = (Client(url, verbose=False, download_files=tmp_path / n, analytics_enabled=False) for n in "ab")
+    client, other = (client_of(url, tmp_path / n) for n in "ab")
     for each in (client, other):
         each.predict(files=[handle_file(path) for path in files], captions="", api_name="/index")
     broken = tmp_path / "broken.jpg"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_process import running
-from gradio_client import Client, handle_file
+from app_process import PATIENCE_SECONDS, running
+from app_visitors import client_of
+from gradio_client import handle_file
+from mcp_client import as_data, call
 from PIL import Image
 
 from app.visitors.temp_dir import LOCK, PREFIX, remove_abandoned
@@ -31,35 +32,53 @@ with FileLock(sys.argv[1]):
 """
 
 
-def test_killed_and_started_again_it_is_clean(tmp_path: Path) -> None:
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    photo = tmp_path / "photo.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(photo)
+def decodes(pid: int) -> bool:
+    """Whether a process has one that decodes photos for it."""
+    children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+    return any(b"decode_worker" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
 
-    with running(folder) as (address, process):
-        client = Client(address, verbose=False, download_files=tmp_path / "downloads", analytics_enabled=False)
-        answer = client.predict(files=[handle_file(photo)], captions="", api_name="/index")
+
+def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> None:
+    folder, rng, photos = tmp_path / "tmp", np.random.default_rng(0), []
+    folder.mkdir()
+    for number in range(120):
+        photos.append(tmp_path / f"{number}.png")
+        Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(photos[-1])
+
+    (folder / "gradio").touch()  # as unusable as another user's folder of that name
+    with running(folder, "--mcp") as (address, process):
+        client = client_of(address, tmp_path / "downloads")
+        answer = client.predict(files=[handle_file(photos[0])], captions="", api_name="/index")
         assert answer["added"] == 1
         client.predict(description="a photo", api_name="/adapt")
+        before = len(list(folder.rglob("*.png")))
+        assert call(address, "index", files=[as_data(photos[1].read_bytes())], captions="")["added"] == 1
+        assert len(list(folder.rglob("*.png"))) > before
         (first,) = folder.glob(f"{PREFIX}*")
+        assert first.stat().st_mode & 0o077 == 0, "nobody else looks into it"
         assert {".png", ".zip"} <= {path.suffix for path in first.rglob("*")}
-        outside = [path.name for path in folder.rglob("*") if path.is_file() and first not in path.parents]
-        assert outside == ["log.txt"], "all of it lies in one folder"
-        process.send_signal(signal.SIGKILL)
-        process.wait(20)
+        assert {path.name for path in folder.iterdir()} == {"gradio", "log.txt", first.name}, "all of it lies in one folder"
+        process.kill()
+        process.wait()
     assert first.exists(), "nobody was left to remove it"
 
     with running(folder) as (address, process):
         assert not first.exists()
         (second,) = folder.glob(f"{PREFIX}*")
-        client = Client(address, verbose=False, download_files=tmp_path / "downloads", analytics_enabled=False)
+        client = client_of(address, tmp_path / "downloads")
         assert client.predict(description="a photo", api_name="/route")["experts"]
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        job = client.submit(files=[handle_file(photo) for photo in photos], captions="", api_name="/index")
+        while not decodes(process.pid):
+            time.sleep(0.02)
+        assert not job.done()
+        for _ in range(20):
+            process.terminate()
+            time.sleep(0.02)
+        process.wait(PATIENCE_SECONDS)
         assert process.returncode == 0
     assert not second.exists(), "asked to end, it cleans up itself"
-    assert "Traceback" not in (folder / "log.txt").read_text()
+    log = (folder / "log.txt").read_text()
+    assert "terminate called" not in log and "Traceback" not in log
 
 
 def test_folders_of_the_living_and_of_others_stay(tmp_path: Path) -> None:
@@ -129,30 +148,6 @@ def test_a_port_for_administrators_is_named(tmp_path: Path) -> None:
     for flags, surroundings in ((["--port", "80"], {}), ([], {"GRADIO_SERVER_PORT": "80", "GRADIO_NUM_PORTS": "5"})):
         refused = started(tmp_path, *flags, within=without, **surroundings)
         assert refused.returncode == 1 and "Cannot listen on 127.0.0.1, port 80" in refused.stderr
-
-
-def test_many_signals_while_indexing_end_the_app_quietly(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    photos = []
-    for number in range(120):
-        photos.append(tmp_path / f"{number}.png")
-        Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(photos[-1])
-    with running(tmp_path) as (address, process):
-        client = Client(address, verbose=False, download_files=tmp_path / "downloads", analytics_enabled=False)
-        client.predict(description="a photo", api_name="/route")
-        job = client.submit(files=[handle_file(photo) for photo in photos], captions="", api_name="/index")
-        while not list(tmp_path.glob(f"{PREFIX}*/gradio/*/119.png")):
-            time.sleep(0.1)
-        time.sleep(1)
-        assert not job.done()
-        for _ in range(20):
-            process.send_signal(signal.SIGTERM)
-            time.sleep(0.02)
-        process.wait(60)
-        assert process.returncode == 0
-    log = (tmp_path / "log.txt").read_text()
-    assert "terminate called" not in log and "Traceback" not in log
-    assert list(tmp_path.glob(f"{PREFIX}*")) == []
 
 
 def test_gradio_compares_no_type_stubs() -> None:

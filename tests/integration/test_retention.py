@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,18 +21,19 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from app import texts
-from app.http.upload_limits import QUIET_SECONDS
+from app.http import upload_limits
 from app.visitors import retention, tab_states
 from app.visitors.album import open_albums
 from app.visitors.retention import Keeper, Limits
 from app.visitors.session import Session
+from app.visitors.tab_states import sessions_of
 from core.common.errors import StudioError
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
 
 pytestmark = pytest.mark.slow
 
-WAIT_SECONDS = 60
+WAIT_SECONDS, WAITED_SECONDS = 120, 3
 
 
 @pytest.fixture(autouse=True)
@@ -64,20 +66,23 @@ def test_data_goes_with_its_visitor_only(engine: SGLora, tmp_path: Path) -> None
             visitor.add()
             visitor.client.predict(description=SENTENCE, api_name="/adapt")
         assert {path.suffix for path in app.files()} == {"", ".png", ".zip"}, "photos, pieces, and a ZIP each"
-        tabs = app.page.state_holder.session_data
-        assert leaves.client.session_hash in tabs
+        tabs, last = app.page.state_holder.session_data, app.page.state_holder.time_last_used
+        album, left = (
+            session.album for visitor in (stays, leaves) for session in sessions_of(tabs[visitor.client.session_hash])
+        )
         leaves.client.close()
-        time.sleep(3)
-        assert stays.found() == stays.names()
-        app.sweep(3)
+        left.used -= 3600
+        last[leaves.client.session_hash] -= timedelta(hours=1)
+        app.sweep(60)
         assert list(tabs) == [stays.client.session_hash]
         assert galleries() - before == 3
+        with album.in_use():
+            app.sweep()
         # Of who stays too, the files that were sent go with time: they were read.
         assert {path.suffix for path in app.files()} == {".zip"}, "the adapter of who stays, and nothing of who left"
         assert stays.found() == stays.names()
         stays.client.close()
-        time.sleep(0.5)
-        app.sweep(0.5)
+        app.sweep()
         assert not tabs
         assert not app.files()
         assert galleries() == before
@@ -95,8 +100,7 @@ def test_a_tab_left_open_is_told_that_it_was_forgotten_once(engine: SGLora, tmp_
     with launched(engine, tmp_path, Limits()) as app:
         visitor = Visitor(app, tmp_path, 3)
         visitor.add()
-        time.sleep(0.5)
-        app.sweep(0.5)
+        app.sweep()
         with pytest.raises(AppError, match=r"left alone for 60 minutes"):
             visitor.found()
         visitor.add()
@@ -110,12 +114,10 @@ def test_nothing_ends_while_an_event_uses_it(engine: SGLora, tmp_path: Path) -> 
         album = open_albums()[-1]  # the one used last; albums of earlier tests may still be about
         assert album.photos[0].name.startswith("4-")
         with album.in_use():
-            time.sleep(0.5)
-            app.sweep(0.5)
+            app.sweep()
             assert visitor.client.session_hash in app.page.state_holder.session_data
             assert len(album.photos) == 3
-        time.sleep(0.5)
-        app.sweep(0.5)
+        app.sweep()
         assert not album.photos
 
 
@@ -143,12 +145,12 @@ def test_memory_makes_room_for_the_newest_the_longest_unused_first(engine: SGLor
 
 
 def test_disk_room_comes_from_read_files_then_from_the_longest_unused(engine: SGLora, tmp_path: Path) -> None:
-    limits = Limits(unread_seconds=1, disk=3_000_000)
+    limits = Limits(unread_seconds=WAITED_SECONDS, disk=3_000_000)
     with launched(engine, tmp_path, limits) as app:
         visitors = [Visitor(app, tmp_path, number) for number in (8, 9)]
         for visitor in visitors:
             visitor.add(side=450)  # 600 kB each: noise does not compress
-            time.sleep(1.1)
+            time.sleep(WAITED_SECONDS)
         assert sum(path.stat().st_size for path in app.files()) <= limits.disk
         for visitor in visitors:
             assert visitor.found() == visitor.names(), "what was read does not need its file"
@@ -172,28 +174,29 @@ def test_an_upload_without_room_is_rejected_and_leaves_nothing(
         visitor.add(side=100)
         before = app.files()
         address = f"{app.url}gradio_api/upload"
-        answer = httpx.post(address, files={"files": ("large.jpg", bytes(8_000_000))}, timeout=30)
+        answer = httpx.post(address, files={"files": ("large.jpg", bytes(8_000_000))}, timeout=120)
         assert (answer.status_code, answer.text) == (413, texts.UPLOAD_LARGE.format(mb=5))
         (album,) = (album for album in open_albums() if album.photos and album.photos[0].name.startswith("10-"))
         large = album.folder / "large"
         large.write_bytes(bytes(18_000_000))
-        answer = httpx.post(address, files={"files": ("large.jpg", bytes(5_000_000))}, timeout=30)
+        answer = httpx.post(address, files={"files": ("large.jpg", bytes(5_000_000))}, timeout=120)
         assert (answer.status_code, answer.text) == (507, texts.DISK_FULL)
 
         # What does not say how long it is goes in as far as it fits, and then nothing of it stays.
         body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n' + bytes(20_000_000)
         pieces = (body[at : at + 100_000] for at in range(0, len(body), 100_000))
         headers = {"content-type": "multipart/form-data; boundary=x"}
-        answer = httpx.post(address, content=pieces, headers=headers, timeout=60)
+        answer = httpx.post(address, content=pieces, headers=headers, timeout=120)
         assert (answer.status_code, answer.text) == (507, texts.DISK_FULL)
         large.unlink()
-        answer = httpx.post(address, content=iter([body]), headers=headers, timeout=60)
+        answer = httpx.post(address, content=iter([body]), headers=headers, timeout=120)
         assert answer.status_code == 413
         assert app.files() == before
         assert visitor.found() == visitor.names()
 
 
-def test_announced_uploads_cost_nothing(engine: SGLora, tmp_path: Path) -> None:
+def test_announced_uploads_cost_nothing(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload_limits, "QUIET_SECONDS", 0.2)
     with launched(engine, tmp_path, Limits(disk=40_000_000)) as app:
         visitors = [Visitor(app, tmp_path, number) for number in (41, 42, 43)]
         albums = []
@@ -204,19 +207,19 @@ def test_announced_uploads_cost_nothing(engine: SGLora, tmp_path: Path) -> None:
             albums.append(album)
         used = time.monotonic() - 2 * retention.SPARED_SECONDS
 
-        def announce(size: int) -> int:
+        def announce(size: int, seconds: float) -> int:
             for album in albums:
                 album.used = used
-            with socket.create_connection(("127.0.0.1", httpx.URL(app.url).port), timeout=30) as announcing:
+            with socket.create_connection(("127.0.0.1", httpx.URL(app.url).port), timeout=120) as announcing:
                 head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n"
                 announcing.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
-                announcing.settimeout(2 * QUIET_SECONDS)
+                announcing.settimeout(seconds)
                 with suppress(TimeoutError):  # what may come is waited for
                     return int(announcing.recv(100).split()[1])
                 return 0
 
-        assert announce(99_999_999_999) == 413
-        assert announce(9_000_000) == 0
+        assert announce(99_999_999_999, WAIT_SECONDS) == 413
+        assert announce(9_000_000, 2) == 0
         for visitor in visitors:
             assert visitor.found() == visitor.names()
 
@@ -233,7 +236,7 @@ def test_uploads_take_no_room_from_visitors_of_the_last_minute(
 
         def send() -> int:
             files = {"files": ("a.jpg", bytes(6_000_000))}
-            return httpx.post(f"{app.url}gradio_api/upload", files=files, timeout=60).status_code
+            return httpx.post(f"{app.url}gradio_api/upload", files=files, timeout=120).status_code
 
         assert send() == 507
         assert first.found() == first.names()
@@ -245,7 +248,10 @@ def test_uploads_take_no_room_from_visitors_of_the_last_minute(
         assert second.found() == second.names()
 
 
-def test_newcomers_and_tabs_that_wait_are_not_ended_for_others(engine: SGLora, tmp_path: Path) -> None:
+def test_newcomers_and_tabs_that_wait_are_not_ended_for_others(
+    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tab_states, "YOUNG_SECONDS", 3600.0)  # however long the test takes
     with launched(engine, tmp_path, Limits(sessions=2)) as app:
         visitors = [Visitor(app, tmp_path, number) for number in range(21, 27)]
         for visitor in visitors:
@@ -282,7 +288,7 @@ def test_who_holds_most_tabs_loses_them_first(
         for number in range(12):  # each with an adapter: as much to lose as honest visitors have, and used later
             body = {"data": [SENTENCE, 4, 0.1, 0, None], "session_hash": f"crowd-{number}"}
             headers = {"x-forwarded-for": crowd.format(number=number)}
-            assert httpx.post(f"{app.url}gradio_api/call/adapt", json=body, headers=headers, timeout=30).status_code == 200
+            assert httpx.post(f"{app.url}gradio_api/call/adapt", json=body, headers=headers, timeout=120).status_code == 200
             until(lambda: not queue.event_ids_to_events)
         assert honest.client.session_hash in app.page.state_holder.session_data
         assert honest.found() == honest.names(1)
@@ -309,7 +315,7 @@ def test_made_up_sessions_push_no_visitor_out(engine: SGLora, tmp_path: Path, mo
         adapter.client.predict(description=SENTENCE, api_name="/adapt")
         for number in range(12):
             body = {"data": [SENTENCE, 4, 0.1], "session_hash": f"made-up-{number}"}
-            assert httpx.post(f"{app.url}gradio_api/call/route", json=body, timeout=30).status_code == 200
+            assert httpx.post(f"{app.url}gradio_api/call/route", json=body, timeout=120).status_code == 200
             until(lambda: not app.page._queue.event_ids_to_events)
         tabs, queue = app.page.state_holder.session_data, app.page._queue
         until(lambda: not queue.event_ids_to_events)

@@ -64,6 +64,6 @@ def test_both_halves_of_a_tower_visit_the_gpu(tmp_path) -> None:
     path = os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "tests" / "helpers")])
     # One thread: the pool of OpenMP does not outlive a fork, on ZeroGPU as little as here.
     environment = {**os.environ, "PYTHONPATH": path, "SPACES_ZERO_GPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     assert "exceeded your GPU quota" in done.stderr

@@ -18,8 +18,8 @@ def test_each_gets_its_part_and_who_is_alone_gets_all() -> None:
     def compute(_: int) -> int:
         with runtime.shared_cores():
             mine = torch.get_num_threads()
-            began.wait(30)
-            ends.wait(30)
+            began.wait(120)
+            ends.wait(120)
         return mine
 
     with ThreadPoolExecutor(everyone) as pool:
