@@ -18,6 +18,7 @@ from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS
 from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold, shared_out
 from core.experiments.known import OURS, measured, plot, short
+from core.sglora.request import DEFAULT_WEIGHT
 
 __all__ = ["findings", "plot", "run", "summary", "table"]
 
@@ -29,7 +30,7 @@ Row = dict[str, Any]
 def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
     """All folds and seeds, and their summary. Finished ones are kept and not run again; several processes share them out."""
     chosen = recipe or FoldRecipe.of(context.backbone)
-    key = [asdict(chosen), list(METHODS)]
+    key = [asdict(chosen), list(METHODS), DEFAULT_WEIGHT]
 
     def piece(seed_and_fold: tuple[int, int]) -> list[Row]:
         seed, fold = seed_and_fold

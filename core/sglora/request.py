@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
-DEFAULT_WEIGHT = 0.7  # of an adapter's scores, where they are mixed with zero-shot's
+DEFAULT_WEIGHT = 0.8  # of an adapter's scores, where they are mixed with zero-shot's; chosen on watched photos
 
 
 @dataclass(frozen=True)

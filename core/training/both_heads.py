@@ -22,9 +22,8 @@ from core.backbones.translations import save_maps
 from core.common.paths import EVERYDAY_FILE
 from core.common.progress import Log
 from core.sglora.everyday import EverydayPhotos, save_everyday
-from core.sglora.request import DEFAULT_WEIGHT
 from core.training.corpus import Corpus, load_corpus
-from core.training.objective import Objective, mixed
+from core.training.objective import TRAINED_WEIGHT, Objective, mixed
 from core.training.shared_part import train_shared
 from core.training.translations import translation_maps
 
@@ -46,7 +45,7 @@ class BothHeadsRecipe:
     tokens: int = 25
     names: int = 1000
     memory: float = 12.0
-    weight: float = DEFAULT_WEIGHT
+    weight: float = TRAINED_WEIGHT
     views: int = 4
     scale: float = 20.0
     seed: int = 0

@@ -25,6 +25,7 @@ from core.training.losses import contrastive
 
 NAME_SCALE = 20.0  # inverse temperature of similarities to class names
 MOVED_NAMES, CONFUSED_NAMES = 10.0, 0.6  # weights of the penalties
+TRAINED_WEIGHT = 0.7  # of the adapter in the mixed scores that are trained; search may take more
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
-from core.sglora.request import DEFAULT_WEIGHT
 from core.training.corpus import Corpus
-from core.training.objective import Objective
+from core.training.objective import TRAINED_WEIGHT, Objective
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class ExpertRecipe:
         return Objective(backbone, corpus, self.scale, self.memory, self.shared_batch, self.everyday, self.tokens, self.names)
 
 
-EMBEDDED_RECIPE = ExpertRecipe(views=4, weight=DEFAULT_WEIGHT)
+EMBEDDED_RECIPE = ExpertRecipe(views=4, weight=TRAINED_WEIGHT)
 
 # For CLIP: its own temperature, all patches, the paper's rank and M = 100; not measured yet.
 CLIP_RECIPE = ExpertRecipe(
