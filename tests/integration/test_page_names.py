@@ -30,6 +30,7 @@ from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.experts.names_file import save_names
 from core.sglora.engine import SGLora
+from core.sglora.request import DEFAULT_WEIGHT
 
 SENTENCE = "photos of boats"
 
@@ -108,7 +109,7 @@ def test_in_a_sentence_the_photos_of_a_name_count_too(engine: SGLora, session: S
     gallery, names, scores = session.album.gallery(engine), session.album.names(engine), torch.zeros(16)
     prefixes, backbone = gallery.prefixes([photo.id for photo in gallery.photos]), engine.backbone
     text = backbone.text_prefix(["a wug on the beach at night"])
-    for share, lora in ((0.3, None), (0.7, backbone.shared)):
+    for share, lora in ((1 - DEFAULT_WEIGHT, None), (DEFAULT_WEIGHT, backbone.shared)):
         own = backbone.suffix(names.entries[0].photos, lora).mean(0)
         question = F.normalize(backbone.text_suffix(text, names.on(lora))[0] + 0.6 * 3 / 4 * own, dim=-1)
         scores += share * backbone.suffix(prefixes, lora) @ question
