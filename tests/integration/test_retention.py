@@ -145,11 +145,11 @@ def test_memory_makes_room_for_the_newest_the_longest_unused_first(engine: SGLor
 
 
 def test_disk_room_comes_from_read_files_then_from_the_longest_unused(engine: SGLora, tmp_path: Path) -> None:
-    limits = Limits(unread_seconds=WAITED_SECONDS, disk=3_000_000)
+    limits = Limits(unread_seconds=WAITED_SECONDS, disk=6_000_000)
     with launched(engine, tmp_path, limits) as app:
         visitors = [Visitor(app, tmp_path, number) for number in (8, 9)]
         for visitor in visitors:
-            visitor.add(side=450)  # 600 kB each: noise does not compress
+            visitor.add(side=640)  # 1.2 MB each: noise does not compress
             time.sleep(WAITED_SECONDS)
         assert sum(path.stat().st_size for path in app.files()) <= limits.disk
         for visitor in visitors:
