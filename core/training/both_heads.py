@@ -8,6 +8,7 @@ have them.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.backbones.embedded import TRANSLATIONS_FILE, EmbeddedBackbone, save_shared
+from core.backbones.embedded import TRANSLATIONS_FILE, EmbeddedBackbone, load_shared, save_shared
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge, reduce_rank
 from core.backbones.translations import save_maps
+from core.common.digest import digest
 from core.common.paths import EVERYDAY_FILE
 from core.common.progress import Log
 from core.sglora.everyday import EverydayPhotos, save_everyday
@@ -82,14 +84,15 @@ def train_shared_part(
     """Train the shared part on the photos of a data folder and write it to ``out``; returns the backbone that has it.
 
     It is the mean of runs with other seeds, which finds more and forgets less than each of them (model soups, arXiv
-    2203.05482). What everyday photos look like under it, and maps toward English, are written beside it.
+    2203.05482). Finished runs are kept in ``cache``. What everyday photos look like under the shared part, and maps toward
+    English, are written beside it.
 
     Raises:
         DataError: as ``load_corpus``.
     """
     paper = backbone.adapting("photos")  # its prefixes are maps, which both heads begin with
     corpus = load_corpus(data, paper, cache, log, recipe.views)
-    runs = [train_both_heads(corpus, paper, replace(recipe, seed=recipe.seed + run), log) for run in range(RUNS)]
+    runs = [_kept_run(corpus, paper, replace(recipe, seed=recipe.seed + run), data, cache, log) for run in range(RUNS)]
     shared, _ = reduce_rank(merge(runs, [1 / RUNS] * RUNS), RANK)
     save_shared(shared, out, {**asdict(recipe), "runs": RUNS})
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
@@ -101,6 +104,15 @@ def train_shared_part(
     maps = translation_maps(data, photos, paper, shared, recipe.weight, log)
     save_maps(maps, backbone.sentence_key, out.with_name(TRANSLATIONS_FILE))
     return trained
+
+
+def _kept_run(corpus: Corpus, backbone: EmbeddedBackbone, recipe: BothHeadsRecipe, data: Path, cache: Path, log: Log) -> Lora:
+    """A run that an earlier call finished, else a new one."""
+    key = digest(json.dumps([backbone.with_shared(None).fingerprint, str(data.resolve()), asdict(recipe)]))[:8]
+    file = cache / "shared" / f"seed{recipe.seed}-{key}.safetensors"
+    if not file.is_file():
+        save_shared(train_both_heads(corpus, backbone, recipe, log), file, asdict(recipe))
+    return load_shared(file, backbone.linears)
 
 
 def embedded(corpus: Corpus, backbone: EmbeddedBackbone, shared: Lora, rows: np.ndarray) -> Tensor:

@@ -236,6 +236,14 @@ def test_the_shared_part_finds_more_in_mixed_scores(
     before, after = (corpus.recalls(made, rows, lora) for lora in (None, made.shared))
     assert sum(after[way]["R@10"] - before[way]["R@10"] for way in ("t2i", "i2t")) > 5
 
+    # Again, without the last of its runs: the others are not trained again.
+    kept = sorted((cache / "shared").iterdir())
+    kept[-1].unlink()
+    written = [path.stat().st_mtime_ns for path in kept[:-1]]
+    train_shared_part(data, file, cache, heads, recipe, lambda _: None)
+    assert sorted((cache / "shared").iterdir()) == kept
+    assert [path.stat().st_mtime_ns for path in kept[:-1]] == written
+
 
 def test_words_that_captions_agree_on() -> None:
     assert photo_words(("two dogs on grass", "a dog runs", "the red ball")) == {"dog"}
