@@ -42,7 +42,7 @@ def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _telling(handler: Callable[..., Any], tell: Callable[[str], Any]) -> Callable[..., Any]:
-    """The handler; of an error that it raises, people are told the message."""
+    """The handler, whose errors become messages for people."""
 
     @functools.wraps(handler)
     def wrapped(*args: Any) -> Any:

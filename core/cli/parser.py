@@ -1,4 +1,4 @@
-"""What ``python -m core`` understands; help.txt has what is said below the options."""
+"""What ``python -m core`` understands; help.txt has the text below the options."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
-from core.backbones.embedded import EmbeddedBackbone, load_shared, save_shared
+from core.backbones.embedded import EmbeddedBackbone
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.progress import Bar
@@ -26,7 +26,7 @@ from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain
 from core.experts.files import INDEX_FILE, load_repository, save_repository
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
-from core.training.both_heads import BothHeadsRecipe, train_both_heads
+from core.training.both_heads import BothHeadsRecipe, kept_run
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
 from core.training.distributed import Processes
@@ -133,11 +133,12 @@ def fold_backbone(context: ExperimentContext, fold: int, recipe: BothHeadsRecipe
     heads = backbone.with_shared(None)
     key = _digest([heads.fingerprint, str(context.data.resolve()), ASSIGNMENT, asdict(recipe)])
     file = context.folder("folds") / f"shared-fold{fold}-{key}.safetensors"
-    if not file.is_file():
-        paper = heads.adapting("photos")
-        _, corpus = split(load_corpus(context.data, paper, context.cache, context.log, recipe.views), fold)
-        save_shared(train_both_heads(corpus, paper, recipe, context.log), file, asdict(recipe))
-    return backbone.with_shared(load_shared(file, backbone.linears))
+    paper = heads.adapting("photos")
+
+    def others() -> Corpus:
+        return split(load_corpus(context.data, paper, context.cache, context.log, recipe.views), fold)[1]
+
+    return backbone.with_shared(kept_run(file, others, paper, recipe, context.log))
 
 
 def fold_folder(context: ExperimentContext, backbone: Backbone, fold: int, recipe: ExpertRecipe) -> Path:

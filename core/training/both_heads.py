@@ -9,6 +9,7 @@ have them.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -92,7 +93,11 @@ def train_shared_part(
     """
     paper = backbone.adapting("photos")  # its prefixes are maps, which both heads begin with
     corpus = load_corpus(data, paper, cache, log, recipe.views)
-    runs = [_kept_run(corpus, paper, replace(recipe, seed=recipe.seed + run), data, cache, log) for run in range(RUNS)]
+    runs = []
+    for seed in range(recipe.seed, recipe.seed + RUNS):
+        one = replace(recipe, seed=seed)
+        key = digest(json.dumps([paper.with_shared(None).fingerprint, str(data.resolve()), asdict(one)]))[:8]
+        runs.append(kept_run(cache / "shared" / f"seed{seed}-{key}.safetensors", lambda: corpus, paper, one, log))
     shared, _ = reduce_rank(merge(runs, [1 / RUNS] * RUNS), RANK)
     save_shared(shared, out, {**asdict(recipe), "runs": RUNS})
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
@@ -106,12 +111,12 @@ def train_shared_part(
     return trained
 
 
-def _kept_run(corpus: Corpus, backbone: EmbeddedBackbone, recipe: BothHeadsRecipe, data: Path, cache: Path, log: Log) -> Lora:
-    """A run that an earlier call finished, else a new one."""
-    key = digest(json.dumps([backbone.with_shared(None).fingerprint, str(data.resolve()), asdict(recipe)]))[:8]
-    file = cache / "shared" / f"seed{recipe.seed}-{key}.safetensors"
+def kept_run(
+    file: Path, corpus: Callable[[], Corpus], backbone: EmbeddedBackbone, recipe: BothHeadsRecipe, log: Log = print
+) -> Lora:
+    """One training as ``train_both_heads``, or what an earlier call kept of it in ``file``."""
     if not file.is_file():
-        save_shared(train_both_heads(corpus, backbone, recipe, log), file, asdict(recipe))
+        save_shared(train_both_heads(corpus(), backbone, recipe, log), file, asdict(recipe))
     return load_shared(file, backbone.linears)
 
 
