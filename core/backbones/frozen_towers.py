@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -85,10 +86,9 @@ class ImageTower(nn.Module):
         verify_checksum(path, IMAGE_TOWER_SHA256)
         weights = torch.load(path, weights_only=True, map_location="cpu")
         self.device = device
-        self.body, self.classifier = (
-            part(weights).requires_grad_(False).to(memory_format=torch.channels_last).to(device)
-            for part in (efficientnet.body, efficientnet.classifier)
-        )
+        self.body, self.classifier = efficientnet.body(weights), efficientnet.classifier(weights)
+        tower: Any = self.requires_grad_(False)
+        tower.to(device, memory_format=torch.channels_last)
         faster = openvino_tower(_Maps(self.body), (3, SIDE, SIDE)) if device == CPU else None
         self.engine = "torch" if faster is None else "openvino"
         self._run = faster or self._torch

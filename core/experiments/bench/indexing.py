@@ -50,12 +50,13 @@ def indexed(backbone: EmbeddedBackbone, files: Files) -> Tensor:
 
 
 def naive(backbone: EmbeddedBackbone) -> Callable[[Files], Tensor]:
-    """EfficientNet-Lite0 as a first script runs it: float32, default memory format, one photo after the other.
+    """EfficientNet-Lite0 as a first script runs it: in torch, default memory format, one photo after the other.
 
     Returns:
         a function from files to [n, d], as they lie in a FAISS index that grows photo by photo.
     """
-    tower = copy.deepcopy(backbone.image_tower.model).to(memory_format=torch.contiguous_format)
+    tower: Any = copy.deepcopy(backbone.image_tower.body)
+    tower.to(memory_format=torch.contiguous_format)
     head = backbone.adapted.vision
 
     @torch.no_grad()
@@ -64,7 +65,7 @@ def naive(backbone: EmbeddedBackbone) -> Callable[[Files], Tensor]:
         for _, content in files:
             image = Image.open(io.BytesIO(content)).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
             values = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().contiguous()
-            x = tower.blocks(tower.bn1(tower.conv_stem((values / 255 - MEAN).div(STD).unsqueeze(0))))
+            x = tower((values / 255 - MEAN).div(STD).unsqueeze(0))
             index.add(head(x.flatten(2).transpose(1, 2)).numpy())
         return torch.from_numpy(index.reconstruct_n(0, len(files)))
 
