@@ -167,7 +167,7 @@ class Studio:
                 with gr.Tab(texts.TAB_EVIDENCE, id="evidence", elem_id="tab-evidence"):
                     gr.HTML(evidence.page(shown))
             with gr.Tab(texts.TAB_ABOUT, id="about", elem_id="tab-about"):
-                gr.Markdown(f'<div lang="en">\n{texts.ABOUT}\n</div>', elem_classes="sg-about")
+                gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
         self.address = Address(context)
         return [*steps, self.experts, self.address, *([self.switch] if self.switch else [])]
 
