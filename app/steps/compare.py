@@ -11,6 +11,7 @@ import gradio as gr
 from app import actions, texts
 from app.api import SEARCH
 from app.cli_snippets import evaluate_command, search_command
+from app.languages import language
 from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
 from app.steps.step import ANSWER, Step, by_column, choice, private, with_estimate
 from app.views import page_html, results_html
@@ -18,10 +19,12 @@ from app.views.results_html import Shown
 from app.visitors.comparison import Comparison
 from app.visitors.question import Question, checked_day
 from app.visitors.session import Session
+from core.backbones.trained_words import unknown_words
 from core.common.errors import StudioError
 from core.sglora.description import known_languages, language_remark
 
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and that it ends at
+TRAINED = ("en", "de", "fr")  # where a single word is hardly of another language than those that trained the model
 STOPPABLE = 500  # captions: fewer are counted before anybody could press Stop
 SCRIPT = Path(results_html.__file__).with_name("results.js").read_text()
 
@@ -195,11 +198,16 @@ class Compare(Step):
         }
 
     def _remark(self, session: Session, comparison: Comparison) -> str:
-        """Whether the model does not know the question's language."""
-        remark = None
-        if comparison.asked.kind == "words":
-            remark = language_remark(comparison.asked.what, known_languages(self.context.engine(session).backbone))
-        return "" if remark is None else remark.text
+        """Whether the model does not know the question's language, or most of its words."""
+        if comparison.asked.kind != "words":
+            return ""
+        question, backbone = comparison.asked.what, self.context.engine(session).backbone
+        if (remark := language_remark(question, known_languages(backbone))) is not None:
+            return remark.text
+        unknown = unknown_words(question, getattr(backbone, "words", frozenset()))
+        if not unknown or language() not in TRAINED or session.album.names(self.context.engine(session)).within(question):
+            return ""
+        return texts.UNKNOWN_WORDS.format(words=", ".join(unknown))
 
     def _waiting(self, session: Session, _: Controls) -> Updates:
         """The first photos, until something is asked of them."""

@@ -30,6 +30,7 @@ from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import VISION, Factors, Lora, LoraLayout, LoraModule, Side
 from core.backbones.preprocess import Preprocessing
 from core.backbones.spec import adapted_side
+from core.backbones.trained_words import load_words
 from core.backbones.translations import Maps, load_maps, toward_english
 from core.common.device import CPU, batch_size, prefetched
 from core.common.errors import AdapterError, BackboneError
@@ -40,6 +41,7 @@ from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 HEAD_BATCH = 128
 LORA_RANK = 2
 SHARED_FILE, TRANSLATIONS_FILE = "shared.safetensors", "translations.safetensors"  # beside the heads
+WORDS_FILE = "words.txt"
 LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, and an embedding would hang on its neighbours
 
 
@@ -103,6 +105,7 @@ class EmbeddedBackbone(EmbeddedTowers):
 
     Attributes:
         translations: by language, what moves a sentence toward English (``core.backbones.translations``).
+        words: of all texts that trained it (``core.backbones.trained_words``).
     """
 
     name = "embedded"
@@ -118,6 +121,7 @@ class EmbeddedBackbone(EmbeddedTowers):
         self.dim = vision.config.dim
         self.linears = self.adapted.linears("text.", "vision.")
         self.translations: Maps = {}
+        self.words: frozenset[str] = frozenset()
         self._usual: Mapping[Side, Sequence[str]] = {"texts": text.usual, "photos": vision.usual}
         self._take(None)
         self._choose(adapt)
@@ -311,6 +315,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
         ) from None
     backbone = EmbeddedBackbone(vision, text, _fingerprint(tensors, metadata["config"]), dtype, adapt)
     backbone.translations = load_maps(path.with_name(TRANSLATIONS_FILE), TEXT_TOWER_SHA256, SENTENCE_DIM)
+    backbone.words = load_words(path.with_name(WORDS_FILE))
     shared = path.with_name(SHARED_FILE)
     return backbone.with_shared(load_shared(shared, backbone.linears)) if shared.is_file() else backbone
 

@@ -17,13 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.backbones.embedded import TRANSLATIONS_FILE, EmbeddedBackbone, load_shared, save_shared
+from core.backbones.embedded import TRANSLATIONS_FILE, WORDS_FILE, EmbeddedBackbone, load_shared, save_shared
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge, reduce_rank
+from core.backbones.trained_words import save_words
 from core.backbones.translations import save_maps
 from core.common.digest import digest
 from core.common.paths import EVERYDAY_FILE
 from core.common.progress import Log
+from core.data.class_names import imagenet_class_names
 from core.sglora.everyday import EverydayPhotos, save_everyday
 from core.training.corpus import Corpus, load_corpus
 from core.training.objective import TRAINED_WEIGHT, Objective, mixed
@@ -85,8 +87,8 @@ def train_shared_part(
     """Train the shared part on the photos of a data folder and write it to ``out``; returns the backbone that has it.
 
     It is the mean of runs with other seeds, which finds more and forgets less than each of them (model soups, arXiv
-    2203.05482). Finished runs are kept in ``cache``. What everyday photos look like under the shared part, and maps toward
-    English, are written beside it.
+    2203.05482). Finished runs are kept in ``cache``. What everyday photos look like under the shared part, maps toward
+    English, and the words of all texts are written beside it.
 
     Raises:
         DataError: as ``load_corpus``.
@@ -108,6 +110,8 @@ def train_shared_part(
     photos = {corpus.image(row): photo for row, photo in zip(scenes.tolist(), mixed(base, moved, recipe.weight), strict=True)}
     maps = translation_maps(data, photos, paper, shared, recipe.weight, log)
     save_maps(maps, backbone.sentence_key, out.with_name(TRANSLATIONS_FILE))
+    texts = [corpus.strings[text] for row in np.flatnonzero(corpus.train) for text in corpus.own_texts[row]]
+    save_words([*texts, *imagenet_class_names()], out.with_name(WORDS_FILE))
     return trained
 
 

@@ -197,3 +197,13 @@ def expect_all_in_sight(page: Page, width: int) -> None:
         assert edges["left"] >= 0 and edges["right"] <= width and edges["bottom"] <= HEIGHT and edges["height"] >= 44
     page.keyboard.press("Escape")
     expect(page.locator("dialog.sg-view")).to_be_hidden()
+
+
+def test_a_question_whose_words_trained_nothing_says_so(opened: Page) -> None:
+    results = opened.locator("#results")
+    remark = results.get_by_text(texts.UNKNOWN_WORDS.format(words="unicorn, spaceship"))
+    for query, times in (("unicorn eating a spaceship", 1), ("a lion", 0)):
+        box(opened, "query").fill(query)
+        box(opened, "query").press("Enter")
+        expect(results.locator("h3")).to_contain_text(query)
+        expect(remark).to_have_count(times)

@@ -1,0 +1,59 @@
+"""The words of all texts that trained a model, and what a question names beyond them.
+
+How near a question is to photos does not tell: “unicorn eating a spaceship” is as near as many a question with an answer. That
+no text which trained the model has its words is a fact that a visitor can judge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from core.common.languages import language
+
+LANGUAGES = ("English", "German", "French")  # of the texts
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_ENDINGS = ("", "s", "es", "e", "en", "ed", "ing")
+# They say nothing about what a photo shows, so that they make no question a known one.
+_FUNCTION_WORDS = frozenset(
+    """
+    an and are as at be by for from has have he her his in into is it its my no not of off on or our out over she that the
+    their them there these they this to under up was we were what which while who with you your
+    mein meine meinen meiner unser unsere mon ma mes notre nos
+    """.split()
+)
+
+
+def words_of(text: str) -> list[str]:
+    """Its words of two letters or more, in lower case, without function words."""
+    return [word for word in _WORD.findall(text.casefold()) if word not in _FUNCTION_WORDS]
+
+
+def unknown_words(text: str, trained: frozenset[str]) -> tuple[str, ...]:
+    """The words that no text had which trained the model, where they are most of the text's words; none
+    for a text in another language.
+
+    Args:
+        trained: as ``load_words`` gives them; none: nothing is known of what trained the model.
+    """
+    if not trained or language(text) not in LANGUAGES:
+        return ()
+    words = list(dict.fromkeys(words_of(text)))
+    unknown = [word for word in words if not _known(word, trained)]
+    return tuple(unknown) if 2 * len(unknown) > len(words) else ()
+
+
+def _known(word: str, trained: frozenset[str]) -> bool:
+    stems = {word.removesuffix(ending) for ending in _ENDINGS}
+    return any(stem + ending in trained for stem in stems for ending in _ENDINGS)
+
+
+def save_words(texts: Iterable[str], path: Path) -> None:
+    """Write the words of texts, a line each."""
+    path.write_text("\n".join(sorted({word for text in texts for word in words_of(text)})) + "\n", encoding="utf-8")
+
+
+def load_words(path: Path) -> frozenset[str]:
+    """What ``save_words`` wrote; none where there is no file."""
+    return frozenset(path.read_text(encoding="utf-8").split()) if path.is_file() else frozenset()
