@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from core.backbones import EMBEDDED, load_backbone
+from core.backbones.base import Backbone, photo_column
+from core.backbones.embedded import load_embedded
+from core.backbones.peft_format import load_peft
 from core.cli import format
+from core.common.device import current
 from core.common.errors import BackboneError, DataError
 from core.common.progress import say as log
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from core.backbones.base import Backbone
-    from core.retrieval.adapter import Adapter
-    from core.sglora.engine import SGLora
-    from core.sglora.fit import Fit
-    from core.sglora.request import AdapterRequest
-    from core.sglora.router import Routing
+from core.data import read_folder
+from core.experiments.evaluate import evaluate as measure
+from core.experts.adapter_files import ADAPTER_FILES, fit_facts, routed_experts, save_adapter, weight_of
+from core.experts.files import RepositoryIndex
+from core.experts.load import load_engine
+from core.retrieval.adapter import Adapter
+from core.sglora.engine import SGLora
+from core.sglora.fit import Fit
+from core.sglora.request import AdapterRequest
+from core.sglora.router import Routing
+from core.training.features import default_cache
 
 
 @dataclass(frozen=True)
@@ -42,9 +49,6 @@ def route(arguments: Namespace) -> Answer:
 
 def adapt(arguments: Namespace) -> Answer:
     """``adapt``: a description's LoRA, written in PEFT format."""
-    from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE
-    from core.experts.adapter_files import README_FILE, save_adapter
-
     clean_text(arguments.text)  # before seconds of loading models
     stopwatch = Stopwatch()
     engine = load_chosen_engine(arguments)
@@ -64,16 +68,13 @@ def adapt(arguments: Namespace) -> Answer:
         "rank": adaptation.lora.rank,
         "seconds": {step: round(value, 6) for step, value in seconds.items()},
         "out": str(arguments.out),
-        "files": [README_FILE, CONFIG_FILE, WEIGHTS_FILE],
+        "files": list(ADAPTER_FILES),
     }
     return Answer(data, format.adaptation(data))
 
 
 def evaluate(arguments: Namespace) -> Answer:
     """``evaluate``: recall of each method on a folder of captioned photos."""
-    from core.data import read_folder
-    from core.experiments.evaluate import evaluate as measure
-
     if arguments.task is None and arguments.adapter is None:
         raise DataError("`evaluate` needs --task TEXT or --adapter DIR.")
     task, chosen = arguments.task, arguments.methods
@@ -98,8 +99,6 @@ def evaluate(arguments: Namespace) -> Answer:
 
 def request(arguments: Namespace, description: str) -> AdapterRequest:
     """What ``--k``, ``--tau``, ``--seed`` and ``--strength`` ask for."""
-    from core.sglora.request import AdapterRequest
-
     return AdapterRequest(description, arguments.k, arguments.tau, arguments.seed, arguments.strength)
 
 
@@ -109,11 +108,6 @@ def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
     Raises:
         AdapterError: as ``load_peft``; or it moves photos in another way than the backbone's shared part does.
     """
-    from core.backbones.base import photo_column
-    from core.backbones.peft_format import load_peft
-    from core.experts.adapter_files import weight_of
-    from core.retrieval.adapter import Adapter
-
     lora, origin = load_peft(folder, backbone.linears.values(), backbone.fingerprint, partly=True)
     if backbone.shared is None:
         return Adapter.of(lora)
@@ -123,16 +117,11 @@ def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
 
 def load_chosen_engine(arguments: Namespace) -> SGLora:
     """The engine of ``--experts``, ``--generator`` and the options of the backbone."""
-    from core.experts.load import load_engine
-
     return load_engine(chosen_backbone(arguments), arguments.experts, arguments.generator)
 
 
 def chosen_backbone(arguments: Namespace) -> Backbone:
     """The backbone of ``--backbone``, ``--heads``, ``--pretrained`` and ``--adapt``; without any, that of ``--experts``."""
-    from core.backbones import EMBEDDED, load_backbone
-    from core.experts.files import RepositoryIndex
-
     given = {key: getattr(arguments, key) for key in ("pretrained", "adapt_blocks", "adapt")}
     if arguments.heads is None:
         experts = getattr(arguments, "experts", None)
@@ -141,15 +130,21 @@ def chosen_backbone(arguments: Namespace) -> Backbone:
         return load_backbone(arguments.backbone or EMBEDDED, **given)
     if arguments.backbone not in (None, EMBEDDED):
         raise BackboneError(f"--heads is for the embedded backbone; {arguments.backbone} takes --pretrained.")
-    from core.backbones.embedded import load_embedded
-    from core.common.device import current
-
     return load_embedded(arguments.heads, adapt=arguments.adapt or "texts").to(current())
 
 
-def _routed(engine: SGLora, routing: Routing, fit: Fit) -> dict[str, Any]:
-    from core.experts.adapter_files import fit_facts, routed_experts
+def check_data(arguments: Namespace) -> None:
+    """Raise DataError unless ``--data`` is a folder."""
+    if not arguments.data.is_dir():
+        raise DataError(f"The data folder {arguments.data} does not exist.")
 
+
+def cache_folder(arguments: Namespace) -> Path:
+    """``--cache``, or the user's cache."""
+    return arguments.cache or default_cache()
+
+
+def _routed(engine: SGLora, routing: Routing, fit: Fit) -> dict[str, Any]:
     return {
         "description": routing.description,
         "backbone": engine.backbone.name,

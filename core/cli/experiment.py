@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.cli.commands import Answer, chosen_backbone, log
-from core.cli.train import cache_folder, check_data
+from core.cli.commands import Answer, cache_folder, check_data, chosen_backbone, log
+from core.cli.parser import ALL
 from core.common.errors import DataError, StudioError
 from core.common.paths import EXPERTS, generator_path, results_path
+from core.experiments import report
+from core.experiments.bench.context import BenchmarkContext, machine
+from core.experiments.context import ExperimentContext
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
-
-ALL = "all"
 
 
 def experiment(arguments: Namespace) -> Answer | None:
@@ -23,8 +24,6 @@ def experiment(arguments: Namespace) -> Answer | None:
 
     Of `all`, what an earlier run finished in the same version, with the same models and data, is not run again.
     """
-    from core.experiments.context import ExperimentContext
-
     chosen = list(EXPERIMENTS.values()) if arguments.name == ALL else [EXPERIMENTS[arguments.name]]
     if any(e.data for e in chosen):
         check_data(arguments)
@@ -54,8 +53,6 @@ def bench(arguments: Namespace) -> Answer:
     """Run one benchmark, or all of them; each result is written as soon as it is there."""
     if arguments.data is not None:
         check_data(arguments)
-    from core.experiments.bench.context import BenchmarkContext, machine
-
     chosen = list(BENCHMARKS.values()) if arguments.name == ALL else [BENCHMARKS[arguments.name]]
     context = BenchmarkContext(arguments.data, arguments.largest, arguments.rounds, log, arguments.work)
     return _run_each(chosen, lambda experiment: {"machine": machine(), **experiment.module.run(context)}, arguments)
@@ -67,8 +64,6 @@ def _run_each(chosen: Sequence[Experiment], run: Callable[[Experiment], dict[str
     Raises:
         DataError: experiments that could not be run, after all the others.
     """
-    from core.experiments import report
-
     out: Path = arguments.out or results_path(ALL).parent
     results: dict[str, Any] = {}
     failed = []

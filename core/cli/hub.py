@@ -4,39 +4,31 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from core.cli.commands import Answer, chosen_backbone
-
-if TYPE_CHECKING:
-    from core.experts.hub import Transfer
+from core.common.paths import experts_path
+from core.experts import hub
+from core.experts.card import write_card
 
 
 def card(arguments: Namespace) -> Answer:
     """``card``: write the model card of a repository."""
-    from core.common.paths import experts_path
-    from core.experts.card import write_card
-
     path = write_card(arguments.folder or experts_path(), arguments.license)
     return Answer({"out": str(path)}, f"Wrote {path}.")
 
 
 def pull(arguments: Namespace) -> Answer:
     """``pull``: a repository from the hub or a folder."""
-    from core.experts.hub import pull as bring
-
-    return _moved(bring(arguments.source, arguments.out, chosen_backbone(arguments), arguments.revision))
+    return _moved(hub.pull(arguments.source, arguments.out, chosen_backbone(arguments), arguments.revision))
 
 
 def push(arguments: Namespace) -> Answer:
     """``push``: a repository to the hub or a folder."""
-    from core.experts.hub import push as send
-
     model = chosen_backbone(arguments)
-    return _moved(send(arguments.folder, arguments.target, model, arguments.generator, arguments.private))
+    return _moved(hub.push(arguments.folder, arguments.target, model, arguments.generator, arguments.private))
 
 
-def _moved(transfer: Transfer) -> Answer:
+def _moved(transfer: hub.Transfer) -> Answer:
     left = f"\nLeft where they were: {', '.join(transfer.left)}" if transfer.left else ""
     text = (
         f"{transfer.experts} experts of the backbone {transfer.fingerprint}, checked, are in {transfer.place}: "

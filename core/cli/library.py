@@ -4,54 +4,48 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.cli import format
 from core.cli.commands import Answer, chosen_backbone, load_adapter, log
+from core.cli.search import is_photo
 from core.common.errors import AdapterError, LibraryError
 from core.common.progress import Bar, counter
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
-
-if TYPE_CHECKING:
-    from core.retrieval.indexing import Progress
-
-LOCAL, RAY = "local", "ray"
+from core.data.image_io import open_photo
+from core.retrieval.adapter import ZERO_SHOT
+from core.retrieval.columns import photo_rows
+from core.retrieval.indexing import Progress, index_folders
+from core.retrieval.library import PhotoLibrary
+from core.retrieval.library_photos import problems
+from core.retrieval.questions import Query
+from core.retrieval.ray_engine import ray_engine
 
 
 def index(arguments: Namespace) -> Answer:
     """``index``: bring a library up to date with folders of photos."""
-    from core.retrieval.indexing import index_folders
-    from core.retrieval.library import PhotoLibrary
-
     stopwatch = Stopwatch()
     if not arguments.folders and not arguments.library.exists():
         raise LibraryError(f"There is no library {arguments.library} yet: name the folders to index.")
     for folder in arguments.folders:
         if not folder.is_dir() and not arguments.library.exists():
             raise LibraryError(f"The folder {folder} does not exist.")
-    if arguments.address is not None and arguments.engine != RAY:
+    if arguments.address is not None and arguments.engine != "ray":
         raise LibraryError("--address is where a Ray cluster is: it needs --engine ray.")
     backbone = chosen_backbone(arguments)
     library = PhotoLibrary.create(arguments.library, backbone)
-    engine = None
-    if arguments.engine == RAY:
-        from core.retrieval.ray_engine import ray_engine
-
-        engine = ray_engine(backbone, arguments.address)
+    engine = ray_engine(backbone, arguments.address) if arguments.engine == "ray" else None
     stopwatch.lap("load")
-    report = index_folders(library, arguments.folders, backbone, _Shown(), arguments.forget_missing, engine=engine)
-    for line in report.missing:
+    report = index_folders(library, arguments.folders, backbone, _bars(), arguments.forget_missing, engine=engine)
+    facts = asdict(report)
+    for line in facts.pop("missing"):
         log(line)
     data = {
         "library": str(arguments.library),
-        "photos": report.photos,
-        "added": report.added,
-        "changed": report.changed,
-        "moved": report.moved,
-        "removed": report.removed,
-        "duplicates": report.duplicates,
+        **facts,
         "failed": [{"name": name, "reason": reason} for name, reason in report.failed],
         "seconds": {step: round(taken, 3) for step, taken in {**stopwatch.laps, **report.seconds}.items()},
     }
@@ -60,9 +54,6 @@ def index(arguments: Namespace) -> Answer:
 
 def library(arguments: Namespace) -> Answer:
     """``library``: what a library holds, and whether it is as it should be."""
-    from core.retrieval.library import PhotoLibrary
-    from core.retrieval.library_photos import problems
-
     opened = PhotoLibrary.open(arguments.library)
     data = {
         "library": str(arguments.library),
@@ -81,12 +72,6 @@ def vector(arguments: Namespace) -> Answer:
 
     For a photo it is the vector that this has there.
     """
-    from core.cli.search import is_photo
-    from core.data.image_io import open_photo
-    from core.retrieval.adapter import ZERO_SHOT
-    from core.retrieval.columns import photo_rows
-    from core.retrieval.questions import Query
-
     backbone, adapter = chosen_backbone(arguments), ZERO_SHOT
     if arguments.adapter is not None:
         adapter = load_adapter(backbone, arguments.adapter)
@@ -112,22 +97,20 @@ def vector(arguments: Namespace) -> Answer:
     return Answer(data, "[" + ",".join(f"{value:.8g}" for value in data["vector"]) + "]")
 
 
-class _Shown:
+def _bars() -> Callable[[Progress], None]:
     """A bar for each step of indexing."""
+    bar, step, last = None, "", time.monotonic()
 
-    def __init__(self) -> None:
-        self._step, self._last = "", time.monotonic()
-        self._bar: Bar | None = None
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.step != self._step:
-            if self._bar is not None:
-                self._bar.close()
+    def show(progress: Progress) -> None:
+        nonlocal bar, step, last
+        if bar is None or progress.step != step:
+            if bar is not None:
+                bar.close()
             unit = "photos" if progress.step == "looking" else "files"
-            self._step, self._bar = progress.step, Bar(progress.step, progress.total or None, log, unit, 0, self._last)
-        self._last = time.monotonic()
-        if self._bar is None:
-            return
-        self._bar.to(progress.done)
-        if progress.step == "encoding" and progress.done == progress.total:
-            self._bar.close()
+            step, bar = progress.step, Bar(progress.step, progress.total or None, log, unit, started=last)
+        last = time.monotonic()
+        bar.to(progress.done)
+        if progress.total and progress.done == progress.total:
+            bar.close()
+
+    return show

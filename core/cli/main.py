@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from core.cli.parser import build_parser
 from core.common.errors import StudioError, UsageError
@@ -42,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 from core.common.device import use  # imports torch
 
                 use(arguments.device)
-            answer = arguments.run(arguments)
+            module, run = arguments.run.split(".")  # imports torch, too
+            answer = getattr(import_module(f"core.cli.{module}"), run)(arguments)
     except UsageError as error:
         parser.print_usage(sys.stderr)
         _complain(str(error))

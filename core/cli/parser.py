@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from core import __version__
-from core.cli import commands, experiment, hub, library, search, teach, train
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS
 
 # The engine's own defaults, written again because importing them would import torch; a test keeps them equal.
 K, TAU, SEED = 4, 0.1, 0
+ALL = "all"
 
 Parser = argparse.ArgumentParser
-Options = Callable[[Parser], None]
-COMMANDS: dict[str, tuple[Callable[..., Any], Options]] = {}  # what each runs, and what adds its options
-
-
-def _command(name: str, run: Callable[..., Any]) -> Callable[[Options], Options]:
-    def register(options: Options) -> Options:
-        COMMANDS[name] = run, options
-        return options
-
-    return register
+Command = Callable[[str, str], Parser]  # from a name and the function that carries it out, as MODULE.NAME of this package
 
 
 def _texts() -> dict[str, str]:
@@ -41,7 +32,7 @@ def _texts() -> dict[str, str]:
 
 
 def build_parser() -> Parser:
-    """The whole parser; ``arguments.run(arguments)`` carries the chosen command out."""
+    """The whole parser; ``arguments.run`` names the function that carries the chosen command out."""
     looks: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
     texts = _texts()
     exits = texts["$EXITS"]
@@ -52,34 +43,33 @@ def build_parser() -> Parser:
         **looks,
     )
     parser.add_argument("--version", action="version", version=f"SG-LoRA Studio {__version__}")
-    chosen = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    places: dict[str, Any] = {"": chosen}
-    for name, (run, options) in COMMANDS.items():
+    places: dict[str, Any] = {"": parser.add_subparsers(title="commands", metavar="COMMAND", required=True)}
+
+    def add(name: str) -> Parser:
         group, _, last = name.rpartition(" ")
-        if group not in places:
-            summary = "train the heads, the shared part, the experts, or the generator"
-            description = f"{_sentence(summary)[:-1]} (the offline phase), in this order."
-            part = chosen.add_parser(group, help=summary, description=description, epilog=exits, **looks)
-            places[group] = part.add_subparsers(title="parts", metavar="PART", required=True)
         summary, _, details = texts[name].partition("\n\n")
-        below = f"{details}\n\n{exits}"
-        subparser = places[group].add_parser(last, help=summary, description=_sentence(summary), epilog=below, **looks)
+        about = f"{summary[0].upper()}{summary[1:]}."
+        return places[group].add_parser(last, help=summary, description=about, epilog=f"{details}\n\n{exits}".strip(), **looks)
+
+    def command(name: str, run: str) -> Parser:
+        subparser = add(name)
         _flag(subparser, "--json", "print JSON, and only JSON, on stdout")
         subparser.set_defaults(run=run)
-        options(subparser)
+        return subparser
+
+    _searching(command)
+    places["train"] = add("train").add_subparsers(title="parts", metavar="PART", required=True)
+    _training(command)
+    _measuring_and_sharing(command)
     return parser
-
-
-def _sentence(summary: str) -> str:
-    return f"{summary[0].upper()}{summary[1:]}."
 
 
 def _text_option(parser: Parser) -> None:
     parser.add_argument("text", metavar="TEXT", help="what the photos show, in a sentence")
 
 
-def _path_option(parser: Parser, name: str, help: str, metavar: str = "DIR", required: bool = False) -> None:
-    parser.add_argument(name, type=Path, metavar=metavar, help=help, required=required)
+def _path_option(parser: Any, name: str, help: str, metavar: str = "DIR", **more: Any) -> None:
+    parser.add_argument(name, type=Path, metavar=metavar, help=help, **more)
 
 
 def _flag(parser: Parser, name: str, help: str) -> None:
@@ -88,10 +78,6 @@ def _flag(parser: Parser, name: str, help: str) -> None:
 
 def _count_option(parser: Parser, name: str, default: int | None, help: str) -> None:
     parser.add_argument(name, type=_count, default=default, metavar="N", help=help)
-
-
-def _names_option(parser: Parser, names: Iterable[str], **more: Any) -> None:
-    parser.add_argument("name", choices=[*names, experiment.ALL], metavar="NAME", **more)
 
 
 def _engine_options(parser: Parser) -> None:
@@ -133,27 +119,23 @@ def _sampling_options(parser: Parser) -> None:
     parser.add_argument("--seed", type=_seed, default=SEED, help=f"of the sample z ~ p(z | c) ({SEED})")
     strength = "0: zero-shot, 1: as generated (default: what is usual for the backbone)"
     parser.add_argument("--strength", type=_finite, help=strength)
+    _engine_options(parser)
 
 
-@_command("route", commands.route)
-def _route(parser: Parser) -> None:
+def _searching(command: Command) -> None:
+    parser = command("route", "commands.route")
     _text_option(parser)
     _routing_options(parser)
     _engine_options(parser)
 
-
-@_command("adapt", commands.adapt)
-def _adapt(parser: Parser) -> None:
+    parser = command("adapt", "commands.adapt")
     _text_option(parser)
     _path_option(parser, "--out", "folder to write the adapter to", required=True)
     names = "names of the linears: as they are here (peft), or those of transformers' CLIPModel"
     parser.add_argument("--format", choices=("peft", "transformers"), default="peft", help=names)
     _sampling_options(parser)
-    _engine_options(parser)
 
-
-@_command("teach", teach.teach)
-def _teach(parser: Parser) -> None:
+    parser = command("teach", "teach.teach")
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="folders of photos, the name of each its name")
     name = "a name and its photos; any number of times"
     parser.add_argument("--name", nargs="+", action="append", default=[], metavar="NAME", help=name)
@@ -163,11 +145,8 @@ def _teach(parser: Parser) -> None:
     base.add_argument("--adapter", type=Path, metavar="DIR", help="on top of an adapter in PEFT format")
     _path_option(parser, "--out", "folder to write the adapter to", required=True)
     _sampling_options(parser)
-    _engine_options(parser)
 
-
-@_command("search", search.search)
-def _search(parser: Parser) -> None:
+    parser = command("search", "search.search")
     query = "what to look for: words, photo files, or several of them together; -word excludes a word"
     parser.add_argument("query", nargs="+", metavar="QUERY", help=query)
     place = parser.add_mutually_exclusive_group(required=True)
@@ -176,7 +155,7 @@ def _search(parser: Parser) -> None:
     parser.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: the query)")
     _path_option(parser, "--adapter", "an adapter in PEFT format in the place of a task")
     found = "what to find (for words photos, for a photo captions)"
-    parser.add_argument("--find", choices=[search.PHOTOS, search.CAPTIONS], help=found)
+    parser.add_argument("--find", choices=("photos", "captions"), help=found)
     excluded = "what photos should not show; any number of times"
     parser.add_argument("--without", action="append", default=[], metavar="TEXT", help=excluded)
     _path_option(parser, "--folder", "only photos of the library in this folder or below it")
@@ -184,35 +163,25 @@ def _search(parser: Parser) -> None:
     parser.add_argument("--until", type=_day, metavar="DAY", help="only photos taken on this day or earlier")
     _count_option(parser, "--top", 10, "hits to print (10)")
     _sampling_options(parser)
-    _engine_options(parser)
 
-
-@_command("index", library.index)
-def _index(parser: Parser) -> None:
+    parser = command("index", "library.index")
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="folders of photos (default: those it knows)")
     _path_option(parser, "--library", "folder of the library", required=True)
     _flag(parser, "--forget-missing", "forget the photos of folders that are missing or empty, too")
-    engines = (library.LOCAL, library.RAY)
-    parser.add_argument("--engine", choices=engines, default=library.LOCAL, help="encode here, or on a Ray cluster")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="encode here, or on a Ray cluster")
     parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (default: one of this machine's cores)")
     _backbone_options(parser)
 
-
-@_command("library", library.library)
-def _library(parser: Parser) -> None:
+    parser = command("library", "library.library")
     parser.add_argument("library", type=Path, metavar="DIR", help="folder of the library")
     _flag(parser, "--verify", "read everything and compare it")
 
-
-@_command("vector", library.vector)
-def _vector(parser: Parser) -> None:
+    parser = command("vector", "library.vector")
     parser.add_argument("query", metavar="QUERY", help="words to look for, or a photo")
     _path_option(parser, "--adapter", "an adapter in PEFT format (default: none, zero-shot)")
     _backbone_options(parser)
 
-
-@_command("evaluate", commands.evaluate)
-def _evaluate(parser: Parser) -> None:
+    parser = command("evaluate", "commands.evaluate")
     _path_option(parser, "--data", "photos with captions or labels", "FOLDER", required=True)
     parser.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence")
     _path_option(parser, "--adapter", "an adapter in PEFT format to measure, too, or alone")
@@ -220,76 +189,62 @@ def _evaluate(parser: Parser) -> None:
     usual = "zero-shot,merge,sg-lora"
     parser.add_argument("--methods", type=_methods, default=usual, metavar="A,B,...", help=f"see below (default: {usual})")
     _sampling_options(parser)
-    _engine_options(parser)
 
 
-@_command("train backbone", train.backbone)
-def _train_backbone(parser: Parser) -> None:
+def _training(command: Command) -> None:
+    parser = command("train backbone", "train.backbone")
     _train_options(parser, "FILE", "the shipped heads, assets/embedded/backbone.safetensors")
     _count_option(parser, "--steps", None, "optimisation steps (default: the recipe's)")
     _device_option(parser)
 
-
-@_command("train shared", train.shared)
-def _train_shared(parser: Parser) -> None:
+    parser = command("train shared", "train.shared")
     _train_options(parser, "FILE", "assets/embedded/shared.safetensors")
     _path_option(parser, "--heads", "the heads (default: the shipped ones)", "FILE")
     _recipe_option(parser)
     _device_option(parser)
 
-
-@_command("train experts", train.experts)
-def _train_experts(parser: Parser) -> None:
+    parser = command("train experts", "train.experts")
     _train_options(parser, "DIR", "the backbone's own, experts/NAME")
     _recipe_option(parser)
     parser.add_argument("--descriptions", type=Path, metavar="FILE", help="a JSON of experts' names and sentences for them")
     _flag(parser, "--random-weights", "train on a backbone without weights, to try things out")
     _backbone_options(parser)
 
-
-@_command("train generator", train.generator)
-def _train_generator(parser: Parser) -> None:
+    parser = command("train generator", "train.generator")
     _train_options(parser, "FILE", "beside the experts; for `embedded` assets/embedded")
     _path_option(parser, "--experts", "expert repository (default: the backbone's own, experts/NAME)")
     _recipe_option(parser)
     _backbone_options(parser)
 
 
-@_command("experiment", experiment.experiment)
-def _experiment(parser: Parser) -> None:
-    _names_option(parser, EXPERIMENTS, help="one of those below, or all")
+def _measuring_and_sharing(command: Command) -> None:
+    parser = command("experiment", "experiment.experiment")
+    parser.add_argument("name", choices=(*EXPERIMENTS, ALL), metavar="NAME", help="one of those below, or all")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="the data folders (default: data)")
     _path_option(parser, "--out", "folder of the results (default: assets/results)")
     _path_option(parser, "--cache", "features and finished folds (default: the user's cache)")
     _backbone_options(parser)
 
-
-@_command("bench", experiment.bench)
-def _bench(parser: Parser) -> None:
-    _names_option(parser, BENCHMARKS, nargs="?", default=experiment.ALL, help="one of those below (all)")
+    parser = command("bench", "experiment.bench")
+    names = (*BENCHMARKS, ALL)
+    parser.add_argument("name", nargs="?", choices=names, default=ALL, metavar="NAME", help="one of those below (all)")
     _path_option(parser, "--data", "data folders as of `train`, whose photos make the library (default: the sample photos)")
     _path_option(parser, "--out", "folder of the results (default: assets/results)")
     _count_option(parser, "--largest", 1_000_000, "most vectors or photos to measure with (1,000,000)")
     _count_option(parser, "--rounds", 5, "how often everything is measured (5)")
     _path_option(parser, "--work", "keep photos and libraries there, and go on where a run ended")
 
-
-@_command("card", hub.card)
-def _card(parser: Parser) -> None:
+    parser = command("card", "hub.card")
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="expert repository (default: the shipped one)")
     parser.add_argument("--license", metavar="ID", help='such as "apache-2.0" (default: what an earlier card says, or none)')
 
-
-@_command("pull", hub.pull)
-def _pull(parser: Parser) -> None:
+    parser = command("pull", "hub.pull")
     parser.add_argument("source", metavar="SOURCE", help="a repository on the hub, or a folder")
     _path_option(parser, "--out", "new folder, or a repository to replace", required=True)
     parser.add_argument("--revision", metavar="NAME", help="branch, tag or commit on the hub (default: the newest)")
     _backbone_options(parser)
 
-
-@_command("push", hub.push)
-def _push(parser: Parser) -> None:
+    parser = command("push", "hub.push")
     parser.add_argument("folder", type=Path, metavar="DIR", help="expert repository")
     parser.add_argument("target", metavar="TARGET", help="a repository on the hub, made where there is none, or a folder")
     _path_option(parser, "--generator", "generator to send along (default: the one in DIR; the shipped one's)", "FILE")

@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import Tensor
+
+from core.backbones.base import Backbone
+from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, chosen_backbone, load_adapter, load_chosen_engine, log, request
 from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from core.backbones.base import Backbone
-    from core.backbones.lora import Lora
-    from core.sglora.teach import TaughtNames
+from core.data.find_images import is_image
+from core.experiments.evaluate import read_prefixes
+from core.experts.adapter_files import (
+    ADAPTER_FILES,
+    NAMES_METHOD,
+    listed_names,
+    model_facts,
+    provenance,
+    taught_facts,
+    write_adapter,
+)
+from core.retrieval.library import PhotoLibrary
+from core.retrieval.library_photos import LibraryPhotos
+from core.sglora.teach import MAX_PHOTOS, TaughtNames
 
 
 def teach(arguments: Namespace) -> Answer:
     """``teach``: the adapter of names and photos, alone or on top of another one."""
-    from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE
-    from core.experts.adapter_files import README_FILE, listed_names, taught_facts, write_adapter
-
+    # What can be wrong is found before seconds of loading models.
+    library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
     wanted = _wanted(arguments)
+    if arguments.task is not None:
+        clean_text(arguments.task)
     stopwatch = Stopwatch()
     backbone, lora, origin = _base(arguments)
     stopwatch.lap("load")
-    names, failed, remarks = _taught(backbone, wanted, _reader(arguments, backbone))
+    names, failed, remarks = _taught(backbone, None if library is None else LibraryPhotos(library, backbone), wanted)
     stopwatch.lap("read")
     if not names.entries:
         raise DataError(f"Nothing could be taught: {' '.join(each['reason'] for each in failed)}")
@@ -44,22 +56,16 @@ def teach(arguments: Namespace) -> Answer:
         "failed": failed,
         "remarks": [*remarks, *names.remarks()],
         "parameters": adapter.parameters,
-        "rank": max(factors.a.shape[0] for factors in adapter.factors.values()),
+        "rank": adapter.rank,
         "seconds": {step: round(value, 6) for step, value in stopwatch.laps.items()},
         "out": str(arguments.out),
-        "files": [README_FILE, CONFIG_FILE, WEIGHTS_FILE],
+        "files": list(ADAPTER_FILES),
     }
     return Answer(data, format.taught(data))
 
 
 def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
     """Names and the files of their photos."""
-    from core.data.find_images import is_image
-
-    if arguments.library is not None:
-        from core.retrieval.library import PhotoLibrary
-
-        PhotoLibrary.open(arguments.library)  # before seconds of loading models
     wanted = [(name, [Path(file) for file in files]) for name, *files in arguments.name]
     if arguments.folder is not None:
         if not arguments.folder.is_dir():
@@ -70,15 +76,11 @@ def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
         wanted += [(each.name, sorted(path for path in each.rglob("*") if is_image(path))) for each in folders]
     if not wanted:
         raise UsageError("`teach` needs names: --name NAME PHOTO..., or a FOLDER with a folder of photos for each.")
-    if arguments.task is not None:
-        clean_text(arguments.task)  # before seconds of loading models
     return wanted
 
 
 def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
     """The backbone, the adapter that names are added to, and what a provenance says about both."""
-    from core.experts.adapter_files import NAMES_METHOD, model_facts, provenance
-
     if arguments.task is not None:
         engine = load_chosen_engine(arguments)
         adaptation = engine.adapt(request(arguments, arguments.task))
@@ -88,40 +90,18 @@ def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
     return backbone, lora, {**NAMES_METHOD, **model_facts(backbone)}
 
 
-def _reader(arguments: Namespace, backbone: Backbone) -> Callable[[Sequence[Path]], tuple[Tensor, list[str]]]:
-    """What gives the prefixes [n, …] of photos, and why others have none: files, or photos of ``--library``."""
-    if arguments.library is None:
-        from core.experiments.evaluate import read_prefixes
-
-        return lambda files: read_prefixes(backbone, files, log)[1:]
-    from core.retrieval.library import PhotoLibrary
-    from core.retrieval.library_photos import LibraryPhotos
-
-    library = LibraryPhotos(PhotoLibrary.open(arguments.library, backbone), backbone)
-
-    def read(photos: Sequence[Path]) -> tuple[Tensor, list[str]]:
-        places, failed = [], []
-        for photo in photos:
-            try:
-                places.append(library.find(str(photo)))
-            except GalleryError as error:
-                failed.append(str(error))
-        return library.prefixes(places), failed
-
-    return read
-
-
 def _taught(
-    backbone: Backbone,
-    wanted: Sequence[tuple[str, Sequence[Path]]],
-    read: Callable[[Sequence[Path]], tuple[Tensor, list[str]]],
+    backbone: Backbone, library: LibraryPhotos | None, wanted: Sequence[tuple[str, Sequence[Path]]]
 ) -> tuple[TaughtNames, list[dict[str, str]], list[str]]:
-    """All names that can be taught, what is wrong with the others and with photos, and remarks."""
-    from core.sglora.teach import MAX_PHOTOS, TaughtNames
+    """All names that can be taught, what is wrong with the others and with photos, and remarks.
 
+    Args:
+        library: that the photos are of; None: they are files.
+    """
     names, failed, remarks = TaughtNames(backbone), [], []
     for name, files in wanted:
-        photos, skipped = read(files[:MAX_PHOTOS])
+        some = files[:MAX_PHOTOS]
+        photos, skipped = read_prefixes(backbone, some, log)[1:] if library is None else _from_library(library, some)
         failed += [{"name": name, "reason": reason} for reason in skipped]
         if (known := names.find(name)) is not None:
             remarks.append(f"“{known.name}” and “{name}” are one name: the photos of both were taught together.")
@@ -130,3 +110,14 @@ def _taught(
         except DescriptionError as error:
             failed.append({"name": name, "reason": str(error)})
     return names, failed, remarks
+
+
+def _from_library(library: LibraryPhotos, photos: Sequence[Path]) -> tuple[Tensor, list[str]]:
+    """The prefixes [n, …] of photos, and why others have none."""
+    places, failed = [], []
+    for photo in photos:
+        try:
+            places.append(library.find(str(photo)))
+        except GalleryError as error:
+            failed.append(str(error))
+    return library.prefixes(places), failed

@@ -11,8 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.backbones import EMBEDDED
-from core.cli.commands import Answer, chosen_backbone, log
+from core.backbones.embedded import SHARED_FILE, load_embedded
+from core.backbones.spec import OWN_WEIGHTS
+from core.cli.commands import Answer, cache_folder, check_data, chosen_backbone, log
 from core.common.errors import BackboneError, DataError, RepositoryError, UsageError
+from core.common.paths import GENERATOR_FILE, experts_path, generator_path, heads_path
+from core.experts.card import write_card
+from core.experts.files import load_repository
+from core.training.backbone import BackboneRecipe, train_backbone
+from core.training.both_heads import BothHeadsRecipe, train_shared_part
+from core.training.discovery import read_descriptions
+from core.training.distributed import Processes
+from core.training.experts import runs_of, train_experts
+from core.training.generator import GeneratorRecipe, train_generator
+from core.training.recipe import recipe_for
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -23,9 +35,6 @@ R = TypeVar("R", bound="DataclassInstance")
 def backbone(arguments: Namespace) -> Answer:
     """``train backbone``."""
     check_data(arguments)
-    from core.common.paths import heads_path
-    from core.training.backbone import BackboneRecipe, train_backbone
-
     recipe = BackboneRecipe(seed=arguments.seed)
     if arguments.steps:
         recipe = replace(recipe, steps=arguments.steps)
@@ -37,10 +46,6 @@ def backbone(arguments: Namespace) -> Answer:
 def shared(arguments: Namespace) -> Answer:
     """``train shared``."""
     check_data(arguments)
-    from core.backbones.embedded import SHARED_FILE, load_embedded
-    from core.common.paths import heads_path
-    from core.training.both_heads import BothHeadsRecipe, train_shared_part
-
     recipe = changed(BothHeadsRecipe(seed=arguments.seed), arguments.set)
     heads = load_embedded(arguments.heads or heads_path())
     out = destination(arguments, (arguments.heads or heads_path()).with_name(SHARED_FILE))
@@ -51,13 +56,6 @@ def shared(arguments: Namespace) -> Answer:
 def experts(arguments: Namespace) -> Answer | None:
     """``train experts``; under ``accelerate launch`` the first process answers."""
     check_data(arguments)
-    from core.backbones.spec import OWN_WEIGHTS
-    from core.common.paths import experts_path
-    from core.training.discovery import read_descriptions
-    from core.training.distributed import Processes
-    from core.training.experts import train_experts
-    from core.training.recipe import recipe_for
-
     spec = arguments.backbone or EMBEDDED
     own_weights = spec == EMBEDDED or spec.startswith(OWN_WEIGHTS)
     if not (own_weights or arguments.pretrained or arguments.random_weights):
@@ -79,11 +77,6 @@ def experts(arguments: Namespace) -> Answer | None:
 def generator(arguments: Namespace) -> Answer:
     """``train generator``."""
     check_data(arguments)
-    from core.common.paths import GENERATOR_FILE, experts_path, generator_path
-    from core.experts.files import load_repository
-    from core.training.experts import runs_of
-    from core.training.generator import GeneratorRecipe, train_generator
-
     model = chosen_backbone(arguments)
     folder = arguments.experts or experts_path(model.slug)
     repository = load_repository(folder, model.layout, model.fingerprint, model.shared)
@@ -99,8 +92,6 @@ def generator(arguments: Namespace) -> Answer:
 
 def _card(folder: Path) -> None:
     """Write the repository's model card; somebody's own README is left as it is."""
-    from core.experts.card import write_card
-
     try:
         write_card(folder)
     except RepositoryError as error:
@@ -138,19 +129,6 @@ def destination(arguments: Namespace, usual: Path) -> Path:
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return usual
     raise UsageError(f"{usual} is there already: write elsewhere with --out, or replace it with --yes.")
-
-
-def check_data(arguments: Namespace) -> None:
-    """Raise DataError unless ``--data`` is a folder."""
-    if not arguments.data.is_dir():
-        raise DataError(f"The data folder {arguments.data} does not exist.")
-
-
-def cache_folder(arguments: Namespace) -> Path:
-    """``--cache``, or the user's cache."""
-    from core.training.features import default_cache
-
-    return arguments.cache or default_cache()
 
 
 def _done(answer: Mapping[str, Any], out: Path) -> Answer:

@@ -138,24 +138,24 @@ def test_help_does_not_wait_for_torch():
 
 def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
     """Training takes minutes, so that only the call is checked: its arguments bind, and what it returns is reported."""
-    from core.training import backbone, experts, generator
+    from core.cli import train
     from core.training.experts import runs_folder
     from core.training.recipe import ExpertRecipe
 
     seen = {}
     repository = load_engine().repository
-    for module, name, result in (
-        (backbone, "train_backbone", {"fingerprint": "f", "zero_shot": {}}),
-        (experts, "train_experts", repository),
-        (generator, "train_generator", load_engine().generator),
+    for name, result in (
+        ("train_backbone", {"fingerprint": "f", "zero_shot": {}}),
+        ("train_experts", repository),
+        ("train_generator", load_engine().generator),
     ):
-        signature = inspect.signature(getattr(module, name))
+        signature = inspect.signature(getattr(train, name))
 
         def call(*args, signature=signature, name=name, result=result, **kwargs):
             seen[name] = signature.bind(*args, **kwargs).arguments
             return result
 
-        monkeypatch.setattr(module, name, call)
+        monkeypatch.setattr(train, name, call)
     for part in ("backbone", "experts", "generator"):
         out = tmp_path / f"{part}.out"
         code, text, err = run("train", part, "--data", tmp_path, "--out", out, "--cache", tmp_path / "c", "--seed", 7, "--json")
