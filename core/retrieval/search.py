@@ -9,32 +9,39 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
+from core.common.lazy import lazy
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import asked, embeddings, photo_rows, width
 from core.retrieval.index import CANDIDATES, Index
+from core.retrieval.popularity import popularity, spread_places
 
 SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
 KEPT_ADAPTERS = 4  # the page compares three
 
+T = TypeVar("T", bound=Any)
+
 
 class Photos(Protocol):
-    """Photos that can be searched, at places 0 to n - 1.
+    """Photos that can be searched, at places 0 to n - 1."""
 
-    Attributes:
-        backbone: the image-text model. index: ``columns.photo_rows`` by place.
-    """
+    @property
+    def backbone(self) -> Backbone:
+        """The image-text model."""
+        ...
 
-    backbone: Backbone
-    index: Index
+    @property
+    def index(self) -> Index:
+        """``columns.photo_rows`` by place."""
+        ...
 
     def index_for(self, adapter: Adapter) -> Index:
         """The photos as an adapter sees them: ``index`` unless it moves photos as no other adapter does.
@@ -96,6 +103,32 @@ def zero_shot_ranks(photos: Photos, question: Asked, among: np.ndarray | None = 
     return {place: rank for rank, (place, _) in enumerate(photos.index.search(query, top, among=among, margin=1), 1)}
 
 
+class Recent(Generic[T]):
+    """The last few values that were made, by key; threads may share it, and two of them may make one value at once."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._values: OrderedDict[Hashable, T] = OrderedDict()  # the last one asked for last
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value of a key, made where it is not kept."""
+        with self._lock:
+            known = self._values.get(key)
+        value = make() if known is None else known
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+        return value
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all of them."""
+        with self._lock:
+            return sum(value.nbytes for value in self._values.values())
+
+
 class PhotoIndexes:
     """Implements ``Photos`` for a set of photos in memory that does not change; threads may share it.
 
@@ -104,29 +137,35 @@ class PhotoIndexes:
     """
 
     def __init__(self, backbone: Backbone, prefixes: Sequence[Tensor], rows: Sequence[Tensor]) -> None:
-        self.backbone, self._prefixes = backbone, prefixes
-        self.index = Index(torch.stack(list(rows)) if rows else torch.empty(0, width(backbone)))
-        self._adapted: OrderedDict[str, Index] = OrderedDict()  # by adapter, the last one asked for last
-        self._lock = threading.Lock()
+        self.backbone, self._prefixes, self._of_photos = backbone, prefixes, rows
+        self._adapted: Recent[Index] = Recent(KEPT_ADAPTERS)
+        self._popular: Recent[Tensor] = Recent(KEPT_ADAPTERS)  # popularity of texts
+
+    @lazy
+    def _index(self) -> Index:
+        return Index(torch.stack(list(self._of_photos)) if self._of_photos else torch.empty(0, width(self.backbone)))
+
+    @property
+    def index(self) -> Index:
+        return self._index
 
     @property
     def nbytes(self) -> int:
-        """Memory of all indexes."""
-        with self._lock:
-            return self.index.nbytes + sum(index.nbytes for index in self._adapted.values())
+        """Memory of all indexes that were asked for."""
+        made = self.index.nbytes if "_index" in vars(self) else 0
+        return made + self._adapted.nbytes + self._popular.nbytes
 
     def index_for(self, adapter: Adapter) -> Index:
         if not adapter.moves_photos or self.backbone.shared is not None or not self._prefixes:
             return self.index
-        with self._lock:
-            index = self._adapted.get(adapter.key)
-        if index is None:
-            starts = range(0, len(self._prefixes), SUFFIX_BATCH)
-            batches = (torch.stack(list(self._prefixes[start : start + SUFFIX_BATCH])) for start in starts)
-            index = Index(torch.cat([photo_rows(self.backbone, batch, adapter) for batch in batches]))
-        with self._lock:
-            self._adapted[adapter.key] = index
-            self._adapted.move_to_end(adapter.key)
-            while len(self._adapted) > KEPT_ADAPTERS:
-                self._adapted.popitem(last=False)
-        return index
+        return self._adapted.get(adapter.key, lambda: Index(self._rows(adapter)))
+
+    def _rows(self, adapter: Adapter) -> Tensor:
+        starts = range(0, len(self._prefixes), SUFFIX_BATCH)
+        batches = (torch.stack(list(self._prefixes[start : start + SUFFIX_BATCH])) for start in starts)
+        return torch.cat([photo_rows(self.backbone, batch, adapter) for batch in batches])
+
+    def popularity(self, adapter: Adapter, texts: tuple[str, ...], rows: Tensor) -> Tensor:
+        """How popular texts are among the photos, [m]; their ``columns.text_rows`` are [m, w]."""
+        index = self.index_for(adapter)
+        return self._popular.get((adapter.key, texts), lambda: popularity(index.take(spread_places(len(index))), rows))

@@ -74,7 +74,7 @@ def test_ranks_are_those_of_brute_force(vit, prefixes, photos) -> None:
 
 
 def test_indexes_of_the_last_adapters_are_kept_and_counted(vit, photos) -> None:
-    zero_shot, adapters = photos.nbytes, [adapter(vit, seed) for seed in range(KEPT_ADAPTERS + 1)]
+    zero_shot, adapters = photos.index.nbytes, [adapter(vit, seed) for seed in range(KEPT_ADAPTERS + 1)]
     indexes = [photos.index_for(one) for one in adapters]
     assert zero_shot == PHOTOS * vit.dim * 4 and photos.nbytes == (1 + KEPT_ADAPTERS) * zero_shot
     assert photos.index_for(adapters[1]) is indexes[1]
