@@ -39,14 +39,7 @@ _README = Template(
 def save_adapter(
     engine: SGLora, adaptation: Adaptation, folder: Path, for_transformers: bool = False, names: TaughtNames | None = None
 ) -> None:
-    """Write a generated LoRA in PEFT format, with its provenance, and a README with the lines that load it.
-
-    Args:
-        for_transformers: as for ``write_adapter``. names: are added to the LoRA.
-
-    Raises:
-        AdapterError: as ``write_adapter``.
-    """
+    """``write_adapter`` for a generated LoRA, to which names are added."""
     lora, origin = adaptation.lora, provenance(engine, adaptation)
     if names is not None and names.entries:
         lora, origin = names.on(lora) or lora, origin | taught_facts(names)
@@ -59,10 +52,7 @@ def write_adapter(
     """Write a LoRA in PEFT format with this provenance, which holds ``model_facts``, and a README with the lines that load it.
 
     Args:
-        for_transformers: name linears as transformers' ``CLIPModel`` does, for a backbone that is one.
-
-    Raises:
-        AdapterError: the backbone is none.
+        for_transformers: name linears as transformers' ``CLIPModel`` does; AdapterError where the backbone is none.
     """
     choice, fingerprint = portable(backbone.choice), backbone.fingerprint
     base = hub_model(choice) if for_transformers else None
@@ -73,7 +63,16 @@ def write_adapter(
             kind = type(backbone.adapted)
             mapping = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
             save_peft(lora, written, fingerprint, origin["backbone"], origin, mapping)
-        (written / README_FILE).write_text(adapter_readme(origin, choice, lora, base), encoding="utf-8")
+        readme = _README.render(
+            origin={"names": (), **origin},
+            arguments=", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None),
+            mixed="weight" in origin,  # then a prefix is no map any more, but both embeddings
+            lora=lora,
+            clip_model=base,
+            dumps=json.dumps,
+            plain=_plain,
+        )
+        (written / README_FILE).write_text(readme, encoding="utf-8")
 
 
 @contextmanager
@@ -94,11 +93,7 @@ def _all_or_nothing(folder: Path) -> Iterator[Path]:
 
 
 def save_names_adapter(names: TaughtNames, folder: Path) -> None:
-    """Write taught names as an adapter, on top of what all adapters share.
-
-    Raises:
-        AdapterError: there are none, or no LoRA can teach this backbone names.
-    """
+    """Write taught names as an adapter, on top of what all adapters share; AdapterError where there are none."""
     lora = names.on(names.backbone.shared)
     if lora is None or not names.entries:
         raise AdapterError("There are no names yet: teach one first.")
@@ -164,25 +159,6 @@ def routed_experts(engine: SGLora, routing: Routing) -> list[dict[str, Any]]:
         }
         for i, w in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
     ]
-
-
-def adapter_readme(provenance: Mapping[str, Any], choice: Mapping[str, Any], lora: Lora, clip_model: str | None = None) -> str:
-    """The README of an adapter as Markdown.
-
-    Args:
-        provenance: as ``write_adapter`` takes it.
-        choice: the arguments of ``load_backbone``, as others may know them. lora: the adapter.
-        clip_model: the model of transformers that it is for; None: for the backbone's own adapted part.
-    """
-    return _README.render(
-        origin={"names": (), **provenance},
-        arguments=", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None),
-        mixed="weight" in provenance,  # then a prefix is no map any more, but both embeddings
-        lora=lora,
-        clip_model=clip_model,
-        dumps=json.dumps,
-        plain=_plain,
-    )
 
 
 def _plain(text: str) -> str:

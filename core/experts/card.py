@@ -42,7 +42,6 @@ def write_card(folder: Path, licence: str | None = None) -> Path:
     """Write the card of the repository in ``folder``, and return its path.
 
     Args:
-        folder: of the repository.
         licence: of the experts, an identifier of https://huggingface.co/docs/hub/repositories-licenses; None keeps what an
             earlier card says.
 
@@ -60,7 +59,7 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
     """Data, tasks, seeds, figures, licences and fingerprints of a repository, and how to load it.
 
     Args:
-        index: of the repository. licence: of its numbers. generator: sha256 of the generator beside it, where one is.
+        licence: of its numbers. generator: sha256 of the generator beside it, where one is.
     """
     choice, measured = portable(index.backbone), any(e.measured for e in index.experts)
     spec, usual = str(choice["spec"]), choice["spec"] == EMBEDDED and not choice.get("adapt")

@@ -16,15 +16,12 @@ from core.sglora.router import Routing
 
 @dataclass(frozen=True)
 class ExpertComparison:
-    """Two experts' own parts against each other: with what all share, any two would be alike. Cosines are of weight changes,
-    all linears as one long vector or one by one.
+    """Two experts' own parts against each other: with what all share, any two would be alike. Cosines, -1 to 1, are of weight
+    changes, all linears as one long vector or one by one; 0 where one of them changes nothing.
 
     Attributes:
-        names: of both.
-        cosine: -1 to 1; 0 where one of them changes nothing.
-        modules: the cosine of each linear, by name.
-        distance: Frobenius norm of the difference of the weight changes; ``norms``: of each weight change.
-        description_cosine: how alike routing finds the descriptions.
+        modules: the cosine of each linear, by name. description_cosine: how alike routing finds the descriptions.
+        distance: Frobenius norm of the difference of the weight changes. norms: of each weight change.
     """
 
     names: tuple[str, str]
@@ -51,7 +48,6 @@ def compare_experts(repository: ExpertRepository, i: int, j: int) -> ExpertCompa
 
 
 def _cosine(one: Tensor, two: Tensor) -> float:
-    """-1 to 1; 0 where one of them is zero."""
     return float(torch.cosine_similarity(one, two, 0))
 
 
@@ -60,9 +56,8 @@ class LoraDistances:
     """How far a LoRA is from others, as Frobenius norm of the difference of the weight changes.
 
     Attributes:
-        names: the routed experts, closest in meaning first. experts: [k] distance to each.
-        origin: distance to the experts' shared start.
-        norm: distance to no change at all.
+        names, experts: the routed experts, closest in meaning first, and the distance to each.
+        origin: distance to the experts' shared start. norm: distance to no change at all.
     """
 
     names: tuple[str, ...]

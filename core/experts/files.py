@@ -35,13 +35,10 @@ class RepositoryIndex(BaseModel, frozen=True):
 
     Attributes:
         fingerprint: of the backbone the experts were trained on.
-        backbone: arguments of ``core.backbones.load_backbone`` that load it, {"spec", "pretrained", "adapt_blocks", "adapt"};
-            an index that names none is of the embedded one.
+        backbone: arguments of ``core.backbones.load_backbone`` that load it; an index that names none is of the embedded one.
         linears: that the experts adapt, in order; an index that names none has those that are usual for the backbone.
-        rank: of the experts' own parts. shared_rank: of the part that they share; 0: there is none, or it is the backbone's.
-        parameters: of an own part. experts: their entries.
-        checksum: sha256 of the tensors file. notes: how they were trained.
-        closeness_threshold: see ``ExpertRepository``.
+        rank, parameters: of the experts' own parts. shared_rank: of the part that they share; 0: none, or the backbone's.
+        checksum: sha256 of the tensors file. notes: how they were trained. closeness_threshold: see ``ExpertRepository``.
     """
 
     format: Literal[2] = FORMAT
@@ -58,11 +55,7 @@ class RepositoryIndex(BaseModel, frozen=True):
 
     @staticmethod
     def read(folder: Path) -> RepositoryIndex:
-        """Read the index of a repository.
-
-        Raises:
-            RepositoryError: it is missing or damaged.
-        """
+        """Read the index of a repository; raises RepositoryError where it is missing or damaged."""
         label = f"The expert repository {folder}"
         try:
             raw = (folder / INDEX_FILE).read_bytes()

@@ -39,13 +39,8 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass(frozen=True)
 class Transfer:
-    """What was moved.
-
-    Attributes:
-        place: where the repository is now, a folder or an address.
-        files: that were moved. left: other files of the source that were not touched.
-        experts: how many there are. fingerprint: of their backbone.
-    """
+    """What was moved: where to (a folder or an address), which files, other files of the source that were ``left`` there, how
+    many experts, and the fingerprint of their backbone."""
 
     place: str
     files: tuple[str, ...]
@@ -59,8 +54,7 @@ def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None
 
     Args:
         source: a folder, or a hub repository: OWNER/NAME, or ``hf-hub:OWNER/NAME``.
-        out: a new folder, or one that holds a repository, which is replaced.
-        backbone: that the experts must be of.
+        out: a new folder, or one that holds a repository, which is replaced. backbone: that the experts must be of.
         revision: branch, tag or commit on the hub. endpoint: of the hub (default: ``HF_ENDPOINT``, or huggingface.co).
 
     Raises:
@@ -88,11 +82,9 @@ def push(
     """Send the repository in ``folder`` to a hub repository, which is made where there is none, or to a folder.
 
     Args:
-        folder: of the repository; without a card it gets one on the way.
-        target: as the source of ``pull``.
-        backbone: that the experts are of.
+        folder: of the repository; without a card it gets one on the way. target: as the source of ``pull``.
+        backbone: that the experts are of. private: make a new hub repository a private one. endpoint: as in ``pull``.
         generator: to send along (default: the one in ``folder``; the shipped one with the shipped experts).
-        private: make a new hub repository a private one. endpoint: as in ``pull``.
 
     Raises:
         RepositoryError: as ``pull``; also where the target holds something else.

@@ -19,8 +19,7 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
     """The engine with the shipped files, or with others in their place.
 
     Args:
-        backbone: None loads the embedded one.
-        experts: repository; None is the shipped one of the backbone.
+        backbone: None loads the embedded one. experts: repository; None is the shipped one of the backbone.
         generator: None is the one that belongs to the repository, see ``find_generator``.
 
     Raises:
@@ -34,22 +33,14 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
 
 @dataclass(frozen=True)
 class FoundRepository:
-    """A repository on this machine, before anything of it is loaded but its index.
-
-    Attributes:
-        folder: where it is. index: what it says.
-    """
+    """A repository on this machine, before anything of it is loaded but its index."""
 
     folder: Path
     index: RepositoryIndex
 
     @staticmethod
     def read(folder: Path) -> FoundRepository:
-        """The repository in a folder.
-
-        Raises:
-            RepositoryError: there is none, or its index is damaged.
-        """
+        """The repository in a folder; raises RepositoryError where there is none, or its index is damaged."""
         return FoundRepository(folder, RepositoryIndex.read(folder))
 
     @property
@@ -73,10 +64,7 @@ class FoundRepository:
         return "--experts", str(path), *backbone_options(named)
 
     def load(self, backbone: Backbone | None = None) -> SGLora:
-        """Its engine.
-
-        Args:
-            backbone: one that is loaded already; it is used where it is this repository's, if need be in its other form.
+        """Its engine, with a backbone that is loaded already where it is this repository's, if need be in its other form.
 
         Raises:
             BackboneError, RepositoryError: as ``load_backbone`` and ``load_engine``.

@@ -18,11 +18,7 @@ HEADER_BYTES = 2**20
 
 
 def save_names(names: TaughtNames) -> bytes:
-    """The file's content.
-
-    Raises:
-        RepositoryError: there are no names.
-    """
+    """The file's content; raises RepositoryError where there are no names."""
     if not names.entries:
         raise RepositoryError("There are no names to save yet: teach one first.")
     tensors = {f"{i}.photos": entry.photos.contiguous() for i, entry in enumerate(names.entries)}
@@ -76,11 +72,7 @@ def load_names(content: bytes, backbone: Backbone) -> TaughtNames:
 
 
 def _photos(stored: Tensor, backbone: Backbone) -> Tensor:
-    """Prefix activations as they were kept.
-
-    Raises:
-        ValueError: of another form, or with numbers that are not finite.
-    """
+    """Prefix activations as they were kept; raises ValueError where they are of another form, or not finite."""
     if stored.dtype != torch.float16 or tuple(stored.shape[1:]) != tuple(backbone.prefix_shape) or len(stored) > MAX_PHOTOS:
         raise ValueError("another form")
     if not bool(torch.isfinite(stored).all()):

@@ -6,13 +6,13 @@ with them. Like the shipped ones, own experts are own parts on top of what all s
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import re
 import tempfile
 import zipfile
 from dataclasses import asdict, dataclass, replace
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -92,13 +92,10 @@ class OwnExperts:
         return replace(engine, repository=self.repository)
 
     def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> OwnExperts:
-        """With one more own expert.
-
-        Args:
-            expert: its name is not taken yet (case is ignored). mean: [P]. std: [P]. embedding: [s]. lost: as in OwnEntry.
+        """With one more own expert; the arguments are as in OwnEntry.
 
         Raises:
-            RepositoryError: MAX_OWN are there, the name is taken or unusable, wrong sizes, NaN, numbers beyond all use.
+            RepositoryError: as ``check_room``; wrong sizes, NaN, numbers beyond all use.
         """
         self.check_room(expert.name)
         expert = replace(expert, name=clean_name(expert.name))
@@ -116,11 +113,7 @@ class OwnExperts:
         return replace(self, entries=(*self.entries, OwnEntry(expert, *numbers, lost)))
 
     def check_room(self, name: str) -> None:
-        """Whether an expert of this name may be added; worth asking before a training.
-
-        Raises:
-            RepositoryError: MAX_OWN are there, or the name is taken or unusable.
-        """
+        """Raise RepositoryError where MAX_OWN are there, or the name is taken (case is ignored) or unusable."""
         name = clean_name(name)
         if len(self.entries) >= MAX_OWN:
             raise RepositoryError(f"There are {MAX_OWN} own experts, the most there may be: remove one first.")
@@ -128,11 +121,7 @@ class OwnExperts:
             raise RepositoryError(f"There is an expert called {name} already: choose another name.")
 
     def remove(self, name: str) -> OwnExperts:
-        """Without an own expert.
-
-        Raises:
-            RepositoryError: there is no own expert of this name.
-        """
+        """Without an own expert; raises RepositoryError where there is none of this name."""
         kept = tuple(e for e in self.entries if e.name != name)
         if len(kept) == len(self.entries):
             raise RepositoryError(f"There is no own expert called {name}.")
@@ -151,22 +140,17 @@ class OwnExperts:
         return {e.name.casefold() for e in (*self.shipped.experts, *(entry.expert for entry in self.entries))}
 
 
-# Import
-
-
 def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_experts: OwnExperts | None = None) -> OwnExperts:
     """The own experts with an adapter in PEFT format as one more expert, which gets a name from the description.
 
     Its weight change stays what it was, less what the experts' rank cannot hold (``OwnEntry.lost``): its own part is its
     difference to what all experts share, or, where that loses more, the adapter itself. Linears that experts have no own part
     of have to be as all experts share them, or left as they are. Its factors are aligned with the experts'. It has no
-    measured gain. Its spread is unknown, so it gets the shipped experts' mean spread.
+    measured gain, and the shipped experts' mean spread.
 
     Args:
-        engine: of the backbone that the adapter was made for.
-        source: its folder, or the bytes of a ZIP with its two files.
-        description: the sentence that routing compares.
-        own_experts: to add it to; None: there are none yet.
+        engine: of the backbone that the adapter was made for. source: its folder, or the bytes of a ZIP with its two files.
+        description: the sentence that routing compares. own_experts: to add it to; None: there are none yet.
 
     Raises:
         AdapterError: the adapter cannot be read, belongs to another backbone, or moves photos in another way than its experts.
@@ -233,9 +217,6 @@ def _short(description: str) -> str:
     return " ".join(words[:4])[:40].strip() or IMPORTED
 
 
-# Download and upload
-
-
 @dataclass(frozen=True)
 class _SavedExpert(Expert):
     lost: Annotated[float, Strict(), Field(ge=0, le=1)] = 0.0
@@ -252,7 +233,7 @@ class _SavedIndex(BaseModel, frozen=True):
 
 def _named(entry: _SavedExpert) -> Expert:
     """The expert with a name and a description that can be used, and without figures that were not measured here."""
-    fields = {f.name: getattr(entry, f.name) for f in dataclasses.fields(Expert)}
+    fields = {field.name: getattr(entry, field.name) for field in fields_of(Expert)}
     names = {"name": clean_name(entry.name), "description": clean_text(entry.description)}
     return Expert(**{**fields, **names, "forgetting": {}, "keywords": ""})
 
@@ -302,10 +283,9 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
         raise RepositoryError(f"{label}: {error}") from None
     except ValidationError as error:
         raise RepositoryError(f"{label}: its {INDEX_FILE} is not that of saved experts ({where_invalid(error)}).") from None
-    made_for, rank = index.backbone_fingerprint, index.rank
-    if made_for != shipped.fingerprint or rank != shipped.layout.rank:
+    if (index.backbone_fingerprint, index.rank) != (shipped.fingerprint, shipped.layout.rank):
         raise RepositoryError(
-            f"{label} belongs to another backbone (fingerprint {brief(made_for)}, rank {brief(rank)}; "
+            f"{label} belongs to another backbone (fingerprint {brief(index.backbone_fingerprint)}, rank {brief(index.rank)}; "
             f"this one is {shipped.fingerprint}, rank {shipped.layout.rank})."
         )
     if digest(files[TENSORS_FILE]) != index.tensors_sha256:

@@ -18,9 +18,9 @@ def verify(repository: ExpertRepository | RepositoryIndex) -> dict[str, Any]:
     """Summary of the before/after figures that training measured on photos that trained no expert.
 
     Returns:
-        ``trained`` and ``won`` (beat zero-shot in R@1 + R@5), and for all, scenes and special
-        domains the number of measured experts and their mean gain in R@1 and R@5 with 95 % bootstrap intervals over
-        experts, in points, mean of both directions; ``experts`` has a row for each.
+        ``trained`` and ``won`` (beat zero-shot in R@1 + R@5); for all, scenes and special domains the number of experts
+        and their mean gain in R@1 and R@5 with 95 % bootstrap intervals over experts, in points, mean of both directions;
+        ``experts`` has a row for each.
     """
     measured = [e for e in repository.experts if e.measured]
     scenes = [e for e in measured if e.group == "scenes"]
@@ -55,25 +55,15 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Gains by group, then every expert."""
-    rows = [
+    """Gains by group, then every expert, before → after."""
+    groups = [
         [name, str(result[name]["experts"]), *(markdown.difference(result[name]["gain"][f"R@{k}"]) for k in KS)]
         for name in GROUPS
         if name in result
     ]
-    return f"{markdown.table(['experts', 'measured', 'gain in R@1', 'gain in R@5'], rows)}\n\n{experts(result)}"
-
-
-def experts(result: Mapping[str, Any]) -> str:
-    """Every shipped expert, before → after."""
-    rows = [
-        [
-            e["name"],
-            e["description"],
-            str(e["photos"]),
-            *(f"{e[f'R@{k}'][0]:.1f} → {e[f'R@{k}'][1]:.1f}" for k in KS),
-            f"{e['measured_on']} photos",
-        ]
-        for e in result["experts"]
-    ]
-    return markdown.table(["expert", "description", "photos", "R@1", "R@5", "measured on"], rows)
+    experts = []
+    for each in result["experts"]:
+        recalls = [f"{before:.1f} → {after:.1f}" for before, after in (each[f"R@{k}"] for k in KS)]
+        experts.append([each["name"], each["description"], str(each["photos"]), *recalls, f"{each['measured_on']} photos"])
+    gains = markdown.table(["experts", "measured", "gain in R@1", "gain in R@5"], groups)
+    return f"{gains}\n\n{markdown.table(['expert', 'description', 'photos', 'R@1', 'R@5', 'measured on'], experts)}"

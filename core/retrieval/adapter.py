@@ -14,13 +14,12 @@ from core.common.errors import AdapterError
 
 @dataclass(frozen=True)
 class Adapter:
-    """What a search is adapted with: a LoRA, or none.
+    """What a search is adapted with.
 
     Attributes:
         key: changes with any number in the LoRA and with the weight; two adapters are equal when their keys are.
-        lora: None for zero-shot.
-        weight: w in score = (1 - w) zero-shot + w adapted. Below 1 only where photos are indexed under both, or where the LoRA
-            leaves them as they are.
+        lora: None for zero-shot. weight: w in score = (1 - w) zero-shot + w adapted. Below 1 only where photos are indexed
+            under both, or where the LoRA leaves them as they are.
         base: what reads the question in zero-shot's part of the score: names that were taught; None for the frozen model.
     """
 
@@ -31,10 +30,8 @@ class Adapter:
 
     @staticmethod
     def of(lora: Lora, weight: float = 1.0, base: Lora | None = None) -> Adapter:
-        """The adapter of a LoRA, its key the hash of the factors and the weight; of weight 0 it is ``ZERO_SHOT``.
-
-        Args:
-            base: follows from ``lora``, which has the same names.
+        """The adapter of a LoRA, keyed by the hash of its factors, the weight, and whether there is a base; of weight 0 it is
+        ``ZERO_SHOT``.
 
         Raises:
             AdapterError: the weight is not between 0 and 1.
@@ -62,11 +59,7 @@ ZERO_SHOT = Adapter("zero-shot", None)
 
 
 def finite(embeddings: Tensor) -> Tensor:
-    """The embeddings as they are.
-
-    Raises:
-        AdapterError: they hold NaN or infinite numbers.
-    """
+    """The embeddings as they are; raises AdapterError where they hold NaN or infinite numbers."""
     if not bool(torch.isfinite(embeddings).all()):
         raise AdapterError("This adapter gives numbers that are not finite: use a lower strength or another one.")
     return embeddings

@@ -56,20 +56,13 @@ def asked(backbone: Backbone, adapter: Adapter, embed: Callable[[Lora | None], T
     Raises:
         AdapterError: the adapter moves photos in another way than the backbone's shared part does.
     """
-    lora, weight = adapter.lora, adapter.weight
-    column = 0 if backbone.shared is None else photo_column(lora, backbone.shared)
-    adapted = embed(lora) * weight
-    zero_shot = embed(adapter.base) * (1 - weight) if weight < 1 else torch.zeros_like(adapted)
-    if column == 0:
-        return padded(backbone, zero_shot + adapted)
-    return torch.cat([zero_shot, adapted], -1) * sqrt(2)
-
-
-def padded(backbone: Backbone, questions: Tensor) -> Tensor:
-    """Questions [..., d] to the photos' zero-shot embeddings as an index takes them, [..., ``width``]."""
+    adapted = embed(adapter.lora) * adapter.weight
+    zero_shot = embed(adapter.base) * (1 - adapter.weight) if adapter.weight < 1 else torch.zeros_like(adapted)
     if backbone.shared is None:
-        return questions
-    return torch.cat([questions, torch.zeros_like(questions)], -1) * sqrt(2)
+        return zero_shot + adapted
+    if photo_column(adapter.lora, backbone.shared) == 0:
+        zero_shot, adapted = zero_shot + adapted, torch.zeros_like(adapted)
+    return torch.cat([zero_shot, adapted], -1) * sqrt(2)
 
 
 def embeddings(backbone: Backbone, rows: Tensor, lora: Lora | None = None) -> Tensor:

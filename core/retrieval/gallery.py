@@ -173,8 +173,7 @@ class Gallery:
         Args:
             sources: paths, or (name, content or path).
             captions: by file name or stem, as in ``set_captions``; a duplicate's captions join those of its photo.
-            progress: called with (files done, files in all).
-            stop: asked before each file; once it says so, the rest is left out.
+            progress: called with (files done, files in all). stop: asked before each file; the rest is then left out.
         """
         with self._adding, POOL.upload(self.backbone.framing) as upload:
             intake = Intake(sources, upload, lambda key: key in self._contents.entries, self._room, self._full(), stop)
@@ -249,11 +248,7 @@ class Gallery:
         self._texts, self._rows = {}, Recent(KEPT_CAPTIONS)
 
     def embeddings(self, adapter: Adapter = ZERO_SHOT) -> Tensor:
-        """The photos in the shared space, [n, d] float32 of unit length, in the order of ``photos``.
-
-        Raises:
-            AdapterError: the adapter turns photos into NaN or infinite numbers.
-        """
+        """The photos in the shared space, [n, d] float32 of unit length, in their order; raises as ``index_for``."""
         rows = self.searchable.index_for(adapter).rows
         return embeddings(self.backbone, rows, adapter.lora).clone()
 
@@ -275,17 +270,12 @@ class Gallery:
         """The photos that fit a query best (``top=None``: all); keys are photo ids. "dog -grass" says what not to look for.
 
         Raises:
-            DescriptionError: an unusable query.
-            GalleryError: no photos, or ``top`` below 1.
+            DescriptionError: an unusable query. GalleryError: no photos, or ``top`` below 1.
         """
         return self.rank(self.question(query), adapter, top)
 
     def rank(self, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10, where: Where = Where()) -> Ranking:
-        """As ``text_to_image``, for any question. ``where``: which photos may be answers, by the folders of ``Photo``.
-
-        Raises:
-            GalleryError: no photos, or ``top`` below 1.
-        """
+        """As ``text_to_image``, for any question. ``where``: which photos may be answers, by the folders of ``Photo``."""
         contents = self._filled("search them", top)
         among = contents.among(where)
         best = search(contents.indexes, question, adapter, top, among)
@@ -306,11 +296,10 @@ class Gallery:
         They are those of the first CAPTIONED photos that have some, MOST_TEXTS at most.
 
         Args:
-            photo: the id of one of ``photos``, or any image.
-            stop: whether the visitor left; asked while captions are read.
+            photo: the id of one of ``photos``, or any image. stop: whether the visitor left; asked while captions are read.
 
         Raises:
-            GalleryError: no photos, no captions, an unknown id, ``top`` below 1, or it was stopped.
+            GalleryError: no photos, no captions, an unknown id, ``top`` below 1. StudioError: it was stopped.
             PhotoError: the image is damaged or too large.
         """
         contents = self._filled("find their captions", top)
@@ -334,7 +323,7 @@ class Gallery:
         """Where each captioned photo's captions and each caption's photo rank, {"i2t": …, "t2i": …}: what recall counts.
 
         Args:
-            adapter: how the photos are seen. without: ids of photos that are left out, with their captions.
+            without: ids of photos that are left out, with their captions.
 
         Raises:
             GalleryError: fewer than two photos have captions.
@@ -349,14 +338,8 @@ class Gallery:
         return hits(*with_popularity(images, *self._captions_of(contents, relevance.texts, adapter)), relevance)
 
     def read_captions(self, without: Collection[str] = (), progress: Progress | None = None, stop: Stop = never) -> None:
-        """Embed the captions that ``hits`` asks, which is most of its work when it is called first.
-
-        Args:
-            without: as for ``hits``. progress: called with (captions done, captions in all). stop: as for ``image_to_text``.
-
-        Raises:
-            StudioError: it was stopped.
-        """
+        """Embed the captions that ``hits`` asks, which is most of its work when it is called first; StudioError where it was
+        stopped."""
         if captioned := [photo.captions for photo in _captioned(self.photos, without)]:
             self._text_prefixes(Relevance.of(captioned).texts, progress, stop)
 
@@ -385,11 +368,7 @@ class Gallery:
         return self._contents.indexes
 
     def question(self, text: str) -> EncodedQuery:
-        """The question that was typed, for all adapters.
-
-        Raises:
-            DescriptionError: an unusable query.
-        """
+        """The question that was typed, for all adapters; raises as ``Query.parse``."""
         return Query.parse([text]).question(self.backbone)
 
     def like(self, id: str) -> LikePhoto | None:

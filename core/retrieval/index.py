@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.common.runtime import one_core
+from core.retrieval.popularity import spread_places
 
 APPROXIMATE_FROM = 50_000  # below, an exact search takes a few milliseconds, and compressing would take longer than it saves
 CANDIDATES = 1_000  # of the compressed scan, whose exact scores decide; more of them take FAISS a slower way
@@ -26,10 +27,8 @@ class Hit:
     """One place of a ranking.
 
     Attributes:
-        key: what was found, in hex digits: a photo's id, or the hash of a caption.
-        label: how to show it: the photo's name, or the caption.
-        score: cosine similarity to the query, or the mixture of two.
-        rank: place, from 1.
+        key: a photo's id, or the hash of a caption, in hex digits. label: the photo's name, or the caption.
+        score: cosine similarity to the query, or the mixture of two. rank: place, from 1.
     """
 
     key: str
@@ -47,10 +46,7 @@ class Ranking:
 
 
 def moves(before: Ranking, after: Ranking) -> dict[str, int]:
-    """How many places each hit of ``after`` moved up (+) or down (-) since ``before``.
-
-    Hits that ``before`` does not hold are left out: rank with ``top=None`` to have them all.
-    """
+    """How many places each hit of ``after`` moved up (+) or down (-) since ``before``, which may not hold all of them."""
     was = {hit.key: hit.rank for hit in before.hits}
     return {hit.key: was[hit.key] - hit.rank for hit in after.hits if hit.key in was}
 
@@ -58,9 +54,8 @@ def moves(before: Ranking, after: Ranking) -> dict[str, int]:
 class Index:
     """Inner products over unit-length rows with FAISS; never changed once built, so threads may share it.
 
-    Up to ``APPROXIMATE_FROM`` rows every search is exact. Above, the ``top`` best are looked for among ``CANDIDATES`` rows that
-    a scan over compressed rows (product quantisation, 4 bits for two dimensions: arXiv 1704.07355) finds, and
-    ranked by their exact scores.
+    Up to ``APPROXIMATE_FROM`` rows every search is exact. Above, a scan over compressed rows (product quantisation, 4 bits for
+    two dimensions: arXiv 1704.07355) finds ``CANDIDATES`` rows, which are ranked by their exact scores.
 
     Args:
         rows: [n, d]; scaled to unit length here, as float32.
@@ -71,7 +66,7 @@ class Index:
         self._rows = F.normalize(rows.detach().float().cpu(), dim=-1).contiguous().numpy()
         if approximate is None:
             approximate = len(rows) >= APPROXIMATE_FROM
-        self._scan = compressed(self._rows[spread(len(rows))], [self._rows]) if approximate else None
+        self._scan = compressed(self._rows[spread_places(len(rows), TRAINING_ROWS)], [self._rows]) if approximate else None
         self._release: Callable[[], object] | None = None
 
     @staticmethod
@@ -80,7 +75,7 @@ class Index:
 
         Args:
             scan: of the first rows, as ``compressed`` makes it; those that it does not know are all looked at.
-            release: called after a search with the scan, which looks at few rows: gives back what they took of memory.
+            release: called after a search with the scan: gives back the memory of the few rows that it looked at.
         """
         index = Index.__new__(Index)
         index._rows, index._scan, index._release = rows, scan, release
@@ -178,7 +173,7 @@ def compressed(sample: np.ndarray, blocks: Iterable[np.ndarray]) -> faiss.IndexP
     """Rows at 4 bits for two dimensions: a sixteenth of their size, scanned in registers.
 
     Args:
-        sample: rows [k, d] to learn from, see ``spread``. blocks: all rows in order, [n, d] each.
+        sample: rows [k, d] to learn from. blocks: all rows in order, [n, d] each.
     """
     dim = sample.shape[1]
     scan = faiss.IndexPQFastScan(dim, dim // 2 if dim % 2 == 0 else dim, 4, faiss.METRIC_INNER_PRODUCT)
@@ -186,8 +181,3 @@ def compressed(sample: np.ndarray, blocks: Iterable[np.ndarray]) -> faiss.IndexP
     for rows in blocks:
         scan.add(rows)
     return scan
-
-
-def spread(count: int) -> np.ndarray:
-    """Which of ``count`` rows to learn from: evenly spread, so that it needs no chance and equal rows give equal indexes."""
-    return np.linspace(0, count - 1, min(count, TRAINING_ROWS)).astype(np.int64)

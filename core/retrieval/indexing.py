@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -45,11 +46,7 @@ MISSING = "is not there, or empty: a drive that is not connected? Its photos are
 
 @dataclass(frozen=True, slots=True)  # there may be a million
 class FileRow:
-    """What is known of a file.
-
-    Attributes:
-        size, mtime_ns: when it was read. id: of its photo; None where there is none, for this ``reason``.
-    """
+    """What is known of a file since it was read: the id of its photo; None where there is none, for this ``reason``."""
 
     size: int
     mtime_ns: int
@@ -66,7 +63,6 @@ class IndexReport:
         photos: in the library now. added: photos that are new. changed: files whose content is another one.
         moved: photos that lie elsewhere now. removed: photos that lie nowhere any more.
         duplicates: files whose photo lies elsewhere, too. failed: (path, reason). missing: folders that are not there.
-        seconds: by step.
     """
 
     photos: int = 0
@@ -82,12 +78,7 @@ class IndexReport:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far it is.
-
-    Attributes:
-        step: "looking", "encoding" or "writing". done, total: files; total is 0 while unknown.
-        seconds_left: an estimate; None where there is none yet.
-    """
+    """How far it is: "looking", "encoding" or "writing"; files done and in all (0: unknown); an estimate, or None."""
 
     step: str
     done: int
@@ -108,15 +99,12 @@ def index_folders(
 
     Args:
         folders: with all folders below; none: those that the library knows.
-        progress: called now and then.
         forget_missing: photos of folders that are missing or empty go, too.
-        stop: whether to end early; what is in stays in.
-        engine: what encodes; None: this process.
+        stop: whether to end early; what is in stays in. engine: what encodes; None: this process.
 
     Raises:
         LibraryError: nothing to index, another process is writing, or the disk is full.
     """
-    library.check(backbone)
     with library.writing():
         library = PhotoLibrary.open(library.folder, backbone)  # another process may have added folders meanwhile
         roots = [Path(absolute(folder)) for folder in folders] or [Path(path) for path in library.about.folders]
@@ -127,7 +115,7 @@ def index_folders(
                 raise LibraryError(f"The folder {shown_path(str(root))} does not exist.")
             if root.resolve() == library.folder.resolve():
                 raise LibraryError(f"{root} is the library itself: name the folder that your photos are in.")
-        return _Run(library, roots, backbone, progress, forget_missing, stop, engine or local_engine(backbone)).run()
+        return _Run(library, roots, progress, forget_missing, stop, engine or local_engine(backbone)).run()
 
 
 @dataclass
@@ -136,7 +124,6 @@ class _Run:
 
     library: PhotoLibrary
     roots: Sequence[Path]
-    backbone: Backbone
     progress: Callable[[Progress], None]
     forget_missing: bool
     stop: Callable[[], bool]
@@ -224,9 +211,6 @@ class _Run:
         before = self._known.get(path)
         if isinstance(photo, OSError):  # perhaps a drive that went away: it is tried again next time
             self._report.failed.append((shown_path(path), f"it cannot be read now ({photo.strerror or photo})."))
-            if before is not None:
-                return
-            self._files.pop(path, None)
             return
         if isinstance(photo, PhotoError):
             row = FileRow(*stat, None, str(photo).removeprefix(f"{Path(path).name}: "))
@@ -250,40 +234,33 @@ class _Run:
         self._committed = time.monotonic()
 
     def _finish(self, seen: Mapping[str, tuple[int, int]], captions: Mapping[str, tuple[str, ...]]) -> None:
-        lance, report = import_lance(), self._report
-        stopped = self.stop()
+        report = self._report
         roots = [str(root) for root in self.roots]
-        gone = [path for path in self._files if path not in seen and _inside(path, roots)]
-        if not stopped:
+        if not self.stop():
+            gone = [path for path in self._files if path not in seen and _inside(path, roots)]
             before = {row.id for row in self._known.values() if row.id is not None}
             lost = {self._files.pop(path).id for path in gone} - {None}
-            places: dict[bytes, int] = {}
-            for row in self._files.values():
-                if row.id is not None:
-                    places[row.id] = places.get(row.id, 0) + 1
+            places = Counter(row.id for row in self._files.values() if row.id is not None)
             new_paths = {row.id for path, row in self._files.items() if path not in self._known}
             report.moved = sum(id in new_paths for id in lost if id in places)
-            report.duplicates = sum(count - 1 for count in places.values())
+            report.duplicates = places.total() - len(places)
             unused = self._ids - places.keys()
             report.changed = len(self._changed)
             report.removed = len((unused & before) - set(self._changed.values()))
-            if captions or any(row.captions for row in self._files.values()):
-                for path, row in self._files.items():
-                    own = captions.get(path, ())
-                    if _inside(path, roots) and own != row.captions:
-                        self._files[path] = FileRow(row.size, row.mtime_ns, row.id, row.reason, own)
+            for path, row in self._files.items():
+                if (own := captions.get(path, ())) != row.captions and _inside(path, roots):
+                    self._files[path] = replace(row, captions=own)
             if unused:
                 self._remove(unused)
         if self._files != self._known:
-            lance.write_dataset(_file_table(self._files), self.library.files(), mode="overwrite")
+            import_lance().write_dataset(_file_table(self._files), self.library.files(), mode="overwrite")
         listed = {path for path, _ in report.failed}
         for path, row in self._files.items():
             if row.reason is not None and _inside(path, roots) and shown_path(path) not in listed:
                 report.failed.append((shown_path(path), row.reason))
-        known = dict.fromkeys([*self.library.about.folders, *map(str, self.roots)])
-        about = replace(self.library.about, folders=tuple(known))
-        if about != self.library.about:
-            self.library.write_about(about)
+        known = tuple(dict.fromkeys([*self.library.about.folders, *roots]))
+        if known != self.library.about.folders:
+            self.library.write_about(replace(self.library.about, folders=known))
         self._tidy()
         report.photos = self._photos.count_rows()
 
@@ -298,7 +275,6 @@ class _Run:
 
     def _tidy(self) -> None:
         """Join small pieces, forget old versions, and bring the index up to date."""
-        self._photos = self.library.photos()
         snapshot = library_index.Snapshot.read(self.library.folder)
         if len(self._photos.get_fragments()) > MOST_FRAGMENTS:
             self.progress(Progress("writing", 0, 0))
@@ -331,13 +307,14 @@ class Encoded:
     vector: torch.Tensor
 
 
+Read = Encodable | bytes | PhotoError | OSError
 # What becomes of a file: a photo, the id of one that is known already, what is wrong with it, or that it cannot be read now.
 Outcome = Encoded | bytes | PhotoError | OSError
 # From (path, bytes) of files and the ids of known photos to (path, outcome), batch by batch, in any order.
 Engine = Callable[[Sequence[tuple[str, int]], Set[bytes]], Iterator[list[tuple[str, Outcome]]]]
 
 
-def read_photo(path: str, size: int, known: Set[bytes], backbone: Backbone) -> Encodable | bytes | PhotoError | OSError:
+def read_photo(path: str, size: int, known: Set[bytes], backbone: Backbone) -> Read:
     """A file, read once: a photo to encode, the id of one that is known, or what is wrong with it."""
     name = Path(path).name
     try:
@@ -354,9 +331,7 @@ def read_photo(path: str, size: int, known: Set[bytes], backbone: Backbone) -> E
         return error
 
 
-def encode(
-    batch: Sequence[tuple[str, Encodable | bytes | PhotoError | OSError]], backbone: Backbone
-) -> list[tuple[str, Outcome]]:
+def encode(batch: Sequence[tuple[str, Read]], backbone: Backbone) -> list[tuple[str, Outcome]]:
     """Files that were read, their photos encoded; a photo that several of them hold once."""
     fresh = {photo.id: photo for _, photo in batch if isinstance(photo, Encodable)}
     encoded: dict[bytes, Encoded] = {}

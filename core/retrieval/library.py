@@ -16,6 +16,7 @@ import json
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -49,8 +50,7 @@ class About:
     """What library.json says.
 
     Attributes:
-        layout: version of the layout. backbone: arguments of ``load_backbone``. fingerprint: of the backbone.
-        dim: of the vectors, ``columns.width`` of the backbone.
+        backbone: arguments of ``load_backbone``. fingerprint: of the backbone. dim: of the vectors, ``columns.width``.
         folders: whose photos it holds, as absolute paths.
     """
 
@@ -62,11 +62,7 @@ class About:
 
     @staticmethod
     def read(folder: Path) -> About:
-        """That of the library in a folder.
-
-        Raises:
-            LibraryError: there is none, it is damaged, or of another version of this program.
-        """
+        """That of the library in a folder; LibraryError where there is none, it is damaged, or of another version."""
         path = folder / ABOUT
         if not path.is_file():
             raise LibraryError(f"{folder} holds no library: `python -m core index FOLDER --library {folder}` makes one.")
@@ -97,11 +93,7 @@ class About:
 
 @dataclass(frozen=True)
 class PhotoLibrary:
-    """A library that was opened.
-
-    Attributes:
-        folder: where it is. about: what it says about itself.
-    """
+    """A library that was opened: where it is, and what it says about itself."""
 
     folder: Path
     about: About
@@ -112,10 +104,7 @@ class PhotoLibrary:
 
     @staticmethod
     def open(folder: Path, backbone: Backbone | None = None) -> PhotoLibrary:
-        """An existing library.
-
-        Args:
-            backbone: that searches it; None: no search.
+        """An existing library, for search with this backbone.
 
         Raises:
             LibraryError: as ``About.read``, or it is another backbone's.
@@ -175,11 +164,7 @@ class PhotoLibrary:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """In this block no other process writes.
-
-        Raises:
-            LibraryError: another one does, the folder is read-only, the disk is full, or what is there is damaged.
-        """
+        """In this block no other process writes; LibraryError where another one does, or as ``readable``."""
         lock = FileLock(self.folder / LOCK, thread_local=False)
         try:
             lock.acquire(timeout=0)
@@ -195,11 +180,7 @@ class PhotoLibrary:
 
     @contextmanager
     def readable(self) -> Iterator[None]:
-        """Errors of the store in this block become errors for people.
-
-        Raises:
-            LibraryError: the disk is full, a file is missing or damaged.
-        """
+        """Errors of the store in this block become errors for people: LibraryError, as the disk is full or a file damaged."""
         try:
             yield
         except LibraryError:
@@ -275,8 +256,7 @@ def photo_schema(about: About) -> pa.Schema:
 
 
 def file_schema() -> pa.Schema:
-    """A row a file: its path (and its bytes where that is no UTF-8), size, time of its last change, the photo's id, or the
-    reason why there is none; and captions."""
+    """A row a file: path (and its bytes where it is no UTF-8), the photo's id or the reason why there is none, captions."""
     import pyarrow as pa
 
     return pa.schema(
@@ -319,8 +299,6 @@ def _of_the_store(error: BaseException) -> bool:
     panic = type(error).__name__ == "PanicException"  # a BaseException, as Ctrl-C is
     if isinstance(error, ImportError) or not (isinstance(error, Exception) or panic):
         return False
-    import traceback
-
     frames = traceback.extract_tb(error.__traceback__)
     stores = (f"{os.sep}lance{os.sep}", f"pyarrow{os.sep}")
     return any(store in frame.filename for frame in frames[-6:] for store in stores)

@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import faiss
 import numpy as np
 
+from core.retrieval.index import APPROXIMATE_FROM, TRAINING_ROWS, Index, compressed
 from core.retrieval.library import replace_file
+from core.retrieval.popularity import spread_places
 
 if TYPE_CHECKING:
-    import faiss
     from lance import LanceDataset
-
-    from core.retrieval.index import Index
 
 FOLDER, SNAPSHOT = "index", "snapshot.json"
 ID_BYTES = 16
@@ -76,8 +76,7 @@ def refresh(library: Path, photos: LanceDataset, dim: int, finish: bool = True) 
     """Bring the files up to date with the table; the caller holds the library's lock.
 
     Args:
-        photos: the table. dim: of its vectors.
-        finish: nothing more comes soon, so that the scan is brought up to date, too.
+        photos: the table. finish: nothing more comes soon, so that the scan is brought up to date, too.
     """
     folder = library / FOLDER
     folder.mkdir(exist_ok=True)
@@ -96,8 +95,6 @@ def refresh(library: Path, photos: LanceDataset, dim: int, finish: bool = True) 
 
 def open_index(library: Path, snapshot: Snapshot) -> tuple[np.ndarray, Index]:
     """The ids [n, 16] uint8 and the index over the vectors, both memory-mapped."""
-    import faiss
-
     folder = library / FOLDER
     ids = mapped(folder / snapshot.ids, np.uint8, (snapshot.photos, ID_BYTES))
     scan = faiss.read_index(str(folder / snapshot.scan)) if snapshot.scanned else None
@@ -106,8 +103,6 @@ def open_index(library: Path, snapshot: Snapshot) -> tuple[np.ndarray, Index]:
 
 def index_over(path: Path, shape: tuple[int, int], scan: faiss.Index | None) -> Index:
     """The index over a file of vectors [n, d] float32, with its scan; what a search reads of the file is not kept mapped."""
-    from core.retrieval.index import Index
-
     rows = mapped(path, np.float32, shape)
     pages: Any = getattr(rows, "_mmap", None)
     if scan is None or not hasattr(pages, "madvise"):
@@ -127,8 +122,6 @@ def mapped(path: Path, dtype: type, shape: tuple[int, int]) -> np.ndarray:
 
 def scan_of(path: Path, shape: tuple[int, int]) -> faiss.IndexPQFastScan:
     """The compressed scan of a file of vectors [n, d] float32, which is read, not mapped: mapped files count as memory."""
-    from core.retrieval.index import compressed, spread
-
     (count, dim), width = shape, 4 * shape[1]
     with path.open("rb") as file:
 
@@ -136,7 +129,7 @@ def scan_of(path: Path, shape: tuple[int, int]) -> faiss.IndexPQFastScan:
             file.seek(first * width)
             return np.frombuffer(file.read(min(number, count - first) * width), np.float32).reshape(-1, dim)
 
-        sample = np.concatenate([rows(row, 1) for row in spread(count).tolist()])
+        sample = np.concatenate([rows(row, 1) for row in spread_places(count, TRAINING_ROWS).tolist()])
         return compressed(sample, (rows(first, SCAN_ROWS) for first in range(0, count, SCAN_ROWS)))
 
 
@@ -176,10 +169,6 @@ def _append(folder: Path, made: Snapshot, start: int, photos: LanceDataset) -> N
 
 def _scanned(folder: Path, made: Snapshot) -> Snapshot:
     """The snapshot with a scan that knows nearly all photos, where they are so many that it pays."""
-    import faiss
-
-    from core.retrieval.index import APPROXIMATE_FROM
-
     if made.photos < APPROXIMATE_FROM:
         return replace(made, scanned=0, scan="")
     if made.scanned and made.photos <= made.scanned * GROWTH:

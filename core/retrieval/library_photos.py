@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,11 +21,9 @@ from core.common.lazy import lazy
 from core.retrieval import library_index
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import width
+from core.retrieval.index import Index
 from core.retrieval.library import FILES, PHOTOS, PhotoLibrary, absolute, import_lance, shown_path
 from core.retrieval.where import Where
-
-if TYPE_CHECKING:
-    from core.retrieval.index import Index
 
 CAPTION_BATCH = 512
 READ_ROWS = 1_024
@@ -82,11 +79,7 @@ class LibraryPhotos:
         return self.ids[place].tobytes().hex()
 
     def place(self, key: str) -> int:
-        """Where a photo is.
-
-        Raises:
-            GalleryError: it is not in the library.
-        """
+        """Where a photo is; GalleryError where it is not in the library."""
         wanted = np.frombuffer(bytes.fromhex(key) if _KEY.fullmatch(key) else bytes(library_index.ID_BYTES), np.uint8)
         places = np.flatnonzero((self.ids == wanted).all(1))
         if not len(places):
@@ -94,11 +87,7 @@ class LibraryPhotos:
         return int(places[0])
 
     def find(self, photo: str) -> int:
-        """Where a photo is, from its id or the path of one of its files.
-
-        Raises:
-            GalleryError: it is not in the library.
-        """
+        """As ``place``, from a photo's id or the path of one of its files."""
         if _KEY.fullmatch(photo):
             return self.place(photo)
         with self.library.readable():
@@ -184,8 +173,7 @@ class LibraryPhotos:
         return tuple(dict.fromkeys(text for own in table["captions"].to_pylist() for text in own or ()))
 
     def caption_prefixes(self, progress: Callable[[int, int], None] | None = None) -> Tensor:
-        """Text prefixes [n, …] of ``captions``; sentence embeddings are computed once, and kept in the library where it can be
-        written.
+        """Text prefixes [n, …] of ``captions``; sentence embeddings are kept in the library where it can be written.
 
         Raises:
             GalleryError: no photo has captions.
@@ -198,24 +186,25 @@ class LibraryPhotos:
             )
         if self.backbone.text_key != self.backbone.sentence_key:  # token ids, which cost nothing
             return self.backbone.text_prefix(texts)
-        key = digest("\n".join(texts))[:16]
-        file = self.library.folder / library_index.FOLDER / f"texts-{key}.f32"
-        shape = (len(texts), self.backbone.sentence_dim)
-        if not file.is_file() or file.stat().st_size != 4 * shape[0] * shape[1]:
-            parts = []
-            for start in range(0, len(texts), CAPTION_BATCH):
-                parts.append(self.backbone.text_prefix(texts[start : start + CAPTION_BATCH]).numpy())
-                if progress is not None:
-                    progress(min(start + CAPTION_BATCH, len(texts)), len(texts))
-            rows = np.concatenate(parts)
-            with suppress(OSError):  # a read-only library
-                for old in file.parent.glob("texts-*.f32"):
-                    old.unlink(missing_ok=True)
-                partial = file.with_suffix(f".{os.getpid()}.partial")
-                rows.tofile(partial)
-                partial.replace(file)
-            return torch.from_numpy(rows)
-        return torch.from_numpy(np.fromfile(file, np.float32).reshape(shape))
+        file = self.library.folder / library_index.FOLDER / f"texts-{digest(chr(10).join(texts))[:16]}.npy"
+        with suppress(OSError, ValueError):
+            kept = torch.from_numpy(np.load(file))
+            if kept.shape == (len(texts), self.backbone.sentence_dim) and kept.dtype == torch.float32:
+                return kept
+        parts = []
+        for start in range(0, len(texts), CAPTION_BATCH):
+            parts.append(self.backbone.text_prefix(texts[start : start + CAPTION_BATCH]))
+            if progress is not None:
+                progress(min(start + CAPTION_BATCH, len(texts)), len(texts))
+        prefixes = torch.cat(parts)
+        with suppress(OSError):  # a read-only library
+            for old in file.parent.glob("texts-*"):
+                old.unlink(missing_ok=True)
+            partial = file.with_suffix(f".{os.getpid()}.partial")
+            with partial.open("wb") as written:
+                np.save(written, prefixes.numpy())
+            partial.replace(file)
+        return prefixes
 
 
 def problems(library: PhotoLibrary, progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:

@@ -1,7 +1,5 @@
-"""A text that fits every photo of a gallery a little is the wrong answer for most of them.
-
-So its popularity among the gallery's own photos is subtracted before texts are ranked for a photo (inverted softmax,
-arXiv 1702.03859).
+"""A text that fits every photo of a gallery a little is the wrong answer for most of them: its popularity among these photos is
+subtracted before texts are ranked for a photo (inverted softmax, arXiv 1702.03859).
 
 The other direction needs nothing of the kind: for one text the subtrahend is the same for all photos.
 """
@@ -29,9 +27,9 @@ def popularity(photos: Tensor, texts: Tensor) -> Tensor:
     return torch.cat([torch.logsumexp(BETA * part @ photos.T, 1) / BETA for part in texts.split(TEXTS_AT_ONCE)])
 
 
-def spread_places(count: int) -> np.ndarray:
-    """Which of ``count`` photos are looked at."""
-    return np.linspace(0, count - 1, min(count, MOST_PHOTOS)).astype(np.int64)
+def spread_places(count: int, most: int = MOST_PHOTOS) -> np.ndarray:
+    """Which of ``count`` photos are looked at: evenly spread, so that equal photos give equal results."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
 def with_popularity(photos: Tensor, texts: Tensor, popular: Tensor) -> tuple[Tensor, Tensor]:

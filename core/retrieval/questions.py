@@ -41,7 +41,7 @@ class EncodedQuery:
 
     def with_names(self, photos: Sequence[Tensor]) -> EncodedQuery:
         """For adapters with names: the photos [n, *prefix_shape] of each name in the text count, too, where the text says more
-        than the name. An adapter knows a name in a short wording; a sentence is read as a whole, in which a name says little.
+        than the name: an adapter knows a name in a short wording, and in a sentence a name says little.
         """
         if not photos:
             return self
@@ -50,12 +50,7 @@ class EncodedQuery:
         return replace(self, prefixes=torch.cat([*asked, *photos]), photo_weights=torch.cat([self.photo_weights, *weights]))
 
     def row(self, backbone: Backbone, adapter: Adapter = ZERO_SHOT) -> Tensor:
-        """What an index is asked, [w]: its inner product with a row of ``columns.photo_rows`` is the photo's score.
-
-        Raises:
-            AdapterError: the adapter turns it into NaN or infinite numbers, or moves photos in another way than the backbone's
-                shared part does.
-        """
+        """As ``Asked.row``."""
         return asked(backbone, adapter, lambda lora: self.embedding(backbone, lora))
 
     def embedding(self, backbone: Backbone, lora: Lora | None = None) -> Tensor:
@@ -70,11 +65,7 @@ class EncodedQuery:
 
 @dataclass(frozen=True)
 class Query:
-    """What somebody looks for.
-
-    Attributes:
-        texts, photos: what the photos should show, all of it counting the same. without: what they should not show.
-    """
+    """What photos should show, all of it counting the same, and what they should not show."""
 
     texts: tuple[str, ...] = ()
     photos: tuple[Image.Image, ...] = ()

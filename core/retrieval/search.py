@@ -47,7 +47,7 @@ class Photos(Protocol):
         """The photos as an adapter sees them: ``index`` unless it moves photos as no other adapter does.
 
         Raises:
-            AdapterError: it turns photos into NaN or infinite numbers, or photos cannot be embedded again here.
+            AdapterError: NaN or infinite numbers come of it, or photos cannot be embedded again here.
         """
         ...
 
@@ -78,18 +78,11 @@ class LikePhoto:
 
 
 def search(
-    photos: Photos,
-    question: Asked,
-    adapter: Adapter = ZERO_SHOT,
-    top: int | None = 10,
-    among: np.ndarray | None = None,
+    photos: Photos, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10, among: np.ndarray | None = None
 ) -> list[tuple[int, float]]:
-    """The ``top`` best photos (None: all) as (place, score), best first.
+    """The ``top`` best photos (None: all) as (place, score), best first, among the places [k], ascending (None: all of them).
 
-    A score is the cosine similarity, or where the adapter has a weight below 1 the mixture of both cosine similarities.
-
-    Args:
-        among: the places [k] that may be answers, ascending; None: all of them.
+    A score is the cosine similarity, or where the adapter has a weight below 1 the mixture of both.
 
     Raises:
         AdapterError: as ``Photos.index_for`` and ``Asked.row``.

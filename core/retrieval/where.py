@@ -14,11 +14,7 @@ NONE_LEFT = "No photo matches this folder and these dates. A photo without a dat
 
 @dataclass(frozen=True)
 class Where:
-    """Which photos may be answers.
-
-    Attributes:
-        folder: only those that lie in this folder or below it. since, until: only those taken in these days, both included.
-    """
+    """Which photos may be answers: those in this folder or below it, and those taken in these days, both included."""
 
     folder: Path | None = None
     since: date | None = None
