@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ from core.training.features import default_cache
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command found: ``data`` for ``--json``, ``text`` for people."""
+    """What a command found: ``data`` for ``--json``, and what makes a text for people of it."""
 
     data: dict[str, Any]
-    text: str
+    text: Callable[[Any], str]
 
 
 def route(arguments: Namespace) -> Answer:
@@ -44,7 +45,7 @@ def route(arguments: Namespace) -> Answer:
     engine = load_chosen_engine(arguments)
     routing = engine.route(arguments.text, arguments.k, arguments.tau)
     data = _routed(engine, routing, engine.fit(routing))
-    return Answer(data, format.routing(data))
+    return Answer(data, format.routing)
 
 
 def adapt(arguments: Namespace) -> Answer:
@@ -70,7 +71,7 @@ def adapt(arguments: Namespace) -> Answer:
         "out": str(arguments.out),
         "files": list(ADAPTER_FILES),
     }
-    return Answer(data, format.adaptation(data))
+    return Answer(data, format.adaptation)
 
 
 def evaluate(arguments: Namespace) -> Answer:
@@ -94,7 +95,7 @@ def evaluate(arguments: Namespace) -> Answer:
         for name, ways in evaluation.methods.items()
     }
     data = {"images": evaluation.images, "captions": evaluation.captions, "methods": methods}
-    return Answer(data, format.recalls(data))
+    return Answer(data, format.recalls)
 
 
 def request(arguments: Namespace, description: str) -> AdapterRequest:

@@ -81,7 +81,7 @@ def _run_each(chosen: Sequence[Experiment], run: Callable[[Experiment], dict[str
     if failed:
         raise DataError(f"{', '.join(failed)} could not be run; the reasons are above. {len(results)} others were.")
     text = "\n\n".join(report.text(experiment, results[experiment.name]) for experiment in chosen)
-    return Answer(results if arguments.name == ALL else results[arguments.name], text)
+    return Answer(results if arguments.name == ALL else results[arguments.name], lambda data: text)
 
 
 def _models() -> str:

@@ -1,4 +1,4 @@
-"""Answers as text for people, from the same data as the JSON."""
+"""Answers as text for people, from the same data as the JSON, with every text of it on one line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ def on_one_line(data: Any) -> Any:
 
 def routing(data: Mapping[str, Any]) -> str:
     """Routed experts, one a line, best first."""
-    data = on_one_line(data)
     width = max(len(e["name"]) for e in data["experts"])
     lines = [f"“{data['description']}” is routed to {data['k']} experts (tau {data['tau']:g}):", ""]
     lines += [f"  {'expert':{width}}  similarity  weight  description"]
@@ -39,7 +38,6 @@ def _fit(fit: Mapping[str, Any]) -> list[str]:
 
 def adaptation(data: Mapping[str, Any]) -> str:
     """Routed experts, then what was generated."""
-    data = on_one_line(data)
     seconds = ", ".join(f"{step} {1000 * value:.1f} ms" for step, value in data["seconds"].items())
     size = f"A LoRA of rank {data['rank']} with {data['parameters']:,} parameters"
     what = f"{size} (seed {data['seed']}, strength {data['strength']:g})"
@@ -57,7 +55,6 @@ def taught(data: Mapping[str, Any]) -> str:
 
 def rankings(data: Mapping[str, Any], kind: str) -> str:
     """The rankings one below the other; ``kind`` is what was looked for, "photo" or "caption"."""
-    data = on_one_line(data)
     adapted = f", adapted to “{data['task']}”" if data["task"] else ""
     lines = [f"“{data['query']}” among {data['total']:,} {kind}s{adapted}"]
     for name, hits in data["rankings"].items():
@@ -82,7 +79,6 @@ def recalls(data: Mapping[str, Any]) -> str:
 
 def indexed(data: Mapping[str, Any]) -> str:
     """What became of files and photos, then those that failed."""
-    data = on_one_line(data)
     counts = ", ".join(f"{data[key]:,} {key}" for key in ("added", "changed", "moved", "removed", "duplicates"))
     lines = [f"{data['library']}: {data['photos']:,} photos ({counts})"]
     failed = data["failed"]
@@ -93,7 +89,6 @@ def indexed(data: Mapping[str, Any]) -> str:
 
 def library(data: Mapping[str, Any]) -> str:
     """What a library holds."""
-    data = on_one_line(data)
     lines = [
         f"{data['library']}: {data['photos']:,} photos in {data['files']:,} files; {data['failed']:,} files cannot be read",
         f"backbone {data['backbone']} (fingerprint {data['fingerprint']}), {data['bytes'] / 1e6:,.0f} MB",

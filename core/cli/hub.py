@@ -14,7 +14,7 @@ from core.experts.card import write_card
 def card(arguments: Namespace) -> Answer:
     """``card``: write the model card of a repository."""
     path = write_card(arguments.folder or experts_path(), arguments.license)
-    return Answer({"out": str(path)}, f"Wrote {path}.")
+    return Answer({"out": str(path)}, lambda data: f"Wrote {path}.")
 
 
 def pull(arguments: Namespace) -> Answer:
@@ -34,4 +34,4 @@ def _moved(transfer: hub.Transfer) -> Answer:
         f"{transfer.experts} experts of the backbone {transfer.fingerprint}, checked, are in {transfer.place}: "
         f"{', '.join(transfer.files)}{left}"
     )
-    return Answer(asdict(transfer), text)
+    return Answer(asdict(transfer), lambda data: text)

@@ -49,7 +49,7 @@ def index(arguments: Namespace) -> Answer:
         "failed": [{"name": name, "reason": reason} for name, reason in report.failed],
         "seconds": {step: round(taken, 3) for step, taken in {**stopwatch.laps, **report.seconds}.items()},
     }
-    return Answer(data, format.indexed(data))
+    return Answer(data, format.indexed)
 
 
 def library(arguments: Namespace) -> Answer:
@@ -64,7 +64,7 @@ def library(arguments: Namespace) -> Answer:
         **opened.counts(),
         "problems": problems(opened, counter("checking", log)) if arguments.verify else None,
     }
-    return Answer(data, format.library(data))
+    return Answer(data, format.library)
 
 
 def vector(arguments: Namespace) -> Answer:
@@ -94,7 +94,7 @@ def vector(arguments: Namespace) -> Answer:
         "dim": len(vector),
         "vector": [round(value, 8) for value in vector],
     }
-    return Answer(data, "[" + ",".join(f"{value:.8g}" for value in data["vector"]) + "]")
+    return Answer(data, lambda data: "[" + ",".join(f"{value:.8g}" for value in data["vector"]) + "]")
 
 
 def _bars() -> Callable[[Progress], None]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from core.cli.format import on_one_line
 from core.cli.parser import build_parser
 from core.common.errors import StudioError, UsageError
 from core.common.text import printable
@@ -47,38 +48,32 @@ def main(argv: Sequence[str] | None = None) -> int:
             answer = getattr(import_module(f"core.cli.{module}"), run)(arguments)
     except UsageError as error:
         parser.print_usage(sys.stderr)
-        _complain(str(error))
-        return EXIT_USAGE
+        return _complain(str(error), EXIT_USAGE)
     except StudioError as error:
-        _complain(str(error))
-        return EXIT_ERROR
+        return _complain(str(error))
     except OSError as error:
         if error.errno in FULL:
-            _complain("The disk is full: make room, and run the command again.")
-            return EXIT_ERROR
+            return _complain("The disk is full: make room, and run the command again.")
         if not error.filename:
             raise
-        _complain(f"{error.filename}: {error.strerror}.")
-        return EXIT_ERROR
+        return _complain(f"{error.filename}: {error.strerror}.")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("core", ""):
             raise
-        print(f"This needs the package {error.name}: `pip install -r requirements-train.txt`.", file=sys.stderr)
-        return EXIT_ERROR
+        return _complain(f"This needs the package {error.name}: `pip install -r requirements-train.txt`.")
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return _complain("Interrupted.", EXIT_INTERRUPTED)
     if answer is None:  # one of several processes, of which the first one answers
         return EXIT_OK
     try:
-        print(json.dumps(answer.data, indent=2) if arguments.json else printable(answer.text), flush=True)
+        said = json.dumps(answer.data, indent=2) if arguments.json else printable(answer.text(on_one_line(answer.data)))
+        print(said, flush=True)
     except BrokenPipeError:
         # The reader (`| head`) has seen enough.
         _discard_output()
     except OSError as error:
         _discard_output()
-        _complain(f"The answer cannot be written: {error.strerror}.")
-        return EXIT_ERROR
+        return _complain(f"The answer cannot be written: {error.strerror}.")
     return EXIT_OK
 
 
@@ -87,6 +82,7 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(error: str) -> None:
-    """An error on one line: names in it may hold line ends."""
+def _complain(error: str, code: int = EXIT_ERROR) -> int:
+    """Say an error on one line, since names in it may hold line ends; returns the exit code."""
     print(printable(error).replace("\n", "\\n"), file=sys.stderr)
+    return code

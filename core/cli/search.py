@@ -101,7 +101,7 @@ def search(arguments: Namespace) -> Answer:
         "rankings": rankings,
         "seconds": {step: round(taken, 3) for step, taken in stopwatch.laps.items()},
     }
-    return Answer(data, format.rankings(data, kind))
+    return Answer(data, lambda data: format.rankings(data, kind))
 
 
 def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> tuple[Backbone, dict[str, Adapter]]:

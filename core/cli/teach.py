@@ -61,7 +61,7 @@ def teach(arguments: Namespace) -> Answer:
         "out": str(arguments.out),
         "files": list(ADAPTER_FILES),
     }
-    return Answer(data, format.taught(data))
+    return Answer(data, format.taught)
 
 
 def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:

@@ -132,4 +132,4 @@ def destination(arguments: Namespace, usual: Path) -> Path:
 
 
 def _done(answer: Mapping[str, Any], out: Path) -> Answer:
-    return Answer({**answer, "out": str(out)}, f"Wrote {out}.")
+    return Answer({**answer, "out": str(out)}, lambda data: f"Wrote {out}.")
