@@ -104,11 +104,8 @@ def request(arguments: Namespace, description: str) -> AdapterRequest:
 
 
 def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
-    """The adapter of ``--adapter``, with the weight that it was made with.
-
-    Raises:
-        AdapterError: as ``load_peft``; or it moves photos in another way than the backbone's shared part does.
-    """
+    """The adapter of ``--adapter``, with the weight that it was made with. Raises AdapterError: as ``load_peft``; or it moves
+    photos in another way than the backbone's shared part does."""
     lora, origin = load_peft(folder, backbone.linears.values(), backbone.fingerprint, partly=True)
     if backbone.shared is None:
         return Adapter.of(lora)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from core.cli.commands import Answer, cache_folder, check_data, chosen_backbone, log
 from core.cli.parser import ALL
+from core.common.digest import digest
 from core.common.errors import DataError, StudioError
 from core.common.paths import EXPERTS, generator_path, results_path
 from core.experiments import report
@@ -38,9 +38,8 @@ def experiment(arguments: Namespace) -> Answer | None:
     def run(experiment: Experiment) -> dict[str, Any]:
         if arguments.name != ALL:
             return experiment.module.run(context)
-        return context.piece(
-            "results", experiment.name, [experiment.version, _models()], lambda: experiment.module.run(context)
-        )
+        key = [experiment.version, _models()]
+        return context.piece("results", experiment.name, key, lambda: experiment.module.run(context))
 
     if not first:
         for experiment in chosen:
@@ -59,11 +58,8 @@ def bench(arguments: Namespace) -> Answer:
 
 
 def _run_each(chosen: Sequence[Experiment], run: Callable[[Experiment], dict[str, Any]], arguments: Namespace) -> Answer:
-    """One after the other; one that fails does not keep the others from being run.
-
-    Raises:
-        DataError: experiments that could not be run, after all the others.
-    """
+    """One after the other; one that fails does not keep the others from being run. Raises DataError: experiments that could not
+    be run, after all the others."""
     out: Path = arguments.out or results_path(ALL).parent
     results: dict[str, Any] = {}
     failed = []
@@ -86,8 +82,5 @@ def _run_each(chosen: Sequence[Experiment], run: Callable[[Experiment], dict[str
 
 def _models() -> str:
     """A checksum of the shipped experts and generator: what results depend on beside version and data."""
-    digest = hashlib.sha256()
-    for file in (*sorted(EXPERTS.rglob("*.safetensors")), generator_path()):
-        if file.is_file():
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+    files = (*sorted(EXPERTS.rglob("*.safetensors")), generator_path())
+    return digest(b"".join(file.read_bytes() for file in files if file.is_file()))

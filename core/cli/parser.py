@@ -64,20 +64,12 @@ def build_parser() -> Parser:
     return parser
 
 
-def _text_option(parser: Parser) -> None:
-    parser.add_argument("text", metavar="TEXT", help="what the photos show, in a sentence")
-
-
 def _path_option(parser: Any, name: str, help: str, metavar: str = "DIR", **more: Any) -> None:
     parser.add_argument(name, type=Path, metavar=metavar, help=help, **more)
 
 
 def _flag(parser: Parser, name: str, help: str) -> None:
     parser.add_argument(name, action="store_true", help=help)
-
-
-def _count_option(parser: Parser, name: str, default: int | None, help: str) -> None:
-    parser.add_argument(name, type=_count, default=default, metavar="N", help=help)
 
 
 def _engine_options(parser: Parser) -> None:
@@ -124,12 +116,12 @@ def _sampling_options(parser: Parser) -> None:
 
 def _searching(command: Command) -> None:
     parser = command("route", "commands.route")
-    _text_option(parser)
+    parser.add_argument("text", metavar="TEXT", help="what the photos show, in a sentence")
     _routing_options(parser)
     _engine_options(parser)
 
     parser = command("adapt", "commands.adapt")
-    _text_option(parser)
+    parser.add_argument("text", metavar="TEXT", help="what the photos show, in a sentence")
     _path_option(parser, "--out", "folder to write the adapter to", required=True)
     names = "names of the linears: as they are here (peft), or those of transformers' CLIPModel"
     parser.add_argument("--format", choices=("peft", "transformers"), default="peft", help=names)
@@ -161,7 +153,7 @@ def _searching(command: Command) -> None:
     _path_option(parser, "--folder", "only photos of the library in this folder or below it")
     parser.add_argument("--since", type=_day, metavar="DAY", help="only photos taken on this day (2024-05-31) or later")
     parser.add_argument("--until", type=_day, metavar="DAY", help="only photos taken on this day or earlier")
-    _count_option(parser, "--top", 10, "hits to print (10)")
+    parser.add_argument("--top", type=_count, default=10, metavar="N", help="hits to print (10)")
     _sampling_options(parser)
 
     parser = command("index", "library.index")
@@ -194,18 +186,16 @@ def _searching(command: Command) -> None:
 def _training(command: Command) -> None:
     parser = command("train backbone", "train.backbone")
     _train_options(parser, "FILE", "the shipped heads, assets/embedded/backbone.safetensors")
-    _count_option(parser, "--steps", None, "optimisation steps (default: the recipe's)")
+    parser.add_argument("--steps", type=_count, metavar="N", help="optimisation steps (default: the recipe's)")
     _device_option(parser)
 
     parser = command("train shared", "train.shared")
     _train_options(parser, "FILE", "assets/embedded/shared.safetensors")
     _path_option(parser, "--heads", "the heads (default: the shipped ones)", "FILE")
-    _recipe_option(parser)
     _device_option(parser)
 
     parser = command("train experts", "train.experts")
     _train_options(parser, "DIR", "the backbone's own, experts/NAME")
-    _recipe_option(parser)
     parser.add_argument("--descriptions", type=Path, metavar="FILE", help="a JSON of experts' names and sentences for them")
     _flag(parser, "--random-weights", "train on a backbone without weights, to try things out")
     _backbone_options(parser)
@@ -213,7 +203,6 @@ def _training(command: Command) -> None:
     parser = command("train generator", "train.generator")
     _train_options(parser, "FILE", "beside the experts; for `embedded` assets/embedded")
     _path_option(parser, "--experts", "expert repository (default: the backbone's own, experts/NAME)")
-    _recipe_option(parser)
     _backbone_options(parser)
 
 
@@ -230,8 +219,9 @@ def _measuring_and_sharing(command: Command) -> None:
     parser.add_argument("name", nargs="?", choices=names, default=ALL, metavar="NAME", help="one of those below (all)")
     _path_option(parser, "--data", "data folders as of `train`, whose photos make the library (default: the sample photos)")
     _path_option(parser, "--out", "folder of the results (default: assets/results)")
-    _count_option(parser, "--largest", 1_000_000, "most vectors or photos to measure with (1,000,000)")
-    _count_option(parser, "--rounds", 5, "how often everything is measured (5)")
+    most = "most vectors or photos to measure with (1,000,000)"
+    parser.add_argument("--largest", type=_count, default=1_000_000, metavar="N", help=most)
+    parser.add_argument("--rounds", type=_count, default=5, metavar="N", help="how often everything is measured (5)")
     _path_option(parser, "--work", "keep photos and libraries there, and go on where a run ended")
 
     parser = command("card", "hub.card")
@@ -258,9 +248,6 @@ def _train_options(parser: Parser, kind: str, default: str) -> None:
     _flag(parser, "--yes", "without --out, replace what is there already and do not ask")
     _path_option(parser, "--cache", "features of the frozen towers (default: the user's cache)")
     parser.add_argument("--seed", type=_seed, default=SEED, help=f"of everything random ({SEED})")
-
-
-def _recipe_option(parser: Parser) -> None:
     fields = "a field of the recipe, as steps=200; any number of times"
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=fields)
 

@@ -41,17 +41,12 @@ Best = list[tuple[int, float]]  # places and scores, best first
 
 @dataclass(frozen=True)
 class _Found:
-    """Photos or captions that were found.
+    """Photos or captions that were found."""
 
-    Attributes:
-        rankings: by name of the adapter. before: zero-shot's ranks by place, as far as they are known.
-        named: what those at some places are called. facts: about all that was searched, for the answer.
-    """
-
-    rankings: Mapping[str, Best]
-    before: Mapping[int, int]
-    named: Callable[[Sequence[int]], Sequence[object]]
-    facts: Mapping[str, Any]
+    rankings: Mapping[str, Best]  # by name of the adapter
+    before: Mapping[int, int]  # zero-shot's ranks by place, as far as they are known
+    named: Callable[[Sequence[int]], Sequence[object]]  # what those at some places are called
+    facts: Mapping[str, Any]  # about all that was searched, for the answer
 
 
 def search(arguments: Namespace) -> Answer:

@@ -93,11 +93,8 @@ def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
 def _taught(
     backbone: Backbone, library: LibraryPhotos | None, wanted: Sequence[tuple[str, Sequence[Path]]]
 ) -> tuple[TaughtNames, list[dict[str, str]], list[str]]:
-    """All names that can be taught, what is wrong with the others and with photos, and remarks.
-
-    Args:
-        library: that the photos are of; None: they are files.
-    """
+    """All names that can be taught, what is wrong with the others and with photos, and remarks. ``library``: that the photos
+    are of; None: they are files."""
     names, failed, remarks = TaughtNames(backbone), [], []
     for name, files in wanted:
         some = files[:MAX_PHOTOS]

@@ -35,7 +35,7 @@ R = TypeVar("R", bound="DataclassInstance")
 def backbone(arguments: Namespace) -> Answer:
     """``train backbone``."""
     check_data(arguments)
-    recipe = BackboneRecipe(seed=arguments.seed)
+    recipe = changed(BackboneRecipe(seed=arguments.seed), arguments.set)
     if arguments.steps:
         recipe = replace(recipe, steps=arguments.steps)
     out = destination(arguments, heads_path())
@@ -99,11 +99,8 @@ def _card(folder: Path) -> None:
 
 
 def changed(recipe: R, settings: Sequence[str]) -> R:
-    """The recipe with the fields that ``--set NAME=VALUE`` gives.
-
-    Raises:
-        DataError: no field of that name, or a value that is no number of its kind.
-    """
+    """The recipe with the fields that ``--set NAME=VALUE`` gives. Raises DataError: no field of that name, or a value that is
+    no number of its kind."""
     for setting in settings:
         name, _, value = setting.partition("=")
         old: Any = getattr(recipe, name, None)
@@ -117,11 +114,8 @@ def changed(recipe: R, settings: Sequence[str]) -> R:
 
 
 def destination(arguments: Namespace, usual: Path) -> Path:
-    """``--out``, or the usual place: what is there already, such as what is shipped, is not replaced without a yes.
-
-    Raises:
-        UsageError: the answer is no, or there is no terminal to ask.
-    """
+    """``--out``, or the usual place: what is there already, such as what is shipped, is not replaced without a yes. Raises
+    UsageError: the answer is no, or there is no terminal to ask."""
     if arguments.out is not None or arguments.yes or not usual.exists():
         return arguments.out or usual
     if sys.stdin.isatty() and "LOCAL_RANK" not in os.environ:  # processes of accelerate share a terminal

@@ -50,10 +50,7 @@ def write_adapter(
     backbone: Backbone, lora: Lora, origin: Mapping[str, Any], folder: Path, for_transformers: bool = False
 ) -> None:
     """Write a LoRA in PEFT format with this provenance, which holds ``model_facts``, and a README with the lines that load it.
-
-    Args:
-        for_transformers: name linears as transformers' ``CLIPModel`` does; AdapterError where the backbone is none.
-    """
+    ``for_transformers``: name linears as transformers' ``CLIPModel`` does; AdapterError where the backbone is none."""
     choice, fingerprint = portable(backbone.choice), backbone.fingerprint
     base = hub_model(choice) if for_transformers else None
     with _all_or_nothing(folder) as written:

@@ -39,15 +39,9 @@ TERMS: Mapping[str, str] = {
 
 
 def write_card(folder: Path, licence: str | None = None) -> Path:
-    """Write the card of the repository in ``folder``, and return its path.
-
-    Args:
-        licence: of the experts, an identifier of https://huggingface.co/docs/hub/repositories-licenses; None keeps what an
-            earlier card says.
-
-    Raises:
-        RepositoryError: the index is missing or damaged, or there is a README that is no such card.
-    """
+    """Write the card of the repository in ``folder``, and return its path. ``licence``: of the experts, an identifier of
+    https://huggingface.co/docs/hub/repositories-licenses; None keeps what an earlier card says. Raises RepositoryError: the
+    index is missing or damaged, or there is a README that is no such card."""
     path, generator = folder / CARD_FILE, folder / GENERATOR_FILE
     checksum = digest(generator.read_bytes()) if generator.is_file() else None
     card = model_card(RepositoryIndex.read(folder), licence or _licence(path), checksum)
@@ -56,11 +50,8 @@ def write_card(folder: Path, licence: str | None = None) -> Path:
 
 
 def model_card(index: RepositoryIndex, licence: str | None = None, generator: str | None = None) -> ModelCard:
-    """Data, tasks, seeds, figures, licences and fingerprints of a repository, and how to load it.
-
-    Args:
-        licence: of its numbers. generator: sha256 of the generator beside it, where one is.
-    """
+    """Data, tasks, seeds, figures, licences and fingerprints of a repository, and how to load it. ``licence``: of its numbers.
+    ``generator``: sha256 of the generator beside it, where one is."""
     choice, measured = portable(index.backbone), any(e.measured for e in index.experts)
     spec, usual = str(choice["spec"]), choice["spec"] == EMBEDDED and not choice.get("adapt")
     hub, recipe = spec.removeprefix(HUB), index.notes.get("recipe")

@@ -17,19 +17,14 @@ from core.sglora.router import Routing
 @dataclass(frozen=True)
 class ExpertComparison:
     """Two experts' own parts against each other: with what all share, any two would be alike. Cosines, -1 to 1, are of weight
-    changes, all linears as one long vector or one by one; 0 where one of them changes nothing.
-
-    Attributes:
-        modules: the cosine of each linear, by name. description_cosine: how alike routing finds the descriptions.
-        distance: Frobenius norm of the difference of the weight changes. norms: of each weight change.
-    """
+    changes; 0 where one of them changes nothing."""
 
     names: tuple[str, str]
-    cosine: float
-    modules: Mapping[str, float]
-    distance: float
-    norms: tuple[float, float]
-    description_cosine: float
+    cosine: float  # all linears as one long vector
+    modules: Mapping[str, float]  # the cosine of each linear, by name
+    distance: float  # Frobenius norm of the difference of the weight changes
+    norms: tuple[float, float]  # of each weight change
+    description_cosine: float  # how alike routing finds the descriptions
 
 
 def compare_experts(repository: ExpertRepository, i: int, j: int) -> ExpertComparison:
@@ -53,17 +48,12 @@ def _cosine(one: Tensor, two: Tensor) -> float:
 
 @dataclass(frozen=True)
 class LoraDistances:
-    """How far a LoRA is from others, as Frobenius norm of the difference of the weight changes.
+    """How far a LoRA is from others, as Frobenius norm of the difference of the weight changes."""
 
-    Attributes:
-        names, experts: the routed experts, closest in meaning first, and the distance to each.
-        origin: distance to the experts' shared start. norm: distance to no change at all.
-    """
-
-    names: tuple[str, ...]
-    experts: tuple[float, ...]
-    origin: float
-    norm: float
+    names: tuple[str, ...]  # the routed experts, closest in meaning first
+    experts: tuple[float, ...]  # distance to each
+    origin: float  # distance to the experts' shared start
+    norm: float  # distance to no change at all
 
 
 def nearest_distances(repository: ExpertRepository, routing: Routing, lora: Lora) -> LoraDistances:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from core.backbones import EMBEDDED
 from core.backbones.lora import VISION, Lora, LoraLayout, Side
@@ -31,26 +31,18 @@ FORMAT = 2  # 1 had predicted gains
 
 
 class RepositoryIndex(BaseModel, frozen=True):
-    """What ``index.json`` says: all that can be known of a repository before its backbone is loaded.
-
-    Attributes:
-        fingerprint: of the backbone the experts were trained on.
-        backbone: arguments of ``core.backbones.load_backbone`` that load it; an index that names none is of the embedded one.
-        linears: that the experts adapt, in order; an index that names none has those that are usual for the backbone.
-        rank, parameters: of the experts' own parts. shared_rank: of the part that they share; 0: none, or the backbone's.
-        checksum: sha256 of the tensors file. notes: how they were trained. closeness_threshold: see ``ExpertRepository``.
-    """
+    """What ``index.json`` says: all that can be known of a repository before its backbone is loaded."""
 
     format: Literal[2] = FORMAT
     fingerprint: Text = Field(alias="backbone_fingerprint")
-    backbone: BackboneChoice = Field({"spec": EMBEDDED}, validate_default=True)
-    linears: tuple[Text, ...] = ()
-    rank: Count
-    shared_rank: Count = 0
-    parameters: Count = 0
+    backbone: BackboneChoice = Field({"spec": EMBEDDED}, validate_default=True)  # arguments of ``load_backbone``
+    linears: tuple[Text, ...] = ()  # that the experts adapt, in order; none: those that are usual for the backbone
+    rank: Count  # of the experts' own parts
+    shared_rank: Count = 0  # of the part that they share; 0: there is none, or it is the backbone's
+    parameters: Count = 0  # of an own part
     checksum: Text = Field(alias="tensors_sha256")
-    notes: Mapping[str, Any] = {}
-    closeness_threshold: Figure | None = None
+    notes: Mapping[str, Any] = {}  # how they were trained
+    closeness_threshold: Figure | None = None  # see ``ExpertRepository``
     experts: tuple[Expert, ...]
 
     @staticmethod
@@ -90,15 +82,10 @@ def name_backbone(folder: Path, choice: Mapping[str, Any]) -> None:
 
 def save_repository(repository: ExpertRepository, folder: Path) -> None:
     """Write the index and the tensors (float16); a shared part that is the backbone's has a file there."""
-    tensors = {
-        "means": repository.means.half().contiguous(),
-        "stds": repository.stds.half().contiguous(),
-        "embeddings": repository.embeddings.half().contiguous(),
-        "origin": repository.origin.half().contiguous(),
-    }
+    tensors = {name: getattr(repository, name).half() for name in ("means", "stds", "embeddings", "origin")}
     shared = repository.shared if repository.shared and repository.shared.modules == repository.layout.modules else None
     if shared is not None:
-        tensors["shared"] = shared.vector().half().contiguous()
+        tensors["shared"] = shared.vector().half()
     write_tensors(folder / TENSORS_FILE, tensors)
     RepositoryIndex(
         backbone_fingerprint=repository.fingerprint,
@@ -128,11 +115,8 @@ def _layout(label: str, index: RepositoryIndex, layout: LoraLayout) -> LoraLayou
 
 
 def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: Lora | None = None) -> ExpertRepository:
-    """Read a repository for the backbone with this layout, fingerprint and shared part.
-
-    Raises:
-        RepositoryError: missing or damaged files, or experts of another backbone, or of linears that are not in its layout.
-    """
+    """Read a repository for the backbone with this layout, fingerprint and shared part. Raises RepositoryError: missing or
+    damaged files, or experts of another backbone, or of linears that are not in its layout."""
     label = f"The expert repository {folder}"
     index = RepositoryIndex.read(folder)
     experts = index.experts
@@ -150,7 +134,7 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
         )
     layout = _layout(label, index, layout)
     try:
-        tensors = load_file(folder / TENSORS_FILE)
+        tensors = load(raw)
         means, stds = tensors["means"].float(), tensors["stds"].float()
         embeddings, origin = tensors["embeddings"].float(), tensors["origin"].float()
         if index.shared_rank:
@@ -164,8 +148,6 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
             f"{label} is inconsistent: {INDEX_FILE} lists {n} experts of {layout.size:,} parameters, "
             f"{TENSORS_FILE} holds {' x '.join(map(str, means.shape))} numbers."
         )
-    embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
-    numbers = (means, stds, embeddings, origin)
-    return ExpertRepository(
-        fingerprint, layout, experts, *numbers, index.notes, index.backbone, index.closeness_threshold, shared
-    )
+    numbers = (means, stds, torch.nn.functional.normalize(embeddings, dim=-1), origin)
+    facts = (index.notes, index.backbone, index.closeness_threshold, shared)
+    return ExpertRepository(fingerprint, layout, experts, *numbers, *facts)

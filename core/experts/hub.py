@@ -39,14 +39,13 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass(frozen=True)
 class Transfer:
-    """What was moved: where to (a folder or an address), which files, other files of the source that were ``left`` there, how
-    many experts, and the fingerprint of their backbone."""
+    """What was moved."""
 
-    place: str
+    place: str  # where the repository is now, a folder or an address
     files: tuple[str, ...]
-    left: tuple[str, ...]
-    experts: int
-    fingerprint: str
+    left: tuple[str, ...]  # other files of the source
+    experts: int  # how many
+    fingerprint: str  # of their backbone
 
 
 def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None, endpoint: str | None = None) -> Transfer:
@@ -206,29 +205,29 @@ def _transfer(place: str, names: set[str], index: RepositoryIndex) -> Transfer:
 
 @contextmanager
 def _hub_errors(api: HfApi, hub_id: str) -> Iterator[None]:
-    """The error message for what the hub's client raises."""
-    login = "log in with `hf auth login`, or set HF_TOKEN"
+    """What the hub's client raises becomes an error for people."""
     try:
         yield
-    except HFValidationError:
-        raise RepositoryError(f"{hub_id} is no name of a repository on the hub: it is OWNER/NAME.") from None
-    except GatedRepoError:
-        raise RepositoryError(f"{hub_id} asks for its terms to be accepted on {api.endpoint} first; then {login}.") from None
-    except RepositoryNotFoundError:
-        raise RepositoryError(
-            f"{api.endpoint} has no repository {hub_id}, or a private one: check the name, or {login}."
-        ) from None
-    except RevisionNotFoundError:
-        raise RepositoryError(f"{hub_id} has no such revision: check --revision.") from None
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise RepositoryError(f"{api.endpoint} refuses access to {hub_id} (HTTP {status}): {login}.") from None
-        raise RepositoryError(f"{api.endpoint} failed on {hub_id} (HTTP {status}): try again later.") from None
-    except (HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
-        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else type(error.__cause__ or error).__name__
-        raise RepositoryError(
-            f"{api.endpoint} cannot be reached ({why}). Check the network, or pull from a folder that was copied here."
-        ) from None
-    except (OSError, XetDownloadError) as error:
-        raise RepositoryError(f"{hub_id} did not arrive whole ({str(error).splitlines()[0]}): try again.") from None
+    except (HFValidationError, HTTPError, HfHubHTTPError, OfflineModeIsEnabled, OSError, XetDownloadError) as error:
+        raise RepositoryError(_reason(error, str(api.endpoint), hub_id)) from None
+
+
+def _reason(error: Exception, endpoint: str, hub_id: str) -> str:
+    login = "log in with `hf auth login`, or set HF_TOKEN"
+    match error:
+        case HFValidationError():
+            return f"{hub_id} is no name of a repository on the hub: it is OWNER/NAME."
+        case GatedRepoError():
+            return f"{hub_id} asks for its terms to be accepted on {endpoint} first; then {login}."
+        case RepositoryNotFoundError():
+            return f"{endpoint} has no repository {hub_id}, or a private one: check the name, or {login}."
+        case RevisionNotFoundError():
+            return f"{hub_id} has no such revision: check --revision."
+        case HfHubHTTPError(response=response) if response.status_code in (401, 403):
+            return f"{endpoint} refuses access to {hub_id} (HTTP {response.status_code}): {login}."
+        case HfHubHTTPError():
+            return f"{endpoint} failed on {hub_id} (HTTP {error.response.status_code}): try again later."
+        case HTTPError() | OfflineModeIsEnabled() | LocalEntryNotFoundError():
+            why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else type(error.__cause__ or error).__name__
+            return f"{endpoint} cannot be reached ({why}). Check the network, or pull from a folder that was copied here."
+    return f"{hub_id} did not arrive whole ({str(error).splitlines()[0]}): try again."

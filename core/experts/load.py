@@ -16,15 +16,9 @@ from core.sglora.generator import LoraGenerator
 
 
 def load_engine(backbone: Backbone | None = None, experts: Path | None = None, generator: Path | None = None) -> SGLora:
-    """The engine with the shipped files, or with others in their place.
-
-    Args:
-        backbone: None loads the embedded one. experts: repository; None is the shipped one of the backbone.
-        generator: None is the one that belongs to the repository, see ``find_generator``.
-
-    Raises:
-        BackboneError, RepositoryError: a file is missing, damaged, or made for another backbone.
-    """
+    """The engine with the shipped files, or with others in their place. ``backbone``: None loads the embedded one. ``experts``:
+    repository; None is the shipped one of the backbone. ``generator``: None is the one that belongs to the repository, see
+    ``find_generator``. Raises BackboneError, RepositoryError: a file is missing, damaged, or made for another backbone."""
     model = load_backbone() if backbone is None else backbone
     experts = experts or experts_path(model.slug)
     repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
@@ -65,10 +59,7 @@ class FoundRepository:
 
     def load(self, backbone: Backbone | None = None) -> SGLora:
         """Its engine, with a backbone that is loaded already where it is this repository's, if need be in its other form.
-
-        Raises:
-            BackboneError, RepositoryError: as ``load_backbone`` and ``load_engine``.
-        """
+        Raises BackboneError, RepositoryError: as ``load_backbone`` and ``load_engine``."""
         if backbone is None or backbone.fingerprint != self.index.fingerprint:
             backbone = load_backbone(**self.index.backbone)
         elif isinstance(backbone, EmbeddedBackbone):

@@ -39,11 +39,8 @@ def most_bytes(backbone: Backbone) -> int:
 
 
 def load_names(content: bytes, backbone: Backbone) -> TaughtNames:
-    """The names of a file that ``save_names`` wrote, of ``most_bytes`` at most; anyone may have changed it since.
-
-    Raises:
-        RepositoryError: no such file, damaged, or made for another backbone.
-    """
+    """The names of a file that ``save_names`` wrote, of ``most_bytes`` at most; anyone may have changed it since. Raises
+    RepositoryError: no such file, damaged, or made for another backbone."""
     label = "The file of names"
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]

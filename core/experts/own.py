@@ -48,19 +48,13 @@ _MAX_CONFIG_BYTES = 2**20
 
 @dataclass(frozen=True)
 class OwnEntry:
-    """One of the visitor's experts.
+    """One of the visitor's experts."""
 
-    Attributes:
-        expert: its index entry; without ``before`` and ``after`` where it was imported.
-        mean: [P]. std: [P]. embedding: [s], unit length.
-        lost: share of an imported adapter's energy that the experts' rank could not hold, 0 to 1.
-    """
-
-    expert: Expert
-    mean: Tensor
-    std: Tensor
-    embedding: Tensor
-    lost: float = 0.0
+    expert: Expert  # without ``before`` and ``after`` where it was imported
+    mean: Tensor  # [P]
+    std: Tensor  # [P]
+    embedding: Tensor  # [s], unit length
+    lost: float = 0.0  # share of an imported adapter's energy that the experts' rank could not hold, 0 to 1
 
     @property
     def name(self) -> str:
@@ -92,11 +86,8 @@ class OwnExperts:
         return replace(engine, repository=self.repository)
 
     def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> OwnExperts:
-        """With one more own expert; the arguments are as in OwnEntry.
-
-        Raises:
-            RepositoryError: as ``check_room``; wrong sizes, NaN, numbers beyond all use.
-        """
+        """With one more own expert; the arguments are as in OwnEntry. Raises RepositoryError: as ``check_room``; wrong sizes,
+        NaN, numbers beyond all use."""
         self.check_room(expert.name)
         expert = replace(expert, name=clean_name(expert.name))
         size, width = self.shipped.layout.size, self.shipped.embeddings.shape[1]
@@ -159,7 +150,6 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
     own_experts = own_experts or OwnExperts(engine.repository)
     description = clean_text(description)
     name = own_experts.free_name(_short(description))
-    own_experts.check_room(name)
     shipped = own_experts.shipped
     if isinstance(source, bytes):
         limits = {CONFIG_FILE: _MAX_CONFIG_BYTES, WEIGHTS_FILE: MAX_ADAPTER_BYTES}
@@ -239,11 +229,8 @@ def _named(entry: _SavedExpert) -> Expert:
 
 
 def save_zip(own_experts: OwnExperts) -> bytes:
-    """The own experts as a ZIP: an index to read, and their numbers (float32, so that nothing is lost).
-
-    Raises:
-        RepositoryError: there are none.
-    """
+    """The own experts as a ZIP: an index to read, and their numbers (float32, so that nothing is lost). Raises RepositoryError:
+    there are none."""
     if not own_experts.entries:
         raise RepositoryError("There are no own experts to save yet: train one, or import an adapter.")
     entries = own_experts.entries

@@ -18,18 +18,12 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class ExpertMap:
-    """Experts on a plane.
+    """Experts on a plane."""
 
-    Attributes:
-        points: [n] in the repository's order. placed: where the description or the sample is; it does not move the others.
-        shown: share of the experts' spread that the two axes show, 0 to 1.
-        prior: on a latent map, the mean of the p(z | c) that the sample was drawn from; None on others.
-    """
-
-    points: tuple[Point, ...]
-    placed: Point | None
-    shown: float
-    prior: Point | None = None
+    points: tuple[Point, ...]  # [n] in the repository's order
+    placed: Point | None  # the description or the sample; it does not move the others
+    shown: float  # share of the experts' spread that the two axes show, 0 to 1
+    prior: Point | None = None  # on a latent map, the mean of the p(z | c) that the sample was drawn from
 
 
 def description_map(repository: ExpertRepository, embedding: Tensor | None = None, owned: int = 0) -> ExpertMap:

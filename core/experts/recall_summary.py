@@ -15,13 +15,9 @@ GROUPS = ("all", "scenes", "special domains")
 
 
 def verify(repository: ExpertRepository | RepositoryIndex) -> dict[str, Any]:
-    """Summary of the before/after figures that training measured on photos that trained no expert.
-
-    Returns:
-        ``trained`` and ``won`` (beat zero-shot in R@1 + R@5); for all, scenes and special domains the number of experts
-        and their mean gain in R@1 and R@5 with 95 % bootstrap intervals over experts, in points, mean of both directions;
-        ``experts`` has a row for each.
-    """
+    """Summary of the before/after figures that training measured on photos that trained no expert. Returns ``trained`` and
+    ``won`` (beat zero-shot in R@1 + R@5); for all, scenes and special domains the number of experts and their mean gain in R@1
+    and R@5 with 95 % bootstrap intervals over experts, in points, mean of both directions; ``experts`` has a row for each."""
     measured = [e for e in repository.experts if e.measured]
     scenes = [e for e in measured if e.group == "scenes"]
     special = [e for e in measured if e.group != "scenes"]

@@ -14,28 +14,19 @@ from core.common.errors import AdapterError
 
 @dataclass(frozen=True)
 class Adapter:
-    """What a search is adapted with.
+    """What a search is adapted with. Two adapters are equal when their keys are."""
 
-    Attributes:
-        key: changes with any number in the LoRA and with the weight; two adapters are equal when their keys are.
-        lora: None for zero-shot. weight: w in score = (1 - w) zero-shot + w adapted. Below 1 only where photos are indexed
-            under both, or where the LoRA leaves them as they are.
-        base: what reads the question in zero-shot's part of the score: names that were taught; None for the frozen model.
-    """
-
-    key: str
-    lora: Lora | None = field(compare=False)
+    key: str  # changes with any number in the LoRA and with the weight
+    lora: Lora | None = field(compare=False)  # None for zero-shot
+    # w in score = (1 - w) zero-shot + w adapted. Below 1 only where photos are indexed under both, or left alone.
     weight: float = field(default=1.0, compare=False)
+    # What reads the question in zero-shot's part of the score: names that were taught; None for the frozen model.
     base: Lora | None = field(default=None, compare=False)
 
     @staticmethod
     def of(lora: Lora, weight: float = 1.0, base: Lora | None = None) -> Adapter:
         """The adapter of a LoRA, keyed by the hash of its factors, the weight, and whether there is a base; of weight 0 it is
-        ``ZERO_SHOT``.
-
-        Raises:
-            AdapterError: the weight is not between 0 and 1.
-        """
+        ``ZERO_SHOT``. Raises AdapterError: the weight is not between 0 and 1."""
         if not 0 <= weight <= 1:
             raise AdapterError(f"The weight of an adapter is between 0 and 1, not {weight:g}.")
         if weight == 0:

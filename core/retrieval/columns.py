@@ -24,14 +24,9 @@ def width(backbone: Backbone) -> int:
 
 
 def photo_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHOT) -> Tensor:
-    """What an index holds of photos, [n, ``width``] float32 of unit length, from their prefix activations.
-
-    Args:
-        adapter: that the index is for; where the backbone has a shared part, it is for all of them.
-
-    Raises:
-        AdapterError: the adapter turns photos into NaN or infinite numbers.
-    """
+    """What an index holds of photos, [n, ``width``] float32 of unit length, from their prefix activations. ``adapter``: that
+    the index is for; where the backbone has a shared part, it is for all of them. Raises AdapterError: the adapter turns photos
+    into NaN or infinite numbers."""
     if backbone.shared is None:
         return finite(backbone.suffix(prefixes, adapter.lora))
     both = [backbone.suffix(prefixes), backbone.suffix(prefixes, backbone.shared)]
@@ -40,22 +35,13 @@ def photo_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHO
 
 def text_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHOT) -> Tensor:
     """What an index is asked for texts, [m, ``width``] float32, from their prefixes: ``photo_rows`` times these are the scores.
-
-    Raises:
-        AdapterError: as ``asked``.
-    """
+    Raises AdapterError: as ``asked``."""
     return asked(backbone, adapter, lambda lora: finite(backbone.text_suffix(prefixes, lora)))
 
 
 def asked(backbone: Backbone, adapter: Adapter, embed: Callable[[Lora | None], Tensor]) -> Tensor:
-    """What an index is asked, [..., ``width``].
-
-    Args:
-        embed: the questions [..., d], of unit length, as a LoRA or none reads them.
-
-    Raises:
-        AdapterError: the adapter moves photos in another way than the backbone's shared part does.
-    """
+    """What an index is asked, [..., ``width``]. ``embed``: the questions [..., d], of unit length, as a LoRA or none reads
+    them. Raises AdapterError: the adapter moves photos in another way than the backbone's shared part does."""
     adapted = embed(adapter.lora) * adapter.weight
     zero_shot = embed(adapter.base) * (1 - adapter.weight) if adapter.weight < 1 else torch.zeros_like(adapted)
     if backbone.shared is None:

@@ -26,7 +26,7 @@ from core.common.errors import GalleryError, StudioError
 from core.common.lazy import lazy
 from core.common.metrics import Hits, Relevance, hits
 from core.data.captions import clean_captions, match_captions
-from core.data.decode import Decoded, Failure, Intake, Source, content_id, frames, source_folder
+from core.data.decode import Failure, Intake, Source, content_id, frames, source_folder
 from core.data.decode_pool import POOL
 from core.data.image_io import upright_rgb
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -59,34 +59,24 @@ def never() -> bool:
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo of a gallery.
+    """One photo of a gallery."""
 
-    Attributes:
-        id: hash of the file's content. name: safe file name, unique in the gallery. thumbnail: small upright JPEG.
-        taken: the day on which the camera says that it was. folder: where it lay in a ZIP, the ZIP's name first; or "".
-    """
-
-    id: str
-    name: str
-    thumbnail: bytes = field(repr=False)
+    id: str  # hash of the file's content
+    name: str  # safe file name, unique in the gallery
+    thumbnail: bytes = field(repr=False)  # small upright JPEG
     captions: tuple[str, ...] = ()
-    taken: date | None = None
-    folder: str = ""
+    taken: date | None = None  # the day on which the camera says that it was
+    folder: str = ""  # where it lay in a ZIP, the ZIP's name first
 
 
 @dataclass(frozen=True)
 class AddReport:
-    """What became of added files.
-
-    Attributes:
-        added: new photos. duplicates: names of files that were there already. failed: the others.
-        ids: of the photo that each file is, by its place among the files.
-    """
+    """What became of added files."""
 
     added: tuple[Photo, ...]
-    duplicates: tuple[str, ...]
+    duplicates: tuple[str, ...]  # names of files that were there already
     failed: tuple[Failure, ...]
-    ids: Mapping[int, str] = field(default_factory=dict)
+    ids: Mapping[int, str] = field(default_factory=dict)  # of the photo that each file is, by its place among the files
 
 
 @dataclass(frozen=True)
@@ -130,11 +120,8 @@ class _Contents:
 
 
 class Gallery:
-    """Photos, captions and search of one visitor; every method may be called from several threads at once.
-
-    Args:
-        limit: the most photos it takes. most_bytes: the most memory that they may take.
-    """
+    """Photos, captions and search of one visitor; every method may be called from several threads at once. ``limit``: the most
+    photos it takes. ``most_bytes``: the most memory that they may take."""
 
     def __init__(self, backbone: Backbone, limit: int = DEFAULT_LIMIT, most_bytes: int = sys.maxsize) -> None:
         self.backbone, self.limit, self.most_bytes = backbone, limit, most_bytes
@@ -187,7 +174,12 @@ class Gallery:
                     prefixes = self.backbone.prefix(self.backbone.normalised(seen))
                     rows = photo_rows(self.backbone, prefixes)
                 ids |= {decoded.position: decoded.id for decoded in batch}
-                added += self._commit(batch, prefixes, rows, matched, folders)
+                photos = []
+                for decoded in batch:
+                    place, when = decoded.position, taken_at(decoded.photo.taken)
+                    day = None if when is None else when.date()
+                    photos.append(Photo(decoded.id, decoded.name, decoded.photo.thumbnail, matched[place], day, folders[place]))
+                added += self._commit(photos, prefixes, rows)
                 if progress is not None:
                     progress(intake.done, len(sources))
             self._join_captions([(key, matched[position]) for position, key in intake.duplicates() if matched[position]])
@@ -211,13 +203,8 @@ class Gallery:
         self, photos: Sequence[Photo], files: Mapping[str, Path], progress: Progress | None = None
     ) -> tuple[Photo, ...]:
         """Compute photos of another gallery again, for this backbone; names, captions and thumbnails stay as they are.
-
-        Args:
-            photos: of the other gallery. files: their original files, by id. progress: as for ``add``.
-
-        Returns:
-            The photos whose files are missing, cannot be read any more, or have no room.
-        """
+        ``photos``: of the other gallery. ``files``: their original files, by id. ``progress``: as for ``add``. Returns the
+        photos whose files are missing, cannot be read any more, or have no room."""
         if there := [files[photo.id] for photo in photos if photo.id in files]:
             self.add(there, None, progress)
         with self._lock:
@@ -268,10 +255,7 @@ class Gallery:
 
     def text_to_image(self, query: str, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
         """The photos that fit a query best (``top=None``: all); keys are photo ids. "dog -grass" says what not to look for.
-
-        Raises:
-            DescriptionError: an unusable query. GalleryError: no photos, or ``top`` below 1.
-        """
+        Raises DescriptionError: an unusable query. GalleryError: no photos, or ``top`` below 1."""
         return self.rank(self.question(query), adapter, top)
 
     def rank(self, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10, where: Where = Where()) -> Ranking:
@@ -321,13 +305,8 @@ class Gallery:
 
     def hits(self, adapter: Adapter = ZERO_SHOT, without: Collection[str] = ()) -> dict[str, Hits]:
         """Where each captioned photo's captions and each caption's photo rank, {"i2t": …, "t2i": …}: what recall counts.
-
-        Args:
-            without: ids of photos that are left out, with their captions.
-
-        Raises:
-            GalleryError: fewer than two photos have captions.
-        """
+        ``without``: ids of photos that are left out, with their captions. Raises GalleryError: fewer than two photos have
+        captions."""
         contents = self._contents
         captioned = {photo.id for photo in _captioned(contents.photos, without)}
         places = [place for place, photo in enumerate(contents.photos) if photo.id in captioned]
@@ -421,30 +400,18 @@ class Gallery:
             return f"the gallery is full: it takes at most {self.limit:,} photos."
         return f"the gallery is full: its photos take at most {self.most_bytes // 2**20:,} MB of memory."
 
-    def _commit(
-        self,
-        batch: Sequence[Decoded],
-        prefixes: Tensor,
-        rows: Tensor,
-        captions: Sequence[tuple[str, ...]],
-        folders: Sequence[str],
-    ) -> list[Photo]:
-        """Put a batch in, with the captions and folders of its positions; returns its photos, their names now unique."""
+    def _commit(self, photos: Sequence[Photo], prefixes: Tensor, rows: Tensor) -> list[Photo]:
+        """Put photos in; returns them, their names now unique."""
         with self._lock:
-            entries = dict(self._contents.entries)
-            taken = {entry.photo.name.casefold() for entry in entries.values()}
-            photos = []
-            for decoded, prefix, row in zip(batch, prefixes, rows, strict=True):
-                name = _unique(decoded.name, taken)
-                taken.add(name.casefold())
-                place, when = decoded.position, taken_at(decoded.photo.taken)
-                day = None if when is None else when.date()
-                photo = Photo(decoded.id, name, decoded.photo.thumbnail, captions[place], day, folders[place])
-                photos.append(photo)
+            entries, named = dict(self._contents.entries), []
+            taken = {photo.name.casefold() for photo in self.photos}
+            for photo, prefix, row in zip(photos, prefixes, rows, strict=True):
+                named.append(replace(photo, name=_unique(photo.name, taken)))
+                taken.add(named[-1].name.casefold())
                 # A copy, because a row of the batch would keep the whole batch in memory.
-                entries[photo.id] = _Entry(photo, prefix.clone(), row.clone())
+                entries[photo.id] = _Entry(named[-1], prefix.clone(), row.clone())
             self._replace(entries)
-        return photos
+        return named
 
     def _join_captions(self, captions: Iterable[tuple[str, tuple[str, ...]]]) -> None:
         with self._lock:

@@ -24,17 +24,12 @@ TRAINING_ROWS = 50_000
 
 @dataclass(frozen=True)
 class Hit:
-    """One place of a ranking.
+    """One place of a ranking."""
 
-    Attributes:
-        key: a photo's id, or the hash of a caption, in hex digits. label: the photo's name, or the caption.
-        score: cosine similarity to the query, or the mixture of two. rank: place, from 1.
-    """
-
-    key: str
-    label: str
-    score: float
-    rank: int
+    key: str  # a photo's id, or the hash of a caption, in hex digits
+    label: str  # the photo's name, or the caption
+    score: float  # cosine similarity to the query, or the mixture of two
+    rank: int  # from 1
 
 
 @dataclass(frozen=True)
@@ -59,24 +54,19 @@ class Index:
 
     Args:
         rows: [n, d]; scaled to unit length here, as float32.
-        approximate: whether to compress the rows as well; None decides by their number.
     """
 
-    def __init__(self, rows: Tensor, approximate: bool | None = None) -> None:
+    def __init__(self, rows: Tensor) -> None:
         self._rows = F.normalize(rows.detach().float().cpu(), dim=-1).contiguous().numpy()
-        if approximate is None:
-            approximate = len(rows) >= APPROXIMATE_FROM
-        self._scan = compressed(self._rows[spread_places(len(rows), TRAINING_ROWS)], [self._rows]) if approximate else None
+        sample = self._rows[spread_places(len(rows), TRAINING_ROWS)]
+        self._scan = compressed(sample, [self._rows]) if len(rows) >= APPROXIMATE_FROM else None
         self._release: Callable[[], object] | None = None
 
     @staticmethod
     def over(rows: np.ndarray, scan: faiss.Index | None = None, release: Callable[[], object] | None = None) -> Index:
-        """An index over float32 rows [n, d] of unit length that stay where they are, such as in a memory-mapped file.
-
-        Args:
-            scan: of the first rows, as ``compressed`` makes it; those that it does not know are all looked at.
-            release: called after a search with the scan: gives back the memory of the few rows that it looked at.
-        """
+        """An index over float32 rows [n, d] of unit length that stay where they are, such as in a memory-mapped file. ``scan``:
+        of the first rows, as ``compressed`` makes it; those that it does not know are all looked at. ``release``: called after
+        a search with the scan: gives back the memory of the few rows that it looked at."""
         index = Index.__new__(Index)
         index._rows, index._scan, index._release = rows, scan, release
         return index
@@ -104,14 +94,13 @@ class Index:
         return self._scan is not None
 
     def search(
-        self, query: Tensor, top: int | None = None, exact: bool = False, among: np.ndarray | None = None, margin: int = MARGIN
+        self, query: Tensor, top: int | None = None, among: np.ndarray | None = None, margin: int = MARGIN
     ) -> list[tuple[int, float]]:
         """The ``top`` best rows (None: all) as (row, inner product), best first, for a query [d].
 
-        Where the search is exact, equally good rows come in order of row, whatever ``top`` is.
+        Where the search is exact, as for all rows, equally good ones come in order of row, whatever ``top`` is.
 
         Args:
-            exact: look at every row, however many there are.
             among: the rows [k] that may be answers, ascending; None: all of them.
             margin: candidates of the scan for each row that is wanted.
         """
@@ -121,7 +110,7 @@ class Index:
         if not wanted:
             return []
         few = among is not None and n < APPROXIMATE_FROM
-        if self._scan is not None and not exact and not few and wanted * margin <= MOST_CANDIDATES:
+        if self._scan is not None and not few and wanted * margin <= MOST_CANDIDATES:
             rows = self._candidates(vector, max(CANDIDATES, wanted * margin), among)
             scores = self._rows[rows] @ vector[0]
             if self._release is not None:
@@ -170,11 +159,8 @@ def _one_thread() -> AbstractContextManager[None]:
 
 
 def compressed(sample: np.ndarray, blocks: Iterable[np.ndarray]) -> faiss.IndexPQFastScan:
-    """Rows at 4 bits for two dimensions: a sixteenth of their size, scanned in registers.
-
-    Args:
-        sample: rows [k, d] to learn from. blocks: all rows in order, [n, d] each.
-    """
+    """Rows at 4 bits for two dimensions: a sixteenth of their size, scanned in registers. ``sample``: rows [k, d] to learn
+    from. ``blocks``: all rows in order, [n, d] each."""
     dim = sample.shape[1]
     scan = faiss.IndexPQFastScan(dim, dim // 2 if dim % 2 == 0 else dim, 4, faiss.METRIC_INNER_PRODUCT)
     scan.train(sample)

@@ -57,32 +57,26 @@ class FileRow:
 
 @dataclass
 class IndexReport:
-    """What became of files and photos.
+    """What became of files and photos."""
 
-    Attributes:
-        photos: in the library now. added: photos that are new. changed: files whose content is another one.
-        moved: photos that lie elsewhere now. removed: photos that lie nowhere any more.
-        duplicates: files whose photo lies elsewhere, too. failed: (path, reason). missing: folders that are not there.
-    """
-
-    photos: int = 0
-    added: int = 0
-    changed: int = 0
-    moved: int = 0
-    removed: int = 0
-    duplicates: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
+    photos: int = 0  # in the library now
+    added: int = 0  # photos that are new
+    changed: int = 0  # files whose content is another one
+    moved: int = 0  # photos that lie elsewhere now
+    removed: int = 0  # photos that lie nowhere any more
+    duplicates: int = 0  # files whose photo lies elsewhere, too
+    failed: list[tuple[str, str]] = field(default_factory=list)  # path, reason
+    missing: list[str] = field(default_factory=list)  # folders that are not there
+    seconds: dict[str, float] = field(default_factory=dict)  # by step
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far it is: "looking", "encoding" or "writing"; files done and in all (0: unknown); an estimate, or None."""
+    """How far it is."""
 
-    step: str
-    done: int
-    total: int
+    step: str  # "looking", "encoding" or "writing"
+    done: int  # files
+    total: int  # 0: unknown
     seconds_left: float | None = None
 
 
@@ -380,11 +374,8 @@ def read_files(library: PhotoLibrary) -> dict[str, FileRow]:
 
 
 def walk_images(root: Path, library: Path, unreadable: list[str]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Every image below a folder with its size and time of change; links are followed, but not in circles.
-
-    Args:
-        library: a folder that is left out. unreadable: gets the folders that cannot be listed.
-    """
+    """Every image below a folder with its size and time of change; links are followed, but not in circles. ``library``: a
+    folder that is left out. ``unreadable``: gets the folders that cannot be listed."""
     walked = {os.path.realpath(library)}
     for folder, below, names in os.walk(root, onerror=lambda error: unreadable.append(str(error.filename)), followlinks=True):
         real = os.path.realpath(folder)

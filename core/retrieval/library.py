@@ -47,18 +47,13 @@ _CHOICE: TypeAdapter[Mapping[str, Any]] = TypeAdapter(BackboneChoice)
 
 @dataclass(frozen=True)
 class About:
-    """What library.json says.
-
-    Attributes:
-        backbone: arguments of ``load_backbone``. fingerprint: of the backbone. dim: of the vectors, ``columns.width``.
-        folders: whose photos it holds, as absolute paths.
-    """
+    """What library.json says."""
 
     layout: int
-    backbone: Mapping[str, Any]
-    fingerprint: str
-    dim: int
-    folders: tuple[str, ...]
+    backbone: Mapping[str, Any]  # arguments of ``load_backbone``
+    fingerprint: str  # of the backbone
+    dim: int  # of the vectors, ``columns.width``
+    folders: tuple[str, ...]  # whose photos it holds, as absolute paths
 
     @staticmethod
     def read(folder: Path) -> About:
@@ -104,11 +99,8 @@ class PhotoLibrary:
 
     @staticmethod
     def open(folder: Path, backbone: Backbone | None = None) -> PhotoLibrary:
-        """An existing library, for search with this backbone.
-
-        Raises:
-            LibraryError: as ``About.read``, or it is another backbone's.
-        """
+        """An existing library, for search with this backbone. Raises LibraryError: as ``About.read``, or it is another
+        backbone's."""
         library = PhotoLibrary(folder, About.read(folder))
         if backbone is not None:
             library.check(backbone)
@@ -116,11 +108,8 @@ class PhotoLibrary:
 
     @staticmethod
     def create(folder: Path, backbone: Backbone) -> PhotoLibrary:
-        """The library in a folder, a new one where there is none.
-
-        Raises:
-            LibraryError: as ``open``; or the folder holds something else, or cannot be written.
-        """
+        """The library in a folder, a new one where there is none. Raises LibraryError: as ``open``; or the folder holds
+        something else, or cannot be written."""
         if (folder / ABOUT).exists():
             return PhotoLibrary.open(folder, backbone)
         try:

@@ -31,19 +31,14 @@ GROWTH = 1.25  # the scan is made again when there are so many times as many pho
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The photos that can be searched.
+    """The photos that can be searched."""
 
-    Attributes:
-        version: of the photos' table. photos: how many; the table's first ones. number: of the files. dim: of the vectors.
-        scanned: how many of them the scan knows; 0 where there is none. scan: its file's name.
-    """
-
-    version: int
-    photos: int
-    number: int
-    dim: int
-    scanned: int = 0
-    scan: str = ""
+    version: int  # of the photos' table
+    photos: int  # how many; the table's first ones
+    number: int  # of the files
+    dim: int  # of the vectors
+    scanned: int = 0  # how many of them the scan knows; 0 where there is none
+    scan: str = ""  # its file's name
 
     @staticmethod
     def read(library: Path) -> Snapshot | None:
@@ -73,11 +68,8 @@ class Snapshot:
 
 
 def refresh(library: Path, photos: LanceDataset, dim: int, finish: bool = True) -> Snapshot:
-    """Bring the files up to date with the table; the caller holds the library's lock.
-
-    Args:
-        photos: the table. finish: nothing more comes soon, so that the scan is brought up to date, too.
-    """
+    """Bring the files up to date with the table; the caller holds the library's lock. ``photos``: the table. ``finish``:
+    nothing more comes soon, so that the scan is brought up to date, too."""
     folder = library / FOLDER
     folder.mkdir(exist_ok=True)
     last, count = Snapshot.read(library), photos.count_rows()

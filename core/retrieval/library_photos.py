@@ -32,11 +32,8 @@ _KEY = re.compile("[0-9a-f]{32}")
 
 
 class LibraryPhotos:
-    """Implements ``search.Photos`` for a library on disk; threads may share it.
-
-    Raises:
-        LibraryError: another backbone's, damaged, or nothing is in it yet.
-    """
+    """Implements ``search.Photos`` for a library on disk; threads may share it. Raises LibraryError: another backbone's,
+    damaged, or nothing is in it yet."""
 
     def __init__(self, library: PhotoLibrary, backbone: Backbone) -> None:
         library.check(backbone)
@@ -98,11 +95,8 @@ class LibraryPhotos:
         return self.place(found[0].hex())
 
     def prefixes(self, places: Sequence[int]) -> Tensor:
-        """Prefix activations [n, *prefix_shape] float16 of photos, whose files need not be there.
-
-        Raises:
-            LibraryError: a library keeps less of a photo than this backbone's prefix.
-        """
+        """Prefix activations [n, *prefix_shape] float16 of photos, whose files need not be there. Raises LibraryError: a
+        library keeps less of a photo than this backbone's prefix."""
         shape = self.backbone.prefix_shape
         if math.prod(shape) != width(self.backbone):
             raise LibraryError("This library keeps embeddings, and this backbone needs the photos: name their files instead.")
@@ -173,11 +167,8 @@ class LibraryPhotos:
         return tuple(dict.fromkeys(text for own in table["captions"].to_pylist() for text in own or ()))
 
     def caption_prefixes(self, progress: Callable[[int, int], None] | None = None) -> Tensor:
-        """Text prefixes [n, …] of ``captions``; sentence embeddings are kept in the library where it can be written.
-
-        Raises:
-            GalleryError: no photo has captions.
-        """
+        """Text prefixes [n, …] of ``captions``; sentence embeddings are kept in the library where it can be written. Raises
+        GalleryError: no photo has captions."""
         texts = self.captions
         if not texts:
             raise GalleryError(

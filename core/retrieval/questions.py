@@ -27,17 +27,12 @@ _MINUS = re.compile(r'(?:^|(?<=\s))-(?:"([^"]+)"|([^\s"-][^\s"]*))')
 
 @dataclass(frozen=True)
 class EncodedQuery:
-    """A query up to where adapters begin: each adapter makes its own embedding of it.
+    """A query up to where adapters begin: each adapter makes its own embedding of it."""
 
-    Attributes:
-        texts: [n, …] prefixes of texts. text_weights: [n] of them, negative for "but not".
-        prefixes: [m, *prefix_shape] of photos that are part of the question. photo_weights: [m] of them.
-    """
-
-    texts: Tensor
-    text_weights: Tensor
-    prefixes: Tensor | None = None
-    photo_weights: Tensor = field(default_factory=lambda: torch.empty(0))
+    texts: Tensor  # [n, …] prefixes
+    text_weights: Tensor  # [n], negative for "but not"
+    prefixes: Tensor | None = None  # [m, *prefix_shape] of photos
+    photo_weights: Tensor = field(default_factory=lambda: torch.empty(0))  # [m]
 
     def with_names(self, photos: Sequence[Tensor]) -> EncodedQuery:
         """For adapters with names: the photos [n, *prefix_shape] of each name in the text count, too, where the text says more
@@ -73,11 +68,8 @@ class Query:
 
     @staticmethod
     def parse(texts: Sequence[str], photos: Sequence[Image.Image] = (), without: Sequence[str] = ()) -> Query:
-        """From what was typed: ``dog -water`` and ``dog -"deep water"`` say what not to look for.
-
-        Raises:
-            DescriptionError: nothing is left to look for, too many parts, or one that cannot be used.
-        """
+        """From what was typed: ``dog -water`` and ``dog -"deep water"`` say what not to look for. Raises DescriptionError:
+        nothing is left to look for, too many parts, or one that cannot be used."""
         wanted, unwanted = [], list(without)
         for text in texts:
             rest, excluded = split_minus(text)

@@ -44,11 +44,8 @@ class Photos(Protocol):
         ...
 
     def index_for(self, adapter: Adapter) -> Index:
-        """The photos as an adapter sees them: ``index`` unless it moves photos as no other adapter does.
-
-        Raises:
-            AdapterError: NaN or infinite numbers come of it, or photos cannot be embedded again here.
-        """
+        """The photos as an adapter sees them: ``index`` unless it moves photos as no other adapter does. Raises AdapterError:
+        NaN or infinite numbers come of it, or photos cannot be embedded again here."""
         ...
 
 
@@ -56,12 +53,9 @@ class Asked(Protocol):
     """What photos are asked, up to where adapters begin."""
 
     def row(self, backbone: Backbone, adapter: Adapter = ZERO_SHOT) -> Tensor:
-        """What an index is asked, [w]: its inner product with a row of ``columns.photo_rows`` is the photo's score.
-
-        Raises:
-            AdapterError: the adapter turns it into NaN or infinite numbers, or moves photos in another way than the backbone's
-                shared part does.
-        """
+        """What an index is asked, [w]: its inner product with a row of ``columns.photo_rows`` is the photo's score. Raises
+        AdapterError: the adapter turns it into NaN or infinite numbers, or moves photos in another way than the backbone's
+        shared part does."""
         ...
 
 
@@ -123,11 +117,8 @@ class Recent(Generic[T]):
 
 
 class PhotoIndexes:
-    """Implements ``Photos`` for a set of photos in memory that does not change; threads may share it.
-
-    Args:
-        prefixes: [*prefix_shape] of each photo. rows: [w] of each, as ``columns.photo_rows`` makes them.
-    """
+    """Implements ``Photos`` for a set of photos in memory that does not change; threads may share it. ``prefixes``:
+    [*prefix_shape] of each photo. ``rows``: [w] of each, as ``columns.photo_rows`` makes them."""
 
     def __init__(self, backbone: Backbone, prefixes: Sequence[Tensor], rows: Sequence[Tensor]) -> None:
         self.backbone, self._prefixes, self._of_photos = backbone, prefixes, rows

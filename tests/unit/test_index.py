@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.retrieval.index import APPROXIMATE_FROM, Index
+from core.retrieval.index import APPROXIMATE_FROM, Index, compressed
 
 
 def unit(n: int, dim: int, seed: int) -> np.ndarray:
@@ -14,10 +14,14 @@ def unit(n: int, dim: int, seed: int) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def approximated(rows: np.ndarray) -> Index:
+    return Index.over(rows, compressed(rows, [rows]))
+
+
 @pytest.mark.parametrize("approximate", [False, True])
 def test_the_best_rows_are_those_of_brute_force(approximate: bool) -> None:
     rows, queries = unit(12_000, 64, 0), unit(40, 64, 1)
-    index = Index(torch.from_numpy(rows), approximate)
+    index = approximated(rows) if approximate else Index(torch.from_numpy(rows))
     found_all = 0
     for query in queries:
         scores = rows @ query
@@ -26,7 +30,7 @@ def test_the_best_rows_are_those_of_brute_force(approximate: bool) -> None:
         assert len(found) == 10 and found == sorted(found, key=lambda hit: (-hit[1], hit[0]))
         np.testing.assert_allclose([score for _, score in found], scores[[row for row, _ in found]], atol=1e-5)
         found_all += len({row for row, _ in found} & set(best.tolist()))
-        exact = index.search(torch.from_numpy(query), 10, exact=True)
+        exact = index.search(torch.from_numpy(query))[:10]
         assert [row for row, _ in exact] == best.tolist()
         everything = [row for row, _ in index.search(torch.from_numpy(query))]
         assert sorted(everything) == list(range(len(rows)))
@@ -52,16 +56,16 @@ def test_no_rows_and_rows_of_odd_width() -> None:
     assert Index(torch.empty(0, 8)).search(torch.ones(8), 3) == []
     rows = unit(2_000, 7, 3)
     query = torch.from_numpy(rows[5])
-    assert Index(torch.from_numpy(rows), True).search(query, 1)[0][0] == 5
+    assert approximated(rows).search(query, 1)[0][0] == 5
 
 
 def test_a_search_leaves_torchs_threads_alone() -> None:
     """They share an OpenMP runtime: what is set for a search would slow the models of the same thread down."""
-    index, before = Index(torch.from_numpy(unit(12_000, 8, 4)), True), torch.get_num_threads()
+    index, before = approximated(unit(12_000, 8, 4)), torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        for exact in (True, False):
-            index.search(torch.ones(8), 3, exact=exact)
+        for top in (None, 3):
+            index.search(torch.ones(8), top)
             assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
