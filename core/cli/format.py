@@ -25,15 +25,11 @@ def routing(data: Mapping[str, Any]) -> str:
     lines += [
         f"  {e['name']:{width}}  {e['similarity']:10.3f}  {e['weight']:6.1%}  {e['description']}" for e in data["experts"]
     ]
-    return "\n".join([*lines, *_fit(data["fit"])])
-
-
-def _fit(fit: Mapping[str, Any]) -> list[str]:
-    """What there is to say about how the experts fit, as lines after an empty one."""
-    lines = [fit["remark"]] if fit["remark"] else []
+    fit = data["fit"]
+    remarks = [fit["remark"]] if fit["remark"] else []
     if not fit["fits"]:
-        lines.append(f"No expert fits (closeness {fit['closeness']:.2f}): only the part that all experts share is applied.")
-    return ["", *lines] if lines else []
+        remarks.append(f"No expert fits (closeness {fit['closeness']:.2f}): only the part that all experts share is applied.")
+    return "\n".join([*lines, *([""] if remarks else []), *remarks])
 
 
 def adaptation(data: Mapping[str, Any]) -> str:

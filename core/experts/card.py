@@ -29,7 +29,6 @@ CARD_FILE = "README.md"
 TEMPLATE = Path(__file__).with_name("card.md")
 TAG = "sg-lora"
 LIBRARY = "sg-lora-studio"  # what loads the repository; peft loads the adapters that are generated from it
-METHOD = "https://arxiv.org/abs/2509.10535"
 # By how the name of a source begins; where a set is not listed, its own terms are all that can be said.
 TERMS: Mapping[str, str] = {
     "flickr8k": "photos belong to their Flickr users; for research and education",
@@ -72,7 +71,6 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
         index=index,
         adapted=_adapted(index),
         sizes=", ".join(f"{group} {count}" for group, count in Counter(e.group for e in index.experts).most_common()),
-        method=METHOD,
         options="" if usual else f" {shlex.join(backbone_options(choice))}",
         weights=_weights(index),
         arguments=", ".join(f"{key}={value!r}" for key, value in choice.items() if value is not None),

@@ -52,8 +52,7 @@ def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None
     """Bring a repository into the folder ``out``; nothing there changes unless everything arrived whole and fits.
 
     Args:
-        source: a folder, or a hub repository: OWNER/NAME, or ``hf-hub:OWNER/NAME``.
-        out: a new folder, or one that holds a repository, which is replaced. backbone: that the experts must be of.
+        source: a folder, or a hub repository: OWNER/NAME, or ``hf-hub:OWNER/NAME``. out: a new folder, or a repository's.
         revision: branch, tag or commit on the hub. endpoint: of the hub (default: ``HF_ENDPOINT``, or huggingface.co).
 
     Raises:
@@ -78,15 +77,12 @@ def push(
     private: bool = False,
     endpoint: str | None = None,
 ) -> Transfer:
-    """Send the repository in ``folder`` to a hub repository, which is made where there is none, or to a folder.
+    """Send the repository in ``folder`` to a hub repository, which is made where there is none, or to a folder. Without a card
+    it gets one on the way. Raises as ``pull``.
 
     Args:
-        folder: of the repository; without a card it gets one on the way. target: as the source of ``pull``.
-        backbone: that the experts are of. private: make a new hub repository a private one. endpoint: as in ``pull``.
+        target, endpoint: as the source of ``pull``. private: make a new hub repository a private one.
         generator: to send along (default: the one in ``folder``; the shipped one with the shipped experts).
-
-    Raises:
-        RepositoryError: as ``pull``; also where the target holds something else.
     """
     hub_id = _hub_id(target)
     if generator is None and folder.resolve() == experts_path(backbone.name).resolve():

@@ -1,7 +1,5 @@
-"""A visitor's own experts, which take part in routing beside the shipped ones.
-
-``OwnExperts`` never changes: adding and removing give another one. Its ``engine(engine)`` routes to all experts and generates
-with them. Like the shipped ones, own experts are own parts on top of what all share.
+"""A visitor's own experts, which take part in routing beside the shipped ones; like these, they are own parts on top of what
+all share. ``OwnExperts`` never changes: adding and removing give another one.
 """
 
 from __future__ import annotations
@@ -140,8 +138,7 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
     measured gain, and the shipped experts' mean spread.
 
     Args:
-        engine: of the backbone that the adapter was made for. source: its folder, or the bytes of a ZIP with its two files.
-        description: the sentence that routing compares. own_experts: to add it to; None: there are none yet.
+        source: its folder, or the bytes of a ZIP with its two files. description: the sentence that routing compares.
 
     Raises:
         AdapterError: the adapter cannot be read, belongs to another backbone, or moves photos in another way than its experts.
@@ -253,13 +250,9 @@ def save_zip(own_experts: OwnExperts) -> bytes:
 
 
 def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
-    """The engine's experts with the own experts of a ZIP that ``save_zip`` wrote.
-
-    Descriptions are encoded again, so that an expert cannot claim to be about something else than its description.
-
-    Raises:
-        RepositoryError: not such a ZIP, damaged, too large, of another backbone, or with a name that is taken.
-    """
+    """The engine's experts with the own experts of a ZIP that ``save_zip`` wrote. Their descriptions are encoded again, so that
+    an expert cannot claim to be about something else. Raises RepositoryError: not such a ZIP, damaged, too large, of another
+    backbone, or with a name that is taken."""
     label, shipped = "The experts' ZIP", engine.repository
     limits = {INDEX_FILE: 2**20, TENSORS_FILE: 2**20 + 2 * 4 * MAX_OWN * shipped.layout.size}
     files = read_members(data, limits, label, RepositoryError)

@@ -283,8 +283,7 @@ class Gallery:
             photo: the id of one of ``photos``, or any image. stop: whether the visitor left; asked while captions are read.
 
         Raises:
-            GalleryError: no photos, no captions, an unknown id, ``top`` below 1. StudioError: it was stopped.
-            PhotoError: the image is damaged or too large.
+            GalleryError: no photos, no captions, an unknown id. StudioError: it was stopped. PhotoError: an unusable image.
         """
         contents = self._filled("find their captions", top)
         texts = tuple(dict.fromkeys(text for photo in _captioned(contents.photos) for text in photo.captions))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import faiss
@@ -93,6 +92,9 @@ class Index:
         """Whether a search for few rows may miss some."""
         return self._scan is not None
 
+    # With more threads than queries, FAISS 1.15 shares the rows out among the threads (its pull request 5000), and then a query
+    # takes two to four times as long on two cores. The threads are torch's as well, whose OpenMP runtime it is.
+    @one_core(faiss.omp_get_max_threads, faiss.omp_set_num_threads)
     def search(
         self, query: Tensor, top: int | None = None, among: np.ndarray | None = None, margin: int = MARGIN
     ) -> list[tuple[int, float]]:
@@ -128,8 +130,7 @@ class Index:
         assert self._scan is not None
         if among is not None:  # the scan cannot leave rows out, so that it is asked for more
             wanted = min(MOST_CANDIDATES, wanted * len(self._rows) // len(among))
-        with _one_thread():
-            rows = self._scan.search(vector, min(wanted, self._scan.ntotal))[1][0]
+        rows = self._scan.search(vector, min(wanted, self._scan.ntotal))[1][0]
         # FAISS fills places that it has no neighbour for with -1.
         rows = np.concatenate([rows[rows >= 0], np.arange(self._scan.ntotal, len(self._rows))])
         return rows if among is None else rows[np.isin(rows, among)]
@@ -140,22 +141,10 @@ class Index:
         n, k = len(rows), wanted
         while True:
             k = min(n, k + 1)
-            with _one_thread():
-                neighbours = faiss.knn(vector, rows, k, metric=faiss.METRIC_INNER_PRODUCT)
-            scores, places = (values[0] for values in neighbours)
+            scores, places = (values[0] for values in faiss.knn(vector, rows, k, metric=faiss.METRIC_INNER_PRODUCT))
             if k == n or scores[wanted - 1] > scores[-1]:
                 return scores, places
             k *= 2
-
-
-def _one_thread() -> AbstractContextManager[None]:
-    """Let FAISS search on the calling thread alone.
-
-    With more threads than queries, FAISS 1.15 shares the rows out among the threads (its pull request 5000), and then a query
-    takes two to four times as long on two cores. The number of threads is the calling thread's own, but torch's as well, whose
-    OpenMP runtime it is; so it is put back.
-    """
-    return one_core(faiss.omp_get_max_threads, faiss.omp_set_num_threads)
 
 
 def compressed(sample: np.ndarray, blocks: Iterable[np.ndarray]) -> faiss.IndexPQFastScan:

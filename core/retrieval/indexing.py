@@ -402,8 +402,7 @@ def _file_table(files: Mapping[str, FileRow]) -> pa.Table:
         raw = None if shown == path else os.fsencode(path)
         rows.append((shown, raw, row.size, row.mtime_ns, row.id, row.reason, list(row.captions)))
     schema = file_schema()
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    return pa.table([pa.array(values, kind.type) for values, kind in zip(columns, schema, strict=True)], schema=schema)
+    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
 
 
 def _inside(path: str, folders: Iterable[str]) -> bool:

@@ -45,7 +45,8 @@ class EncodedQuery:
         return replace(self, prefixes=torch.cat([*asked, *photos]), photo_weights=torch.cat([self.photo_weights, *weights]))
 
     def row(self, backbone: Backbone, adapter: Adapter = ZERO_SHOT) -> Tensor:
-        """As ``Asked.row``."""
+        """What an index is asked, [w]: its inner product with a row of ``columns.photo_rows`` is the photo's score. Raises
+        AdapterError: NaN or infinite numbers come of it, or the adapter moves photos as the backbone's shared part does not."""
         return asked(backbone, adapter, lambda lora: self.embedding(backbone, lora))
 
     def embedding(self, backbone: Backbone, lora: Lora | None = None) -> Tensor:

@@ -1,8 +1,7 @@
 """Indexing on many machines: photos are read and encoded by a Ray Data job over the same code, and written by this process.
 
 Ray (https://docs.ray.io) starts the actors, hands files out, and does again what a machine that went away was working on. Only
-one process writes, so that a library is as safe as with one machine; a photo's row is 15 kB, which it writes faster than dozens
-of machines encode.
+one process writes, which keeps a library safe; a photo's row is 15 kB, written faster than dozens of machines encode.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from core.retrieval.indexing import Engine, Outcome, encode, read_photo
 
 BATCH = 32
 FILES_A_TASK = 256  # what is lost when a machine goes away, and how finely work is shared out
-INSTALL = "`pip install -r requirements-scale.txt`"
 
 
 class RayEncoder:
@@ -53,7 +51,9 @@ def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
         import ray.data
         from ray.exceptions import RayError
     except ImportError:
-        raise LibraryError(f"--engine ray needs Ray: {INSTALL} on every machine of the cluster.") from None
+        raise LibraryError(
+            "--engine ray needs Ray: `pip install -r requirements-scale.txt` on every machine of the cluster."
+        ) from None
     try:
         ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -23,6 +23,7 @@ from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import asked, embeddings, photo_rows, width
 from core.retrieval.index import CANDIDATES, Index
 from core.retrieval.popularity import popularity, spread_places
+from core.retrieval.questions import EncodedQuery
 
 SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
 KEPT_ADAPTERS = 4  # the page compares three
@@ -49,26 +50,20 @@ class Photos(Protocol):
         ...
 
 
-class Asked(Protocol):
-    """What photos are asked, up to where adapters begin."""
-
-    def row(self, backbone: Backbone, adapter: Adapter = ZERO_SHOT) -> Tensor:
-        """What an index is asked, [w]: its inner product with a row of ``columns.photo_rows`` is the photo's score. Raises
-        AdapterError: the adapter turns it into NaN or infinite numbers, or moves photos in another way than the backbone's
-        shared part does."""
-        ...
-
-
 @dataclass(frozen=True)
 class LikePhoto:
-    """Implements ``Asked``: what is like a photo that is indexed, at a place of ``photos``."""
+    """A question: what is like a photo that is indexed, at a place of ``photos``."""
 
     photos: Photos
     place: int
 
     def row(self, backbone: Backbone, adapter: Adapter = ZERO_SHOT) -> Tensor:
+        """As ``EncodedQuery.row``."""
         rows = self.photos.index_for(adapter).take(np.array([self.place]))
         return asked(backbone, adapter, lambda lora: embeddings(backbone, rows, lora))[0]
+
+
+Asked = EncodedQuery | LikePhoto  # what photos are asked, up to where adapters begin
 
 
 def search(
@@ -79,7 +74,7 @@ def search(
     A score is the cosine similarity, or where the adapter has a weight below 1 the mixture of both.
 
     Raises:
-        AdapterError: as ``Photos.index_for`` and ``Asked.row``.
+        AdapterError: as ``Photos.index_for`` and ``EncodedQuery.row``.
     """
     return photos.index_for(adapter).search(question.row(photos.backbone, adapter), top, among=among)
 
