@@ -48,14 +48,9 @@ class RepositoryIndex(BaseModel, frozen=True):
     @staticmethod
     def read(folder: Path) -> RepositoryIndex:
         """Read the index of a repository; raises RepositoryError where it is missing or damaged."""
-        label = f"The expert repository {folder}"
+        label, raw = f"The expert repository {folder}", _read(folder, INDEX_FILE)
         try:
-            raw = (folder / INDEX_FILE).read_bytes()
             return RepositoryIndex.model_validate_json(raw)
-        except FileNotFoundError:
-            raise RepositoryError(f"{label} lacks {INDEX_FILE}: `python -m core train experts` writes it.") from None
-        except OSError as error:
-            raise RepositoryError(f"{label} has an {INDEX_FILE} that cannot be read ({error.strerror}).") from None
         except ValidationError as error:
             if any(e["loc"] == ("format",) for e in error.errors()):
                 stated = brief(json.loads(raw)["format"])
@@ -70,6 +65,16 @@ class RepositoryIndex(BaseModel, frozen=True):
         content = self.model_dump(mode="json", by_alias=True)
         text = json.dumps(content, indent=1, ensure_ascii=False)
         (folder / INDEX_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _read(folder: Path, name: str) -> bytes:
+    label = f"The expert repository {folder}"
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise RepositoryError(f"{label} lacks {name}: `python -m core train experts` writes it.") from None
+    except OSError as error:
+        raise RepositoryError(f"{label} has a file {name} that cannot be read ({error.strerror}).") from None
 
 
 def name_backbone(folder: Path, choice: Mapping[str, Any]) -> None:
@@ -120,12 +125,7 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
     label = f"The expert repository {folder}"
     index = RepositoryIndex.read(folder)
     experts = index.experts
-    try:
-        raw = (folder / TENSORS_FILE).read_bytes()
-    except FileNotFoundError:
-        raise RepositoryError(f"{label} lacks {TENSORS_FILE}: `python -m core train experts` writes it.") from None
-    except OSError as error:
-        raise RepositoryError(f"{label} has a {TENSORS_FILE} that cannot be read ({error.strerror}).") from None
+    raw = _read(folder, TENSORS_FILE)
     if digest(raw) != index.checksum:
         raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} (its checksum differs from the index): restore it.")
     if index.fingerprint != fingerprint:
