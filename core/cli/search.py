@@ -37,6 +37,7 @@ from core.retrieval.where import NONE_LEFT, Where
 
 MAX_PATH = 4096
 Best = list[tuple[int, float]]  # places and scores, best first
+Named = Callable[[Sequence[int]], Sequence[object]]  # what photos or captions at some places are called
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,87 @@ class _Found:
 
     rankings: Mapping[str, Best]  # by name of the adapter
     before: Mapping[int, int]  # zero-shot's ranks by place, as far as they are known
-    named: Callable[[Sequence[int]], Sequence[object]]  # what those at some places are called
+    named: Named
     facts: Mapping[str, Any]  # about all that was searched, for the answer
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What is asked, with which adapters by name, and the options of the command."""
+
+    options: Namespace
+    asked: Query
+    backbone: Backbone
+    adapters: Mapping[str, Adapter]
+    stopwatch: Stopwatch
+
+    def in_folder(self, paths: Sequence[Path]) -> _Found:
+        gallery = Gallery(self.backbone, limit=len(paths))
+        report = gallery.add(paths, {}, counter("reading", log))
+        for failure in report.failed:
+            log(f"left out: {failure.name}: {failure.reason}")
+        if not gallery.photos:
+            raise DataError(f"None of the {len(paths)} photos in {self.options.gallery} can be read.")
+        # Names are made safe and unique for a page; here the path is what a user can go on with.
+        first: dict[str, str] = {}
+        for position, id in sorted(report.ids.items()):
+            first.setdefault(id, paths[position].relative_to(self.options.gallery).as_posix())
+        names = [first[photo.id] for photo in gallery.photos]
+        self.stopwatch.lap("index")
+        found = self.in_photos(gallery.searchable, gallery.among, lambda places: [names[i] for i in places])
+        failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]
+        return replace(found, facts={**found.facts, "failed": failed, "duplicates": list(report.duplicates)})
+
+    def in_photos(self, photos: Photos, within: Callable[[Where], np.ndarray | None], named: Named) -> _Found:
+        among = within(Where(self.options.folder, self.options.since, self.options.until))
+        if among is not None and not len(among):
+            raise GalleryError(NONE_LEFT)
+        question = self.asked.question(photos.backbone)
+        top, adapters = self.options.top, self.adapters.items()
+        rankings = {name: best_photos(photos, question, adapter, top, among) for name, adapter in adapters}
+        facts = {
+            "photos": len(photos.index),
+            "total": len(photos.index if among is None else among),
+            "failed": [],
+            "duplicates": [],
+            "approximate": photos.index.approximate,
+        }
+        return _Found(rankings, zero_shot_ranks(photos, question, among), named, facts)
+
+    def captions(self, library: LibraryPhotos | None) -> _Found:
+        """The captions that fit best; no photo but those of the question is encoded."""
+        backbone = self.backbone
+        if library is not None:
+            prefixes = library.caption_prefixes(counter("reading", log, "captions"))
+            texts, photos = library.captions, len(library)
+        else:
+            samples = read_folder(self.options.gallery)
+            texts = tuple(dict.fromkeys(text for sample in samples for text in clean_captions(caption_texts(sample))))
+            if not texts:
+                raise DataError(f"No photo of {self.options.gallery} has captions: look for photos instead (--find photos).")
+            prefixes, photos = backbone.text_prefix(texts), len({sample.path for sample in samples})
+        self.stopwatch.lap("index")
+        question = self.asked.question(backbone)
+
+        def cosines(lora: Lora | None) -> Tensor:
+            return finite(backbone.text_suffix(prefixes, lora)) @ question.embedding(backbone, lora)
+
+        rankings: dict[str, Best] = {}
+        before: dict[int, int] = {}
+        for name, adapter in self.adapters.items():
+            scores = cosines(adapter.lora) * adapter.weight
+            if adapter.weight < 1:
+                scores += cosines(None) * (1 - adapter.weight)
+            ranked = scores
+            if library is not None and (backbone.shared is not None or not adapter.moves_photos):
+                seen = library.index.take(spread_places(len(library)))
+                ranked = scores - popularity(seen, text_rows(backbone, prefixes, adapter))
+            order = ranked.sort(descending=True, stable=True).indices
+            before = before or {row: rank for rank, row in enumerate(order.tolist(), 1)}
+            order = order[: self.options.top]
+            rankings[name] = list(zip(order.tolist(), scores[order].tolist(), strict=True))
+        facts = {"photos": photos, "total": len(texts), "failed": [], "duplicates": [], "approximate": False}
+        return _Found(rankings, before, lambda places: [texts[place] for place in places], facts)
 
 
 def search(arguments: Namespace) -> Answer:
@@ -74,12 +154,13 @@ def search(arguments: Namespace) -> Answer:
     backbone, adapters = _adapters(arguments, task, stopwatch)
     opened = None if library is None else LibraryPhotos(library, backbone)
     stopwatch.lap("load")
+    ask = _Search(arguments, asked, backbone, adapters, stopwatch)
     if kind == "caption":
-        found = _captions(arguments, backbone, opened, asked, adapters, stopwatch)
+        found = ask.captions(opened)
     elif opened is None:
-        found = _in_folder(arguments, backbone, gallery, asked, adapters, stopwatch)
+        found = ask.in_folder(gallery)
     else:
-        found = _in_photos(arguments, opened, opened.among, asked, adapters, opened.paths)
+        found = ask.in_photos(opened, opened.among, opened.paths)
     rankings = {}
     for name, best in found.rankings.items():
         rankings[name] = rows = []
@@ -113,96 +194,6 @@ def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> t
         adapters["adapter"] = load_adapter(backbone, arguments.adapter)
     backbone.encode_sentence(["warm-up"])
     return backbone, adapters
-
-
-def _in_folder(
-    arguments: Namespace,
-    backbone: Backbone,
-    paths: Sequence[Path],
-    asked: Query,
-    adapters: Mapping[str, Adapter],
-    stopwatch: Stopwatch,
-) -> _Found:
-    gallery = Gallery(backbone, limit=len(paths))
-    report = gallery.add(paths, {}, counter("reading", log))
-    for failure in report.failed:
-        log(f"left out: {failure.name}: {failure.reason}")
-    if not gallery.photos:
-        raise DataError(f"None of the {len(paths)} photos in {arguments.gallery} can be read.")
-    # Names are made safe and unique for a page; here the path is what a user can go on with.
-    first: dict[str, str] = {}
-    for position, id in sorted(report.ids.items()):
-        first.setdefault(id, paths[position].relative_to(arguments.gallery).as_posix())
-    names = [first[photo.id] for photo in gallery.photos]
-    stopwatch.lap("index")
-    found = _in_photos(arguments, gallery.searchable, gallery.among, asked, adapters, lambda places: [names[i] for i in places])
-    failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]
-    return replace(found, facts={**found.facts, "failed": failed, "duplicates": list(report.duplicates)})
-
-
-def _in_photos(
-    arguments: Namespace,
-    photos: Photos,
-    within: Callable[[Where], np.ndarray | None],
-    asked: Query,
-    adapters: Mapping[str, Adapter],
-    named: Callable[[Sequence[int]], Sequence[object]],
-) -> _Found:
-    among = within(Where(arguments.folder, arguments.since, arguments.until))
-    if among is not None and not len(among):
-        raise GalleryError(NONE_LEFT)
-    question = asked.question(photos.backbone)
-    rankings = {name: best_photos(photos, question, adapter, arguments.top, among) for name, adapter in adapters.items()}
-    facts = {
-        "photos": len(photos.index),
-        "total": len(photos.index if among is None else among),
-        "failed": [],
-        "duplicates": [],
-        "approximate": photos.index.approximate,
-    }
-    return _Found(rankings, zero_shot_ranks(photos, question, among), named, facts)
-
-
-def _captions(
-    arguments: Namespace,
-    backbone: Backbone,
-    library: LibraryPhotos | None,
-    asked: Query,
-    adapters: Mapping[str, Adapter],
-    stopwatch: Stopwatch,
-) -> _Found:
-    """The captions that fit best; no photo but those of the question is encoded."""
-    if library is not None:
-        prefixes = library.caption_prefixes(counter("reading", log, "captions"))
-        texts, photos = library.captions, len(library)
-    else:
-        samples = read_folder(arguments.gallery)
-        texts = tuple(dict.fromkeys(text for sample in samples for text in clean_captions(caption_texts(sample))))
-        if not texts:
-            raise DataError(f"No photo of {arguments.gallery} has captions: look for photos instead (--find photos).")
-        prefixes, photos = backbone.text_prefix(texts), len({sample.path for sample in samples})
-    stopwatch.lap("index")
-    question = asked.question(backbone)
-
-    def cosines(lora: Lora | None) -> Tensor:
-        return finite(backbone.text_suffix(prefixes, lora)) @ question.embedding(backbone, lora)
-
-    rankings: dict[str, Best] = {}
-    before: dict[int, int] = {}
-    for name, adapter in adapters.items():
-        scores = cosines(adapter.lora) * adapter.weight
-        if adapter.weight < 1:
-            scores += cosines(None) * (1 - adapter.weight)
-        ranked = scores
-        if library is not None and (backbone.shared is not None or not adapter.moves_photos):
-            seen = library.index.take(spread_places(len(library)))
-            ranked = scores - popularity(seen, text_rows(backbone, prefixes, adapter))
-        order = ranked.sort(descending=True, stable=True).indices
-        before = before or {row: rank for rank, row in enumerate(order.tolist(), 1)}
-        order = order[: arguments.top]
-        rankings[name] = list(zip(order.tolist(), scores[order].tolist(), strict=True))
-    facts = {"photos": photos, "total": len(texts), "failed": [], "duplicates": [], "approximate": False}
-    return _Found(rankings, before, lambda places: [texts[place] for place in places], facts)
 
 
 def is_photo(part: str) -> bool:

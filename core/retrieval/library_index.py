@@ -85,14 +85,6 @@ def refresh(library: Path, photos: LanceDataset, dim: int, finish: bool = True) 
     return made
 
 
-def open_index(library: Path, snapshot: Snapshot) -> tuple[np.ndarray, Index]:
-    """The ids [n, 16] uint8 and the index over the vectors, both memory-mapped."""
-    folder = library / FOLDER
-    ids = mapped(folder / snapshot.ids, np.uint8, (snapshot.photos, ID_BYTES))
-    scan = faiss.read_index(str(folder / snapshot.scan)) if snapshot.scanned else None
-    return ids, index_over(folder / snapshot.vectors, (snapshot.photos, snapshot.dim), scan)
-
-
 def index_over(path: Path, shape: tuple[int, int], scan: faiss.Index | None) -> Index:
     """The index over a file of vectors [n, d] float32, with its scan; what a search reads of the file is not kept mapped."""
     rows = mapped(path, np.float32, shape)

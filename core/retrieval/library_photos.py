@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import faiss
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -46,7 +47,10 @@ class LibraryPhotos:
             )
         self.snapshot = snapshot
         with library.readable():
-            self.ids, self.index = library_index.open_index(library.folder, snapshot)
+            folder = library.folder / library_index.FOLDER
+            self.ids = library_index.mapped(folder / snapshot.ids, np.uint8, (snapshot.photos, library_index.ID_BYTES))
+            scan = faiss.read_index(str(folder / snapshot.scan)) if snapshot.scanned else None
+            self.index = library_index.index_over(folder / snapshot.vectors, (snapshot.photos, snapshot.dim), scan)
             self._photos = import_lance().dataset(str(library.folder / PHOTOS), version=snapshot.version)
             self._files = library.files()
 
