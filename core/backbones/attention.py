@@ -1,8 +1,8 @@
-"""Multi-head self-attention with separate q, k and v linears, and a LoRA that is passed in rather than injected."""
+"""Transformer blocks with separate q, k and v linears, and a LoRA that is passed in rather than injected."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,6 @@ from torch import Tensor, nn
 
 from core.backbones.lora import Lora
 from core.common.errors import BackboneError
-
-if TYPE_CHECKING:
-    from timm.layers.attention import Attention
 
 FEW_TOKENS = 64
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
@@ -57,10 +54,7 @@ class SplitAttention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.q_proj = nn.Linear(width, width)
-        self.k_proj = nn.Linear(width, width)
-        self.v_proj = nn.Linear(width, width)
-        self.out_proj = nn.Linear(width, width)
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x: Tensor, lora: Lora | None = None, name: str = "", mask: Tensor | None = None) -> Tensor:
         """Attend over x [n, tokens, width]; ``name`` is this module's dotted name, under which the LoRA knows it; ``mask`` as
@@ -75,44 +69,65 @@ class SplitAttention(nn.Module):
         return adapted_linear(self.out_proj, heads.transpose(1, 2).flatten(2), lora, f"{name}.out_proj")  # [n, tokens, width]
 
     @staticmethod
-    def from_fused(attention: nn.MultiheadAttention) -> SplitAttention:
-        """Split torch's fused ``in_proj`` of an ``nn.MultiheadAttention``; outputs stay equal.
+    def of(attention: Any) -> SplitAttention:
+        """Split the fused q, k and v of torch's ``nn.MultiheadAttention`` or timm's ``Attention``; outputs stay equal.
 
         Weights are copied, on their device and in their dtype; missing biases become zero.
 
         Raises:
             BackboneError: not plain self-attention (other widths for k and v, or learned extra tokens).
         """
-        if attention.in_proj_weight is None or attention.bias_k is not None or attention.add_zero_attn:
+        if isinstance(attention, nn.MultiheadAttention):
+            plain = attention.in_proj_weight is not None and attention.bias_k is None and not attention.add_zero_attn
+            weight, bias, out = attention.in_proj_weight, attention.in_proj_bias, attention.out_proj
+        else:
+            plain = attention.attn_dim == attention.qkv.in_features
+            weight, bias, out = attention.qkv.weight, attention.qkv.bias, attention.proj
+        if not plain:
             raise BackboneError("Only plain self-attention can be split: one width for q, k and v, and no extra tokens.")
-        split = _split(attention.in_proj_weight, attention.in_proj_bias, attention.out_proj, attention.num_heads)
+        with torch.device("meta"):  # every parameter is set below: no random numbers need be drawn for them
+            split = SplitAttention(weight.shape[1], attention.num_heads)
+        weights = [*weight.chunk(3), out.weight]
+        biases = [*(weight.new_zeros(len(weight)) if bias is None else bias).chunk(3)]
+        biases += [weight.new_zeros(len(out.weight)) if out.bias is None else out.bias]
+        names = (*PROJECTIONS, "out_proj")
+        state = {f"{name}.weight": part.detach().clone() for name, part in zip(names, weights, strict=True)}
+        state |= {f"{name}.bias": part.detach().clone() for name, part in zip(names, biases, strict=True)}
+        split.load_state_dict(state, assign=True)
         return split.train(attention.training)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block (ViT, arXiv 2010.11929) whose linears a LoRA knows as ``name`` and theirs."""
+
+    def __init__(
+        self,
+        name: str,
+        norm1: nn.Module,
+        attn: SplitAttention,
+        norm2: nn.Module,
+        mlp: nn.Module,
+        scale1: nn.Module | None = None,
+        scale2: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.name, self.norm1, self.attn, self.norm2, self.mlp = name, norm1, attn, norm2, mlp
+        self.scale1, self.scale2 = scale1 or nn.Identity(), scale2 or nn.Identity()
 
     @staticmethod
-    def from_timm(attention: Attention) -> SplitAttention:
-        """As ``from_fused``, for the ``qkv`` of timm's ``Attention``.
+    def of(block: Any, name: str) -> Block:
+        """From open_clip's ``ResidualAttentionBlock`` or timm's ``Block``; only the attention's weights are copied.
 
-        Raises:
-            BackboneError: its heads together are not as wide as its input.
+        peft on torch's fused ``nn.MultiheadAttention`` is wrong and not thread-safe (docs/design.md, section 3), and one shared
+        A is not the paper's parameterisation. So q, k and v become linears of their own.
         """
-        if attention.attn_dim != attention.qkv.in_features:
-            raise BackboneError("Only plain self-attention can be split: heads that are as wide together as their input.")
-        split = _split(attention.qkv.weight, attention.qkv.bias, attention.proj, attention.num_heads)
-        return split.train(attention.training)
+        attn = SplitAttention.of(block.attn)
+        if hasattr(block, "ln_1"):
+            return Block(name, block.ln_1, attn, block.ln_2, block.mlp, block.ls_1, block.ls_2)
+        return Block(name, block.norm1, attn, block.norm2, block.mlp, block.ls1, block.ls2)
 
-
-def _split(weight: Tensor, bias: Tensor | None, out: nn.Module, heads: int) -> SplitAttention:
-    """From fused q, k and v, [3 * width, width] and [3 * width]."""
-    with torch.device("meta"):  # every parameter is set below: no random numbers need be drawn for them
-        split = SplitAttention(weight.shape[1], heads)
-    split = split.to_empty(device=weight.device).to(weight.dtype)
-    with torch.no_grad():
-        for linear in (split.q_proj, split.k_proj, split.v_proj, split.out_proj):
-            linear.bias.zero_()
-        for which, part in zip(PROJECTIONS, weight.chunk(3), strict=True):
-            getattr(split, which).weight.copy_(part)
-        if bias is not None:
-            for which, part in zip(PROJECTIONS, bias.chunk(3), strict=True):
-                getattr(split, which).bias.copy_(part)
-        split.out_proj.load_state_dict(out.state_dict(), strict=False)
-    return split
+    def forward(self, x: Tensor, lora: Lora | None = None, mask: Tensor | None = None) -> Tensor:
+        """Tokens [n, tokens, width] to the same; ``mask`` as in ``attend``."""
+        dtype = self.attn.q_proj.weight.dtype  # the linears' compute dtype; the residual stream keeps its own
+        x = x + self.scale1(self.attn(self.norm1(x).to(dtype), lora, f"{self.name}.attn", mask))
+        return x + self.scale2(adapted_sequence(self.mlp, self.norm2(x).to(dtype), lora, f"{self.name}.mlp"))

@@ -12,9 +12,10 @@ without and with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -25,51 +26,51 @@ from core.backbones.lora import Lora, LoraLayout, LoraModule, Side
 from core.backbones.lora_algebra import same_on_photos
 from core.common.errors import AdapterError
 from core.common.images import Framing
+from core.common.languages import TOWER_LANGUAGES
 
 
-class Towers(Protocol):
-    """The frozen part of an image-text model, whose outputs can be cached on disk."""
+class Towers(ABC):
+    """The frozen part of an image-text model, whose outputs can be cached on disk.
 
-    @property
-    def prefix_key(self) -> str:
-        """Changes with anything that changes prefix activations."""
-        ...
+    Attributes:
+        prefix_key, sentence_key: change with anything that changes prefix activations, or sentence embeddings.
+        prefix_shape: of one photo's prefix activations. sentence_dim: width s of sentence embeddings.
+        framing: what is seen of a photo, and in which size. mean, std: of what it shows, as values from 0 to 1.
+        languages: that sentences may be in.
+        device: where it works. Tensors come and go on the CPU, whatever device that is.
+    """
 
-    @property
-    def sentence_key(self) -> str:
-        """Changes with anything that changes sentence embeddings."""
-        ...
+    prefix_key: str
+    sentence_key: str
+    prefix_shape: tuple[int, ...]
+    sentence_dim: int
+    framing: Framing
+    mean: Tensor | float
+    std: Tensor | float
+    languages: Collection[str] = TOWER_LANGUAGES
+    device: torch.device
 
-    @property
-    def prefix_shape(self) -> tuple[int, ...]:
-        """Shape of one photo's prefix activations."""
-        ...
+    @abstractmethod
+    def to(self, device: torch.device) -> Self:
+        """Work on a device from now on; returns itself."""
 
-    @property
-    def sentence_dim(self) -> int:
-        """Width s of sentence embeddings."""
-        ...
-
-    @property
-    def framing(self) -> Framing:
-        """What is seen of a photo, and in which size."""
-        ...
-
+    @abstractmethod
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         """Embeddings that routing compares, [n, s], float32, unit length."""
-        ...
+
+    @abstractmethod
+    def prefix(self, pixels: Tensor) -> Tensor:
+        """Prefix activations of pixels [n, 3, height, width]: [n, *prefix_shape], float16."""
 
     def normalised(self, frames: Tensor) -> Tensor:
         """Photos after ``framing``, [n, height, width, 3] uint8, as the input of ``prefix``, [n, 3, height, width] float32."""
-        ...
+        return frames.permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
 
     def pixels(self, image: Image.Image) -> Tensor:
         """One RGB photo as the input of ``prefix``, [3, height, width] float32: framed and normalised."""
-        ...
-
-    def prefix(self, pixels: Tensor) -> Tensor:
-        """Prefix activations of pixels [n, 3, height, width]: [n, *prefix_shape], float16."""
-        ...
+        framed = self.framing(image)
+        values = torch.frombuffer(bytearray(framed.tobytes()), dtype=torch.uint8)
+        return self.normalised(values.view(1, framed.height, framed.width, 3))[0]
 
 
 class TwoTowers(nn.Module):
@@ -93,6 +94,60 @@ class TwoTowers(nn.Module):
             for name, linear in self.named_modules()
             if isinstance(linear, nn.Linear) and name.startswith(below)
         }
+
+
+class Backbone(Towers):
+    """What the engine needs of an image-text model.
+
+    Attributes:
+        name: how users choose it ("embedded", "ViT-B-16", …). slug: name of the folders of what is trained for it.
+        choice: the arguments of ``load_backbone`` that load it again on this machine: "spec", "pretrained", "adapt_blocks", and
+            "adapt" where that is not the default. ``core.backbones.spec.portable`` is for other machines.
+        fingerprint: 16 hex digits that change with any weight or with the architecture.
+        linears: all that a LoRA can adapt, by name.
+        layout: those of them that LoRAs adapt, unless an expert repository names others, and the rank of generated LoRAs.
+        shared: what every adapter does to photos alike, and to texts beside its own part; a prefix holds both embeddings of a
+            photo then, [2, d]. None: photos are embedded again for an adapter that moves them.
+        dim: width d of the shared image-text space.
+        adapted: the module whose linears ``linears`` and ``layout`` name (for peft; in evaluation mode, never trained).
+        text_key: changes with anything that changes text prefixes; ``sentence_key`` where these are made of sentence
+            embeddings.
+    """
+
+    name: str
+    slug: str
+    choice: Mapping[str, Any]
+    fingerprint: str
+    linears: Mapping[str, LoraModule]
+    layout: LoraLayout
+    shared: Lora | None = None
+    dim: int
+    adapted: TwoTowers
+    text_key: str
+
+    @abstractmethod
+    def text_prefix(self, texts: Sequence[str]) -> Tensor:
+        """What is computed of texts once, [n, …]: sentence embeddings, or the token ids of a text tower that is adapted."""
+
+    @abstractmethod
+    def text_suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
+        """Texts in the shared space [n, d], float32, unit length, from their prefixes (None: zero-shot).
+
+        Raises:
+            AdapterError: the LoRA moves texts, and the prefix is past the linears that it adapts.
+        """
+
+    @abstractmethod
+    def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
+        """Photos in the shared space, as ``text_suffix`` has texts; it raises where the LoRA moves photos."""
+
+    def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
+        """Texts in the shared space, [n, d]; raises as ``text_suffix``."""
+        return self.text_suffix(self.text_prefix(texts), lora)
+
+    def there(self, lora: Lora | None) -> Lora | None:
+        """A LoRA on the device."""
+        return None if lora is None else lora.to(self.device)
 
 
 @dataclass(frozen=True)
@@ -123,14 +178,12 @@ def last_text_linear(backbone: Backbone) -> LoraModule:
     return module
 
 
+@torch.no_grad()
 def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) -> LastLinear:
     """The last linear of the text side at work on text prefixes [n, …], float32, on the CPU, with a LoRA applied; raises as
     ``last_text_linear``."""
-    module = last_text_linear(backbone)
-    text: Any = backbone.adapted.text
-    with torch.no_grad():
-        there = None if lora is None else lora.to(backbone.device)
-        inputs, outputs = text.unnormalised(prefix.to(backbone.device), there)
+    module, text = last_text_linear(backbone), backbone.adapted.text
+    inputs, outputs = text.unnormalised(prefix.to(backbone.device), backbone.there(lora))  # type: ignore[operator]
     return LastLinear(module, inputs.float().cpu(), outputs.float().cpu())
 
 
@@ -163,99 +216,3 @@ def photo_column(lora: Lora | None, shared: Lora) -> int:
             "with, or --adapt photos with experts that adapt photos."
         )
     return 1
-
-
-class Backbone(Towers, Protocol):
-    """What the engine needs of an image-text model.
-
-    Tensors come and go on the CPU, whatever device the model works on.
-    """
-
-    @property
-    def name(self) -> str:
-        """How users choose it ("embedded", "ViT-B-16", …)."""
-        ...
-
-    @property
-    def slug(self) -> str:
-        """Name of the folders of what is trained for it."""
-        ...
-
-    @property
-    def choice(self) -> Mapping[str, Any]:
-        """The arguments of ``load_backbone`` that load it again on this machine: "spec", "pretrained", "adapt_blocks", and
-        "adapt" where that is not the default.
-
-        ``core.backbones.spec.portable`` is for other machines.
-        """
-        ...
-
-    @property
-    def device(self) -> torch.device:
-        """Where it works."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """16 hex digits that change with any weight or with the architecture."""
-        ...
-
-    @property
-    def linears(self) -> Mapping[str, LoraModule]:
-        """All that a LoRA can adapt, by name."""
-        ...
-
-    @property
-    def layout(self) -> LoraLayout:
-        """Those of them that LoRAs adapt, unless an expert repository names others, and the rank of generated LoRAs."""
-        ...
-
-    @property
-    def shared(self) -> Lora | None:
-        """What every adapter does to photos alike, and to texts beside its own part; a prefix holds both embeddings of a photo
-        then, [2, d]. None: photos are embedded again for an adapter that moves them.
-        """
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Width d of the shared image-text space."""
-        ...
-
-    @property
-    def adapted(self) -> TwoTowers:
-        """The module whose linears ``linears`` and ``layout`` name (for peft; in evaluation mode, never trained in place)."""
-        ...
-
-    def to(self, device: torch.device) -> Backbone:
-        """Work on a device from now on; returns the backbone itself."""
-        ...
-
-    @property
-    def text_key(self) -> str:
-        """Changes with anything that changes text prefixes; ``sentence_key`` where these are made of sentence embeddings."""
-        ...
-
-    def text_prefix(self, texts: Sequence[str]) -> Tensor:
-        """What is computed of texts once, [n, …]: sentence embeddings, or the token ids of a text tower that is adapted."""
-        ...
-
-    def text_suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        """Texts in the shared space [n, d], float32, unit length, from their prefixes (None: zero-shot).
-
-        Raises:
-            AdapterError: the LoRA moves texts, and the prefix is past the linears that it adapts.
-        """
-        ...
-
-    def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
-        """Texts in the shared space, [n, d], float32, unit length (None: zero-shot); raises as ``text_suffix``."""
-        ...
-
-    def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        """Photos in the shared space, [n, d], float32, unit length (None: zero-shot).
-
-        Raises:
-            AdapterError: the LoRA moves photos, and the prefix is past the linears that it adapts.
-        """
-        ...

@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
-from core.backbones.adapted_block import AdaptedBlock
-from core.backbones.attention import adapted_linear
+from core.backbones.attention import Block, adapted_linear
 from core.backbones.lora import Lora
 from core.common.errors import BackboneError
 
@@ -90,7 +89,7 @@ class ClipText(nn.Module):
         cut = len(blocks) - adapt_blocks
         self.token_embedding, self.positional_embedding = text.token_embedding, text.positional_embedding
         self.frozen = nn.ModuleList(blocks[:cut])
-        self.blocks = nn.ModuleDict({str(i): AdaptedBlock(blocks[i], f"text.blocks.{i}") for i in range(cut, len(blocks))})
+        self.blocks = nn.ModuleDict({str(i): Block.of(blocks[i], f"text.blocks.{i}") for i in range(cut, len(blocks))})
         self.ln_final, self.projection = text.ln_final, _linear(text.text_projection)
         self.register_buffer("attn_mask", getattr(text, "attn_mask", None), persistent=False)
         self.pooling = _pooling(text)

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from core.backbones.base import TwoTowers, finished, photo_column
+from core.backbones.attention import PROJECTIONS
+from core.backbones.base import Backbone, Towers, TwoTowers, finished, photo_column
 from core.backbones.frozen_towers import (
     IMAGE_TOWER_SHA256,
     MAP_CHANNELS,
@@ -27,8 +28,7 @@ from core.backbones.frozen_towers import (
     TextTower,
 )
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
-from core.backbones.lora import VISION, Factors, Lora, LoraLayout, LoraModule, Side
-from core.backbones.preprocess import Preprocessing
+from core.backbones.lora import LORA_RANK, VISION, Factors, Lora, LoraLayout, LoraModule, Side
 from core.backbones.spec import adapted_side
 from core.backbones.trained_words import load_words
 from core.backbones.translations import Maps, load_maps, toward_english
@@ -39,7 +39,6 @@ from core.common.runtime import compute_dtype
 from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 
 HEAD_BATCH = 128
-LORA_RANK = 2
 SHARED_FILE, TRANSLATIONS_FILE = "shared.safetensors", "translations.safetensors"  # beside the heads
 WORDS_FILE = "words.txt"
 LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, and an embedding would hang on its neighbours
@@ -49,8 +48,8 @@ LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, a
 _image_tower, _text_tower = lru_cache(maxsize=1)(ImageTower), lru_cache(maxsize=1)(TextTower)
 
 
-class EmbeddedTowers(Preprocessing):
-    """Implements ``core.backbones.base.Towers``; they load on first use, so that routing starts fast.
+class EmbeddedTowers(Towers):
+    """The frozen towers; they load on first use, so that routing starts fast.
 
     Args:
         dtype: compute dtype of what stands on the image tower, which is float32; None: the fastest that the device has native
@@ -58,15 +57,16 @@ class EmbeddedTowers(Preprocessing):
     """
 
     prefix_key, sentence_key = f"{IMAGE_TOWER_SHA256} folded", TEXT_TOWER_SHA256
-    prefix_shape: tuple[int, ...] = (MAP_TOKENS, MAP_CHANNELS)
+    prefix_shape = (MAP_TOKENS, MAP_CHANNELS)
     sentence_dim = SENTENCE_DIM
     # Squashing keeps everything in view, which matters more for search than the aspect does, and it is what the training photos
     # had been through.
     framing = Framing()
     mean, std = MEAN, STD
+    device = CPU
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:
-        self._wanted_dtype, self.device = dtype, CPU
+        self._wanted_dtype = dtype
 
     @property
     def dtype(self) -> torch.dtype:
@@ -74,9 +74,8 @@ class EmbeddedTowers(Preprocessing):
         return self._wanted_dtype or compute_dtype(self.device)
 
     def to(self, device: torch.device) -> Self:
-        """Work on a device from now on; an image tower that is loaded already loads again there."""
         if device != self.device:
-            self.__dict__.pop("image_tower", None)
+            vars(self).pop("image_tower", None)  # it loads again there
         self.device = device
         return self
 
@@ -95,8 +94,8 @@ class EmbeddedTowers(Preprocessing):
         return self.image_tower(pixels)
 
 
-class EmbeddedBackbone(EmbeddedTowers):
-    """Implements ``core.backbones.base.Backbone``, in two forms that share their weights (docs/design.md, section 3).
+class EmbeddedBackbone(EmbeddedTowers, Backbone):
+    """The towers and our heads, in two forms that share their weights (docs/design.md, section 3).
 
     Where LoRAs adapt texts, all that need be kept of a photo is its embedding, zero-shot and under the shared part (where there
     is one): that is its prefix activation, and the photos' index holds for every adapter. Where they adapt photos, as in the
@@ -116,13 +115,11 @@ class EmbeddedBackbone(EmbeddedTowers):
     ) -> None:
         super().__init__(dtype)
         self.adapted = TwoTowers(text, vision, MAP_TOKENS).eval().requires_grad_(False)
-        self._head = self._in_compute_dtype(self.adapted.vision)
-        self._heads = heads
-        self.dim = vision.config.dim
+        self._head = self._in_compute_dtype(vision)
+        self._heads, self.dim = heads, vision.config.dim
         self.linears = self.adapted.linears("text.", "vision.")
         self.translations: Maps = {}
         self.words: frozenset[str] = frozenset()
-        self._usual: Mapping[Side, Sequence[str]] = {"texts": text.usual, "photos": vision.usual}
         self._take(None)
         self._choose(adapt)
 
@@ -154,21 +151,19 @@ class EmbeddedBackbone(EmbeddedTowers):
             raise AdapterError("The shared part does not change photos: it must adapt linears of the vision head, too.")
         tensors = _shared_tensors(shared)
         self._shared = _shared_from(tensors, self.linears)
-        self._shared_head = self._in_compute_dtype(self._merged(self._shared))
+        self._shared_head = self._merged(self._shared)
         self.fingerprint = _digest(tensors, self._heads)
 
     def _choose(self, adapt: Side) -> None:
-        self.layout = LoraLayout.of(self.linears, self._usual[adapt], LORA_RANK)
         if adapt == "texts":
-            self.slug, self.choice = self.name, {"spec": self.name}
+            usual = [name for name in self.linears if name.startswith("text.mlp.")]
+            self.shared, self.slug, self.choice = self._shared, self.name, {"spec": self.name}
             self.prefix_key, self.prefix_shape = self.fingerprint, (self.dim,) if self._shared is None else (2, self.dim)
         else:
-            self.slug, self.choice = f"{self.name}-{adapt}", {"spec": self.name, "adapt": adapt}
+            usual = [name for name in self.linears if name.endswith(PROJECTIONS)]
+            self.shared, self.slug, self.choice = None, f"{self.name}-{adapt}", {"spec": self.name, "adapt": adapt}
             self.prefix_key, self.prefix_shape = EmbeddedTowers.prefix_key, EmbeddedTowers.prefix_shape
-
-    @property
-    def shared(self) -> Lora | None:
-        return self._shared if self.layout.moves_texts else None
+        self.layout = LoraLayout.of(self.linears, usual, LORA_RANK)
 
     def to(self, device: torch.device) -> Self:
         if device != self.device:  # the other form stays where it is
@@ -176,7 +171,7 @@ class EmbeddedBackbone(EmbeddedTowers):
         super().to(device)
         self._head = self._in_compute_dtype(self.adapted.vision)
         if self._shared is not None:
-            self._shared_head = self._in_compute_dtype(self._merged(self._shared))
+            self._shared_head = self._merged(self._shared)
         return self
 
     def _merged(self, shared: Lora) -> nn.Module:
@@ -185,11 +180,10 @@ class EmbeddedBackbone(EmbeddedTowers):
         for name, f in shared.to(self.device).factors.items():
             if name.startswith(VISION):
                 head.get_submodule(name.removeprefix(VISION)).get_parameter("weight").add_(f.delta)
-        return head
+        return self._in_compute_dtype(head)
 
-    def _in_compute_dtype(self, head: nn.Module) -> VisionHead:
+    def _in_compute_dtype(self, head: nn.Module) -> nn.Module:
         """The head, its linears in the compute dtype; norms, positions and the residual stream stay in float32."""
-        assert isinstance(head, VisionHead)
         if self.dtype == torch.float32:
             return head
         head = copy.deepcopy(head)
@@ -198,16 +192,12 @@ class EmbeddedBackbone(EmbeddedTowers):
                 module.to(self.dtype)
         return head
 
-    def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
-        return self.text_suffix(self.text_prefix(texts), lora)
-
     def text_prefix(self, texts: Sequence[str]) -> Tensor:
         return toward_english(self.translations, texts, self.encode_sentence(texts))
 
     @torch.no_grad()
     def text_suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        there = None if lora is None else lora.to(self.device)
-        return self.adapted.text(prefix.to(self.device), there).cpu()
+        return self.adapted.text(prefix.to(self.device), self.there(lora)).cpu()
 
     def prefix(self, pixels: Tensor) -> Tensor:
         maps = super().prefix(pixels)
@@ -227,10 +217,10 @@ class EmbeddedBackbone(EmbeddedTowers):
 
     def embedded(self, maps: Tensor, lora: Lora | None = None) -> Tensor:
         """Embeddings [n, d] of the image tower's maps [n, 49, 320]."""
-        return self._through(self._head, maps, None if lora is None else lora.to(self.device))
+        return self._through(self._head, maps, self.there(lora))
 
     @torch.no_grad()
-    def _through(self, head: VisionHead, maps: Tensor, lora: Lora | None = None) -> Tensor:
+    def _through(self, head: nn.Module, maps: Tensor, lora: Lora | None = None) -> Tensor:
         size, n = batch_size(self.device, HEAD_BATCH), len(maps)
         if self.dtype == torch.bfloat16 and 0 < n % size < LEAST_BATCH:
             maps = torch.cat([maps, maps[-1:].expand(LEAST_BATCH - n % size, *maps.shape[1:])])
@@ -247,8 +237,8 @@ class EmbeddedBackbone(EmbeddedTowers):
 
 def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[str, object]) -> str:
     """Write both heads as float16 safetensors; returns the backbone's fingerprint."""
-    tensors = {f"vision.{k}": v.half().contiguous() for k, v in vision.state_dict().items()}
-    tensors |= {f"text.{k}": v.half().contiguous() for k, v in text.state_dict().items()}
+    state = TwoTowers(text, vision, MAP_TOKENS).state_dict()
+    tensors = {name: value.half().contiguous() for name, value in state.items()}
     metadata = {"config": json.dumps(vars(vision.config)), "training": json.dumps(training)}
     write_tensors(path, tensors, metadata)
     return _fingerprint(tensors, metadata["config"])
@@ -265,16 +255,15 @@ def _shared_tensors(shared: Lora) -> dict[str, Tensor]:
 
 
 def _shared_from(tensors: Mapping[str, Tensor], linears: Mapping[str, LoraModule]) -> Lora:
-    """Raise ValueError where these are no factors of the linears."""
-    if odd := sorted({name.rpartition(".")[0] for name in tensors} - linears.keys()):
-        raise ValueError(f"{odd[0]} is no linear")
-    modules = tuple(m for name, m in linears.items() if f"{name}.a" in tensors)
-    factors = {m.name: Factors(tensors[f"{m.name}.a"].float(), tensors[f"{m.name}.b"].float()) for m in modules}
-    for m in modules:
-        a, b = factors[m.name].a, factors[m.name].b
-        if a.shape != (len(a), m.in_features) or b.shape != (m.out_features, len(a)) or len(tensors) != 2 * len(modules):
-            raise ValueError(f"{m.name} has other shapes")
-    return Lora(modules, factors)
+    """Raise LookupError or ValueError where these are no factors of the linears."""
+    named = {name.rpartition(".")[0] for name in tensors}
+    factors = {name: Factors(tensors[f"{name}.a"].float(), tensors[f"{name}.b"].float()) for name in linears if name in named}
+    for name, f in factors.items():
+        if f.a.shape != (len(f.a), linears[name].in_features) or f.b.shape != (linears[name].out_features, len(f.a)):
+            raise ValueError(f"{name} has other shapes")
+    if len(tensors) != 2 * len(factors):
+        raise ValueError("there are other tensors")
+    return Lora(tuple(linears[name] for name in factors), factors)
 
 
 def _fingerprint(tensors: Mapping[str, Tensor], config: str) -> str:
@@ -307,8 +296,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
         tensors, metadata = read_tensors(path)
         config = HeadsConfig(**json.loads(metadata["config"]))
         vision, text = VisionHead(config), TextHead(config)
-        for module, prefix in ((vision, "vision."), (text, "text.")):
-            module.load_state_dict({k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)})
+        TwoTowers(text, vision, MAP_TOKENS).load_state_dict(tensors)
     except DAMAGED as error:
         raise BackboneError(
             f"The backbone's heads {path.name} are damaged ({type(error).__name__}): restore the file."

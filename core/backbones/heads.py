@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.backbones.attention import PROJECTIONS, SplitAttention, adapted_linear, adapted_sequence
+from core.backbones.attention import Block, SplitAttention, adapted_linear, adapted_sequence
 from core.backbones.frozen_towers import MAP_CHANNELS, MAP_TOKENS, SENTENCE_DIM
 from core.backbones.lora import Lora
 
@@ -25,27 +25,6 @@ class HeadsConfig:
     text_hidden: int = 1024
 
 
-class Block(nn.Module):
-    """Pre-norm transformer block (ViT, arXiv 2010.11929)."""
-
-    def __init__(self, config: HeadsConfig, name: str) -> None:
-        super().__init__()
-        self.name = name
-        self.norm1 = nn.LayerNorm(config.width)
-        self.attn = SplitAttention(config.width, config.heads)
-        self.norm2 = nn.LayerNorm(config.width)
-        self.mlp = nn.Sequential(
-            nn.Linear(config.width, config.mlp_ratio * config.width),
-            nn.GELU(),
-            nn.Linear(config.mlp_ratio * config.width, config.width),
-        )
-
-    def forward(self, x: Tensor, lora: Lora | None = None) -> Tensor:
-        dtype = self.attn.q_proj.weight.dtype  # the linears' compute dtype; the residual stream keeps its own
-        x = x + self.attn(self.norm1(x).to(dtype), lora, f"{self.name}.attn")  # [n, tokens, width]
-        return x + adapted_sequence(self.mlp, self.norm2(x).to(dtype), lora, f"{self.name}.mlp")
-
-
 class VisionHead(nn.Module):
     """Frozen convolutional map [n, 49, 320] -> shared space [n, dim], unit length."""
 
@@ -56,7 +35,7 @@ class VisionHead(nn.Module):
         self.proj_in = nn.Linear(MAP_CHANNELS, config.width)
         self.cls = nn.Parameter(torch.zeros(config.width))
         self.pos = nn.Parameter(torch.randn(MAP_TOKENS, config.width) * 0.02)
-        self.blocks = nn.ModuleList(Block(config, f"vision.blocks.{i}") for i in range(config.depth))
+        self.blocks = nn.ModuleList(_block(config, f"vision.blocks.{i}") for i in range(config.depth))
         self.norm_out = nn.LayerNorm(2 * config.width)
         self.proj_out = nn.Linear(2 * config.width, config.dim, bias=False)
 
@@ -74,10 +53,12 @@ class VisionHead(nn.Module):
         pooled = self.norm_out(torch.cat([x[:, 0], x[:, 1:].mean(1)], -1))  # [n, 2 width]
         return F.normalize(adapted_linear(self.proj_out, pooled.to(dtype), lora, "vision.proj_out").float(), dim=-1)
 
-    @property
-    def usual(self) -> list[str]:
-        """The linears that a LoRA of photos adapts, as ``Backbone.adapted`` names them: q, k and v of every block."""
-        return [f"vision.blocks.{i}.attn.{part}" for i in range(self.config.depth) for part in PROJECTIONS]
+
+def _block(config: HeadsConfig, name: str) -> Block:
+    wide = config.mlp_ratio * config.width
+    attn, norms = SplitAttention(config.width, config.heads), (nn.LayerNorm(config.width), nn.LayerNorm(config.width))
+    mlp = nn.Sequential(nn.Linear(config.width, wide), nn.GELU(), nn.Linear(wide, config.width))
+    return Block(name, norms[0], attn, norms[1], mlp)
 
 
 class TextHead(nn.Module):
@@ -109,8 +90,3 @@ class TextHead(nn.Module):
     def last(self) -> str:
         """The last linear, whose output is added before normalising."""
         return f"text.mlp.{len(self.mlp) - 1}"
-
-    @property
-    def usual(self) -> list[str]:
-        """The linears that a LoRA of texts adapts, as ``Backbone.adapted`` names them: both."""
-        return [f"text.mlp.{name}" for name, layer in self.mlp.named_children() if isinstance(layer, nn.Linear)]

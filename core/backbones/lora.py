@@ -18,6 +18,7 @@ from core.common.errors import AdapterError
 from core.common.lazy import lazy
 
 MAX_RANK = 256
+LORA_RANK = 2  # of what is generated and trained, as in the paper
 Side = Literal["texts", "photos"]
 TEXT, VISION = "text.", "vision."  # how names begin, by tower
 

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import open_clip
 import torch
@@ -26,12 +26,12 @@ from safetensors.torch import save_file
 from timm.models import is_model, model_entrypoint
 from torch import Tensor, nn
 
-from core.backbones.base import TwoTowers, finished
+from core.backbones.attention import PROJECTIONS
+from core.backbones.base import Backbone, TwoTowers, finished
 from core.backbones.clip_text import adapted_text, text_tower
-from core.backbones.lora import Lora, LoraLayout, Side
-from core.backbones.preprocess import Preprocessing
+from core.backbones.lora import LORA_RANK, Lora, LoraLayout, Side
 from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, with_full_paths
-from core.backbones.vit import LORA_RANK, AdaptedTower, PlainViT
+from core.backbones.vit import AdaptedTower, PlainViT
 from core.common.device import CPU, autocast, batch_size, prefetched
 from core.common.errors import BackboneError
 from core.common.images import Framing
@@ -48,8 +48,8 @@ PLAIN_FAMILIES = ("vision_transformer", "vision_transformer_hybrid")
 HELP = "The backbone `embedded` needs no model hub."
 
 
-class OpenClipBackbone(Preprocessing):
-    """Implements ``core.backbones.base.Backbone`` over an open_clip model; descriptions are routed in its text space.
+class OpenClipBackbone(Backbone):
+    """An open_clip model; descriptions are routed in its text space.
 
     Args:
         name: how users choose it.
@@ -67,7 +67,6 @@ class OpenClipBackbone(Preprocessing):
             texts that cannot be adapted.
     """
 
-    shared: Lora | None = None  # no two adapters do the same to photos
     languages = frozenset({"English"})  # that its texts are known to be in
 
     def __init__(
@@ -89,7 +88,7 @@ class OpenClipBackbone(Preprocessing):
         weights = _weights(model)
         vit = PlainViT.of(model.get_submodule("visual"))
         tower = AdaptedTower(vit, None if texts else adapt_blocks)
-        facts = {"cut": tower.cut, "heads": tower.heads, **vit.facts, "preprocess": dict(preprocess)}
+        facts = {"cut": tower.cut, **vit.facts, "preprocess": dict(preprocess)}
         self.fingerprint = self.sentence_key = _fingerprint(facts, weights)
         del model.visual
         text = adapted_text(model, adapt_blocks) if texts else text_tower(model)
@@ -97,21 +96,22 @@ class OpenClipBackbone(Preprocessing):
         self.dim = self.sentence_dim = tower.dim
         if texts:
             self.linears = self.adapted.linears("text.blocks.", "text.projection")
-            self.layout = LoraLayout.of(self.linears, self.linears, LORA_RANK)
+            usual = [*self.linears]
             self._stem, self.prefix_shape = nn.Sequential(vit.prefix(tower.cut), tower), (tower.dim,)
             self.prefix_key, self.text_key = f"{self.fingerprint} embeddings", f"{self.fingerprint} tokens"
         else:
             self.linears = self.adapted.linears("vision.blocks.")
-            self.layout = LoraLayout.of(self.linears, tower.usual, LORA_RANK)
+            usual = [name for name in self.linears if name.endswith(PROJECTIONS)]
             self._stem, self.prefix_shape = vit.prefix(tower.cut), (vit.tokens, vit.width)
             self.prefix_key = self.text_key = self.fingerprint
+        self.layout = LoraLayout.of(self.linears, usual, LORA_RANK)
         self._tokenizer, self._tokenizer_lock = tokenizer, threading.Lock()
         seen = PreprocessCfg(**preprocess)
         self.framing = _framing(seen)
         self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
         self.device = CPU
 
-    def to(self, device: torch.device) -> OpenClipBackbone:
+    def to(self, device: torch.device) -> Self:
         for part in (self.adapted, self._stem):
             part.to(device)
         self.device = device
@@ -119,9 +119,6 @@ class OpenClipBackbone(Preprocessing):
 
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         return self.encode_text(texts)
-
-    def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
-        return self.text_suffix(self.text_prefix(texts), lora)
 
     def text_prefix(self, texts: Sequence[str]) -> Tensor:
         with self._tokenizer_lock:  # fast tokenizers of Hugging Face fail when two threads set their padding at once
@@ -133,8 +130,7 @@ class OpenClipBackbone(Preprocessing):
 
     @torch.no_grad()
     def _read(self, tokens: Tensor, lora: Lora | None = None) -> Tensor:
-        there = None if lora is None else lora.to(self.device)
-        return self.adapted.text(tokens, there).cpu() if len(tokens) else torch.empty(0, self.dim)
+        return self.adapted.text(tokens, self.there(lora)).cpu() if len(tokens) else torch.empty(0, self.dim)
 
     @torch.no_grad()
     def prefix(self, pixels: Tensor, dtype: torch.dtype = torch.float16) -> Tensor:
@@ -150,7 +146,7 @@ class OpenClipBackbone(Preprocessing):
             return finished(prefix, lora, "photos")
         if not len(prefix):
             return torch.empty(0, self.dim)
-        there = None if lora is None else lora.to(self.device)
+        there = self.there(lora)
         with self._fast():
             parts = prefetched(self._batches(prefix), self.device)
             return torch.cat([self.adapted.vision(part.float(), there).cpu() for part in parts])

@@ -20,12 +20,9 @@ from timm.layers.mlp import Mlp
 from timm.models import vision_transformer as timm_vit
 from torch import Tensor, nn
 
-from core.backbones.adapted_block import AdaptedBlock
-from core.backbones.attention import PROJECTIONS
+from core.backbones.attention import Block
 from core.backbones.lora import Lora
 from core.common.errors import BackboneError
-
-LORA_RANK = 2
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class PlainViT:
 
     @staticmethod
     def of(visual: nn.Module) -> PlainViT:
-        """The parts of an open_clip image tower, whose modules are shared; one of timm's is taken apart.
+        """The parts of an open_clip image tower, which is taken apart.
 
         Raises:
             BackboneError: it is no plain ViT; the text says why.
@@ -59,7 +56,7 @@ class PlainViT:
             return _of_timm(visual)
         if isinstance(visual, VisionTransformer):
             return _of_open_clip(visual)
-        raise BackboneError(f"Only plain ViT image towers are supported, not {type(visual).__name__}.")
+        raise _refused(f"not {type(visual).__name__}")
 
     def prefix(self, cut: int) -> nn.Sequential:
         """Stem and first ``cut`` blocks."""
@@ -68,117 +65,87 @@ class PlainViT:
 
 def _of_open_clip(visual: Any) -> PlainViT:
     if visual.attn_pool is not None or visual.pool_type not in ("tok", "avg"):
-        kind = "attention" if visual.attn_pool is not None else visual.pool_type
-        raise BackboneError(f"Only plain ViT image towers are supported, not ones with {kind} pooling.")
-    blocks = [block for block in visual.transformer.resblocks if isinstance(block, ResidualAttentionBlock)]
-    if len(blocks) != len(visual.transformer.resblocks):
-        raise BackboneError("Only plain ViT image towers are supported, not ones with custom attention blocks.")
+        raise _refused(f"not ones with {'attention' if visual.attn_pool is not None else visual.pool_type} pooling")
+    blocks = list(visual.transformer.resblocks)
+    if not all(isinstance(block, ResidualAttentionBlock) for block in blocks):
+        raise _refused("not ones with custom attention blocks")
+    visual.transformer = nn.Identity()
     tokens, width = visual.positional_embedding.shape
-    dim = width if visual.proj is None else visual.proj.shape[1]
     facts = {
         "pool": [visual.pool_type, visual.final_ln_after_pool],
+        "heads": blocks[0].attn.num_heads,
         "activation": type(blocks[0].mlp.gelu).__name__,
         "eps": blocks[0].ln_1.eps,
     }
+    dim = width if visual.proj is None else visual.proj.shape[1]
     return PlainViT(OpenClipStem(visual), blocks, OpenClipHead(visual), tokens, 1, width, dim, facts)
 
 
 def _of_timm(visual: TimmModel) -> PlainViT:
-    if type(visual.trunk) is not timm_vit.VisionTransformer:
-        raise BackboneError(f"Only plain ViT image towers are supported, not timm's {type(visual.trunk).__name__}.")
     trunk: Any = visual.trunk
+    if type(trunk) is not timm_vit.VisionTransformer:
+        raise _refused(f"not timm's {type(trunk).__name__}")
     blocks = list(trunk.blocks)
     if not all(_is_plain(block) for block in blocks):
-        raise BackboneError("Only plain ViT image towers are supported, not ones with custom attention blocks.")
+        raise _refused("not ones with custom attention blocks")
     if trunk.global_pool not in ("token", "avg", "map"):
-        raise BackboneError(f"Only plain ViT image towers are supported, not ones with {trunk.global_pool or 'no'} pooling.")
+        raise _refused(f"not ones with {trunk.global_pool or 'no'} pooling")
     special, width = trunk.num_prefix_tokens, trunk.embed_dim
     tokens = trunk.patch_embed.num_patches + special
     head = TimmHead(visual)
-    dim = head(torch.zeros(1, tokens, width, device=blocks[0].norm1.weight.device)).shape[1]
+    trunk.blocks, trunk.norm = nn.Sequential(), nn.Identity()
     facts = {
         "pool": [trunk.global_pool, trunk.pool_include_prefix],
+        "heads": blocks[0].attn.num_heads,
         "activation": type(blocks[0].mlp.act).__name__,
         "eps": blocks[0].norm1.eps,
     }
-    # What is left of the trunk are its patches, its special tokens and its positions.
-    trunk.blocks, trunk.attn_pool = nn.Sequential(), None
-    trunk.norm = trunk.fc_norm = trunk.head = nn.Identity()
-    return PlainViT(TimmStem(trunk), blocks, head, tokens, special, width, dim, facts)
+    dim = head(torch.zeros(1, tokens, width, device=blocks[0].norm1.weight.device)).shape[1]
+    return PlainViT(TimmStem(visual), blocks, head, tokens, special, width, dim, facts)
+
+
+def _refused(what: str) -> BackboneError:
+    return BackboneError(f"Only plain ViT image towers are supported, {what}.")
 
 
 def _is_plain(block: Any) -> bool:
-    """Whether a block of timm's ViT computes what ``AdaptedBlock`` does."""
+    """Whether a block of timm's ViT computes what ``Block`` does."""
     if (type(block), type(block.mlp), type(block.attn)) != (timm_vit.Block, Mlp, Attention) or block.attn.gate is not None:
         return False
     return all(type(norm) is nn.Identity for norm in (block.attn.q_norm, block.attn.k_norm, block.attn.norm))
 
 
-class OpenClipStem(nn.Module):
-    """Patch embedding, class token and positions of open_clip's ViT."""
-
-    def __init__(self, visual: VisionTransformer) -> None:
-        super().__init__()
-        self.conv1 = visual.conv1
-        self.class_embedding = visual.class_embedding
-        self.positional_embedding = visual.positional_embedding
-        self.ln_pre = visual.ln_pre
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels [n, 3, h, w] to tokens [n, 1 + patches, width]."""
-        x = self.conv1(pixels).flatten(2).transpose(1, 2)  # [n, patches, width]
-        x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], 1) + self.positional_embedding
-        return self.ln_pre(x)
-
-
-class OpenClipHead(nn.Module):
-    """Final norm, pooling and projection of open_clip's ViT."""
+class _End(nn.Module):
+    """What is left of an image tower without its blocks, at one of its ends."""
 
     def __init__(self, visual: Any) -> None:
         super().__init__()
-        self.pool_type, self.norm_last = visual.pool_type, visual.final_ln_after_pool
-        self.ln_post, self.proj = visual.ln_post, visual.proj
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens [n, 1 + patches, width] to embeddings [n, dim]."""
-        pooled = self.ln_post(self._pool(x)) if self.norm_last else self._pool(self.ln_post(x))
-        return pooled if self.proj is None else pooled @ self.proj
-
-    def _pool(self, x: Tensor) -> Tensor:
-        return x[:, 0] if self.pool_type == "tok" else x[:, 1:].mean(1)
+        self.visual = visual
 
 
-class TimmStem(nn.Module):
-    """A ViT of timm without its blocks and what follows them."""
-
-    def __init__(self, trunk: timm_vit.VisionTransformer) -> None:
-        super().__init__()
-        self.trunk = trunk
-
+class OpenClipStem(_End):
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels [n, 3, h, w] to tokens [n, special + patches, width]."""
-        return self.trunk.forward_features(pixels)
+        return self.visual._embeds(pixels)
 
 
-class TimmHead(nn.Module):
-    """Final norm, pooling (by class token, mean, or attention as in SigLIP) and projection of a ViT of timm."""
+class OpenClipHead(_End):
+    def forward(self, x: Tensor) -> Tensor:
+        pooled, _ = self.visual._pool(x)
+        return pooled if self.visual.proj is None else pooled @ self.visual.proj
 
-    def __init__(self, visual: TimmModel) -> None:
-        super().__init__()
-        trunk: Any = visual.trunk
-        self.norm, self.attn_pool, self.fc_norm = trunk.norm, trunk.attn_pool, trunk.fc_norm
-        self.proj = nn.Sequential(trunk.head, visual.head)
-        self.pool_type, self.special = trunk.global_pool, 0 if trunk.pool_include_prefix else trunk.num_prefix_tokens
+
+class TimmStem(_End):
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.visual.trunk.forward_features(pixels)
+
+
+class TimmHead(_End):
+    def __init__(self, visual: Any) -> None:
+        super().__init__(visual)
+        self.norm = visual.trunk.norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens [n, special + patches, width] to embeddings [n, dim]."""
-        x = self.norm(x)
-        if self.pool_type == "token":
-            pooled = x[:, 0]
-        else:
-            x = x[:, self.special :]
-            pooled = x.mean(1) if self.attn_pool is None else self.attn_pool(x)
-        return self.proj(self.fc_norm(pooled))
+        return self.visual.head(self.visual.trunk.forward_head(self.norm(x)))
 
 
 class AdaptedTower(nn.Module):
@@ -201,14 +168,9 @@ class AdaptedTower(nn.Module):
         if not 1 <= adapt_blocks <= count:
             raise BackboneError(f"adapt_blocks is {adapt_blocks}: this image tower has 1 to {count} blocks to adapt.")
         self.cut = count - adapt_blocks
-        self.width, self.dim, self.special, self.patches = vit.width, vit.dim, vit.special, vit.tokens - vit.special
-        self.blocks = nn.ModuleDict({str(i): AdaptedBlock(vit.blocks[i], f"vision.blocks.{i}") for i in range(self.cut, count)})
+        self.dim, self.special, self.patches = vit.dim, vit.special, vit.tokens - vit.special
+        self.blocks = nn.ModuleDict({str(i): Block.of(vit.blocks[i], f"vision.blocks.{i}") for i in range(self.cut, count)})
         self.head = vit.head
-
-    @property
-    def heads(self) -> int:
-        """Of the attention."""
-        return next(block.attn.heads for block in self.blocks.values() if isinstance(block, AdaptedBlock))
 
     def forward(self, prefix: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
         """Activations [n, special + patches, width] to unit-length embeddings [n, dim], with the LoRA applied.
@@ -219,9 +181,3 @@ class AdaptedTower(nn.Module):
         for block in self.blocks.values():
             x = block(x, lora)
         return F.normalize(self.head(x).float(), dim=-1)
-
-    @property
-    def usual(self) -> list[str]:
-        """The linears of the paper's LoRA, as ``Backbone.adapted`` names them: q, k and v of every adapted block (110,592
-        parameters for all of ViT-B/16 at rank 2)."""
-        return [f"vision.blocks.{i}.attn.{part}" for i in self.blocks for part in PROJECTIONS]

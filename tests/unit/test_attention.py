@@ -26,7 +26,7 @@ def fused(bias: bool = True) -> nn.MultiheadAttention:
 @pytest.mark.parametrize("bias", [True, False])
 def test_split_equals_fused(bias):
     attention, x = fused(bias), noise(3, 7, WIDTH, seed=9)
-    split = SplitAttention.from_fused(attention)
+    split = SplitAttention.of(attention)
     torch.testing.assert_close(split(x), attention(x, x, x, need_weights=False)[0], atol=1e-5, rtol=1e-5)
     assert not split.training
 
@@ -34,7 +34,7 @@ def test_split_equals_fused(bias):
 def test_split_keeps_dtype_and_shares_no_memory():
     attention = fused().double()
     before = attention.in_proj_weight.clone()
-    split = SplitAttention.from_fused(attention)
+    split = SplitAttention.of(attention)
     assert {p.dtype for p in split.parameters()} == {torch.float64}
     with torch.no_grad():
         split.q_proj.weight.zero_()
@@ -43,7 +43,7 @@ def test_split_keeps_dtype_and_shares_no_memory():
 
 def test_lora_equals_fused_attention_with_merged_weights():
     attention, x = fused(), noise(2, 5, WIDTH, seed=3)
-    split, lora = SplitAttention.from_fused(attention), random_lora(LAYOUT, 1)
+    split, lora = SplitAttention.of(attention), random_lora(LAYOUT, 1)
     with torch.no_grad():
         attention.in_proj_weight += torch.cat([lora.factors[f"block.attn.{p}"].delta for p in PROJECTIONS])
     expected = attention(x, x, x, need_weights=False)[0]
@@ -55,4 +55,4 @@ def test_lora_equals_fused_attention_with_merged_weights():
 @pytest.mark.parametrize("options", [{"kdim": 8, "vdim": 8}, {"add_bias_kv": True}, {"add_zero_attn": True}])
 def test_other_attention_is_refused(options):
     with pytest.raises(BackboneError, match="plain self-attention"):
-        SplitAttention.from_fused(nn.MultiheadAttention(WIDTH, HEADS, **options))
+        SplitAttention.of(nn.MultiheadAttention(WIDTH, HEADS, **options))
