@@ -82,9 +82,9 @@ def _of_open_clip(visual: Any) -> PlainViT:
 
 
 def _of_timm(visual: TimmModel) -> PlainViT:
+    if type(visual.trunk) is not timm_vit.VisionTransformer:
+        raise _refused(f"not timm's {type(visual.trunk).__name__}")
     trunk: Any = visual.trunk
-    if type(trunk) is not timm_vit.VisionTransformer:
-        raise _refused(f"not timm's {type(trunk).__name__}")
     blocks = list(trunk.blocks)
     if not all(_is_plain(block) for block in blocks):
         raise _refused("not ones with custom attention blocks")
