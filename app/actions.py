@@ -33,7 +33,6 @@ from core.experts.adapter_files import save_adapter, save_names_adapter
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranking, moves
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.random_sentence import drawn_sentence, random_sentence
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 from core.sglora.teach import TaughtNames
@@ -244,9 +243,10 @@ def adapters(
         return zero_shot, *((title, _TEXTS.NO_STRENGTH_NOTE, ZERO_SHOT) for title, there in shown.items() if there)
     beside: list[tuple[str, str, Adapter]] = []
     if random:
-        other = engine.applied(random_sentence(engine, adaptation), adaptation.strength)
-        note = _TEXTS.RANDOM_NOTE.format(sentence=drawn_sentence(adaptation.request))
-        beside.append((_TEXTS.RANDOM, note, Adapter.of(*other)))
+        other = engine.adapt(adaptation.request.with_random_sentence())
+        whole = engine.applied(engine.repository.with_shared([other.own], [1.0]), adaptation.strength)
+        note = _TEXTS.RANDOM_NOTE.format(sentence=other.request.description)
+        beside.append((_TEXTS.RANDOM, note, Adapter.of(*whole)))
     if merge:
         merged = engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength)
         beside.append((_TEXTS.MERGE, _TEXTS.MERGE_NOTE, Adapter.of(*merged)))

@@ -21,7 +21,7 @@ from app.visitors.question import Question, checked_day
 from app.visitors.session import Session
 from core.backbones.trained_words import unknown_words
 from core.common.errors import StudioError
-from core.sglora.description import known_languages, language_remark
+from core.sglora.fit import language_remark
 
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and that it ends at
 TRAINED = ("en", "de", "fr")  # where a single word is hardly of another language than those that trained the model
@@ -202,9 +202,9 @@ class Compare(Step):
         if comparison.asked.kind != "words":
             return ""
         question, backbone = comparison.asked.what, self.context.engine(session).backbone
-        if (remark := language_remark(question, known_languages(backbone))) is not None:
+        if (remark := language_remark(question, backbone.languages)) is not None:
             return remark.text
-        unknown = unknown_words(question, getattr(backbone, "words", frozenset()))
+        unknown = unknown_words(question, backbone.words)
         if not unknown or language() not in TRAINED or session.album.names(self.context.engine(session)).within(question):
             return ""
         return texts.UNKNOWN_WORDS.format(words=", ".join(unknown))

@@ -112,6 +112,7 @@ class Backbone(Towers):
         adapted: the module whose linears ``linears`` and ``layout`` name (for peft; in evaluation mode, never trained).
         text_key: changes with anything that changes text prefixes; ``sentence_key`` where these are made of sentence
             embeddings.
+        words: of all texts that trained it (``core.backbones.trained_words``); none where that is not known.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Backbone(Towers):
     dim: int
     adapted: TwoTowers
     text_key: str
+    words: frozenset[str] = frozenset()
 
     @abstractmethod
     def text_prefix(self, texts: Sequence[str]) -> Tensor:

@@ -104,7 +104,6 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
 
     Attributes:
         translations: by language, what moves a sentence toward English (``core.backbones.translations``).
-        words: of all texts that trained it (``core.backbones.trained_words``).
     """
 
     name = "embedded"
@@ -119,7 +118,6 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         self._heads, self.dim = heads, vision.config.dim
         self.linears = self.adapted.linears("text.", "vision.")
         self.translations: Maps = {}
-        self.words: frozenset[str] = frozenset()
         self._take(None)
         self._choose(adapt)
 

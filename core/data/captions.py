@@ -37,9 +37,6 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
     JSONL with an object such as ``{"image": "a.jpg", "captions": ["…"]}`` or ``{"image": "a.jpg", "label": "dog"}`` a line (the
     caption is then "a photo of a dog"); COCO captions JSON. Several rows of one image are several captions.
 
-    Args:
-        name, data: of the file. most: captions that are taken from it.
-
     Raises:
         DataError: not UTF-8, malformed (the text names file and line), without any caption, or with more than ``most``.
     """
@@ -64,11 +61,8 @@ def captions_from_names(names: Iterable[str]) -> Captions:
 
 
 def parse_typed(text: str) -> Captions:
-    """Captions typed as ``name: caption`` or ``name, caption``, one a line; several lines of one photo are several captions.
-
-    Raises:
-        DataError: a line without a name or without a caption (named by number).
-    """
+    """Captions typed as ``name: caption`` or ``name, caption``, one a line, several for several captions of a photo; DataError
+    names a line without a name or a caption by its number."""
     pairs = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():

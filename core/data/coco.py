@@ -42,7 +42,8 @@ def read_coco(folder: Path, beside: Path, images: ImageFinder, categories: bool)
             present = [(f, samples) for f, samples in present if images.folder.name in f.stem] or present
             _check_years([f for f, _ in present])
             if categories:
-                present = [(f, _samples(f, images, read_categories(_instances(f)))) for f, _ in present]
+                instances = [f.with_name(f.name.replace("captions", "instances")) for f, _ in present]
+                present = [(f, _samples(f, images, read_categories(of))) for (f, _), of in zip(present, instances, strict=True)]
             if len(present) > 1:
                 return [replace(s, split=_split_of(f)) for f, samples in present for s in samples]
             if present:
@@ -53,11 +54,7 @@ def read_coco(folder: Path, beside: Path, images: ImageFinder, categories: bool)
 
 
 def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
-    """Category names by image id, sorted; empty when the file is not there.
-
-    Raises:
-        DataError: it is not as COCO instances are.
-    """
+    """Category names by image id, sorted; empty when the file is not there, DataError where it is not as COCO's are."""
     if not file.is_file():
         return {}
 
@@ -75,9 +72,8 @@ def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
         return {image: tuple(sorted(present)) for image, present in categories.items()}
     except (AttributeError, KeyError, TypeError) as error:
         raise DataError(
-            f"{file.name} is not a file of COCO instances: it needs categories with id and name, "
-            "annotations with image_id and category_id "
-            f"({type(error).__name__}: {error})."
+            f"{file.name} is not a file of COCO instances: it needs categories with id and name, annotations with image_id and "
+            f"category_id ({type(error).__name__}: {error})."
         ) from None
 
 
@@ -99,24 +95,13 @@ def _samples(file: Path, images: ImageFinder, categories: Mapping[Any, tuple[str
                 captions[annotation["image_id"]].append(one_line(caption))
         if not captions:
             return []
-        return [
-            Sample(
-                images.find(image["file_name"], file.stem),
-                tuple(captions.get(image["id"], ())),
-                categories=categories.get(image["id"], ()),
-            )
-            for image in content["images"]
-        ]
+        listed = [(images.find(image["file_name"], file.stem), image["id"]) for image in content["images"]]
+        return [Sample(path, tuple(captions.get(key, ())), categories=categories.get(key, ())) for path, key in listed]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{file.name} is not a file of COCO captions: it needs images with id and file_name, "
-            "annotations with image_id and caption "
-            f"({type(error).__name__}: {error})."
+            f"{file.name} is not a file of COCO captions: it needs images with id and file_name, annotations with image_id and "
+            f"caption ({type(error).__name__}: {error})."
         ) from None
-
-
-def _instances(file: Path) -> Path:
-    return file.with_name(file.name.replace("captions", "instances"))
 
 
 def _split_of(file: Path) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -23,7 +21,6 @@ from core.data.image_io import photo_bytes
 
 BATCH = 32  # photos that the model takes at once; as many more are decoded meanwhile
 MAX_WAITING = 64 * 2**20  # bytes of files that wait to be decoded
-THREADS = min(4, os.cpu_count() or 1)
 DEEPEST = 8  # folders of a source that are kept
 UNREADABLE = "the file cannot be read."
 
@@ -39,8 +36,7 @@ class Failure(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A decoded file: its place among the sources, the hash of its content, its safe name, and what is left of it."""
 
     position: int
@@ -49,20 +45,10 @@ class Decoded:
     photo: DecodedPhoto
 
 
-def source_name(source: Source) -> str:
-    """The safe name of a source."""
-    return safe_name(source.name if isinstance(source, Path) else source[0])
-
-
 def source_folder(source: Source) -> str:
     """Where a source says that it lay, as safe names between slashes; "" for a path."""
     parts = () if isinstance(source, Path) else PurePosixPath(source[0].replace("\\", "/")).parts[:-1]
     return "/".join(safe_name(part) for part in parts[:DEEPEST] if part.strip("./"))
-
-
-def _content(source: Source, name: str) -> bytes:
-    content = source if isinstance(source, Path) else source[1]
-    return photo_bytes(content, name) if isinstance(content, Path) else content
 
 
 def content_id(content: bytes) -> str:
@@ -80,12 +66,9 @@ class Intake:
     """Reads sources in order and yields batches of decoded photos; what does not become one is kept for the report.
 
     Args:
-        sources: paths, or (name, content or path).
-        upload: where files are decoded.
-        holds: whether a content is there already.
-        room: how many more photos there may be, batches that were yielded before counted as there.
-        full: the message where there is no room.
-        stop: whether the caller has left.
+        upload: where files are decoded. holds: whether a content is there already. stop: whether the caller has left.
+        room: how many more photos there may be, batches that were yielded before counted as there. full: the message where
+            there is none.
     """
 
     def __init__(
@@ -97,9 +80,10 @@ class Intake:
         full: str,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.names = [source_name(source) for source in sources]
+        self.names = [safe_name(source.name if isinstance(source, Path) else source[0]) for source in sources]
         self.done = 0
-        self._sources, self._upload, self._stop = sources, upload, stop
+        self._contents = [source if isinstance(source, Path) else source[1] for source in sources]
+        self._upload, self._stop = upload, stop
         self._holds, self._room, self._full = holds, room, full
         self._queue: deque[tuple[int, str, int, Future[DecodedPhoto]]] = deque()
         self._waiting = 0
@@ -111,12 +95,11 @@ class Intake:
 
     def batches(self) -> Iterator[list[Decoded]]:
         """Decoded photos in order, at most BATCH at a time; the next are decoded while the caller works on these."""
-        for position, source in enumerate(self._sources):
+        for position, (name, content) in enumerate(zip(self.names, self._contents, strict=True)):
             if self._stop():
                 return
-            name = self.names[position]
             try:
-                content = _content(source, name)
+                content = photo_bytes(content, name) if isinstance(content, Path) else content
             except Exception as error:
                 self._failed[position] = _reason(name, error)
                 continue
@@ -134,8 +117,8 @@ class Intake:
             self._waiting += len(content)
             while len(self._queue) > BATCH or self._waiting > MAX_WAITING:
                 yield from self._settle(position + 1)
-        yield from self._drain(len(self._sources))
-        self.done = len(self._sources)
+        yield from self._drain(len(self._contents))
+        self.done = len(self._contents)
 
     def duplicates(self) -> list[tuple[int, str]]:
         """(position, content id) of files whose content was there already."""

@@ -40,13 +40,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DecodedPhoto:
-    """What is left of a photo.
-
-    Attributes:
-        pixels: height x width x 3 bytes, framed for a backbone.
-        thumbnail: small upright JPEG.
-        taken: "YYYY:MM:DD HH:MM:SS" where the camera says so.
-    """
+    """What is left of a photo: height x width x 3 bytes as a backbone sees it, a small upright JPEG, and "YYYY:MM:DD HH:MM:SS"
+    where the camera says so."""
 
     pixels: bytes
     thumbnail: bytes
@@ -61,11 +56,7 @@ class _Process:
         self.cost = 0  # pixels that the last file had to decode
 
     def decode(self, name: str, content: bytes, framing: Framing, most: int = UPLOAD_PIXELS) -> DecodedPhoto:
-        """Decode one photo that has at most so many pixels.
-
-        Raises:
-            PhotoError: it is none, or decoding it took the process with it.
-        """
+        """Decode one photo that has at most so many pixels; PhotoError where it is none, or took the process with it."""
         process = self._process
         if process is None or process.poll() is not None:
             process = self._process = self._start()
@@ -118,32 +109,24 @@ class _Process:
         return process.wait()
 
 
-@dataclass(frozen=True)
-class _Task:
-    name: str
-    content: bytes
-    framing: Framing
-    future: Future[DecodedPhoto]
-
-
 class Upload:
     """Photos that belong together, and are framed alike; several of these take turns."""
 
     def __init__(self, pool: DecodePool, framing: Framing) -> None:
-        self._pool, self._framing = pool, framing
-        self.waiting: deque[_Task] = deque()
+        self._pool, self.framing = pool, framing
+        self.waiting: deque[tuple[str, bytes, Future[DecodedPhoto]]] = deque()  # names and contents
         self.seconds, self.pixels, self._photos = 0.0, UPLOAD_PIXELS, 0  # taken; left; submitted
 
     def submit(self, name: str, content: bytes) -> Future[DecodedPhoto]:
         """Decode one photo when it is its turn; the future raises PhotoError where that cannot be done."""
         self._photos += 1
         self.pixels += PIXELS_A_BYTE * len(content)
-        task = _Task(name, content, self._framing, Future())
+        future: Future[DecodedPhoto] = Future()
         if self.seconds > min(UPLOAD_SECONDS + SECONDS_A_PHOTO * self._photos, MOST_SECONDS):
-            task.future.set_exception(PhotoError(f"{name}: {OUT_OF_TIME}"))
+            future.set_exception(PhotoError(f"{name}: {OUT_OF_TIME}"))
         else:
-            self._pool.wait(self, task)
-        return task.future
+            self._pool.wait(self, (name, content, future))
+        return future
 
 
 class DecodePool:
@@ -164,55 +147,47 @@ class DecodePool:
         finally:
             with self._changed:
                 self._turns.pop(upload, None)
-                for task in upload.waiting:
-                    task.future.cancel()
+                for *_, future in upload.waiting:
+                    future.cancel()
                 upload.waiting.clear()
 
-    def wait(self, upload: Upload, task: _Task) -> None:
+    def wait(self, upload: Upload, photo: tuple[str, bytes, Future[DecodedPhoto]]) -> None:
         """Put a photo at the end of its upload's line."""
         with self._changed:
             if not self._started:
                 self._started = True
                 for number in range(self._processes):
                     threading.Thread(target=self._work, name=f"decode-{number}", daemon=True).start()
-            upload.waiting.append(task)
+            upload.waiting.append(photo)
             self._turns.setdefault(upload, None)
             self._changed.notify()
-
-    def _next(self) -> tuple[Upload, _Task]:
-        with self._changed:
-            while not self._turns:
-                self._changed.wait()
-            upload, _ = self._turns.popitem(last=False)
-            task = upload.waiting.popleft()
-            if upload.waiting:
-                self._turns[upload] = None
-            return upload, task
 
     def _work(self) -> None:
         process = _Process()
         while True:
-            upload, task = self._next()
-            if not task.future.set_running_or_notify_cancel():
+            with self._changed:
+                while not self._turns:
+                    self._changed.wait()
+                upload, _ = self._turns.popitem(last=False)
+                name, content, future = upload.waiting.popleft()
+                if upload.waiting:
+                    self._turns[upload] = None
+            if not future.set_running_or_notify_cancel():
                 continue
             started = time.monotonic()
             try:
-                task.future.set_result(process.decode(task.name, task.content, task.framing, max(0, upload.pixels)))
+                future.set_result(process.decode(name, content, upload.framing, max(0, upload.pixels)))
             except BaseException as error:
-                task.future.set_exception(error)
+                future.set_exception(error)
             upload.seconds += time.monotonic() - started
             upload.pixels -= process.cost
-            del upload, task
+            del upload, content, future  # a photo is not kept until the next one comes
 
 
 POOL = DecodePool()
 
 
 def decode_photo(content: bytes, name: str, framing: Framing) -> DecodedPhoto:
-    """One photo alone, in its turn.
-
-    Raises:
-        PhotoError: it is none, or cannot be decoded.
-    """
+    """One photo alone, in its turn; PhotoError where it cannot be decoded."""
     with POOL.upload(framing) as upload:
         return upload.submit(name, content).result()

@@ -40,10 +40,8 @@ def limit_seconds(seconds: int) -> None:
 
 
 def decoded(name: str, content: bytes, framing: Framing, most: int) -> tuple[dict[str, Any], bytes]:
-    """What is answered for one photo: sizes of what follows, and the pixels and the thumbnail; or an error.
-
-    In either case "cost", the pixels that were decoded: none of a file that has more than ``most``.
-    """
+    """What is answered for one photo: sizes of what follows, and the pixels and the thumbnail; or an error. In either case
+    "cost", the pixels that were decoded: none of a file that has more than ``most``."""
     cost = 0
 
     def looked(pixels: int) -> None:

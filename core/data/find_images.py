@@ -64,12 +64,8 @@ class ImageFinder:
         return paths
 
     def find(self, name: str, hint: str = "") -> Path:
-        """The image called ``name``; of several in different folders the one whose folder the hint names.
-
-        Args:
-            name: as a captions file gives it, perhaps with folders.
-            hint: such as the captions file's stem (``captions_val2017`` means ``val2017/``).
-        """
+        """The image called ``name`` in a captions file, perhaps with folders; of several in different folders the one whose
+        folder the hint names, such as the file's stem (``captions_val2017`` means ``val2017/``)."""
         direct = self.folder / name
         if is_there(direct):
             return direct

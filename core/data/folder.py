@@ -24,7 +24,6 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
     ``annotations`` of both places.
 
     Args:
-        folder: the folder.
         categories: whether to read COCO's instances too, which takes a while (``Sample.categories``).
 
     Raises:
@@ -56,11 +55,7 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
 
 
 def folder_captions(folder: Path) -> dict[Path, tuple[str, ...]]:
-    """Captions by photo, from a file in the folder that lists them; none where there is no such file.
-
-    Raises:
-        DataError: as ``read_folder``.
-    """
+    """Captions by photo, from a file in the folder that lists them; none without such a file. Raises as ``read_folder``."""
     return gather(read_folder(folder)) if folder.is_dir() and _listed(folder) else {}
 
 

@@ -53,11 +53,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def photo_bytes(path: Path, name: str | None = None) -> bytes:
-    """The content of a photo file.
-
-    Raises:
-        PhotoError: no such file, not readable, or larger than MAX_BYTES (which is then not read).
-    """
+    """The content of a photo file; PhotoError where it is not there, not readable, or larger than MAX_BYTES and so not read."""
     label = name or path.name
     try:
         if path.stat().st_size > MAX_BYTES:

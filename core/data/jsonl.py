@@ -20,26 +20,20 @@ def read_captions(folder: Path) -> list[Sample]:
     with the special ``"domain"`` and ``"set"`` that it is of."""
     samples = []
     for where, row in _rows(folder / CAPTIONS_FILE):
-        categories = _texts(where, "categories", row.get("categories", []))
-        kept = tuple(one_line(c) for c in captions_of(where, row) if c.strip())
-        split, domain, dataset = (str(row.get(key, "")) for key in ("split", "domain", "set"))
-        listed = tuple(sorted(set(categories)))
-        samples.append(Sample(folder / row["image"], kept, split, "", domain, dataset, listed))
+        categories = tuple(sorted(set(_texts(where, "categories", row.get("categories", [])))))
+        captions = tuple(one_line(c) for c in captions_of(where, row) if c.strip())
+        samples.append(Sample(folder / row["image"], captions, **_places(row), categories=categories))
     return samples
 
 
 def read_labels(folder: Path) -> list[Sample]:
     """``{"image": "images/1.jpg", "set": "…", "domain": "…", "label": "…", "split": "…"}`` a line."""
-    return [
-        Sample(
-            folder / row["image"],
-            split=str(row.get("split", "")),
-            label=label_of(where, row),
-            domain=str(row.get("domain", "")),
-            dataset=str(row.get("set", "")),
-        )
-        for where, row in _rows(folder / LABELS_FILE)
-    ]
+    rows = _rows(folder / LABELS_FILE)
+    return [Sample(folder / row["image"], label=label_of(where, row), **_places(row)) for where, row in rows]
+
+
+def _places(row: dict[str, Any]) -> dict[str, Any]:
+    return {field: str(row.get(key, "")) for field, key in (("split", "split"), ("domain", "domain"), ("dataset", "set"))}
 
 
 def read_translations(folder: Path, languages: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -50,11 +44,7 @@ def read_translations(folder: Path, languages: Sequence[str]) -> dict[str, tuple
 
 
 def parse_row(where: str, line: str) -> dict[str, Any]:
-    """One line.
-
-    Raises:
-        DataError: it is no object that names an image; the message begins with ``where``.
-    """
+    """One line; DataError, beginning with ``where``, unless it is an object that names an image."""
     row = parse_json(where, line)
     if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not row["image"].strip():
         raise DataError(f'{where}: an object with an "image" is expected.')
@@ -62,21 +52,13 @@ def parse_row(where: str, line: str) -> dict[str, Any]:
 
 
 def captions_of(where: str, row: dict[str, Any]) -> list[str]:
-    """The captions of a row, as they are written.
-
-    Raises:
-        DataError: they are no list of texts.
-    """
+    """The captions of a row, as they are written; DataError where they are no list of texts."""
     captions = row.get("captions", row.get("caption"))
     return _texts(where, "captions", [captions] if isinstance(captions, str) else captions)
 
 
 def label_of(where: str, row: dict[str, Any]) -> str:
-    """The label of a row.
-
-    Raises:
-        DataError: it is no text.
-    """
+    """The label of a row; DataError where it is no text."""
     if not isinstance(row.get("label"), str):
         raise DataError(f'{where}: a "label" text is expected.')
     return row["label"]

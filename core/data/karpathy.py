@@ -5,7 +5,7 @@ https://cs.stanford.edu/people/karpathy/deepimagesent/ (caption_datasets.zip)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,7 @@ def read_karpathy(folder: Path, beside: Path, images: ImageFinder, categories: b
     """
     for place in (folder, beside):
         files = [f for f in sorted([*place.glob(PATTERN), *place.glob(f"annotations/{PATTERN}")]) if f.is_file()]
-        parsed = [(f, _samples(f, images, categories)) for f in files]
-        parsed = [(f, samples) for f, samples in parsed if samples]
+        parsed = [(f, samples) for f in files if (samples := _samples(f, images, categories))]
         present = [(f, samples) for f, samples in parsed if any(is_there(s.path) for s in samples)]
         if not present and place == folder:
             present = parsed
@@ -53,7 +52,7 @@ def _samples(file: Path, images: ImageFinder, categories: bool) -> list[Sample]:
     if not isinstance(listed, list) or not any(isinstance(i, dict) and "sentences" in i for i in listed):
         return []
     samples = []
-    seen: dict[str, Mapping[Any, Sequence[str]]] = {}
+    seen: dict[str, Mapping[Any, tuple[str, ...]]] = {"": {}}
     for number, image in enumerate(listed, 1):
         try:
             part, split = str(image.get("filepath", "")), SPLITS[image["split"]]
@@ -64,13 +63,9 @@ def _samples(file: Path, images: ImageFinder, categories: bool) -> list[Sample]:
                 f"{file.name}, image {number}, does not have Karpathy's form: it needs filename, split (train, restval, val, "
                 f"test) and sentences with raw text ({type(error).__name__}: {error})."
             ) from None
-        if categories and part and part not in seen:
-            seen[part] = _categories(file.parent, part)
+        if categories and part not in seen:
+            instances = f"instances_{part}.json"
+            seen[part] = read_categories(file.with_name(instances)) or read_categories(file.parent / "annotations" / instances)
         labels = seen.get(part, {}).get(image.get("cocoid"), ())
-        samples.append(Sample(images.find(name, part), captions, split, categories=tuple(labels)))
+        samples.append(Sample(images.find(name, part), captions, split, categories=labels))
     return samples
-
-
-def _categories(place: Path, part: str) -> Mapping[Any, Sequence[str]]:
-    name = f"instances_{part}.json"
-    return next((read_categories(f) for f in (place / name, place / "annotations" / name) if f.is_file()), {})

@@ -53,7 +53,7 @@ def read_members(data: bytes, limits: Mapping[str, int], label: str, error: type
     """The content of each file that ``limits`` names, at the top of the ZIP or in one folder of it.
 
     Args:
-        data: the ZIP. limits: the most bytes of each file, unpacked; counted while reading, not believed.
+        limits: the most bytes of each file, unpacked; counted while reading, not believed.
         label: how to call the ZIP. error: what to raise.
 
     Raises:

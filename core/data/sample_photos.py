@@ -40,23 +40,20 @@ def sample_photos() -> tuple[SamplePhoto, ...]:
         GalleryError: there is none.
     """
     listed = json.loads((ASSETS / "samples.json").read_text(encoding="utf-8"))
-    folders = {package: _folder(package) for package in sorted({row["package"] for row in listed})}
+    packages = sorted({row["package"] for row in listed})
+    specs = {package: importlib.util.find_spec(package) for package in packages}
+    folders = {package: Path(spec.origin).parent for package, spec in specs.items() if spec is not None and spec.origin}
     photos = tuple(
-        SamplePhoto(folder / row["file"], Path(row["file"]).name, tuple(row["captions"]), row["subject"])
+        SamplePhoto(folders[row["package"]] / row["file"], Path(row["file"]).name, tuple(row["captions"]), row["subject"])
         for row in listed
-        if (folder := folders[row["package"]]) is not None and (folder / row["file"]).is_file()
+        if row["package"] in folders and (folders[row["package"]] / row["file"]).is_file()
     )
     if not photos:
         raise GalleryError(
-            f"The sample photos are missing. They come with {', '.join(folders)}: "
+            f"The sample photos are missing. They come with {', '.join(packages)}: "
             "reinstall with `pip install -r requirements.txt`, or add photos of your own."
         )
     return photos
-
-
-def _folder(package: str) -> Path | None:
-    spec = importlib.util.find_spec(package)
-    return Path(spec.origin).parent if spec is not None and spec.origin else None
 
 
 class Examples(NamedTuple):

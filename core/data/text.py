@@ -11,11 +11,7 @@ from core.common.errors import DataError
 
 
 def decoded(name: str, content: bytes) -> str:
-    """The text of a file.
-
-    Raises:
-        DataError: it is not UTF-8.
-    """
+    """The text of a file; DataError where it is not UTF-8."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -42,11 +38,7 @@ def read_json(path: Path, hook: Callable[[dict[str, Any]], Any] | None = None) -
 
 
 def parse_json(where: str, text: str, hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """The content of a piece of JSON.
-
-    Raises:
-        DataError: it is not JSON; the message begins with ``where``.
-    """
+    """The content of a piece of JSON; DataError, beginning with ``where``, where it is none."""
     try:
         return json.loads(text, object_hook=hook)
     except json.JSONDecodeError as error:

@@ -8,7 +8,6 @@ import torch
 
 from core.backbones.lora import Lora
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.random_sentence import random_sentence
 
 RIDGE = 1.0
 
@@ -61,6 +60,12 @@ def one_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
         return mean_of_all(engine, adaptation)
     share = float(repository.notes.get("recipe", {}).get("share", 1.0))
     return repository.shared.scaled(1 / share)
+
+
+def random_sentence(engine: SGLora, adaptation: Adaptation) -> Lora:
+    """SG-LoRA for a sentence that has nothing to do with the photos, own part included though no expert fits."""
+    other = engine.adapt(adaptation.request.with_random_sentence())
+    return engine.repository.with_shared([other.own], [1.0])
 
 
 def sg_lora(engine: SGLora, adaptation: Adaptation) -> Lora:

@@ -30,11 +30,9 @@ class Adaptation:
     """A generated LoRA and everything that led to it.
 
     Attributes:
-        request: what was asked for. routing: the routed experts. fit: how well they fit.
         prior: the semantic prior c. z: [latent] the sample. own: the own part, see ``ExpertRepository.generated``.
         full: the generated LoRA, what all experts share plus the own part where an expert fits.
-        strength: the request's, or the usual one. lora: the LoRA to search with, and how much its scores count: see
-            ``SGLora.applied``.
+        strength: the request's, or the usual one. lora, weight: what to search with, see ``SGLora.applied``.
         seconds: time of each step ("encode", "route", "prior", "decode").
     """
 
@@ -90,10 +88,7 @@ class SGLora:
 
     @one_core()
     def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU, watch: Stopwatch | None = None) -> Routing:
-        """Encode a sentence and route it to its k closest experts.
-
-        Args:
-            watch: gets the lap "encode".
+        """Encode a sentence and route it to its k closest experts; ``watch`` gets the lap "encode".
 
         Raises:
             DescriptionError: an empty or too long description, k below 1, tau not above 0.
@@ -110,11 +105,7 @@ class SGLora:
 
     @one_core()
     def adapt(self, request: AdapterRequest) -> Adaptation:
-        """The whole algorithm: route, build the prior, sample, decode.
-
-        Raises:
-            DescriptionError: as ``route`` and ``applied``.
-        """
+        """The whole algorithm: route, build the prior, sample, decode; raises as ``route`` and ``applied``."""
         watch, repository = Stopwatch(), self.repository
         routing = self.route(request.description, request.k, request.tau, watch)
         fit = self.fit(routing)
@@ -124,7 +115,7 @@ class SGLora:
         sample = self.generator.sample(prior, request.seed)
         own = repository.generated(routing, prior, sample.vector)
         alone = None if fit.fits else repository.shared
-        full = repository.with_shared([own], [1.0]) if alone is None else alone
+        full = alone or repository.with_shared([own], [1.0])
         strength = self.usual_strength if request.strength is None else request.strength
         applied = self.applied(full, strength)
         watch.lap("decode")

@@ -47,11 +47,7 @@ class EverydayPhotos:
 
 def everyday_photos(backbone: Backbone, lora: Lora | None) -> EverydayPhotos | None:
     """Everyday photos as a LoRA or none sees them; None where that is not known: of other backbones, or under an adapter that
-    moves photos in a way of its own.
-
-    Raises:
-        BackboneError: the shipped file is damaged.
-    """
+    moves photos in a way of its own. Raises as ``load_everyday``."""
     if backbone.shared is None and lora is not None and lora.moves_photos:
         return None
     known = load_everyday(everyday_path(backbone.name), backbone.fingerprint)
@@ -59,22 +55,14 @@ def everyday_photos(backbone: Backbone, lora: Lora | None) -> EverydayPhotos | N
 
 
 def save_everyday(columns: tuple[EverydayPhotos, EverydayPhotos], fingerprint: str, path: Path) -> None:
-    """Write what ``load_everyday`` reads, as float16 safetensors.
-
-    Args:
-        columns: zero-shot, and under the shared part. fingerprint: of the backbone with its shared part.
-    """
+    """Write everyday photos zero-shot and under the shared part, as float16 safetensors for the backbone with it."""
     tensors = {f"{i}.{what}": getattr(each, what).half() for i, each in enumerate(columns) for what in ("mean", "covariance")}
     write_tensors(path, tensors, {"backbone_fingerprint": fingerprint})
 
 
 @lru_cache(maxsize=4)
 def load_everyday(path: Path, fingerprint: str) -> tuple[EverydayPhotos, EverydayPhotos] | None:
-    """Zero-shot, and under the shared part; None where there is no file for this backbone.
-
-    Raises:
-        BackboneError: the file is damaged.
-    """
+    """What ``save_everyday`` wrote; None where there is no file for this backbone, BackboneError where it is damaged."""
     if not path.is_file():
         return None
     try:

@@ -5,11 +5,29 @@ No gain is predicted: over left-out topics, predictions and gains had a rank cor
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from core.sglora.description import Encoder, Remark, known_languages, language_remark, no_photos_embeddings, no_photos_remark
+from torch import Tensor
+
+from core.backbones.base import Towers
+from core.common.languages import TOWER_LANGUAGES, language
+from core.common.paths import data_of
+from core.sglora.description import embed_descriptions
 from core.sglora.repository import CLASS_NAMES, ExpertRepository
 from core.sglora.router import Routing
+
+# Sentences about no photos: what is closer to one of them than to any expert is about no photos either.
+NO_PHOTOS: list[str] = data_of(__file__)
+_embedded: dict[str, Tensor] = {}  # NO_PHOTOS by ``sentence_key``: they take longer than all else of a routing
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What is odd about a description, as a message; ``kind`` is "language" or "no photos"."""
+
+    kind: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -30,11 +48,13 @@ class Fit:
     remark: Remark | None
 
 
-def fit(repository: ExpertRepository, encoder: Encoder, routing: Routing) -> Fit:
+def fit(repository: ExpertRepository, towers: Towers, routing: Routing) -> Fit:
     """How well the experts fit a routed description."""
-    closest_expert = float(routing.similarity.max())
-    closest_other = float((no_photos_embeddings(encoder) @ routing.embedding).max())
-    remark = language_remark(routing.description, known_languages(encoder)) or no_photos_remark(closest_expert, closest_other)
+    if towers.sentence_key not in _embedded:
+        _embedded[towers.sentence_key] = embed_descriptions(towers, NO_PHOTOS)
+    closest_other = float((_embedded[towers.sentence_key] @ routing.embedding).max())
+    remark = language_remark(routing.description, towers.languages)
+    remark = remark or no_photos_remark(float(routing.similarity.max()), closest_other)
     threshold = repository.closeness_threshold
     fits = remark is None and (threshold is None or routing.closeness >= threshold)
     forgetting = sum(
@@ -42,3 +62,19 @@ def fit(repository: ExpertRepository, encoder: Encoder, routing: Routing) -> Fit
         for expert, weight in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
     )
     return Fit(routing.closeness, fits, forgetting, remark)
+
+
+def language_remark(description: str, known: Collection[str] = TOWER_LANGUAGES) -> Remark | None:
+    """Whether the sentence seems to be in none of the known languages, which are given by their English names."""
+    found = language(description)
+    if found in known:
+        return None
+    return Remark("language", f"The sentence seems to be {found}, which the model does not know: try it in English.")
+
+
+def no_photos_remark(closest_expert: float, closest_other: float) -> Remark | None:
+    """Whether the sentence is closer to one of NO_PHOTOS than to any expert."""
+    if closest_other <= closest_expert:
+        return None
+    words = "The sentence seems to be about documents or ideas rather than photos: say what the photos show."
+    return Remark("no photos", words)

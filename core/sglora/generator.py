@@ -35,12 +35,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class LoraGenerator:
-    """Basis and conditional VAE together.
-
-    Attributes:
-        basis: of the own parts' vectors. vae: trained, in evaluation mode.
-        fingerprint: of the backbone whose LoRAs it writes. notes: how it was trained.
-    """
+    """Basis of the own parts' vectors and trained VAE; ``fingerprint`` is the backbone's, ``notes`` say how it was trained."""
 
     basis: Basis
     vae: ConditionalVAE
@@ -54,11 +49,8 @@ class LoraGenerator:
 
     @torch.no_grad()
     def sample(self, prior: SemanticPrior, seed: int | None) -> Sample:
-        """Draw z ~ p(z | c) and decode it to the prior's mean and what the decoder adds to it.
-
-        Args:
-            seed: the same seed gives the same z; None: the mean of p(z | c).
-        """
+        """Draw z ~ p(z | c), or take its mean where there is no seed, and decode it to the prior's mean and what the decoder
+        adds to it."""
         condition = self.basis.condition(prior)  # for ViT-B/16 the largest part of the work, so it is computed once
         latent = self.vae.condition_prior(condition)
         if seed is None:
@@ -95,17 +87,16 @@ class LoraGenerator:
         try:
             stored, metadata = read_tensors(path)
             stated, made_for = metadata.get("format", "1"), metadata["backbone_fingerprint"]
-            if stated == str(FORMAT):
-                if metadata["tensors_sha256"] != tensors_digest(stored):
-                    raise ValueError("the checksum differs")
-                generator = _build(metadata, {key: value.float() for key, value in stored.items()})
+            if stated != str(FORMAT):
+                raise RepositoryError(
+                    f"The generator {path.name} has format {stated}, and this version reads {FORMAT}: "
+                    "`python -m core train generator` writes it again."
+                )
+            if metadata["tensors_sha256"] != tensors_digest(stored):
+                raise ValueError("the checksum differs")
+            generator = _build(metadata, {key: value.float() for key, value in stored.items()})
         except DAMAGED as error:
             raise RepositoryError(f"The generator {path.name} is damaged ({type(error).__name__}): restore it.") from None
-        if stated != str(FORMAT):
-            raise RepositoryError(
-                f"The generator {path.name} has format {stated}, and this version reads {FORMAT}: "
-                "`python -m core train generator` writes it again."
-            )
         if made_for != fingerprint:
             raise RepositoryError(f"The generator {path.name} belongs to backbone {made_for}, not to {fingerprint}.")
         return generator

@@ -12,23 +12,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SemanticPrior:
-    """The condition c = (mu*, sigma*^2) of the conditional VAE.
-
-    Attributes:
-        mean: [P] mu* = sum_i alpha_i mu_i.
-        variance: [P] sigma*^2 = sum_i alpha_i (sigma_i^2 + mu_i^2) - mu*^2.
-    """
+    """The condition c of the conditional VAE: mu* = sum_i alpha_i mu_i, sigma*^2 = sum_i alpha_i (sigma_i^2 + mu_i^2) - mu*^2, [P]
+    each."""
 
     mean: Tensor
     variance: Tensor
 
 
 def semantic_prior(means: Tensor, variances: Tensor, weights: Tensor) -> SemanticPrior:
-    """The prior of routed experts.
-
-    Args:
-        means: [k, P] mu_i. variances: [k, P] sigma_i^2. weights: [k] alpha_i, summing to 1.
-    """
+    """The prior of routed experts: means mu_i [k, P], variances sigma_i^2 [k, P], and weights alpha_i [k] that sum to 1."""
     mean = weights @ means
     # The same law, centred: sum_i alpha_i (sigma_i^2 + (mu_i - mu*)^2) never goes below zero through rounding.
     variance = weights @ (variances + (means - mean).square())

@@ -29,16 +29,14 @@ class Expert:
     """One expert's entry in the index.
 
     Attributes:
-        name: short and unique, such as "dog" or "aerial-1".
-        description: the sentence that routing compares, such as "a photo of a dog".
-        group: "scenes" for tasks found in captions, else the special domain.
-        source: the data set it was trained on.
-        images: number of training photos; ``seed``: of its training; ``snapshots``: M, how many were averaged.
+        name: short and unique, such as "dog" or "aerial-1". description: the sentence that routing compares.
+        group: "scenes" for tasks found in captions, else the special domain. source: the data set it was trained on.
+        images: how many trained it, with ``seed``. snapshots: M, how many were averaged.
         before, after: zero-shot's and the expert's recall on photos it was not trained on,
             {"i2t": {"R@1": …}, "t2i": {…}, "images": n}; both empty without a measurement (an imported adapter).
-        classes: the labels of a label domain's task, else empty.
+        classes: the labels of a label domain's task.
         forgetting: points of R@1 (class names, as "a photo of a …") that are lost under the expert: "class names" of everyday
-            photos, and each labelled domain that was measured; below zero where they are gained. Empty without a measurement.
+            photos, and each labelled domain that was measured; below zero where they are gained.
         keywords: other words for what it is about; its embedding is the mean over them and the description.
     """
 
@@ -62,8 +60,7 @@ class Expert:
 
     @property
     def measured(self) -> bool:
-        """Whether its gain is known."""
-        return bool(self.before and self.after)
+        return bool(self.before)
 
     def gain(self, k: int = 1) -> float | None:
         """Gain in R@k over zero-shot, mean of both directions, in points; None where it is unknown."""
@@ -77,15 +74,12 @@ class ExpertRepository:
     """All experts of one backbone. An expert is what all share plus its own part, in weight changes: dW = dW_shared + B_i A_i.
 
     Attributes:
-        fingerprint: of the backbone they were trained on.
-        layout: of the vectors of their own parts.
-        experts: index entries.
+        fingerprint: of the backbone. layout: of the vectors of own parts. experts: index entries.
         means: [n, P] mu_i of the own parts. stds: [n, P] sigma_i. embeddings: [n, s], unit length.
         origin: [P] the initialisation that all own parts share (B = 0 where there is a shared part).
-        shared: what all experts share, as strong as they began with it; None: nothing, an expert is its own part (the paper).
-        notes: how they were trained.
-        backbone: how the backbone is loaded, as in ``RepositoryIndex``.
+        notes: how they were trained. backbone: how the backbone is loaded, as in ``RepositoryIndex``.
         closeness_threshold: closeness below which no expert fits a description; None where it was not measured.
+        shared: what all experts share, as strong as they began with it; None: nothing, an expert is its own part (the paper).
     """
 
     fingerprint: str
@@ -126,27 +120,20 @@ class ExpertRepository:
 
     def merged(self, routing: Routing) -> Lora:
         """The routed experts merged with their weights, exactly, in delta-W."""
-        return self.with_shared(self._routed(routing), routing.weights.tolist())
+        return self.with_shared([self.own(i) for i in routing.chosen.tolist()], routing.weights.tolist())
 
     def generated(self, routing: Routing, prior: SemanticPrior, vector: Tensor) -> Lora:
         """The own part of a generated LoRA: the routed experts merged exactly, plus what the decoder adds to the prior's mean.
 
         The prior averages A and B separately, as the paper does. The product of these means is not the mean of the products and
-        costs recall where the routed experts differ (docs/design.md, section 2): the merge takes its place.
-
-        Args:
-            vector: [P] a sample of the generator for this prior.
+        costs recall where the routed experts differ (docs/design.md, section 2): the merge takes its place. ``vector`` [P] is a
+        sample of the generator for this prior.
         """
+        routed = [self.own(i) for i in routing.chosen.tolist()]
         decoded, mean = (Lora.from_vector(self.layout, v) for v in (vector, prior.mean))
-        return merge([*self._routed(routing), decoded, mean], [*routing.weights.tolist(), 1.0, -1.0])
-
-    def _routed(self, routing: Routing) -> list[Lora]:
-        """The own parts of the routed experts."""
-        return [self.own(i) for i in routing.chosen.tolist()]
+        return merge([*routed, decoded, mean], [*routing.weights.tolist(), 1.0, -1.0])
 
     def subset(self, keep: Sequence[int]) -> ExpertRepository:
         """The repository with only the experts at these indexes."""
-        rows = torch.as_tensor(list(keep), dtype=torch.long)
-        experts = tuple(self.experts[i] for i in rows.tolist())
-        picked = {"means": self.means[rows], "stds": self.stds[rows], "embeddings": self.embeddings[rows]}
-        return replace(self, experts=experts, **picked)
+        experts, rows = tuple(self.experts[i] for i in keep), torch.as_tensor(list(keep))
+        return replace(self, experts=experts, means=self.means[rows], stds=self.stds[rows], embeddings=self.embeddings[rows])

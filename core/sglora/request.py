@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 DEFAULT_WEIGHT = 0.8  # of an adapter's scores, where they are mixed with zero-shot's; chosen on watched photos
+
+# Sentences that describe no photos.
+RANDOM = ("quarterly financial report", "the sound of a violin", "a mathematical proof", "tax law in the nineteenth century")
 
 
 @dataclass(frozen=True)
@@ -14,8 +17,7 @@ class AdapterRequest:
     """One adapter.
 
     Attributes:
-        description: what the photos show, in a sentence.
-        k: how many experts it is routed to. tau: temperature of their softmax weights.
+        description: what the photos show. k: how many experts it is routed to. tau: temperature of their softmax weights.
         seed: of the sample z.
         strength: how much of the adapter is applied; 0 is zero-shot, 1 as generated, None what is usual for the backbone
             (``SGLora.usual_strength``). Where photos are indexed without and with the shared part it mixes scores, 0 to 1; else
@@ -27,3 +29,8 @@ class AdapterRequest:
     tau: float = DEFAULT_TAU
     seed: int = 0
     strength: float | None = None
+
+    def with_random_sentence(self) -> AdapterRequest:
+        """The control for what a sentence adds: one that has nothing to do with the photos, always the same one for the same words
+        and seed."""
+        return replace(self, description=RANDOM[(len(self.description) + self.seed) % len(RANDOM)])

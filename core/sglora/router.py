@@ -19,15 +19,12 @@ MIN_TAU = 1e-9  # below it float32 similarities differ by far more than tau anyw
 
 @dataclass(frozen=True)
 class Routing:
-    """Which experts a description is routed to.
+    """Which experts a cleaned description is routed to.
 
     Attributes:
-        description: the cleaned sentence.
-        embedding: [s] its sentence embedding.
-        similarity: [n] cosine similarity to every expert of the repository.
+        embedding: [s] its sentence embedding. similarity: [n] its cosine similarity to every expert of the repository.
         chosen: [k] indexes of the routed experts, closest first.
-        weights: [k] softmax weights alpha, summing to 1.
-        tau: temperature of the softmax.
+        weights: [k] softmax weights alpha with temperature tau, summing to 1.
     """
 
     description: str
@@ -45,11 +42,8 @@ class Routing:
 
 @dataclass(frozen=True)
 class SparseRouter:
-    """Keeps the k experts closest to a sentence and weighs them by softmax(similarity / tau).
-
-    Attributes:
-        embeddings: [n, s] unit-length text embeddings of the experts' descriptions.
-    """
+    """Keeps the k experts closest to a sentence, by their embeddings [n, s] of unit length, and weighs them by
+    softmax(similarity / tau)."""
 
     embeddings: Tensor
 

@@ -20,8 +20,7 @@ class Basis:
 
     Attributes:
         origin: [P] where coordinates are zero: the experts' shared initialisation.
-        components: [D, P] orthonormal rows.
-        scale: [D] spread of the experts along each component.
+        components: [D, P] orthonormal rows. scale: [D] spread of the experts along each.
     """
 
     origin: Tensor
@@ -40,19 +39,13 @@ class Basis:
     @staticmethod
     def fit(vectors: Tensor, origin: Tensor, dimensions: int) -> Basis:
         """Principal directions of vectors [n, P] about the origin [P]; D is ``dimensions`` or the rank, if lower."""
-        centred = vectors - origin
-        _, singular, rows = torch.linalg.svd(centred, full_matrices=False)
-        rank = int((singular > 1e-6 * singular[0]).sum())
-        d = min(dimensions, rank)
+        _, singular, rows = torch.linalg.svd(vectors - origin, full_matrices=False)
+        d = min(dimensions, int((singular > 1e-6 * singular[0]).sum()))
         return Basis(origin, rows[:d].contiguous(), singular[:d] / len(vectors) ** 0.5)
 
     @staticmethod
     def of(tensors: Mapping[str, Tensor], dimensions: int) -> Basis:
-        """From the tensors "basis.origin", "basis.components" and "basis.scale" of a file.
-
-        Raises:
-            KeyError, ValueError: they are missing, or their sizes do not fit together.
-        """
+        """From what ``tensors`` gave; KeyError or ValueError where a tensor is missing or their sizes do not fit together."""
         basis = Basis(*(tensors[f"basis.{k}"] for k in ("origin", "components", "scale")))
         if basis.components.shape != (dimensions, len(basis.origin)) or basis.scale.shape != (dimensions,):
             raise ValueError("a basis of another size")
@@ -67,7 +60,7 @@ class Basis:
         return (coordinates * self.scale) @ self.components
 
     def tensors(self) -> dict[str, Tensor]:
-        """What ``of`` reads."""
+        """By their names in a file."""
         return {f"basis.{name}": getattr(self, name) for name in ("origin", "components", "scale")}
 
     def condition(self, prior: SemanticPrior) -> Tensor:

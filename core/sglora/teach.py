@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import overload
 
 import torch
 import torch.nn.functional as F
@@ -56,10 +55,10 @@ ALIKE = 0.4  # mean photos of a name that are shorter than this, of length 1 eac
 
 @dataclass(frozen=True, eq=False)
 class TaughtName:
-    """A name and what it was taught from.
+    """What a name was taught from.
 
     Attributes:
-        name: as it was typed. texts: prefixes [t, …] of the name in TEMPLATES.
+        texts: prefixes [t, …] of the name in TEMPLATES.
         photos: prefix activations [n, *prefix_shape] float16, at most MAX_PHOTOS. without: of photos that it does not mean,
             where it comes from marks on a question's results; None: it was taught by photos alone.
     """
@@ -71,7 +70,6 @@ class TaughtName:
 
     @property
     def memory(self) -> int:
-        """Bytes that it takes."""
         return self.photos.nbytes + self.texts.nbytes + (0 if self.without is None else self.without.nbytes)
 
     def target(self, backbone: Backbone, lora: Lora | None, text: Tensor) -> Tensor:
@@ -90,21 +88,16 @@ class TaughtName:
 
 @dataclass(frozen=True, eq=False)
 class TaughtNames:
-    """Names that were taught to a backbone; every change gives a new object.
-
-    Attributes:
-        entries: in the order in which they were taught.
-    """
+    """Names that were taught to a backbone, in order; every change gives a new object."""
 
     backbone: Backbone
     entries: tuple[TaughtName, ...] = ()
 
     def add(self, name: str, photos: Tensor, without: Tensor | None = None) -> TaughtNames:
-        """With a name more; a name that is there gets the photos as well.
+        """With a name more, from prefix activations; a name that is there gets the photos as well.
 
         Args:
-            photos: prefix activations [n, *prefix_shape]. without: of photos that the name does not mean, which may be none,
-                where it is a question and the photos are marked results; None: a name.
+            without: photos that the name does not mean, where it is a question and the photos are marked results; None: a name.
 
         Raises:
             DescriptionError: no photo, a name that cannot be used, or one too many.
@@ -112,20 +105,17 @@ class TaughtNames:
         name = clean_taught_name(name)
         if not len(photos):
             raise DescriptionError(f"“{name}” has no photo: choose at least one that shows it; three are better.")
-        if (known := self.find(name)) is not None:
-            joined = replace(known, photos=_joined(known.photos, photos), without=_joined(known.without, without))
-            return self._replaced(known, joined)
-        if len(self.entries) >= MAX_NAMES:
+        known = self.find(name)
+        if known is None and len(self.entries) >= MAX_NAMES:
             raise DescriptionError(f"“{name}” is one name too many: {MAX_NAMES} can be taught. Take one back first.")
-        entry = TaughtName(name, self._texts(name), _joined(None, photos), _joined(None, without))
-        return replace(self, entries=(*self.entries, entry))
+        entry = known or TaughtName(name, self._texts(name), photos[:0].half())
+        beside = entry.without if without is None else _joined(entry.without, without)
+        joined = replace(entry, photos=_joined(entry.photos, photos), without=beside)
+        return replace(self, entries=(*self.entries, joined)) if known is None else self._replaced(known, joined)
 
     def rename(self, old: str, new: str) -> TaughtNames:
-        """With another word for a name's photos; those of a name that is there already are joined.
-
-        Raises:
-            DescriptionError: no such name, or a new one that cannot be used.
-        """
+        """With another word for a name's photos; those of a name that is there already are joined. Raises as ``add`` and
+        ``remove``."""
         entry, new = self._known(old), clean_taught_name(new)
         other = self.find(new)
         if other is not None and other is not entry:
@@ -133,11 +123,7 @@ class TaughtNames:
         return self._replaced(entry, replace(entry, name=new, texts=self._texts(new)))
 
     def remove(self, name: str) -> TaughtNames:
-        """Without a name.
-
-        Raises:
-            DescriptionError: there is no such name.
-        """
+        """Without a name; DescriptionError where there is none."""
         entry = self._known(name)
         return replace(self, entries=tuple(e for e in self.entries if e is not entry))
 
@@ -157,11 +143,8 @@ class TaughtNames:
 
     @one_core()
     def on(self, lora: Lora | None) -> Lora | None:
-        """An adapter (None: none) with the names added to it; without names the adapter itself.
-
-        Raises:
-            AdapterError: no LoRA can adapt the last linear of this backbone's texts.
-        """
+        """An adapter (None: none) with the names added to it; without names the adapter itself. Raises as
+        ``last_text_linear``."""
         if not self.entries:
             return lora
         own = names_lora(self.backbone, self.entries, lora)
@@ -194,14 +177,8 @@ class TaughtNames:
         return replace(self, entries=tuple(new if e is old else e for e in self.entries))
 
 
-@overload
-def _joined(photos: Tensor | None, more: Tensor) -> Tensor: ...
-@overload
-def _joined(photos: Tensor | None, more: Tensor | None) -> Tensor | None: ...
-def _joined(photos: Tensor | None, more: Tensor | None) -> Tensor | None:
-    """Photos and those of the others that are not among them, at most MAX_PHOTOS, in float16; None where there are neither."""
-    if more is None:
-        return photos
+def _joined(photos: Tensor | None, more: Tensor) -> Tensor:
+    """Photos and those of the others that are not among them, at most MAX_PHOTOS, in float16."""
     kept = [] if photos is None else list(photos)
     for photo in more.half():
         if len(kept) < MAX_PHOTOS and not any(torch.equal(photo, other) for other in kept):
@@ -210,11 +187,7 @@ def _joined(photos: Tensor | None, more: Tensor | None) -> Tensor | None:
 
 
 def clean_taught_name(name: str) -> str:
-    """Trim a name and check that it can be taught.
-
-    Raises:
-        DescriptionError: it is empty, holds no letter or digit, or is longer than MAX_LETTERS.
-    """
+    """A name, trimmed; DescriptionError where it holds no letter or digit, or more than MAX_LETTERS characters."""
     cleaned = one_line(name).strip("\"“”'.,!?;: ") if isinstance(name, str) else ""
     if not any(c.isalnum() for c in cleaned):
         raise DescriptionError("The name is empty: type a word for what the photos show, such as “Shrek”.")
@@ -224,11 +197,7 @@ def clean_taught_name(name: str) -> str:
 
 
 def names_lora(backbone: Backbone, names: Sequence[TaughtName], lora: Lora | None = None) -> Lora:
-    """The LoRA, of rank n, that teaches n names when it is added to an adapter (None: to the frozen model).
-
-    Raises:
-        AdapterError: no LoRA can adapt the last linear of this backbone's texts.
-    """
+    """The LoRA, of rank n, that teaches n names when it is added to an adapter (None: to the frozen model)."""
     read = last_linear(backbone, torch.cat([entry.texts for entry in names]), lora)
     keys = read.inputs.unflatten(0, (len(names), -1)).mean(1)  # [n, in]
     outputs = read.outputs.unflatten(0, (len(names), -1)).mean(1)  # [n, d]
@@ -238,11 +207,8 @@ def names_lora(backbone: Backbone, names: Sequence[TaughtName], lora: Lora | Non
 
 
 def closed_form(keys: Tensor, residuals: Tensor, inverse: Tensor, damping: float = LAMBDA) -> Factors:
-    """The factors that add residuals [n, d] where keys [n, in] go in.
-
-    Args:
-        inverse: C^-1 [in, in] float64. damping: lambda, as a share of the mean of the diagonal of K C^-1 K^T.
-    """
+    """The factors that add residuals [n, d] where keys [n, in] go in; ``inverse`` is C^-1 [in, in] in float64, ``damping``
+    lambda as a share of the mean of the diagonal of K C^-1 K^T."""
     k = keys.double()
     whitened = k @ inverse  # [n, in]
     gram = whitened @ k.T
@@ -254,21 +220,14 @@ _kept: dict[str, Tensor] = {}
 
 
 def ordinary_texts(backbone: Backbone) -> Tensor:
-    """C^-1 [in, in], float64, C with RIDGE; kept by the backbone's fingerprint, since reading the texts takes seconds.
-
-    Raises:
-        AdapterError: no LoRA can adapt the last linear of this backbone's texts.
-    """
+    """C^-1 [in, in], float64: C of what goes into the last linear for ordinary texts under the shared part, with RIDGE; kept by
+    the backbone's fingerprint, since reading the texts takes seconds. Raises as ``last_text_linear``."""
     if backbone.fingerprint not in _kept:
-        _kept[backbone.fingerprint] = torch.linalg.inv(second_moment(backbone))
+        last_text_linear(backbone)  # before seconds of reading texts
+        wordings = [(*TEMPLATES, scene) for scene in SCENES]
+        texts = [wordings[i // 3 % len(SCENES)][i % 3].format(name) for i, name in enumerate(imagenet_class_names())]
+        keys = last_linear(backbone, backbone.text_prefix(texts), backbone.shared).inputs
+        moment = (keys.T @ keys / len(keys)).double()
+        ridge = RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
+        _kept[backbone.fingerprint] = torch.linalg.inv(moment + ridge)
     return _kept[backbone.fingerprint]
-
-
-def second_moment(backbone: Backbone) -> Tensor:
-    """C [in, in], float64: of what goes into the last linear for ordinary texts under the shared part, with RIDGE."""
-    last_text_linear(backbone)  # before seconds of reading texts
-    wordings = [(*TEMPLATES, scene) for scene in SCENES]
-    texts = [wordings[i // 3 % len(SCENES)][i % 3].format(name) for i, name in enumerate(imagenet_class_names())]
-    keys = last_linear(backbone, backbone.text_prefix(texts), backbone.shared).inputs
-    moment = (keys.T @ keys / len(keys)).double()
-    return moment + RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,8 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """Sizes: ``coordinates`` D of theta, ``latent`` of z, ``hidden`` width of the MLPs; ``slope`` of their leaky ReLUs below 0.
-
-    With ReLUs (slope 0), whole layers of the decoder are off for some conditions: there, all z give the same theta.
-    """
+    """Sizes: ``coordinates`` D of theta, ``latent`` of z, ``hidden`` width of the MLPs; ``slope`` of their leaky ReLUs below 0:
+    with ReLUs, whole layers of the decoder are off for some conditions, and all z give the same theta there."""
 
     coordinates: int
     latent: int = 16
@@ -51,8 +50,7 @@ class Gaussian:
         return 0.5 * (ratio + distance - 1 + other.log_variance - self.log_variance)
 
 
-@dataclass(frozen=True)
-class Elbo:
+class Elbo(NamedTuple):
     """The two parts of the negative ELBO: ``error``, the mean squared error, and ``kl`` in nats, summed over latents."""
 
     error: Tensor
@@ -88,11 +86,8 @@ class ConditionalVAE(nn.Module):
         return self.decoder(torch.cat([z, condition], -1))
 
     def elbo(self, theta: Tensor, condition: Tensor, noise: Tensor, free_bits: float = 0.0) -> Elbo:
-        """The negative ELBO's parts for theta [n, D], c [n, 2 D] and standard normal noise [n, latent].
-
-        Args:
-            free_bits: nats of KL that a latent costs nothing, on average over the batch (arXiv 1606.04934, section C.8).
-        """
+        """The negative ELBO's parts for theta [n, D], c [n, 2 D] and standard normal noise [n, latent]; ``free_bits`` are nats
+        of KL that a latent costs nothing, on average over the batch (arXiv 1606.04934, section C.8)."""
         posterior, prior = self.encode(theta, condition), self.condition_prior(condition)
         mean = condition[..., : self.config.coordinates]
         rebuilt = mean + self.decode_step(posterior.sample(noise), condition)

@@ -30,9 +30,8 @@ from app.engines import Models
 from app.page import build, launch_options
 from app.views import page_html
 from core.backbones.peft_format import load_peft
-from core.sglora.description import Remark
 from core.sglora.engine import SGLora
-from core.sglora.fit import Fit
+from core.sglora.fit import Fit, Remark
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 CLOSE, FAR, ODD = "a photo of a dog", "photos of clouds", "the quarterly tax report of a bank"

@@ -12,9 +12,9 @@ from page_state import box, labels, settles
 from playwright.sync_api import Page, expect
 
 from app import texts
+from core.experiments.controls import random_sentence
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
-from core.sglora.random_sentence import drawn_sentence, random_sentence
 from core.sglora.request import AdapterRequest
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
@@ -68,7 +68,7 @@ def test_captions_that_come_after_the_question_are_counted_at_once(opened: Page,
 
     page.click("#more > button")
     page.locator("#with-random input").check()
-    expect(page.locator("#results section").last).to_contain_text(drawn_sentence(adaptation.request))
+    expect(page.locator("#results section").last).to_contain_text(adaptation.request.with_random_sentence().description)
     words = (texts.VERDICT + texts.VERDICT_RANDOM).format(total=2 * PHOTOS, **found)
     expect(page.locator("#recall .sg-verdict")).to_have_text(words)
     settles(lambda: labels(page, texts.RANDOM), [hit.label for hit in gallery.text_to_image(QUERY, other, 12).hits])

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.common.errors import DataError, DescriptionError
 from core.data import Sample
@@ -32,13 +33,12 @@ WORDS = ("red", "green", "blue", "dark", "bright", "dog", "cat", "boat")
 
 
 @dataclass
-class ToyBackbone:
+class ToyBackbone(Backbone):
     """A backbone of one linear over 4 x 4 pixels; texts are bags of words. Everything else is the real engine."""
 
     name = "toy"
-    fingerprint = "0123456789abcdef"
+    fingerprint = sentence_key = "0123456789abcdef"
     layout = LoraLayout((LoraModule("vision.proj", 3 * SIDE * SIDE, DIM),), 2)
-    shared = None
     dim = DIM
     sentence_dim = len(WORDS)
     prefix_shape = (3 * SIDE * SIDE,)
@@ -54,8 +54,8 @@ class ToyBackbone:
         bags = torch.tensor([[float(word in text.lower()) + 0.01 for word in WORDS] for text in texts])
         return torch.nn.functional.normalize(bags, dim=-1)
 
-    def encode_text(self, texts, lora: Lora | None = None) -> Tensor:
-        return self.text_suffix(self.encode_sentence(texts), lora)
+    def to(self, device: torch.device) -> ToyBackbone:
+        return self
 
     text_prefix = encode_sentence
 

@@ -9,15 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from core.experiments.wording import SENTENCES
-from core.sglora.description import (
-    NO_PHOTOS,
-    TEMPLATES,
-    embed_descriptions,
-    embed_expert,
-    no_photos_remark,
-    subject,
-)
-from core.sglora.random_sentence import RANDOM
+from core.sglora.description import TEMPLATES, embed_descriptions, embed_expert, subject
+from core.sglora.fit import NO_PHOTOS, no_photos_remark
+from core.sglora.request import RANDOM
 
 
 class Counting:

@@ -6,7 +6,7 @@ import pytest
 
 from core.common.languages import TOWER_LANGUAGES, language
 from core.experiments.wording import SENTENCES
-from core.sglora.description import language_remark
+from core.sglora.fit import language_remark
 
 KNOWN = {
     "Arabic": ("صور كلبي في الثلج", "أطفال يلعبون على الشاطئ"),

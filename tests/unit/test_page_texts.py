@@ -20,7 +20,7 @@ from core.common.text import clean_text
 from core.data.captions import parse_typed
 from core.data.image_io import open_photo
 from core.data.sample_photos import examples, sample_photos
-from core.sglora.description import language_remark
+from core.sglora.fit import language_remark
 from core.sglora.teach import clean_taught_name
 
 OF_CORE = "CORE_"
