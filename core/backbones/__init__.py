@@ -19,12 +19,11 @@ def load_backbone(
     """The embedded backbone, or any open_clip model with a plain ViT image tower, on this process's device.
 
     Args:
-        spec: "embedded", or a model name of open_clip such as "ViT-B-16".
         pretrained, adapt_blocks: of an open_clip model, see ``core.backbones.open_clip.load_open_clip``.
         adapt: which tower LoRAs adapt; None is what is usual: texts with the embedded backbone, photos with others.
 
     Raises:
-        BackboneError: a model, package or weights file that cannot be had; the text says what to do.
+        BackboneError: a model, package or weights file that cannot be had.
     """
     from core.common.device import current  # imports torch
 

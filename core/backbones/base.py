@@ -77,7 +77,8 @@ class TwoTowers(nn.Module):
     """What a LoRA can adapt of a model, in two parts; names of linears begin with the part's.
 
     Attributes:
-        text: ``text(prefix, lora=None)``, text prefixes of a backbone that adapts texts to unit-length embeddings [n, d].
+        text: ``text(prefix, lora=None)``, text prefixes of a backbone that adapts texts to unit-length embeddings [n, d]; where
+            names can be taught, ``last`` names its last linear, and ``unnormalised`` is what goes into that and comes out.
         vision: ``vision(prefix, lora=None, keep=None)``, prefix activations [n, *prefix_shape] to unit-length embeddings
             [n, d]. ``keep`` holds the indexes [t] of the patches to look at, in training; None is all of them.
         patches: how many tokens a photo has beside the class token.
@@ -154,11 +155,7 @@ class Backbone(Towers):
 
 @dataclass(frozen=True)
 class LastLinear:
-    """What happens to texts in the last linear of their tower, whose output is normalised (with what is added to it).
-
-    Attributes:
-        module: the linear. inputs: what goes into it, [n, in]. outputs: the texts before they are normalised, [n, d].
-    """
+    """The last linear of the text side, what goes into it, [n, in], and the texts before they are normalised, [n, d]."""
 
     module: LoraModule
     inputs: Tensor
@@ -166,11 +163,7 @@ class LastLinear:
 
 
 def last_text_linear(backbone: Backbone) -> LoraModule:
-    """The last linear of the text side.
-
-    Raises:
-        AdapterError: no LoRA can adapt it.
-    """
+    """The last linear of the text side; AdapterError where no LoRA can adapt it."""
     module = backbone.linears.get(getattr(backbone.adapted.text, "last", None) or "")
     if module is None:
         raise AdapterError(
@@ -190,11 +183,7 @@ def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) ->
 
 
 def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
-    """A suffix that adds nothing: embeddings [n, d] as they were kept, in float32.
-
-    Raises:
-        AdapterError: the LoRA adapts this side.
-    """
+    """A suffix that adds nothing: embeddings [n, d] as they were kept, in float32; AdapterError where the LoRA adapts them."""
     if lora is not None and (lora.moves_photos if side == "photos" else lora.moves_texts):
         raise AdapterError(
             f"This adapter changes {side}, and this backbone does not: start it with --adapt {side}, or choose experts that "
@@ -205,11 +194,7 @@ def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
 
 def photo_column(lora: Lora | None, shared: Lora) -> int:
     """Which of a photo's two embeddings a LoRA sees: 0, zero-shot, where it leaves photos as they are; 1 where it changes them
-    as the shared part does.
-
-    Raises:
-        AdapterError: it changes them otherwise.
-    """
+    as the shared part does; AdapterError where it changes them otherwise."""
     if lora is None or not lora.moves_photos:
         return 0
     if not same_on_photos(lora, shared):

@@ -23,18 +23,13 @@ ADAPTED_BLOCKS = 2  # of a text tower, unless another number is asked for
 
 def text_tower(model: Any) -> nn.Module:
     """The text tower of an open_clip model, from token ids [n, context] to unit-length embeddings [n, d] in float32, on the
-    model's device. Modules are shared.
-    """
+    model's device. Modules are shared."""
     text = getattr(model, "text", model)  # newer models keep their text tower in a module of its own
     return ClipText(text, 0) if _is_plain(text) else WholeText(model)
 
 
 def adapted_text(model: Any, adapt_blocks: int | None = None) -> ClipText:
-    """The same with the last blocks open to a LoRA.
-
-    Raises:
-        BackboneError: the tower is no plain transformer, or has fewer blocks.
-    """
+    """The same with the last blocks open to a LoRA; BackboneError where it is no plain transformer, or has fewer blocks."""
     text = getattr(model, "text", model)
     if not _is_plain(text):
         raise BackboneError(f"LoRAs cannot adapt the texts of this model ({type(text).__name__}): leave out --adapt texts.")
@@ -76,9 +71,8 @@ class ClipText(nn.Module):
 
     Blocks keep their number in the whole tower, so that an adapter of the last two cannot pass for one of the first two.
 
-    Args:
-        text: open_clip's ``CLIP`` or ``TextTransformer``, which name their parts alike.
-        adapt_blocks: how many blocks at the end a LoRA can adapt; 0: none.
+    ``text`` is open_clip's ``CLIP`` or ``TextTransformer``, which name their parts alike; ``adapt_blocks`` at its end, or none,
+    are what a LoRA can adapt.
     """
 
     attn_mask: Tensor | None
@@ -101,7 +95,6 @@ class ClipText(nn.Module):
 
     @property
     def last(self) -> str | None:
-        """The last linear, where the tower has a projection."""
         return None if self.projection is None else "text.projection"
 
     def unnormalised(self, tokens: Tensor, lora: Lora | None = None) -> tuple[Tensor, Tensor]:

@@ -70,7 +70,6 @@ class EmbeddedTowers(Towers):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The compute dtype."""
         return self._wanted_dtype or compute_dtype(self.device)
 
     def to(self, device: torch.device) -> Self:
@@ -131,10 +130,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
 
     def with_shared(self, shared: Lora | None) -> EmbeddedBackbone:
         """The same heads with another shared part, whose numbers are rounded as in its file; what is loaded already is shared.
-
-        Raises:
-            AdapterError: it leaves photos as they are, or adapts something else than linears of the heads.
-        """
+        AdapterError where it leaves photos as they are, or adapts something else than linears of the heads."""
         other = copy.copy(self)
         other._take(shared)
         other._choose(adapted_side(self.choice))
@@ -204,11 +200,8 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         return self.embedded(maps).half() if self.shared is None else self.columns(maps)
 
     def columns(self, maps: Tensor) -> Tensor:
-        """Embeddings [n, 2, d] float16 of the image tower's maps [n, 49, 320]: zero-shot, and under the shared part.
-
-        Raises:
-            AdapterError: there is none.
-        """
+        """Embeddings [n, 2, d] float16 of the image tower's maps [n, 49, 320]: zero-shot, and under the shared part;
+        AdapterError where there is none."""
         if self._shared_head is None:
             raise AdapterError("These heads have no shared part, so that a photo has one embedding.")
         return torch.stack([self._through(head, maps) for head in (self._head, self._shared_head)], 1).half()
@@ -281,10 +274,6 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
     """Load the heads written by ``save_heads``, and what is beside them of the shared part of ``save_shared`` and of maps from
     other languages.
 
-    Args:
-        dtype: compute dtype of photos; None: the fastest that this CPU has native instructions for.
-        adapt: which head LoRAs adapt.
-
     Raises:
         BackboneError: the file is missing, damaged or of another architecture.
     """
@@ -307,11 +296,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
 
 
 def load_shared(path: Path, linears: Mapping[str, LoraModule]) -> Lora:
-    """Read what ``save_shared`` wrote, for heads with these linears.
-
-    Raises:
-        BackboneError: it is missing, damaged or of other heads.
-    """
+    """Read what ``save_shared`` wrote; BackboneError where it is missing, damaged or of other heads than these linears'."""
     try:
         shared = _shared_from(load_file(path), linears)
         shared.check_finite(path.name)

@@ -88,5 +88,4 @@ class TextHead(nn.Module):
 
     @property
     def last(self) -> str:
-        """The last linear, whose output is added before normalising."""
         return f"text.mlp.{len(self.mlp) - 1}"

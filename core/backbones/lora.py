@@ -33,18 +33,16 @@ class LoraModule:
 
 
 class _OnTowers:
-    """What follows from the names of linears: the towers that they are on."""
+    """What linears of which towers change: how texts are embedded, or photos, which then have to be embedded again."""
 
     modules: tuple[LoraModule, ...]
 
     @property
     def moves_texts(self) -> bool:
-        """Whether texts are embedded otherwise with it."""
         return any(m.name.startswith(TEXT) for m in self.modules)
 
     @property
     def moves_photos(self) -> bool:
-        """Whether photos are embedded otherwise with it, so that they have to be embedded again."""
         return any(m.name.startswith(VISION) for m in self.modules)
 
 
@@ -60,11 +58,7 @@ class LoraLayout(_OnTowers):
 
     @staticmethod
     def of(linears: Mapping[str, LoraModule], names: Iterable[str], rank: int) -> LoraLayout:
-        """The layout of some of a backbone's ``linears``, by name.
-
-        Raises:
-            AdapterError: the backbone has no such linear.
-        """
+        """The layout of some of a backbone's ``linears``, by name; AdapterError where it has no such linear."""
         names = tuple(names)
         if unknown := [name for name in names if name not in linears]:
             raise AdapterError(f"{unknown[0]} is not a linear that a LoRA can adapt here.")
@@ -72,7 +66,6 @@ class LoraLayout(_OnTowers):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the adapted linears."""
         return tuple(m.name for m in self.modules)
 
     @property
@@ -117,11 +110,7 @@ class Lora(_OnTowers):
 
     @staticmethod
     def from_vector(layout: LoraLayout, vector: Tensor) -> Lora:
-        """Unflatten a vector [P]; differentiable.
-
-        Raises:
-            AdapterError: the vector has another length than the layout.
-        """
+        """Unflatten a vector [P]; differentiable. AdapterError where it has another length than the layout."""
         if vector.shape != (layout.size,):
             raise AdapterError(f"A LoRA vector of {layout.size:,} numbers is expected, not of shape {tuple(vector.shape)}.")
         factors, start, r = {}, 0, layout.rank

@@ -59,11 +59,7 @@ def _closest(given: Factors, origin: Factors) -> Factors:
     delta = given.delta.double()
     tolerance = 1e-5 * float(delta.norm())
     same = [f for f in candidates if float((f.b.double() @ f.a.double() - delta).norm()) <= tolerance]
-    return min([given, *same], key=lambda f: _distance(f, target))
-
-
-def _distance(factors: Factors, target: Factors) -> float:
-    return float((factors.a - target.a).square().sum() + (factors.b - target.b).square().sum())
+    return min([given, *same], key=lambda f: float((f.a - target.a).square().sum() + (f.b - target.b).square().sum()))
 
 
 def _svd(factors: Factors) -> tuple[Tensor, Tensor, Tensor]:

@@ -52,9 +52,8 @@ class OpenClipBackbone(Backbone):
     """An open_clip model; descriptions are routed in its text space.
 
     Args:
-        name: how users choose it.
-        model: an open_clip CLIP with a plain ViT image tower. It is taken over: its image tower becomes this
-            backbone's prefix and suffix and is removed from it, so that the weights are not held twice.
+        model: with a plain ViT image tower, which becomes this backbone's prefix and suffix and is removed from the model, so
+            that the weights are not held twice.
         tokenizer: texts to token ids [n, context].
         adapt_blocks: how many blocks at the end of the adapted tower are adapted (None: all of the image tower, or the last
             two of the text tower).
@@ -85,7 +84,7 @@ class OpenClipBackbone(Backbone):
         self.choice = with_full_paths(choice | ({"adapt": adapt} if texts else {}))
         model = model.float().eval().requires_grad_(False)
         preprocess = open_clip.get_model_preprocess_cfg(model)
-        weights = _weights(model)
+        weights = model.state_dict()
         vit = PlainViT.of(model.get_submodule("visual"))
         tower = AdaptedTower(vit, None if texts else adapt_blocks)
         facts = {"cut": tower.cut, **vit.facts, "preprocess": dict(preprocess)}
@@ -137,8 +136,7 @@ class OpenClipBackbone(Backbone):
         if not len(pixels):
             return torch.empty(0, *self.prefix_shape, dtype=dtype)
         with self._fast():
-            parts = prefetched(self._batches(self._light(pixels)), self.device)
-            return torch.cat([self._stem(part).to(dtype).cpu() for part in parts])
+            return torch.cat([self._stem(part).to(dtype).cpu() for part in self._sent(self._light(pixels))])
 
     @torch.no_grad()
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
@@ -148,11 +146,11 @@ class OpenClipBackbone(Backbone):
             return torch.empty(0, self.dim)
         there = self.there(lora)
         with self._fast():
-            parts = prefetched(self._batches(prefix), self.device)
-            return torch.cat([self.adapted.vision(part.float(), there).cpu() for part in parts])
+            return torch.cat([self.adapted.vision(part.float(), there).cpu() for part in self._sent(prefix)])
 
-    def _batches(self, photos: Tensor) -> tuple[Tensor, ...]:
-        return photos.split(batch_size(self.device, IMAGE_BATCH))
+    def _sent(self, photos: Tensor) -> Iterator[Tensor]:
+        """In batches, on the device."""
+        return prefetched(photos.split(batch_size(self.device, IMAGE_BATCH)), self.device)
 
     def _light(self, pixels: Tensor) -> Tensor:
         """Pixels in half precision, where it is a GPU that would round them so as its first step."""
@@ -181,23 +179,12 @@ def _slug(name: str, pretrained: str | None, adapt_blocks: int | None, adapt: Si
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip(".-")[:100]
 
 
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """All of the model's numbers by name.
-
-    Raises:
-        BackboneError: some are not finite.
-    """
-    weights = dict(sorted(model.state_dict().items()))
-    for key, value in weights.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise BackboneError(f"The weights of {key} hold NaN or infinite numbers.")
-    return weights
-
-
 def _fingerprint(facts: Mapping[str, object], weights: Mapping[str, Tensor]) -> str:
     """16 hex digits over the weights and over what changes embeddings or cached prefixes without showing in them."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    for key, value in weights.items():
+    for key, value in sorted(weights.items()):
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise BackboneError(f"The weights of {key} hold NaN or infinite numbers.")
         digest.update(f"{key} {tuple(value.shape)}".encode())
         digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
@@ -209,7 +196,7 @@ def load_open_clip(
     """Build an open_clip model as a backbone.
 
     Args:
-        name: a model of open_clip ("ViT-B-16"), "local-dir:folder" or "hf-hub:owner/repository".
+        name: "ViT-B-16", "local-dir:folder" or "hf-hub:owner/repository".
         pretrained: a checkpoint file, a tag of open_clip (fetched on first use), or None for random weights drawn with
             ``seed`` (of use in tests only). Folders and hub repositories bring their own. The archives that OpenAI gave
             out, such as ViT-B-16.pt, are known to need another activation; no other file says so of itself, and OpenAI's
@@ -217,10 +204,11 @@ def load_open_clip(
 
     Raises:
         BackboneError: an unknown model, tag or file, a tower that is not a plain ViT, weights that cannot be fetched
-            or do not fit; the text says what to do.
+            or do not fit.
     """
     config = _config(name)
-    _check_config(name, config)
+    _check_runs_no_code(name, config)
+    _check_image_tower(name, config)
     own_weights = name.startswith(OWN_WEIGHTS)
     if own_weights and pretrained:
         raise BackboneError(f"{name} brings its own weights: leave out {pretrained}.")
@@ -305,8 +293,8 @@ def _is_archive(path: Path) -> bool:
 
 @contextmanager
 def _readable(pretrained: str | None, archive: bool) -> Iterator[str | None]:
-    """What open_clip can load: ``torch.load``, which it uses, refuses TorchScript unless it may unpickle anything.
-    ``torch.jit.load`` unpickles no Python objects at all."""
+    """What open_clip can load: its ``torch.load`` refuses TorchScript unless it may unpickle anything, and ``torch.jit.load``
+    unpickles no Python objects at all."""
     if not archive:
         yield pretrained
         return
@@ -324,9 +312,8 @@ def _reach_hub(repository: str) -> None:
         get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
 
 
-def _check_config(name: str, config: Mapping[str, Any]) -> None:
-    """Refuse what runs code of its own, and towers that cannot be adapted before gigabytes are fetched for them."""
-    _check_runs_no_code(name, config)
+def _check_image_tower(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse towers that cannot be adapted before gigabytes are fetched for them."""
     kind = _obstacle(config["vision_cfg"])
     if kind is None:
         return
@@ -341,11 +328,8 @@ def _check_config(name: str, config: Mapping[str, Any]) -> None:
 
 
 def _check_runs_no_code(name: str, config: object) -> None:
-    """Refuse a configuration that names anything but architectures: Hugging Face runs Python files that a tokenizer names.
-
-    Raises:
-        BackboneError: it is no configuration, or has a key or value that no published model needs.
-    """
+    """Refuse what is no configuration, or names anything that no published model needs: Hugging Face runs Python files that a
+    tokenizer names."""
     towers = [config.get(key) if isinstance(config, Mapping) else None for key in ("vision_cfg", "text_cfg")]
     if not all(isinstance(tower, Mapping) for tower in towers):
         raise BackboneError(f"{_short(name)} has no configuration of open_clip: vision_cfg and text_cfg are needed.")

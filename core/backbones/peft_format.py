@@ -39,10 +39,8 @@ def save_peft(
     """Write ``adapter_config.json`` and ``adapter_model.safetensors`` as peft does (scale alpha / r = 1).
 
     Args:
-        fingerprint: of the backbone. provenance: any JSON (routing, seed, …). Both go into the safetensors header, where peft
-            ignores them.
-        base_model: what it is for, in peft's ``base_model_name_or_path``. base_class: its class and the module to import that
-            from, peft's ``auto_mapping``.
+        fingerprint: of the backbone; with provenance, any JSON, it goes into the safetensors header, where peft ignores both.
+        base_model, base_class: peft's ``base_model_name_or_path`` and ``auto_mapping``.
         rename: from the names of adapted linears to those of the model that it is to load into.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,12 +61,18 @@ def save_peft(
         "target_modules": [rename(m.name) for m in lora.modules],
     }
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    tensors = {}
-    for name, f in lora.factors.items():
-        tensors[f"{PEFT_PREFIX}{rename(name)}.lora_A.weight"] = f.a.detach().float().cpu().contiguous()
-        tensors[f"{PEFT_PREFIX}{rename(name)}.lora_B.weight"] = f.b.detach().float().cpu().contiguous()
+    tensors = {
+        _key(rename(name), which): part.detach().float().cpu()
+        for name, f in lora.factors.items()
+        for which, part in (("A", f.a), ("B", f.b))
+    }
     metadata = {"format": "pt", "backbone_fingerprint": fingerprint, "sg_lora": json.dumps(provenance)}
     write_tensors(folder / WEIGHTS_FILE, tensors, metadata)
+
+
+def _key(name: str, which: str) -> str:
+    """Of the factor "A" or "B" of a linear."""
+    return f"{PEFT_PREFIX}{name}.lora_{which}.weight"
 
 
 def _naming(names: Set[str]) -> Callable[[str], str]:
@@ -92,13 +96,9 @@ def _other_side(names: Set[str], modules: Sequence[LoraModule]) -> str:
 
 @dataclass(frozen=True)
 class _Config:
-    """What ``adapter_config.json`` says.
-
-    Attributes:
-        rank, alpha: of the linears that ``ranks`` and ``alphas`` (peft's ``rank_pattern`` and ``alpha_pattern``) do not name.
-        by_root: whether the scale is alpha / sqrt(r), as in rsLoRA (arXiv 2312.03732), and not alpha / r.
-        base_model: what it was made for; "" where that is not said.
-    """
+    """What ``adapter_config.json`` says: ``rank`` and ``alpha`` are of the linears that ``ranks`` and ``alphas`` (peft's
+    ``rank_pattern`` and ``alpha_pattern``) do not name; the scale is alpha / r, or ``by_root`` alpha / sqrt(r), as in rsLoRA
+    (arXiv 2312.03732)."""
 
     rank: int
     alpha: float
@@ -129,22 +129,17 @@ class _Config:
             if not PLAIN_NAME.fullmatch(key):
                 raise AdapterError(f"{label}: {brief(key)} in {CONFIG_FILE} is not the name of a linear.")
         base_model = content.get("base_model_name_or_path")
-        base_model = base_model if isinstance(base_model, str) else ""
+        base_model = brief(base_model) if isinstance(base_model, str) else ""
         return _Config(rank, alpha, ranks, alphas, bool(content.get("use_rslora")), base_model)
 
-    def rank_of(self, name: str) -> int:
-        """Rank of a linear, by its name in the file."""
-        return self.ranks.get(_key(self.ranks, name), self.rank)
-
-    def scale_of(self, name: str) -> float:
-        """What B @ A is multiplied with."""
-        rank = self.rank_of(name)
-        return self.alphas.get(_key(self.alphas, name), self.alpha) / (rank**0.5 if self.by_root else rank)
-
-
-def _key(pattern: Iterable[str], name: str) -> str:
-    """The first key that is a linear's name or the end of it, as peft looks it up; the name where there is none."""
-    return next((key for key in pattern if f".{name}".endswith(f".{key}")), name)
+    def rank_and_scale(self, name: str) -> tuple[int, float]:
+        """The rank of a linear, by its name in the file, and what its B @ A is multiplied with."""
+        rank, alpha = (
+            # As peft looks it up: the first key that is the name or the end of it.
+            next((value for key, value in pattern.items() if f".{name}".endswith(f".{key}")), usual)
+            for pattern, usual in ((self.ranks, self.rank), (self.alphas, self.alpha))
+        )
+        return int(rank), alpha / (rank**0.5 if self.by_root else rank)
 
 
 def load_peft(
@@ -174,7 +169,7 @@ def load_peft(
         with safe_open(weights_path, framework="pt") as file:
             metadata, names = file.metadata() or {}, set(file.keys())
             rename = _naming(names)
-            keys = {m: {f"{PEFT_PREFIX}{rename(m.name)}.lora_{x}.weight" for x in "AB"} for m in modules}
+            keys = {m: {_key(rename(m.name), which) for which in "AB"} for m in modules}
             modules = [m for m in keys if keys[m] & names or not partly] or list(keys)
             expected = set[str]().union(*(keys[m] for m in modules))
             # Only what is expected: a header may name a million tensors without any numbers.
@@ -187,14 +182,14 @@ def load_peft(
         raise AdapterError(f"{label} was made for another backbone (fingerprint {made_for}, this one is {fingerprint}).")
     if names != expected:
         odd = min(names ^ expected)
-        model = f" (it was made for {brief(config.base_model)})" if config.base_model else ""
+        model = f" (it was made for {config.base_model})" if config.base_model else ""
         what = "unknown" if odd in names else "missing"
         raise AdapterError(f"{label} does not fit this backbone{model}: {brief(odd)} is {what}.{_other_side(names, modules)}")
     factors = {}
     for m in modules:
         theirs = rename(m.name)
-        a, b = (tensors[f"{PEFT_PREFIX}{theirs}.lora_{x}.weight"] for x in "AB")
-        rank = config.rank_of(theirs)
+        a, b = (tensors[_key(theirs, which)] for which in "AB")
+        rank, scale = config.rank_and_scale(theirs)
         if a.shape != (rank, m.in_features) or b.shape != (m.out_features, rank):
             raise AdapterError(
                 f"{label} does not fit this backbone: {m.name} has shapes {tuple(a.shape)} and {tuple(b.shape)}, "
@@ -204,7 +199,7 @@ def load_peft(
             raise AdapterError(
                 f"{label}: the weights of {m.name} are not floating point of 16 bits or more ({a.dtype}, {b.dtype})."
             )
-        factors[m.name] = Factors(a.float(), b.float() * config.scale_of(theirs))
+        factors[m.name] = Factors(a.float(), b.float() * scale)
     lora = Lora(tuple(modules), factors)
     lora.check_finite(label)
     try:

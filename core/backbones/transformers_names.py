@@ -24,11 +24,7 @@ OPENAI = {
 
 
 def transformers_name(name: str) -> str:
-    """The linear's name in ``CLIPModel``.
-
-    Raises:
-        AdapterError: no linear of a plain CLIP.
-    """
+    """The linear's name in ``CLIPModel``; AdapterError for linears of other models."""
     if name == "text.projection":
         return "text_projection"
     match = OURS.fullmatch(name)
@@ -38,14 +34,8 @@ def transformers_name(name: str) -> str:
 
 
 def hub_model(choice: Mapping[str, Any]) -> str:
-    """The hub's repository of the same weights for transformers, or the model's name where that is not known.
-
-    Args:
-        choice: the arguments of ``load_backbone``.
-
-    Raises:
-        AdapterError: the embedded backbone, or another kind of tower than CLIP's.
-    """
+    """The hub's repository of the weights that arguments of ``load_backbone`` choose, or the model's name where that is not
+    known; AdapterError for the embedded backbone, or another kind of tower than CLIP's."""
     spec, pretrained = str(choice["spec"]), choice.get("pretrained")
     if spec == "embedded":
         raise AdapterError("The backbone `embedded` is no CLIP of transformers: its adapters load with peft as they are.")

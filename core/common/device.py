@@ -28,7 +28,7 @@ def use(name: str = "auto") -> torch.device:
         BackboneError: this machine, or the torch that is installed, has no such device.
     """
     global _chosen
-    _chosen = _first() if name == "auto" else _checked(name)
+    _chosen = _checked(name)
     return _chosen
 
 
@@ -79,13 +79,9 @@ def batch_size(device: torch.device, on_cpu: int) -> int:
     return on_cpu if device.type == "cpu" else GPU_FACTOR * on_cpu
 
 
-def _first() -> torch.device:
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps") if torch.backends.mps.is_available() else CPU
-
-
 def _checked(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:

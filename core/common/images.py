@@ -12,13 +12,8 @@ MAX_ASPECT = 2.0  # of wider or taller photos the ends are cut off before anythi
 
 @dataclass(frozen=True)
 class Framing:
-    """How a photo becomes what a backbone sees.
-
-    Attributes:
-        width, height: of that, in pixels.
-        squash: the whole photo is squashed into it; else the photo is scaled to cover it, and the middle is kept.
-        resample: Pillow's number of the filter.
-    """
+    """How a photo becomes the pixels that a backbone sees: with ``squash`` the whole of it is squashed into them, else it is scaled
+    to cover them, and the middle is kept. ``resample`` is Pillow's number of the filter."""
 
     width: int = SIDE
     height: int = SIDE
@@ -29,15 +24,12 @@ class Framing:
         """``width`` x ``height`` pixels of an RGB photo."""
         image = _without_ends(image)
         if self.squash:
-            return self._resized(image, self.width, self.height)
+            return image.resize((self.width, self.height), self.resample)
         scale = min(image.width / self.width, image.height / self.height)
         whole = int if self.width == self.height else round  # as torchvision and open_clip do
         width, height = (max(1, whole(size / scale)) for size in image.size)
         left, top = round((width - self.width) / 2), round((height - self.height) / 2)
-        return self._resized(image, width, height).crop((left, top, left + self.width, top + self.height))
-
-    def _resized(self, image: Image.Image, width: int, height: int) -> Image.Image:
-        return image if image.size == (width, height) else image.resize((width, height), Image.Resampling(self.resample))
+        return image.resize((width, height), self.resample).crop((left, top, left + self.width, top + self.height))
 
 
 def _without_ends(image: Image.Image) -> Image.Image:

@@ -9,7 +9,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from core.common.paths import data_of
 
@@ -21,16 +20,11 @@ TOWER_LANGUAGES = frozenset(
 )
 
 
-@dataclass(frozen=True)
 class _Signs:
     """What shows a language: function words (and words for photos), and letters that its neighbours do not have."""
 
-    words: frozenset[str]
-    letters: frozenset[str]
-
-    @classmethod
-    def of(cls, words: str, letters: str = "") -> _Signs:
-        return cls(frozenset(words.split()), frozenset(letters))
+    def __init__(self, words: str, letters: str = "") -> None:
+        self.words, self.letters = frozenset(words.split()), frozenset(letters)
 
     def count(self, words: list[str]) -> int:
         """In how many words it shows. A name with a capital letter is no sign: "Tromsø" may stand in any language."""
@@ -40,15 +34,9 @@ class _Signs:
 # What languages are told apart in: a script as Unicode names its letters, and its languages. Of languages with equal counts the
 # first one is taken.
 _SCRIPTS: Mapping[str, Mapping[str, _Signs]] = {
-    script: {name: _Signs.of(**signs) for name, signs in languages.items()} for script, languages in data_of(__file__).items()
+    script: {name: _Signs(**signs) for name, signs in languages.items()} for script, languages in data_of(__file__).items()
 }
-_ONE_LANGUAGE = {
-    "CJK": "Chinese",
-    "HIRAGANA": "Japanese",
-    "KATAKANA": "Japanese",
-    "HANGUL": "Korean",
-    "DEVANAGARI": "Hindi",
-}
+_ONE_LANGUAGE = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean", "DEVANAGARI": "Hindi"}
 _READ = 500  # characters
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"(?<!['’.])\b[^\W\d_]+(?:'s)?\b(?!\.\w)")  # of "S.C.U.B.A." none

@@ -15,12 +15,8 @@ KS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class Relevance:
-    """Which texts belong to which photos, with equal texts made one.
-
-    Attributes:
-        texts: unique texts, in order of first appearance.
-        matrix: [n photos, m texts] bool; True where the text is one of the photo's captions.
-    """
+    """Which unique texts belong to which photos: ``matrix`` [n photos, m texts] is True where the text is one of the photo's
+    captions."""
 
     texts: tuple[str, ...]
     matrix: np.ndarray
@@ -28,10 +24,7 @@ class Relevance:
     @staticmethod
     def of(captions: Sequence[Sequence[str]]) -> Relevance:
         """From the captions of each photo, in order."""
-        index: dict[str, int] = {}
-        for texts in captions:
-            for text in texts:
-                index.setdefault(text, len(index))
+        index = {text: i for i, text in enumerate(dict.fromkeys(text for texts in captions for text in texts))}
         matrix = np.zeros((len(captions), len(index)), dtype=bool)
         for row, texts in enumerate(captions):
             matrix[row, [index[text] for text in texts]] = True
@@ -39,14 +32,10 @@ class Relevance:
 
 
 def first_hits(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """Rank (0 = best) of each row's best-ranked relevant column; n columns where a row has none.
+    """Rank (0 = best) of each row's best-ranked relevant column, of scores and bools [rows, columns]; n columns where a row has
+    none.
 
-    A column that ties with the hit counts as ranked before it, so that a model that cannot tell photos apart scores
-    nothing.
-
-    Args:
-        similarity: [rows, columns] scores.
-        relevant: [rows, columns] bool.
+    A column that ties with the hit counts as ranked before it, so that a model that cannot tell photos apart scores nothing.
     """
     best = np.where(relevant, similarity, -np.inf).max(1)
     better = ((similarity >= best[:, None]) & ~relevant).sum(1)
@@ -59,10 +48,15 @@ def recall(similarity: np.ndarray, relevant: np.ndarray, ks: Sequence[int] = KS)
     return {f"R@{k}": float((hits < k).mean() * 100) if len(hits) else 0.0 for k in ks}
 
 
+def _ways(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Scores, and what is relevant, image-to-text and text-to-image, of embeddings [n, d] and [m, d] of unit length."""
+    similarity = (images @ texts.T).numpy()
+    return {"i2t": (similarity, relevance.matrix), "t2i": (similarity.T, relevance.matrix.T)}
+
+
 def both_directions(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, dict[str, float]]:
     """Recalls image-to-text and text-to-image of embeddings [n, d] and [m, d] of unit length."""
-    similarity = (images @ texts.T).numpy()
-    return {"i2t": recall(similarity, relevance.matrix), "t2i": recall(similarity.T, relevance.matrix.T)}
+    return {way: recall(*pair) for way, pair in _ways(images, texts, relevance).items()}
 
 
 def measure(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Any]:
@@ -70,12 +64,9 @@ def measure(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, An
 
     Where photos share captions, as labelled ones do, recall counts any right answer; mAP asks for all of them.
     """
-    similarity, relevant = (images @ texts.T).numpy(), relevance.matrix
-    ways = {"i2t": (similarity, relevant), "t2i": (similarity.T, relevant.T)}
-    return {
-        **{way: {**recall(*pair), "mAP": mean_average_precision(*pair)} for way, pair in ways.items()},
-        "images": len(relevant),
-    }
+    ways = _ways(images, texts, relevance).items()
+    found = {way: {**recall(*pair), "mAP": mean_average_precision(*pair)} for way, pair in ways}
+    return {**found, "images": len(relevance.matrix)}
 
 
 def mean_of_ways(recalls: Mapping[str, Any], measure: str) -> float:
@@ -85,10 +76,9 @@ def mean_of_ways(recalls: Mapping[str, Any], measure: str) -> float:
 
 @dataclass(frozen=True)
 class Hits:
-    """Where the best right answer of each question ranks; a question is a photo (i2t) or a caption (t2i).
+    """At which places [q], 0 = first, the best right answers rank of questions: photos (i2t) or captions (t2i).
 
     Attributes:
-        places: [q] its place, 0 = first.
         photos: [q] the row of the photo that the question belongs to (a caption of several photos: the first of them).
         total: number of photos.
     """
@@ -100,22 +90,16 @@ class Hits:
 
 def hits(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Hits]:
     """Both directions, {"i2t": …, "t2i": …}, of embeddings [n, d] and [m, d] of unit length."""
-    similarity, relevant = (images @ texts.T).numpy(), relevance.matrix
-    n = len(relevant)
-    return {
-        "i2t": Hits(first_hits(similarity, relevant), np.arange(n), n),
-        "t2i": Hits(first_hits(similarity.T, relevant.T), relevant.argmax(0), n),
-    }
+    n = len(relevance.matrix)
+    photos = {"i2t": np.arange(n), "t2i": relevance.matrix.argmax(0)}
+    return {way: Hits(first_hits(*pair), photos[way], n) for way, pair in _ways(images, texts, relevance).items()}
 
 
 def recall_interval(adapter_hits: Hits, k: int, minus: Hits | None = None) -> tuple[float, float, float]:
-    """R@k in percent with its 95 % percentile bootstrap interval: (mean, low, high).
+    """R@k in percent of an adapter with its 95 % percentile bootstrap interval: (mean, low, high); with the hits of another one
+    for the same questions to subtract, of the paired difference.
 
     Photos are drawn again, each with all of its captions, since the captions of one photo are no independent evidence.
-
-    Args:
-        adapter_hits: hits of one adapter. k: how many places count.
-        minus: hits of another adapter for the same questions; the answer is then about the paired difference.
     """
     scores = (adapter_hits.places < k).astype(float) - (0.0 if minus is None else minus.places < k)
     # In the draws' type: otherwise numpy would convert all of them each time.

@@ -40,8 +40,8 @@ class Bar:
     minute and at the end. Several processes of `accelerate launch` share a terminal: they write lines, too.
 
     Args:
-        title: of the work. total: how much there is; None where unknown. log: gets the lines; ``silent`` is silence.
-        unit: what is counted. first: how much was done before. started: when, as ``time.monotonic`` has it (None: now).
+        total: how much there is; None where unknown. log: gets the lines; ``silent`` is silence. unit: what is counted.
+        first: how much was done before. started: when, as ``time.monotonic`` has it (None: now).
     """
 
     def __init__(

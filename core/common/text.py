@@ -36,11 +36,7 @@ def safe_name(name: str) -> str:
 
 
 def clean_text(text: str, what: str = "description") -> str:
-    """Trim a description or query and check that it can be used.
-
-    Raises:
-        DescriptionError: it is empty, holds no letter or digit, or is longer than MAX_DESCRIPTION characters.
-    """
+    """A description or query, trimmed; DescriptionError where it has no letter or digit, or over MAX_DESCRIPTION characters."""
     if not isinstance(text, str):
         raise DescriptionError(f"The {what} must be a text.")
     if len(text) > MAX_DESCRIPTION:
@@ -54,11 +50,7 @@ def clean_text(text: str, what: str = "description") -> str:
 
 
 def clean_name(name: str) -> str:
-    """Trim an expert's name and check that it can be used.
-
-    Raises:
-        RepositoryError: it holds no letter or digit, or more than MAX_NAME characters.
-    """
+    """An expert's name, trimmed; RepositoryError where it holds no letter or digit, or over MAX_NAME characters."""
     cleaned = one_line(str(name))
     if not any(c.isalnum() for c in cleaned):
         raise RepositoryError("The expert has no name: a word or two are enough, such as “my garden”.")

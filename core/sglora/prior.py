@@ -12,8 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SemanticPrior:
-    """The condition c of the conditional VAE: mu* = sum_i alpha_i mu_i, sigma*^2 = sum_i alpha_i (sigma_i^2 + mu_i^2) - mu*^2, [P]
-    each."""
+    """The condition c of the VAE, [P] each: mu* = sum_i alpha_i mu_i, sigma*^2 = sum_i alpha_i (sigma_i^2 + mu_i^2) - mu*^2."""
 
     mean: Tensor
     variance: Tensor

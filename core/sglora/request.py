@@ -31,6 +31,6 @@ class AdapterRequest:
     strength: float | None = None
 
     def with_random_sentence(self) -> AdapterRequest:
-        """The control for what a sentence adds: one that has nothing to do with the photos, always the same one for the same words
+        """The control for what a sentence adds: one about something else, always the same one for the same words
         and seed."""
         return replace(self, description=RANDOM[(len(self.description) + self.seed) % len(RANDOM)])
