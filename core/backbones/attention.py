@@ -72,10 +72,8 @@ class SplitAttention(nn.Module):
     def of(attention: Any) -> SplitAttention:
         """Split the fused q, k and v of torch's ``nn.MultiheadAttention`` or timm's ``Attention``; outputs stay equal.
 
-        Weights are copied, on their device and in their dtype; missing biases become zero.
-
-        Raises:
-            BackboneError: not plain self-attention (other widths for k and v, or learned extra tokens).
+        Weights are copied, on their device and in their dtype; missing biases become zero. Raises BackboneError: not plain
+        self-attention (other widths for k and v, or learned extra tokens).
         """
         if isinstance(attention, nn.MultiheadAttention):
             plain = attention.in_proj_weight is not None and attention.bias_k is None and not attention.add_zero_attn

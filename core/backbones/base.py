@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -68,9 +69,7 @@ class Towers(ABC):
 
     def pixels(self, image: Image.Image) -> Tensor:
         """One RGB photo as the input of ``prefix``, [3, height, width] float32: framed and normalised."""
-        framed = self.framing(image)
-        values = torch.frombuffer(bytearray(framed.tobytes()), dtype=torch.uint8)
-        return self.normalised(values.view(1, framed.height, framed.width, 3))[0]
+        return self.normalised(torch.from_numpy(np.array(self.framing(image)))[None])[0]
 
 
 class TwoTowers(nn.Module):
@@ -134,11 +133,8 @@ class Backbone(Towers):
 
     @abstractmethod
     def text_suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        """Texts in the shared space [n, d], float32, unit length, from their prefixes (None: zero-shot).
-
-        Raises:
-            AdapterError: the LoRA moves texts, and the prefix is past the linears that it adapts.
-        """
+        """Texts in the shared space [n, d], float32, unit length, from their prefixes (None: zero-shot). Raises AdapterError:
+        the LoRA moves texts, and the prefix is past the linears that it adapts."""
 
     @abstractmethod
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:

@@ -272,11 +272,7 @@ def _digest(tensors: Mapping[str, Tensor], what: str) -> str:
 
 def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "texts") -> EmbeddedBackbone:
     """Load the heads written by ``save_heads``, and what is beside them of the shared part of ``save_shared`` and of maps from
-    other languages.
-
-    Raises:
-        BackboneError: the file is missing, damaged or of another architecture.
-    """
+    other languages. Raises BackboneError: the file is missing, damaged or of another architecture."""
     if not path.is_file():
         raise BackboneError(f"The backbone's heads {path} are missing: `python -m core train backbone` writes them.")
     try:

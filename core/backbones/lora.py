@@ -113,13 +113,9 @@ class Lora(_OnTowers):
         """Unflatten a vector [P]; differentiable. AdapterError where it has another length than the layout."""
         if vector.shape != (layout.size,):
             raise AdapterError(f"A LoRA vector of {layout.size:,} numbers is expected, not of shape {tuple(vector.shape)}.")
-        factors, start, r = {}, 0, layout.rank
-        for m in layout.modules:
-            split = start + r * m.in_features
-            stop = split + r * m.out_features
-            factors[m.name] = Factors(vector[start:split].view(r, m.in_features), vector[split:stop].view(m.out_features, r))
-            start = stop
-        return Lora(layout.modules, factors)
+        r = layout.rank
+        parts = iter(vector.split([r * width for m in layout.modules for width in (m.in_features, m.out_features)]))
+        return Lora(layout.modules, {m.name: Factors(next(parts).view(r, -1), next(parts).view(-1, r)) for m in layout.modules})
 
     def vector(self) -> Tensor:
         """The flattened form [P] in layout order."""

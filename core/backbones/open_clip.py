@@ -62,8 +62,7 @@ class OpenClipBackbone(Backbone):
             and the text projection. Photos are embedded alike, so both have one fingerprint where all image blocks may adapt.
 
     Raises:
-        BackboneError: another architecture than a plain ViT, adapt_blocks out of range, weights that are not finite, or
-            texts that cannot be adapted.
+        BackboneError: no plain ViT, adapt_blocks out of range, weights that are not finite, or texts that cannot be adapted.
     """
 
     languages = frozenset({"English"})  # that its texts are known to be in
@@ -203,8 +202,7 @@ def load_open_clip(
             weights in another format belong to the names that end in "-quickgelu".
 
     Raises:
-        BackboneError: an unknown model, tag or file, a tower that is not a plain ViT, weights that cannot be fetched
-            or do not fit.
+        BackboneError: an unknown model, tag or file, no plain ViT, weights that cannot be fetched or do not fit.
     """
     config = _config(name)
     _check_runs_no_code(name, config)

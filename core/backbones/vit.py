@@ -7,7 +7,7 @@ MobileCLIP's B and L).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,11 +47,7 @@ class PlainViT:
 
     @staticmethod
     def of(visual: nn.Module) -> PlainViT:
-        """The parts of an open_clip image tower, which is taken apart.
-
-        Raises:
-            BackboneError: it is no plain ViT; the text says why.
-        """
+        """The parts of an open_clip image tower, which is taken apart. Raises BackboneError: it is no plain ViT."""
         if isinstance(visual, TimmModel):
             return _of_timm(visual)
         if isinstance(visual, VisionTransformer):
@@ -78,7 +74,7 @@ def _of_open_clip(visual: Any) -> PlainViT:
         "eps": blocks[0].ln_1.eps,
     }
     dim = width if visual.proj is None else visual.proj.shape[1]
-    return PlainViT(OpenClipStem(visual), blocks, OpenClipHead(visual), tokens, 1, width, dim, facts)
+    return PlainViT(Step(visual, visual._embeds), blocks, OpenClipHead(visual), tokens, 1, width, dim, facts)
 
 
 def _of_timm(visual: TimmModel) -> PlainViT:
@@ -92,7 +88,7 @@ def _of_timm(visual: TimmModel) -> PlainViT:
         raise _refused(f"not ones with {trunk.global_pool or 'no'} pooling")
     special, width = trunk.num_prefix_tokens, trunk.embed_dim
     tokens = trunk.patch_embed.num_patches + special
-    head = TimmHead(visual)
+    head = nn.Sequential(trunk.norm, Step(trunk, trunk.forward_head), visual.head)
     trunk.blocks, trunk.norm = nn.Sequential(), nn.Identity()
     facts = {
         "pool": [trunk.global_pool, trunk.pool_include_prefix],
@@ -101,7 +97,7 @@ def _of_timm(visual: TimmModel) -> PlainViT:
         "eps": blocks[0].norm1.eps,
     }
     dim = head(torch.zeros(1, tokens, width, device=blocks[0].norm1.weight.device)).shape[1]
-    return PlainViT(TimmStem(visual), blocks, head, tokens, special, width, dim, facts)
+    return PlainViT(Step(trunk, trunk.forward_features), blocks, head, tokens, special, width, dim, facts)
 
 
 def _refused(what: str) -> BackboneError:
@@ -115,37 +111,27 @@ def _is_plain(block: Any) -> bool:
     return all(type(norm) is nn.Identity for norm in (block.attn.q_norm, block.attn.k_norm, block.attn.norm))
 
 
-class _End(nn.Module):
-    """What is left of an image tower without its blocks, at one of its ends."""
+class Step(nn.Module):
+    """One step of an image tower, by a method of the library's module."""
+
+    def __init__(self, module: nn.Module, run: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.module, self.run = module, run
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(x)
+
+
+class OpenClipHead(nn.Module):
+    """Final norm, pooling and projection."""
 
     def __init__(self, visual: Any) -> None:
         super().__init__()
         self.visual = visual
 
-
-class OpenClipStem(_End):
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.visual._embeds(pixels)
-
-
-class OpenClipHead(_End):
     def forward(self, x: Tensor) -> Tensor:
         pooled, _ = self.visual._pool(x)
         return pooled if self.visual.proj is None else pooled @ self.visual.proj
-
-
-class TimmStem(_End):
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.visual.trunk.forward_features(pixels)
-
-
-class TimmHead(_End):
-    def __init__(self, visual: Any) -> None:
-        super().__init__(visual)
-        self.norm = visual.trunk.norm
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.visual.head(self.visual.trunk.forward_head(self.norm(x)))
 
 
 class AdaptedTower(nn.Module):
@@ -153,12 +139,7 @@ class AdaptedTower(nn.Module):
 
     Blocks keep their number in the whole tower, so that an adapter of the last two cannot pass for one of the first two.
 
-    Args:
-        vit: its modules are shared, only the attention's weights are copied.
-        adapt_blocks: how many blocks at the end are adapted (None: all).
-
-    Raises:
-        BackboneError: more blocks than there are.
+    ``adapt_blocks`` at the end are adapted (None: all). Raises BackboneError: there are fewer blocks.
     """
 
     def __init__(self, vit: PlainViT, adapt_blocks: int | None = None) -> None:

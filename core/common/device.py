@@ -22,11 +22,8 @@ _chosen: torch.device | None = None
 
 
 def use(name: str = "auto") -> torch.device:
-    """Choose the device of this process: "cuda" (or "cuda:1"), "mps", "cpu", or "auto", the first of them that is there.
-
-    Raises:
-        BackboneError: this machine, or the torch that is installed, has no such device.
-    """
+    """Choose the device of this process: "cuda" (or "cuda:1"), "mps", "cpu", or "auto", the first of them that is there. Raises
+    BackboneError: this machine, or the torch that is installed, has no such device."""
     global _chosen
     _chosen = _checked(name)
     return _chosen
@@ -47,11 +44,6 @@ def training_autocast(device: torch.device) -> AbstractContextManager[object]:
     """As ``autocast``, in float32 where only float16 is fast: small gradients vanish in it."""
     dtype = compute_dtype(device)
     return autocast(device, torch.float32 if dtype == torch.float16 else dtype)
-
-
-def allow_tf32() -> None:
-    """Let float32 matrix products on NVIDIA GPUs round to TF32, as training may; routing keeps float32, since it compares."""
-    torch.set_float32_matmul_precision("high")
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:

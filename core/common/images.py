@@ -12,8 +12,8 @@ MAX_ASPECT = 2.0  # of wider or taller photos the ends are cut off before anythi
 
 @dataclass(frozen=True)
 class Framing:
-    """How a photo becomes the pixels that a backbone sees: with ``squash`` the whole of it is squashed into them, else it is scaled
-    to cover them, and the middle is kept. ``resample`` is Pillow's number of the filter."""
+    """How a photo becomes the pixels that a backbone sees: with ``squash`` the whole of it is squashed into them, else it is
+    scaled to cover them, and the middle is kept. ``resample`` is Pillow's number of the filter."""
 
     width: int = SIDE
     height: int = SIDE

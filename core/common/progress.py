@@ -86,21 +86,17 @@ class Bar:
             if note:
                 self._drawn.set_postfix_str(note, refresh=False)
             self._drawn.update(done - self._drawn.n)
-        elif self._due(done):
-            self._last = time.monotonic()
-            count = f"{done:,}" if self._total is None else f"{done:,}/{self._total:,}"
-            self._log(f"{self._title}: {count} {self._unit}{f', {note}' if note else ''}{self._left(done)}")
+        elif self._log is not silent:
+            now, total = time.monotonic(), self._total
+            tenth = total is not None and done * 10 // max(1, total) > self._done * 10 // max(1, total)
+            if tenth or now - self._last > SECONDS:
+                self._last = now
+                line = f"{self._title}: {done:,}{'' if total is None else f'/{total:,}'} {self._unit}"
+                line += f", {note}" if note else ""
+                if total is not None and done not in (self._first, total):
+                    line += f", about {duration((now - self._started) / (done - self._first) * (total - done))} left"
+                self._log(line)
         self._done = done
-
-    def _due(self, done: int) -> bool:
-        tenth = self._total is not None and done * 10 // max(1, self._total) > self._done * 10 // max(1, self._total)
-        return self._log is not silent and (tenth or time.monotonic() - self._last > SECONDS)
-
-    def _left(self, done: int) -> str:
-        if self._total is None or done in (self._first, self._total):
-            return ""
-        left = (time.monotonic() - self._started) / (done - self._first) * (self._total - done)
-        return f", about {duration(left)} left"
 
 
 def counter(title: str, log: Log, unit: str = "photos") -> Callable[[int, int], None]:

@@ -1,12 +1,10 @@
 """How the processor and its memory are used: threads, compute dtype, and the heap.
 
-Threads: two finish one computation sooner, but several computations with two threads each only wait for one another: a search
-of 20 photos then costs 13 % more processor time, and indexing 20 photos half as much again (two cores, torch 2.13). So the
-cores are shared among the computations that run at once, and one is enough for a sentence.
+Threads: several computations with two threads each wait for one another: indexing 20 photos costs half as much processor time
+again (two cores, torch 2.13). So computations that run at once share the cores, and one core is enough for a sentence.
 
-Heap: glibc's defaults are made for small pieces and for many cores. Large pieces go back to the system at once and come back
-as pages that must be cleared first: half of the image tower's time in a process that has just begun. Here they stay, and go
-back when the app is at rest.
+Heap: glibc gives large pieces back to the system at once, and they come back as pages that must be cleared first: half of the
+image tower's time in a process that has just begun. Here they stay, and go back when the app is at rest.
 """
 
 from __future__ import annotations
@@ -35,9 +33,8 @@ _lock = threading.Lock()
 def compute_dtype(device: torch.device | None = None) -> torch.dtype:
     """The dtype of the heavy matrix products on a device (None: the CPU), in training and in search.
 
-    bfloat16 where a processor multiplies it natively (about 3x faster there), else float32: emulated, bfloat16 is 2 to 3
-    times slower. On GPUs bfloat16 where they have it, else float16. The environment variable ``SG_LORA_DTYPE=float32`` behaves
-    like a device that has neither.
+    bfloat16 where a processor multiplies it natively (about 3x faster; emulated, it is 2 to 3 times slower), else float32. On
+    GPUs bfloat16 where they have it, else float16. ``SG_LORA_DTYPE=float32`` in the environment: as if a device had neither.
     """
     if os.environ.get(DTYPE_VARIABLE) == "float32":
         return torch.float32
@@ -76,10 +73,8 @@ def one_core(
     """In this block the calling thread computes alone, as is best for one sentence.
 
     Threads that sleep between small steps take longer to wake than they save: from a sentence to an adapter it is 21 ms with
-    two and 14 with one. What comes of it does not depend on how many cores there are.
-
-    Args:
-        count, limit: say and set how many threads the calling thread computes with; torch's where nothing else is given.
+    two and 14 with one. What comes of it does not depend on how many cores there are. ``count`` and ``limit`` say and set how
+    many threads the calling thread computes with.
     """
     threads = count()
     limit(1)

@@ -130,12 +130,9 @@ def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
     image, texts, width = 0, [1], 2
     for number, (line, row) in enumerate(rows):
         where = f"{label}, line {line}"
-        if number == 0:
-            header = _columns([cell.casefold() for cell in row], where)
-            if header is not None:
-                image, texts = header
-                width = len(row)
-                continue
+        if number == 0 and (header := _columns([cell.casefold() for cell in row], where)) is not None:
+            (image, texts), width = header, len(row)
+            continue
         if len(row) > width:
             if texts[-1] != width - 1:
                 raise DataError(f"{where}: {len(row)} columns, but the first line has {width}.")

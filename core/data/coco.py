@@ -22,11 +22,8 @@ from core.data.text import read_json
 
 def read_coco(folder: Path, beside: Path, images: ImageFinder, categories: bool) -> list[Sample]:
     """Samples of the COCO captions in a folder or its ``annotations``, or else in ``beside``; several files that each have
-    photos there (train and val) are joined. With ``categories`` the instances are read, too.
-
-    Raises:
-        DataError: malformed, or both 2014's and 2017's files, which share photos across their splits.
-    """
+    photos there (train and val) are joined. With ``categories`` the instances are read, too. Raises DataError: malformed, or
+    both 2014's and 2017's files, which share photos across their splits."""
     absent: list[Sample] = []
     for place in (folder, beside):
         files = sorted([*place.glob("*.json"), *place.glob("annotations/*.json")])

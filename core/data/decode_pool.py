@@ -101,8 +101,7 @@ class _Process:
         self._process = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)
-        if process.poll() is None:
-            process.kill()
+        process.kill()
         for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]

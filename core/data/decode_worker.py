@@ -7,12 +7,17 @@ not believed further than that, for a hostile file may have taken it over.
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import time
 from typing import Any, BinaryIO
 
 from core.common.errors import PhotoError
 from core.common.images import Framing
 from core.data.image_io import open_photo, thumbnail
+
+if sys.platform != "win32":
+    import resource
 
 MAX_MEMORY = 1024 * 2**20  # bytes of address space: a picture of 64 megapixels, once more while it is made smaller, and Python
 OUT_OF_PIXELS = "its upload has far more pixels than bytes; send it on its own."
@@ -22,9 +27,6 @@ MAX_SECONDS = 10  # of processor time for one photo; the largest that are taken 
 def limit_memory() -> None:
     """From here on, asking for more memory fails, and unread answers end the process; not on Windows."""
     if sys.platform != "win32":
-        import resource
-        import signal
-
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the app ended: no trace of a broken pipe
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -33,9 +35,6 @@ def limit_memory() -> None:
 def limit_seconds(seconds: int) -> None:
     """The process is killed after so many more seconds of processor time."""
     if sys.platform != "win32":
-        import resource
-        import time
-
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, resource.RLIM_INFINITY))
 
 

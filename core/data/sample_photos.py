@@ -34,11 +34,8 @@ class Example(NamedTuple):
 
 
 def sample_photos() -> tuple[SamplePhoto, ...]:
-    """The sample photos of the packages that are installed; packages are located, not imported.
-
-    Raises:
-        GalleryError: there is none.
-    """
+    """The sample photos of the packages that are installed; packages are located, not imported. Raises GalleryError: there is
+    none."""
     listed = json.loads((ASSETS / "samples.json").read_text(encoding="utf-8"))
     packages = sorted({row["package"] for row in listed})
     specs = {package: importlib.util.find_spec(package) for package in packages}

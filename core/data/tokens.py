@@ -7,7 +7,6 @@ Flickr8k: ``Flickr8k.token.txt``, ``Flickr_8k.trainImages.txt`` (dev, test). Fli
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -60,14 +59,6 @@ def _captions(file: Path) -> dict[str, list[str]]:
     if file.name.startswith("captions"):
         return {name: list(texts) for name, texts in read_captions(file.name, file.read_bytes()).items()}
     captions: dict[str, list[str]] = {}
-    for number, name, caption in _pairs(file):
-        if not name or not caption:
-            raise DataError(f"{file.name}, line {number}: an image name and a caption are expected.")
-        captions.setdefault(name, []).append(caption)
-    return captions
-
-
-def _pairs(file: Path) -> Iterator[tuple[int, str, str]]:
     bars = file.suffix == ".csv"
     for number, line in read_lines(file):
         if bars and number == 1 and line.startswith("image_name"):
@@ -76,7 +67,11 @@ def _pairs(file: Path) -> Iterator[tuple[int, str, str]]:
         if match is None:
             expected = "“1.jpg| 0| A dog runs.”" if bars else "“1.jpg#0”, a tab and a caption"
             raise DataError(f"{file.name}, line {number}: {expected} is expected.")
-        yield number, match[1].strip(), one_line(match[2])
+        name, caption = match[1].strip(), one_line(match[2])
+        if not name or not caption:
+            raise DataError(f"{file.name}, line {number}: an image name and a caption are expected.")
+        captions.setdefault(name, []).append(caption)
+    return captions
 
 
 def _splits(place: Path) -> dict[str, str]:

@@ -75,11 +75,8 @@ class SGLora:
         return DEFAULT_WEIGHT if self.mixes else 1.0
 
     def applied(self, lora: Lora, strength: float) -> tuple[Lora, float]:
-        """A LoRA at a strength: what to search with, and the weight w in score = (1 - w) zero-shot + w adapted.
-
-        Raises:
-            DescriptionError: scores are mixed here, and the strength is not between 0 and 1.
-        """
+        """A LoRA at a strength: what to search with, and the weight w in score = (1 - w) zero-shot + w adapted. Raises
+        DescriptionError: scores are mixed here, and the strength is not between 0 and 1."""
         if not self.mixes:
             return lora.scaled(strength), 1.0
         if not 0 <= strength <= 1:
@@ -88,11 +85,8 @@ class SGLora:
 
     @one_core()
     def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU, watch: Stopwatch | None = None) -> Routing:
-        """Encode a sentence and route it to its k closest experts; ``watch`` gets the lap "encode".
-
-        Raises:
-            DescriptionError: an empty or too long description, k below 1, tau not above 0.
-        """
+        """Encode a sentence and route it to its k closest experts; ``watch`` gets the lap "encode". Raises DescriptionError: an
+        empty or too long description, k below 1, tau not above 0."""
         text = clean_text(description)
         embedding = embed_descriptions(self.backbone, [text])[0]
         if watch is not None:

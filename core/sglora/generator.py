@@ -77,11 +77,8 @@ class LoraGenerator:
 
     @staticmethod
     def load(path: Path, fingerprint: str) -> LoraGenerator:
-        """Read a generator for the backbone with this fingerprint.
-
-        Raises:
-            RepositoryError: the file is missing, damaged, of another format, or of another backbone.
-        """
+        """Read a generator for the backbone with this fingerprint. Raises RepositoryError: the file is missing, damaged, of
+        another format, or of another backbone."""
         if not path.is_file():
             raise RepositoryError(f"The generator {path} is missing: `python -m core train generator` writes it.")
         try:

@@ -20,7 +20,7 @@ from torch import Tensor
 from core.backbones.embedded import EmbeddedTowers, save_heads
 from core.backbones.frozen_towers import ImageTower
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
-from core.common.device import allow_tf32, current, sent, training_autocast
+from core.common.device import current, sent, training_autocast
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.metrics import Relevance, both_directions
@@ -199,7 +199,7 @@ def train_backbone(
     A checkpoint beside ``out`` lets an interrupted run resume where it stopped.
     """
     photos, device = _BackbonePhotos.read(data, recipe), current()
-    allow_tf32()
+    torch.set_float32_matmul_precision("high")  # TF32, as training may; routing keeps float32, since it compares
     torch.manual_seed(recipe.seed)
     config = HeadsConfig()
     vision, text = VisionHead(config).to(device), TextHead(config).to(device)
