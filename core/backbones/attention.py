@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -129,3 +130,15 @@ class Block(nn.Module):
         dtype = self.attn.q_proj.weight.dtype  # the linears' compute dtype; the residual stream keeps its own
         x = x + self.scale1(self.attn(self.norm1(x).to(dtype), lora, f"{self.name}.attn", mask))
         return x + self.scale2(adapted_sequence(self.mlp, self.norm2(x).to(dtype), lora, f"{self.name}.mlp"))
+
+
+def last_blocks(blocks: Sequence[Any], count: int, part: str) -> nn.ModuleDict:
+    """The last blocks of the tower that is ``part`` of ``TwoTowers``, open to a LoRA.
+
+    They keep their number in the whole tower, so that an adapter of the last two cannot pass for one of the first two.
+    """
+    if not 1 <= count <= len(blocks):
+        tower = "text" if part == "text" else "image"
+        raise BackboneError(f"adapt_blocks is {count}: this {tower} tower has 1 to {len(blocks)} blocks to adapt.")
+    numbers = range(len(blocks) - count, len(blocks))
+    return nn.ModuleDict({str(i): Block.of(blocks[i], f"{part}.blocks.{i}") for i in numbers})

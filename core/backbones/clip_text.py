@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
-from core.backbones.attention import Block, adapted_linear
+from core.backbones.attention import adapted_linear, last_blocks
 from core.backbones.lora import Lora
 from core.common.errors import BackboneError
 
@@ -25,7 +25,7 @@ def text_tower(model: Any) -> nn.Module:
     """The text tower of an open_clip model, from token ids [n, context] to unit-length embeddings [n, d] in float32, on the
     model's device. Modules are shared."""
     text = getattr(model, "text", model)  # newer models keep their text tower in a module of its own
-    return ClipText(text, 0) if _is_plain(text) else WholeText(model)
+    return ClipText(text, nn.ModuleDict()) if _is_plain(text) else WholeText(model)
 
 
 def adapted_text(model: Any, adapt_blocks: int | None = None) -> ClipText:
@@ -36,10 +36,8 @@ def adapted_text(model: Any, adapt_blocks: int | None = None) -> ClipText:
     blocks = list(text.transformer.resblocks)
     if not all(type(block) is ResidualAttentionBlock for block in blocks):
         raise BackboneError("LoRAs cannot adapt texts where attention blocks are custom ones: leave out --adapt texts.")
-    adapt_blocks = min(ADAPTED_BLOCKS, len(blocks)) if adapt_blocks is None else adapt_blocks
-    if not 1 <= adapt_blocks <= len(blocks):
-        raise BackboneError(f"adapt_blocks is {adapt_blocks}: this text tower has 1 to {len(blocks)} blocks to adapt.")
-    return ClipText(text, adapt_blocks)
+    count = min(ADAPTED_BLOCKS, len(blocks)) if adapt_blocks is None else adapt_blocks
+    return ClipText(text, last_blocks(blocks, count, "text"))
 
 
 def _is_plain(text: Any) -> bool:
@@ -67,23 +65,15 @@ class WholeText(nn.Module):
 
 
 class ClipText(nn.Module):
-    """A text tower as in CLIP (causal) or SigLIP (not).
-
-    Blocks keep their number in the whole tower, so that an adapter of the last two cannot pass for one of the first two.
-
-    ``text`` is open_clip's ``CLIP`` or ``TextTransformer``, which name their parts alike; ``adapt_blocks`` at its end, or none,
-    are what a LoRA can adapt.
-    """
+    """A text tower as in CLIP (causal) or SigLIP (not): open_clip's ``CLIP`` or ``TextTransformer``, which name their parts alike,
+    with the last blocks, or none, open to a LoRA."""
 
     attn_mask: Tensor | None
 
-    def __init__(self, text: Any, adapt_blocks: int) -> None:
+    def __init__(self, text: Any, blocks: nn.ModuleDict) -> None:
         super().__init__()
-        blocks = list(text.transformer.resblocks)
-        cut = len(blocks) - adapt_blocks
         self.token_embedding, self.positional_embedding = text.token_embedding, text.positional_embedding
-        self.frozen = nn.ModuleList(blocks[:cut])
-        self.blocks = nn.ModuleDict({str(i): Block.of(blocks[i], f"text.blocks.{i}") for i in range(cut, len(blocks))})
+        self.frozen, self.blocks = text.transformer.resblocks[: len(text.transformer.resblocks) - len(blocks)], blocks
         self.ln_final, self.projection = text.ln_final, _linear(text.text_projection)
         self.register_buffer("attn_mask", getattr(text, "attn_mask", None), persistent=False)
         self.pooling = _pooling(text)

@@ -20,7 +20,7 @@ from timm.layers.mlp import Mlp
 from timm.models import vision_transformer as timm_vit
 from torch import Tensor, nn
 
-from core.backbones.attention import Block
+from core.backbones.attention import last_blocks
 from core.backbones.lora import Lora
 from core.common.errors import BackboneError
 
@@ -105,7 +105,7 @@ def _refused(what: str) -> BackboneError:
 
 
 def _is_plain(block: Any) -> bool:
-    """Whether a block of timm's ViT computes what ``Block`` does."""
+    """Whether a block of timm's ViT computes what ``core.backbones.attention.Block`` does."""
     if (type(block), type(block.mlp), type(block.attn)) != (timm_vit.Block, Mlp, Attention) or block.attn.gate is not None:
         return False
     return all(type(norm) is nn.Identity for norm in (block.attn.q_norm, block.attn.k_norm, block.attn.norm))
@@ -137,21 +137,14 @@ class OpenClipHead(nn.Module):
 class AdaptedTower(nn.Module):
     """The adapted suffix: the last blocks of a ViT, its final norm, pooling and projection.
 
-    Blocks keep their number in the whole tower, so that an adapter of the last two cannot pass for one of the first two.
-
     ``adapt_blocks`` at the end are adapted (None: all). Raises BackboneError: there are fewer blocks.
     """
 
     def __init__(self, vit: PlainViT, adapt_blocks: int | None = None) -> None:
         super().__init__()
-        count = len(vit.blocks)
-        adapt_blocks = count if adapt_blocks is None else adapt_blocks
-        if not 1 <= adapt_blocks <= count:
-            raise BackboneError(f"adapt_blocks is {adapt_blocks}: this image tower has 1 to {count} blocks to adapt.")
-        self.cut = count - adapt_blocks
+        self.blocks = last_blocks(vit.blocks, len(vit.blocks) if adapt_blocks is None else adapt_blocks, "vision")
+        self.cut, self.head = len(vit.blocks) - len(self.blocks), vit.head
         self.dim, self.special, self.patches = vit.dim, vit.special, vit.tokens - vit.special
-        self.blocks = nn.ModuleDict({str(i): Block.of(vit.blocks[i], f"vision.blocks.{i}") for i in range(self.cut, count)})
-        self.head = vit.head
 
     def forward(self, prefix: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
         """Activations [n, special + patches, width] to unit-length embeddings [n, dim], with the LoRA applied.
