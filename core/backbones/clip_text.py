@@ -65,8 +65,8 @@ class WholeText(nn.Module):
 
 
 class ClipText(nn.Module):
-    """A text tower as in CLIP (causal) or SigLIP (not): open_clip's ``CLIP`` or ``TextTransformer``, which name their parts alike,
-    with the last blocks, or none, open to a LoRA."""
+    """A text tower as in CLIP (causal) or SigLIP (not), from open_clip's ``CLIP`` or ``TextTransformer``, whose parts have the
+    same names; the last blocks, or none, are open to a LoRA."""
 
     attn_mask: Tensor | None
 

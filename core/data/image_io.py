@@ -103,7 +103,9 @@ def open_photo(
             image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))  # decodes a large JPEG at a fraction of the cost
         exif = image.getexif() if tags else {}
         exif.update({tag: value for tag, value in tags.items() if value and not exif.get(tag)})
-        return upright_rgb(image, label)
+        image.load()
+        _check_size(image, label)
+        return _upright_rgb(image)
     except PhotoError:
         raise
     except UnidentifiedImageError:
@@ -131,29 +133,20 @@ def _register_heif() -> None:
         pillow_heif.register_heif_opener()
 
 
-def upright_rgb(image: Image.Image, label: str = "photo") -> Image.Image:
-    """A decoded image as upright RGB: EXIF rotation applied, transparency on white, 16-bit greys scaled. Raises PhotoError:
-    larger than MAX_PIXELS, or damaged (Pillow decodes lazily)."""
-    try:
-        _check_size(image, label)
-        image.load()
-        _check_size(image, label)
-        turned = taken = None
-        with contextlib.suppress(Exception):  # damaged tags do not make the picture useless
-            exif = image.getexif()
-            turned = _UPRIGHT.get(exif.get(_ORIENTATION, 1))
-            taken = exif.get_ifd(_EXIF_IFD).get(_TAKEN) or exif.get(_CHANGED)
-        image = _to_rgb(_reduced(image))
-        if turned is not None:
-            image = image.transpose(turned)
-        image.info.clear()  # or a comment of the file would go into the thumbnail
-        if isinstance(taken, str) and taken.isprintable():
-            image.info["taken"] = taken[:20]
-        return image
-    except (PhotoError, MemoryError):
-        raise
-    except Exception as error:
-        raise PhotoError(f"{label}: the image is damaged or cut off ({type(error).__name__}).") from None
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """EXIF rotation applied, transparency on white, 16-bit greys scaled."""
+    turned = taken = None
+    with contextlib.suppress(Exception):  # damaged tags do not make the picture useless
+        exif = image.getexif()
+        turned = _UPRIGHT.get(exif.get(_ORIENTATION, 1))
+        taken = exif.get_ifd(_EXIF_IFD).get(_TAKEN) or exif.get(_CHANGED)
+    image = _to_rgb(_reduced(image))
+    if turned is not None:
+        image = image.transpose(turned)
+    image.info.clear()  # or a comment of the file would go into the thumbnail
+    if isinstance(taken, str) and taken.isprintable():
+        image.info["taken"] = taken[:20]
+    return image
 
 
 def _check_size(image: Image.Image, label: str) -> None:

@@ -28,7 +28,6 @@ from core.common.metrics import Hits, Relevance, hits
 from core.data.captions import clean_captions, match_captions
 from core.data.decode import Failure, Intake, Source, content_id, frames, source_folder
 from core.data.decode_pool import POOL
-from core.data.image_io import upright_rgb
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import embeddings, photo_rows, text_rows, width
 from core.retrieval.index import Hit, Ranking, moves
@@ -280,10 +279,10 @@ class Gallery:
         They are those of the first CAPTIONED photos that have some, MOST_TEXTS at most.
 
         Args:
-            photo: the id of one of ``photos``, or any image. stop: whether the visitor left; asked while captions are read.
+            photo: the id of one of ``photos``, or an upright RGB image. stop: whether the visitor left; asked while captions are read.
 
         Raises:
-            GalleryError: no photos, no captions, an unknown id. StudioError: it was stopped. PhotoError: an unusable image.
+            GalleryError: no photos, no captions, an unknown id. StudioError: it was stopped.
         """
         contents = self._filled("find their captions", top)
         texts = tuple(dict.fromkeys(text for photo in _captioned(contents.photos) for text in photo.captions))
@@ -294,7 +293,7 @@ class Gallery:
                 raise GalleryError("This photo is not in the gallery (any more): choose another one.")
             prefix = contents.entries[photo].prefix[None]
         else:
-            prefix = self.backbone.prefix(self.backbone.pixels(upright_rgb(photo)).unsqueeze(0))
+            prefix = self.backbone.prefix(self.backbone.pixels(photo).unsqueeze(0))
         rows, popular = self._captions_of(contents, texts, adapter, stop)
         scores = rows @ photo_rows(self.backbone, prefix, adapter)[0]
         best = torch.sort(scores - popular, descending=True, stable=True).indices[:top].tolist()

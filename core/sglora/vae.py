@@ -26,11 +26,6 @@ class VaeConfig:
     hidden: int = 128
     slope: float = 0.0
 
-    @property
-    def condition(self) -> int:
-        """Width of c: the prior's mean and its log-variance, both in coordinates."""
-        return 2 * self.coordinates
-
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -66,7 +61,7 @@ class ConditionalVAE(nn.Module):
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
         self.config = config
-        d, c, z, h = config.coordinates, config.condition, config.latent, config.hidden
+        d, c, z, h = config.coordinates, 2 * config.coordinates, config.latent, config.hidden
         self.encoder = _mlp(config.slope, d + c, h, 2 * z)
         self.prior = _mlp(config.slope, c, h, 2 * z)
         self.decoder = _mlp(config.slope, z + c, h, h, d)

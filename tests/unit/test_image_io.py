@@ -19,7 +19,7 @@ from core.backbones.frozen_towers import MEAN, STD
 from core.common.errors import PhotoError
 from core.common.images import SIDE
 from core.common.text import safe_name
-from core.data.image_io import MAX_BYTES, MAX_PIXELS, open_photo, photo_bytes, thumbnail, upright_rgb
+from core.data.image_io import MAX_BYTES, open_photo, photo_bytes, thumbnail
 
 
 def encode(image: Image.Image, fmt: str, **options: object) -> bytes:
@@ -215,14 +215,6 @@ def test_damaged_files_never_raise_anything_else() -> None:
             except PhotoError:
                 refused += 1
     assert opened > 50 and refused > 50, "both outcomes must have been tried"
-
-
-def test_images_already_opened_are_checked_too() -> None:
-    lazily = Image.open(io.BytesIO(encode(Image.fromarray(noise(200, 300)), "JPEG")[:5000]))
-    with pytest.raises(PhotoError, match="damaged"):
-        upright_rgb(lazily)
-    with pytest.raises(PhotoError, match="megapixels"):
-        upright_rgb(Image.new("1", (MAX_PIXELS // 1000, 1001)))
 
 
 @pytest.mark.parametrize(

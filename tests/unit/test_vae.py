@@ -44,7 +44,7 @@ def test_samples_have_the_gaussians_moments():
 
 
 def test_an_untrained_decoder_adds_nothing():
-    vae, condition = new_vae(), noise(3, CONFIG.condition, seed=2)
+    vae, condition = new_vae(), noise(3, 2 * CONFIG.coordinates, seed=2)
     for seed in range(3):
         assert torch.equal(vae.decode_step(noise(3, CONFIG.latent, seed=seed), condition), torch.zeros(3, CONFIG.coordinates))
 
