@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -149,8 +148,7 @@ class Backbone(Towers):
         return None if lora is None else lora.to(self.device)
 
 
-@dataclass(frozen=True)
-class LastLinear:
+class LastLinear(NamedTuple):
     """The last linear of the text side, what goes into it, [n, in], and the texts before they are normalised, [n, d]."""
 
     module: LoraModule

@@ -39,6 +39,7 @@ from core.common.runtime import compute_dtype
 from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 
 HEAD_BATCH = 128
+TOWERS = f"{IMAGE_TOWER_SHA256} {TEXT_TOWER_SHA256}"
 SHARED_FILE, TRANSLATIONS_FILE = "shared.safetensors", "translations.safetensors"  # beside the heads
 WORDS_FILE = "words.txt"
 LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, and an embedding would hang on its neighbours
@@ -232,7 +233,7 @@ def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[st
     tensors = {name: value.half().contiguous() for name, value in state.items()}
     metadata = {"config": json.dumps(vars(vision.config)), "training": json.dumps(training)}
     write_tensors(path, tensors, metadata)
-    return _fingerprint(tensors, metadata["config"])
+    return _digest(tensors, f"{TOWERS} {metadata['config']}")
 
 
 def save_shared(shared: Lora, path: Path, training: dict[str, object]) -> None:
@@ -255,10 +256,6 @@ def _shared_from(tensors: Mapping[str, Tensor], linears: Mapping[str, LoraModule
     if len(tensors) != 2 * len(factors):
         raise ValueError("there are other tensors")
     return Lora(tuple(linears[name] for name in factors), factors)
-
-
-def _fingerprint(tensors: Mapping[str, Tensor], config: str) -> str:
-    return _digest(tensors, f"{IMAGE_TOWER_SHA256} {TEXT_TOWER_SHA256} {config}")
 
 
 def _digest(tensors: Mapping[str, Tensor], what: str) -> str:
@@ -284,7 +281,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
         raise BackboneError(
             f"The backbone's heads {path.name} are damaged ({type(error).__name__}): restore the file."
         ) from None
-    backbone = EmbeddedBackbone(vision, text, _fingerprint(tensors, metadata["config"]), dtype, adapt)
+    backbone = EmbeddedBackbone(vision, text, _digest(tensors, f"{TOWERS} {metadata['config']}"), dtype, adapt)
     backbone.translations = load_maps(path.with_name(TRANSLATIONS_FILE), TEXT_TOWER_SHA256, SENTENCE_DIM)
     backbone.words = load_words(path.with_name(WORDS_FILE))
     shared = path.with_name(SHARED_FILE)

@@ -25,8 +25,21 @@ def use(name: str = "auto") -> torch.device:
     """Choose the device of this process: "cuda" (or "cuda:1"), "mps", "cpu", or "auto", the first of them that is there. Raises
     BackboneError: this machine, or the torch that is installed, has no such device."""
     global _chosen
-    _chosen = _checked(name)
-    return _chosen
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cuda", "mps", "cpu"):
+        raise BackboneError(f"--device {name}: it is auto, cuda (or cuda:1 and so on), mps or cpu.")
+    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
+        why = "this torch was built without CUDA" if torch.version.cuda is None else "torch finds no such GPU"
+        raise BackboneError(f"--device {name}: {why}. Leave --device out, or choose cpu.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise BackboneError("--device mps: torch finds no Apple GPU here. Leave --device out, or choose cpu.")
+    _chosen = device
+    return device
 
 
 def current() -> torch.device:
@@ -69,20 +82,3 @@ def prefetched(parts: Sequence[Tensor], device: torch.device) -> Iterator[Tensor
 def batch_size(device: torch.device, on_cpu: int) -> int:
     """How many photos at once keep the device busy, given how many suit a processor."""
     return on_cpu if device.type == "cpu" else GPU_FACTOR * on_cpu
-
-
-def _checked(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cuda", "mps", "cpu"):
-        raise BackboneError(f"--device {name}: it is auto, cuda (or cuda:1 and so on), mps or cpu.")
-    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
-        why = "this torch was built without CUDA" if torch.version.cuda is None else "torch finds no such GPU"
-        raise BackboneError(f"--device {name}: {why}. Leave --device out, or choose cpu.")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise BackboneError("--device mps: torch finds no Apple GPU here. Leave --device out, or choose cpu.")
-    return device

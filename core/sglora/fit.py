@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -22,8 +23,7 @@ NO_PHOTOS: list[str] = data_of(__file__)
 _embedded: dict[str, Tensor] = {}  # NO_PHOTOS by ``sentence_key``: they take longer than all else of a routing
 
 
-@dataclass(frozen=True)
-class Remark:
+class Remark(NamedTuple):
     """What is odd about a description, as a message; ``kind`` is "language" or "no photos"."""
 
     kind: str

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,8 +25,7 @@ from core.sglora.vae import ConditionalVAE, Gaussian, VaeConfig
 FORMAT = 2  # 1 had two kinds of generators
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """What was drawn: z [latent], and the own part's vector [P] that it is decoded to."""
 
     z: Tensor
