@@ -279,7 +279,7 @@ class Gallery:
         They are those of the first CAPTIONED photos that have some, MOST_TEXTS at most.
 
         Args:
-            photo: the id of one of ``photos``, or an upright RGB image. stop: whether the visitor left; asked while captions are read.
+            photo: the id of one of ``photos``, or an upright RGB image. stop: whether the visitor left.
 
         Raises:
             GalleryError: no photos, no captions, an unknown id. StudioError: it was stopped.
