@@ -41,7 +41,7 @@ def write(experiment: Experiment, result: Mapping[str, Any], out: Path) -> list[
     file = out / experiment.file
     content = {REPORT: report(experiment, result), **result}
     file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    if not experiment.plot:
+    if not hasattr(experiment.module, "plot"):
         return [file]
     picture = file.with_suffix(".svg")
     picture.write_text(figures.svg(experiment.module.plot, result), encoding="utf-8")

@@ -42,4 +42,3 @@ def test_indexing_is_measured_from_the_command_line(tmp_path: Path, capsys: pyte
 def test_every_benchmark_is_complete(name: str) -> None:
     module = BENCHMARKS[name].module
     assert all(callable(getattr(module, part)) for part in ("run", "findings", "table"))
-    assert callable(getattr(module, "plot", None)) is BENCHMARKS[name].plot
