@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -14,11 +14,6 @@ RIDGE = 1.0
 Method = Callable[[SGLora, Adaptation], "Lora | None"]  # what an adaptation's routing is turned into
 
 
-def zero_shot(engine: SGLora, adaptation: Adaptation) -> None:
-    """No adapter."""
-    return None
-
-
 def merge(engine: SGLora, adaptation: Adaptation) -> Lora:
     """Top-k experts with softmax weights, exact sum of weight changes: the paper's control."""
     return engine.repository.merged(adaptation.routing)
@@ -26,14 +21,17 @@ def merge(engine: SGLora, adaptation: Adaptation) -> Lora:
 
 def equal_merge(engine: SGLora, adaptation: Adaptation) -> Lora:
     """Top-k experts with equal weights, exact."""
-    repository, chosen = engine.repository, adaptation.routing.chosen.tolist()
-    return repository.with_shared([repository.own(i) for i in chosen], [1 / len(chosen)] * len(chosen))
+    return _mean(engine, adaptation.routing.chosen.tolist())
 
 
 def mean_of_all(engine: SGLora, adaptation: Adaptation) -> Lora:
     """Mean of all experts, exact."""
-    repository, n = engine.repository, len(engine.repository)
-    return repository.with_shared([repository.own(i) for i in range(n)], [1 / n] * n)
+    return _mean(engine, range(len(engine.repository)))
+
+
+def _mean(engine: SGLora, experts: Sequence[int]) -> Lora:
+    own = [engine.repository.own(i) for i in experts]
+    return engine.repository.with_shared(own, [1 / len(own)] * len(own))
 
 
 def nearest(engine: SGLora, adaptation: Adaptation) -> Lora:
@@ -68,13 +66,8 @@ def random_sentence(engine: SGLora, adaptation: Adaptation) -> Lora:
     return engine.repository.with_shared([other.own], [1.0])
 
 
-def sg_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """SG-LoRA as a visitor gets it."""
-    return adaptation.full
-
-
 METHODS: Mapping[str, Method] = {
-    "zero-shot": zero_shot,
+    "zero-shot": lambda engine, adaptation: None,
     "merge": merge,
     "equal-merge": equal_merge,
     "mean-of-all": mean_of_all,
@@ -82,7 +75,7 @@ METHODS: Mapping[str, Method] = {
     "ridge": ridge,
     "one-lora": one_lora,
     "random-sentence": random_sentence,
-    "sg-lora": sg_lora,
+    "sg-lora": lambda engine, adaptation: adaptation.full,  # as a visitor gets it
 }
 # What a sample changes: measured with several seeds.
 SEEDED = ("random-sentence", "sg-lora")

@@ -48,7 +48,6 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         assert whole is not None
         shares = {str(s): forgetting(engine.backbone, corpus, whole, strength=s) for s in SHARES}
     own = {d.name: d.description for d in domain_tasks(corpus, whole=True)}
-    experts = [e.forgetting[CLASS_NAMES] for e in engine.repository.experts if CLASS_NAMES in e.forgetting]
     return {
         "sets": {each.name: {"photos": len(each.rows), "classes": len(each.names)} for each in sets},
         "zero-shot": {each.name: round(each.accuracy(engine.backbone, corpus), 2) for each in sets},
@@ -56,7 +55,6 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         "shares": shares,
         "kinds": _kinds(context, next((each for each in sets if each.name == CLASS_NAMES), None)),
         "own": {name: lost["sg-lora"][text].get(name) for name, text in own.items()},
-        "experts": {CLASS_NAMES: statistics.interval(experts)} if experts else {},
     }
 
 

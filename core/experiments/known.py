@@ -5,40 +5,34 @@ Most people's photos are of this kind: their topics are among those that experts
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Lora
 from core.common import markdown
-from core.common.metrics import Relevance
-from core.data import read_folder
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS, SEEDED
 from core.experiments.fine_tuned import FineTuning, fine_tuned
 from core.experiments.held_tasks import SCENES as SUBJECTS
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_rows, scene_tasks
-from core.retrieval.columns import photo_rows, text_rows
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.backbone import coco_held_out
 from core.training.both_heads import BothHeadsRecipe
-from core.training.corpus import gallery_recalls, load_corpus, usual_adapter
-from core.training.features import image_features, text_prefixes
+from core.training.corpus import Corpus, load_corpus
 
 OURS = "sg-lora"
 SCENES, EVERYDAY, SPECIAL, COCO = "scenes", "1,000 everyday photos", "special domains", "COCO scenes"
 GROUPS = (SCENES, EVERYDAY, SPECIAL, COCO)
 EVERYDAY_DESCRIPTION = "everyday photos of people and animals"
 SEEDS = (0, 1, 2)
+COCO_FEWEST = 12  # photos of a scene
 Row = dict[str, Any]
-Recalls = Callable[[Lora | None], Mapping[str, Any]]
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
@@ -50,7 +44,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     tasks.append((EVERYDAY, HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", everyday, everyday)))
     tasks += [(SPECIAL, t) for t in (*domain_tasks(corpus, whole=True), *captioned_domain_tasks(corpus, known=True))]
     for group, task in tasks:
-        found = measured(engine, task.description, lambda lora, rows=task.test: corpus.recalls(engine.backbone, rows, lora))
+        found = measured(engine, corpus, task.description, task.test)
         rows += [{"group": group, "task": task.name, "photos": len(task.test), **row} for row in found]
         context.log(f"{group}, {task.name}: {short(found)}")
     rows += _fine_tuned(context, tasks)
@@ -75,12 +69,15 @@ def _fine_tuned(context: ExperimentContext, tasks: Sequence[tuple[str, HeldTask]
     ]
 
 
-def measured(engine: SGLora, description: str, recalls: Recalls) -> list[Row]:
-    """Recalls of every method, mean of both directions; of methods that sample, with every seed. ``recalls`` are those of the
-    task's photos with an adapter, in both directions."""
+def measured(engine: SGLora, corpus: Corpus, description: str, photos: np.ndarray) -> list[Row]:
+    """Recalls of every method on the photos at these rows, mean of both directions; of methods that sample, with every seed."""
     adaptations = {seed: engine.adapt(AdapterRequest(description, seed=seed)) for seed in SEEDS}
+
+    def recalls(lora: Lora | None) -> dict[str, float]:
+        return statistics.both_ways(corpus.recalls(engine.backbone, photos, lora))
+
     return [
-        {"variant": name, "seed": seed, **statistics.both_ways(recalls(method(engine, adaptations[seed])))}
+        {"variant": name, "seed": seed, **recalls(method(engine, adaptations[seed]))}
         for name, method in METHODS.items()
         for seed in (SEEDS if name in SEEDED else SEEDS[:1])
     ]
@@ -91,27 +88,13 @@ def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:
     folder = context.data / "coco"
     if not folder.is_dir():
         return []
-    samples = read_folder(folder, categories=True)
-    held = coco_held_out(samples)
-    array = image_features(samples, context.cache, 0, context.log, context.backbone)
-    captions = {int(i): samples[i].captions for i in np.flatnonzero(held) if samples[i].captions}
+    corpus = load_corpus(folder, engine.backbone, context.cache, context.log)
+    held = np.flatnonzero(coco_held_out(corpus.samples) & corpus.captioned)
     rows: list[Row] = []
-    for name, own in scene_rows(captions).items():
-        if len(own) < 12:
-            continue
-        relevance = Relevance.of([captions[i] for i in own])
-        maps = torch.from_numpy(array[own])
-        read = text_prefixes(relevance.texts, context.cache, context.log, context.backbone)
-
-        def recalls(
-            lora: Lora | None, maps: Tensor = maps, read: Tensor = read, relevance: Relevance = relevance
-        ) -> Mapping[str, Any]:
-            adapter = usual_adapter(engine.backbone, lora)
-            photos = photo_rows(engine.backbone, maps, adapter)
-            return gallery_recalls(photos, text_rows(engine.backbone, read, adapter), relevance)
-
-        found = measured(engine, SUBJECTS[name][0], recalls)
-        rows += [{"group": COCO, "task": f"coco {name}", "photos": len(own), **row} for row in found]
+    for name, own in scene_rows({int(i): corpus.samples[i].captions for i in held}).items():
+        if len(own) >= COCO_FEWEST:
+            found = measured(engine, corpus, SUBJECTS[name][0], own)
+            rows += [{"group": COCO, "task": f"coco {name}", "photos": len(own), **row} for row in found]
     return rows
 
 

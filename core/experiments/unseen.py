@@ -9,9 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from core.backbones.lora import Lora
 from core.common import markdown
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
@@ -52,11 +49,7 @@ def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: i
     parts = prepare_fold(context, fold, recipe, seed)
     rows: list[Row] = []
     for task in parts.held:
-
-        def recalls(lora: Lora | None, rows: np.ndarray = task.test) -> Mapping[str, Any]:
-            return parts.corpus.recalls(parts.engine.backbone, rows, lora)
-
-        found = measured(parts.engine, task.description, recalls)
+        found = measured(parts.engine, parts.corpus, task.description, task.test)
         group = SCENES if task.group == "scenes" else SPECIAL
         about = {"fold": fold, "training seed": seed, "group": group, "task": task.name, "domain": task.group}
         rows += [{**about, "photos": len(task.test), **row} for row in found]

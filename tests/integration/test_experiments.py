@@ -91,7 +91,7 @@ def weighted(engine: SGLora, weights: dict[int, float]) -> dict[str, torch.Tenso
 def test_merges_are_exact_sums_of_weight_changes(engine: SGLora, adaptation: Adaptation) -> None:
     chosen = adaptation.routing.chosen.tolist()
     soft = dict(zip(chosen, adaptation.routing.weights.tolist(), strict=True))
-    assert controls.zero_shot(engine, adaptation) is None
+    assert controls.METHODS["zero-shot"](engine, adaptation) is None
     assert_delta(controls.merge(engine, adaptation), weighted(engine, soft))
     assert_delta(controls.equal_merge(engine, adaptation), weighted(engine, dict.fromkeys(chosen, 1 / 3)))
     assert_delta(controls.mean_of_all(engine, adaptation), weighted(engine, dict.fromkeys(range(5), 1 / 5)))
@@ -109,7 +109,7 @@ def test_ridge_agrees_with_scikit_learn(engine: SGLora, adaptation: Adaptation) 
 
 def test_an_untrained_decoder_gives_the_prior_mean(engine: SGLora, adaptation: Adaptation) -> None:
     mean = adaptation.routing.weights @ engine.repository.means[adaptation.routing.chosen]
-    assert_delta(controls.sg_lora(engine, adaptation), deltas(mean))
+    assert_delta(controls.METHODS["sg-lora"](engine, adaptation), deltas(mean))
 
 
 def small_corpus() -> Corpus:
