@@ -135,10 +135,9 @@ def trained(result: OwnExpert) -> Markup:
         kind, verdict = "sg-warn", texts.TRAINED_LOST
     else:
         kind, verdict = "sg-ok", texts.TRAINED_GAINED if points > start else texts.TRAINED_SHARED
-    words = texts.TRAINED.format(
-        name=result.expert.name, photos=result.trained_on, steps=result.steps, seconds=result.seconds, held=result.held
-    )
-    note = texts.TRAINED_START.format(start=start, points=100 / max(1, result.held))
+    expert, held = result.expert, result.expert.before["images"]
+    words = texts.TRAINED.format(name=expert.name, photos=expert.images, steps=result.steps, seconds=result.seconds, held=held)
+    note = texts.TRAINED_START.format(start=start, points=100 / held)
     return _html.trained(result.expert, words, kind, gain(result.expert), verdict, note)
 
 

@@ -11,7 +11,7 @@ import torch
 from core.common import markdown
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
-from core.experiments.teach import FIRST, Unrelated, adapter, everyday
+from core.experiments.teach import FIRST, adapter, everyday, unrelated
 from core.retrieval.columns import text_rows
 from core.sglora.teach import TaughtNames
 
@@ -25,17 +25,13 @@ WORDS = (
 ).split(",")
 
 
-def run(context: ExperimentContext, part: str = "test") -> dict[str, Any]:
-    """{"searches": rows of {"word", "round", "photos", "plain", "learned", "lost"}} in percent and points.
-
-    Args:
-        part: of the corpus whose everyday photos are searched; GAMMA and OWN_TEXT were chosen on "watched".
-    """
+def run(context: ExperimentContext) -> dict[str, Any]:
+    """{"searches": rows of {"word", "round", "photos", "plain", "learned", "lost"}} in percent and points."""
     corpus, backbone, found = context.corpus, context.backbone, []
     base = backbone.shared
     usual = adapter(backbone, base)
-    rows = everyday(corpus, part)
-    photos, before = corpus.indexed(backbone, rows, usual), Unrelated.of(corpus, rows).found(context, usual)["captions"]
+    rows = everyday(corpus)
+    photos = corpus.indexed(backbone, rows, usual)
     prefixes = corpus.prefixes[torch.from_numpy(rows)]
     said = [[corpus.strings[i] for i in corpus.own_texts[row][: corpus.measured[row]]] for row in rows]
     for word in WORDS:
@@ -43,23 +39,22 @@ def run(context: ExperimentContext, part: str = "test") -> dict[str, Any]:
         right = torch.tensor([sum(bool(pattern.search(text)) for text in own) >= SAID for own in said])
         if int(right.sum()) < FEWEST:
             continue
-        prefix, asked = backbone.text_prefix([word]), Unrelated.of(corpus, rows[[not pattern.search(own[0]) for own in said]])
+        prefix, asked = backbone.text_prefix([word]), unrelated(context, rows[[not pattern.search(own[0]) for own in said]])
         plain, known = photos @ text_rows(backbone, prefix, usual)[0], TaughtNames(backbone)
-        at_first = asked.found(context, usual)["captions"]
+        at_first = asked(usual)["captions"]
         marked = torch.zeros(len(rows), dtype=torch.bool)
         for number in ROUNDS:
             named = adapter(backbone, base, known)
             scores = photos @ text_rows(backbone, prefix, named)[0]
-            ways = {"plain": plain, "learned": scores}
-            lost = at_first - asked.found(context, named)["captions"]
+            lost = at_first - asked(named)["captions"]
             rest = int((right & ~marked).sum())
+            ways = {"plain": plain, "learned": scores}
             shares = {way: 100 * precision(each[~marked], right[~marked]) for way, each in ways.items()}
             if rest:
                 found.append({"word": word, "round": number, "photos": int(right.sum()), "rest": rest, **shares, "lost": lost})
             marked[scores.masked_fill(marked, -torch.inf).topk(FIRST).indices] = True
             if (right & marked).any():
                 known = TaughtNames(backbone).add(word, prefixes[right & marked], prefixes[marked & ~right])
-    context.log(f"{len(found)} searches; captions are found at {before:.1f} R@10")
     return {"searches": found}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from core.sglora.repository import CLASS_NAMES
 from core.sglora.request import AdapterRequest
 from core.sglora.teach import TaughtNames
 from core.training.corpus import OBJECTS, Corpus, usual_adapter
-from core.training.forgetting import NamedSet, named_sets
+from core.training.forgetting import named_sets
 
 NONSENSE = tuple(
     "wug dax blicket toma fep zorp kiki bouba gazzer modi tulver quillop snarf vex plim drunt yorb masp fendle grib".split()
@@ -86,8 +86,8 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     bases = columns(context)
     plain = {column: adapter(backbone, base) for column, base in bases.items()}
     shown = {column: corpus.indexed(backbone, others, each) for column, each in plain.items()}
-    asked = Unrelated.of(corpus, others)
-    before = {column: asked.found(context, each) for column, each in plain.items()}
+    asked = unrelated(context, others)
+    before = {column: asked(each) for column, each in plain.items()}
     for domain, draw in draws(corpus):
         held = {column: [corpus.indexed(backbone, own, plain[column]) for own in draw.held] for column in SHOWN}
         for kind, names in (("real", draw.labels), ("nonsense", draw.nonsense)):
@@ -101,7 +101,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                         found.append(about | measured(text_rows(backbone, prefixes, named), held[column], shown[column]))
         known = taught(context, draw.nonsense, draw.taught, 3)
         for column, base in bases.items():
-            after = asked.found(context, adapter(backbone, base, known))
+            after = asked(adapter(backbone, base, known))
             lost = {what: round(before[column][what] - value, 2) for what, value in after.items()}
             forgotten.append({"column": column, "domain": domain, **lost})
         context.log(f"{domain}: {found[-len(WORDINGS)]['right']:.0f} % right after {PHOTOS[-1]} photos")
@@ -123,9 +123,9 @@ def adapter(backbone: Backbone, base: Lora | None, names: TaughtNames | None = N
     return replace(usual_adapter(backbone, lora), base=alone)
 
 
-def everyday(corpus: Corpus, part: str = "test") -> np.ndarray:
-    """OTHERS captioned photos of everyday scenes that trained nothing, of a part of the corpus."""
-    rows = np.flatnonzero(corpus.scenes & getattr(corpus, part))
+def everyday(corpus: Corpus) -> np.ndarray:
+    """OTHERS captioned photos of everyday scenes that trained and chose nothing."""
+    rows = np.flatnonzero(corpus.scenes & corpus.test)
     return rows[np.linspace(0, len(rows) - 1, min(OTHERS, len(rows))).astype(int)]
 
 
@@ -152,28 +152,19 @@ def measured(texts: Tensor, held: Sequence[Tensor], beside: Tensor) -> dict[str,
     return {"right": round(100 * float(np.mean(right)), 2), "ten": round(100 * float(np.mean(ten)), 2)}
 
 
-@dataclass(frozen=True, eq=False)
-class Unrelated:
-    """Questions without a taught name: a caption of each of some photos [rows], and class names, where photos have any."""
+def unrelated(context: ExperimentContext, rows: np.ndarray) -> Callable[[Adapter], dict[str, float]]:
+    """What an adapter does to questions without a taught name: R@10 of the first caption of each of these photos, and R@1 of
+    class names, where photos have any, in percent."""
+    corpus, backbone = context.corpus, context.backbone
+    captions = corpus.texts[torch.tensor([int(corpus.own_texts[row][0]) for row in rows])]
+    names = next((each for each in named_sets(corpus) if each.name == CLASS_NAMES), None)
 
-    rows: np.ndarray
-    captions: Tensor
-    names: NamedSet | None
-
-    @staticmethod
-    def of(corpus: Corpus, rows: np.ndarray) -> Unrelated:
-        """The first caption of these photos."""
-        captions = corpus.texts[torch.tensor([int(corpus.own_texts[row][0]) for row in rows])]
-        return Unrelated(rows, captions, next((each for each in named_sets(corpus) if each.name == CLASS_NAMES), None))
-
-    def found(self, context: ExperimentContext, adapter: Adapter) -> dict[str, float]:
-        """R@10 of captions and R@1 of class names, in percent."""
-        corpus, backbone = context.corpus, context.backbone
-        scores = text_rows(backbone, self.captions, adapter) @ corpus.indexed(backbone, self.rows, adapter).T
+    def found(adapter: Adapter) -> dict[str, float]:
+        scores = text_rows(backbone, captions, adapter) @ corpus.indexed(backbone, rows, adapter).T
         points = {"captions": 100 * float(((scores >= scores.diag()[:, None]).sum(1) <= FIRST).float().mean())}
-        if self.names is not None:
-            points["class names"] = self.names.share(backbone, corpus, adapter)
-        return points
+        return points if names is None else {**points, "class names": names.share(backbone, corpus, adapter)}
+
+    return found
 
 
 def composed(
@@ -212,26 +203,23 @@ def mean(
 ) -> list[float]:
     """Mean over domains with its interval."""
     chosen = [row for row in result["names"] if (row["column"], row["names"], row["photos"]) == (column, names, photos)]
-    return _over_domains([row for row in chosen if row["wording"] in wordings], measure)
+    return _over("domain", [row for row in chosen if row["wording"] in wordings], measure)
 
 
 def forgot(result: Mapping[str, Any], column: str, what: str) -> str:
     """Mean points lost over domains with its interval, as text."""
     rows = [row for row in result["forgotten"] if row["column"] == column and what in row]
-    return markdown.difference(_over_domains(rows, what)) if rows else "not measured"
-
-
-def _over_domains(rows: Sequence[Mapping[str, Any]], measure: str) -> list[float]:
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        found.setdefault(row["domain"], []).append(row[measure])
-    return statistics.interval([float(np.mean(values)) for values in found.values()])
+    return markdown.difference(_over("domain", rows, what)) if rows else "not measured"
 
 
 def _composed(result: Mapping[str, Any], column: str, photos: int | None) -> list[float]:
-    """Mean R@10 over words with its interval."""
-    rows = result["composed"]
-    return statistics.interval([row["R@10"] for row in rows if (row["column"], row["photos"]) == (column, photos)])
+    rows = [row for row in result["composed"] if (row["column"], row["photos"]) == (column, photos)]
+    return _over("word", rows, "R@10")
+
+
+def _over(by: str, rows: Sequence[Mapping[str, Any]], measure: str) -> list[float]:
+    found = statistics.by_task([{**row, "task": row[by], "variant": ""} for row in rows], "", measure)
+    return statistics.interval(list(found.values()))
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
@@ -276,8 +264,8 @@ def table(result: Mapping[str, Any]) -> str:
     own = []
     for domain in dict.fromkeys(row["domain"] for row in result["names"]):
         alone = {"names": [row for row in result["names"] if row["domain"] == domain]}
-        values = [mean(alone, "real", 0, [PLAIN], "right"), *(mean(alone, "nonsense", n, [PLAIN], "right") for n in PHOTOS)]
-        own.append([domain, *(f"{v[0]:.0f}" for v in (*values, mean(alone, "nonsense", 3, [PLAIN], "ten")))])
+        shown = [("real", 0, "right"), *(("nonsense", n, "right") for n in PHOTOS), ("nonsense", 3, "ten")]
+        own.append([domain, *(f"{mean(alone, kind, n, [PLAIN], measure)[0]:.0f}" for kind, n, measure in shown)])
     head = ["domain", "real, untaught", *(f"made-up, {n} photos" for n in PHOTOS), "of the first ten, 3 photos"]
     costs = [[column, *(forgot(result, column, what) for what in ("captions", "class names"))] for column in COLUMNS]
     parts += [

@@ -7,13 +7,11 @@ is kept of the photos and never touches the model: the LoRA is a vector that is 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +22,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.backbones.lora_algebra import merge
+from core.common.digest import digest
 from core.common.errors import AdapterError, GalleryError, StudioError
 from core.common.metrics import Relevance, measure
 from core.common.text import clean_name, clean_text
@@ -88,7 +87,6 @@ class OwnExpert:
         mean: [P]. std: [P]. embedding: [s] of the description.
         start: recalls of the shared part alone on the held photos, as in ``expert.before``: what was gained without the
             visitor's photos.
-        trained_on, stopped_by, held: how many photos trained, decided when to stop, and were held out; no photo does two.
         steps: that were made. seconds: that they took.
     """
 
@@ -97,9 +95,6 @@ class OwnExpert:
     std: Tensor
     embedding: Tensor
     start: Mapping[str, Any]
-    trained_on: int
-    stopped_by: int
-    held: int
     steps: int
     seconds: float
 
@@ -114,7 +109,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class _ExpertPhotos:
+class _Photos:
     """Prefix activations [n, *prefix_shape] of some photos, their zero-shot embeddings [n, d], text prefixes [m, …] of
     their distinct texts, and which belong together."""
 
@@ -140,13 +135,33 @@ class _Training:
         own = Lora.from_vector(self.layout, vector)
         return merge([self.shared, own], [1.0, 1.0]) if self.shared else own
 
+    def batch_loss(self, photos: _Photos, vector: Tensor, rng: np.random.Generator) -> Tensor:
+        """Of a random batch, with one random caption a photo; differentiable in the vector [P]."""
+        rows = rng.permutation(len(photos.prefix))[: self.recipe.batch]
+        columns = [rng.choice(np.flatnonzero(photos.relevance.matrix[row])) for row in rows]
+        index, positive = torch.from_numpy(rows), torch.from_numpy(photos.relevance.matrix[rows][:, columns])
+        batch = Batch(photos.prefix[index], photos.base[index], photos.texts[columns], positive)
+        return adapter_loss(self.backbone, self.lora(vector), batch, self.names, self.recipe.scale, self.recipe.memory)
+
+    def loss(self, photos: _Photos, vector: Tensor) -> float:
+        """Of all these photos and texts. Not recall: on a dozen photos that moves in leaps."""
+        lora = self.lora(vector)
+        images, texts = self.backbone.suffix(photos.prefix, lora), self.backbone.text_suffix(photos.texts, lora)
+        return float(contrastive(images, texts, torch.from_numpy(photos.relevance.matrix), self.recipe.scale))
+
+    def recalls(self, photos: _Photos, vector: Tensor | None) -> dict[str, Any]:
+        """As ``core.common.metrics.measure``; None is zero-shot."""
+        adapter = usual_adapter(self.backbone, None if vector is None else self.lora(vector))
+        images, texts = photo_rows(self.backbone, photos.prefix, adapter), text_rows(self.backbone, photos.texts, adapter)
+        return measure(images, texts, photos.relevance)
+
 
 def split_photos(ids: Sequence[str], stop_from: int = OwnRecipe.stop_from) -> Split:
     """A quarter is held out; a fifth of the rest stops the training where the rest has ``stop_from`` photos or more.
 
     The photos' contents decide, not their order or a seed: another seed cannot be picked for the photos it is measured on.
     """
-    order = np.array(sorted(range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode()).digest()))
+    order = np.array(sorted(range(len(ids)), key=lambda i: digest(ids[i])))
     held = round(len(ids) / 4)
     rest = len(ids) - held
     stop = rest // 5 if rest >= stop_from else 0
@@ -158,7 +173,7 @@ def train_own_expert(
     gallery: Gallery,
     name: str,
     description: str,
-    progress: Callable[[OwnProgress], None] | None = None,
+    progress: Callable[[OwnProgress], None] = lambda step: None,
     stop: threading.Event | None = None,
     seed: int = 0,
     repository: ExpertRepository | None = None,
@@ -167,14 +182,11 @@ def train_own_expert(
     """Train an expert on the gallery's captioned photos, as they are when the call begins.
 
     Args:
-        backbone: the model it is for.
         gallery: at least MIN_PHOTOS of its photos have captions.
         name: short, such as "my garden". description: the sentence that routing compares.
-        progress: called after every step.
-        stop: once set, training ends within a step.
+        progress: called after every step. stop: once set, training ends within a step.
         seed: of batches and captions; equal seeds and photos give equal experts.
         repository: the experts that it is to join: it begins where they do. None starts from a fresh LoRA.
-        recipe: how.
 
     Raises:
         GalleryError: too few captioned photos.
@@ -183,7 +195,7 @@ def train_own_expert(
         TrainingStopped: ``stop`` was set; nothing is kept.
     """
     name, description = clean_name(name), clean_text(description)
-    with _gradients():
+    with torch.inference_mode(False), torch.enable_grad():  # in this thread, whatever the caller has switched off
         photos, prefix = gallery.captioned()
         if len(photos) < MIN_PHOTOS:
             raise GalleryError(
@@ -199,23 +211,21 @@ def train_own_expert(
         began = time.monotonic()
         snapshots, steps = _fit(training, start, train, watched, seed, progress, stop or threading.Event())
         seconds = time.monotonic() - began
-    mean, std = snapshots.mean(0), snapshots.std(0, correction=0)
     if not bool(torch.isfinite(snapshots).all()):
         raise AdapterError("Training came to numbers that are not finite, and nothing was kept: try other captions.")
-    before, at_start, after = (_measure(backbone, held, lora) for lora in (None, training.lora(start), training.lora(mean)))
+    mean, std = snapshots.mean(0), snapshots.std(0, correction=0)
+    before, at_start, after = (training.recalls(held, vector) for vector in (None, start, mean))
     expert = Expert(name, description, "own", SOURCE, len(split.train), seed, len(snapshots), before, after)
-    embedding = embed_descriptions(backbone, [description])[0]
-    counts = (len(split.train), len(split.stop), len(split.held))
-    return OwnExpert(expert, mean, std, embedding, at_start, *counts, steps, seconds)
+    return OwnExpert(expert, mean, std, embed_descriptions(backbone, [description])[0], at_start, steps, seconds)
 
 
 def _fit(
     training: _Training,
     start: Tensor,
-    train: _ExpertPhotos,
-    watched: _ExpertPhotos,
+    train: _Photos,
+    watched: _Photos,
     seed: int,
-    progress: Callable[[OwnProgress], None] | None,
+    progress: Callable[[OwnProgress], None],
     stop: threading.Event,
 ) -> tuple[Tensor, int]:
     """Snapshots [M, P] of the last steps, or of those whose mean suits the watched photos best; and the steps made. Where a few
@@ -226,61 +236,28 @@ def _fit(
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
     rng = np.random.default_rng(seed)
     last = deque([start], maxlen=recipe.snapshots)
-    best, lowest, waited = torch.stack([start]), _loss(training, watched, start) if watch else math.inf, 0
+    best, lowest, waited = torch.stack([start]), training.loss(watched, start) if watch else math.inf, 0
     began = time.monotonic()
     for step in range(1, steps + 1):
-        if stop.is_set():
-            raise TrainingStopped("The training was stopped, and nothing was kept.")
-        loss = _batch_loss(training, train, vector, rng)
+        loss = training.batch_loss(train, vector, rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         last.append(vector.detach().clone())
-        if progress is not None:
-            left = (time.monotonic() - began) / step * (steps - step)
-            progress(OwnProgress(step, steps, float(loss.detach()), left))
+        left = (time.monotonic() - began) / step * (steps - step)
+        progress(OwnProgress(step, steps, float(loss.detach()), left))
+        if stop.is_set():
+            raise TrainingStopped("The training was stopped, and nothing was kept.")
         if watch and step % recipe.check == 0:
             snapshots = torch.stack([*last])
-            now, waited = _loss(training, watched, snapshots.mean(0)), waited + 1
+            now, waited = training.loss(watched, snapshots.mean(0)), waited + 1
             if now < lowest:
                 best, lowest, waited = snapshots, now, 0
             elif waited >= recipe.patience:
                 return best, step
-    if stop.is_set():  # pressed during the last step
-        raise TrainingStopped("The training was stopped, and nothing was kept.")
     return best if watch else torch.stack([*last]), steps
 
 
-def _batch_loss(training: _Training, photos: _ExpertPhotos, vector: Tensor, rng: np.random.Generator) -> Tensor:
-    """Loss of a random batch, with one random caption a photo; differentiable in the vector [P]."""
-    rows = rng.permutation(len(photos.prefix))[: training.recipe.batch]
-    columns = [rng.choice(np.flatnonzero(photos.relevance.matrix[row])) for row in rows]
-    index, positive = torch.from_numpy(rows), torch.from_numpy(photos.relevance.matrix[rows][:, columns])
-    batch = Batch(photos.prefix[index], photos.base[index], photos.texts[columns], positive)
-    backbone, recipe = training.backbone, training.recipe
-    return adapter_loss(backbone, training.lora(vector), batch, training.names, recipe.scale, recipe.memory)
-
-
-def _loss(training: _Training, photos: _ExpertPhotos, vector: Tensor) -> float:
-    """Loss of all these photos and texts under a vector [P]. Not recall: on a dozen photos that moves in leaps."""
-    backbone, lora = training.backbone, training.lora(vector)
-    images, texts = backbone.suffix(photos.prefix, lora), backbone.text_suffix(photos.texts, lora)
-    return float(contrastive(images, texts, torch.from_numpy(photos.relevance.matrix), training.recipe.scale))
-
-
-def _measure(backbone: Backbone, photos: _ExpertPhotos, lora: Lora | None) -> dict[str, Any]:
-    """Recalls in both directions and the number of photos; None measures zero-shot."""
-    adapter = usual_adapter(backbone, lora)
-    return measure(photo_rows(backbone, photos.prefix, adapter), text_rows(backbone, photos.texts, adapter), photos.relevance)
-
-
-def _pick(backbone: Backbone, photos: Sequence[Photo], prefix: Tensor, rows: np.ndarray) -> _ExpertPhotos:
+def _pick(backbone: Backbone, photos: Sequence[Photo], prefix: Tensor, rows: np.ndarray) -> _Photos:
     relevance, chosen = Relevance.of([photos[row].captions for row in rows]), prefix[torch.from_numpy(rows)]
-    return _ExpertPhotos(chosen, backbone.suffix(chosen), backbone.text_prefix(relevance.texts), relevance)
-
-
-@contextmanager
-def _gradients() -> Iterator[None]:
-    """Gradients in this block and this thread, whatever the caller has switched off."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
+    return _Photos(chosen, backbone.suffix(chosen), backbone.text_prefix(relevance.texts), relevance)

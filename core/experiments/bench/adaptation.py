@@ -53,7 +53,7 @@ def run(context: BenchmarkContext, photos: int = PHOTOS, recipe: OwnRecipe = Own
             "seconds": {clock: value / 1000 for clock, value in times["fine-tuning"].best().items()},
             "photos": len(gallery.photos),
             "steps": own.steps,
-            "batch": min(recipe.batch, own.trained_on),
+            "batch": min(recipe.batch, own.expert.images),
         },
         "times faster": times["fine-tuning"].over(times["sentence"], 1 / SENTENCES),
     }
