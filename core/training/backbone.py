@@ -6,7 +6,6 @@ classifier distilled into similarities with class names. Flickr8k captions and t
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -26,9 +25,10 @@ from core.common.errors import DataError
 from core.common.metrics import Relevance, both_directions
 from core.common.progress import Bar, Log
 from core.data import Sample, read_folder
-from core.training.class_names import imagenet_class_names
+from core.data.class_names import imagenet_class_names
 from core.training.features import image_features, text_features
 from core.training.losses import contrastive, distillation
+from core.training.shared_part import one_cycle
 
 COCO_HELD_OUT = 160
 TEMPLATES = (
@@ -76,119 +76,101 @@ def coco_held_out(samples: Sequence[Sample]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _BackbonePhotos:
+class _Photos:
     """The photos of a data folder that the base is trained and measured on, before anything of them is computed."""
 
-    data: Path
     labelled: Sequence[Sample]
     coco: Sequence[Sample]
     flickr8k: Sequence[Sample]
 
     @staticmethod
-    def read(data: Path, recipe: BackboneRecipe) -> _BackbonePhotos:
+    def read(data: Path, recipe: BackboneRecipe) -> _Photos:
         """Raises DataError at once where there are too few of a kind, naming how many are there and how many it takes."""
-        photos = _BackbonePhotos(data, *(read_folder(data / name) for name in ("labelled", "coco", "flickr8k")))
-        captioned = sum(bool(s.captions) for s in photos.coco)
+        photos = _Photos(*(read_folder(data / name) for name in ("labelled", "coco", "flickr8k")))
+        captioned, needed = sum(bool(s.captions) for s in photos.coco), COCO_HELD_OUT + recipe.captioned
         labels = {s.label for s in photos.labelled if s.domain == OBJECTS}
-        splits = {s.split for s in photos.flickr8k}
         lacking = []
-        if captioned < COCO_HELD_OUT + recipe.captioned:
+        if captioned < needed:
             lacking.append(
-                f"{data / 'coco'} has {captioned} photos with captions, and {COCO_HELD_OUT + recipe.captioned} are needed "
-                f"({COCO_HELD_OUT} of them only measure)"
+                f"{data / 'coco'} has {captioned} photos with captions, and {needed} are needed ({COCO_HELD_OUT} of them only "
+                "measure)"
             )
         if len(labels) < 2:
             lacking.append(f"{data / 'labelled'} has {len(labels)} labels of the domain “{OBJECTS}”, and 2 are needed at least")
-        lacking += [
-            f"{data / 'flickr8k'} has no photo of the split “{split}”" for split in ("train", "val") if split not in splits
-        ]
+        for split in sorted({"train", "val"} - {s.split for s in photos.flickr8k}):
+            lacking.append(f"{data / 'flickr8k'} has no photo of the split “{split}”")
         if lacking:
             raise DataError(f"Too few photos to train the backbone: {'; '.join(lacking)}.")
         return photos
 
-    @property
-    def digest(self) -> str:
+    def digest(self, data: Path) -> str:
         """Changes with any photo, caption or label."""
-        said = [(str(s.path.relative_to(self.data)), s.captions, s.label, s.split) for s in (*self.labelled, *self.coco)]
+        said = [(str(s.path.relative_to(data)), s.captions, s.label, s.split) for s in (*self.labelled, *self.coco)]
         return digest(json.dumps(said))
 
 
-class _Data:
-    """Feature arrays of the base's training set, all in memory."""
-
-    def __init__(self, photos: _BackbonePhotos, cache: Path, recipe: BackboneRecipe, log: Log) -> None:
-        towers = EmbeddedTowers().to(current())
-        labelled, coco = photos.labelled, photos.coco
-        objects = np.flatnonzero([s.domain == OBJECTS for s in labelled])
-        held = coco_held_out(coco)
-        keep = np.flatnonzero(~held & np.array([bool(s.captions) for s in coco]))
-        self.object_maps, self.coco_maps = [], []
-        for view in range(recipe.views):
-            maps = image_features(labelled, cache, view, log, towers)
-            self.object_maps.append(torch.from_numpy(maps[objects]))
-            maps = image_features(coco, cache, view, log, towers)
-            self.coco_maps.append(torch.from_numpy(maps[keep]))
-        self.object_teacher = [_teach(towers.image_tower, m) for m in self.object_maps]
-        self.coco_teacher = [_teach(towers.image_tower, m) for m in self.coco_maps]
-
-        names = sorted({labelled[int(i)].label for i in objects})
-        self.labels = torch.tensor([names.index(labelled[int(i)].label) for i in objects])
-        texts = [t.format(n) for n in names for t in TEMPLATES]
-        self.label_texts = text_features(texts, cache, log, towers).view(len(names), len(TEMPLATES), -1)
-        classes = imagenet_class_names()
-        texts = [t.format(n) for n in classes for t in TEMPLATES[:4]]
-        self.class_texts = text_features(texts, cache, log, towers).view(1000, 4, -1)
-
-        self.captions = [coco[int(i)].captions for i in keep]
-        flat = [c for own in self.captions for c in own]
-        vectors = text_features(flat, cache, log, towers)
-        stops = np.cumsum([0, *(len(own) for own in self.captions)])
-        self.caption_vectors = [vectors[a:b] for a, b in itertools.pairwise(stops)]
-
-        rng = np.random.default_rng(1)
-        self.pairs = np.stack([rng.integers(0, len(names), 20_000) for _ in range(2)], 1)
-        texts = [PAIR_TEMPLATES[i % 3].format(names[a], names[b]) for i, (a, b) in enumerate(self.pairs)]
-        self.pair_texts = text_features(texts, cache, log, towers)
-        self.by_label = [np.flatnonzero(self.labels.numpy() == i) for i in range(len(names))]
-        self.evaluations = evaluation_sets(photos.data, cache, log, towers)
-
-
 @dataclass(frozen=True)
-class EvaluationSet:
+class _Evaluation:
     """Captioned photos that the base never saw: activations [n, *prefix_shape], sentence embeddings [m, s], relevance."""
 
     maps: Tensor
     sentences: Tensor
     relevance: Relevance
 
+    @torch.no_grad()
+    def recalls(self, vision: VisionHead, text: TextHead) -> dict[str, dict[str, float]]:
+        device = vision.cls.device
+        images = torch.cat([vision(sent(part, device).float()).cpu() for part in self.maps.split(128)])
+        return both_directions(images, text(self.sentences.to(device)).cpu(), self.relevance)
 
-def evaluation_sets(data: Path, cache: Path, log: Log, towers: EmbeddedTowers) -> dict[str, EvaluationSet]:
-    """What the base is measured on: COCO photos kept out of training, a part of Flickr8k train to choose recipes with, and
-    Flickr8k val to report."""
-    coco, flickr = read_folder(data / "coco"), read_folder(data / "flickr8k")
-    train = np.flatnonzero([s.split == "train" for s in flickr])
-    chosen = {
-        "coco held out": (coco, np.flatnonzero(coco_held_out(coco))),
-        "flickr8k train (dev)": (flickr, train[::6][:1000]),
-        "flickr8k val": (flickr, np.flatnonzero([s.split == "val" for s in flickr])),
-    }
-    sets = {}
-    for name, (samples, rows) in chosen.items():
-        relevance = Relevance.of([samples[i].captions for i in rows])
-        maps = torch.from_numpy(image_features(samples, cache, 0, log, towers)[rows])
-        sets[name] = EvaluationSet(maps, text_features(relevance.texts, cache, log, towers), relevance)
-    return sets
+
+class _Data:
+    """Feature arrays of the base's training set, all in memory."""
+
+    def __init__(self, photos: _Photos, cache: Path, recipe: BackboneRecipe, log: Log) -> None:
+        towers = EmbeddedTowers().to(current())
+
+        def read(texts: Sequence[str]) -> Tensor:
+            return text_features(texts, cache, log, towers)
+
+        def maps(samples: Sequence[Sample], rows: np.ndarray, view: int = 0) -> Tensor:
+            return torch.from_numpy(image_features(samples, cache, view, log, towers)[rows])
+
+        labelled, coco, views = photos.labelled, photos.coco, range(recipe.views)
+        objects = np.flatnonzero([s.domain == OBJECTS for s in labelled])
+        keep = np.flatnonzero(~coco_held_out(coco) & np.array([bool(s.captions) for s in coco]))
+        self.object_maps = [maps(labelled, objects, view) for view in views]
+        self.coco_maps = [maps(coco, keep, view) for view in views]
+        self.object_teacher = [_teach(towers.image_tower, m) for m in self.object_maps]
+        self.coco_teacher = [_teach(towers.image_tower, m) for m in self.coco_maps]
+
+        names = sorted({labelled[int(i)].label for i in objects})
+        self.labels = torch.tensor([names.index(labelled[int(i)].label) for i in objects])
+        self.label_texts = read([t.format(n) for n in names for t in TEMPLATES]).view(len(names), len(TEMPLATES), -1)
+        self.class_texts = read([t.format(n) for n in imagenet_class_names() for t in TEMPLATES[:4]]).view(1000, 4, -1)
+        captions = [coco[int(i)].captions for i in keep]
+        self.captions = read([c for own in captions for c in own]).split([len(own) for own in captions])
+
+        rng = np.random.default_rng(1)
+        self.pairs = np.stack([rng.integers(0, len(names), 20_000) for _ in range(2)], 1)
+        self.pair_texts = read([PAIR_TEMPLATES[i % 3].format(names[a], names[b]) for i, (a, b) in enumerate(self.pairs)])
+        self.by_label = [np.flatnonzero(self.labels.numpy() == i) for i in range(len(names))]
+
+        # COCO photos kept out of training, a part of Flickr8k train to choose recipes with, and Flickr8k val to report.
+        train, val = (np.flatnonzero([s.split == split for s in photos.flickr8k]) for split in ("train", "val"))
+        evaluated = {
+            "coco held out": (coco, np.flatnonzero(coco_held_out(coco))),
+            "flickr8k train (dev)": (photos.flickr8k, train[::6][:1000]),
+            "flickr8k val": (photos.flickr8k, val),
+        }
+        self.evaluations = {}
+        for name, (samples, rows) in evaluated.items():
+            relevance = Relevance.of([samples[i].captions for i in rows])
+            self.evaluations[name] = _Evaluation(maps(samples, rows), read(relevance.texts), relevance)
 
 
 def _teach(tower: ImageTower, maps: Tensor) -> Tensor:
     return torch.cat([tower.classify(part) for part in maps.split(256)]).half()
-
-
-@torch.no_grad()
-def _evaluate(vision: VisionHead, text: TextHead, data: EvaluationSet) -> dict[str, dict[str, float]]:
-    device = vision.cls.device
-    images = torch.cat([vision(sent(part, device).float()).cpu() for part in data.maps.split(128)])
-    return both_directions(images, text(data.sentences.to(device)).cpu(), data.relevance)
 
 
 def train_backbone(
@@ -198,7 +180,8 @@ def train_backbone(
 
     A checkpoint beside ``out`` lets an interrupted run resume where it stopped.
     """
-    photos, device = _BackbonePhotos.read(data, recipe), current()
+    photos, device = _Photos.read(data, recipe), current()
+    said = {"recipe": asdict(recipe), "data": photos.digest(data)}
     torch.set_float32_matmul_precision("high")  # TF32, as training may; routing keeps float32, since it compares
     torch.manual_seed(recipe.seed)
     config = HeadsConfig()
@@ -213,18 +196,13 @@ def train_backbone(
             {"params": list(text.parameters()), "lr": recipe.text_lr, "weight_decay": recipe.weight_decay},
         ]
     )
-
-    def shape(step: int) -> float:
-        warm = min(1.0, (step + 1) / recipe.warmup)
-        return warm * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / recipe.steps)))
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+    schedule = one_cycle(optimizer, recipe.steps, recipe.warmup)
     kept = {"vision": vision, "text": text, "optimizer": optimizer, "schedule": schedule}
     checkpoint = out.with_suffix(".checkpoint.pt")
     first = 0
     if checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True, map_location=device)
-        if (state["recipe"], state.get("data")) != (asdict(recipe), photos.digest):
+        if any(state.get(name) != content for name, content in said.items()):
             log(f"{checkpoint} is of another recipe or of other photos: beginning at step 1")
         else:
             for name, part in kept.items():
@@ -246,13 +224,8 @@ def train_backbone(
             note = " ".join(f"{k} {v:.3f}" for k, v in parts.items()) + f" scale {log_scale.exp():.1f}"
         bar.to(step + 1, note)
         if (step + 1) % recipe.checkpoint == 0 and step + 1 < recipe.steps:
-            vision.eval(), text.eval()
-            for name in ("coco held out", "flickr8k train (dev)"):
-                log(f"  {name}: {_short(_evaluate(vision, text, d.evaluations[name]))}")
-            vision.train(), text.train()
             state = {
-                "recipe": asdict(recipe),
-                "data": photos.digest,
+                **said,
                 "step": step + 1,
                 "log_scale": log_scale.data,
                 **{name: part.state_dict() for name, part in kept.items()},
@@ -262,17 +235,14 @@ def train_backbone(
             log(f"checkpoint at step {step + 1}")
     bar.close()
     vision.eval(), text.eval()
-    metrics = {name: _evaluate(vision, text, e) for name, e in d.evaluations.items()}
+    metrics = {name: each.recalls(vision, text) for name, each in d.evaluations.items()}
     for name, values in metrics.items():
-        log(f"{name} ({len(d.evaluations[name].maps)} photos): {_short(values)}")
+        short = {way: {k: round(v, 1) for k, v in found.items()} for way, found in values.items()}
+        log(f"{name} ({len(d.evaluations[name].maps)} photos): {json.dumps(short)}")
     fingerprint = save_heads(vision.cpu(), text.cpu(), out, {"recipe": asdict(recipe), "zero_shot": metrics})
     checkpoint.unlink(missing_ok=True)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {fingerprint}")
     return {"fingerprint": fingerprint, "zero_shot": metrics}
-
-
-def _short(values: dict[str, dict[str, float]]) -> str:
-    return json.dumps({way: {k: round(v, 1) for k, v in found.items()} for way, found in values.items()})
 
 
 def _step(
@@ -308,7 +278,7 @@ def _step(
         labels = d.labels[rows]
         unique, inverse = labels.unique(return_inverse=True)
         pick = torch.from_numpy(rng.integers(0, len(TEMPLATES), len(unique)))
-        captions = torch.stack([own[rng.integers(len(own))] for own in (d.caption_vectors[i] for i in shown)])
+        captions = torch.stack([own[rng.integers(len(own))] for own in (d.captions[i] for i in shown)])
         names = d.class_texts[:, rng.integers(4)]
         texts = text(sent(torch.cat([d.label_texts[unique, pick], captions, d.pair_texts[chosen], names]), device))
     teacher = torch.cat([object_teacher, coco_teacher])

@@ -26,11 +26,7 @@ def train_shared(
     tasks, scenes = DenseTasks(corpus, corpus.train), np.flatnonzero(corpus.train & corpus.scenes)
     vector = torch.nn.Parameter(initial_vector(layout, seed))
     optimizer = torch.optim.Adam([vector], lr=lr)
-
-    def one_cycle(step: int) -> float:
-        return min(1.0, (step + 1) / WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, one_cycle)
+    schedule = one_cycle(optimizer, steps, WARM_UP)
     rng = np.random.default_rng(seed)
     total, note = 0.0, ""
     bar = Bar("shared part", steps, log, "steps")
@@ -48,3 +44,12 @@ def train_shared(
         bar.to(step, note)
     bar.close()
     return vector.detach()
+
+
+def one_cycle(optimizer: torch.optim.Optimizer, steps: int, warm_up: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """A learning rate that rises for ``warm_up`` steps and falls to zero along a cosine."""
+
+    def share(step: int) -> float:
+        return min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
