@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,9 @@ from typing import Any
 from core.backbones.base import Backbone
 from core.common.digest import digest
 from core.common.errors import DataError
+from core.common.files import whole
 from core.common.progress import Log
+from core.experts.load import load_engine
 from core.sglora.engine import SGLora
 from core.training.corpus import Corpus, load_corpus
 
@@ -36,8 +37,6 @@ class ExperimentContext:
     @cached_property
     def engine(self) -> SGLora:
         """The shipped experts and generator."""
-        from core.experts.load import load_engine
-
         return load_engine(self.backbone)
 
     @cached_property
@@ -66,8 +65,7 @@ class ExperimentContext:
         said = json.dumps([self.backbone.fingerprint, self.backbone.slug, str(self.data.resolve()), key], default=str)
         file = self.folder(experiment) / f"{name}-{digest(said)[:8]}.json"
         if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_suffix(f".{os.getpid()}.tmp")
-            partial.write_text(json.dumps(make()), encoding="utf-8")
-            partial.replace(file)
+            content = json.dumps(make())
+            with whole(file) as partial:
+                partial.write_text(content, encoding="utf-8")
         return json.loads(file.read_text(encoding="utf-8"))

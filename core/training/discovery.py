@@ -37,20 +37,20 @@ class ExpertTask:
 
     Attributes:
         name: short and unique. description: what people read. keywords: other words for it ("" for none).
+        group: "scenes", or the domain of a label task. source: data set. rows: photos that train. classes: of a label task.
         example: the caption closest to its middle, for its key; a repository keeps no caption.
         phrases: the description that was found, where a person wrote another one.
-        group: "scenes", or the domain of a label task. source: data set. rows: photos that train. classes: of a label task.
     """
 
     name: str
     description: str
-    keywords: str
     group: str
-    source: str
     rows: np.ndarray
+    keywords: str = ""
     classes: tuple[str, ...] = ()
     example: str = ""
     phrases: str = ""
+    source: str = ""
 
     @property
     def wordings(self) -> tuple[str, ...]:
@@ -73,7 +73,8 @@ def discover(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> list[E
     for task in found:
         name = task.name[: MAX_NAME - 5]
         taken[name] += 1
-        named.append(replace(task, name=name if taken[name] == 1 else f"{name} ({taken[name]})"))
+        name = name if taken[name] == 1 else f"{name} ({taken[name]})"
+        named.append(replace(task, name=name, source=corpus.samples[task.rows[0]].dataset))
     return named
 
 
@@ -107,8 +108,7 @@ def category_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     for category, own in sorted(rows.items()):
         if len(own) >= recipe.keyword:
             article = "an" if category[0] in "aeiou" else "a"
-            source = corpus.samples[own[0]].dataset
-            tasks.append(ExpertTask(category, f"a photo of {article} {category}", "", "scenes", source, np.array(own)))
+            tasks.append(ExpertTask(category, f"a photo of {article} {category}", "scenes", np.array(own)))
     return tasks
 
 
@@ -136,18 +136,12 @@ def keyword_tasks(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> l
         else:
             groups.append(([word], rows[word]))
     spoken = common_phrases(corpus, corpus.train, [r for _, r in groups], [own[0] for own, _ in groups])
-    return [
-        ExpertTask(
-            own[0],
-            photos_of(corpus, r, said or own),
-            ", ".join(own),
-            "scenes",
-            corpus.samples[r[0]].dataset,
-            r,
-            example=_spoken(corpus, r, _centre(corpus, r), own[0]),
-        )
-        for (own, r), said in zip(groups, spoken, strict=True)
-    ]
+    tasks = []
+    for (own, photos), said in zip(groups, spoken, strict=True):
+        example = _spoken(corpus, photos, _centre(corpus, photos), own[0])
+        description = photos_of(corpus, photos, said or own)
+        tasks.append(ExpertTask(own[0], description, "scenes", photos, ", ".join(own), example=example))
+    return tasks
 
 
 def cluster_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
@@ -161,12 +155,11 @@ def cluster_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     tasks: list[ExpertTask] = []
     for (centre, own), said in zip(found, spoken, strict=True):
         named = _distinctive(corpus, own, overall, len(rows)) or ["people"]
-        source, example = corpus.samples[own[0]].dataset, _spoken(corpus, own, centre)
         taken = {task.name for task in tasks}
         usual = f"{said[0]}, {named[0]}" if said else " ".join(named[:2])
         name = next((phrase for phrase in said if phrase not in taken), usual)
-        description = photos_of(corpus, own, said or named)
-        tasks.append(ExpertTask(name, description, ", ".join(named), "scenes", source, own, example=example))
+        description, example = photos_of(corpus, own, said or named), _spoken(corpus, own, centre)
+        tasks.append(ExpertTask(name, description, "scenes", own, ", ".join(named), example=example))
     return tasks
 
 
@@ -178,14 +171,13 @@ def captioned_domain_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertT
         if len(rows) < 2 * SMALLEST:
             continue
         overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
-        source, style = corpus.samples[rows[0]].dataset, style_of(domain)
-        whole = _spoken(corpus, rows, _centre(corpus, rows))
-        tasks.append(ExpertTask(f"{domain} with captions", style.phrase, "", domain, source, rows, example=whole))
+        style, whole = style_of(domain), _spoken(corpus, rows, _centre(corpus, rows))
+        tasks.append(ExpertTask(f"{domain} with captions", style.phrase, domain, rows, example=whole))
         for centre, own in _clustered(corpus, rows, 2 * recipe.fine):
             named = list(_distinctive(corpus, own, overall, len(rows)))
             if named:
                 example = _spoken(corpus, own, centre)
-                tasks.append(ExpertTask(f"{domain}: {named[0]}", style.of(named), "", domain, source, own, example=example))
+                tasks.append(ExpertTask(f"{domain}: {named[0]}", style.of(named), domain, own, example=example))
     return tasks
 
 
@@ -224,17 +216,9 @@ def class_tasks(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> lis
             shown = [labels[i] for i in central[:SHOWN]]
             whole = domain != OBJECTS and number == 0
             own = np.concatenate([rows[labels[i]] for i in group])
-            tasks.append(
-                ExpertTask(
-                    (domain or "classes") if whole else f"{domain}: {shown[0]}",
-                    style.phrase if whole and domain else style.of(shown),
-                    "",
-                    domain,
-                    corpus.samples[own[0]].dataset or domain,
-                    own,
-                    tuple(labels[i] for i in group),
-                )
-            )
+            name = (domain or "classes") if whole else f"{domain}: {shown[0]}"
+            description = style.phrase if whole and domain else style.of(shown)
+            tasks.append(ExpertTask(name, description, domain, own, classes=tuple(labels[i] for i in group)))
     return tasks
 
 

@@ -17,6 +17,7 @@ from core.backbones.embedded import EmbeddedBackbone, EmbeddedTowers
 from core.common.device import batch_size, current
 from core.common.digest import digest
 from core.common.errors import PhotoError
+from core.common.files import whole
 from core.common.progress import Bar, Log
 from core.data import Sample
 from core.data.image_io import open_photo
@@ -61,9 +62,9 @@ def image_features(
         return _columns(samples, cache, view, log, towers)
     stats = [(str(s.path), s.path.stat().st_size if s.path.is_file() else -1) for s in samples]
     key = _key(towers.prefix_key, f"view {view}", *(f"{p} {n}" for p, n in stats))
-    folder = cache / "maps"
-    folder.mkdir(parents=True, exist_ok=True)
-    file, progress = folder / f"{key}.npy", folder / f"{key}.json"
+    file = cache / "maps" / f"{key}.npy"
+    progress = file.with_suffix(".json")
+    file.parent.mkdir(parents=True, exist_ok=True)
     shape = (len(samples), *towers.prefix_shape)
     done = json.loads(progress.read_text())["done"] if progress.is_file() and file.is_file() else 0
     if done >= len(samples):
@@ -88,9 +89,8 @@ def image_features(
             done += len(batch)
             if done == len(samples) or done // BATCH % 16 == 0:
                 maps.flush()
-                partial = progress.with_suffix(".tmp")
-                partial.write_text(json.dumps({"done": done}))
-                partial.replace(progress)
+                with whole(progress) as partial:
+                    partial.write_text(json.dumps({"done": done}))
             bar.to(done)
     return np.load(file, mmap_mode="r")
 
@@ -108,18 +108,15 @@ def _columns(samples: Sequence[Sample], cache: Path, view: int, log: Log, backbo
                 columns[start : start + len(part)] = backbone.columns(part).numpy()
                 bar.to(start + len(part))
         columns[~maps[:, 0].any(1)] = 0  # unreadable
-        partial = file.with_suffix(".tmp.npy")
-        np.save(partial, columns)
-        partial.replace(file)
+        with whole(file) as partial:
+            np.save(partial, columns)
     return np.load(file, mmap_mode="r")
 
 
 def text_features(texts: Sequence[str], cache: Path, log: Log = print, towers: Towers | None = None) -> Tensor:
     """Sentence embeddings of the texts, [n, sentence_dim] float32, cached."""
     towers = towers or EmbeddedTowers()
-    folder = cache / "texts"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{_key(towers.sentence_key, *texts)}.npy"
+    file = cache / "texts" / f"{_key(towers.sentence_key, *texts)}.npy"
     if not file.is_file():
         values = torch.empty(len(texts), towers.sentence_dim)
         with Bar("text features", len(texts), log, "texts") as bar:
@@ -127,9 +124,8 @@ def text_features(texts: Sequence[str], cache: Path, log: Log = print, towers: T
                 part = texts[start : start + TEXTS]
                 values[start : start + len(part)] = towers.encode_sentence(part)
                 bar.to(start + len(part))
-        partial = file.with_suffix(".tmp.npy")
-        np.save(partial, values.numpy())
-        partial.replace(file)
+        with whole(file) as partial:
+            np.save(partial, values.numpy())
     return torch.from_numpy(np.load(file))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from core.common.digest import digest
 from core.common.errors import RepositoryError
+from core.common.files import whole
 from core.common.tensor_files import write_tensors
 from core.sglora.repository import ExpertRepository
 
@@ -39,6 +39,5 @@ def read_snapshots(runs: Path, repository: ExpertRepository) -> Tensor:
 
 def keep(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write so that an interrupted run leaves no half file."""
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    write_tensors(partial, tensors)
-    partial.replace(path)
+    with whole(path) as partial:
+        write_tensors(partial, tensors)
