@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from safetensors.torch import load_file
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
 from core.common.digest import digest
 from core.common.errors import DataError
-from core.common.progress import Bar
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
 from core.experts.files import INDEX_FILE, load_repository, save_repository
@@ -30,10 +28,10 @@ from core.training.both_heads import BothHeadsRecipe, kept_run
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
 from core.training.distributed import Processes
-from core.training.experts import assemble, shared_part, train_own_part
+from core.training.experts import assemble, shared_part, train_own_parts
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.recipe import EMBEDDED_RECIPE, ExpertRecipe, recipe_for
-from core.training.snapshots import keep, read_snapshots, snapshots_file
+from core.training.snapshots import read_snapshots, snapshots_file
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -103,9 +101,8 @@ def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
 def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | None = None, seed: int = 0) -> PreparedFold:
     """Train a fold's shared part, experts and generator, or read what an earlier run kept.
 
-    Args:
-        seed: of the experts, and of the shared part where experts have one of their own; that of both heads, which takes
-            longest, is trained once a fold.
+    ``seed`` is of the experts, and of the shared part where experts have one of their own; that of both heads, which takes
+    longest, is trained once a fold.
     """
     recipe = recipe or FoldRecipe.of(context.backbone)
     experts = replace(recipe.experts, seed=seed)
@@ -156,15 +153,7 @@ def _train_fold(context: ExperimentContext, backbone: Backbone, corpus: Corpus, 
     folder.mkdir(parents=True, exist_ok=True)
     shared = shared_part(backbone, corpus, recipe, folder, log)
     tasks = discover(corpus, backbone, recipe)
-    objective = recipe.objective(backbone, corpus)
-    trained = []
-    bar = Bar(folder.name, len(tasks), log, "experts")
-    for number, task in enumerate(tasks):
-        file = snapshots_file(folder, task.name)
-        if not file.is_file():
-            keep(file, {"snapshots": train_own_part(objective, task.rows, shared, recipe, number)})
-        trained.append(load_file(file)["snapshots"])
-        bar.to(number + 1)
-    bar.close()
-    repository = assemble(backbone, corpus, tasks, trained, shared, recipe, log, measured=False)
-    save_repository(repository, folder)
+    parts = {snapshots_file(folder, task.name): (task, number) for number, task in enumerate(tasks)}
+    left = {file: part for file, part in parts.items() if not file.is_file()}
+    train_own_parts(recipe.objective(backbone, corpus), left, shared, recipe, folder.name, log)
+    save_repository(assemble(backbone, corpus, tasks, folder, shared, recipe, log, measured=False), folder)

@@ -135,7 +135,7 @@ def keyword_tasks(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> l
                 break
         else:
             groups.append(([word], rows[word]))
-    spoken = common_phrases(corpus, corpus.train, [r for _, r in groups], [own[0] for own, _ in groups])
+    spoken = common_phrases(corpus, [r for _, r in groups], [own[0] for own, _ in groups])
     tasks = []
     for (own, photos), said in zip(groups, spoken, strict=True):
         example = _spoken(corpus, photos, _centre(corpus, photos), own[0])
@@ -150,7 +150,7 @@ def cluster_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     if len(rows) < 2 * SMALLEST:
         return []
     found = [*_clustered(corpus, rows, BROAD), *_clustered(corpus, rows, recipe.fine, recipe.least)]
-    spoken = common_phrases(corpus, corpus.train, [own for _, own in found], [""] * len(found))
+    spoken = common_phrases(corpus, [own for _, own in found], [""] * len(found))
     overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
     tasks: list[ExpertTask] = []
     for (centre, own), said in zip(found, spoken, strict=True):

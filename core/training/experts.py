@@ -66,6 +66,21 @@ def train_own_part(objective: Objective, rows: np.ndarray, shared: Lora | None, 
     return torch.stack(snapshots).half().cpu()
 
 
+def train_own_parts(
+    objective: Objective,
+    left: Mapping[Path, tuple[ExpertTask, int]],
+    shared: Lora | None,
+    recipe: ExpertRecipe,
+    title: str,
+    log: Log,
+) -> None:
+    """Train the own parts of tasks with seeds, and keep the snapshots of each in its file."""
+    with Bar(title, len(left), log, "experts") as bar:
+        for done, (file, (task, seed)) in enumerate(left.items(), 1):
+            keep(file, {"snapshots": train_own_part(objective, task.rows, shared, recipe, seed)})
+            bar.to(done, task.name)
+
+
 def train_experts(
     data: Path,
     out: Path,
@@ -100,16 +115,11 @@ def train_experts(
         corpus.tell_unreadable(told)
         raise DataError(f"No topic or group of classes with enough photos to train an expert was found in {data}.")
     files = [snapshots_file(runs, t.name) for t in tasks]
-    left = processes.share([i for i in range(len(tasks)) if not files[i].is_file()])
+    mine = processes.share([i for i in range(len(tasks)) if not files[i].is_file()])
+    left = {files[i]: (tasks[i], int(2**32 * draw(tasks[i].name))) for i in mine}
     who = f"process {processes.index + 1} of {processes.count}: " if processes.count > 1 else ""
     log(f"{who}{len(left)} of {len(tasks)} experts to train on {processes.device}")
-    objective = recipe.objective(backbone, corpus)
-    bar = Bar(f"{who}experts", len(left), log, "experts")
-    for done, i in enumerate(left, 1):
-        snapshots = train_own_part(objective, tasks[i].rows, shared, recipe, int(2**32 * draw(tasks[i].name)))
-        keep(files[i], {"snapshots": snapshots})
-        bar.to(done, tasks[i].name)
-    bar.close()
+    train_own_parts(recipe.objective(backbone, corpus), left, shared, recipe, f"{who}experts", log)
     processes.wait()
     absent = [t.name for t, file in zip(tasks, files, strict=True) if not file.is_file()]
     if absent:
@@ -117,8 +127,7 @@ def train_experts(
             f"Experts that other processes trained are not in {runs} ({', '.join(absent[:3])}): give all machines one --cache "
             "folder that they share."
         )
-    trained = [load_file(file)["snapshots"] for file in files]
-    repository = assemble(backbone, corpus, tasks, trained, shared, recipe, told)
+    repository = assemble(backbone, corpus, tasks, runs, shared, recipe, told)
     if processes.first:
         save_repository(repository, out)
     told(f"{len(repository)} experts were written to {out}")
@@ -130,7 +139,7 @@ def assemble(
     backbone: Backbone,
     corpus: Corpus,
     tasks: list[ExpertTask],
-    trained: list[Tensor],
+    runs: Path,
     shared: Lora | None,
     recipe: ExpertRecipe,
     log: Log = print,
@@ -139,32 +148,30 @@ def assemble(
     """The repository of trained experts; each is measured on photos that trained nothing, and by what it forgets.
 
     Args:
-        trained: the last snapshots [M, P] of each. measured: False leaves that out.
+        runs: where their snapshots are. measured: False leaves that out.
     """
+    trained = [load_file(snapshots_file(runs, task.name))["snapshots"].float() for task in tasks]
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
     keys = torch.stack([embed_expert(backbone, t.wordings) for t in tasks])
-    means = torch.stack([snapshots.float().mean(0) for snapshots in trained])
+    means = torch.stack([snapshots.mean(0) for snapshots in trained])
     entries = []
-    bar = Bar("measuring", len(tasks), log if measured else silent, "experts")
-    for number, (task, mean, key) in enumerate(zip(tasks, means, keys, strict=True), 1):
-        counts = (len(task.rows), recipe.seed, recipe.snapshots)
-        entry = Expert(
-            task.name, task.description, task.group, task.source, *counts, {}, {}, task.classes, keywords=task.keywords
-        )
-        if measured:
-            own = Lora.from_vector(layout, mean)
-            whole = merge([shared, own], [1.0, 1.0]) if shared else own
-            lost = forgetting(backbone, corpus, whole, FORGETTING_PHOTOS)
-            entry = replace(entry, **_figures(backbone, corpus, entry, key, whole), forgetting=lost)
-        bar.to(number)
-        entries.append(entry)
-    bar.close()
+    with Bar("measuring", len(tasks), log if measured else silent, "experts") as bar:
+        for number, (task, mean, key) in enumerate(zip(tasks, means, keys, strict=True), 1):
+            about = (task.name, task.description, task.group, task.source, len(task.rows), recipe.seed, recipe.snapshots)
+            entry = Expert(*about, {}, {}, task.classes, keywords=task.keywords)
+            if measured:
+                own = Lora.from_vector(layout, mean)
+                whole = merge([shared, own], [1.0, 1.0]) if shared else own
+                lost = forgetting(backbone, corpus, whole, FORGETTING_PHOTOS)
+                entry = replace(entry, **_figures(backbone, corpus, entry, key, whole), forgetting=lost)
+            bar.to(number)
+            entries.append(entry)
     repository = ExpertRepository(
         backbone.fingerprint,
         layout,
         tuple(entries),
         means,
-        torch.stack([snapshots.float().std(0, correction=0) for snapshots in trained]),
+        torch.stack([snapshots.std(0, correction=0) for snapshots in trained]),
         keys,
         initial_vector(layout, recipe.seed),
         {"recipe": asdict(recipe), "tasks": len(tasks)},
@@ -200,7 +207,7 @@ def _figures(backbone: Backbone, corpus: Corpus, expert: Expert, key: Tensor, wh
     return {side: corpus.recalls(backbone, rows, lora) for side, lora in (("before", None), ("after", whole))}
 
 
-def photos_like(corpus: Corpus, expert: Expert, key: Tensor, most: int = TOPIC_PHOTOS) -> np.ndarray:
+def photos_like(corpus: Corpus, expert: Expert, key: Tensor) -> np.ndarray:
     """Rows of watched photos of an expert's topic: of its classes, or the captioned ones closest to its embedding ``key`` [s],
     as large a share of them as the expert trained on."""
     if expert.classes:
@@ -213,7 +220,7 @@ def photos_like(corpus: Corpus, expert: Expert, key: Tensor, most: int = TOPIC_P
         share = expert.images / max(int((corpus.train & alike).sum()), 1)
         closest = np.argsort(-(corpus.photo_sentences[pool] @ key.numpy()))
         rows = np.sort(pool[closest[: max(FEWEST_PHOTOS, round(share * len(pool)))]])
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+    return rows if len(rows) <= TOPIC_PHOTOS else rows[np.linspace(0, len(rows) - 1, TOPIC_PHOTOS).astype(int)]
 
 
 def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Path) -> Path:

@@ -13,7 +13,7 @@ from core.common.text import listed
 from core.training.corpus import Corpus
 
 NAMED_BY = 2  # captions of a photo that must have a word; all, where it has fewer
-PHRASE = 5  # words of a phrase, at most
+PHRASE, MOST_PHRASES = 5, 3  # words of a phrase, and phrases of a topic, at most
 ARTICLE = 0.3  # share of its places where a name has an article in front, from which on it gets one
 FEWEST_PHRASE, SHARE_PHRASE = 5, 0.05  # photos of a topic, and share of them, whose captions must have a phrase
 _FUNCTION_WORDS = frozenset(
@@ -70,21 +70,16 @@ def phrases(captions: Sequence[str]) -> set[str]:
     return found
 
 
-def common_phrases(
-    corpus: Corpus, allowed: np.ndarray, topics: Sequence[np.ndarray], required: Sequence[str], most: int = 3
-) -> list[list[str]]:
-    """For each topic up to ``most`` phrases that many of its photos' captions have in common and others do not.
-
-    Args:
-        allowed: [n] bool, photos that count. topics: rows of each. required: a word that its phrases must have ("" for none).
-    """
+def common_phrases(corpus: Corpus, topics: Sequence[np.ndarray], required: Sequence[str]) -> list[list[str]]:
+    """For each topic, rows of photos, up to MOST_PHRASES phrases that many of their captions have in common and those of other
+    training photos do not; all with the word that is ``required`` ("" for none)."""
     counts = [Counter(p for row in rows for p in phrases(corpus.samples[row].captions)) for rows in topics]
     kept = [
         {p: n for p, n in own.items() if n >= max(FEWEST_PHRASE, SHARE_PHRASE * len(rows)) and (not word or word in words(p))}
         for own, rows, word in zip(counts, topics, required, strict=True)
     ]
     candidates = set().union(*kept)
-    usable = np.flatnonzero(allowed & corpus.scenes).tolist()
+    usable = np.flatnonzero(corpus.train & corpus.scenes).tolist()
     overall = Counter(p for row in usable for p in phrases(corpus.samples[row].captions) if p in candidates)
     found = []
     for own, rows in zip(kept, topics, strict=True):
@@ -97,7 +92,7 @@ def common_phrases(
 
         chosen: list[str] = []
         for phrase in sorted(own, key=lambda p: (-score(p), p)):
-            if len(chosen) < most and not any(_alike(words(phrase), words(other)) for other in chosen):
+            if len(chosen) < MOST_PHRASES and not any(_alike(words(phrase), words(other)) for other in chosen):
                 chosen.append(phrase)
         found.append(chosen)
     return found
