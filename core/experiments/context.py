@@ -21,13 +21,8 @@ from core.training.corpus import Corpus, load_corpus
 
 @dataclass(frozen=True)
 class ExperimentContext:
-    """A data folder, the models, and a cache; shared by the experiments of one run, so that photos are read once.
-
-    Attributes:
-        data: holds the folders coco, flickr8k and labelled (or others of the same kind).
-        cache: features of the frozen towers, trained parts of folds, finished pieces of experiments.
-        backbone: the frozen model. log: takes a line of progress.
-    """
+    """A data folder, a cache of all that takes long, and the frozen model; shared by the experiments of one run, so that photos
+    are read once."""
 
     data: Path
     cache: Path
@@ -41,11 +36,7 @@ class ExperimentContext:
 
     @cached_property
     def corpus(self) -> Corpus:
-        """Photos of the data folder, with the part that each plays in training.
-
-        Raises:
-            DataError: there is no such folder, or no photo to train on in it.
-        """
+        """Photos of the data folder, with the part that each plays in training; raises DataError where there are none."""
         if not self.data.is_dir():
             raise DataError(f"The data folder {self.data} does not exist: --data DIR says where it is.")
         corpus = load_corpus(self.data, self.backbone, self.cache, self.log)
@@ -57,11 +48,8 @@ class ExperimentContext:
         return self.cache / "experiments" / experiment
 
     def piece(self, experiment: str, name: str, key: Any, make: Callable[[], Any]) -> Any:
-        """A finished piece of an experiment, as JSON: read where an earlier run kept it, else made and kept.
-
-        Args:
-            experiment, name: what it is called. key: all that decides how it comes out, beside backbone and data folder.
-        """
+        """A finished piece of an experiment, as JSON: read where an earlier run kept it, else made and kept. ``key`` is all
+        that decides how it comes out, beside backbone and data folder."""
         said = json.dumps([self.backbone.fingerprint, self.backbone.slug, str(self.data.resolve()), key], default=str)
         file = self.folder(experiment) / f"{name}-{digest(said)[:8]}.json"
         if not file.is_file():

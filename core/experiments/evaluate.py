@@ -30,13 +30,8 @@ DEFAULT_METHODS = ("zero-shot", "merge", "sg-lora")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Recall of each method on one gallery.
-
-    Attributes:
-        images: photos that could be read. captions: different caption texts among them.
-        methods: in percent, {"zero-shot": {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": {…}}, …}.
-        skipped: a message for each photo that was left out.
-    """
+    """How many photos could be read, and their different captions; recalls in percent by method, {"zero-shot": {"i2t": {"R@1":
+    …, "R@5": …, "R@10": …}, "t2i": {…}}, …}; and a message for each photo that was left out."""
 
     images: int
     captions: int
@@ -45,11 +40,8 @@ class Evaluation:
 
 
 def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[list[int], Tensor, list[str]]:
-    """Prefix activations of the photos that can be read.
-
-    Returns:
-        The indexes of these photos, their activations [n, *prefix_shape] float16, and a line for each other photo.
-    """
+    """The indexes of the photos that can be read, their prefix activations [n, *prefix_shape] float16, and a line for each
+    other photo."""
 
     def pixels(path: Path) -> Tensor | str:
         try:
@@ -59,19 +51,18 @@ def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[
 
     kept: list[int] = []
     skipped: list[str] = []
-    parts: list[Tensor] = []
-    done, bar = 0, Bar("reading", len(paths), log)
-    for batch in read_ahead(paths, pixels):
-        good: list[tuple[int, Tensor]] = [(done + i, v) for i, (_, v) in enumerate(batch) if isinstance(v, Tensor)]
-        skipped += [value for _, value in batch if isinstance(value, str)]
-        kept += [i for i, _ in good]
-        if good:
-            parts.append(backbone.prefix(torch.stack([value for _, value in good])))
-        done += len(batch)
-        bar.to(done)
-    bar.close()
-    prefixes = torch.cat(parts) if parts else torch.empty(0, *backbone.prefix_shape, dtype=torch.float16)
-    return kept, prefixes, skipped
+    parts = [torch.empty(0, *backbone.prefix_shape, dtype=torch.float16)]
+    done = 0
+    with Bar("reading", len(paths), log) as bar:
+        for batch in read_ahead(paths, pixels):
+            good = {done + i: value for i, (_, value) in enumerate(batch) if isinstance(value, Tensor)}
+            skipped += [value for _, value in batch if isinstance(value, str)]
+            kept += good
+            if good:
+                parts.append(backbone.prefix(torch.stack(list(good.values()))))
+            done += len(batch)
+            bar.to(done)
+    return kept, torch.cat(parts), skipped
 
 
 def evaluate(
@@ -84,16 +75,12 @@ def evaluate(
 ) -> Evaluation:
     """Recall@1, 5 and 10 of each method in both directions, with all photos as one gallery.
 
-    Photos are put through the frozen prefix once, captions through the sentence encoder; a method runs what follows again. Any
-    of a photo's captions counts as a hit, and equal captions are one text.
+    Any of a photo's captions counts as a hit, and equal captions are one text.
 
     Args:
-        engine: the method, with its backbone.
         samples: photos with captions or labels; those without any stay in the gallery as distractors.
         request: what the adapters are made from; its strength scales all of them alike.
-        methods: names from ``core.experiments.controls.METHODS``.
-        log: gets progress, and a line for each photo that is left out.
-        adapters: that are measured as they are, by name.
+        methods: names from ``core.experiments.controls.METHODS``. adapters: that are measured as they are, by name.
 
     Raises:
         DataError: an unknown method, no photo that can be read, or no caption among those that can.
@@ -106,7 +93,7 @@ def evaluate(
     adaptation = engine.adapt(request)
     generated = {name: METHODS[name](engine, adaptation) for name in methods}
     strength = adaptation.strength
-    methods_adapters = {
+    measured = {
         name: ZERO_SHOT if lora is None else Adapter.of(*engine.applied(lora, strength)) for name, lora in generated.items()
     }
     gallery = gather(samples)
@@ -122,7 +109,7 @@ def evaluate(
     log(f"{len(kept)} photos, {len(relevance.texts)} different captions")
     backbone, found = engine.backbone, {}
     read = backbone.text_prefix(relevance.texts)
-    for name, adapter in (methods_adapters | dict(adapters)).items():
+    for name, adapter in (measured | dict(adapters)).items():
         images, texts = photo_rows(backbone, prefixes, adapter), text_rows(backbone, read, adapter)
         popular = popularity(images[spread_places(len(images))], texts)
         found[name] = both_directions(*with_popularity(images, texts, popular), relevance)

@@ -7,10 +7,9 @@ kept, so that an interrupted run resumes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -27,14 +26,11 @@ from core.sglora.generator import LoraGenerator
 from core.training.both_heads import BothHeadsRecipe, kept_run
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
-from core.training.distributed import Processes
 from core.training.experts import assemble, shared_part, train_own_parts
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.recipe import EMBEDDED_RECIPE, ExpertRecipe, recipe_for
 from core.training.snapshots import read_snapshots, snapshots_file
 
-T = TypeVar("T")
-R = TypeVar("R")
 FOLDS = 5
 # Another text deals the tasks differently: a recipe is measured on folds that did not choose it.
 ASSIGNMENT = "folds of both heads"
@@ -44,42 +40,26 @@ ASSIGNMENT = "folds of both heads"
 class FoldRecipe:
     """Trainings of one fold; shorter than the shipped ones, so that five folds fit into hours on two cores."""
 
-    experts: ExpertRecipe = field(
-        default_factory=lambda: replace(EMBEDDED_RECIPE, steps=60, keyword=60, fine=110, classes=20, views=1)
-    )
-    generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
-    shared: BothHeadsRecipe = field(default_factory=lambda: BothHeadsRecipe(steps=300))
+    experts: ExpertRecipe
+    generator: GeneratorRecipe
+    shared: BothHeadsRecipe
 
     @staticmethod
     def of(backbone: Backbone) -> FoldRecipe:
         """The recipe that fits a backbone: CLIP trains as its shipped experts do, on a GPU."""
-        return FoldRecipe() if backbone.slug == EMBEDDED else FoldRecipe(recipe_for(backbone))
+        short = replace(EMBEDDED_RECIPE, steps=60, keyword=60, fine=110, classes=20, views=1)
+        experts = short if backbone.slug == EMBEDDED else recipe_for(backbone)
+        return FoldRecipe(experts, GeneratorRecipe(), BothHeadsRecipe(steps=300))
 
 
 @dataclass(frozen=True)
 class PreparedFold:
-    """What was trained without the held-out tasks.
-
-    Attributes:
-        held: held-out tasks. engine: with experts and a generator that know none of their photos. corpus: all photos, as the
-            engine's backbone keeps them.
-    """
+    """Held-out tasks, an engine whose experts and generator know none of their photos, and all photos as its backbone keeps
+    them."""
 
     held: list[HeldTask]
     engine: SGLora
     corpus: Corpus
-
-
-def shared_out(context: ExperimentContext, pieces: Sequence[T], make: Callable[[T], R]) -> list[R]:
-    """What ``make`` makes of each piece, in order; the processes of `accelerate launch` each begin with a part of them.
-    ``make`` keeps what it made in the cache, which all processes see, and finds it there."""
-    processes = Processes.here()
-    context.backbone.to(processes.device)
-    processes.one_after_first(lambda: context.corpus)
-    for piece in processes.share(pieces):
-        make(piece)
-    processes.wait()
-    return [make(piece) for piece in pieces]
 
 
 def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:

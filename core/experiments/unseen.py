@@ -13,9 +13,10 @@ from core.common import markdown
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS
-from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold, shared_out
+from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold
 from core.experiments.known import OURS, measured, plot, short
 from core.sglora.request import DEFAULT_WEIGHT
+from core.training.distributed import Processes
 
 __all__ = ["findings", "plot", "run", "summary", "table"]
 
@@ -29,12 +30,16 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Seq
     chosen = recipe or FoldRecipe.of(context.backbone)
     key = [asdict(chosen), list(METHODS), DEFAULT_WEIGHT]
 
-    def piece(seed_and_fold: tuple[int, int]) -> list[Row]:
-        seed, fold = seed_and_fold
+    def piece(seed: int, fold: int) -> list[Row]:
         return context.piece("unseen", f"fold{fold}-seed{seed}", key, lambda: fold_rows(context, fold, chosen, seed))
 
-    found = shared_out(context, [(seed, fold) for seed in seeds for fold in range(FOLDS)], piece)
-    rows = [row for piece_rows in found for row in piece_rows]
+    processes, pieces = Processes.here(), [(seed, fold) for seed in seeds for fold in range(FOLDS)]
+    context.backbone.to(processes.device)
+    processes.one_after_first(lambda: context.corpus)
+    for mine in processes.share(pieces):
+        piece(*mine)
+    processes.wait()
+    rows = [row for each in pieces for row in piece(*each)]  # from the cache, which all processes see
     return {
         "recipe": asdict(chosen),
         "seeds": list(seeds),

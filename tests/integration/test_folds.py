@@ -19,6 +19,7 @@ from core.common.paths import ROOT
 from core.experiments import unseen
 from core.experiments.context import ExperimentContext
 from core.experiments.folds import FoldRecipe
+from core.training.both_heads import BothHeadsRecipe
 from core.training.generator import GeneratorRecipe
 from core.training.recipe import ExpertRecipe
 
@@ -39,6 +40,7 @@ RECIPE = FoldRecipe(
         tokens=9,
     ),
     GeneratorRecipe(steps=2, dimensions=4),
+    BothHeadsRecipe(),
 )
 CODE = """
 import os

@@ -25,11 +25,9 @@ class BenchmarkContext:
     """The models and how thoroughly to measure; shared by the benchmarks of one run.
 
     Attributes:
-        data: a data folder as of `train`, whose photos some benchmarks take; None: they take the sample photos.
-        largest: no gallery or index gets more photos or vectors.
-        rounds: how often everything is measured.
-        log: takes a line of progress.
-        work: where photos and libraries that take long to make are kept, for a run that goes on; None: nowhere.
+        data: a data folder, whose photos some benchmarks take instead of the sample photos.
+        largest: no gallery or index gets more photos or vectors. rounds: how often everything is measured.
+        work: where photos and libraries that take long to make are kept, for a run that goes on.
     """
 
     data: Path | None = None
