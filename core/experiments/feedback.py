@@ -33,7 +33,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     rows = everyday(corpus)
     photos = corpus.indexed(backbone, rows, usual)
     prefixes = corpus.prefixes[torch.from_numpy(rows)]
-    said = [[corpus.strings[i] for i in corpus.own_texts[row][: corpus.measured[row]]] for row in rows]
+    said = [corpus.captions(row) for row in rows]
     for word in WORDS:
         pattern = re.compile(rf"\b{word}s?\b", re.IGNORECASE)
         right = torch.tensor([sum(bool(pattern.search(text)) for text in own) >= SAID for own in said])

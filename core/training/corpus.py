@@ -54,8 +54,7 @@ class Corpus:
         own_texts: per photo, rows of ``sentences`` to train with; the first ``measured`` of them are its captions.
         labels: [n] a number that equals for photos of one class (its own row for captioned photos).
         base: [n, d] zero-shot embeddings. class_names: what adapters are not to forget.
-        train, watched, test: [n] bool, the part each photo plays. Watched photos train no adapter; they decide how adapters are
-            mixed, and calibrate.
+        train, watched, test: [n] bool, the part each photo plays; watched photos choose recipes, and calibrate.
         unreadable: photos that are not among them.
         views: prefixes of seeded crops and mirrored copies of the photos, which training may look at instead.
     """
@@ -133,17 +132,15 @@ class Corpus:
             return self.base[index] if adapter.lora is None else backbone.suffix(self.prefixes[index], adapter.lora)
         return photo_rows(backbone, self.prefixes[index], adapter)
 
-    def evaluation(self, rows: np.ndarray) -> tuple[Tensor, Relevance]:
-        """Prefixes [m, …] of the distinct texts, and relevance, of the photos at these rows."""
-        captions = [[self.strings[i] for i in self.own_texts[r][: self.measured[r]]] for r in rows]
-        relevance = Relevance.of(captions)
-        first = {self.strings[i]: i for r in rows for i in self.own_texts[r][: self.measured[r]]}
-        return self.texts[torch.tensor([first[t] for t in relevance.texts])], relevance
+    def captions(self, row: int) -> list[str]:
+        """What a photo is measured with: its captions, or the first text of its label."""
+        return [self.strings[i] for i in self.own_texts[row][: self.measured[row]]]
 
     def recalls(self, backbone: Backbone, rows: np.ndarray, lora: Lora | None = None) -> dict[str, Any]:
-        """Recalls of the photos at these rows as a gallery with an adapter, in both directions, as ``metrics.measure`` gives
-        them."""
-        texts, relevance = self.evaluation(rows)
+        """Recalls of the photos at these rows as a gallery with an adapter, as ``gallery_recalls``."""
+        relevance = Relevance.of([self.captions(row) for row in rows])
+        places = {self.strings[i]: i for row in rows for i in self.own_texts[row]}
+        texts = self.texts[torch.tensor([places[text] for text in relevance.texts])]
         adapter = usual_adapter(backbone, lora)
         return gallery_recalls(self.indexed(backbone, rows, adapter), text_rows(backbone, texts, adapter), relevance)
 
@@ -156,7 +153,7 @@ class Corpus:
 
 def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None = None) -> Adapter:
     """A LoRA as people search with it: where photos are indexed for both, its scores are mixed with zero-shot's; elsewhere a
-    strength scales it. None is the usual one."""
+    strength (None: the usual one) scales it."""
     if lora is None:
         return ZERO_SHOT
     if backbone.shared is None:
@@ -189,37 +186,6 @@ def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return ~test & ~watched, watched, test
 
 
-def _corpus(
-    samples: Sequence[Sample], photos: Sequence[Features], unreadable: Sequence[Path], backbone: Backbone, cache: Path, log: Log
-) -> Corpus:
-    """The corpus of samples whose prefixes, of every view, are ``photos``; their zero-shot embeddings are computed here."""
-
-    def read(texts: Sequence[str]) -> Tensor:
-        return text_prefixes(texts, cache, log, backbone)
-
-    prefixes, *views = photos
-    own = [(s.captions or label_texts(s)) + s.translations for s in samples]
-    strings = sorted({t for texts in own for t in texts})
-    index = {t: i for i, t in enumerate(strings)}
-    names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
-    base = torch.cat([backbone.suffix(prefixes[rows]) for rows in torch.arange(len(samples)).split(1024)])
-    return Corpus(
-        tuple(samples),
-        prefixes,
-        text_features(strings, cache, log, backbone),
-        read(strings),
-        tuple(strings),
-        tuple(np.array([index[t] for t in texts]) for texts in own),
-        tuple(len(s.captions) or 1 for s in samples),
-        np.array([names[s.label] if s.label and not s.captions else row for row, s in enumerate(samples)]),
-        base,
-        ClassNames.of(backbone, read),
-        *parts(samples),
-        tuple(unreadable),
-        tuple(views),
-    )
-
-
 def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1) -> Corpus:
     """Read captioned and labelled photos, each in so many views, the photo itself being the first.
 
@@ -247,11 +213,36 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
             others = translated.get(str(sample.path.relative_to(folder)), ())
             samples.append(replace(sample, dataset=sample.dataset or folder.name, translations=others))
         log(f"{folder.name}: {len(keep)} photos")
-    failed = f" {len(unreadable)} photos cannot be read, {unreadable[0]} for one." if unreadable else ""
     if not samples:
+        failed = f" {len(unreadable)} photos cannot be read, {unreadable[0]} for one." if unreadable else ""
         raise DataError(
             f"No photo to train on was found in {data}: give a folder of captioned or labelled photos, or a folder of such "
             f"folders.{failed}"
         )
 
-    return _corpus(samples, [Features(each) for each in kept], unreadable, backbone, cache, log)
+    def read(texts: Sequence[str]) -> Tensor:
+        return text_prefixes(texts, cache, log, backbone)
+
+    prefixes, *augmented = (Features(each) for each in kept)
+    own = [(s.captions or label_texts(s)) + s.translations for s in samples]
+    strings = sorted({text for texts in own for text in texts})
+    index = {text: i for i, text in enumerate(strings)}
+    names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
+    train, watched, test = parts(samples)
+    return Corpus(
+        samples=tuple(samples),
+        prefixes=prefixes,
+        sentences=text_features(strings, cache, log, backbone),
+        texts=read(strings),
+        strings=tuple(strings),
+        own_texts=tuple(np.array([index[text] for text in texts]) for texts in own),
+        measured=tuple(len(s.captions) or 1 for s in samples),
+        labels=np.array([names[s.label] if s.label and not s.captions else row for row, s in enumerate(samples)]),
+        base=torch.cat([backbone.suffix(prefixes[rows]) for rows in torch.arange(len(samples)).split(1024)]),
+        class_names=ClassNames.of(backbone, read),
+        train=train,
+        watched=watched,
+        test=test,
+        unreadable=tuple(unreadable),
+        views=tuple(augmented),
+    )

@@ -30,12 +30,8 @@ TRAINED_WEIGHT = 0.7  # of the adapter in the mixed scores that are trained; sea
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos and a text for each of the first of them; the others are there for the penalty alone.
-
-    Attributes:
-        prefixes: [n, *prefix_shape]. base: [n, d] zero-shot embeddings. texts: [t, …] prefixes, t up to n.
-        positive: [t, t] bool, which texts are right for which photos.
-    """
+    """Photos and a text for each of the first of them; the others are there for the penalty alone. Prefixes [n, *prefix_shape]
+    and zero-shot embeddings [n, d] of the photos, text prefixes [t, …], and which are right for which photos, [t, t] bool."""
 
     prefixes: Tensor
     base: Tensor
@@ -49,8 +45,7 @@ class Objective:
 
     Attributes:
         scale: inverse temperature. memory: of the penalty, in its usual weights; 0: none. batch: photos of the task.
-        everyday, tokens: for adapters of photos, photos of everyday objects beside them, and patches looked at (all, where
-            there are fewer).
+        everyday, tokens: for adapters of photos, photos of everyday objects beside them, and patches looked at, at most.
         names: class names that the penalty of one step looks at. weight: of the adapter in the scores that are trained, the
             rest being zero-shot's; 1 where photos are not indexed under both.
     """
@@ -103,13 +98,9 @@ def adapter_loss(
     keep: Tensor | None = None,
     weight: float = 1.0,
 ) -> Tensor:
-    """Contrastive loss of a batch plus the penalty for forgetting, on the backbone's device; differentiable in the LoRA.
-
-    Args:
-        names: what is not to be forgotten; None: there is no penalty. scale: inverse temperature. memory: of the penalty, in
-            its usual weights; 0: none.
-        keep: for adapters of photos, indexes of the patches to look at; None: all. weight: as in ``Objective``.
-    """
+    """Contrastive loss of a batch plus ``memory`` times the penalty for forgetting ``names`` (None: without), on the backbone's
+    device; differentiable in the LoRA. Adapters of photos look at the patches ``keep`` (None: all); ``weight`` as in
+    ``Objective``."""
     device = backbone.device
     there, base, penalty = lora.to(device), batch.base.to(device), torch.zeros((), device=device)
     texts = adapted_texts(backbone, batch.texts, there)
@@ -123,12 +114,12 @@ def adapter_loss(
             photos = mixed(backbone.suffix(batch.prefixes).to(device), photos, weight)
     if weight < 1:
         texts = mixed(backbone.text_suffix(batch.texts).to(device), texts, weight)
-    if memory and names and trains_photos(backbone, lora):
+    if names and trains_photos(backbone, lora):
         before = names.embeddings.to(device)
         after = mixed(before, adapted_texts(backbone, names.prefixes, there), weight)
-        penalty = penalty + CONFUSED_NAMES * confused_names(photos, base, after, before)
-    elif memory and names and lora.moves_texts:
-        penalty = penalty + MOVED_NAMES * moved_names(backbone, there, names)
+        penalty = CONFUSED_NAMES * confused_names(photos, base, after, before)
+    elif names and lora.moves_texts:
+        penalty = MOVED_NAMES * moved_names(backbone, there, names)
     return contrastive(photos[: len(texts)], texts, batch.positive.to(device), scale) + memory * penalty
 
 
@@ -151,10 +142,6 @@ def moved_names(backbone: Backbone, lora: Lora, names: ClassNames) -> Tensor:
 
 
 def confused_names(images: Tensor, before: Tensor, names: Tensor, names_before: Tensor) -> Tensor:
-    """KL divergence from similarities with class names before to after adapting, mean over photos, in nats.
-
-    Args:
-        images, before: [n, d] after and before. names, names_before: [c, d].
-    """
+    """KL divergence from similarities with class names [c, d] before to after adapting, mean over photos [n, d], in nats."""
     teacher, student = (F.log_softmax(NAME_SCALE * x @ y.T, 1) for x, y in ((before, names_before), (images, names)))
     return F.kl_div(student, teacher, log_target=True, reduction="batchmean")

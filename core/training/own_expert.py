@@ -45,15 +45,13 @@ class TrainingStopped(StudioError):
 
 @dataclass(frozen=True)
 class OwnRecipe:
-    """How an own expert is trained.
+    """How an own expert is trained; ``snapshots``, ``scale`` and ``memory`` as in ``core.training.recipe``.
 
     Attributes:
         steps: the most there are; ``fixed_steps`` are made where too few photos are there to tell when to stop.
         stop_from: with so many training photos, a fifth of them decides when to stop instead of training. With fewer,
             that costs more than it tells (100 photos of five Flickr8k themes: 11.5 points gained with it, 13.5 without).
-        check: steps between two looks at the validation photos; ``patience``: looks without progress that end the training.
-        snapshots: M, the last steps that are averaged.
-        scale: inverse temperature of the loss. memory: of the penalty for forgetting, in its usual weights.
+        check: steps between two looks at these photos; ``patience``: looks without progress that end the training.
     """
 
     batch: int = 64
@@ -84,10 +82,8 @@ class OwnExpert:
 
     Attributes:
         expert: its index entry; ``before`` and ``after`` are measured on the held photos alone, and may show a loss.
-        mean: [P]. std: [P]. embedding: [s] of the description.
-        start: recalls of the shared part alone on the held photos, as in ``expert.before``: what was gained without the
-            visitor's photos.
-        steps: that were made. seconds: that they took.
+        mean, std: [P]. embedding: [s] of the description. steps, seconds: that training took.
+        start: as ``expert.before``, of the shared part alone: what was gained without the visitor's photos.
     """
 
     expert: Expert
