@@ -32,12 +32,8 @@ DOMAIN_SCENES: Mapping[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class HeldTask:
-    """A task to measure on.
-
-    Attributes:
-        name, description: the sentence that it is adapted to. group: "scenes" or the special domain.
-        rows: all its photos in the corpus. test: those of them to measure on.
-    """
+    """A task to measure on: the sentence that is adapted to, "scenes" or the special domain, the rows of all its photos in the
+    corpus, and those of them to measure on."""
 
     name: str
     description: str
@@ -77,16 +73,12 @@ def scene_tasks(corpus: Corpus) -> list[HeldTask]:
     """The scenes that enough photos show, or COCO's categories where photos have some (paper); those of the test part
     measure."""
     captions = {int(r): corpus.samples[r].captions for r in np.flatnonzero(corpus.scenes)}
-    categories: dict[str, list[int]] = {}
-    for row in captions:
-        for category in corpus.samples[row].categories:
-            categories.setdefault(category, []).append(row)
-    found = {name: np.array(rows) for name, rows in sorted(categories.items())} or scene_rows(captions)
     tasks = []
-    for name, rows in found.items():
+    for name, rows in (corpus.categories or scene_rows(captions)).items():
         test = rows[corpus.test[rows]]
         if len(rows) - len(test) >= FEWEST and len(test) >= MEASURED:
-            tasks.append(HeldTask(name, SCENES[name][0] if not categories else f"a photo of a {name}", "scenes", rows, test))
+            description = f"a photo of a {name}" if corpus.categories else SCENES[name][0]
+            tasks.append(HeldTask(name, description, "scenes", rows, test))
     return tasks
 
 

@@ -114,6 +114,15 @@ class Corpus:
                 found[s.domain][s.label].append(row)
         return {d: {label: np.array(rows) for label, rows in own.items()} for d, own in found.items()}
 
+    @cached_property
+    def categories(self) -> dict[str, np.ndarray]:
+        """Photos of everyday scenes that show an object: category -> rows, in alphabetical order."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for row in np.flatnonzero(self.scenes).tolist():
+            for category in self.samples[row].categories:
+                found[category].append(row)
+        return {category: np.array(rows) for category, rows in sorted(found.items())}
+
     def image(self, row: int) -> str:
         """A photo as captions of its set name it: its last folder and its file."""
         return "/".join(self.samples[row].path.parts[-2:])

@@ -43,22 +43,16 @@ class DenseTask:
 
 
 class DenseTasks:
-    """Samples tasks from the photos at ``allowed`` rows.
-
-    Args:
-        least: photos that a keyword needs. most: share of the captioned photos above which it says nothing.
-
-    Raises:
-        DataError: there are neither keywords nor classes enough.
-    """
+    """Samples tasks from the photos at ``allowed`` rows; ``least`` and ``most`` as for ``keyword_rows``. Raises DataError if
+    there are neither keywords nor classes enough."""
 
     def __init__(self, corpus: Corpus, allowed: np.ndarray, least: int = 15, most: float = 0.35) -> None:
         self.keywords = keyword_rows(corpus, allowed, least, most)
         self._names = sorted(self.keywords)
         self.classes: dict[str, dict[str, np.ndarray]] = {}
-        for (domain, _), own in _by_set(corpus).items():
-            kept = {label: rows[allowed[rows]] for label, rows in own.items()}
-            kept = {label: rows for label, rows in kept.items() if len(rows) >= 2}
+        for (domain, _), own in sorted(_by_set(corpus).items()):
+            found = {label: np.array(rows)[allowed[rows]] for label, rows in own.items()}
+            kept = {label: rows for label, rows in found.items() if len(rows) >= 2}
             if len(kept) >= CLASSES[0]:
                 self.classes[f"{domain} {len(self.classes)}"] = kept
         self._sets = sorted(self.classes)
@@ -94,12 +88,12 @@ class DenseTasks:
         return DenseTask(np.concatenate([own[label] for label in picked]), picked, name.rpartition(" ")[0])
 
 
-def _by_set(corpus: Corpus) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+def _by_set(corpus: Corpus) -> dict[tuple[str, str], dict[str, list[int]]]:
     """Labelled photos: (domain, data set) -> label -> rows; classes of one set are told apart, of several sets they may
     overlap."""
     found: dict[tuple[str, str], dict[str, list[int]]] = {}
     for domain, classes in corpus.classes.items():
         for label, rows in classes.items():
             for row in rows:
-                found.setdefault((domain, corpus.samples[row].dataset or ""), {}).setdefault(label, []).append(row)
-    return {key: {label: np.array(rows) for label, rows in own.items()} for key, own in sorted(found.items())}
+                found.setdefault((domain, corpus.samples[row].dataset), {}).setdefault(label, []).append(row)
+    return found

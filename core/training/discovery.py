@@ -79,12 +79,8 @@ def discover(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> list[E
 
 
 def read_descriptions(path: Path) -> dict[str, str]:
-    """Sentences that a person wrote, by the name of the expert that they describe.
-
-    Raises:
-        DataError: the file is missing, or no JSON object of names and sentences.
-        DescriptionError: a sentence cannot be used.
-    """
+    """Sentences that a person wrote, by the name of the expert that they describe; raises DataError if the file is missing or
+    holds something else, and DescriptionError if a sentence cannot be used."""
     if not path.is_file():
         raise DataError(f"The file of descriptions {path} does not exist.")
     written = read_json(path)
@@ -100,15 +96,12 @@ def described(tasks: Sequence[ExpertTask], written: Mapping[str, str]) -> list[E
 
 def category_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     """The photos that show an object of a category (paper, COCO tasks)."""
-    rows: dict[str, list[int]] = {}
-    for row in map(int, np.flatnonzero(corpus.train & corpus.scenes)):
-        for category in corpus.samples[row].categories:
-            rows.setdefault(category, []).append(row)
     tasks = []
-    for category, own in sorted(rows.items()):
+    for category, rows in corpus.categories.items():
+        own = rows[corpus.train[rows]]
         if len(own) >= recipe.keyword:
             article = "an" if category[0] in "aeiou" else "a"
-            tasks.append(ExpertTask(category, f"a photo of {article} {category}", "scenes", np.array(own)))
+            tasks.append(ExpertTask(category, f"a photo of {article} {category}", "scenes", own))
     return tasks
 
 

@@ -92,9 +92,8 @@ def train_experts(
 ) -> ExpertRepository:
     """Train the shared part, find the experts' tasks in ``data``, train their own parts, and write the repository to ``out``.
 
-    Under ``accelerate launch`` each process trains a part of the experts; ``cache`` is a folder that all of them see.
-    What an interrupted run with the same recipe and backbone trained already is not trained again. ``descriptions`` are by
-    expert's name, as ``read_descriptions`` reads them.
+    Under ``accelerate launch`` each process trains a part of the experts; ``cache`` is a folder that all of them see, and keeps
+    what is trained. ``descriptions`` are by expert's name, as ``read_descriptions`` reads them.
 
     Raises:
         DataError: no task in the data, or a cache that the processes do not share.
@@ -145,11 +144,8 @@ def assemble(
     log: Log = print,
     measured: bool = True,
 ) -> ExpertRepository:
-    """The repository of trained experts; each is measured on photos that trained nothing, and by what it forgets.
-
-    Args:
-        runs: where their snapshots are. measured: False leaves that out.
-    """
+    """The repository of trained experts, whose snapshots are in ``runs``; if ``measured``, on photos that trained nothing, and
+    by what they forget."""
     trained = [load_file(snapshots_file(runs, task.name))["snapshots"].float() for task in tasks]
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
     keys = torch.stack([embed_expert(backbone, t.wordings) for t in tasks])
@@ -199,8 +195,7 @@ def shared_part(backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, runs: 
 
 
 def _figures(backbone: Backbone, corpus: Corpus, expert: Expert, key: Tensor, whole: Lora) -> dict[str, Any]:
-    """Recalls on the expert's topic: zero-shot ("before") and with the expert ("after"); empty where there are too few
-    photos."""
+    """Recalls on the expert's topic, zero-shot ("before") and with the expert ("after"); empty with too few photos."""
     rows = photos_like(corpus, expert, key)
     if len(rows) < FEWEST_PHOTOS:
         return {"before": {}, "after": {}}

@@ -38,8 +38,7 @@ class GeneratorRecipe:
 
     ``kl`` is lambda, reached after the first ``warm_up`` share of the steps; ``free_bits`` as in ``ConditionalVAE.elbo``.
     ``conditions`` are drawn for each expert; ``left_out`` of them leave the expert itself out, and each leaves out a
-    ``dropout`` share of the others. A share ``between`` of each batch are sentences between experts, whose adapter is their
-    merge.
+    ``dropout`` share of the others. A share ``between`` of each batch are sentences between experts.
     """
 
     dimensions: int = 80
@@ -66,14 +65,7 @@ def fit_generator(
     recipe: GeneratorRecipe = GeneratorRecipe(),
     log: Log = print,
 ) -> LoraGenerator:
-    """Train on the experts of a repository: it takes no photos.
-
-    Args:
-        snapshots: [n, M, P] the experts' last snapshots.
-
-    Raises:
-        RepositoryError: fewer than two experts.
-    """
+    """Train on the last snapshots [n, M, P] of a repository's experts; raises RepositoryError with fewer than two of them."""
     n = len(repository)
     if n < 2:
         raise RepositoryError("The generator learns from neighbours: at least two experts are needed.")
@@ -162,14 +154,8 @@ def train_generator(
     recipe: GeneratorRecipe = GeneratorRecipe(),
     log: Log = print,
 ) -> LoraGenerator:
-    """Train on the experts of a repository and write the generator to ``out``.
-
-    Args:
-        runs: where ``train experts`` kept their snapshots (``core.training.snapshots``).
-
-    Raises:
-        RepositoryError: as ``fit_generator`` and ``read_snapshots``.
-    """
+    """Train on the experts of a repository, whose snapshots ``train experts`` kept in ``runs``, and write the generator to
+    ``out``. Raises as ``fit_generator`` and ``read_snapshots``."""
     generator = fit_generator(backbone, repository, read_snapshots(runs, repository), recipe, log)
     generator.save(out)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -45,11 +45,8 @@ def photo_words(captions: tuple[str, ...]) -> set[str]:
 
 
 def keyword_rows(corpus: Corpus, allowed: np.ndarray, least: int, most: float) -> dict[str, np.ndarray]:
-    """Words with the rows of the photos that they name, for words with ``least`` photos or more.
-
-    Args:
-        allowed: [n] bool, rows that count. most: share of the captioned ones above which a word says nothing.
-    """
+    """Words with the rows of the photos that they name, among the ``allowed`` ones [n] bool: words with ``least`` photos or
+    more, but no more than the share ``most`` of those with captions, above which a word says nothing."""
     rows: dict[str, list[int]] = defaultdict(list)
     usable = np.flatnonzero(allowed & corpus.scenes)
     for row in map(int, usable):

@@ -10,8 +10,7 @@ def contrastive(images: Tensor, texts: Tensor, positive: Tensor, scale: float | 
     """Symmetric contrastive loss (CLIP, arXiv 2103.00020) that allows several positives.
 
     Args:
-        images: [n, d]; texts: [m, d].
-        positive: [n, m] bool; each row and column should have one at least (others are left out of the mean).
+        images: [n, d]; texts: [m, d]. positive: [n, m] bool; rows and columns without any are left out of the mean.
         scale: inverse temperature.
     """
     logits = scale * images @ texts.T
@@ -26,11 +25,6 @@ def contrastive(images: Tensor, texts: Tensor, positive: Tensor, scale: float | 
 
 
 def distillation(images: Tensor, classes: Tensor, teacher: Tensor, scale: float | Tensor) -> Tensor:
-    """KL divergence from a classifier's log-probabilities to the similarities with its class names.
-
-    Args:
-        images: [n, d]; classes: [c, d] embeddings of the class names.
-        teacher: [n, c] log-probabilities.
-    """
+    """KL divergence from a classifier's log-probabilities [n, c] to the similarities of images [n, d] with classes [c, d]."""
     student = F.log_softmax(scale * images @ classes.T, dim=1)
     return F.kl_div(student, teacher, log_target=True, reduction="batchmean")
