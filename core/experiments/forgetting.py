@@ -17,6 +17,7 @@ from core.experiments.controls import METHODS
 from core.experiments.held_tasks import domain_tasks, scene_tasks
 from core.sglora.repository import CLASS_NAMES
 from core.sglora.request import AdapterRequest
+from core.training.corpus import usual_adapter
 from core.training.forgetting import NamedSet, forgetting, named_sets
 
 SHOWN = ("one-lora", "merge", "sg-lora")
@@ -50,7 +51,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     own = {d.name: d.description for d in domain_tasks(corpus, whole=True)}
     return {
         "sets": {each.name: {"photos": len(each.rows), "classes": len(each.names)} for each in sets},
-        "zero-shot": {each.name: round(each.accuracy(engine.backbone, corpus), 2) for each in sets},
+        "zero-shot": {each.name: round(each.share(engine.backbone, corpus), 2) for each in sets},
         "methods": lost,
         "shares": shares,
         "kinds": _kinds(context, next((each for each in sets if each.name == CLASS_NAMES), None)),
@@ -73,11 +74,11 @@ def _kinds(context: ExperimentContext, everyday: NamedSet | None) -> dict[str, d
             continue
         answers = torch.tensor([classes.index(int(everyday.answers[i])) for i in chosen])
         own = NamedSet(kind, everyday.rows[chosen], everyday.names[classes], answers)
-        lora = engine.adapt(AdapterRequest(f"photos of {kind}")).lora
+        adapter = usual_adapter(engine.backbone, engine.adapt(AdapterRequest(f"photos of {kind}")).lora)
         found[kind] = {
             "photos": len(chosen),
-            "zero-shot": round(own.accuracy(engine.backbone, corpus), 2),
-            "sg-lora": round(own.accuracy(engine.backbone, corpus, lora), 2),
+            "zero-shot": round(own.share(engine.backbone, corpus), 2),
+            "sg-lora": round(own.share(engine.backbone, corpus, adapter), 2),
         }
     return found
 

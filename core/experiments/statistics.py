@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,10 +23,10 @@ def both_ways(found: Mapping[str, Any]) -> dict[str, float]:
 
 def by_task(rows: Sequence[Row], variant: str, measure: str) -> dict[str, float]:
     """A variant's figure for each task; several rows of one task (seeds, draws) are averaged."""
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if row["variant"] == variant:
-            found.setdefault(row["task"], []).append(row[measure])
+            found[row["task"]].append(row[measure])
     return {task: float(np.mean(values)) for task, values in found.items()}
 
 
@@ -46,11 +47,8 @@ def mean(rows: Sequence[Row], variant: str, measure: str) -> float:
 
 
 def summary(rows: Sequence[Row], groups: Sequence[str], ours: str) -> dict[str, Any]:
-    """For each group and method the means, and ``ours`` minus the method with 95 % intervals, paired by task.
-
-    Args:
-        rows: {"group", "task", "variant", "R@1", "R@5", "R@10"} each. groups: in this order, those that have rows.
-    """
+    """For each group that has rows {"group", "task", "variant", "R@1", "R@5", "R@10"}, and each method: the means, and ``ours``
+    minus the method with 95 % intervals, paired by task."""
     found: dict[str, Any] = {}
     for group in groups:
         own = [r for r in rows if r["group"] == group]

@@ -48,12 +48,8 @@ FEWEST_CAPTIONS = 15
 
 @dataclass(frozen=True)
 class Draw:
-    """Some classes of one domain.
-
-    Attributes:
-        labels, nonsense: a real and a made-up name for each. taught: rows to teach from, at least max(PHOTOS) each.
-        held: rows to measure on, which trained nothing, chose nothing and taught nothing.
-    """
+    """Some classes of one domain: a real and a made-up name for each, rows to teach from (max(PHOTOS) or more), and rows to
+    measure on, which trained, chose and taught nothing."""
 
     labels: tuple[str, ...]
     nonsense: tuple[str, ...]
@@ -138,11 +134,8 @@ def taught(context: ExperimentContext, names: Sequence[str], rows: Sequence[np.n
 
 
 def measured(texts: Tensor, held: Sequence[Tensor], beside: Tensor) -> dict[str, float]:
-    """In percent: photos whose own name fits best of all, and photos of a name among its first ten, beside everyday photos.
-
-    Args:
-        texts: [names, w]. held: of each name, its photos [n, w]. beside: everyday photos [m, w].
-    """
+    """In percent: photos whose own name fits best of all, and photos of a name among its first ten, beside everyday photos;
+    from names [c, w], the photos [n, w] of each, and everyday photos [m, w]."""
     distant, right, ten = beside @ texts.T, [], []
     for i, photos in enumerate(held):
         scores = photos @ texts.T  # [photos, names]

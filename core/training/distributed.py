@@ -24,12 +24,10 @@ PATIENCE = timedelta(days=30)  # the first process may take hours for features w
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all: ``index`` of ``count``, working on ``device``."""
+    """This process among all, working on ``device``."""
 
-    index: int
-    count: int
-    device: torch.device
     state: PartialState
+    device: torch.device
 
     @staticmethod
     def here() -> Processes:
@@ -37,12 +35,17 @@ class Processes:
         cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or current().type == "cpu"
         launched = {"backend": "gloo", "timeout": PATIENCE} if "LOCAL_RANK" in os.environ else {}
         state = PartialState(cpu=cpu, **launched)
-        device = (state.device if cpu or state.num_processes > 1 else None) or current()
-        return Processes(state.process_index, state.num_processes, device, state)
+        return Processes(state, (state.device if cpu or state.num_processes > 1 else None) or current())
 
     @property
     def first(self) -> bool:
-        return self.index == 0
+        return self.state.is_main_process
+
+    @property
+    def title(self) -> str:
+        """What begins a line of progress: which process it is, if there are several."""
+        index, count = self.state.process_index, self.state.num_processes
+        return f"process {index + 1} of {count}: " if count > 1 else ""
 
     def one_after_first(self, work: Callable[[], T]) -> T:
         """``work`` done by the first process, then by the others, who find its results in the cache."""
@@ -52,13 +55,13 @@ class Processes:
     def agreed(self, items: Sequence[T]) -> list[T]:
         """What the first process has, in all of them."""
         agreed = [list(items)]
-        if self.count > 1:
+        if self.state.num_processes > 1:
             broadcast_object_list(agreed)
         return agreed[0]
 
     def share(self, items: Sequence[T]) -> list[T]:
         """This process's part of what the first one sees as ``items``; together the parts are all of them."""
-        return self.agreed(items)[self.index :: self.count]
+        return self.agreed(items)[self.state.process_index :: self.state.num_processes]
 
     def wait(self) -> None:
         """Until all processes are here."""

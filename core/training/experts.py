@@ -116,9 +116,8 @@ def train_experts(
     files = [snapshots_file(runs, t.name) for t in tasks]
     mine = processes.share([i for i in range(len(tasks)) if not files[i].is_file()])
     left = {files[i]: (tasks[i], int(2**32 * draw(tasks[i].name))) for i in mine}
-    who = f"process {processes.index + 1} of {processes.count}: " if processes.count > 1 else ""
-    log(f"{who}{len(left)} of {len(tasks)} experts to train on {processes.device}")
-    train_own_parts(recipe.objective(backbone, corpus), left, shared, recipe, f"{who}experts", log)
+    log(f"{processes.title}{len(left)} of {len(tasks)} experts to train on {processes.device}")
+    train_own_parts(recipe.objective(backbone, corpus), left, shared, recipe, f"{processes.title}experts", log)
     processes.wait()
     absent = [t.name for t, file in zip(tasks, files, strict=True) if not file.is_file()]
     if absent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
-from core.retrieval.adapter import Adapter
+from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import text_rows
 from core.sglora.repository import CLASS_NAMES
 from core.training.corpus import OBJECTS, Corpus, usual_adapter
@@ -23,8 +24,8 @@ class NamedSet:
     """Labelled photos that trained nothing, to be told apart by the names of their set's classes.
 
     Attributes:
-        name: CLASS_NAMES for everyday objects, else the domain. rows: photos. names: [c, …] text prefixes. answers: [n]
-        their class.
+        name: CLASS_NAMES for everyday objects, else the domain.
+        rows: [n] photos. names: [c, …] text prefixes. answers: [n] classes of the photos.
     """
 
     name: str
@@ -32,11 +33,7 @@ class NamedSet:
     names: Tensor
     answers: Tensor
 
-    def accuracy(self, backbone: Backbone, corpus: Corpus, lora: Lora | None = None, strength: float | None = None) -> float:
-        """R@1 in percent of these photos with an adapter, at its usual strength or another one."""
-        return self.share(backbone, corpus, usual_adapter(backbone, lora, strength))
-
-    def share(self, backbone: Backbone, corpus: Corpus, adapter: Adapter) -> float:
+    def share(self, backbone: Backbone, corpus: Corpus, adapter: Adapter = ZERO_SHOT) -> float:
         """R@1 in percent of these photos as an adapter ranks them."""
         images, names = corpus.indexed(backbone, self.rows, adapter), text_rows(backbone, self.names, adapter)
         return float(((images @ names.T).argmax(1) == self.answers).float().mean() * 100)
@@ -45,9 +42,9 @@ class NamedSet:
 def named_sets(corpus: Corpus, most: int = 1000) -> list[NamedSet]:
     """The set of everyday objects with the most classes, and every other labelled domain, as far as they have test photos; of
     each up to ``most`` photos, from all over."""
-    by_set: dict[tuple[str, str], list[int]] = {}
-    for row in np.flatnonzero(~corpus.captioned & corpus.test):
-        by_set.setdefault((corpus.samples[row].domain, corpus.samples[row].dataset), []).append(int(row))
+    by_set: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row in np.flatnonzero(~corpus.captioned & corpus.test).tolist():
+        by_set[corpus.samples[row].domain, corpus.samples[row].dataset].append(row)
     found: dict[str, NamedSet] = {}
     for (domain, _), rows in sorted(by_set.items()):
         first = {corpus.samples[r].label: corpus.own_texts[r][0] for r in rows}
@@ -55,11 +52,10 @@ def named_sets(corpus: Corpus, most: int = 1000) -> list[NamedSet]:
         name = CLASS_NAMES if domain == OBJECTS else domain
         if len(rows) < FEWEST or len(labels) < 2 or (name in found and len(found[name].names) >= len(labels)):
             continue
-        place = {label: i for i, label in enumerate(labels)}
         if len(rows) > most:
             rows = [rows[i] for i in np.linspace(0, len(rows) - 1, most).astype(int)]
         names = corpus.texts[torch.tensor([first[label] for label in labels])]
-        answers = torch.tensor([place[corpus.samples[r].label] for r in rows])
+        answers = torch.tensor([labels.index(corpus.samples[r].label) for r in rows])
         found[name] = NamedSet(name, np.array(rows), names, answers)
     return list(found.values())
 
@@ -68,7 +64,8 @@ def forgetting(
     backbone: Backbone, corpus: Corpus, lora: Lora, most: int = 1000, strength: float | None = None
 ) -> dict[str, float]:
     """For each of ``named_sets``, the points of R@1 that are lost under a LoRA; below zero where they are gained."""
-    lost = {}
-    for each in named_sets(corpus, most):
-        lost[each.name] = round(each.accuracy(backbone, corpus) - each.accuracy(backbone, corpus, lora, strength), 2)
-    return lost
+    adapter = usual_adapter(backbone, lora, strength)
+    return {
+        each.name: round(each.share(backbone, corpus) - each.share(backbone, corpus, adapter), 2)
+        for each in named_sets(corpus, most)
+    }
