@@ -9,12 +9,13 @@ from typing import Any
 from core.common import markdown
 from core.experiments.bench.context import BenchmarkContext
 from core.experiments.bench.sample_jpegs import captioned
-from core.experiments.bench.timing import in_turn
+from core.experiments.bench.timing import clocks, in_turn, times_longer
 from core.retrieval.gallery import Gallery
 from core.sglora.request import AdapterRequest
-from core.training.own_expert import OwnExpert, OwnRecipe, train_own_expert
+from core.training.own_expert import OwnRecipe, train_own_expert
 
 STEPS = ("encode", "route", "prior", "decode")
+TASK = "photos of buildings, animals and things"
 SENTENCES = 20  # a round
 PHOTOS = 200  # so many captioned photos of the task; with these, other photos decide when to stop
 ROUNDS = 3  # of fine-tuning, which takes long
@@ -31,31 +32,28 @@ def run(context: BenchmarkContext, photos: int = PHOTOS, recipe: OwnRecipe = Own
 
     def sentences() -> None:
         for _ in range(SENTENCES):
-            steps.append(engine.adapt(AdapterRequest(f"photos of buildings, animals and things, album {next(number)}")).seconds)
+            steps.append(engine.adapt(AdapterRequest(f"{TASK}, album {next(number)}")).seconds)
 
     def fine_tune() -> None:
-        sentence = "photos of buildings, animals and things"
-        trained.append(
-            train_own_expert(engine.backbone, gallery, "task", sentence, repository=engine.repository, recipe=recipe)
-        )
+        trained.append(train_own_expert(engine.backbone, gallery, "task", TASK, repository=engine.repository, recipe=recipe))
 
     ways = {"sentence": sentences, "fine-tuning": fine_tune}
     times = in_turn(ways, min(context.rounds, ROUNDS), warm=False)
-    own: OwnExpert = trained[0]
+    sentence, own = times["sentence"] / SENTENCES, trained[0]
     return {
         "parameters": engine.adapt(AdapterRequest("photos of buildings")).full.parameters,
         "experts": len(engine.repository),
         "milliseconds": {
-            "adapt": times["sentence"].best(SENTENCES),
+            "adapt": clocks(1000 * sentence.min(0)),
             **{step: round(1000 * min(taken[step] for taken in steps), 3) for step in STEPS},
         },
         "fine-tuning": {
-            "seconds": {clock: value / 1000 for clock, value in times["fine-tuning"].best().items()},
+            "seconds": clocks(times["fine-tuning"].min(0)),
             "photos": len(gallery.photos),
             "steps": own.steps,
             "batch": min(recipe.batch, own.expert.images),
         },
-        "times faster": times["fine-tuning"].over(times["sentence"], 1 / SENTENCES),
+        "times faster": times_longer(times["fine-tuning"], sentence),
     }
 
 

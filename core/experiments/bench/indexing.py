@@ -21,7 +21,7 @@ from core.data.decode import BATCH
 from core.data.image_io import open_photo
 from core.experiments.bench.context import BenchmarkContext
 from core.experiments.bench.sample_jpegs import jpegs
-from core.experiments.bench.timing import in_turn
+from core.experiments.bench.timing import clocks, in_turn, times_longer
 from core.retrieval.gallery import Gallery
 
 SIZES = ((224, 224), (640, 480))
@@ -81,11 +81,10 @@ def _measured(backbone: EmbeddedBackbone, files: Files, rounds: int) -> dict[str
         NAIVE: lambda: script(files),
     }
     times = in_turn(ways, rounds)
-    rates = {way: {clock: float(f"{1000 / ms:.4g}") for clock, ms in t.best(len(files)).items()} for way, t in times.items()}
     return {
-        "photos a second": rates,
-        "of the tower": times[TOWER].over(times[INDEXED]),
-        "times naive": times[NAIVE].over(times[INDEXED]),
+        "photos a second": {way: clocks(len(files) / taken.min(0)) for way, taken in times.items()},
+        "of the tower": times_longer(times[TOWER], times[INDEXED]),
+        "times naive": times_longer(times[NAIVE], times[INDEXED]),
     }
 
 

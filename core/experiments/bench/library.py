@@ -24,7 +24,7 @@ from core.common.paths import ROOT
 from core.data import data_folders, read_folder
 from core.experiments.bench.context import BenchmarkContext
 from core.experiments.bench.sample_jpegs import jpegs
-from core.experiments.bench.timing import in_turn
+from core.experiments.bench.timing import clocks, in_turn
 from core.retrieval.adapter import Adapter
 from core.retrieval.index import APPROXIMATE_FROM
 from core.retrieval.library import PhotoLibrary
@@ -142,7 +142,7 @@ def _grown(context: BenchmarkContext, photos: LibraryPhotos, file: Path, n: int)
     times = in_turn(ways, context.rounds)
     file.unlink()
     memory = round(psutil.Process().memory_info().rss / 1e6)
-    return {"rows": n, **{way: taken.median() for way, taken in times.items()}, "resident": memory}
+    return {"rows": n, **{way: clocks(1000 * np.median(taken, 0)) for way, taken in times.items()}, "resident": memory}
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
