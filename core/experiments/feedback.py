@@ -71,7 +71,6 @@ def mean(result: Mapping[str, Any], number: int, measure: str) -> list[float]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """What marks find, and what they cost."""
     words = len({row["word"] for row in result["searches"]})
     plain, after = mean(result, 1, "plain"), mean(result, 1, "learned")
     return [
@@ -84,7 +83,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """By rounds of ten marks."""
     rows = [
         [str(n), *(f"{mean(result, n, m)[0]:.1f}" for m in ("plain", "learned"))]
         + [markdown.difference(mean(result, n, m)) for m in ("gain", "lost")]

@@ -89,7 +89,6 @@ def average(result: Mapping[str, Any], method: str, name: str) -> list[float]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """The average over descriptions, and the kind and the domain that lose most, if any does."""
     lost = average(result, "sg-lora", CLASS_NAMES)
     said = [
         f"Under a generated adapter, class names of everyday objects lose {markdown.difference(lost)} points of R@1 on average "
@@ -112,7 +111,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Points lost in each set, by method; and for shares of one LoRA for everything."""
     rows = []
     for name, about in result["sets"].items():
         own = result["own"].get(name)
@@ -142,7 +140,6 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
-    """Points lost on average over descriptions, by set."""
     figure, (axes,) = figures.panels(height=4.0, grid="x")
     figures.intervals(
         axes, {name: average(result, "sg-lora", name) for name in result["sets"]}, "points of R@1 lost under SG-LoRA"

@@ -105,7 +105,6 @@ def short(rows: list[Row]) -> str:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """SG-LoRA beside zero-shot and beside the strongest control, for every group."""
     said = []
     for group, content in result["groups"].items():
         methods = content["methods"]
@@ -120,12 +119,10 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """A table a group."""
     return statistics.summary_table(result["groups"], OURS)
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
-    """SG-LoRA minus each control in R@5, a panel a group of several tasks."""
     shown = {g: c for g, c in result["groups"].items() if c["tasks"] > 1}
     figure, axes = figures.panels(len(shown), 2.6, grid="x")
     for panel, (group, content) in zip(axes, shown.items(), strict=True):

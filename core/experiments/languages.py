@@ -69,7 +69,6 @@ def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, spoken: Ma
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """The gap to English in each group, adapted."""
     said = []
     for group in GROUPS:
         if group in result["groups"] and group.endswith(METHODS[1]):
@@ -80,5 +79,4 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """A table a group: recall by language, and English minus it."""
     return statistics.summary_table(result["groups"], "English")

@@ -126,7 +126,6 @@ def _moved(corpus: Corpus, engine: SGLora, task: DenseTask, samples: Sequence[Lo
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """What the shipped lambda does."""
     shipped = result["lambdas"][result["shipped"]]
     return [
         f"With lambda {result['shipped']}, as shipped, z says {shipped['nats']:.1f} nats, two seeds' adapters are "
@@ -135,7 +134,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """A line a lambda."""
     head = ["lambda", "KL, nats", "two seeds apart", f"others of {FIRST}"]
     head += [f"{group}: {variant} minus merge, R@1" for group in (KNOWN, UNKNOWN) for variant in VARIANTS]
     lines = []

@@ -65,7 +65,6 @@ def _place(gallery: Gallery, query: str, adapter: Adapter, key: str) -> int:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """How many rise and fall, and the medians."""
     pairs = [(q["before"], q["after"]) for q in result["questions"]]
     up, down = result["rose"], result["fell"]
     before, after = (statistics.median(side) for side in zip(*pairs, strict=True))
@@ -80,7 +79,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Every question."""
     shown = [q["query"] for q in result["shown"]]
     rows = [
         [q["query"], q["description"], str(q["before"]), str(q["after"]), "yes" if q["query"] in shown else ""]

@@ -216,7 +216,6 @@ def _over(by: str, rows: Sequence[Mapping[str, Any]], measure: str) -> list[floa
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """What three photos do, what they cost, and whether a name can be part of a sentence."""
     domains = len({row["domain"] for row in result["names"]})
     after, before = (mean(result, "nonsense", n, [PLAIN], "right") for n in (3, 0))
     ten, real = mean(result, "nonsense", 3, [PLAIN], "ten"), mean(result, "real", 0, [PLAIN], "right")
@@ -243,7 +242,6 @@ def _share(interval: Sequence[float]) -> str:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """By photos a name, for real and made-up names, in the template and in other wordings; what is lost; composition."""
     head = ["names", "photos", f"right name, “{PLAIN}”", "in other wordings", "of the first ten", "in other wordings"]
     ways = [([PLAIN], "right"), (WORDINGS[1:], "right"), ([PLAIN], "ten"), (WORDINGS[1:], "ten")]
     parts = []
@@ -274,7 +272,6 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
-    """Right name and first ten by the number of photos, for real and made-up names."""
     figure, axes = figures.panels(2, 2.4)
     for panel, (measure, title) in zip(axes, {"right": "right name", "ten": "of the first ten"}.items(), strict=True):
         for kind, colour in (("real", figures.SECOND), ("nonsense", figures.ACCENT)):

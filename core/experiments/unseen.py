@@ -84,7 +84,6 @@ def summary(result: Mapping[str, Any]) -> list[str]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """SG-LoRA beside zero-shot, the merge, one LoRA for everything and a random sentence."""
     said = []
     for group, content in result["groups"].items():
         methods = content["methods"]
@@ -103,6 +102,5 @@ def _verdict(interval: Sequence[float]) -> str:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """A table a group."""
     head = f"Folds {', '.join(map(str, result['folds']))}, training seeds {', '.join(map(str, result['seeds']))}."
     return f"{head}\n\n{statistics.summary_table(result['groups'], OURS)}"

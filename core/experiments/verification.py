@@ -20,7 +20,6 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
-    """Every expert's R@1, zero-shot against its own."""
     figure, (axes,) = figures.panels(height=4.4, grid="both")
     before, after = zip(*(e["R@1"] for e in result["experts"]), strict=True)
     axes.plot([0, 100], [0, 100], color=figures.INK, linewidth=0.8)

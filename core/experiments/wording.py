@@ -49,7 +49,6 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """How many wordings stay close, and what was noticed."""
     odd = result["odd"]
     noticed = {kind: sum(not row["fits"] for row in rows) for kind, rows in odd.items()}
     rows = [row for own in result["subjects"].values() for row in own]
@@ -69,7 +68,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Every subject's closeness, and every odd sentence."""
     rows = []
     for name, own in result["subjects"].items():
         values = [row["closeness"] for row in own]

@@ -211,7 +211,7 @@ def train_backbone(
             first = state["step"]
             log(f"resuming at step {first}")
     d = _Data(photos, cache, recipe, log)
-    bar, note = Bar("training", recipe.steps, log, "steps", first), ""
+    bar = Bar("training", recipe.steps, log, "steps", first)
     for step in range(first, recipe.steps):
         rng = np.random.default_rng([recipe.seed, step])
         loss, parts = _step(vision, text, log_scale, d, recipe, rng)
@@ -220,9 +220,7 @@ def train_backbone(
         torch.nn.utils.clip_grad_norm_([*vision.parameters(), *text.parameters()], 1.0)
         optimizer.step()
         schedule.step()
-        if step == first or (step + 1) % 25 == 0:
-            note = " ".join(f"{k} {v:.3f}" for k, v in parts.items()) + f" scale {log_scale.exp():.1f}"
-        bar.to(step + 1, note)
+        bar.to(step + 1, " ".join(f"{k} {v:.3f}" for k, v in parts.items()) + f" scale {log_scale.exp():.1f}")
         if (step + 1) % recipe.checkpoint == 0 and step + 1 < recipe.steps:
             state = {
                 **said,

@@ -205,9 +205,8 @@ def photos_like(corpus: Corpus, expert: Expert, key: Tensor) -> np.ndarray:
     """Rows of watched photos of an expert's topic: of its classes, or the captioned ones closest to its embedding ``key`` [s],
     as large a share of them as the expert trained on."""
     if expert.classes:
-        known = set(expert.classes)
-        rows = [r for r in np.flatnonzero(corpus.watched & ~corpus.captioned) if corpus.samples[r].label in known]
-        rows = np.array([r for r in rows if corpus.samples[r].domain == expert.group], dtype=np.int64)
+        own = np.flatnonzero(corpus.watched & ~corpus.captioned & (corpus.domains == expert.group))
+        rows = own[[corpus.samples[row].label in expert.classes for row in own]]
     else:
         alike = corpus.captioned & (corpus.domains == ("" if expert.group == "scenes" else expert.group))
         pool = np.flatnonzero(corpus.watched & alike)

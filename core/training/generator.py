@@ -28,7 +28,6 @@ from core.sglora.subspace import Basis
 from core.sglora.vae import ConditionalVAE, VaeConfig
 from core.training.snapshots import read_snapshots
 
-REPORT = 100  # steps
 BETWEEN, NEIGHBOURS = 2048, 12  # sentences between experts, and those that they are between
 
 
@@ -78,7 +77,7 @@ def fit_generator(
     vae = ConditionalVAE(VaeConfig(basis.dimensions, recipe.latent, recipe.hidden, recipe.slope))
     optimizer = torch.optim.Adam(vae.parameters(), lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.55 + 0.45 * math.cos(math.pi * s / recipe.steps))
-    bar, note, sums = Bar("generator", recipe.steps, log, "steps"), "", np.zeros(2)
+    bar = Bar("generator", recipe.steps, log, "steps")
     for step in range(1, recipe.steps + 1):
         expert = torch.from_numpy(rng.integers(0, n, recipe.batch))
         theta = targets[expert, torch.from_numpy(rng.integers(0, targets.shape[1], recipe.batch))]
@@ -94,11 +93,7 @@ def fit_generator(
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        sums += [float(elbo.error.detach()), float(elbo.kl.detach())]
-        if step % REPORT == 0:
-            error, nats = sums / REPORT
-            note, sums = f"error {error:.3f}, KL {nats:.2f} nats", np.zeros(2)
-        bar.to(step, note)
+        bar.to(step, f"error {elbo.error.detach():.3f}, KL {elbo.kl.detach():.2f} nats")
     bar.close()
     notes = {"recipe": asdict(recipe), "experts": n, "KL in nats": round(float(elbo.kl.detach()), 3)}
     return LoraGenerator(basis, vae.eval().requires_grad_(False), backbone.fingerprint, notes)

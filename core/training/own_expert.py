@@ -27,7 +27,7 @@ from core.common.errors import AdapterError, GalleryError, StudioError
 from core.common.metrics import Relevance, measure
 from core.common.text import clean_name, clean_text
 from core.retrieval.columns import photo_rows, text_rows
-from core.retrieval.gallery import Gallery, Photo
+from core.retrieval.gallery import Gallery
 from core.sglora.description import embed_descriptions
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.class_names import ClassNames
@@ -203,7 +203,12 @@ def train_own_expert(
         names = ClassNames.of(backbone, backbone.text_prefix) if recipe.memory else None
         training = _Training(backbone, layout, repository.shared if repository else None, names, recipe)
         split = split_photos([p.id for p in photos], recipe.stop_from)
-        train, watched, held = (_pick(backbone, photos, prefix, rows) for rows in (split.train, split.stop, split.held))
+
+        def pick(rows: np.ndarray) -> _Photos:
+            relevance, chosen = Relevance.of([photos[row].captions for row in rows]), prefix[torch.from_numpy(rows)]
+            return _Photos(chosen, backbone.suffix(chosen), backbone.text_prefix(relevance.texts), relevance)
+
+        train, watched, held = map(pick, (split.train, split.stop, split.held))
         began = time.monotonic()
         snapshots, steps = _fit(training, start, train, watched, seed, progress, stop or threading.Event())
         seconds = time.monotonic() - began
@@ -252,8 +257,3 @@ def _fit(
             elif waited >= recipe.patience:
                 return best, step
     return best if watch else torch.stack([*last]), steps
-
-
-def _pick(backbone: Backbone, photos: Sequence[Photo], prefix: Tensor, rows: np.ndarray) -> _Photos:
-    relevance, chosen = Relevance.of([photos[row].captions for row in rows]), prefix[torch.from_numpy(rows)]
-    return _Photos(chosen, backbone.suffix(chosen), backbone.text_prefix(relevance.texts), relevance)

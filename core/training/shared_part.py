@@ -13,7 +13,6 @@ from core.common.progress import Bar, Log
 from core.training.dense_tasks import DenseTasks
 from core.training.objective import Objective
 
-REPORT = 100  # steps
 WARM_UP = 30  # steps
 
 
@@ -28,7 +27,6 @@ def train_shared(
     optimizer = torch.optim.Adam([vector], lr=lr)
     schedule = one_cycle(optimizer, steps, WARM_UP)
     rng = np.random.default_rng(seed)
-    total, note = 0.0, ""
     bar = Bar("shared part", steps, log, "steps")
     for step in range(1, steps + 1):
         rows = tasks.sample(rng).rows if rng.random() < dense or not len(scenes) else scenes
@@ -38,10 +36,7 @@ def train_shared(
         torch.nn.utils.clip_grad_norm_([vector], 1.0)
         optimizer.step()
         schedule.step()
-        total += float(loss.detach())
-        if step % REPORT == 0:
-            note, total = f"loss {total / REPORT:.3f}", 0.0
-        bar.to(step, note)
+        bar.to(step, f"loss {loss.detach():.3f}")
     bar.close()
     return vector.detach()
 

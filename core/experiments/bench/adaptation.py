@@ -58,7 +58,6 @@ def run(context: BenchmarkContext, photos: int = PHOTOS, recipe: OwnRecipe = Own
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """Time of an adapter, and how much longer training takes."""
     taken, trained, ratio = result["milliseconds"], result["fine-tuning"], result["times faster"]
     return [
         f"From a sentence to {result['parameters']:,} parameters takes {taken['adapt']['wall']:.1f} ms "
@@ -71,7 +70,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Milliseconds of each step, and of fine-tuning."""
     taken, trained = result["milliseconds"], result["fine-tuning"]["seconds"]
     rows = [[step, f"{taken[step]:.2f}", "", ""] for step in STEPS]
     rows.append(["sentence to adapter", *(f"{taken['adapt'][clock]:.2f}" for clock in ("wall", "cpu")), "1"])

@@ -89,7 +89,6 @@ def _measured(backbone: EmbeddedBackbone, files: Files, rounds: int) -> dict[str
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """What each size of photo comes to."""
     return [
         f"JPEGs of {r['width']} x {r['height']}: {r['photos a second'][INDEXED]['wall']:.0f} photos a second, "
         f"{r['of the tower']['wall']:.2f} of the bare tower on ready tensors, and {r['times naive']['wall']:.1f} times the "
@@ -99,7 +98,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Photos per second, and ratios."""
     rows = []
     for r in result["sizes"]:
         rates = [f"{r['photos a second'][way]['wall']:.0f}" for way in (INDEXED, TOWER, NAIVE)]

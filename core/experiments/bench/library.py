@@ -146,7 +146,6 @@ def _grown(context: BenchmarkContext, photos: LibraryPhotos, file: Path, n: int)
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """Making it, and asking it."""
     made, last, whole = result["indexing"], result["growth"][-1], result["search"]
     return [
         f"{made['photos']:,} photos are indexed at {made['photos a second']:.0f} a second and "
@@ -160,7 +159,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Growth."""
     rows = []
     for r in result["growth"]:
         seconds = [f"{r[way][clock] / 1000:.2f}" for way in ("new", "known") for clock in ("wall", "cpu")]
