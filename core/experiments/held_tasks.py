@@ -22,12 +22,9 @@ PARTS = {"aerial": 3, "clothing": 2, "flowers": 3, "food": 4, "grocery": 3, "sce
 
 # Written by hand, for measuring alone; training finds its own topics.
 _WRITTEN = data_of(__file__)
-# name -> (description, words that name it in a caption)
-SCENES: Mapping[str, tuple[str, str]] = {name: (s["description"], s["words"]) for name, s in _WRITTEN["scenes"].items()}
-# The same for special domains with captions: name -> (domain, description, words).
-DOMAIN_SCENES: Mapping[str, tuple[str, str, str]] = {
-    name: (s["domain"], s["description"], s["words"]) for name, s in _WRITTEN["domains"].items()
-}
+# By name, the "description" and the "words" that name it in a caption; of special domains with captions also the "domain".
+SCENES: Mapping[str, Mapping[str, str]] = _WRITTEN["scenes"]
+DOMAIN_SCENES: Mapping[str, Mapping[str, str]] = _WRITTEN["domains"]
 
 
 @dataclass(frozen=True)
@@ -54,18 +51,18 @@ def named_rows(captions: Mapping[int, tuple[str, ...]], named: Mapping[str, str]
 
 def scene_rows(captions: Mapping[int, tuple[str, ...]]) -> dict[str, np.ndarray]:
     """For each of SCENES, the rows whose captions name it."""
-    return named_rows(captions, {name: listed for name, (_, listed) in SCENES.items()})
+    return named_rows(captions, {name: scene["words"] for name, scene in SCENES.items()})
 
 
 def captioned_domain_tasks(corpus: Corpus, known: bool = False) -> list[HeldTask]:
     """DOMAIN_SCENES that enough photos show, measured on all of them, or on those that trained nothing (``known``)."""
     tasks = []
-    for name, (domain, description, listed) in DOMAIN_SCENES.items():
-        own = np.flatnonzero(corpus.captioned & (corpus.domains == domain))
-        rows = named_rows({int(r): corpus.samples[r].captions for r in own}, {name: listed})[name]
+    for name, scene in DOMAIN_SCENES.items():
+        own = np.flatnonzero(corpus.captioned & (corpus.domains == scene["domain"]))
+        rows = named_rows({int(r): corpus.samples[r].captions for r in own}, {name: scene["words"]})[name]
         test = rows[corpus.test[rows]] if known else rows
         if len(rows) >= FEWEST and len(test) >= MEASURED:
-            tasks.append(HeldTask(name, description, domain, rows, test))
+            tasks.append(HeldTask(name, scene["description"], scene["domain"], rows, test))
     return tasks
 
 
@@ -77,7 +74,7 @@ def scene_tasks(corpus: Corpus) -> list[HeldTask]:
     for name, rows in (corpus.categories or scene_rows(captions)).items():
         test = rows[corpus.test[rows]]
         if len(rows) - len(test) >= FEWEST and len(test) >= MEASURED:
-            description = f"a photo of a {name}" if corpus.categories else SCENES[name][0]
+            description = f"a photo of a {name}" if corpus.categories else SCENES[name]["description"]
             tasks.append(HeldTask(name, description, "scenes", rows, test))
     return tasks
 

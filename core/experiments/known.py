@@ -93,7 +93,7 @@ def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:
     rows: list[Row] = []
     for name, own in scene_rows({int(i): corpus.samples[i].captions for i in held}).items():
         if len(own) >= COCO_FEWEST:
-            found = measured(engine, corpus, SUBJECTS[name][0], own)
+            found = measured(engine, corpus, SUBJECTS[name]["description"], own)
             rows += [{"group": COCO, "task": f"coco {name}", "photos": len(own), **row} for row in found]
     return rows
 

@@ -12,8 +12,6 @@ from typing import Any
 
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
 
-REPORT = "report"
-
 
 def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
     """What a result says: its place among all, question, method, findings, tables in Markdown, the command that repeats it.
@@ -39,7 +37,7 @@ def write(experiment: Experiment, result: Mapping[str, Any], out: Path) -> list[
 
     out.mkdir(parents=True, exist_ok=True)
     file = out / experiment.file
-    content = {REPORT: report(experiment, result), **result}
+    content = {"report": report(experiment, result), **result}
     file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if not hasattr(experiment.module, "plot"):
         return [file]
@@ -52,11 +50,10 @@ def text(experiment: Experiment, result: Mapping[str, Any]) -> str:
     """A result as Markdown, for the terminal."""
     content = report(experiment, result)
     findings = "\n".join(f"- {sentence}" for sentence in content["findings"])
-    where = f"\n\n{_machine(result['machine'])}" if "machine" in result else ""
-    return f"## {content['question']}\n\n{content['method']}\n\n{findings}\n\n{content['table']}{where}"
-
-
-def _machine(machine: Mapping[str, Any]) -> str:
+    said = f"## {content['question']}\n\n{content['method']}\n\n{findings}\n\n{content['table']}"
+    if "machine" not in result:
+        return said
+    machine = result["machine"]
     dtype = "bfloat16" if machine["bfloat16"] else "float32"
     load = "" if machine["load"] is None else f"; {machine['load']:g} processes were running or waiting when it began"
-    return f"{machine['cores']} cores, {machine['threads']} threads, {dtype}{load}."
+    return f"{said}\n\n{machine['cores']} cores, {machine['threads']} threads, {dtype}{load}."

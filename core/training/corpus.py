@@ -27,7 +27,7 @@ from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.popularity import popularity, spread_places, with_popularity
 from core.sglora.request import DEFAULT_WEIGHT
 from core.training.class_names import ClassNames
-from core.training.features import Features, image_features, text_features, text_prefixes
+from core.training.features import Features, image_features, text_features
 from core.training.label_styles import label_texts
 
 OBJECTS = "objects"  # the domain of everyday objects, which the embedded base has seen already
@@ -229,8 +229,9 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
             f"folders.{failed}"
         )
 
-    def read(texts: Sequence[str]) -> Tensor:
-        return text_prefixes(texts, cache, log, backbone)
+    def read(texts: Sequence[str]) -> Tensor:  # cached where prefixes are sentence embeddings; token ids cost nothing
+        same = backbone.text_key == backbone.sentence_key
+        return text_features(texts, cache, log, backbone) if same else backbone.text_prefix(texts)
 
     prefixes, *augmented = (Features(each) for each in kept)
     own = [(s.captions or label_texts(s)) + s.translations for s in samples]

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core.backbones.base import Backbone, Towers
+from core.backbones.base import Towers
 from core.backbones.embedded import EmbeddedBackbone, EmbeddedTowers
 from core.common.device import batch_size, current
 from core.common.digest import digest
@@ -127,12 +127,6 @@ def text_features(texts: Sequence[str], cache: Path, log: Log = print, towers: T
         with whole(file) as partial:
             np.save(partial, values.numpy())
     return torch.from_numpy(np.load(file))
-
-
-def text_prefixes(texts: Sequence[str], cache: Path, log: Log, backbone: Backbone) -> Tensor:
-    """Text prefixes [n, …]; cached where they are sentence embeddings (token ids cost nothing)."""
-    same = backbone.text_key == backbone.sentence_key
-    return text_features(texts, cache, log, backbone) if same else backbone.text_prefix(texts)
 
 
 class Features:

@@ -15,16 +15,14 @@ class Domain:
     """How one special domain speaks: its description prefix, and caption templates (the first one is for measuring)."""
 
     phrase: str
-    templates: tuple[str, ...]
+    templates: Sequence[str]
 
     def of(self, names: Sequence[str]) -> str:
         """A description of some of its classes, as a person would write it: "paintings of dogs, horses and people"."""
         return f"{self.phrase} {'such as' if ' of ' in self.phrase else 'of'} {listed(names)}"
 
 
-DOMAINS: Mapping[str, Domain] = {
-    name: Domain(written["phrase"], tuple(written["templates"])) for name, written in data_of(__file__).items()
-}
+DOMAINS: Mapping[str, Domain] = {name: Domain(**written) for name, written in data_of(__file__).items()}
 
 
 def style_of(domain: str) -> Domain:

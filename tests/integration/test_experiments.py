@@ -147,7 +147,7 @@ def test_folds_hold_every_task_out_once_and_train_on_none_of_its_photos() -> Non
 def test_a_photo_belongs_to_a_scene_that_two_captions_name() -> None:
     found = scene_rows({3: ("a dog runs", "my puppy"), 5: ("a dog", "a cat"), 7: ("snow and a dog", "dogs in snow")})
     assert found["dog"].tolist() == [3, 7] and found["snow"].tolist() == [7]
-    assert len({d for d, _ in SCENES.values()}) == len(SCENES)
+    assert len({scene["description"] for scene in SCENES.values()}) == len(SCENES)
 
 
 def rows(values: dict[str, list[float]], group: str = "scenes") -> list[dict[str, object]]:
