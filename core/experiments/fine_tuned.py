@@ -4,7 +4,6 @@ photos that train the shared part, with the same loss."""
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,38 +17,28 @@ from core.training.corpus import Corpus
 from core.training.losses import contrastive
 from core.training.objective import CONFUSED_NAMES, Objective, confused_names
 
-
-@dataclass(frozen=True)
-class FineTuning:
-    """AdamW with one cycle of the learning rate; ``names`` are class names of one step's penalty."""
-
-    steps: int = 300
-    batch: int = 128
-    everyday: int = 48
-    names: int = 1000
-    lr: float = 4e-4
-    scale: float = 20.0
-    seed: int = 0
+STEPS, RATE = 300, 4e-4  # of AdamW, with one cycle of the learning rate
+PHOTOS, EVERYDAY = 128, 48  # of a step
+SCALE = 20.0  # inverse temperature
 
 
-def fine_tuned(corpus: Corpus, backbone: EmbeddedBackbone, file: Path, recipe: FineTuning, log: Log) -> EmbeddedBackbone:
+def fine_tuned(corpus: Corpus, backbone: EmbeddedBackbone, file: Path, log: Log) -> EmbeddedBackbone:
     """The fine-tuned backbone, from ``file`` where an earlier run kept it; ``corpus`` is of ``backbone``, whose prefixes are
     maps of the image tower."""
     if not file.is_file():
         both = copy.deepcopy(backbone.adapted).train().requires_grad_(True)
         assert isinstance(both.vision, VisionHead) and isinstance(both.text, TextHead)
-        optimizer = torch.optim.AdamW(both.parameters(), lr=recipe.lr)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, recipe.steps)
-        objective = Objective(backbone, corpus, batch=recipe.batch, everyday=recipe.everyday)
-        scenes, rng = np.flatnonzero(corpus.train & corpus.scenes), np.random.default_rng(recipe.seed)
-        bar = Bar("fine-tuning both heads", recipe.steps, log, "steps")
-        for step in range(1, recipe.steps + 1):
-            batch = objective.batch_of(scenes, recipe.everyday, rng)
-            names = corpus.class_names.some(rng, recipe.names)
+        optimizer = torch.optim.AdamW(both.parameters(), lr=RATE)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS)
+        objective = Objective(backbone, corpus, batch=PHOTOS)
+        scenes, rng = np.flatnonzero(corpus.train & corpus.scenes), np.random.default_rng(0)
+        bar, names = Bar("fine-tuning both heads", STEPS, log, "steps"), corpus.class_names
+        for step in range(1, STEPS + 1):
+            batch = objective.batch_of(scenes, EVERYDAY, rng)
             with training_autocast(backbone.device):
                 photos = both.vision(sent(batch.prefixes, backbone.device).float()).float()
             texts, after = both.text(batch.texts), both.text(names.prefixes)
-            loss = contrastive(photos[: len(texts)], texts, batch.positive, recipe.scale)
+            loss = contrastive(photos[: len(texts)], texts, batch.positive, SCALE)
             loss = loss + CONFUSED_NAMES * confused_names(photos, batch.base, after, names.embeddings)
             optimizer.zero_grad()
             loss.backward()
@@ -58,5 +47,5 @@ def fine_tuned(corpus: Corpus, backbone: EmbeddedBackbone, file: Path, recipe: F
             schedule.step()
             bar.to(step, f"loss {float(loss.detach()):.3f}")
         bar.close()
-        save_heads(both.vision, both.text, file, {"steps": recipe.steps})
+        save_heads(both.vision, both.text, file, {"steps": STEPS})
     return load_embedded(file, adapt="photos")

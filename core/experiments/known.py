@@ -17,7 +17,7 @@ from core.common import markdown
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS, SEEDED
-from core.experiments.fine_tuned import FineTuning, fine_tuned
+from core.experiments.fine_tuned import fine_tuned
 from core.experiments.held_tasks import SCENES as SUBJECTS
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_rows, scene_tasks
 from core.sglora.engine import SGLora
@@ -60,7 +60,7 @@ def _fine_tuned(context: ExperimentContext, tasks: Sequence[tuple[str, HeldTask]
     file = context.folder("known") / f"fine-tuned-{backbone.fingerprint}.safetensors"
     paper = backbone.adapting("photos")
     frozen = load_corpus(context.data, paper, context.cache, context.log, BothHeadsRecipe().views)
-    tuned = fine_tuned(frozen, paper, file, FineTuning(), context.log)
+    tuned = fine_tuned(frozen, paper, file, context.log)
     corpus = load_corpus(context.data, tuned, context.cache, context.log)
     about = {"variant": "fine-tuned", "seed": 0}
     return [
