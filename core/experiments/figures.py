@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,29 +18,7 @@ INK, QUIET = "#010203", "#040506"
 ACCENT, SECOND = "#2f855a", "#b7791f"
 COLOURS = (ACCENT, SECOND, "#2b6cb0", "#c05621", "#805ad5", "#0e7490", "#b83280", "#718096")
 WIDTH = 4.8  # inches: the text stays readable on a phone, where the figure is as wide as the screen
-STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "figure",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "legend.frameon": False,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": QUIET,
-    "xtick.color": QUIET,
-    "xtick.labelcolor": INK,
-    "ytick.color": QUIET,
-    "ytick.labelcolor": INK,
-    "grid.color": QUIET,
-    "grid.alpha": 0.3,
-}
+STYLE = Path(__file__).with_suffix(".mplstyle")
 # The class keeps the style to the figure where a page takes the SVG in; there, the page's own style decides.
 _ROOT = (
     ' class="figure" stroke-linejoin="round"><style>.figure{color:#1f2937}'
@@ -82,7 +61,7 @@ def band(axes: Axes, x: Sequence[float], rows: Sequence[Sequence[float]], label:
 def svg(plot: Callable[[Mapping[str, Any]], Figure], result: Mapping[str, Any]) -> str:
     """A result's plot as an SVG document: the same result gives the same text."""
     out = io.StringIO()
-    with rc_context(STYLE):  # pyright: ignore[reportArgumentType]  (its keys are a Literal of hundreds)
+    with rc_context(fname=STYLE):
         plot(result).savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     text = _HEAD.sub("", out.getvalue()).replace(INK, "currentColor").replace(QUIET, "#8a94a6")
     head, rest = text[text.index("<svg") :].split(">", 1)

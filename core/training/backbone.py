@@ -23,6 +23,7 @@ from core.common.device import current, sent, training_autocast
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.metrics import Relevance, both_directions
+from core.common.paths import data_of
 from core.common.progress import Bar, Log
 from core.data import Sample, read_folder
 from core.data.class_names import imagenet_class_names
@@ -31,18 +32,8 @@ from core.training.losses import contrastive, distillation
 from core.training.shared_part import one_cycle
 
 COCO_HELD_OUT = 160
-TEMPLATES = (
-    "a photo of a {}",
-    "a photo of the {}",
-    "{}",
-    "a close-up of a {}",
-    "a picture of a {} outdoors",
-    "there is a {} in the picture",
-    "a {} in the scene",
-    "someone with a {}",
-)
 OBJECTS = "objects"  # the domain of labelled photos that the base is trained on
-PAIR_TEMPLATES = ("a {} and a {}", "a {} next to a {}", "a photo of a {} with a {}")
+TEMPLATES, PAIR_TEMPLATES = (data_of(__file__)[about] for about in ("object", "pair of objects"))  # of sentences
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.common.paths import data_of
 from core.common.text import listed
 from core.training.corpus import Corpus
 
@@ -16,14 +17,7 @@ NAMED_BY = 2  # captions of a photo that must have a word; all, where it has few
 PHRASE, MOST_PHRASES = 5, 3  # words of a phrase, and phrases of a topic, at most
 ARTICLE = 0.3  # share of its places where a name has an article in front, from which on it gets one
 FEWEST_PHRASE, SHARE_PHRASE = 5, 0.05  # photos of a topic, and share of them, whose captions must have a phrase
-_FUNCTION_WORDS = frozenset(
-    """
-    a an the in on at of with and or to is are was were be been being his her their its it he she they them him who
-    which that this these those there as by for from into onto near next over under through while up down out off around
-    behind front along across against between some one two three four several other another each all both not no has
-    have having very
-    """.split()
-)
+_FUNCTION_WORDS = frozenset(data_of(__file__)["function words"].split())
 
 
 def words(caption: str) -> set[str]:
