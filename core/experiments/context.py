@@ -11,7 +11,6 @@ from typing import Any
 
 from core.backbones.base import Backbone
 from core.common.digest import digest
-from core.common.errors import DataError
 from core.common.files import whole
 from core.common.progress import Log
 from core.experts.load import load_engine
@@ -37,8 +36,6 @@ class ExperimentContext:
     @cached_property
     def corpus(self) -> Corpus:
         """Photos of the data folder, with the part that each plays in training; raises DataError where there are none."""
-        if not self.data.is_dir():
-            raise DataError(f"The data folder {self.data} does not exist: --data DIR says where it is.")
         corpus = load_corpus(self.data, self.backbone, self.cache, self.log)
         corpus.tell_unreadable(self.log)
         return corpus

@@ -130,7 +130,6 @@ def _digest(content: Any) -> str:
 
 def _train_fold(context: ExperimentContext, backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, folder: Path) -> None:
     log = context.log
-    folder.mkdir(parents=True, exist_ok=True)
     shared = shared_part(backbone, corpus, recipe, folder, log)
     tasks = discover(corpus, backbone, recipe)
     parts = {snapshots_file(folder, task.name): (task, number) for number, task in enumerate(tasks)}

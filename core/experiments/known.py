@@ -44,9 +44,9 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     tasks.append((EVERYDAY, HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", everyday, everyday)))
     tasks += [(SPECIAL, t) for t in (*domain_tasks(corpus, whole=True), *captioned_domain_tasks(corpus, known=True))]
     for group, task in tasks:
-        found = measured(engine, corpus, task.description, task.test)
-        rows += [{"group": group, "task": task.name, "photos": len(task.test), **row} for row in found]
-        context.log(f"{group}, {task.name}: {short(found)}")
+        about = {"group": group, "task": task.name, "photos": len(task.test)}
+        rows += [about | row for row in measured(engine, corpus, task.description, task.test)]
+        context.log(f"{group}, {task.name}")
     rows += _fine_tuned(context, tasks)
     rows += _coco(context, engine)
     return {"groups": statistics.summary(rows, GROUPS, OURS), "seeds": list(SEEDS), "rows": rows}
@@ -93,15 +93,9 @@ def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:
     rows: list[Row] = []
     for name, own in scene_rows({int(i): corpus.samples[i].captions for i in held}).items():
         if len(own) >= COCO_FEWEST:
-            found = measured(engine, corpus, SUBJECTS[name]["description"], own)
-            rows += [{"group": COCO, "task": f"coco {name}", "photos": len(own), **row} for row in found]
+            about = {"group": COCO, "task": f"coco {name}", "photos": len(own)}
+            rows += [about | row for row in measured(engine, corpus, SUBJECTS[name]["description"], own)]
     return rows
-
-
-def short(rows: list[Row]) -> str:
-    """R@1 and R@5 of some methods, for a line of progress."""
-    shown = {r["variant"]: r for r in rows}
-    return ", ".join(f"{m} {shown[m]['R@1']:.1f} / {shown[m]['R@5']:.1f}" for m in ("zero-shot", "merge", "one-lora", OURS))
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:

@@ -100,7 +100,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             after = asked(adapter(backbone, base, known))
             lost = {what: round(before[column][what] - value, 2) for what, value in after.items()}
             forgotten.append({"column": column, "domain": domain, **lost})
-        context.log(f"{domain}: {found[-len(WORDINGS)]['right']:.0f} % right after {PHOTOS[-1]} photos")
+        context.log(domain)
     return {"names": found, "forgotten": forgotten, "composed": composed(context, others, bases, shown)}
 
 

@@ -14,7 +14,7 @@ from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS
 from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold
-from core.experiments.known import OURS, measured, plot, short
+from core.experiments.known import OURS, measured, plot
 from core.sglora.request import DEFAULT_WEIGHT
 from core.training.distributed import Processes
 
@@ -54,11 +54,11 @@ def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: i
     parts = prepare_fold(context, fold, recipe, seed)
     rows: list[Row] = []
     for task in parts.held:
-        found = measured(parts.engine, parts.corpus, task.description, task.test)
         group = SCENES if task.group == "scenes" else SPECIAL
         about = {"fold": fold, "training seed": seed, "group": group, "task": task.name, "domain": task.group}
-        rows += [{**about, "photos": len(task.test), **row} for row in found]
-        context.log(f"fold {fold}, {task.name}: {short(found)}")
+        about["photos"] = len(task.test)
+        rows += [about | row for row in measured(parts.engine, parts.corpus, task.description, task.test)]
+        context.log(f"fold {fold}, {task.name}")
     return rows
 
 

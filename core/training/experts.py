@@ -186,7 +186,6 @@ def shared_part(backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, runs: 
     layout = LoraLayout(backbone.layout.modules, recipe.shared_rank)
     file = runs / "shared.safetensors"
     if not file.is_file():
-        (runs / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
         objective = recipe.shared_objective(backbone, corpus)
         shared = train_shared(objective, layout, recipe.shared_steps, recipe.shared_lr, seed=recipe.seed, log=log)
         keep(file, {"shared": shared.cpu()})
@@ -219,9 +218,7 @@ def photos_like(corpus: Corpus, expert: Expert, key: Tensor) -> np.ndarray:
 def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Path) -> Path:
     """Where trained parts are kept until the repository is complete, and for later runs."""
     key = json.dumps([backbone.fingerprint, backbone.slug, asdict(recipe), str(data.resolve())])
-    folder = cache / "experts" / digest(key)[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return cache / "experts" / digest(key)[:16]
 
 
 def runs_of(repository: ExpertRepository, backbone: Backbone, cache: Path, data: Path) -> Path:
