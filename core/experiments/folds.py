@@ -97,7 +97,7 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
     repository = load_repository(folder, backbone.layout, backbone.fingerprint, backbone.shared)
     file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"
     if not file.is_file():
-        snapshots = read_snapshots(folder, repository)
+        snapshots = read_snapshots(folder, [expert.name for expert in repository.experts])
         fit_generator(backbone, repository, snapshots, recipe.generator, context.log).save(file)
     return PreparedFold(held, SGLora(backbone, repository, LoraGenerator.load(file, backbone.fingerprint)), everything)
 

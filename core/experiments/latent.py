@@ -53,7 +53,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     """What each lambda does to samples, and their recall above the merge, by lambda and group of experts."""
     corpus, engine, repository = context.corpus, context.engine, context.engine.repository
     runs = runs_of(repository, context.backbone, context.cache, context.data)
-    snapshots, tasks = read_snapshots(runs, repository), watched_tasks(corpus, engine)
+    snapshots, tasks = read_snapshots(runs, [e.name for e in repository.experts]), watched_tasks(corpus, engine)
     generators = {
         f"{weight:g}": fit_generator(context.backbone, repository, snapshots, GeneratorRecipe(kl=weight), context.log)
         for weight in LAMBDAS

@@ -37,7 +37,7 @@ from core.training.forgetting import forgetting
 from core.training.objective import Objective
 from core.training.recipe import ExpertRecipe
 from core.training.shared_part import train_shared
-from core.training.snapshots import keep, snapshots_file
+from core.training.snapshots import keep, read_snapshots, snapshots_file
 
 FORGETTING_PHOTOS = 300  # of each set that every expert is measured on
 TOPIC_PHOTOS = 256  # of its own topic, likewise
@@ -96,7 +96,7 @@ def train_experts(
     what is trained. ``descriptions`` are by expert's name, as ``read_descriptions`` reads them.
 
     Raises:
-        DataError: no task in the data, or a cache that the processes do not share.
+        DataError: no task in the data. RepositoryError: the processes share no cache.
     """
     processes = Processes.here()
     backbone.to(processes.device)
@@ -119,12 +119,6 @@ def train_experts(
     log(f"{processes.title}{len(left)} of {len(tasks)} experts to train on {processes.device}")
     train_own_parts(recipe.objective(backbone, corpus), left, shared, recipe, f"{processes.title}experts", log)
     processes.wait()
-    absent = [t.name for t, file in zip(tasks, files, strict=True) if not file.is_file()]
-    if absent:
-        raise DataError(
-            f"Experts that other processes trained are not in {runs} ({', '.join(absent[:3])}): give all machines one --cache "
-            "folder that they share."
-        )
     repository = assemble(backbone, corpus, tasks, runs, shared, recipe, told)
     if processes.first:
         save_repository(repository, out)
@@ -145,7 +139,7 @@ def assemble(
 ) -> ExpertRepository:
     """The repository of trained experts, whose snapshots are in ``runs``; if ``measured``, on photos that trained nothing, and
     by what they forget."""
-    trained = [load_file(snapshots_file(runs, task.name))["snapshots"].float() for task in tasks]
+    trained = read_snapshots(runs, [task.name for task in tasks]).float()
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
     keys = torch.stack([embed_expert(backbone, t.wordings) for t in tasks])
     means = torch.stack([snapshots.mean(0) for snapshots in trained])

@@ -151,7 +151,8 @@ def train_generator(
 ) -> LoraGenerator:
     """Train on the experts of a repository, whose snapshots ``train experts`` kept in ``runs``, and write the generator to
     ``out``. Raises as ``fit_generator`` and ``read_snapshots``."""
-    generator = fit_generator(backbone, repository, read_snapshots(runs, repository), recipe, log)
+    snapshots = read_snapshots(runs, [expert.name for expert in repository.experts])
+    generator = fit_generator(backbone, repository, snapshots, recipe, log)
     generator.save(out)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return generator

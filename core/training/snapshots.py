@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +13,6 @@ from core.common.digest import digest
 from core.common.errors import RepositoryError
 from core.common.files import whole
 from core.common.tensor_files import write_tensors
-from core.sglora.repository import ExpertRepository
 
 
 def snapshots_file(runs: Path, expert: str) -> Path:
@@ -21,18 +20,14 @@ def snapshots_file(runs: Path, expert: str) -> Path:
     return runs / f"{digest(expert)[:16]}.safetensors"
 
 
-def read_snapshots(runs: Path, repository: ExpertRepository) -> Tensor:
-    """[n, M, P] float16, in the repository's order.
-
-    Raises:
-        RepositoryError: some are missing.
-    """
-    files = [snapshots_file(runs, expert.name) for expert in repository.experts]
-    missing = [expert.name for expert, file in zip(repository.experts, files, strict=True) if not file.is_file()]
+def read_snapshots(runs: Path, experts: Sequence[str]) -> Tensor:
+    """[n, M, P] float16 of the experts of these names; raises RepositoryError where some are missing."""
+    files = [snapshots_file(runs, name) for name in experts]
+    missing = [name for name, file in zip(experts, files, strict=True) if not file.is_file()]
     if missing:
         raise RepositoryError(
             f"The snapshots of {len(missing)} experts ({missing[0]} for one) are not in {runs}: give the --data and --cache of "
-            "`python -m core train experts`, or run it again."
+            "`python -m core train experts`, one cache for all machines, or run it again."
         )
     return torch.stack([load_file(file)["snapshots"] for file in files])
 

@@ -470,7 +470,7 @@ def test_experts_and_generators_end_to_end(
 
     assert repository.closeness_threshold == closeness_threshold(repository)
     loaded = load_repository(tmp_path / "experts", backbone.layout, backbone.fingerprint, backbone.shared)
-    snapshots = read_snapshots(runs, loaded).float()
+    snapshots = read_snapshots(runs, [expert.name for expert in loaded.experts]).float()
     assert snapshots.shape == (len(loaded), RECIPE.snapshots, loaded.layout.size)
     torch.testing.assert_close(snapshots.mean(1), loaded.means, atol=1e-3, rtol=1e-2)
     torch.testing.assert_close(snapshots.std(1, correction=0), loaded.stds, atol=1e-3, rtol=1e-2)
