@@ -31,6 +31,7 @@ from core.training.features import image_features, text_features
 from core.training.losses import contrastive, distillation
 from core.training.shared_part import one_cycle
 
+Photos = tuple[Sequence[Sample], Sequence[Sample], Sequence[Sample]]  # labelled ones, COCO, Flickr8k
 COCO_HELD_OUT = 160
 OBJECTS = "objects"  # the domain of labelled photos that the base is trained on
 TEMPLATES, PAIR_TEMPLATES = (data_of(__file__)[about] for about in ("object", "pair of objects"))  # of sentences
@@ -66,38 +67,22 @@ def coco_held_out(samples: Sequence[Sample]) -> np.ndarray:
     return np.array([r in held for r in ranks])
 
 
-@dataclass(frozen=True)
-class _Photos:
-    """The photos of a data folder that the base is trained and measured on, before anything of them is computed."""
-
-    labelled: Sequence[Sample]
-    coco: Sequence[Sample]
-    flickr8k: Sequence[Sample]
-
-    @staticmethod
-    def read(data: Path, recipe: BackboneRecipe) -> _Photos:
-        """Raises DataError at once where there are too few of a kind, naming how many are there and how many it takes."""
-        photos = _Photos(*(read_folder(data / name) for name in ("labelled", "coco", "flickr8k")))
-        captioned, needed = sum(bool(s.captions) for s in photos.coco), COCO_HELD_OUT + recipe.captioned
-        labels = {s.label for s in photos.labelled if s.domain == OBJECTS}
-        lacking = []
-        if captioned < needed:
-            lacking.append(
-                f"{data / 'coco'} has {captioned} photos with captions, and {needed} are needed ({COCO_HELD_OUT} of them only "
-                "measure)"
-            )
-        if len(labels) < 2:
-            lacking.append(f"{data / 'labelled'} has {len(labels)} labels of the domain “{OBJECTS}”, and 2 are needed at least")
-        for split in sorted({"train", "val"} - {s.split for s in photos.flickr8k}):
-            lacking.append(f"{data / 'flickr8k'} has no photo of the split “{split}”")
-        if lacking:
-            raise DataError(f"Too few photos to train the backbone: {'; '.join(lacking)}.")
-        return photos
-
-    def digest(self, data: Path) -> str:
-        """Changes with any photo, caption or label."""
-        said = [(str(s.path.relative_to(data)), s.captions, s.label, s.split) for s in (*self.labelled, *self.coco)]
-        return digest(json.dumps(said))
+def _read(data: Path, recipe: BackboneRecipe) -> Photos:
+    """Labelled photos, COCO and Flickr8k; raises DataError at once where there are too few of a kind."""
+    labelled, coco, flickr8k = (read_folder(data / name) for name in ("labelled", "coco", "flickr8k"))
+    captioned, needed = sum(bool(s.captions) for s in coco), COCO_HELD_OUT + recipe.captioned
+    labels = {s.label for s in labelled if s.domain == OBJECTS}
+    lacking = []
+    if captioned < needed:
+        only = f"{COCO_HELD_OUT} of them only measure"
+        lacking.append(f"{data / 'coco'} has {captioned} photos with captions, and {needed} are needed ({only})")
+    if len(labels) < 2:
+        lacking.append(f"{data / 'labelled'} has {len(labels)} labels of the domain “{OBJECTS}”, and 2 are needed at least")
+    for split in sorted({"train", "val"} - {s.split for s in flickr8k}):
+        lacking.append(f"{data / 'flickr8k'} has no photo of the split “{split}”")
+    if lacking:
+        raise DataError(f"Too few photos to train the backbone: {'; '.join(lacking)}.")
+    return labelled, coco, flickr8k
 
 
 @dataclass(frozen=True)
@@ -118,7 +103,7 @@ class _Evaluation:
 class _Data:
     """Feature arrays of the base's training set, all in memory."""
 
-    def __init__(self, photos: _Photos, cache: Path, recipe: BackboneRecipe, log: Log) -> None:
+    def __init__(self, photos: Photos, cache: Path, recipe: BackboneRecipe, log: Log) -> None:
         towers = EmbeddedTowers().to(current())
 
         def read(texts: Sequence[str]) -> Tensor:
@@ -127,7 +112,7 @@ class _Data:
         def maps(samples: Sequence[Sample], rows: np.ndarray, view: int = 0) -> Tensor:
             return torch.from_numpy(image_features(samples, cache, view, log, towers)[rows])
 
-        labelled, coco, views = photos.labelled, photos.coco, range(recipe.views)
+        (labelled, coco, flickr8k), views = photos, range(recipe.views)
         objects = np.flatnonzero([s.domain == OBJECTS for s in labelled])
         keep = np.flatnonzero(~coco_held_out(coco) & np.array([bool(s.captions) for s in coco]))
         self.object_maps = [maps(labelled, objects, view) for view in views]
@@ -148,11 +133,11 @@ class _Data:
         self.by_label = [np.flatnonzero(self.labels.numpy() == i) for i in range(len(names))]
 
         # COCO photos kept out of training, a part of Flickr8k train to choose recipes with, and Flickr8k val to report.
-        train, val = (np.flatnonzero([s.split == split for s in photos.flickr8k]) for split in ("train", "val"))
+        train, val = (np.flatnonzero([s.split == split for s in flickr8k]) for split in ("train", "val"))
         evaluated = {
             "coco held out": (coco, np.flatnonzero(coco_held_out(coco))),
-            "flickr8k train (dev)": (photos.flickr8k, train[::6][:1000]),
-            "flickr8k val": (photos.flickr8k, val),
+            "flickr8k train (dev)": (flickr8k, train[::6][:1000]),
+            "flickr8k val": (flickr8k, val),
         }
         self.evaluations = {}
         for name, (samples, rows) in evaluated.items():
@@ -171,8 +156,9 @@ def train_backbone(
 
     A checkpoint beside ``out`` lets an interrupted run resume where it stopped.
     """
-    photos, device = _Photos.read(data, recipe), current()
-    said = {"recipe": asdict(recipe), "data": photos.digest(data)}
+    photos, device = _read(data, recipe), current()
+    trained_on = [(str(s.path.relative_to(data)), s.captions, s.label, s.split) for s in (*photos[0], *photos[1])]
+    said = {"recipe": asdict(recipe), "data": digest(json.dumps(trained_on))}
     torch.set_float32_matmul_precision("high")  # TF32, as training may; routing keeps float32, since it compares
     torch.manual_seed(recipe.seed)
     config = HeadsConfig()
