@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import torch
@@ -151,8 +150,10 @@ def assemble(
             if measured:
                 own = Lora.from_vector(layout, mean)
                 whole = merge([shared, own], [1.0, 1.0]) if shared else own
-                lost = forgetting(backbone, corpus, whole, FORGETTING_PHOTOS)
-                entry = replace(entry, **_figures(backbone, corpus, entry, key, whole), forgetting=lost)
+                lost, rows = forgetting(backbone, corpus, whole, FORGETTING_PHOTOS), photos_like(corpus, entry, key)
+                known = len(rows) >= FEWEST_PHOTOS
+                before, after = (corpus.recalls(backbone, rows, lora) if known else {} for lora in (None, whole))
+                entry = replace(entry, before=before, after=after, forgetting=lost)
             bar.to(number)
             entries.append(entry)
     repository = ExpertRepository(
@@ -184,14 +185,6 @@ def shared_part(backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, runs: 
         shared = train_shared(objective, layout, recipe.shared_steps, recipe.shared_lr, seed=recipe.seed, log=log)
         keep(file, {"shared": shared.cpu()})
     return Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)
-
-
-def _figures(backbone: Backbone, corpus: Corpus, expert: Expert, key: Tensor, whole: Lora) -> dict[str, Any]:
-    """Recalls on the expert's topic, zero-shot ("before") and with the expert ("after"); empty with too few photos."""
-    rows = photos_like(corpus, expert, key)
-    if len(rows) < FEWEST_PHOTOS:
-        return {"before": {}, "after": {}}
-    return {side: corpus.recalls(backbone, rows, lora) for side, lora in (("before", None), ("after", whole))}
 
 
 def photos_like(corpus: Corpus, expert: Expert, key: Tensor) -> np.ndarray:
