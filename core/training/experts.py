@@ -138,10 +138,10 @@ def assemble(
 ) -> ExpertRepository:
     """The repository of trained experts, whose snapshots are in ``runs``; if ``measured``, on photos that trained nothing, and
     by what they forget."""
-    trained = read_snapshots(runs, [task.name for task in tasks]).float()
+    trained = read_snapshots(runs, [task.name for task in tasks])
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
     keys = torch.stack([embed_expert(backbone, t.wordings) for t in tasks])
-    means = torch.stack([snapshots.mean(0) for snapshots in trained])
+    means = torch.stack([snapshots.float().mean(0) for snapshots in trained])
     entries = []
     with Bar("measuring", len(tasks), log if measured else silent, "experts") as bar:
         for number, (task, mean, key) in enumerate(zip(tasks, means, keys, strict=True), 1):
@@ -161,7 +161,7 @@ def assemble(
         layout,
         tuple(entries),
         means,
-        torch.stack([snapshots.std(0, correction=0) for snapshots in trained]),
+        torch.stack([snapshots.float().std(0, correction=0) for snapshots in trained]),
         keys,
         initial_vector(layout, recipe.seed),
         {"recipe": asdict(recipe), "tasks": len(tasks)},
