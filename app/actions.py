@@ -52,8 +52,7 @@ RankingProgress = Callable[[int, int, str], object]  # columns that are done, of
 def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
     """What the controls ask for; a strength of None is the backbone's usual one.
 
-    Raises:
-        DescriptionError: a value that cannot be used; other controls that are empty count as such.
+    Raises DescriptionError: a value that cannot be used; other controls that are empty count as such.
     """
     k, tau, seed = number("k", k), number("The temperature", tau), number("The seed", seed)
     strength = None if strength is None else float(number("The strength", strength))
@@ -65,11 +64,7 @@ def request(description: str, k: float | None, tau: float | None, seed: float | 
 
 
 def number(name: str, value: object) -> float:
-    """What a control holds, as it is; API clients may send anything.
-
-    Raises:
-        DescriptionError: it is no finite number.
-    """
+    """What a control holds, as it is; API clients may send anything. Raises DescriptionError: it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise DescriptionError(f"{name} is not a number.")
     return value
@@ -101,11 +96,7 @@ def adapt_to(engine: SGLora, session: Session, wanted: AdapterRequest | None) ->
 def write_zip(engine: SGLora, session: Session, adaptation: Adaptation | None) -> Path:
     """Write the adapter, with the visitor's names in it, as a ZIP for the visitor to download.
 
-    Args:
-        adaptation: None: the names alone.
-
-    Raises:
-        AdapterError: there is neither.
+    ``adaptation``: None: the names alone. Raises AdapterError: there is neither.
     """
     names = session.album.names(engine)
     if adaptation is None and not names.entries:
@@ -190,11 +181,7 @@ def ask_about_samples(engine: SGLora, session: Session) -> None:
 
 
 def photos_called(engine: SGLora, session: Session, lines: str) -> list[str]:
-    """Ids of the gallery's photos of these names, one a line.
-
-    Raises:
-        GalleryError: there is no photo of a name.
-    """
+    """Ids of the gallery's photos of these names, one a line. Raises GalleryError: there is no photo of a name."""
     known = {photo.name: photo.id for photo in session.album.gallery(engine).photos}
     wanted = [line.strip() for line in lines.splitlines() if line.strip()]
     if missing := [name for name in wanted if name not in known]:
@@ -229,10 +216,7 @@ def adapters(
 ) -> tuple[tuple[str, str, Adapter], ...]:
     """The columns of a comparison: title, note and adapter; zero-shot first, the others at the adapter's strength.
 
-    Without a sentence, what all adapters share is applied, where the backbone has it.
-
-    Args:
-        merge, random: whether the merge of the experts, and the adapter of a random sentence, are columns.
+    Without a sentence, what all adapters share is applied, where the backbone has it. ``merge``, ``random``: columns on demand.
     """
     zero_shot, shared = (_TEXTS.ZERO_SHOT, _TEXTS.ZERO_SHOT_NOTE, ZERO_SHOT), engine.backbone.shared
     if adaptation is None:
@@ -289,15 +273,9 @@ def ask(
     libraries: PhotoLibraries | None = None,
     random: bool = False,
 ) -> Comparison:
-    """Answer a question in every column, with the session's adapter where there is one.
+    """Answer a question in every column (see ``adapters``), with the session's adapter where there is one.
 
     Columns of the last answer are taken over where their adapter, the photos and the question are the same.
-
-    Args:
-        progress: called before each column. merge, random: as for ``adapters``. libraries: that can be asked.
-
-    Raises:
-        StudioError: there are no photos, or the question cannot be used.
     """
     prepared = (
         _captions(engine, session, question) if question.kind == "photo" else _photos(engine, session, question, libraries)
@@ -355,18 +333,14 @@ def _names_in(engine: SGLora, session: Session, question: Question) -> tuple[tup
 
 @dataclass(frozen=True)
 class Prepared:
-    """A question that can be ranked.
-
-    Attributes:
-        right: keys of right answers. moves: how far hits moved, from two rankings. library, places: as in ``Comparison``.
-    """
+    """A question that can be ranked."""
 
     question: Question
     title: str
-    right: frozenset[str]
+    right: frozenset[str]  # keys of right answers
     rank: Callable[[Adapter], Ranking]
-    moves: Callable[[Ranking, Ranking], Mapping[str, int]] = moves
-    library: LibraryPhotos | None = None
+    moves: Callable[[Ranking, Ranking], Mapping[str, int]] = moves  # how far hits moved, from two rankings
+    library: LibraryPhotos | None = None  # as in ``Comparison``
     places: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -412,10 +386,7 @@ def _captions(engine: SGLora, session: Session, question: Question) -> Prepared:
 def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
     """Recall of the last comparison's columns, after the answer itself, since many captions take a while to read.
 
-    None where nothing was asked, or fewer than two photos have captions.
-
-    Raises:
-        StudioError: it was stopped.
+    None where nothing was asked, or fewer than two photos have captions. Raises StudioError: it was stopped.
     """
     comparison = session.comparison
     if comparison is None or comparison.measured:

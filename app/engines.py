@@ -36,8 +36,8 @@ DEFAULT = EMBEDDED
 class Engine:
     """One engine and its loading.
 
-    Args:
-        load: makes the engine. names: whether to get ready for names at once, or else the first visitor who teaches one waits.
+    ``load``: makes the engine. ``names``: whether to get ready for names at once, or else the first visitor who teaches one
+    waits.
     """
 
     def __init__(self, load: Callable[[], SGLora], names: bool = True) -> None:
@@ -54,11 +54,7 @@ class Engine:
                 self._thread.start()
 
     def get(self) -> SGLora:
-        """The engine, waiting for it where needed.
-
-        Raises:
-            StudioError: it cannot be loaded; the text says why.
-        """
+        """The engine, waiting for it where needed. Raises StudioError: it cannot be loaded; the text says why."""
         self.start()
         return self._loaded.result()
 
@@ -97,11 +93,9 @@ class Engine:
 class Models:
     """All engines; they hold no state of any visitor.
 
-    Args:
-        load: makes the default engine; tests give a smaller one.
-        others: repositories that visitors may switch to.
-        watched: whether any visitor looks at what an engine gave; an unwatched one makes room for another.
-        unload: told of each that made room.
+    ``load``: makes the default engine; tests give a smaller one. ``others``: repositories that visitors may switch to.
+    ``watched``: whether any visitor looks at what an engine gave; an unwatched one makes room for another. ``unload``: told of
+    each that made room.
     """
 
     def __init__(
@@ -132,8 +126,7 @@ class Models:
     def get(self, name: str = DEFAULT) -> SGLora:
         """An engine, waiting for it where needed.
 
-        Raises:
-            StudioError: it cannot be loaded, or others are in use that leave no room for it; the text says what to do.
+        Raises StudioError: it cannot be loaded, or others are in use that leave no room for it; the text says what to do.
         """
         engine = self.engine(name)
         try:
@@ -145,11 +138,7 @@ class Models:
             raise
 
     def engine(self, name: str = DEFAULT) -> Engine:
-        """An engine that may still be loading.
-
-        Raises:
-            BackboneError: there is no such repository, or no room.
-        """
+        """An engine that may still be loading. Raises BackboneError: there is no such repository, or no room."""
         if name == DEFAULT:
             return self._default
         if name not in self.repositories:
@@ -183,8 +172,7 @@ class Models:
 def found_repositories(given: Sequence[Path]) -> list[FoundRepository]:
     """The repositories beside the shipped one: those under ``experts/``, and those that the given folders are or hold.
 
-    Raises:
-        RepositoryError: a given folder holds none, or a damaged one.
+    Raises RepositoryError: a given folder holds none, or a damaged one.
     """
     repositories: dict[Path, FoundRepository] = {}
     for folder in repository_folders(EXPERTS):

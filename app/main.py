@@ -52,8 +52,7 @@ def main() -> None:
 def prepare() -> None:
     """What gradio reads from the environment when it is imported.
 
-    Raises:
-        StudioError: a variable cannot be used, or there is no folder for temporary files.
+    Raises StudioError: a variable cannot be used, or there is no folder for temporary files.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -138,8 +137,7 @@ def flags() -> argparse.Namespace:
 def serve(args: argparse.Namespace) -> None:
     """Start loading the models, and serve the page meanwhile.
 
-    Raises:
-        StudioError: a repository, a library or the address cannot be used.
+    Raises StudioError: a repository, a library or the address cannot be used.
     """
     gc.disable()  # until the models are there: a million objects are made on the way, and nearly all of them stay
     from app import zero_gpu

@@ -20,11 +20,8 @@ from core.retrieval.library_photos import LibraryPhotos
 class PhotoLibraries:
     """All of them, by name.
 
-    Args:
-        folders: of libraries. writable: whether they may be written from the page; then they need not be there yet.
-
-    Raises:
-        LibraryError: one of them cannot be used.
+    ``folders``: of libraries. ``writable``: whether they may be written from the page; then they need not be there yet. Raises
+    LibraryError: one of them cannot be used.
     """
 
     def __init__(self, folders: Sequence[Path] = (), writable: bool = False) -> None:
@@ -49,8 +46,7 @@ class PhotoLibraries:
     def photos(self, name: str, backbone: Backbone) -> LibraryPhotos:
         """The last version of a library; it stays open.
 
-        Raises:
-            LibraryError: not one of these, another backbone's, or nothing is in it yet.
+        Raises LibraryError: not one of these, another backbone's, or nothing is in it yet.
         """
         folder, key = self._folder(name), (name, backbone.prefix_key)
         with self._lock:
@@ -69,8 +65,7 @@ class PhotoLibraries:
     ) -> IndexReport:
         """Bring a library up to date with a folder; an empty name: with those it knows. ``stop``: as for ``index_folders``.
 
-        Raises:
-            LibraryError: nothing is indexed from the page; or as ``index_folders``.
+        Raises LibraryError: nothing is indexed from the page; or as ``index_folders``.
         """
         if not self.writable:
             raise LibraryError(texts.LIBRARY_READ_ONLY)

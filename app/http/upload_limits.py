@@ -23,11 +23,9 @@ TOO_LARGE, NO_ROOM, TOO_SLOW = 413, 507, 408
 class UploadGate:
     """ASGI middleware around the routes that take files; all other requests pass.
 
-    Args:
-        app: what it stands before.
-        most: bytes that one upload may have.
-        could_fit: whether so many more bytes have room, or would have where room is made; changes nothing.
-        room: makes room for so many bytes that are on their way; returns the reason where there is none, else "".
+    ``app``: what it stands before. ``most``: bytes that one upload may have. ``could_fit``: whether so many more bytes have
+    room, or would have where room is made; changes nothing. ``room``: makes room for so many bytes that are on their way;
+    returns the reason where there is none, else "".
     """
 
     def __init__(self, app: ASGIApp, most: int, could_fit: Callable[[int], bool], room: Callable[[int], str]) -> None:

@@ -58,8 +58,7 @@ class Address(Step):
     ) -> tuple[Session, dict[str, Any]]:
         """The session of a tab that was opened, and the values of the boxes that it begins with.
 
-        Args:
-            first: what a visitor without photos begins with; None: with nothing.
+        ``first``: what a visitor without photos begins with; None: with nothing.
         """
         memory = memory if isinstance(memory, dict) else {}
         session = Session.resume(memory.get("token"))

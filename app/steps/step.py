@@ -63,11 +63,9 @@ class Step:
     ) -> Any:
         """Wire events of the page.
 
-        Args:
-            events: one or several. handler: takes the values of ``first``, the session and the controls.
-            also, parts: what it shows. shown_on: shows its progress; None: nothing does.
-            group: of events, as in ``app.api``. turn: whether events that show an answer wait for each other; those that take
-                long do not.
+        ``events``: one or several. ``handler``: takes the values of ``first``, the session and the controls. ``also``,
+        ``parts``: what it shows. ``shown_on``: shows its progress; None: nothing does. ``group``: of events, as in ``app.api``.
+        ``turn``: whether events that show an answer wait for each other; those that take long do not.
         """
         if turn and Part.RESULTS in parts:
             handler = _in_turn(handler)
@@ -78,8 +76,7 @@ class Step:
     def downloads(self, button: gr.Button, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
         """A click writes a file, and the browser fetches it: Gradio's own button fetches what it held before the click.
 
-        Args:
-            write: from the session and the controls to the file's path. shown_on: the component that shows the progress.
+        ``write``: from the session and the controls to the file's path. ``shown_on``: the component that shows the progress.
         """
         file = gr.File(visible=False)
         written = button.click(write, [self.context.session, *self.context.inputs], file, **private(group, shown_on))
@@ -125,11 +122,7 @@ def _in_turn(handler: Callable[..., Updates]) -> Callable[..., Updates]:
 
 
 def chosen(things: Sequence[Thing], index: object) -> Thing:
-    """The one that was clicked.
-
-    Raises:
-        StudioError: there is none at that place: it went meanwhile, or the index is made up.
-    """
+    """The one that was clicked. Raises StudioError: there is none at that place: it went meanwhile, or the index is made up."""
     if type(index) is not int or not 0 <= index < len(things):
         raise StudioError(texts.NOT_THERE)
     return things[index]

@@ -92,11 +92,7 @@ class TakeHome(Step):
 
 
 def _asked(session: Session) -> Comparison:
-    """The last comparison.
-
-    Raises:
-        DataError: nothing was asked yet.
-    """
+    """The last comparison."""
     if session.comparison is None:
         raise DataError(texts.TAKE_NOTHING)
     return session.comparison

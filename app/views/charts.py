@@ -17,8 +17,7 @@ _html = macros("charts.html")
 def routing_chart(bars: Sequence[tuple[str, float, float | None, str]]) -> Markup:
     """Routed experts with similarity and weight, and below them, greyed, all the others.
 
-    Args:
-        bars: name, similarity, weight (None where it was not routed to) and details of each expert, best first.
+    ``bars``: name, similarity, weight (None where it was not routed to) and details of each expert, best first.
     """
     shown = NEAR + sum(weight is not None for _, _, weight, _ in bars)
     return _html.routing_chart(bars[:shown], bars[shown:])
