@@ -11,7 +11,6 @@ from typing import Any
 from markupsafe import Markup
 
 from app import texts
-from app.views.charts import layer_name
 from app.views.scatter import Mark, scatter
 from app.views.template import macros
 from core.common.metrics import mean_of_ways
@@ -24,6 +23,8 @@ from core.training.own_expert import OwnExpert
 
 SHORT = 46  # characters of an expert's description
 LABELLED = 8  # routed experts, of more of them none has its label on a map
+_LAYER = re.compile(r"(\d+).*?\b([qkv])(?:_proj)?$")
+_TEXT_HEAD = {"text.mlp.1": "text head, first layer", "text.mlp.3": "text head, second layer"}
 _html, _told = macros("experts.html"), macros("page.html").told
 looked = _html.looked  # several panels, one below the other
 
@@ -85,6 +86,12 @@ def count(rows: int, experts: int, words: str) -> Markup:
 def likeness(pairs: Sequence[ExpertComparison], names: Sequence[str]) -> Markup:
     """Several experts, each against each: likeness of the weight changes, and of the descriptions below it."""
     return _html.likeness({pair.names: pair for pair in pairs} | {pair.names[::-1]: pair for pair in pairs}, names)
+
+
+def layer_name(name: str) -> str:
+    """A readable form of a linear's dotted name, where it is one of a block's q, k and v, or of the shipped text head."""
+    match = _LAYER.search(name)
+    return f"block {match[1]}, {match[2]}" if match else _TEXT_HEAD.get(name, name)
 
 
 def compared(pair: ExpertComparison) -> Markup:

@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from app import texts
 from app.views import experts_html
-from app.views.charts import heat_map, routing_chart
 from app.views.template import macros
 from app.visitors.album import LISTED, Album
 from core.common.paths import results_path
@@ -21,6 +20,7 @@ from core.sglora.fit import Fit
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing
 
+NEAR = 4  # experts that were not routed to, and are shown all the same
 _html = macros("page.html")
 note, section, status, listed_files = _html.note, _html.section, _html.status, _html.listed_files
 
@@ -64,7 +64,7 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
     order = sorted(range(len(similarity)), key=lambda i: (i not in weights, -similarity[i]))
     experts = [(i, engine.repository.experts[i]) for i in order]
     bars = [(expert.name, similarity[i], weights.get(i), experts_html.details_line(expert)) for i, expert in experts]
-    return _html.routing_details(routing_chart(bars))
+    return _html.routing_details(bars, len(weights) + NEAR)
 
 
 def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
@@ -89,6 +89,17 @@ def adapter_details(result: Adaptation, ranges: Mapping[str, tuple[float, float]
     norms = result.lora.only(m for m in result.lora.modules if m.name in ranges).norms()
     title = texts.LORA_FOR.format(description=result.routing.description)
     return _html.adapter_details(title, facts, result.seconds, heat_map(norms, ranges), experts_html.distances(distances))
+
+
+def heat_map(norms: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> Markup:
+    """Strength of a LoRA per block (rows) and q, k, v (columns), or per linear, each against the experts' range."""
+    rows: dict[str, dict[str, object]] = {}
+    top = max([*norms.values(), *(high for _, high in ranges.values()), 1e-9])
+    for name, norm in norms.items():
+        shown = experts_html.layer_name(name)
+        block, _, part = shown.partition(", ") if shown.startswith("block ") else (shown, "", "")
+        rows.setdefault(block, {})[part] = (name, norm, norm / top, ranges.get(name))
+    return _html.heat_map(list(dict.fromkeys(part for row in rows.values() for part in row)), rows)
 
 
 def report(lines: Sequence[str], added: AddReport | None = None, more_failed: Iterable[tuple[str, str]] = ()) -> Markup:
