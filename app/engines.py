@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
@@ -20,6 +19,7 @@ from app.zero_gpu import with_gpu
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.common.errors import AdapterError, BackboneError, RepositoryError, StudioError
+from core.common.lazy import lazy
 from core.common.paths import EXPERTS, experts_path
 from core.experts.load import FoundRepository, load_engine, repository_folders
 from core.sglora.engine import SGLora
@@ -34,11 +34,7 @@ DEFAULT = EMBEDDED
 
 
 class Engine:
-    """One engine and its loading.
-
-    ``load``: makes the engine. ``names``: whether to get ready for names at once, or else the first visitor who teaches one
-    waits.
-    """
+    """One engine and its loading; ``names``: whether to get ready for names at once, or with the first one that is taught."""
 
     def __init__(self, load: Callable[[], SGLora], names: bool = True) -> None:
         self._load, self._names = load, names
@@ -82,7 +78,7 @@ class Engine:
         with suppress(AdapterError):  # a backbone that cannot be taught names
             ordinary_texts(self.get().backbone)
 
-    @cached_property
+    @lazy
     def expert_norms(self) -> dict[str, tuple[float, float]]:
         """Smallest and largest strength among the experts, for each linear that they adapt each in its own way."""
         repository = self.get().repository
@@ -93,9 +89,8 @@ class Engine:
 class Models:
     """All engines; they hold no state of any visitor.
 
-    ``load``: makes the default engine; tests give a smaller one. ``others``: repositories that visitors may switch to.
-    ``watched``: whether any visitor looks at what an engine gave; an unwatched one makes room for another. ``unload``: told of
-    each that made room.
+    ``watched``: whether any visitor looks at what an engine gave; an unwatched one makes room for another, and ``unload`` is
+    told of it.
     """
 
     def __init__(

@@ -93,8 +93,13 @@ class StepContext:
 
     @property
     def inputs(self) -> list[Any]:
-        """The components of ``Controls``, in order: the last inputs of an event that reads them."""
+        """The components of ``Controls``, in order."""
         return [self.controls[name] for name in Controls._fields]
+
+    @property
+    def asked(self) -> list[Any]:
+        """The last inputs of nearly all events: the session and the controls."""
+        return [self.session, *self.inputs]
 
     def shows(self, part: Part, components: Sequence[Any], show: Show) -> None:
         """Register what shows a part; several steps may."""

@@ -30,6 +30,11 @@ _environment.globals |= {"texts": texts, "KS": KS}
 _environment.filters["percent"] = _percent
 
 
+def script(name: str) -> str:
+    """A script of the page, from the folder of this file."""
+    return Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8")
+
+
 def macros(name: str) -> Any:
     """The macros of a template, as functions that return ``Markup``."""
     return _environment.get_template(name).module

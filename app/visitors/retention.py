@@ -26,7 +26,7 @@ from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from app import texts
-from app.errors import answering, friendly
+from app.errors import friendly
 from app.http.gradio_patches import FOLDER_PREFIX, GuardedBlocks
 from app.http.upload_limits import UploadGate
 from app.visitors.album import open_albums
@@ -76,7 +76,7 @@ class Keeper:
             if event.fn is None:
                 continue
             public = event.api_visibility == "public"
-            event.fn = answering(event.fn) if public else friendly(event.fn)
+            event.fn = friendly(event.fn, public)
             if not any(isinstance(component, gr.State) for component in event.inputs):
                 continue
             event.fn = self._attended(event.fn, None if public else missed, event.outputs)
@@ -207,10 +207,7 @@ class Keeper:
 
     def could_fit(self, wanted: int) -> bool:
         """Whether so many more bytes would have room. Nothing is deleted for what was only announced."""
-        if self._far_from_full(wanted):
-            return True
-        _, excess, going = self._room_to_make(wanted)
-        return excess <= sum(size for size, _ in going)
+        return self._far_from_full(wanted) or self._room_to_make(wanted)[1] <= 0
 
     def _far_from_full(self, wanted: int) -> bool:
         """Whether there is no need to look at every file again: what came since the last look is counted."""
@@ -225,19 +222,17 @@ class Keeper:
 
         False where that is not enough: then nothing goes for an upload, and a sweep deletes what it may.
         """
-        taken, excess, going = self._room_to_make(wanted)
-        if not wanted or excess <= sum(size for size, _ in going):
+        taken, lacking, going = self._room_to_make(wanted)
+        if not wanted or lacking <= 0:
             for size, delete in going:
-                if excess <= 0:
-                    break
                 delete()
-                taken, excess = taken - size, excess - size
+                taken -= size
         with self._lock:
             self._taken = time.monotonic(), taken + wanted
-        return excess <= 0
+        return lacking <= 0
 
     def _room_to_make(self, wanted: int) -> tuple[int, int, list[tuple[int, Callable[[], object]]]]:
-        """Bytes that are taken, by how many ``wanted`` more are too many, and (bytes, how to delete them) in the order to go.
+        """Bytes that are taken, how many of ``wanted`` more have no room whatever goes, and what goes: (bytes, how to).
 
         An upload has no known visitor, so it does not delete what was used within the last minute.
         """
@@ -256,7 +251,12 @@ class Keeper:
             for album, size in list(zip(albums, sizes, strict=True))[:-1]
             if size and not album.busy and album.used <= spared
         ]
-        return taken, taken + wanted - limit, going
+        lacking, needed = taken + wanted - limit, 0
+        for size, _ in going:
+            if lacking <= 0:
+                break
+            lacking, needed = lacking - size, needed + 1
+        return taken, lacking, going[:needed]
 
     def delete_files(self) -> None:
         """Delete what visitors sent long enough ago; pieces of uploads that ended early sooner."""
