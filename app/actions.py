@@ -8,7 +8,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -31,7 +31,6 @@ from core.data.image_io import photo_bytes
 from core.data.sample_photos import Example, examples, sample_photos
 from core.experts.adapter_files import save_adapter, save_names_adapter
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranking, moves
-from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.random_sentence import drawn_sentence, random_sentence
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
@@ -45,6 +44,8 @@ MAX_STRENGTH = 4.0
 HISTORY = 8
 KEPT_WITH_NAMES = 4  # adapters with names added; the page compares three
 
+# A comparison without columns, what ranks an adapter's, and how far hits moved from one ranking to another.
+Prepared = tuple[Comparison, Callable[[Adapter], Ranking], Callable[[Ranking, Ranking], Mapping[str, int]]]
 Progress = Callable[[int, int], object]
 RankingProgress = Callable[[int, int, str], object]  # columns that are done, of how many, and the title of the next
 
@@ -277,24 +278,18 @@ def ask(
 
     Columns of the last answer are taken over where their adapter, the photos and the question are the same.
     """
-    prepared = (
-        _captions(engine, session, question) if question.kind == "photo" else _photos(engine, session, question, libraries)
-    )
-    question, rank = prepared.question, prepared.rank
-    session.question, last = question, session.comparison
+    of_photo = question.kind == "photo"
+    unranked, rank, far = _captions(engine, session, question) if of_photo else _photos(engine, session, question, libraries)
+    session.question = question = unranked.asked
+    last = session.comparison
     if last is None or last.asked != question:
         session.more = 0
-    left_out, fingerprint = _trained_on(engine, session), engine.backbone.fingerprint
-    unranked = Comparison(
-        prepared.title,
-        (),
-        question,
-        prepared.right,
-        left_out,
-        session.album.gallery(engine).photos if question.within.own else (),
-        fingerprint,
-        _names_in(engine, session, question),
-        prepared.library,
+    unranked = replace(
+        unranked,
+        left_out=_trained_on(engine, session),
+        photos=session.album.gallery(engine).photos if question.within.own else (),
+        backbone=engine.backbone.fingerprint,
+        names=_names_in(engine, session, question),
     )
     gone = visitor_left()
     same = last is not None and replace(last, columns=()) == unranked
@@ -312,9 +307,9 @@ def ask(
             progress(len(ranked), len(wanted), name)
         with COMPUTING:
             ranking = rank(adapter)
-        moved = prepared.moves(ranked[0].ranking, ranking) if ranked else {}
+        moved = far(ranked[0].ranking, ranking) if ranked else {}
         ranked.append(Column(name, note, ranking, moved, None, adapter.key))
-    places = {**(last.places if last is not None and same else {}), **prepared.places}
+    places = {**(last.places if last is not None and same else {}), **unranked.places}
     session.comparison = answer = replace(unranked, columns=tuple(ranked), places=places)
     if question.kind == "words":
         pair = (question.what, "" if session.adaptation is None else session.adaptation.request.description)
@@ -331,19 +326,6 @@ def _names_in(engine: SGLora, session: Session, question: Question) -> tuple[tup
     return tuple((entry.name, len(entry.photos)) for entry in names.entries if entry.name in found)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A question that can be ranked."""
-
-    question: Question
-    title: str
-    right: frozenset[str]  # keys of right answers
-    rank: Callable[[Adapter], Ranking]
-    moves: Callable[[Ranking, Ranking], Mapping[str, int]] = moves  # how far hits moved, from two rankings
-    library: LibraryPhotos | None = None  # as in ``Comparison``
-    places: Mapping[str, int] = field(default_factory=dict)
-
-
 def _photos(engine: SGLora, session: Session, question: Question, libraries: PhotoLibraries | None) -> Prepared:
     """Words, or a photo -> photos; right are those with the question as a caption."""
     right: frozenset[str] = frozenset()
@@ -357,8 +339,8 @@ def _photos(engine: SGLora, session: Session, question: Question, libraries: Pho
     place = Place.of(engine, session, question, libraries)
     if question.kind == "similar":
         title = _TEXTS.ASKED_LIKE.format(name=place.subject)
-    far = moves if place.library is None else place.moves
-    return Prepared(question, title, right, place.rank, far, place.library, place.places)
+    unranked = Comparison(title, (), question, right, library=place.library, places=place.places)
+    return unranked, place.rank, moves if place.library is None else place.moves
 
 
 def _captions(engine: SGLora, session: Session, question: Question) -> Prepared:
@@ -380,7 +362,8 @@ def _captions(engine: SGLora, session: Session, question: Question) -> Prepared:
         photo, name = chosen.id, chosen.name
         right = frozenset(content_id(caption.encode()) for caption in chosen.captions)  # keys of ``image_to_text``
     title, gone = _TEXTS.ASKED_CAPTIONS.format(name=name), visitor_left()
-    return Prepared(question, title, right, lambda adapter: gallery.image_to_text(photo, adapter, top=None, stop=gone))
+    unranked = Comparison(title, (), question, right)
+    return unranked, lambda adapter: gallery.image_to_text(photo, adapter, top=None, stop=gone), moves
 
 
 def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
@@ -447,7 +430,6 @@ def ask_again(
 
 
 def _has(comparison: Comparison | None, title: str) -> bool:
-    """Whether a comparison has a column."""
     return comparison is not None and any(column.title == title for column in comparison.columns)
 
 

@@ -56,7 +56,6 @@ class Place:
 
     @lazy
     def _total(self) -> int:
-        """How many photos may be answers."""
         total = 0
         if self.gallery is not None:
             total += len(self.gallery.photos if (among := self.gallery.among(self._own)) is None else among)

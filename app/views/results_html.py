@@ -87,7 +87,6 @@ def _subject(result: Comparison, album: Album, photos: Mapping[str, Photo]) -> t
 
 
 def _taught(names: Sequence[tuple[str, int]]) -> str:
-    """The note on taught names in the question."""
     if not names:
         return ""
     chips = texts.listed([texts.NAMES_CHIP.format(name=name, n=n) for name, n in names])
@@ -144,7 +143,6 @@ def counting(result: Comparison) -> Markup:
 
 
 def _counts(words: str, counts: Sequence[int], total: int) -> Markup:
-    """How many were found before and after."""
     before, after = counts[0], counts[-1]
     kind = "sg-up" if after > before else "sg-down" if after < before else ""
     return Markup(words).format(before=_html.bold(before), after=_html.bold(after, kind), total=total)

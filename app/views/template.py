@@ -21,7 +21,6 @@ def _one_line(name: str) -> str:
 
 
 def _percent(share: float) -> str:
-    """A share for CSS, kept between 0 and 1."""
     return f"{max(0.0, min(1.0, share)) * 100:.1f}%"
 
 

@@ -277,7 +277,6 @@ class Album:
         return self._resting if gallery is None else gallery.photos
 
     def _files(self) -> Mapping[str, Path]:
-        """The photos' files, by id, as far as they are kept."""
         return self._originals if self.samples is None else {**self.samples.album._originals, **self._originals}
 
     @property
