@@ -51,10 +51,7 @@ RankingProgress = Callable[[int, int, str], object]  # columns that are done, of
 
 
 def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
-    """What the controls ask for; a strength of None is the backbone's usual one.
-
-    Raises DescriptionError: a value that cannot be used; other controls that are empty count as such.
-    """
+    """What the controls ask for; a strength of None is the backbone's usual one. Raises DescriptionError: an unusable value."""
     k, tau, seed = number("k", k), number("The temperature", tau), number("The seed", seed)
     strength = None if strength is None else float(number("The strength", strength))
     if not 0 <= seed <= MAX_SEED:
@@ -369,7 +366,7 @@ def _captions(engine: SGLora, session: Session, question: Question) -> Prepared:
 def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
     """Recall of the last comparison's columns, after the answer itself, since many captions take a while to read.
 
-    None where nothing was asked, or fewer than two photos have captions. Raises StudioError: it was stopped.
+    None where there is nothing to count. Raises StudioError: it was stopped.
     """
     comparison = session.comparison
     if comparison is None or comparison.measured:

@@ -119,10 +119,7 @@ class Models:
         return [(texts.BACKBONE_SHIPPED.format(name=DEFAULT), DEFAULT), *named]
 
     def get(self, name: str = DEFAULT) -> SGLora:
-        """An engine, waiting for it where needed.
-
-        Raises StudioError: it cannot be loaded, or others are in use that leave no room for it; the text says what to do.
-        """
+        """An engine, waiting for it where needed. Raises StudioError: it cannot be loaded, or others leave no room for it."""
         engine = self.engine(name)
         try:
             return engine.get()
@@ -165,10 +162,7 @@ class Models:
 
 
 def found_repositories(given: Sequence[Path]) -> list[FoundRepository]:
-    """The repositories beside the shipped one: those under ``experts/``, and those that the given folders are or hold.
-
-    Raises RepositoryError: a given folder holds none, or a damaged one.
-    """
+    """The repositories beside the shipped one: those under ``experts/``, and those that the given folders are or hold."""
     repositories: dict[Path, FoundRepository] = {}
     for folder in repository_folders(EXPERTS):
         try:

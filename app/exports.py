@@ -84,8 +84,7 @@ def _words(text: str) -> str:
 def write_photos(album: Album, comparison: Comparison, top: int, path: Path) -> None:
     """Write the first photos of the last column into a ZIP, their names led by their places.
 
-    A photo is the visitor's own file where that is still there, else its small copy; a library gives small copies. Raises
-    StudioError: captions were ranked, and no photos.
+    A photo is the visitor's own file where that is still there, else its small copy; a library gives small copies.
     """
     if comparison.of != "photos":
         raise DataError(texts.TAKE_NO_PHOTOS)
@@ -134,10 +133,7 @@ def session_json(session: Session, fingerprint: str) -> str:
 
 
 def read_session(path: Path) -> SavedSession:
-    """A session that ``session_json`` wrote; anyone may have changed it since.
-
-    Raises StudioError: it is no such file, or a value in it cannot be used.
-    """
+    """A session that ``session_json`` wrote; anyone may have changed it since. Raises DataError: it cannot be used."""
     if path.stat().st_size > MAX_SESSION_BYTES:
         raise DataError(texts.SESSION_NOT_ONE.format(name=brief(path.name)))
     try:

@@ -56,10 +56,7 @@ class PhotoLibraries:
         progress: Callable[[Progress], None],
         stop: Callable[[], bool] = lambda: False,
     ) -> IndexReport:
-        """Bring a library up to date with a folder; an empty name: with those it knows. ``stop``: as for ``index_folders``.
-
-        Raises LibraryError: nothing is indexed from the page; or as ``index_folders``.
-        """
+        """Bring a library up to date with a folder; an empty name: with those it knows. Otherwise as ``index_folders``."""
         if not self.writable:
             raise LibraryError(texts.LIBRARY_READ_ONLY)
         library = PhotoLibrary.create(self._folder(name), backbone)
