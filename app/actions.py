@@ -8,7 +8,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -31,7 +31,6 @@ from core.data.image_io import photo_bytes
 from core.data.sample_photos import Example, examples, sample_photos
 from core.experts.adapter_files import save_adapter, save_names_adapter
 from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranking, moves
-from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
@@ -44,16 +43,14 @@ MAX_STRENGTH = 4.0
 HISTORY = 8
 KEPT_WITH_NAMES = 4  # adapters with names added; the page compares three
 
+# A comparison without columns, what ranks an adapter's, and how far hits moved from one ranking to another.
+Prepared = tuple[Comparison, Callable[[Adapter], Ranking], Callable[[Ranking, Ranking], Mapping[str, int]]]
 Progress = Callable[[int, int], object]
 RankingProgress = Callable[[int, int, str], object]  # columns that are done, of how many, and the title of the next
 
 
 def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
-    """What the controls ask for; a strength of None is the backbone's usual one.
-
-    Raises:
-        DescriptionError: a value that cannot be used; other controls that are empty count as such.
-    """
+    """What the controls ask for; a strength of None is the backbone's usual one. Raises DescriptionError: an unusable value."""
     k, tau, seed = number("k", k), number("The temperature", tau), number("The seed", seed)
     strength = None if strength is None else float(number("The strength", strength))
     if not 0 <= seed <= MAX_SEED:
@@ -64,11 +61,7 @@ def request(description: str, k: float | None, tau: float | None, seed: float | 
 
 
 def number(name: str, value: object) -> float:
-    """What a control holds, as it is; API clients may send anything.
-
-    Raises:
-        DescriptionError: it is no finite number.
-    """
+    """What a control holds, as it is; API clients may send anything. Raises DescriptionError: it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise DescriptionError(f"{name} is not a number.")
     return value
@@ -100,11 +93,7 @@ def adapt_to(engine: SGLora, session: Session, wanted: AdapterRequest | None) ->
 def write_zip(engine: SGLora, session: Session, adaptation: Adaptation | None) -> Path:
     """Write the adapter, with the visitor's names in it, as a ZIP for the visitor to download.
 
-    Args:
-        adaptation: None: the names alone.
-
-    Raises:
-        AdapterError: there is neither.
+    ``adaptation``: None: the names alone. Raises AdapterError: there is neither.
     """
     names = session.album.names(engine)
     if adaptation is None and not names.entries:
@@ -189,11 +178,7 @@ def ask_about_samples(engine: SGLora, session: Session) -> None:
 
 
 def photos_called(engine: SGLora, session: Session, lines: str) -> list[str]:
-    """Ids of the gallery's photos of these names, one a line.
-
-    Raises:
-        GalleryError: there is no photo of a name.
-    """
+    """Ids of the gallery's photos of these names, one a line. Raises GalleryError: there is no photo of a name."""
     known = {photo.name: photo.id for photo in session.album.gallery(engine).photos}
     wanted = [line.strip() for line in lines.splitlines() if line.strip()]
     if missing := [name for name in wanted if name not in known]:
@@ -228,10 +213,7 @@ def adapters(
 ) -> tuple[tuple[str, str, Adapter], ...]:
     """The columns of a comparison: title, note and adapter; zero-shot first, the others at the adapter's strength.
 
-    Without a sentence, what all adapters share is applied, where the backbone has it.
-
-    Args:
-        merge, random: whether the merge of the experts, and the adapter of a random sentence, are columns.
+    Without a sentence, what all adapters share is applied, where the backbone has it. ``merge``, ``random``: columns on demand.
     """
     zero_shot, shared = (_TEXTS.ZERO_SHOT, _TEXTS.ZERO_SHOT_NOTE, ZERO_SHOT), engine.backbone.shared
     if adaptation is None:
@@ -289,34 +271,22 @@ def ask(
     libraries: PhotoLibraries | None = None,
     random: bool = False,
 ) -> Comparison:
-    """Answer a question in every column, with the session's adapter where there is one.
+    """Answer a question in every column (see ``adapters``), with the session's adapter where there is one.
 
     Columns of the last answer are taken over where their adapter, the photos and the question are the same.
-
-    Args:
-        progress: called before each column. merge, random: as for ``adapters``. libraries: that can be asked.
-
-    Raises:
-        StudioError: there are no photos, or the question cannot be used.
     """
-    prepared = (
-        _captions(engine, session, question) if question.kind == "photo" else _photos(engine, session, question, libraries)
-    )
-    question, rank = prepared.question, prepared.rank
-    session.question, last = question, session.comparison
+    of_photo = question.kind == "photo"
+    unranked, rank, far = _captions(engine, session, question) if of_photo else _photos(engine, session, question, libraries)
+    session.question = question = unranked.asked
+    last = session.comparison
     if last is None or last.asked != question:
         session.more = 0
-    left_out, fingerprint = _trained_on(engine, session), engine.backbone.fingerprint
-    unranked = Comparison(
-        prepared.title,
-        (),
-        question,
-        prepared.right,
-        left_out,
-        session.album.gallery(engine).photos if question.within.own else (),
-        fingerprint,
-        _names_in(engine, session, question),
-        prepared.library,
+    unranked = replace(
+        unranked,
+        left_out=_trained_on(engine, session),
+        photos=session.album.gallery(engine).photos if question.within.own else (),
+        backbone=engine.backbone.fingerprint,
+        names=_names_in(engine, session, question),
     )
     gone = visitor_left()
     same = last is not None and replace(last, columns=()) == unranked
@@ -334,9 +304,9 @@ def ask(
             progress(len(ranked), len(wanted), name)
         with COMPUTING:
             ranking = rank(adapter)
-        moved = prepared.moves(ranked[0].ranking, ranking) if ranked else {}
+        moved = far(ranked[0].ranking, ranking) if ranked else {}
         ranked.append(Column(name, note, ranking, moved, None, adapter.key))
-    places = {**(last.places if last is not None and same else {}), **prepared.places}
+    places = {**(last.places if last is not None and same else {}), **unranked.places}
     session.comparison = answer = replace(unranked, columns=tuple(ranked), places=places)
     if question.kind == "words":
         pair = (question.what, "" if session.adaptation is None else session.adaptation.request.description)
@@ -353,23 +323,6 @@ def _names_in(engine: SGLora, session: Session, question: Question) -> tuple[tup
     return tuple((entry.name, len(entry.photos)) for entry in names.entries if entry.name in found)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A question that can be ranked.
-
-    Attributes:
-        right: keys of right answers. moves: how far hits moved, from two rankings. library, places: as in ``Comparison``.
-    """
-
-    question: Question
-    title: str
-    right: frozenset[str]
-    rank: Callable[[Adapter], Ranking]
-    moves: Callable[[Ranking, Ranking], Mapping[str, int]] = moves
-    library: LibraryPhotos | None = None
-    places: Mapping[str, int] = field(default_factory=dict)
-
-
 def _photos(engine: SGLora, session: Session, question: Question, libraries: PhotoLibraries | None) -> Prepared:
     """Words, or a photo -> photos; right are those with the question as a caption."""
     right: frozenset[str] = frozenset()
@@ -383,8 +336,8 @@ def _photos(engine: SGLora, session: Session, question: Question, libraries: Pho
     place = Place.of(engine, session, question, libraries)
     if question.kind == "similar":
         title = _TEXTS.ASKED_LIKE.format(name=place.subject)
-    far = moves if place.library is None else place.moves
-    return Prepared(question, title, right, place.rank, far, place.library, place.places)
+    unranked = Comparison(title, (), question, right, library=place.library, places=place.places)
+    return unranked, place.rank, moves if place.library is None else place.moves
 
 
 def _captions(engine: SGLora, session: Session, question: Question) -> Prepared:
@@ -406,16 +359,14 @@ def _captions(engine: SGLora, session: Session, question: Question) -> Prepared:
         photo, name = chosen.id, chosen.name
         right = frozenset(content_id(caption.encode()) for caption in chosen.captions)  # keys of ``image_to_text``
     title, gone = _TEXTS.ASKED_CAPTIONS.format(name=name), visitor_left()
-    return Prepared(question, title, right, lambda adapter: gallery.image_to_text(photo, adapter, top=None, stop=gone))
+    unranked = Comparison(title, (), question, right)
+    return unranked, lambda adapter: gallery.image_to_text(photo, adapter, top=None, stop=gone), moves
 
 
 def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
     """Recall of the last comparison's columns, after the answer itself, since many captions take a while to read.
 
-    None where nothing was asked, or fewer than two photos have captions.
-
-    Raises:
-        StudioError: it was stopped.
+    None where there is nothing to count. Raises StudioError: it was stopped.
     """
     comparison = session.comparison
     if comparison is None or comparison.measured:
@@ -476,7 +427,6 @@ def ask_again(
 
 
 def _has(comparison: Comparison | None, title: str) -> bool:
-    """Whether a comparison has a column."""
     return comparison is not None and any(column.title == title for column in comparison.columns)
 
 

@@ -41,10 +41,6 @@ def _sampling(request: AdapterRequest) -> list[str]:
 
 def _line(command: str, options: list[str], positional: str | None = None) -> str:
     """Texts that begin with a dash would be taken for options: they go last, behind ``--``."""
-    if positional is None:
-        behind, before = [], []
-    elif positional.startswith("-"):
-        behind, before = ["--", positional], []
-    else:
-        behind, before = [], [positional]
-    return shlex.join(["python", "-m", "core", command, *before, *options, *behind])
+    last = ["--", positional] if positional is not None and positional.startswith("-") else []
+    first = [] if last or positional is None else [positional]
+    return shlex.join(["python", "-m", "core", command, *first, *options, *last])

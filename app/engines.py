@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
@@ -20,6 +19,7 @@ from app.zero_gpu import with_gpu
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.common.errors import AdapterError, BackboneError, RepositoryError, StudioError
+from core.common.lazy import lazy
 from core.common.paths import EXPERTS, experts_path
 from core.experts.load import FoundRepository, load_engine, repository_folders
 from core.sglora.engine import SGLora
@@ -34,11 +34,7 @@ DEFAULT = EMBEDDED
 
 
 class Engine:
-    """One engine and its loading.
-
-    Args:
-        load: makes the engine. names: whether to get ready for names at once, or else the first visitor who teaches one waits.
-    """
+    """One engine and its loading; ``names``: whether to get ready for names at once, or with the first one that is taught."""
 
     def __init__(self, load: Callable[[], SGLora], names: bool = True) -> None:
         self._load, self._names = load, names
@@ -54,11 +50,7 @@ class Engine:
                 self._thread.start()
 
     def get(self) -> SGLora:
-        """The engine, waiting for it where needed.
-
-        Raises:
-            StudioError: it cannot be loaded; the text says why.
-        """
+        """The engine, waiting for it where needed. Raises StudioError: it cannot be loaded; the text says why."""
         self.start()
         return self._loaded.result()
 
@@ -86,7 +78,7 @@ class Engine:
         with suppress(AdapterError):  # a backbone that cannot be taught names
             ordinary_texts(self.get().backbone)
 
-    @cached_property
+    @lazy
     def expert_norms(self) -> dict[str, tuple[float, float]]:
         """Smallest and largest strength among the experts, for each linear that they adapt each in its own way."""
         repository = self.get().repository
@@ -97,11 +89,8 @@ class Engine:
 class Models:
     """All engines; they hold no state of any visitor.
 
-    Args:
-        load: makes the default engine; tests give a smaller one.
-        others: repositories that visitors may switch to.
-        watched: whether any visitor looks at what an engine gave; an unwatched one makes room for another.
-        unload: told of each that made room.
+    ``watched``: whether any visitor looks at what an engine gave; an unwatched one makes room for another, and ``unload`` is
+    told of it.
     """
 
     def __init__(
@@ -130,11 +119,7 @@ class Models:
         return [(texts.BACKBONE_SHIPPED.format(name=DEFAULT), DEFAULT), *named]
 
     def get(self, name: str = DEFAULT) -> SGLora:
-        """An engine, waiting for it where needed.
-
-        Raises:
-            StudioError: it cannot be loaded, or others are in use that leave no room for it; the text says what to do.
-        """
+        """An engine, waiting for it where needed. Raises StudioError: it cannot be loaded, or others leave no room for it."""
         engine = self.engine(name)
         try:
             return engine.get()
@@ -145,11 +130,7 @@ class Models:
             raise
 
     def engine(self, name: str = DEFAULT) -> Engine:
-        """An engine that may still be loading.
-
-        Raises:
-            BackboneError: there is no such repository, or no room.
-        """
+        """An engine that may still be loading. Raises BackboneError: there is no such repository, or no room."""
         if name == DEFAULT:
             return self._default
         if name not in self.repositories:
@@ -181,11 +162,7 @@ class Models:
 
 
 def found_repositories(given: Sequence[Path]) -> list[FoundRepository]:
-    """The repositories beside the shipped one: those under ``experts/``, and those that the given folders are or hold.
-
-    Raises:
-        RepositoryError: a given folder holds none, or a damaged one.
-    """
+    """The repositories beside the shipped one: those under ``experts/``, and those that the given folders are or hold."""
     repositories: dict[Path, FoundRepository] = {}
     for folder in repository_folders(EXPERTS):
         try:

@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Callable
 from html import escape
-from typing import Any, NoReturn
+from typing import Any
 
 import gradio as gr
 
@@ -21,28 +21,12 @@ DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 PATH = re.compile(r"(?<![\w/.])/(?:[^\s/:,;()'\"]+/)+([^\s/:,;()'\"]+)")
 
 
-def friendly(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """For events of the page: warn and leave everything on it as it was, so that nothing entered is lost."""
+def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[..., Any]:
+    """The handler of an event, whose errors become messages for people.
 
-    def warn(message: str) -> Any:
-        # The toast renders HTML, and messages name what visitors wrote.
-        gr.Warning(escape(texts.translated(message), quote=False), duration=SECONDS_SHOWN)
-        return gr.skip()
-
-    return _telling(handler, warn)
-
-
-def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """For named endpoints: the client's exception carries the message, and never a stack trace."""
-
-    def fail(message: str) -> NoReturn:
-        raise gr.Error(message, print_exception=False)
-
-    return _telling(endpoint, fail)
-
-
-def _telling(handler: Callable[..., Any], tell: Callable[[str], Any]) -> Callable[..., Any]:
-    """The handler, whose errors become messages for people."""
+    The page gets a warning and stays as it was, so that nothing entered is lost. The client of a ``public`` endpoint gets an
+    exception with the message, and never a stack trace.
+    """
 
     @functools.wraps(handler)
     def wrapped(*args: Any) -> Any:
@@ -52,7 +36,11 @@ def _telling(handler: Callable[..., Any], tell: Callable[[str], Any]) -> Callabl
             raise
         except Exception as error:
             message = _message(error, handler.__name__)
-        return tell(message)
+        if public:
+            raise gr.Error(message, print_exception=False)
+        # The toast renders HTML, and messages name what visitors wrote.
+        gr.Warning(escape(texts.translated(message), quote=False), duration=SECONDS_SHOWN)
+        return gr.skip()
 
     return wrapped
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -29,11 +30,7 @@ def train(
     progress: Callable[[OwnProgress], None],
     stop: threading.Event,
 ) -> OwnExpert:
-    """Train an expert on the visitor's captioned photos and put it among the visitor's experts.
-
-    Raises:
-        StudioError: see ``train_own_expert``; TrainingStopped where it was stopped.
-    """
+    """Train an expert on the visitor's captioned photos and put it among the visitor's; raises as ``train_own_expert``."""
     album = session.album
     album.own_experts(engine).check_room(name)  # before, not after, minutes of training
     shipped = engine.repository
@@ -46,26 +43,23 @@ def train(
 
 
 def import_files(engine: SGLora, session: Session, paths: Sequence[str], description: str) -> OwnEntry:
-    """Put an adapter in PEFT format among the visitor's experts: a ZIP, or its two files.
-
-    Raises:
-        StudioError: neither; or see ``import_adapter``.
-    """
+    """Put an adapter in PEFT format among the visitor's experts: a ZIP, or its two files."""
     files = {Path(p).suffix.lower(): Path(p) for p in paths}
-    album = session.album
+
+    def join(source: bytes | Path) -> OwnEntry:
+        add = functools.partial(import_adapter, engine, source, description)
+        return session.album.change_own_experts(engine, add).entries[-1]
+
     if len(paths) == 1 and ".zip" in files:
-        source: bytes | Path = _read(files[".zip"], AdapterError)
-        own_experts = album.change_own_experts(engine, lambda experts: import_adapter(engine, source, description, experts))
-    elif len(paths) == 2 and set(files) == {".json", ".safetensors"}:
-        with TemporaryDirectory(dir=album.folder) as scratch:
-            folder = Path(scratch, "of yours")
-            folder.mkdir()
-            shutil.copyfile(files[".json"], folder / CONFIG_FILE)
-            shutil.copyfile(files[".safetensors"], folder / WEIGHTS_FILE)
-            own_experts = album.change_own_experts(engine, lambda experts: import_adapter(engine, folder, description, experts))
-    else:
+        return join(_read(files[".zip"], AdapterError))
+    if len(paths) != 2 or set(files) != {".json", ".safetensors"}:
         raise AdapterError(texts.IMPORT_WHAT.format(config=CONFIG_FILE, weights=WEIGHTS_FILE))
-    return own_experts.entries[-1]
+    with TemporaryDirectory(dir=session.album.folder) as scratch:
+        folder = Path(scratch, "of yours")
+        folder.mkdir()
+        shutil.copyfile(files[".json"], folder / CONFIG_FILE)
+        shutil.copyfile(files[".safetensors"], folder / WEIGHTS_FILE)
+        return join(folder)
 
 
 def load_own_experts(engine: SGLora, session: Session, path: str) -> int:

@@ -85,9 +85,6 @@ def write_photos(album: Album, comparison: Comparison, top: int, path: Path) -> 
     """Write the first photos of the last column into a ZIP, their names led by their places.
 
     A photo is the visitor's own file where that is still there, else its small copy; a library gives small copies.
-
-    Raises:
-        StudioError: captions were ranked, and no photos.
     """
     if comparison.of != "photos":
         raise DataError(texts.TAKE_NO_PHOTOS)
@@ -116,17 +113,11 @@ def _content(album: Album, photo: Photo) -> bytes:
 
 @dataclass(frozen=True)
 class SavedSession:
-    """What a session file holds.
+    """What a session file holds."""
 
-    Attributes:
-        request: of the adapter; None where none was made.
-        questions: (query, sentence) asked, latest first.
-        fingerprint: of the backbone that it was saved with.
-    """
-
-    request: AdapterRequest | None
-    questions: tuple[tuple[str, str], ...]
-    fingerprint: str
+    request: AdapterRequest | None  # of the adapter, where one was made
+    questions: tuple[tuple[str, str], ...]  # (query, sentence) asked, latest first
+    fingerprint: str  # of the backbone that it was saved with
 
 
 def session_json(session: Session, fingerprint: str) -> str:
@@ -142,11 +133,7 @@ def session_json(session: Session, fingerprint: str) -> str:
 
 
 def read_session(path: Path) -> SavedSession:
-    """A session that ``session_json`` wrote; anyone may have changed it since.
-
-    Raises:
-        StudioError: it is no such file, or a value in it cannot be used.
-    """
+    """A session that ``session_json`` wrote; anyone may have changed it since. Raises DataError: it cannot be used."""
     if path.stat().st_size > MAX_SESSION_BYTES:
         raise DataError(texts.SESSION_NOT_ONE.format(name=brief(path.name)))
     try:

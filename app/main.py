@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from app.http.hosts import Hosts, is_loopback
 from app.http.listening import check_address, is_port, port_number
@@ -50,11 +50,7 @@ def main() -> None:
 
 
 def prepare() -> None:
-    """What gradio reads from the environment when it is imported.
-
-    Raises:
-        StudioError: a variable cannot be used, or there is no folder for temporary files.
-    """
+    """What gradio reads from the environment when it is imported; raises StudioError where that cannot be used."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # Gradio sums up its last 10,000 events with pandas after every event, for a dashboard that is off.
@@ -87,45 +83,26 @@ class NoStubs:
 def flags() -> argparse.Namespace:
     """The options of the command line, which exits where they cannot be used."""
     parser = argparse.ArgumentParser(description="SG-LoRA Studio: from a sentence to a LoRA to better photo search.")
+    several: dict[str, Any] = {"action": "append", "default": []}
     parser.add_argument("--host", help="address to listen on (default: $GRADIO_SERVER_NAME or 127.0.0.1)")
-    parser.add_argument(
-        "--host-name",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="one more name that the server answers to, such as that of the proxy in front of it; may be given several times. "
-        "Addresses and localhost need none",
-    )
+    words = "one more name that the server answers to, such as that of the proxy in front of it; may be given several times. "
+    parser.add_argument("--host-name", **several, metavar="NAME", help=words + "Addresses and localhost need none")
     parser.add_argument("--port", type=port_number, help="port (default: $GRADIO_SERVER_PORT or the first free one from 7860)")
-    parser.add_argument(
-        "--experts",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="one more expert repository, or a folder of them, that visitors may switch to; may be given several times. "
-        "Those under experts/ are found without it",
-    )
-    parser.add_argument(
-        "--library",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="a library of photos (`python -m core index`) that all visitors may search; may be given several times",
-    )
+    words = "one more expert repository, or a folder of them, that visitors may switch to; may be given several times. "
+    words += "Those under experts/ are found without it"
+    parser.add_argument("--experts", type=Path, **several, metavar="DIR", help=words)
+    words = "a library of photos (`python -m core index`) that all visitors may search; may be given several times"
+    parser.add_argument("--library", type=Path, **several, metavar="DIR", help=words)
     parser.add_argument("--empty", action="store_true", help="open the page without the sample photos")
     parser.add_argument(
         "--index-from-page",
         action="store_true",
         help="let the person at this machine index folders into the libraries from the page; not behind a proxy",
     )
-    parser.add_argument(
-        "--device", default="auto", metavar="NAME", help="cuda, mps, cpu, or auto, the first of them that is there (default)"
-    )
-    parser.add_argument(
-        "--mcp", action="store_true", help="offer the endpoints as MCP tools, too, at /gradio_api/mcp/; needs the package mcp"
-    )
+    words = "cuda, mps, cpu, or auto, the first of them that is there (default)"
+    parser.add_argument("--device", default="auto", metavar="NAME", help=words)
+    words = "offer the endpoints as MCP tools, too, at /gradio_api/mcp/; needs the package mcp"
+    parser.add_argument("--mcp", action="store_true", help=words)
     args = parser.parse_args()
     if args.mcp and find_spec("mcp") is None:
         sys.exit('--mcp needs one more package: pip install "mcp>=1.21,<2"')
@@ -136,11 +113,7 @@ def flags() -> argparse.Namespace:
 
 
 def serve(args: argparse.Namespace) -> None:
-    """Start loading the models, and serve the page meanwhile.
-
-    Raises:
-        StudioError: a repository, a library or the address cannot be used.
-    """
+    """Start loading the models, and serve the page meanwhile; raises StudioError where something given cannot be used."""
     gc.disable()  # until the models are there: a million objects are made on the way, and nearly all of them stay
     from app import zero_gpu
     from app.engines import Models, found_repositories

@@ -16,14 +16,10 @@ from core.sglora.teach import MAX_PHOTOS, TaughtNames, clean_taught_name
 
 
 def teach(engine: SGLora, session: Session, name: str, ids: Sequence[str], without: Sequence[str] | None = None) -> TaughtNames:
-    """Teach a name from photos of the gallery; a name that is there gets the photos as well.
+    """Teach a name from photos of the gallery, by id; a name that is there gets the photos as well.
 
-    Args:
-        ids: of the photos. without: of photos that it does not mean, for marks on a question's results.
-
-    Raises:
-        DescriptionError: no photo, a name that cannot be used, or one too many.
-        AdapterError: no LoRA can teach this backbone names.
+    ``without``: photos that it does not mean. Raises DescriptionError: no photo, or a name that cannot be used or is too much;
+    AdapterError: no LoRA can teach this backbone names.
     """
     gallery = session.album.gallery(engine)
     shown, others = gallery.prefixes(ids), None if without is None else gallery.prefixes(without)
@@ -31,11 +27,7 @@ def teach(engine: SGLora, session: Session, name: str, ids: Sequence[str], witho
 
 
 def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str]) -> tuple[TaughtNames, tuple[Failure, ...]]:
-    """Teach a name from photo files, which do not join the gallery; those that cannot be read are in the answer.
-
-    Raises:
-        DescriptionError, AdapterError: as ``teach``.
-    """
+    """Teach a name from photo files, which do not join the gallery; those that cannot be read are in the answer."""
     clean_taught_name(name)  # before photos are read
     apart = Gallery(engine.backbone, MAX_PHOTOS)
     report = apart.add([Path(file) for file in files[:MAX_PHOTOS]])
@@ -46,12 +38,7 @@ def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str
 
 
 def from_marks(engine: SGLora, session: Session) -> TaughtNames:
-    """Teach the last question from the photos that were marked for it.
-
-    Raises:
-        GalleryError: nothing was marked as right.
-        StudioError: as ``teach``.
-    """
+    """Teach the last question from the photos that were marked for it."""
     marks = session.marks_of_words
     right, wrong = ([photo for photo, yes in marks.items() if yes is wanted] for wanted in (True, False))
     if session.comparison is None or not right:
@@ -60,11 +47,7 @@ def from_marks(engine: SGLora, session: Session) -> TaughtNames:
 
 
 def load(engine: SGLora, session: Session, path: str) -> int:
-    """Put the names of a file among the visitor's; photos of one that is there are joined. Returns how many.
-
-    Raises:
-        RepositoryError: no such file. DescriptionError: one name too many.
-    """
+    """Put the names of a file among the visitor's; photos of one that is there are joined. Returns how many."""
     file = Path(path)
     if file.stat().st_size > most_bytes(engine.backbone):
         raise RepositoryError(texts.NAMES_FILE_LARGE.format(name=file.name))

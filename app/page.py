@@ -58,17 +58,14 @@ READY = (Part.STATUS, Part.EXPERTS, Part.LIMITS, Part.ROUTING)  # shown as soon 
 
 
 def launch_options(keeper: Keeper | None = None, mcp: bool = False, hosts: Hosts = Hosts()) -> dict[str, Any]:
-    """Everything for ``launch`` that belongs to the page rather than to the machine it runs on, and what bounds visitors.
-
-    ``mcp``: whether the named endpoints are MCP tools, too. ``hosts``: the names that the server answers to.
-    """
+    """Everything for ``launch`` that belongs to the page rather than to the machine it runs on, and what bounds visitors."""
     if mcp:
         separate_visitors()
     keeper = keeper or Keeper()
     passed = [Middleware(VisitorLanguage), Middleware(Routes, mcp=mcp, hosts=hosts), keeper.gate(), Middleware(Calls)]
-    refusals = {RequestValidationError: refuse_fields}
+    refused = {RequestValidationError: refuse_fields}
     return {
-        "app_kwargs": {"lifespan": keeper.lifespan, "middleware": passed, "exception_handlers": refusals},
+        "app_kwargs": {"lifespan": keeper.lifespan, "middleware": passed, "exception_handlers": refused},
         "state_session_capacity": keeper.limits.sessions,
         "theme": _theme(),
         "css_paths": STYLE,
@@ -200,13 +197,12 @@ class Studio:
 
     def _wire(self, page: gr.Blocks) -> None:
         context = self.context
-        asked = [context.session, *context.inputs]
         # One after the other: what is ready depends on whose experts they are.
         shown = [context.session, self.tabs, self.address.memory, context.query, *context.inputs, *context.outputs(Part.PHOTOS)]
         opened = page.load(self._open, [self.address.memory], shown, **private(OPEN))
-        opened.then(self._ready, asked, context.outputs(*READY, Part.PHOTOS, *ANSWER), **private(OPEN))
+        opened.then(self._ready, context.asked, context.outputs(*READY, Part.PHOTOS, *ANSWER), **private(OPEN))
         page.unload(self._closed)
-        self.missed.change(self._show_what_is_there, asked, context.outputs(*Part), **private())
+        self.missed.change(self._show_what_is_there, context.asked, context.outputs(*Part), **private())
 
     def _open(self, request: gr.Request, memory: Any) -> Updates:
         context = self.context

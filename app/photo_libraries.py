@@ -18,14 +18,7 @@ from core.retrieval.library_photos import LibraryPhotos
 
 
 class PhotoLibraries:
-    """All of them, by name.
-
-    Args:
-        folders: of libraries. writable: whether they may be written from the page; then they need not be there yet.
-
-    Raises:
-        LibraryError: one of them cannot be used.
-    """
+    """All of them, by name; ``writable`` from the page, they need not be there yet. Raises LibraryError: one cannot be used."""
 
     def __init__(self, folders: Sequence[Path] = (), writable: bool = False) -> None:
         self.writable = writable
@@ -47,11 +40,7 @@ class PhotoLibraries:
         return tuple(self._folders)
 
     def photos(self, name: str, backbone: Backbone) -> LibraryPhotos:
-        """The last version of a library; it stays open.
-
-        Raises:
-            LibraryError: not one of these, another backbone's, or nothing is in it yet.
-        """
+        """The last version of a library; it stays open. Raises LibraryError: not one of these, or it cannot be used."""
         folder, key = self._folder(name), (name, backbone.prefix_key)
         with self._lock:
             photos = self._open.get(key)
@@ -67,11 +56,7 @@ class PhotoLibraries:
         progress: Callable[[Progress], None],
         stop: Callable[[], bool] = lambda: False,
     ) -> IndexReport:
-        """Bring a library up to date with a folder; an empty name: with those it knows. ``stop``: as for ``index_folders``.
-
-        Raises:
-            LibraryError: nothing is indexed from the page; or as ``index_folders``.
-        """
+        """Bring a library up to date with a folder; an empty name: with those it knows. Otherwise as ``index_folders``."""
         if not self.writable:
             raise LibraryError(texts.LIBRARY_READ_ONLY)
         library = PhotoLibrary.create(self._folder(name), backbone)

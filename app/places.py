@@ -30,18 +30,13 @@ MOST_FOUND = 300  # of a library's photos
 
 @dataclass(frozen=True)
 class Place:
-    """Photos, one question to them, and its rankings; one photo that is in both counts once.
-
-    Attributes:
-        gallery: the visitor's photos; None where they are not asked. library: that is asked. names: the visitor's.
-        places: where the library's photos are that were found, by key.
-    """
+    """Photos, one question to them, and its rankings; one photo that is in both counts once."""
 
     asked: Question
-    gallery: Gallery | None
-    library: LibraryPhotos | None
+    gallery: Gallery | None  # the visitor's photos, where they are asked
+    library: LibraryPhotos | None  # that is asked
     names: TaughtNames
-    places: dict[str, int] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)  # of the library's photos that were found, by key
 
     @lazy
     def _own(self) -> Where:
@@ -61,7 +56,6 @@ class Place:
 
     @lazy
     def _total(self) -> int:
-        """How many photos may be answers."""
         total = 0
         if self.gallery is not None:
             total += len(self.gallery.photos if (among := self.gallery.among(self._own)) is None else among)
@@ -71,12 +65,7 @@ class Place:
 
     @staticmethod
     def of(engine: SGLora, session: Session, asked: Question, libraries: PhotoLibraries | None) -> Place:
-        """Where the question says.
-
-        Raises:
-            LibraryError: there is no such library, or it cannot be searched. GalleryError: photos are being added, and none
-                is there yet.
-        """
+        """Where the question says. Raises LibraryError, or GalleryError while photos are added and none is there yet."""
         gallery, library = session.album.gallery(engine) if asked.within.own else None, None
         if gallery is not None and not gallery.photos and session.album.adding and not asked.within.library:
             raise GalleryError(texts.ADDING_FIRST)
@@ -89,11 +78,7 @@ class Place:
 
     @lazy
     def question(self) -> Asked:
-        """What is asked, encoded up to where adapters begin.
-
-        Raises:
-            DescriptionError: words that cannot be used. PhotoError: the photo is in neither.
-        """
+        """What is asked, encoded up to where adapters begin. Raises PhotoError: the photo is in neither."""
         if self.asked.kind == "words":
             if self.gallery is not None:
                 return self.gallery.question(self.asked.what)
@@ -127,8 +112,7 @@ class Place:
     def rank(self, adapter: Adapter, top: int | None = None) -> Ranking:
         """All own photos; where a library is asked, the best of both. ``top``: at most so many.
 
-        Raises:
-            AdapterError: as ``search``. LibraryError: the library cannot be read. GalleryError: no photo may be an answer.
+        Raises GalleryError: no photo may be an answer; or as ``search``.
         """
         if not self._total and self._own:
             raise GalleryError(NONE_LEFT)

@@ -25,7 +25,7 @@ class SampleShelf:
         """The session that has the samples and the answer; whoever comes first waits for it."""
         with self._filling:
             if self._album is None:
-                album = Album.of_nobody()
+                album = Album(of_nobody=True)
                 album.keeps_files = True
                 actions.add_samples(engine, Session(album))
                 self._album = album

@@ -96,11 +96,7 @@ class GuardedBlocks(gr.Blocks):
     async def process_api(
         self, block_fn: Any, inputs: list[Any], *args: Any, request: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """As in Gradio; every error is one for people, and the page's own events speak the visitor's language.
-
-        Raises:
-            gr.Error: a file is not this visitor's, a value cannot be used, or something failed on our side.
-        """
+        """As in Gradio; every error is one for people, and the page's own events speak the visitor's language."""
         headers = getattr(request, "headers", None) or {}
         spoken = wanted(headers.get("accept-language") or "")
         with speaking(spoken if block_fn.api_visibility == "private" else ENGLISH):
@@ -135,11 +131,7 @@ class GuardedBlocks(gr.Blocks):
         raise gr.Error(words, print_exception=False)
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """As in Gradio, which reads the values here; of a named endpoint, those that are left out at the end are the defaults.
-
-        Raises:
-            gr.Error: there are too few of them, or one is not what its component takes.
-        """
+        """As in Gradio, which reads the values here; those that a named endpoint is not given at the end are the defaults."""
         try:
             if block_fn.api_visibility == "public" and len(inputs) < len(block_fn.inputs):
                 given = iter(inputs)
@@ -153,11 +145,7 @@ class GuardedBlocks(gr.Blocks):
         raise gr.Error(words, print_exception=False)
 
     def _claim(self, name: str, tab: str) -> None:
-        """See that a file was uploaded and no other visitor named it before.
-
-        Raises:
-            gr.Error: it is an address, is not there, is no upload, or is another visitor's.
-        """
+        """See that a file was uploaded and no other visitor named it before."""
         if "://" in name:
             refuse_address()
         try:
@@ -195,11 +183,7 @@ def without_clutter(inputs: list[Any]) -> list[Any]:
 
 
 def _check_selection(event: gr.EventData | None) -> None:
-    """See that what was clicked can be read; Gradio reads it where an error is one of ours.
-
-    Raises:
-        gr.Error: it is not what a browser says of a click.
-    """
+    """See that what was clicked can be read; Gradio reads it where an error is one of ours."""
     try:
         assert event is not None
         data = event._data
@@ -275,22 +259,14 @@ class LastUploads(route_utils.FileUploadProgress):
 
 
 class FairQueue(queueing.Queue):
-    """Who waits for what. Gradio's has one limit for all events together, which one client reaches alone.
-
-    Attributes:
-        addresses: where the last tabs' events came from.
-    """
+    """Who waits for what. Gradio's has one limit for all events together, which one client reaches alone."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.addresses: LRUCache[str, str] = LRUCache(REMEMBERED_TABS)
+        self.addresses: LRUCache[str, str] = LRUCache(REMEMBERED_TABS)  # where the last tabs' events came from
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
-        """As in Gradio.
-
-        Raises:
-            HTTPException: too many events wait that are this visitor's, or that are of this kind.
-        """
+        """As in Gradio. Raises HTTPException: too many events wait that are this visitor's, or that are of this kind."""
         fn, address = route_utils.get_fn(self.blocks, None, body), address_of(request)
         waiting = [event for group in self.event_queue_per_concurrency_id.values() for event in group.queue]
         this_tab = sum(event.session_hash == body.session_hash for event in waiting)
@@ -358,11 +334,8 @@ PATCHES: list[tuple[Any, str, Any, str]] = [
 
 
 def harden(tab_states: type[StateHolder]) -> None:
-    """Replace what Gradio has no setting for, in this process, for good; doing it again changes nothing.
-
-    Args:
-        tab_states: takes the place of Gradio's ``StateHolder``, which ends the tab that was longest unused, whatever is in it.
-    """
+    """Replace what Gradio has no setting for, in this process, for good; doing it again changes nothing."""
+    # Gradio's own ends the tab that was longest unused, whatever is in it.
     for module, name, ours, _ in [*PATCHES, (routes, "StateHolder", tab_states, "")]:
         getattr(module, name)  # a Gradio that has it no more must not go unnoticed
         setattr(module, name, ours)

@@ -18,14 +18,10 @@ PROXIED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via
 
 @dataclass(frozen=True)
 class Hosts:
-    """The names that a server answers to.
+    """The names that a server answers to."""
 
-    Attributes:
-        names: that it was given. private: whether it is not known to be public; a public one answers to any name.
-    """
-
-    names: frozenset[str] = frozenset()
-    private: bool = True
+    names: frozenset[str] = frozenset()  # that it was given
+    private: bool = True  # it is not known to be public; a public one answers to any name
 
     @staticmethod
     def of(bind: str, names: Sequence[str] = ()) -> Hosts:
@@ -48,11 +44,7 @@ def is_address(name: str) -> bool:
 
 
 def host_name(netloc: str) -> str:
-    """The name in a Host header, without port and brackets, in small letters.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """The name in a Host header, without port and brackets, in small letters. Raises ValueError: it is none."""
     parts = urlsplit(f"//{netloc}")
     name = parts.hostname
     if not name or parts.netloc != netloc or " " in name or parts.port == 0:  # which reads the port
@@ -68,11 +60,7 @@ def is_loopback(name: str) -> bool:
 
 
 def is_from_here(peer: str, headers: Mapping[str, str]) -> bool:
-    """Whether a person on this machine sent a request.
-
-    Args:
-        peer: address of the connection. headers: of the request, names in small letters.
-    """
+    """Whether a person on this machine sent a request; ``peer``: address of the connection."""
     try:
         host = host_name(headers.get("host", ""))
     except ValueError:

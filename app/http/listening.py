@@ -23,14 +23,7 @@ def is_port(text: str) -> bool:
 
 
 def check_address(host: str, port: int | None) -> None:
-    """See that the server can listen there: Gradio tries for minutes, and then says only that no port is free.
-
-    Args:
-        port: None where Gradio looks for a free one.
-
-    Raises:
-        StudioError: it cannot; the text says why.
-    """
+    """See that the server can listen there: Gradio tries for minutes, and then says only that no port is free."""
     failed: Exception | None = None
     try:
         for family, kind, protocol, _, address in socket.getaddrinfo(host.strip("[]"), port or 0, type=socket.SOCK_STREAM):

@@ -46,14 +46,11 @@ class Calls:
 
     async def _answer(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the app answer; a call that it fails on, because it names what is not there, is refused too."""
-        given = started = False
+        read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        started = False
 
         async def again() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return read.pop() if read else await receive()
 
         async def noted(message: Message) -> None:
             nonlocal started
@@ -71,27 +68,21 @@ class Calls:
 
 async def _read(scope: Scope, receive: Receive) -> tuple[bytes, JSONResponse | None]:
     """The body, or why it is not taken. What is too much is dropped as it comes: a client that still sends reads no answer."""
-    announced_size = announced(scope) or 0
-    pieces: list[bytes] = []
-    size = announced_size if announced_size > MAX_BYTES else 0
-    more = True
+    body, large, more = bytearray(), (announced(scope) or 0) > MAX_BYTES, True
     try:
         async with asyncio.timeout(SECONDS):
             while more:
                 message = await receive()
                 more = message["type"] == "http.request" and message.get("more_body", False)
-                piece = message.get("body", b"")
-                size += len(piece)
-                if size > MAX_BYTES:
-                    pieces.clear()
-                else:
-                    pieces.append(piece)
+                body += message.get("body", b"")
+                if large := large or len(body) > MAX_BYTES:
+                    body.clear()
     except TimeoutError:
-        if size <= MAX_BYTES:
+        if not large:
             return b"", _refusal(texts.CALL_SLOW, TOO_SLOW)
-    if size > MAX_BYTES:
+    if large:
         return b"", _refusal(texts.CALL_LARGE.format(mb=MAX_BYTES // 2**20), TOO_LARGE)
-    return b"".join(pieces), None
+    return bytes(body), None
 
 
 class _TooMany(Exception):

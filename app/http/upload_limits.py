@@ -23,11 +23,8 @@ TOO_LARGE, NO_ROOM, TOO_SLOW = 413, 507, 408
 class UploadGate:
     """ASGI middleware around the routes that take files; all other requests pass.
 
-    Args:
-        app: what it stands before.
-        most: bytes that one upload may have.
-        could_fit: whether so many more bytes have room, or would have where room is made; changes nothing.
-        room: makes room for so many bytes that are on their way; returns the reason where there is none, else "".
+    ``most``: bytes that one upload may have. ``could_fit``: whether so many more have room, or would have; changes nothing.
+    ``room``: makes room for so many bytes that are on their way; returns the reason where there is none, else "".
     """
 
     def __init__(self, app: ASGIApp, most: int, could_fit: Callable[[int], bool], room: Callable[[int], str]) -> None:
@@ -59,12 +56,10 @@ class _Upload:
         self.started = False
 
     async def run(self) -> None:
-        status, refused = NO_ROOM, ""
+        status, refused = NO_ROOM, texts.DISK_FULL
         if self.length is not None and self.length > self.most:
             status, refused = TOO_LARGE, self.too_large
-        elif not await asyncio.to_thread(self.could_fit, STEP if self.length is None else self.length):
-            refused = texts.DISK_FULL
-        if not refused:
+        elif await asyncio.to_thread(self.could_fit, STEP if self.length is None else self.length):
             try:
                 await self.app(self.scope, self.metered, self.answered)
                 return
@@ -72,7 +67,6 @@ class _Upload:
                 if self.started:
                     raise
                 log.warning("an upload could not be written: %s", error)
-                refused = texts.DISK_FULL
         await self.drain()
         await PlainTextResponse(refused, status)(self.scope, self.receive, self.send)
 

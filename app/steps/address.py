@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -12,12 +11,11 @@ import gradio as gr
 from app.api import SEARCH
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step
-from app.views import results_html
+from app.views.template import script
 from app.visitors.question import Question, Within
 from app.visitors.session import Session
 from core.data.sample_photos import Example
 
-SCRIPT = Path(results_html.__file__).with_name("address.js").read_text()
 QUERY, DESCRIPTION, WITHIN = "q", "about", "in"
 FILTERS = ("folder", "since", "until")  # in the address as in ``Controls``
 KEPT = (QUERY, DESCRIPTION, WITHIN, *FILTERS)
@@ -26,7 +24,7 @@ KEPT = (QUERY, DESCRIPTION, WITHIN, *FILTERS)
 class Address(Step):
     def layout(self) -> None:
         self.memory = gr.BrowserState(None, storage_key="sg-lora-studio", secret="sg-lora-studio")
-        self.address = gr.HTML("", js_on_load=SCRIPT, visible="hidden", elem_id="address")
+        self.address = gr.HTML("", js_on_load=script("address"), visible="hidden", elem_id="address")
         self.context.shows(Part.RESULTS, [self.memory, self.address], self.show)
 
     def wire(self) -> None:
@@ -56,11 +54,7 @@ class Address(Step):
     def resume(
         self, memory: object, parameters: Mapping[str, str], first: Example | None = None
     ) -> tuple[Session, dict[str, Any]]:
-        """The session of a tab that was opened, and the values of the boxes that it begins with.
-
-        Args:
-            first: what a visitor without photos begins with; None: with nothing.
-        """
+        """The session of a tab that was opened, and the values of its boxes; ``first``: those of a visitor without photos."""
         memory = memory if isinstance(memory, dict) else {}
         session = Session.resume(memory.get("token"))
         linked = {name: parameters[name] for name in KEPT if parameters.get(name)}

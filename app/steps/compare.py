@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,6 +15,7 @@ from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
 from app.steps.step import ANSWER, Step, by_column, choice, private, with_estimate
 from app.views import page_html, results_html
 from app.views.results_html import Shown
+from app.views.template import script
 from app.visitors.comparison import Comparison
 from app.visitors.question import Question, checked_day
 from app.visitors.session import Session
@@ -26,7 +26,6 @@ from core.sglora.fit import language_remark
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and that it ends at
 TRAINED = ("en", "de", "fr")  # where a single word is hardly of another language than those that trained the model
 STOPPABLE = 500  # captions: fewer are counted before anybody could press Stop
-SCRIPT = Path(results_html.__file__).with_name("results.js").read_text()
 
 
 class Compare(Step):
@@ -62,7 +61,7 @@ class Compare(Step):
             self.recall = gr.HTML(elem_id="recall")
             self.stop = gr.Button(texts.STOP, size="sm", scale=0, min_width=90, visible=False, elem_id="stop-counting")
         self.marked = gr.HTML(elem_id="marked")
-        self.answered = gr.HTML(js_on_load=SCRIPT, elem_id="results")
+        self.answered = gr.HTML(js_on_load=script("results"), elem_id="results")
         self.more_of_them = gr.Button(texts.SHOW_MORE, visible=False, elem_id="show-more")
         self.context.answer = self.answered
 
@@ -161,15 +160,15 @@ class Compare(Step):
 
     def _counted(self, session: Session) -> Updates:
         """The verdict, or that it is on its way."""
-        comparison = session.comparison
-        if comparison is None or not comparison.measurable:
-            return {self.recall: "", self.stop: gr.Button(visible=False)}
-        if comparison.measured:
-            return {self.recall: results_html.recalls(comparison), self.stop: gr.Button(visible=False)}
-        if session.uncounted is comparison:
-            return {self.recall: page_html.note(texts.COUNT_STOPPED), self.stop: gr.Button(visible=False)}
-        many = comparison.captions > STOPPABLE
-        return {self.recall: results_html.counting(comparison), self.stop: gr.Button(visible=many)}
+        comparison, shown, counting = session.comparison, "", False
+        if comparison is not None and comparison.measurable:
+            counting = not comparison.measured and session.uncounted is not comparison
+            if counting:
+                shown = results_html.counting(comparison)
+            else:
+                shown = results_html.recalls(comparison) if comparison.measured else page_html.note(texts.COUNT_STOPPED)
+        stoppable = counting and comparison is not None and comparison.captions > STOPPABLE
+        return {self.recall: shown, self.stop: gr.Button(visible=stoppable)}
 
     def _mark(self, session: Session, event: gr.SelectData) -> Updates:
         """A thumb went up or down; the page shows which one itself."""

@@ -50,11 +50,7 @@ class Controls(NamedTuple):
 
     @property
     def request(self) -> AdapterRequest | None:
-        """The adapter that they ask for; None without a sentence.
-
-        Raises:
-            DescriptionError: a value that cannot be used.
-        """
+        """The adapter that they ask for; None without a sentence. Raises DescriptionError: a value that cannot be used."""
         return actions.request(*self[:5]) if str(self.description or "").strip() else None
 
     @property
@@ -81,33 +77,29 @@ Show = Callable[[Session, Controls], Updates]  # of components, what they show o
 
 @dataclass
 class StepContext:
-    """Given to every step. It is shared by all visitors and holds no state of theirs.
-
-    Attributes:
-        models: the engines. session: the component that holds a tab's ``Session``.
-        keep_seconds: how long what a visitor has is kept. libraries: that visitors may search.
-        shelf: the samples that the page opens on; None: it opens without.
-        controls: components by the names in ``Controls``.
-        query: the question's box. picked: the box with the id of the chosen photo. answer: what shows the results.
-        options: the row above it.
-    """
+    """Given to every step. It is shared by all visitors and holds no state of theirs."""
 
     models: Models
-    session: gr.State
+    session: gr.State  # the component that holds a tab's ``Session``
     keep_seconds: float
     libraries: PhotoLibraries
-    shelf: SampleShelf | None = None
-    controls: dict[str, Any] = field(default_factory=dict)
-    query: Any = None
-    picked: Any = None
-    answer: Any = None
-    options: Any = None
+    shelf: SampleShelf | None = None  # the samples that the page opens on
+    controls: dict[str, Any] = field(default_factory=dict)  # components by the names in ``Controls``
+    query: Any = None  # the question's box
+    picked: Any = None  # the box with the id of the chosen photo
+    answer: Any = None  # what shows the results
+    options: Any = None  # the row above it
     _parts: dict[Part, list[tuple[Sequence[Any], Show]]] = field(default_factory=lambda: {part: [] for part in Part})
 
     @property
     def inputs(self) -> list[Any]:
-        """The components of ``Controls``, in order: the last inputs of an event that reads them."""
+        """The components of ``Controls``, in order."""
         return [self.controls[name] for name in Controls._fields]
+
+    @property
+    def asked(self) -> list[Any]:
+        """The last inputs of nearly all events: the session and the controls."""
+        return [self.session, *self.inputs]
 
     def shows(self, part: Part, components: Sequence[Any], show: Show) -> None:
         """Register what shows a part; several steps may."""

@@ -127,7 +127,6 @@ class Generate(Step):
 
 
 def _varied(seed: int, before: Comparison, after: Comparison, top: int) -> str:
-    """What another variant did to the first photos."""
     first, now = ([hit.key for hit in made.columns[-1].ranking.hits[:top]] for made in (before, after))
     moved = sum(key in first and first.index(key) != place for place, key in enumerate(now))
     return texts.VARIED.format(seed=seed, new=len(set(now) - set(first)), moved=moved, top=len(now))

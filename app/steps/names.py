@@ -12,21 +12,12 @@ from app.api import HEAVY, SEARCH
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, private, textbox
 from app.views import page_html
+from app.views.template import script
 from app.visitors.album import LISTED
 from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import GalleryError
 from core.experts.names_file import save_names
-
-# The panel takes a moment to unfold.
-TO_THE_NAME = """() => {
-  const go = (left) => {
-    const box = document.querySelector('#names-name textarea, #names-name input');
-    box?.focus();
-    if (left && document.activeElement !== box) setTimeout(go, 50, left - 1);
-  };
-  go(40);
-}"""
 
 
 class Names(Step):
@@ -73,7 +64,7 @@ class Names(Step):
         answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
         # Of the enlarged photo.
         chosen = self.on(self.context.answer.edit, self._choose, (), [self.folded, self.photos])
-        chosen.then(None, js=TO_THE_NAME, **private())
+        chosen.then(None, js=script("to_the_name"), **private())
         self.on(self.chips.click, self._ask, [self.chips], [self.context.query], **answer)
 
     def _ask(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
@@ -123,18 +114,13 @@ class Names(Step):
 
     def show(self, session: Session, _: Controls) -> Updates:
         """The names, the photos to choose from, and those that are ticked."""
-        album = session.album
-        counts = album.taught
-        there = {photo.id for photo in album.photos[:LISTED]}
-        ticked = [photo for photo, right in session.marks_of_words.items() if right and photo in there]
-        choices = [(texts.NAMES_CHIP.format(name=name, n=n), name) for name, n in counts]
+        photos = {photo.id: photo.name for photo in session.album.photos[:LISTED]}
+        ticked = [photo for photo, right in session.marks_of_words.items() if right and photo in photos]
+        choices = [(texts.NAMES_CHIP.format(name=name, n=n), name) for name, n in session.album.taught]
         some = bool(choices)
         return {
             self.chips: gr.Dataset(samples=[[label] for label, _ in choices], visible=some),
-            self.photos: gr.Dropdown(choices=[(p.name, p.id) for p in album.photos[:LISTED]], value=ticked),
+            self.photos: gr.Dropdown(choices=[(name, key) for key, name in photos.items()], value=ticked),
             self.taught: gr.Radio(choices=choices, value=choices[-1][1] if some else None, visible=some),
             self.marks: gr.Button(visible=bool(ticked)),
-            self.rename: gr.Button(visible=some),
-            self.remove: gr.Button(visible=some),
-            self.save: gr.Button(visible=some),
-        }
+        } | {button: gr.Button(visible=some) for button in (self.rename, self.remove, self.save)}

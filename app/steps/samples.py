@@ -66,16 +66,10 @@ class Samples(Step):
             shelf.show(engine, session)
         if not (album.photos and album.has_samples_only):
             actions.add_samples(engine, session, with_estimate(progress, texts.INDEXING, texts.UNIT_PHOTOS))
-        return self._example(0, session, values, progress) | self.context.show(session, Controls(*values), Part.PHOTOS)
+        return self._ask(0, session, progress, *values) | self.context.show(session, Controls(*values), Part.PHOTOS)
 
     def _ask(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        return self._example(index, session, values, progress)
-
-    def _example(self, index: int, session: Session, values: tuple[Any, ...], progress: gr.Progress) -> Updates:
         description, query = chosen(actions.sample_questions(), index)
-        controls = Controls(*values)._replace(description=description, where=OWN)
-        return self.answer(session, Question.words(query), controls, progress) | {
-            self.context.controls["description"]: description,
-            self.context.query: query,
-            self.context.controls["where"]: OWN,
-        }
+        controls, boxes = Controls(*values)._replace(description=description, where=OWN), self.context.controls
+        shown = {boxes["description"]: description, self.context.query: query, boxes["where"]: OWN}
+        return self.answer(session, Question.words(query), controls, progress) | shown

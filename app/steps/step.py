@@ -13,20 +13,12 @@ import gradio as gr
 from app import actions, texts
 from app.api import LIGHT, LIMITS
 from app.steps.context import Controls, Part, StepContext, Updates
+from app.views.template import script
 from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import StudioError
 
 Thing = TypeVar("Thing")
-# Emptied again, so that a click that writes nothing fetches nothing.
-FETCH = """(file) => {
-  if (!file) return null;
-  const link = document.createElement('a');
-  link.href = file.url;
-  link.download = file.orig_name;
-  link.click();
-  return null;
-}"""
 ANSWER = (Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # what another adapter or question changes
 
 
@@ -61,35 +53,26 @@ class Step:
         turn: bool = True,
         **options: Any,
     ) -> Any:
-        """Wire events of the page.
+        """Wire events to a handler, which takes the values of ``first``, the session and the controls.
 
-        Args:
-            events: one or several. handler: takes the values of ``first``, the session and the controls.
-            also, parts: what it shows. shown_on: shows its progress; None: nothing does.
-            group: of events, as in ``app.api``. turn: whether events that show an answer wait for each other; those that take
-                long do not.
+        ``also``, ``parts``: what it shows. ``shown_on``: shows its progress. ``group``: as in ``app.api``. ``turn``: whether
+        events that show an answer wait for each other; those that take long do not.
         """
         if turn and Part.RESULTS in parts:
             handler = _in_turn(handler)
-        inputs = [*first, self.context.session, *self.context.inputs]
         outputs = list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
-        return gr.on(events, handler, inputs, outputs, **private(group, shown_on), **options)
+        return gr.on(events, handler, [*first, *self.context.asked], outputs, **private(group, shown_on), **options)
 
     def downloads(self, button: gr.Button, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
-        """A click writes a file, and the browser fetches it: Gradio's own button fetches what it held before the click.
-
-        Args:
-            write: from the session and the controls to the file's path. shown_on: the component that shows the progress.
-        """
+        """A click writes a file, and the browser fetches it: Gradio's own button fetches what it held before the click."""
         file = gr.File(visible=False)
-        written = button.click(write, [self.context.session, *self.context.inputs], file, **private(group, shown_on))
-        written.success(None, file, file, js=FETCH, **private(LIGHT))
+        written = button.click(write, self.context.asked, file, **private(group, shown_on))
+        written.success(None, file, file, js=script("fetch"), **private())
 
     def questions(self, elem_id: str, label: str, samples: Sequence[str] = ()) -> gr.Dataset:
         """Questions that a click asks; hidden at first."""
-        rows = [[sample] for sample in samples]
-        query = self.context.query
-        return gr.Dataset(label=label, components=[query], samples=rows, type="index", visible=False, elem_id=elem_id)
+        rows, boxes = [[sample] for sample in samples], [self.context.query]
+        return gr.Dataset(label=label, components=boxes, samples=rows, type="index", visible=False, elem_id=elem_id)
 
     def answer(self, session: Session, question: Question, controls: Controls, progress: gr.Progress) -> Updates:
         """Generate the adapter where there is a sentence, ask the question, and show both."""
@@ -125,11 +108,7 @@ def _in_turn(handler: Callable[..., Updates]) -> Callable[..., Updates]:
 
 
 def chosen(things: Sequence[Thing], index: object) -> Thing:
-    """The one that was clicked.
-
-    Raises:
-        StudioError: there is none at that place: it went meanwhile, or the index is made up.
-    """
+    """The one that was clicked. Raises StudioError: there is none at that place: it went meanwhile, or the index is made up."""
     if type(index) is not int or not 0 <= index < len(things):
         raise StudioError(texts.NOT_THERE)
     return things[index]

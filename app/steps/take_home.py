@@ -75,7 +75,8 @@ class TakeHome(Step):
         if saved.questions:
             updates[context.query] = query = saved.questions[0][0]
             if context.can_ask(session, controls.within):
-                actions.ask(engine, session, Question.words(query, controls.within), libraries=context.libraries)
+                question = Question.words(query, controls.within)
+                actions.ask(engine, session, question, None, controls.merge, context.libraries, controls.random)
         return context.show(session, controls, *ANSWER) | updates
 
     def _controls(self, request: AdapterRequest, now: Controls, engine: SGLora) -> Controls:
@@ -92,11 +93,6 @@ class TakeHome(Step):
 
 
 def _asked(session: Session) -> Comparison:
-    """The last comparison.
-
-    Raises:
-        DataError: nothing was asked yet.
-    """
     if session.comparison is None:
         raise DataError(texts.TAKE_NOTHING)
     return session.comparison

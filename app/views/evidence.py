@@ -35,22 +35,16 @@ SENTENCE = re.compile(r"(?<=[.!?]) +(?=[A-Z0-9])")
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One result.
+    """One result."""
 
-    Attributes:
-        title: its question. lead: how it is measured. findings: what holds and what does not.
-        plot, table: as HTML (``Markup``); either may be empty. command: repeats it. order: its place among all.
-        summary: what opens the tab, where this is the first result that says so.
-    """
-
-    title: str
-    lead: str
-    findings: tuple[str, ...] = ()
-    plot: str = ""
+    title: str  # its question
+    lead: str  # how it is measured
+    findings: tuple[str, ...] = ()  # what holds and what does not
+    plot: str = ""  # as HTML, where there is one
     table: str = ""
-    command: str = ""
-    order: int = 0
-    summary: tuple[str, ...] = ()
+    command: str = ""  # repeats it
+    order: int = 0  # its place among all
+    summary: tuple[str, ...] = ()  # opens the tab, of the first result that has one
 
 
 def page(shown: Sequence[Exhibit]) -> Markup:

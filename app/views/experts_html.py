@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from textwrap import shorten
@@ -10,12 +11,11 @@ from typing import Any
 from markupsafe import Markup
 
 from app import texts
-from app.views.charts import layer_name
 from app.views.scatter import Mark, scatter
 from app.views.template import macros
 from core.common.metrics import mean_of_ways
 from core.experts.compare import ExpertComparison, LoraDistances
-from core.experts.own import OwnEntry, OwnExperts
+from core.experts.own import OwnExperts
 from core.experts.projection import ExpertMap, description_map
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import Routing
@@ -23,7 +23,10 @@ from core.training.own_expert import OwnExpert
 
 SHORT = 46  # characters of an expert's description
 LABELLED = 8  # routed experts, of more of them none has its label on a map
+_LAYER = re.compile(r"(\d+).*?\b([qkv])(?:_proj)?$")
+_TEXT_HEAD = {"text.mlp.1": "text head, first layer", "text.mlp.3": "text head, second layer"}
 _html, _told = macros("experts.html"), macros("page.html").told
+looked = _html.looked  # several panels, one below the other
 
 
 def gain(expert: Expert, k: int = 1) -> str:
@@ -70,17 +73,7 @@ def rows(experts: Sequence[Expert], words: str = "") -> list[list[object]]:
 
 def details(expert: Expert, norms: Mapping[str, float]) -> Markup:
     """One expert: what it was trained on, and recall before and after in both directions."""
-    facts = [
-        (texts.FACT_TASK, expert.description),
-        (texts.FACT_DATA, f"{expert.group}, {expert.source}"),
-        (texts.FACT_PHOTOS, f"{expert.images:,}" if expert.images else "–"),
-        (texts.FACT_SNAPSHOTS, expert.snapshots),
-        (texts.FACT_SEED, expert.seed),
-        (texts.FACT_NORM, f"{sum(norm**2 for norm in norms.values()) ** 0.5:.2f}"),
-    ]
-    if expert.classes:
-        facts.append((texts.FACT_CLASSES, ", ".join(expert.classes)))
-    return _html.details(expert, gain(expert), facts)
+    return _html.details(expert, gain(expert), math.hypot(*norms.values()))
 
 
 def count(rows: int, experts: int, words: str) -> Markup:
@@ -90,25 +83,20 @@ def count(rows: int, experts: int, words: str) -> Markup:
     return _told(texts.EXPERTS_FOUND.format(n=rows, total=experts) if rows else texts.EXPERTS_NONE.format(words=words.strip()))
 
 
-def looked(panels: Sequence[Markup]) -> Markup:
-    """Several panels, one below the other."""
-    return _html.looked(panels)
-
-
 def likeness(pairs: Sequence[ExpertComparison], names: Sequence[str]) -> Markup:
     """Several experts, each against each: likeness of the weight changes, and of the descriptions below it."""
     return _html.likeness({pair.names: pair for pair in pairs} | {pair.names[::-1]: pair for pair in pairs}, names)
 
 
+def layer_name(name: str) -> str:
+    """A readable form of a linear's dotted name, where it is one of a block's q, k and v, or of the shipped text head."""
+    match = _LAYER.search(name)
+    return f"block {match[1]}, {match[2]}" if match else _TEXT_HEAD.get(name, name)
+
+
 def compared(pair: ExpertComparison) -> Markup:
     """Two experts against each other."""
-    facts = (
-        (texts.COMPARE_MEANING, f"{pair.description_cosine:.2f}"),
-        (texts.COMPARE_COSINE, f"{pair.cosine:.2f}"),
-        (texts.COMPARE_DISTANCE, f"{pair.distance:.2f}"),
-        (texts.COMPARE_NORMS, f"{pair.norms[0]:.2f} / {pair.norms[1]:.2f}"),
-    )
-    return _html.compared(pair.names, facts, [(layer_name(name), cosine) for name, cosine in pair.modules.items()])
+    return _html.compared(pair, {layer_name(name): cosine for name, cosine in pair.modules.items()})
 
 
 def distances(lora: LoraDistances) -> Markup:
@@ -119,29 +107,17 @@ def distances(lora: LoraDistances) -> Markup:
 
 def own_list(own_experts: OwnExperts) -> Markup:
     """The visitor's experts, each with its gain as it was measured, a loss too."""
-    return _html.own_list([(entry.expert, _remarks(entry)) for entry in own_experts.entries])
-
-
-def _remarks(entry: OwnEntry) -> list[str]:
-    lost = [texts.OWN_LOST.format(share=f"{entry.lost * 100:.0f}")] if entry.lost > 0.005 else []
-    return [gain(entry.expert), *lost]
+    lost = {e.name: [texts.OWN_LOST.format(share=f"{e.lost * 100:.0f}")] for e in own_experts.entries if e.lost > 0.005}
+    return _html.own_list([(e.expert, [gain(e.expert), *lost.get(e.name, [])]) for e in own_experts.entries])
 
 
 def trained(result: OwnExpert) -> Markup:
     """What a training came to, on photos that it did not see."""
     points = result.expert.gain(1) or 0.0
     start = mean_of_ways(result.start, "R@1") - mean_of_ways(result.expert.before, "R@1")
-    if points <= 0:
-        kind, verdict = "sg-warn", texts.TRAINED_LOST
-    else:
-        kind, verdict = "sg-ok", texts.TRAINED_GAINED if points > start else texts.TRAINED_SHARED
-    expert, held = result.expert, result.expert.before["images"]
-    words = texts.TRAINED.format(name=expert.name, photos=expert.images, steps=result.steps, seconds=result.seconds, held=held)
-    note = texts.TRAINED_START.format(start=start, points=100 / held)
-    return _html.trained(result.expert, words, kind, gain(result.expert), verdict, note)
-
-
-# Maps
+    verdict = texts.TRAINED_LOST if points <= 0 else texts.TRAINED_GAINED if points > start else texts.TRAINED_SHARED
+    note = texts.TRAINED_START.format(start=start, points=100 / result.expert.before["images"])
+    return _html.trained(result, "sg-ok" if points > 0 else "sg-warn", gain(result.expert), verdict, note)
 
 
 def routing_map(repository: ExpertRepository, routing: Routing | None, owned: int) -> Markup:

@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from app import texts
 from app.views import experts_html
-from app.views.charts import heat_map, routing_chart
 from app.views.template import macros
 from app.visitors.album import LISTED, Album
 from core.common.paths import results_path
@@ -21,17 +20,9 @@ from core.sglora.fit import Fit
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing
 
+NEAR = 4  # experts that were not routed to, and are shown all the same
 _html = macros("page.html")
-
-
-def note(text: str, kind: str = "") -> Markup:
-    """A quiet line."""
-    return _html.note(text, kind)
-
-
-def section(title: str, lead: str) -> Markup:
-    """A heading inside a tab."""
-    return _html.section(title, lead)
+note, section, status, listed_files = _html.note, _html.section, _html.status, _html.listed_files
 
 
 def header() -> Markup:
@@ -50,16 +41,10 @@ def measured(file: Path | None = None) -> str:
     return texts.MEASURED.format(before=before, one=one, after=after)
 
 
-def status(text: str, kind: str, details: str = "") -> Markup:
-    """The state of the models; ``kind`` is "wait", "ready" or "failed"."""
-    return _html.status(text, kind, details)
-
-
 def routing(engine: SGLora, result: Routing, fit: Fit) -> Markup:
     """The routed experts by what they are about, with their weights, and how well they fit."""
-    experts = [(engine.repository.experts[i], w) for i, w in zip(result.chosen.tolist(), result.weights.tolist(), strict=True)]
-    shown = [(expert, experts_html.short(expert), weight) for expert, weight in experts]
-    return _html.routing(shown, fit_notice(fit))
+    experts = [engine.repository.experts[i] for i in result.chosen.tolist()]
+    return _html.routing(zip(experts, map(experts_html.short, experts), result.weights.tolist(), strict=True), fit_notice(fit))
 
 
 def fit_notice(fit: Fit) -> Markup:
@@ -76,11 +61,10 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
     """Every expert's similarity to the sentence."""
     similarity = result.similarity.tolist()
     weights = dict(zip(result.chosen.tolist(), result.weights.tolist(), strict=True))
-    bars = []
-    for i in sorted(range(len(similarity)), key=lambda i: (i not in weights, -similarity[i])):
-        expert = engine.repository.experts[i]
-        bars.append((expert.name, similarity[i], weights.get(i), experts_html.details_line(expert)))
-    return _html.routing_details(routing_chart(bars))
+    order = sorted(range(len(similarity)), key=lambda i: (i not in weights, -similarity[i]))
+    experts = [(i, engine.repository.experts[i]) for i in order]
+    bars = [(expert.name, similarity[i], weights.get(i), experts_html.details_line(expert)) for i, expert in experts]
+    return _html.routing_details(bars, len(weights) + NEAR)
 
 
 def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
@@ -89,21 +73,13 @@ def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
     rank: object = result.lora.only(own.modules).rank
     if shared and result.fit.fits:
         rank = texts.RANKS.format(rank=rank, shared=shared.only(own.modules).rank, own=own.rank)
-    words = texts.LORA_MADE.format(
-        description=result.routing.description,
-        parameters=result.lora.parameters,
-        rank=rank,
-        ms=sum(result.seconds.values()) * 1000,
-    )
+    description, ms = result.routing.description, sum(result.seconds.values()) * 1000
+    words = texts.LORA_MADE.format(description=description, parameters=result.lora.parameters, rank=rank, ms=ms)
     return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])
 
 
 def adapter_details(result: Adaptation, ranges: Mapping[str, tuple[float, float]], distances: LoraDistances) -> Markup:
-    """Facts about a generated LoRA, its strength by layer, and how far it is from the routed experts.
-
-    Args:
-        result: the adapter. ranges: the experts' strength by layer, where they differ. distances: at strength 1.
-    """
+    """Facts about a generated LoRA, its strength by layer beside the experts' ``ranges``, and how far it is from these."""
     facts = (
         ("parameters", f"{result.lora.parameters:,}"),
         ("rank", result.lora.rank),
@@ -115,16 +91,22 @@ def adapter_details(result: Adaptation, ranges: Mapping[str, tuple[float, float]
     return _html.adapter_details(title, facts, result.seconds, heat_map(norms, ranges), experts_html.distances(distances))
 
 
+def heat_map(norms: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> Markup:
+    """Strength of a LoRA per block (rows) and q, k, v (columns), or per linear, each against the experts' range."""
+    rows: dict[str, dict[str, object]] = {}
+    top = max([*norms.values(), *(high for _, high in ranges.values()), 1e-9])
+    for name, norm in norms.items():
+        shown = experts_html.layer_name(name)
+        block, _, part = shown.partition(", ") if shown.startswith("block ") else (shown, "", "")
+        rows.setdefault(block, {})[part] = (name, norm, norm / top, ranges.get(name))
+    return _html.heat_map(list(dict.fromkeys(part for row in rows.values() for part in row)), rows)
+
+
 def report(lines: Sequence[str], added: AddReport | None = None, more_failed: Iterable[tuple[str, str]] = ()) -> Markup:
     """What became of an upload or another file: remarks, counts, and duplicates and failures by name."""
     failed = [(name, texts.translated(reason)) for name, reason in (*(added.failed if added else ()), *more_failed)]
     reasons = [reason if reason.startswith(name) else f"{name}: {reason}" for name, reason in failed]
     return _html.report(added, reasons, list(map(texts.translated, lines)))
-
-
-def listed_files(title: str, names: Sequence[str]) -> Markup:
-    """A title and file names below it, of which not too many."""
-    return _html.listed_files(title, names)
 
 
 def gallery_line(album: Album) -> Markup:

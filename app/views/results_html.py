@@ -26,49 +26,33 @@ _html, _told = macros("results.html"), macros("page.html").told
 
 @dataclass(frozen=True)
 class Card:
-    """One result.
-
-    Attributes:
-        name: of the photo, or the caption. moved: places up, where that is known. key: of the hit.
-        picture: the thumbnail's address; "" for a caption. full: the photo's own, where it can be enlarged and marked.
-        right: whether it is a right answer. mark: what the visitor says. own: whether it is one of the visitor's photos.
-    """
+    """One result."""
 
     rank: int
-    name: str
+    name: str  # of the photo, or the caption
     score: float
-    moved: int | None
-    picture: str = ""
-    full: str = ""
-    key: str = ""
-    right: bool = False
-    mark: bool | None = None
-    own: bool = False
+    moved: int | None  # places up, where that is known
+    picture: str  # the thumbnail's address; "" for a caption
+    full: str  # the photo's own, where it can be enlarged and marked
+    key: str
+    right: bool  # it is a right answer
+    mark: bool | None  # what the visitor says
+    own: bool  # it is one of the visitor's photos
 
 
 @dataclass(frozen=True)
 class Shown:
-    """How much of the rankings is shown.
+    """How much of the rankings is shown."""
 
-    Attributes:
-        top: results in a column. only_changed: hide those that kept their place. zero_shot: show that column.
-    """
-
-    top: int
-    only_changed: bool = False
-    zero_shot: bool = True
+    top: int  # results in a column
+    only_changed: bool = False  # hide those that kept their place
+    zero_shot: bool = True  # show that column
 
 
 def comparison(
     result: Comparison, album: Album, shown: Shown, marks: Mapping[str, bool] = {}, description: str = "", remark: str = ""
 ) -> Markup:
-    """The rankings side by side.
-
-    Args:
-        result: the question and its rankings. album: where the photos' files are.
-        shown: how much of them. marks: photos that the visitor marked as right or wrong.
-        description: that the adapter was made from. remark: on the question.
-    """
+    """The rankings side by side; ``description``: of the adapter; ``remark``: on the question."""
     photos = {photo.id: photo for photo in result.photos}
     zero_shot, *others = result.columns
     ranked = texts.RANKED.format(total=zero_shot.ranking.total)
@@ -103,7 +87,6 @@ def _subject(result: Comparison, album: Album, photos: Mapping[str, Photo]) -> t
 
 
 def _taught(names: Sequence[tuple[str, int]]) -> str:
-    """The note on taught names in the question."""
     if not names:
         return ""
     chips = texts.listed([texts.NAMES_CHIP.format(name=name, n=n) for name, n in names])
@@ -160,7 +143,6 @@ def counting(result: Comparison) -> Markup:
 
 
 def _counts(words: str, counts: Sequence[int], total: int) -> Markup:
-    """How many were found before and after."""
     before, after = counts[0], counts[-1]
     kind = "sg-up" if after > before else "sg-down" if after < before else ""
     return Markup(words).format(before=_html.bold(before), after=_html.bold(after, kind), total=total)

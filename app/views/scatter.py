@@ -19,21 +19,14 @@ _html = macros("scatter.html")
 
 @dataclass(frozen=True)
 class Mark:
-    """One point of a map.
+    """One point of a map."""
 
-    Attributes:
-        name: its label. x, y: where it is, in any unit.
-        kind: "off" (small and grey), "own", "routed", "prior" or "here".
-        details: shown on hover.
-        labelled: whether the label is always there.
-    """
-
-    name: str
-    x: float
+    name: str  # its label
+    x: float  # in any unit, as y
     y: float
-    kind: str
-    details: str
-    labelled: bool = False
+    kind: str  # "off" (small and grey), "own", "routed", "prior" or "here"
+    details: str  # shown on hover
+    labelled: bool = False  # always, and not on hover alone
 
 
 def scatter(title: str, summary: str, marks: Sequence[Mark], note: str = "") -> Markup:

@@ -21,13 +21,17 @@ def _one_line(name: str) -> str:
 
 
 def _percent(share: float) -> str:
-    """A share for CSS, kept between 0 and 1."""
     return f"{max(0.0, min(1.0, share)) * 100:.1f}%"
 
 
 _environment = Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(_one_line))
 _environment.globals |= {"texts": texts, "KS": KS}
 _environment.filters["percent"] = _percent
+
+
+def script(name: str) -> str:
+    """A script of the page, from the folder of this file."""
+    return Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8")
 
 
 def macros(name: str) -> Any:

@@ -11,9 +11,8 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gradio.utils import get_upload_folder
 
@@ -46,8 +45,7 @@ QUIET_SECONDS = 10 * 60  # after which a visitor without an open tab counts as g
 Held = TypeVar("Held")
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """What a tab generated and asked last, so that a reload shows it again."""
 
     request: AdapterRequest | None
@@ -56,19 +54,13 @@ class Asked:
     marks: Mapping[Question, Mapping[str, bool]]
 
 
-@dataclass(frozen=True)
-class Switched:
-    """What a switch to another backbone came to.
+class Switched(NamedTuple):
+    """What a switch to another backbone came to."""
 
-    Attributes:
-        before: the repository that was used. photos: how many were indexed again.
-        lost: photos whose files are gone. waiting: own experts, which stay with the repository before.
-    """
-
-    before: str
-    photos: int
-    lost: tuple[Photo, ...]
-    waiting: tuple[str, ...]
+    before: str  # the repository that was used
+    photos: int  # indexed again
+    lost: tuple[Photo, ...]  # their files are gone
+    waiting: tuple[str, ...]  # own experts, which stay with the repository before
 
 
 def new_gallery(engine: SGLora) -> Gallery:
@@ -76,13 +68,12 @@ def new_gallery(engine: SGLora) -> Gallery:
     return Gallery(engine.backbone, PHOTO_LIMIT, Limits.from_environment().visitor_memory)
 
 
-@dataclass(frozen=True)
-class Adding:
+class Adding(NamedTuple):
     """How far photos are that are being added; ``total`` is 0 before that is known."""
 
+    begin: float
     done: int = 0
     total: int = 0
-    begin: float = field(default_factory=time.perf_counter)
 
     @property
     def seconds_left(self) -> float | None:
@@ -93,54 +84,39 @@ class Adding:
 class Album:
     """A visitor's photos and experts. The tabs of one browser share it through a token that only that browser holds.
 
-    Attributes:
-        token: what brings it back. used: when an event last used it, by ``time.monotonic``.
-        gone: why it was emptied without being asked to, until any tab was told; for one that is opened meanwhile.
-        backbone: name of the repository that this visitor chose, as in ``Models``.
-        keeps_files: whether photo files are kept: a page shows them large, and a switch to another backbone needs them.
-        shows_samples: whether the photos are the samples, which never mix with the visitor's own. samples: whose these are
-            that the page opened on; awaits_samples: whether it is to open on them.
-        trained_on: ids of the photos that trained an own expert, by its name. asked: what a reload shows again.
-        progress: of photos that are being added. stopped: whether the visitor wants no more of them.
-        tabs: session hashes of the tabs that show it.
+    ``of_nobody``: no visitor has it, and it never makes room for others.
     """
 
-    def __init__(self) -> None:
-        self.token = secrets.token_urlsafe(24)
-        self.used = time.monotonic()
-        self.gone = ""
+    def __init__(self, of_nobody: bool = False) -> None:
+        self.token = secrets.token_urlsafe(24)  # brings it back
+        self.used = time.monotonic()  # by an event
+        self.gone = ""  # why it was emptied without being asked to, until any tab was told; for one that is opened meanwhile
+        self.backbone = DEFAULT  # name of the repository that this visitor chose, as in ``Models``
+        self.keeps_files = False  # of photos: a page shows them large, and a switch to another backbone needs them
+        self.tabs: set[str] = set()  # session hashes of those that show it
+        self.shows_samples = False  # which never mix with the visitor's own photos
+        self.awaits_samples = False  # the page is to open on them
+        self.samples: Session | None = None  # whose they are that the page opened on
+        self.trained_on: dict[str, frozenset[str]] = {}  # ids of the photos that trained an own expert, by its name
+        self.asked: Asked | None = None
+        self.progress: Adding | None = None
+        self.stopped = False  # the visitor wants no more photos of those that are being added
+        self._awaited_until = 0.0
         self._sessions: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
         self._events = 0
-        self._counting = threading.Lock()
-        self.backbone, self.keeps_files = DEFAULT, False
-        self.tabs: set[str] = set()
         self._prefix_key: str | None = None  # of the backbone that was switched to
         self._gallery: Gallery | None = None
         self._resting: tuple[Photo, ...] = ()  # photos whose index was given up
-        self._originals: dict[str, Path] = {}
-        self._photos_change = threading.Lock()
-        self._own_experts: dict[str, OwnExperts] = {}
-        self._names: dict[str, tuple[TaughtName, ...]] = {}  # by backbone; without it, so that it can be given up
         self._aside: Gallery | None = None
         self._removed: list[Removed] = []  # photos that were taken out one by one, the last one last
-        self.progress: Adding | None = None
-        self.stopped = False
-        self._awaited_until = 0.0
-        self.shows_samples = self.awaits_samples = False
-        self.samples: Session | None = None
-        self.trained_on: dict[str, frozenset[str]] = {}
-        self.asked: Asked | None = None
-        self._changing = threading.Lock()
+        self._originals: dict[str, Path] = {}
         self._borrowed: dict[str, None] = {}  # thumbnails of libraries' photos, the last shown last
+        self._own_experts: dict[str, OwnExperts] = {}
+        self._names: dict[str, tuple[TaughtName, ...]] = {}  # by backbone; without it, so that it can be given up
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        _open_albums[self.token] = self
-
-    @staticmethod
-    def of_nobody() -> Album:
-        """One that no visitor has: it never makes room for others."""
-        album = Album()
-        del _open_albums[album.token]
-        return album
+        self._counting, self._changing, self._photos_change = threading.Lock(), threading.Lock(), threading.Lock()
+        if not of_nobody:
+            _open_albums[self.token] = self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Album:
         """As for sessions: a copy starts empty. Gradio describes a state by its dataclass, and so copies what is in it."""
@@ -166,26 +142,22 @@ class Album:
     @property
     def memory(self) -> int:
         """Bytes that the photos, what was computed for them and the visitor's experts take, without small things."""
-        gallery, own = self._gallery, [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
+        gallery, aside, samples = self._gallery, self._aside, self.samples
+        own = [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
         experts = sum(t.nbytes for entry in own for t in (entry.mean, entry.std, entry.embedding))
-        photos = sum(len(photo.thumbnail) for photo in self._resting) if gallery is None else gallery.memory
         names = sum(entry.memory for entries in list(self._names.values()) for entry in entries)
-        aside, samples = self._aside, self.samples
+        photos = sum(len(photo.thumbnail) for photo in self._resting) if gallery is None else gallery.memory
         if samples is not None and self.shows_samples:
             photos = max(0, photos - samples.album.memory)
         return photos + (0 if aside is None else aside.memory) + experts + names
 
     def gallery(self, engine: SGLora) -> Gallery:
-        """The photos, made on first use because it needs the engine's backbone.
-
-        Raises:
-            GalleryError: they are another backbone's by now.
-        """
+        """The photos, made on first use because it needs the engine's backbone; raises GalleryError if they are another's."""
         self._check(engine)
         with self._changing:
             if self._gallery is None:
-                gallery, resting = new_gallery(engine), self._resting
-                gallery.take_over(resting, self._files())
+                gallery = new_gallery(engine)
+                gallery.take_over(self._resting, self._files())
                 self._gallery, self._resting = gallery, ()
             return self._gallery
 
@@ -206,14 +178,10 @@ class Album:
         return TaughtNames(engine.backbone, self._names.get(self.backbone, ()))
 
     def change_names(self, engine: SGLora, change: Callable[[TaughtNames], TaughtNames]) -> TaughtNames:
-        """Replace the visitor's names by what ``change`` makes of them; other tabs see it with their next event.
-
-        Raises:
-            AdapterError: no LoRA can teach this backbone names; then they stay as they are.
-        """
+        """Replace the visitor's names by what ``change`` makes of them; other tabs see it with their next event."""
         with self._changing:
             changed = change(self.names(engine))
-            changed.on(None)
+            changed.on(None)  # raises AdapterError where no LoRA can teach this backbone names: they stay as they are
             self._names[self.backbone] = changed.entries
             return changed
 
@@ -229,14 +197,10 @@ class Album:
 
     @contextmanager
     def photos_change(self) -> Iterator[None]:
-        """While photos are added, or all of them indexed again.
-
-        Raises:
-            GalleryError: either is going on already, in another tab.
-        """
+        """While photos are added, or all of them indexed again; one of both at a time."""
         if not self._photos_change.acquire(blocking=False):
             raise GalleryError(texts.PHOTOS_BUSY)
-        self.progress = Adding()
+        self.progress = Adding(time.perf_counter())
         try:
             yield
         finally:
@@ -246,7 +210,7 @@ class Album:
     def note_progress(self, done: int, total: int) -> None:
         """So many photos of those that are being added were looked at."""
         if self.progress is not None:
-            self.progress = replace(self.progress, done=done, total=total)
+            self.progress = self.progress._replace(done=done, total=total)
 
     def await_photos(self, awaited: bool = True) -> None:
         """Photos came and wait for their turn to be added; or do so no longer."""
@@ -258,22 +222,17 @@ class Album:
         return self._photos_change.locked() or time.monotonic() < self._awaited_until
 
     def keep(self, sources: Sequence[Source], ids: Mapping[int, str]) -> None:
-        """Keep the files of photos for as long as the photos; a link to an uploaded file takes no room of its own.
-
-        Args:
-            sources: what was added. ids: of the photo that each file is, by its place among them.
-        """
+        """Keep the files of photos for as long as the photos; ``ids``: of the photo that each file is, by its place."""
         if not self.keeps_files:
             return
-        missing = {photo.id for photo in self.photos} - self._originals.keys()
-        folder = self.folder / "photos"
+        known, folder = {photo.id for photo in self.photos}, self.folder / "photos"
         folder.mkdir(exist_ok=True)
         for place, key in ids.items():
             source = sources[place]
             file = source if isinstance(source, Path) else source[1]
-            if key not in missing or key in self._originals or not isinstance(file, Path):
+            if key not in known or key in self._originals or not isinstance(file, Path):
                 continue
-            target = folder / f"{key}{file.suffix[:6]}"
+            target = folder / f"{key}{file.suffix[:6]}"  # a link to an uploaded file takes no room of its own
             with suppress(OSError):
                 try:
                     os.link(file, target)
@@ -282,27 +241,18 @@ class Album:
                 self._originals[key] = target
 
     def switch(self, name: str, engine: SGLora, progress: Callable[[int, int], object] | None = None) -> Switched:
-        """Index the photos with another backbone; own experts stay with theirs.
-
-        Args:
-            name: of the repository. engine: its engine. progress: called with (photos done, photos in all).
-
-        Raises:
-            GalleryError: photos are being added at the same time.
-        """
+        """Index the photos with another repository's backbone; own experts stay with theirs."""
         with self.photos_change():
-            photos, old = self.photos, self._gallery
-            if old is not None and old.backbone.prefix_key == engine.backbone.prefix_key:
-                gallery, lost, indexed = old, (), 0
-            else:
-                gallery = new_gallery(engine)
+            photos, gallery, before = self.photos, self._gallery, self.backbone
+            lost, indexed = (), 0
+            if gallery is None or gallery.backbone.prefix_key != engine.backbone.prefix_key:
+                old, gallery = gallery, new_gallery(engine)
                 lost = gallery.take_over(photos, self._files(), progress)
                 current = photos if old is None else old.photos
                 gallery.take_over(current, {})  # captions that were written meanwhile
                 gallery.remove({photo.id for photo in photos} - {photo.id for photo in current})
                 indexed = len(gallery.photos)
-            left = self._own_experts.get(self.backbone) if name != self.backbone else None
-            before = self.backbone
+            left = self._own_experts.get(before) if name != before else None
             with self._changing:
                 self.backbone, self._prefix_key = name, engine.backbone.prefix_key
                 self._gallery, self._resting, self._removed = gallery, (), []
@@ -323,11 +273,10 @@ class Album:
     @property
     def photos(self) -> tuple[Photo, ...]:
         """The photos so far; needs no engine."""
-        gallery = self._gallery
+        gallery = self._gallery  # read once, here and elsewhere: another event may take it away
         return self._resting if gallery is None else gallery.photos
 
     def _files(self) -> Mapping[str, Path]:
-        """The photos' files, by id, as far as they are kept."""
         return self._originals if self.samples is None else {**self.samples.album._originals, **self._originals}
 
     @property
@@ -362,16 +311,12 @@ class Album:
         return path
 
     def library_thumbnails(self, library: LibraryPhotos, places: Mapping[str, int]) -> dict[str, Path]:
-        """Thumbnails of a library's photos, by key, written once; the oldest ones go.
-
-        Raises:
-            LibraryError: the library cannot be read.
-        """
-        paths = {key: self.folder / f"thumbnail-{key}.jpg" for key in places}
+        """Thumbnails of a library's photos, by key, written once; the oldest ones go."""
+        own, folder = {photo.id for photo in self.photos}, self.folder
+        paths = {key: folder / f"thumbnail-{key}.jpg" for key in places}
         missing = [key for key, path in paths.items() if not path.exists()]
         for key, content in zip(missing, library.thumbnails([places[key] for key in missing]) if missing else (), strict=True):
             paths[key].write_bytes(content)
-        own, folder = {photo.id for photo in self.photos}, self.folder
         with self._counting:
             self._borrowed = dict.fromkeys([*(key for key in self._borrowed if key not in paths), *(paths.keys() - own)])
             for key in list(self._borrowed)[: max(0, len(self._borrowed) - KEPT_THUMBNAILS)]:
@@ -488,8 +433,10 @@ class Album:
         self._sessions[id(session)] = session
 
     def leave(self, session: Session) -> None:
-        """A tab does so no longer."""
+        """A tab shows it no longer; with the last tab it goes."""
         self._sessions.pop(id(session), None)
+        if not self.sessions:
+            self.close()
 
     def close(self, reason: str = "") -> None:
         """Forget everything now, what the tabs show included. ``reason``: the notice at the next event."""
@@ -499,13 +446,10 @@ class Album:
             session.gone = self.gone
             session.forget()
         with self._changing:
-            gallery, self._gallery, self._aside = self._gallery, None, None
-            self._removed = []
+            gallery, self._gallery, self._aside, self._removed = self._gallery, None, None, []
             self._resting, self.asked, self.shows_samples, self.samples = (), None, False, None
-            self.trained_on.clear()
-            self._own_experts.clear()
-            self._names.clear()
-            self._originals.clear()
+            for kept in (self.trained_on, self._own_experts, self._names, self._originals):
+                kept.clear()
         with self._counting:
             self._borrowed.clear()
             folder, self._folder = self._folder, None

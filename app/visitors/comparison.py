@@ -23,48 +23,30 @@ class Marked:
 
 @dataclass(frozen=True)
 class Column:
-    """One way to rank.
-
-    Attributes:
-        title, note: what it is called.
-        ranking: of everything.
-        moves: how many places each key moved against zero-shot.
-        hits: what recall is counted from, {"i2t": …, "t2i": …}; None where fewer than two photos have captions.
-        adapter: the adapter's key.
-    """
+    """One way to rank."""
 
     title: str
     note: str
     ranking: Ranking
-    moves: Mapping[str, int]
-    hits: Mapping[str, Hits] | None = None
-    adapter: str = ""
+    moves: Mapping[str, int]  # how many places each key moved against zero-shot
+    hits: Mapping[str, Hits] | None = None  # {"i2t": …, "t2i": …}, which recall is counted from, once it is
+    adapter: str = ""  # the adapter's key
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One question and the rankings that answer it, zero-shot first.
+    """One question and the rankings that answer it, zero-shot first."""
 
-    Attributes:
-        title: the question as text.
-        columns: the rankings.
-        asked: the question. right: keys of the right answers, as far as captions say; may be empty.
-        left_out: photos that recall leaves out, since they trained an expert that takes part.
-        photos: the gallery at that moment. backbone: fingerprint of the one that ranked.
-        names: taught names in the question, and the number of their photos.
-        library: that was asked; places: where its photos are, by key.
-    """
-
-    title: str
+    title: str  # the question as text
     columns: tuple[Column, ...]
     asked: Question
-    right: frozenset[str] = frozenset()
-    left_out: frozenset[str] = frozenset()
-    photos: tuple[Photo, ...] = field(default=(), repr=False)
-    backbone: str = ""
-    names: tuple[tuple[str, int], ...] = ()
-    library: LibraryPhotos | None = field(default=None, repr=False)
-    places: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
+    right: frozenset[str] = frozenset()  # keys of the right answers, as far as captions say
+    left_out: frozenset[str] = frozenset()  # photos that recall leaves out: they trained an expert that takes part
+    photos: tuple[Photo, ...] = field(default=(), repr=False)  # the gallery at that moment
+    backbone: str = ""  # fingerprint of the one that ranked
+    names: tuple[tuple[str, int], ...] = ()  # taught names in the question, and the number of their photos
+    library: LibraryPhotos | None = field(default=None, repr=False)  # that was asked
+    places: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)  # of the library's photos, by key
 
     @property
     def measurable(self) -> bool:

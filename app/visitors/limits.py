@@ -14,20 +14,13 @@ VISITORS = 4  # with as many photos as they may have, that have room at once
 
 @dataclass(frozen=True)
 class Limits:
-    """How much all visitors may take together.
+    """How much all visitors may take together."""
 
-    Attributes:
-        keep_seconds: how long what a visitor has is kept after the last event.
-        unread_seconds: how long an upload is safe, however full the disk: its event may wait in the queue.
-        memory, disk: bytes of photos and what is computed for them, and of files.
-        sessions: open tabs and API clients; of those with the least to lose, the longest unused goes.
-    """
-
-    keep_seconds: float = 60 * 60
-    unread_seconds: float = 10 * 60
-    memory: int = 4 * 2**30
-    disk: int = 4 * 2**30
-    sessions: int = 200
+    keep_seconds: float = 60 * 60  # after the last event
+    unread_seconds: float = 10 * 60  # an upload is safe, however full the disk: its event may wait in the queue
+    memory: int = 4 * 2**30  # bytes of photos and what is computed for them
+    disk: int = 4 * 2**30  # bytes of files
+    sessions: int = 200  # open tabs and API clients; of those with the least to lose, the longest unused goes
 
     @property
     def upload(self) -> int:
@@ -41,11 +34,7 @@ class Limits:
 
     @staticmethod
     def from_environment(values: Mapping[str, str] = os.environ) -> Limits:
-        """SG_LORA_KEEP_MINUTES, SG_LORA_MEMORY_MB and SG_LORA_DISK_MB.
-
-        Raises:
-            StudioError: one of them is not a number above 0.
-        """
+        """SG_LORA_KEEP_MINUTES, SG_LORA_MEMORY_MB and SG_LORA_DISK_MB; raises StudioError unless they are above 0."""
 
         def number(name: str, default: float, unit: int) -> float:
             try:

@@ -14,18 +14,13 @@ OWN = "mine"  # where to search: the visitor's own photos
 
 @dataclass(frozen=True)
 class Within:
-    """Which photos are asked: the visitor's own, those of a library, or both; of these all, or those in a folder and of some
-    days, both included.
-
-    Attributes:
-        folder: as ``LibraryPhotos.folders`` or ``Photo.folder`` call it; "": all of them.
-    """
+    """Which photos are asked: the visitor's own, those of a library, or both; of these all, or some."""
 
     own: bool = True
     library: str = ""
-    folder: str = ""
+    folder: str = ""  # as ``LibraryPhotos.folders`` or ``Photo.folder`` call it; "": all of them
     since: date | None = None
-    until: date | None = None
+    until: date | None = None  # included, as ``since`` is
 
     @property
     def value(self) -> str:
@@ -36,16 +31,13 @@ class Within:
     def of(value: object, folder: object = "", since: object = "", until: object = "") -> Within:
         """What a ``value`` says, and days such as 2024-05-31; the visitor's own, and all of them, where they say nothing."""
         kind, _, library = str(value or "").partition(":")
-        known = library and kind in ("both", "library")
-        return Within(not known or kind == "both", library if known else "", str(folder or ""), _day(since), _day(until))
+        if kind not in ("both", "library"):
+            kind, library = "both", ""
+        return Within(not library or kind == "both", library, str(folder or ""), _day(since), _day(until))
 
 
 def checked_day(text: object) -> date | None:
-    """A day such as 2024-05-31; None for an empty text.
-
-    Raises:
-        DescriptionError: it is something else.
-    """
+    """A day such as 2024-05-31; None for an empty text; raises DescriptionError for another one."""
     said = str(text or "").strip()
     try:
         return date.fromisoformat(said) if said else None
@@ -61,16 +53,11 @@ def _day(text: object) -> date | None:
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked.
+    """What was asked."""
 
-    Attributes:
-        kind: "words"; "photo", whose captions are looked for; "similar", photos like one.
-        what: the words, or a photo's id. file: of another photo. within: which photos are asked.
-    """
-
-    kind: str
-    what: str
-    file: str | None = None
+    kind: str  # "words"; "photo", whose captions are looked for; "similar", photos like one
+    what: str  # the words, or a photo's id
+    file: str | None = None  # of another photo
     within: Within = Within()
 
     @staticmethod

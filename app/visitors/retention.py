@@ -15,10 +15,9 @@ import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.blocks import Block
@@ -27,7 +26,7 @@ from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from app import texts
-from app.errors import answering, friendly
+from app.errors import friendly
 from app.http.gradio_patches import FOLDER_PREFIX, GuardedBlocks
 from app.http.upload_limits import UploadGate
 from app.visitors.album import open_albums
@@ -45,8 +44,7 @@ LOOK_SECONDS = 10  # between two looks at all files
 RESERVE = 32 * 2**20  # of the disk stays free for what the app itself writes; of a small one, an eighth
 
 
-@dataclass(frozen=True)
-class _File:
+class _File(NamedTuple):
     """A file that a visitor sent: when its content or its name last changed, and its bytes."""
 
     path: Path
@@ -55,11 +53,7 @@ class _File:
 
 
 class Keeper:
-    """Ends what visitors left, and makes room where there is none, the longest unused first.
-
-    Args:
-        limits: of all visitors together.
-    """
+    """Ends what visitors left, and makes room where there is none, the longest unused first."""
 
     def __init__(self, limits: Limits = Limits()) -> None:
         self.limits = limits
@@ -72,31 +66,24 @@ class Keeper:
     # Events
 
     def attend(self, page: gr.Blocks, missed: gr.State) -> None:
-        """Pass every event of the page that takes a session through here; all of them share the cores, and their errors
-        become messages.
+        """Pass every event of the page that takes a session through here; the errors of all become messages.
 
-        Args:
-            page: all of it, with its events.
-            missed: a number that changes with the event that tells a tab that something is gone. What the page shows is
-                made true by its ``change``, and other events cost no more for it.
+        ``missed``: a number that changes with the event that tells a tab that something is gone. What the page shows is
+        made true by its ``change``, and other events cost no more for it.
         """
         self._page = weakref.ref(page)
         for event in page.fns.values():
             if event.fn is None:
                 continue
             public = event.api_visibility == "public"
-            event.fn = _sharing(answering(event.fn) if public else friendly(event.fn))
+            event.fn = friendly(event.fn, public)
             if not any(isinstance(component, gr.State) for component in event.inputs):
                 continue
-            if public:
-                event.fn = self._attended(event.fn)
-            else:
-                event.fn = self._attended(event.fn, missed, event.outputs)
+            event.fn = self._attended(event.fn, None if public else missed, event.outputs)
+            if not public:
                 event.outputs = [*event.outputs, missed]
 
-    def _attended(
-        self, handler: Callable[..., Any], notice: gr.State | None = None, outputs: Sequence[Block] = ()
-    ) -> Callable[..., Any]:
+    def _attended(self, handler: Callable[..., Any], notice: gr.State | None, outputs: Sequence[Block]) -> Callable[..., Any]:
         """``notice``: where an event of the page says that something was missed; an endpoint raises it."""
 
         @functools.wraps(handler)
@@ -109,7 +96,7 @@ class Keeper:
             if missed:
                 gr.Warning(missed, duration=MESSAGE_SECONDS)
             try:
-                with session.album.in_use():
+                with session.album.in_use(), shared_cores():
                     answer = handler(*args)
             finally:
                 self._note(session.worth > 0)
@@ -220,10 +207,7 @@ class Keeper:
 
     def could_fit(self, wanted: int) -> bool:
         """Whether so many more bytes would have room. Nothing is deleted for what was only announced."""
-        if self._far_from_full(wanted):
-            return True
-        _, excess, going = self._room_to_make(wanted)
-        return excess <= sum(size for size, _ in going)
+        return self._far_from_full(wanted) or self._room_to_make(wanted)[1] <= 0
 
     def _far_from_full(self, wanted: int) -> bool:
         """Whether there is no need to look at every file again: what came since the last look is counted."""
@@ -238,24 +222,22 @@ class Keeper:
 
         False where that is not enough: then nothing goes for an upload, and a sweep deletes what it may.
         """
-        taken, excess, going = self._room_to_make(wanted)
-        if not wanted or excess <= sum(size for size, _ in going):
+        taken, lacking, going = self._room_to_make(wanted)
+        if not wanted or lacking <= 0:
             for size, delete in going:
-                if excess <= 0:
-                    break
                 delete()
-                taken, excess = taken - size, excess - size
+                taken -= size
         with self._lock:
             self._taken = time.monotonic(), taken + wanted
-        return excess <= 0
+        return lacking <= 0
 
     def _room_to_make(self, wanted: int) -> tuple[int, int, list[tuple[int, Callable[[], object]]]]:
-        """Bytes that are taken, by how many ``wanted`` more are too many, and (bytes, how to delete them) in the order to go.
+        """Bytes that are taken, how many of ``wanted`` more have no room whatever goes, and what goes: (bytes, how to).
 
         An upload has no known visitor, so it does not delete what was used within the last minute.
         """
         folder, files, albums = get_upload_folder(), _files(get_upload_folder()), open_albums()
-        sizes = [_size(album.files) for album in albums]
+        sizes = [sum(file.size for file in _files(album.files or "")) for album in albums]  # "" has none
         taken = sum(file.size for file in files) + sum(sizes)
         limit = min(self.limits.disk, taken + _free(folder)) if Path(folder).exists() else self.limits.disk
         spared = time.monotonic() - (SPARED_SECONDS if wanted else 0)
@@ -269,7 +251,12 @@ class Keeper:
             for album, size in list(zip(albums, sizes, strict=True))[:-1]
             if size and not album.busy and album.used <= spared
         ]
-        return taken, taken + wanted - limit, going
+        lacking, needed = taken + wanted - limit, 0
+        for size, _ in going:
+            if lacking <= 0:
+                break
+            lacking, needed = lacking - size, needed + 1
+        return taken, lacking, going[:needed]
 
     def delete_files(self) -> None:
         """Delete what visitors sent long enough ago; pieces of uploads that ended early sooner."""
@@ -287,15 +274,6 @@ class Keeper:
             known -= {name for name in list(known) if not Path(name).exists()}
         if isinstance(page, GuardedBlocks):
             page.forget_files()
-
-
-def _sharing(handler: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(handler)
-    def wrapped(*args: Any) -> Any:
-        with shared_cores():
-            return handler(*args)
-
-    return wrapped
 
 
 def _by_component(answer: Any, outputs: Sequence[Block]) -> dict[Block, Any]:
@@ -326,7 +304,3 @@ def _files(root: str | Path) -> list[_File]:
                 continue
             files.append(_File(path, max(about.st_mtime, about.st_ctime), about.st_size))
     return sorted(files, key=lambda file: file.changed)
-
-
-def _size(folder: Path | None) -> int:
-    return 0 if folder is None else sum(file.size for file in _files(folder))

@@ -20,39 +20,26 @@ from core.sglora.teach import TaughtName
 
 @dataclass(eq=False)
 class Session:
-    """The state of one tab.
-
-    Attributes:
-        album: the visitor's photos.
-        request, adaptation: what was generated last, and from what; ``repository``: from which experts.
-        comparison: what was asked last, to show it again with other columns or fewer rows.
-        uncounted: the comparison whose recall the visitor wants no more.
-        question: asked last. more: results that were asked for beyond the first ones.
-        history: (query, description) asked, latest first.
-        marks: by question, which photos the visitor marked as right or wrong; ``marked``: what was counted from them.
-        on_names: the visitor's names, and adapters with them added, by the adapter's key.
-        known: whether an event of this tab was there before. gone: why the album was emptied, until this tab was told.
-        turn: held by the event that changes the answer. training: stops the one that runs; None: none does.
-    """
+    """The state of one tab."""
 
     album: Album = field(default_factory=Album)
-    request: AdapterRequest | None = None
-    adaptation: Adaptation | None = None
-    repository: ExpertRepository | None = None
-    comparison: Comparison | None = None
-    question: Question | None = None
-    uncounted: Comparison | None = None
-    more: int = 0
-    history: list[tuple[str, str]] = field(default_factory=list)
-    marks: dict[Question, dict[str, bool]] = field(default_factory=dict)
-    marked: Marked = field(default_factory=Marked)
-    on_names: tuple[tuple[TaughtName, ...], dict[str, Adapter]] = ((), {})
-    known: bool = False
-    gone: str = ""
+    request: AdapterRequest | None = None  # what was generated last
+    adaptation: Adaptation | None = None  # what it came to
+    repository: ExpertRepository | None = None  # with which experts
+    comparison: Comparison | None = None  # what was asked last, to show it again with other columns or fewer rows
+    question: Question | None = None  # asked last
+    uncounted: Comparison | None = None  # the visitor wants its recall no more
+    more: int = 0  # results that were asked for beyond the first ones
+    history: list[tuple[str, str]] = field(default_factory=list)  # (query, description) asked, latest first
+    marks: dict[Question, dict[str, bool]] = field(default_factory=dict)  # photos marked as right or wrong, by question
+    marked: Marked = field(default_factory=Marked)  # what was counted from them
+    on_names: tuple[tuple[TaughtName, ...], dict[str, Adapter]] = ((), {})  # names, and adapters with them, by adapter's key
+    known: bool = False  # an event of this tab was there before
+    gone: str = ""  # why the album was emptied, until this tab was told
 
     def __post_init__(self) -> None:
-        self.turn = threading.Lock()  # no fields: Gradio copies those
-        self.training: threading.Event | None = None
+        self.turn = threading.Lock()  # held by the event that changes the answer; no field: Gradio copies those
+        self.training: threading.Event | None = None  # stops the one that runs
         self.album.enter(self)
 
     @property
@@ -74,10 +61,10 @@ class Session:
         album = open_album(token)
         if album is None:
             return Session(known=True)
-        session, asked = Session(album=album, known=True), album.asked
-        if asked is not None:
-            session.request, session.question, session.history = asked.request, asked.question, list(asked.history)
-            session.marks = {question: dict(marks) for question, marks in asked.marks.items()}
+        session = Session(album=album, known=True)
+        if album.asked is not None:
+            session.request, session.question, history, all_marks = album.asked
+            session.history, session.marks = list(history), {question: dict(marks) for question, marks in all_marks.items()}
         return session
 
     @property
@@ -101,8 +88,5 @@ class Session:
 
 def leave(session: Session) -> None:
     """A tab is gone; with the last tab of a browser its album goes."""
-    album = session.album
-    album.leave(session)
     session.forget()
-    if not album.sessions:
-        album.close()
+    session.album.leave(session)

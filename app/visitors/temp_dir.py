@@ -21,11 +21,7 @@ _held: list[FileLock] = []  # released by the system when the process ends, howe
 
 
 def claim_scratch() -> Path:
-    """Make this process's folder and send all temporary files there; folders of processes that are gone are removed.
-
-    Raises:
-        StudioError: no folder for temporary files can be written.
-    """
+    """Make this process's folder and send all temporary files there; folders of processes that are gone are removed."""
     try:
         parent = Path(tempfile.gettempdir())
         remove_abandoned(parent)

@@ -26,17 +26,11 @@ MAX_MEMBERS = 2000
 
 @dataclass
 class Uploads:
-    """Files sorted by what they are.
+    """Files sorted by what they are."""
 
-    Attributes:
-        photos: files to be read as photos (whether they are, the gallery finds out); from a ZIP with the name they had there.
-        captions: (name, content) of captions files.
-        failed: (name, reason) of what cannot be taken.
-    """
-
-    photos: list[Source] = field(default_factory=list)
-    captions: list[tuple[str, bytes]] = field(default_factory=list)
-    failed: list[tuple[str, str]] = field(default_factory=list)
+    photos: list[Source] = field(default_factory=list)  # to be read as such; from a ZIP with the name they had there
+    captions: list[tuple[str, bytes]] = field(default_factory=list)  # (name, content) of captions files
+    failed: list[tuple[str, str]] = field(default_factory=list)  # (name, reason) of what cannot be taken
 
     def add_captions(self, name: str, content: bytes, where: str = "") -> None:
         """Take a captions file, where there are not too many yet; ``where``: how to call it where it is not taken."""
@@ -70,11 +64,7 @@ def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
 def _unpack(path: Path, folder: Path, uploads: Uploads, left: int) -> int:
     """Unpack one ZIP: its names are never used as paths, and nothing is unpacked beyond the size that it claims.
 
-    Args:
-        left: bytes that may still be unpacked.
-
-    Returns:
-        what is left of them afterwards.
+    ``left``: bytes that may still be unpacked; the answer is how many of them are left afterwards.
     """
     with ExitStack() as stack:
         try:
