@@ -16,10 +16,11 @@ from tiny_models import noise, tiny_backbone
 from core.backbones.lora import Lora
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError
+from core.common.paths import EXPERTS
 from core.common.runtime import one_core
 from core.experts.adapter_files import provenance, save_adapter, weight_of
 from core.experts.files import save_repository
-from core.experts.load import load_engine
+from core.experts.load import FoundRepository, load_engine, repository_folders
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows
 from core.sglora.description import embed_descriptions
@@ -185,6 +186,15 @@ def test_shipped_engine_runs(engine):
     result = engine.adapt(AdapterRequest(DESCRIPTION))
     assert torch.isfinite(result.full.vector()).all() and torch.isfinite(result.prior.variance).all()
     assert result.full.parameters == engine.parameters
+
+
+@pytest.mark.parametrize("folder", repository_folders(EXPERTS), ids=lambda folder: folder.name)
+def test_every_shipped_repository_generates(engine, folder):
+    """With the backbone that is loaded already, in the form that it is for."""
+    shipped = FoundRepository.read(folder).load(engine.backbone)
+    assert shipped.backbone.adapted is engine.backbone.adapted
+    lora = shipped.adapt(AdapterRequest(DESCRIPTION)).lora
+    assert torch.isfinite(lora.vector()).all() and lora.vector().norm() > 0
 
 
 def test_engine_from_other_files(backbone, tmp_path):
