@@ -165,8 +165,10 @@ def add_samples(engine: SGLora, session: Session, progress: Progress | None = No
 
 
 def sample_questions() -> list[Example]:
-    """Questions about the samples, in the visitor's language."""
-    return [Example(*map(texts.translated, example)) for example in examples().shown]
+    """Questions about the samples, in the visitor's language; the page opens on the first, whose photo rises in it."""
+    questions = [Example(*map(texts.translated, example)) for example in examples().shown]
+    questions.insert(0, questions.pop(min(int(texts.OPENS_ON), len(questions)) - 1))
+    return questions
 
 
 def ask_about_samples(engine: SGLora, session: Session) -> None:

@@ -150,11 +150,13 @@ class Studio:
         self.missed = gr.State(0)
         with gr.Row(equal_height=True, elem_classes="sg-start"):
             gr.HTML(page_html.header())
-            with gr.Column(scale=0, min_width=235):
+            with gr.Column(scale=0, min_width=320):
                 samples = Samples(context)
                 self.status = gr.HTML(page_html.status(texts.LOADING, "wait"), elem_id="status")
+                self.switch = Switch(context) if self.models.repositories else None
+        if self.switch:
+            self.switch.panel()
         context.shows(Part.STATUS, [self.status], self._status)
-        self.switch = Switch(context) if self.models.repositories else None
         with gr.Tabs() as self.tabs:
             with gr.Tab(texts.TAB_STUDIO, id="search", elem_id="tab-search"):
                 steps = self._search_tab(samples)

@@ -37,7 +37,9 @@ class Ask(Step):
             self.needs = gr.HTML(page_html.note(texts.CAPTIONS_NEEDED), elem_id="photo-words-needs")
             with gr.Row(equal_height=False, elem_classes="sg-ask"):
                 self.pick = gr.Dropdown(label=texts.PICK_LABEL, choices=[], scale=2, min_width=180, elem_id="pick")
-                self.other = gr.File(label=texts.OTHER_PHOTO, height=90, scale=2, min_width=180, elem_id="other")
+                self.other = gr.File(
+                    label=texts.OTHER_PHOTO, height=48, scale=2, min_width=180, elem_id="other", elem_classes="sg-drop"
+                )
                 self.find = gr.Button(
                     texts.DESCRIBE_PHOTO, variant="primary", scale=1, min_width=100, interactive=False, elem_id="find"
                 )

@@ -25,7 +25,13 @@ class Photos(Step):
     def layout(self) -> None:
         with gr.Row(equal_height=True, elem_classes="sg-photo-line"):
             self.upload = gr.File(
-                label=texts.UPLOAD_LABEL, file_count="multiple", height=48, scale=0, min_width=260, elem_id="upload"
+                label=texts.UPLOAD_LABEL,
+                file_count="multiple",
+                height=48,
+                scale=0,
+                min_width=260,
+                elem_id="upload",
+                elem_classes="sg-drop",
             )
             self.fill = gr.HTML(page_html.note(texts.GALLERY_EMPTY), min_width=150, elem_id="fill")
             self.stop = gr.Button(texts.STOP, size="sm", scale=0, min_width=90, visible=False, elem_id="stop-adding")

@@ -22,16 +22,18 @@ class Switch(Step):
     """Laid out where there is a choice."""
 
     def layout(self) -> None:
-        with gr.Row(elem_classes="sg-switch"):
-            self.choice = choice("backbone", texts.BACKBONE_LABEL, self.context.models.choices, DEFAULT, min_width=320)
-            self.report = gr.HTML(elem_id="switched")
-
+        """The choice stands beside the status; ``panel`` comes below."""
+        self.choice = choice("backbone", texts.BACKBONE_LABEL, self.context.models.choices, DEFAULT, min_width=320)
         self.context.shows(Part.STATUS, [self.choice], lambda session, _: {self.choice: session.album.backbone})
+
+    def panel(self) -> None:
+        """What a change came to."""
+        self.report = gr.HTML(elem_id="switched")
 
     def wire(self) -> None:
         # Not input: of a choice by mouse Gradio 6.31 tells twice at once, and what is refused would be reported twice.
         event, also = self.choice.change, [self.report]
-        self.on(event, self._switch, [self.choice], also, tuple(Part), self.report, SWITCH, turn=False, trigger_mode="once")
+        self.on(event, self._switch, [self.choice], also, tuple(Part), self.choice, SWITCH, turn=False, trigger_mode="once")
 
     def _switch(self, name: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
         """Where it fails, everything stays as it was, and the choice says so."""

@@ -15,8 +15,8 @@ from gradio_client.exceptions import AppError
 from page_state import box, expect_fit, settles
 from playwright.sync_api import Browser, Page, expect
 
-from app.languages import ENGLISH, OTHERS, TAGS, texts_in
-from core.data.sample_photos import examples
+from app import actions
+from app.languages import ENGLISH, OTHERS, TAGS, speaking, texts_in
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
@@ -109,7 +109,8 @@ def expect_whole(page: Page, code: str) -> None:
     assert page.evaluate("document.documentElement.lang") == TAGS[code]
     expect(page.locator("#more > [data-testid=accordion-content]")).to_have_attribute("lang", "en")
     # The sample's question is in the visitor's language, and its answer is known all the same.
-    query = own[next(name for name, text in texts_in(ENGLISH).items() if text == examples().shown[0].query)]
+    with speaking(code):
+        query = actions.sample_questions()[0].query
     expect(box(page, "query")).to_have_value(query)
     expect(page.locator("#results .sg-right-places")).to_be_visible()
     for width, height in SIZES:

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from app import actions, texts
+from app.languages import TAGS, speaking
 from core.common.text import safe_name
 from core.data.image_io import open_photo
-from core.data.sample_photos import examples, sample_photos
+from core.data.sample_photos import Example, examples, sample_photos
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.gallery import Gallery
 from core.sglora.request import AdapterRequest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +61,25 @@ def test_examples_can_be_used_as_they_are(engine) -> None:
 
 
 @pytest.mark.slow
+def test_the_page_opens_on_the_first_question_whose_photo_rises_in_each_language(engine) -> None:
+    samples = sample_photos()
+    right = {caption: sample.path for sample in samples for caption in sample.captions}
+    gallery = Gallery(engine.backbone)
+    keys = gallery.add([sample.path for sample in samples]).ids
+    places = {sample.path: keys[row] for row, sample in enumerate(samples)}
+    for code in TAGS:
+        with speaking(code):
+            asked, rises = actions.sample_questions(), {}
+            for example in (Example(*map(texts.translated, example)) for example in examples().shown):
+                made = engine.adapt(AdapterRequest(example.description))
+                ways = (ZERO_SHOT, Adapter.of(made.lora, made.weight))
+                found = [[hit.key for hit in gallery.text_to_image(example.query, way, None).hits] for way in ways]
+                before, after = (keys.index(places[right[texts.original(example.query)]]) for keys in found)
+                rises[example] = after < before
+        assert asked[0] == next(example for example, rose in rises.items() if rose), code
+        assert set(asked) == set(rises)
+
+
 def test_examples_begin_with_the_largest_rise_that_an_expert_fits(engine) -> None:
     """Ranked here with plain cosine similarities, mixed by hand, for the questions that ship."""
     samples = sample_photos()
