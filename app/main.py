@@ -55,6 +55,7 @@ def prepare() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # Gradio sums up its last 10,000 events with pandas after every event, for a dashboard that is off.
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", f"{sys.maxsize}")
     port = os.environ.get("GRADIO_SERVER_PORT") or "7860"
     if not is_port(port):
         raise StudioError(f"GRADIO_SERVER_PORT is {port!r}: give the number of a port, such as 7860.")
