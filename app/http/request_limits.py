@@ -68,21 +68,24 @@ class Calls:
 
 async def _read(scope: Scope, receive: Receive) -> tuple[bytes, JSONResponse | None]:
     """The body, or why it is not taken. What is too much is dropped as it comes: a client that still sends reads no answer."""
-    body, large, more = bytearray(), (announced(scope) or 0) > MAX_BYTES, True
+    pieces: list[bytes] = []
+    size, more = 0, True
+    large = (announced(scope) or 0) > MAX_BYTES
     try:
         async with asyncio.timeout(SECONDS):
             while more:
                 message = await receive()
                 more = message["type"] == "http.request" and message.get("more_body", False)
-                body += message.get("body", b"")
-                if large := large or len(body) > MAX_BYTES:
-                    body.clear()
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                if large := large or size > MAX_BYTES:
+                    pieces.clear()
     except TimeoutError:
         if not large:
             return b"", _refusal(texts.CALL_SLOW, TOO_SLOW)
     if large:
         return b"", _refusal(texts.CALL_LARGE.format(mb=MAX_BYTES // 2**20), TOO_LARGE)
-    return bytes(body), None
+    return b"".join(pieces), None
 
 
 class _TooMany(Exception):
