@@ -12,6 +12,6 @@ from pathlib import Path
 def whole(path: Path) -> Iterator[Path]:
     """Where to write what becomes ``path`` at the end of the block: an interrupted run leaves no half file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # which no search for files of this kind finds
     yield partial
     partial.replace(path)

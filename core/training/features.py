@@ -108,8 +108,8 @@ def _columns(samples: Sequence[Sample], cache: Path, view: int, log: Log, backbo
                 columns[start : start + len(part)] = backbone.columns(part).numpy()
                 bar.to(start + len(part))
         columns[~maps[:, 0].any(1)] = 0  # unreadable
-        with whole(file) as partial:
-            np.save(partial, columns)
+        with whole(file) as partial, partial.open("wb") as opened:
+            np.save(opened, columns)
     return np.load(file, mmap_mode="r")
 
 
@@ -124,8 +124,8 @@ def text_features(texts: Sequence[str], cache: Path, log: Log = print, towers: T
                 part = texts[start : start + TEXTS]
                 values[start : start + len(part)] = towers.encode_sentence(part)
                 bar.to(start + len(part))
-        with whole(file) as partial:
-            np.save(partial, values.numpy())
+        with whole(file) as partial, partial.open("wb") as opened:
+            np.save(opened, values.numpy())
     return torch.from_numpy(np.load(file))
 
 
