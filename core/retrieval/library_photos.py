@@ -18,6 +18,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.common.digest import digest
 from core.common.errors import AdapterError, GalleryError, LibraryError
+from core.common.files import whole
 from core.common.lazy import lazy
 from core.retrieval import library_index
 from core.retrieval.adapter import Adapter
@@ -195,10 +196,8 @@ class LibraryPhotos:
         with suppress(OSError):  # a read-only library
             for old in file.parent.glob("texts-*"):
                 old.unlink(missing_ok=True)
-            partial = file.with_suffix(f".{os.getpid()}.partial")
-            with partial.open("wb") as written:
-                np.save(written, prefixes.numpy())
-            partial.replace(file)
+            with whole(file) as partial, partial.open("wb") as opened:
+                np.save(opened, prefixes.numpy())
         return prefixes
 
 

@@ -23,6 +23,7 @@ from core.backbones.lora_algebra import merge, reduce_rank
 from core.backbones.trained_words import save_words
 from core.backbones.translations import save_maps
 from core.common.digest import digest
+from core.common.files import whole
 from core.common.paths import EVERYDAY_FILE
 from core.common.progress import Log
 from core.data.class_names import imagenet_class_names
@@ -120,7 +121,9 @@ def kept_run(
 ) -> Lora:
     """One training as ``train_both_heads``, or what an earlier call kept of it in ``file``."""
     if not file.is_file():
-        save_shared(train_both_heads(corpus(), backbone, recipe, log), file, asdict(recipe))
+        trained = train_both_heads(corpus(), backbone, recipe, log)
+        with whole(file) as partial:
+            save_shared(trained, partial, asdict(recipe))
     return load_shared(file, backbone.linears)
 
 
