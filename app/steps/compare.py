@@ -200,11 +200,11 @@ class Compare(Step):
         """Whether the model does not know the question's language, or most of its words."""
         if comparison.asked.kind != "words":
             return ""
-        question, backbone = comparison.asked.what, self.context.engine(session).backbone
-        if (remark := language_remark(question, backbone.languages)) is not None:
+        question, engine = comparison.asked.what, self.context.engine(session)
+        if (remark := language_remark(question, engine.backbone.languages)) is not None:
             return remark.text
-        unknown = unknown_words(question, backbone.words)
-        if not unknown or language() not in TRAINED or session.album.names(self.context.engine(session)).within(question):
+        unknown = unknown_words(question, engine.backbone.words)
+        if not unknown or language() not in TRAINED or session.album.names(engine).within(question):
             return ""
         return texts.UNKNOWN_WORDS.format(words=", ".join(unknown))
 
