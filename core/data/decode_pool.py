@@ -93,7 +93,8 @@ class _Process:
             env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the app, which ends its decoders by closing their input
+            # Ctrl-C is for the app, which ends its decoders by closing their input. Not a session: Linux shares cores among those.
+            process_group=0,
         )
 
     def _end(self, process: subprocess.Popen[bytes]) -> int:

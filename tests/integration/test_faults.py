@@ -67,7 +67,7 @@ def test_a_crash_costs_one_visitor_one_answer(
                 unlucky.client.predict(query="crash", description=SENTENCE, api_name="/search")
             assert texts.UNEXPECTED in str(caught.value)
 
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(1) as pool:  # gradio_client may lose an answer where threads share one
             failing = [pool.submit(crashes) for _ in range(2 * LIMITS[SEARCH])]
             assert other.found() == other.names()
             for each in failing:

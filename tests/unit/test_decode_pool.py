@@ -27,6 +27,7 @@ from core.common.paths import ROOT
 from core.data import decode_pool
 from core.data.decode import Intake, content_id, source_folder
 from core.data.decode_pool import DecodedPhoto, DecodePool
+from core.data.decode_worker import NICE
 
 SEEN = Framing(32, 24)
 MEMORY_MB = 1024  # of a decoding process, whatever it is given
@@ -157,6 +158,15 @@ class Recorder:
         self.gate.wait()
         self.order.append(name)
         return DecodedPhoto(b"", b"", None)
+
+
+def test_decoders_leave_busy_cores_to_answers(pool: DecodePool) -> None:
+    decoded(pool, encode(picture(1), "PNG"))
+    own, niceness = os.getpid(), {os.getpriority(os.PRIO_PROCESS, pid) for pid in children()}
+    assert niceness == {min(19, os.getpriority(os.PRIO_PROCESS, own) + NICE)}
+    # Linux shares cores among sessions first, and Ctrl-C reaches a whole group.
+    assert {os.getsid(pid) for pid in children()} == {os.getsid(own)}
+    assert os.getpgid(own) not in {os.getpgid(pid) for pid in children()}
 
 
 def test_a_decoder_whose_app_ended_ends_without_a_trace() -> None:
