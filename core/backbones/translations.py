@@ -3,7 +3,8 @@
 The text tower places a sentence near its translation, but not as near as a photo's captions are to each other, and the heads
 were trained on English most. A linear map W for each language (``core.training.translations``) closes some of the gap: s
 becomes s W, of unit length. English stays as it is, and so does the training of all else, which reads all languages as the
-text tower gives them.
+text tower gives them. German has a second map: its nouns have capitals, which few people type into a search box, and without
+them the text tower reads it as another language.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ from core.common.languages import language
 from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 
 Maps = Mapping[str, Tensor]  # by the English name of a language, [s, s]
+LOWER_CASE = "{} in lower case"
 
 
 def toward_english(maps: Maps, texts: Sequence[str], sentences: Tensor) -> Tensor:
     """The sentence embeddings [n, s] of texts, those in a language with a map moved."""
-    spoken = [language(text) for text in texts] if maps else []
-    if not any(name in maps for name in spoken):
+    if not maps:
         return sentences
     moved = sentences.clone()
-    for row, name in enumerate(spoken):
-        if name in maps:
-            moved[row] = F.normalize(sentences[row] @ maps[name], dim=-1)
+    for row, text in enumerate(texts):
+        name = language(text)
+        lower = LOWER_CASE.format(name)
+        map = maps[lower] if lower in maps and text[1:].islower() else maps.get(name)
+        if map is not None:
+            moved[row] = F.normalize(sentences[row] @ map, dim=-1)
     return moved
 
 

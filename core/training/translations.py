@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Lora
-from core.backbones.translations import Maps
+from core.backbones.translations import LOWER_CASE, Maps
 from core.common.progress import Bar, Log
 from core.data.jsonl import read_translations
 from core.training.corpus import TRANSLATIONS
@@ -25,6 +25,7 @@ from core.training.losses import contrastive
 from core.training.objective import adapted_texts, mixed
 
 LANGUAGES = {"de": "German", "fr": "French", "cs": "Czech"}
+CAPITALS = ("German",)  # languages whose nouns have them
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,19 @@ def translation_maps(
         return {}
     spoken = read_translations(data / TRANSLATIONS, ("en", *LANGUAGES))
     pairs = {image: texts for image, texts in spoken.items() if image in photos and all(texts)}
-    english, *others = (backbone.encode_sentence(list(texts)) for texts in zip(*pairs.values(), strict=True))
+    english, *others = zip(*pairs.values(), strict=True)
+    captions = dict(zip(LANGUAGES.values(), others, strict=True))
+    captions |= {LOWER_CASE.format(name): [c.lower().rstrip(".") for c in captions[name]] for name in CAPITALS}
     shown = torch.stack([photos[image] for image in pairs])
 
     def read(sentences: Tensor) -> Tensor:
         base = backbone.adapted.text(sentences)
         return mixed(base, adapted_texts(backbone, sentences, shared), weight)
 
-    maps = {}
-    for name, sentences in zip(LANGUAGES.values(), others, strict=True):
+    maps, targets = {}, backbone.encode_sentence(english)
+    for name, texts in captions.items():
         with Bar(f"map of {name}", MapRecipe.steps, log, "steps") as bar:
-            maps[name] = train_map(sentences, english, shown, read, MapRecipe(), bar)
+            maps[name] = train_map(backbone.encode_sentence(texts), targets, shown, read, MapRecipe(), bar)
     return maps
 
 

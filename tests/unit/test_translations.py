@@ -66,6 +66,15 @@ def test_english_stays_as_it_is() -> None:
     assert toward_english({}, texts, sentences) is sentences
 
 
+def test_without_capitals_german_has_a_map_of_its_own() -> None:
+    texts = ["ein hund mit einem ball", "Ein hund mit einem ball", "ein Hund mit einem Ball", "un chien avec une balle"]
+    sentences = F.normalize(torch.randn(4, 6, generator=torch.Generator().manual_seed(2)), dim=-1)
+    maps = {"German": random_map(3), "German in lower case": random_map(5), "French": random_map(4)}
+    moved = toward_english(maps, texts, sentences)
+    for row, name in enumerate(("German in lower case", "German in lower case", "German", "French")):
+        assert torch.allclose(moved[row], F.normalize(sentences[row] @ maps[name], dim=-1), atol=1e-6)
+
+
 def test_a_file_is_for_one_text_tower_and_says_when_it_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "translations.safetensors"
     assert load_maps(path, "tower", 6) == {}
@@ -84,16 +93,20 @@ def test_a_file_is_for_one_text_tower_and_says_when_it_is_damaged(tmp_path: Path
 
 def test_shipped_maps_bring_translations_closer(backbone: EmbeddedBackbone) -> None:
     """As questions are read, with the shared part."""
-    assert load_embedded(heads_path()).translations.keys() == {"German", "French", "Czech"}
+    assert load_embedded(heads_path()).translations.keys() == {"German", "German in lower case", "French", "Czech"}
     sentences = backbone.text_prefix(list(SENTENCES))
     assert torch.equal(sentences, backbone.encode_sentence(list(SENTENCES)))
     english = backbone.text_suffix(sentences, backbone.shared)
+
+    def closeness(sentences: torch.Tensor, wanted: torch.Tensor) -> float:
+        return float((backbone.text_suffix(sentences, backbone.shared) * wanted).sum(1).mean())
+
     texts = [text for translated in SENTENCES.values() for text in translated.values()]
-    plain, mapped = (
-        backbone.text_suffix(read(texts), backbone.shared) for read in (backbone.encode_sentence, backbone.text_prefix)
-    )
     wanted = english.repeat_interleave(3, dim=0)
-    assert (mapped * wanted).sum(1).mean() > (plain * wanted).sum(1).mean() + 0.01
+    assert closeness(backbone.text_prefix(texts), wanted) > closeness(backbone.encode_sentence(texts), wanted) + 0.01
+    typed = [translated["German"].lower() for translated in SENTENCES.values()]
+    usual = F.normalize(backbone.encode_sentence(typed) @ backbone.translations["German"], dim=-1)
+    assert closeness(backbone.text_prefix(typed), english) > closeness(usual, english)
 
 
 def test_photos_teach_a_map() -> None:
