@@ -48,12 +48,12 @@ class Transfer:
     fingerprint: str  # of their backbone
 
 
-def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None, endpoint: str | None = None) -> Transfer:
+def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None) -> Transfer:
     """Bring a repository into the folder ``out``; nothing there changes unless everything arrived whole and fits.
 
     Args:
         source: a folder, or a hub repository: OWNER/NAME, or ``hf-hub:OWNER/NAME``. out: a new folder, or a repository's.
-        revision: branch, tag or commit on the hub. endpoint: of the hub (default: ``HF_ENDPOINT``, or huggingface.co).
+        revision: branch, tag or commit on the hub.
 
     Raises:
         RepositoryError: the hub cannot be reached or refuses, files are missing, cut off or damaged, or belong to another
@@ -62,26 +62,19 @@ def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None
     _check_free(out)
     with tempfile.TemporaryDirectory(prefix="sg-lora-pull-") as staged:
         stage, hub_id = Path(staged), _hub_id(source)
-        present = _copy(Path(source), stage) if hub_id is None else _download(HfApi(endpoint), hub_id, revision, stage)
+        present = _copy(Path(source), stage) if hub_id is None else _download(hub_id, revision, stage)
         index = _check(stage, source, backbone)
         name_backbone(stage, backbone.choice)  # so that it is found on this machine
         _place(stage, out)
     return _transfer(str(out), present, index)
 
 
-def push(
-    folder: Path,
-    target: str,
-    backbone: Backbone,
-    generator: Path | None = None,
-    private: bool = False,
-    endpoint: str | None = None,
-) -> Transfer:
+def push(folder: Path, target: str, backbone: Backbone, generator: Path | None = None, private: bool = False) -> Transfer:
     """Send the repository in ``folder`` to a hub repository, which is made where there is none, or to a folder. Without a card
     it gets one on the way. Raises as ``pull``.
 
     Args:
-        target, endpoint: as the source of ``pull``. private: make a new hub repository a private one.
+        target: as the source of ``pull``. private: make a new hub repository a private one.
         generator: to send along (default: the one in ``folder``; the shipped one with the shipped experts).
     """
     hub_id = _hub_id(target)
@@ -104,7 +97,7 @@ def push(
             _place(stage, Path(target))
             place = target
         else:
-            place = _upload(HfApi(endpoint), hub_id, private, stage)
+            place = _upload(hub_id, private, stage)
     return _transfer(place, sent | (present - set(FILES)), index)
 
 
@@ -143,9 +136,9 @@ def _place(stage: Path, out: Path) -> None:
             (out / name).unlink(missing_ok=True)
 
 
-def _download(api: HfApi, hub_id: str, revision: str | None, stage: Path) -> set[str]:
+def _download(hub_id: str, revision: str | None, stage: Path) -> set[str]:
     """Download the files of a repository; returns the names of all files in it."""
-    with _hub_errors(api, hub_id):
+    with _hub(hub_id) as api:
         # First which commit, so that a push in between cannot mix files of two.
         info = api.model_info(hub_id, revision=revision)
         names = {file.rfilename for file in info.siblings or ()}
@@ -154,9 +147,9 @@ def _download(api: HfApi, hub_id: str, revision: str | None, stage: Path) -> set
     return names
 
 
-def _upload(api: HfApi, hub_id: str, private: bool, stage: Path) -> str:
+def _upload(hub_id: str, private: bool, stage: Path) -> str:
     """Upload everything in ``stage`` as one commit; returns the repository's address."""
-    with _hub_errors(api, hub_id):
+    with _hub(hub_id) as api:
         address = str(api.create_repo(hub_id, private=private, exist_ok=True))
         names = set(api.list_repo_files(hub_id))
         if INDEX_FILE not in names and names - {".gitattributes", CARD_FILE}:
@@ -200,12 +193,13 @@ def _transfer(place: str, names: set[str], index: RepositoryIndex) -> Transfer:
 
 
 @contextmanager
-def _hub_errors(api: HfApi, hub_id: str) -> Iterator[None]:
-    """What the hub's client raises becomes an error for people."""
+def _hub(hub_id: str) -> Iterator[HfApi]:
+    """The hub's client, in a block where what it raises becomes an error for people."""
+    api = HfApi()
     try:
-        yield
+        yield api
     except (HFValidationError, HTTPError, HfHubHTTPError, OfflineModeIsEnabled, OSError, XetDownloadError) as error:
-        raise RepositoryError(_reason(error, str(api.endpoint), hub_id)) from None
+        raise RepositoryError(_reason(error, api.endpoint, hub_id)) from None
 
 
 def _reason(error: Exception, endpoint: str, hub_id: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from hub_stand_in import Hub, stand_in
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, constants
 from repositories import make_repository
 from tiny_models import tiny_backbone
 
@@ -44,8 +44,9 @@ def shipped(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hub(shipped: Path) -> Iterator[Hub]:
+def hub(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with stand_in() as running:
+        monkeypatch.setattr(constants, "ENDPOINT", running.endpoint)
         running.files["owner/five"] = {f.name: f.read_bytes() for f in shipped.iterdir()}
         yield running
 
@@ -75,17 +76,17 @@ def test_the_shipped_experts_bring_their_generator_and_get_a_card(backbone: Embe
 
 
 def test_there_and_back_by_the_hub(shipped: Path, backbone: EmbeddedBackbone, hub: Hub, tmp_path: Path) -> None:
-    sent = push(shipped, "owner/new", backbone, endpoint=hub.endpoint)
+    sent = push(shipped, "owner/new", backbone)
     assert sent.place == f"{hub.endpoint}/owner/new"
     assert set(hub.files["owner/new"]) == {*FILES, ".gitattributes"}
-    found = pull("owner/new", tmp_path / "mine", backbone, endpoint=hub.endpoint)
+    found = pull("owner/new", tmp_path / "mine", backbone)
     assert (found.files, found.left) == (FILES, (".gitattributes",))
     original = content(shipped)
     assert content(tmp_path / "mine") == {name: original[name] for name in FILES}
 
 
 def test_only_files_of_a_repository_are_fetched(backbone: EmbeddedBackbone, hub: Hub, tmp_path: Path) -> None:
-    found = pull("hf-hub:owner/five", tmp_path / "mine", backbone, endpoint=hub.endpoint)
+    found = pull("hf-hub:owner/five", tmp_path / "mine", backbone)
     assert found.left == ("evil.pkl", "notes.txt")
     assert {f.name for f in (tmp_path / "mine").iterdir()} == set(FILES)
 
@@ -97,7 +98,7 @@ def test_pull_removes_files_that_the_new_version_lacks(
     pull(str(shipped), out, backbone)
     for name in ("README.md", "generator.safetensors"):
         del hub.files["owner/five"][name]
-    assert pull("owner/five", out, backbone, endpoint=hub.endpoint).files == FILES[:2]
+    assert pull("owner/five", out, backbone).files == FILES[:2]
     assert {f.name for f in out.iterdir()} == set(FILES[:2])
 
 
@@ -115,27 +116,28 @@ def test_pull_removes_files_that_the_new_version_lacks(
 def test_a_hub_that_refuses(backbone: EmbeddedBackbone, hub: Hub, tmp_path: Path, status: int, code: str, message: str) -> None:
     hub.status["owner/five"] = (status, code)
     with pytest.raises(RepositoryError, match=message):
-        pull("owner/five", tmp_path / "mine", backbone, endpoint=hub.endpoint)
+        pull("owner/five", tmp_path / "mine", backbone)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_hub_that_refuses_an_upload(shipped: Path, backbone: EmbeddedBackbone, hub: Hub) -> None:
     hub.status["owner/other"] = (403, "")
     with pytest.raises(RepositoryError, match="refuses access to owner/other"):
-        push(shipped, "owner/other", backbone, endpoint=hub.endpoint)
+        push(shipped, "owner/other", backbone)
     hub.files["owner/model"] = {"config.json": b"{}", "README.md": b"# Mine"}
     with pytest.raises(RepositoryError, match=r"owner/model holds something else \(config\.json\)"):
-        push(shipped, "owner/model", backbone, endpoint=hub.endpoint)
+        push(shipped, "owner/model", backbone)
     assert hub.files["owner/model"] == {"config.json": b"{}", "README.md": b"# Mine"}
 
 
-def test_no_hub_at_all(backbone: EmbeddedBackbone, shipped: Path, tmp_path: Path) -> None:
+def test_no_hub_at_all(backbone: EmbeddedBackbone, shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
         for attempt in (
-            lambda: pull("owner/five", tmp_path / "mine", backbone, endpoint=endpoint),
-            lambda: push(shipped, "owner/five", backbone, endpoint=endpoint),
+            lambda: pull("owner/five", tmp_path / "mine", backbone),
+            lambda: push(shipped, "owner/five", backbone),
         ):
             with pytest.raises(RepositoryError, match=f"{endpoint} cannot be reached .ConnectError.. Check the network"):
                 attempt()
@@ -163,7 +165,7 @@ def test_what_does_not_arrive_whole_changes_nothing(
     before = content(out)
     damage(hub)
     with pytest.raises(RepositoryError, match=message) as caught:
-        pull("owner/five", out, backbone, endpoint=hub.endpoint)
+        pull("owner/five", out, backbone)
     assert "/tmp" not in str(caught.value)
     assert content(out) == before
     assert [f.name for f in tmp_path.iterdir()] == ["mine"]
