@@ -24,7 +24,7 @@ from core.experts.adapter_files import ADAPTER_FILES, fit_facts, routed_experts,
 from core.experts.files import RepositoryIndex
 from core.experts.load import load_engine
 from core.retrieval.adapter import Adapter
-from core.sglora.engine import SGLora
+from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
 from core.sglora.request import AdapterRequest
 from core.sglora.router import Routing
@@ -52,11 +52,7 @@ def adapt(arguments: Namespace) -> Answer:
     """``adapt``: a description's LoRA, written in PEFT format."""
     clean_text(arguments.text)  # before seconds of loading models
     stopwatch = Stopwatch()
-    engine = load_chosen_engine(arguments)
-    engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, so that "encode" below tells what encoding takes
-    stopwatch.lap("load")
-    adaptation = engine.adapt(request(arguments, arguments.text))
-    stopwatch.lap("adapt")
+    engine, adaptation = adapted(arguments, arguments.text, stopwatch)
     save_adapter(engine, adaptation, arguments.out, arguments.format == "transformers")
     stopwatch.lap("write")
     laps = stopwatch.laps
@@ -72,6 +68,16 @@ def adapt(arguments: Namespace) -> Answer:
         "files": list(ADAPTER_FILES),
     }
     return Answer(data, format.adaptation)
+
+
+def adapted(arguments: Namespace, task: str, stopwatch: Stopwatch) -> tuple[SGLora, Adaptation]:
+    """The chosen engine, and what it makes of a sentence; the laps "load" and "adapt"."""
+    engine = load_chosen_engine(arguments)
+    engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, so that "encode" tells what encoding takes
+    stopwatch.lap("load")
+    adaptation = engine.adapt(request(arguments, task))
+    stopwatch.lap("adapt")
+    return engine, adaptation
 
 
 def evaluate(arguments: Namespace) -> Answer:

@@ -14,7 +14,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, chosen_backbone, load_adapter, load_chosen_engine, log, request
+from core.cli.commands import Answer, adapted, chosen_backbone, load_adapter, log
 from core.common.errors import DataError, DescriptionError, GalleryError
 from core.common.progress import counter
 from core.common.stopwatch import Stopwatch
@@ -22,6 +22,7 @@ from core.common.text import clean_text
 from core.data import read_folder
 from core.data.captions import clean_captions
 from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
+from core.data.find_images import is_there
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
@@ -35,7 +36,6 @@ from core.retrieval.search import Photos, zero_shot_ranks
 from core.retrieval.search import search as best_photos
 from core.retrieval.where import NONE_LEFT, Where
 
-MAX_PATH = 4096
 Best = list[tuple[int, float]]  # places and scores, best first
 Named = Callable[[Sequence[int]], Sequence[object]]  # what photos or captions at some places are called
 
@@ -183,11 +183,7 @@ def search(arguments: Namespace) -> Answer:
 def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> tuple[Backbone, dict[str, Adapter]]:
     """The backbone, and what is ranked with, by name: zero-shot, and the adapter of the task or of a folder."""
     if task is not None and arguments.adapter is None:
-        engine = load_chosen_engine(arguments)
-        engine.backbone.encode_sentence(["warm-up"])  # loads the text tower
-        stopwatch.lap("load")
-        adaptation = engine.adapt(request(arguments, task))
-        stopwatch.lap("adapt")
+        engine, adaptation = adapted(arguments, task, stopwatch)
         return engine.backbone, {"zero-shot": ZERO_SHOT, "sg-lora": Adapter.of(adaptation.lora, adaptation.weight)}
     backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
     if arguments.adapter is not None:
@@ -199,7 +195,7 @@ def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> t
 def is_photo(part: str) -> bool:
     """Whether a part of a query is the path of a photo."""
     path = Path(part)
-    return path.suffix.lower() in PHOTO_SUFFIXES and len(part) < MAX_PATH and path.is_file()
+    return path.suffix.lower() in PHOTO_SUFFIXES and is_there(path)
 
 
 def _photos(folder: Path) -> list[Path]:
