@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import sys
 import threading
 import zipfile
@@ -20,7 +21,7 @@ from app.places import Place
 from app.visitors.comparison import Column, Comparison, Marked
 from app.visitors.question import Question
 from app.visitors.session import Session
-from app.visitors.uploads import MAX_CAPTIONS, discard, sort_uploads
+from app.visitors.uploads import MAX_CAPTIONS, sort_uploads
 from core.common.errors import AdapterError, DescriptionError, GalleryError, LibraryError, PhotoError, StudioError, brief
 from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, captions_from_names, parse_typed, read_captions
@@ -108,7 +109,7 @@ def write_zip(engine: SGLora, session: Session, adaptation: Adaptation | None) -
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # packed, weights save 8 %
         for file in sorted(files.iterdir()):
             archive.write(file, file.name)
-    discard(files)
+    shutil.rmtree(files, ignore_errors=True)
     return path
 
 
@@ -140,7 +141,7 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added
                     remarks.append(texts.ADDING_STOPPED)
                 album.keep(uploads.photos, report.ids)
     finally:
-        discard(unpacked)
+        shutil.rmtree(unpacked, ignore_errors=True)
     failed = list(uploads.failed)
     for name, content in uploads.captions:
         try:

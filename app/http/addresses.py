@@ -6,6 +6,8 @@ import ipaddress
 
 from starlette.requests import Request
 
+from app.http.hosts import IPAddress, ip_address
+
 NETWORK = 64  # bits: what a provider gives one customer at least, who takes any address in it
 
 
@@ -24,19 +26,16 @@ def address_of(request: Request | None) -> str:
     return "" if peer is not None and peer.is_loopback else _key(peer, request.client.host)
 
 
-def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _parsed(text: str) -> IPAddress | None:
     """An address, also in brackets, with a port or with a zone; None where it is none."""
     host = text.partition("]")[0].removeprefix("[")
     if host.count(":") == 1:
         host = host.partition(":")[0]
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
+    address = ip_address(host.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _key(address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, text: str) -> str:
+def _key(address: IPAddress | None, text: str) -> str:
     if address is None:
         return text[:64]
     return str(ipaddress.ip_network((address, NETWORK), strict=False)) if address.version == 6 else str(address)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 # What proxies add; a request that has one comes from elsewhere, whatever the address of its connection.
 PROXIED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
@@ -26,21 +28,20 @@ class Hosts:
     @staticmethod
     def of(bind: str, names: Sequence[str] = ()) -> Hosts:
         """Those of a server that listens on ``bind``. All addresses of a machine (0.0.0.0) may be private ones."""
-        public = bool(os.environ.get("SPACE_ID")) or (is_address(bind) and ipaddress.ip_address(bind).is_global)
+        address = ip_address(bind)
+        public = bool(os.environ.get("SPACE_ID")) or (address is not None and address.is_global)
         return Hosts(frozenset(name.lower().rstrip(".") for name in (bind, *names)), not public)
 
     def answers_to(self, name: str) -> bool:
         """Whether a request for this name is answered."""
-        return not self.private or is_address(name) or is_loopback(name) or name in self.names
+        return not self.private or ip_address(name) is not None or is_loopback(name) or name in self.names
 
 
-def is_address(name: str) -> bool:
-    """Whether a name is an IP address, which no name server can let lead elsewhere."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+def ip_address(name: str) -> IPAddress | None:
+    """A name as an IP address, which no name server can let lead elsewhere; None where it is none."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(name)
+    return None
 
 
 def host_name(netloc: str) -> str:
@@ -54,9 +55,8 @@ def host_name(netloc: str) -> str:
 
 def is_loopback(name: str) -> bool:
     """Whether a name or address always means the machine that uses it."""
-    if is_address(name):
-        return ipaddress.ip_address(name).is_loopback
-    return name == "localhost" or name.endswith(".localhost")
+    address = ip_address(name)
+    return name == "localhost" or name.endswith(".localhost") if address is None else address.is_loopback
 
 
 def is_from_here(peer: str, headers: Mapping[str, str]) -> bool:

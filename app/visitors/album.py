@@ -21,7 +21,6 @@ from app.engines import DEFAULT
 from app.http.gradio_patches import FOLDER_PREFIX
 from app.visitors.limits import Limits
 from app.visitors.question import Question
-from app.visitors.uploads import discard
 from core.common.errors import GalleryError
 from core.data.decode import Source
 from core.experts.own import OwnExperts
@@ -266,9 +265,8 @@ class Album:
 
     def engine(self, shared: SGLora) -> SGLora:
         """The shared engine with this visitor's experts among the others."""
-        self._check(shared)
-        own_experts = self._own_experts.get(self.backbone)
-        return own_experts.engine(shared) if own_experts is not None and own_experts.entries else shared
+        own_experts = self.own_experts(shared)
+        return own_experts.engine(shared) if own_experts.entries else shared
 
     @property
     def photos(self) -> tuple[Photo, ...]:
@@ -406,7 +404,7 @@ class Album:
         """A path in a new folder, for what the visitor downloads; of the folders before, all but the last few go."""
         before = sorted(self.folder.glob(f"{DOWNLOAD_PREFIX}*"), key=lambda folder: folder.stat().st_mtime)
         for folder in before[: len(before) - KEPT_DOWNLOADS + 1]:
-            discard(folder)
+            shutil.rmtree(folder, ignore_errors=True)
         folder = self.folder / f"{DOWNLOAD_PREFIX}{secrets.token_hex(8)}"
         folder.mkdir()
         return folder / name

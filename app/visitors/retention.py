@@ -12,7 +12,6 @@ import shutil
 import threading
 import time
 import weakref
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -22,7 +21,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 from gradio.blocks import Block
 from gradio.context import LocalContext
-from gradio.utils import get_upload_folder
+from gradio.utils import LRUCache, get_upload_folder
 from starlette.middleware import Middleware
 
 from app import texts
@@ -58,7 +57,7 @@ class Keeper:
     def __init__(self, limits: Limits = Limits()) -> None:
         self.limits = limits
         self._page: Callable[[], gr.Blocks | None] = lambda: None
-        self._tabs: OrderedDict[str, bool] = OrderedDict()  # that were here, and whether they had anything to lose
+        self._tabs: LRUCache[str, bool] = LRUCache(REMEMBERED_TABS)  # that were here, and whether they had anything to lose
         self._times = itertools.count(1)  # that somebody was told
         self._taken = -math.inf, 0  # when the disk was last looked at, and the bytes found
         self._lock = threading.Lock()
@@ -122,10 +121,8 @@ class Keeper:
         """Remember whether this event's tab has anything to lose; the answer is what was remembered before."""
         tab = getattr(LocalContext.request.get(None), "session_hash", None) or ""
         with self._lock:
-            had = self._tabs.pop(tab, False)
+            had = self._tabs.get(tab, False)
             self._tabs[tab] = has
-            while len(self._tabs) > REMEMBERED_TABS:
-                self._tabs.popitem(last=False)
         return had
 
     # Time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from copy import copy
@@ -25,6 +26,7 @@ class Tabs(StateHolder):
 
     def __init__(self) -> None:
         super().__init__()
+        self.lock = threading.RLock()  # ``update`` ends tabs
         self._used: dict[str, float] = {}  # monotonic: Gradio's ``time_last_used`` moves with the clock
         self._new: SessionState | None = None  # the state of a tab that did nothing yet
 
@@ -53,7 +55,7 @@ class Tabs(StateHolder):
                 self.session_data.move_to_end(session_id)
             too_many = len(self.session_data) > self.capacity
             while len(self.session_data) > self.capacity and (tab := self._next_to_end(session_id)) is not None:
-                self._end(tab)
+                self.end(tab)
         if too_many:
             self.forget_answers()
 
@@ -74,14 +76,11 @@ class Tabs(StateHolder):
     def end(self, tab: str) -> None:
         """Forget a tab, with all that it showed."""
         with self.lock:
-            self._end(tab)
-
-    def _end(self, tab: str) -> None:
-        state = self.session_data.pop(tab, None)
-        self.time_last_used.pop(tab, None)
-        self._used.pop(tab, None)
-        for session in sessions_of(state):
-            leave(session)
+            state = self.session_data.pop(tab, None)
+            self.time_last_used.pop(tab, None)
+            self._used.pop(tab, None)
+            for session in sessions_of(state):
+                leave(session)
 
     def forget_answers(self) -> None:
         """Forget unfetched answers of tabs that are gone and wait for no other."""

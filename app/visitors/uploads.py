@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -115,8 +114,3 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> tupl
             return stream.read(member.file_size + 1), ""
     except DAMAGE:
         return None, "it is damaged"
-
-
-def discard(folder: Path) -> None:
-    """Delete what was unpacked."""
-    shutil.rmtree(folder, ignore_errors=True)
