@@ -11,9 +11,8 @@ from typing import Any
 
 from core import __version__
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS
+from core.sglora.request import DEFAULT_K, DEFAULT_TAU
 
-# The engine's own defaults, written again because importing them would import torch; a test keeps them equal.
-K, TAU, SEED = 4, 0.1, 0
 ALL = "all"
 
 Parser = argparse.ArgumentParser
@@ -102,13 +101,14 @@ def _device_option(parser: Parser) -> None:
 
 
 def _routing_options(parser: Parser) -> None:
-    parser.add_argument("--k", type=int, default=K, metavar="N", help=f"experts to route to, at most all of them ({K})")
-    parser.add_argument("--tau", type=_finite, default=TAU, help=f"temperature of their softmax weights ({TAU})")
+    most = "experts to route to, at most all of them (%(default)s)"
+    parser.add_argument("--k", type=int, default=DEFAULT_K, metavar="N", help=most)
+    parser.add_argument("--tau", type=_finite, default=DEFAULT_TAU, help="temperature of their softmax weights (%(default)s)")
 
 
 def _sampling_options(parser: Parser) -> None:
     _routing_options(parser)
-    parser.add_argument("--seed", type=_seed, default=SEED, help=f"of the sample z ~ p(z | c) ({SEED})")
+    parser.add_argument("--seed", type=_seed, default=0, help="of the sample z ~ p(z | c) (%(default)s)")
     strength = "0: zero-shot, 1: as generated (default: what is usual for the backbone)"
     parser.add_argument("--strength", type=_finite, help=strength)
     _engine_options(parser)
@@ -247,7 +247,7 @@ def _train_options(parser: Parser, kind: str, default: str) -> None:
     parser.add_argument("--out", type=Path, metavar=kind, help=f"what to write (default: {default})")
     _flag(parser, "--yes", "without --out, replace what is there already and do not ask")
     _path_option(parser, "--cache", "features of the frozen towers (default: the user's cache)")
-    parser.add_argument("--seed", type=_seed, default=SEED, help=f"of everything random ({SEED})")
+    parser.add_argument("--seed", type=_seed, default=0, help="of everything random (%(default)s)")
     fields = "a field of the recipe, as steps=200; any number of times"
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=fields)
 

@@ -8,7 +8,7 @@ from typing import Any
 from core.common import markdown
 from core.common.metrics import bootstrap_interval, mean_of_ways
 from core.experts.files import RepositoryIndex
-from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.repository import ExpertRepository
 
 KS = (1, 5)
 GROUPS = ("all", "scenes", "special domains")
@@ -19,25 +19,25 @@ def verify(repository: ExpertRepository | RepositoryIndex) -> dict[str, Any]:
     ``won`` (beat zero-shot in R@1 + R@5); for all, scenes and special domains the number of experts and their mean gain in R@1
     and R@5 with 95 % bootstrap intervals over experts, in points, mean of both directions; ``experts`` has a row for each."""
     measured = [e for e in repository.experts if e.measured]
-    scenes = [e for e in measured if e.group == "scenes"]
-    special = [e for e in measured if e.group != "scenes"]
+    groups = (measured, [e for e in measured if e.group == "scenes"], [e for e in measured if e.group != "scenes"])
     won = [e for e in measured if sum(e.gain(k) or 0.0 for k in KS) > 0]
     result: dict[str, Any] = {"trained": len(repository.experts), "won": len(won)}
-    for name, experts in zip(GROUPS, (measured, scenes, special), strict=True):
+    for name, experts in zip(GROUPS, groups, strict=True):
         if experts:
             gains = {k: bootstrap_interval([gain for e in experts if (gain := e.gain(k)) is not None]) for k in KS}
             rounded = {f"R@{k}": [round(value, 2) for value in interval] for k, interval in gains.items()}
             result[name] = {"experts": len(experts), "gain": rounded}
-    result["experts"] = [_row(e) for e in measured]
+    result["experts"] = [
+        {
+            "name": e.name,
+            "description": e.description,
+            "photos": e.images,
+            **{f"R@{k}": [round(mean_of_ways(side, f"R@{k}"), 2) for side in (e.before, e.after)] for k in KS},
+            "measured_on": e.after["images"],
+        }
+        for e in measured
+    ]
     return result
-
-
-def _row(expert: Expert) -> dict[str, Any]:
-    """One expert's recalls, mean of both directions, [before, after]."""
-    row: dict[str, Any] = {"name": expert.name, "description": expert.description, "photos": expert.images}
-    for k in KS:
-        row[f"R@{k}"] = [round(mean_of_ways(side, f"R@{k}"), 2) for side in (expert.before, expert.after)]
-    return {**row, "measured_on": expert.after["images"]}
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:

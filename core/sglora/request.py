@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from core.sglora.router import DEFAULT_K, DEFAULT_TAU
-
+DEFAULT_K, DEFAULT_TAU = 4, 0.1
 DEFAULT_WEIGHT = 0.8  # of an adapter's scores, where they are mixed with zero-shot's; chosen on watched photos
 
 # Sentences that describe no photos.

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from core.common.errors import DescriptionError
+from core.sglora.request import DEFAULT_K, DEFAULT_TAU
 
-DEFAULT_K = 4
-DEFAULT_TAU = 0.1
 MIN_TAU = 1e-9  # below it float32 similarities differ by far more than tau anyway
 
 

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 
 from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
-from core.cli import parser
+from core.cli import commands, parser
 from core.cli.main import main
 from core.common.digest import digest
 from core.common.paths import ROOT, experts_path, generator_path, heads_path
@@ -38,7 +38,6 @@ from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.where import NONE_LEFT
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
-from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 TEXT = "photos of people surfing"
 COLOURS = ("red", "green", "blue", "yellow", "black", "white")
@@ -192,9 +191,8 @@ def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
 
 
 def test_defaults_are_the_engines():
-    assert (parser.K, parser.TAU) == (DEFAULT_K, DEFAULT_TAU)
-    assert parser.build_parser().parse_args(["adapt", "x", "--out", "y"]).strength == AdapterRequest("x").strength
-    assert AdapterRequest("x").seed == parser.SEED
+    adapt = parser.build_parser().parse_args(["adapt", "x", "--out", "y"])
+    assert commands.request(adapt, "x") == AdapterRequest("x")
     arguments = parser.build_parser().parse_args(["evaluate", "--data", ".", "--task", "x"])
     assert arguments.methods == list(DEFAULT_METHODS) == ["zero-shot", "merge", "sg-lora"]
 
