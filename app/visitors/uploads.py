@@ -30,6 +30,7 @@ class Uploads:
     photos: list[Source] = field(default_factory=list)  # to be read as such; from a ZIP with the name they had there
     captions: list[tuple[str, bytes]] = field(default_factory=list)  # (name, content) of captions files
     failed: list[tuple[str, str]] = field(default_factory=list)  # (name, reason) of what cannot be taken
+    room: int = field(default_factory=lambda: MAX_UNPACKED_BYTES)  # bytes that may still be unpacked
 
     def add_captions(self, name: str, content: bytes, where: str = "") -> None:
         """Take a captions file, where there are not too many yet; ``where``: how to call it where it is not taken."""
@@ -41,13 +42,13 @@ class Uploads:
 
 def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
     """Sort uploaded files; ZIP files are unpacked below ``folder``, which the caller deletes."""
-    uploads, left = Uploads(), MAX_UNPACKED_BYTES
+    uploads = Uploads()
     for number, path in enumerate(map(Path, paths)):
         if is_clutter(path.name):
             continue
         suffix = path.suffix.lower()
         if suffix == ".zip":
-            left = _unpack(path, folder / str(number), uploads, left)
+            _unpack(path, folder / str(number), uploads)
         elif suffix in CAPTION_SUFFIXES:
             if not path.is_file():
                 uploads.failed.append((path.name, "the file is not there"))
@@ -60,17 +61,14 @@ def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
     return uploads
 
 
-def _unpack(path: Path, folder: Path, uploads: Uploads, left: int) -> int:
-    """Unpack one ZIP: its names are never used as paths, and nothing is unpacked beyond the size that it claims.
-
-    ``left``: bytes that may still be unpacked; the answer is how many of them are left afterwards.
-    """
+def _unpack(path: Path, folder: Path, uploads: Uploads) -> None:
+    """Unpack one ZIP: its names are never used as paths, and nothing is unpacked beyond the size that it claims."""
     with ExitStack() as stack:
         try:
             archive = stack.enter_context(open_zip(path))
         except DAMAGE:
             uploads.failed.append((path.name, "the ZIP is damaged or of a kind that cannot be read"))
-            return left
+            return
         members = [m for m in archive.infolist() if not m.filename.endswith("/") and not is_clutter(m.filename)]
         if not members:
             uploads.failed.append((path.name, "the ZIP holds no files"))
@@ -81,13 +79,13 @@ def _unpack(path: Path, folder: Path, uploads: Uploads, left: int) -> int:
             name, target = safe_name(member.filename), folder / str(number)
             is_captions = Path(name).suffix.lower() in CAPTION_SUFFIXES
             limit = MAX_CAPTIONS_BYTES if is_captions else MAX_BYTES
-            if left < member.file_size <= limit:
+            if uploads.room < member.file_size <= limit:
                 reason = f"more than {MAX_UNPACKED_BYTES // 2**20} MB unpacked: the rest was left out"
                 uploads.failed.append((path.name, reason))
                 break
             content, reason = _read(archive, member, limit)
             if member.file_size <= limit:
-                left -= member.file_size
+                uploads.room -= member.file_size
             if content is None:
                 uploads.failed.append((f"{path.name}/{name}", reason))
             elif is_captions:
@@ -96,7 +94,6 @@ def _unpack(path: Path, folder: Path, uploads: Uploads, left: int) -> int:
                 target.write_bytes(content)
                 lay = source_folder((f"{path.stem}/{member.filename}", target))
                 uploads.photos.append((f"{lay}/{name}", target))
-    return left
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> tuple[bytes | None, str]:

@@ -64,11 +64,10 @@ def rankings(data: Mapping[str, Any], kind: str) -> str:
 def recalls(data: Mapping[str, Any]) -> str:
     """A table: one line a method, recall in percent in both directions."""
     width = max(len(name) for name in data["methods"])
+    heads = [f"{way} {k}" for way, values in next(iter(data["methods"].values())).items() for k in values]
     lines = [f"{data['images']} photos, {data['captions']} captions; recall in percent", ""]
-    for row, (name, ways) in enumerate(data["methods"].items()):
-        if row == 0:
-            heads = [f"{way} {k}" for way, values in ways.items() for k in values]
-            lines.append("  ".join([" " * width, *(f"{h:>8}" for h in heads)]))
+    lines.append("  ".join([" " * width, *(f"{h:>8}" for h in heads)]))
+    for name, ways in data["methods"].items():
         lines.append("  ".join([f"{name:{width}}", *(f"{v:8.1f}" for values in ways.values() for v in values.values())]))
     return "\n".join(lines)
 

@@ -18,15 +18,7 @@ from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
 from core.data.find_images import is_image
 from core.experiments.evaluate import read_prefixes
-from core.experts.adapter_files import (
-    ADAPTER_FILES,
-    NAMES_METHOD,
-    listed_names,
-    model_facts,
-    provenance,
-    taught_facts,
-    write_adapter,
-)
+from core.experts import adapter_files
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.teach import MAX_PHOTOS, TaughtNames
@@ -49,17 +41,17 @@ def teach(arguments: Namespace) -> Answer:
     adapter = names.on(lora)
     assert adapter is not None
     stopwatch.lap("teach")
-    write_adapter(backbone, adapter, origin | taught_facts(names), arguments.out)
+    adapter_files.write_adapter(backbone, adapter, origin | adapter_files.taught_facts(names), arguments.out)
     stopwatch.lap("write")
     data = {
-        "names": listed_names(names),
+        "names": adapter_files.listed_names(names),
         "failed": failed,
         "remarks": [*remarks, *names.remarks()],
         "parameters": adapter.parameters,
         "rank": adapter.rank,
         "seconds": {step: round(value, 6) for step, value in stopwatch.laps.items()},
         "out": str(arguments.out),
-        "files": list(ADAPTER_FILES),
+        "files": list(adapter_files.ADAPTER_FILES),
     }
     return Answer(data, format.taught)
 
@@ -84,10 +76,10 @@ def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
     if arguments.task is not None:
         engine = load_chosen_engine(arguments)
         adaptation = engine.adapt(request(arguments, arguments.task))
-        return engine.backbone, adaptation.lora, provenance(engine, adaptation)
+        return engine.backbone, adaptation.lora, adapter_files.provenance(engine, adaptation)
     backbone = chosen_backbone(arguments)
     lora = backbone.shared if arguments.adapter is None else load_adapter(backbone, arguments.adapter).lora
-    return backbone, lora, {**NAMES_METHOD, **model_facts(backbone)}
+    return backbone, lora, {**adapter_files.NAMES_METHOD, **adapter_files.model_facts(backbone)}
 
 
 def _taught(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain, count
 from pathlib import PurePosixPath
 
 from core.common.errors import DescriptionError, RepositoryError
@@ -62,3 +63,8 @@ def clean_name(name: str) -> str:
 def listed(items: Sequence[str]) -> str:
     """“a, b and c”."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def free_name(wish: str, taken: Callable[[str], bool]) -> str:
+    """The wish, or the first of "wish 2", "wish 3", … that is not taken."""
+    return next(name for name in chain([wish], (f"{wish} {number}" for number in count(2))) if not taken(name))

@@ -11,18 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,  # pyright: ignore[reportPrivateImportUsage]  (of whichever HTTP client this version of the hub uses)
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-    XetDownloadError,
-)
+from huggingface_hub import HfApi, constants, errors
 
 from core.backbones.base import Backbone
 from core.backbones.spec import HUB, backbone_options, portable
@@ -34,6 +23,7 @@ from core.sglora.generator import LoraGenerator
 
 REQUIRED = (INDEX_FILE, TENSORS_FILE)
 FILES = (*REQUIRED, CARD_FILE, GENERATOR_FILE)
+HTTPError = errors.HTTPError  # pyright: ignore[reportPrivateImportUsage]  (of whichever HTTP client this hub's package uses)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -49,16 +39,10 @@ class Transfer:
 
 
 def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None) -> Transfer:
-    """Bring a repository into the folder ``out``; nothing there changes unless everything arrived whole and fits.
-
-    Args:
-        source: a folder, or a hub repository: OWNER/NAME, or ``hf-hub:OWNER/NAME``. out: a new folder, or a repository's.
-        revision: branch, tag or commit on the hub.
-
-    Raises:
-        RepositoryError: the hub cannot be reached or refuses, files are missing, cut off or damaged, or belong to another
-            backbone, or ``out`` holds something else.
-    """
+    """Bring a repository into the folder ``out``, new or a repository's; nothing there changes unless everything arrived whole
+    and fits. ``source``: a folder, or a hub repository: OWNER/NAME, or ``hf-hub:OWNER/NAME``. ``revision``: branch, tag or
+    commit on the hub. Raises RepositoryError: the hub cannot be reached or refuses, files are missing, cut off, damaged or of
+    another backbone, or ``out`` holds something else."""
     _check_free(out)
     with tempfile.TemporaryDirectory(prefix="sg-lora-pull-") as staged:
         stage, hub_id = Path(staged), _hub_id(source)
@@ -71,12 +55,8 @@ def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None
 
 def push(folder: Path, target: str, backbone: Backbone, generator: Path | None = None, private: bool = False) -> Transfer:
     """Send the repository in ``folder`` to a hub repository, which is made where there is none, or to a folder. Without a card
-    it gets one on the way. Raises as ``pull``.
-
-    Args:
-        target: as the source of ``pull``. private: make a new hub repository a private one.
-        generator: to send along (default: the one in ``folder``; the shipped one with the shipped experts).
-    """
+    it gets one on the way. ``target``: as the source of ``pull``. ``generator``: to send along (None: that of ``folder``, or
+    the shipped one with the shipped experts). ``private``: make a new hub repository a private one. Raises as ``pull``."""
     hub_id = _hub_id(target)
     if generator is None and folder.resolve() == experts_path(backbone.name).resolve():
         generator = next((f for f in (folder / GENERATOR_FILE, generator_path(backbone.name)) if f.is_file()), None)
@@ -198,26 +178,26 @@ def _hub(hub_id: str) -> Iterator[HfApi]:
     api = HfApi()
     try:
         yield api
-    except (HFValidationError, HTTPError, HfHubHTTPError, OfflineModeIsEnabled, OSError, XetDownloadError) as error:
+    except (errors.HFValidationError, errors.XetDownloadError, HTTPError, OSError) as error:
         raise RepositoryError(_reason(error, api.endpoint, hub_id)) from None
 
 
 def _reason(error: Exception, endpoint: str, hub_id: str) -> str:
     login = "log in with `hf auth login`, or set HF_TOKEN"
     match error:
-        case HFValidationError():
+        case errors.HFValidationError():
             return f"{hub_id} is no name of a repository on the hub: it is OWNER/NAME."
-        case GatedRepoError():
+        case errors.GatedRepoError():
             return f"{hub_id} asks for its terms to be accepted on {endpoint} first; then {login}."
-        case RepositoryNotFoundError():
+        case errors.RepositoryNotFoundError():
             return f"{endpoint} has no repository {hub_id}, or a private one: check the name, or {login}."
-        case RevisionNotFoundError():
+        case errors.RevisionNotFoundError():
             return f"{hub_id} has no such revision: check --revision."
-        case HfHubHTTPError(response=response) if response.status_code in (401, 403):
+        case errors.HfHubHTTPError(response=response) if response.status_code in (401, 403):
             return f"{endpoint} refuses access to {hub_id} (HTTP {response.status_code}): {login}."
-        case HfHubHTTPError():
+        case errors.HfHubHTTPError():
             return f"{endpoint} failed on {hub_id} (HTTP {error.response.status_code}): try again later."
-        case HTTPError() | OfflineModeIsEnabled() | LocalEntryNotFoundError():
+        case HTTPError() | errors.OfflineModeIsEnabled() | errors.LocalEntryNotFoundError():
             why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else type(error.__cause__ or error).__name__
             return f"{endpoint} cannot be reached ({why}). Check the network, or pull from a folder that was copied here."
     return f"{hub_id} did not arrive whole ({str(error).splitlines()[0]}): try again."

@@ -29,7 +29,7 @@ from core.common.errors import AdapterError, RepositoryError, StudioError, brief
 from core.common.lazy import lazy
 from core.common.schema import where_invalid
 from core.common.tensor_files import DAMAGED
-from core.common.text import clean_name, clean_text
+from core.common.text import clean_name, clean_text, free_name
 from core.data.safe_zip import read_members
 from core.experts.files import INDEX_FILE, TENSORS_FILE
 from core.sglora.description import embed_descriptions
@@ -106,7 +106,7 @@ class OwnExperts:
         name = clean_name(name)
         if len(self.entries) >= MAX_OWN:
             raise RepositoryError(f"There are {MAX_OWN} own experts, the most there may be: remove one first.")
-        if name.casefold() in self._taken:
+        if self.has(name):
             raise RepositoryError(f"There is an expert called {name} already: choose another name.")
 
     def remove(self, name: str) -> OwnExperts:
@@ -116,17 +116,10 @@ class OwnExperts:
             raise RepositoryError(f"There is no own expert called {name}.")
         return replace(self, entries=kept)
 
-    def free_name(self, wish: str) -> str:
-        """The wish, or the first of "wish 2", "wish 3", … that is not taken."""
-        number, name = 1, wish
-        while name.casefold() in self._taken:
-            number += 1
-            name = f"{wish} {number}"
-        return name
-
-    @property
-    def _taken(self) -> set[str]:
-        return {e.name.casefold() for e in (*self.shipped.experts, *(entry.expert for entry in self.entries))}
+    def has(self, name: str) -> bool:
+        """Whether an expert has this name; case is ignored."""
+        experts = (*self.shipped.experts, *(entry.expert for entry in self.entries))
+        return any(e.name.casefold() == name.casefold() for e in experts)
 
 
 def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_experts: OwnExperts | None = None) -> OwnExperts:
@@ -146,7 +139,7 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
     """
     own_experts = own_experts or OwnExperts(engine.repository)
     description = clean_text(description)
-    name = own_experts.free_name(_short(description))
+    name = free_name(_short(description), own_experts.has)
     shipped = own_experts.shipped
     if isinstance(source, bytes):
         limits = {CONFIG_FILE: _MAX_CONFIG_BYTES, WEIGHTS_FILE: MAX_ADAPTER_BYTES}
