@@ -34,8 +34,15 @@ def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[...,
             return handler(*args)
         except gr.Error:
             raise
-        except Exception as error:
-            message = _message(error, handler.__name__)
+        except StudioError as error:
+            message = without_paths(str(error))
+        except Exception as error:  # its details are for the log
+            if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
+                log.error("%s failed: %s", handler.__name__, error)
+                message = texts.DISK_TROUBLE
+            else:
+                log.exception("%s failed", handler.__name__)
+                message = texts.UNEXPECTED
         if public:
             raise gr.Error(message, print_exception=False)
         # The toast renders HTML, and messages name what visitors wrote.
@@ -48,14 +55,3 @@ def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[...,
 def without_paths(message: str) -> str:
     """A message with files by their names alone: not where they are on the server."""
     return PATH.sub(r"\1", message)
-
-
-def _message(error: Exception, name: str) -> str:
-    """What people read of an error; the details of one that is not the visitor's go to the log."""
-    if isinstance(error, StudioError):
-        return without_paths(str(error))
-    if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
-        log.error("%s failed: %s", name, error)
-        return texts.DISK_TROUBLE
-    log.exception("%s failed", name)
-    return texts.UNEXPECTED

@@ -28,7 +28,6 @@ from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
 from core.sglora.request import AdapterRequest
 from core.sglora.router import Routing
-from core.training.features import default_cache
 
 
 @dataclass(frozen=True)
@@ -141,11 +140,6 @@ def check_data(arguments: Namespace) -> None:
     """Raise DataError unless ``--data`` is a folder."""
     if not arguments.data.is_dir():
         raise DataError(f"The data folder {arguments.data} does not exist.")
-
-
-def cache_folder(arguments: Namespace) -> Path:
-    """``--cache``, or the user's cache."""
-    return arguments.cache or default_cache()
 
 
 def _routed(engine: SGLora, routing: Routing, fit: Fit) -> dict[str, Any]:

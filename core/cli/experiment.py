@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.cli.commands import Answer, cache_folder, check_data, chosen_backbone, log
+from core.cli.commands import Answer, check_data, chosen_backbone, log
 from core.cli.parser import ALL
 from core.common.digest import digest
 from core.common.errors import DataError, StudioError
@@ -17,6 +17,7 @@ from core.experiments import report
 from core.experiments.bench.context import BenchmarkContext, machine
 from core.experiments.context import ExperimentContext
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
+from core.training.features import default_cache
 
 
 def experiment(arguments: Namespace) -> Answer | None:
@@ -33,7 +34,7 @@ def experiment(arguments: Namespace) -> Answer | None:
 
         first = Processes.here().first
         chosen = [e for e in chosen if first or e.shared]
-    context = ExperimentContext(arguments.data, cache_folder(arguments), chosen_backbone(arguments), log)
+    context = ExperimentContext(arguments.data, arguments.cache or default_cache(), chosen_backbone(arguments), log)
 
     def run(experiment: Experiment) -> dict[str, Any]:
         if arguments.name != ALL:

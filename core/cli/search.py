@@ -68,10 +68,8 @@ class _Search:
         if not gallery.photos:
             raise DataError(f"None of the {len(paths)} photos in {self.options.gallery} can be read.")
         # Names are made safe and unique for a page; here the path is what a user can go on with.
-        first: dict[str, str] = {}
-        for position, id in sorted(report.ids.items()):
-            first.setdefault(id, paths[position].relative_to(self.options.gallery).as_posix())
-        names = [first[photo.id] for photo in gallery.photos]
+        first = {key: paths[place] for place, key in sorted(report.ids.items(), reverse=True)}  # of equal files
+        names = [first[photo.id].relative_to(self.options.gallery).as_posix() for photo in gallery.photos]
         self.stopwatch.lap("index")
         found = self.in_photos(gallery.searchable, gallery.among, lambda places: [names[i] for i in places])
         failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from core.backbones import EMBEDDED
 from core.backbones.embedded import SHARED_FILE, load_embedded
 from core.backbones.spec import OWN_WEIGHTS
-from core.cli.commands import Answer, cache_folder, check_data, chosen_backbone, log
+from core.cli.commands import Answer, check_data, chosen_backbone, log
 from core.common.errors import BackboneError, DataError, RepositoryError, UsageError
 from core.common.paths import GENERATOR_FILE, experts_path, generator_path, heads_path
 from core.experts.card import write_card
@@ -23,6 +23,7 @@ from core.training.both_heads import BothHeadsRecipe, train_shared_part
 from core.training.discovery import read_descriptions
 from core.training.distributed import Processes
 from core.training.experts import runs_of, train_experts
+from core.training.features import default_cache
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import recipe_for
 
@@ -39,7 +40,7 @@ def backbone(arguments: Namespace) -> Answer:
     if arguments.steps:
         recipe = replace(recipe, steps=arguments.steps)
     out = destination(arguments, heads_path())
-    found = train_backbone(arguments.data, out, cache_folder(arguments), recipe, log)
+    found = train_backbone(arguments.data, out, arguments.cache or default_cache(), recipe, log)
     return _done(found, out)
 
 
@@ -49,7 +50,7 @@ def shared(arguments: Namespace) -> Answer:
     recipe = changed(BothHeadsRecipe(seed=arguments.seed), arguments.set)
     heads = load_embedded(arguments.heads or heads_path())
     out = destination(arguments, (arguments.heads or heads_path()).with_name(SHARED_FILE))
-    found = train_shared_part(arguments.data, out, cache_folder(arguments), heads, recipe, log)
+    found = train_shared_part(arguments.data, out, arguments.cache or default_cache(), heads, recipe, log)
     return _done({"fingerprint": found.fingerprint}, out)
 
 
@@ -67,7 +68,7 @@ def experts(arguments: Namespace) -> Answer | None:
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
     out = destination(arguments, experts_path(model.slug))
     descriptions = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
-    found = train_experts(arguments.data, out, cache_folder(arguments), model, recipe, log, descriptions)
+    found = train_experts(arguments.data, out, arguments.cache or default_cache(), model, recipe, log, descriptions)
     if not Processes.here().first:
         return None
     _card(out)
@@ -83,7 +84,7 @@ def generator(arguments: Namespace) -> Answer:
     beside = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
     out = destination(arguments, beside)
     recipe = changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
-    runs = runs_of(repository, model, cache_folder(arguments), arguments.data)
+    runs = runs_of(repository, model, arguments.cache or default_cache(), arguments.data)
     found = train_generator(out, model, repository, runs, recipe, log)
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it names the generator's checksum
