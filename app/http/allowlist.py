@@ -55,8 +55,7 @@ class Routes:
         elif scope["type"] != "http":
             await self.app(scope, receive, send)
         elif refused := refusal(scope, self.hosts):
-            words, status = refused
-            await PlainTextResponse(words, status)(scope, receive, safely)
+            await PlainTextResponse(*refused)(scope, receive, safely)
         elif (is_open(scope) and is_awaited(scope)) or (self.mcp and is_mcp(scope)):
             await self.app(scope, receive, safely)
         else:

@@ -204,7 +204,7 @@ class Keeper:
 
     def could_fit(self, wanted: int) -> bool:
         """Whether so many more bytes would have room. Nothing is deleted for what was only announced."""
-        return self._far_from_full(wanted) or self._room_to_make(wanted)[1] <= 0
+        return self._far_from_full(wanted) or self.make_room_on_disk(wanted, only_look=True)
 
     def _far_from_full(self, wanted: int) -> bool:
         """Whether there is no need to look at every file again: what came since the last look is counted."""
@@ -214,24 +214,11 @@ class Keeper:
             return False
         return taken + wanted < min(self.limits.disk, _free(folder)) / 2
 
-    def make_room_on_disk(self, wanted: int = 0) -> bool:
-        """Delete until ``wanted`` more bytes fit: uploads that were read, then albums.
+    def make_room_on_disk(self, wanted: int = 0, only_look: bool = False) -> bool:
+        """Delete until ``wanted`` more bytes fit: uploads that were read, then albums. Returns whether they fit.
 
-        False where that is not enough: then nothing goes for an upload, and a sweep deletes what it may.
-        """
-        taken, lacking, going = self._room_to_make(wanted)
-        if not wanted or lacking <= 0:
-            for size, delete in going:
-                delete()
-                taken -= size
-        with self._lock:
-            self._taken = time.monotonic(), taken + wanted
-        return lacking <= 0
-
-    def _room_to_make(self, wanted: int) -> tuple[int, int, list[tuple[int, Callable[[], object]]]]:
-        """Bytes that are taken, how many of ``wanted`` more have no room whatever goes, and what goes: (bytes, how to).
-
-        An upload has no known visitor, so it does not delete what was used within the last minute.
+        Where that is not enough, nothing goes for an upload, and a sweep deletes what it may. An upload has no known visitor,
+        so it does not delete what was used within the last minute. ``only_look``: nothing goes.
         """
         folder, files, albums = get_upload_folder(), _files(get_upload_folder()), open_albums()
         sizes = [sum(file.size for file in _files(album.files or "")) for album in albums]  # "" has none
@@ -253,7 +240,15 @@ class Keeper:
             if lacking <= 0:
                 break
             lacking, needed = lacking - size, needed + 1
-        return taken, lacking, going[:needed]
+        if only_look:
+            return lacking <= 0
+        if not wanted or lacking <= 0:
+            for size, delete in going[:needed]:
+                delete()
+                taken -= size
+        with self._lock:
+            self._taken = time.monotonic(), taken + wanted
+        return lacking <= 0
 
     def delete_files(self) -> None:
         """Delete what visitors sent long enough ago; pieces of uploads that ended early sooner."""

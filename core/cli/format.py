@@ -21,10 +21,9 @@ def routing(data: Mapping[str, Any]) -> str:
     """Routed experts, one a line, best first."""
     width = max(len(e["name"]) for e in data["experts"])
     lines = [f"“{data['description']}” is routed to {data['k']} experts (tau {data['tau']:g}):", ""]
-    lines += [f"  {'expert':{width}}  similarity  weight  description"]
-    lines += [
-        f"  {e['name']:{width}}  {e['similarity']:10.3f}  {e['weight']:6.1%}  {e['description']}" for e in data["experts"]
-    ]
+    lines.append(f"  {'expert':{width}}  similarity  weight  description")
+    for e in data["experts"]:
+        lines.append(f"  {e['name']:{width}}  {e['similarity']:10.3f}  {e['weight']:6.1%}  {e['description']}")
     fit = data["fit"]
     remarks = [fit["remark"]] if fit["remark"] else []
     if not fit["fits"]:

@@ -128,18 +128,17 @@ def _evaluations(experts: Sequence[Expert]) -> list[EvalResult] | None:
     measured = [e for e in experts if e.measured]
     if not measured:
         return None
-
-    def result(k: int, kind: str) -> EvalResult:
-        sides = [e.before if kind == "zero-shot" else e.after for e in measured]
-        values = [mean_of_ways(side, f"R@{k}") for side in sides]
-        return EvalResult(
+    sides = {"zero-shot": [e.before for e in measured], "expert": [e.after for e in measured]}
+    return [
+        EvalResult(
             task_type="image-text-retrieval",
             task_name="Image-text retrieval",
             dataset_type="task-photos",
             dataset_name=f"Held-out photos of {len(measured)} tasks",
             metric_type="recall",
             metric_name=f"R@{k}, mean of both directions and all tasks, {kind}",
-            metric_value=round(sum(values) / len(values), 2),
+            metric_value=round(sum(mean_of_ways(side, f"R@{k}") for side in found) / len(found), 2),
         )
-
-    return [result(k, kind) for k in (1, 5) for kind in ("zero-shot", "expert")]
+        for k in (1, 5)
+        for kind, found in sides.items()
+    ]

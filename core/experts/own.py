@@ -10,7 +10,6 @@ import re
 import tempfile
 import zipfile
 from dataclasses import asdict, dataclass, replace
-from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -213,9 +212,10 @@ class _SavedIndex(BaseModel, frozen=True):
 
 def _named(entry: _SavedExpert) -> Expert:
     """The expert with a name and a description that can be used, and without figures that were not measured here."""
-    fields = {field.name: getattr(entry, field.name) for field in fields_of(Expert)}
     names = {"name": clean_name(entry.name), "description": clean_text(entry.description)}
-    return Expert(**{**fields, **names, "forgetting": {}, "keywords": ""})
+    facts = {**asdict(entry), **names, "forgetting": {}, "keywords": ""}
+    del facts["lost"]
+    return Expert(**facts)
 
 
 def save_zip(own_experts: OwnExperts) -> bytes:
