@@ -24,7 +24,7 @@ from app.visitors.question import Question
 from core.common.errors import GalleryError
 from core.data.decode import Source
 from core.experts.own import OwnExperts
-from core.retrieval.gallery import Gallery, Photo, Removed
+from core.retrieval.gallery import Gallery, Photo, Progress, Removed
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -60,11 +60,6 @@ class Switched(NamedTuple):
     photos: int  # indexed again
     lost: tuple[Photo, ...]  # their files are gone
     waiting: tuple[str, ...]  # own experts, which stay with the repository before
-
-
-def new_gallery(engine: SGLora) -> Gallery:
-    """An empty gallery with the room that one visitor has."""
-    return Gallery(engine.backbone, PHOTO_LIMIT, Limits.from_environment().visitor_memory)
 
 
 class Adding(NamedTuple):
@@ -155,10 +150,17 @@ class Album:
         self._check(engine)
         with self._changing:
             if self._gallery is None:
-                gallery = new_gallery(engine)
-                gallery.take_over(self._resting, self._files())
-                self._gallery, self._resting = gallery, ()
+                self._gallery, _ = self._indexed(engine, self._resting)
+                self._resting = ()
             return self._gallery
+
+    def _indexed(
+        self, engine: SGLora, photos: Sequence[Photo], progress: Progress | None = None
+    ) -> tuple[Gallery, tuple[Photo, ...]]:
+        """Photos for this engine, in a gallery with the room that one visitor has, and those that are lost."""
+        gallery = Gallery(engine.backbone, PHOTO_LIMIT, Limits.from_environment().visitor_memory)
+        files = self._originals if self.samples is None else {**self.samples.album._originals, **self._originals}
+        return gallery, gallery.take_over(photos, files, progress)
 
     def own_experts(self, engine: SGLora) -> OwnExperts:
         """The experts, the visitor's own among them."""
@@ -239,14 +241,14 @@ class Album:
                     shutil.copyfile(file, target)
                 self._originals[key] = target
 
-    def switch(self, name: str, engine: SGLora, progress: Callable[[int, int], object] | None = None) -> Switched:
+    def switch(self, name: str, engine: SGLora, progress: Progress | None = None) -> Switched:
         """Index the photos with another repository's backbone; own experts stay with theirs."""
         with self.photos_change():
             photos, gallery, before = self.photos, self._gallery, self.backbone
             lost, indexed = (), 0
             if gallery is None or gallery.backbone.prefix_key != engine.backbone.prefix_key:
-                old, gallery = gallery, new_gallery(engine)
-                lost = gallery.take_over(photos, self._files(), progress)
+                old = gallery
+                gallery, lost = self._indexed(engine, photos, progress)
                 current = photos if old is None else old.photos
                 gallery.take_over(current, {})  # captions that were written meanwhile
                 gallery.remove({photo.id for photo in photos} - {photo.id for photo in current})
@@ -273,9 +275,6 @@ class Album:
         """The photos so far; needs no engine."""
         gallery = self._gallery  # read once, here and elsewhere: another event may take it away
         return self._resting if gallery is None else gallery.photos
-
-    def _files(self) -> Mapping[str, Path]:
-        return self._originals if self.samples is None else {**self.samples.album._originals, **self._originals}
 
     @property
     def limit(self) -> int:
@@ -373,8 +372,7 @@ class Album:
             self._aside = before if before is not None and before.photos and not self.has_samples_only else None
             self.shows_samples = False
             if gallery.backbone.prefix_key != engine.backbone.prefix_key:
-                photos, gallery = gallery.photos, new_gallery(engine)
-                gallery.take_over(photos, self._originals, self.note_progress)
+                gallery, _ = self._indexed(engine, gallery.photos, self.note_progress)
             self._gallery = gallery
 
     @property
