@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import logging
 import re
-from itertools import islice
+from collections.abc import Generator
 
 import ijson
 from starlette.requests import Request
@@ -89,13 +88,28 @@ async def _read(scope: Scope, receive: Receive) -> tuple[bytes, JSONResponse | N
     return b"".join(pieces), None
 
 
+class _TooMany(Exception):
+    pass
+
+
+def _counted(most: int) -> Generator[None, tuple[str, object], None]:
+    """Takes so many values and names from a parser, and ends it there."""
+    for _ in range(most):
+        yield
+    raise _TooMany
+
+
 def _flaw(body: bytes) -> JSONResponse | None:
     """Why a body is no call; None where it may be one. Takes as long as the body is long, and keeps nothing of it meanwhile."""
+    values = _counted(2 * MAX_VALUES)  # a list has an end, too
+    next(values)
+    parser = ijson.basic_parse_coro(values, use_float=True)
     try:
-        values = ijson.basic_parse(io.BytesIO(body), use_float=True)
-        if next(islice(values, 2 * MAX_VALUES - 1, None), None) is not None:  # a list has an end, too
-            return _refusal(texts.CALL_MANY.format(n=f"{MAX_VALUES:,}"), TOO_LARGE)
+        parser.send(body)
+        parser.close()
         call = json.loads(body)
+    except _TooMany:
+        return _refusal(texts.CALL_MANY.format(n=f"{MAX_VALUES:,}"), TOO_LARGE)
     except (ijson.JSONError, ValueError, RecursionError):
         call = None
     if not isinstance(call, dict):
