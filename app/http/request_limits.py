@@ -42,10 +42,6 @@ class Calls:
         if refused is not None:
             await refused(scope, receive, send)
             return
-        await self._answer(body, scope, receive, send)
-
-    async def _answer(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the app answer; a call that it fails on, because it names what is not there, is refused too."""
         read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
         started = False
 
@@ -59,7 +55,7 @@ class Calls:
 
         try:
             await self.app(scope, again, noted)
-        except Exception as error:
+        except Exception as error:  # a call that names what is not there
             if started:
                 raise
             log.warning("a call to %s failed: %s: %s", scope["path"], type(error).__name__, error)

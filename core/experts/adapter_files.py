@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,15 +77,14 @@ def _all_or_nothing(folder: Path) -> Iterator[Path]:
     """A new folder whose files come into ``folder`` once all are written; where that fails, nothing of them is left."""
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".part-{secrets.token_hex(4)}"
-    part.mkdir()
     try:
-        yield part
-        for path in part.iterdir():
-            path.replace(folder / path.name)
-        part.rmdir()
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as part:
+            yield Path(part)
+            for path in Path(part).iterdir():
+                path.replace(folder / path.name)
     except BaseException:
-        shutil.rmtree(folder if new else part, ignore_errors=True)
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
 
 

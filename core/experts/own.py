@@ -37,8 +37,6 @@ from core.sglora.repository import Expert, ExpertRepository
 
 MAX_OWN = 20
 MAX_NUMBER = 1e4  # far above any LoRA that works, far below where squares overflow in the prior
-FORMAT = 1
-KIND = "own experts"
 IMPORTED = "imported"
 _MAX_CONFIG_BYTES = 2**20
 
@@ -122,19 +120,16 @@ class OwnExperts:
 
 
 def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_experts: OwnExperts | None = None) -> OwnExperts:
-    """The own experts with an adapter in PEFT format as one more expert, which gets a name from the description.
+    """The own experts with an adapter in PEFT format as one more expert, which gets a name from the description that routing
+    compares. ``source``: its folder, or the bytes of a ZIP with its two files.
 
     Its weight change stays what it was, less what the experts' rank cannot hold (``OwnEntry.lost``): its own part is its
     difference to what all experts share, or, where that loses more, the adapter itself. Linears that experts have no own part
     of have to be as all experts share them, or left as they are. Its factors are aligned with the experts'. It has no
     measured gain, and the shipped experts' mean spread.
 
-    Args:
-        source: its folder, or the bytes of a ZIP with its two files. description: the sentence that routing compares.
-
-    Raises:
-        AdapterError: the adapter cannot be read, belongs to another backbone, or moves photos in another way than its experts.
-        DescriptionError, RepositoryError: an unusable description; as ``OwnExperts.add``.
+    Raises AdapterError: it cannot be read, belongs to another backbone, or moves photos in another way than its experts.
+    DescriptionError, RepositoryError: an unusable description; as ``OwnExperts.add``.
     """
     own_experts = own_experts or OwnExperts(engine.repository)
     description = clean_text(description)
@@ -226,8 +221,8 @@ def save_zip(own_experts: OwnExperts) -> bytes:
     entries = own_experts.entries
     tensors = save({"means": torch.stack([e.mean for e in entries]), "stds": torch.stack([e.std for e in entries])})
     index = {
-        "format": FORMAT,
-        "kind": KIND,
+        "format": 1,
+        "kind": "own experts",
         "backbone_fingerprint": own_experts.shipped.fingerprint,
         "rank": own_experts.shipped.layout.rank,
         "parameters": own_experts.shipped.layout.size,
