@@ -22,7 +22,6 @@ class CountRepeats(logging.Filter):
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a message is written."""
         kind, now = (record.name, record.levelno, str(record.msg)[:200]), time.monotonic()
         with self._lock:
             since, count = self._kinds.get(kind, (now, 0))
@@ -48,7 +47,6 @@ class Printable(logging.Formatter):
 
 
 def set_up_logs() -> None:
-    """Messages on standard error, with their time."""
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     repeats = CountRepeats()

@@ -82,7 +82,6 @@ class NoStubs:
 
 
 def flags() -> argparse.Namespace:
-    """The options of the command line, which exits where they cannot be used."""
     parser = argparse.ArgumentParser(description="SG-LoRA Studio: from a sentence to a LoRA to better photo search.")
     several: dict[str, Any] = {"action": "append", "default": []}
     parser.add_argument("--host", help="address to listen on (default: $GRADIO_SERVER_NAME or 127.0.0.1)")

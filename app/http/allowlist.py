@@ -97,7 +97,6 @@ def is_awaited(scope: Scope) -> bool:
 
 
 def is_open(scope: Scope) -> bool:
-    """Whether a request may pass."""
     path = route_of(scope)
     if scope["method"] in ("GET", "HEAD") and path.startswith(FILE):
         return is_visitors_file(path.removeprefix(FILE))
@@ -109,7 +108,6 @@ def is_open(scope: Scope) -> bool:
 
 
 def is_mcp(scope: Scope) -> bool:
-    """Whether a request is one of MCP's streamable HTTP."""
     return scope["method"] in ("GET", "POST", "DELETE") and MCP.fullmatch(route_of(scope)) is not None
 
 

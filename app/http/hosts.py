@@ -33,7 +33,6 @@ class Hosts:
         return Hosts(frozenset(name.lower().rstrip(".") for name in (bind, *names)), not public)
 
     def answers_to(self, name: str) -> bool:
-        """Whether a request for this name is answered."""
         return not self.private or ip_address(name) is not None or is_loopback(name) or name in self.names
 
 

@@ -11,14 +11,12 @@ PORTS = range(1, 2**16)
 
 
 def port_number(text: str) -> int:
-    """A port as an option of the command line."""
     if not is_port(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from {PORTS[0]} to {PORTS[-1]}")
     return int(text)
 
 
 def is_port(text: str) -> bool:
-    """Whether a text is the number of a port."""
     return text.isdecimal() and len(text) <= 5 and int(text) in PORTS
 
 

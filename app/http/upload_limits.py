@@ -71,7 +71,6 @@ class _Upload:
         await PlainTextResponse(refused, status)(self.scope, self.receive, self.send)
 
     async def metered(self) -> Message:
-        """The next piece, unless the upload ends here."""
         try:
             async with asyncio.timeout_at(self.end):
                 message = await self.receive()

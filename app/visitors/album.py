@@ -130,7 +130,6 @@ class Album:
 
     @property
     def busy(self) -> bool:
-        """Whether an event is using it."""
         return self._events > 0
 
     @property
@@ -174,7 +173,6 @@ class Album:
             return own_experts
 
     def names(self, engine: SGLora) -> TaughtNames:
-        """The names that the visitor taught."""
         self._check(engine)
         return TaughtNames(engine.backbone, self._names.get(self.backbone, ()))
 
@@ -284,7 +282,6 @@ class Album:
 
     @property
     def has_own(self) -> bool:
-        """Whether any expert or name is the visitor's own."""
         return any(list(self._names.values())) or any(own.entries for own in list(self._own_experts.values()))
 
     def thumbnails(self) -> list[tuple[str, str]]:
@@ -415,7 +412,6 @@ class Album:
 
     @property
     def files(self) -> Path | None:
-        """The folder, where there is one."""
         folder = self._folder
         return None if folder is None else Path(folder.name)
 
@@ -425,7 +421,6 @@ class Album:
         return _alive(self._sessions)
 
     def enter(self, session: Session) -> None:
-        """Another tab shows this album."""
         self._sessions[id(session)] = session
 
     def leave(self, session: Session) -> None:
@@ -488,6 +483,5 @@ def rest(backbone: str) -> None:
 
 
 def left(tab: str | None) -> None:
-    """A tab was closed."""
     for album in open_albums():
         album.tabs.discard(tab or "")

@@ -128,12 +128,10 @@ class Keeper:
     # Time
 
     def gate(self) -> Middleware:
-        """Looks at uploads before they are taken."""
         return Middleware(UploadGate, most=self.limits.upload, could_fit=self.could_fit, room=self.room_on_disk)
 
     @asynccontextmanager
     async def lifespan(self, _: Any) -> AsyncIterator[None]:
-        """Sweeps while the server runs."""
 
         async def sweeps() -> None:
             while True:

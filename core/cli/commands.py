@@ -39,7 +39,6 @@ class Answer:
 
 
 def route(arguments: Namespace) -> Answer:
-    """``route``: the experts of a description."""
     clean_text(arguments.text)  # before seconds of loading models
     engine = load_chosen_engine(arguments)
     routing = engine.route(arguments.text, arguments.k, arguments.tau)
@@ -48,7 +47,6 @@ def route(arguments: Namespace) -> Answer:
 
 
 def adapt(arguments: Namespace) -> Answer:
-    """``adapt``: a description's LoRA, written in PEFT format."""
     clean_text(arguments.text)  # before seconds of loading models
     stopwatch = Stopwatch()
     engine, adaptation = adapted(arguments, arguments.text, stopwatch)
@@ -80,7 +78,6 @@ def adapted(arguments: Namespace, task: str, stopwatch: Stopwatch) -> tuple[SGLo
 
 
 def evaluate(arguments: Namespace) -> Answer:
-    """``evaluate``: recall of each method on a folder of captioned photos."""
     if arguments.task is None and arguments.adapter is None:
         raise DataError("`evaluate` needs --task TEXT or --adapter DIR.")
     task, chosen = arguments.task, arguments.methods

@@ -18,7 +18,6 @@ def on_one_line(data: Any) -> Any:
 
 
 def routing(data: Mapping[str, Any]) -> str:
-    """Routed experts, one a line, best first."""
     width = max(len(e["name"]) for e in data["experts"])
     lines = [f"“{data['description']}” is routed to {data['k']} experts (tau {data['tau']:g}):", ""]
     lines.append(f"  {'expert':{width}}  similarity  weight  description")
@@ -32,7 +31,6 @@ def routing(data: Mapping[str, Any]) -> str:
 
 
 def adaptation(data: Mapping[str, Any]) -> str:
-    """Routed experts, then what was generated."""
     seconds = ", ".join(f"{step} {1000 * value:.1f} ms" for step, value in data["seconds"].items())
     size = f"A LoRA of rank {data['rank']} with {data['parameters']:,} parameters"
     what = f"{size} (seed {data['seed']}, strength {data['strength']:g})"
@@ -40,7 +38,6 @@ def adaptation(data: Mapping[str, Any]) -> str:
 
 
 def taught(data: Mapping[str, Any]) -> str:
-    """The names and their photos, what was left out, and where the adapter is."""
     lines = [f"“{each['name']}”, {each['photos']} photo{'s' * (each['photos'] != 1)}" for each in data["names"]]
     lines += [f"left out: {one['name']}: {one['reason']}" for one in data["failed"]]
     size = f"A LoRA of rank {data['rank']} with {data['parameters']:,} parameters"
@@ -72,7 +69,6 @@ def recalls(data: Mapping[str, Any]) -> str:
 
 
 def indexed(data: Mapping[str, Any]) -> str:
-    """What became of files and photos, then those that failed."""
     counts = ", ".join(f"{data[key]:,} {key}" for key in ("added", "changed", "moved", "removed", "duplicates"))
     lines = [f"{data['library']}: {data['photos']:,} photos ({counts})"]
     failed = data["failed"]
@@ -82,7 +78,6 @@ def indexed(data: Mapping[str, Any]) -> str:
 
 
 def library(data: Mapping[str, Any]) -> str:
-    """What a library holds."""
     lines = [
         f"{data['library']}: {data['photos']:,} photos in {data['files']:,} files; {data['failed']:,} files cannot be read",
         f"backbone {data['backbone']} (fingerprint {data['fingerprint']}), {data['bytes'] / 1e6:,.0f} MB",

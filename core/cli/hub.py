@@ -12,18 +12,15 @@ from core.experts.card import write_card
 
 
 def card(arguments: Namespace) -> Answer:
-    """``card``: write the model card of a repository."""
     path = write_card(arguments.folder or experts_path(), arguments.license)
     return Answer({"out": str(path)}, lambda data: f"Wrote {path}.")
 
 
 def pull(arguments: Namespace) -> Answer:
-    """``pull``: a repository from the hub or a folder."""
     return _moved(hub.pull(arguments.source, arguments.out, chosen_backbone(arguments), arguments.revision))
 
 
 def push(arguments: Namespace) -> Answer:
-    """``push``: a repository to the hub or a folder."""
     model = chosen_backbone(arguments)
     return _moved(hub.push(arguments.folder, arguments.target, model, arguments.generator, arguments.private))
 

@@ -26,7 +26,6 @@ from core.retrieval.ray_engine import ray_engine
 
 
 def index(arguments: Namespace) -> Answer:
-    """``index``: bring a library up to date with folders of photos."""
     stopwatch = Stopwatch()
     if not arguments.folders and not arguments.library.exists():
         raise LibraryError(f"There is no library {arguments.library} yet: name the folders to index.")
@@ -53,7 +52,6 @@ def index(arguments: Namespace) -> Answer:
 
 
 def library(arguments: Namespace) -> Answer:
-    """``library``: what a library holds, and whether it is as it should be."""
     opened = PhotoLibrary.open(arguments.library)
     data = {
         "library": str(arguments.library),

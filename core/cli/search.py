@@ -128,7 +128,6 @@ class _Search:
 
 
 def search(arguments: Namespace) -> Answer:
-    """``search``: each ranking's best photos, or, for a photo, captions."""
     words = [part for part in arguments.query if not is_photo(part)]
     files = [Path(part) for part in arguments.query if is_photo(part)]
     asked = Query.parse(words, [open_photo(path) for path in files], arguments.without)

@@ -25,7 +25,6 @@ from core.sglora.teach import MAX_PHOTOS, TaughtNames
 
 
 def teach(arguments: Namespace) -> Answer:
-    """``teach``: the adapter of names and photos, alone or on top of another one."""
     # What can be wrong is found before seconds of loading models.
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
     wanted = _wanted(arguments)
@@ -57,7 +56,6 @@ def teach(arguments: Namespace) -> Answer:
 
 
 def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
-    """Names and the files of their photos."""
     wanted = [(name, [Path(file) for file in files]) for name, *files in arguments.name]
     if arguments.folder is not None:
         if not arguments.folder.is_dir():

@@ -34,7 +34,6 @@ R = TypeVar("R", bound="DataclassInstance")
 
 
 def backbone(arguments: Namespace) -> Answer:
-    """``train backbone``."""
     check_data(arguments)
     recipe = changed(BackboneRecipe(seed=arguments.seed), arguments.set)
     if arguments.steps:
@@ -45,7 +44,6 @@ def backbone(arguments: Namespace) -> Answer:
 
 
 def shared(arguments: Namespace) -> Answer:
-    """``train shared``."""
     check_data(arguments)
     recipe = changed(BothHeadsRecipe(seed=arguments.seed), arguments.set)
     heads = load_embedded(arguments.heads or heads_path())
@@ -76,7 +74,6 @@ def experts(arguments: Namespace) -> Answer | None:
 
 
 def generator(arguments: Namespace) -> Answer:
-    """``train generator``."""
     check_data(arguments)
     model = chosen_backbone(arguments)
     folder = arguments.experts or experts_path(model.slug)

@@ -96,7 +96,6 @@ def _licence(path: Path) -> str | None:
 
 
 def _adapted(index: RepositoryIndex) -> str:
-    """What the experts adapt, in words."""
     if adapted_side(index.backbone) == "photos":
         return "the query, key and value projections of the vision blocks"
     embedded = index.backbone["spec"] == EMBEDDED

@@ -28,7 +28,6 @@ class ExpertComparison:
 
 
 def compare_experts(repository: ExpertRepository, i: int, j: int) -> ExpertComparison:
-    """Compare two experts of a repository."""
     one, two = repository.own(i), repository.own(j)
     deltas = {name: [lora.factors[name].delta.double().flatten() for lora in (one, two)] for name in one.factors}
     whole_one, whole_two = (torch.cat(parts) for parts in zip(*deltas.values(), strict=True))

@@ -61,7 +61,6 @@ class RepositoryIndex(BaseModel, frozen=True):
             raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({where_invalid(error)}): restore it.") from None
 
     def write(self, folder: Path) -> None:
-        """Write it into a repository's folder."""
         content = self.model_dump(mode="json", by_alias=True)
         text = json.dumps(content, indent=1, ensure_ascii=False)
         (folder / INDEX_FILE).write_text(text + "\n", encoding="utf-8")

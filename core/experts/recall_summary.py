@@ -41,7 +41,6 @@ def verify(repository: ExpertRepository | RepositoryIndex) -> dict[str, Any]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """The share that won, and the mean gain."""
     measured, gain = result["all"]["experts"], result["all"]["gain"]["R@1"]
     share = 100 * result["won"] / measured
     return [
@@ -51,7 +50,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Gains by group, then every expert, before → after."""
     groups = [
         [name, str(result[name]["experts"]), *(markdown.difference(result[name]["gain"][f"R@{k}"]) for k in KS)]
         for name in GROUPS
