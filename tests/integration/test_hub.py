@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hub_stand_in import Hub, stand_in
-from huggingface_hub import ModelCard, constants
+from huggingface_hub import HfApi, ModelCard
 from repositories import make_repository
 from tiny_models import tiny_backbone
 
@@ -46,7 +47,7 @@ def shipped(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hub(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with stand_in() as running:
-        monkeypatch.setattr(constants, "ENDPOINT", running.endpoint)
+        monkeypatch.setattr("core.experts.hub.HfApi", partial(HfApi, running.endpoint))
         running.files["owner/five"] = {f.name: f.read_bytes() for f in shipped.iterdir()}
         yield running
 
@@ -134,7 +135,7 @@ def test_no_hub_at_all(backbone: EmbeddedBackbone, shipped: Path, tmp_path: Path
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        monkeypatch.setattr("core.experts.hub.HfApi", partial(HfApi, endpoint))
         for attempt in (
             lambda: pull("owner/five", tmp_path / "mine", backbone),
             lambda: push(shipped, "owner/five", backbone),
