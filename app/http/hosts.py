@@ -20,8 +20,6 @@ PROXIED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via
 
 @dataclass(frozen=True)
 class Hosts:
-    """The names that a server answers to."""
-
     names: frozenset[str] = frozenset()  # that it was given
     private: bool = True  # it is not known to be public; a public one answers to any name
 

@@ -14,8 +14,6 @@ VISITORS = 4  # with as many photos as they may have, that have room at once
 
 @dataclass(frozen=True)
 class Limits:
-    """How much all visitors may take together."""
-
     keep_seconds: float = 60 * 60  # after the last event
     unread_seconds: float = 10 * 60  # an upload is safe, however full the disk: its event may wait in the queue
     memory: int = 4 * 2**30  # bytes of photos and what is computed for them

@@ -25,8 +25,6 @@ MAX_MEMBERS = 2000
 
 @dataclass
 class Uploads:
-    """Files sorted by what they are."""
-
     photos: list[Source] = field(default_factory=list)  # to be read as such; from a ZIP with the name they had there
     captions: list[tuple[str, bytes]] = field(default_factory=list)  # (name, content) of captions files
     failed: list[tuple[str, str]] = field(default_factory=list)  # (name, reason) of what cannot be taken

@@ -42,8 +42,6 @@ Named = Callable[[Sequence[int]], Sequence[object]]  # what photos or captions a
 
 @dataclass(frozen=True)
 class _Found:
-    """Photos or captions that were found."""
-
     rankings: Mapping[str, Best]  # by name of the adapter
     before: Mapping[int, int]  # zero-shot's ranks by place, as far as they are known
     named: Named

@@ -29,8 +29,6 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass(frozen=True)
 class Transfer:
-    """What was moved."""
-
     place: str  # where the repository is now, a folder or an address
     files: tuple[str, ...]
     left: tuple[str, ...]  # other files of the source

@@ -18,8 +18,6 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class ExpertMap:
-    """Experts on a plane."""
-
     points: tuple[Point, ...]  # [n] in the repository's order
     placed: Point | None  # the description or the sample; it does not move the others
     shown: float  # share of the experts' spread that the two axes show, 0 to 1
