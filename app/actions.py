@@ -18,20 +18,20 @@ from app import texts
 from app.http.gradio_patches import visitor_left
 from app.photo_libraries import PhotoLibraries
 from app.places import Place
-from app.visitors.comparison import Column, Comparison, Marked
+from app.visitors.comparison import ON_DEMAND, Column, Comparison, Marked
 from app.visitors.question import Question
 from app.visitors.session import Session
 from app.visitors.uploads import MAX_CAPTIONS, sort_uploads
 from core.common.errors import AdapterError, DescriptionError, GalleryError, LibraryError, PhotoError, StudioError, brief
 from core.common.text import clean_text
-from core.data.captions import CAPTIONS_A_PHOTO, captions_from_names, parse_typed, read_captions
+from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.decode import content_id
 from core.data.decode_pool import decode_photo
 from core.data.find_images import is_image
 from core.data.image_io import photo_bytes
 from core.data.sample_photos import Example, examples, sample_photos
 from core.experts.adapter_files import save_adapter, save_names_adapter
-from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Gallery, Ranking, moves
+from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Ranking, moves
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
@@ -42,7 +42,6 @@ COMPUTING = threading.BoundedSemaphore(3)  # questions: while two compute, one i
 MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0
 HISTORY = 8
-KEPT_WITH_NAMES = 4  # adapters with names added; the page compares three
 
 # A comparison without columns, what ranks an adapter's, and how far hits moved from one ranking to another.
 Prepared = tuple[Comparison, Callable[[Adapter], Ranking], Callable[[Ranking, Ranking], Mapping[str, int]]]
@@ -91,12 +90,10 @@ def adapt_to(engine: SGLora, session: Session, wanted: AdapterRequest | None) ->
         generate(engine, session, wanted)
 
 
-def write_zip(engine: SGLora, session: Session, adaptation: Adaptation | None) -> Path:
-    """Write the adapter, with the visitor's names in it, as a ZIP for the visitor to download.
-
-    ``adaptation``: None: the names alone. Raises AdapterError: there is neither.
-    """
-    names = session.album.names(engine)
+def write_zip(engine: SGLora, session: Session) -> Path:
+    """Write the adapter, with the visitor's names in it, or these alone, as a ZIP for the visitor to download. Raises
+    AdapterError: there is neither."""
+    adaptation, names = session.adaptation, session.album.names(engine)
     if adaptation is None and not names.entries:
         raise AdapterError(texts.LORA_NONE)
     made = "names" if adaptation is None else f"adapter-seed{adaptation.request.seed}"
@@ -124,18 +121,17 @@ class Added:
 
 def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added:
     """Add dropped files: photos, ZIP files of photos, captions files; what fails is reported and the rest goes in."""
-    album = session.album
-    gallery, remarks, report = album.gallery(engine), [], None
+    album, remarks, report = session.album, [], None
     unpacked = album.folder / f"zip-{secrets.token_hex(8)}"
     try:
         with album.photos_change():
             uploads = sort_uploads(paths, unpacked)
             if uploads.photos and album.shows_samples:
                 album.set_aside()
-                gallery = album.gallery(engine)
                 remarks.append(texts.SAMPLES_GONE)
             if uploads.photos:
                 gone = visitor_left()
+                gallery = album.gallery(engine)
                 report = gallery.add(uploads.photos, None, album.note_progress, lambda: gone() or album.stopped)
                 if album.stopped:
                     remarks.append(texts.ADDING_STOPPED)
@@ -145,24 +141,22 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added
     failed = list(uploads.failed)
     for name, content in uploads.captions:
         try:
-            remarks.append(_captioned(gallery, read_captions(name, content, MAX_CAPTIONS)))
+            remarks.append(set_captions(engine, session, read_captions(name, content, MAX_CAPTIONS)))
         except StudioError as error:
             failed.append((name, str(error)))
     return Added(report, tuple(failed), tuple(remarks))
 
 
-def add_samples(engine: SGLora, session: Session, progress: Progress | None = None) -> Added:
+def add_samples(engine: SGLora, session: Session, progress: Progress | None = None) -> None:
     """Show the sample photos with our captions; photos of the visitor's own are set aside meanwhile."""
-    samples, gallery = sample_photos(), session.album.gallery(engine)
-    if gallery.photos and not session.album.shows_samples:
-        session.album.set_aside()
+    samples, album = sample_photos(), session.album
+    if album.photos and not album.shows_samples:
+        album.set_aside()
     captions, files = {s.name: s.captions for s in samples}, [s.path for s in samples]
-    gallery = session.album.gallery(engine)
-    with session.album.photos_change():
-        session.album.shows_samples = True
-        report = gallery.add(files, captions, progress)
-        session.album.keep(files, report.ids)
-    return Added(report)
+    with album.photos_change():
+        album.shows_samples = True
+        report = album.gallery(engine).add(files, captions, progress)
+        album.keep(files, report.ids)
 
 
 def sample_questions() -> list[Example]:
@@ -176,7 +170,7 @@ def ask_about_samples(engine: SGLora, session: Session) -> None:
     """What the page opens on: the first question about the samples that are there, answered and counted."""
     description, query = sample_questions()[0]
     adapt_to(engine, session, request(description, DEFAULT_K, DEFAULT_TAU, 0, DEFAULT_WEIGHT))
-    ask(engine, session, Question.words(query), merge=False)
+    ask(engine, session, Question.words(query))
     measure(engine, session)
 
 
@@ -189,18 +183,9 @@ def photos_called(engine: SGLora, session: Session, lines: str) -> list[str]:
     return [known[name] for name in wanted]
 
 
-def set_captions(engine: SGLora, session: Session, typed: str) -> str:
-    """Use typed captions; the answer says how many photos they belong to."""
-    return _captioned(session.album.gallery(engine), parse_typed(typed))
-
-
-def caption_by_names(engine: SGLora, session: Session) -> str:
-    """Use the file names as captions."""
+def set_captions(engine: SGLora, session: Session, captions: Mapping[str, Sequence[str]]) -> str:
+    """Use these captions, by file name; the answer says how many photos they belong to."""
     gallery = session.album.gallery(engine)
-    return _captioned(gallery, captions_from_names([p.name for p in gallery.photos]))
-
-
-def _captioned(gallery: Gallery, captions: Mapping[str, Sequence[str]]) -> str:
     matched = gallery.set_captions(captions)
     if captions and gallery.photos and not matched:
         if not any(is_image(Path(name)) for name in captions):
@@ -211,58 +196,48 @@ def _captioned(gallery: Gallery, captions: Mapping[str, Sequence[str]]) -> str:
     return texts.CAPTIONS_SET.format(n=matched, total=len(gallery.photos)) + cut
 
 
-def adapters(
-    engine: SGLora, adaptation: Adaptation | None, merge: bool = True, random: bool = False
-) -> tuple[tuple[str, str, Adapter], ...]:
-    """The columns of a comparison: title, note and adapter; zero-shot first, the others at the adapter's strength.
+def columns(engine: SGLora, session: Session) -> list[tuple[str, str, Adapter]]:
+    """Title, note and adapter of each column of an answer: zero-shot first, the others at the strength of the adapter and with
+    the names that the visitor taught; names alone are a column as well."""
+    names, adapted = session.album.names(engine), _adapted(engine, session)
+    if names.entries:
+        named = []
+        for title, said, adapter in adapted or [(_TEXTS.NAMES, "", ZERO_SHOT)]:
+            note = (_TEXTS.NAMES_NOTE_TOO if said else _TEXTS.NAMES_NOTE).format(note=said, n=len(names.entries))
+            named.append((title, note, _with_names(session, names, adapter)))
+        adapted = named
+    return [(_TEXTS.ZERO_SHOT, _TEXTS.ZERO_SHOT_NOTE, ZERO_SHOT), *adapted]
 
-    Without a sentence, what all adapters share is applied, where the backbone has it. ``merge``, ``random``: columns on demand.
-    """
-    zero_shot, shared = (_TEXTS.ZERO_SHOT, _TEXTS.ZERO_SHOT_NOTE, ZERO_SHOT), engine.backbone.shared
+
+def _adapted(engine: SGLora, session: Session) -> list[tuple[str, str, Adapter]]:
+    """Without a sentence, what all adapters share is applied, where the backbone has it."""
+    adaptation, shared = session.adaptation, engine.backbone.shared
     if adaptation is None:
-        if shared is None:
-            return (zero_shot,)
-        return zero_shot, (_TEXTS.SHARED, _TEXTS.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))
-    shown = {_TEXTS.RANDOM: random, _TEXTS.MERGE: merge, _TEXTS.SG_LORA: True}
+        return [] if shared is None else [(_TEXTS.SHARED, _TEXTS.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))]
     if adaptation.strength == 0:  # nothing is applied: the very same numbers, computed once
-        return zero_shot, *((title, _TEXTS.NO_STRENGTH_NOTE, ZERO_SHOT) for title, there in shown.items() if there)
-    beside: list[tuple[str, str, Adapter]] = []
-    if random:
+        shown = {_TEXTS.RANDOM: session.random, _TEXTS.MERGE: session.merge, _TEXTS.SG_LORA: True}
+        return [(title, _TEXTS.NO_STRENGTH_NOTE, ZERO_SHOT) for title, there in shown.items() if there]
+    made: list[tuple[str, str, Adapter]] = []
+    if session.random:
         other = engine.adapt(adaptation.request.with_random_sentence())
         whole = engine.applied(engine.repository.with_shared([other.own], [1.0]), adaptation.strength)
         note = _TEXTS.RANDOM_NOTE.format(sentence=other.request.description)
-        beside.append((_TEXTS.RANDOM, note, Adapter.of(*whole)))
-    if merge:
+        made.append((_TEXTS.RANDOM, note, Adapter.of(*whole)))
+    if session.merge:
         merged = engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength)
-        beside.append((_TEXTS.MERGE, _TEXTS.MERGE_NOTE, Adapter.of(*merged)))
-    return zero_shot, *beside, (_TEXTS.SG_LORA, _TEXTS.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))
-
-
-def columns(engine: SGLora, session: Session, merge: bool = True, random: bool = False) -> tuple[tuple[str, str, Adapter], ...]:
-    """``adapters`` of the session, with the visitor's names added to all but zero-shot; names alone are a column as well."""
-    zero_shot, *others = adapters(engine, session.adaptation, merge, random)
-    names = session.album.names(engine)
-    if not names.entries:
-        return zero_shot, *others
-    named: list[tuple[str, str, Adapter]] = []
-    for title, said, adapter in others or [(_TEXTS.NAMES, "", ZERO_SHOT)]:
-        note = (_TEXTS.NAMES_NOTE_TOO if said else _TEXTS.NAMES_NOTE).format(note=said, n=len(names.entries))
-        named.append((title, note, _with_names(session, names, adapter)))
-    return zero_shot, *named
+        made.append((_TEXTS.MERGE, _TEXTS.MERGE_NOTE, Adapter.of(*merged)))
+    return [*made, (_TEXTS.SG_LORA, _TEXTS.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))]
 
 
 def _with_names(session: Session, names: TaughtNames, adapter: Adapter) -> Adapter:
-    """The adapter with names added to it; kept, since a question needs it several times."""
-    if session.on_names[0] is not names.entries:
-        session.on_names = names.entries, {}
-    kept = session.on_names[1]
-    if adapter.key not in kept:
+    """The adapter with names added to it; kept, since every question needs it."""
+
+    def add() -> Adapter:
         lora = names.on(adapter.lora)
         assert lora is not None
-        while len(kept) >= KEPT_WITH_NAMES:
-            del kept[next(iter(kept))]
-        kept[adapter.key] = Adapter.of(lora, adapter.weight, names.on(None))
-    return kept[adapter.key]
+        return Adapter.of(lora, adapter.weight, names.on(None))
+
+    return session.on_names.get((names.entries, adapter.key), add)
 
 
 def ask(
@@ -270,11 +245,9 @@ def ask(
     session: Session,
     question: Question,
     progress: RankingProgress | None = None,
-    merge: bool = True,
     libraries: PhotoLibraries | None = None,
-    random: bool = False,
 ) -> Comparison:
-    """Answer a question in every column (see ``adapters``), with the session's adapter where there is one.
+    """Answer a question in every column (see ``columns``), with the session's adapter where there is one.
 
     Columns of the last answer are taken over where their adapter, the photos and the question are the same.
     """
@@ -296,10 +269,10 @@ def ask(
     kept = {(column.title, column.adapter): column for column in last.columns} if last is not None and same else {}
     ranked: list[Column] = []
     # All of it is ranked: how far something moved is only known when both ends are.
-    wanted = columns(engine, session, merge, random)
+    wanted = columns(engine, session)
     for name, note, adapter in wanted:
-        if (name, adapter.key) in kept:
-            ranked.append(kept[name, adapter.key])
+        if (name, adapter) in kept:
+            ranked.append(kept[name, adapter])
             continue
         if gone():
             raise StudioError(texts.VISITOR_LEFT)
@@ -308,7 +281,7 @@ def ask(
         with COMPUTING:
             ranking = rank(adapter)
         moved = far(ranked[0].ranking, ranking) if ranked else {}
-        ranked.append(Column(name, note, ranking, moved, None, adapter.key))
+        ranked.append(Column(name, note, ranking, moved, None, adapter))
     places = {**(last.places if last is not None and same else {}), **unranked.places}
     session.comparison = answer = replace(unranked, columns=tuple(ranked), places=places)
     if question.kind == "words":
@@ -376,14 +349,11 @@ def measure(engine: SGLora, session: Session, progress: Progress | None = None) 
         return comparison
     if not comparison.measurable:
         return None
-    made = columns(engine, session, _has(comparison, _TEXTS.MERGE), _has(comparison, _TEXTS.RANDOM))
-    gallery, seen, gone = session.album.gallery(engine), {a.key: a for _, _, a in made}, visitor_left()
+    gallery, gone = session.album.gallery(engine), visitor_left()
     with COMPUTING:
         gallery.read_captions(comparison.left_out, progress, lambda: gone() or session.uncounted is comparison)
         ranked = [
-            replace(column, hits=gallery.hits(seen[column.adapter], comparison.left_out))
-            if column.hits is None and column.adapter in seen
-            else column
+            replace(column, hits=column.hits or gallery.hits(column.adapter, comparison.left_out))
             for column in comparison.columns
         ]
     measured = replace(comparison, columns=tuple(ranked))
@@ -404,16 +374,12 @@ def ask_again(
     engine: SGLora,
     session: Session,
     progress: RankingProgress | None = None,
-    merge: bool | None = None,
     libraries: PhotoLibraries | None = None,
-    random: bool | None = None,
 ) -> Comparison | None:
     """The last adapter and the last question with what is there now: other experts, more or fewer photos.
 
-    None where nothing was asked, or it cannot be asked again. ``merge``, ``random``: as before where they are left out.
+    None where nothing was asked, or it cannot be asked again.
     """
-    merge = _has(session.comparison, _TEXTS.MERGE) if merge is None else merge
-    random = _has(session.comparison, _TEXTS.RANDOM) if random is None else random
     if (wanted := session.request) is not None:  # another tab may have changed the experts or the backbone
         if engine.mixes and wanted.strength is not None:
             wanted = replace(wanted, strength=min(wanted.strength, 1.0))  # the last backbone's may have been a factor
@@ -421,16 +387,12 @@ def ask_again(
     if session.question is None:
         return None
     try:
-        return ask(engine, session, session.question, progress, merge, libraries, random)
+        return ask(engine, session, session.question, progress, libraries)
     except (GalleryError, PhotoError, LibraryError):
         session.comparison = None
         if session.question.kind != "words":  # words can be asked of photos to come
             session.question = None
         return None
-
-
-def _has(comparison: Comparison | None, title: str) -> bool:
-    return comparison is not None and any(column.title == title for column in comparison.columns)
 
 
 def mark(engine: SGLora, session: Session, photo: str, right: bool, libraries: PhotoLibraries | None = None) -> None:
@@ -449,16 +411,18 @@ def mark(engine: SGLora, session: Session, photo: str, right: bool, libraries: P
 
 def count_marked(engine: SGLora, session: Session, libraries: PhotoLibraries | None = None) -> None:
     """How many photos that the visitor marked as right are among the first ten, without and with the adapter."""
-    right = {asked: {photo for photo, yes in marks.items() if yes} for asked, marks in session.marks.items()}
-    right = {asked: photos for asked, photos in right.items() if photos}
     places: list[tuple[Place, set[str]]] = []
-    for asked, photos in right.items():
+    for asked, marks in session.marks.items():
+        photos = {photo for photo, yes in marks.items() if yes}
         with suppress(GalleryError, PhotoError, LibraryError):  # its photos or its library went meanwhile
-            places.append((Place.of(engine, session, asked, libraries), photos))
+            places += [(Place.of(engine, session, asked, libraries), photos)] if photos else []
+    columns = session.comparison.columns if places and session.comparison is not None else ()
     counts: dict[str, int] = {}
     with suppress(GalleryError, PhotoError, LibraryError):
-        for title, _, adapter in columns(engine, session, merge=False) if places else ():
-            counts[title] = sum(hit.key in photos for place, photos in places for hit in place.rank(adapter, 10).hits)
+        for column in [column for column in columns if column.title not in ON_DEMAND]:
+            counts[column.title] = sum(
+                hit.key in photos for place, photos in places for hit in place.rank(column.adapter, 10).hits
+            )
     session.marked = Marked(len(places), sum(len(photos) for _, photos in places), counts)
 
 

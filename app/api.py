@@ -88,7 +88,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             "rank": result.lora.rank,
             "seconds": dict(result.seconds),
         }
-        return answer, str(actions.write_zip(engine, session, result))
+        return answer, str(actions.write_zip(engine, session))
 
     def index(files: list[str] | None, captions: str | None, session: Session, repository: str | None = None) -> dict[str, Any]:
         """Add photos (or ZIP or captions files) to this client's gallery.
@@ -142,6 +142,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             asked = Question.photo(None, photo)
         else:
             asked = Question.words(query, Within(folder=folder or "", since=checked_day(since), until=checked_day(until)))
+        session.merge, session.random = True, False
         columns = actions.ask(engine, session, asked).columns
         shown = max(1, min(MAX_TOP, int(top)))
         answer = {

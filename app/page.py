@@ -200,7 +200,7 @@ class Studio:
     def _wire(self, page: gr.Blocks) -> None:
         context = self.context
         # One after the other: what is ready depends on whose experts they are.
-        shown = [context.session, self.tabs, self.address.memory, context.query, *context.inputs, *context.outputs(Part.PHOTOS)]
+        shown = [context.session, self.tabs, self.address.memory, *context.inputs, *context.outputs(Part.PHOTOS)]
         opened = page.load(self._open, [self.address.memory], shown, **private(OPEN))
         opened.then(self._ready, context.asked, context.outputs(*READY, Part.PHOTOS, *ANSWER), **private(OPEN))
         page.unload(self._closed)
@@ -212,8 +212,7 @@ class Studio:
         session, values = self.address.resume(memory, request.query_params, first)
         self._opened(request, session)
         known = (memory if isinstance(memory, dict) else {}) | {"token": session.album.token}
-        boxes = {context.query: values.pop("query")} | {context.controls[name]: value for name, value in values.items()}
-        changed = {context.session: session, self.address.memory: known} | self._chosen_tab(request) | boxes
+        changed = {context.session: session, self.address.memory: known} | self._chosen_tab(request) | context.boxes(**values)
         return changed | context.show(session, Controls(), Part.PHOTOS)
 
     def _chosen_tab(self, request: gr.Request) -> Updates:

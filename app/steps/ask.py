@@ -28,8 +28,7 @@ class Ask(Step):
             first = choices[min(1, len(names))][1]
             self.where = choice("where", texts.WITHIN, choices, first, scale=2, min_width=150, visible=bool(names))
             self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=100, elem_id="search")
-        self.context.query = self.query
-        self.context.controls["where"] = self.where
+        self.context.controls |= {"query": self.query, "where": self.where}
 
     def captions(self) -> None:
         """The other way round: a photo whose captions are looked for."""
@@ -53,8 +52,8 @@ class Ask(Step):
 
     def wire(self) -> None:
         answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
-        self.on([self.search.click, self.query.submit], self._search, [self.query], **answer)
-        self.on(self.where.input, self._elsewhere, [self.query], trigger_mode="once", **answer)
+        self.on([self.search.click, self.query.submit], self._search, **answer)
+        self.on(self.where.input, self._elsewhere, trigger_mode="once", **answer)
         self.on(self.find.click, self._find, [self.pick, self.other], **answer)
         boxes = [self.query, self.context.controls["description"]]
         self.on(self.history.click, self._again, [self.history], boxes, **answer)
@@ -62,26 +61,23 @@ class Ask(Step):
         self.other.upload(lambda: None, None, self.pick, **private())
         self.pick.input(lambda: None, None, self.other, **private())
 
-    def _search(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        return self.answer(session, Question.words(query), Controls(*values), progress)
+    def _search(self, session: Session, controls: Controls) -> Updates:
+        return self.answer(session, Question.words(controls.query), controls)
 
-    def _elsewhere(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+    def _elsewhere(self, session: Session, controls: Controls) -> Updates:
         """The same question to other photos, which lie in other folders."""
-        controls = Controls(*values)._replace(folder="")
-        if not query.strip() or not self.context.can_ask(session, controls.within):
-            return {self.context.controls["folder"]: ""}
-        return self.answer(session, Question.words(query), controls, progress)
+        controls = controls._replace(folder="")
+        if not controls.query.strip() or not self.context.can_ask(session, controls.within):
+            return self.context.boxes(folder="")
+        return self._search(session, controls)
 
-    def _find(
-        self, picked: str | None, other: str | None, session: Session, progress: gr.Progress = gr.Progress(), *values: Any
-    ) -> Updates:
-        return self.answer(session, Question.photo(picked, other), Controls(*values), progress)
+    def _find(self, picked: str | None, other: str | None, session: Session, controls: Controls) -> Updates:
+        return self.answer(session, Question.photo(picked, other), controls)
 
-    def _again(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+    def _again(self, index: int, session: Session, controls: Controls) -> Updates:
         query, description = chosen(session.history, index)
-        boxes = {self.query: query, self.context.controls["description"]: description}
-        controls = Controls(*values)._replace(description=description)
-        return self.answer(session, Question.words(query), controls, progress) | boxes
+        controls = controls._replace(query=query, description=description)
+        return self._search(session, controls) | self.context.boxes(query=query, description=description)
 
     def _choices(self, session: Session, _: Controls) -> Updates:
         photos = session.album.photos

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import gradio as gr
 
@@ -92,7 +91,7 @@ class Compare(Step):
         self.on(changed, self._filter, parts=ANSWER, shown_on=self.answered, group=SEARCH)
         self.on(self.more_of_them.click, self._more, parts=[Part.RESULTS])
         # Of the enlarged photo; the box is emptied, for this question has no words.
-        self.on(self.answered.like, self._similar, (), [self.context.query], ANSWER, self.answered, SEARCH)
+        self.on(self.answered.like, self._similar, (), [self.context.controls["query"]], ANSWER, self.answered, SEARCH)
         session, counted = self.context.session, [self.recall, self.stop]
         # Before it is counted, the box shows that it will be, and that is a change.
         self.recall.change(self._measure, session, counted, trigger_mode="always_last", **private(SEARCH, self.recall))
@@ -100,29 +99,27 @@ class Compare(Step):
         marked = [*self.context.outputs(Part.NAMES), self.marked]
         self.answered.select(self._mark, session, marked, **private())
 
-    def _show_again(self, session: Session, *values: Any) -> Updates:
-        return self.context.show(session, Controls(*values), Part.RESULTS)
+    def _show_again(self, session: Session, controls: Controls) -> Updates:
+        return self.context.show(session, controls, Part.RESULTS)
 
-    def _more(self, session: Session, *values: Any) -> Updates:
-        controls = Controls(*values)
+    def _more(self, session: Session, controls: Controls) -> Updates:
         session.more += min(MORE, MOST_SHOWN - int(controls.top) - session.more)
         return self.context.show(session, controls, Part.RESULTS)
 
-    def _similar(self, session: Session, event: gr.SelectData, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        controls, last = Controls(*values), session.comparison
-        if last is not None:  # among the photos that it was found in, whatever is chosen meanwhile
-            controls = controls._replace(where=last.asked.within.value)
-        return self.answer(session, Question("similar", str(event.index)), controls, progress) | {self.context.query: ""}
+    def _similar(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
+        if session.comparison is not None:  # among the photos that it was found in, whatever is chosen meanwhile
+            controls = controls._replace(where=session.comparison.asked.within.value)
+        return self.answer(session, Question("similar", str(event.index)), controls) | self.context.boxes(query="")
 
-    def _filter(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+    def _filter(self, session: Session, controls: Controls) -> Updates:
         """The same question to some of the photos."""
-        controls, question = Controls(*values), session.question
+        question = session.question
         for text in (controls.since, controls.until):
             checked_day(text)
         if question is None or question.kind == "photo":
             return {}
         controls = controls._replace(where=question.within.value)
-        return {} if question.within == controls.within else self.answer(session, question, controls, progress)
+        return {} if question.within == controls.within else self.answer(session, question, controls)
 
     def _filters(self, session: Session, controls: Controls) -> Updates:
         """What the photos of the last answer can be told apart by, and what is chosen."""
@@ -136,16 +133,15 @@ class Compare(Step):
             self.until: gr.Textbox(value=controls.until, visible=dated),
         }
 
-    def _rank_again(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        controls, ranking = Controls(*values), by_column(progress, len(session.album.photos))
-        self.context.ask_again(session, ranking, controls.merge, controls.random)
+    def _rank_again(self, session: Session, controls: Controls) -> Updates:
+        self.context.ask_again(session, by_column(session))
         return self.context.show(session, controls, *ANSWER)
 
-    def _measure(self, session: Session, progress: gr.Progress = gr.Progress()) -> Updates:
+    def _measure(self, session: Session) -> Updates:
         """What is counted over all captions, once the answer is there."""
         while (comparison := session.comparison) is not None and comparison.measurable and not comparison.measured:
             try:
-                told = with_estimate(progress, texts.READING, texts.UNIT_CAPTIONS)
+                told = with_estimate(texts.READING, texts.UNIT_CAPTIONS)
                 actions.measure(self.context.engine(session), session, told)
             except StudioError:
                 if session.comparison is comparison:

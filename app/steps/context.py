@@ -38,6 +38,7 @@ class Controls(NamedTuple):
     tau: float = DEFAULT_TAU
     seed: float = 0
     strength: float = DEFAULT_WEIGHT
+    query: str = ""
     merge: bool = False
     random: bool = False
     only_changed: bool = False
@@ -85,7 +86,6 @@ class StepContext:
     libraries: PhotoLibraries
     shelf: SampleShelf | None = None  # the samples that the page opens on
     controls: dict[str, Any] = field(default_factory=dict)  # components by the names in ``Controls``
-    query: Any = None  # the question's box
     picked: Any = None  # the box with the id of the chosen photo
     answer: Any = None  # what shows the results
     options: Any = None  # the row above it
@@ -100,6 +100,10 @@ class StepContext:
     def asked(self) -> list[Any]:
         """The last inputs of nearly all events: the session and the controls."""
         return [self.session, *self.inputs]
+
+    def boxes(self, **values: Any) -> Updates:
+        """Some of them, to be set to these values."""
+        return {self.controls[name]: value for name, value in values.items()}
 
     def shows(self, part: Part, components: Sequence[Any], show: Show) -> None:
         """Register what shows a part; several steps may."""
@@ -125,15 +129,9 @@ class StepContext:
             self.shelf.show(engine, session)
         return engine
 
-    def ask_again(
-        self,
-        session: Session,
-        progress: actions.RankingProgress | None = None,
-        merge: bool | None = None,
-        random: bool | None = None,
-    ) -> Comparison | None:
+    def ask_again(self, session: Session, progress: actions.RankingProgress | None = None) -> Comparison | None:
         """As ``actions.ask_again``, with the libraries that are here."""
-        return actions.ask_again(self.engine(session), session, progress, merge, self.libraries, random)
+        return actions.ask_again(self.engine(session), session, progress, self.libraries)
 
     def can_ask(self, session: Session, within: Within) -> bool:
         """Whether there are photos that a question may be asked of."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from app import actions, texts
@@ -36,17 +34,16 @@ class Describe(Step):
         # Typing routes at once; the last text wins.
         self.on(self.description.change, self._route, parts=[Part.ROUTING], trigger_mode="always_last")
         events = [self.button.click, self.description.submit]
-        self.on(events, self._adapt, [self.context.query], (), ANSWER, self.context.answer, SEARCH)
+        self.on(events, self._adapt, parts=ANSWER, shown_on=self.context.answer, group=SEARCH)
         self.suggestion.click(lambda words: words, self.suggestion, self.description, **private())
 
-    def _route(self, session: Session, *values: Any) -> Updates:
-        return self.context.show(session, Controls(*values), Part.ROUTING)
+    def _route(self, session: Session, controls: Controls) -> Updates:
+        return self.context.show(session, controls, Part.ROUTING)
 
-    def _adapt(self, query: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+    def _adapt(self, session: Session, controls: Controls) -> Updates:
         """Generate, and ask what is asked already."""
-        controls = Controls(*values)
-        if query.strip() and self.context.can_ask(session, controls.within):
-            return self.answer(session, Question.words(query), controls, progress)
+        if controls.query.strip() and self.context.can_ask(session, controls.within):
+            return self.answer(session, Question.words(controls.query), controls)
         engine = self.context.engine(session)
         actions.generate(engine, session, actions.request(*controls[:5]))  # which says that a sentence is missing
         self.context.ask_again(session)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from itertools import combinations
 from typing import Any, Literal
 
@@ -27,8 +26,6 @@ MOST_LOOKED = 4  # experts side by side
 
 EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "number", "number", "number", "number", "number"]
 CHANGED = (Part.EXPERTS, Part.LIMITS, Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # with the visitor's experts
-
-TELL_EVERY = 0.2  # seconds between two words on a training
 
 
 class Experts(Step):
@@ -130,10 +127,10 @@ class Experts(Step):
             self.download: gr.Button(interactive=bool(mine)),
         }
 
-    def _changed(self, session: Session, *values: Any) -> Updates:
+    def _changed(self, session: Session, controls: Controls, report: str) -> Updates:
         """The visitor's experts changed: what is routed and generated on the page is so with them."""
         self.context.ask_again(session)
-        return self.context.show(session, Controls(*values), *CHANGED)
+        return self.context.show(session, controls, *CHANGED) | {self.report: report}
 
     # Look at
 
@@ -167,24 +164,13 @@ class Experts(Step):
 
     # Own experts
 
-    def _train(
-        self,
-        name: str,
-        description: str,
-        session: Session,
-        progress: gr.Progress = gr.Progress(),
-        *values: Any,
-    ) -> Updates:
-        gone, told = visitor_left(), 0.0
+    def _train(self, name: str, description: str, session: Session, controls: Controls) -> Updates:
+        gone, progress = visitor_left(), gr.Progress()
         stop = session.training = threading.Event()
 
         def show(now: OwnProgress) -> None:
-            nonlocal told  # a step takes milliseconds: a browser that hears of each has time for nothing else
             if gone():
                 stop.set()
-            if time.monotonic() - told < TELL_EVERY:
-                return
-            told = time.monotonic()
             progress((now.step, now.steps), desc=texts.TRAINING.format(left=now.seconds_left), unit=texts.UNIT_STEPS)
 
         try:
@@ -193,7 +179,8 @@ class Experts(Step):
             return {self.trained: page_html.note(texts.translated(str(stopped)))}
         finally:
             session.training = None
-        return self._changed(session, *values) | {self.trained: experts_html.trained(trained)}
+        self.context.ask_again(session)
+        return self.context.show(session, controls, *CHANGED) | {self.trained: experts_html.trained(trained)}
 
     def _stop(self, session: Session) -> Any:
         """The training itself says that it stopped."""
@@ -202,29 +189,27 @@ class Experts(Step):
         training.set()
         return gr.skip()
 
-    def _import(self, paths: list[str] | None, description: str, session: Session, *values: Any) -> Updates:
+    def _import(self, paths: list[str] | None, description: str, session: Session, controls: Controls) -> Updates:
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
         entry = expert_actions.import_files(self.context.engine(session), session, paths, description)
         report = page_html.report([texts.IMPORTED.format(name=entry.name)])
-        return self._changed(session, *values) | {self.adapter: None, self.about: "", self.report: report}
+        return self._changed(session, controls, report) | {self.adapter: None, self.about: ""}
 
-    def _load(self, path: str, session: Session, *values: Any) -> Updates:
+    def _load(self, path: str, session: Session, controls: Controls) -> Updates:
         count = expert_actions.load_own_experts(self.context.engine(session), session, path)
-        report = page_html.report([texts.EXPERTS_LOADED.format(n=count)])
-        return self._changed(session, *values) | {self.report: report}
+        return self._changed(session, controls, page_html.report([texts.EXPERTS_LOADED.format(n=count)]))
 
-    def _write(self, session: Session, *_: Any) -> str:
+    def _write(self, session: Session, _: Controls) -> str:
         own_experts = session.album.own_experts(self.context.engine(session))
         return str(session.album.write("sg-lora-experts.zip", save_zip(own_experts)))
 
-    def _remove(self, names: list[str] | None, session: Session, *values: Any) -> Updates:
+    def _remove(self, names: list[str] | None, session: Session, controls: Controls) -> Updates:
         if not names:
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
         for name in names:
             session.album.change_own_experts(self.context.engine(session), lambda experts, name=name: experts.remove(name))
-        report = page_html.report([texts.OWN_REMOVED.format(name=texts.listed(names))])
-        return self._changed(session, *values) | {self.report: report}
+        return self._changed(session, controls, page_html.report([texts.OWN_REMOVED.format(name=texts.listed(names))]))
 
 
 def _own_first(engine: SGLora, session: Session) -> tuple[Expert, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Any
 
 import gradio as gr
 
@@ -66,8 +65,8 @@ class Generate(Step):
         self.downloads(self.download, self._write, self.lora)
         self.resample.click(lambda: random.randrange(10_000), None, self.seed, **private())
 
-    def _redo(self, session: Session, *values: Any) -> Updates:
-        controls, before = Controls(*values), session.adaptation
+    def _redo(self, session: Session, controls: Controls) -> Updates:
+        before = session.adaptation
         if before is None:
             return self.context.show(session, controls, Part.ROUTING)
         # The sliders speak about the adapter that is there, whatever is being typed meanwhile.
@@ -82,8 +81,8 @@ class Generate(Step):
         shown = self.context.show(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
         return shown | {self.varied: words}
 
-    def _write(self, session: Session, *_: Any) -> str:
-        return str(actions.write_zip(self.context.engine(session), session, session.adaptation))
+    def _write(self, session: Session, _: Controls) -> str:
+        return str(actions.write_zip(self.context.engine(session), session))
 
     def show(self, session: Session, _: Controls) -> Updates:
         """The adapter's facts, where it lies, and its download."""

@@ -65,14 +65,14 @@ class Names(Step):
         # Of the enlarged photo.
         chosen = self.on(self.context.answer.edit, self._choose, (), [self.folded, self.photos])
         chosen.then(None, js=script("to_the_name"), **private())
-        self.on(self.chips.click, self._ask, [self.chips], [self.context.query], **answer)
+        self.on(self.chips.click, self._ask, [self.chips], [self.context.controls["query"]], **answer)
 
-    def _ask(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+    def _ask(self, index: int, session: Session, controls: Controls) -> Updates:
         """A name is a question."""
         name, _ = chosen(session.album.taught, index)
-        return self.answer(session, Question.words(name), Controls(*values), progress) | {self.context.query: name}
+        return self.answer(session, Question.words(name), controls) | self.context.boxes(query=name)
 
-    def _choose(self, session: Session, event: gr.SelectData, *_: Any) -> Updates:
+    def _choose(self, session: Session, event: gr.SelectData, _: Controls) -> Updates:
         """The panel is open, with one photo chosen."""
         photos = session.album.photos
         picked = next((photo for photo in photos if photo.id == event.index), None)
@@ -82,35 +82,35 @@ class Names(Step):
         choices = [(photo.name, photo.id) for photo in listed]
         return {self.folded: gr.Accordion(open=True), self.photos: gr.Dropdown(choices=choices, value=[picked.id])}
 
-    def _teach(self, name: str, photos: Sequence[str] | None, session: Session, *values: Any) -> Updates:
+    def _teach(self, name: str, photos: Sequence[str] | None, session: Session, controls: Controls) -> Updates:
         engine = self.context.engine(session)
         names = name_actions.teach(engine, session, name or "", photos or [])
-        return self._changed(session, values, names.remarks()) | {self.name: "", self.photos: gr.Dropdown(value=[])}
+        return self._changed(session, controls, names.remarks()) | {self.name: "", self.photos: gr.Dropdown(value=[])}
 
-    def _from_marks(self, session: Session, *values: Any) -> Updates:
+    def _from_marks(self, session: Session, controls: Controls) -> Updates:
         names = name_actions.from_marks(self.context.engine(session), session)
-        return self._changed(session, values, names.remarks())
+        return self._changed(session, controls, names.remarks())
 
-    def _rename(self, old: str | None, new: str, session: Session, *values: Any) -> Updates:
+    def _rename(self, old: str | None, new: str, session: Session, controls: Controls) -> Updates:
         session.album.change_names(self.context.engine(session), lambda names: names.rename(old or "", new or ""))
-        return self._changed(session, values) | {self.name: ""}
+        return self._changed(session, controls) | {self.name: ""}
 
-    def _remove(self, name: str | None, session: Session, *values: Any) -> Updates:
+    def _remove(self, name: str | None, session: Session, controls: Controls) -> Updates:
         session.album.change_names(self.context.engine(session), lambda names: names.remove(name or ""))
-        return self._changed(session, values)
+        return self._changed(session, controls)
 
-    def _load(self, path: str, session: Session, *values: Any) -> Updates:
+    def _load(self, path: str, session: Session, controls: Controls) -> Updates:
         n = name_actions.load(self.context.engine(session), session, path)
-        return self._changed(session, values, [texts.NAMES_LOADED.format(n=n)])
+        return self._changed(session, controls, [texts.NAMES_LOADED.format(n=n)])
 
-    def _save(self, session: Session, *_: Any) -> str:
+    def _save(self, session: Session, _: Controls) -> str:
         names = session.album.names(self.context.engine(session))
         return str(session.album.write("sg-lora-names.safetensors", save_names(names)))
 
-    def _changed(self, session: Session, values: Sequence[Any], remarks: Sequence[str] = ()) -> Updates:
+    def _changed(self, session: Session, controls: Controls, remarks: Sequence[str] = ()) -> Updates:
         """After the names changed: the last question is asked again with them."""
         self.context.ask_again(session)
-        return self.context.show(session, Controls(*values), Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
+        return self.context.show(session, controls, Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
 
     def show(self, session: Session, _: Controls) -> Updates:
         """The names, the photos to choose from, and those that are ticked."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from app import texts
 from app.api import INDEX
 from app.http.gradio_patches import visitor_left
 from app.http.hosts import is_from_here
-from app.steps.context import Updates
+from app.steps.context import Controls, Updates
 from app.steps.step import Step, choice
 from app.views import page_html
 from app.visitors.session import Session
@@ -34,11 +32,10 @@ class LibraryFolders(Step):
     def wire(self) -> None:
         self.on(self.index.click, self._index, [self.name, self.folder], [self.report], (), self.report, INDEX)
 
-    def _index(
-        self, name: str, folder: str, session: Session, request: gr.Request, progress: gr.Progress = gr.Progress(), *_: Any
-    ) -> Updates:
+    def _index(self, name: str, folder: str, session: Session, request: gr.Request, _: Controls) -> Updates:
         if not is_from_here(request.client.host, request.headers):
             raise LibraryError(texts.LIBRARY_READ_ONLY)
+        progress = gr.Progress()
 
         def show(now: Progress) -> None:
             left = "" if now.seconds_left is None else texts.LIBRARY_LEFT.format(seconds=now.seconds_left)

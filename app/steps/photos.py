@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import gradio as gr
 
@@ -17,6 +15,7 @@ from app.visitors.album import PHOTO_LIMIT
 from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import StudioError
+from core.data.captions import captions_from_names, parse_typed
 
 LOOK_SECONDS = 0.7
 
@@ -69,19 +68,19 @@ class Photos(Step):
 
     def wire(self) -> None:
         context, picked = self.context, self.context.picked
-        boxes = [context.query, context.controls["description"]]
+        boxes = [context.controls["query"], context.controls["description"]]
         # First, since the browser sends one after the other.
         begun = [self.timer, self.stop, self.fill, self.clear, self.take_back]
         self.upload.upload(self._begin, context.session, begun, **private())
         # The cross of the upload's box means the same.
         gr.on([self.stop.click, self.upload.clear], self._stop, context.session, self.stop, **private())
         for event, handler, first, also in (
-            (self.upload.upload, self._add, [self.upload, context.query], [self.upload, *boxes]),
+            (self.upload.upload, self._add, [self.upload], [self.upload, *boxes]),
             (self.clear.click, self._clear, [], []),
             ([self.take_back.click, self.take_back_here.click], self._take_back, [], []),
             (self.remove.click, self._remove, [picked], []),
             (self.use_typed.click, self._caption, [self.typed], []),
-            (self.use_names.click, self._caption_names, [], []),
+            (self.use_names.click, self._caption_by_names, [], []),
         ):
             self.on(event, handler, first, also, (Part.PHOTOS, *ANSWER), None, HEAVY, turn=False)
         # Photos that this tab, another one, or this one before a reload, is still adding.
@@ -105,20 +104,16 @@ class Photos(Step):
             self.timer: gr.Timer(active=album.adding),
         }
 
-    def _look(self, session: Session, *values: Any) -> Updates:
+    def _look(self, session: Session, controls: Controls) -> Updates:
         if session.album.adding:  # the first of them are soon there, and all of them only in the end
             first = {} if session.comparison is not None else {self.context.answer: results_html.waiting(session.album)}
             return {self.fill: page_html.gallery_line(session.album)} | first
-        return self.context.show(session, Controls(*values), Part.PHOTOS)
+        return self.context.show(session, controls, Part.PHOTOS)
 
-    def _changed(self, session: Session, values: Sequence[Any], report: str = "", query: str = "") -> Updates:
-        """After the photos or captions changed: show them, and ask the last question again, or else the one that was typed."""
-        if query and session.question is None:
-            session.question = Question.words(query, Controls(*values).within)
-            with suppress(StudioError):  # a sentence that cannot be used is no reason to show no photos
-                actions.adapt_to(self.context.engine(session), session, Controls(*values).request)
+    def _changed(self, session: Session, controls: Controls, report: str = "") -> Updates:
+        """After the photos or captions changed: show them, and ask the last question again."""
         self.context.ask_again(session)
-        return self.context.show(session, Controls(*values), Part.PHOTOS, *ANSWER) | {self.report: report}
+        return self.context.show(session, controls, Part.PHOTOS, *ANSWER) | {self.report: report}
 
     def _begin(self, session: Session) -> Updates:
         session.album.stopped = False
@@ -131,9 +126,9 @@ class Photos(Step):
         session.album.stopped = True
         return {self.stop: gr.Button(visible=False)}
 
-    def _add(self, paths: list[str] | None, query: str, session: Session, *values: Any) -> Updates:
-        controls, boxes = Controls(*values), {}
-        of_samples = session.album.shows_samples and (controls.description, query) in actions.sample_questions()
+    def _add(self, paths: list[str] | None, session: Session, controls: Controls) -> Updates:
+        boxes: Updates = {}
+        of_samples = session.album.shows_samples and (controls.description, controls.query) in actions.sample_questions()
         try:
             engine = self.context.engine(session)
             done = actions.add_uploads(engine, session, paths or [])
@@ -142,31 +137,36 @@ class Photos(Step):
         if of_samples and not session.album.shows_samples:  # a question that says nothing about these photos
             session.question = session.comparison = None
             actions.adapt_to(engine, session, None)
-            query, controls = "", controls._replace(description="")
-            boxes = {self.context.query: query, self.context.controls["description"]: ""}
+            controls = controls._replace(query="", description="")
+            boxes = self.context.boxes(query="", description="")
+        if controls.query.strip() and session.question is None:  # it waited for them
+            session.question = Question.words(controls.query.strip(), controls.within)
+            with suppress(StudioError):  # a sentence that cannot be used is no reason to show no photos
+                actions.adapt_to(engine, session, controls.request)
         report = page_html.report(done.remarks, done.report, done.failed)
-        return {self.upload: None} | boxes | self._changed(session, controls, report, query.strip())
+        return {self.upload: None} | boxes | self._changed(session, controls, report)
 
-    def _clear(self, session: Session, *values: Any) -> Updates:
+    def _clear(self, session: Session, controls: Controls) -> Updates:
         session.album.set_aside()
-        return self._changed(session, values)
+        return self._changed(session, controls)
 
-    def _take_back(self, session: Session, *values: Any) -> Updates:
+    def _take_back(self, session: Session, controls: Controls) -> Updates:
         session.album.take_back(self.context.engine(session))
-        return self._changed(session, values)
+        return self._changed(session, controls)
 
-    def _remove(self, picked: str | None, session: Session, *values: Any) -> Updates:
+    def _remove(self, picked: str | None, session: Session, controls: Controls) -> Updates:
         if picked is not None:
             session.album.remove(self.context.engine(session), picked)
-        return self._changed(session, values)
+        return self._changed(session, controls)
 
-    def _caption(self, typed: str, session: Session, *values: Any) -> Updates:
-        remark = actions.set_captions(self.context.engine(session), session, typed or "")
-        return self._changed(session, values, page_html.report([remark]))
+    def _caption(self, typed: str, session: Session, controls: Controls) -> Updates:
+        remark = actions.set_captions(self.context.engine(session), session, parse_typed(typed or ""))
+        return self._changed(session, controls, page_html.report([remark]))
 
-    def _caption_names(self, session: Session, *values: Any) -> Updates:
-        remark = actions.caption_by_names(self.context.engine(session), session)
-        return self._changed(session, values, page_html.report([remark]))
+    def _caption_by_names(self, session: Session, controls: Controls) -> Updates:
+        captions = captions_from_names([photo.name for photo in session.album.photos])
+        remark = actions.set_captions(self.context.engine(session), session, captions)
+        return self._changed(session, controls, page_html.report([remark]))
 
     def _select(self, session: Session, event: gr.SelectData) -> Updates:
         picked = chosen(session.album.photos, event.index).id

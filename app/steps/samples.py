@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from app import actions, texts
@@ -40,24 +38,21 @@ class Samples(Step):
 
     def wire(self) -> None:
         controls, answer = self.context.controls, self.context.answer
-        boxes = [controls["description"], self.context.query, controls["where"]]
+        boxes = [controls["description"], controls["query"], controls["where"]]
         asked = [*boxes, self.asks, self.words]
         self.on(self.try_it.click, self._try, (), asked, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
-        self.on(self.yes.click, self._show, (), asked, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
+        self.on(self.yes.click, self._samples, (), asked, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
         self.no.click(lambda: gr.Row(visible=False), None, self.asks, **private())
         self.on(self.examples.click, self._ask, [self.examples], boxes, (Part.PHOTOS, *ANSWER), answer, HEAVY)
 
-    def _try(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+    def _try(self, session: Session, controls: Controls) -> Updates:
         """Photos of the visitor's own do not go without a question."""
         album = session.album
         if album.photos and not album.shows_samples:
             return {self.asks: gr.Row(visible=True), self.words: page_html.note(texts.TRY_ASKS.format(n=len(album.photos)))}
-        return self._samples(session, values, progress)
+        return self._samples(session, controls)
 
-    def _show(self, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        return self._samples(session, values, progress) | {self.asks: gr.Row(visible=False)}
-
-    def _samples(self, session: Session, values: tuple[Any, ...], progress: gr.Progress) -> Updates:
+    def _samples(self, session: Session, controls: Controls) -> Updates:
         engine, album, shelf = self.context.engine(session), session.album, self.context.shelf
         if shelf is not None:
             if not album.shows_samples:
@@ -65,11 +60,11 @@ class Samples(Step):
                 album.awaits_samples = True
             shelf.show(engine, session)
         if not (album.photos and album.has_samples_only):
-            actions.add_samples(engine, session, with_estimate(progress, texts.INDEXING, texts.UNIT_PHOTOS))
-        return self._ask(0, session, progress, *values) | self.context.show(session, Controls(*values), Part.PHOTOS)
+            actions.add_samples(engine, session, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
+        asked = self._ask(0, session, controls)
+        return asked | self.context.show(session, controls, Part.PHOTOS) | {self.asks: gr.Row(visible=False)}
 
-    def _ask(self, index: int, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
-        description, query = chosen(actions.sample_questions(), index)
-        controls, boxes = Controls(*values)._replace(description=description, where=OWN), self.context.controls
-        shown = {boxes["description"]: description, self.context.query: query, boxes["where"]: OWN}
-        return self.answer(session, Question.words(query), controls, progress) | shown
+    def _ask(self, index: int, session: Session, controls: Controls) -> Updates:
+        asked = {**chosen(actions.sample_questions(), index)._asdict(), "where": OWN}
+        controls = controls._replace(**asked)
+        return self.answer(session, Question.words(controls.query), controls) | self.context.boxes(**asked)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -58,30 +60,28 @@ class Step:
         ``also``, ``parts``: what it shows. ``shown_on``: shows its progress. ``group``: as in ``app.api``. ``turn``: whether
         events that show an answer wait for each other; those that take long do not.
         """
-        if turn and Part.RESULTS in parts:
-            handler = _in_turn(handler)
+        handler, inputs = _with_controls(handler, turn and Part.RESULTS in parts), [*first, *self.context.asked]
         outputs = list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
-        return gr.on(events, handler, [*first, *self.context.asked], outputs, **private(group, shown_on), **options)
+        return gr.on(events, handler, inputs, outputs, **private(group, shown_on), **options)
 
     def downloads(self, button: gr.Button, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
         """A click writes a file, and the browser fetches it: Gradio's own button fetches what it held before the click."""
         file = gr.File(visible=False)
-        written = button.click(write, self.context.asked, file, **private(group, shown_on))
+        written = self.on(button.click, write, also=[file], shown_on=shown_on, group=group)
         written.success(None, file, file, js=script("fetch"), **private())
 
     def questions(self, elem_id: str, label: str, samples: Sequence[str] = ()) -> gr.Dataset:
         """Questions that a click asks; hidden at first."""
-        rows, boxes = [[sample] for sample in samples], [self.context.query]
+        rows, boxes = [[sample] for sample in samples], [self.context.controls["query"]]
         return gr.Dataset(label=label, components=boxes, samples=rows, type="index", visible=False, elem_id=elem_id)
 
-    def answer(self, session: Session, question: Question, controls: Controls, progress: gr.Progress) -> Updates:
+    def answer(self, session: Session, question: Question, controls: Controls) -> Updates:
         """Generate the adapter where there is a sentence, ask the question, and show both."""
         engine = self.context.engine(session)
         actions.adapt_to(engine, session, controls.request)
         if question.kind != "photo":
             question = replace(question, within=controls.within)
-        shown = by_column(progress, len(session.album.photos))
-        actions.ask(engine, session, question, shown, controls.merge, self.context.libraries, controls.random)
+        actions.ask(engine, session, question, by_column(session), self.context.libraries)
         return self.context.show(session, controls, *ANSWER)
 
 
@@ -95,15 +95,21 @@ def choice(elem_id: str, label: str, choices: Sequence[Any], value: Any, **optio
     return gr.Dropdown(choices, value=value, label=label, filterable=False, elem_id=elem_id, **options)
 
 
-def _in_turn(handler: Callable[..., Updates]) -> Callable[..., Updates]:
-    """The events of a tab one after the other, so that what an earlier one shows is not shown last."""
+def _with_controls(handler: Callable[..., Any], in_turn: bool) -> Callable[..., Any]:
+    """The handler as Gradio calls it, with a value of each control. ``in_turn``: one event of a tab after the other, so that
+    what an earlier one shows is not shown last."""
 
     @functools.wraps(handler)
-    def wrapped(*args: Any) -> Updates:
-        session = next(value for value in args if isinstance(value, Session))
-        with session.turn:
-            return handler(*args)
+    def wrapped(*args: Any) -> Any:
+        first, controls = args[: -len(Controls._fields)], Controls(*args[-len(Controls._fields) :])
+        session = next(value for value in first if isinstance(value, Session))
+        session.merge, session.random = controls.merge, controls.random
+        with session.turn if in_turn else nullcontext():
+            return handler(*first, controls)
 
+    *others, _ = inspect.signature(handler).parameters.values()
+    values = inspect.Parameter("values", inspect.Parameter.VAR_POSITIONAL)
+    wrapped.__signature__ = inspect.Signature([*others, values])  # type: ignore[attr-defined]
     return wrapped
 
 
@@ -120,8 +126,9 @@ def private(group: str = LIGHT, shown_on: Any = None) -> dict[str, Any]:
     return {"api_visibility": "private", "concurrency_id": group, "concurrency_limit": LIMITS.get(group), **progress}
 
 
-def by_column(progress: gr.Progress, photos: int) -> Callable[[int, int, str], object]:
+def by_column(session: Session) -> actions.RankingProgress:
     """Shows which column of a comparison is being ranked: a large model takes a while for each."""
+    progress, photos = gr.Progress(), len(session.album.photos)
 
     def show(done: int, total: int, title: str) -> None:
         progress((done, total), desc=texts.RANKING.format(title=texts.translated(title), n=photos), unit=texts.UNIT_COLUMNS)
@@ -129,9 +136,9 @@ def by_column(progress: gr.Progress, photos: int) -> Callable[[int, int, str], o
     return show
 
 
-def with_estimate(progress: gr.Progress, words: str, unit: str) -> Callable[[int, int], None]:
+def with_estimate(words: str, unit: str) -> actions.Progress:
     """Shows how many photos or captions are done, and how long the others will take."""
-    begin = time.perf_counter()
+    progress, begin = gr.Progress(), time.perf_counter()
 
     def show(done: int, total: int) -> None:
         left = (time.perf_counter() - begin) / done * (total - done) if done else None

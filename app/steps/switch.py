@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import gradio as gr
 
@@ -35,21 +34,21 @@ class Switch(Step):
         event, also = self.choice.change, [self.report]
         self.on(event, self._switch, [self.choice], also, tuple(Part), self.choice, SWITCH, turn=False, trigger_mode="once")
 
-    def _switch(self, name: str, session: Session, progress: gr.Progress = gr.Progress(), *values: Any) -> Updates:
+    def _switch(self, name: str, session: Session, controls: Controls) -> Updates:
         """Where it fails, everything stays as it was, and the choice says so."""
         if name == session.album.backbone:  # the page shows what is so, which is a change too
             return {self.choice: name}
-        updates = self._attempt(session, name, progress, Controls(*values))
+        updates = self._attempt(session, name, controls)
         return (updates if self.report in updates else {}) | {self.choice: session.album.backbone}
 
     @friendly
-    def _attempt(self, session: Session, name: str, progress: gr.Progress, controls: Controls) -> Updates:
+    def _attempt(self, session: Session, name: str, controls: Controls) -> Updates:
         begin = time.perf_counter()
-        progress(0, desc=texts.BACKBONE_LOADING.format(name=name))
+        gr.Progress()(0, desc=texts.BACKBONE_LOADING.format(name=name))
         engine = self.context.models.get(name)
         if (training := session.training) is not None:
             training.set()  # what runs belongs to the backbone that it began with
-        done = session.album.switch(name, engine, with_estimate(progress, texts.INDEXING, texts.UNIT_PHOTOS))
+        done = session.album.switch(name, engine, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
         session.comparison = None
         self.context.ask_again(session)
         return self.context.show(session, controls, *Part) | {self.report: _report(name, done, time.perf_counter() - begin)}

@@ -37,49 +37,49 @@ class TakeHome(Step):
         self.downloads(self.recall, self._recall, self.report)
         self.downloads(self.photos, self._photos, self.report, HEAVY)
         self.downloads(self.save, self._session, self.report)
-        shown = [self.report, self.context.query, *self.context.inputs]
+        shown = [self.report, *self.context.inputs]
         self.on(self.load.upload, self._load, [self.load], shown, ANSWER, self.report, HEAVY, turn=False)
 
-    def _results(self, session: Session, *_: Any) -> str:
+    def _results(self, session: Session, _: Controls) -> str:
         return str(session.album.write("sg-lora-results.csv", exports.results_csv(_asked(session)).encode()))
 
-    def _recall(self, session: Session, *_: Any) -> str:
+    def _recall(self, session: Session, _: Controls) -> str:
         _asked(session)
         comparison = actions.measure(self.context.engine(session), session)
         if comparison is None:
             raise DataError(texts.TAKE_NO_CAPTIONS)
         return str(session.album.write("sg-lora-recall.csv", exports.recall_csv(comparison).encode()))
 
-    def _photos(self, session: Session, *values: Any) -> str:
-        comparison, top = _asked(session), Controls(*values).top or DEFAULT_TOP
+    def _photos(self, session: Session, controls: Controls) -> str:
+        comparison, top = _asked(session), controls.top or DEFAULT_TOP
         path = session.album.new_file("sg-lora-photos.zip")
         exports.write_photos(session.album, comparison, int(top) + session.more, path)
         return str(path)
 
-    def _session(self, session: Session, *_: Any) -> str:
+    def _session(self, session: Session, _: Controls) -> str:
         content = exports.session_json(session, self.context.engine(session).backbone.fingerprint)
         return str(session.album.write("sg-lora-session.json", content.encode()))
 
-    def _load(self, path: str, session: Session, *values: Any) -> Updates:
-        context, controls = self.context, Controls(*values)
+    def _load(self, path: str, session: Session, controls: Controls) -> Updates:
+        context = self.context
         saved, engine = exports.read_session(Path(path)), context.engine(session)
         session.history = list(saved.questions)
         lines = [texts.SESSION_LOADED]
         if saved.fingerprint != engine.backbone.fingerprint:
             lines.append(texts.SESSION_OTHER_BACKBONE)
-        updates: Updates = {self.report: page_html.report(lines)}
-        if saved.request is not None:
-            controls = self._controls(saved.request, controls, engine)
-            actions.adapt_to(engine, session, controls.request)
-            updates |= dict(zip(context.inputs, controls, strict=True))
+        loaded: dict[str, Any] = {} if saved.request is None else self._settings(saved.request, engine)
         if saved.questions:
-            updates[context.query] = query = saved.questions[0][0]
-            if context.can_ask(session, controls.within):
-                question = Question.words(query, controls.within)
-                actions.ask(engine, session, question, None, controls.merge, context.libraries, controls.random)
-        return context.show(session, controls, *ANSWER) | updates
+            loaded["query"] = saved.questions[0][0]
+        controls = controls._replace(**loaded)
+        if saved.request is not None:
+            actions.adapt_to(engine, session, controls.request)
+        if saved.questions and context.can_ask(session, controls.within):
+            question = Question.words(controls.query, controls.within)
+            actions.ask(engine, session, question, None, context.libraries)
+        report = page_html.report(lines)
+        return context.show(session, controls, *ANSWER) | context.boxes(**loaded) | {self.report: report}
 
-    def _controls(self, request: AdapterRequest, now: Controls, engine: SGLora) -> Controls:
+    def _settings(self, request: AdapterRequest, engine: SGLora) -> dict[str, Any]:
         """What the page's controls hold for a request: what is beyond a slider's end would be refused in every event."""
 
         def within(name: str, value: float) -> float:
@@ -89,7 +89,7 @@ class TakeHome(Step):
         wanted = engine.usual_strength if request.strength is None else request.strength
         strength = min(within("strength", wanted), most_strength(engine))
         k, tau = min(request.k, len(engine.repository)), within("tau", request.tau)
-        return now._replace(description=request.description, k=k, tau=tau, seed=request.seed, strength=strength)
+        return {"description": request.description, "k": k, "tau": tau, "seed": request.seed, "strength": strength}
 
 
 def _asked(session: Session) -> Comparison:

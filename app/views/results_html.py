@@ -12,14 +12,13 @@ from markupsafe import Markup
 from app import texts
 from app.views.template import macros
 from app.visitors.album import Album
-from app.visitors.comparison import Column, Comparison, Marked
+from app.visitors.comparison import ON_DEMAND, Column, Comparison, Marked
 from core.common.metrics import KS, recall_interval
-from core.retrieval.gallery import Photo
+from core.retrieval.gallery import Hit, Photo
 
 FEW_PHOTOS = 50
 WAITING = 12  # photos that are shown before the first question
 FIRST = 10  # places that the verdict speaks of
-BESIDE = (texts.ENGLISH.MERGE, texts.ENGLISH.RANDOM)  # columns on demand, which come last
 WAYS = ("t2i", "i2t")  # as the heads of the table are
 _html, _told = macros("results.html"), macros("page.html").told
 
@@ -28,13 +27,10 @@ _html, _told = macros("results.html"), macros("page.html").told
 class Card:
     """One result."""
 
-    rank: int
-    name: str  # of the photo, or the caption
-    score: float
+    hit: Hit
     moved: int | None  # places up, where that is known
     picture: str  # the thumbnail's address; "" for a caption
     full: str  # the photo's own, where it can be enlarged and marked
-    key: str
     right: bool  # it is a right answer
     mark: bool | None  # what the visitor says
     own: bool  # it is one of the visitor's photos
@@ -65,7 +61,7 @@ def comparison(
             texts.translated(column.note),
             _cards(result, column, album, photos, shown, changed if filtered else None, marks),
         )
-        for column in sorted(result.columns, key=lambda column: column.title in BESIDE)
+        for column in sorted(result.columns, key=lambda column: column.title in ON_DEMAND)  # these come last
         if compared or not others or column is not zero_shot
     ]
     subject = _subject(result, album, photos)
@@ -117,7 +113,7 @@ def _cards(
             picture = full = address(borrowed[hit.key])
         right, mark = hit.key in result.right, marks.get(hit.key)
         moved = column.moves.get(hit.key) if shown.zero_shot else None
-        cards.append(Card(hit.rank, hit.label, hit.score, moved, picture, full, hit.key, right, mark, photo is not None))
+        cards.append(Card(hit, moved, picture, full, right, mark, photo is not None))
     return cards
 
 
@@ -155,7 +151,7 @@ def address(path: Path) -> str:
 
 def _right_places(result: Comparison) -> Markup:
     """Where the right answer is in each column, as far as captions say which one that is."""
-    rankings = [column.ranking.hits for column in result.columns if column.title not in BESIDE]
+    rankings = [column.ranking.hits for column in result.columns if column.title not in ON_DEMAND]
     best = [next((hit.rank for hit in hits if hit.key in result.right), len(hits) + 1) for hits in rankings]
     places = [str(rank) if rank <= len(hits) else f"> {len(hits)}" for rank, hits in zip(best, rankings, strict=True)]
     if all(place.startswith(">") for place in places):
@@ -185,7 +181,7 @@ def recalls(result: Comparison) -> Markup:
     caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
     note = texts.RECALL_NOTE.format(photos=photos, captions=captions, caution=caution)
     found = {title: int((hits["t2i"].places < FIRST).sum()) for title, hits in columns}
-    counts = [count for title, count in found.items() if title not in BESIDE]
+    counts = [count for title, count in found.items() if title not in ON_DEMAND]
     verdict = _counts(texts.VERDICT if len(counts) > 1 else texts.VERDICT_ALONE, counts, captions)
     if texts.ENGLISH.RANDOM in found:
         verdict += Markup(texts.VERDICT_RANDOM).format(random=_html.bold(found[texts.ENGLISH.RANDOM]))

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from app import texts
 from app.visitors.question import Question
 from core.common.metrics import Hits
+from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import Photo, Ranking
 from core.retrieval.library_photos import LibraryPhotos
+
+ON_DEMAND = (texts.ENGLISH.MERGE, texts.ENGLISH.RANDOM)  # titles of columns
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Column:
     ranking: Ranking
     moves: Mapping[str, int]  # how many places each key moved against zero-shot
     hits: Mapping[str, Hits] | None = None  # {"i2t": …, "t2i": …}, which recall is counted from, once it is
-    adapter: str = ""  # the adapter's key
+    adapter: Adapter = ZERO_SHOT  # that it was ranked with
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ from app.engines import DEFAULT
 from app.visitors.album import Album, Asked, open_album
 from app.visitors.comparison import Comparison, Marked
 from app.visitors.question import Question
-from core.retrieval.gallery import Adapter
+from core.retrieval.adapter import Adapter
+from core.retrieval.search import Recent
 from core.sglora.engine import Adaptation
 from core.sglora.repository import ExpertRepository
 from core.sglora.request import AdapterRequest
-from core.sglora.teach import TaughtName
+
+KEPT_WITH_NAMES = 4  # adapters with names added; the page compares three
 
 
 @dataclass(eq=False)
@@ -28,17 +30,19 @@ class Session:
     repository: ExpertRepository | None = None  # with which experts
     comparison: Comparison | None = None  # what was asked last, to show it again with other columns or fewer rows
     question: Question | None = None  # asked last
+    merge: bool = False  # whether answers have this column beside
+    random: bool = False  # or this one
     uncounted: Comparison | None = None  # the visitor wants its recall no more
     more: int = 0  # results that were asked for beyond the first ones
     history: list[tuple[str, str]] = field(default_factory=list)  # (query, description) asked, latest first
     marks: dict[Question, dict[str, bool]] = field(default_factory=dict)  # photos marked as right or wrong, by question
     marked: Marked = field(default_factory=Marked)  # what was counted from them
-    on_names: tuple[tuple[TaughtName, ...], dict[str, Adapter]] = ((), {})  # names, and adapters with them, by adapter's key
     known: bool = False  # an event of this tab was there before
     gone: str = ""  # why the album was emptied, until this tab was told
 
     def __post_init__(self) -> None:
         self.turn = threading.Lock()  # held by the event that changes the answer; no field: Gradio copies those
+        self.on_names: Recent[Adapter] = Recent(KEPT_WITH_NAMES)  # adapters with names added to them, nor this: it has a lock
         self.training: threading.Event | None = None  # stops the one that runs
         self.album.enter(self)
 
@@ -83,7 +87,7 @@ class Session:
         self.uncounted = None
         self.history.clear()
         self.marks.clear()
-        self.marked, self.on_names = Marked(), ((), {})
+        self.marked, self.on_names = Marked(), Recent(KEPT_WITH_NAMES)
 
 
 def leave(session: Session) -> None:

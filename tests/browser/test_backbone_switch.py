@@ -80,7 +80,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def visitor(models: Models, photos: list[Path] = ()) -> Session:
-    session = Session()
+    session = Session(merge=True)
     session.album.keeps_files = True
     session.album.tabs.add(f"tab {id(session)}")
     if photos:
@@ -123,7 +123,7 @@ def test_one_repository_is_no_choice(engine: SGLora) -> None:
 def test_switching_indexes_photos_again(models: Models, photos: list[Path]) -> None:
     session, name = visitor(models, photos), chosen(models)[0]
     album = session.album
-    actions.set_captions(models.get(), session, "0.png: a boat\n3.png: a kite")
+    actions.set_captions(models.get(), session, {"0.png": ["a boat"], "3.png": ["a kite"]})
     before, steps = album.photos, []
     actions.generate(models.get(), session, actions.request(SENTENCE, 2, 0.1, 0, 1.0))
     shipped = actions.ask(models.get(), session, Question.words(QUERY))

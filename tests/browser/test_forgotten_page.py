@@ -65,7 +65,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         # Albums of other tests may still be about, with the same question: this one has these photos.
         mine = [a for a in open_albums() if sorted(p.name for p in a.photos) == [f"{i}.png" for i in range(3)]]
         session = next(s for a in mine for s in a.sessions if s.history == [(QUERY, SENTENCE)] and s.adaptation is not None)
-        adapter = actions.write_zip(engine, session, session.adaptation)
+        adapter = actions.write_zip(engine, session)
         expert_actions.import_files(engine, session, [str(adapter)], "photos of my sea")
         second.goto(app.url)
         expect_photos(second, 3)

@@ -276,8 +276,8 @@ def test_only_the_last_zips_are_kept(engine: SGLora) -> None:
     session = Session()
     paths = []
     for seed in range(KEPT_DOWNLOADS + 2):
-        made = actions.generate(engine, session, actions.request("../../etc/passwd", 4, 0.1, seed, 1.0))
-        paths.append(actions.write_zip(engine, session, made))
+        actions.generate(engine, session, actions.request("../../etc/passwd", 4, 0.1, seed, 1.0))
+        paths.append(actions.write_zip(engine, session))
     assert [path.exists() for path in paths] == [False] * 2 + [True] * KEPT_DOWNLOADS
     assert paths[-1].is_relative_to(session.album.folder)
     assert sorted(zipfile.ZipFile(paths[-1]).namelist()) == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
@@ -405,7 +405,7 @@ def test_experts_are_found_by_their_words(engine: SGLora) -> None:
 
 
 def test_only_columns_that_are_ranked_anew_are_told_of(engine: SGLora, tmp_path: Path) -> None:
-    session, told = Session(album=Album()), []
+    session, told = Session(album=Album(), merge=True), []
     actions.add_uploads(engine, session, [str(p) for p in blurred(tmp_path, ["a.png", "b.png"], 9)])
     actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
     titles = [c.title for c in actions.ask(engine, session, Question.words("water"), lambda *step: told.append(step)).columns]
@@ -486,7 +486,7 @@ def test_albums_are_counted_while_others_come() -> None:
 def captioned(engine: SGLora, folder: Path, count: int = 8) -> Session:
     session, names = Session(), [f"{i}.png" for i in range(count)]
     actions.add_uploads(engine, session, [str(p) for p in blurred(folder, names, 7)])
-    actions.set_captions(engine, session, "\n".join(f"{name}: the photo number {i}" for i, name in enumerate(names)))
+    actions.set_captions(engine, session, {name: [f"the photo number {i}"] for i, name in enumerate(names)})
     return session
 
 
@@ -521,7 +521,7 @@ def test_photos_that_trained_an_expert_are_left_out_of_recall(engine: SGLora, tm
     actions.adapt_to(engine, session, AdapterRequest(SENTENCE))
     routed = engine.repository.experts[int(session.adaptation.routing.chosen[0])].name
     trained = frozenset(p.id for p in session.album.photos[:3])
-    session.album.trained_on = {routed: trained, "takes no part": frozenset(p.id for p in session.album.photos)}
+    session.merge, session.album.trained_on = True, {routed: trained, "takes no part": frozenset(p.id for p in session.album.photos)}
     actions.ask(engine, session, Question.words("water"))
     made = actions.measure(engine, session)
     assert made.left_out == trained
@@ -575,7 +575,7 @@ def test_samples_never_mix_with_photos_of_ones_own(engine: SGLora, tmp_path: Pat
 
 def test_captions_for_other_photos_say_which_names_they_use(engine: SGLora, tmp_path: Path) -> None:
     session = captioned(engine, tmp_path, 2)
-    words = actions.set_captions(engine, session, "elsewhere.jpg: a dog")
+    words = actions.set_captions(engine, session, {"elsewhere.jpg": ["a dog"]})
     assert words == texts.CAPTIONS_NO_PHOTO.format(name="elsewhere.jpg", photo="0.png")
 
 

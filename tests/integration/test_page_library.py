@@ -90,7 +90,7 @@ def test_strength_alone_scales_what_was_generated(engine: SGLora) -> None:
 
 
 def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora) -> None:
-    session = Session()
+    session = Session(merge=True)
     actions.add_samples(engine, session)
     actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
     first = actions.ask(engine, session, Question.words("a cat")).columns

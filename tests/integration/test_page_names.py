@@ -204,9 +204,9 @@ def test_a_name_from_marks(engine: SGLora, session: Session) -> None:
 def test_names_go_into_the_download(engine: SGLora, session: Session, tmp_path: Path) -> None:
     linears = list(engine.backbone.linears.values())
     name_actions.teach(engine, session, "wug", wugs(session))
-    shutil.unpack_archive(actions.write_zip(engine, session, None), tmp_path / "names")
+    shutil.unpack_archive(actions.write_zip(engine, session), tmp_path / "names")
     made = actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
-    shutil.unpack_archive(actions.write_zip(engine, session, made), tmp_path / "both")
+    shutil.unpack_archive(actions.write_zip(engine, session), tmp_path / "both")
     for folder, base in (("names", engine.backbone.shared), ("both", made.lora)):
         lora, origin = load_peft(tmp_path / folder, linears, engine.backbone.fingerprint, partly=True)
         expected = session.album.names(engine).on(base)

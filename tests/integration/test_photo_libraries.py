@@ -28,6 +28,7 @@ from app.exports import results_csv, write_photos
 from app.http.hosts import is_from_here
 from app.page import Studio
 from app.photo_libraries import PhotoLibraries
+from app.steps.context import Controls
 from app.steps.photo_library import LibraryFolders
 from app.views import results_html
 from app.visitors.comparison import Comparison
@@ -114,8 +115,9 @@ def test_names_that_are_no_utf8_are_found_on_the_page(engine: SGLora, tmp_path: 
     index_folders(PhotoLibrary.create(folder, engine.backbone), [photos], engine.backbone)
     with launched(engine, tmp_path, Limits(), libraries=PhotoLibraries([folder])) as app:
         number = next(n for n, fn in app.page.fns.items() if getattr(fn.fn, "__qualname__", "") == "Ask._search")
-        controls = [control.value for control in app.page.fns[number].inputs[2:]]
-        answer = Stranger(app.url).event(number, "a dog", None, *controls)
+        controls = [control.value for control in app.page.fns[number].inputs[1:]]
+        controls[Controls._fields.index("query")] = "a dog"
+        answer = Stranger(app.url).event(number, None, *controls)
         assert answer.values is not None and any(r"caf\udce9.jpg" in str(value) for value in answer.values), answer
 
 
@@ -133,8 +135,7 @@ def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_pat
         step.__init__(studio.context)
     session = Session()
     request = SimpleNamespace(client=SimpleNamespace(host="127.0.0.1"), headers={"host": "localhost:7860"})
-    progress = lambda *_, **__: None  # noqa: E731
-    report = step._index("library", str(photos), session, request, progress)[step.report]
+    report = step._index("library", str(photos), session, request, Controls())[step.report]
     assert "5 photos are in the library: 5 new" in report
 
     away = PhotoLibraries([folder])
@@ -168,7 +169,7 @@ def scores(comparison: Comparison) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("query", ["a dog on grass", "a dog -grass"])
 def test_own_photos_and_a_library_make_one_ranking(engine: SGLora, pictures: PhotoLibraries, query: str) -> None:
-    session, names = Session(), {sample.name for sample in sample_photos()}
+    session, names = Session(merge=True), {sample.name for sample in sample_photos()}
     actions.generate(engine, session, actions.request("photos of dogs", 4, 0.1, 0, 0.7))
     here = lambda within: actions.ask(engine, session, Question.words(query, within), libraries=pictures)  # noqa: E731
     # Without photos of one's own, both are the library.

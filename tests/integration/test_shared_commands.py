@@ -199,9 +199,9 @@ def test_commands_reject_adapters_that_change_photos(made: SGLora, options, phot
 
 
 def test_columns_of_a_comparison_have_the_strength_as_their_weight(made: SGLora) -> None:
-    session = Session()
+    session = Session(merge=True)
     adaptation = actions.generate(made, session, actions.request(SENTENCE, 4, 0.1, 0, 0.4))
-    zero_shot, merged, generated = (adapter for _, _, adapter in actions.adapters(made, adaptation))
+    zero_shot, merged, generated = (adapter for _, _, adapter in actions.columns(made, session))
     assert zero_shot is ZERO_SHOT and merged.weight == generated.weight == 0.4
     assert (
         generated.lora is adaptation.full
@@ -210,8 +210,8 @@ def test_columns_of_a_comparison_have_the_strength_as_their_weight(made: SGLora)
     full = actions.generate(made, session, actions.request(SENTENCE, 4, 0.1, 0, 1))
     assert full.routing is adaptation.routing and full.full is adaptation.full, "a slider makes nothing again"
     assert full.weight == 1 and session.adaptation is full
-    none = actions.generate(made, session, actions.request(SENTENCE, 4, 0.1, 0, 0))
-    assert {adapter.key for _, _, adapter in actions.adapters(made, none)} == {ZERO_SHOT.key}
+    actions.generate(made, session, actions.request(SENTENCE, 4, 0.1, 0, 0))
+    assert {adapter.key for _, _, adapter in actions.columns(made, session)} == {ZERO_SHOT.key}
 
 
 def test_a_factor_of_the_last_backbone_is_full_strength_here(made: SGLora) -> None:

@@ -31,7 +31,7 @@ SENTENCE, QUERY = "photos of wild animals", "a cat, that runs"
 @pytest.fixture(scope="module")
 def session(engine: SGLora) -> Session:
     """Some samples that were searched in words."""
-    made = Session()
+    made = Session(merge=True)
     actions.add_samples(engine, made)
     actions.generate(engine, made, actions.request(SENTENCE, 3, 0.2, 5, 1.0))
     actions.ask(engine, made, Question.words(QUERY))
@@ -71,14 +71,13 @@ def test_no_name_is_a_formula_in_a_spreadsheet(session: Session, name: str) -> N
 def test_recall_is_that_of_the_gallery(engine: SGLora, session: Session) -> None:
     gallery = session.album.gallery(engine)
     read = rows(exports.recall_csv(actions.measure(engine, session)))
-    adapters = dict(
-        zip((c.title for c in session.comparison.columns), actions.adapters(engine, session.adaptation), strict=True)
-    )
+    adapters = {title: adapter for title, _, adapter in actions.columns(engine, session)}
+    assert list(adapters) == [column.title for column in session.comparison.columns]
     assert len(read) == 6 * (2 * len(adapters) - 1)
     for row in read:
-        expected = recalls(gallery, adapters[row["column"]][2])[row["direction"]][row["measure"]]
+        expected = recalls(gallery, adapters[row["column"]])[row["direction"]][row["measure"]]
         if row["minus"]:
-            expected -= recalls(gallery, adapters[row["minus"]][2])[row["direction"]][row["measure"]]
+            expected -= recalls(gallery, adapters[row["minus"]])[row["direction"]][row["measure"]]
         assert float(row["percent"]) == pytest.approx(expected, abs=0.01)
         assert float(row["low"]) <= float(row["percent"]) <= float(row["high"])
 
@@ -166,7 +165,7 @@ def test_the_last_exports_stay_and_older_ones_go() -> None:
 
 @pytest.mark.slow
 def test_the_lines_in_the_adapters_readme_run(engine: SGLora, session: Session, tmp_path: Path) -> None:
-    download = actions.write_zip(engine, session, session.adaptation)
+    download = actions.write_zip(engine, session)
     shutil.unpack_archive(download, tmp_path / "adapter", "zip")
     text = (tmp_path / "adapter" / "README.md").read_text()
     assert SENTENCE in text
@@ -179,7 +178,7 @@ def test_the_lines_in_the_adapters_readme_run(engine: SGLora, session: Session, 
     assert done.returncode == 0, done.stderr
     said = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in done.stdout.splitlines())}
     gallery = session.album.gallery(engine)
-    (_, _, zero_shot), *_, (_, _, generated) = actions.adapters(engine, session.adaptation)
+    (_, _, zero_shot), *_, (_, _, generated) = actions.columns(engine, session)
     for name, adapter in (("zero-shot", zero_shot), ("adapted", generated)):
         found = gallery.text_to_image("a dog that jumps over an obstacle", adapter, None).hits
         score = next(hit.score for hit in found if hit.label == sample_photos()[0].name)
