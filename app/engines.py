@@ -21,6 +21,7 @@ from core.backbones.base import Backbone
 from core.common.errors import AdapterError, BackboneError, RepositoryError, StudioError
 from core.common.lazy import lazy
 from core.common.paths import EXPERTS, experts_path
+from core.common.text import free_name
 from core.experts.load import FoundRepository, load_engine, repository_folders
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -106,11 +107,7 @@ class Models:
         self._watched, self._unload = watched, unload
         self.repositories: dict[str, FoundRepository] = {}
         for repository in others:
-            name, number = repository.name, 1
-            while name in self.repositories or name == DEFAULT:
-                number += 1
-                name = f"{repository.name} {number}"
-            self.repositories[name] = repository
+            self.repositories[free_name(repository.name, {DEFAULT, *self.repositories}.__contains__)] = repository
 
     @property
     def choices(self) -> list[tuple[str, str]]:

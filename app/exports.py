@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from core.common.errors import DataError, StudioError, brief
 from core.common.metrics import KS, recall_interval
 from core.common.text import clean_text, safe_name
 from core.retrieval.gallery import Photo
-from core.retrieval.index import Hit
 from core.sglora.request import AdapterRequest
 
 KIND, FORMAT = "SG-LoRA Studio session", 1
@@ -31,26 +30,20 @@ MAX_ZIP_BYTES = 512 * 2**20  # of photos; beyond, a photo goes in as its small c
 
 def results_csv(comparison: Comparison) -> str:
     """Every photo (or caption) that was ranked, in the last column's order: place and score in each column, places moved up."""
-    first = {hit.key: hit for hit in comparison.columns[0].ranking.hits}
-    others = [(column, {hit.key: hit for hit in column.ranking.hits}) for column in comparison.columns[1:]]
+    columns = [(column, {hit.key: hit for hit in column.ranking.hits}) for column in comparison.columns]
     header = ["question", "photo" if comparison.of == "photos" else "caption"]
-    for column in comparison.columns:
-        header += [f"{column.title} place", f"{column.title} score"]
-        header += [f"{column.title} moved"] if column is not comparison.columns[0] else []
+    for place, (column, _) in enumerate(columns):
+        header += [f"{column.title} {what}" for what in ("place", "score", *(["moved"] if place else []))]
     question = comparison.asked.what if comparison.asked.kind == "words" else comparison.title
     rows = []
     for hit in comparison.columns[-1].ranking.hits:
-        row: list[object] = [_words(question), _words(hit.label), *_place(first, hit)]
-        for column, hits in others:
-            row += [*_place(hits, hit), column.moves.get(hit.key, "")]
+        row: list[object] = [_words(question), _words(hit.label)]
+        for place, (column, hits) in enumerate(columns):
+            there = hits.get(hit.key)  # of a library a column has the first ones only
+            row += ["", ""] if there is None else [there.rank, f"{there.score:.6f}"]
+            row += [column.moves.get(hit.key, "")] if place else []
         rows.append(row)
     return _csv(header, rows)
-
-
-def _place(hits: Mapping[str, Hit], hit: Hit) -> tuple[object, object]:
-    """Place and score in a column; of a library a column has the first ones only."""
-    there = hits.get(hit.key)
-    return ("", "") if there is None else (there.rank, f"{there.score:.6f}")
 
 
 def recall_csv(comparison: Comparison) -> str:

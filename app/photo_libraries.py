@@ -12,6 +12,7 @@ from pathlib import Path
 from app import texts
 from core.backbones.base import Backbone
 from core.common.errors import LibraryError
+from core.common.text import free_name
 from core.retrieval.indexing import IndexReport, Progress, index_folders
 from core.retrieval.library import PhotoLibrary, is_library
 from core.retrieval.library_photos import LibraryPhotos
@@ -28,11 +29,7 @@ class PhotoLibraries:
         for folder in folders:
             if is_library(folder) or not writable:
                 PhotoLibrary.open(folder)
-            name, number = folder.resolve().name, 1
-            while name in self._folders:
-                number += 1
-                name = f"{folder.resolve().name} {number}"
-            self._folders[name] = folder.resolve()
+            self._folders[free_name(folder.resolve().name, self._folders.__contains__)] = folder.resolve()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -104,10 +104,8 @@ class Place:
     @lazy
     def subject(self) -> str:
         """The name of the photo that was asked about."""
-        _ = self.question
-        photos = () if self.gallery is None else self.gallery.photos
-        known = next((photo.name for photo in photos if photo.id == self.asked.what), None)
-        return known or self._names([self.asked.what])[self.asked.what]
+        _ = self.question  # which looks for its place
+        return self._names([self.asked.what])[self.asked.what]
 
     def rank(self, adapter: Adapter, top: int | None = None) -> Ranking:
         """All own photos; where a library is asked, the best of both. ``top``: at most so many.
@@ -121,8 +119,7 @@ class Place:
         found = self._found(adapter, MOST_FOUND)[:top]
         if self.library is not None:
             found = found[:MOST_FOUND]
-        names = {} if self.gallery is None else {photo.id: photo.name for photo in self.gallery.photos}
-        names |= self._names([key for key, _ in found if key not in names])
+        names = self._names([key for key, _ in found])
         return Ranking(tuple(Hit(key, names[key], score, rank) for rank, (key, score) in enumerate(found, 1)), self._total)
 
     def moves(self, _: Ranking, after: Ranking) -> Mapping[str, int]:
@@ -150,7 +147,9 @@ class Place:
         return sorted(found.items(), key=lambda pair: -pair[1])
 
     def _names(self, keys: Sequence[str]) -> dict[str, str]:
-        if self.library is None or not keys:
-            return {}
-        paths = self.library.paths([self.places[key] for key in keys])
-        return {key: shown_path(path.name) for key, path in zip(keys, paths, strict=True)}
+        names = {} if self.gallery is None else {photo.id: photo.name for photo in self.gallery.photos}
+        if self.library is not None:
+            keys = [key for key in keys if key not in names]
+            paths = self.library.paths([self.places[key] for key in keys])
+            names |= {key: shown_path(path.name) for key, path in zip(keys, paths, strict=True)}
+        return names

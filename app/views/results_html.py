@@ -14,26 +14,13 @@ from app.views.template import macros
 from app.visitors.album import Album
 from app.visitors.comparison import ON_DEMAND, Column, Comparison, Marked
 from core.common.metrics import KS, recall_interval
-from core.retrieval.gallery import Hit, Photo
+from core.retrieval.gallery import Photo
 
 FEW_PHOTOS = 50
 WAITING = 12  # photos that are shown before the first question
 FIRST = 10  # places that the verdict speaks of
 WAYS = ("t2i", "i2t")  # as the heads of the table are
 _html, _told = macros("results.html"), macros("page.html").told
-
-
-@dataclass(frozen=True)
-class Card:
-    """One result."""
-
-    hit: Hit
-    moved: int | None  # places up, where that is known
-    picture: str  # the thumbnail's address; "" for a caption
-    full: str  # the photo's own, where it can be enlarged and marked
-    right: bool  # it is a right answer
-    mark: bool | None  # what the visitor says
-    own: bool  # it is one of the visitor's photos
 
 
 @dataclass(frozen=True)
@@ -97,8 +84,8 @@ def _cards(
     shown: Shown,
     only: set[str] | None,
     marks: Mapping[str, bool],
-) -> list[Card]:
-    """One ranking; right answers that are further down come after the first ones."""
+) -> list[tuple[object, ...]]:
+    """One ranking, as the template takes it; right answers that are further down come after the first ones."""
     hits = [hit for hit in column.ranking.hits if only is None or hit.key in only]
     hits = [hit for place, hit in enumerate(hits) if place < shown.top or hit.key in result.right]
     places = {hit.key: result.places[hit.key] for hit in hits if hit.key in result.places and hit.key not in photos}
@@ -113,7 +100,7 @@ def _cards(
             picture = full = address(borrowed[hit.key])
         right, mark = hit.key in result.right, marks.get(hit.key)
         moved = column.moves.get(hit.key) if shown.zero_shot else None
-        cards.append(Card(hit, moved, picture, full, right, mark, photo is not None))
+        cards.append((hit, moved, picture, full, right, mark, photo is not None))
     return cards
 
 

@@ -521,7 +521,8 @@ def test_photos_that_trained_an_expert_are_left_out_of_recall(engine: SGLora, tm
     actions.adapt_to(engine, session, AdapterRequest(SENTENCE))
     routed = engine.repository.experts[int(session.adaptation.routing.chosen[0])].name
     trained = frozenset(p.id for p in session.album.photos[:3])
-    session.merge, session.album.trained_on = True, {routed: trained, "takes no part": frozenset(p.id for p in session.album.photos)}
+    session.album.trained_on = {routed: trained, "takes no part": frozenset(p.id for p in session.album.photos)}
+    session.merge = True
     actions.ask(engine, session, Question.words("water"))
     made = actions.measure(engine, session)
     assert made.left_out == trained
