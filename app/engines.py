@@ -35,24 +35,17 @@ DEFAULT = EMBEDDED
 
 
 class Engine:
-    """One engine and its loading; ``names``: whether to get ready for names at once, or with the first one that is taught."""
+    """One engine, which loads in the background; ``names``: whether to get ready for names at once, or with the first one that
+    is taught."""
 
     def __init__(self, load: Callable[[], SGLora], names: bool = True) -> None:
         self._load, self._names = load, names
-        self._start = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="load models", daemon=True)
         self._loaded: Future[SGLora] = Future()
         self.seconds = 0.0
-
-    def start(self) -> None:
-        """Begin loading in the background; further calls do nothing."""
-        with self._start:
-            if self._thread.ident is None:
-                self._thread.start()
+        threading.Thread(target=self._run, name="load models", daemon=True).start()
 
     def get(self) -> SGLora:
         """The engine, waiting for it where needed. Raises StudioError: it cannot be loaded; the text says why."""
-        self.start()
         return self._loaded.result()
 
     def _run(self) -> None:
@@ -88,7 +81,7 @@ class Engine:
 
 
 class Models:
-    """All engines; they hold no state of any visitor.
+    """All engines, of which the default one loads at once; they hold no state of any visitor.
 
     ``watched``: whether any visitor looks at what an engine gave; an unwatched one makes room for another, and ``unload`` is
     told of it.

@@ -131,10 +131,9 @@ def serve(args: argparse.Namespace) -> None:
     use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU the GPU is there for visits only
     libraries = PhotoLibraries(args.library, args.index_from_page)
     keeper = Keeper(Limits.from_environment())
-    models = Models(others=found_repositories(args.experts), watched=watched, unload=rest)
     set_up_heap()
     sys.setswitchinterval(SWITCH_SECONDS)
-    models.engine().start()
+    models = Models(others=found_repositories(args.experts), watched=watched, unload=rest)
     threading.Thread(target=collect_again, args=(models.engine(),), daemon=True).start()
     options = launch_options(keeper, args.mcp, Hosts.of(args.address, args.host_name))
     page = build(models, keeper, libraries, samples=not args.empty)

@@ -55,9 +55,7 @@ SENTENCE = "photos of people surfing"
 
 @pytest.fixture(scope="module")
 def models() -> Models:
-    loaded = Models()
-    loaded.engine().start()
-    return loaded
+    return Models()
 
 
 @pytest.fixture(scope="module")

@@ -37,9 +37,7 @@ SENTENCE = "photos of boats"
 
 @pytest.fixture(scope="module")
 def models() -> Models:
-    loaded = Models()
-    loaded.engine().start()
-    return loaded
+    return Models()
 
 
 @pytest.fixture(scope="module")
