@@ -12,8 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
 from app import texts
 from app.http.gradio_patches import visitor_left
 from app.photo_libraries import PhotoLibraries
@@ -25,13 +23,11 @@ from app.visitors.uploads import MAX_CAPTIONS, sort_uploads
 from core.common.errors import AdapterError, DescriptionError, GalleryError, LibraryError, PhotoError, StudioError, brief
 from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, read_captions
-from core.data.decode import content_id
-from core.data.decode_pool import decode_photo
 from core.data.find_images import is_image
-from core.data.image_io import photo_bytes
 from core.data.sample_photos import Example, examples, sample_photos
 from core.experts.adapter_files import save_adapter, save_names_adapter
-from core.retrieval.gallery import ZERO_SHOT, Adapter, AddReport, Ranking, moves
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.gallery import AddReport
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
@@ -43,8 +39,6 @@ MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0
 HISTORY = 8
 
-# A comparison without columns, what ranks an adapter's, and how far hits moved from one ranking to another.
-Prepared = tuple[Comparison, Callable[[Adapter], Ranking], Callable[[Ranking, Ranking], Mapping[str, int]]]
 Progress = Callable[[int, int], object]
 RankingProgress = Callable[[int, int, str], object]  # columns that are done, of how many, and the title of the next
 
@@ -251,19 +245,23 @@ def ask(
 
     Columns of the last answer are taken over where their adapter, the photos and the question are the same.
     """
-    of_photo = question.kind == "photo"
-    unranked, rank, far = _captions(engine, session, question) if of_photo else _photos(engine, session, question, libraries)
-    session.question = question = unranked.asked
+    place = Place.of(engine, session, question, libraries)
+    unranked = Comparison(
+        place.title,
+        (),
+        place.asked,
+        place.right,
+        left_out=_trained_on(engine, session),
+        photos=place.photos,
+        backbone=engine.backbone.fingerprint,
+        names=place.taught,
+        library=place.library,
+        places=place.places,
+    )
+    session.question = question = place.asked
     last = session.comparison
     if last is None or last.asked != question:
         session.more = 0
-    unranked = replace(
-        unranked,
-        left_out=_trained_on(engine, session),
-        photos=session.album.gallery(engine).photos if question.within.own else (),
-        backbone=engine.backbone.fingerprint,
-        names=_names_in(engine, session, question),
-    )
     gone = visitor_left()
     same = last is not None and replace(last, columns=()) == unranked
     kept = {(column.title, column.adapter): column for column in last.columns} if last is not None and same else {}
@@ -279,8 +277,8 @@ def ask(
         if progress is not None:
             progress(len(ranked), len(wanted), name)
         with COMPUTING:
-            ranking = rank(adapter)
-        moved = far(ranked[0].ranking, ranking) if ranked else {}
+            ranking = place.rank(adapter)
+        moved = place.moves(ranked[0].ranking, ranking) if ranked else {}
         ranked.append(Column(name, note, ranking, moved, None, adapter))
     places = {**(last.places if last is not None and same else {}), **unranked.places}
     session.comparison = answer = replace(unranked, columns=tuple(ranked), places=places)
@@ -290,53 +288,6 @@ def ask(
     count_marked(engine, session, libraries)
     session.remember()
     return answer
-
-
-def _names_in(engine: SGLora, session: Session, question: Question) -> tuple[tuple[str, int], ...]:
-    """Taught names that the question holds, and how many photos each was taught from."""
-    names = session.album.names(engine)
-    found = names.within(question.what) if question.kind == "words" else ()
-    return tuple((entry.name, len(entry.photos)) for entry in names.entries if entry.name in found)
-
-
-def _photos(engine: SGLora, session: Session, question: Question, libraries: PhotoLibraries | None) -> Prepared:
-    """Words, or a photo -> photos; right are those with the question as a caption."""
-    right: frozenset[str] = frozenset()
-    if question.kind == "words":
-        query = clean_text(question.what, "query")
-        question = replace(question, what=query)
-        title = _TEXTS.ASKED_PHOTOS.format(query=query)
-        own = session.album.gallery(engine).photos if question.within.own else ()
-        caption = _plain(texts.original(query))  # a question about the samples is one of their captions
-        right = frozenset(photo.id for photo in own if any(_plain(c) == caption for c in photo.captions))
-    place = Place.of(engine, session, question, libraries)
-    if question.kind == "similar":
-        title = _TEXTS.ASKED_LIKE.format(name=place.subject)
-    unranked = Comparison(title, (), question, right, library=place.library, places=place.places)
-    return unranked, place.rank, moves if place.library is None else place.moves
-
-
-def _captions(engine: SGLora, session: Session, question: Question) -> Prepared:
-    """A photo -> the gallery's captions; right are its own."""
-    gallery = session.album.gallery(engine)
-    if not gallery.photos and session.album.adding:
-        raise GalleryError(texts.ADDING_FIRST)
-    right: frozenset[str] = frozenset()
-    if question.file:
-        path, framing = Path(question.file), engine.backbone.framing
-        name = path.name
-        photo = Image.frombytes(
-            "RGB", (framing.width, framing.height), decode_photo(photo_bytes(path, name), name, framing).pixels
-        )
-    else:
-        chosen = next((p for p in gallery.photos if p.id == question.what), None)
-        if chosen is None:
-            raise PhotoError(texts.NOTHING_PICKED)
-        photo, name = chosen.id, chosen.name
-        right = frozenset(content_id(caption.encode()) for caption in chosen.captions)  # keys of ``image_to_text``
-    title, gone = _TEXTS.ASKED_CAPTIONS.format(name=name), visitor_left()
-    unranked = Comparison(title, (), question, right)
-    return unranked, lambda adapter: gallery.image_to_text(photo, adapter, top=None, stop=gone), moves
 
 
 def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
@@ -424,8 +375,3 @@ def count_marked(engine: SGLora, session: Session, libraries: PhotoLibraries | N
                 hit.key in photos for place, photos in places for hit in place.rank(column.adapter, 10).hits
             )
     session.marked = Marked(len(places), sum(len(photos) for _, photos in places), counts)
-
-
-def _plain(text: str) -> str:
-    """As a caption and a question are compared."""
-    return " ".join(text.split()).rstrip(".!?").casefold()

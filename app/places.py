@@ -1,4 +1,4 @@
-"""Where a question is asked: the visitor's own photos, a library of this machine, or both together."""
+"""What a question is asked of: the visitor's own photos, a library of this machine, or both together; or own captions."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from app import texts
+from app.http.gradio_patches import visitor_left
 from app.photo_libraries import PhotoLibraries
 from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import GalleryError, LibraryError, PhotoError
 from core.common.lazy import lazy
+from core.common.text import clean_text
+from core.data.decode import content_id
+from core.data.decode_pool import decode_photo
+from core.data.image_io import photo_bytes
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.gallery import Gallery, Ranking
-from core.retrieval.index import CANDIDATES, Hit
+from core.retrieval.gallery import Gallery, Photo
+from core.retrieval.index import CANDIDATES, Hit, Ranking, moves
 from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.questions import EncodedQuery, Query
@@ -25,12 +31,13 @@ from core.retrieval.where import NONE_LEFT, Where
 from core.sglora.engine import SGLora
 from core.sglora.teach import TaughtNames
 
+_TEXTS = texts.ENGLISH  # of answers: they are kept, and shown in the language of whoever sees them
 MOST_FOUND = 300  # of a library's photos
 
 
 @dataclass(frozen=True)
 class Place:
-    """Photos, one question to them, and its rankings; one photo that is in both counts once."""
+    """Photos, one question to them or their captions, and its rankings; one photo that is in both counts once."""
 
     asked: Question
     gallery: Gallery | None  # the visitor's photos, where they are asked
@@ -58,14 +65,17 @@ class Place:
     def _total(self) -> int:
         total = 0
         if self.gallery is not None:
-            total += len(self.gallery.photos if (among := self.gallery.among(self._own)) is None else among)
+            total += len(self.photos if (among := self.gallery.among(self._own)) is None else among)
         if self.library is not None:
             total += len(self.library if self._among is None else self._among)
         return total
 
     @staticmethod
     def of(engine: SGLora, session: Session, asked: Question, libraries: PhotoLibraries | None) -> Place:
-        """Where the question says. Raises LibraryError, or GalleryError while photos are added and none is there yet."""
+        """Where the question says. Raises DescriptionError: unusable words; LibraryError: no such library; GalleryError: photos
+        are being added and none is there yet."""
+        if asked.kind == "words":
+            asked = replace(asked, what=clean_text(asked.what, "query"))
         gallery, library = session.album.gallery(engine) if asked.within.own else None, None
         if gallery is not None and not gallery.photos and session.album.adding and not asked.within.library:
             raise GalleryError(texts.ADDING_FIRST)
@@ -75,6 +85,51 @@ class Place:
             library = libraries.photos(asked.within.library, engine.backbone)
             gallery = gallery if gallery is not None and gallery.photos else None
         return Place(asked, gallery, library, session.album.names(engine))
+
+    @lazy
+    def photos(self) -> tuple[Photo, ...]:
+        """The visitor's own."""
+        return () if self.gallery is None else self.gallery.photos
+
+    @lazy
+    def title(self) -> str:
+        """The question as text, in English. Raises PhotoError: it is about a photo that is not there, or cannot be read."""
+        what, file = self.asked.what, self.asked.file
+        if self.asked.kind == "words":
+            return _TEXTS.ASKED_PHOTOS.format(query=what)
+        captions = self.asked.kind == "photo"
+        _ = self._photo if captions else self.question  # which look for the photo
+        name = Path(file).name if file else self._names([what])[what]
+        return (_TEXTS.ASKED_CAPTIONS if captions else _TEXTS.ASKED_LIKE).format(name=name)
+
+    @lazy
+    def right(self) -> frozenset[str]:
+        """Keys of the right answers: a photo's own captions, or the photos with the question as a caption."""
+        what = self.asked.what
+        if self.asked.kind == "photo":
+            return frozenset(content_id(text.encode()) for photo in self.photos if photo.id == what for text in photo.captions)
+        if self.asked.kind == "similar":
+            return frozenset()
+        wanted = _plain(texts.original(what))  # a question about the samples is one of their captions
+        return frozenset(photo.id for photo in self.photos if wanted in map(_plain, photo.captions))
+
+    @property
+    def taught(self) -> tuple[tuple[str, int], ...]:
+        """Taught names that the question holds, and how many photos each was taught from."""
+        found = self.names.within(self.asked.what) if self.asked.kind == "words" else ()
+        return tuple((entry.name, len(entry.photos)) for entry in self.names.entries if entry.name in found)
+
+    @lazy
+    def _photo(self) -> str | Image.Image:
+        """Whose captions are looked for: the id of one of the visitor's, or the photo of a file."""
+        assert self.gallery is not None
+        if not self.asked.file:
+            if all(photo.id != self.asked.what for photo in self.photos):
+                raise PhotoError(texts.NOTHING_PICKED)
+            return self.asked.what
+        path, framing = Path(self.asked.file), self.gallery.backbone.framing
+        decoded = decode_photo(photo_bytes(path, path.name), path.name, framing)
+        return Image.frombytes("RGB", (framing.width, framing.height), decoded.pixels)
 
     @lazy
     def question(self) -> Asked:
@@ -101,17 +156,13 @@ class Place:
     def _asked_of(self, adapter: Adapter) -> Asked:
         return self._with_names if adapter.named else self.question
 
-    @lazy
-    def subject(self) -> str:
-        """The name of the photo that was asked about."""
-        _ = self.question  # which looks for its place
-        return self._names([self.asked.what])[self.asked.what]
-
     def rank(self, adapter: Adapter, top: int | None = None) -> Ranking:
-        """All own photos; where a library is asked, the best of both. ``top``: at most so many.
+        """All own photos, or captions; where a library is asked, the best of both. ``top``: at most so many.
 
         Raises GalleryError: no photo may be an answer; or as ``search``.
         """
+        if self.gallery is not None and self.asked.kind == "photo":
+            return self.gallery.image_to_text(self._photo, adapter, top, visitor_left())
         if not self._total and self._own:
             raise GalleryError(NONE_LEFT)
         if self.gallery is not None and self.library is None and self.asked.kind == "words":
@@ -122,8 +173,10 @@ class Place:
         names = self._names([key for key, _ in found])
         return Ranking(tuple(Hit(key, names[key], score, rank) for rank, (key, score) in enumerate(found, 1)), self._total)
 
-    def moves(self, _: Ranking, after: Ranking) -> Mapping[str, int]:
+    def moves(self, before: Ranking, after: Ranking) -> Mapping[str, int]:
         """How many places each hit moved up against zero-shot, as far as that is known."""
+        if self.library is None:
+            return moves(before, after)
         return {hit.key: self._before[hit.key] - hit.rank for hit in after.hits if hit.key in self._before}
 
     @lazy
@@ -147,9 +200,14 @@ class Place:
         return sorted(found.items(), key=lambda pair: -pair[1])
 
     def _names(self, keys: Sequence[str]) -> dict[str, str]:
-        names = {} if self.gallery is None else {photo.id: photo.name for photo in self.gallery.photos}
+        names = {photo.id: photo.name for photo in self.photos}
         if self.library is not None:
             keys = [key for key in keys if key not in names]
             paths = self.library.paths([self.places[key] for key in keys])
             names |= {key: shown_path(path.name) for key, path in zip(keys, paths, strict=True)}
         return names
+
+
+def _plain(text: str) -> str:
+    """As a caption and a question are compared."""
+    return " ".join(text.split()).rstrip(".!?").casefold()

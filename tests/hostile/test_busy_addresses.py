@@ -14,7 +14,7 @@ from make_images import encode, picture
 from make_zips import Member, pack
 from strangers import API, Stranger, wait
 
-from app import actions
+from app import actions, places
 from app.visitors.retention import Limits
 from core.data import decode_pool
 from core.data.captions import CAPTIONS_A_PHOTO
@@ -29,14 +29,14 @@ def wait_for(true: Callable[[], bool]) -> None:
 
 
 def test_photos_that_are_read_take_no_search(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    go, decode, reading = threading.Event(), actions.decode_photo, []
+    go, decode, reading = threading.Event(), places.decode_photo, []
 
     def held(*values: Any) -> Any:
         reading.append(1)
         assert go.wait(120)
         return decode(*values)
 
-    monkeypatch.setattr(actions, "decode_photo", held)
+    monkeypatch.setattr(places, "decode_photo", held)
     with launched(engine, tmp_path, Limits()) as app:
         honest = Stranger(app.url, headers={"x-forwarded-for": "203.0.113.1"})
         photo = honest.upload("a.png", encode(picture(1), "PNG"))
