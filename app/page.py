@@ -251,7 +251,7 @@ class Studio:
             session.request = controls.request
             if self.shelf is None or not self.shelf.answer(session):
                 actions.adapt_to(engine, session, controls.request)
-                self.context.ask_again(session)
+                actions.ask_again(engine, session, None, self.libraries)
         photos = (Part.PHOTOS,) if session.album.shows_samples else ()
         return self.context.show(
             session, controls, *READY, *photos, *(ANSWER if session.comparison or session.adaptation else ())

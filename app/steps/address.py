@@ -36,8 +36,7 @@ class Address(Step):
         answered, photos = session.comparison, session.album.photos
         if answered is None or not answered.asked.within.own or answered.photos == photos:
             return self.context.show(session, controls, Part.PHOTOS)
-        self.context.ask_again(session)
-        return self.context.show(session, controls, Part.PHOTOS, *ANSWER)
+        return self.context.show_again(session, controls, Part.PHOTOS, *ANSWER)
 
     def show(self, session: Session, _: Controls) -> Updates:
         """What was asked, in the address and in the browser."""

@@ -134,8 +134,7 @@ class Compare(Step):
         }
 
     def _rank_again(self, session: Session, controls: Controls) -> Updates:
-        self.context.ask_again(session, by_column(session))
-        return self.context.show(session, controls, *ANSWER)
+        return self.context.show_again(session, controls, *ANSWER, progress=by_column(session))
 
     def _measure(self, session: Session) -> Updates:
         """What is counted over all captions, once the answer is there."""

@@ -18,7 +18,6 @@ from app import actions
 from app.engines import Models
 from app.photo_libraries import PhotoLibraries
 from app.sample_shelf import SampleShelf
-from app.visitors.comparison import Comparison
 from app.visitors.question import OWN, Within
 from app.visitors.session import Session
 from core.sglora.engine import SGLora
@@ -129,9 +128,12 @@ class StepContext:
             self.shelf.show(engine, session)
         return engine
 
-    def ask_again(self, session: Session, progress: actions.RankingProgress | None = None) -> Comparison | None:
-        """As ``actions.ask_again``, with the libraries that are here."""
-        return actions.ask_again(self.engine(session), session, progress, self.libraries)
+    def show_again(
+        self, session: Session, controls: Controls, *parts: Part, progress: actions.RankingProgress | None = None
+    ) -> Updates:
+        """These parts after something changed: the last question is asked again with it."""
+        actions.ask_again(self.engine(session), session, progress, self.libraries)
+        return self.show(session, controls, *parts)
 
     def can_ask(self, session: Session, within: Within) -> bool:
         """Whether there are photos that a question may be asked of."""

@@ -46,8 +46,7 @@ class Describe(Step):
             return self.answer(session, Question.words(controls.query), controls)
         engine = self.context.engine(session)
         actions.generate(engine, session, actions.request(*controls[:5]))  # which says that a sentence is missing
-        self.context.ask_again(session)
-        return self.context.show(session, controls, *ANSWER)
+        return self.context.show_again(session, controls, *ANSWER)
 
     def show(self, session: Session, controls: Controls) -> Updates:
         """The sentence's routing; what is wrong with it is said where it is typed, and not in a toast."""

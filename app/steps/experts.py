@@ -128,9 +128,7 @@ class Experts(Step):
         }
 
     def _changed(self, session: Session, controls: Controls, report: str) -> Updates:
-        """The visitor's experts changed: what is routed and generated on the page is so with them."""
-        self.context.ask_again(session)
-        return self.context.show(session, controls, *CHANGED) | {self.report: report}
+        return self.context.show_again(session, controls, *CHANGED) | {self.report: report}
 
     # Look at
 
@@ -179,8 +177,7 @@ class Experts(Step):
             return {self.trained: page_html.note(texts.translated(str(stopped)))}
         finally:
             session.training = None
-        self.context.ask_again(session)
-        return self.context.show(session, controls, *CHANGED) | {self.trained: experts_html.trained(trained)}
+        return self.context.show_again(session, controls, *CHANGED) | {self.trained: experts_html.trained(trained)}
 
     def _stop(self, session: Session) -> Any:
         """The training itself says that it stopped."""

@@ -72,13 +72,11 @@ class Generate(Step):
         # The sliders speak about the adapter that is there, whatever is being typed meanwhile.
         wanted, engine = actions.request(before.request.description, *controls[1:5]), self.context.engine(session)
         adaptation = actions.generate(engine, session, wanted)
-        answered = session.comparison
-        again = self.context.ask_again(session)
-        words = ""
-        if wanted.seed != before.request.seed and answered is not None and again is not None:
-            words = page_html.note(_varied(wanted.seed, answered, again, int(controls.top)))
+        answered, words = session.comparison, ""
         same = before.routing is adaptation.routing  # only the strength or the sample is another one
-        shown = self.context.show(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
+        shown = self.context.show_again(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
+        if wanted.seed != before.request.seed and answered is not None and session.comparison is not None:
+            words = page_html.note(_varied(wanted.seed, answered, session.comparison, int(controls.top)))
         return shown | {self.varied: words}
 
     def _write(self, session: Session, _: Controls) -> str:

@@ -108,9 +108,7 @@ class Names(Step):
         return str(session.album.write("sg-lora-names.safetensors", save_names(names)))
 
     def _changed(self, session: Session, controls: Controls, remarks: Sequence[str] = ()) -> Updates:
-        """After the names changed: the last question is asked again with them."""
-        self.context.ask_again(session)
-        return self.context.show(session, controls, Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
+        return self.context.show_again(session, controls, Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
 
     def show(self, session: Session, _: Controls) -> Updates:
         """The names, the photos to choose from, and those that are ticked."""

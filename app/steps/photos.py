@@ -111,9 +111,7 @@ class Photos(Step):
         return self.context.show(session, controls, Part.PHOTOS)
 
     def _changed(self, session: Session, controls: Controls, report: str = "") -> Updates:
-        """After the photos or captions changed: show them, and ask the last question again."""
-        self.context.ask_again(session)
-        return self.context.show(session, controls, Part.PHOTOS, *ANSWER) | {self.report: report}
+        return self.context.show_again(session, controls, Part.PHOTOS, *ANSWER) | {self.report: report}
 
     def _begin(self, session: Session) -> Updates:
         session.album.stopped = False

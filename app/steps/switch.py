@@ -50,8 +50,8 @@ class Switch(Step):
             training.set()  # what runs belongs to the backbone that it began with
         done = session.album.switch(name, engine, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
         session.comparison = None
-        self.context.ask_again(session)
-        return self.context.show(session, controls, *Part) | {self.report: _report(name, done, time.perf_counter() - begin)}
+        shown = self.context.show_again(session, controls, *Part)
+        return shown | {self.report: _report(name, done, time.perf_counter() - begin)}
 
 
 def _report(name: str, done: Switched, seconds: float) -> str:
