@@ -250,7 +250,6 @@ class Studio:
         with suppress(StudioError):  # of a link that was made up: what is wrong is said when it is asked again
             session.request = controls.request
             if self.shelf is None or not self.shelf.answer(session):
-                actions.adapt_to(engine, session, controls.request)
                 actions.ask_again(engine, session, None, self.libraries)
         photos = (Part.PHOTOS,) if session.album.shows_samples else ()
         return self.context.show(

@@ -9,9 +9,8 @@ import gradio as gr
 from app import texts
 from app.api import SWITCH
 from app.engines import DEFAULT
-from app.errors import friendly
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import Step, choice, with_estimate
+from app.steps.step import Step, choice, private, with_estimate
 from app.views import page_html
 from app.visitors.album import Switched
 from app.visitors.session import Session
@@ -32,17 +31,15 @@ class Switch(Step):
     def wire(self) -> None:
         # Not input: of a choice by mouse Gradio 6.31 tells twice at once, and what is refused would be reported twice.
         event, also = self.choice.change, [self.report]
-        self.on(event, self._switch, [self.choice], also, tuple(Part), self.choice, SWITCH, turn=False, trigger_mode="once")
+        done = self.on(
+            event, self._switch, [self.choice], also, tuple(Part), self.choice, SWITCH, turn=False, trigger_mode="once"
+        )
+        # Where it fails, everything stays as it was, and the choice says so.
+        done.then(lambda session: session.album.backbone, self.context.session, self.choice, **private())
 
     def _switch(self, name: str, session: Session, controls: Controls) -> Updates:
-        """Where it fails, everything stays as it was, and the choice says so."""
         if name == session.album.backbone:  # the page shows what is so, which is a change too
-            return {self.choice: name}
-        updates = self._attempt(session, name, controls)
-        return (updates if self.report in updates else {}) | {self.choice: session.album.backbone}
-
-    @friendly
-    def _attempt(self, session: Session, name: str, controls: Controls) -> Updates:
+            return {}
         begin = time.perf_counter()
         gr.Progress()(0, desc=texts.BACKBONE_LOADING.format(name=name))
         engine = self.context.models.get(name)

@@ -119,15 +119,9 @@ def _name(env: Any) -> str:
 
 def table_csv(tokens: Sequence[Token]) -> str:
     """A table as CSV, from the tokens of its Markdown; emphasis is left out."""
-    out = io.StringIO()
-    writer, row = csv.writer(out, lineterminator="\n"), list[str]()
-    for token in tokens:
-        if token.type == "tr_open":
-            row = []
-        elif token.type == "inline":
-            row.append("".join(child.content for child in token.children or ()))
-        elif token.type == "tr_close":
-            writer.writerow(row)
+    cells = ["".join(child.content for child in token.children or ()) for token in tokens if token.type == "inline"]
+    width, out = sum(token.type == "th_open" for token in tokens), io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(cells[i : i + width] for i in range(0, len(cells), width))
     return out.getvalue()
 
 

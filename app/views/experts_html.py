@@ -29,10 +29,10 @@ _html, _told = macros("experts.html"), macros("page.html").told
 looked = _html.looked  # several panels, one below the other
 
 
-def gain(expert: Expert, k: int = 1) -> str:
+def gain(expert: Expert) -> str:
     """The gain as a sentence."""
-    points = expert.gain(k)
-    return texts.NOT_MEASURED if points is None else texts.GAIN.format(gain=points, k=k)
+    points = expert.gain(1)
+    return texts.NOT_MEASURED if points is None else texts.GAIN.format(gain=points, k=1)
 
 
 def short(expert: Expert) -> str:
@@ -50,25 +50,21 @@ def details_line(expert: Expert) -> str:
 
 
 def headers() -> list[str]:
-    """Of the table, in the order of ``rows``."""
+    """Of the table."""
     return texts.EXPERTS_HEADERS.split("; ")
 
 
 def table(experts: Sequence[Expert], words: str = "") -> dict[str, Any]:
-    """The table as Gradio takes it; without headers it would show those that the server's page began with."""
-    return {"headers": headers(), "data": rows(experts, words), "metadata": None}
-
-
-def rows(experts: Sequence[Expert], words: str = "") -> list[list[object]]:
-    """One row an expert, in the order of ``headers``; only those in which all ``words`` are found."""
-    table = []
+    """The table as Gradio takes it: a row for each expert in which all ``words`` are found. Without headers it would show those
+    that the server's page began with."""
+    rows = []
     for e in experts:
         text = f"{e.name} {e.description} {e.group} {e.source}".casefold()
         if all(word in text for word in words.casefold().split()):
             recalls = [round(mean_of_ways(r, "R@1"), 1) if r else None for r in (e.before, e.after)]
             gains = [None if (points := e.gain(k)) is None else round(points, 1) for k in (1, 5)]
-            table.append([e.name, e.description, e.group, e.source, e.images, *recalls, *gains])
-    return table
+            rows.append([e.name, e.description, e.group, e.source, e.images, *recalls, *gains])
+    return {"headers": headers(), "data": rows, "metadata": None}
 
 
 def details(expert: Expert, norms: Mapping[str, float]) -> Markup:

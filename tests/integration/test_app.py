@@ -394,12 +394,13 @@ def test_only_what_moved_is_shown_when_asked_for() -> None:
 
 def test_experts_are_found_by_their_words(engine: SGLora) -> None:
     experts = engine.repository.experts
-    rows = experts_html.rows(experts)
+    rows = experts_html.table(experts)["data"]
     assert len(rows) == len(experts)
     assert all(len(row) == len(experts_html.headers()) for row in rows)
     first = experts[0]
-    assert first.name in [row[0] for row in experts_html.rows(experts, f"{first.group} {first.name}".upper())]
-    assert experts_html.rows(experts, "no such expert anywhere") == []
+    found = experts_html.table(experts, f"{first.group} {first.name}".upper())["data"]
+    assert first.name in [row[0] for row in found]
+    assert experts_html.table(experts, "no such expert anywhere")["data"] == []
 
 
 def test_only_columns_that_are_ranked_anew_are_told_of(engine: SGLora, tmp_path: Path) -> None:
