@@ -85,7 +85,7 @@ class Compare(Step):
         self.context.shows(Part.PHOTOS, [self.answered], self._waiting)
 
     def wire(self) -> None:
-        self.on([self.only_changed.change, self.zero_shot.change, self.top.change], self._show_again, parts=[Part.RESULTS])
+        self.on([self.only_changed.change, self.zero_shot.change, self.top.change], parts=[Part.RESULTS])
         self.on([self.merge.change, self.random.change], self._rank_again, parts=ANSWER, shown_on=self.answered, group=SEARCH)
         changed = [self.folder.input, *(event for day in (self.since, self.until) for event in (day.submit, day.blur))]
         self.on(changed, self._filter, parts=ANSWER, shown_on=self.answered, group=SEARCH)
@@ -96,11 +96,7 @@ class Compare(Step):
         # Before it is counted, the box shows that it will be, and that is a change.
         self.recall.change(self._measure, session, counted, trigger_mode="always_last", **private(SEARCH, self.recall))
         self.stop.click(self._stop, session, counted, **private())
-        marked = [*self.context.outputs(Part.NAMES), self.marked]
-        self.answered.select(self._mark, session, marked, **private())
-
-    def _show_again(self, session: Session, controls: Controls) -> Updates:
-        return self.context.show(session, controls, Part.RESULTS)
+        self.on(self.answered.select, self._mark, (), [self.marked], [Part.NAMES])
 
     def _more(self, session: Session, controls: Controls) -> Updates:
         session.more += min(MORE, MOST_SHOWN - int(controls.top) - session.more)
@@ -165,11 +161,11 @@ class Compare(Step):
         stoppable = counting and comparison is not None and comparison.captions > STOPPABLE
         return {self.recall: shown, self.stop: gr.Button(visible=stoppable)}
 
-    def _mark(self, session: Session, event: gr.SelectData) -> Updates:
+    def _mark(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
         """A thumb went up or down; the page shows which one itself."""
         if isinstance(event.index, str):
             actions.mark(self.context.engine(session), session, event.index, event.value == "up", self.context.libraries)
-        return self.context.show(session, Controls(), Part.NAMES) | {self.marked: results_html.marked(session.marked)}
+        return self.context.show(session, controls, Part.NAMES) | {self.marked: results_html.marked(session.marked)}
 
     def show(self, session: Session, controls: Controls) -> Updates:
         """The last comparison, and how to ask the same on the command line."""

@@ -32,13 +32,10 @@ class Describe(Step):
 
     def wire(self) -> None:
         # Typing routes at once; the last text wins.
-        self.on(self.description.change, self._route, parts=[Part.ROUTING], trigger_mode="always_last")
+        self.on(self.description.change, parts=[Part.ROUTING], trigger_mode="always_last")
         events = [self.button.click, self.description.submit]
         self.on(events, self._adapt, parts=ANSWER, shown_on=self.context.answer, group=SEARCH)
         self.suggestion.click(lambda words: words, self.suggestion, self.description, **private())
-
-    def _route(self, session: Session, controls: Controls) -> Updates:
-        return self.context.show(session, controls, Part.ROUTING)
 
     def _adapt(self, session: Session, controls: Controls) -> Updates:
         """Generate, and ask what is asked already."""

@@ -46,7 +46,7 @@ class Step:
     def on(
         self,
         events: Any,
-        handler: Callable[..., Any],
+        handler: Callable[..., Any] | None = None,
         first: Sequence[Any] = (),
         also: Sequence[Any] = (),
         parts: Sequence[Part] = (),
@@ -55,14 +55,16 @@ class Step:
         turn: bool = True,
         **options: Any,
     ) -> Any:
-        """Wire events to a handler, which takes the values of ``first``, the session and the controls.
+        """Wire events to a handler, which takes the values of ``first``, the session and the controls; without one, ``parts``
+        are shown as they are now.
 
         ``also``, ``parts``: what it shows. ``shown_on``: shows its progress. ``group``: as in ``app.api``. ``turn``: whether
         events that show an answer wait for each other; those that take long do not.
         """
-        handler, inputs = _with_controls(handler, turn and Part.RESULTS in parts), [*first, *self.context.asked]
+        handler = handler or (lambda session, controls: self.context.show(session, controls, *parts))
+        called = _with_controls(handler, turn and Part.RESULTS in parts)
         outputs = list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
-        return gr.on(events, handler, inputs, outputs, **private(group, shown_on), **options)
+        return gr.on(events, called, [*first, *self.context.asked], outputs, **private(group, shown_on), **options)
 
     def downloads(self, button: gr.Button, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
         """A click writes a file, and the browser fetches it: Gradio's own button fetches what it held before the click."""
