@@ -363,15 +363,13 @@ def mark(engine: SGLora, session: Session, photo: str, right: bool, libraries: P
 def count_marked(engine: SGLora, session: Session, libraries: PhotoLibraries | None = None) -> None:
     """How many photos that the visitor marked as right are among the first ten, without and with the adapter."""
     places: list[tuple[Place, set[str]]] = []
-    for asked, marks in session.marks.items():
+    for asked, marks in list(session.marks.items()):
         photos = {photo for photo, yes in marks.items() if yes}
         with suppress(GalleryError, PhotoError, LibraryError):  # its photos or its library went meanwhile
             places += [(Place.of(engine, session, asked, libraries), photos)] if photos else []
     columns = session.comparison.columns if places and session.comparison is not None else ()
     counts: dict[str, int] = {}
     with suppress(GalleryError, PhotoError, LibraryError):
-        for column in [column for column in columns if column.title not in ON_DEMAND]:
-            counts[column.title] = sum(
-                hit.key in photos for place, photos in places for hit in place.rank(column.adapter, 10).hits
-            )
+        for title, adapter in [(c.title, c.adapter) for c in columns if c.title not in ON_DEMAND]:
+            counts[title] = sum(hit.key in photos for place, photos in places for hit in place.rank(adapter, 10).hits)
     session.marked = Marked(len(places), sum(len(photos) for _, photos in places), counts)

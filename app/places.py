@@ -14,7 +14,7 @@ from app.http.gradio_patches import visitor_left
 from app.photo_libraries import PhotoLibraries
 from app.visitors.question import Question
 from app.visitors.session import Session
-from core.common.errors import GalleryError, LibraryError, PhotoError
+from core.common.errors import GalleryError, PhotoError
 from core.common.lazy import lazy
 from core.common.text import clean_text
 from core.data.decode import content_id
@@ -80,9 +80,7 @@ class Place:
         if gallery is not None and not gallery.photos and session.album.adding and not asked.within.library:
             raise GalleryError(texts.ADDING_FIRST)
         if asked.within.library:
-            if libraries is None:
-                raise LibraryError(texts.LIBRARY_UNKNOWN)
-            library = libraries.photos(asked.within.library, engine.backbone)
+            library = (libraries or PhotoLibraries()).photos(asked.within.library, engine.backbone)
             gallery = gallery if gallery is not None and gallery.photos else None
         return Place(asked, gallery, library, session.album.names(engine))
 
