@@ -120,12 +120,11 @@ class Place:
     @lazy
     def _photo(self) -> str | Image.Image:
         """Whose captions are looked for: the id of one of the visitor's, or the photo of a file."""
-        assert self.gallery is not None
         if not self.asked.file:
             if all(photo.id != self.asked.what for photo in self.photos):
                 raise PhotoError(texts.NOTHING_PICKED)
             return self.asked.what
-        path, framing = Path(self.asked.file), self.gallery.backbone.framing
+        path, framing = Path(self.asked.file), self.names.backbone.framing
         decoded = decode_photo(photo_bytes(path, path.name), path.name, framing)
         return Image.frombytes("RGB", (framing.width, framing.height), decoded.pixels)
 
@@ -133,10 +132,7 @@ class Place:
     def question(self) -> Asked:
         """What is asked, encoded up to where adapters begin. Raises PhotoError: the photo is in neither."""
         if self.asked.kind == "words":
-            if self.gallery is not None:
-                return self.gallery.question(self.asked.what)
-            assert self.library is not None
-            return Query.parse([self.asked.what]).question(self.library.backbone)
+            return Query.parse([self.asked.what]).question(self.names.backbone)
         if self.gallery is not None and (like := self.gallery.like(self.asked.what)) is not None:
             return like
         if self.library is None:
