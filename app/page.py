@@ -54,7 +54,7 @@ SANS = tuple(Font(name) for name in ("ui-sans-serif", "system-ui", "Segoe UI", "
 MONO = tuple(Font(name) for name in ("ui-monospace", "Consolas", "Menlo", "monospace"))
 OPEN = "open"  # group of events that wait for the models, as many as there are
 NAMES_AFTER_SECONDS = 5.0  # the first visitors' pages need the processor more than names to come
-READY = (Part.STATUS, Part.EXPERTS, Part.LIMITS, Part.ROUTING)  # shown as soon as the models are there
+READY = (Part.STATUS, Part.EXPERTS, Part.ROUTING)  # shown as soon as the models are there
 
 
 def launch_options(keeper: Keeper | None = None, mcp: bool = False, hosts: Hosts = Hosts()) -> dict[str, Any]:

@@ -64,12 +64,11 @@ class Part(Enum):
 
     STATUS = auto()  # the models and the chosen backbone
     ROUTING = auto()  # the sentence's experts
-    LIMITS = auto()  # what the sliders may be set to
     ADAPTER = auto()  # the generated LoRA
     PHOTOS = auto()
     RESULTS = auto()
     NAMES = auto()  # that the visitor taught
-    EXPERTS = auto()  # the repository, and the visitor's own
+    EXPERTS = auto()  # the repository, the visitor's own, and what the sliders may be set to with them
 
 
 Show = Callable[[Session, Controls], Updates]  # of components, what they show of a session

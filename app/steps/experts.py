@@ -12,7 +12,7 @@ from app import expert_actions, texts
 from app.api import HEAVY, TRAINING
 from app.http.gradio_patches import visitor_left
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import Step, chosen, private, textbox
+from app.steps.step import ANSWER, Step, chosen, private, textbox
 from app.views import experts_html, page_html
 from app.visitors.session import Session
 from core.common.errors import AdapterError, RepositoryError
@@ -25,7 +25,7 @@ from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
 MOST_LOOKED = 4  # experts side by side
 
 EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "number", "number", "number", "number", "number"]
-CHANGED = (Part.EXPERTS, Part.LIMITS, Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # with the visitor's experts
+CHANGED = (Part.EXPERTS, *ANSWER)  # with the visitor's experts
 
 
 class Experts(Step):

@@ -54,7 +54,7 @@ class Generate(Step):
         self.context.controls |= {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
         shown = [self.lora, self.download, self.resample, self.varied, self.facts, self.latent, self.command]
         self.context.shows(Part.ADAPTER, shown, self.show)
-        self.context.shows(Part.LIMITS, [self.k, self.strength], self._limits)
+        self.context.shows(Part.EXPERTS, [self.k, self.strength], self._limits)
 
     def wire(self) -> None:
         # Sliders redo what is on the page, and nothing that is not. A loaded session moves the strength, too, which is a change
