@@ -71,7 +71,7 @@ class Address(Step):
         """Back or forward."""
         values = self._values(dict(parse_qsl(str(event.value).lstrip("?"))))
         controls, boxes = controls._replace(**values), self.context.boxes(**values)
-        if not controls.query or not self.context.can_ask(session, controls.within):
+        if not self.context.can_ask(session, controls):
             return boxes
         return boxes | self.answer(session, Question.words(controls.query), controls)
 

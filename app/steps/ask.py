@@ -67,7 +67,7 @@ class Ask(Step):
     def _elsewhere(self, session: Session, controls: Controls) -> Updates:
         """The same question to other photos, which lie in other folders."""
         controls = controls._replace(folder="")
-        if not controls.query.strip() or not self.context.can_ask(session, controls.within):
+        if not self.context.can_ask(session, controls):
             return self.context.boxes(folder="")
         return self._search(session, controls)
 

@@ -134,6 +134,7 @@ class StepContext:
         actions.ask_again(self.engine(session), session, progress, self.libraries)
         return self.show(session, controls, *parts)
 
-    def can_ask(self, session: Session, within: Within) -> bool:
-        """Whether there are photos that a question may be asked of."""
-        return bool(session.album.photos) or within.library in self.libraries.names
+    def can_ask(self, session: Session, controls: Controls) -> bool:
+        """Whether there is a question, and photos that it may be asked of."""
+        there = bool(session.album.photos) or controls.within.library in self.libraries.names
+        return there and bool(controls.query.strip())

@@ -39,7 +39,7 @@ class Describe(Step):
 
     def _adapt(self, session: Session, controls: Controls) -> Updates:
         """Generate, and ask what is asked already."""
-        if controls.query.strip() and self.context.can_ask(session, controls.within):
+        if self.context.can_ask(session, controls):
             return self.answer(session, Question.words(controls.query), controls)
         engine = self.context.engine(session)
         actions.generate(engine, session, actions.request(*controls[:5]))  # which says that a sentence is missing

@@ -105,8 +105,8 @@ def _with_controls(handler: Callable[..., Any], in_turn: bool) -> Callable[..., 
     def wrapped(*args: Any) -> Any:
         first, controls = args[: -len(Controls._fields)], Controls(*args[-len(Controls._fields) :])
         session = next(value for value in first if isinstance(value, Session))
-        session.merge, session.random = controls.merge, controls.random
         with session.turn if in_turn else nullcontext():
+            session.merge, session.random = controls.merge, controls.random
             return handler(*first, controls)
 
     *others, _ = inspect.signature(handler).parameters.values()

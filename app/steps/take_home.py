@@ -73,7 +73,7 @@ class TakeHome(Step):
         controls = controls._replace(**loaded)
         if saved.request is not None:
             actions.adapt_to(engine, session, controls.request)
-        if saved.questions and context.can_ask(session, controls.within):
+        if saved.questions and context.can_ask(session, controls):
             question = Question.words(controls.query, controls.within)
             actions.ask(engine, session, question, None, context.libraries)
         report = page_html.report(lines)
