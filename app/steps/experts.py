@@ -17,8 +17,7 @@ from app.views import experts_html, page_html
 from app.visitors.session import Session
 from core.common.errors import AdapterError, RepositoryError
 from core.experts.compare import compare_experts
-from core.experts.own import save_zip
-from core.sglora.engine import SGLora
+from core.experts.own import OwnExperts, save_zip
 from core.sglora.repository import Expert
 from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
 
@@ -113,7 +112,8 @@ class Experts(Step):
     def show(self, session: Session, _: Controls) -> Updates:
         """All experts, and the visitor's own."""
         engine = self.context.engine(session)
-        own_experts, experts = session.album.own_experts(engine), _own_first(engine, session)
+        own_experts = session.album.own_experts(engine)
+        experts = _own_first(own_experts)
         mine = [e.name for e in own_experts.entries]
         return {
             self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank)),
@@ -133,7 +133,7 @@ class Experts(Step):
     # Look at
 
     def _find(self, session: Session, words: str | None) -> tuple[dict[str, Any], str]:
-        experts = _own_first(self.context.engine(session), session)
+        experts = _own_first(session.album.own_experts(self.context.engine(session)))
         table = experts_html.table(experts, words or "")
         return table, experts_html.count(len(table["data"]), len(experts), words or "")
 
@@ -209,7 +209,6 @@ class Experts(Step):
         return self._changed(session, controls, page_html.report([texts.OWN_REMOVED.format(name=texts.listed(names))]))
 
 
-def _own_first(engine: SGLora, session: Session) -> tuple[Expert, ...]:
+def _own_first(own_experts: OwnExperts) -> tuple[Expert, ...]:
     """All experts as they are listed: the visitor's own, then the shipped ones."""
-    experts, shipped = engine.repository.experts, len(session.album.own_experts(engine).shipped)
-    return (*experts[shipped:], *experts[:shipped])
+    return (*(entry.expert for entry in own_experts.entries), *own_experts.shipped.experts)
