@@ -61,8 +61,11 @@ class Step:
         ``also``, ``parts``: what it shows. ``shown_on``: shows its progress. ``group``: as in ``app.api``. ``turn``: whether
         events that show an answer wait for each other; those that take long do not.
         """
-        handler = handler or (lambda session, controls: self.context.show(session, controls, *parts))
-        called = _with_controls(handler, turn and Part.RESULTS in parts)
+
+        def show(session: Session, controls: Controls) -> Updates:
+            return self.context.show(session, controls, *parts)
+
+        called = _with_controls(handler or show, turn and Part.RESULTS in parts)
         outputs = list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
         return gr.on(events, called, [*first, *self.context.asked], outputs, **private(group, shown_on), **options)
 
