@@ -158,7 +158,7 @@ def test_names_of_ones_own_are_escaped(engine: SGLora) -> None:
     for page in pages:
         assert "<img" not in page
     assert texts.NOBODY_MEASURED in pages[2]
-    assert experts_html.rows([own_experts.entries[0].expert])[0][5:] == [None] * 4
+    assert experts_html.table([own_experts.entries[0].expert])["data"][0][5:] == [None] * 4
 
 
 def test_the_map_shows_every_expert_and_what_it_is(engine: SGLora) -> None:
