@@ -18,7 +18,7 @@ from app import actions, places
 from app.visitors.retention import Limits
 from core.data import decode_pool
 from core.data.captions import CAPTIONS_A_PHOTO
-from core.retrieval.gallery import Gallery
+from core.retrieval.questions import Query
 from core.sglora.engine import SGLora
 
 SEARCH = ["a dog", SENTENCE, 4, 0.1, 0, 1, 10, None, None]
@@ -56,15 +56,15 @@ def test_photos_that_are_read_take_no_search(engine: SGLora, tmp_path: Path, mon
 
 
 def test_of_one_address_two_searches_are_worked_on(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    go, ask, asked = threading.Event(), Gallery.question, []
+    go, ask, asked = threading.Event(), Query.question, []
 
-    def held(gallery: Gallery, query: str, *values: Any, **more: Any) -> Any:
-        if query == "slow":
+    def held(query: Query, *values: Any) -> Any:
+        if query.texts == ("slow",):
             asked.append(query)
             assert go.wait(120)
-        return ask(gallery, query, *values, **more)
+        return ask(query, *values)
 
-    monkeypatch.setattr(Gallery, "question", held)
+    monkeypatch.setattr(Query, "question", held)
     with launched(engine, tmp_path, Limits()) as app:
         honest = Stranger(app.url, headers={"x-forwarded-for": "203.0.113.1"})
         assert honest.call("index", [honest.upload("a.png", encode(picture(1), "PNG"))], "").values
