@@ -62,8 +62,7 @@ def shipped() -> list[Exhibit]:
 
 def exhibits(folder: Path) -> list[Exhibit]:
     """All results in a folder in their order; one that cannot be shown says so in its place."""
-    files = sorted(folder.glob("*.json"))
-    return sorted((exhibit for file in files if (exhibit := _exhibit(file))), key=lambda exhibit: exhibit.order)
+    return sorted(filter(None, map(_exhibit, sorted(folder.glob("*.json")))), key=lambda exhibit: exhibit.order)
 
 
 def _exhibit(file: Path) -> Exhibit | None:

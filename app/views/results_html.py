@@ -153,17 +153,12 @@ def recalls(result: Comparison) -> Markup:
     over zero-shot."""
     columns = [(column.title, column.hits) for column in result.columns if column.hits]
     first, base = columns[0]
-    rows = [
-        (texts.translated(title), False, [recall_interval(hits[way], k) for way in WAYS for k in KS]) for title, hits in columns
-    ]
-    rows += [
-        (
-            texts.RECALL_DIFFERENCE.format(name=texts.translated(title), base=texts.translated(first)),
-            True,
-            [recall_interval(hits[way], k, base[way]) for way in WAYS for k in KS],
-        )
-        for title, hits in columns[1:]
-    ]
+    rows = []
+    for title, hits in columns:
+        rows.append((texts.translated(title), False, [recall_interval(hits[way], k) for way in WAYS for k in KS]))
+    for title, hits in columns[1:]:
+        words = texts.RECALL_DIFFERENCE.format(name=texts.translated(title), base=texts.translated(first))
+        rows.append((words, True, [recall_interval(hits[way], k, base[way]) for way in WAYS for k in KS]))
     photos, captions = base["i2t"].total, len(base["t2i"].places)
     caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
     note = texts.RECALL_NOTE.format(photos=photos, captions=captions, caution=caution)
