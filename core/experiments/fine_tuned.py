@@ -14,6 +14,7 @@ from core.backbones.heads import TextHead, VisionHead
 from core.common.device import sent, training_autocast
 from core.common.progress import Bar, Log
 from core.training.corpus import Corpus
+from core.training.descent import descend
 from core.training.losses import contrastive
 from core.training.objective import CONFUSED_NAMES, Objective, confused_names
 
@@ -40,11 +41,7 @@ def fine_tuned(corpus: Corpus, backbone: EmbeddedBackbone, file: Path, log: Log)
             texts, after = both.text(batch.texts), both.text(names.prefixes)
             loss = contrastive(photos[: len(texts)], texts, batch.positive, SCALE)
             loss = loss + CONFUSED_NAMES * confused_names(photos, batch.base, after, names.embeddings)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+            descend(loss, optimizer, schedule, [*both.parameters()])
             bar.to(step, f"loss {float(loss.detach()):.3f}")
         bar.close()
         save_heads(both.vision, both.text, file, {"steps": STEPS})

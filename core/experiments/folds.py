@@ -23,12 +23,12 @@ from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain
 from core.experts.files import INDEX_FILE, load_repository, save_repository
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
-from core.training.both_heads import BothHeadsRecipe, kept_run
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
 from core.training.experts import assemble, shared_part, train_own_parts
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.recipe import EMBEDDED_RECIPE, ExpertRecipe, recipe_for
+from core.training.shared_part import BothHeadsRecipe, kept_run
 from core.training.snapshots import read_snapshots, snapshots_file
 
 FOLDS = 5

@@ -23,8 +23,8 @@ from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.backbone import coco_held_out
-from core.training.both_heads import BothHeadsRecipe
 from core.training.corpus import Corpus, load_corpus
+from core.training.shared_part import BothHeadsRecipe
 
 OURS = "sg-lora"
 SCENES, EVERYDAY, SPECIAL, COCO = "scenes", "1,000 everyday photos", "special domains", "COCO scenes"

@@ -27,9 +27,9 @@ from core.common.paths import data_of
 from core.common.progress import Bar, Log
 from core.data import Sample, read_folder
 from core.data.class_names import imagenet_class_names
+from core.training.descent import descend, one_cycle
 from core.training.features import image_features, text_features
 from core.training.losses import contrastive, distillation
-from core.training.shared_part import one_cycle
 
 Photos = tuple[Sequence[Sample], Sequence[Sample], Sequence[Sample]]  # labelled ones, COCO, Flickr8k
 COCO_HELD_OUT = 160
@@ -192,11 +192,7 @@ def train_backbone(
     for step in range(first, recipe.steps):
         rng = np.random.default_rng([recipe.seed, step])
         loss, parts = _step(vision, text, log_scale, d, recipe, rng)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([*vision.parameters(), *text.parameters()], 1.0)
-        optimizer.step()
-        schedule.step()
+        descend(loss, optimizer, schedule, [*vision.parameters(), *text.parameters()])
         bar.to(step + 1, " ".join(f"{k} {v:.3f}" for k, v in parts.items()) + f" scale {log_scale.exp():.1f}")
         if (step + 1) % recipe.checkpoint == 0 and step + 1 < recipe.steps:
             state = {

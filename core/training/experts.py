@@ -25,18 +25,20 @@ from core.backbones.lora_algebra import merge
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.progress import Bar, Log, silent
+from core.common.tensor_files import write_tensors
 from core.experts.files import save_repository
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, draw, load_corpus
+from core.training.descent import descend
 from core.training.discovery import ExpertTask, described, discover, without_expert
 from core.training.distributed import Processes
 from core.training.forgetting import forgetting
 from core.training.objective import Objective
 from core.training.recipe import ExpertRecipe
 from core.training.shared_part import train_shared
-from core.training.snapshots import keep, read_snapshots, snapshots_file
+from core.training.snapshots import read_snapshots, snapshots_file
 
 FORGETTING_PHOTOS = 300  # of each set that every expert is measured on
 TOPIC_PHOTOS = 256  # of its own topic, likewise
@@ -55,11 +57,7 @@ def train_own_part(objective: Objective, rows: np.ndarray, shared: Lora | None, 
     for step in range(recipe.steps):
         own = Lora.from_vector(layout, vector)
         loss = objective.loss(rows, merge([shared, own], [1.0, 1.0]) if shared else own, rng)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([vector], 1.0)
-        optimizer.step()
-        schedule.step()
+        descend(loss, optimizer, schedule, [vector])
         if step >= recipe.steps - recipe.snapshots:
             snapshots.append(vector.detach().clone())
     return torch.stack(snapshots).half().cpu()
@@ -76,7 +74,7 @@ def train_own_parts(
     """Train the own parts of tasks with seeds, and keep the snapshots of each in its file."""
     with Bar(title, len(left), log, "experts") as bar:
         for done, (file, (task, seed)) in enumerate(left.items(), 1):
-            keep(file, {"snapshots": train_own_part(objective, task.rows, shared, recipe, seed)})
+            write_tensors(file, {"snapshots": train_own_part(objective, task.rows, shared, recipe, seed)})
             bar.to(done, task.name)
 
 
@@ -99,10 +97,13 @@ def train_experts(
     """
     processes = Processes.here()
     backbone.to(processes.device)
-    told = log if processes.first else silent
-    corpus = processes.one_after_first(lambda: load_corpus(data, backbone, cache, told, recipe.views))
+    first = processes.state.is_main_process
+    told = log if first else silent
     runs = runs_folder(cache, backbone, recipe, data)
-    shared = processes.one_after_first(lambda: shared_part(backbone, corpus, recipe, runs, told))
+    with processes.state.main_process_first():  # the others find in the cache what it has made
+        corpus = load_corpus(data, backbone, cache, told, recipe.views)
+    with processes.state.main_process_first():
+        shared = shared_part(backbone, corpus, recipe, runs, told)
     tasks = processes.agreed(discover(corpus, backbone, recipe))
     if strangers := descriptions.keys() - {t.name for t in tasks}:
         told(f"no expert was found for {len(strangers)} descriptions, {min(strangers)} for one")
@@ -117,9 +118,9 @@ def train_experts(
     left = {files[i]: (tasks[i], int(2**32 * draw(tasks[i].name))) for i in mine}
     log(f"{processes.title}{len(left)} of {len(tasks)} experts to train on {processes.device}")
     train_own_parts(recipe.objective(backbone, corpus), left, shared, recipe, f"{processes.title}experts", log)
-    processes.wait()
+    processes.state.wait_for_everyone()
     repository = assemble(backbone, corpus, tasks, runs, shared, recipe, told)
-    if processes.first:
+    if first:
         save_repository(repository, out)
     told(f"{len(repository)} experts were written to {out}")
     corpus.tell_unreadable(told)
@@ -183,7 +184,7 @@ def shared_part(backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, runs: 
     if not file.is_file():
         objective = recipe.shared_objective(backbone, corpus)
         shared = train_shared(objective, layout, recipe.shared_steps, recipe.shared_lr, seed=recipe.seed, log=log)
-        keep(file, {"shared": shared.cpu()})
+        write_tensors(file, {"shared": shared})
     return Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)
 
 

@@ -26,6 +26,7 @@ from core.sglora.repository import ExpertRepository
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
 from core.sglora.vae import ConditionalVAE, VaeConfig
+from core.training.descent import descend
 from core.training.snapshots import read_snapshots
 
 BETWEEN, NEIGHBOURS = 2048, 12  # sentences between experts, and those that they are between
@@ -88,11 +89,7 @@ def fit_generator(
         condition = torch.where(mixed, mixed_conditions[some], condition)
         elbo = vae.elbo(theta, condition, torch.randn(recipe.batch, recipe.latent), recipe.free_bits)
         weight = recipe.kl * min(1.0, step / max(1.0, recipe.warm_up * recipe.steps))
-        optimizer.zero_grad()
-        (elbo.error + weight * elbo.kl).backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        descend(elbo.error + weight * elbo.kl, optimizer, schedule, [*vae.parameters()])
         bar.to(step, f"error {elbo.error.detach():.3f}, KL {elbo.kl.detach():.2f} nats")
     bar.close()
     notes = {"recipe": asdict(recipe), "experts": n, "KL in nats": round(float(elbo.kl.detach()), 3)}

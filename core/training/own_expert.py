@@ -32,6 +32,7 @@ from core.sglora.description import embed_descriptions
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.class_names import ClassNames
 from core.training.corpus import usual_adapter
+from core.training.descent import descend
 from core.training.losses import contrastive
 from core.training.objective import Batch, adapter_loss
 
@@ -241,9 +242,7 @@ def _fit(
     began = time.monotonic()
     for step in range(1, steps + 1):
         loss = training.batch_loss(train, vector, rng)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        descend(loss, optimizer)
         last.append(vector.detach().clone())
         left = (time.monotonic() - began) / step * (steps - step)
         progress(OwnProgress(step, steps, float(loss.detach()), left))

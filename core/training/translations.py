@@ -21,6 +21,7 @@ from core.backbones.translations import LOWER_CASE, Maps
 from core.common.progress import Bar, Log
 from core.data.jsonl import read_translations
 from core.training.corpus import TRANSLATIONS
+from core.training.descent import descend
 from core.training.losses import contrastive
 from core.training.objective import adapted_texts, mixed
 
@@ -94,9 +95,6 @@ def train_map(
         unlike = 1 - (texts * translations[rows]).sum(1).mean()
         positive = torch.eye(len(rows), dtype=torch.bool)
         loss = contrastive(photos[rows], texts, positive, recipe.scale) + recipe.like * unlike
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        descend(loss, optimizer, schedule)
         bar.to(step, f"loss {loss.detach():.3f}")
     return map.detach()

@@ -33,7 +33,6 @@ from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
-from core.training.both_heads import BothHeadsRecipe, train_shared_part
 from core.training.class_names import ClassNames, class_name_texts
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, load_corpus, parts
@@ -46,6 +45,7 @@ from core.training.keywords import common_phrases, keyword_rows, photo_words, ph
 from core.training.losses import contrastive, distillation
 from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective, confused_names, moved_names
 from core.training.recipe import ExpertRecipe
+from core.training.shared_part import BothHeadsRecipe, train_shared_part
 from core.training.snapshots import read_snapshots, snapshots_file
 
 RECIPE = ExpertRecipe(
