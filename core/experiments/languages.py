@@ -20,10 +20,8 @@ from core.experiments.known import EVERYDAY_DESCRIPTION
 from core.retrieval.columns import text_rows
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-from core.training.corpus import TRANSLATIONS, Corpus, gallery_recalls, usual_adapter
-from core.training.translations import LANGUAGES as TRANSLATED
+from core.training.corpus import LANGUAGES, TRANSLATIONS, Corpus, gallery_recalls, usual_adapter
 
-LANGUAGES = {"en": "English", **TRANSLATED}
 FEWEST = 10  # photos of a task that have captions in all languages
 EVERYDAY, KNOWN, UNSEEN = "everyday photos", "known scenes", "unseen scenes"
 METHODS = ("zero-shot", "SG-LoRA")

@@ -36,7 +36,8 @@ LABELLED_TRAIN = 0.75  # share of each class's photos that train
 FEW = 3  # classes with fewer photos only measure
 UNREADABLE_SHOWN = 20
 TRANSLATIONS = "languages"  # a folder beside that of the photos, with captions in other languages
-LANGUAGES = ("de", "fr")  # of these, to train with
+LANGUAGES = {"en": "English", "de": "German", "fr": "French", "cs": "Czech"}
+TRAINED_LANGUAGES = ("de", "fr")
 
 
 def draw(text: str) -> float:
@@ -51,7 +52,7 @@ class Corpus:
     Attributes:
         samples: [n] as they were read. prefixes: prefix activations [n, *prefix_shape] float16, on disk.
         sentences: [t, s] sentence embeddings of all texts. texts: [t, …] their prefixes. strings: [t] themselves.
-        own_texts: per photo, rows of ``sentences`` to train with; the first ``measured`` of them are its captions.
+        own_texts: per photo, rows of ``sentences`` to train with: its captions or the texts of its label, then translations.
         labels: [n] a number that equals for photos of one class (its own row for captioned photos).
         base: [n, d] zero-shot embeddings. class_names: what adapters are not to forget.
         train, watched, test: [n] bool, the part each photo plays; watched photos choose recipes, and calibrate.
@@ -65,7 +66,6 @@ class Corpus:
     texts: Tensor
     strings: tuple[str, ...]
     own_texts: tuple[np.ndarray, ...]
-    measured: tuple[int, ...]
     labels: np.ndarray
     base: Tensor
     class_names: ClassNames
@@ -115,6 +115,17 @@ class Corpus:
         return {d: {label: np.array(rows) for label, rows in own.items()} for d, own in found.items()}
 
     @cached_property
+    def sets(self) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+        """Labelled photos: (domain, data set) -> label -> rows. Classes of one set are told apart; of several, they overlap."""
+        found: dict[tuple[str, str], dict[str, np.ndarray]] = defaultdict(dict)
+        for domain, classes in self.classes.items():
+            for label, rows in classes.items():
+                names = np.array([self.samples[row].dataset for row in rows])
+                for name in set(names.tolist()):
+                    found[domain, name][label] = rows[names == name]
+        return dict(sorted(found.items()))
+
+    @cached_property
     def categories(self) -> dict[str, np.ndarray]:
         """Photos of everyday scenes that show an object: category -> rows, in alphabetical order."""
         found: dict[str, list[int]] = defaultdict(list)
@@ -143,7 +154,7 @@ class Corpus:
 
     def captions(self, row: int) -> list[str]:
         """What a photo is measured with: its captions, or the first text of its label."""
-        return [self.strings[i] for i in self.own_texts[row][: self.measured[row]]]
+        return [self.strings[i] for i in self.own_texts[row][: len(self.samples[row].captions) or 1]]
 
     def recalls(self, backbone: Backbone, rows: np.ndarray, lora: Lora | None = None) -> dict[str, Any]:
         """Recalls of the photos at these rows as a gallery with an adapter, as ``gallery_recalls``."""
@@ -206,7 +217,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
         DataError: there is no photo to train on in it.
     """
     left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
-    translated = read_translations(data / TRANSLATIONS, LANGUAGES) if (data / TRANSLATIONS).is_dir() else {}
+    translated = read_translations(data / TRANSLATIONS, TRAINED_LANGUAGES) if (data / TRANSLATIONS).is_dir() else {}
     samples: list[Sample] = []
     unreadable: list[Path] = []
     kept: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]
@@ -246,7 +257,6 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
         texts=read(strings),
         strings=tuple(strings),
         own_texts=tuple(np.array([index[text] for text in texts]) for texts in own),
-        measured=tuple(len(s.captions) or 1 for s in samples),
         labels=np.array([names[s.label] if s.label and not s.captions else row for row, s in enumerate(samples)]),
         base=torch.cat([backbone.suffix(prefixes[rows]) for rows in torch.arange(len(samples)).split(1024)]),
         class_names=ClassNames.of(backbone, read),

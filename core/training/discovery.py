@@ -252,7 +252,7 @@ def _centre(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
 
 def _spoken(corpus: Corpus, rows: np.ndarray, centre: np.ndarray, word: str = "") -> str:
     """The caption (with the word, if any has it) closest to the middle of a topic."""
-    texts = {i for r in rows for i in corpus.own_texts[r][: corpus.measured[r]]}
+    texts = {i for r in rows for i in corpus.own_texts[r][: len(corpus.samples[r].captions)]}
     fitting = {i for i in texts if CAPTION_WORDS[0] <= len(corpus.strings[i].split()) <= CAPTION_WORDS[1]} or texts
     named = {i for i in fitting if word in words(corpus.strings[i])} if word else fitting
     # Rounded, so that rounding does not choose among captions that are as close.

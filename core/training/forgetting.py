@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,21 +41,19 @@ class NamedSet:
 def named_sets(corpus: Corpus, most: int = 1000) -> list[NamedSet]:
     """The set of everyday objects with the most classes, and every other labelled domain, as far as they have test photos; of
     each up to ``most`` photos, from all over."""
-    by_set: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for row in np.flatnonzero(~corpus.captioned & corpus.test).tolist():
-        by_set[corpus.samples[row].domain, corpus.samples[row].dataset].append(row)
     found: dict[str, NamedSet] = {}
-    for (domain, _), rows in sorted(by_set.items()):
+    for (domain, _), classes in corpus.sets.items():
+        rows = np.sort(np.concatenate([own[corpus.test[own]] for own in classes.values()]))
         first = {corpus.samples[r].label: corpus.own_texts[r][0] for r in rows}
         labels = sorted(first)
         name = CLASS_NAMES if domain == OBJECTS else domain
         if len(rows) < FEWEST or len(labels) < 2 or (name in found and len(found[name].names) >= len(labels)):
             continue
         if len(rows) > most:
-            rows = [rows[i] for i in np.linspace(0, len(rows) - 1, most).astype(int)]
+            rows = rows[np.linspace(0, len(rows) - 1, most).astype(int)]
         names = corpus.texts[torch.tensor([first[label] for label in labels])]
         answers = torch.tensor([labels.index(corpus.samples[r].label) for r in rows])
-        found[name] = NamedSet(name, np.array(rows), names, answers)
+        found[name] = NamedSet(name, rows, names, answers)
     return list(found.values())
 
 

@@ -20,12 +20,11 @@ from core.backbones.lora import Lora
 from core.backbones.translations import LOWER_CASE, Maps
 from core.common.progress import Bar, Log
 from core.data.jsonl import read_translations
-from core.training.corpus import TRANSLATIONS
+from core.training.corpus import LANGUAGES, TRANSLATIONS
 from core.training.descent import descend
 from core.training.losses import contrastive
 from core.training.objective import adapted_texts, mixed
 
-LANGUAGES = {"de": "German", "fr": "French", "cs": "Czech"}
 CAPITALS = ("German",)  # languages whose nouns have them
 
 
@@ -54,10 +53,10 @@ def translation_maps(
     """
     if not (data / TRANSLATIONS).is_dir():
         return {}
-    spoken = read_translations(data / TRANSLATIONS, ("en", *LANGUAGES))
+    spoken = read_translations(data / TRANSLATIONS, tuple(LANGUAGES))
     pairs = {image: texts for image, texts in spoken.items() if image in photos and all(texts)}
-    english, *others = zip(*pairs.values(), strict=True)
-    captions = dict(zip(LANGUAGES.values(), others, strict=True))
+    captions = dict(zip(LANGUAGES.values(), zip(*pairs.values(), strict=True), strict=True))
+    english = backbone.encode_sentence(captions.pop("English"))
     captions |= {LOWER_CASE.format(name): [c.lower().rstrip(".") for c in captions[name]] for name in CAPITALS}
     shown = torch.stack([photos[image] for image in pairs])
 
@@ -65,10 +64,10 @@ def translation_maps(
         base = backbone.adapted.text(sentences)
         return mixed(base, adapted_texts(backbone, sentences, shared), weight)
 
-    maps, targets = {}, backbone.encode_sentence(english)
+    maps = {}
     for name, texts in captions.items():
         with Bar(f"map of {name}", MapRecipe.steps, log, "steps") as bar:
-            maps[name] = train_map(backbone.encode_sentence(texts), targets, shown, read, MapRecipe(), bar)
+            maps[name] = train_map(backbone.encode_sentence(texts), english, shown, read, MapRecipe(), bar)
     return maps
 
 

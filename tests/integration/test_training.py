@@ -459,7 +459,7 @@ def test_experts_and_generators_end_to_end(
             continue
         rows = photos_like(corpus, expert, repository.embeddings[i])
         assert corpus.watched[rows].all()
-        relevance = Relevance.of([[corpus.strings[t] for t in corpus.own_texts[r][: corpus.measured[r]]] for r in rows])
+        relevance = Relevance.of([corpus.captions(r) for r in rows])
         similarity = np.zeros(relevance.matrix.shape)
         for weight, lora in ((1 - DEFAULT_WEIGHT, None), (DEFAULT_WEIGHT, repository.lora(i))):
             photos = backbone.suffix(corpus.prefixes[torch.from_numpy(rows)], lora)
