@@ -65,16 +65,18 @@ def train_own_part(objective: Objective, rows: np.ndarray, shared: Lora | None, 
 
 def train_own_parts(
     objective: Objective,
-    left: Mapping[Path, tuple[ExpertTask, int]],
+    tasks: Sequence[tuple[ExpertTask, int]],
+    runs: Path,
     shared: Lora | None,
     recipe: ExpertRecipe,
     title: str,
     log: Log,
 ) -> None:
-    """Train the own parts of tasks with seeds, and keep the snapshots of each in its file."""
-    with Bar(title, len(left), log, "experts") as bar:
-        for done, (file, (task, seed)) in enumerate(left.items(), 1):
-            write_tensors(file, {"snapshots": train_own_part(objective, task.rows, shared, recipe, seed)})
+    """Train the own parts of tasks with seeds, and keep the snapshots of each in ``runs``."""
+    with Bar(title, len(tasks), log, "experts") as bar:
+        for done, (task, seed) in enumerate(tasks, 1):
+            snapshots = train_own_part(objective, task.rows, shared, recipe, seed)
+            write_tensors(snapshots_file(runs, task.name), {"snapshots": snapshots})
             bar.to(done, task.name)
 
 
@@ -90,10 +92,8 @@ def train_experts(
     """Train the shared part, find the experts' tasks in ``data``, train their own parts, and write the repository to ``out``.
 
     Under ``accelerate launch`` each process trains a part of the experts; ``cache`` is a folder that all of them see, and keeps
-    what is trained. ``descriptions`` are by expert's name, as ``read_descriptions`` reads them.
-
-    Raises:
-        DataError: no task in the data. RepositoryError: the processes share no cache.
+    what is trained. ``descriptions`` are by expert's name, as ``read_descriptions`` reads them. Raises DataError: no task in
+    the data; RepositoryError: the processes share no cache.
     """
     processes = Processes.here()
     backbone.to(processes.device)
@@ -113,11 +113,10 @@ def train_experts(
     if not tasks:
         corpus.tell_unreadable(told)
         raise DataError(f"No topic or group of classes with enough photos to train an expert was found in {data}.")
-    files = [snapshots_file(runs, t.name) for t in tasks]
-    mine = processes.share([i for i in range(len(tasks)) if not files[i].is_file()])
-    left = {files[i]: (tasks[i], int(2**32 * draw(tasks[i].name))) for i in mine}
+    left = processes.share([t for t in tasks if not snapshots_file(runs, t.name).is_file()])
     log(f"{processes.title}{len(left)} of {len(tasks)} experts to train on {processes.device}")
-    train_own_parts(recipe.objective(backbone, corpus), left, shared, recipe, f"{processes.title}experts", log)
+    mine = [(t, int(2**32 * draw(t.name))) for t in left]
+    train_own_parts(recipe.objective(backbone, corpus), mine, runs, shared, recipe, f"{processes.title}experts", log)
     processes.state.wait_for_everyone()
     repository = assemble(backbone, corpus, tasks, runs, shared, recipe, told)
     if first:
