@@ -30,13 +30,13 @@ DEFAULT_METHODS = ("zero-shot", "merge", "sg-lora")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How many photos could be read, and their different captions; recalls in percent by method, {"zero-shot": {"i2t": {"R@1":
-    …, "R@5": …, "R@10": …}, "t2i": {…}}, …}; and a message for each photo that was left out."""
+    """What was measured on a folder."""
 
-    images: int
-    captions: int
+    images: int  # that could be read
+    captions: int  # different ones
+    # Recalls in percent, {"zero-shot": {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": {…}}, …}.
     methods: Mapping[str, Mapping[str, Mapping[str, float]]]
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()  # a message for each photo that was left out
 
 
 def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[list[int], Tensor, list[str]]:
@@ -75,16 +75,13 @@ def evaluate(
 ) -> Evaluation:
     """Recall@1, 5 and 10 of each method in both directions, with all photos as one gallery.
 
-    Any of a photo's captions counts as a hit, and equal captions are one text.
+    Any of a photo's captions counts as a hit, and equal captions are one text. Raises DataError: an unknown method, no photo
+    that can be read, or no caption among those that can; and as ``SGLora.adapt``.
 
     Args:
         samples: photos with captions or labels; those without any stay in the gallery as distractors.
         request: what the adapters are made from; its strength scales all of them alike.
         methods: names from ``core.experiments.controls.METHODS``. adapters: that are measured as they are, by name.
-
-    Raises:
-        DataError: an unknown method, no photo that can be read, or no caption among those that can.
-        DescriptionError: as ``SGLora.adapt``.
     """
     unknown = [m for m in methods if m not in METHODS]
     if unknown:

@@ -27,26 +27,19 @@ from core.sglora.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter
 
 @dataclass(frozen=True)
 class Adaptation:
-    """A generated LoRA and everything that led to it.
-
-    Attributes:
-        prior: the semantic prior c. z: [latent] the sample. own: the own part, see ``ExpertRepository.generated``.
-        full: the generated LoRA, what all experts share plus the own part where an expert fits.
-        strength: the request's, or the usual one. lora, weight: what to search with, see ``SGLora.applied``.
-        seconds: time of each step ("encode", "route", "prior", "decode").
-    """
+    """A generated LoRA and everything that led to it."""
 
     request: AdapterRequest
     routing: Routing
     fit: Fit
-    prior: SemanticPrior
-    z: Tensor
-    own: Lora
-    full: Lora
-    strength: float
-    lora: Lora
+    prior: SemanticPrior  # c
+    z: Tensor  # [latent], the sample
+    own: Lora  # the own part, see ``ExpertRepository.generated``
+    full: Lora  # the generated LoRA: what all experts share, plus the own part where an expert fits
+    strength: float  # the request's, or the usual one
+    lora: Lora  # what to search with, and at which weight: see ``SGLora.applied``
     weight: float
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, float]  # of each step: "encode", "route", "prior", "decode"
 
 
 @dataclass(frozen=True)

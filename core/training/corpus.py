@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.common.digest import digest
 from core.common.errors import DataError
+from core.common.lazy import lazy
 from core.common.metrics import Relevance, measure
 from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
@@ -47,65 +47,55 @@ def draw(text: str) -> float:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Photos, their cached activations and their texts.
+    """Photos, their cached activations and their texts."""
 
-    Attributes:
-        samples: [n] as they were read. prefixes: prefix activations [n, *prefix_shape] float16, on disk.
-        sentences: [t, s] sentence embeddings of all texts. texts: [t, …] their prefixes. strings: [t] themselves.
-        own_texts: per photo, rows of ``sentences`` to train with: its captions or the texts of its label, then translations.
-        labels: [n] a number that equals for photos of one class (its own row for captioned photos).
-        base: [n, d] zero-shot embeddings. class_names: what adapters are not to forget.
-        train, watched, test: [n] bool, the part each photo plays; watched photos choose recipes, and calibrate.
-        unreadable: photos that are not among them.
-        views: prefixes of seeded crops and mirrored copies of the photos, which training may look at instead.
-    """
-
-    samples: tuple[Sample, ...]
-    prefixes: Features
-    sentences: Tensor
-    texts: Tensor
-    strings: tuple[str, ...]
+    samples: tuple[Sample, ...]  # [n] as they were read
+    prefixes: Features  # prefix activations [n, *prefix_shape] float16, on disk
+    sentences: Tensor  # [t, s], sentence embeddings of all texts
+    texts: Tensor  # [t, …], their prefixes
+    strings: tuple[str, ...]  # [t] themselves
+    # Of each photo, rows of ``sentences`` to train with: its captions or the texts of its label, then translations.
     own_texts: tuple[np.ndarray, ...]
-    labels: np.ndarray
-    base: Tensor
-    class_names: ClassNames
-    train: np.ndarray
-    watched: np.ndarray
-    test: np.ndarray
-    unreadable: tuple[Path, ...] = ()
-    views: tuple[Features, ...] = ()
+    labels: np.ndarray  # [n], equal numbers for photos of one class (the own row of captioned photos)
+    base: Tensor  # [n, d], zero-shot embeddings
+    class_names: ClassNames  # what adapters are not to forget
+    train: np.ndarray  # [n] bool; a photo trains, is watched, or measures
+    watched: np.ndarray  # [n] bool: these choose recipes, and calibrate
+    test: np.ndarray  # [n] bool
+    unreadable: tuple[Path, ...] = ()  # photos that are not among them
+    views: tuple[Features, ...] = ()  # prefixes of seeded crops and mirrored copies, which training may look at instead
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    @cached_property
+    @lazy
     def captioned(self) -> np.ndarray:
         """[n] bool: photos with captions; the others have a label."""
         return np.array([bool(s.captions) for s in self.samples])
 
-    @cached_property
+    @lazy
     def scenes(self) -> np.ndarray:
         """[n] bool: photos of everyday scenes with captions."""
         return self.captioned & (self.domains == "")
 
-    @cached_property
+    @lazy
     def domains(self) -> np.ndarray:
         """[n] text: the special domain, or the kind of everyday objects, of each photo; "" for everyday scenes."""
         return np.array([s.domain for s in self.samples])
 
-    @cached_property
+    @lazy
     def everyday(self) -> np.ndarray:
         """[n] bool: photos on which adapters of photos keep class names: everyday objects, or all photos without any such."""
         objects = np.array([s.domain == OBJECTS and not s.captions for s in self.samples])
         return objects if (objects & self.train).any() else np.ones(len(self), dtype=bool)
 
-    @cached_property
+    @lazy
     def photo_sentences(self) -> np.ndarray:
         """[n, s] mean sentence embedding of each photo's texts, unit length."""
         means = np.stack([self.sentences[torch.from_numpy(own)].mean(0).numpy() for own in self.own_texts])
         return means / np.linalg.norm(means, axis=1, keepdims=True)
 
-    @cached_property
+    @lazy
     def classes(self) -> dict[str, dict[str, np.ndarray]]:
         """Labelled photos: domain -> label -> rows."""
         found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -114,7 +104,7 @@ class Corpus:
                 found[s.domain][s.label].append(row)
         return {d: {label: np.array(rows) for label, rows in own.items()} for d, own in found.items()}
 
-    @cached_property
+    @lazy
     def sets(self) -> dict[tuple[str, str], dict[str, np.ndarray]]:
         """Labelled photos: (domain, data set) -> label -> rows. Classes of one set are told apart; of several, they overlap."""
         found: dict[tuple[str, str], dict[str, np.ndarray]] = defaultdict(dict)
@@ -125,7 +115,7 @@ class Corpus:
                     found[domain, name][label] = rows[names == name]
         return dict(sorted(found.items()))
 
-    @cached_property
+    @lazy
     def categories(self) -> dict[str, np.ndarray]:
         """Photos of everyday scenes that show an object: category -> rows, in alphabetical order."""
         found: dict[str, list[int]] = defaultdict(list)
@@ -211,10 +201,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
 
     ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …), of which `coco` is left to the embedded
     backbone's base and to measuring, and `languages` has captions of `flickr8k` in other languages. Photos that cannot be read
-    are left out; the corpus names them.
-
-    Raises:
-        DataError: there is no photo to train on in it.
+    are left out; the corpus names them. Raises DataError: there is no photo to train on in it.
     """
     left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
     translated = read_translations(data / TRANSLATIONS, TRAINED_LANGUAGES) if (data / TRANSLATIONS).is_dir() else {}

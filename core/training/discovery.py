@@ -33,24 +33,17 @@ SHOWN = 5  # classes named in a description
 
 @dataclass(frozen=True)
 class ExpertTask:
-    """What one expert is trained on.
+    """What one expert is trained on; texts are "" where there are none."""
 
-    Attributes:
-        name: short and unique. description: what people read. keywords: other words for it ("" for none).
-        group: "scenes", or the domain of a label task. source: data set. rows: photos that train. classes: of a label task.
-        example: the caption closest to its middle, for its key; a repository keeps no caption.
-        phrases: the description that was found, where a person wrote another one.
-    """
-
-    name: str
-    description: str
-    group: str
-    rows: np.ndarray
-    keywords: str = ""
-    classes: tuple[str, ...] = ()
-    example: str = ""
-    phrases: str = ""
-    source: str = ""
+    name: str  # short and unique
+    description: str  # what people read
+    group: str  # "scenes", or the domain of a label task
+    rows: np.ndarray  # photos that train
+    keywords: str = ""  # other words for it
+    classes: tuple[str, ...] = ()  # of a label task
+    example: str = ""  # the caption closest to its middle, for its key; a repository keeps no caption
+    phrases: str = ""  # the description that was found, where a person wrote another one
+    source: str = ""  # data set
 
     @property
     def wordings(self) -> tuple[str, ...]:

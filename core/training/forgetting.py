@@ -20,17 +20,12 @@ FEWEST = 30  # photos of a set that is measured
 
 @dataclass(frozen=True)
 class NamedSet:
-    """Labelled photos that trained nothing, to be told apart by the names of their set's classes.
+    """Labelled photos that trained nothing, to be told apart by the names of their set's classes."""
 
-    Attributes:
-        name: CLASS_NAMES for everyday objects, else the domain.
-        rows: [n] photos. names: [c, …] text prefixes. answers: [n] classes of the photos.
-    """
-
-    name: str
-    rows: np.ndarray
-    names: Tensor
-    answers: Tensor
+    name: str  # CLASS_NAMES for everyday objects, else the domain
+    rows: np.ndarray  # [n] photos
+    names: Tensor  # [c, …] text prefixes of the classes
+    answers: Tensor  # [n] classes of the photos
 
     def share(self, backbone: Backbone, corpus: Corpus, adapter: Adapter = ZERO_SHOT) -> float:
         """R@1 in percent of these photos as an adapter ranks them."""

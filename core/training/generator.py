@@ -34,12 +34,7 @@ BETWEEN, NEIGHBOURS = 2048, 12  # sentences between experts, and those that they
 
 @dataclass(frozen=True)
 class GeneratorRecipe:
-    """How the conditional VAE is trained.
-
-    ``kl`` is lambda, reached after the first ``warm_up`` share of the steps; ``free_bits`` as in ``ConditionalVAE.elbo``.
-    ``conditions`` are drawn for each expert; ``left_out`` of them leave the expert itself out, and each leaves out a
-    ``dropout`` share of the others. A share ``between`` of each batch are sentences between experts.
-    """
+    """How the conditional VAE is trained."""
 
     dimensions: int = 80
     latent: int = 16
@@ -48,13 +43,13 @@ class GeneratorRecipe:
     steps: int = 2000
     batch: int = 64
     lr: float = 1e-3
-    kl: float = 0.003
-    free_bits: float = 0.0
-    warm_up: float = 0.2
-    conditions: int = 32
-    left_out: float = 0.5
-    dropout: float = 0.2
-    between: float = 0.5
+    kl: float = 0.003  # lambda
+    free_bits: float = 0.0  # as in ``ConditionalVAE.elbo``
+    warm_up: float = 0.2  # share of the steps after which lambda is reached
+    conditions: int = 32  # that are drawn for each expert
+    left_out: float = 0.5  # share of these that leave the expert itself out
+    dropout: float = 0.2  # share of the others that each leaves out
+    between: float = 0.5  # share of each batch that are sentences between experts
     seed: int = 0
 
 

@@ -30,35 +30,27 @@ TRAINED_WEIGHT = 0.7  # of the adapter in the mixed scores that are trained; sea
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos and a text for each of the first of them; the others are there for the penalty alone. Prefixes [n, *prefix_shape]
-    and zero-shot embeddings [n, d] of the photos, text prefixes [t, …], and which are right for which photos, [t, t] bool."""
+    """Photos and a text for each of the first of them; the others are there for the penalty alone."""
 
-    prefixes: Tensor
-    base: Tensor
-    texts: Tensor
-    positive: Tensor
+    prefixes: Tensor  # [n, *prefix_shape] of the photos
+    base: Tensor  # [n, d], their zero-shot embeddings
+    texts: Tensor  # prefixes [t, …]
+    positive: Tensor  # [t, t] bool, which are right for which photos
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of an adapter on a task's photos.
-
-    Attributes:
-        scale: inverse temperature. memory: of the penalty, in its usual weights; 0: none. batch: photos of the task.
-        everyday, tokens: for adapters of photos, photos of everyday objects beside them, and patches looked at, at most.
-        names: class names that the penalty of one step looks at. weight: of the adapter in the scores that are trained, the
-            rest being zero-shot's; 1 where photos are not indexed under both.
-    """
+    """The loss of an adapter on a task's photos."""
 
     backbone: Backbone
     corpus: Corpus
-    scale: float = 20.0
-    memory: float = 1.0
-    batch: int = 256
-    everyday: int = 0
-    tokens: int = 100_000
-    names: int = 1000
-    weight: float = 1.0
+    scale: float = 20.0  # inverse temperature
+    memory: float = 1.0  # of the penalty, in its usual weights; 0: none
+    batch: int = 256  # photos of the task
+    everyday: int = 0  # for adapters of photos, photos of everyday objects beside them
+    tokens: int = 100_000  # for adapters of photos, patches looked at, at most
+    names: int = 1000  # class names that the penalty of one step looks at
+    weight: float = 1.0  # of the adapter in the scores that are trained, else zero-shot's; 1 where photos have one embedding
 
     def batch_of(self, rows: np.ndarray, everyday: int, rng: np.random.Generator) -> Batch:
         """Photos of the task with these rows, one random text each, and some of everyday objects beside them."""

@@ -95,10 +95,7 @@ def train_shared_part(
 
     It is the mean of runs with other seeds, which finds more and forgets less than each of them (model soups, arXiv
     2203.05482). Finished runs are kept in ``cache``. What everyday photos look like under the shared part, maps toward
-    English, and the words of all texts are written beside it.
-
-    Raises:
-        DataError: as ``load_corpus``.
+    English, and the words of all texts are written beside it. Raises as ``load_corpus``.
     """
     paper = backbone.adapting("photos")  # its prefixes are maps, which both heads begin with
     corpus = load_corpus(data, paper, cache, log, recipe.views)

@@ -30,27 +30,23 @@ CAPITALS = ("German",)  # languages whose nouns have them
 
 @dataclass(frozen=True)
 class MapRecipe:
-    """How a map is trained: ``ridge`` of the regression, and the ``share`` of it beside the identity, to begin with; then steps
-    of so many captions; ``scale`` is the inverse temperature, ``like`` weighs how close a caption is to its translation."""
+    """How a map is trained."""
 
-    ridge: float = 1.0
-    share: float = 0.7
+    ridge: float = 1.0  # of the regression that it begins with
+    share: float = 0.7  # of this regression, beside the identity
     steps: int = 400
     batch: int = 256
     lr: float = 1e-3
-    scale: float = 20.0
-    like: float = 20.0
+    scale: float = 20.0  # inverse temperature
+    like: float = 20.0  # weighs how close a caption is to its translation
     seed: int = 0
 
 
 def translation_maps(
     data: Path, photos: Mapping[str, Tensor], backbone: EmbeddedBackbone, shared: Lora, weight: float, log: Log = print
 ) -> Maps:
-    """Maps [s, s] by language, from the captions of a data folder that are translations; none where it has none.
-
-    Args:
-        photos: by image, embeddings [2d] in the mixed scores of ``weight``.
-    """
+    """Maps [s, s] by language, from the captions of a data folder that are translations; none where it has none. ``photos``
+    are embeddings [2d] in the mixed scores of ``weight``, by image."""
     if not (data / TRANSLATIONS).is_dir():
         return {}
     spoken = read_translations(data / TRANSLATIONS, tuple(LANGUAGES))
