@@ -20,6 +20,7 @@ from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import text_rows
+from core.retrieval.popularity import spread_places
 from core.retrieval.questions import EncodedQuery
 from core.sglora.repository import CLASS_NAMES
 from core.sglora.request import AdapterRequest
@@ -122,7 +123,7 @@ def adapter(backbone: Backbone, base: Lora | None, names: TaughtNames | None = N
 def everyday(corpus: Corpus) -> np.ndarray:
     """OTHERS captioned photos of everyday scenes that trained and chose nothing."""
     rows = np.flatnonzero(corpus.scenes & corpus.test)
-    return rows[np.linspace(0, len(rows) - 1, min(OTHERS, len(rows))).astype(int)]
+    return rows[spread_places(len(rows), OTHERS)]
 
 
 def taught(context: ExperimentContext, names: Sequence[str], rows: Sequence[np.ndarray], photos: int) -> TaughtNames:

@@ -85,19 +85,13 @@ def _read(data: Path, recipe: BackboneRecipe) -> Photos:
     return labelled, coco, flickr8k
 
 
-@dataclass(frozen=True)
-class _Evaluation:
-    """Captioned photos that the base never saw: activations [n, *prefix_shape], sentence embeddings [m, s], relevance."""
-
-    maps: Tensor
-    sentences: Tensor
-    relevance: Relevance
-
-    @torch.no_grad()
-    def recalls(self, vision: VisionHead, text: TextHead) -> dict[str, dict[str, float]]:
-        device = vision.cls.device
-        images = torch.cat([vision(sent(part, device).float()).cpu() for part in self.maps.split(128)])
-        return both_directions(images, text(self.sentences.to(device)).cpu(), self.relevance)
+@torch.no_grad()
+def _recalls(
+    vision: VisionHead, text: TextHead, maps: Tensor, sentences: Tensor, relevance: Relevance
+) -> dict[str, dict[str, float]]:
+    device = vision.cls.device
+    images = torch.cat([vision(sent(part, device).float()).cpu() for part in maps.split(128)])
+    return both_directions(images, text(sentences.to(device)).cpu(), relevance)
 
 
 class _Data:
@@ -139,10 +133,10 @@ class _Data:
             "flickr8k train (dev)": (flickr8k, train[::6][:1000]),
             "flickr8k val": (flickr8k, val),
         }
-        self.evaluations = {}
+        self.evaluations: dict[str, tuple[Tensor, Tensor, Relevance]] = {}  # maps, sentence embeddings, relevance
         for name, (samples, rows) in evaluated.items():
             relevance = Relevance.of([samples[i].captions for i in rows])
-            self.evaluations[name] = _Evaluation(maps(samples, rows), read(relevance.texts), relevance)
+            self.evaluations[name] = maps(samples, rows), read(relevance.texts), relevance
 
 
 def _teach(tower: ImageTower, maps: Tensor) -> Tensor:
@@ -206,10 +200,10 @@ def train_backbone(
             log(f"checkpoint at step {step + 1}")
     bar.close()
     vision.eval(), text.eval()
-    metrics = {name: each.recalls(vision, text) for name, each in d.evaluations.items()}
+    metrics = {name: _recalls(vision, text, *each) for name, each in d.evaluations.items()}
     for name, values in metrics.items():
         short = {way: {k: round(v, 1) for k, v in found.items()} for way, found in values.items()}
-        log(f"{name} ({len(d.evaluations[name].maps)} photos): {json.dumps(short)}")
+        log(f"{name} ({len(d.evaluations[name][0])} photos): {json.dumps(short)}")
     fingerprint = save_heads(vision.cpu(), text.cpu(), out, {"recipe": asdict(recipe), "zero_shot": metrics})
     checkpoint.unlink(missing_ok=True)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {fingerprint}")

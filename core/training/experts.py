@@ -27,6 +27,7 @@ from core.common.errors import DataError
 from core.common.progress import Bar, Log, silent
 from core.common.tensor_files import write_tensors
 from core.experts.files import save_repository
+from core.retrieval.popularity import spread_places
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.closeness import closeness_threshold
@@ -199,7 +200,7 @@ def photos_like(corpus: Corpus, expert: Expert, key: Tensor) -> np.ndarray:
         share = expert.images / max(int((corpus.train & alike).sum()), 1)
         closest = np.argsort(-(corpus.photo_sentences[pool] @ key.numpy()))
         rows = np.sort(pool[closest[: max(FEWEST_PHOTOS, round(share * len(pool)))]])
-    return rows if len(rows) <= TOPIC_PHOTOS else rows[np.linspace(0, len(rows) - 1, TOPIC_PHOTOS).astype(int)]
+    return rows[spread_places(len(rows), TOPIC_PHOTOS)]
 
 
 def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Path) -> Path:

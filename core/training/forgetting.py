@@ -12,6 +12,7 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import text_rows
+from core.retrieval.popularity import spread_places
 from core.sglora.repository import CLASS_NAMES
 from core.training.corpus import OBJECTS, Corpus, usual_adapter
 
@@ -44,8 +45,7 @@ def named_sets(corpus: Corpus, most: int = 1000) -> list[NamedSet]:
         name = CLASS_NAMES if domain == OBJECTS else domain
         if len(rows) < FEWEST or len(labels) < 2 or (name in found and len(found[name].names) >= len(labels)):
             continue
-        if len(rows) > most:
-            rows = rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+        rows = rows[spread_places(len(rows), most)]
         names = corpus.texts[torch.tensor([first[label] for label in labels])]
         answers = torch.tensor([labels.index(corpus.samples[r].label) for r in rows])
         found[name] = NamedSet(name, rows, names, answers)

@@ -21,7 +21,7 @@ from core.backbones.lora import Lora
 from core.common.device import sent, training_autocast
 from core.training.class_names import ClassNames
 from core.training.corpus import Corpus
-from core.training.losses import contrastive
+from core.training.losses import contrastive, distillation
 
 NAME_SCALE = 20.0  # inverse temperature of similarities to class names
 MOVED_NAMES, CONFUSED_NAMES = 10.0, 0.6  # weights of the penalties
@@ -135,5 +135,4 @@ def moved_names(backbone: Backbone, lora: Lora, names: ClassNames) -> Tensor:
 
 def confused_names(images: Tensor, before: Tensor, names: Tensor, names_before: Tensor) -> Tensor:
     """KL divergence from similarities with class names [c, d] before to after adapting, mean over photos [n, d], in nats."""
-    teacher, student = (F.log_softmax(NAME_SCALE * x @ y.T, 1) for x, y in ((before, names_before), (images, names)))
-    return F.kl_div(student, teacher, log_target=True, reduction="batchmean")
+    return distillation(images, names, F.log_softmax(NAME_SCALE * before @ names_before.T, 1), NAME_SCALE)
