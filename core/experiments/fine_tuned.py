@@ -33,16 +33,16 @@ def fine_tuned(corpus: Corpus, backbone: EmbeddedBackbone, file: Path, log: Log)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS)
         objective = Objective(backbone, corpus, batch=PHOTOS)
         scenes, rng = np.flatnonzero(corpus.train & corpus.scenes), np.random.default_rng(0)
-        bar, names = Bar("fine-tuning both heads", STEPS, log, "steps"), corpus.class_names
-        for step in range(1, STEPS + 1):
-            batch = objective.batch_of(scenes, EVERYDAY, rng)
-            with training_autocast(backbone.device):
-                photos = both.vision(sent(batch.prefixes, backbone.device).float()).float()
-            texts, after = both.text(batch.texts), both.text(names.prefixes)
-            loss = contrastive(photos[: len(texts)], texts, batch.positive, SCALE)
-            loss = loss + CONFUSED_NAMES * confused_names(photos, batch.base, after, names.embeddings)
-            descend(loss, optimizer, schedule, [*both.parameters()])
-            bar.to(step, f"loss {float(loss.detach()):.3f}")
-        bar.close()
+        names = corpus.class_names
+        with Bar("fine-tuning both heads", STEPS, log, "steps") as bar:
+            for step in range(1, STEPS + 1):
+                batch = objective.batch_of(scenes, EVERYDAY, rng)
+                with training_autocast(backbone.device):
+                    photos = both.vision(sent(batch.prefixes, backbone.device).float()).float()
+                texts, after = both.text(batch.texts), both.text(names.prefixes)
+                loss = contrastive(photos[: len(texts)], texts, batch.positive, SCALE)
+                loss = loss + CONFUSED_NAMES * confused_names(photos, batch.base, after, names.embeddings)
+                descend(loss, optimizer, schedule, [*both.parameters()])
+                bar.to(step, f"loss {float(loss.detach()):.3f}")
         save_heads(both.vision, both.text, file, {"steps": STEPS})
     return load_embedded(file, adapt="photos")

@@ -22,6 +22,7 @@ from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.common.device import current, sent, training_autocast
 from core.common.digest import digest
 from core.common.errors import DataError
+from core.common.files import whole
 from core.common.metrics import Relevance, both_directions
 from core.common.paths import data_of
 from core.common.progress import Bar, Log
@@ -182,23 +183,18 @@ def train_backbone(
             first = state["step"]
             log(f"resuming at step {first}")
     d = _Data(photos, cache, recipe, log)
-    bar = Bar("training", recipe.steps, log, "steps", first)
-    for step in range(first, recipe.steps):
-        rng = np.random.default_rng([recipe.seed, step])
-        loss, parts = _step(vision, text, log_scale, d, recipe, rng)
-        descend(loss, optimizer, schedule, [*vision.parameters(), *text.parameters()])
-        bar.to(step + 1, " ".join(f"{k} {v:.3f}" for k, v in parts.items()) + f" scale {log_scale.exp():.1f}")
-        if (step + 1) % recipe.checkpoint == 0 and step + 1 < recipe.steps:
-            state = {
-                **said,
-                "step": step + 1,
-                "log_scale": log_scale.data,
-                **{name: part.state_dict() for name, part in kept.items()},
-            }
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, checkpoint)
-            log(f"checkpoint at step {step + 1}")
-    bar.close()
+    with Bar("training", recipe.steps, log, "steps", first) as bar:
+        for step in range(first, recipe.steps):
+            rng = np.random.default_rng([recipe.seed, step])
+            loss, parts = _step(vision, text, log_scale, d, recipe, rng)
+            descend(loss, optimizer, schedule, [*vision.parameters(), *text.parameters()])
+            bar.to(step + 1, " ".join(f"{k} {v:.3f}" for k, v in parts.items()) + f" scale {log_scale.exp():.1f}")
+            if (step + 1) % recipe.checkpoint == 0 and step + 1 < recipe.steps:
+                state = {**said, "step": step + 1, "log_scale": log_scale.data}
+                state |= {name: part.state_dict() for name, part in kept.items()}
+                with whole(checkpoint) as partial:
+                    torch.save(state, partial)
+                log(f"checkpoint at step {step + 1}")
     vision.eval(), text.eval()
     metrics = {name: _recalls(vision, text, *each) for name, each in d.evaluations.items()}
     for name, values in metrics.items():

@@ -73,20 +73,19 @@ def fit_generator(
     vae = ConditionalVAE(VaeConfig(basis.dimensions, recipe.latent, recipe.hidden, recipe.slope))
     optimizer = torch.optim.Adam(vae.parameters(), lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.55 + 0.45 * math.cos(math.pi * s / recipe.steps))
-    bar = Bar("generator", recipe.steps, log, "steps")
-    for step in range(1, recipe.steps + 1):
-        expert = torch.from_numpy(rng.integers(0, n, recipe.batch))
-        theta = targets[expert, torch.from_numpy(rng.integers(0, targets.shape[1], recipe.batch))]
-        condition = conditions[expert, torch.from_numpy(rng.integers(0, recipe.conditions, recipe.batch))]
-        mixed = torch.from_numpy(rng.random(recipe.batch) < recipe.between)[:, None]
-        some = torch.from_numpy(rng.integers(0, BETWEEN, recipe.batch))
-        theta = torch.where(mixed, mixed_targets[some], theta)
-        condition = torch.where(mixed, mixed_conditions[some], condition)
-        elbo = vae.elbo(theta, condition, torch.randn(recipe.batch, recipe.latent), recipe.free_bits)
-        weight = recipe.kl * min(1.0, step / max(1.0, recipe.warm_up * recipe.steps))
-        descend(elbo.error + weight * elbo.kl, optimizer, schedule, [*vae.parameters()])
-        bar.to(step, f"error {elbo.error.detach():.3f}, KL {elbo.kl.detach():.2f} nats")
-    bar.close()
+    with Bar("generator", recipe.steps, log, "steps") as bar:
+        for step in range(1, recipe.steps + 1):
+            expert = torch.from_numpy(rng.integers(0, n, recipe.batch))
+            theta = targets[expert, torch.from_numpy(rng.integers(0, targets.shape[1], recipe.batch))]
+            condition = conditions[expert, torch.from_numpy(rng.integers(0, recipe.conditions, recipe.batch))]
+            mixed = torch.from_numpy(rng.random(recipe.batch) < recipe.between)[:, None]
+            some = torch.from_numpy(rng.integers(0, BETWEEN, recipe.batch))
+            theta = torch.where(mixed, mixed_targets[some], theta)
+            condition = torch.where(mixed, mixed_conditions[some], condition)
+            elbo = vae.elbo(theta, condition, torch.randn(recipe.batch, recipe.latent), recipe.free_bits)
+            weight = recipe.kl * min(1.0, step / max(1.0, recipe.warm_up * recipe.steps))
+            descend(elbo.error + weight * elbo.kl, optimizer, schedule, [*vae.parameters()])
+            bar.to(step, f"error {elbo.error.detach():.3f}, KL {elbo.kl.detach():.2f} nats")
     notes = {"recipe": asdict(recipe), "experts": n, "KL in nats": round(float(elbo.kl.detach()), 3)}
     return LoraGenerator(basis, vae.eval().requires_grad_(False), backbone.fingerprint, notes)
 
