@@ -15,11 +15,10 @@ KS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class Relevance:
-    """Which unique texts belong to which photos: ``matrix`` [n photos, m texts] is True where the text is one of the photo's
-    captions."""
+    """Which texts belong to which photos."""
 
-    texts: tuple[str, ...]
-    matrix: np.ndarray
+    texts: tuple[str, ...]  # different ones
+    matrix: np.ndarray  # [n photos, m texts], True where the text is one of the photo's captions
 
     @staticmethod
     def of(captions: Sequence[Sequence[str]]) -> Relevance:

@@ -53,12 +53,11 @@ class FoldRecipe:
 
 @dataclass(frozen=True)
 class PreparedFold:
-    """Held-out tasks, an engine whose experts and generator know none of their photos, and all photos as its backbone keeps
-    them."""
+    """What a fold is measured with."""
 
     held: list[HeldTask]
-    engine: SGLora
-    corpus: Corpus
+    engine: SGLora  # whose experts and generator know no photo of these tasks
+    corpus: Corpus  # all photos, as the engine's backbone keeps them
 
 
 def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:

@@ -49,13 +49,12 @@ FEWEST_CAPTIONS = 15
 
 @dataclass(frozen=True)
 class Draw:
-    """Some classes of one domain: a real and a made-up name for each, rows to teach from (max(PHOTOS) or more), and rows to
-    measure on, which trained, chose and taught nothing."""
+    """Some classes of one domain."""
 
     labels: tuple[str, ...]
-    nonsense: tuple[str, ...]
-    taught: tuple[np.ndarray, ...]
-    held: tuple[np.ndarray, ...]
+    nonsense: tuple[str, ...]  # a made-up name for each
+    taught: tuple[np.ndarray, ...]  # rows to teach from, max(PHOTOS) or more
+    held: tuple[np.ndarray, ...]  # rows to measure on, which trained, chose and taught nothing
 
 
 def draws(corpus: Corpus) -> Iterator[tuple[str, Draw]]:
