@@ -92,10 +92,10 @@ def test_merges_are_exact_sums_of_weight_changes(engine: SGLora, adaptation: Ada
     chosen = adaptation.routing.chosen.tolist()
     soft = dict(zip(chosen, adaptation.routing.weights.tolist(), strict=True))
     assert controls.METHODS["zero-shot"](engine, adaptation) is None
-    assert_delta(controls.merge(engine, adaptation), weighted(engine, soft))
-    assert_delta(controls.equal_merge(engine, adaptation), weighted(engine, dict.fromkeys(chosen, 1 / 3)))
-    assert_delta(controls.mean_of_all(engine, adaptation), weighted(engine, dict.fromkeys(range(5), 1 / 5)))
-    assert_delta(controls.nearest(engine, adaptation), weighted(engine, {chosen[0]: 1.0}))
+    assert_delta(controls.METHODS["merge"](engine, adaptation), weighted(engine, soft))
+    assert_delta(controls.METHODS["equal-merge"](engine, adaptation), weighted(engine, dict.fromkeys(chosen, 1 / 3)))
+    assert_delta(controls.METHODS["mean-of-all"](engine, adaptation), weighted(engine, dict.fromkeys(range(5), 1 / 5)))
+    assert_delta(controls.METHODS["nearest"](engine, adaptation), weighted(engine, {chosen[0]: 1.0}))
     assert_delta(controls.one_lora(engine, adaptation), weighted(engine, {0: 0.0}), shared=2.0)  # experts have half of it
 
 
