@@ -82,7 +82,7 @@ def generator(arguments: Namespace) -> Answer:
     out = destination(arguments, beside)
     recipe = changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
     runs = runs_of(repository, model, arguments.cache or default_cache(), arguments.data)
-    found = train_generator(out, model, repository, runs, recipe, log)
+    found = train_generator(out, repository, runs, recipe, log)
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it names the generator's checksum
     return _done({"fingerprint": found.fingerprint, "experts": len(repository)}, out)

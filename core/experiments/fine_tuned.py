@@ -23,15 +23,16 @@ PHOTOS, EVERYDAY = 128, 48  # of a step
 SCALE = 20.0  # inverse temperature
 
 
-def fine_tuned(corpus: Corpus, backbone: EmbeddedBackbone, file: Path, log: Log) -> EmbeddedBackbone:
-    """The fine-tuned backbone, from ``file`` where an earlier run kept it; ``corpus`` is of ``backbone``, whose prefixes are
-    maps of the image tower."""
+def fine_tuned(corpus: Corpus, file: Path, log: Log) -> EmbeddedBackbone:
+    """The fine-tuned backbone of a corpus, whose prefixes are maps of the image tower, from ``file`` where an earlier run kept
+    it."""
     if not file.is_file():
+        backbone = corpus.backbone
         both = copy.deepcopy(backbone.adapted).train().requires_grad_(True)
         assert isinstance(both.vision, VisionHead) and isinstance(both.text, TextHead)
         optimizer = torch.optim.AdamW(both.parameters(), lr=RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS)
-        objective = Objective(backbone, corpus, batch=PHOTOS)
+        objective = Objective(corpus, batch=PHOTOS)
         scenes, rng = np.flatnonzero(corpus.train & corpus.scenes), np.random.default_rng(0)
         names = corpus.class_names
         with Bar("fine-tuning both heads", STEPS, log, "steps") as bar:

@@ -88,16 +88,16 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
     key = _digest([backbone.fingerprint, backbone.slug, str(context.data.resolve()), ASSIGNMENT, asdict(experts)])
     folder = context.folder("folds") / f"fold{fold}-seed{seed}-{key}"
     if not (folder / INDEX_FILE).is_file():
-        shared = shared_part(backbone, corpus, experts, folder, log)
-        tasks = discover(corpus, backbone, experts)
+        shared = shared_part(corpus, experts, folder, log)
+        tasks = discover(corpus, experts)
         left = [(task, number) for number, task in enumerate(tasks) if not snapshots_file(folder, task.name).is_file()]
-        train_own_parts(experts.objective(backbone, corpus), left, folder, shared, experts, folder.name, log)
-        save_repository(assemble(backbone, corpus, tasks, folder, shared, experts, log, measured=False), folder)
+        train_own_parts(experts.objective(corpus), left, folder, shared, experts, folder.name, log)
+        save_repository(assemble(corpus, tasks, folder, shared, experts, log, measured=False), folder)
     repository = load_repository(folder, backbone.layout, backbone.fingerprint, backbone.shared)
     file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"
     if not file.is_file():
         snapshots = read_snapshots(folder, [expert.name for expert in repository.experts])
-        fit_generator(backbone, repository, snapshots, recipe.generator, log).save(file)
+        fit_generator(repository, snapshots, recipe.generator, log).save(file)
     return PreparedFold(held, SGLora(backbone, repository, LoraGenerator.load(file, backbone.fingerprint)), everything)
 
 

@@ -59,7 +59,7 @@ def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, spoken: Ma
         read = backbone.text_prefix(relevance.texts)
         for method, lora in zip(METHODS, (None, adapted), strict=True):
             adapter = usual_adapter(backbone, lora)
-            images = corpus.indexed(backbone, np.array(photos), adapter)
+            images = corpus.indexed(np.array(photos), adapter)
             recalls = gallery_recalls(images, text_rows(backbone, read, adapter), relevance)
             about = {"group": f"{group}, {method}", "task": task.name, "variant": language, "photos": len(photos)}
             rows.append({**about, **statistics.both_ways(recalls)})

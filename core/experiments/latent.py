@@ -55,8 +55,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     runs = runs_of(repository, context.backbone, context.cache, context.data)
     snapshots, tasks = read_snapshots(runs, [e.name for e in repository.experts]), watched_tasks(corpus, engine)
     generators = {
-        f"{weight:g}": fit_generator(context.backbone, repository, snapshots, GeneratorRecipe(kl=weight), context.log)
-        for weight in LAMBDAS
+        f"{weight:g}": fit_generator(repository, snapshots, GeneratorRecipe(kl=weight), context.log) for weight in LAMBDAS
     }
     rows: list[dict[str, Any]] = []
     apart: dict[str, list[float]] = {label: [] for label in generators}
@@ -72,7 +71,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                     apart[label] += [distance(a, b) for a, b in pairwise(samples)]
                     moved[label].append(_moved(corpus, engine, task, samples))
             for variant, lora in variants:
-                recalls = statistics.both_ways(corpus.recalls(context.backbone, task.rows, lora))
+                recalls = statistics.both_ways(corpus.recalls(task.rows, lora))
                 rows.append({"group": group, "task": str(number), "variant": variant, **recalls})
         context.log(f"task {number + 1} of {len(tasks)}")
     between = _between_experts(repository)
@@ -120,7 +119,7 @@ def _moved(corpus: Corpus, engine: SGLora, task: DenseTask, samples: Sequence[Lo
     first = []
     for lora in samples:
         adapter = usual_adapter(engine.backbone, lora)
-        photos = corpus.indexed(engine.backbone, rows, adapter)
+        photos = corpus.indexed(rows, adapter)
         first.append(set((text_rows(engine.backbone, text, adapter) @ photos.T)[0].topk(FIRST).indices.tolist()))
     return float(np.mean([len(a - b) for a, b in pairwise(first)]))
 

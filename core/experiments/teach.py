@@ -81,11 +81,11 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     forgotten: list[dict[str, Any]] = []
     bases = columns(context)
     plain = {column: adapter(backbone, base) for column, base in bases.items()}
-    shown = {column: corpus.indexed(backbone, others, each) for column, each in plain.items()}
+    shown = {column: corpus.indexed(others, each) for column, each in plain.items()}
     asked = unrelated(context, others)
     before = {column: asked(each) for column, each in plain.items()}
     for domain, draw in draws(corpus):
-        held = {column: [corpus.indexed(backbone, own, plain[column]) for own in draw.held] for column in SHOWN}
+        held = {column: [corpus.indexed(own, plain[column]) for own in draw.held] for column in SHOWN}
         for kind, names in (("real", draw.labels), ("nonsense", draw.nonsense)):
             texts = {wording: backbone.text_prefix([wording.format(name) for name in names]) for wording in WORDINGS}
             for photos in (0, *PHOTOS):
@@ -153,9 +153,9 @@ def unrelated(context: ExperimentContext, rows: np.ndarray) -> Callable[[Adapter
     names = next((each for each in named_sets(corpus) if each.name == CLASS_NAMES), None)
 
     def found(adapter: Adapter) -> dict[str, float]:
-        scores = text_rows(backbone, captions, adapter) @ corpus.indexed(backbone, rows, adapter).T
+        scores = text_rows(backbone, captions, adapter) @ corpus.indexed(rows, adapter).T
         points = {"captions": 100 * float(((scores >= scores.diag()[:, None]).sum(1) <= FIRST).float().mean())}
-        return points if names is None else {**points, "class names": names.share(backbone, corpus, adapter)}
+        return points if names is None else {**points, "class names": names.share(corpus, adapter)}
 
     return found
 

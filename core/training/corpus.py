@@ -47,8 +47,9 @@ def draw(text: str) -> float:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Photos, their cached activations and their texts."""
+    """Photos and their texts, as one backbone keeps them."""
 
+    backbone: Backbone
     samples: tuple[Sample, ...]  # [n] as they were read
     prefixes: Features  # prefix activations [n, *prefix_shape] float16, on disk
     sentences: Tensor  # [t, s], sentence embeddings of all texts
@@ -135,24 +136,24 @@ class Corpus:
             found[view == number] = other[photos[view == number]]
         return found
 
-    def indexed(self, backbone: Backbone, rows: np.ndarray, adapter: Adapter) -> Tensor:
+    def indexed(self, rows: np.ndarray, adapter: Adapter) -> Tensor:
         """What an index holds of the photos at these rows (``core.retrieval.columns``)."""
         index = torch.from_numpy(rows)
-        if backbone.shared is None:
-            return self.base[index] if adapter.lora is None else backbone.suffix(self.prefixes[index], adapter.lora)
-        return photo_rows(backbone, self.prefixes[index], adapter)
+        if self.backbone.shared is None:
+            return self.base[index] if adapter.lora is None else self.backbone.suffix(self.prefixes[index], adapter.lora)
+        return photo_rows(self.backbone, self.prefixes[index], adapter)
 
     def captions(self, row: int) -> list[str]:
         """What a photo is measured with: its captions, or the first text of its label."""
         return [self.strings[i] for i in self.own_texts[row][: len(self.samples[row].captions) or 1]]
 
-    def recalls(self, backbone: Backbone, rows: np.ndarray, lora: Lora | None = None) -> dict[str, Any]:
+    def recalls(self, rows: np.ndarray, lora: Lora | None = None) -> dict[str, Any]:
         """Recalls of the photos at these rows as a gallery with an adapter, as ``gallery_recalls``."""
         relevance = Relevance.of([self.captions(row) for row in rows])
         places = {self.strings[i]: i for row in rows for i in self.own_texts[row]}
         texts = self.texts[torch.tensor([places[text] for text in relevance.texts])]
-        adapter = usual_adapter(backbone, lora)
-        return gallery_recalls(self.indexed(backbone, rows, adapter), text_rows(backbone, texts, adapter), relevance)
+        adapter = usual_adapter(self.backbone, lora)
+        return gallery_recalls(self.indexed(rows, adapter), text_rows(self.backbone, texts, adapter), relevance)
 
     def tell_unreadable(self, log: Log) -> None:
         """List the photos that cannot be read; commands do so at their end, where people look."""
@@ -238,6 +239,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
     names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
     train, watched, test = parts(samples)
     return Corpus(
+        backbone=backbone,
         samples=tuple(samples),
         prefixes=prefixes,
         sentences=text_features(strings, cache, log, backbone),

@@ -15,7 +15,6 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from core.backbones.base import Backbone
 from core.common.errors import DataError
 from core.common.text import MAX_NAME, clean_text
 from core.data.text import read_json
@@ -52,14 +51,14 @@ class ExpertTask:
         return tuple(text for text in (self.description, *found, self.example) if text)
 
 
-def discover(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> list[ExpertTask]:
+def discover(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     """The experts' tasks among the training photos, each with a name of its own."""
     found = [
         *category_tasks(corpus, recipe),
-        *keyword_tasks(corpus, backbone, recipe),
+        *keyword_tasks(corpus, recipe),
         *cluster_tasks(corpus, recipe),
         *captioned_domain_tasks(corpus, recipe),
-        *class_tasks(corpus, backbone, recipe),
+        *class_tasks(corpus, recipe),
     ]
     taken: Counter[str] = Counter()
     named = []
@@ -98,7 +97,7 @@ def category_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     return tasks
 
 
-def keyword_tasks(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> list[ExpertTask]:
+def keyword_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     """Keywords whose photos are alike, those of the same photos or the same meaning together.
 
     A word such as "wearing" names photos of everything: of all words the half counts whose photos' captions agree most.
@@ -109,7 +108,7 @@ def keyword_tasks(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> l
     agreement = {w: float(np.linalg.norm(corpus.photo_sentences[r].mean(0))) for w, r in rows.items()}
     needed = float(np.median(list(agreement.values())))
     names = sorted((w for w in rows if agreement[w] >= needed), key=lambda w: -len(rows[w]))
-    meaning = dict(zip(names, backbone.encode_sentence(names).numpy(), strict=True))
+    meaning = dict(zip(names, corpus.backbone.encode_sentence(names).numpy(), strict=True))
     groups: list[tuple[list[str], np.ndarray]] = []
     for word in names:
         for number, (own, photos) in enumerate(groups):
@@ -182,7 +181,7 @@ def _clustered(corpus: Corpus, rows: np.ndarray, size: int, least: int = 0) -> l
     return found
 
 
-def class_tasks(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> list[ExpertTask]:
+def class_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     """Every labelled domain as a whole, and its classes in groups of similar names; everyday objects in groups alone."""
     tasks = []
     for domain, classes in sorted(corpus.classes.items()):
@@ -192,7 +191,7 @@ def class_tasks(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> lis
         if len(labels) < 2:
             continue
         style = style_of(domain)
-        meaning = backbone.encode_sentence(labels).numpy()
+        meaning = corpus.backbone.encode_sentence(labels).numpy()
         groups = [] if domain == OBJECTS else [np.arange(len(labels))]
         if (count := round(len(labels) / recipe.classes)) > 1:
             nearest = (meaning @ _clusters(meaning, count).T).argmax(1)

@@ -49,7 +49,7 @@ FEWEST_PHOTOS = 8  # of a topic that is measured
 def train_own_part(objective: Objective, rows: np.ndarray, shared: Lora | None, recipe: ExpertRecipe, seed: int) -> Tensor:
     """Train an own part on the photos at these rows, on top of the shared part; its last snapshots [M, P] (paper: 100), in
     float16 as they are kept."""
-    layout = LoraLayout(objective.backbone.layout.modules, recipe.rank)
+    layout = LoraLayout(objective.corpus.backbone.layout.modules, recipe.rank)
     vector = torch.nn.Parameter(initial_vector(layout, recipe.seed))
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps, recipe.lr / 10)
@@ -104,8 +104,8 @@ def train_experts(
     with processes.state.main_process_first():  # the others find in the cache what it has made
         corpus = load_corpus(data, backbone, cache, told, recipe.views)
     with processes.state.main_process_first():
-        shared = shared_part(backbone, corpus, recipe, runs, told)
-    tasks = processes.agreed(discover(corpus, backbone, recipe))
+        shared = shared_part(corpus, recipe, runs, told)
+    tasks = processes.agreed(discover(corpus, recipe))
     if strangers := descriptions.keys() - {t.name for t in tasks}:
         told(f"no expert was found for {len(strangers)} descriptions, {min(strangers)} for one")
     tasks = described(tasks, descriptions)
@@ -117,9 +117,9 @@ def train_experts(
     left = processes.share([t for t in tasks if not snapshots_file(runs, t.name).is_file()])
     log(f"{processes.title}{len(left)} of {len(tasks)} experts to train on {processes.device}")
     mine = [(t, int(2**32 * draw(t.name))) for t in left]
-    train_own_parts(recipe.objective(backbone, corpus), mine, runs, shared, recipe, f"{processes.title}experts", log)
+    train_own_parts(recipe.objective(corpus), mine, runs, shared, recipe, f"{processes.title}experts", log)
     processes.state.wait_for_everyone()
-    repository = assemble(backbone, corpus, tasks, runs, shared, recipe, told)
+    repository = assemble(corpus, tasks, runs, shared, recipe, told)
     if first:
         save_repository(repository, out)
     told(f"{len(repository)} experts were written to {out}")
@@ -128,7 +128,6 @@ def train_experts(
 
 
 def assemble(
-    backbone: Backbone,
     corpus: Corpus,
     tasks: list[ExpertTask],
     runs: Path,
@@ -139,6 +138,7 @@ def assemble(
 ) -> ExpertRepository:
     """The repository of trained experts, whose snapshots are in ``runs``; if ``measured``, on photos that trained nothing, and
     by what they forget."""
+    backbone = corpus.backbone
     trained = read_snapshots(runs, [task.name for task in tasks])
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
     keys = torch.stack([embed_expert(backbone, t.wordings) for t in tasks])
@@ -151,9 +151,9 @@ def assemble(
             if measured:
                 own = Lora.from_vector(layout, mean)
                 whole = merge([shared, own], [1.0, 1.0]) if shared else own
-                lost, rows = forgetting(backbone, corpus, whole, FORGETTING_PHOTOS), photos_like(corpus, entry, key)
+                lost, rows = forgetting(corpus, whole, FORGETTING_PHOTOS), photos_like(corpus, entry, key)
                 known = len(rows) >= FEWEST_PHOTOS
-                before, after = (corpus.recalls(backbone, rows, lora) if known else {} for lora in (None, whole))
+                before, after = (corpus.recalls(rows, lora) if known else {} for lora in (None, whole))
                 entry = replace(entry, before=before, after=after, forgetting=lost)
             bar.to(number)
             entries.append(entry)
@@ -172,17 +172,17 @@ def assemble(
     return replace(repository, closeness_threshold=closeness_threshold(repository))
 
 
-def shared_part(backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> Lora | None:
-    """The backbone's shared part; or one as strong as experts begin with it, from the folder ``runs`` where an earlier run
-    kept it; None where the recipe has none."""
-    if backbone.shared is not None:
-        return backbone.shared
+def shared_part(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> Lora | None:
+    """What the backbone shares; or a shared part as strong as experts begin with it, from the folder ``runs`` where an earlier
+    run kept it; None where the recipe has none."""
+    if corpus.backbone.shared is not None:
+        return corpus.backbone.shared
     if not recipe.shared_steps:
         return None
-    layout = LoraLayout(backbone.layout.modules, recipe.shared_rank)
+    layout = LoraLayout(corpus.backbone.layout.modules, recipe.shared_rank)
     file = runs / "shared.safetensors"
     if not file.is_file():
-        objective = recipe.shared_objective(backbone, corpus)
+        objective = recipe.shared_objective(corpus)
         shared = train_shared(objective, layout, recipe.shared_steps, recipe.shared_lr, seed=recipe.seed, log=log)
         write_tensors(file, {"shared": shared})
     return Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import text_rows
@@ -28,9 +27,9 @@ class NamedSet:
     names: Tensor  # [c, …] text prefixes of the classes
     answers: Tensor  # [n] classes of the photos
 
-    def share(self, backbone: Backbone, corpus: Corpus, adapter: Adapter = ZERO_SHOT) -> float:
+    def share(self, corpus: Corpus, adapter: Adapter = ZERO_SHOT) -> float:
         """R@1 in percent of these photos as an adapter ranks them."""
-        images, names = corpus.indexed(backbone, self.rows, adapter), text_rows(backbone, self.names, adapter)
+        images, names = corpus.indexed(self.rows, adapter), text_rows(corpus.backbone, self.names, adapter)
         return float(((images @ names.T).argmax(1) == self.answers).float().mean() * 100)
 
 
@@ -52,12 +51,7 @@ def named_sets(corpus: Corpus, most: int = 1000) -> list[NamedSet]:
     return list(found.values())
 
 
-def forgetting(
-    backbone: Backbone, corpus: Corpus, lora: Lora, most: int = 1000, strength: float | None = None
-) -> dict[str, float]:
+def forgetting(corpus: Corpus, lora: Lora, most: int = 1000, strength: float | None = None) -> dict[str, float]:
     """For each of ``named_sets``, the points of R@1 that are lost under a LoRA; below zero where they are gained."""
-    adapter = usual_adapter(backbone, lora, strength)
-    return {
-        each.name: round(each.share(backbone, corpus) - each.share(backbone, corpus, adapter), 2)
-        for each in named_sets(corpus, most)
-    }
+    adapter = usual_adapter(corpus.backbone, lora, strength)
+    return {each.name: round(each.share(corpus) - each.share(corpus, adapter), 2) for each in named_sets(corpus, most)}

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.backbones.base import Backbone
 from core.common.errors import RepositoryError
 from core.common.progress import Bar, Log
 from core.sglora.generator import LoraGenerator
@@ -54,11 +53,7 @@ class GeneratorRecipe:
 
 
 def fit_generator(
-    backbone: Backbone,
-    repository: ExpertRepository,
-    snapshots: Tensor,
-    recipe: GeneratorRecipe = GeneratorRecipe(),
-    log: Log = print,
+    repository: ExpertRepository, snapshots: Tensor, recipe: GeneratorRecipe = GeneratorRecipe(), log: Log = print
 ) -> LoraGenerator:
     """Train on the last snapshots [n, M, P] of a repository's experts; raises RepositoryError with fewer than two of them."""
     n = len(repository)
@@ -87,7 +82,7 @@ def fit_generator(
             descend(elbo.error + weight * elbo.kl, optimizer, schedule, [*vae.parameters()])
             bar.to(step, f"error {elbo.error.detach():.3f}, KL {elbo.kl.detach():.2f} nats")
     notes = {"recipe": asdict(recipe), "experts": n, "KL in nats": round(float(elbo.kl.detach()), 3)}
-    return LoraGenerator(basis, vae.eval().requires_grad_(False), backbone.fingerprint, notes)
+    return LoraGenerator(basis, vae.eval().requires_grad_(False), repository.fingerprint, notes)
 
 
 def _conditions(
@@ -133,17 +128,12 @@ def _routed(
 
 
 def train_generator(
-    out: Path,
-    backbone: Backbone,
-    repository: ExpertRepository,
-    runs: Path,
-    recipe: GeneratorRecipe = GeneratorRecipe(),
-    log: Log = print,
+    out: Path, repository: ExpertRepository, runs: Path, recipe: GeneratorRecipe = GeneratorRecipe(), log: Log = print
 ) -> LoraGenerator:
     """Train on the experts of a repository, whose snapshots ``train experts`` kept in ``runs``, and write the generator to
     ``out``. Raises as ``fit_generator`` and ``read_snapshots``."""
     snapshots = read_snapshots(runs, [expert.name for expert in repository.experts])
-    generator = fit_generator(backbone, repository, snapshots, recipe, log)
+    generator = fit_generator(repository, snapshots, recipe, log)
     generator.save(out)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return generator

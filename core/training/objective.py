@@ -42,7 +42,6 @@ class Batch:
 class Objective:
     """The loss of an adapter on a task's photos."""
 
-    backbone: Backbone
     corpus: Corpus
     scale: float = 20.0  # inverse temperature
     memory: float = 1.0  # of the penalty, in its usual weights; 0: none
@@ -66,13 +65,13 @@ class Objective:
 
     def loss(self, rows: np.ndarray, lora: Lora, rng: np.random.Generator) -> Tensor:
         """Contrastive loss of a batch of the task with these rows, plus the weighted penalty."""
-        trained = trains_photos(self.backbone, lora)
+        backbone, keep = self.corpus.backbone, None
+        trained, patches = trains_photos(backbone, lora), backbone.adapted.patches
         batch = self.batch_of(rows, self.everyday if self.memory and trained else 0, rng)
-        patches, keep = self.backbone.adapted.patches, None
         if trained and self.tokens < patches:
-            keep = torch.from_numpy(rng.permutation(patches)[: self.tokens]).to(self.backbone.device)
+            keep = torch.from_numpy(rng.permutation(patches)[: self.tokens]).to(backbone.device)
         names = self.corpus.class_names.some(rng, self.names) if self.memory else None
-        return adapter_loss(self.backbone, lora, batch, names, self.scale, self.memory, keep, self.weight)
+        return adapter_loss(backbone, lora, batch, names, self.scale, self.memory, keep, self.weight)
 
 
 def trains_photos(backbone: Backbone, lora: Lora) -> bool:

@@ -37,13 +37,13 @@ class ExpertRecipe:
     weight: float = 1.0  # as in ``Objective``
     seed: int = 0
 
-    def objective(self, backbone: Backbone, corpus: Corpus) -> Objective:
+    def objective(self, corpus: Corpus) -> Objective:
         """The loss of an own part."""
-        return replace(self.shared_objective(backbone, corpus), batch=self.batch, weight=self.weight)
+        return replace(self.shared_objective(corpus), batch=self.batch, weight=self.weight)
 
-    def shared_objective(self, backbone: Backbone, corpus: Corpus) -> Objective:
+    def shared_objective(self, corpus: Corpus) -> Objective:
         """The loss of the shared part."""
-        return Objective(backbone, corpus, self.scale, self.memory, self.shared_batch, self.everyday, self.tokens, self.names)
+        return Objective(corpus, self.scale, self.memory, self.shared_batch, self.everyday, self.tokens, self.names)
 
 
 EMBEDDED_RECIPE = ExpertRecipe(views=4, weight=TRAINED_WEIGHT)

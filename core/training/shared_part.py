@@ -77,10 +77,10 @@ class BothHeadsRecipe:
     scale: float = 20.0
     seed: int = 0
 
-    def objective(self, backbone: EmbeddedBackbone, corpus: Corpus) -> Objective:
-        """The loss on the photos of a corpus of ``backbone``, whose prefixes are maps of the image tower."""
+    def objective(self, corpus: Corpus) -> Objective:
+        """The loss on the photos of a corpus whose prefixes are maps of the image tower."""
         sizes = (self.batch, self.everyday, self.tokens, self.names)
-        return Objective(backbone, corpus, self.scale, self.memory, *sizes, self.weight)
+        return Objective(corpus, self.scale, self.memory, *sizes, self.weight)
 
 
 def train_shared_part(
@@ -126,7 +126,7 @@ def kept_run(
     """One training of both heads, or what an earlier call kept of it in ``file``."""
     if not file.is_file():
         layout = LoraLayout.of(backbone.linears, [name for name in backbone.linears if name not in LEFT], recipe.rank)
-        objective = recipe.objective(backbone, corpus())
+        objective = recipe.objective(corpus())
         vector = train_shared(objective, layout, recipe.steps, recipe.lr, recipe.dense, recipe.seed, log)
         save_shared(Lora.from_vector(layout, vector), file, asdict(recipe))
     return load_shared(file, backbone.linears)

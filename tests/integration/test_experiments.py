@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_models import random_lora
+from tiny_models import random_lora, tiny_backbone
 from torch import nn
 
 from core.backbones.lora import Lora, LoraLayout, LoraModule
@@ -128,7 +128,7 @@ def small_corpus() -> Corpus:
     none = tuple(np.array([0]) for _ in samples)
     roles = ~test, np.zeros(n, bool), test
     names = ClassNames(empty, empty)
-    return Corpus(tuple(samples), prefixes, empty, empty, ("x",), none, np.arange(n), empty, names, *roles)
+    return Corpus(tiny_backbone(), tuple(samples), prefixes, empty, empty, ("x",), none, np.arange(n), empty, names, *roles)
 
 
 def test_folds_hold_every_task_out_once_and_train_on_none_of_its_photos() -> None:
