@@ -148,12 +148,18 @@ class Corpus:
         return [self.strings[i] for i in self.own_texts[row][: len(self.samples[row].captions) or 1]]
 
     def recalls(self, rows: np.ndarray, lora: Lora | None = None) -> dict[str, Any]:
-        """Recalls of the photos at these rows as a gallery with an adapter, as ``gallery_recalls``."""
+        """Recalls of the photos at these rows as a gallery with a LoRA, as ``metrics.measure``."""
         relevance = Relevance.of([self.captions(row) for row in rows])
         places = {self.strings[i]: i for row in rows for i in self.own_texts[row]}
         texts = self.texts[torch.tensor([places[text] for text in relevance.texts])]
+        return self.gallery_recalls(rows, relevance, texts, lora)
+
+    def gallery_recalls(self, rows: np.ndarray, relevance: Relevance, texts: Tensor, lora: Lora | None) -> dict[str, Any]:
+        """The same for other texts, from their prefixes; texts are ranked less their popularity, as a gallery does it."""
         adapter = usual_adapter(self.backbone, lora)
-        return gallery_recalls(self.indexed(rows, adapter), text_rows(self.backbone, texts, adapter), relevance)
+        photos, asked = self.indexed(rows, adapter), text_rows(self.backbone, texts, adapter)
+        popular = popularity(photos[spread_places(len(photos))], asked)
+        return measure(*with_popularity(photos, asked, popular), relevance)
 
     def tell_unreadable(self, log: Log) -> None:
         """List the photos that cannot be read; commands do so at their end, where people look."""
@@ -170,13 +176,6 @@ def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None 
     if backbone.shared is None:
         return Adapter.of(lora if strength is None else lora.scaled(strength))
     return Adapter.of(lora, DEFAULT_WEIGHT if strength is None else strength)
-
-
-def gallery_recalls(photos: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Any]:
-    """As ``metrics.measure``, of photos [n, w] and texts [m, w] as ``core.retrieval.columns`` makes them, these less their
-    popularity among the photos, as a gallery ranks them."""
-    popular = popularity(photos[spread_places(len(photos))], texts)
-    return measure(*with_popularity(photos, texts, popular), relevance)
 
 
 def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
