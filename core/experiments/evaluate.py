@@ -43,25 +43,23 @@ def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[
     """The indexes of the photos that can be read, their prefix activations [n, *prefix_shape] float16, and a line for each
     other photo."""
 
-    def pixels(path: Path) -> Tensor | str:
+    def pixels(index: int) -> Tensor | str:
         try:
-            return backbone.pixels(open_photo(path))
+            return backbone.pixels(open_photo(paths[index]))
         except PhotoError as error:
             return str(error)
 
     kept: list[int] = []
     skipped: list[str] = []
     parts = [torch.empty(0, *backbone.prefix_shape, dtype=torch.float16)]
-    done = 0
     with Bar("reading", len(paths), log) as bar:
-        for batch in read_ahead(paths, pixels):
-            good = {done + i: value for i, (_, value) in enumerate(batch) if isinstance(value, Tensor)}
+        for batch in read_ahead(range(len(paths)), pixels):
+            good = {index: value for index, value in batch if isinstance(value, Tensor)}
             skipped += [value for _, value in batch if isinstance(value, str)]
             kept += good
             if good:
                 parts.append(backbone.prefix(torch.stack(list(good.values()))))
-            done += len(batch)
-            bar.to(done)
+            bar.to(batch[-1][0] + 1)
     return kept, torch.cat(parts), skipped
 
 
