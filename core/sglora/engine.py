@@ -77,14 +77,14 @@ class SGLora:
         return lora, strength
 
     @one_core()
-    def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU, watch: Stopwatch | None = None) -> Routing:
-        """Encode a sentence and route it to its k closest experts; ``watch`` gets the lap "encode". Raises DescriptionError: an
-        empty or too long description, k below 1, tau not above 0."""
+    def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
+        """Encode a sentence and route it to its k closest experts. Raises DescriptionError: an empty or too long description, k
+        below 1, tau not above 0."""
+        return SparseRouter(self.repository.embeddings).route(*self._encoded(description), k, tau)
+
+    def _encoded(self, description: str) -> tuple[str, Tensor]:
         text = clean_text(description)
-        embedding = embed_descriptions(self.backbone, [text])[0]
-        if watch is not None:
-            watch.lap("encode")
-        return SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
+        return text, embed_descriptions(self.backbone, [text])[0]
 
     def fit(self, routing: Routing) -> Fit:
         """How well the experts fit a routed description."""
@@ -92,9 +92,11 @@ class SGLora:
 
     @one_core()
     def adapt(self, request: AdapterRequest) -> Adaptation:
-        """The whole algorithm: route, build the prior, sample, decode; raises as ``route`` and ``applied``."""
+        """The whole algorithm: encode, route, build the prior, sample, decode; raises as ``route`` and ``applied``."""
         watch, repository = Stopwatch(), self.repository
-        routing = self.route(request.description, request.k, request.tau, watch)
+        text, embedding = self._encoded(request.description)
+        watch.lap("encode")
+        routing = SparseRouter(repository.embeddings).route(text, embedding, request.k, request.tau)
         fit = self.fit(routing)
         watch.lap("route")
         prior = repository.prior(routing)
