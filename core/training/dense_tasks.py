@@ -49,12 +49,13 @@ class DenseTasks:
     def __init__(self, corpus: Corpus, allowed: np.ndarray, least: int = 15, most: float = 0.35) -> None:
         self.keywords = keyword_rows(corpus, allowed, least, most)
         self._names = sorted(self.keywords)
-        self._sets: list[tuple[str, dict[str, np.ndarray]]] = []  # a domain, and the rows of a set's classes
+        sets: dict[str, tuple[str, dict[str, np.ndarray]]] = {}  # a domain, and the rows of a set's classes
         for (domain, _), classes in corpus.sets.items():
             found = {label: rows[allowed[rows]] for label, rows in classes.items()}
             kept = {label: rows for label, rows in found.items() if len(rows) >= 2}
             if len(kept) >= CLASSES[0]:
-                self._sets.append((domain, kept))
+                sets[f"{domain} {len(sets)}"] = domain, kept
+        self._sets = [sets[name] for name in sorted(sets)]  # the order in which the seeds of shipped trainings draw them
         if not self._names and not self._sets:
             raise DataError(
                 f"No task was found: no keyword names {least} photos or more, and no set has three classes to tell apart."
