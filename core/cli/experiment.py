@@ -32,7 +32,7 @@ def experiment(arguments: Namespace) -> Answer | None:
     if "LOCAL_RANK" in os.environ:
         from core.training.distributed import Processes
 
-        first = Processes.here().first
+        first = Processes.here().state.is_main_process
         chosen = [e for e in chosen if first or e.shared]
     context = ExperimentContext(arguments.data, arguments.cache or default_cache(), chosen_backbone(arguments), log)
 

@@ -19,13 +19,13 @@ from core.common.paths import GENERATOR_FILE, experts_path, generator_path, head
 from core.experts.card import write_card
 from core.experts.files import load_repository
 from core.training.backbone import BackboneRecipe, train_backbone
-from core.training.both_heads import BothHeadsRecipe, train_shared_part
 from core.training.discovery import read_descriptions
 from core.training.distributed import Processes
 from core.training.experts import runs_of, train_experts
 from core.training.features import default_cache
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import recipe_for
+from core.training.shared_part import BothHeadsRecipe, train_shared_part
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -67,7 +67,7 @@ def experts(arguments: Namespace) -> Answer | None:
     out = destination(arguments, experts_path(model.slug))
     descriptions = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
     found = train_experts(arguments.data, out, arguments.cache or default_cache(), model, recipe, log, descriptions)
-    if not Processes.here().first:
+    if not Processes.here().state.is_main_process:
         return None
     _card(out)
     return _done({"fingerprint": found.fingerprint, "experts": [e.name for e in found.experts]}, out)
@@ -82,7 +82,7 @@ def generator(arguments: Namespace) -> Answer:
     out = destination(arguments, beside)
     recipe = changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
     runs = runs_of(repository, model, arguments.cache or default_cache(), arguments.data)
-    found = train_generator(out, model, repository, runs, recipe, log)
+    found = train_generator(out, repository, runs, recipe, log)
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it names the generator's checksum
     return _done({"fingerprint": found.fingerprint, "experts": len(repository)}, out)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from core.common.paths import data_of
 
@@ -20,22 +20,9 @@ TOWER_LANGUAGES = frozenset(
 )
 
 
-class _Signs:
-    """What shows a language: function words (and words for photos), and letters that its neighbours do not have."""
-
-    def __init__(self, words: str, letters: str = "") -> None:
-        self.words, self.letters = frozenset(words.split()), frozenset(letters)
-
-    def count(self, words: list[str]) -> int:
-        """In how many words it shows. A name with a capital letter is no sign: "Tromsø" may stand in any language."""
-        return sum(w.casefold() in self.words or (w[0].islower() and not self.letters.isdisjoint(w)) for w in words)
-
-
-# What languages are told apart in: a script as Unicode names its letters, and its languages. Of languages with equal counts the
-# first one is taken.
-_SCRIPTS: Mapping[str, Mapping[str, _Signs]] = {
-    script: {name: _Signs(**signs) for name, signs in languages.items()} for script, languages in data_of(__file__).items()
-}
+# What languages are told apart in: a script as Unicode names its letters, and its languages. What shows a language are function
+# words (and words for photos), and letters that its neighbours do not have. Of equal counts the first language is taken.
+_SCRIPTS: Mapping[str, Mapping[str, Mapping[str, str]]] = data_of(__file__)
 _ONE_LANGUAGE = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean", "DEVANAGARI": "Hindi"}
 _READ = 500  # characters
 _LETTER = re.compile(r"[^\W\d_]")
@@ -58,8 +45,14 @@ def language(text: str) -> str:
     if languages is None:
         return _ONE_LANGUAGE.get(script, script.capitalize())
     words = _WORD.findall(text)
-    found = {name: signs.count(words) for name, signs in languages.items()}
+    found = {name: _shown(words, **signs) for name, signs in languages.items()}
     best = max(found, key=lambda name: found[name])
     # What leads to a remark needs more than one sign in a sentence of several words: "phở noodles" is English.
     least = 1 if best in TOWER_LANGUAGES else min(2, len(words))
     return best if found[best] >= least else next(iter(languages))
+
+
+def _shown(spoken: Sequence[str], words: str, letters: str = "") -> int:
+    """In how many words a language shows. A name with a capital letter is no sign: "Tromsø" may stand in any language."""
+    own, marks = set(words.split()), set(letters)
+    return sum(w.casefold() in own or (w[0].islower() and not marks.isdisjoint(w)) for w in spoken)

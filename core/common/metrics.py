@@ -15,11 +15,10 @@ KS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class Relevance:
-    """Which unique texts belong to which photos: ``matrix`` [n photos, m texts] is True where the text is one of the photo's
-    captions."""
+    """Which texts belong to which photos."""
 
-    texts: tuple[str, ...]
-    matrix: np.ndarray
+    texts: tuple[str, ...]  # different ones
+    matrix: np.ndarray  # [n photos, m texts], True where the text is one of the photo's captions
 
     @staticmethod
     def of(captions: Sequence[Sequence[str]]) -> Relevance:
@@ -76,16 +75,11 @@ def mean_of_ways(recalls: Mapping[str, Any], measure: str) -> float:
 
 @dataclass(frozen=True)
 class Hits:
-    """At which places [q], 0 = first, the best right answers rank of questions: photos (i2t) or captions (t2i).
+    """How the right answers of questions rank, which are photos (i2t) or captions (t2i)."""
 
-    Attributes:
-        photos: [q] the row of the photo that the question belongs to (a caption of several photos: the first of them).
-        total: number of photos.
-    """
-
-    places: np.ndarray
-    photos: np.ndarray
-    total: int
+    places: np.ndarray  # [q], of the best right answer of each; 0 is the first
+    photos: np.ndarray  # [q], the row of the photo that the question belongs to (a caption of several: the first of them)
+    total: int  # number of photos
 
 
 def hits(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Hits]:

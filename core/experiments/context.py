@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from core.backbones.base import Backbone
 from core.common.digest import digest
 from core.common.files import whole
+from core.common.lazy import lazy
 from core.common.progress import Log
 from core.experts.load import load_engine
 from core.sglora.engine import SGLora
@@ -28,12 +28,12 @@ class ExperimentContext:
     backbone: Backbone
     log: Log = print
 
-    @cached_property
+    @lazy
     def engine(self) -> SGLora:
         """The shipped experts and generator."""
         return load_engine(self.backbone)
 
-    @cached_property
+    @lazy
     def corpus(self) -> Corpus:
         """Photos of the data folder, with the part that each plays in training; raises DataError where there are none."""
         corpus = load_corpus(self.data, self.backbone, self.cache, self.log)

@@ -14,29 +14,10 @@ RIDGE = 1.0
 Method = Callable[[SGLora, Adaptation], "Lora | None"]  # what an adaptation's routing is turned into
 
 
-def merge(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """Top-k experts with softmax weights, exact sum of weight changes: the paper's control."""
-    return engine.repository.merged(adaptation.routing)
-
-
-def equal_merge(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """Top-k experts with equal weights, exact."""
-    return _mean(engine, adaptation.routing.chosen.tolist())
-
-
-def mean_of_all(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """Mean of all experts, exact."""
-    return _mean(engine, range(len(engine.repository)))
-
-
-def _mean(engine: SGLora, experts: Sequence[int]) -> Lora:
+def mean(engine: SGLora, experts: Sequence[int]) -> Lora:
+    """Experts with equal weights, exact sum of weight changes."""
     own = [engine.repository.own(i) for i in experts]
     return engine.repository.with_shared(own, [1 / len(own)] * len(own))
-
-
-def nearest(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """The closest expert alone."""
-    return engine.repository.lora(int(adaptation.routing.chosen[0]))
 
 
 def ridge(engine: SGLora, adaptation: Adaptation) -> Lora:
@@ -52,10 +33,10 @@ def ridge(engine: SGLora, adaptation: Adaptation) -> Lora:
 
 
 def one_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """One LoRA for everything: the shared part in full. Without one, as ``mean_of_all``."""
+    """One LoRA for everything: the shared part in full. Without one, the mean of all experts."""
     repository = engine.repository
     if repository.shared is None:
-        return mean_of_all(engine, adaptation)
+        return mean(engine, range(len(repository)))
     share = float(repository.notes.get("recipe", {}).get("share", 1.0))
     return repository.shared.scaled(1 / share)
 
@@ -68,10 +49,10 @@ def random_sentence(engine: SGLora, adaptation: Adaptation) -> Lora:
 
 METHODS: Mapping[str, Method] = {
     "zero-shot": lambda engine, adaptation: None,
-    "merge": merge,
-    "equal-merge": equal_merge,
-    "mean-of-all": mean_of_all,
-    "nearest": nearest,
+    "merge": lambda engine, adaptation: engine.repository.merged(adaptation.routing),  # the paper's control
+    "equal-merge": lambda engine, adaptation: mean(engine, adaptation.routing.chosen.tolist()),
+    "mean-of-all": lambda engine, adaptation: mean(engine, range(len(engine.repository))),
+    "nearest": lambda engine, adaptation: engine.repository.lora(int(adaptation.routing.chosen[0])),
     "ridge": ridge,
     "one-lora": one_lora,
     "random-sentence": random_sentence,

@@ -30,38 +30,36 @@ DEFAULT_METHODS = ("zero-shot", "merge", "sg-lora")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How many photos could be read, and their different captions; recalls in percent by method, {"zero-shot": {"i2t": {"R@1":
-    …, "R@5": …, "R@10": …}, "t2i": {…}}, …}; and a message for each photo that was left out."""
+    """What was measured on a folder."""
 
-    images: int
-    captions: int
+    images: int  # that could be read
+    captions: int  # different ones
+    # Recalls in percent, {"zero-shot": {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": {…}}, …}.
     methods: Mapping[str, Mapping[str, Mapping[str, float]]]
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()  # a message for each photo that was left out
 
 
 def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[list[int], Tensor, list[str]]:
     """The indexes of the photos that can be read, their prefix activations [n, *prefix_shape] float16, and a line for each
     other photo."""
 
-    def pixels(path: Path) -> Tensor | str:
+    def pixels(index: int) -> Tensor | str:
         try:
-            return backbone.pixels(open_photo(path))
+            return backbone.pixels(open_photo(paths[index]))
         except PhotoError as error:
             return str(error)
 
     kept: list[int] = []
     skipped: list[str] = []
     parts = [torch.empty(0, *backbone.prefix_shape, dtype=torch.float16)]
-    done = 0
     with Bar("reading", len(paths), log) as bar:
-        for batch in read_ahead(paths, pixels):
-            good = {done + i: value for i, (_, value) in enumerate(batch) if isinstance(value, Tensor)}
+        for batch in read_ahead(range(len(paths)), pixels):
+            good = {index: value for index, value in batch if isinstance(value, Tensor)}
             skipped += [value for _, value in batch if isinstance(value, str)]
             kept += good
             if good:
                 parts.append(backbone.prefix(torch.stack(list(good.values()))))
-            done += len(batch)
-            bar.to(done)
+            bar.to(batch[-1][0] + 1)
     return kept, torch.cat(parts), skipped
 
 
@@ -75,16 +73,13 @@ def evaluate(
 ) -> Evaluation:
     """Recall@1, 5 and 10 of each method in both directions, with all photos as one gallery.
 
-    Any of a photo's captions counts as a hit, and equal captions are one text.
+    Any of a photo's captions counts as a hit, and equal captions are one text. Raises DataError: an unknown method, no photo
+    that can be read, or no caption among those that can; and as ``SGLora.adapt``.
 
     Args:
         samples: photos with captions or labels; those without any stay in the gallery as distractors.
         request: what the adapters are made from; its strength scales all of them alike.
         methods: names from ``core.experiments.controls.METHODS``. adapters: that are measured as they are, by name.
-
-    Raises:
-        DataError: an unknown method, no photo that can be read, or no caption among those that can.
-        DescriptionError: as ``SGLora.adapt``.
     """
     unknown = [m for m in methods if m not in METHODS]
     if unknown:

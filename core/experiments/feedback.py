@@ -31,7 +31,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     base = backbone.shared
     usual = adapter(backbone, base)
     rows = everyday(corpus)
-    photos = corpus.indexed(backbone, rows, usual)
+    photos = corpus.indexed(rows, usual)
     prefixes = corpus.prefixes[torch.from_numpy(rows)]
     said = [corpus.captions(row) for row in rows]
     for word in WORDS:

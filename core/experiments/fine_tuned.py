@@ -14,6 +14,7 @@ from core.backbones.heads import TextHead, VisionHead
 from core.common.device import sent, training_autocast
 from core.common.progress import Bar, Log
 from core.training.corpus import Corpus
+from core.training.descent import descend
 from core.training.losses import contrastive
 from core.training.objective import CONFUSED_NAMES, Objective, confused_names
 
@@ -22,30 +23,27 @@ PHOTOS, EVERYDAY = 128, 48  # of a step
 SCALE = 20.0  # inverse temperature
 
 
-def fine_tuned(corpus: Corpus, backbone: EmbeddedBackbone, file: Path, log: Log) -> EmbeddedBackbone:
-    """The fine-tuned backbone, from ``file`` where an earlier run kept it; ``corpus`` is of ``backbone``, whose prefixes are
-    maps of the image tower."""
+def fine_tuned(corpus: Corpus, file: Path, log: Log) -> EmbeddedBackbone:
+    """The fine-tuned backbone of a corpus, whose prefixes are maps of the image tower, from ``file`` where an earlier run kept
+    it."""
     if not file.is_file():
+        backbone = corpus.backbone
         both = copy.deepcopy(backbone.adapted).train().requires_grad_(True)
         assert isinstance(both.vision, VisionHead) and isinstance(both.text, TextHead)
         optimizer = torch.optim.AdamW(both.parameters(), lr=RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS)
-        objective = Objective(backbone, corpus, batch=PHOTOS)
+        objective = Objective(corpus, batch=PHOTOS)
         scenes, rng = np.flatnonzero(corpus.train & corpus.scenes), np.random.default_rng(0)
-        bar, names = Bar("fine-tuning both heads", STEPS, log, "steps"), corpus.class_names
-        for step in range(1, STEPS + 1):
-            batch = objective.batch_of(scenes, EVERYDAY, rng)
-            with training_autocast(backbone.device):
-                photos = both.vision(sent(batch.prefixes, backbone.device).float()).float()
-            texts, after = both.text(batch.texts), both.text(names.prefixes)
-            loss = contrastive(photos[: len(texts)], texts, batch.positive, SCALE)
-            loss = loss + CONFUSED_NAMES * confused_names(photos, batch.base, after, names.embeddings)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            bar.to(step, f"loss {float(loss.detach()):.3f}")
-        bar.close()
+        names = corpus.class_names
+        with Bar("fine-tuning both heads", STEPS, log, "steps") as bar:
+            for step in range(1, STEPS + 1):
+                batch = objective.batch_of(scenes, EVERYDAY, rng)
+                with training_autocast(backbone.device):
+                    photos = both.vision(sent(batch.prefixes, backbone.device).float()).float()
+                texts, after = both.text(batch.texts), both.text(names.prefixes)
+                loss = contrastive(photos[: len(texts)], texts, batch.positive, SCALE)
+                loss = loss + CONFUSED_NAMES * confused_names(photos, batch.base, after, names.embeddings)
+                descend(loss, optimizer, schedule, [*both.parameters()])
+                bar.to(step, f"loss {float(loss.detach()):.3f}")
         save_heads(both.vision, both.text, file, {"steps": STEPS})
     return load_embedded(file, adapt="photos")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,12 @@ from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain
 from core.experts.files import INDEX_FILE, load_repository, save_repository
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
-from core.training.both_heads import BothHeadsRecipe, kept_run
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
 from core.training.experts import assemble, shared_part, train_own_parts
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.recipe import EMBEDDED_RECIPE, ExpertRecipe, recipe_for
+from core.training.shared_part import BothHeadsRecipe, kept_run
 from core.training.snapshots import read_snapshots, snapshots_file
 
 FOLDS = 5
@@ -54,20 +53,16 @@ class FoldRecipe:
 
 @dataclass(frozen=True)
 class PreparedFold:
-    """Held-out tasks, an engine whose experts and generator know none of their photos, and all photos as its backbone keeps
-    them."""
+    """What a fold is measured with."""
 
     held: list[HeldTask]
-    engine: SGLora
-    corpus: Corpus
+    engine: SGLora  # whose experts and generator know no photo of these tasks
+    corpus: Corpus  # all photos, as the engine's backbone keeps them
 
 
 def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
-    """The held-out tasks of a fold, and the corpus in which none of their photos trains or is watched.
-
-    Raises:
-        DataError: fewer tasks than folds.
-    """
+    """The held-out tasks of a fold, and the corpus in which none of their photos trains or is watched; raises DataError where
+    there are fewer tasks than folds."""
     held: list[HeldTask] = []
     for tasks in (scene_tasks(corpus), [*domain_tasks(corpus), *captioned_domain_tasks(corpus)]):
         held += sorted(tasks, key=lambda t: draw(f"{ASSIGNMENT} {t.name}"))[fold::FOLDS]
@@ -85,20 +80,24 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
     longest, is trained once a fold.
     """
     recipe = recipe or FoldRecipe.of(context.backbone)
-    experts = replace(recipe.experts, seed=seed)
-    backbone = fold_backbone(context, fold, recipe.shared)
-    everything = context.corpus
+    experts, log = replace(recipe.experts, seed=seed), context.log
+    backbone, everything = fold_backbone(context, fold, recipe.shared), context.corpus
     if backbone is not context.backbone:
-        everything = load_corpus(context.data, backbone, context.cache, context.log)
+        everything = load_corpus(context.data, backbone, context.cache, log)
     held, corpus = split(everything, fold)
-    folder = fold_folder(context, backbone, fold, experts)
+    key = _digest([backbone.fingerprint, backbone.slug, str(context.data.resolve()), ASSIGNMENT, asdict(experts)])
+    folder = context.folder("folds") / f"fold{fold}-seed{seed}-{key}"
     if not (folder / INDEX_FILE).is_file():
-        _train_fold(context, backbone, corpus, experts, folder)
+        shared = shared_part(corpus, experts, folder, log)
+        tasks = discover(corpus, experts)
+        left = [(task, number) for number, task in enumerate(tasks) if not snapshots_file(folder, task.name).is_file()]
+        train_own_parts(experts.objective(corpus), left, folder, shared, experts, folder.name, log)
+        save_repository(assemble(corpus, tasks, folder, shared, experts, log, measured=False), folder)
     repository = load_repository(folder, backbone.layout, backbone.fingerprint, backbone.shared)
     file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"
     if not file.is_file():
         snapshots = read_snapshots(folder, [expert.name for expert in repository.experts])
-        fit_generator(backbone, repository, snapshots, recipe.generator, context.log).save(file)
+        fit_generator(repository, snapshots, recipe.generator, log).save(file)
     return PreparedFold(held, SGLora(backbone, repository, LoraGenerator.load(file, backbone.fingerprint)), everything)
 
 
@@ -118,21 +117,5 @@ def fold_backbone(context: ExperimentContext, fold: int, recipe: BothHeadsRecipe
     return backbone.with_shared(kept_run(file, others, paper, recipe, context.log))
 
 
-def fold_folder(context: ExperimentContext, backbone: Backbone, fold: int, recipe: ExpertRecipe) -> Path:
-    """Where the trained parts of a fold are kept."""
-    key = _digest([backbone.fingerprint, backbone.slug, str(context.data.resolve()), ASSIGNMENT, asdict(recipe)])
-    return context.folder("folds") / f"fold{fold}-seed{recipe.seed}-{key}"
-
-
 def _digest(content: Any) -> str:
     return digest(json.dumps(content))[:8]
-
-
-def _train_fold(context: ExperimentContext, backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, folder: Path) -> None:
-    log = context.log
-    shared = shared_part(backbone, corpus, recipe, folder, log)
-    tasks = discover(corpus, backbone, recipe)
-    parts = {snapshots_file(folder, task.name): (task, number) for number, task in enumerate(tasks)}
-    left = {file: part for file, part in parts.items() if not file.is_file()}
-    train_own_parts(recipe.objective(backbone, corpus), left, shared, recipe, folder.name, log)
-    save_repository(assemble(backbone, corpus, tasks, folder, shared, recipe, log, measured=False), folder)

@@ -41,17 +41,17 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                 continue
             lora = METHODS[method](engine, adaptation)
             if lora is not None:
-                lost[method][description] = forgetting(engine.backbone, corpus, lora)
+                lost[method][description] = forgetting(corpus, lora)
         context.log(f"{description}: class names {lost['sg-lora'][description].get(CLASS_NAMES, 0.0):+.1f} points lost")
     shares = {}
     if engine.repository.shared is not None:
         whole = METHODS["one-lora"](engine, engine.adapt(AdapterRequest(descriptions[0])))
         assert whole is not None
-        shares = {str(s): forgetting(engine.backbone, corpus, whole, strength=s) for s in SHARES}
+        shares = {str(s): forgetting(corpus, whole, strength=s) for s in SHARES}
     own = {d.name: d.description for d in domain_tasks(corpus, whole=True)}
     return {
         "sets": {each.name: {"photos": len(each.rows), "classes": len(each.names)} for each in sets},
-        "zero-shot": {each.name: round(each.share(engine.backbone, corpus), 2) for each in sets},
+        "zero-shot": {each.name: round(each.share(corpus), 2) for each in sets},
         "methods": lost,
         "shares": shares,
         "kinds": _kinds(context, next((each for each in sets if each.name == CLASS_NAMES), None)),
@@ -77,8 +77,8 @@ def _kinds(context: ExperimentContext, everyday: NamedSet | None) -> dict[str, d
         adapter = usual_adapter(engine.backbone, engine.adapt(AdapterRequest(f"photos of {kind}")).lora)
         found[kind] = {
             "photos": len(chosen),
-            "zero-shot": round(own.share(engine.backbone, corpus), 2),
-            "sg-lora": round(own.share(engine.backbone, corpus, adapter), 2),
+            "zero-shot": round(own.share(corpus), 2),
+            "sg-lora": round(own.share(corpus, adapter), 2),
         }
     return found
 

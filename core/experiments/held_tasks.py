@@ -29,14 +29,13 @@ DOMAIN_SCENES: Mapping[str, Mapping[str, str]] = _WRITTEN["domains"]
 
 @dataclass(frozen=True)
 class HeldTask:
-    """A task to measure on: the sentence that is adapted to, "scenes" or the special domain, the rows of all its photos in the
-    corpus, and those of them to measure on."""
+    """A task to measure on."""
 
     name: str
-    description: str
-    group: str
-    rows: np.ndarray
-    test: np.ndarray
+    description: str  # the sentence that is adapted to
+    group: str  # "scenes" or the special domain
+    rows: np.ndarray  # of all its photos in the corpus
+    test: np.ndarray  # those of them to measure on
 
 
 def named_rows(captions: Mapping[int, tuple[str, ...]], named: Mapping[str, str]) -> dict[str, np.ndarray]:

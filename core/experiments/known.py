@@ -23,8 +23,8 @@ from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.backbone import coco_held_out
-from core.training.both_heads import BothHeadsRecipe
 from core.training.corpus import Corpus, load_corpus
+from core.training.shared_part import BothHeadsRecipe
 
 OURS = "sg-lora"
 SCENES, EVERYDAY, SPECIAL, COCO = "scenes", "1,000 everyday photos", "special domains", "COCO scenes"
@@ -60,11 +60,11 @@ def _fine_tuned(context: ExperimentContext, tasks: Sequence[tuple[str, HeldTask]
     file = context.folder("known") / f"fine-tuned-{backbone.fingerprint}.safetensors"
     paper = backbone.adapting("photos")
     frozen = load_corpus(context.data, paper, context.cache, context.log, BothHeadsRecipe().views)
-    tuned = fine_tuned(frozen, paper, file, context.log)
+    tuned = fine_tuned(frozen, file, context.log)
     corpus = load_corpus(context.data, tuned, context.cache, context.log)
     about = {"variant": "fine-tuned", "seed": 0}
     return [
-        {"group": group, "task": t.name, "photos": len(t.test), **about, **statistics.both_ways(corpus.recalls(tuned, t.test))}
+        {"group": group, "task": t.name, "photos": len(t.test), **about, **statistics.both_ways(corpus.recalls(t.test))}
         for group, t in tasks
     ]
 
@@ -74,7 +74,7 @@ def measured(engine: SGLora, corpus: Corpus, description: str, photos: np.ndarra
     adaptations = {seed: engine.adapt(AdapterRequest(description, seed=seed)) for seed in SEEDS}
 
     def recalls(lora: Lora | None) -> dict[str, float]:
-        return statistics.both_ways(corpus.recalls(engine.backbone, photos, lora))
+        return statistics.both_ways(corpus.recalls(photos, lora))
 
     return [
         {"variant": name, "seed": seed, **recalls(method(engine, adaptations[seed]))}

@@ -17,13 +17,10 @@ from core.experiments.context import ExperimentContext
 from core.experiments.folds import FOLDS, prepare_fold
 from core.experiments.held_tasks import HeldTask, scene_tasks
 from core.experiments.known import EVERYDAY_DESCRIPTION
-from core.retrieval.columns import text_rows
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-from core.training.corpus import TRANSLATIONS, Corpus, gallery_recalls, usual_adapter
-from core.training.translations import LANGUAGES as TRANSLATED
+from core.training.corpus import LANGUAGES, TRANSLATIONS, Corpus
 
-LANGUAGES = {"en": "English", **TRANSLATED}
 FEWEST = 10  # photos of a task that have captions in all languages
 EVERYDAY, KNOWN, UNSEEN = "everyday photos", "known scenes", "unseen scenes"
 METHODS = ("zero-shot", "SG-LoRA")
@@ -54,15 +51,13 @@ def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, spoken: Ma
     photos = [row for row, key in keys.items() if key in spoken and all(spoken[key])]
     if len(photos) < FEWEST:
         return []
-    backbone, adapted = engine.backbone, engine.adapt(AdapterRequest(task.description)).lora
+    adapted = engine.adapt(AdapterRequest(task.description)).lora
     rows = []
     for place, language in enumerate(LANGUAGES.values()):
         relevance = Relevance.of([(spoken[keys[row]][place],) for row in photos])
-        read = backbone.text_prefix(relevance.texts)
+        read = corpus.backbone.text_prefix(relevance.texts)
         for method, lora in zip(METHODS, (None, adapted), strict=True):
-            adapter = usual_adapter(backbone, lora)
-            images = corpus.indexed(backbone, np.array(photos), adapter)
-            recalls = gallery_recalls(images, text_rows(backbone, read, adapter), relevance)
+            recalls = corpus.gallery_recalls(np.array(photos), relevance, read, lora)
             about = {"group": f"{group}, {method}", "task": task.name, "variant": language, "photos": len(photos)}
             rows.append({**about, **statistics.both_ways(recalls)})
     return rows

@@ -20,7 +20,6 @@ from core.experiments.context import ExperimentContext
 from core.experts.compare import distance
 from core.retrieval.columns import text_rows
 from core.sglora.description import embed_descriptions
-from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing, SparseRouter
@@ -40,23 +39,22 @@ KNOWN, UNKNOWN = "known", "closest experts left out"
 VARIANTS = ("mean", "sample")
 
 
-def watched_tasks(corpus: Corpus, engine: SGLora) -> list[tuple[DenseTask, torch.Tensor]]:
+def watched_tasks(corpus: Corpus) -> list[tuple[DenseTask, torch.Tensor]]:
     """Sampled tasks of photos that only choose recipes, always the same ones, each with the embedding [s] of a sentence."""
     rng = np.random.default_rng(0)
     sampler = DenseTasks(corpus, corpus.watched, PHOTOS)
     drawn = [sampler.sample(rng) for _ in range(TASKS)]
-    embeddings = embed_descriptions(engine.backbone, [task.sentence(corpus, rng) for task in drawn])
+    embeddings = embed_descriptions(corpus.backbone, [task.sentence(corpus, rng) for task in drawn])
     return list(zip(drawn, embeddings, strict=True))
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
     """What each lambda does to samples, and their recall above the merge, by lambda and group of experts."""
-    corpus, engine, repository = context.corpus, context.engine, context.engine.repository
+    corpus, repository = context.corpus, context.engine.repository
     runs = runs_of(repository, context.backbone, context.cache, context.data)
-    snapshots, tasks = read_snapshots(runs, [e.name for e in repository.experts]), watched_tasks(corpus, engine)
+    snapshots, tasks = read_snapshots(runs, [e.name for e in repository.experts]), watched_tasks(corpus)
     generators = {
-        f"{weight:g}": fit_generator(context.backbone, repository, snapshots, GeneratorRecipe(kl=weight), context.log)
-        for weight in LAMBDAS
+        f"{weight:g}": fit_generator(repository, snapshots, GeneratorRecipe(kl=weight), context.log) for weight in LAMBDAS
     }
     rows: list[dict[str, Any]] = []
     apart: dict[str, list[float]] = {label: [] for label in generators}
@@ -70,9 +68,9 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                 variants += [(f"mean {label}", mean), *((f"sample {label}", sample) for sample in samples)]
                 if group == KNOWN:
                     apart[label] += [distance(a, b) for a, b in pairwise(samples)]
-                    moved[label].append(_moved(corpus, engine, task, samples))
+                    moved[label].append(_moved(corpus, task, samples))
             for variant, lora in variants:
-                recalls = statistics.both_ways(corpus.recalls(context.backbone, task.rows, lora))
+                recalls = statistics.both_ways(corpus.recalls(task.rows, lora))
                 rows.append({"group": group, "task": str(number), "variant": variant, **recalls})
         context.log(f"task {number + 1} of {len(tasks)}")
     between = _between_experts(repository)
@@ -114,14 +112,14 @@ def _between_experts(repository: ExpertRepository) -> float:
     return float(np.mean([distance(repository.own(a), repository.own(b)) for a, b in pairwise(order)]))
 
 
-def _moved(corpus: Corpus, engine: SGLora, task: DenseTask, samples: Sequence[Lora]) -> float:
+def _moved(corpus: Corpus, task: DenseTask, samples: Sequence[Lora]) -> float:
     """How many of the first photos for a caption of the task are others with another seed."""
     rows, text = np.flatnonzero(corpus.watched & corpus.scenes), corpus.texts[int(corpus.own_texts[task.rows[0]][0])][None]
     first = []
     for lora in samples:
-        adapter = usual_adapter(engine.backbone, lora)
-        photos = corpus.indexed(engine.backbone, rows, adapter)
-        first.append(set((text_rows(engine.backbone, text, adapter) @ photos.T)[0].topk(FIRST).indices.tolist()))
+        adapter = usual_adapter(corpus.backbone, lora)
+        photos = corpus.indexed(rows, adapter)
+        first.append(set((text_rows(corpus.backbone, text, adapter) @ photos.T)[0].topk(FIRST).indices.tolist()))
     return float(np.mean([len(a - b) for a, b in pairwise(first)]))
 
 

@@ -17,22 +17,15 @@ from core.common.paths import data_of
 
 @dataclass(frozen=True)
 class Experiment:
-    """A question that is answered with numbers.
+    """A question that is answered with numbers."""
 
-    Attributes:
-        name: of its module. question: what is asked. method: how it is measured, in a sentence or two.
-        data: whether it needs a data folder. bench: whether it measures time or memory.
-        shared: whether processes of `accelerate launch` share its work.
-        version: raised when a change of the code changes the result; kept results of another version are not used.
-    """
-
-    name: str
+    name: str  # of its module
     question: str
-    method: str
-    data: bool = True
-    bench: bool = False
-    shared: bool = False
-    version: int = 1
+    method: str  # how it is measured, in a sentence or two
+    data: bool = True  # whether it needs a data folder
+    bench: bool = False  # whether it measures time or memory
+    shared: bool = False  # whether processes of `accelerate launch` share its work
+    version: int = 1  # raised when a change of the code changes the result; kept results of another version are not used
 
     @property
     def module(self) -> ModuleType:

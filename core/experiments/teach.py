@@ -20,6 +20,7 @@ from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import text_rows
+from core.retrieval.popularity import spread_places
 from core.retrieval.questions import EncodedQuery
 from core.sglora.repository import CLASS_NAMES
 from core.sglora.request import AdapterRequest
@@ -48,13 +49,12 @@ FEWEST_CAPTIONS = 15
 
 @dataclass(frozen=True)
 class Draw:
-    """Some classes of one domain: a real and a made-up name for each, rows to teach from (max(PHOTOS) or more), and rows to
-    measure on, which trained, chose and taught nothing."""
+    """Some classes of one domain."""
 
     labels: tuple[str, ...]
-    nonsense: tuple[str, ...]
-    taught: tuple[np.ndarray, ...]
-    held: tuple[np.ndarray, ...]
+    nonsense: tuple[str, ...]  # a made-up name for each
+    taught: tuple[np.ndarray, ...]  # rows to teach from, max(PHOTOS) or more
+    held: tuple[np.ndarray, ...]  # rows to measure on, which trained, chose and taught nothing
 
 
 def draws(corpus: Corpus) -> Iterator[tuple[str, Draw]]:
@@ -81,11 +81,11 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     forgotten: list[dict[str, Any]] = []
     bases = columns(context)
     plain = {column: adapter(backbone, base) for column, base in bases.items()}
-    shown = {column: corpus.indexed(backbone, others, each) for column, each in plain.items()}
+    shown = {column: corpus.indexed(others, each) for column, each in plain.items()}
     asked = unrelated(context, others)
     before = {column: asked(each) for column, each in plain.items()}
     for domain, draw in draws(corpus):
-        held = {column: [corpus.indexed(backbone, own, plain[column]) for own in draw.held] for column in SHOWN}
+        held = {column: [corpus.indexed(own, plain[column]) for own in draw.held] for column in SHOWN}
         for kind, names in (("real", draw.labels), ("nonsense", draw.nonsense)):
             texts = {wording: backbone.text_prefix([wording.format(name) for name in names]) for wording in WORDINGS}
             for photos in (0, *PHOTOS):
@@ -122,7 +122,7 @@ def adapter(backbone: Backbone, base: Lora | None, names: TaughtNames | None = N
 def everyday(corpus: Corpus) -> np.ndarray:
     """OTHERS captioned photos of everyday scenes that trained and chose nothing."""
     rows = np.flatnonzero(corpus.scenes & corpus.test)
-    return rows[np.linspace(0, len(rows) - 1, min(OTHERS, len(rows))).astype(int)]
+    return rows[spread_places(len(rows), OTHERS)]
 
 
 def taught(context: ExperimentContext, names: Sequence[str], rows: Sequence[np.ndarray], photos: int) -> TaughtNames:
@@ -153,9 +153,9 @@ def unrelated(context: ExperimentContext, rows: np.ndarray) -> Callable[[Adapter
     names = next((each for each in named_sets(corpus) if each.name == CLASS_NAMES), None)
 
     def found(adapter: Adapter) -> dict[str, float]:
-        scores = text_rows(backbone, captions, adapter) @ corpus.indexed(backbone, rows, adapter).T
+        scores = text_rows(backbone, captions, adapter) @ corpus.indexed(rows, adapter).T
         points = {"captions": 100 * float(((scores >= scores.diag()[:, None]).sum(1) <= FIRST).float().mean())}
-        return points if names is None else {**points, "class names": names.share(backbone, corpus, adapter)}
+        return points if names is None else {**points, "class names": names.share(corpus, adapter)}
 
     return found
 

@@ -35,10 +35,11 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Seq
 
     processes, pieces = Processes.here(), [(seed, fold) for seed in seeds for fold in range(FOLDS)]
     context.backbone.to(processes.device)
-    processes.one_after_first(lambda: context.corpus)
+    with processes.state.main_process_first():  # the others find its features in the cache
+        _ = context.corpus
     for mine in processes.share(pieces):
         piece(*mine)
-    processes.wait()
+    processes.state.wait_for_everyone()
     rows = [row for each in pieces for row in piece(*each)]  # from the cache, which all processes see
     return {
         "recipe": asdict(chosen),

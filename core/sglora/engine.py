@@ -27,26 +27,19 @@ from core.sglora.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter
 
 @dataclass(frozen=True)
 class Adaptation:
-    """A generated LoRA and everything that led to it.
-
-    Attributes:
-        prior: the semantic prior c. z: [latent] the sample. own: the own part, see ``ExpertRepository.generated``.
-        full: the generated LoRA, what all experts share plus the own part where an expert fits.
-        strength: the request's, or the usual one. lora, weight: what to search with, see ``SGLora.applied``.
-        seconds: time of each step ("encode", "route", "prior", "decode").
-    """
+    """A generated LoRA and everything that led to it."""
 
     request: AdapterRequest
     routing: Routing
     fit: Fit
-    prior: SemanticPrior
-    z: Tensor
-    own: Lora
-    full: Lora
-    strength: float
-    lora: Lora
+    prior: SemanticPrior  # c
+    z: Tensor  # [latent], the sample
+    own: Lora  # the own part, see ``ExpertRepository.generated``
+    full: Lora  # the generated LoRA: what all experts share, plus the own part where an expert fits
+    strength: float  # the request's, or the usual one
+    lora: Lora  # what to search with, and at which weight: see ``SGLora.applied``
     weight: float
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, float]  # of each step: "encode", "route", "prior", "decode"
 
 
 @dataclass(frozen=True)
@@ -84,14 +77,14 @@ class SGLora:
         return lora, strength
 
     @one_core()
-    def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU, watch: Stopwatch | None = None) -> Routing:
-        """Encode a sentence and route it to its k closest experts; ``watch`` gets the lap "encode". Raises DescriptionError: an
-        empty or too long description, k below 1, tau not above 0."""
+    def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
+        """Encode a sentence and route it to its k closest experts. Raises DescriptionError: an empty or too long description, k
+        below 1, tau not above 0."""
+        return SparseRouter(self.repository.embeddings).route(*self._encoded(description), k, tau)
+
+    def _encoded(self, description: str) -> tuple[str, Tensor]:
         text = clean_text(description)
-        embedding = embed_descriptions(self.backbone, [text])[0]
-        if watch is not None:
-            watch.lap("encode")
-        return SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
+        return text, embed_descriptions(self.backbone, [text])[0]
 
     def fit(self, routing: Routing) -> Fit:
         """How well the experts fit a routed description."""
@@ -99,9 +92,11 @@ class SGLora:
 
     @one_core()
     def adapt(self, request: AdapterRequest) -> Adaptation:
-        """The whole algorithm: route, build the prior, sample, decode; raises as ``route`` and ``applied``."""
+        """The whole algorithm: encode, route, build the prior, sample, decode; raises as ``route`` and ``applied``."""
         watch, repository = Stopwatch(), self.repository
-        routing = self.route(request.description, request.k, request.tau, watch)
+        text, embedding = self._encoded(request.description)
+        watch.lap("encode")
+        routing = SparseRouter(repository.embeddings).route(text, embedding, request.k, request.tau)
         fit = self.fit(routing)
         watch.lap("route")
         prior = repository.prior(routing)

@@ -32,20 +32,12 @@ class Remark(NamedTuple):
 
 @dataclass(frozen=True)
 class Fit:
-    """How well the experts fit a description.
+    """How well the experts fit a description."""
 
-    Attributes:
-        closeness: cosine similarity of the routed experts, weighted.
-        fits: False where it is below the repository's threshold, or where there is a remark; only the shared part is applied
-            then.
-        forgetting: points of R@1 that class names of everyday photos lose under the routed experts, weighted.
-        remark: what is odd about the description: a language that the text tower does not know, or about no photos.
-    """
-
-    closeness: float
-    fits: bool
-    forgetting: float
-    remark: Remark | None
+    closeness: float  # cosine similarity of the routed experts, weighted
+    fits: bool  # if not (closeness below the repository's threshold, or a remark), only the shared part is applied
+    forgetting: float  # points of R@1 that class names of everyday photos lose under the routed experts, weighted
+    remark: Remark | None  # what is odd: a language that the text tower does not know, or a sentence about no photos
 
 
 def fit(repository: ExpertRepository, towers: Towers, routing: Routing) -> Fit:

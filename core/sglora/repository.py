@@ -26,32 +26,24 @@ CLASS_NAMES = "class names"  # in ``Expert.forgetting``
 
 @dataclass(frozen=True)
 class Expert:
-    """One expert's entry in the index.
+    """One expert's entry in the index."""
 
-    Attributes:
-        name: short and unique, such as "dog" or "aerial-1". description: the sentence that routing compares.
-        group: "scenes" for tasks found in captions, else the special domain. source: the data set it was trained on.
-        images: how many trained it, with ``seed``. snapshots: M, how many were averaged.
-        before, after: zero-shot's and the expert's recall on photos it was not trained on,
-            {"i2t": {"R@1": …}, "t2i": {…}, "images": n}; both empty without a measurement (an imported adapter).
-        classes: the labels of a label domain's task.
-        forgetting: points of R@1 (class names, as "a photo of a …") that are lost under the expert: "class names" of everyday
-            photos, and each labelled domain that was measured; below zero where they are gained.
-        keywords: other words for what it is about; its embedding is the mean over them and the description.
-    """
-
-    name: Text
-    description: Text
-    group: Label
-    source: Label
-    images: Count
+    name: Text  # short and unique, such as "dog" or "aerial-1"
+    description: Text  # the sentence that routing compares
+    group: Label  # "scenes" for tasks found in captions, else the special domain
+    source: Label  # the data set it was trained on
+    images: Count  # how many trained it
     seed: Count
-    snapshots: Count
-    before: Measured
-    after: Measured
-    classes: tuple[Label, ...] = ()
+    snapshots: Count  # M, how many were averaged
+    # Recalls on photos it was not trained on, {"i2t": {"R@1": …}, "t2i": {…}, "images": n}; both empty where nothing was
+    # measured (an imported adapter).
+    before: Measured  # zero-shot
+    after: Measured  # with the expert
+    classes: tuple[Label, ...] = ()  # the labels of a label domain's task
+    # Points of R@1 that "a photo of a …" of class names loses under the expert, below zero where it gains: CLASS_NAMES of
+    # everyday photos, and each labelled domain that was measured.
     forgetting: Mapping[Text, Figure] = field(default_factory=dict)
-    keywords: Text = ""
+    keywords: Text = ""  # other words for what it is about; its embedding is the mean over them and the description
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     def __post_init__(self) -> None:
@@ -71,28 +63,19 @@ class Expert:
 
 @dataclass(frozen=True)
 class ExpertRepository:
-    """All experts of one backbone. An expert is what all share plus its own part, in weight changes: dW = dW_shared + B_i A_i.
+    """All experts of one backbone. Each is what all share plus its own part, in weight changes: dW = dW_shared + B_i A_i."""
 
-    Attributes:
-        fingerprint: of the backbone. layout: of the vectors of own parts. experts: index entries.
-        means: [n, P] mu_i of the own parts. stds: [n, P] sigma_i. embeddings: [n, s], unit length.
-        origin: [P] the initialisation that all own parts share (B = 0 where there is a shared part).
-        notes: how they were trained. backbone: how the backbone is loaded, as in ``RepositoryIndex``.
-        closeness_threshold: closeness below which no expert fits a description; None where it was not measured.
-        shared: what all experts share, as strong as they began with it; None: nothing, an expert is its own part (the paper).
-    """
-
-    fingerprint: str
-    layout: LoraLayout
+    fingerprint: str  # of the backbone
+    layout: LoraLayout  # of the vectors of own parts
     experts: tuple[Expert, ...]
-    means: Tensor
-    stds: Tensor
-    embeddings: Tensor
-    origin: Tensor
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})
-    closeness_threshold: float | None = None
-    shared: Lora | None = None
+    means: Tensor  # [n, P] mu_i of the own parts
+    stds: Tensor  # [n, P] sigma_i
+    embeddings: Tensor  # [n, s], unit length
+    origin: Tensor  # [P], the initialisation that all own parts share (B = 0 where there is a shared part)
+    notes: Mapping[str, Any] = field(default_factory=dict)  # how they were trained
+    backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})  # how it is loaded: ``Backbone.choice``
+    closeness_threshold: float | None = None  # closeness below which no expert fits; None where it was not measured
+    shared: Lora | None = None  # as strong as experts began with it; None: nothing, an expert is its own part (the paper)
 
     def __len__(self) -> int:
         return len(self.experts)

@@ -13,20 +13,14 @@ RANDOM = ("quarterly financial report", "the sound of a violin", "a mathematical
 
 @dataclass(frozen=True)
 class AdapterRequest:
-    """One adapter.
+    """One adapter."""
 
-    Attributes:
-        description: what the photos show. k: how many experts it is routed to. tau: temperature of their softmax weights.
-        seed: of the sample z.
-        strength: how much of the adapter is applied; 0 is zero-shot, 1 as generated, None what is usual for the backbone
-            (``SGLora.usual_strength``). Where photos are indexed without and with the shared part it mixes scores, 0 to 1; else
-            it scales the weight change.
-    """
-
-    description: str
-    k: int = DEFAULT_K
-    tau: float = DEFAULT_TAU
-    seed: int = 0
+    description: str  # what the photos show
+    k: int = DEFAULT_K  # how many experts it is routed to
+    tau: float = DEFAULT_TAU  # temperature of their softmax weights
+    seed: int = 0  # of the sample z
+    # How much of the adapter is applied: 0 is zero-shot, 1 as generated, None what is usual (``SGLora.usual_strength``). Where
+    # photos are indexed without and with the shared part it mixes scores, 0 to 1; else it scales the weight change.
     strength: float | None = None
 
     def with_random_sentence(self) -> AdapterRequest:

@@ -18,19 +18,13 @@ MIN_TAU = 1e-9  # below it float32 similarities differ by far more than tau anyw
 
 @dataclass(frozen=True)
 class Routing:
-    """Which experts a cleaned description is routed to.
-
-    Attributes:
-        embedding: [s] its sentence embedding. similarity: [n] its cosine similarity to every expert of the repository.
-        chosen: [k] indexes of the routed experts, closest first.
-        weights: [k] softmax weights alpha with temperature tau, summing to 1.
-    """
+    """Which experts a cleaned description is routed to."""
 
     description: str
-    embedding: Tensor
-    similarity: Tensor
-    chosen: Tensor
-    weights: Tensor
+    embedding: Tensor  # [s], of the sentence
+    similarity: Tensor  # [n], its cosine similarity to every expert of the repository
+    chosen: Tensor  # [k], indexes of the routed experts, closest first
+    weights: Tensor  # [k], softmax weights alpha with temperature tau, summing to 1
     tau: float
 
     @property

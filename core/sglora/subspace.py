@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from core.common.lazy import lazy
 from core.sglora.prior import SemanticPrior
 
 VARIANCE_FLOOR = 1e-4  # of a whitened coordinate; keeps log-variances of single experts finite
@@ -16,22 +16,17 @@ VARIANCE_FLOOR = 1e-4  # of a whitened coordinate; keeps log-variances of single
 
 @dataclass(frozen=True)
 class Basis:
-    """theta = origin + (x * scale) @ components, less what no component spans.
+    """theta = origin + (x * scale) @ components, less what no component spans."""
 
-    Attributes:
-        origin: [P] where coordinates are zero: the experts' shared initialisation.
-        components: [D, P] orthonormal rows. scale: [D] spread of the experts along each.
-    """
-
-    origin: Tensor
-    components: Tensor
-    scale: Tensor
+    origin: Tensor  # [P], where coordinates are zero: the experts' shared initialisation
+    components: Tensor  # [D, P], orthonormal rows
+    scale: Tensor  # [D], spread of the experts along each
 
     @property
     def dimensions(self) -> int:
         return len(self.scale)
 
-    @cached_property
+    @lazy
     def squares(self) -> Tensor:
         """[D, P] squared components, which project variances; kept, since squaring is most of a condition's time."""
         return self.components.square()

@@ -55,18 +55,12 @@ ALIKE = 0.4  # mean photos of a name that are shorter than this, of length 1 eac
 
 @dataclass(frozen=True, eq=False)
 class TaughtName:
-    """What a name was taught from.
-
-    Attributes:
-        texts: prefixes [t, …] of the name in TEMPLATES.
-        photos: prefix activations [n, *prefix_shape] float16, at most MAX_PHOTOS. without: of photos that it does not mean,
-            where it comes from marks on a question's results; None: it was taught by photos alone.
-    """
+    """What a name was taught from."""
 
     name: str
-    texts: Tensor
-    photos: Tensor
-    without: Tensor | None = None
+    texts: Tensor  # prefixes [t, …] of the name in TEMPLATES
+    photos: Tensor  # prefix activations [n, *prefix_shape] float16, at most MAX_PHOTOS
+    without: Tensor | None = None  # of photos that it does not mean, where it is a question whose results were marked
 
     @property
     def memory(self) -> int:
@@ -94,14 +88,8 @@ class TaughtNames:
     entries: tuple[TaughtName, ...] = ()
 
     def add(self, name: str, photos: Tensor, without: Tensor | None = None) -> TaughtNames:
-        """With a name more, from prefix activations; a name that is there gets the photos as well.
-
-        Args:
-            without: photos that the name does not mean, where it is a question and the photos are marked results; None: a name.
-
-        Raises:
-            DescriptionError: no photo, a name that cannot be used, or one too many.
-        """
+        """With a name more, from prefix activations; a name that is there gets the photos as well. ``without`` as in
+        ``TaughtName``. Raises DescriptionError: no photo, a name that cannot be used, or one too many."""
         name = clean_taught_name(name)
         if not len(photos):
             raise DescriptionError(f"“{name}” has no photo: choose at least one that shows it; three are better.")

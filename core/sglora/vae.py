@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """Sizes: ``coordinates`` D of theta, ``latent`` of z, ``hidden`` width of the MLPs; ``slope`` of their leaky ReLUs below 0:
-    with ReLUs, whole layers of the decoder are off for some conditions, and all z give the same theta there."""
+    """Sizes, and the slope of the leaky ReLUs."""
 
-    coordinates: int
-    latent: int = 16
-    hidden: int = 128
+    coordinates: int  # D of theta
+    latent: int = 16  # of z
+    hidden: int = 128  # width of the MLPs
+    # Below 0. With ReLUs, whole layers of the decoder are off for some conditions, and all z give the same theta there.
     slope: float = 0.0
 
 

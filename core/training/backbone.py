@@ -22,14 +22,15 @@ from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.common.device import current, sent, training_autocast
 from core.common.digest import digest
 from core.common.errors import DataError
+from core.common.files import whole
 from core.common.metrics import Relevance, both_directions
 from core.common.paths import data_of
 from core.common.progress import Bar, Log
 from core.data import Sample, read_folder
 from core.data.class_names import imagenet_class_names
+from core.training.descent import descend, one_cycle
 from core.training.features import image_features, text_features
 from core.training.losses import contrastive, distillation
-from core.training.shared_part import one_cycle
 
 Photos = tuple[Sequence[Sample], Sequence[Sample], Sequence[Sample]]  # labelled ones, COCO, Flickr8k
 COCO_HELD_OUT = 160
@@ -85,19 +86,13 @@ def _read(data: Path, recipe: BackboneRecipe) -> Photos:
     return labelled, coco, flickr8k
 
 
-@dataclass(frozen=True)
-class _Evaluation:
-    """Captioned photos that the base never saw: activations [n, *prefix_shape], sentence embeddings [m, s], relevance."""
-
-    maps: Tensor
-    sentences: Tensor
-    relevance: Relevance
-
-    @torch.no_grad()
-    def recalls(self, vision: VisionHead, text: TextHead) -> dict[str, dict[str, float]]:
-        device = vision.cls.device
-        images = torch.cat([vision(sent(part, device).float()).cpu() for part in self.maps.split(128)])
-        return both_directions(images, text(self.sentences.to(device)).cpu(), self.relevance)
+@torch.no_grad()
+def _recalls(
+    vision: VisionHead, text: TextHead, maps: Tensor, sentences: Tensor, relevance: Relevance
+) -> dict[str, dict[str, float]]:
+    device = vision.cls.device
+    images = torch.cat([vision(sent(part, device).float()).cpu() for part in maps.split(128)])
+    return both_directions(images, text(sentences.to(device)).cpu(), relevance)
 
 
 class _Data:
@@ -139,10 +134,10 @@ class _Data:
             "flickr8k train (dev)": (flickr8k, train[::6][:1000]),
             "flickr8k val": (flickr8k, val),
         }
-        self.evaluations = {}
+        self.evaluations: dict[str, tuple[Tensor, Tensor, Relevance]] = {}  # maps, sentence embeddings, relevance
         for name, (samples, rows) in evaluated.items():
             relevance = Relevance.of([samples[i].captions for i in rows])
-            self.evaluations[name] = _Evaluation(maps(samples, rows), read(relevance.texts), relevance)
+            self.evaluations[name] = maps(samples, rows), read(relevance.texts), relevance
 
 
 def _teach(tower: ImageTower, maps: Tensor) -> Tensor:
@@ -188,32 +183,23 @@ def train_backbone(
             first = state["step"]
             log(f"resuming at step {first}")
     d = _Data(photos, cache, recipe, log)
-    bar = Bar("training", recipe.steps, log, "steps", first)
-    for step in range(first, recipe.steps):
-        rng = np.random.default_rng([recipe.seed, step])
-        loss, parts = _step(vision, text, log_scale, d, recipe, rng)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([*vision.parameters(), *text.parameters()], 1.0)
-        optimizer.step()
-        schedule.step()
-        bar.to(step + 1, " ".join(f"{k} {v:.3f}" for k, v in parts.items()) + f" scale {log_scale.exp():.1f}")
-        if (step + 1) % recipe.checkpoint == 0 and step + 1 < recipe.steps:
-            state = {
-                **said,
-                "step": step + 1,
-                "log_scale": log_scale.data,
-                **{name: part.state_dict() for name, part in kept.items()},
-            }
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, checkpoint)
-            log(f"checkpoint at step {step + 1}")
-    bar.close()
+    with Bar("training", recipe.steps, log, "steps", first) as bar:
+        for step in range(first, recipe.steps):
+            rng = np.random.default_rng([recipe.seed, step])
+            loss, parts = _step(vision, text, log_scale, d, recipe, rng)
+            descend(loss, optimizer, schedule, [*vision.parameters(), *text.parameters()])
+            bar.to(step + 1, " ".join(f"{k} {v:.3f}" for k, v in parts.items()) + f" scale {log_scale.exp():.1f}")
+            if (step + 1) % recipe.checkpoint == 0 and step + 1 < recipe.steps:
+                state = {**said, "step": step + 1, "log_scale": log_scale.data}
+                state |= {name: part.state_dict() for name, part in kept.items()}
+                with whole(checkpoint) as partial:
+                    torch.save(state, partial)
+                log(f"checkpoint at step {step + 1}")
     vision.eval(), text.eval()
-    metrics = {name: each.recalls(vision, text) for name, each in d.evaluations.items()}
+    metrics = {name: _recalls(vision, text, *each) for name, each in d.evaluations.items()}
     for name, values in metrics.items():
         short = {way: {k: round(v, 1) for k, v in found.items()} for way, found in values.items()}
-        log(f"{name} ({len(d.evaluations[name].maps)} photos): {json.dumps(short)}")
+        log(f"{name} ({len(d.evaluations[name][0])} photos): {json.dumps(short)}")
     fingerprint = save_heads(vision.cpu(), text.cpu(), out, {"recipe": asdict(recipe), "zero_shot": metrics})
     checkpoint.unlink(missing_ok=True)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {fingerprint}")

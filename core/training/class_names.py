@@ -15,11 +15,10 @@ from core.data.class_names import imagenet_class_names
 
 @dataclass(frozen=True)
 class ClassNames:
-    """Text prefixes [c, …] of one sentence a class, and where adapters should leave them [c, d]: as they are zero-shot, or
-    under the backbone's shared part."""
+    """One sentence a class."""
 
-    prefixes: Tensor
-    embeddings: Tensor
+    prefixes: Tensor  # of the texts, [c, …]
+    embeddings: Tensor  # [c, d], where adapters should leave them: as they are zero-shot, or under the backbone's shared part
 
     @staticmethod
     def of(backbone: Backbone, read: Callable[[Sequence[str]], Tensor]) -> ClassNames:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.common.digest import digest
 from core.common.errors import DataError
+from core.common.lazy import lazy
 from core.common.metrics import Relevance, measure
 from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
@@ -36,7 +36,8 @@ LABELLED_TRAIN = 0.75  # share of each class's photos that train
 FEW = 3  # classes with fewer photos only measure
 UNREADABLE_SHOWN = 20
 TRANSLATIONS = "languages"  # a folder beside that of the photos, with captions in other languages
-LANGUAGES = ("de", "fr")  # of these, to train with
+LANGUAGES = {"en": "English", "de": "German", "fr": "French", "cs": "Czech"}
+TRAINED_LANGUAGES = ("de", "fr")
 
 
 def draw(text: str) -> float:
@@ -46,66 +47,56 @@ def draw(text: str) -> float:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Photos, their cached activations and their texts.
+    """Photos and their texts, as one backbone keeps them."""
 
-    Attributes:
-        samples: [n] as they were read. prefixes: prefix activations [n, *prefix_shape] float16, on disk.
-        sentences: [t, s] sentence embeddings of all texts. texts: [t, …] their prefixes. strings: [t] themselves.
-        own_texts: per photo, rows of ``sentences`` to train with; the first ``measured`` of them are its captions.
-        labels: [n] a number that equals for photos of one class (its own row for captioned photos).
-        base: [n, d] zero-shot embeddings. class_names: what adapters are not to forget.
-        train, watched, test: [n] bool, the part each photo plays; watched photos choose recipes, and calibrate.
-        unreadable: photos that are not among them.
-        views: prefixes of seeded crops and mirrored copies of the photos, which training may look at instead.
-    """
-
-    samples: tuple[Sample, ...]
-    prefixes: Features
-    sentences: Tensor
-    texts: Tensor
-    strings: tuple[str, ...]
+    backbone: Backbone
+    samples: tuple[Sample, ...]  # [n] as they were read
+    prefixes: Features  # prefix activations [n, *prefix_shape] float16, on disk
+    sentences: Tensor  # [t, s], sentence embeddings of all texts
+    texts: Tensor  # [t, …], their prefixes
+    strings: tuple[str, ...]  # [t] themselves
+    # Of each photo, rows of ``sentences`` to train with: its captions or the texts of its label, then translations.
     own_texts: tuple[np.ndarray, ...]
-    measured: tuple[int, ...]
-    labels: np.ndarray
-    base: Tensor
-    class_names: ClassNames
-    train: np.ndarray
-    watched: np.ndarray
-    test: np.ndarray
-    unreadable: tuple[Path, ...] = ()
-    views: tuple[Features, ...] = ()
+    labels: np.ndarray  # [n], equal numbers for photos of one class (the own row of captioned photos)
+    base: Tensor  # [n, d], zero-shot embeddings
+    class_names: ClassNames  # what adapters are not to forget
+    train: np.ndarray  # [n] bool; a photo trains, is watched, or measures
+    watched: np.ndarray  # [n] bool: these choose recipes, and calibrate
+    test: np.ndarray  # [n] bool
+    unreadable: tuple[Path, ...] = ()  # photos that are not among them
+    views: tuple[Features, ...] = ()  # prefixes of seeded crops and mirrored copies, which training may look at instead
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    @cached_property
+    @lazy
     def captioned(self) -> np.ndarray:
         """[n] bool: photos with captions; the others have a label."""
         return np.array([bool(s.captions) for s in self.samples])
 
-    @cached_property
+    @lazy
     def scenes(self) -> np.ndarray:
         """[n] bool: photos of everyday scenes with captions."""
         return self.captioned & (self.domains == "")
 
-    @cached_property
+    @lazy
     def domains(self) -> np.ndarray:
         """[n] text: the special domain, or the kind of everyday objects, of each photo; "" for everyday scenes."""
         return np.array([s.domain for s in self.samples])
 
-    @cached_property
+    @lazy
     def everyday(self) -> np.ndarray:
         """[n] bool: photos on which adapters of photos keep class names: everyday objects, or all photos without any such."""
         objects = np.array([s.domain == OBJECTS and not s.captions for s in self.samples])
         return objects if (objects & self.train).any() else np.ones(len(self), dtype=bool)
 
-    @cached_property
+    @lazy
     def photo_sentences(self) -> np.ndarray:
         """[n, s] mean sentence embedding of each photo's texts, unit length."""
         means = np.stack([self.sentences[torch.from_numpy(own)].mean(0).numpy() for own in self.own_texts])
         return means / np.linalg.norm(means, axis=1, keepdims=True)
 
-    @cached_property
+    @lazy
     def classes(self) -> dict[str, dict[str, np.ndarray]]:
         """Labelled photos: domain -> label -> rows."""
         found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -114,7 +105,18 @@ class Corpus:
                 found[s.domain][s.label].append(row)
         return {d: {label: np.array(rows) for label, rows in own.items()} for d, own in found.items()}
 
-    @cached_property
+    @lazy
+    def sets(self) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+        """Labelled photos: (domain, data set) -> label -> rows. Classes of one set are told apart; of several, they overlap."""
+        found: dict[tuple[str, str], dict[str, np.ndarray]] = defaultdict(dict)
+        for domain, classes in self.classes.items():
+            for label, rows in classes.items():
+                names = np.array([self.samples[row].dataset for row in rows])
+                for name in set(names.tolist()):
+                    found[domain, name][label] = rows[names == name]
+        return dict(sorted(found.items()))
+
+    @lazy
     def categories(self) -> dict[str, np.ndarray]:
         """Photos of everyday scenes that show an object: category -> rows, in alphabetical order."""
         found: dict[str, list[int]] = defaultdict(list)
@@ -134,24 +136,30 @@ class Corpus:
             found[view == number] = other[photos[view == number]]
         return found
 
-    def indexed(self, backbone: Backbone, rows: np.ndarray, adapter: Adapter) -> Tensor:
+    def indexed(self, rows: np.ndarray, adapter: Adapter) -> Tensor:
         """What an index holds of the photos at these rows (``core.retrieval.columns``)."""
         index = torch.from_numpy(rows)
-        if backbone.shared is None:
-            return self.base[index] if adapter.lora is None else backbone.suffix(self.prefixes[index], adapter.lora)
-        return photo_rows(backbone, self.prefixes[index], adapter)
+        if self.backbone.shared is None:
+            return self.base[index] if adapter.lora is None else self.backbone.suffix(self.prefixes[index], adapter.lora)
+        return photo_rows(self.backbone, self.prefixes[index], adapter)
 
     def captions(self, row: int) -> list[str]:
         """What a photo is measured with: its captions, or the first text of its label."""
-        return [self.strings[i] for i in self.own_texts[row][: self.measured[row]]]
+        return [self.strings[i] for i in self.own_texts[row][: len(self.samples[row].captions) or 1]]
 
-    def recalls(self, backbone: Backbone, rows: np.ndarray, lora: Lora | None = None) -> dict[str, Any]:
-        """Recalls of the photos at these rows as a gallery with an adapter, as ``gallery_recalls``."""
+    def recalls(self, rows: np.ndarray, lora: Lora | None = None) -> dict[str, Any]:
+        """Recalls of the photos at these rows as a gallery with a LoRA, as ``metrics.measure``."""
         relevance = Relevance.of([self.captions(row) for row in rows])
         places = {self.strings[i]: i for row in rows for i in self.own_texts[row]}
         texts = self.texts[torch.tensor([places[text] for text in relevance.texts])]
-        adapter = usual_adapter(backbone, lora)
-        return gallery_recalls(self.indexed(backbone, rows, adapter), text_rows(backbone, texts, adapter), relevance)
+        return self.gallery_recalls(rows, relevance, texts, lora)
+
+    def gallery_recalls(self, rows: np.ndarray, relevance: Relevance, texts: Tensor, lora: Lora | None) -> dict[str, Any]:
+        """The same for other texts, from their prefixes; texts are ranked less their popularity, as a gallery does it."""
+        adapter = usual_adapter(self.backbone, lora)
+        photos, asked = self.indexed(rows, adapter), text_rows(self.backbone, texts, adapter)
+        popular = popularity(photos[spread_places(len(photos))], asked)
+        return measure(*with_popularity(photos, asked, popular), relevance)
 
     def tell_unreadable(self, log: Log) -> None:
         """List the photos that cannot be read; commands do so at their end, where people look."""
@@ -168,13 +176,6 @@ def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None 
     if backbone.shared is None:
         return Adapter.of(lora if strength is None else lora.scaled(strength))
     return Adapter.of(lora, DEFAULT_WEIGHT if strength is None else strength)
-
-
-def gallery_recalls(photos: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Any]:
-    """As ``metrics.measure``, of photos [n, w] and texts [m, w] as ``core.retrieval.columns`` makes them, these less their
-    popularity among the photos, as a gallery ranks them."""
-    popular = popularity(photos[spread_places(len(photos))], texts)
-    return measure(*with_popularity(photos, texts, popular), relevance)
 
 
 def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -200,13 +201,10 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
 
     ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …), of which `coco` is left to the embedded
     backbone's base and to measuring, and `languages` has captions of `flickr8k` in other languages. Photos that cannot be read
-    are left out; the corpus names them.
-
-    Raises:
-        DataError: there is no photo to train on in it.
+    are left out; the corpus names them. Raises DataError: there is no photo to train on in it.
     """
     left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
-    translated = read_translations(data / TRANSLATIONS, LANGUAGES) if (data / TRANSLATIONS).is_dir() else {}
+    translated = read_translations(data / TRANSLATIONS, TRAINED_LANGUAGES) if (data / TRANSLATIONS).is_dir() else {}
     samples: list[Sample] = []
     unreadable: list[Path] = []
     kept: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]
@@ -240,13 +238,13 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
     names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
     train, watched, test = parts(samples)
     return Corpus(
+        backbone=backbone,
         samples=tuple(samples),
         prefixes=prefixes,
         sentences=text_features(strings, cache, log, backbone),
         texts=read(strings),
         strings=tuple(strings),
         own_texts=tuple(np.array([index[text] for text in texts]) for texts in own),
-        measured=tuple(len(s.captions) or 1 for s in samples),
         labels=np.array([names[s.label] if s.label and not s.captions else row for row, s in enumerate(samples)]),
         base=torch.cat([backbone.suffix(prefixes[rows]) for rows in torch.arange(len(samples)).split(1024)]),
         class_names=ClassNames.of(backbone, read),

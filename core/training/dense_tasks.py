@@ -49,13 +49,13 @@ class DenseTasks:
     def __init__(self, corpus: Corpus, allowed: np.ndarray, least: int = 15, most: float = 0.35) -> None:
         self.keywords = keyword_rows(corpus, allowed, least, most)
         self._names = sorted(self.keywords)
-        self.classes: dict[str, dict[str, np.ndarray]] = {}
-        for (domain, _), own in sorted(_by_set(corpus).items()):
-            found = {label: np.array(rows)[allowed[rows]] for label, rows in own.items()}
+        sets: dict[str, tuple[str, dict[str, np.ndarray]]] = {}  # a domain, and the rows of a set's classes
+        for (domain, _), classes in corpus.sets.items():
+            found = {label: rows[allowed[rows]] for label, rows in classes.items()}
             kept = {label: rows for label, rows in found.items() if len(rows) >= 2}
             if len(kept) >= CLASSES[0]:
-                self.classes[f"{domain} {len(self.classes)}"] = kept
-        self._sets = sorted(self.classes)
+                sets[f"{domain} {len(sets)}"] = domain, kept
+        self._sets = [sets[name] for name in sorted(sets)]  # the order in which the seeds of shipped trainings draw them
         if not self._names and not self._sets:
             raise DataError(
                 f"No task was found: no keyword names {least} photos or more, and no set has three classes to tell apart."
@@ -80,20 +80,8 @@ class DenseTasks:
         return DenseTask(rows, (first,))
 
     def _label(self, rng: np.random.Generator) -> DenseTask:
-        name = self._sets[rng.integers(len(self._sets))]
-        own = self.classes[name]
+        domain, own = self._sets[rng.integers(len(self._sets))]
         labels = list(own)
         chosen = rng.choice(len(labels), min(len(labels), int(rng.integers(*CLASSES))), replace=False)
         picked = tuple(labels[i] for i in chosen)
-        return DenseTask(np.concatenate([own[label] for label in picked]), picked, name.rpartition(" ")[0])
-
-
-def _by_set(corpus: Corpus) -> dict[tuple[str, str], dict[str, list[int]]]:
-    """Labelled photos: (domain, data set) -> label -> rows; classes of one set are told apart, of several sets they may
-    overlap."""
-    found: dict[tuple[str, str], dict[str, list[int]]] = {}
-    for domain, classes in corpus.classes.items():
-        for label, rows in classes.items():
-            for row in rows:
-                found.setdefault((domain, corpus.samples[row].dataset), {}).setdefault(label, []).append(row)
-    return found
+        return DenseTask(np.concatenate([own[label] for label in picked]), picked, domain)

@@ -15,7 +15,6 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from core.backbones.base import Backbone
 from core.common.errors import DataError
 from core.common.text import MAX_NAME, clean_text
 from core.data.text import read_json
@@ -33,24 +32,17 @@ SHOWN = 5  # classes named in a description
 
 @dataclass(frozen=True)
 class ExpertTask:
-    """What one expert is trained on.
+    """What one expert is trained on; texts are "" where there are none."""
 
-    Attributes:
-        name: short and unique. description: what people read. keywords: other words for it ("" for none).
-        group: "scenes", or the domain of a label task. source: data set. rows: photos that train. classes: of a label task.
-        example: the caption closest to its middle, for its key; a repository keeps no caption.
-        phrases: the description that was found, where a person wrote another one.
-    """
-
-    name: str
-    description: str
-    group: str
-    rows: np.ndarray
-    keywords: str = ""
-    classes: tuple[str, ...] = ()
-    example: str = ""
-    phrases: str = ""
-    source: str = ""
+    name: str  # short and unique
+    description: str  # what people read
+    group: str  # "scenes", or the domain of a label task
+    rows: np.ndarray  # photos that train
+    keywords: str = ""  # other words for it
+    classes: tuple[str, ...] = ()  # of a label task
+    example: str = ""  # the caption closest to its middle, for its key; a repository keeps no caption
+    phrases: str = ""  # the description that was found, where a person wrote another one
+    source: str = ""  # data set
 
     @property
     def wordings(self) -> tuple[str, ...]:
@@ -59,14 +51,14 @@ class ExpertTask:
         return tuple(text for text in (self.description, *found, self.example) if text)
 
 
-def discover(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> list[ExpertTask]:
+def discover(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     """The experts' tasks among the training photos, each with a name of its own."""
     found = [
         *category_tasks(corpus, recipe),
-        *keyword_tasks(corpus, backbone, recipe),
+        *keyword_tasks(corpus, recipe),
         *cluster_tasks(corpus, recipe),
         *captioned_domain_tasks(corpus, recipe),
-        *class_tasks(corpus, backbone, recipe),
+        *class_tasks(corpus, recipe),
     ]
     taken: Counter[str] = Counter()
     named = []
@@ -105,7 +97,7 @@ def category_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     return tasks
 
 
-def keyword_tasks(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> list[ExpertTask]:
+def keyword_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     """Keywords whose photos are alike, those of the same photos or the same meaning together.
 
     A word such as "wearing" names photos of everything: of all words the half counts whose photos' captions agree most.
@@ -116,7 +108,7 @@ def keyword_tasks(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> l
     agreement = {w: float(np.linalg.norm(corpus.photo_sentences[r].mean(0))) for w, r in rows.items()}
     needed = float(np.median(list(agreement.values())))
     names = sorted((w for w in rows if agreement[w] >= needed), key=lambda w: -len(rows[w]))
-    meaning = dict(zip(names, backbone.encode_sentence(names).numpy(), strict=True))
+    meaning = dict(zip(names, corpus.backbone.encode_sentence(names).numpy(), strict=True))
     groups: list[tuple[list[str], np.ndarray]] = []
     for word in names:
         for number, (own, photos) in enumerate(groups):
@@ -189,7 +181,7 @@ def _clustered(corpus: Corpus, rows: np.ndarray, size: int, least: int = 0) -> l
     return found
 
 
-def class_tasks(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> list[ExpertTask]:
+def class_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     """Every labelled domain as a whole, and its classes in groups of similar names; everyday objects in groups alone."""
     tasks = []
     for domain, classes in sorted(corpus.classes.items()):
@@ -199,7 +191,7 @@ def class_tasks(corpus: Corpus, backbone: Backbone, recipe: ExpertRecipe) -> lis
         if len(labels) < 2:
             continue
         style = style_of(domain)
-        meaning = backbone.encode_sentence(labels).numpy()
+        meaning = corpus.backbone.encode_sentence(labels).numpy()
         groups = [] if domain == OBJECTS else [np.arange(len(labels))]
         if (count := round(len(labels) / recipe.classes)) > 1:
             nearest = (meaning @ _clusters(meaning, count).T).argmax(1)
@@ -252,7 +244,7 @@ def _centre(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
 
 def _spoken(corpus: Corpus, rows: np.ndarray, centre: np.ndarray, word: str = "") -> str:
     """The caption (with the word, if any has it) closest to the middle of a topic."""
-    texts = {i for r in rows for i in corpus.own_texts[r][: corpus.measured[r]]}
+    texts = {i for r in rows for i in corpus.own_texts[r][: len(corpus.samples[r].captions)]}
     fitting = {i for i in texts if CAPTION_WORDS[0] <= len(corpus.strings[i].split()) <= CAPTION_WORDS[1]} or texts
     named = {i for i in fitting if word in words(corpus.strings[i])} if word else fitting
     # Rounded, so that rounding does not choose among captions that are as close.

@@ -7,7 +7,7 @@ gloo, which needs no GPU, is enough for the few times they wait for each other.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -24,7 +24,7 @@ PATIENCE = timedelta(days=30)  # the first process may take hours for features w
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all, working on ``device``."""
+    """This process among all, as accelerate sees it, working on ``device``."""
 
     state: PartialState
     device: torch.device
@@ -38,31 +38,15 @@ class Processes:
         return Processes(state, (state.device if cpu or state.num_processes > 1 else None) or current())
 
     @property
-    def first(self) -> bool:
-        return self.state.is_main_process
-
-    @property
     def title(self) -> str:
         """What begins a line of progress: which process it is, if there are several."""
         index, count = self.state.process_index, self.state.num_processes
         return f"process {index + 1} of {count}: " if count > 1 else ""
 
-    def one_after_first(self, work: Callable[[], T]) -> T:
-        """``work`` done by the first process, then by the others, who find its results in the cache."""
-        with self.state.main_process_first():
-            return work()
-
     def agreed(self, items: Sequence[T]) -> list[T]:
         """What the first process has, in all of them."""
-        agreed = [list(items)]
-        if self.state.num_processes > 1:
-            broadcast_object_list(agreed)
-        return agreed[0]
+        return broadcast_object_list([list(items)])[0]
 
     def share(self, items: Sequence[T]) -> list[T]:
         """This process's part of what the first one sees as ``items``; together the parts are all of them."""
         return self.agreed(items)[self.state.process_index :: self.state.num_processes]
-
-    def wait(self) -> None:
-        """Until all processes are here."""
-        self.state.wait_for_everyone()

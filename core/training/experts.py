@@ -9,7 +9,7 @@ part alone, as in the paper.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -25,18 +25,21 @@ from core.backbones.lora_algebra import merge
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.progress import Bar, Log, silent
+from core.common.tensor_files import write_tensors
 from core.experts.files import save_repository
+from core.retrieval.popularity import spread_places
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, draw, load_corpus
+from core.training.descent import descend
 from core.training.discovery import ExpertTask, described, discover, without_expert
 from core.training.distributed import Processes
 from core.training.forgetting import forgetting
 from core.training.objective import Objective
 from core.training.recipe import ExpertRecipe
 from core.training.shared_part import train_shared
-from core.training.snapshots import keep, read_snapshots, snapshots_file
+from core.training.snapshots import read_snapshots, snapshots_file
 
 FORGETTING_PHOTOS = 300  # of each set that every expert is measured on
 TOPIC_PHOTOS = 256  # of its own topic, likewise
@@ -46,7 +49,7 @@ FEWEST_PHOTOS = 8  # of a topic that is measured
 def train_own_part(objective: Objective, rows: np.ndarray, shared: Lora | None, recipe: ExpertRecipe, seed: int) -> Tensor:
     """Train an own part on the photos at these rows, on top of the shared part; its last snapshots [M, P] (paper: 100), in
     float16 as they are kept."""
-    layout = LoraLayout(objective.backbone.layout.modules, recipe.rank)
+    layout = LoraLayout(objective.corpus.backbone.layout.modules, recipe.rank)
     vector = torch.nn.Parameter(initial_vector(layout, recipe.seed))
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps, recipe.lr / 10)
@@ -55,11 +58,7 @@ def train_own_part(objective: Objective, rows: np.ndarray, shared: Lora | None, 
     for step in range(recipe.steps):
         own = Lora.from_vector(layout, vector)
         loss = objective.loss(rows, merge([shared, own], [1.0, 1.0]) if shared else own, rng)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([vector], 1.0)
-        optimizer.step()
-        schedule.step()
+        descend(loss, optimizer, schedule, [vector])
         if step >= recipe.steps - recipe.snapshots:
             snapshots.append(vector.detach().clone())
     return torch.stack(snapshots).half().cpu()
@@ -67,16 +66,18 @@ def train_own_part(objective: Objective, rows: np.ndarray, shared: Lora | None, 
 
 def train_own_parts(
     objective: Objective,
-    left: Mapping[Path, tuple[ExpertTask, int]],
+    tasks: Sequence[tuple[ExpertTask, int]],
+    runs: Path,
     shared: Lora | None,
     recipe: ExpertRecipe,
     title: str,
     log: Log,
 ) -> None:
-    """Train the own parts of tasks with seeds, and keep the snapshots of each in its file."""
-    with Bar(title, len(left), log, "experts") as bar:
-        for done, (file, (task, seed)) in enumerate(left.items(), 1):
-            keep(file, {"snapshots": train_own_part(objective, task.rows, shared, recipe, seed)})
+    """Train the own parts of tasks with seeds, and keep the snapshots of each in ``runs``."""
+    with Bar(title, len(tasks), log, "experts") as bar:
+        for done, (task, seed) in enumerate(tasks, 1):
+            snapshots = train_own_part(objective, task.rows, shared, recipe, seed)
+            write_tensors(snapshots_file(runs, task.name), {"snapshots": snapshots})
             bar.to(done, task.name)
 
 
@@ -92,18 +93,19 @@ def train_experts(
     """Train the shared part, find the experts' tasks in ``data``, train their own parts, and write the repository to ``out``.
 
     Under ``accelerate launch`` each process trains a part of the experts; ``cache`` is a folder that all of them see, and keeps
-    what is trained. ``descriptions`` are by expert's name, as ``read_descriptions`` reads them.
-
-    Raises:
-        DataError: no task in the data. RepositoryError: the processes share no cache.
+    what is trained. ``descriptions`` are by expert's name, as ``read_descriptions`` reads them. Raises DataError: no task in
+    the data; RepositoryError: the processes share no cache.
     """
     processes = Processes.here()
     backbone.to(processes.device)
-    told = log if processes.first else silent
-    corpus = processes.one_after_first(lambda: load_corpus(data, backbone, cache, told, recipe.views))
+    first = processes.state.is_main_process
+    told = log if first else silent
     runs = runs_folder(cache, backbone, recipe, data)
-    shared = processes.one_after_first(lambda: shared_part(backbone, corpus, recipe, runs, told))
-    tasks = processes.agreed(discover(corpus, backbone, recipe))
+    with processes.state.main_process_first():  # the others find in the cache what it has made
+        corpus = load_corpus(data, backbone, cache, told, recipe.views)
+    with processes.state.main_process_first():
+        shared = shared_part(corpus, recipe, runs, told)
+    tasks = processes.agreed(discover(corpus, recipe))
     if strangers := descriptions.keys() - {t.name for t in tasks}:
         told(f"no expert was found for {len(strangers)} descriptions, {min(strangers)} for one")
     tasks = described(tasks, descriptions)
@@ -112,14 +114,13 @@ def train_experts(
     if not tasks:
         corpus.tell_unreadable(told)
         raise DataError(f"No topic or group of classes with enough photos to train an expert was found in {data}.")
-    files = [snapshots_file(runs, t.name) for t in tasks]
-    mine = processes.share([i for i in range(len(tasks)) if not files[i].is_file()])
-    left = {files[i]: (tasks[i], int(2**32 * draw(tasks[i].name))) for i in mine}
+    left = processes.share([t for t in tasks if not snapshots_file(runs, t.name).is_file()])
     log(f"{processes.title}{len(left)} of {len(tasks)} experts to train on {processes.device}")
-    train_own_parts(recipe.objective(backbone, corpus), left, shared, recipe, f"{processes.title}experts", log)
-    processes.wait()
-    repository = assemble(backbone, corpus, tasks, runs, shared, recipe, told)
-    if processes.first:
+    mine = [(t, int(2**32 * draw(t.name))) for t in left]
+    train_own_parts(recipe.objective(corpus), mine, runs, shared, recipe, f"{processes.title}experts", log)
+    processes.state.wait_for_everyone()
+    repository = assemble(corpus, tasks, runs, shared, recipe, told)
+    if first:
         save_repository(repository, out)
     told(f"{len(repository)} experts were written to {out}")
     corpus.tell_unreadable(told)
@@ -127,7 +128,6 @@ def train_experts(
 
 
 def assemble(
-    backbone: Backbone,
     corpus: Corpus,
     tasks: list[ExpertTask],
     runs: Path,
@@ -138,6 +138,7 @@ def assemble(
 ) -> ExpertRepository:
     """The repository of trained experts, whose snapshots are in ``runs``; if ``measured``, on photos that trained nothing, and
     by what they forget."""
+    backbone = corpus.backbone
     trained = read_snapshots(runs, [task.name for task in tasks])
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
     keys = torch.stack([embed_expert(backbone, t.wordings) for t in tasks])
@@ -150,9 +151,9 @@ def assemble(
             if measured:
                 own = Lora.from_vector(layout, mean)
                 whole = merge([shared, own], [1.0, 1.0]) if shared else own
-                lost, rows = forgetting(backbone, corpus, whole, FORGETTING_PHOTOS), photos_like(corpus, entry, key)
+                lost, rows = forgetting(corpus, whole, FORGETTING_PHOTOS), photos_like(corpus, entry, key)
                 known = len(rows) >= FEWEST_PHOTOS
-                before, after = (corpus.recalls(backbone, rows, lora) if known else {} for lora in (None, whole))
+                before, after = (corpus.recalls(rows, lora) if known else {} for lora in (None, whole))
                 entry = replace(entry, before=before, after=after, forgetting=lost)
             bar.to(number)
             entries.append(entry)
@@ -171,19 +172,19 @@ def assemble(
     return replace(repository, closeness_threshold=closeness_threshold(repository))
 
 
-def shared_part(backbone: Backbone, corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> Lora | None:
-    """The backbone's shared part; or one as strong as experts begin with it, from the folder ``runs`` where an earlier run
-    kept it; None where the recipe has none."""
-    if backbone.shared is not None:
-        return backbone.shared
+def shared_part(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> Lora | None:
+    """What the backbone shares; or a shared part as strong as experts begin with it, from the folder ``runs`` where an earlier
+    run kept it; None where the recipe has none."""
+    if corpus.backbone.shared is not None:
+        return corpus.backbone.shared
     if not recipe.shared_steps:
         return None
-    layout = LoraLayout(backbone.layout.modules, recipe.shared_rank)
+    layout = LoraLayout(corpus.backbone.layout.modules, recipe.shared_rank)
     file = runs / "shared.safetensors"
     if not file.is_file():
-        objective = recipe.shared_objective(backbone, corpus)
+        objective = recipe.shared_objective(corpus)
         shared = train_shared(objective, layout, recipe.shared_steps, recipe.shared_lr, seed=recipe.seed, log=log)
-        keep(file, {"shared": shared.cpu()})
+        write_tensors(file, {"shared": shared})
     return Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)
 
 
@@ -199,7 +200,7 @@ def photos_like(corpus: Corpus, expert: Expert, key: Tensor) -> np.ndarray:
         share = expert.images / max(int((corpus.train & alike).sum()), 1)
         closest = np.argsort(-(corpus.photo_sentences[pool] @ key.numpy()))
         rows = np.sort(pool[closest[: max(FEWEST_PHOTOS, round(share * len(pool)))]])
-    return rows if len(rows) <= TOPIC_PHOTOS else rows[np.linspace(0, len(rows) - 1, TOPIC_PHOTOS).astype(int)]
+    return rows[spread_places(len(rows), TOPIC_PHOTOS)]
 
 
 def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Path) -> Path:

@@ -81,11 +81,9 @@ def image_features(
 
     with Bar(f"image features, view {view}", len(samples), log, first=done) as bar:
         for batch in read_ahead(range(done, len(samples)), pixels, batch_size(current(), BATCH)):
-            good = {i: p for i, (_, p) in enumerate(batch) if p is not None}
-            values = torch.zeros(len(batch), *towers.prefix_shape, dtype=torch.float16)
-            if good:
-                values[list(good)] = towers.prefix(torch.stack(list(good.values())))
-            maps[done : done + len(batch)] = values.numpy()
+            good = {index: value for index, value in batch if value is not None}
+            if good:  # the others stay zeros
+                maps[list(good)] = towers.prefix(torch.stack(list(good.values()))).numpy()
             done += len(batch)
             if done == len(samples) or done // BATCH % 16 == 0:
                 maps.flush()
@@ -96,8 +94,7 @@ def image_features(
 
 
 def _columns(samples: Sequence[Sample], cache: Path, view: int, log: Log, backbone: EmbeddedBackbone) -> np.ndarray:
-    """What a backbone with a shared part keeps of photos, from the image tower's maps, which are the same for every shared
-    part."""
+    """What a backbone with a shared part keeps of photos, from the image tower's maps: these are the same for all of them."""
     maps = image_features(samples, cache, view, log)
     file = cache / "maps" / f"{_key(backbone.prefix_key, f'view {view}', *(str(s.path) for s in samples))}.npy"
     if not file.is_file():

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import text_rows
+from core.retrieval.popularity import spread_places
 from core.sglora.repository import CLASS_NAMES
 from core.training.corpus import OBJECTS, Corpus, usual_adapter
 
@@ -21,51 +20,38 @@ FEWEST = 30  # photos of a set that is measured
 
 @dataclass(frozen=True)
 class NamedSet:
-    """Labelled photos that trained nothing, to be told apart by the names of their set's classes.
+    """Labelled photos that trained nothing, to be told apart by the names of their set's classes."""
 
-    Attributes:
-        name: CLASS_NAMES for everyday objects, else the domain.
-        rows: [n] photos. names: [c, …] text prefixes. answers: [n] classes of the photos.
-    """
+    name: str  # CLASS_NAMES for everyday objects, else the domain
+    rows: np.ndarray  # [n] photos
+    names: Tensor  # [c, …] text prefixes of the classes
+    answers: Tensor  # [n] classes of the photos
 
-    name: str
-    rows: np.ndarray
-    names: Tensor
-    answers: Tensor
-
-    def share(self, backbone: Backbone, corpus: Corpus, adapter: Adapter = ZERO_SHOT) -> float:
+    def share(self, corpus: Corpus, adapter: Adapter = ZERO_SHOT) -> float:
         """R@1 in percent of these photos as an adapter ranks them."""
-        images, names = corpus.indexed(backbone, self.rows, adapter), text_rows(backbone, self.names, adapter)
+        images, names = corpus.indexed(self.rows, adapter), text_rows(corpus.backbone, self.names, adapter)
         return float(((images @ names.T).argmax(1) == self.answers).float().mean() * 100)
 
 
 def named_sets(corpus: Corpus, most: int = 1000) -> list[NamedSet]:
     """The set of everyday objects with the most classes, and every other labelled domain, as far as they have test photos; of
     each up to ``most`` photos, from all over."""
-    by_set: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for row in np.flatnonzero(~corpus.captioned & corpus.test).tolist():
-        by_set[corpus.samples[row].domain, corpus.samples[row].dataset].append(row)
     found: dict[str, NamedSet] = {}
-    for (domain, _), rows in sorted(by_set.items()):
+    for (domain, _), classes in corpus.sets.items():
+        rows = np.sort(np.concatenate([own[corpus.test[own]] for own in classes.values()]))
         first = {corpus.samples[r].label: corpus.own_texts[r][0] for r in rows}
         labels = sorted(first)
         name = CLASS_NAMES if domain == OBJECTS else domain
         if len(rows) < FEWEST or len(labels) < 2 or (name in found and len(found[name].names) >= len(labels)):
             continue
-        if len(rows) > most:
-            rows = [rows[i] for i in np.linspace(0, len(rows) - 1, most).astype(int)]
+        rows = rows[spread_places(len(rows), most)]
         names = corpus.texts[torch.tensor([first[label] for label in labels])]
         answers = torch.tensor([labels.index(corpus.samples[r].label) for r in rows])
-        found[name] = NamedSet(name, np.array(rows), names, answers)
+        found[name] = NamedSet(name, rows, names, answers)
     return list(found.values())
 
 
-def forgetting(
-    backbone: Backbone, corpus: Corpus, lora: Lora, most: int = 1000, strength: float | None = None
-) -> dict[str, float]:
+def forgetting(corpus: Corpus, lora: Lora, most: int = 1000, strength: float | None = None) -> dict[str, float]:
     """For each of ``named_sets``, the points of R@1 that are lost under a LoRA; below zero where they are gained."""
-    adapter = usual_adapter(backbone, lora, strength)
-    return {
-        each.name: round(each.share(backbone, corpus) - each.share(backbone, corpus, adapter), 2)
-        for each in named_sets(corpus, most)
-    }
+    adapter = usual_adapter(corpus.backbone, lora, strength)
+    return {each.name: round(each.share(corpus) - each.share(corpus, adapter), 2) for each in named_sets(corpus, most)}

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.backbones.base import Backbone
 from core.common.errors import RepositoryError
 from core.common.progress import Bar, Log
 from core.sglora.generator import LoraGenerator
@@ -26,6 +25,7 @@ from core.sglora.repository import ExpertRepository
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
 from core.sglora.vae import ConditionalVAE, VaeConfig
+from core.training.descent import descend
 from core.training.snapshots import read_snapshots
 
 BETWEEN, NEIGHBOURS = 2048, 12  # sentences between experts, and those that they are between
@@ -33,12 +33,7 @@ BETWEEN, NEIGHBOURS = 2048, 12  # sentences between experts, and those that they
 
 @dataclass(frozen=True)
 class GeneratorRecipe:
-    """How the conditional VAE is trained.
-
-    ``kl`` is lambda, reached after the first ``warm_up`` share of the steps; ``free_bits`` as in ``ConditionalVAE.elbo``.
-    ``conditions`` are drawn for each expert; ``left_out`` of them leave the expert itself out, and each leaves out a
-    ``dropout`` share of the others. A share ``between`` of each batch are sentences between experts.
-    """
+    """How the conditional VAE is trained."""
 
     dimensions: int = 80
     latent: int = 16
@@ -47,22 +42,18 @@ class GeneratorRecipe:
     steps: int = 2000
     batch: int = 64
     lr: float = 1e-3
-    kl: float = 0.003
-    free_bits: float = 0.0
-    warm_up: float = 0.2
-    conditions: int = 32
-    left_out: float = 0.5
-    dropout: float = 0.2
-    between: float = 0.5
+    kl: float = 0.003  # lambda
+    free_bits: float = 0.0  # as in ``ConditionalVAE.elbo``
+    warm_up: float = 0.2  # share of the steps after which lambda is reached
+    conditions: int = 32  # that are drawn for each expert
+    left_out: float = 0.5  # share of these that leave the expert itself out
+    dropout: float = 0.2  # share of the others that each leaves out
+    between: float = 0.5  # share of each batch that are sentences between experts
     seed: int = 0
 
 
 def fit_generator(
-    backbone: Backbone,
-    repository: ExpertRepository,
-    snapshots: Tensor,
-    recipe: GeneratorRecipe = GeneratorRecipe(),
-    log: Log = print,
+    repository: ExpertRepository, snapshots: Tensor, recipe: GeneratorRecipe = GeneratorRecipe(), log: Log = print
 ) -> LoraGenerator:
     """Train on the last snapshots [n, M, P] of a repository's experts; raises RepositoryError with fewer than two of them."""
     n = len(repository)
@@ -77,26 +68,21 @@ def fit_generator(
     vae = ConditionalVAE(VaeConfig(basis.dimensions, recipe.latent, recipe.hidden, recipe.slope))
     optimizer = torch.optim.Adam(vae.parameters(), lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.55 + 0.45 * math.cos(math.pi * s / recipe.steps))
-    bar = Bar("generator", recipe.steps, log, "steps")
-    for step in range(1, recipe.steps + 1):
-        expert = torch.from_numpy(rng.integers(0, n, recipe.batch))
-        theta = targets[expert, torch.from_numpy(rng.integers(0, targets.shape[1], recipe.batch))]
-        condition = conditions[expert, torch.from_numpy(rng.integers(0, recipe.conditions, recipe.batch))]
-        mixed = torch.from_numpy(rng.random(recipe.batch) < recipe.between)[:, None]
-        some = torch.from_numpy(rng.integers(0, BETWEEN, recipe.batch))
-        theta = torch.where(mixed, mixed_targets[some], theta)
-        condition = torch.where(mixed, mixed_conditions[some], condition)
-        elbo = vae.elbo(theta, condition, torch.randn(recipe.batch, recipe.latent), recipe.free_bits)
-        weight = recipe.kl * min(1.0, step / max(1.0, recipe.warm_up * recipe.steps))
-        optimizer.zero_grad()
-        (elbo.error + weight * elbo.kl).backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        bar.to(step, f"error {elbo.error.detach():.3f}, KL {elbo.kl.detach():.2f} nats")
-    bar.close()
+    with Bar("generator", recipe.steps, log, "steps") as bar:
+        for step in range(1, recipe.steps + 1):
+            expert = torch.from_numpy(rng.integers(0, n, recipe.batch))
+            theta = targets[expert, torch.from_numpy(rng.integers(0, targets.shape[1], recipe.batch))]
+            condition = conditions[expert, torch.from_numpy(rng.integers(0, recipe.conditions, recipe.batch))]
+            mixed = torch.from_numpy(rng.random(recipe.batch) < recipe.between)[:, None]
+            some = torch.from_numpy(rng.integers(0, BETWEEN, recipe.batch))
+            theta = torch.where(mixed, mixed_targets[some], theta)
+            condition = torch.where(mixed, mixed_conditions[some], condition)
+            elbo = vae.elbo(theta, condition, torch.randn(recipe.batch, recipe.latent), recipe.free_bits)
+            weight = recipe.kl * min(1.0, step / max(1.0, recipe.warm_up * recipe.steps))
+            descend(elbo.error + weight * elbo.kl, optimizer, schedule, [*vae.parameters()])
+            bar.to(step, f"error {elbo.error.detach():.3f}, KL {elbo.kl.detach():.2f} nats")
     notes = {"recipe": asdict(recipe), "experts": n, "KL in nats": round(float(elbo.kl.detach()), 3)}
-    return LoraGenerator(basis, vae.eval().requires_grad_(False), backbone.fingerprint, notes)
+    return LoraGenerator(basis, vae.eval().requires_grad_(False), repository.fingerprint, notes)
 
 
 def _conditions(
@@ -142,17 +128,12 @@ def _routed(
 
 
 def train_generator(
-    out: Path,
-    backbone: Backbone,
-    repository: ExpertRepository,
-    runs: Path,
-    recipe: GeneratorRecipe = GeneratorRecipe(),
-    log: Log = print,
+    out: Path, repository: ExpertRepository, runs: Path, recipe: GeneratorRecipe = GeneratorRecipe(), log: Log = print
 ) -> LoraGenerator:
     """Train on the experts of a repository, whose snapshots ``train experts`` kept in ``runs``, and write the generator to
     ``out``. Raises as ``fit_generator`` and ``read_snapshots``."""
     snapshots = read_snapshots(runs, [expert.name for expert in repository.experts])
-    generator = fit_generator(backbone, repository, snapshots, recipe, log)
+    generator = fit_generator(repository, snapshots, recipe, log)
     generator.save(out)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return generator

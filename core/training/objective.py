@@ -21,7 +21,7 @@ from core.backbones.lora import Lora
 from core.common.device import sent, training_autocast
 from core.training.class_names import ClassNames
 from core.training.corpus import Corpus
-from core.training.losses import contrastive
+from core.training.losses import contrastive, distillation
 
 NAME_SCALE = 20.0  # inverse temperature of similarities to class names
 MOVED_NAMES, CONFUSED_NAMES = 10.0, 0.6  # weights of the penalties
@@ -30,35 +30,26 @@ TRAINED_WEIGHT = 0.7  # of the adapter in the mixed scores that are trained; sea
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos and a text for each of the first of them; the others are there for the penalty alone. Prefixes [n, *prefix_shape]
-    and zero-shot embeddings [n, d] of the photos, text prefixes [t, …], and which are right for which photos, [t, t] bool."""
+    """Photos and a text for each of the first of them; the others are there for the penalty alone."""
 
-    prefixes: Tensor
-    base: Tensor
-    texts: Tensor
-    positive: Tensor
+    prefixes: Tensor  # [n, *prefix_shape] of the photos
+    base: Tensor  # [n, d], their zero-shot embeddings
+    texts: Tensor  # prefixes [t, …]
+    positive: Tensor  # [t, t] bool, which are right for which photos
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of an adapter on a task's photos.
+    """The loss of an adapter on a task's photos."""
 
-    Attributes:
-        scale: inverse temperature. memory: of the penalty, in its usual weights; 0: none. batch: photos of the task.
-        everyday, tokens: for adapters of photos, photos of everyday objects beside them, and patches looked at, at most.
-        names: class names that the penalty of one step looks at. weight: of the adapter in the scores that are trained, the
-            rest being zero-shot's; 1 where photos are not indexed under both.
-    """
-
-    backbone: Backbone
     corpus: Corpus
-    scale: float = 20.0
-    memory: float = 1.0
-    batch: int = 256
-    everyday: int = 0
-    tokens: int = 100_000
-    names: int = 1000
-    weight: float = 1.0
+    scale: float = 20.0  # inverse temperature
+    memory: float = 1.0  # of the penalty, in its usual weights; 0: none
+    batch: int = 256  # photos of the task
+    everyday: int = 0  # for adapters of photos, photos of everyday objects beside them
+    tokens: int = 100_000  # for adapters of photos, patches looked at, at most
+    names: int = 1000  # class names that the penalty of one step looks at
+    weight: float = 1.0  # of the adapter in the scores that are trained, else zero-shot's; 1 where photos have one embedding
 
     def batch_of(self, rows: np.ndarray, everyday: int, rng: np.random.Generator) -> Batch:
         """Photos of the task with these rows, one random text each, and some of everyday objects beside them."""
@@ -74,13 +65,13 @@ class Objective:
 
     def loss(self, rows: np.ndarray, lora: Lora, rng: np.random.Generator) -> Tensor:
         """Contrastive loss of a batch of the task with these rows, plus the weighted penalty."""
-        trained = trains_photos(self.backbone, lora)
+        backbone, keep = self.corpus.backbone, None
+        trained, patches = trains_photos(backbone, lora), backbone.adapted.patches
         batch = self.batch_of(rows, self.everyday if self.memory and trained else 0, rng)
-        patches, keep = self.backbone.adapted.patches, None
         if trained and self.tokens < patches:
-            keep = torch.from_numpy(rng.permutation(patches)[: self.tokens]).to(self.backbone.device)
+            keep = torch.from_numpy(rng.permutation(patches)[: self.tokens]).to(backbone.device)
         names = self.corpus.class_names.some(rng, self.names) if self.memory else None
-        return adapter_loss(self.backbone, lora, batch, names, self.scale, self.memory, keep, self.weight)
+        return adapter_loss(backbone, lora, batch, names, self.scale, self.memory, keep, self.weight)
 
 
 def trains_photos(backbone: Backbone, lora: Lora) -> bool:
@@ -143,5 +134,4 @@ def moved_names(backbone: Backbone, lora: Lora, names: ClassNames) -> Tensor:
 
 def confused_names(images: Tensor, before: Tensor, names: Tensor, names_before: Tensor) -> Tensor:
     """KL divergence from similarities with class names [c, d] before to after adapting, mean over photos [n, d], in nats."""
-    teacher, student = (F.log_softmax(NAME_SCALE * x @ y.T, 1) for x, y in ((before, names_before), (images, names)))
-    return F.kl_div(student, teacher, log_target=True, reduction="batchmean")
+    return distillation(images, names, F.log_softmax(NAME_SCALE * before @ names_before.T, 1), NAME_SCALE)

@@ -32,6 +32,7 @@ from core.sglora.description import embed_descriptions
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.class_names import ClassNames
 from core.training.corpus import usual_adapter
+from core.training.descent import descend
 from core.training.losses import contrastive
 from core.training.objective import Batch, adapter_loss
 
@@ -45,22 +46,17 @@ class TrainingStopped(StudioError):
 
 @dataclass(frozen=True)
 class OwnRecipe:
-    """How an own expert is trained; ``snapshots``, ``scale`` and ``memory`` as in ``core.training.recipe``.
-
-    Attributes:
-        steps: the most there are; ``fixed_steps`` are made where too few photos are there to tell when to stop.
-        stop_from: with so many training photos, a fifth of them decides when to stop instead of training. With fewer,
-            that costs more than it tells (100 photos of five Flickr8k themes: 11.5 points gained with it, 13.5 without).
-        check: steps between two looks at these photos; ``patience``: looks without progress that end the training.
-    """
+    """How an own expert is trained; ``snapshots``, ``scale`` and ``memory`` as in ``core.training.recipe``."""
 
     batch: int = 64
     lr: float = 1e-3
-    steps: int = 96
-    fixed_steps: int = 32
+    steps: int = 96  # at most
+    fixed_steps: int = 32  # where too few photos are there to tell when to stop
+    # With so many training photos, a fifth of them decides when to stop instead of training. With fewer, that costs more than
+    # it tells (100 photos of five Flickr8k themes: 11.5 points gained with it, 13.5 without).
     stop_from: int = 150
-    check: int = 16
-    patience: int = 2
+    check: int = 16  # steps between two looks at these photos
+    patience: int = 2  # looks without progress that end the training
     snapshots: int = 16
     scale: float = 20.0
     memory: float = 1.0
@@ -78,52 +74,44 @@ class OwnProgress:
 
 @dataclass(frozen=True)
 class OwnExpert:
-    """A trained own expert.
+    """A trained own expert."""
 
-    Attributes:
-        expert: its index entry; ``before`` and ``after`` are measured on the held photos alone, and may show a loss.
-        mean, std: [P]. embedding: [s] of the description. steps, seconds: that training took.
-        start: as ``expert.before``, of the shared part alone: what was gained without the visitor's photos.
-    """
-
-    expert: Expert
-    mean: Tensor
-    std: Tensor
-    embedding: Tensor
-    start: Mapping[str, Any]
-    steps: int
+    expert: Expert  # its index entry; ``before`` and ``after`` are measured on the held photos alone, and may show a loss
+    mean: Tensor  # [P]
+    std: Tensor  # [P]
+    embedding: Tensor  # [s] of the description
+    start: Mapping[str, Any]  # as ``expert.before``, of the shared part alone: what was gained without the visitor's photos
+    steps: int  # that training took
     seconds: float
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of the photos that train, that decide when to stop (maybe none), and that are held out to measure."""
+    """Rows of photos, by what they do."""
 
     train: np.ndarray
-    stop: np.ndarray
-    held: np.ndarray
+    stop: np.ndarray  # that decide when to stop; maybe none
+    held: np.ndarray  # that measure
 
 
 @dataclass(frozen=True)
 class _Photos:
-    """Prefix activations [n, *prefix_shape] of some photos, their zero-shot embeddings [n, d], text prefixes [m, …] of
-    their distinct texts, and which belong together."""
+    """Some photos, their distinct texts, and which belong together."""
 
-    prefix: Tensor
-    base: Tensor
-    texts: Tensor
+    prefix: Tensor  # activations [n, *prefix_shape]
+    base: Tensor  # [n, d], zero-shot embeddings
+    texts: Tensor  # prefixes [m, …]
     relevance: Relevance
 
 
 @dataclass(frozen=True)
 class _Training:
-    """What a training works with: the model, the layout of own parts, what experts share, and what is not to be forgotten
-    (None: there is no penalty)."""
+    """What a training works with."""
 
     backbone: Backbone
-    layout: LoraLayout
-    shared: Lora | None
-    names: ClassNames | None
+    layout: LoraLayout  # of own parts
+    shared: Lora | None  # what experts share
+    names: ClassNames | None  # not to be forgotten; None: there is no penalty
     recipe: OwnRecipe
 
     def lora(self, vector: Tensor) -> Lora:
@@ -178,16 +166,14 @@ def train_own_expert(
     """Train an expert on the gallery's captioned photos, as they are when the call begins.
 
     Args:
-        gallery: at least MIN_PHOTOS of its photos have captions.
         name: short, such as "my garden". description: the sentence that routing compares.
         progress: called after every step. stop: once set, training ends within a step.
         seed: of batches and captions; equal seeds and photos give equal experts.
         repository: the experts that it is to join: it begins where they do. None starts from a fresh LoRA.
 
     Raises:
-        GalleryError: too few captioned photos.
+        GalleryError: fewer than MIN_PHOTOS have captions. AdapterError: training came to numbers that are not finite.
         DescriptionError, RepositoryError: a description or a name that cannot be used.
-        AdapterError: training came to numbers that are not finite.
         TrainingStopped: ``stop`` was set; nothing is kept.
     """
     name, description = clean_name(name), clean_text(description)
@@ -241,9 +227,7 @@ def _fit(
     began = time.monotonic()
     for step in range(1, steps + 1):
         loss = training.batch_loss(train, vector, rng)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        descend(loss, optimizer)
         last.append(vector.detach().clone())
         left = (time.monotonic() - began) / step * (steps - step)
         progress(OwnProgress(step, steps, float(loss.detach()), left))

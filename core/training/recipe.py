@@ -12,48 +12,38 @@ from core.training.objective import TRAINED_WEIGHT, Objective
 
 @dataclass(frozen=True)
 class ExpertRecipe:
-    """How experts are trained.
+    """How experts are trained, and their topics found."""
 
-    ``rank``, ``steps``, ``lr`` and ``batch`` are for own parts; ``snapshots`` is M, the last steps that are averaged; ``share``
-    how much of the shared part experts begin with; ``memory`` the penalty for forgetting, in its usual weights; ``scale`` the
-    inverse temperature; ``names`` how many class names the penalty of one step looks at. For adapters of photos, ``everyday``
-    is how many photos of everyday objects are beside a batch, and ``tokens`` how many patches are looked at. ``views`` of a
-    photo are trained on, and ``weight`` is as in ``Objective``.
-
-    Topics are found with ``keyword``, the photos that a keyword needs, ``fine``, the photos of a fine cluster on average,
-    ``least``, to which it is filled up with the photos closest to its centre, and ``classes`` of a group, on average.
-    """
-
-    rank: int = 4
+    rank: int = 4  # of own parts; so are steps, lr and batch
     steps: int = 120
     lr: float = 2e-3
     batch: int = 128
-    everyday: int = 0
-    snapshots: int = 16
-    share: float = 1.0
-    memory: float = 1.0
-    scale: float = 20.0
-    tokens: int = 100_000
-    names: int = 256
+    everyday: int = 0  # for adapters of photos: photos of everyday objects beside a batch
+    snapshots: int = 16  # M, the last steps that are averaged
+    share: float = 1.0  # of the shared part, that experts begin with
+    memory: float = 1.0  # the penalty for forgetting, in its usual weights
+    scale: float = 20.0  # inverse temperature
+    tokens: int = 100_000  # for adapters of photos: patches that are looked at
+    names: int = 256  # class names that the penalty of one step looks at
     shared_rank: int = 48
     shared_steps: int = 3000
     shared_lr: float = 3e-3
     shared_batch: int = 256
-    keyword: int = 50
-    fine: int = 65
-    least: int = 90
-    classes: int = 16
-    views: int = 1
-    weight: float = 1.0
+    keyword: int = 50  # photos that a keyword needs
+    fine: int = 65  # photos of a fine cluster, on average
+    least: int = 90  # to which it is filled up with the photos closest to its centre
+    classes: int = 16  # of a group, on average
+    views: int = 1  # of a photo
+    weight: float = 1.0  # as in ``Objective``
     seed: int = 0
 
-    def objective(self, backbone: Backbone, corpus: Corpus) -> Objective:
+    def objective(self, corpus: Corpus) -> Objective:
         """The loss of an own part."""
-        return replace(self.shared_objective(backbone, corpus), batch=self.batch, weight=self.weight)
+        return replace(self.shared_objective(corpus), batch=self.batch, weight=self.weight)
 
-    def shared_objective(self, backbone: Backbone, corpus: Corpus) -> Objective:
+    def shared_objective(self, corpus: Corpus) -> Objective:
         """The loss of the shared part."""
-        return Objective(backbone, corpus, self.scale, self.memory, self.shared_batch, self.everyday, self.tokens, self.names)
+        return Objective(corpus, self.scale, self.memory, self.shared_batch, self.everyday, self.tokens, self.names)
 
 
 EMBEDDED_RECIPE = ExpertRecipe(views=4, weight=TRAINED_WEIGHT)

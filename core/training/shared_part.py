@@ -1,19 +1,41 @@
-"""What all experts share: one LoRA, trained on densely sampled tasks."""
+"""What all experts share: one LoRA, the same for every sentence, trained on densely sampled tasks.
+
+The embedded backbone's is over the linears of both heads. Photos move as well as texts, and since what moves them never
+changes, a photo is embedded twice when it is added and never again (docs/design.md, section 3). It learns from captions of
+everyday scenes, in other languages, too, and from special domains, in the mixed scores that people search with, and keeps the
+similarities of photos to class names as the frozen heads have them.
+"""
 
 from __future__ import annotations
 
-import math
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from core.backbones.embedded import TRANSLATIONS_FILE, WORDS_FILE, EmbeddedBackbone, load_shared, save_shared
 from core.backbones.lora import Lora, LoraLayout, initial_vector
+from core.backbones.lora_algebra import merge, reduce_rank
+from core.backbones.trained_words import save_words
+from core.backbones.translations import save_maps
+from core.common.digest import digest
+from core.common.paths import EVERYDAY_FILE
 from core.common.progress import Bar, Log
+from core.data.class_names import imagenet_class_names
+from core.sglora.everyday import EverydayPhotos, save_everyday
+from core.training.corpus import Corpus, load_corpus
 from core.training.dense_tasks import DenseTasks
-from core.training.objective import Objective
+from core.training.descent import descend, one_cycle
+from core.training.objective import TRAINED_WEIGHT, Objective, mixed
+from core.training.translations import translation_maps
 
 WARM_UP = 30  # steps
+RUNS, RANK = 3, 48  # both heads' is the mean of so many runs, in this rank
+LEFT = ("vision.proj_in",)  # linears of the heads that it leaves as they are
 
 
 def train_shared(
@@ -27,24 +49,84 @@ def train_shared(
     optimizer = torch.optim.Adam([vector], lr=lr)
     schedule = one_cycle(optimizer, steps, WARM_UP)
     rng = np.random.default_rng(seed)
-    bar = Bar("shared part", steps, log, "steps")
-    for step in range(1, steps + 1):
-        rows = tasks.sample(rng).rows if rng.random() < dense or not len(scenes) else scenes
-        loss = objective.loss(rows, Lora.from_vector(layout, vector), rng)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([vector], 1.0)
-        optimizer.step()
-        schedule.step()
-        bar.to(step, f"loss {loss.detach():.3f}")
-    bar.close()
-    return vector.detach()
+    with Bar("shared part", steps, log, "steps") as bar:
+        for step in range(1, steps + 1):
+            rows = tasks.sample(rng).rows if rng.random() < dense or not len(scenes) else scenes
+            loss = objective.loss(rows, Lora.from_vector(layout, vector), rng)
+            descend(loss, optimizer, schedule, [vector])
+            bar.to(step, f"loss {loss.detach():.3f}")
+    return vector.detach().cpu()
 
 
-def one_cycle(optimizer: torch.optim.Optimizer, steps: int, warm_up: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """A learning rate that rises for ``warm_up`` steps and falls to zero along a cosine."""
+@dataclass(frozen=True)
+class BothHeadsRecipe:
+    """How the shared part of both heads is trained: ``steps`` to ``dense`` as in ``train_shared``, ``views`` of a photo, the
+    others as in ``Objective``."""
 
-    def share(step: int) -> float:
-        return min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+    rank: int = 32
+    steps: int = 1000
+    lr: float = 2e-3
+    dense: float = 0.5
+    batch: int = 128
+    everyday: int = 96
+    tokens: int = 25
+    names: int = 1000
+    memory: float = 12.0
+    weight: float = TRAINED_WEIGHT
+    views: int = 4
+    scale: float = 20.0
+    seed: int = 0
 
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    def objective(self, corpus: Corpus) -> Objective:
+        """The loss on the photos of a corpus whose prefixes are maps of the image tower."""
+        sizes = (self.batch, self.everyday, self.tokens, self.names)
+        return Objective(corpus, self.scale, self.memory, *sizes, self.weight)
+
+
+def train_shared_part(
+    data: Path,
+    out: Path,
+    cache: Path,
+    backbone: EmbeddedBackbone,
+    recipe: BothHeadsRecipe = BothHeadsRecipe(),
+    log: Log = print,
+) -> EmbeddedBackbone:
+    """Train the shared part on the photos of a data folder and write it to ``out``; returns the backbone that has it.
+
+    It is the mean of runs with other seeds, which finds more and forgets less than each of them (model soups, arXiv
+    2203.05482). Finished runs are kept in ``cache``. What everyday photos look like under the shared part, maps toward
+    English, and the words of all texts are written beside it. Raises as ``load_corpus``.
+    """
+    paper = backbone.adapting("photos")  # its prefixes are maps, which both heads begin with
+    corpus = load_corpus(data, paper, cache, log, recipe.views)
+    runs = []
+    for seed in range(recipe.seed, recipe.seed + RUNS):
+        one = replace(recipe, seed=seed)
+        key = digest(json.dumps([paper.with_shared(None).fingerprint, str(data.resolve()), asdict(one)]))[:8]
+        runs.append(kept_run(cache / "shared" / f"seed{seed}-{key}.safetensors", lambda: corpus, paper, one, log))
+    shared, _ = reduce_rank(merge(runs, [1 / RUNS] * RUNS), RANK)
+    save_shared(shared, out, {**asdict(recipe), "runs": RUNS})
+    log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    trained = backbone.with_shared(shared)
+    scenes = np.flatnonzero(corpus.train & corpus.scenes)
+    base = corpus.base[scenes]
+    moved = torch.cat([paper.suffix(corpus.prefixes[some], shared) for some in torch.from_numpy(scenes).split(1024)])
+    save_everyday((EverydayPhotos.of(base), EverydayPhotos.of(moved)), trained.fingerprint, out.with_name(EVERYDAY_FILE))
+    photos = {corpus.image(row): photo for row, photo in zip(scenes.tolist(), mixed(base, moved, recipe.weight), strict=True)}
+    maps = translation_maps(data, photos, paper, shared, recipe.weight, log)
+    save_maps(maps, backbone.sentence_key, out.with_name(TRANSLATIONS_FILE))
+    texts = [corpus.strings[text] for row in np.flatnonzero(corpus.train) for text in corpus.own_texts[row]]
+    save_words([*texts, *imagenet_class_names()], out.with_name(WORDS_FILE))
+    return trained
+
+
+def kept_run(
+    file: Path, corpus: Callable[[], Corpus], backbone: EmbeddedBackbone, recipe: BothHeadsRecipe, log: Log = print
+) -> Lora:
+    """One training of both heads, or what an earlier call kept of it in ``file``."""
+    if not file.is_file():
+        layout = LoraLayout.of(backbone.linears, [name for name in backbone.linears if name not in LEFT], recipe.rank)
+        objective = recipe.objective(corpus())
+        vector = train_shared(objective, layout, recipe.steps, recipe.lr, recipe.dense, recipe.seed, log)
+        save_shared(Lora.from_vector(layout, vector), file, asdict(recipe))
+    return load_shared(file, backbone.linears)

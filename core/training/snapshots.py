@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,8 +11,6 @@ from torch import Tensor
 
 from core.common.digest import digest
 from core.common.errors import RepositoryError
-from core.common.files import whole
-from core.common.tensor_files import write_tensors
 
 
 def snapshots_file(runs: Path, expert: str) -> Path:
@@ -30,9 +28,3 @@ def read_snapshots(runs: Path, experts: Sequence[str]) -> Tensor:
             "`python -m core train experts`, one cache for all machines, or run it again."
         )
     return torch.stack([load_file(file)["snapshots"] for file in files])
-
-
-def keep(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write so that an interrupted run leaves no half file."""
-    with whole(path) as partial:
-        write_tensors(partial, tensors)

@@ -20,43 +20,39 @@ from core.backbones.lora import Lora
 from core.backbones.translations import LOWER_CASE, Maps
 from core.common.progress import Bar, Log
 from core.data.jsonl import read_translations
-from core.training.corpus import TRANSLATIONS
+from core.training.corpus import LANGUAGES, TRANSLATIONS
+from core.training.descent import descend
 from core.training.losses import contrastive
 from core.training.objective import adapted_texts, mixed
 
-LANGUAGES = {"de": "German", "fr": "French", "cs": "Czech"}
 CAPITALS = ("German",)  # languages whose nouns have them
 
 
 @dataclass(frozen=True)
 class MapRecipe:
-    """How a map is trained: ``ridge`` of the regression, and the ``share`` of it beside the identity, to begin with; then steps
-    of so many captions; ``scale`` is the inverse temperature, ``like`` weighs how close a caption is to its translation."""
+    """How a map is trained."""
 
-    ridge: float = 1.0
-    share: float = 0.7
+    ridge: float = 1.0  # of the regression that it begins with
+    share: float = 0.7  # of this regression, beside the identity
     steps: int = 400
     batch: int = 256
     lr: float = 1e-3
-    scale: float = 20.0
-    like: float = 20.0
+    scale: float = 20.0  # inverse temperature
+    like: float = 20.0  # weighs how close a caption is to its translation
     seed: int = 0
 
 
 def translation_maps(
     data: Path, photos: Mapping[str, Tensor], backbone: EmbeddedBackbone, shared: Lora, weight: float, log: Log = print
 ) -> Maps:
-    """Maps [s, s] by language, from the captions of a data folder that are translations; none where it has none.
-
-    Args:
-        photos: by image, embeddings [2d] in the mixed scores of ``weight``.
-    """
+    """Maps [s, s] by language, from the captions of a data folder that are translations; none where it has none. ``photos``
+    are embeddings [2d] in the mixed scores of ``weight``, by image."""
     if not (data / TRANSLATIONS).is_dir():
         return {}
-    spoken = read_translations(data / TRANSLATIONS, ("en", *LANGUAGES))
+    spoken = read_translations(data / TRANSLATIONS, tuple(LANGUAGES))
     pairs = {image: texts for image, texts in spoken.items() if image in photos and all(texts)}
-    english, *others = zip(*pairs.values(), strict=True)
-    captions = dict(zip(LANGUAGES.values(), others, strict=True))
+    captions = dict(zip(LANGUAGES.values(), zip(*pairs.values(), strict=True), strict=True))
+    english = backbone.encode_sentence(captions.pop("English"))
     captions |= {LOWER_CASE.format(name): [c.lower().rstrip(".") for c in captions[name]] for name in CAPITALS}
     shown = torch.stack([photos[image] for image in pairs])
 
@@ -64,10 +60,10 @@ def translation_maps(
         base = backbone.adapted.text(sentences)
         return mixed(base, adapted_texts(backbone, sentences, shared), weight)
 
-    maps, targets = {}, backbone.encode_sentence(english)
+    maps = {}
     for name, texts in captions.items():
         with Bar(f"map of {name}", MapRecipe.steps, log, "steps") as bar:
-            maps[name] = train_map(backbone.encode_sentence(texts), targets, shown, read, MapRecipe(), bar)
+            maps[name] = train_map(backbone.encode_sentence(texts), english, shown, read, MapRecipe(), bar)
     return maps
 
 
@@ -94,9 +90,6 @@ def train_map(
         unlike = 1 - (texts * translations[rows]).sum(1).mean()
         positive = torch.eye(len(rows), dtype=torch.bool)
         loss = contrastive(photos[rows], texts, positive, recipe.scale) + recipe.like * unlike
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        descend(loss, optimizer, schedule)
         bar.to(step, f"loss {loss.detach():.3f}")
     return map.detach()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_models import random_lora
+from tiny_models import random_lora, tiny_backbone
 from torch import nn
 
 from core.backbones.lora import Lora, LoraLayout, LoraModule
@@ -92,10 +92,10 @@ def test_merges_are_exact_sums_of_weight_changes(engine: SGLora, adaptation: Ada
     chosen = adaptation.routing.chosen.tolist()
     soft = dict(zip(chosen, adaptation.routing.weights.tolist(), strict=True))
     assert controls.METHODS["zero-shot"](engine, adaptation) is None
-    assert_delta(controls.merge(engine, adaptation), weighted(engine, soft))
-    assert_delta(controls.equal_merge(engine, adaptation), weighted(engine, dict.fromkeys(chosen, 1 / 3)))
-    assert_delta(controls.mean_of_all(engine, adaptation), weighted(engine, dict.fromkeys(range(5), 1 / 5)))
-    assert_delta(controls.nearest(engine, adaptation), weighted(engine, {chosen[0]: 1.0}))
+    assert_delta(controls.METHODS["merge"](engine, adaptation), weighted(engine, soft))
+    assert_delta(controls.METHODS["equal-merge"](engine, adaptation), weighted(engine, dict.fromkeys(chosen, 1 / 3)))
+    assert_delta(controls.METHODS["mean-of-all"](engine, adaptation), weighted(engine, dict.fromkeys(range(5), 1 / 5)))
+    assert_delta(controls.METHODS["nearest"](engine, adaptation), weighted(engine, {chosen[0]: 1.0}))
     assert_delta(controls.one_lora(engine, adaptation), weighted(engine, {0: 0.0}), shared=2.0)  # experts have half of it
 
 
@@ -128,7 +128,7 @@ def small_corpus() -> Corpus:
     none = tuple(np.array([0]) for _ in samples)
     roles = ~test, np.zeros(n, bool), test
     names = ClassNames(empty, empty)
-    return Corpus(tuple(samples), prefixes, empty, empty, ("x",), none, (1,) * n, np.arange(n), empty, names, *roles)
+    return Corpus(tiny_backbone(), tuple(samples), prefixes, empty, empty, ("x",), none, np.arange(n), empty, names, *roles)
 
 
 def test_folds_hold_every_task_out_once_and_train_on_none_of_its_photos() -> None:

@@ -19,9 +19,9 @@ from core.common.paths import ROOT
 from core.experiments import unseen
 from core.experiments.context import ExperimentContext
 from core.experiments.folds import FoldRecipe
-from core.training.both_heads import BothHeadsRecipe
 from core.training.generator import GeneratorRecipe
 from core.training.recipe import ExpertRecipe
+from core.training.shared_part import BothHeadsRecipe
 
 pytestmark = pytest.mark.slow
 

@@ -61,7 +61,7 @@ def test_shares_are_those_counted_by_hand(context: ExperimentContext) -> None:
     others = teach.everyday(context.corpus)
     named = teach.adapter(context.backbone, None, teach.taught(context, draw.nonsense, draw.taught, 3))
     prefixes = context.backbone.text_prefix([f"a photo of a {name}" for name in draw.nonsense])
-    shown = [context.corpus.indexed(context.backbone, rows, named) for rows in (*draw.held, others)]
+    shown = [context.corpus.indexed(rows, named) for rows in (*draw.held, others)]
     found = teach.measured(text_rows(context.backbone, prefixes, named), shown[:-1], shown[-1])
     base, lora = context.corpus.base.numpy(), named.lora
     texts = context.backbone.encode_text([f"a photo of a {name}" for name in draw.nonsense], lora).numpy()

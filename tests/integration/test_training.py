@@ -8,7 +8,6 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,7 +32,6 @@ from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
-from core.training.both_heads import BothHeadsRecipe, train_shared_part
 from core.training.class_names import ClassNames, class_name_texts
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, load_corpus, parts
@@ -46,6 +44,7 @@ from core.training.keywords import common_phrases, keyword_rows, photo_words, ph
 from core.training.losses import contrastive, distillation
 from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective, confused_names, moved_names
 from core.training.recipe import ExpertRecipe
+from core.training.shared_part import BothHeadsRecipe, train_shared_part
 from core.training.snapshots import read_snapshots, snapshots_file
 
 RECIPE = ExpertRecipe(
@@ -162,7 +161,7 @@ def test_the_loss_of_a_batch_by_hand(corpus: Corpus, backbone: EmbeddedBackbone,
     assert shared is not None
     lora = merge([shared, random_lora(backbone.layout, 2, 0.1)], [1.0, 1.0])
     with torch.no_grad():
-        objectives = [Objective(backbone, corpus, 20.0, memory, weight=weight) for memory in (2.0, 0.0)]
+        objectives = [Objective(corpus, 20.0, memory, weight=weight) for memory in (2.0, 0.0)]
         lost, free = (float(objective.loss(rows, lora, np.random.default_rng(0))) for objective in objectives)
     said, photos = [corpus.strings[corpus.own_texts[r][0]] for r in rows], corpus.prefixes[torch.from_numpy(rows)]
     zero_shot = backbone.suffix(photos) @ backbone.encode_text(said).T
@@ -185,7 +184,7 @@ def test_the_loss_of_adapters_of_photos_by_hand(
     corpus = load_corpus(data, paper, cache, lambda _: None)
     corpus, rows = replace(corpus, own_texts=tuple(own[:1] for own in corpus.own_texts)), np.flatnonzero(corpus.captioned)[:10]
     lora = random_lora(LoraLayout(tuple(paper.linears.values()), 2) if both else paper.layout, 2, 0.05)
-    objectives = [Objective(paper, corpus, 20.0, m, everyday=1000, weight=weight) for m in (2.0, 0.0)]
+    objectives = [Objective(corpus, 20.0, m, everyday=1000, weight=weight) for m in (2.0, 0.0)]
     with torch.no_grad():
         lost, free = (float(objective.loss(rows, lora, np.random.default_rng(0))) for objective in objectives)
     others = np.flatnonzero(corpus.everyday & corpus.train)
@@ -233,7 +232,7 @@ def test_the_shared_part_finds_more_in_mixed_scores(
     assert made.fingerprint == heads.with_shared(load_shared(file, heads.linears)).fingerprint != heads.fingerprint
     corpus = load_corpus(data, made, cache, lambda _: None)
     rows = np.flatnonzero(corpus.captioned & corpus.train)
-    before, after = (corpus.recalls(made, rows, lora) for lora in (None, made.shared))
+    before, after = (corpus.recalls(rows, lora) for lora in (None, made.shared))
     assert sum(after[way]["R@10"] - before[way]["R@10"] for way in ("t2i", "i2t")) > 5
 
     # Again, without the last of its runs: the others are not trained again.
@@ -288,7 +287,7 @@ def test_sampled_tasks_are_made_of_allowed_photos_that_fit_their_words(corpus: C
 
 @pytest.mark.slow
 def test_topics_are_found_without_a_list(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
-    tasks = discover(corpus, backbone, ExpertRecipe(keyword=20, fine=40, least=20, classes=3))
+    tasks = discover(corpus, ExpertRecipe(keyword=20, fine=40, least=20, classes=3))
     assert len({t.name for t in tasks}) == len(tasks)
     assert all(corpus.train[t.rows].all() and len(t.rows) >= 2 for t in tasks)
     by_name = {t.name: t for t in tasks}
@@ -317,7 +316,7 @@ def test_descriptions_are_an_object_of_sentences(tmp_path: Path) -> None:
 def test_labelled_photos_without_an_expert_are_named(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
     """Three classes of everyday objects are too few for a group of sixteen; aerial photos have their expert."""
     recipe = ExpertRecipe(keyword=20, fine=40, least=20, classes=16)
-    tasks = discover(corpus, backbone, recipe)
+    tasks = discover(corpus, recipe)
     (line,) = without_expert(corpus, tasks, recipe)
     assert "domain “objects”: 80," in line and "groups of 16 classes, and there are 3" in line
 
@@ -326,7 +325,7 @@ def test_labelled_photos_without_an_expert_are_named(corpus: Corpus, backbone: E
 def test_a_rare_keyword_becomes_a_topic(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
     rows = keyword_rows(corpus, corpus.train, 10, 1.0)
     allowed = corpus.train & ~np.isin(np.arange(len(corpus)), rows["horse"][12:])
-    found = {t.name: t for t in keyword_tasks(replace(corpus, train=allowed), backbone, ExpertRecipe(keyword=10))}
+    found = {t.name: t for t in keyword_tasks(replace(corpus, train=allowed), ExpertRecipe(keyword=10))}
     assert (
         set(found["horse"].rows.tolist()) >= set(rows["horse"][:12].tolist()) and "horse" in found["horse"].description.lower()
     )
@@ -338,7 +337,7 @@ def test_training_lowers_the_loss_and_keeps_the_backbone(corpus: Corpus, backbon
 
     before = {k: v.clone() for k, v in backbone.adapted.state_dict().items()}
     recipe = replace(RECIPE, steps=25, lr=5e-3, memory=0.0)
-    objective = recipe.objective(backbone, corpus)
+    objective = recipe.objective(corpus)
     rows = np.flatnonzero(corpus.train & corpus.captioned)
     trained = train_own_part(objective, rows, None, recipe, 0)
     layout = replace(backbone.layout, rank=recipe.rank)
@@ -360,7 +359,7 @@ def test_the_penalty_keeps_class_names(corpus: Corpus, backbone: EmbeddedBackbon
     assert shared is not None
     for memory in (0.0, 5.0):
         recipe = replace(RECIPE, steps=25, lr=5e-3, memory=memory)
-        trained = train_own_part(Objective(backbone, corpus, memory=memory, batch=12), rows, shared, recipe, 0)
+        trained = train_own_part(Objective(corpus, memory=memory, batch=12), rows, shared, recipe, 0)
         own = Lora.from_vector(replace(backbone.layout, rank=recipe.rank), trained.float().mean(0))
         after, before = (backbone.encode_text(class_name_texts(), x) for x in (merge([shared, own], [1.0, 1.0]), shared))
         drift.append(float((after - before).norm(dim=1).mean()))
@@ -377,7 +376,7 @@ def test_phrases_begin_and_end_with_a_word_that_names_something() -> None:
 @pytest.mark.slow
 def test_experts_are_named_in_words_that_many_captions_share(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
     """No caption of anybody's is kept: every phrase of a description is in those of five photos or more."""
-    tasks = [t for t in discover(corpus, backbone, RECIPE) if t.group == "scenes"]
+    tasks = [t for t in discover(corpus, RECIPE) if t.group == "scenes"]
     rows = [t.rows for t in tasks]
     shared = common_phrases(corpus, rows, [""] * len(rows))
     assert any(shared)
@@ -459,7 +458,7 @@ def test_experts_and_generators_end_to_end(
             continue
         rows = photos_like(corpus, expert, repository.embeddings[i])
         assert corpus.watched[rows].all()
-        relevance = Relevance.of([[corpus.strings[t] for t in corpus.own_texts[r][: corpus.measured[r]]] for r in rows])
+        relevance = Relevance.of([corpus.captions(r) for r in rows])
         similarity = np.zeros(relevance.matrix.shape)
         for weight, lora in ((1 - DEFAULT_WEIGHT, None), (DEFAULT_WEIGHT, repository.lora(i))):
             photos = backbone.suffix(corpus.prefixes[torch.from_numpy(rows)], lora)
@@ -478,8 +477,8 @@ def test_experts_and_generators_end_to_end(
 
     small = GeneratorRecipe(dimensions=4, latent=2, hidden=8, steps=5, batch=4)
     with pytest.raises(RepositoryError, match="at least two experts"):
-        train_generator(tmp_path / "none", backbone, loaded.subset([0]), runs, small, said.append)
-    trained = train_generator(tmp_path / "generator.safetensors", backbone, loaded, runs, small, said.append)
+        train_generator(tmp_path / "none", loaded.subset([0]), runs, small, said.append)
+    trained = train_generator(tmp_path / "generator.safetensors", loaded, runs, small, said.append)
     read = LoraGenerator.load(tmp_path / "generator.safetensors", backbone.fingerprint)
     assert read.notes["experts"] == trained.notes["experts"] == len(loaded)
     adaptation = SGLora(backbone, loaded, read).adapt(AdapterRequest("photos of a red boat", seed=1))
@@ -488,7 +487,7 @@ def test_experts_and_generators_end_to_end(
     snapshots_file(runs, loaded.experts[1].name).unlink()
     missing = rf"snapshots of 1 experts \({re.escape(loaded.experts[1].name)} for one\) are not in .*--cache.*train experts"
     with pytest.raises(RepositoryError, match=missing):
-        train_generator(tmp_path / "none", backbone, loaded, runs, small, said.append)
+        train_generator(tmp_path / "none", loaded, runs, small, said.append)
 
 
 @pytest.mark.slow
@@ -505,8 +504,7 @@ def test_samples_scatter_like_snapshots_unless_lambda_is_large(weight: float, sp
     layout = LoraLayout((LoraModule("q", 7, 8),), 2)
     repository = ExpertRepository("f" * 16, layout, experts, means, snapshots.std(1), keys, torch.zeros(30))
     recipe = GeneratorRecipe(dimensions=2, latent=2, hidden=32, steps=800, kl=weight, conditions=16)
-    nobody = SimpleNamespace(fingerprint="f" * 16)
-    generator = fit_generator(nobody, repository, snapshots, recipe, lambda _: None)  # type: ignore[arg-type]
+    generator = fit_generator(repository, snapshots, recipe, lambda _: None)
     spreads = []
     for i in range(n):
         others = repository.subset([j for j in range(n) if j != i])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import faiss
 import torch
 from PIL import Image
 
+from core.common.lazy import lazy
 from core.common.progress import Log
 from core.common.runtime import compute_dtype
 from core.experts.load import load_engine
@@ -22,21 +22,15 @@ from core.sglora.request import AdapterRequest
 
 @dataclass(frozen=True)
 class BenchmarkContext:
-    """The models and how thoroughly to measure; shared by the benchmarks of one run.
+    """The models and how thoroughly to measure; shared by the benchmarks of one run."""
 
-    Attributes:
-        data: a data folder, whose photos some benchmarks take instead of the sample photos.
-        largest: no gallery or index gets more photos or vectors. rounds: how often everything is measured.
-        work: where photos and libraries that take long to make are kept, for a run that goes on.
-    """
-
-    data: Path | None = None
-    largest: int = 1_000_000
-    rounds: int = 5
+    data: Path | None = None  # a data folder, whose photos some benchmarks take instead of the sample photos
+    largest: int = 1_000_000  # no gallery or index gets more photos or vectors
+    rounds: int = 5  # how often everything is measured
     log: Log = print
-    work: Path | None = None
+    work: Path | None = None  # where photos and libraries that take long to make are kept, for a run that goes on
 
-    @cached_property
+    @lazy
     def engine(self) -> SGLora:
         """The shipped engine, warm: both towers are loaded."""
         engine = load_engine()
