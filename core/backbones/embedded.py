@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -44,9 +44,8 @@ SHARED_FILE, TRANSLATIONS_FILE = "shared.safetensors", "translations.safetensors
 WORDS_FILE = "words.txt"
 LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, and an embedding would hang on its neighbours
 
-
-# They are frozen, so that all backbones of a process share them; on another device they load again.
-_image_tower, _text_tower = lru_cache(maxsize=1)(ImageTower), lru_cache(maxsize=1)(TextTower)
+# They are frozen, so that all backbones of a process share them.
+_image_tower, _text_tower = cache(ImageTower), cache(TextTower)
 
 
 class EmbeddedTowers(Towers):
@@ -74,21 +73,15 @@ class EmbeddedTowers(Towers):
         return self._wanted_dtype or compute_dtype(self.device)
 
     def to(self, device: torch.device) -> Self:
-        if device != self.device:
-            vars(self).pop("image_tower", None)  # it loads again there
         self.device = device
         return self
 
-    @cached_property
+    @property
     def image_tower(self) -> ImageTower:
         return _image_tower(self.device)
 
-    @cached_property
-    def text_tower(self) -> TextTower:
-        return _text_tower()
-
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
-        return self.text_tower.encode(texts)
+        return _text_tower().encode(texts)
 
     def prefix(self, pixels: Tensor) -> Tensor:
         return self.image_tower(pixels)
