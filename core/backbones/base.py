@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from core.backbones.lora import Lora, LoraLayout, LoraModule, Side
 from core.backbones.lora_algebra import same_on_photos
+from core.common.device import CPU
 from core.common.errors import AdapterError
 from core.common.images import Framing
 from core.common.languages import TOWER_LANGUAGES
@@ -48,11 +49,12 @@ class Towers(ABC):
     mean: Tensor | float
     std: Tensor | float
     languages: Collection[str] = TOWER_LANGUAGES
-    device: torch.device
+    device: torch.device = CPU
 
-    @abstractmethod
     def to(self, device: torch.device) -> Self:
         """Work on a device from now on; returns itself."""
+        self.device = device
+        return self
 
     @abstractmethod
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:

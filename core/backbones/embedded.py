@@ -32,7 +32,7 @@ from core.backbones.lora import LORA_RANK, VISION, Factors, Lora, LoraLayout, Lo
 from core.backbones.spec import adapted_side
 from core.backbones.trained_words import load_words
 from core.backbones.translations import Maps, load_maps, toward_english
-from core.common.device import CPU, batch_size, prefetched
+from core.common.device import batch_size, prefetched
 from core.common.errors import AdapterError, BackboneError
 from core.common.images import Framing
 from core.common.runtime import compute_dtype
@@ -63,7 +63,6 @@ class EmbeddedTowers(Towers):
     # had been through.
     framing = Framing()
     mean, std = MEAN, STD
-    device = CPU
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:
         self._wanted_dtype = dtype
@@ -71,10 +70,6 @@ class EmbeddedTowers(Towers):
     @property
     def dtype(self) -> torch.dtype:
         return self._wanted_dtype or compute_dtype(self.device)
-
-    def to(self, device: torch.device) -> Self:
-        self.device = device
-        return self
 
     @property
     def image_tower(self) -> ImageTower:

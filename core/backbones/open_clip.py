@@ -32,7 +32,7 @@ from core.backbones.clip_text import adapted_text, text_tower
 from core.backbones.lora import LORA_RANK, Lora, LoraLayout, Side
 from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, with_full_paths
 from core.backbones.vit import AdaptedTower, PlainViT
-from core.common.device import CPU, autocast, batch_size, prefetched
+from core.common.device import autocast, batch_size, prefetched
 from core.common.errors import BackboneError
 from core.common.images import Framing
 from core.common.runtime import compute_dtype
@@ -107,13 +107,11 @@ class OpenClipBackbone(Backbone):
         seen = PreprocessCfg(**preprocess)
         self.framing = _framing(seen)
         self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
-        self.device = CPU
 
     def to(self, device: torch.device) -> Self:
         for part in (self.adapted, self._stem):
             part.to(device)
-        self.device = device
-        return self
+        return super().to(device)
 
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         return self.encode_text(texts)
@@ -131,11 +129,11 @@ class OpenClipBackbone(Backbone):
         return self.adapted.text(tokens, self.there(lora)).cpu() if len(tokens) else torch.empty(0, self.dim)
 
     @torch.no_grad()
-    def prefix(self, pixels: Tensor, dtype: torch.dtype = torch.float16) -> Tensor:
+    def prefix(self, pixels: Tensor) -> Tensor:
         if not len(pixels):
-            return torch.empty(0, *self.prefix_shape, dtype=dtype)
+            return torch.empty(0, *self.prefix_shape, dtype=torch.float16)
         with self._fast():
-            return torch.cat([self._stem(part).to(dtype).cpu() for part in self._sent(self._light(pixels))])
+            return torch.cat([self._stem(part).half().cpu() for part in self._sent(self._light(pixels))])
 
     @torch.no_grad()
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:

@@ -9,12 +9,8 @@ from concurrent.futures import Future
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from core.common.digest import digest
 from core.common.errors import PhotoError
-from core.common.images import Framing
 from core.common.text import safe_name
 from core.data.decode_pool import DecodedPhoto, Upload
 from core.data.image_io import photo_bytes
@@ -54,12 +50,6 @@ def source_folder(source: Source) -> str:
 def content_id(content: bytes) -> str:
     """32 hex digits that only this content has."""
     return digest(content)[:32]
-
-
-def frames(photos: Sequence[DecodedPhoto], framing: Framing) -> Tensor:
-    """What a backbone sees of photos, before it is normalised: [n, height, width, 3] uint8."""
-    values = torch.frombuffer(bytearray(b"".join(photo.pixels for photo in photos)), dtype=torch.uint8)
-    return values.view(len(photos), framing.height, framing.width, 3)
 
 
 class Intake:
@@ -108,16 +98,15 @@ class Intake:
                 self._repeated.append((position, key))
                 continue
             if self._room() <= len(self._queue) + len(self._ready):
-                yield from self._drain(position)  # some of those on their way may turn out to be damaged
+                yield from self._settled(position, 0)  # some of those on their way may turn out to be damaged
             if self._room() <= 0:
                 self._failed[position] = self._full
                 continue
             self._seen.add(key)
             self._queue.append((position, key, len(content), self._upload.submit(name, content)))
             self._waiting += len(content)
-            while len(self._queue) > BATCH or self._waiting > MAX_WAITING:
-                yield from self._settle(position + 1)
-        yield from self._drain(len(self._contents))
+            yield from self._settled(position + 1, BATCH)
+        yield from self._settled(len(self._contents), 0)
         self.done = len(self._contents)
 
     def duplicates(self) -> list[tuple[int, str]]:
@@ -129,27 +118,24 @@ class Intake:
         repeated = {position: self._broken[key] for position, key in self._repeated if key in self._broken}
         return tuple(Failure(self.names[position], reason) for position, reason in sorted((self._failed | repeated).items()))
 
-    def _settle(self, reached: int) -> Iterator[list[Decoded]]:
-        """Take the longest-waiting photo off the queue; yields when that makes a batch full."""
-        position, key, size, future = self._queue.popleft()
-        self._waiting -= size
-        try:
-            self._ready.append(Decoded(position, key, self.names[position], future.result()))
-        except Exception as error:
-            self._failed[position] = self._broken[key] = _reason(self.names[position], error)
-        if len(self._ready) == BATCH:
-            yield from self._flush(reached)
+    def _settled(self, reached: int, most: int) -> Iterator[list[Decoded]]:
+        """Full batches while more photos than ``most`` or MAX_WAITING wait to be decoded; with 0, the rest as well."""
+        while len(self._queue) > most or self._waiting > MAX_WAITING:
+            position, key, size, future = self._queue.popleft()
+            self._waiting -= size
+            try:
+                self._ready.append(Decoded(position, key, self.names[position], future.result()))
+            except Exception as error:
+                self._failed[position] = self._broken[key] = _reason(self.names[position], error)
+            if len(self._ready) == BATCH:
+                yield self._batch(reached)
+        if self._ready and not most:
+            yield self._batch(reached)
 
-    def _drain(self, reached: int) -> Iterator[list[Decoded]]:
-        while self._queue:
-            yield from self._settle(reached)
-        yield from self._flush(reached)
-
-    def _flush(self, reached: int) -> Iterator[list[Decoded]]:
-        if self._ready:
-            batch, self._ready = self._ready, []
-            self.done = reached - len(self._queue)
-            yield batch
+    def _batch(self, reached: int) -> list[Decoded]:
+        batch, self._ready = self._ready, []
+        self.done = reached - len(self._queue)
+        return batch
 
 
 def _reason(name: str, error: Exception) -> str:

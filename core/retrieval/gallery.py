@@ -26,10 +26,10 @@ from core.common.errors import GalleryError, StudioError
 from core.common.lazy import lazy
 from core.common.metrics import Hits, Relevance, hits
 from core.data.captions import clean_captions, match_captions
-from core.data.decode import Failure, Intake, Source, content_id, frames, source_folder
+from core.data.decode import Failure, Intake, Source, content_id, source_folder
 from core.data.decode_pool import POOL
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.columns import embeddings, photo_rows, text_rows, width
+from core.retrieval.columns import embeddings, encoded, photo_rows, text_rows, width
 from core.retrieval.index import Hit, Ranking, moves
 from core.retrieval.popularity import with_popularity
 from core.retrieval.questions import EncodedQuery, Query
@@ -168,10 +168,8 @@ class Gallery:
             added: list[Photo] = []
             ids: dict[int, str] = {}
             for batch in intake.batches():
-                seen = frames([decoded.photo for decoded in batch], self.backbone.framing)
                 with ENCODING:
-                    prefixes = self.backbone.prefix(self.backbone.normalised(seen))
-                    rows = photo_rows(self.backbone, prefixes)
+                    prefixes, rows = encoded(self.backbone, [decoded.photo for decoded in batch])
                 ids |= {decoded.position: decoded.id for decoded in batch}
                 photos = []
                 for decoded in batch:

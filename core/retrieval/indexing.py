@@ -23,14 +23,13 @@ from core.backbones.base import Backbone
 from core.common.device import batch_size
 from core.common.errors import DataError, LibraryError, PhotoError
 from core.common.stopwatch import Stopwatch
-from core.data.decode import frames
 from core.data.decode_pool import DecodedPhoto, decode_photo
 from core.data.find_images import is_image, is_raw
 from core.data.folder import folder_captions
 from core.data.image_io import photo_bytes
 from core.data.read_ahead import BATCH, read_ahead
 from core.retrieval import library_index
-from core.retrieval.columns import photo_rows
+from core.retrieval.columns import encoded
 from core.retrieval.library import PhotoLibrary, absolute, file_schema, import_lance, photo_schema, shown_path
 from core.retrieval.where import taken_at
 
@@ -284,14 +283,6 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class Encodable:
-    """A photo to encode: id of its content, and what was decoded of it."""
-
-    id: bytes
-    photo: DecodedPhoto
-
-
-@dataclass(frozen=True)
 class Encoded:
     """A photo of the library to be: id of its content, EXIF date, thumbnail, and what an index holds of it, [w]."""
 
@@ -301,7 +292,8 @@ class Encoded:
     vector: torch.Tensor
 
 
-Read = Encodable | bytes | PhotoError | OSError
+# What a file was read as: a photo with the id of its content, or what ``Outcome`` has.
+Read = tuple[bytes, DecodedPhoto] | bytes | PhotoError | OSError
 # What becomes of a file: a photo, the id of one that is known already, what is wrong with it, or that it cannot be read now.
 Outcome = Encoded | bytes | PhotoError | OSError
 # From (path, bytes) of files and the ids of known photos to (path, outcome), batch by batch, in any order.
@@ -318,23 +310,22 @@ def read_photo(path: str, size: int, known: Set[bytes], backbone: Backbone) -> R
         id = hashlib.sha256(content).digest()[:16]
         if id in known:
             return id
-        return Encodable(id, decode_photo(content, name, backbone.framing))
+        return id, decode_photo(content, name, backbone.framing)
     except PhotoError as error:
-        if isinstance(error.__context__, OSError) and not isinstance(error.__context__, PhotoError) and not _readable(path):
+        if isinstance(error.__context__, OSError) and not _readable(path):
             return error.__context__
         return error
 
 
 def encode(batch: Sequence[tuple[str, Read]], backbone: Backbone) -> list[tuple[str, Outcome]]:
     """Files that were read, their photos encoded; a photo that several of them hold once."""
-    fresh = {photo.id: photo for _, photo in batch if isinstance(photo, Encodable)}
-    encoded: dict[bytes, Encoded] = {}
+    fresh = dict(read for _, read in batch if isinstance(read, tuple))
+    done: dict[bytes, Encoded] = {}
     if fresh:
-        seen_of = frames([encodable.photo for encodable in fresh.values()], backbone.framing)
-        vectors = photo_rows(backbone, backbone.prefix(backbone.normalised(seen_of)))
-        for photo, vector in zip(fresh.values(), vectors, strict=True):
-            encoded[photo.id] = Encoded(photo.id, photo.photo.taken, photo.photo.thumbnail, vector)
-    return [(path, encoded[photo.id] if isinstance(photo, Encodable) else photo) for path, photo in batch]
+        _, vectors = encoded(backbone, list(fresh.values()))
+        for (id, photo), vector in zip(fresh.items(), vectors, strict=True):
+            done[id] = Encoded(id, photo.taken, photo.thumbnail, vector)
+    return [(path, done[read[0]] if isinstance(read, tuple) else read) for path, read in batch]
 
 
 def local_engine(backbone: Backbone) -> Engine:
