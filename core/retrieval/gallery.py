@@ -233,8 +233,8 @@ class Gallery:
 
     def embeddings(self, adapter: Adapter = ZERO_SHOT) -> Tensor:
         """The photos in the shared space, [n, d] float32 of unit length, in their order; raises as ``index_for``."""
-        rows = self.searchable.index_for(adapter).rows
-        return embeddings(self.backbone, rows, adapter.lora).clone()
+        index = self.searchable.index_for(adapter)
+        return embeddings(self.backbone, index.take(np.arange(len(index))), adapter.lora)
 
     def captioned(self) -> tuple[tuple[Photo, ...], Tensor]:
         """The first CAPTIONED photos that have captions, and their prefix activations [n, *prefix_shape] float16."""

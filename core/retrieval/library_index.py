@@ -90,8 +90,8 @@ def index_over(path: Path, shape: tuple[int, int], scan: faiss.Index | None) -> 
     rows = mapped(path, np.float32, shape)
     pages: Any = getattr(rows, "_mmap", None)
     if scan is None or not hasattr(pages, "madvise"):
-        return Index.over(rows, scan)
-    return Index.over(rows, scan, lambda: pages.madvise(mmap.MADV_DONTNEED))
+        return Index(rows, scan)
+    return Index(rows, scan, lambda: pages.madvise(mmap.MADV_DONTNEED))
 
 
 def as_ids(ids: list[bytes]) -> np.ndarray:

@@ -86,8 +86,9 @@ def test_one_index_ranks_and_scores_as_two_matrices_do(mixing, gallery, prefixes
 
 def test_rows_have_unit_length_and_hold_both_embeddings(mixing, gallery, prefixes) -> None:
     backbone, index = mixing.backbone, gallery.searchable.index
-    assert width(backbone) == 2 * backbone.dim == index.rows.shape[1]
-    torch.testing.assert_close(index.rows.norm(dim=1), torch.ones(PHOTOS))
+    rows = index.take(np.arange(len(index)))
+    assert width(backbone) == 2 * backbone.dim == rows.shape[1]
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(PHOTOS))
     adapter = Adapter.of(mixing.adapt(AdapterRequest(SENTENCE)).lora)
     assert gallery.searchable.index_for(adapter) is index, "a sentence costs photos nothing"
     torch.testing.assert_close(gallery.embeddings(), backbone.suffix(prefixes), atol=5e-3, rtol=0)

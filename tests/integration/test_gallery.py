@@ -188,12 +188,12 @@ def test_image_to_text_is_the_brute_force_ranking(filled, either, samples) -> No
 
 def test_equal_scores_keep_one_order_whatever_top_is() -> None:
     rows = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [2.0, 0.0], [-1.0, 0.0]])
-    index = Index(rows)
+    index = Index.of(rows)
     query = torch.tensor([3.0, 0.0])
     whole = [(1, 3.0), (2, 3.0), (3, 3.0), (0, 0.0), (4, -3.0)]
     for top in (1, 2, 3, 9, None):
         assert index.search(query, top) == whole[:top]
-    assert Index(torch.empty(0, 2)).search(query) == []
+    assert Index.of(torch.empty(0, 2)).search(query) == []
 
 
 def test_moves_count_places(filled, either) -> None:
