@@ -135,7 +135,7 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added
                 remarks.append(texts.SAMPLES_GONE)
             if uploads.photos:
                 gone = visitor_left()
-                report = gallery.add(uploads.photos, None, album.note_progress, lambda: gone() or album.stopped)
+                report = gallery.add(uploads.photos, album.note_progress, lambda: gone() or album.stopped)
                 if album.stopped:
                     remarks.append(texts.ADDING_STOPPED)
                 album.keep(uploads.photos, report.ids)
@@ -159,7 +159,8 @@ def add_samples(engine: SGLora, session: Session, progress: Progress | None = No
     gallery = session.album.gallery(engine)
     with session.album.photos_change():
         session.album.shows_samples = True
-        report = gallery.add(files, captions, progress)
+        report = gallery.add(files, progress)
+        gallery.set_captions({p.name: (*p.captions, *captions[p.name]) for p in gallery.photos if p.name in captions})
         session.album.keep(files, report.ids)
     return Added(report)
 

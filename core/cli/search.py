@@ -62,7 +62,7 @@ class _Search:
 
     def in_folder(self, paths: Sequence[Path]) -> _Found:
         gallery = Gallery(self.backbone, limit=len(paths))
-        report = gallery.add(paths, {}, counter("reading", log))
+        report = gallery.add(paths, counter("reading", log))
         for failure in report.failed:
             log(f"left out: {failure.name}: {failure.reason}")
         if not gallery.photos:

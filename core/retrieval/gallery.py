@@ -25,7 +25,7 @@ from core.backbones.base import Backbone
 from core.common.errors import GalleryError, StudioError
 from core.common.lazy import lazy
 from core.common.metrics import Hits, Relevance, hits
-from core.data.captions import clean_captions, match_captions
+from core.data.captions import match_captions
 from core.data.decode import Failure, Intake, Source, content_id, source_folder
 from core.data.decode_pool import POOL
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -147,45 +147,32 @@ class Gallery:
         contents, read = self._contents, sum(prefix.nbytes for prefix in self._texts.values())
         return contents.memory + contents.indexes.nbytes + read + self._rows.nbytes
 
-    def add(
-        self,
-        sources: Sequence[Source],
-        captions: Mapping[str, Sequence[str]] | None = None,
-        progress: Progress | None = None,
-        stop: Stop = never,
-    ) -> AddReport:
+    def add(self, sources: Sequence[Source], progress: Progress | None = None, stop: Stop = never) -> AddReport:
         """Add photo files, batch by batch; each content goes in once, and files that cannot go in are reported.
 
         Args:
             sources: paths, or (name, content or path).
-            captions: by file name or stem, as in ``set_captions``; a duplicate's captions join those of its photo.
             progress: called with (files done, files in all). stop: asked before each file; the rest is then left out.
         """
+        added: list[Photo] = []
+        ids: dict[int, str] = {}
         with self._adding, POOL.upload(self.backbone.framing) as upload:
             intake = Intake(sources, upload, lambda key: key in self._contents.entries, self._room, self._full(), stop)
-            matched = [texts or () for texts in match_captions(intake.names, captions or {})]
-            folders = [source_folder(source) for source in sources]
-            added: list[Photo] = []
-            ids: dict[int, str] = {}
             for batch in intake.batches():
                 with ENCODING:
                     prefixes, rows = encoded(self.backbone, [decoded.photo for decoded in batch])
-                ids |= {decoded.position: decoded.id for decoded in batch}
                 photos = []
-                for decoded in batch:
-                    place, when = decoded.position, taken_at(decoded.photo.taken)
-                    day = None if when is None else when.date()
-                    photos.append(Photo(decoded.id, decoded.name, decoded.photo.thumbnail, matched[place], day, folders[place]))
+                for position, key, name, photo in batch:
+                    ids[position], when = key, taken_at(photo.taken)
+                    day, folder = when and when.date(), source_folder(sources[position])
+                    photos.append(Photo(key, name, photo.thumbnail, taken=day, folder=folder))
                 added += self._commit(photos, prefixes, rows)
                 if progress is not None:
                     progress(intake.done, len(sources))
-            self._join_captions([(key, matched[position]) for position, key in intake.duplicates() if matched[position]])
         if progress is not None:
             progress(len(sources), len(sources))
         duplicates = tuple(intake.names[position] for position, _ in intake.duplicates())
-        entries = self._contents.entries
-        current = tuple(entries[photo.id].photo if photo.id in entries else photo for photo in added)
-        return AddReport(current, duplicates, intake.failures(), {**ids, **dict(intake.duplicates())})
+        return AddReport(tuple(added), duplicates, intake.failures(), ids | dict(intake.duplicates()))
 
     def set_captions(self, captions: Mapping[str, Sequence[str]]) -> int:
         """Replace the captions of the photos that a file name or stem matches (case is ignored), and count these photos."""
@@ -203,7 +190,7 @@ class Gallery:
         ``photos``: of the other gallery. ``files``: their original files, by id. ``progress``: as for ``add``. Returns the
         photos whose files are missing, cannot be read any more, or have no room."""
         if there := [files[photo.id] for photo in photos if photo.id in files]:
-            self.add(there, None, progress)
+            self.add(there, progress)
         with self._lock:
             self._rewrite(photos)
             return tuple(photo for photo in photos if photo.id not in self._contents.entries)
@@ -408,13 +395,6 @@ class Gallery:
                 entries[photo.id] = _Entry(named[-1], prefix.clone(), row.clone())
             self._replace(entries)
         return named
-
-    def _join_captions(self, captions: Iterable[tuple[str, tuple[str, ...]]]) -> None:
-        with self._lock:
-            for key, texts in captions:
-                if key in self._contents.entries:
-                    photo = self._contents.entries[key].photo
-                    self._rewrite([replace(photo, captions=clean_captions([*photo.captions, *texts]))])
 
 
 def _captioned(photos: Sequence[Photo], without: Collection[str] = ()) -> list[Photo]:

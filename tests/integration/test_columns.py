@@ -50,7 +50,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def gallery(mixing: SGLora, photos: list[Path]) -> Gallery:
     gallery = Gallery(mixing.backbone)
-    gallery.add(photos, {path.name: [f"a photo of number {i}", f"picture {i % 7}"] for i, path in enumerate(photos)})
+    gallery.add(photos)
+    gallery.set_captions({path.name: [f"a photo of number {i}", f"picture {i % 7}"] for i, path in enumerate(photos)})
     return gallery
 
 
