@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from core.common.errors import DataError
 from core.common.text import one_line, safe_name
-from core.data.jsonl import captions_of, label_of, parse_row
+from core.data.jsonl import captions_of, label_of, rows
 from core.data.sample import Sample, caption_texts
 from core.data.text import decoded, lines, parse_json
 
@@ -126,9 +126,8 @@ def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
     first = next((line for line in text.splitlines() if line.strip()), "")
     match = _FIRST_CELL.match(first)
     delimiter = match[1] if match else ","
-    rows = _csv_rows(label, text, delimiter)
     image, texts, width = 0, [1], 2
-    for number, (line, row) in enumerate(rows):
+    for number, (line, row) in enumerate(_csv_rows(label, text, delimiter)):
         where = f"{label}, line {line}"
         if number == 0 and (header := _columns([cell.casefold() for cell in row], where)) is not None:
             (image, texts), width = header, len(row)
@@ -171,9 +170,7 @@ def _columns(header: list[str], where: str) -> tuple[int, list[int]] | None:
 
 def _jsonl(label: str, text: str) -> Iterator[tuple[str, str]]:
     """(image, caption) of each line, of ``captions.jsonl`` or of ``labels.jsonl``."""
-    for number, line in lines(text):
-        where = f"{label}, line {number}"
-        row = parse_row(where, line)
+    for where, row in rows(label, text):
         if "label" in row and "captions" not in row and "caption" not in row:
             texts = caption_texts(Sample(Path(row["image"]), label=label_of(where, row)))
         else:

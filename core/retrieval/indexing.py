@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,7 @@ def index_folders(
                 raise LibraryError(f"The folder {shown_path(str(root))} does not exist.")
             if root.resolve() == library.folder.resolve():
                 raise LibraryError(f"{root} is the library itself: name the folder that your photos are in.")
-        return _Run(library, roots, progress, forget_missing, stop, engine or local_engine(backbone)).run()
+        return _Run(library, roots, progress, forget_missing, stop, engine or partial(encode_here, backbone)).run()
 
 
 @dataclass
@@ -183,7 +184,7 @@ class _Run:
 
     def _encode(self, paths: Sequence[str], seen: Mapping[str, tuple[int, int]]) -> None:
         started, done = time.monotonic(), 0
-        for batch in self.engine([(path, seen[path][0]) for path in paths], self._ids):
+        for batch in self.engine(paths, self._ids):
             if self.stop():
                 break
             for path, photo in batch:
@@ -296,16 +297,14 @@ class Encoded:
 Read = tuple[bytes, DecodedPhoto] | bytes | PhotoError | OSError
 # What becomes of a file: a photo, the id of one that is known already, what is wrong with it, or that it cannot be read now.
 Outcome = Encoded | bytes | PhotoError | OSError
-# From (path, bytes) of files and the ids of known photos to (path, outcome), batch by batch, in any order.
-Engine = Callable[[Sequence[tuple[str, int]], Set[bytes]], Iterator[list[tuple[str, Outcome]]]]
+# From the paths of files and the ids of known photos to (path, outcome), batch by batch, in any order.
+Engine = Callable[[Sequence[str], Set[bytes]], Iterator[list[tuple[str, Outcome]]]]
 
 
-def read_photo(path: str, size: int, known: Set[bytes], backbone: Backbone) -> Read:
+def read_photo(path: str, known: Set[bytes], backbone: Backbone) -> Read:
     """A file, read once: a photo to encode, the id of one that is known, or what is wrong with it."""
     name = Path(path).name
     try:
-        if size == 0:
-            return PhotoError(f"{name}: the file is empty.")
         content = photo_bytes(Path(path), name)
         id = hashlib.sha256(content).digest()[:16]
         if id in known:
@@ -328,30 +327,24 @@ def encode(batch: Sequence[tuple[str, Read]], backbone: Backbone) -> list[tuple[
     return [(path, done[read[0]] if isinstance(read, tuple) else read) for path, read in batch]
 
 
-def local_engine(backbone: Backbone) -> Engine:
-    """Encodes in this process; the next photos are decoded meanwhile."""
-
-    def run(files: Sequence[tuple[str, int]], known: Set[bytes]) -> Iterator[list[tuple[str, Outcome]]]:
-        size = batch_size(backbone.device, BATCH)
-        read = read_ahead(files, lambda file: read_photo(*file, known, backbone), size)
-        return (encode([(path, photo) for (path, _), photo in batch], backbone) for batch in read)
-
-    return run
+def encode_here(backbone: Backbone, paths: Sequence[str], known: Set[bytes]) -> Iterator[list[tuple[str, Outcome]]]:
+    """The ``Engine`` of this process; the next photos are decoded meanwhile."""
+    for batch in read_ahead(paths, lambda path: read_photo(path, known, backbone), batch_size(backbone.device, BATCH)):
+        yield encode(batch, backbone)
 
 
 def photo_table(photos: Sequence[Encoded], schema: pa.Schema) -> pa.Table:
     """Rows of the photos' table, see ``library.photo_schema``."""
     import pyarrow as pa
 
+    vectors = pa.array(torch.cat([photo.vector for photo in photos]).numpy())  # lists of numbers would go one by one
     columns = {
         "id": [photo.id for photo in photos],
         "taken": [taken_at(photo.taken) for photo in photos],
         "thumbnail": [photo.thumbnail for photo in photos],
+        "vector": pa.FixedSizeListArray.from_arrays(vectors, type=schema.field("vector").type),
     }
-    arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
-    vectors = torch.cat([photo.vector for photo in photos]).numpy()  # pyarrow would convert lists of numbers one by one
-    arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors), type=schema.field("vector").type))
-    return pa.table(arrays, schema=schema)
+    return pa.table(columns, schema=schema)
 
 
 def read_files(library: PhotoLibrary) -> dict[str, FileRow]:

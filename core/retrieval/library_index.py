@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import faiss
 import numpy as np
 
+from core.common.files import whole
 from core.retrieval.index import APPROXIMATE_FROM, TRAINING_ROWS, Index, compressed
 from core.retrieval.library import replace_file
 from core.retrieval.popularity import spread_places
@@ -158,8 +159,8 @@ def _scanned(folder: Path, made: Snapshot) -> Snapshot:
     if made.scanned and made.photos <= made.scanned * GROWTH:
         return made
     name = f"scan-{made.number}-{made.photos}.faiss"
-    faiss.write_index(scan_of(folder / made.vectors, (made.photos, made.dim)), str(folder / f"{name}.partial"))
-    (folder / f"{name}.partial").replace(folder / name)
+    with whole(folder / name) as partial:
+        faiss.write_index(scan_of(folder / made.vectors, (made.photos, made.dim)), str(partial))
     return replace(made, scanned=made.photos, scan=name)
 
 
