@@ -49,12 +49,8 @@ _image_tower, _text_tower = cache(ImageTower), cache(TextTower)
 
 
 class EmbeddedTowers(Towers):
-    """The frozen towers; they load on first use, so that routing starts fast.
-
-    Args:
-        dtype: compute dtype of what stands on the image tower, which is float32; None: the fastest that the device has native
-            instructions for.
-    """
+    """The frozen towers; they load on first use, so that routing starts fast. ``dtype``: compute dtype of what stands on the
+    image tower, which is float32; None: the fastest that the device has native instructions for."""
 
     prefix_key, sentence_key = f"{IMAGE_TOWER_SHA256} folded", TEXT_TOWER_SHA256
     prefix_shape = (MAP_TOKENS, MAP_CHANNELS)

@@ -61,8 +61,7 @@ class OpenClipBackbone(Backbone):
         adapt: "photos" adapts q, k and v of the image tower, as the paper does; "texts" all linears of the last text blocks
             and the text projection. Photos are embedded alike, so both have one fingerprint where all image blocks may adapt.
 
-    Raises:
-        BackboneError: no plain ViT, adapt_blocks out of range, weights that are not finite, or texts that cannot be adapted.
+    Raises BackboneError: no plain ViT, adapt_blocks out of range, weights that are not finite, or texts that cannot be adapted.
     """
 
     languages = frozenset({"English"})  # that its texts are known to be in
@@ -146,7 +145,6 @@ class OpenClipBackbone(Backbone):
             return torch.cat([self.adapted.vision(part.float(), there).cpu() for part in self._sent(prefix)])
 
     def _sent(self, photos: Tensor) -> Iterator[Tensor]:
-        """In batches, on the device."""
         return prefetched(photos.split(batch_size(self.device, IMAGE_BATCH)), self.device)
 
     def _light(self, pixels: Tensor) -> Tensor:
@@ -199,8 +197,7 @@ def load_open_clip(
             out, such as ViT-B-16.pt, are known to need another activation; no other file says so of itself, and OpenAI's
             weights in another format belong to the names that end in "-quickgelu".
 
-    Raises:
-        BackboneError: an unknown model, tag or file, no plain ViT, weights that cannot be fetched or do not fit.
+    Raises BackboneError: an unknown model, tag or file, no plain ViT, weights that cannot be fetched or do not fit.
     """
     config = _config(name)
     _check_runs_no_code(name, config)
@@ -238,7 +235,6 @@ def load_open_clip(
 
 
 def _config(name: str) -> dict[str, Any]:
-    """The model's configuration, without weights."""
     try:
         if name.startswith(HUB):
             _reach_hub(name.removeprefix(HUB))
@@ -344,7 +340,6 @@ def _check_runs_no_code(name: str, config: object) -> None:
 
 
 def _short(name: str) -> str:
-    """A name of a model without the place of its folder."""
     return f"{FOLDER}{Path(name.removeprefix(FOLDER)).name}" if name.startswith(FOLDER) else name
 
 

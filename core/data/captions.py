@@ -37,8 +37,7 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
     JSONL with an object such as ``{"image": "a.jpg", "captions": ["…"]}`` or ``{"image": "a.jpg", "label": "dog"}`` a line (the
     caption is then "a photo of a dog"); COCO captions JSON. Several rows of one image are several captions.
 
-    Raises:
-        DataError: not UTF-8, malformed (the text names file and line), without any caption, or with more than ``most``.
+    Raises DataError: not UTF-8, malformed (the text names file and line), without any caption, or with more than ``most``.
     """
     label = safe_name(name)
     text = decoded(label, data)
@@ -53,10 +52,7 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
 
 
 def captions_from_names(names: Iterable[str]) -> Captions:
-    """The words of file names as captions: ``dog_on_beach-2.jpg`` is "dog on beach".
-
-    Names that say nothing (``IMG_2034.jpg``, hashes) get no caption.
-    """
+    """The words of file names as captions: ``dog_on_beach-2.jpg`` is "dog on beach", ``IMG_2034.jpg`` and hashes are none."""
     return _collect((name, _words(name)) for name in names)
 
 

@@ -29,11 +29,8 @@ _ROW = re.compile(r"([^|]+)\|\s*\d+\s*(?:\||\s)(.*)")  # one line of Flickr30k's
 def read_tokens(folder: Path, beside: Path, images: ImageFinder) -> list[Sample]:
     """Samples of the token file in one of a folder's PLACES, or else of ``beside``'s; empty where there is none.
 
-    With lists of the splits beside the token file, photos that are in none of them (91 of Flickr8k) are left out, as in
-    the literature.
-
-    Raises:
-        DataError: a malformed line, several token files, or lists of the splits that overlap.
+    With lists of the splits beside the token file, photos that are in none of them (91 of Flickr8k) are left out, as in the
+    literature. Raises DataError: a malformed line, several token files, or lists of the splits that overlap.
     """
     samples = _samples(folder, images)
     if not samples:
@@ -55,7 +52,6 @@ def _samples(place: Path, images: ImageFinder) -> list[Sample]:
 
 
 def _captions(file: Path) -> dict[str, list[str]]:
-    """Captions by image name, in file order."""
     if file.name.startswith("captions"):
         return {name: list(texts) for name, texts in read_captions(file.name, file.read_bytes()).items()}
     captions: dict[str, list[str]] = {}

@@ -103,7 +103,6 @@ class _Contents:
         return tuple(entry.photo for entry in self.entries.values())
 
     def among(self, where: Where) -> np.ndarray | None:
-        """As ``Gallery.among``."""
         if not where:
             return None
         kept = where.days(np.array([photo.taken for photo in self.photos], "datetime64[D]"))
@@ -261,13 +260,8 @@ class Gallery:
         """The gallery's captions that fit a photo best (``top=None``: all of them); equal captions count once.
 
         What makes a caption fit every photo is subtracted before they are ranked (``popularity``); their scores are cosines.
-        They are those of the first CAPTIONED photos that have some, MOST_TEXTS at most.
-
-        Args:
-            photo: the id of one of ``photos``, or an upright RGB image. stop: whether the visitor left.
-
-        Raises:
-            GalleryError: no photos, no captions, an unknown id. StudioError: it was stopped.
+        They are those of the first CAPTIONED photos that have some, MOST_TEXTS at most. ``photo``: the id of one of ``photos``,
+        or an upright RGB image. Raises GalleryError: no photos, no captions, an unknown id. StudioError: it was stopped.
         """
         contents = self._filled("find their captions", top)
         texts = tuple(dict.fromkeys(text for photo in _captioned(contents.photos) for text in photo.captions))

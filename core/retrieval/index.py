@@ -57,9 +57,7 @@ class Index:
         release: called after a search with the scan: gives back the memory of the few rows that it looked at.
     """
 
-    def __init__(
-        self, rows: np.ndarray, scan: faiss.Index | None = None, release: Callable[[], object] | None = None
-    ) -> None:
+    def __init__(self, rows: np.ndarray, scan: faiss.Index | None = None, release: Callable[[], object] | None = None) -> None:
         self._rows, self._scan, self._release = rows, scan, release
 
     @staticmethod

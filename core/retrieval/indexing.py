@@ -96,8 +96,7 @@ def index_folders(
         forget_missing: photos of folders that are missing or empty go, too.
         stop: whether to end early; what is in stays in. engine: what encodes; None: this process.
 
-    Raises:
-        LibraryError: nothing to index, another process is writing, or the disk is full.
+    Raises LibraryError: nothing to index, another process is writing, or the disk is full.
     """
     with library.writing():
         library = PhotoLibrary.open(library.folder, backbone)  # another process may have added folders meanwhile
@@ -173,7 +172,6 @@ class _Run:
         return row.reason is not None if row.id is None else row.id in self._ids
 
     def _captions(self) -> dict[str, tuple[str, ...]]:
-        """Captions by path, from the captions files of the folders."""
         found: dict[str, tuple[str, ...]] = {}
         for root in self.roots:
             try:
@@ -395,7 +393,6 @@ def _inside(path: str, folders: Iterable[str]) -> bool:
 
 
 def _readable(path: str) -> bool:
-    """Whether the file can be opened now."""
     with suppress(OSError), open(path, "rb"):  # noqa: PTH123
         return True
     return False

@@ -36,15 +36,9 @@ class RayEncoder:
 
 
 def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
-    """Encodes on a Ray cluster whose machines have this program and see the photos under the same paths.
-
-    Args:
-        backbone: that the library belongs to; the actors load it again.
-        address: of the cluster's head (host:port, or "auto" for the one of this machine); None: one of this machine's cores.
-
-    Raises:
-        LibraryError: Ray is not installed, or there is no cluster at the address.
-    """
+    """Encodes on a Ray cluster whose machines have this program and see the photos under the same paths. ``backbone``: the
+    library's; the actors load it again. ``address``: of the cluster's head (host:port, or "auto" for the one of this machine);
+    None: one of this machine's cores. Raises LibraryError: Ray is not installed, or there is no cluster at the address."""
     try:
         import ray
         import ray.data

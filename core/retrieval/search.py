@@ -63,12 +63,8 @@ def search(
     photos: Photos, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10, among: np.ndarray | None = None
 ) -> list[tuple[int, float]]:
     """The ``top`` best photos (None: all) as (place, score), best first, among the places [k], ascending (None: all of them).
-
-    A score is the cosine similarity, or where the adapter has a weight below 1 the mixture of both.
-
-    Raises:
-        AdapterError: as ``Photos.index_for`` and ``EncodedQuery.row``.
-    """
+    A score is the cosine similarity, or where the adapter has a weight below 1 the mixture of both. Raises AdapterError: as
+    ``Photos.index_for`` and ``EncodedQuery.row``."""
     return photos.index_for(adapter).search(question.row(photos.backbone, adapter), top, among=among)
 
 
