@@ -18,7 +18,7 @@ def load_backbone(
 ) -> Backbone:
     """The embedded backbone, or any open_clip model with a plain ViT image tower, on this process's device. ``pretrained``,
     ``adapt_blocks``: see ``core.backbones.open_clip.load_open_clip``. ``adapt``: which tower LoRAs adapt; None is what is usual:
-    texts with the embedded backbone, photos with others. Raises BackboneError: a model, package or file that cannot be had."""
+    texts with the embedded backbone, photos with others. Raises BackboneError: a model or file that cannot be had."""
     from core.common.device import current  # imports torch
 
     if spec == EMBEDDED:
