@@ -36,8 +36,8 @@ def open_zip(source: Path | bytes) -> Iterator[zipfile.ZipFile]:
 
 def read_members(data: bytes, limits: Mapping[str, int], label: str, error: type[StudioError]) -> dict[str, bytes]:
     """The content of each file that ``limits`` names, at the top of the ZIP or in one folder of it. ``limits``: the most bytes
-    of each, unpacked; counted while reading, not believed. ``label``: how to call the ZIP. Raises ``error``: not a ZIP, damaged,
-    locked, too many files, a file missing, there twice or too large."""
+    of each, unpacked; counted while reading, not believed. ``label``: how to call the ZIP. Raises ``error``: not a ZIP, locked,
+    damaged, too many files, a file missing, there twice or too large."""
     if len(data) > sum(limits.values()):
         raise error(f"{label} is larger than {sum(limits.values()) // 2**20} MB.")
     try:

@@ -26,7 +26,7 @@ from core.common.errors import GalleryError, StudioError
 from core.common.lazy import lazy
 from core.common.metrics import Hits, Relevance, hits
 from core.data.captions import match_captions
-from core.data.decode import Failure, Intake, Source, content_id, source_folder
+from core.data.decode import Decoded, Failure, Intake, Source, content_id, source_folder
 from core.data.decode_pool import POOL
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import embeddings, encoded, photo_rows, text_rows, width
@@ -160,12 +160,8 @@ class Gallery:
             for batch in intake.batches():
                 with ENCODING:
                     prefixes, rows = encoded(self.backbone, [decoded.photo for decoded in batch])
-                photos = []
-                for position, key, name, photo in batch:
-                    ids[position], when = key, taken_at(photo.taken)
-                    day, folder = when and when.date(), source_folder(sources[position])
-                    photos.append(Photo(key, name, photo.thumbnail, taken=day, folder=folder))
-                added += self._commit(photos, prefixes, rows)
+                added += self._commit(batch, [source_folder(sources[decoded.position]) for decoded in batch], prefixes, rows)
+                ids |= {decoded.position: decoded.id for decoded in batch}
                 if progress is not None:
                     progress(intake.done, len(sources))
         if progress is not None:
@@ -377,18 +373,19 @@ class Gallery:
             return f"the gallery is full: it takes at most {self.limit:,} photos."
         return f"the gallery is full: its photos take at most {self.most_bytes // 2**20:,} MB of memory."
 
-    def _commit(self, photos: Sequence[Photo], prefixes: Tensor, rows: Tensor) -> list[Photo]:
-        """Put photos in; returns them, their names now unique."""
+    def _commit(self, batch: Sequence[Decoded], folders: Sequence[str], prefixes: Tensor, rows: Tensor) -> list[Photo]:
+        """Put photos in, with names that are unique."""
         with self._lock:
-            entries, named = dict(self._contents.entries), []
+            entries, photos = dict(self._contents.entries), []
             taken = {photo.name.casefold() for photo in self.photos}
-            for photo, prefix, row in zip(photos, prefixes, rows, strict=True):
-                named.append(replace(photo, name=_unique(photo.name, taken)))
-                taken.add(named[-1].name.casefold())
+            for (_, key, name, photo), folder, prefix, row in zip(batch, folders, prefixes, rows, strict=True):
+                name, when = _unique(name, taken), taken_at(photo.taken)
+                taken.add(name.casefold())
+                photos.append(Photo(key, name, photo.thumbnail, taken=when and when.date(), folder=folder))
                 # A copy, because a row of the batch would keep the whole batch in memory.
-                entries[photo.id] = _Entry(named[-1], prefix.clone(), row.clone())
+                entries[key] = _Entry(photos[-1], prefix.clone(), row.clone())
             self._replace(entries)
-        return named
+        return photos
 
 
 def _captioned(photos: Sequence[Photo], without: Collection[str] = ()) -> list[Photo]:
