@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -14,9 +13,8 @@ from core.common.errors import PhotoError
 from core.common.text import safe_name
 from core.data.decode_pool import DecodedPhoto, Upload
 from core.data.image_io import photo_bytes
+from core.data.read_ahead import read_ahead
 
-BATCH = 32  # photos that the model takes at once; as many more are decoded meanwhile
-MAX_WAITING = 64 * 2**20  # bytes of files that wait to be decoded
 DEEPEST = 8  # folders of a source that are kept
 UNREADABLE = "the file cannot be read."
 
@@ -72,70 +70,58 @@ class Intake:
     ) -> None:
         self.names = [safe_name(source.name if isinstance(source, Path) else source[0]) for source in sources]
         self.done = 0
+        self.duplicates: list[tuple[int, str]] = []  # place and content id of files whose content was there already
         self._contents = [source if isinstance(source, Path) else source[1] for source in sources]
-        self._upload, self._stop = upload, stop
-        self._holds, self._room, self._full = holds, room, full
-        self._queue: deque[tuple[int, str, int, Future[DecodedPhoto]]] = deque()
-        self._waiting = 0
-        self._ready: list[Decoded] = []
+        self._upload, self._holds, self._room, self._full, self._stop = upload, holds, room, full, stop
+        self._stopped = False
         self._seen: set[str] = set()
-        self._repeated: list[tuple[int, str]] = []
         self._failed: dict[int, str] = {}
-        self._broken: dict[str, str] = {}
 
     def batches(self) -> Iterator[list[Decoded]]:
-        """Decoded photos in order, at most BATCH at a time; the next are decoded while the caller works on these."""
-        for position, (name, content) in enumerate(zip(self.names, self._contents, strict=True)):
-            if self._stop():
-                return
-            try:
-                content = photo_bytes(content, name) if isinstance(content, Path) else content
-            except Exception as error:
-                self._failed[position] = _reason(name, error)
-                continue
-            key = content_id(content)
-            if key in self._seen or self._holds(key):
-                self._repeated.append((position, key))
-                continue
-            if self._room() <= len(self._queue) + len(self._ready):
-                yield from self._settled(position, 0)  # some of those on their way may turn out to be damaged
-            if self._room() <= 0:
-                self._failed[position] = self._full
-                continue
-            self._seen.add(key)
-            self._queue.append((position, key, len(content), self._upload.submit(name, content)))
-            self._waiting += len(content)
-            yield from self._settled(position + 1, BATCH)
-        yield from self._settled(len(self._contents), 0)
-        self.done = len(self._contents)
-
-    def duplicates(self) -> list[tuple[int, str]]:
-        """(position, content id) of files whose content was there already."""
-        return [(position, key) for position, key in self._repeated if key not in self._broken]
+        """Decoded photos in order, some at a time; the next are decoded while the caller works on these."""
+        for batch in read_ahead(takewhile(self._wanted, range(len(self.names))), self._read):
+            ready: list[Decoded] = []
+            for position, (key, photo) in batch:
+                if self._stopped:
+                    return
+                self.done = position + 1
+                if photo is None or key in self._seen:
+                    self.duplicates.append((position, key))
+                    continue
+                if key and ready and self._room() <= len(ready):
+                    yield ready  # they may take less room than was set aside for them
+                    ready = []
+                if key and self._room() <= len(ready):
+                    self._failed[position] = self._full
+                elif isinstance(photo, Exception):
+                    self._failed[position] = _reason(self.names[position], photo)
+                else:
+                    self._seen.add(key)
+                    ready.append(Decoded(position, key, self.names[position], photo))
+            if ready:
+                yield ready
 
     def failures(self) -> tuple[Failure, ...]:
         """Files that could not be read or found no room, in order."""
-        repeated = {position: self._broken[key] for position, key in self._repeated if key in self._broken}
-        return tuple(Failure(self.names[position], reason) for position, reason in sorted((self._failed | repeated).items()))
+        return tuple(Failure(self.names[position], reason) for position, reason in self._failed.items())
 
-    def _settled(self, reached: int, most: int) -> Iterator[list[Decoded]]:
-        """Full batches while more photos than ``most`` or MAX_WAITING wait to be decoded; with 0, the rest as well."""
-        while len(self._queue) > most or self._waiting > MAX_WAITING:
-            position, key, size, future = self._queue.popleft()
-            self._waiting -= size
-            try:
-                self._ready.append(Decoded(position, key, self.names[position], future.result()))
-            except Exception as error:
-                self._failed[position] = self._broken[key] = _reason(self.names[position], error)
-            if len(self._ready) == BATCH:
-                yield self._batch(reached)
-        if self._ready and not most:
-            yield self._batch(reached)
+    def _wanted(self, _: int) -> bool:
+        self._stopped = self._stopped or self._stop()
+        return not self._stopped
 
-    def _batch(self, reached: int) -> list[Decoded]:
-        batch, self._ready = self._ready, []
-        self.done = reached - len(self._queue)
-        return batch
+    def _read(self, position: int) -> tuple[str, DecodedPhoto | Exception | None]:
+        """The id of a file's content, "" where it cannot be read, and the photo; None: it was there before."""
+        name, content, key = self.names[position], self._contents[position], ""
+        try:
+            content = photo_bytes(content, name) if isinstance(content, Path) else content
+            key = content_id(content)
+            if self._holds(key):
+                return key, None
+            if self._room() <= 0:
+                return key, PhotoError(self._full)
+            return key, self._upload.submit(name, content).result()
+        except Exception as error:
+            return key, error
 
 
 def _reason(name: str, error: Exception) -> str:

@@ -119,13 +119,14 @@ class Upload:
 
     def submit(self, name: str, content: bytes) -> Future[DecodedPhoto]:
         """Decode one photo when it is its turn; the future raises PhotoError where that cannot be done."""
-        self._photos += 1
-        self.pixels += PIXELS_A_BYTE * len(content)
         future: Future[DecodedPhoto] = Future()
-        if self.seconds > min(UPLOAD_SECONDS + SECONDS_A_PHOTO * self._photos, MOST_SECONDS):
-            future.set_exception(PhotoError(f"{name}: {OUT_OF_TIME}"))
-        else:
-            self._pool.wait(self, (name, content, future))
+        with self._pool.changed:
+            self._photos += 1
+            self.pixels += PIXELS_A_BYTE * len(content)
+            if self.seconds > min(UPLOAD_SECONDS + SECONDS_A_PHOTO * self._photos, MOST_SECONDS):
+                future.set_exception(PhotoError(f"{name}: {OUT_OF_TIME}"))
+            else:
+                self._pool.wait(self, (name, content, future))
         return future
 
 
@@ -135,7 +136,7 @@ class DecodePool:
     def __init__(self, processes: int = PROCESSES) -> None:
         self._processes = processes
         self._turns: OrderedDict[Upload, None] = OrderedDict()  # with photos that wait, the next one first
-        self._changed = threading.Condition()
+        self.changed = threading.Condition()
         self._started = False
 
     @contextmanager
@@ -145,29 +146,28 @@ class DecodePool:
         try:
             yield upload
         finally:
-            with self._changed:
+            with self.changed:
                 self._turns.pop(upload, None)
                 for *_, future in upload.waiting:
                     future.cancel()
                 upload.waiting.clear()
 
     def wait(self, upload: Upload, photo: tuple[str, bytes, Future[DecodedPhoto]]) -> None:
-        """Put a photo at the end of its upload's line."""
-        with self._changed:
-            if not self._started:
-                self._started = True
-                for number in range(self._processes):
-                    threading.Thread(target=self._work, name=f"decode-{number}", daemon=True).start()
-            upload.waiting.append(photo)
-            self._turns.setdefault(upload, None)
-            self._changed.notify()
+        """Put a photo at the end of its upload's line; the caller holds ``changed``."""
+        if not self._started:
+            self._started = True
+            for number in range(self._processes):
+                threading.Thread(target=self._work, name=f"decode-{number}", daemon=True).start()
+        upload.waiting.append(photo)
+        self._turns.setdefault(upload, None)
+        self.changed.notify()
 
     def _work(self) -> None:
         process = _Process()
         while True:
-            with self._changed:
+            with self.changed:
                 while not self._turns:
-                    self._changed.wait()
+                    self.changed.wait()
                 upload, _ = self._turns.popitem(last=False)
                 name, content, future = upload.waiting.popleft()
                 if upload.waiting:
@@ -179,8 +179,9 @@ class DecodePool:
                 future.set_result(process.decode(name, content, upload.framing, max(0, upload.pixels)))
             except BaseException as error:
                 future.set_exception(error)
-            upload.seconds += time.monotonic() - started
-            upload.pixels -= process.cost
+            with self.changed:
+                upload.seconds += time.monotonic() - started
+                upload.pixels -= process.cost
             del upload, content, future  # a photo is not kept until the next one comes
 
 

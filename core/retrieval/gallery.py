@@ -166,8 +166,8 @@ class Gallery:
                     progress(intake.done, len(sources))
         if progress is not None:
             progress(len(sources), len(sources))
-        duplicates = tuple(intake.names[position] for position, _ in intake.duplicates())
-        return AddReport(tuple(added), duplicates, intake.failures(), ids | dict(intake.duplicates()))
+        duplicates = tuple(intake.names[position] for position, _ in intake.duplicates)
+        return AddReport(tuple(added), duplicates, intake.failures(), ids | dict(intake.duplicates))
 
     def set_captions(self, captions: Mapping[str, Sequence[str]]) -> int:
         """Replace the captions of the photos that a file name or stem matches (case is ignored), and count these photos."""
