@@ -49,8 +49,7 @@ _image_tower, _text_tower = cache(ImageTower), cache(TextTower)
 
 
 class EmbeddedTowers(Towers):
-    """The frozen towers; they load on first use, so that routing starts fast. ``dtype``: compute dtype of what stands on the
-    image tower, which is float32; None: the fastest that the device has native instructions for."""
+    """The frozen towers; they load on first use, so that routing starts fast."""
 
     prefix_key, sentence_key = f"{IMAGE_TOWER_SHA256} folded", TEXT_TOWER_SHA256
     prefix_shape = (MAP_TOKENS, MAP_CHANNELS)
@@ -59,13 +58,6 @@ class EmbeddedTowers(Towers):
     # had been through.
     framing = Framing()
     mean, std = MEAN, STD
-
-    def __init__(self, dtype: torch.dtype | None = None) -> None:
-        self._wanted_dtype = dtype
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self._wanted_dtype or compute_dtype(self.device)
 
     @property
     def image_tower(self) -> ImageTower:
@@ -84,7 +76,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
     Where LoRAs adapt texts, all that need be kept of a photo is its embedding, zero-shot and under the shared part (where there
     is one): that is its prefix activation, and the photos' index holds for every adapter. Where they adapt photos, as in the
     paper, the prefix is the image tower's map, and a LoRA may adapt any linear of both heads. Texts are embedded in float32,
-    photos in ``dtype``. ``heads`` is the fingerprint of the two heads.
+    photos in ``dtype`` (None: the fastest that the device has native instructions for). ``heads``: the two heads' fingerprint.
 
     Attributes:
         translations: by language, what moves a sentence toward English (``core.backbones.translations``).
@@ -96,7 +88,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
     def __init__(
         self, vision: VisionHead, text: TextHead, heads: str, dtype: torch.dtype | None = None, adapt: Side = "texts"
     ) -> None:
-        super().__init__(dtype)
+        self._wanted_dtype = dtype
         self.adapted = TwoTowers(text, vision, MAP_TOKENS).eval().requires_grad_(False)
         self._head = self._in_compute_dtype(vision)
         self._heads, self.dim = heads, vision.config.dim
@@ -104,6 +96,10 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         self.translations: Maps = {}
         self._take(None)
         self._choose(adapt)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._wanted_dtype or compute_dtype(self.device)
 
     def adapting(self, side: Side) -> EmbeddedBackbone:
         """The same weights with LoRAs of one side; what is loaded already is shared."""
