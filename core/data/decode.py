@@ -68,42 +68,41 @@ class Intake:
         full: str,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.names = [safe_name(source.name if isinstance(source, Path) else source[0]) for source in sources]
-        self.done = 0
-        self.duplicates: list[tuple[int, str]] = []  # place and content id of files whose content was there already
+        self.done = 0  # files that were looked at
+        self.ids: dict[int, str] = {}  # of the photo that each file is, by its place
+        self.duplicates: list[str] = []  # names of files whose content was there already
+        self.failed: list[Failure] = []
+        self._names = [safe_name(source.name if isinstance(source, Path) else source[0]) for source in sources]
         self._contents = [source if isinstance(source, Path) else source[1] for source in sources]
         self._upload, self._holds, self._room, self._full, self._stop = upload, holds, room, full, stop
         self._stopped = False
         self._seen: set[str] = set()
-        self._failed: dict[int, str] = {}
 
     def batches(self) -> Iterator[list[Decoded]]:
         """Decoded photos in order, some at a time; the next are decoded while the caller works on these."""
-        for batch in read_ahead(takewhile(self._wanted, range(len(self.names))), self._read):
+        for batch in read_ahead(takewhile(self._wanted, range(len(self._names))), self._read):
+            if self._stopped:
+                return
             ready: list[Decoded] = []
             for position, (key, photo) in batch:
-                if self._stopped:
-                    return
-                self.done = position + 1
+                name, self.done = self._names[position], position + 1
                 if photo is None or key in self._seen:
-                    self.duplicates.append((position, key))
+                    self.duplicates.append(name)
+                    self.ids[position] = key
                     continue
                 if key and ready and self._room() <= len(ready):
                     yield ready  # they may take less room than was set aside for them
                     ready = []
                 if key and self._room() <= len(ready):
-                    self._failed[position] = self._full
+                    self.failed.append(Failure(name, self._full))
                 elif isinstance(photo, Exception):
-                    self._failed[position] = _reason(self.names[position], photo)
+                    self.failed.append(Failure(name, _reason(name, photo)))
                 else:
                     self._seen.add(key)
-                    ready.append(Decoded(position, key, self.names[position], photo))
+                    self.ids[position] = key
+                    ready.append(Decoded(position, key, name, photo))
             if ready:
                 yield ready
-
-    def failures(self) -> tuple[Failure, ...]:
-        """Files that could not be read or found no room, in order."""
-        return tuple(Failure(self.names[position], reason) for position, reason in self._failed.items())
 
     def _wanted(self, _: int) -> bool:
         self._stopped = self._stopped or self._stop()
@@ -111,7 +110,7 @@ class Intake:
 
     def _read(self, position: int) -> tuple[str, DecodedPhoto | Exception | None]:
         """The id of a file's content, "" where it cannot be read, and the photo; None: it was there before."""
-        name, content, key = self.names[position], self._contents[position], ""
+        name, content, key = self._names[position], self._contents[position], ""
         try:
             content = photo_bytes(content, name) if isinstance(content, Path) else content
             key = content_id(content)

@@ -154,20 +154,17 @@ class Gallery:
             progress: called with (files done, files in all). stop: asked before each file; the rest is then left out.
         """
         added: list[Photo] = []
-        ids: dict[int, str] = {}
         with self._adding, POOL.upload(self.backbone.framing) as upload:
             intake = Intake(sources, upload, lambda key: key in self._contents.entries, self._room, self._full(), stop)
             for batch in intake.batches():
                 with ENCODING:
                     prefixes, rows = encoded(self.backbone, [decoded.photo for decoded in batch])
                 added += self._commit(batch, [source_folder(sources[decoded.position]) for decoded in batch], prefixes, rows)
-                ids |= {decoded.position: decoded.id for decoded in batch}
                 if progress is not None:
                     progress(intake.done, len(sources))
         if progress is not None:
             progress(len(sources), len(sources))
-        duplicates = tuple(intake.names[position] for position, _ in intake.duplicates)
-        return AddReport(tuple(added), duplicates, intake.failures(), ids | dict(intake.duplicates))
+        return AddReport(tuple(added), tuple(intake.duplicates), tuple(intake.failed), intake.ids)
 
     def set_captions(self, captions: Mapping[str, Sequence[str]]) -> int:
         """Replace the captions of the photos that a file name or stem matches (case is ignored), and count these photos."""

@@ -266,7 +266,7 @@ def test_whatever_reading_a_photo_raises_is_its_own_refusal(pool: DecodePool, mo
     files = [("odd.png", b"1"), ("good.png", b"2")]
     intake = Intake(files, Odd(), lambda _: False, lambda: 100, "full")  # type: ignore[arg-type]
     assert [photo.id for batch in intake.batches() for photo in batch] == [content_id(b"2")]
-    assert [failure.name for failure in intake.failures()] == ["odd.png"]
+    assert [failure.name for failure in intake.failed] == ["odd.png"]
 
 
 def test_the_folder_of_a_source_has_safe_names_alone() -> None:
