@@ -43,7 +43,7 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
     text = decoded(label, data)
     readers = {".jsonl": _jsonl, ".json": _json}
     pairs = readers.get(PurePosixPath(label).suffix.lower(), _csv)(label, text)
-    captions = _collect(pairs if most is None else islice(pairs, most))
+    captions = _collect(islice(pairs, most))
     if not captions:
         raise DataError(f"{label} holds no captions.")
     if most is not None and next(pairs, None) is not None:
