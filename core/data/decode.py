@@ -11,7 +11,7 @@ from typing import NamedTuple
 from core.common.digest import digest
 from core.common.errors import PhotoError
 from core.common.text import safe_name
-from core.data.decode_pool import DecodedPhoto, Upload
+from core.data.decode_pool import DecodedPhoto
 from core.data.image_io import photo_bytes
 from core.data.read_ahead import read_ahead
 
@@ -54,15 +54,15 @@ class Intake:
     """Reads sources in order and yields batches of decoded photos; what does not become one is kept for the report.
 
     Args:
-        upload: where files are decoded. holds: whether a content is there already. stop: whether the caller has left.
+        decode: makes a photo of a file's name and content, in any thread. holds: whether a content is there already.
         room: how many more photos there may be, batches that were yielded before counted as there. full: the message where
-            there is none.
+            there is none. stop: whether the caller has left.
     """
 
     def __init__(
         self,
         sources: Sequence[Source],
-        upload: Upload,
+        decode: Callable[[str, bytes], DecodedPhoto],
         holds: Callable[[str], bool],
         room: Callable[[], int],
         full: str,
@@ -74,7 +74,7 @@ class Intake:
         self.failed: list[Failure] = []
         self._names = [safe_name(source.name if isinstance(source, Path) else source[0]) for source in sources]
         self._contents = [source if isinstance(source, Path) else source[1] for source in sources]
-        self._upload, self._holds, self._room, self._full, self._stop = upload, holds, room, full, stop
+        self._decode, self._holds, self._room, self._full, self._stop = decode, holds, room, full, stop
         self._stopped = False
         self._seen: set[str] = set()
 
@@ -118,7 +118,7 @@ class Intake:
                 return key, None
             if self._room() <= 0:
                 return key, PhotoError(self._full)
-            return key, self._upload.submit(name, content).result()
+            return key, self._decode(name, content)
         except Exception as error:
             return key, error
 

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
@@ -27,7 +28,7 @@ from core.common.lazy import lazy
 from core.common.metrics import Hits, Relevance, hits
 from core.data.captions import match_captions
 from core.data.decode import Decoded, Failure, Intake, Source, content_id, source_folder
-from core.data.decode_pool import POOL
+from core.data.decode_pool import POOL, Upload
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import embeddings, encoded, photo_rows, text_rows, width
 from core.retrieval.index import Hit, Ranking, moves
@@ -154,8 +155,9 @@ class Gallery:
             progress: called with (files done, files in all). stop: asked before each file; the rest is then left out.
         """
         added: list[Photo] = []
-        with self._adding, POOL.upload(self.backbone.framing) as upload:
-            intake = Intake(sources, upload, lambda key: key in self._contents.entries, self._room, self._full(), stop)
+        decode = partial(POOL.decode, Upload(self.backbone.framing))
+        with self._adding:
+            intake = Intake(sources, decode, lambda key: key in self._contents.entries, self._room, self._full(), stop)
             for batch in intake.batches():
                 with ENCODING:
                     prefixes, rows = encoded(self.backbone, [decoded.photo for decoded in batch])
