@@ -90,7 +90,7 @@ class _Process:
             env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Ctrl-C is for the app, which ends its decoders by closing their input. Not a session: Linux shares cores among those.
+            # Ctrl-C is for the app, which ends its decoders by closing their input. No session: Linux shares cores among those.
             process_group=0,
         )
 
