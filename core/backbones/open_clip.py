@@ -128,11 +128,11 @@ class OpenClipBackbone(Backbone):
         return self.adapted.text(tokens, self.there(lora)).cpu() if len(tokens) else torch.empty(0, self.dim)
 
     @torch.no_grad()
-    def prefix(self, pixels: Tensor) -> Tensor:
+    def prefix(self, pixels: Tensor, dtype: torch.dtype = torch.float16) -> Tensor:
         if not len(pixels):
-            return torch.empty(0, *self.prefix_shape, dtype=torch.float16)
+            return torch.empty(0, *self.prefix_shape, dtype=dtype)
         with self._fast():
-            return torch.cat([self._stem(part).half().cpu() for part in self._sent(self._light(pixels))])
+            return torch.cat([self._stem(part).to(dtype).cpu() for part in self._sent(self._light(pixels))])
 
     @torch.no_grad()
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
