@@ -126,7 +126,7 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added
             if uploads.photos:
                 gone = visitor_left()
                 gallery = album.gallery(engine)
-                report = gallery.add(uploads.photos, None, album.note_progress, lambda: gone() or album.stopped)
+                report = gallery.add(uploads.photos, album.note_progress, lambda: gone() or album.stopped)
                 if album.stopped:
                     remarks.append(texts.ADDING_STOPPED)
                 album.keep(uploads.photos, report.ids)
@@ -149,7 +149,9 @@ def add_samples(engine: SGLora, session: Session, progress: Progress | None = No
     captions, files = {s.name: s.captions for s in samples}, [s.path for s in samples]
     with album.photos_change():
         album.shows_samples = True
-        report = album.gallery(engine).add(files, captions, progress)
+        gallery = album.gallery(engine)
+        report = gallery.add(files, progress)
+        gallery.set_captions({p.name: (*p.captions, *captions[p.name]) for p in gallery.photos if p.name in captions})
         album.keep(files, report.ids)
 
 

@@ -16,15 +16,9 @@ EMBEDDED = "embedded"
 def load_backbone(
     spec: str = EMBEDDED, pretrained: str | None = None, adapt_blocks: int | None = None, adapt: Side | None = None
 ) -> Backbone:
-    """The embedded backbone, or any open_clip model with a plain ViT image tower, on this process's device.
-
-    Args:
-        pretrained, adapt_blocks: of an open_clip model, see ``core.backbones.open_clip.load_open_clip``.
-        adapt: which tower LoRAs adapt; None is what is usual: texts with the embedded backbone, photos with others.
-
-    Raises:
-        BackboneError: a model, package or weights file that cannot be had.
-    """
+    """The embedded backbone, or any open_clip model with a plain ViT image tower, on this process's device. ``pretrained``,
+    ``adapt_blocks``: see ``core.backbones.open_clip.load_open_clip``. ``adapt``: which tower LoRAs adapt; None is the default:
+    texts with the embedded backbone, photos with others. Raises BackboneError: a model or file that cannot be had."""
     from core.common.device import current  # imports torch
 
     if spec == EMBEDDED:

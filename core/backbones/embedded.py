@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -32,7 +32,7 @@ from core.backbones.lora import LORA_RANK, VISION, Factors, Lora, LoraLayout, Lo
 from core.backbones.spec import adapted_side
 from core.backbones.trained_words import load_words
 from core.backbones.translations import Maps, load_maps, toward_english
-from core.common.device import CPU, batch_size, prefetched
+from core.common.device import batch_size, prefetched
 from core.common.errors import AdapterError, BackboneError
 from core.common.images import Framing
 from core.common.runtime import compute_dtype
@@ -44,18 +44,12 @@ SHARED_FILE, TRANSLATIONS_FILE = "shared.safetensors", "translations.safetensors
 WORDS_FILE = "words.txt"
 LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, and an embedding would hang on its neighbours
 
-
-# They are frozen, so that all backbones of a process share them; on another device they load again.
-_image_tower, _text_tower = lru_cache(maxsize=1)(ImageTower), lru_cache(maxsize=1)(TextTower)
+# They are frozen, so that all backbones of a process share them.
+_image_tower, _text_tower = cache(ImageTower), cache(TextTower)
 
 
 class EmbeddedTowers(Towers):
-    """The frozen towers; they load on first use, so that routing starts fast.
-
-    Args:
-        dtype: compute dtype of what stands on the image tower, which is float32; None: the fastest that the device has native
-            instructions for.
-    """
+    """The frozen towers; they load on first use, so that routing starts fast."""
 
     prefix_key, sentence_key = f"{IMAGE_TOWER_SHA256} folded", TEXT_TOWER_SHA256
     prefix_shape = (MAP_TOKENS, MAP_CHANNELS)
@@ -64,31 +58,13 @@ class EmbeddedTowers(Towers):
     # had been through.
     framing = Framing()
     mean, std = MEAN, STD
-    device = CPU
-
-    def __init__(self, dtype: torch.dtype | None = None) -> None:
-        self._wanted_dtype = dtype
 
     @property
-    def dtype(self) -> torch.dtype:
-        return self._wanted_dtype or compute_dtype(self.device)
-
-    def to(self, device: torch.device) -> Self:
-        if device != self.device:
-            vars(self).pop("image_tower", None)  # it loads again there
-        self.device = device
-        return self
-
-    @cached_property
     def image_tower(self) -> ImageTower:
         return _image_tower(self.device)
 
-    @cached_property
-    def text_tower(self) -> TextTower:
-        return _text_tower()
-
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
-        return self.text_tower.encode(texts)
+        return _text_tower().encode(texts)
 
     def prefix(self, pixels: Tensor) -> Tensor:
         return self.image_tower(pixels)
@@ -100,7 +76,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
     Where LoRAs adapt texts, all that need be kept of a photo is its embedding, zero-shot and under the shared part (where there
     is one): that is its prefix activation, and the photos' index holds for every adapter. Where they adapt photos, as in the
     paper, the prefix is the image tower's map, and a LoRA may adapt any linear of both heads. Texts are embedded in float32,
-    photos in ``dtype``. ``heads`` is the fingerprint of the two heads.
+    photos in ``dtype`` (None: the fastest that the device has native instructions for). ``heads``: the two heads' fingerprint.
 
     Attributes:
         translations: by language, what moves a sentence toward English (``core.backbones.translations``).
@@ -112,7 +88,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
     def __init__(
         self, vision: VisionHead, text: TextHead, heads: str, dtype: torch.dtype | None = None, adapt: Side = "texts"
     ) -> None:
-        super().__init__(dtype)
+        self._wanted_dtype = dtype
         self.adapted = TwoTowers(text, vision, MAP_TOKENS).eval().requires_grad_(False)
         self._head = self._in_compute_dtype(vision)
         self._heads, self.dim = heads, vision.config.dim
@@ -120,6 +96,10 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         self.translations: Maps = {}
         self._take(None)
         self._choose(adapt)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._wanted_dtype or compute_dtype(self.device)
 
     def adapting(self, side: Side) -> EmbeddedBackbone:
         """The same weights with LoRAs of one side; what is loaded already is shared."""

@@ -43,11 +43,7 @@ TOWER_BATCH = 8  # photos at once: their activations fit into the heap, where me
 
 
 def package_folder(name: str) -> Path:
-    """Where a package with weights lies; its code is not run here.
-
-    Raises:
-        BackboneError: it is not installed.
-    """
+    """Where a package with weights lies; its code is not run here. Raises BackboneError: it is not installed."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         package = name.replace("_", "-")
@@ -95,14 +91,8 @@ class ImageTower(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
-        """Convolutional map of normalised pixels.
-
-        Args:
-            pixels: [n, 3, 224, 224] float32, as ``EmbeddedTowers.normalised`` makes them.
-
-        Returns:
-            [n, 49, 320] float16: small enough to cache (31 KB a photo), exact enough to search.
-        """
+        """Convolutional map of normalised pixels [n, 3, 224, 224] float32: [n, 49, 320] float16, which is small enough to cache
+        (31 KB a photo) and exact enough to search."""
         return self._run(pixels) if len(pixels) else torch.empty(0, MAP_TOKENS, MAP_CHANNELS, dtype=torch.float16)
 
     def _torch(self, pixels: Tensor) -> Tensor:

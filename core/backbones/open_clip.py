@@ -32,7 +32,7 @@ from core.backbones.clip_text import adapted_text, text_tower
 from core.backbones.lora import LORA_RANK, Lora, LoraLayout, Side
 from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, with_full_paths
 from core.backbones.vit import AdaptedTower, PlainViT
-from core.common.device import CPU, autocast, batch_size, prefetched
+from core.common.device import autocast, batch_size, prefetched
 from core.common.errors import BackboneError
 from core.common.images import Framing
 from core.common.runtime import compute_dtype
@@ -61,8 +61,7 @@ class OpenClipBackbone(Backbone):
         adapt: "photos" adapts q, k and v of the image tower, as the paper does; "texts" all linears of the last text blocks
             and the text projection. Photos are embedded alike, so both have one fingerprint where all image blocks may adapt.
 
-    Raises:
-        BackboneError: no plain ViT, adapt_blocks out of range, weights that are not finite, or texts that cannot be adapted.
+    Raises BackboneError: no plain ViT, adapt_blocks out of range, weights that are not finite, or texts that cannot be adapted.
     """
 
     languages = frozenset({"English"})  # that its texts are known to be in
@@ -107,13 +106,11 @@ class OpenClipBackbone(Backbone):
         seen = PreprocessCfg(**preprocess)
         self.framing = _framing(seen)
         self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
-        self.device = CPU
 
     def to(self, device: torch.device) -> Self:
         for part in (self.adapted, self._stem):
             part.to(device)
-        self.device = device
-        return self
+        return super().to(device)
 
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
         return self.encode_text(texts)
@@ -148,7 +145,6 @@ class OpenClipBackbone(Backbone):
             return torch.cat([self.adapted.vision(part.float(), there).cpu() for part in self._sent(prefix)])
 
     def _sent(self, photos: Tensor) -> Iterator[Tensor]:
-        """In batches, on the device."""
         return prefetched(photos.split(batch_size(self.device, IMAGE_BATCH)), self.device)
 
     def _light(self, pixels: Tensor) -> Tensor:
@@ -201,8 +197,7 @@ def load_open_clip(
             out, such as ViT-B-16.pt, are known to need another activation; no other file says so of itself, and OpenAI's
             weights in another format belong to the names that end in "-quickgelu".
 
-    Raises:
-        BackboneError: an unknown model, tag or file, no plain ViT, weights that cannot be fetched or do not fit.
+    Raises BackboneError: an unknown model, tag or file, no plain ViT, weights that cannot be fetched or do not fit.
     """
     config = _config(name)
     _check_runs_no_code(name, config)
@@ -240,7 +235,6 @@ def load_open_clip(
 
 
 def _config(name: str) -> dict[str, Any]:
-    """The model's configuration, without weights."""
     try:
         if name.startswith(HUB):
             _reach_hub(name.removeprefix(HUB))
@@ -346,7 +340,6 @@ def _check_runs_no_code(name: str, config: object) -> None:
 
 
 def _short(name: str) -> str:
-    """A name of a model without the place of its folder."""
     return f"{FOLDER}{Path(name.removeprefix(FOLDER)).name}" if name.startswith(FOLDER) else name
 
 

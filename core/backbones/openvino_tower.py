@@ -21,14 +21,9 @@ _log = logging.getLogger(__name__)
 
 
 def openvino_tower(network: nn.Module, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor] | None:
-    """``network`` compiled for this CPU, or None where OpenVINO cannot be had or is not known to be the faster way.
-
-    Args:
-        network: from one input [1, *shape] float32 to one output [1, …] in its own dtype; it stays as it is.
-
-    Returns:
-        a function from [n, *shape] to [n, …], which any number of threads may call at once.
-    """
+    """``network`` compiled for this CPU, or None where OpenVINO cannot be had or is not known to be the faster way. The network
+    goes from one input [1, *shape] float32 to one output [1, …] in its own dtype, and stays as it is; the function goes from
+    [n, *shape] to [n, …], and any number of threads may call it at once."""
     if platform.machine() not in MEASURED:
         return None
     try:

@@ -71,7 +71,6 @@ def save_peft(
 
 
 def _key(name: str, which: str) -> str:
-    """Of the factor "A" or "B" of a linear."""
     return f"{PEFT_PREFIX}{name}.lora_{which}.weight"
 
 
@@ -151,11 +150,8 @@ def load_peft(
         modules: of ``Backbone.layout``, or with ``partly`` all of ``Backbone.linears``.
         partly: the adapter may leave some of them as they are, but not all.
 
-    Returns:
-        The LoRA (its scale alpha / r folded into B) and its provenance ({} for adapters made elsewhere).
-
-    Raises:
-        AdapterError: files missing or damaged, another backbone, wrong shapes or dtypes, NaN, a rank above MAX_RANK.
+    Returns the LoRA (its scale alpha / r folded into B) and its provenance ({} for adapters made elsewhere). Raises
+    AdapterError: files missing or damaged, another backbone, wrong shapes or dtypes, NaN, a rank above MAX_RANK.
     """
     label = f"Adapter {folder.name}"
     config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE

@@ -31,12 +31,8 @@ def words_of(text: str) -> list[str]:
 
 
 def unknown_words(text: str, trained: frozenset[str]) -> tuple[str, ...]:
-    """The words that no text had which trained the model, where they are most of the text's words; none
-    for a text in another language.
-
-    Args:
-        trained: as ``load_words`` gives them; none: nothing is known of what trained the model.
-    """
+    """The words that no text had which trained the model, where they are most of the text's words; none for a text in another
+    language. ``trained``: as ``load_words`` gives them; none: nothing is known of what trained the model."""
     if not trained or language(text) not in LANGUAGES:
         return ()
     words = list(dict.fromkeys(words_of(text)))

@@ -44,11 +44,7 @@ def save_maps(maps: Maps, text_tower: str, path: Path) -> None:
 
 
 def load_maps(path: Path, text_tower: str, dim: int) -> Maps:
-    """What ``save_maps`` wrote; nothing where there is no file, or for another text tower.
-
-    Raises:
-        BackboneError: the file is damaged.
-    """
+    """What ``save_maps`` wrote; nothing where there is no file, or for another tower. Raises BackboneError: it is damaged."""
     if not path.is_file():
         return {}
     try:

@@ -60,7 +60,7 @@ class _Search:
 
     def in_folder(self, paths: Sequence[Path]) -> _Found:
         gallery = Gallery(self.backbone, limit=len(paths))
-        report = gallery.add(paths, {}, counter("reading", log))
+        report = gallery.add(paths, counter("reading", log))
         for failure in report.failed:
             log(f"left out: {failure.name}: {failure.reason}")
         if not gallery.photos:
@@ -80,12 +80,13 @@ class _Search:
         question = self.asked.question(photos.backbone)
         top, adapters = self.options.top, self.adapters.items()
         rankings = {name: best_photos(photos, question, adapter, top, among) for name, adapter in adapters}
+        index = photos.index_for(ZERO_SHOT)
         facts = {
-            "photos": len(photos.index),
-            "total": len(photos.index if among is None else among),
+            "photos": len(index),
+            "total": len(index if among is None else among),
             "failed": [],
             "duplicates": [],
-            "approximate": photos.index.approximate,
+            "approximate": index.approximate,
         }
         return _Found(rankings, zero_shot_ranks(photos, question, among), named, facts)
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from core.common.errors import DataError
 from core.common.text import one_line, safe_name
-from core.data.jsonl import captions_of, label_of, parse_row
+from core.data.jsonl import captions_of, label_of, rows
 from core.data.sample import Sample, caption_texts
 from core.data.text import decoded, lines, parse_json
 
@@ -37,14 +37,13 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
     JSONL with an object such as ``{"image": "a.jpg", "captions": ["…"]}`` or ``{"image": "a.jpg", "label": "dog"}`` a line (the
     caption is then "a photo of a dog"); COCO captions JSON. Several rows of one image are several captions.
 
-    Raises:
-        DataError: not UTF-8, malformed (the text names file and line), without any caption, or with more than ``most``.
+    Raises DataError: not UTF-8, malformed (the text names file and line), without any caption, or with more than ``most``.
     """
     label = safe_name(name)
     text = decoded(label, data)
     readers = {".jsonl": _jsonl, ".json": _json}
     pairs = readers.get(PurePosixPath(label).suffix.lower(), _csv)(label, text)
-    captions = _collect(pairs if most is None else islice(pairs, most))
+    captions = _collect(islice(pairs, most))
     if not captions:
         raise DataError(f"{label} holds no captions.")
     if most is not None and next(pairs, None) is not None:
@@ -53,10 +52,7 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
 
 
 def captions_from_names(names: Iterable[str]) -> Captions:
-    """The words of file names as captions: ``dog_on_beach-2.jpg`` is "dog on beach".
-
-    Names that say nothing (``IMG_2034.jpg``, hashes) get no caption.
-    """
+    """The words of file names as captions: ``dog_on_beach-2.jpg`` is "dog on beach", ``IMG_2034.jpg`` and hashes are none."""
     return _collect((name, _words(name)) for name in names)
 
 
@@ -126,9 +122,8 @@ def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
     first = next((line for line in text.splitlines() if line.strip()), "")
     match = _FIRST_CELL.match(first)
     delimiter = match[1] if match else ","
-    rows = _csv_rows(label, text, delimiter)
     image, texts, width = 0, [1], 2
-    for number, (line, row) in enumerate(rows):
+    for number, (line, row) in enumerate(_csv_rows(label, text, delimiter)):
         where = f"{label}, line {line}"
         if number == 0 and (header := _columns([cell.casefold() for cell in row], where)) is not None:
             (image, texts), width = header, len(row)
@@ -171,9 +166,7 @@ def _columns(header: list[str], where: str) -> tuple[int, list[int]] | None:
 
 def _jsonl(label: str, text: str) -> Iterator[tuple[str, str]]:
     """(image, caption) of each line, of ``captions.jsonl`` or of ``labels.jsonl``."""
-    for number, line in lines(text):
-        where = f"{label}, line {number}"
-        row = parse_row(where, line)
+    for where, row in rows(label, text):
         if "label" in row and "captions" not in row and "caption" not in row:
             texts = caption_texts(Sample(Path(row["image"]), label=label_of(where, row)))
         else:

@@ -22,13 +22,8 @@ def class_folders(folder: Path) -> list[Path]:
 
 
 def read_classes(folder: Path) -> list[Sample]:
-    """Samples of an image folder with at least two classes, labelled with their folder's name; else empty.
-
-    The folder's own name is the domain and the set: all its classes are of one kind.
-
-    Raises:
-        DataError: folders of splits and other folders side by side.
-    """
+    """Samples of an image folder with at least two classes, labelled with their folder's name; else empty. The folder's own
+    name is the domain and the set: all its classes are of one kind. Raises DataError: splits and other folders side by side."""
     folders = class_folders(folder)
     splits = [f for f in folders if f.name.lower() in SPLITS]
     if splits and len(splits) < len(folders):

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from core.common.digest import digest
 from core.common.errors import PhotoError
-from core.common.images import Framing
 from core.common.text import safe_name
-from core.data.decode_pool import DecodedPhoto, Upload
+from core.data.decode_pool import DecodedPhoto
 from core.data.image_io import photo_bytes
+from core.data.read_ahead import read_ahead
 
-BATCH = 32  # photos that the model takes at once; as many more are decoded meanwhile
-MAX_WAITING = 64 * 2**20  # bytes of files that wait to be decoded
 DEEPEST = 8  # folders of a source that are kept
 UNREADABLE = "the file cannot be read."
 
@@ -56,100 +50,77 @@ def content_id(content: bytes) -> str:
     return digest(content)[:32]
 
 
-def frames(photos: Sequence[DecodedPhoto], framing: Framing) -> Tensor:
-    """What a backbone sees of photos, before it is normalised: [n, height, width, 3] uint8."""
-    values = torch.frombuffer(bytearray(b"".join(photo.pixels for photo in photos)), dtype=torch.uint8)
-    return values.view(len(photos), framing.height, framing.width, 3)
-
-
 class Intake:
     """Reads sources in order and yields batches of decoded photos; what does not become one is kept for the report.
 
     Args:
-        upload: where files are decoded. holds: whether a content is there already. stop: whether the caller has left.
+        decode: makes a photo of a file's name and content, in any thread. holds: whether a content is there already.
         room: how many more photos there may be, batches that were yielded before counted as there. full: the message where
-            there is none.
+            there is none. stop: whether the caller has left.
     """
 
     def __init__(
         self,
         sources: Sequence[Source],
-        upload: Upload,
+        decode: Callable[[str, bytes], DecodedPhoto],
         holds: Callable[[str], bool],
         room: Callable[[], int],
         full: str,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.names = [safe_name(source.name if isinstance(source, Path) else source[0]) for source in sources]
-        self.done = 0
+        self.done = 0  # files that were looked at
+        self.ids: dict[int, str] = {}  # of the photo that each file is, by its place
+        self.duplicates: list[str] = []  # names of files whose content was there already
+        self.failed: list[Failure] = []
+        self._names = [safe_name(source.name if isinstance(source, Path) else source[0]) for source in sources]
         self._contents = [source if isinstance(source, Path) else source[1] for source in sources]
-        self._upload, self._stop = upload, stop
-        self._holds, self._room, self._full = holds, room, full
-        self._queue: deque[tuple[int, str, int, Future[DecodedPhoto]]] = deque()
-        self._waiting = 0
-        self._ready: list[Decoded] = []
+        self._decode, self._holds, self._room, self._full, self._stop = decode, holds, room, full, stop
+        self._stopped = False
         self._seen: set[str] = set()
-        self._repeated: list[tuple[int, str]] = []
-        self._failed: dict[int, str] = {}
-        self._broken: dict[str, str] = {}
 
     def batches(self) -> Iterator[list[Decoded]]:
-        """Decoded photos in order, at most BATCH at a time; the next are decoded while the caller works on these."""
-        for position, (name, content) in enumerate(zip(self.names, self._contents, strict=True)):
-            if self._stop():
+        """Decoded photos in order, some at a time; the next are decoded while the caller works on these."""
+        for batch in read_ahead(takewhile(self._wanted, range(len(self._names))), self._read):
+            if self._stopped:
                 return
-            try:
-                content = photo_bytes(content, name) if isinstance(content, Path) else content
-            except Exception as error:
-                self._failed[position] = _reason(name, error)
-                continue
-            key = content_id(content)
-            if key in self._seen or self._holds(key):
-                self._repeated.append((position, key))
-                continue
-            if self._room() <= len(self._queue) + len(self._ready):
-                yield from self._drain(position)  # some of those on their way may turn out to be damaged
-            if self._room() <= 0:
-                self._failed[position] = self._full
-                continue
-            self._seen.add(key)
-            self._queue.append((position, key, len(content), self._upload.submit(name, content)))
-            self._waiting += len(content)
-            while len(self._queue) > BATCH or self._waiting > MAX_WAITING:
-                yield from self._settle(position + 1)
-        yield from self._drain(len(self._contents))
-        self.done = len(self._contents)
+            ready: list[Decoded] = []
+            for position, (key, photo) in batch:
+                name, self.done = self._names[position], position + 1
+                if photo is None or key in self._seen:
+                    self.duplicates.append(name)
+                    self.ids[position] = key
+                    continue
+                if key and ready and self._room() <= len(ready):
+                    yield ready  # they may take less room than was set aside for them
+                    ready = []
+                if key and self._room() <= len(ready):
+                    self.failed.append(Failure(name, self._full))
+                elif isinstance(photo, Exception):
+                    self.failed.append(Failure(name, _reason(name, photo)))
+                else:
+                    self._seen.add(key)
+                    self.ids[position] = key
+                    ready.append(Decoded(position, key, name, photo))
+            if ready:
+                yield ready
 
-    def duplicates(self) -> list[tuple[int, str]]:
-        """(position, content id) of files whose content was there already."""
-        return [(position, key) for position, key in self._repeated if key not in self._broken]
+    def _wanted(self, _: int) -> bool:
+        self._stopped = self._stopped or self._stop()
+        return not self._stopped
 
-    def failures(self) -> tuple[Failure, ...]:
-        """Files that could not be read or found no room, in order."""
-        repeated = {position: self._broken[key] for position, key in self._repeated if key in self._broken}
-        return tuple(Failure(self.names[position], reason) for position, reason in sorted((self._failed | repeated).items()))
-
-    def _settle(self, reached: int) -> Iterator[list[Decoded]]:
-        """Take the longest-waiting photo off the queue; yields when that makes a batch full."""
-        position, key, size, future = self._queue.popleft()
-        self._waiting -= size
+    def _read(self, position: int) -> tuple[str, DecodedPhoto | Exception | None]:
+        """The id of a file's content, "" where it cannot be read, and the photo; None: it was there before."""
+        name, content, key = self._names[position], self._contents[position], ""
         try:
-            self._ready.append(Decoded(position, key, self.names[position], future.result()))
+            content = photo_bytes(content, name) if isinstance(content, Path) else content
+            key = content_id(content)
+            if self._holds(key):
+                return key, None
+            if self._room() <= 0:
+                return key, PhotoError(self._full)
+            return key, self._decode(name, content)
         except Exception as error:
-            self._failed[position] = self._broken[key] = _reason(self.names[position], error)
-        if len(self._ready) == BATCH:
-            yield from self._flush(reached)
-
-    def _drain(self, reached: int) -> Iterator[list[Decoded]]:
-        while self._queue:
-            yield from self._settle(reached)
-        yield from self._flush(reached)
-
-    def _flush(self, reached: int) -> Iterator[list[Decoded]]:
-        if self._ready:
-            batch, self._ready = self._ready, []
-            self.done = reached - len(self._queue)
-            yield batch
+            return key, error
 
 
 def _reason(name: str, error: Exception) -> str:

@@ -15,11 +15,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.common.errors import PhotoError
@@ -109,79 +106,50 @@ class _Process:
         return process.wait()
 
 
+@dataclass(eq=False)
 class Upload:
-    """Photos that belong together, and are framed alike; several of these take turns."""
+    """Photos that belong together, and are framed alike; several uploads take turns."""
 
-    def __init__(self, pool: DecodePool, framing: Framing) -> None:
-        self._pool, self.framing = pool, framing
-        self.waiting: deque[tuple[str, bytes, Future[DecodedPhoto]]] = deque()  # names and contents
-        self.seconds, self.pixels, self._photos = 0.0, UPLOAD_PIXELS, 0  # taken; left; submitted
-
-    def submit(self, name: str, content: bytes) -> Future[DecodedPhoto]:
-        """Decode one photo when it is its turn; the future raises PhotoError where that cannot be done."""
-        self._photos += 1
-        self.pixels += PIXELS_A_BYTE * len(content)
-        future: Future[DecodedPhoto] = Future()
-        if self.seconds > min(UPLOAD_SECONDS + SECONDS_A_PHOTO * self._photos, MOST_SECONDS):
-            future.set_exception(PhotoError(f"{name}: {OUT_OF_TIME}"))
-        else:
-            self._pool.wait(self, (name, content, future))
-        return future
+    framing: Framing
+    waiting: int = 0  # photos
+    photos: int = 0  # so far
+    seconds: float = 0.0  # that they took
+    pixels: int = field(default_factory=lambda: UPLOAD_PIXELS)  # that are left
 
 
 class DecodePool:
-    """Decoding processes, each with a thread that hands it photos."""
+    """Decoding processes, for as many threads as there are."""
 
     def __init__(self, processes: int = PROCESSES) -> None:
-        self._processes = processes
+        self._free = [_Process() for _ in range(processes)]
         self._turns: OrderedDict[Upload, None] = OrderedDict()  # with photos that wait, the next one first
         self._changed = threading.Condition()
-        self._started = False
 
-    @contextmanager
-    def upload(self, framing: Framing) -> Iterator[Upload]:
-        """Photos submitted in this block are decoded within it; what waits in the end is decoded no more."""
-        upload = Upload(self, framing)
+    def decode(self, upload: Upload, name: str, content: bytes) -> DecodedPhoto:
+        """Decode one photo when it is its turn; PhotoError where that cannot be done."""
+        with self._changed:
+            upload.photos += 1
+            upload.pixels += PIXELS_A_BYTE * len(content)
+            if upload.seconds > min(UPLOAD_SECONDS + SECONDS_A_PHOTO * upload.photos, MOST_SECONDS):
+                raise PhotoError(f"{name}: {OUT_OF_TIME}")
+            upload.waiting += 1
+            self._turns.setdefault(upload)
+            self._changed.wait_for(lambda: self._free and next(iter(self._turns)) is upload)
+            process = self._free.pop()
+            upload.waiting -= 1
+            del self._turns[upload]
+            if upload.waiting:
+                self._turns[upload] = None
+            self._changed.notify_all()
+        started = time.monotonic()
         try:
-            yield upload
+            return process.decode(name, content, upload.framing, max(0, upload.pixels))
         finally:
             with self._changed:
-                self._turns.pop(upload, None)
-                for *_, future in upload.waiting:
-                    future.cancel()
-                upload.waiting.clear()
-
-    def wait(self, upload: Upload, photo: tuple[str, bytes, Future[DecodedPhoto]]) -> None:
-        """Put a photo at the end of its upload's line."""
-        with self._changed:
-            if not self._started:
-                self._started = True
-                for number in range(self._processes):
-                    threading.Thread(target=self._work, name=f"decode-{number}", daemon=True).start()
-            upload.waiting.append(photo)
-            self._turns.setdefault(upload, None)
-            self._changed.notify()
-
-    def _work(self) -> None:
-        process = _Process()
-        while True:
-            with self._changed:
-                while not self._turns:
-                    self._changed.wait()
-                upload, _ = self._turns.popitem(last=False)
-                name, content, future = upload.waiting.popleft()
-                if upload.waiting:
-                    self._turns[upload] = None
-            if not future.set_running_or_notify_cancel():
-                continue
-            started = time.monotonic()
-            try:
-                future.set_result(process.decode(name, content, upload.framing, max(0, upload.pixels)))
-            except BaseException as error:
-                future.set_exception(error)
-            upload.seconds += time.monotonic() - started
-            upload.pixels -= process.cost
-            del upload, content, future  # a photo is not kept until the next one comes
+                upload.seconds += time.monotonic() - started
+                upload.pixels -= process.cost
+                self._free.append(process)
+                self._changed.notify_all()
 
 
 POOL = DecodePool()
@@ -189,5 +157,4 @@ POOL = DecodePool()
 
 def decode_photo(content: bytes, name: str, framing: Framing) -> DecodedPhoto:
     """One photo alone, in its turn; PhotoError where it cannot be decoded."""
-    with POOL.upload(framing) as upload:
-        return upload.submit(name, content).result()
+    return POOL.decode(Upload(framing), name, content)

@@ -6,10 +6,10 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from core.common.errors import DataError
+from core.common.lazy import lazy
 from core.data.image_io import FORMATS
 from core.data.raw_preview import SUFFIXES as RAW_SUFFIXES
 from core.data.sample import Sample
@@ -55,7 +55,7 @@ class ImageFinder:
         self.folder = folder
         self._rivals: dict[Path, Path] = {}
 
-    @cached_property
+    @lazy
     def _by_name(self) -> dict[str, list[Path]]:
         paths: dict[str, list[Path]] = defaultdict(list)
         for root, names in walk(self.folder):

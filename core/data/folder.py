@@ -23,12 +23,8 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
     are looked for in the folder and then beside it (so that the image folder itself may be given); JSON also in the
     ``annotations`` of both places.
 
-    Args:
-        categories: whether to read COCO's instances too, which takes a while (``Sample.categories``).
-
-    Raises:
-        DataError: no such folder, nothing in it that is known, more than one thing that may be meant, or a malformed line
-            (named by number).
+    ``categories``: whether to read COCO's instances too, which takes a while. Raises DataError: no such folder, nothing in it
+    that is known, more than one thing that may be meant, or a malformed line (named by number).
     """
     if not folder.is_dir():
         raise DataError(f"The data folder {folder} does not exist.")

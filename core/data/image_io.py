@@ -70,13 +70,9 @@ def open_photo(
 ) -> Image.Image:
     """Decode a photo to upright RGB: EXIF rotation applied, first frame, transparency on white, no metadata but ``taken``.
 
-    In this process, so for files that are trusted: what strangers send goes through ``core.data.decode``.
-
-    Args:
-        looked: called with the number of pixels before they are decoded; a PhotoError that it raises is this photo's.
-
-    Raises:
-        PhotoError: not an image, truncated, larger than MAX_PIXELS, or empty; the text names the file.
+    In this process, so for files that are trusted: what strangers send goes through ``core.data.decode``. ``looked``: called
+    with the number of pixels before they are decoded; a PhotoError that it raises is this photo's. Raises PhotoError: not an
+    image, truncated, larger than MAX_PIXELS, or empty; the text names the file.
     """
     if isinstance(source, Path):
         name = name or source.name

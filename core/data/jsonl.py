@@ -9,7 +9,7 @@ from typing import Any
 from core.common.errors import DataError
 from core.common.text import one_line
 from core.data.sample import Sample
-from core.data.text import parse_json, read_lines
+from core.data.text import lines, parse_json, read_text
 
 CAPTIONS_FILE = "captions.jsonl"
 LABELS_FILE = "labels.jsonl"
@@ -28,8 +28,8 @@ def read_captions(folder: Path) -> list[Sample]:
 
 def read_labels(folder: Path) -> list[Sample]:
     """``{"image": "images/1.jpg", "set": "…", "domain": "…", "label": "…", "split": "…"}`` a line."""
-    rows = _rows(folder / LABELS_FILE)
-    return [Sample(folder / row["image"], label=label_of(where, row), **_places(row)) for where, row in rows]
+    listed = _rows(folder / LABELS_FILE)
+    return [Sample(folder / row["image"], label=label_of(where, row), **_places(row)) for where, row in listed]
 
 
 def _places(row: dict[str, Any]) -> dict[str, Any]:
@@ -43,12 +43,14 @@ def read_translations(folder: Path, languages: Sequence[str]) -> dict[str, tuple
     }
 
 
-def parse_row(where: str, line: str) -> dict[str, Any]:
-    """One line; DataError, beginning with ``where``, unless it is an object that names an image."""
-    row = parse_json(where, line)
-    if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not row["image"].strip():
-        raise DataError(f'{where}: an object with an "image" is expected.')
-    return row
+def rows(name: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line's object and where it stands, as DataErrors say it; DataError unless it is an object that names an image."""
+    for number, line in lines(text):
+        where = f"{name}, line {number}"
+        row = parse_json(where, line)
+        if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not row["image"].strip():
+            raise DataError(f'{where}: an object with an "image" is expected.')
+        yield where, row
 
 
 def captions_of(where: str, row: dict[str, Any]) -> list[str]:
@@ -71,7 +73,4 @@ def _texts(where: str, key: str, value: object) -> list[str]:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each object with the words that say where it stands."""
-    for number, line in read_lines(path):
-        where = f"{path.name}, line {number}"
-        yield where, parse_row(where, line)
+    return rows(path.name, read_text(path))

@@ -24,10 +24,8 @@ def read_karpathy(folder: Path, beside: Path, images: ImageFinder, categories: b
     """Samples of the split JSON in a folder or its ``annotations``, or else in ``beside``; empty where there is none.
 
     The ZIP holds the JSON of three data sets: the one whose photos are there is meant. ``restval`` counts as train, as in
-    the literature; categories come from COCO's instances of 2014 in the same places.
-
-    Raises:
-        DataError: malformed, or photos of more than one data set.
+    the literature; categories come from COCO's instances of 2014 in the same places. Raises DataError: malformed, or photos of
+    more than one data set.
     """
     for place in (folder, beside):
         files = [f for f in sorted([*place.glob(PATTERN), *place.glob(f"annotations/{PATTERN}")]) if f.is_file()]

@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from core.common.errors import StudioError
 
@@ -20,45 +19,25 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others may take any memory to unpack
 
 
-class _Bounded(io.RawIOBase):
+class _Bounded(io.BufferedReader):
     """A file whose every read is bounded: zipfile reads the list of files at once, however long it claims to be."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def read(self, size: int = -1) -> bytes:
-        return self._file.read(min(size, MAX_DIRECTORY) if size >= 0 else MAX_DIRECTORY)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def seekable(self) -> bool:
-        return True
+    def read(self, size: int | None = None, /) -> bytes:
+        return super().read(MAX_DIRECTORY if size is None or size < 0 else min(size, MAX_DIRECTORY))
 
 
 @contextmanager
 def open_zip(source: Path | bytes) -> Iterator[zipfile.ZipFile]:
     """A ZIP whose list of files is of bounded size; what reading its files may raise is in ``DAMAGE``."""
-    with (
-        source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file,
-        zipfile.ZipFile(_Bounded(file)) as archive,
-    ):
+    raw = source.open("rb", buffering=0) if isinstance(source, Path) else io.BytesIO(source)
+    with _Bounded(raw) as file, zipfile.ZipFile(file) as archive:
         yield archive
 
 
 def read_members(data: bytes, limits: Mapping[str, int], label: str, error: type[StudioError]) -> dict[str, bytes]:
-    """The content of each file that ``limits`` names, at the top of the ZIP or in one folder of it.
-
-    Args:
-        limits: the most bytes of each file, unpacked; counted while reading, not believed.
-        label: how to call the ZIP. error: what to raise.
-
-    Raises:
-        error: not a ZIP, damaged, locked, too many files, a file missing, there twice or too large.
-    """
+    """The content of each file that ``limits`` names, at the top of the ZIP or in one folder of it. ``limits``: the most bytes
+    of each, unpacked; counted while reading, not believed. ``label``: how to call the ZIP. Raises ``error``: not a ZIP, locked,
+    damaged, too many files, a file missing, there twice or too large."""
     if len(data) > sum(limits.values()):
         raise error(f"{label} is larger than {sum(limits.values()) // 2**20} MB.")
     try:

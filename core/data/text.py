@@ -27,14 +27,14 @@ def lines(text: str) -> Iterator[tuple[int, str]]:
             yield number, line.rstrip("\r")
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """As ``lines``, of a file; raises as ``decoded``."""
-    return lines(decoded(path.name, path.read_bytes()))
+def read_text(path: Path) -> str:
+    """As ``decoded``, of a file."""
+    return decoded(path.name, path.read_bytes())
 
 
 def read_json(path: Path, hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """The content of a JSON file; ``hook`` sees each object, as in ``json.loads``; raises as ``decoded`` and ``parse_json``."""
-    return parse_json(path.name, decoded(path.name, path.read_bytes()), hook)
+    return parse_json(path.name, read_text(path), hook)
 
 
 def parse_json(where: str, text: str, hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:

@@ -15,7 +15,7 @@ from core.common.text import one_line
 from core.data.captions import read_captions
 from core.data.find_images import ImageFinder, is_image, is_there
 from core.data.sample import Sample
-from core.data.text import read_lines
+from core.data.text import lines, read_text
 
 # Flickr8k.lemma.token.txt holds the same captions without their grammar.
 TOKENS = ("Flickr8k.token.txt", "results_20130124.token", "results.csv", "captions.txt", "captions.csv")
@@ -29,11 +29,8 @@ _ROW = re.compile(r"([^|]+)\|\s*\d+\s*(?:\||\s)(.*)")  # one line of Flickr30k's
 def read_tokens(folder: Path, beside: Path, images: ImageFinder) -> list[Sample]:
     """Samples of the token file in one of a folder's PLACES, or else of ``beside``'s; empty where there is none.
 
-    With lists of the splits beside the token file, photos that are in none of them (91 of Flickr8k) are left out, as in
-    the literature.
-
-    Raises:
-        DataError: a malformed line, several token files, or lists of the splits that overlap.
+    With lists of the splits beside the token file, photos that are in none of them (91 of Flickr8k) are left out, as in the
+    literature. Raises DataError: a malformed line, several token files, or lists of the splits that overlap.
     """
     samples = _samples(folder, images)
     if not samples:
@@ -55,12 +52,11 @@ def _samples(place: Path, images: ImageFinder) -> list[Sample]:
 
 
 def _captions(file: Path) -> dict[str, list[str]]:
-    """Captions by image name, in file order."""
     if file.name.startswith("captions"):
         return {name: list(texts) for name, texts in read_captions(file.name, file.read_bytes()).items()}
     captions: dict[str, list[str]] = {}
     bars = file.suffix == ".csv"
-    for number, line in read_lines(file):
+    for number, line in lines(read_text(file)):
         if bars and number == 1 and line.startswith("image_name"):
             continue
         match = (_ROW if bars else _TOKEN).fullmatch(line)
@@ -82,7 +78,7 @@ def _splits(place: Path) -> dict[str, str]:
         if match is None:
             continue
         kind = next(split for word, split in SPLITS.items() if word.casefold() == match[1].casefold())
-        for number, line in read_lines(file):
+        for number, line in lines(read_text(file)):
             name = line.strip()
             stem = Path(name).stem if is_image(Path(name)) else name
             if splits.setdefault(stem, kind) != kind:

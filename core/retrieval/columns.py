@@ -7,7 +7,7 @@ so that one index gives (1 - w) zero-shot + w adapted for every sentence. Elsewh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import sqrt
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from core.backbones.base import Backbone, photo_column
 from core.backbones.lora import Lora
+from core.data.decode_pool import DecodedPhoto
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
 
 
@@ -31,6 +32,14 @@ def photo_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHO
         return finite(backbone.suffix(prefixes, adapter.lora))
     both = [backbone.suffix(prefixes), backbone.suffix(prefixes, backbone.shared)]
     return finite(torch.cat(both, 1)) / sqrt(2)
+
+
+def encoded(backbone: Backbone, photos: Sequence[DecodedPhoto]) -> tuple[Tensor, Tensor]:
+    """Prefix activations [n, *prefix_shape] of photos, and what an index holds of them, [n, ``width``]."""
+    pixels = torch.frombuffer(bytearray(b"".join(photo.pixels for photo in photos)), dtype=torch.uint8)
+    frames = pixels.view(len(photos), backbone.framing.height, backbone.framing.width, 3)
+    prefixes = backbone.prefix(backbone.normalised(frames))
+    return prefixes, photo_rows(backbone, prefixes)
 
 
 def text_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHOT) -> Tensor:

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
@@ -25,11 +26,11 @@ from core.backbones.base import Backbone
 from core.common.errors import GalleryError, StudioError
 from core.common.lazy import lazy
 from core.common.metrics import Hits, Relevance, hits
-from core.data.captions import clean_captions, match_captions
-from core.data.decode import Failure, Intake, Source, content_id, frames, source_folder
-from core.data.decode_pool import POOL
+from core.data.captions import match_captions
+from core.data.decode import Decoded, Failure, Intake, Source, content_id, source_folder
+from core.data.decode_pool import POOL, Upload
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.columns import embeddings, photo_rows, text_rows, width
+from core.retrieval.columns import embeddings, encoded, photo_rows, text_rows, width
 from core.retrieval.index import Hit, Ranking, moves
 from core.retrieval.popularity import with_popularity
 from core.retrieval.questions import EncodedQuery, Query
@@ -103,7 +104,6 @@ class _Contents:
         return tuple(entry.photo for entry in self.entries.values())
 
     def among(self, where: Where) -> np.ndarray | None:
-        """As ``Gallery.among``."""
         if not where:
             return None
         kept = where.days(np.array([photo.taken for photo in self.photos], "datetime64[D]"))
@@ -147,47 +147,26 @@ class Gallery:
         contents, read = self._contents, sum(prefix.nbytes for prefix in self._texts.values())
         return contents.memory + contents.indexes.nbytes + read + self._rows.nbytes
 
-    def add(
-        self,
-        sources: Sequence[Source],
-        captions: Mapping[str, Sequence[str]] | None = None,
-        progress: Progress | None = None,
-        stop: Stop = never,
-    ) -> AddReport:
+    def add(self, sources: Sequence[Source], progress: Progress | None = None, stop: Stop = never) -> AddReport:
         """Add photo files, batch by batch; each content goes in once, and files that cannot go in are reported.
 
         Args:
             sources: paths, or (name, content or path).
-            captions: by file name or stem, as in ``set_captions``; a duplicate's captions join those of its photo.
             progress: called with (files done, files in all). stop: asked before each file; the rest is then left out.
         """
-        with self._adding, POOL.upload(self.backbone.framing) as upload:
-            intake = Intake(sources, upload, lambda key: key in self._contents.entries, self._room, self._full(), stop)
-            matched = [texts or () for texts in match_captions(intake.names, captions or {})]
-            folders = [source_folder(source) for source in sources]
-            added: list[Photo] = []
-            ids: dict[int, str] = {}
+        added: list[Photo] = []
+        decode = partial(POOL.decode, Upload(self.backbone.framing))
+        with self._adding:
+            intake = Intake(sources, decode, lambda key: key in self._contents.entries, self._room, self._full(), stop)
             for batch in intake.batches():
-                seen = frames([decoded.photo for decoded in batch], self.backbone.framing)
                 with ENCODING:
-                    prefixes = self.backbone.prefix(self.backbone.normalised(seen))
-                    rows = photo_rows(self.backbone, prefixes)
-                ids |= {decoded.position: decoded.id for decoded in batch}
-                photos = []
-                for decoded in batch:
-                    place, when = decoded.position, taken_at(decoded.photo.taken)
-                    day = None if when is None else when.date()
-                    photos.append(Photo(decoded.id, decoded.name, decoded.photo.thumbnail, matched[place], day, folders[place]))
-                added += self._commit(photos, prefixes, rows)
+                    prefixes, rows = encoded(self.backbone, [decoded.photo for decoded in batch])
+                added += self._commit(batch, [source_folder(sources[decoded.position]) for decoded in batch], prefixes, rows)
                 if progress is not None:
                     progress(intake.done, len(sources))
-            self._join_captions([(key, matched[position]) for position, key in intake.duplicates() if matched[position]])
         if progress is not None:
             progress(len(sources), len(sources))
-        duplicates = tuple(intake.names[position] for position, _ in intake.duplicates())
-        entries = self._contents.entries
-        current = tuple(entries[photo.id].photo if photo.id in entries else photo for photo in added)
-        return AddReport(current, duplicates, intake.failures(), {**ids, **dict(intake.duplicates())})
+        return AddReport(tuple(added), tuple(intake.duplicates), tuple(intake.failed), intake.ids)
 
     def set_captions(self, captions: Mapping[str, Sequence[str]]) -> int:
         """Replace the captions of the photos that a file name or stem matches (case is ignored), and count these photos."""
@@ -205,7 +184,7 @@ class Gallery:
         ``photos``: of the other gallery. ``files``: their original files, by id. ``progress``: as for ``add``. Returns the
         photos whose files are missing, cannot be read any more, or have no room."""
         if there := [files[photo.id] for photo in photos if photo.id in files]:
-            self.add(there, None, progress)
+            self.add(there, progress)
         with self._lock:
             self._rewrite(photos)
             return tuple(photo for photo in photos if photo.id not in self._contents.entries)
@@ -235,8 +214,8 @@ class Gallery:
 
     def embeddings(self, adapter: Adapter = ZERO_SHOT) -> Tensor:
         """The photos in the shared space, [n, d] float32 of unit length, in their order; raises as ``index_for``."""
-        rows = self.searchable.index_for(adapter).rows
-        return embeddings(self.backbone, rows, adapter.lora).clone()
+        index = self.searchable.index_for(adapter)
+        return embeddings(self.backbone, index.take(np.arange(len(index))), adapter.lora)
 
     def captioned(self) -> tuple[tuple[Photo, ...], Tensor]:
         """The first CAPTIONED photos that have captions, and their prefix activations [n, *prefix_shape] float16."""
@@ -276,13 +255,8 @@ class Gallery:
         """The gallery's captions that fit a photo best (``top=None``: all of them); equal captions count once.
 
         What makes a caption fit every photo is subtracted before they are ranked (``popularity``); their scores are cosines.
-        They are those of the first CAPTIONED photos that have some, MOST_TEXTS at most.
-
-        Args:
-            photo: the id of one of ``photos``, or an upright RGB image. stop: whether the visitor left.
-
-        Raises:
-            GalleryError: no photos, no captions, an unknown id. StudioError: it was stopped.
+        They are those of the first CAPTIONED photos that have some, MOST_TEXTS at most. ``photo``: the id of one of ``photos``,
+        or an upright RGB image. Raises GalleryError: no photos, no captions, an unknown id. StudioError: it was stopped.
         """
         contents = self._filled("find their captions", top)
         texts = tuple(dict.fromkeys(text for photo in _captioned(contents.photos) for text in photo.captions))
@@ -398,25 +372,19 @@ class Gallery:
             return f"the gallery is full: it takes at most {self.limit:,} photos."
         return f"the gallery is full: its photos take at most {self.most_bytes // 2**20:,} MB of memory."
 
-    def _commit(self, photos: Sequence[Photo], prefixes: Tensor, rows: Tensor) -> list[Photo]:
-        """Put photos in; returns them, their names now unique."""
+    def _commit(self, batch: Sequence[Decoded], folders: Sequence[str], prefixes: Tensor, rows: Tensor) -> list[Photo]:
+        """Put photos in, with names that are unique."""
         with self._lock:
-            entries, named = dict(self._contents.entries), []
+            entries, photos = dict(self._contents.entries), []
             taken = {photo.name.casefold() for photo in self.photos}
-            for photo, prefix, row in zip(photos, prefixes, rows, strict=True):
-                named.append(replace(photo, name=_unique(photo.name, taken)))
-                taken.add(named[-1].name.casefold())
+            for (_, key, name, photo), folder, prefix, row in zip(batch, folders, prefixes, rows, strict=True):
+                name, when = _unique(name, taken), taken_at(photo.taken)
+                taken.add(name.casefold())
+                photos.append(Photo(key, name, photo.thumbnail, taken=when and when.date(), folder=folder))
                 # A copy, because a row of the batch would keep the whole batch in memory.
-                entries[photo.id] = _Entry(named[-1], prefix.clone(), row.clone())
+                entries[key] = _Entry(photos[-1], prefix.clone(), row.clone())
             self._replace(entries)
-        return named
-
-    def _join_captions(self, captions: Iterable[tuple[str, tuple[str, ...]]]) -> None:
-        with self._lock:
-            for key, texts in captions:
-                if key in self._contents.entries:
-                    photo = self._contents.entries[key].photo
-                    self._rewrite([replace(photo, captions=clean_captions([*photo.captions, *texts]))])
+        return photos
 
 
 def _captioned(photos: Sequence[Photo], without: Collection[str] = ()) -> list[Photo]:

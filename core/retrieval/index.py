@@ -52,31 +52,23 @@ class Index:
     two dimensions: arXiv 1704.07355) finds ``CANDIDATES`` rows, which are ranked by their exact scores.
 
     Args:
-        rows: [n, d]; scaled to unit length here, as float32.
+        rows: [n, d] float32 of unit length, which stay where they are, such as in a memory-mapped file.
+        scan: of the first rows, as ``compressed`` makes it; those that it does not know are all looked at.
+        release: called after a search with the scan: gives back the memory of the few rows that it looked at.
     """
 
-    def __init__(self, rows: Tensor) -> None:
-        self._rows = F.normalize(rows.detach().float().cpu(), dim=-1).contiguous().numpy()
-        sample = self._rows[spread_places(len(rows), TRAINING_ROWS)]
-        self._scan = compressed(sample, [self._rows]) if len(rows) >= APPROXIMATE_FROM else None
-        self._release: Callable[[], object] | None = None
+    def __init__(self, rows: np.ndarray, scan: faiss.Index | None = None, release: Callable[[], object] | None = None) -> None:
+        self._rows, self._scan, self._release = rows, scan, release
 
     @staticmethod
-    def over(rows: np.ndarray, scan: faiss.Index | None = None, release: Callable[[], object] | None = None) -> Index:
-        """An index over float32 rows [n, d] of unit length that stay where they are, such as in a memory-mapped file. ``scan``:
-        of the first rows, as ``compressed`` makes it; those that it does not know are all looked at. ``release``: called after
-        a search with the scan: gives back the memory of the few rows that it looked at."""
-        index = Index.__new__(Index)
-        index._rows, index._scan, index._release = rows, scan, release
-        return index
+    def of(rows: Tensor) -> Index:
+        """An index of rows [n, d] in memory, which are scaled to unit length."""
+        unit = F.normalize(rows.detach().float().cpu(), dim=-1).contiguous().numpy()
+        many = len(unit) >= APPROXIMATE_FROM
+        return Index(unit, compressed(unit[spread_places(len(unit), TRAINING_ROWS)], [unit]) if many else None)
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    @property
-    def rows(self) -> Tensor:
-        """[n, d] what is searched; not to be written to."""
-        return torch.from_numpy(self._rows) if self._rows.flags.writeable else self.take(np.arange(len(self)))
 
     def take(self, places: np.ndarray) -> Tensor:
         """A copy of some rows [k, d]."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,14 +24,13 @@ from core.backbones.base import Backbone
 from core.common.device import batch_size
 from core.common.errors import DataError, LibraryError, PhotoError
 from core.common.stopwatch import Stopwatch
-from core.data.decode import frames
 from core.data.decode_pool import DecodedPhoto, decode_photo
 from core.data.find_images import is_image, is_raw
 from core.data.folder import folder_captions
 from core.data.image_io import photo_bytes
 from core.data.read_ahead import BATCH, read_ahead
 from core.retrieval import library_index
-from core.retrieval.columns import photo_rows
+from core.retrieval.columns import encoded
 from core.retrieval.library import PhotoLibrary, absolute, file_schema, import_lance, photo_schema, shown_path
 from core.retrieval.where import taken_at
 
@@ -96,8 +96,7 @@ def index_folders(
         forget_missing: photos of folders that are missing or empty go, too.
         stop: whether to end early; what is in stays in. engine: what encodes; None: this process.
 
-    Raises:
-        LibraryError: nothing to index, another process is writing, or the disk is full.
+    Raises LibraryError: nothing to index, another process is writing, or the disk is full.
     """
     with library.writing():
         library = PhotoLibrary.open(library.folder, backbone)  # another process may have added folders meanwhile
@@ -109,7 +108,7 @@ def index_folders(
                 raise LibraryError(f"The folder {shown_path(str(root))} does not exist.")
             if root.resolve() == library.folder.resolve():
                 raise LibraryError(f"{root} is the library itself: name the folder that your photos are in.")
-        return _Run(library, roots, progress, forget_missing, stop, engine or local_engine(backbone)).run()
+        return _Run(library, roots, progress, forget_missing, stop, engine or partial(encode_here, backbone)).run()
 
 
 @dataclass
@@ -173,7 +172,6 @@ class _Run:
         return row.reason is not None if row.id is None else row.id in self._ids
 
     def _captions(self) -> dict[str, tuple[str, ...]]:
-        """Captions by path, from the captions files of the folders."""
         found: dict[str, tuple[str, ...]] = {}
         for root in self.roots:
             try:
@@ -184,7 +182,7 @@ class _Run:
 
     def _encode(self, paths: Sequence[str], seen: Mapping[str, tuple[int, int]]) -> None:
         started, done = time.monotonic(), 0
-        for batch in self.engine([(path, seen[path][0]) for path in paths], self._ids):
+        for batch in self.engine(paths, self._ids):
             if self.stop():
                 break
             for path, photo in batch:
@@ -284,14 +282,6 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class Encodable:
-    """A photo to encode: id of its content, and what was decoded of it."""
-
-    id: bytes
-    photo: DecodedPhoto
-
-
-@dataclass(frozen=True)
 class Encoded:
     """A photo of the library to be: id of its content, EXIF date, thumbnail, and what an index holds of it, [w]."""
 
@@ -301,66 +291,58 @@ class Encoded:
     vector: torch.Tensor
 
 
-Read = Encodable | bytes | PhotoError | OSError
+# What a file was read as: a photo with the id of its content, or what ``Outcome`` has.
+Read = tuple[bytes, DecodedPhoto] | bytes | PhotoError | OSError
 # What becomes of a file: a photo, the id of one that is known already, what is wrong with it, or that it cannot be read now.
 Outcome = Encoded | bytes | PhotoError | OSError
-# From (path, bytes) of files and the ids of known photos to (path, outcome), batch by batch, in any order.
-Engine = Callable[[Sequence[tuple[str, int]], Set[bytes]], Iterator[list[tuple[str, Outcome]]]]
+# From the paths of files and the ids of known photos to (path, outcome), batch by batch, in any order.
+Engine = Callable[[Sequence[str], Set[bytes]], Iterator[list[tuple[str, Outcome]]]]
 
 
-def read_photo(path: str, size: int, known: Set[bytes], backbone: Backbone) -> Read:
+def read_photo(path: str, known: Set[bytes], backbone: Backbone) -> Read:
     """A file, read once: a photo to encode, the id of one that is known, or what is wrong with it."""
     name = Path(path).name
     try:
-        if size == 0:
-            return PhotoError(f"{name}: the file is empty.")
         content = photo_bytes(Path(path), name)
         id = hashlib.sha256(content).digest()[:16]
         if id in known:
             return id
-        return Encodable(id, decode_photo(content, name, backbone.framing))
+        return id, decode_photo(content, name, backbone.framing)
     except PhotoError as error:
-        if isinstance(error.__context__, OSError) and not isinstance(error.__context__, PhotoError) and not _readable(path):
+        if isinstance(error.__context__, OSError) and not _readable(path):
             return error.__context__
         return error
 
 
 def encode(batch: Sequence[tuple[str, Read]], backbone: Backbone) -> list[tuple[str, Outcome]]:
     """Files that were read, their photos encoded; a photo that several of them hold once."""
-    fresh = {photo.id: photo for _, photo in batch if isinstance(photo, Encodable)}
-    encoded: dict[bytes, Encoded] = {}
+    fresh = dict(read for _, read in batch if isinstance(read, tuple))
+    done: dict[bytes, Encoded] = {}
     if fresh:
-        seen_of = frames([encodable.photo for encodable in fresh.values()], backbone.framing)
-        vectors = photo_rows(backbone, backbone.prefix(backbone.normalised(seen_of)))
-        for photo, vector in zip(fresh.values(), vectors, strict=True):
-            encoded[photo.id] = Encoded(photo.id, photo.photo.taken, photo.photo.thumbnail, vector)
-    return [(path, encoded[photo.id] if isinstance(photo, Encodable) else photo) for path, photo in batch]
+        _, vectors = encoded(backbone, list(fresh.values()))
+        for (id, photo), vector in zip(fresh.items(), vectors, strict=True):
+            done[id] = Encoded(id, photo.taken, photo.thumbnail, vector)
+    return [(path, done[read[0]] if isinstance(read, tuple) else read) for path, read in batch]
 
 
-def local_engine(backbone: Backbone) -> Engine:
-    """Encodes in this process; the next photos are decoded meanwhile."""
-
-    def run(files: Sequence[tuple[str, int]], known: Set[bytes]) -> Iterator[list[tuple[str, Outcome]]]:
-        size = batch_size(backbone.device, BATCH)
-        read = read_ahead(files, lambda file: read_photo(*file, known, backbone), size)
-        return (encode([(path, photo) for (path, _), photo in batch], backbone) for batch in read)
-
-    return run
+def encode_here(backbone: Backbone, paths: Sequence[str], known: Set[bytes]) -> Iterator[list[tuple[str, Outcome]]]:
+    """The ``Engine`` of this process; the next photos are decoded meanwhile."""
+    for batch in read_ahead(paths, lambda path: read_photo(path, known, backbone), batch_size(backbone.device, BATCH)):
+        yield encode(batch, backbone)
 
 
 def photo_table(photos: Sequence[Encoded], schema: pa.Schema) -> pa.Table:
     """Rows of the photos' table, see ``library.photo_schema``."""
     import pyarrow as pa
 
+    vectors = pa.array(torch.cat([photo.vector for photo in photos]).numpy())  # lists of numbers would go one by one
     columns = {
         "id": [photo.id for photo in photos],
         "taken": [taken_at(photo.taken) for photo in photos],
         "thumbnail": [photo.thumbnail for photo in photos],
+        "vector": pa.FixedSizeListArray.from_arrays(vectors, type=schema.field("vector").type),
     }
-    arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
-    vectors = torch.cat([photo.vector for photo in photos]).numpy()  # pyarrow would convert lists of numbers one by one
-    arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors), type=schema.field("vector").type))
-    return pa.table(arrays, schema=schema)
+    return pa.table(columns, schema=schema)
 
 
 def read_files(library: PhotoLibrary) -> dict[str, FileRow]:
@@ -411,7 +393,6 @@ def _inside(path: str, folders: Iterable[str]) -> bool:
 
 
 def _readable(path: str) -> bool:
-    """Whether the file can be opened now."""
     with suppress(OSError), open(path, "rb"):  # noqa: PTH123
         return True
     return False

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import faiss
 import numpy as np
 
+from core.common.files import whole
 from core.retrieval.index import APPROXIMATE_FROM, TRAINING_ROWS, Index, compressed
 from core.retrieval.library import replace_file
 from core.retrieval.popularity import spread_places
@@ -90,8 +91,8 @@ def index_over(path: Path, shape: tuple[int, int], scan: faiss.Index | None) -> 
     rows = mapped(path, np.float32, shape)
     pages: Any = getattr(rows, "_mmap", None)
     if scan is None or not hasattr(pages, "madvise"):
-        return Index.over(rows, scan)
-    return Index.over(rows, scan, lambda: pages.madvise(mmap.MADV_DONTNEED))
+        return Index(rows, scan)
+    return Index(rows, scan, lambda: pages.madvise(mmap.MADV_DONTNEED))
 
 
 def as_ids(ids: list[bytes]) -> np.ndarray:
@@ -158,8 +159,8 @@ def _scanned(folder: Path, made: Snapshot) -> Snapshot:
     if made.scanned and made.photos <= made.scanned * GROWTH:
         return made
     name = f"scan-{made.number}-{made.photos}.faiss"
-    faiss.write_index(scan_of(folder / made.vectors, (made.photos, made.dim)), str(folder / f"{name}.partial"))
-    (folder / f"{name}.partial").replace(folder / name)
+    with whole(folder / name) as partial:
+        faiss.write_index(scan_of(folder / made.vectors, (made.photos, made.dim)), str(partial))
     return replace(made, scanned=made.photos, scan=name)
 
 

@@ -171,7 +171,7 @@ class LibraryPhotos:
             table = self._files.to_table(columns=["captions"], filter="id IS NOT NULL")
         return tuple(dict.fromkeys(text for own in table["captions"].to_pylist() for text in own or ()))
 
-    def caption_prefixes(self, progress: Callable[[int, int], None] | None = None) -> Tensor:
+    def caption_prefixes(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Tensor:
         """Text prefixes [n, …] of ``captions``; sentence embeddings are kept in the library where it can be written. Raises
         GalleryError: no photo has captions."""
         texts = self.captions
@@ -190,8 +190,7 @@ class LibraryPhotos:
         parts = []
         for start in range(0, len(texts), CAPTION_BATCH):
             parts.append(self.backbone.text_prefix(texts[start : start + CAPTION_BATCH]))
-            if progress is not None:
-                progress(min(start + CAPTION_BATCH, len(texts)), len(texts))
+            progress(min(start + CAPTION_BATCH, len(texts)), len(texts))
         prefixes = torch.cat(parts)
         with suppress(OSError):  # a read-only library
             for old in file.parent.glob("texts-*"):

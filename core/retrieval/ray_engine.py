@@ -14,9 +14,9 @@ from typing import Any
 
 from core.backbones.base import Backbone
 from core.common.errors import LibraryError, brief
+from core.data.read_ahead import BATCH
 from core.retrieval.indexing import Engine, Outcome, encode, read_photo
 
-BATCH = 32
 FILES_A_TASK = 256  # what is lost when a machine goes away, and how finely work is shared out
 
 
@@ -31,21 +31,14 @@ class RayEncoder:
             raise RuntimeError(f"this machine's backbone has the fingerprint {self._backbone.fingerprint}, not {fingerprint}")
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        files = [(os.fsdecode(path), int(size)) for path, size in zip(batch["path"], batch["size"], strict=True)]
-        read = [(path, read_photo(path, size, self._known, self._backbone)) for path, size in files]
+        read = [(path, read_photo(path, self._known, self._backbone)) for path in map(os.fsdecode, batch["path"])]
         return {"outcome": [pickle.dumps(pair) for pair in encode(read, self._backbone)]}
 
 
 def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
-    """Encodes on a Ray cluster whose machines have this program and see the photos under the same paths.
-
-    Args:
-        backbone: that the library belongs to; the actors load it again.
-        address: of the cluster's head (host:port, or "auto" for the one of this machine); None: one of this machine's cores.
-
-    Raises:
-        LibraryError: Ray is not installed, or there is no cluster at the address.
-    """
+    """Encodes on a Ray cluster whose machines have this program and see the photos under the same paths. ``backbone``: the
+    library's; the actors load it again. ``address``: of the cluster's head (host:port, or "auto" for the one of this machine);
+    None: one of this machine's cores. Raises LibraryError: Ray is not installed, or there is no cluster at the address."""
     try:
         import ray
         import ray.data
@@ -63,13 +56,13 @@ def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
 
-    def run(files: Sequence[tuple[str, int]], known: Set[bytes]) -> Iterator[list[tuple[str, Outcome]]]:
-        if not files:
+    def run(paths: Sequence[str], known: Set[bytes]) -> Iterator[list[tuple[str, Outcome]]]:
+        if not paths:
             return
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
         actors = gpus or int(resources.get("CPU", 1))
-        rows = [{"path": os.fsencode(path), "size": size} for path, size in files]
+        rows = [{"path": os.fsencode(path)} for path in paths]
         encoded = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // FILES_A_TASK)).map_batches(
             RayEncoder,
             fn_constructor_args=(dict(backbone.choice), backbone.fingerprint, frozenset(known)),

@@ -34,19 +34,12 @@ T = TypeVar("T", bound=Any)
 class Photos(Protocol):
     """Photos that can be searched, at places 0 to n - 1."""
 
-    @property
-    def backbone(self) -> Backbone:
-        """The image-text model."""
-        ...
-
-    @property
-    def index(self) -> Index:
-        """``columns.photo_rows`` by place."""
-        ...
+    backbone: Backbone
 
     def index_for(self, adapter: Adapter) -> Index:
-        """The photos as an adapter sees them: ``index`` unless it moves photos as no other adapter does. Raises AdapterError:
-        NaN or infinite numbers come of it, or photos cannot be embedded again here."""
+        """The photos as an adapter sees them, ``columns.photo_rows`` by place: one index for all adapters but those that move
+        photos as no other does. Raises AdapterError: NaN or infinite numbers come of it, or photos cannot be embedded again
+        here."""
         ...
 
 
@@ -70,19 +63,16 @@ def search(
     photos: Photos, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10, among: np.ndarray | None = None
 ) -> list[tuple[int, float]]:
     """The ``top`` best photos (None: all) as (place, score), best first, among the places [k], ascending (None: all of them).
-
-    A score is the cosine similarity, or where the adapter has a weight below 1 the mixture of both.
-
-    Raises:
-        AdapterError: as ``Photos.index_for`` and ``EncodedQuery.row``.
-    """
+    A score is the cosine similarity, or where the adapter has a weight below 1 the mixture of both. Raises AdapterError: as
+    ``Photos.index_for`` and ``EncodedQuery.row``."""
     return photos.index_for(adapter).search(question.row(photos.backbone, adapter), top, among=among)
 
 
 def zero_shot_ranks(photos: Photos, question: Asked, among: np.ndarray | None = None) -> dict[int, int]:
     """Rank, from 1, by place; a compressed index knows the first ``CANDIDATES`` places only."""
-    query, top = question.row(photos.backbone), CANDIDATES if photos.index.approximate else None
-    return {place: rank for rank, (place, _) in enumerate(photos.index.search(query, top, among=among, margin=1), 1)}
+    query, index = question.row(photos.backbone), photos.index_for(ZERO_SHOT)
+    found = index.search(query, CANDIDATES if index.approximate else None, among=among, margin=1)
+    return {place: rank for rank, (place, _) in enumerate(found, 1)}
 
 
 class Recent(Generic[T]):
@@ -121,23 +111,19 @@ class PhotoIndexes:
         self._popular: Recent[Tensor] = Recent(KEPT_ADAPTERS)  # popularity of texts
 
     @lazy
-    def _index(self) -> Index:
-        return Index(torch.stack(list(self._of_photos)) if self._of_photos else torch.empty(0, width(self.backbone)))
-
-    @property
     def index(self) -> Index:
-        return self._index
+        return Index.of(torch.stack(list(self._of_photos)) if self._of_photos else torch.empty(0, width(self.backbone)))
 
     @property
     def nbytes(self) -> int:
         """Memory of all indexes that were asked for."""
-        made = self.index.nbytes if "_index" in vars(self) else 0
+        made = self.index.nbytes if "index" in vars(self) else 0
         return made + self._adapted.nbytes + self._popular.nbytes
 
     def index_for(self, adapter: Adapter) -> Index:
         if not adapter.moves_photos or self.backbone.shared is not None or not self._prefixes:
             return self.index
-        return self._adapted.get(adapter.key, lambda: Index(self._rows(adapter)))
+        return self._adapted.get(adapter.key, lambda: Index.of(self._rows(adapter)))
 
     def _rows(self, adapter: Adapter) -> Tensor:
         starts = range(0, len(self._prefixes), SUFFIX_BATCH)

@@ -186,12 +186,11 @@ def clean_taught_name(name: str) -> str:
 
 def names_lora(backbone: Backbone, names: Sequence[TaughtName], lora: Lora | None = None) -> Lora:
     """The LoRA, of rank n, that teaches n names when it is added to an adapter (None: to the frozen model)."""
-    read = last_linear(backbone, torch.cat([entry.texts for entry in names]), lora)
-    keys = read.inputs.unflatten(0, (len(names), -1)).mean(1)  # [n, in]
-    outputs = read.outputs.unflatten(0, (len(names), -1)).mean(1)  # [n, d]
+    module, read = last_text_linear(backbone), last_linear(backbone, torch.cat([entry.texts for entry in names]), lora)
+    keys, outputs = (part.unflatten(0, (len(names), -1)).mean(1) for part in read)  # [n, in], [n, d]
     targets = torch.stack([entry.target(backbone, lora, text) for entry, text in zip(names, outputs, strict=True)])  # [n, d]
     residuals = outputs.norm(dim=-1, keepdim=True) * targets - outputs
-    return Lora((read.module,), {read.module.name: closed_form(keys, residuals, ordinary_texts(backbone))})
+    return Lora((module,), {module.name: closed_form(keys, residuals, ordinary_texts(backbone))})
 
 
 def closed_form(keys: Tensor, residuals: Tensor, inverse: Tensor, damping: float = LAMBDA) -> Factors:
@@ -214,7 +213,7 @@ def ordinary_texts(backbone: Backbone) -> Tensor:
         last_text_linear(backbone)  # before seconds of reading texts
         wordings = [(*TEMPLATES, scene) for scene in SCENES]
         texts = [wordings[i // 3 % len(SCENES)][i % 3].format(name) for i, name in enumerate(imagenet_class_names())]
-        keys = last_linear(backbone, backbone.text_prefix(texts), backbone.shared).inputs
+        keys, _ = last_linear(backbone, backbone.text_prefix(texts), backbone.shared)
         moment = (keys.T @ keys / len(keys)).double()
         ridge = RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
         _kept[backbone.fingerprint] = torch.linalg.inv(moment + ridge)

@@ -50,7 +50,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def gallery(mixing: SGLora, photos: list[Path]) -> Gallery:
     gallery = Gallery(mixing.backbone)
-    gallery.add(photos, {path.name: [f"a photo of number {i}", f"picture {i % 7}"] for i, path in enumerate(photos)})
+    gallery.add(photos)
+    gallery.set_captions({path.name: [f"a photo of number {i}", f"picture {i % 7}"] for i, path in enumerate(photos)})
     return gallery
 
 
@@ -86,8 +87,9 @@ def test_one_index_ranks_and_scores_as_two_matrices_do(mixing, gallery, prefixes
 
 def test_rows_have_unit_length_and_hold_both_embeddings(mixing, gallery, prefixes) -> None:
     backbone, index = mixing.backbone, gallery.searchable.index
-    assert width(backbone) == 2 * backbone.dim == index.rows.shape[1]
-    torch.testing.assert_close(index.rows.norm(dim=1), torch.ones(PHOTOS))
+    rows = index.take(np.arange(len(index)))
+    assert width(backbone) == 2 * backbone.dim == rows.shape[1]
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(PHOTOS))
     adapter = Adapter.of(mixing.adapt(AdapterRequest(SENTENCE)).lora)
     assert gallery.searchable.index_for(adapter) is index, "a sentence costs photos nothing"
     torch.testing.assert_close(gallery.embeddings(), backbone.suffix(prefixes), atol=5e-3, rtol=0)

@@ -159,7 +159,8 @@ def test_a_visitors_expert_is_trained_on_the_device_of_the_backbone(tmp_path) ->
     photos = shapes(tmp_path / "photos", 24)
     files = [tmp_path / "photos" / p.file for p in photos]
     gallery = Gallery(backbone)
-    gallery.add(files, {p.file: p.captions for p in photos})
+    gallery.add(files)
+    gallery.set_captions({p.file: p.captions for p in photos})
     recipe = OwnRecipe(batch=8, fixed_steps=3, snapshots=2)
     expected = train_own_expert(backbone, gallery, "mine", "a photo of shapes", recipe=recipe)
     scores = gallery.embeddings(ZERO_SHOT)

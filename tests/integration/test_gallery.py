@@ -88,7 +88,8 @@ def prefixes(either: Backbone, samples: tuple[SamplePhoto, ...]) -> torch.Tensor
 @pytest.fixture
 def filled(either: Backbone, samples: tuple[SamplePhoto, ...]) -> Gallery:
     gallery = Gallery(either)
-    gallery.add([s.path for s in samples], {s.name: s.captions for s in samples})
+    gallery.add([s.path for s in samples])
+    gallery.set_captions({s.name: s.captions for s in samples})
     return gallery
 
 
@@ -188,12 +189,12 @@ def test_image_to_text_is_the_brute_force_ranking(filled, either, samples) -> No
 
 def test_equal_scores_keep_one_order_whatever_top_is() -> None:
     rows = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [2.0, 0.0], [-1.0, 0.0]])
-    index = Index(rows)
+    index = Index.of(rows)
     query = torch.tensor([3.0, 0.0])
     whole = [(1, 3.0), (2, 3.0), (3, 3.0), (0, 0.0), (4, -3.0)]
     for top in (1, 2, 3, 9, None):
         assert index.search(query, top) == whole[:top]
-    assert Index(torch.empty(0, 2)).search(query) == []
+    assert Index.of(torch.empty(0, 2)).search(query) == []
 
 
 def test_moves_count_places(filled, either) -> None:
@@ -228,7 +229,8 @@ def test_recalls_are_those_counted_by_hand(filled, either) -> None:
 
 def test_a_caption_that_two_photos_share_counts_for_both(backbone) -> None:
     gallery = Gallery(backbone)
-    gallery.add(pictures(2), {"picture-0-0": ["the same words"], "picture-0-1": ["the same words"]})
+    gallery.add(pictures(2))
+    gallery.set_captions({"picture-0-0": ["the same words"], "picture-0-1": ["the same words"]})
     assert recalls(gallery)["i2t"]["R@1"] == recalls(gallery)["t2i"]["R@1"] == 100
     assert gallery.image_to_text(gallery.photos[0].id).total == 1
 
@@ -301,7 +303,8 @@ def test_captions_of_many_adapters_of_texts_are_kept_within_bounds(backbone, sam
     """A caption is read once; of the last adapters its embedding is kept, too."""
     spy = Spy(backbone)
     gallery = Gallery(spy)
-    gallery.add([s.path for s in samples[:4]], {s.name: s.captions for s in samples})
+    gallery.add([s.path for s in samples[:4]])
+    gallery.set_captions({s.name: s.captions for s in samples})
     captions = len({text for photo in gallery.photos for text in photo.captions})
     adapters = [Adapter.of(lora(spy, seed)) for seed in range(KEPT_CAPTIONS + 1)]
     first = [recalls(gallery, adapter) for adapter in adapters]
@@ -318,7 +321,8 @@ def test_captions_of_many_adapters_of_texts_are_kept_within_bounds(backbone, sam
 def test_captions_are_embedded_once_for_all_adapters_of_photos(vit, samples) -> None:
     spy = Spy(vit)
     gallery = Gallery(spy)
-    gallery.add([s.path for s in samples[:4]], {s.name: s.captions for s in samples})
+    gallery.add([s.path for s in samples[:4]])
+    gallery.set_captions({s.name: s.captions for s in samples})
     captions = len({text for photo in gallery.photos for text in photo.captions})
     for adapter in (ZERO_SHOT, *(Adapter.of(lora(spy, seed)) for seed in range(3))):
         recalls(gallery, adapter)
@@ -474,8 +478,9 @@ def captions_of(gallery: Gallery) -> dict[str, tuple[str, ...]]:
 
 def test_captions_are_set_by_name_or_stem(backbone) -> None:
     gallery = Gallery(backbone)
-    report = gallery.add([("Dog.JPG", png("red")), ("cat.png", png("blue"))], {"images/dog.jpg": ["a dog", " a  dog "]})
-    assert report.added[0].captions == ("a dog",)
+    gallery.add([("Dog.JPG", png("red")), ("cat.png", png("blue"))])
+    gallery.set_captions({"images/dog.jpg": ["a dog", " a  dog "]})
+    assert captions_of(gallery) == {"Dog.JPG": ("a dog",), "cat.png": ()}
     assert gallery.set_captions({"CAT": ["a cat", "a pet"], "nobody.jpg": ["nothing"]}) == 1
     assert captions_of(gallery) == {"Dog.JPG": ("a dog",), "cat.png": ("a cat", "a pet")}
     assert gallery.set_captions({"dog.jpg": ["another"], "cat.png": []}) == 2
@@ -509,22 +514,6 @@ def copied(gallery: Gallery) -> Gallery:
     return other
 
 
-def test_captions_of_duplicates_join_those_of_their_photo(backbone) -> None:
-    gallery = Gallery(backbone)
-    report = gallery.add([("a.png", png("red")), ("b.png", png("red"))], {"a.png": ["red"], "b.png": ["all red", "red"]})
-    assert report.duplicates == ("b.png",)
-    assert report.added[0].captions == ("red", "all red") and report.added == gallery.photos
-    gallery.add([("c.png", png("red"))])
-    assert captions_of(gallery) == {"a.png": ("red", "all red")}
-
-
-def test_a_new_photo_of_an_old_name_gets_the_captions_that_came_with_it(backbone) -> None:
-    gallery = Gallery(backbone)
-    gallery.add([("1.png", png("red"))], {"1.png": ["red"]})
-    gallery.add([("1.png", png("blue"))], {"1.png": ["blue"]})
-    assert captions_of(gallery) == {"1.png": ("red",), "1 (2).png": ("blue",)}
-
-
 # Questions that cannot be answered
 
 
@@ -536,7 +525,8 @@ def test_questions_to_an_empty_gallery_say_what_to_do(backbone) -> None:
         gallery.image_to_text("0" * 32)
     with pytest.raises(GalleryError, match="at least two photos with captions"):
         recalls(gallery)
-    gallery.add(pictures(2), {"picture-0-0": ["one"]})
+    gallery.add(pictures(2))
+    gallery.set_captions({"picture-0-0": ["one"]})
     with pytest.raises(GalleryError, match="at least two photos with captions"):
         recalls(gallery)
     with pytest.raises(GalleryError, match="not in the gallery"):
@@ -614,7 +604,8 @@ def test_searching_while_photos_come_and_go(backbone) -> None:
     def change() -> None:
         try:
             for _ in range(3):
-                gallery.add(files[10:], {name: [f"caption of {name}"] for name, _ in files})
+                gallery.add(files[10:])
+                gallery.set_captions({name: [f"caption of {name}"] for name, _ in files})
                 gallery.set_captions({files[0][0]: ["first"]})
                 gallery.remove([photo.id for photo in gallery.photos[10:]])
         finally:

@@ -44,7 +44,8 @@ def filled(backbone, n: int) -> Gallery:
     """n captioned photos, and one without a caption."""
     gallery = Gallery(backbone)
     captions = {f"p{i}": [f"{COLOURS[i % 8]} paper {i // 8}", f"a sheet, {COLOURS[i % 8]}, number {i}"] for i in range(n)}
-    gallery.add([*((f"p{i}.png", picture(i)) for i in range(n)), ("bare.png", picture(10_000))], captions)
+    gallery.add([*((f"p{i}.png", picture(i)) for i in range(n)), ("bare.png", picture(10_000))])
+    gallery.set_captions(captions)
     return gallery
 
 
@@ -139,7 +140,8 @@ def test_held_photos_do_not_train_nor_stop(gallery, origin):
     held, first = {photos[row].name for row in split.held}, photos[split.train[0]].name
     for changed, same in ((held, True), ({first}, False)):
         other.clear()
-        other.add(sources, {p.name: ["something else entirely"] if p.name in changed else p.captions for p in photos})
+        other.add(sources)
+        other.set_captions({p.name: ["something else entirely"] if p.name in changed else p.captions for p in photos})
         again = train(other, origin, recipe=recipe)
         assert alike(again.mean, made.mean, origin) == same
         assert alike(again.std, made.std, torch.zeros_like(origin)) == same

@@ -191,7 +191,7 @@ def test_a_name_from_marks(engine: SGLora, session: Session) -> None:
     mean = [F.normalize(backbone.suffix(gallery.prefixes(ids)).mean(0), dim=0) for ids in (right, wrong)]
     from core.sglora.teach import GAMMA, OWN_TEXT
 
-    text = last_linear(backbone, with_marks.entries[0].texts).outputs.mean(0)
+    text = last_linear(backbone, with_marks.entries[0].texts)[1].mean(0)
     target = F.normalize(mean[0] - GAMMA * mean[1] + OWN_TEXT * F.normalize(text, dim=0), dim=0)  # Rocchio
     assert torch.allclose(with_marks.entries[0].target(backbone, None, text), target, atol=1e-5)
     actions.ask_again(engine, session)

@@ -13,7 +13,8 @@ import sys
 import termios
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,12 @@ from core.common.images import Framing
 from core.common.paths import ROOT
 from core.data import decode_pool
 from core.data.decode import Intake, content_id, source_folder
-from core.data.decode_pool import DecodedPhoto, DecodePool
+from core.data.decode_pool import DecodedPhoto, DecodePool, Upload
 from core.data.decode_worker import NICE
 
 SEEN = Framing(32, 24)
 MEMORY_MB = 1024  # of a decoding process, whatever it is given
+THREADS = ThreadPoolExecutor(64)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +41,12 @@ def pool() -> DecodePool:
 
 
 def decoded(pool: DecodePool, content: bytes, name: str = "a.jpg") -> DecodedPhoto:
-    with pool.upload(SEEN) as upload:
-        return upload.submit(name, content).result()
+    return pool.decode(Upload(SEEN), name, content)
+
+
+def asked(pool: DecodePool, upload: Upload, name: str, content: bytes = b"") -> Future[DecodedPhoto]:
+    """A thread of its own that has a photo decoded."""
+    return THREADS.submit(pool.decode, upload, name, content)
 
 
 def children() -> set[int]:
@@ -89,11 +95,9 @@ COSTLY = {
 @pytest.mark.parametrize("kind", COSTLY)
 def test_a_small_file_takes_neither_much_memory_nor_long(pool: DecodePool, kind: str) -> None:
     before = _peak()
-    with pool.upload(SEEN) as upload:
-        hostile, good = upload.submit("hostile.tif", COSTLY[kind]()), upload.submit("good.png", encode(picture(6), "PNG"))
-        reason = hostile.exception()
-        assert reason is None or str(reason).startswith("hostile.tif: ")
-        assert len(good.result().pixels) == 3 * SEEN.width * SEEN.height
+    reason = asked(pool, Upload(SEEN), "hostile.tif", COSTLY[kind]()).exception()
+    assert reason is None or str(reason).startswith("hostile.tif: ")
+    assert len(decoded(pool, encode(picture(6), "PNG")).pixels) == 3 * SEEN.width * SEEN.height
     assert _peak() - before < 64, "MB that this process grew by"
     for pid in children():
         assert int(_status(pid, "VmPeak")) < (MEMORY_MB + 1) * 1024
@@ -113,14 +117,14 @@ def test_a_process_that_is_killed_costs_its_photo_and_is_replaced() -> None:
     decoded(pool, encode(picture(7), "PNG"))
     (pid,) = children() - before
     os.kill(pid, signal.SIGSTOP)
-    with pool.upload(SEEN) as upload:
-        first, second = (upload.submit(name, encode(picture(8), "PNG")) for name in ("first.png", "second.png"))
-        while not waiting(pid):  # it has the first by now, and does nothing
-            time.sleep(0.01)
-        os.kill(pid, signal.SIGKILL)
-        with pytest.raises(PhotoError, match=r"first\.png: "):
-            first.result()
-        assert second.result().thumbnail
+    first = asked(pool, Upload(SEEN), "first.png", encode(picture(8), "PNG"))
+    while not waiting(pid):  # it has the first by now, and does nothing
+        time.sleep(0.01)
+    second = asked(pool, Upload(SEEN), "second.png", encode(picture(8), "PNG"))
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(PhotoError, match=r"first\.png: "):
+        first.result()
+    assert second.result().thumbnail
     (new,) = children() - before
     assert new != pid
 
@@ -128,13 +132,12 @@ def test_a_process_that_is_killed_costs_its_photo_and_is_replaced() -> None:
 def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode_pool, "WALL_SECONDS", 0.5)
     pool, before = DecodePool(1), children()
-    with pool.upload(SEEN) as upload:
-        upload.submit("a.png", encode(picture(9), "PNG")).exception()
-        for pid in children() - before:
-            os.kill(pid, signal.SIGSTOP)
-        if children() - before:
-            with pytest.raises(PhotoError, match="takes too long"):
-                upload.submit("b.png", encode(picture(9), "PNG")).result()
+    asked(pool, Upload(SEEN), "a.png", encode(picture(9), "PNG")).exception()
+    for pid in children() - before:
+        os.kill(pid, signal.SIGSTOP)
+    if children() - before:
+        with pytest.raises(PhotoError, match="takes too long"):
+            decoded(pool, encode(picture(9), "PNG"))
 
 
 def waiting(pid: int) -> int:
@@ -184,59 +187,56 @@ def test_uploads_take_turns_photo_by_photo(monkeypatch: pytest.MonkeyPatch) -> N
     order: list[str] = []
     gate = threading.Event()
     monkeypatch.setattr(decode_pool, "_Process", lambda: Recorder(order, gate))
-    pool = DecodePool(1)
-    with pool.upload(SEEN) as large, pool.upload(SEEN) as small:
-        futures = [large.submit(f"large-{i}", b"") for i in range(20)] + [small.submit(f"small-{i}", b"") for i in range(3)]
-        gate.set()
-        for future in futures:
-            future.result()
-    last = order.index("small-2")
+    pool, large, small = DecodePool(1), Upload(SEEN), Upload(SEEN)
+    futures = [asked(pool, large, f"large-{i}") for i in range(20)]
+    while large.waiting < 19:
+        time.sleep(0.01)
+    futures += [asked(pool, small, f"small-{i}") for i in range(3)]
+    while small.waiting < 3:
+        time.sleep(0.01)
+    gate.set()
+    for future in futures:
+        future.result()
+    last = max(order.index(f"small-{i}") for i in range(3))
     assert last <= 6, "three photos wait for no more than three of the other's, and the one at hand"
-    assert [name for name in order if name.startswith("large")] == [f"large-{i}" for i in range(20)]
+    assert sorted(order) == sorted([f"large-{i}" for i in range(20)] + [f"small-{i}" for i in range(3)])
 
 
 def test_an_upload_has_its_time_and_the_rest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode_pool, "UPLOAD_SECONDS", -1_000)
-    with DecodePool(1).upload(SEEN) as upload, pytest.raises(PhotoError, match=r"b\.png: its upload took longer"):
-        upload.submit("b.png", encode(picture(10), "PNG")).result()
+    with pytest.raises(PhotoError, match=r"b\.png: its upload took longer"):
+        decoded(DecodePool(1), encode(picture(10), "PNG"), "b.png")
 
 
-def test_an_upload_has_as_many_seconds_whatever_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_pool, "_Process", lambda: Recorder([], threading.Event()))
-    with DecodePool(1).upload(SEEN) as upload:
-        for number in range(5_000):
-            upload.submit(f"{number}.png", b"")
-        upload.seconds = decode_pool.MOST_SECONDS + 1
-        with pytest.raises(PhotoError, match=r"last\.png: its upload took longer"):
-            upload.submit("last.png", b"").result(0)
+def test_an_upload_has_as_many_seconds_whatever_it_holds() -> None:
+    upload = Upload(SEEN, photos=5_000, seconds=decode_pool.MOST_SECONDS + 1)
+    with pytest.raises(PhotoError, match=r"last\.png: its upload took longer"):
+        DecodePool(1).decode(upload, "last.png", b"")
 
 
 def test_an_upload_has_its_pixels_by_its_bytes(pool: DecodePool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode_pool, "UPLOAD_PIXELS", 3_500_000)
     empty = encode(Image.new("RGB", (1_000, 1_000)), "WEBP", lossless=True)
     assert len(empty) < 200
-    with pool.upload(SEEN) as upload:
-        errors = [upload.submit(f"{i}.webp", empty).exception() for i in range(6)]
-        assert [error is None for error in errors] == [True] * 3 + [False] * 3
-        assert str(errors[-1]) == "5.webp: its upload has far more pixels than bytes; send it on its own."
-    with pool.upload(SEEN) as upload:  # a picture full of noise is as large as a photo
-        noise = encode(Image.effect_noise((1_000, 1_000), 90).convert("RGB"), "JPEG")
-        assert [upload.submit(f"{i}.jpg", noise).exception() for i in range(6)] == [None] * 6
+    small, large = Upload(SEEN), Upload(SEEN)
+    errors = [asked(pool, small, f"{i}.webp", empty).exception() for i in range(6)]
+    assert [error is None for error in errors] == [True] * 3 + [False] * 3
+    assert str(errors[-1]) == "5.webp: its upload has far more pixels than bytes; send it on its own."
+    noise = encode(Image.effect_noise((1_000, 1_000), 90).convert("RGB"), "JPEG")  # as large as a photo
+    assert [asked(pool, large, f"{i}.jpg", noise).exception() for i in range(6)] == [None] * 6
 
 
-def test_what_waits_when_an_upload_ends_is_decoded_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-    gate = threading.Event()
-    monkeypatch.setattr(decode_pool, "_Process", lambda: Recorder(order, gate))
-    pool = DecodePool(1)
-    futures: list[Future[DecodedPhoto]] = []
-    with pool.upload(SEEN) as gone:
-        futures += [gone.submit(f"gone-{i}", b"") for i in range(10)]
-    gate.set()
-    with pool.upload(SEEN) as other:
-        other.submit("other", b"").result()
-    assert order[-1] == "other" and len(order) <= 2
-    assert sum(future.cancelled() for future in futures) >= 9
+def test_what_an_intake_has_not_begun_when_it_ends_is_not_decoded() -> None:
+    begun: list[str] = []
+
+    def decode(name: str, content: bytes) -> DecodedPhoto:
+        begun.append(name)
+        return DecodedPhoto(b"", b"", None)
+
+    batches = Intake([(f"{i}.png", b"%d" % i) for i in range(1_000)], decode, lambda _: False, lambda: 1_000, "full").batches()
+    first = next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert len(first) <= len(begun) < 200
 
 
 def test_intake_stops_when_its_visitor_leaves(pool: DecodePool) -> None:
@@ -247,26 +247,21 @@ def test_intake_stops_when_its_visitor_leaves(pool: DecodePool) -> None:
         return len(asked) > 3
 
     files = [(f"{i}.png", encode(picture(i), "PNG")) for i in range(10)]
-    with pool.upload(SEEN) as upload:
-        intake = Intake(files, upload, lambda _: False, lambda: 100, "full", left)
-        taken = [photo for batch in intake.batches() for photo in batch]
+    intake = Intake(files, partial(pool.decode, Upload(SEEN)), lambda _: False, lambda: 100, "full", left)
+    taken = [photo for batch in intake.batches() for photo in batch]
     assert len(taken) <= 3 and len(asked) == 4
 
 
-def test_whatever_reading_a_photo_raises_is_its_own_refusal(pool: DecodePool, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Odd:
-        def submit(self, name: str, content: bytes) -> Future[DecodedPhoto]:
-            future: Future[DecodedPhoto] = Future()
-            if name == "odd.png":
-                future.set_exception(IndexError("nobody thought of this"))
-            else:
-                future.set_result(DecodedPhoto(b"", b"", None))
-            return future
+def test_whatever_reading_a_photo_raises_is_its_own_refusal() -> None:
+    def decode(name: str, content: bytes) -> DecodedPhoto:
+        if name == "odd.png":
+            raise IndexError("nobody thought of this")
+        return DecodedPhoto(b"", b"", None)
 
     files = [("odd.png", b"1"), ("good.png", b"2")]
-    intake = Intake(files, Odd(), lambda _: False, lambda: 100, "full")  # type: ignore[arg-type]
+    intake = Intake(files, decode, lambda _: False, lambda: 100, "full")
     assert [photo.id for batch in intake.batches() for photo in batch] == [content_id(b"2")]
-    assert [failure.name for failure in intake.failures()] == ["odd.png"]
+    assert [failure.name for failure in intake.failed] == ["odd.png"]
 
 
 def test_the_folder_of_a_source_has_safe_names_alone() -> None:

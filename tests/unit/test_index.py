@@ -15,13 +15,13 @@ def unit(n: int, dim: int, seed: int) -> np.ndarray:
 
 
 def approximated(rows: np.ndarray) -> Index:
-    return Index.over(rows, compressed(rows, [rows]))
+    return Index(rows, compressed(rows, [rows]))
 
 
 @pytest.mark.parametrize("approximate", [False, True])
 def test_the_best_rows_are_those_of_brute_force(approximate: bool) -> None:
     rows, queries = unit(12_000, 64, 0), unit(40, 64, 1)
-    index = approximated(rows) if approximate else Index(torch.from_numpy(rows))
+    index = approximated(rows) if approximate else Index.of(torch.from_numpy(rows))
     found_all = 0
     for query in queries:
         scores = rows @ query
@@ -40,20 +40,20 @@ def test_the_best_rows_are_those_of_brute_force(approximate: bool) -> None:
 
 
 def test_many_rows_are_compressed_and_few_are_not() -> None:
-    few, many = Index(torch.ones(10, 2)), Index(torch.from_numpy(unit(APPROXIMATE_FROM, 2, 2)))
+    few, many = Index.of(torch.ones(10, 2)), Index.of(torch.from_numpy(unit(APPROXIMATE_FROM, 2, 2)))
     assert few.nbytes == 10 * 2 * 4
     assert APPROXIMATE_FROM * 8 < many.nbytes <= APPROXIMATE_FROM * 8 * 3
 
 
 def test_equal_rows_come_in_order_however_many_are_wanted() -> None:
     rows = torch.cat([torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]]).expand(300, 2), torch.tensor([[-1.0, 0.0]])])
-    index = Index(rows)
+    index = Index.of(rows)
     for top in (1, 2, 150, 299, 300, 301, 302, 9_999):
         assert [row for row, _ in index.search(torch.tensor([2.0, 0.0]), top)] == [*range(1, 301), 0, 301][:top]
 
 
 def test_no_rows_and_rows_of_odd_width() -> None:
-    assert Index(torch.empty(0, 8)).search(torch.ones(8), 3) == []
+    assert Index.of(torch.empty(0, 8)).search(torch.ones(8), 3) == []
     rows = unit(2_000, 7, 3)
     query = torch.from_numpy(rows[5])
     assert approximated(rows).search(query, 1)[0][0] == 5

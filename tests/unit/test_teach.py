@@ -9,7 +9,7 @@ from shared_parts import random_shared
 from tiny_models import noise, random_lora, tiny_backbone
 from torch import Tensor
 
-from core.backbones.base import Backbone, last_linear
+from core.backbones.base import Backbone, last_linear, last_text_linear
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
@@ -28,7 +28,7 @@ def photos(backbone: Backbone, n: int, seed: int) -> Tensor:
 
 def said(backbone: Backbone, texts: Tensor, lora: Lora | None) -> Tensor:
     """The mean of a name's texts in both templates, before each is normalised, of unit length."""
-    return F.normalize(last_linear(backbone, texts, lora).outputs.mean(0), dim=-1)
+    return F.normalize(last_linear(backbone, texts, lora)[1].mean(0), dim=-1)
 
 
 def target(model: Backbone, photos: Tensor, lora: Lora | None = None) -> Tensor:
@@ -152,12 +152,12 @@ def test_photos_under_the_shared_part_are_the_target(backbone: EmbeddedBackbone,
 def test_the_last_linear_is_the_one_before_normalising(model: Backbone) -> None:
     prefix = model.text_prefix(["a dog in the snow", "two boats", "a wug"])
 
-    read = last_linear(model, prefix)
+    module, (inputs, outputs) = last_text_linear(model), last_linear(model, prefix)
 
-    assert torch.allclose(F.normalize(read.outputs, dim=-1), model.text_suffix(prefix), atol=1e-6)
-    step = Factors(noise(1, read.module.in_features, seed=1), noise(read.module.out_features, 1, seed=2))
-    moved = F.normalize(read.outputs + read.inputs @ step.delta.T, dim=-1)
-    assert torch.allclose(model.text_suffix(prefix, Lora((read.module,), {read.module.name: step})), moved, atol=1e-5)
+    assert torch.allclose(F.normalize(outputs, dim=-1), model.text_suffix(prefix), atol=1e-6)
+    step = Factors(noise(1, module.in_features, seed=1), noise(module.out_features, 1, seed=2))
+    moved = F.normalize(outputs + inputs @ step.delta.T, dim=-1)
+    assert torch.allclose(model.text_suffix(prefix, Lora((module,), {module.name: step})), moved, atol=1e-5)
 
 
 def test_ordinary_texts_are_read_once_under_the_shared_part(model: Backbone) -> None:
@@ -166,7 +166,7 @@ def test_ordinary_texts_are_read_once_under_the_shared_part(model: Backbone) -> 
         *("tench", "a photo of a goldfish", SCENES[0].format("ostrich"), "magpie"),
         *("a photo of a axolotl", SCENES[1].format("vulture")),
     ]
-    keys = last_linear(model, model.text_prefix(texts), model.shared).inputs.double()
+    keys = last_linear(model, model.text_prefix(texts), model.shared)[0].double()
     moment = sum((torch.outer(k, k) for k in keys), torch.zeros(len(inverse), len(inverse), dtype=torch.float64)) / len(keys)
     moment += RIDGE * moment.diagonal().mean() * torch.eye(len(moment))
     assert torch.allclose(inverse @ moment, torch.eye(len(moment), dtype=torch.float64), atol=1e-4)

@@ -26,7 +26,8 @@ def run(context: BenchmarkContext, photos: int = PHOTOS, recipe: OwnRecipe = Own
     engine = context.engine
     files, captions = captioned(photos)
     gallery = Gallery(engine.backbone, len(files))
-    gallery.add(files, captions)
+    gallery.add(files)
+    gallery.set_captions(captions)
     context.log(f"adaptation: fine-tuning on {len(gallery.photos)} photos, {min(context.rounds, ROUNDS)} times")
     number, steps, trained = count(), [], []
 
