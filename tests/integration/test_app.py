@@ -527,7 +527,8 @@ def test_photos_that_trained_an_expert_are_left_out_of_recall(engine: SGLora, tm
     assert made.left_out == trained
     assert [column.hits["t2i"].total for column in made.columns] == [5, 5, 5]
     others = Gallery(engine.backbone)
-    others.add(sorted(tmp_path.glob("*.png"))[3:], {f"{i}.png": [f"the photo number {i}"] for i in range(8)})
+    others.add(sorted(tmp_path.glob("*.png"))[3:])
+    others.set_captions({f"{i}.png": [f"the photo number {i}"] for i in range(3, 8)})
     assert made.columns[0].hits["t2i"].places.tolist() == others.hits()["t2i"].places.tolist()
     assert texts.LEFT_OUT.format(n=3) in results_html.recalls(made)
 
