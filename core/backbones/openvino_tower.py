@@ -11,9 +11,12 @@ import platform
 import sys
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
+
+from core.common.priority import step_back
 
 MEASURED = ("x86_64", "AMD64")  # not measured on other processors
 
@@ -53,7 +56,8 @@ def _compiled(network: nn.Module, shape: tuple[int, ...]) -> Callable[[Tensor], 
     cores = torch.get_num_threads()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}  # else float16 or bfloat16, where the processor has them
     one_core_each = {"NUM_STREAMS": cores, "INFERENCE_NUM_THREADS": cores, "ENABLE_CPU_PINNING": False}
-    compiled = ov.Core().compile_model(model, "CPU", exact | one_core_each)
+    with ThreadPoolExecutor(1, initializer=step_back) as pool:  # which the threads that compute are started in
+        compiled = pool.submit(ov.Core().compile_model, model, "CPU", exact | one_core_each).result()
     example = network(torch.zeros(1, *shape))
 
     def run(batch: Tensor) -> Tensor:

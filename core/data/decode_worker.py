@@ -7,7 +7,6 @@ not believed further than that, for a hostile file may have taken it over.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO
 
 from core.common.errors import PhotoError
 from core.common.images import Framing
+from core.common.priority import step_back
 from core.data.image_io import open_photo, thumbnail
 
 if sys.platform != "win32":
@@ -22,14 +22,7 @@ if sys.platform != "win32":
 
 MAX_MEMORY = 1024 * 2**20  # bytes of address space: a picture of 64 megapixels, once more while it is made smaller, and Python
 OUT_OF_PIXELS = "its upload has far more pixels than bytes; send it on its own."
-NICE = 10  # a tenth of a busy core
 MAX_SECONDS = 10  # of processor time for one photo; the largest that are taken need three
-
-
-def step_back() -> None:
-    """Answers go before photos on busy cores; not on Windows."""
-    if sys.platform != "win32":
-        os.nice(NICE)
 
 
 def limit_memory() -> None:

@@ -25,10 +25,10 @@ from PIL import Image
 from core.common.errors import PhotoError
 from core.common.images import Framing
 from core.common.paths import ROOT
+from core.common.priority import NICE
 from core.data import decode_pool
 from core.data.decode import Intake, content_id, source_folder
 from core.data.decode_pool import DecodedPhoto, DecodePool, Upload
-from core.data.decode_worker import NICE
 
 SEEN = Framing(32, 24)
 MEMORY_MB = 1024  # of a decoding process, whatever it is given

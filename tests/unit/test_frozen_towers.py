@@ -7,7 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -121,6 +124,28 @@ def test_embeddings_are_the_same_with_and_without_openvino(monkeypatch: pytest.M
     assert tower.engine == "torch"
     with_torch, chosen = backbone.embedded(tower(pixels)).double(), backbone.suffix(backbone.prefix(pixels)).double()
     assert F.cosine_similarity(with_torch, chosen).min() > 1 - 1e-5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_photos_leave_busy_cores_to_answers() -> None:
+    """By the processor time of this process's threads: those of another priority than this one's."""
+    tower, own = ImageTower(), os.getpriority(os.PRIO_PROCESS, 0)
+    if tower.engine != "openvino" or own == 19:
+        pytest.skip("torch's threads compute answers, too; and nothing is behind the last")
+
+    def ticks() -> Counter[bool]:
+        taken = Counter[bool]()
+        for file in Path("/proc/self/task").glob("*/stat"):
+            with suppress(OSError):  # a thread that has ended by now
+                fields = file.read_text().rpartition(")")[2].split()
+                taken[int(fields[16]) > own] += int(fields[11])
+        return taken
+
+    before, began = ticks(), time.process_time()
+    while time.process_time() - began < 1:
+        tower(torch.zeros(8, 3, 224, 224))
+    after = ticks()
+    assert after[True] - before[True] > 2 * (after[False] - before[False])
 
 
 def test_openvino_serves_several_threads_and_any_batch() -> None:
