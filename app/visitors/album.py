@@ -134,15 +134,21 @@ class Album:
 
     @property
     def memory(self) -> int:
-        """Bytes that the photos, what was computed for them and the visitor's experts take, without small things."""
-        gallery, aside, samples = self._gallery, self._aside, self.samples
+        """Bytes that photos, what was computed for them, experts and adapters take, without small things."""
+        aside, samples = self._aside, self.samples
         own = [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
         experts = sum(t.nbytes for entry in own for t in (entry.mean, entry.std, entry.embedding))
         names = sum(entry.memory for entries in list(self._names.values()) for entry in entries)
-        photos = sum(len(photo.thumbnail) for photo in self._resting) if gallery is None else gallery.memory
+        photos = self._photos_memory
         if samples is not None and self.shows_samples:
-            photos = max(0, photos - samples.album.memory)
-        return photos + (0 if aside is None else aside.memory) + experts + names
+            photos = max(0, photos - samples.album._photos_memory)
+        adapters = sum(session.memory for session in self.sessions)
+        return photos + (0 if aside is None else aside.memory) + experts + names + adapters
+
+    @property
+    def _photos_memory(self) -> int:
+        gallery = self._gallery
+        return sum(len(photo.thumbnail) for photo in self._resting) if gallery is None else gallery.memory
 
     def gallery(self, engine: SGLora) -> Gallery:
         """The photos, made on first use because it needs the engine's backbone; raises GalleryError if they are another's."""

@@ -49,11 +49,27 @@ class Session:
     @property
     def worth(self) -> int:
         """What the visitor would lose: 0 nothing, 1 what a click brings back, 2 photos or experts."""
-        album, shelf = self.album, self.album.samples
+        album = self.album
         if (album.photos and not album.has_samples_only) or album.aside or album.has_own:
             return 2
-        made = self.adaptation is not None and (shelf is None or self.adaptation is not shelf.adaptation)
-        return int(made or (album.shows_samples and shelf is None) or album.backbone != DEFAULT)
+        samples = album.shows_samples and album.samples is None
+        return int(self._own_adaptation is not None or samples or album.backbone != DEFAULT)
+
+    @property
+    def _own_adaptation(self) -> Adaptation | None:
+        """The adaptation, unless it is the one that every visitor's page opens on."""
+        shelf = self.album.samples
+        return None if shelf is not None and self.adaptation is shelf.adaptation else self.adaptation
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the adapters that were made for this tab."""
+        adaptation, adapters = self._own_adaptation, self.on_names.values
+        loras = [] if adaptation is None else [adaptation.lora]
+        if adaptation is not None and self.comparison is not None:
+            adapters += [column.adapter for column in self.comparison.columns]
+        loras += [lora for adapter in adapters for lora in (adapter.lora, adapter.base) if lora is not None]
+        return 4 * sum({id(lora): lora.parameters for lora in loras}.values())  # in float32
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
         """Gradio copies the initial state for each new visitor: a copy starts empty, so nothing can leak."""

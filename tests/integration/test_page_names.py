@@ -30,7 +30,7 @@ from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.experts.names_file import save_names
 from core.sglora.engine import SGLora
-from core.sglora.request import DEFAULT_WEIGHT
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 SENTENCE = "photos of boats"
 
@@ -232,6 +232,21 @@ def test_names_count_as_memory(engine: SGLora, session: Session) -> None:
     name_actions.teach(engine, session, "wug", wugs(session))
     expected = sum(t.nbytes for e in session.album.names(engine).entries for t in (e.photos, e.texts))
     assert session.album.memory - before == expected > 0
+
+
+def test_adapters_count_as_memory_once_each(engine: SGLora, session: Session) -> None:
+    """Those of the last answer: SG-LoRA's and the merge; then SG-LoRA's, and both with a name. What visitors share does not count."""
+    actions.ask(engine, session, Question.words("a cat"))
+    before = session.album.memory
+    actions.adapt_to(engine, session, AdapterRequest("photos of cats"))
+    session.merge = True
+    columns = actions.ask(engine, session, Question.words("a cat")).columns
+    assert [column.title for column in columns] == [texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA]
+    generated, merged = (sum(4 * (f.a.numel() + f.b.numel()) for f in c.adapter.lora.factors.values()) for c in columns[:0:-1])
+    assert session.album.memory - before == generated + merged
+    name_actions.teach(engine, session, "wug", wugs(session))
+    actions.ask(engine, session, Question.words("a wug"))
+    assert session.album.memory - before > 2 * generated + merged
 
 
 def test_what_cannot_be_taught_changes_nothing(engine: SGLora, session: Session) -> None:
