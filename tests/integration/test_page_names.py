@@ -235,7 +235,7 @@ def test_names_count_as_memory(engine: SGLora, session: Session) -> None:
 
 
 def test_adapters_count_as_memory_once_each(engine: SGLora, session: Session) -> None:
-    """Those of the last answer: SG-LoRA's and the merge; then SG-LoRA's, and both with a name. What visitors share does not count."""
+    """SG-LoRA's and the merge; then SG-LoRA's, and both with a name. What all visitors share does not count."""
     actions.ask(engine, session, Question.words("a cat"))
     before = session.album.memory
     actions.adapt_to(engine, session, AdapterRequest("photos of cats"))
