@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from core.backbones.translations import LOWER_CASE
 from core.common.metrics import Relevance
 from core.data.jsonl import read_translations
 from core.experiments import statistics
@@ -20,6 +21,7 @@ from core.experiments.known import EVERYDAY_DESCRIPTION
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.corpus import LANGUAGES, TRANSLATIONS, Corpus
+from core.training.translations import CAPITALS, as_typed
 
 FEWEST = 10  # photos of a task that have captions in all languages
 EVERYDAY, KNOWN, UNSEEN = "everyday photos", "known scenes", "unseen scenes"
@@ -52,9 +54,11 @@ def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, spoken: Ma
     if len(photos) < FEWEST:
         return []
     adapted = engine.adapt(AdapterRequest(task.description)).lora
+    captions = dict(zip(LANGUAGES.values(), zip(*(spoken[keys[row]] for row in photos), strict=True), strict=True))
+    captions |= {LOWER_CASE.format(name): as_typed(captions[name]) for name in CAPITALS}
     rows = []
-    for place, language in enumerate(LANGUAGES.values()):
-        relevance = Relevance.of([(spoken[keys[row]][place],) for row in photos])
+    for language, texts in captions.items():
+        relevance = Relevance.of([(text,) for text in texts])
         read = corpus.backbone.text_prefix(relevance.texts)
         for method, lora in zip(METHODS, (None, adapted), strict=True):
             recalls = corpus.gallery_recalls(np.array(photos), relevance, read, lora)

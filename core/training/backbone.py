@@ -195,7 +195,8 @@ def train_backbone(
                 with whole(checkpoint) as partial:
                     torch.save(state, partial)
                 log(f"checkpoint at step {step + 1}")
-    vision.eval(), text.eval()
+    vision.eval()
+    text.eval()
     metrics = {name: _recalls(vision, text, *each) for name, each in d.evaluations.items()}
     for name, values in metrics.items():
         short = {way: {k: round(v, 1) for k, v in found.items()} for way, found in values.items()}

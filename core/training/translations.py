@@ -7,7 +7,7 @@ and that the heads give it what they give its translation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def translation_maps(
     pairs = {image: texts for image, texts in spoken.items() if image in photos and all(texts)}
     captions = dict(zip(LANGUAGES.values(), zip(*pairs.values(), strict=True), strict=True))
     english = backbone.encode_sentence(captions.pop("English"))
-    captions |= {LOWER_CASE.format(name): [c.lower().rstrip(".") for c in captions[name]] for name in CAPITALS}
+    captions |= {LOWER_CASE.format(name): as_typed(captions[name]) for name in CAPITALS}
     shown = torch.stack([photos[image] for image in pairs])
 
     def read(sentences: Tensor) -> Tensor:
@@ -65,6 +65,11 @@ def translation_maps(
         with Bar(f"map of {name}", MapRecipe.steps, log, "steps") as bar:
             maps[name] = train_map(backbone.encode_sentence(texts), english, shown, read, MapRecipe(), bar)
     return maps
+
+
+def as_typed(captions: Iterable[str]) -> list[str]:
+    """Captions as people type them into a search box."""
+    return [caption.lower().rstrip(".") for caption in captions]
 
 
 def ridge_regression(sentences: Tensor, english: Tensor, ridge: float) -> Tensor:
