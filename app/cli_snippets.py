@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from app.visitors.question import Within
 from core.sglora.request import AdapterRequest
 
-GALLERY, FOLDER, PHOTO = "PHOTOS", "adapter", "PHOTO.jpg"  # what only the visitor's own machine can name
+# What only the visitor's own machine can name; the last as the page saves it.
+GALLERY, FOLDER, PHOTO, NAMES = "PHOTOS", "adapter", "PHOTO.jpg", "sg-lora-names.safetensors"
 
 
 def adapt_command(request: AdapterRequest, models: Sequence[str] = ()) -> str:
@@ -17,13 +18,20 @@ def adapt_command(request: AdapterRequest, models: Sequence[str] = ()) -> str:
 
 
 def search_command(
-    request: AdapterRequest, query: str | None, top: int, within: Within = Within(), models: Sequence[str] = ()
+    request: AdapterRequest,
+    query: str | None,
+    top: int,
+    within: Within = Within(),
+    models: Sequence[str] = (),
+    names: bool = False,
 ) -> str:
-    """The line that asks the same of a folder with the same photos, or of a library; a query of None is a photo."""
+    """The line that asks the same of a folder with the same photos, or of a library; a query of None is a photo. ``names``:
+    whether there are taught ones."""
     place = [f"--gallery={GALLERY}"] if within.own else [f"--library={within.library}"]
     if within.folder and not within.own:
         place.append(f"--folder={within.folder}")
     place += [f"--{name}={day}" for name, day in (("since", within.since), ("until", within.until)) if day]
+    place += [f"--names={NAMES}"] * names
     options = [*place, f"--task={request.description}", "--top", str(top), *_sampling(request), *models]
     return _line("search", options, PHOTO if query is None else query)
 

@@ -208,8 +208,8 @@ def _commands(session: Session, top: int, models: Sequence[str]) -> str:
     """The lines that ask the same, and with captions measure the same, of a folder with these photos."""
     if session.comparison is None or session.request is None or session.comparison.asked.kind == "similar":
         return ""
-    asked = session.comparison.asked
-    lines = [search_command(session.request, asked.what if asked.kind == "words" else None, top, asked.within, models)]
+    asked, names = session.comparison.asked, bool(session.album.taught)
+    lines = [search_command(session.request, asked.what if asked.kind == "words" else None, top, asked.within, models, names)]
     if session.comparison.measurable:
         lines.append(evaluate_command(session.request, models))
     return "\n".join(lines)

@@ -9,6 +9,7 @@ import gradio as gr
 
 from app import name_actions, texts
 from app.api import HEAVY, SEARCH
+from app.cli_snippets import NAMES
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, private, textbox
 from app.views import page_html
@@ -105,7 +106,7 @@ class Names(Step):
 
     def _save(self, session: Session, _: Controls) -> str:
         names = session.album.names(self.context.engine(session))
-        return str(session.album.write("sg-lora-names.safetensors", save_names(names)))
+        return str(session.album.write(NAMES, save_names(names)))
 
     def _changed(self, session: Session, controls: Controls, remarks: Sequence[str] = ()) -> Updates:
         return self.context.show_again(session, controls, Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}

@@ -146,6 +146,7 @@ def _searching(command: Command) -> None:
     place.add_argument("--gallery", type=Path, metavar="FOLDER", help="folder of photos")
     parser.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: the query)")
     _path_option(parser, "--adapter", "an adapter in PEFT format in the place of a task")
+    _path_option(parser, "--names", "taught names on top: what `teach` or the page wrote of them", "FILE")
     found = "what to find (for words photos, for a photo captions)"
     parser.add_argument("--find", choices=("photos", "captions"), help=found)
     excluded = "what photos should not show; any number of times"

@@ -25,6 +25,7 @@ from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 from core.data.find_images import is_there
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts
+from core.experts.names_file import load_names, most_bytes
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
 from core.retrieval.columns import text_rows
 from core.retrieval.gallery import Gallery
@@ -35,6 +36,7 @@ from core.retrieval.questions import Query
 from core.retrieval.search import Photos, zero_shot_ranks
 from core.retrieval.search import search as best_photos
 from core.retrieval.where import NONE_LEFT, Where
+from core.sglora.teach import TaughtNames
 
 Best = list[tuple[int, float]]  # places and scores, best first
 Named = Callable[[Sequence[int]], Sequence[object]]  # what photos or captions at some places are called
@@ -50,12 +52,13 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Search:
-    """What is asked, with which adapters by name, and the options of the command."""
+    """What is asked, with which adapters by name and which names taught, and the options of the command."""
 
     options: Namespace
     asked: Query
     backbone: Backbone
     adapters: Mapping[str, Adapter]
+    names: TaughtNames
     stopwatch: Stopwatch
 
     def in_folder(self, paths: Sequence[Path]) -> _Found:
@@ -73,13 +76,16 @@ class _Search:
         failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]
         return replace(found, facts={**found.facts, "failed": failed, "duplicates": list(report.duplicates)})
 
-    def in_photos(self, photos: Photos, within: Callable[[Where], np.ndarray | None], named: Named) -> _Found:
+    def in_photos(self, photos: Photos, within: Callable[[Where], np.ndarray | None], called: Named) -> _Found:
         among = within(Where(self.options.folder, self.options.since, self.options.until))
         if among is not None and not len(among):
             raise GalleryError(NONE_LEFT)
-        question = self.asked.question(photos.backbone)
-        top, adapters = self.options.top, self.adapters.items()
-        rankings = {name: best_photos(photos, question, adapter, top, among) for name, adapter in adapters}
+        question, top = self.asked.question(photos.backbone), self.options.top
+        named = question.with_names([shown for text in self.asked.texts for shown in self.names.within_sentence(text)])
+        rankings = {
+            name: best_photos(photos, named if adapter.named else question, adapter, top, among)
+            for name, adapter in self.adapters.items()
+        }
         index = photos.index_for(ZERO_SHOT)
         facts = {
             "photos": len(index),
@@ -88,7 +94,7 @@ class _Search:
             "duplicates": [],
             "approximate": index.approximate,
         }
-        return _Found(rankings, zero_shot_ranks(photos, question, among), named, facts)
+        return _Found(rankings, zero_shot_ranks(photos, question, among), called, facts)
 
     def captions(self, library: LibraryPhotos | None) -> _Found:
         """The captions that fit best; no photo but those of the question is encoded."""
@@ -148,9 +154,12 @@ def search(arguments: Namespace) -> Answer:
 
     stopwatch = Stopwatch()
     backbone, adapters = _adapters(arguments, task, stopwatch)
+    names = TaughtNames(backbone) if arguments.names is None else _names(arguments.names, backbone)
+    if names.entries:
+        adapters = {name: _with_names(adapter, names) for name, adapter in adapters.items()}
     opened = None if library is None else LibraryPhotos(library, backbone)
     stopwatch.lap("load")
-    ask = _Search(arguments, asked, backbone, adapters, stopwatch)
+    ask = _Search(arguments, asked, backbone, adapters, names, stopwatch)
     if kind == "caption":
         found = ask.captions(opened)
     elif opened is None:
@@ -186,6 +195,22 @@ def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> t
         adapters["adapter"] = load_adapter(backbone, arguments.adapter)
     backbone.encode_sentence(["warm-up"])
     return backbone, adapters
+
+
+def _names(file: Path, backbone: Backbone) -> TaughtNames:
+    """Those of a file; DataError where it cannot be read, and as ``load_names``."""
+    try:
+        if file.stat().st_size > most_bytes(backbone):
+            raise DataError(f"{file} is larger than a file of names can be: give the one that `teach` or the page wrote.")
+        return load_names(file.read_bytes(), backbone)
+    except OSError as error:
+        raise DataError(f"The file of names {file} cannot be read ({error.strerror}).") from None
+
+
+def _with_names(adapter: Adapter, names: TaughtNames) -> Adapter:
+    """As on the page; zero-shot stays as it is."""
+    lora = None if adapter.lora is None else names.on(adapter.lora)
+    return adapter if lora is None else Adapter.of(lora, adapter.weight, names.on(None))
 
 
 def is_photo(part: str) -> bool:

@@ -19,6 +19,7 @@ from core.common.text import clean_text
 from core.data.find_images import is_image
 from core.experiments.evaluate import read_prefixes
 from core.experts import adapter_files
+from core.experts.names_file import NAMES_FILE, save_names
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.teach import MAX_PHOTOS, TaughtNames
@@ -41,6 +42,7 @@ def teach(arguments: Namespace) -> Answer:
     assert adapter is not None
     stopwatch.lap("teach")
     adapter_files.write_adapter(backbone, adapter, origin | adapter_files.taught_facts(names), arguments.out)
+    (arguments.out / NAMES_FILE).write_bytes(save_names(names))
     stopwatch.lap("write")
     data = {
         "names": adapter_files.listed_names(names),
@@ -50,7 +52,7 @@ def teach(arguments: Namespace) -> Answer:
         "rank": adapter.rank,
         "seconds": {step: round(value, 6) for step, value in stopwatch.laps.items()},
         "out": str(arguments.out),
-        "files": list(adapter_files.ADAPTER_FILES),
+        "files": [*adapter_files.ADAPTER_FILES, NAMES_FILE],
     }
     return Answer(data, format.taught)
 

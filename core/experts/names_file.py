@@ -13,6 +13,7 @@ from core.backbones.base import Backbone
 from core.common.errors import DescriptionError, RepositoryError, brief
 from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, TaughtNames
 
+NAMES_FILE = "names.safetensors"
 KIND, FORMAT = "SG-LoRA Studio names", "1"
 HEADER_BYTES = 2**20
 

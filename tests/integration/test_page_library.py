@@ -281,11 +281,12 @@ def test_commands_say_what_the_page_did(text: str) -> None:
         for line in (
             adapt_command(request),
             search_command(request, text, 20),
-            search_command(request, None, 5),
+            search_command(request, None, 5, names=True),
             evaluate_command(request),
         )
     )
     assert (adapt.text, *found.query, found.task, photo.task, measured.task) == (text,) * 5
-    assert (found.top, photo.query) == (20, ["PHOTO.jpg"])
+    assert (found.top, found.names) == (20, None)
+    assert (photo.query, photo.names) == (["PHOTO.jpg"], Path("sg-lora-names.safetensors"))
     for arguments in (adapt, found, photo, measured):
         assert (arguments.k, arguments.tau, arguments.seed, arguments.strength) == (3, 0.25, 7, 0.5)

@@ -14,12 +14,16 @@ import torch.nn.functional as F
 from peft import PeftModel
 from PIL import Image, ImageDraw
 
+from app import actions, name_actions, texts
+from app.visitors.question import Question
+from app.visitors.session import Session
 from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
 from core.cli.main import main
 from core.data.image_io import open_photo
 from core.experts.adapter_files import README_FILE
 from core.experts.load import load_engine
+from core.experts.names_file import NAMES_FILE
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.everyday import everyday_photos
@@ -88,6 +92,40 @@ def test_a_folder_of_folders_is_taught_and_found(run: Run, folders: Path, tmp_pa
         assert all(kind in Path(hit["photo"]).name for hit in first)
 
 
+def test_search_with_names_ranks_as_the_page_does(run: Run, folders: Path, tmp_path: Path) -> None:
+    """In a sentence the name's photos count too; zero-shot stays as it is."""
+    new, query = tmp_path / "new", "a wug beside a house"
+    photos = [drawn(new, kind, number) for kind in ("wug", "dax") for number in (7, 8, 9)]
+    run("teach", folders, "--out", tmp_path / "taught")
+    ask = ("search", query, "--gallery", new, "--task", "photos of drawings", "--json")
+    code, out, err = run(*ask, "--names", tmp_path / "taught" / NAMES_FILE)
+    assert code == 0, err
+    found, without = json.loads(out)["rankings"], json.loads(run(*ask)[1])["rankings"]
+
+    engine, session = load_engine(), Session()
+    actions.add_uploads(engine, session, [str(photo) for photo in photos])
+    name_actions.load(engine, session, str(tmp_path / "taught" / NAMES_FILE))
+    actions.adapt_to(engine, session, AdapterRequest("photos of drawings"))
+    columns = {c.title: c.ranking.hits for c in actions.ask(engine, session, Question.words(query)).columns}
+    for ours, theirs in (("zero-shot", texts.ZERO_SHOT), ("sg-lora", texts.SG_LORA)):
+        assert [hit["photo"] for hit in found[ours]] == [hit.label for hit in columns[theirs]]
+        scores = [hit.score for hit in columns[theirs]]
+        assert [hit["score"] for hit in found[ours]] == pytest.approx(scores, abs=2e-3)
+    assert found["zero-shot"] == without["zero-shot"]
+    assert all("wug" in hit["photo"] for hit in found["sg-lora"][:3])
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "cannot be read"), (b"none", "damaged, or none")])
+def test_a_file_that_holds_no_names_is_said(
+    run: Run, folders: Path, tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    file = tmp_path / "names.safetensors"
+    if content is not None:
+        file.write_bytes(content)
+    code, _, err = run("search", "a wug", "--gallery", folders, "--names", file)
+    assert code == 1 and reason in err
+
+
 def test_names_on_top_of_an_adapter_are_those_of_the_library_call(run: Run, folders: Path, tmp_path: Path) -> None:
     photos = sorted((folders / "wug").iterdir())
     run("adapt", "photos of boats", "--out", tmp_path / "boats", "--seed", 3)
@@ -104,18 +142,18 @@ def test_names_on_top_of_an_adapter_are_those_of_the_library_call(run: Run, fold
     prefixes = backbone.prefix(torch.stack([backbone.pixels(open_photo(path)) for path in photos]))
     expected = TaughtNames(backbone).add("wug", prefixes).on(base)
     assert expected is not None
-    texts = ["a wug", "two dogs in the snow"]
+    sentences = ["a wug", "two dogs in the snow"]
     for folder in ("a", "b"):
         lora, origin = load_peft(tmp_path / folder, linears, backbone.fingerprint, partly=True)
-        assert torch.allclose(backbone.encode_text(texts, lora), backbone.encode_text(texts, expected), atol=1e-4)
+        assert torch.allclose(backbone.encode_text(sentences, lora), backbone.encode_text(sentences, expected), atol=1e-4)
         assert origin["names"] == [{"name": "wug", "photos": 4}]
     assert json.loads(out)["rank"] == base.rank + 1
     text = (tmp_path / "b" / README_FILE).read_text()
     assert "photos of boats" in text and "Taught names: wug (4 photos)" in text
     # And by peft itself, with ranks that differ from linear to linear.
     plain = PeftModel.from_pretrained(copy.deepcopy(backbone.adapted), str(tmp_path / "b")).eval()
-    theirs = plain.text(backbone.text_prefix(texts))  # type: ignore[operator]
-    assert torch.allclose(theirs, backbone.encode_text(texts, expected), atol=1e-4)
+    theirs = plain.text(backbone.text_prefix(sentences))  # type: ignore[operator]
+    assert torch.allclose(theirs, backbone.encode_text(sentences, expected), atol=1e-4)
 
 
 def test_vector_and_evaluate_take_names(run: Run, folders: Path, tmp_path: Path) -> None:
