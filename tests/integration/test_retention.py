@@ -30,6 +30,7 @@ from app.visitors.tab_states import sessions_of
 from core.common.errors import StudioError
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
 pytestmark = pytest.mark.slow
 
@@ -129,12 +130,17 @@ def test_memory_makes_room_for_the_newest_the_longest_unused_first(engine: SGLor
     probe.add([("probe.png", _png(0))])
     one = probe.memory
     assert one > probe.embeddings().nbytes + len(probe.photos[0].thumbnail)
-    with launched(engine, tmp_path, Limits(memory=int(2.7 * 3 * one))) as app:
+    adaptation = engine.adapt(AdapterRequest(SENTENCE))
+    merged, _ = engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength)
+    adapters = 4 * (adaptation.lora.parameters + merged.parameters)  # of a search
+    with launched(engine, tmp_path, Limits(memory=int(2.7 * (3 * one + adapters)))) as app:
         first, second, third = (Visitor(app, tmp_path, number) for number in (5, 6, 7))
-        first.add()
-        second.add()
+        for visitor in (first, second):
+            visitor.add()
+            assert visitor.found() == visitor.names()
         assert first.found() == first.names(), "and now the second is the one longest unused"
         third.add()
+        assert third.found() == third.names()
         with pytest.raises(AppError, match="make room for other visitors"):
             second.found()
         with pytest.raises(AppError, match="no photos yet"):
