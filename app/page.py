@@ -247,10 +247,12 @@ class Studio:
         except Exception as error:
             reason = texts.translated(without_paths(str(error))) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
-        with suppress(StudioError):  # of a link that was made up: what is wrong is said when it is asked again
-            session.request = controls.request
-            if self.shelf is None or not self.shelf.answer(session):
-                actions.ask_again(engine, session, None, self.libraries)
+        # Of a link that was made up, what is wrong is said when it is asked again.
+        with session.turn, suppress(StudioError):
+            if session.comparison is None:  # else the visitor asked something before all was there
+                session.request = controls.request
+                if self.shelf is None or not self.shelf.answer(session):
+                    actions.ask_again(engine, session, None, self.libraries)
         photos = (Part.PHOTOS,) if session.album.shows_samples else ()
         return self.context.show(
             session, controls, *READY, *photos, *(ANSWER if session.comparison or session.adaptation else ())

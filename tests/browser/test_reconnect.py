@@ -98,6 +98,7 @@ def test_after_a_restart_of_the_server_sentence_and_question_are_kept(browser: B
     port, first, second = free_port(), urlsplit(samples_url).port, urlsplit(url).port
     with forwarded(port, first) as address:
         page = opened(browser, address)
+        expect(page.locator("#results .sg-hit").first).to_be_visible()  # what the page opens on comes into the boxes
         search(page, QUERY)
     page.wait_for_timeout(AWAY_MS)
     with forwarded(port, second):
