@@ -227,13 +227,7 @@ def _adapted(engine: SGLora, session: Session) -> list[tuple[str, str, Adapter]]
 
 def _with_names(session: Session, names: TaughtNames, adapter: Adapter) -> Adapter:
     """The adapter with names added to it; kept, since every question needs it."""
-
-    def add() -> Adapter:
-        lora = names.on(adapter.lora)
-        assert lora is not None
-        return Adapter.of(lora, adapter.weight, names.on(None))
-
-    return session.on_names.get((names.entries, adapter.key), add)
+    return session.on_names.get((names.entries, adapter.key), lambda: adapter.with_names(names.on))
 
 
 def ask(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from app import texts
 from app.visitors.session import Session
-from core.common.errors import DescriptionError, GalleryError, RepositoryError
+from core.common.errors import DescriptionError, GalleryError
 from core.data.decode import Failure
-from core.experts.names_file import load_names, most_bytes
+from core.experts.names_file import read_names
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
 from core.sglora.teach import MAX_PHOTOS, TaughtNames, clean_taught_name
@@ -48,10 +48,7 @@ def from_marks(engine: SGLora, session: Session) -> TaughtNames:
 
 def load(engine: SGLora, session: Session, path: str) -> int:
     """Put the names of a file among the visitor's; photos of one that is there are joined. Returns how many."""
-    file = Path(path)
-    if file.stat().st_size > most_bytes(engine.backbone):
-        raise RepositoryError(texts.NAMES_FILE_LARGE.format(name=file.name))
-    loaded = load_names(file.read_bytes(), engine.backbone)
+    loaded = read_names(Path(path), engine.backbone)
 
     def joined(names: TaughtNames) -> TaughtNames:
         for entry in loaded.entries:

@@ -131,7 +131,7 @@ class Lora(_OnTowers):
         """The highest one of its linears."""
         return max(self.ranks.values(), default=0)
 
-    @property
+    @lazy
     def parameters(self) -> int:
         return sum(f.a.numel() + f.b.numel() for f in self.factors.values())
 

@@ -25,7 +25,7 @@ from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 from core.data.find_images import is_there
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts
-from core.experts.names_file import load_names, most_bytes
+from core.experts.names_file import read_names
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
 from core.retrieval.columns import text_rows
 from core.retrieval.gallery import Gallery
@@ -156,7 +156,7 @@ def search(arguments: Namespace) -> Answer:
     backbone, adapters = _adapters(arguments, task, stopwatch)
     names = TaughtNames(backbone) if arguments.names is None else _names(arguments.names, backbone)
     if names.entries:
-        adapters = {name: _with_names(adapter, names) for name, adapter in adapters.items()}
+        adapters = {name: a if a == ZERO_SHOT else a.with_names(names.on) for name, a in adapters.items()}
     opened = None if library is None else LibraryPhotos(library, backbone)
     stopwatch.lap("load")
     ask = _Search(arguments, asked, backbone, adapters, names, stopwatch)
@@ -198,19 +198,10 @@ def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> t
 
 
 def _names(file: Path, backbone: Backbone) -> TaughtNames:
-    """Those of a file; DataError where it cannot be read, and as ``load_names``."""
     try:
-        if file.stat().st_size > most_bytes(backbone):
-            raise DataError(f"{file} is larger than a file of names can be: give the one that `teach` or the page wrote.")
-        return load_names(file.read_bytes(), backbone)
+        return read_names(file, backbone)
     except OSError as error:
         raise DataError(f"The file of names {file} cannot be read ({error.strerror}).") from None
-
-
-def _with_names(adapter: Adapter, names: TaughtNames) -> Adapter:
-    """As on the page; zero-shot stays as it is."""
-    lora = None if adapter.lora is None else names.on(adapter.lora)
-    return adapter if lora is None else Adapter.of(lora, adapter.weight, names.on(None))
 
 
 def is_photo(part: str) -> bool:

@@ -41,8 +41,8 @@ def teach(arguments: Namespace) -> Answer:
     adapter = names.on(lora)
     assert adapter is not None
     stopwatch.lap("teach")
-    adapter_files.write_adapter(backbone, adapter, origin | adapter_files.taught_facts(names), arguments.out)
-    (arguments.out / NAMES_FILE).write_bytes(save_names(names))
+    origin |= adapter_files.taught_facts(names)
+    adapter_files.write_adapter(backbone, adapter, origin, arguments.out, beside={NAMES_FILE: save_names(names)})
     stopwatch.lap("write")
     data = {
         "names": adapter_files.listed_names(names),

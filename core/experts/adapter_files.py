@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import StrictUndefined, Template
@@ -47,9 +48,15 @@ def save_adapter(
 
 
 def write_adapter(
-    backbone: Backbone, lora: Lora, origin: Mapping[str, Any], folder: Path, for_transformers: bool = False
+    backbone: Backbone,
+    lora: Lora,
+    origin: Mapping[str, Any],
+    folder: Path,
+    for_transformers: bool = False,
+    beside: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
-    """Write a LoRA in PEFT format with this provenance, which holds ``model_facts``, and a README with the lines that load it.
+    """Write a LoRA in PEFT format with this provenance, which holds ``model_facts``, a README with the lines that load it, and
+    the files ``beside`` them, all of it or nothing.
     ``for_transformers``: name linears as transformers' ``CLIPModel`` does; AdapterError where the backbone is none."""
     choice, fingerprint = portable(backbone.choice), backbone.fingerprint
     base = hub_model(choice) if for_transformers else None
@@ -70,6 +77,8 @@ def write_adapter(
             plain=_plain,
         )
         (written / README_FILE).write_text(readme, encoding="utf-8")
+        for name, content in beside.items():
+            (written / name).write_bytes(content)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -39,8 +40,15 @@ def most_bytes(backbone: Backbone) -> int:
     return HEADER_BYTES + 2 * MAX_NAMES * MAX_PHOTOS * a_photo
 
 
+def read_names(file: Path, backbone: Backbone) -> TaughtNames:
+    """As ``load_names``, of a file, which is not read where it is too large. Raises OSError: it cannot be read."""
+    if file.stat().st_size > most_bytes(backbone):
+        raise RepositoryError(f"{file.name} is larger than a file of names can be: choose the file that “Save names” wrote.")
+    return load_names(file.read_bytes(), backbone)
+
+
 def load_names(content: bytes, backbone: Backbone) -> TaughtNames:
-    """The names of a file that ``save_names`` wrote, of ``most_bytes`` at most; anyone may have changed it since. Raises
+    """The names of a file that ``save_names`` wrote; anyone may have changed it since. Raises
     RepositoryError: no such file, damaged, or made for another backbone."""
     label = "The file of names"
     try:

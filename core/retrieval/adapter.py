@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -34,6 +35,11 @@ class Adapter:
         content = digest(" ".join(f"{name} {lora.factors[name].digest}" for name in sorted(lora.factors)))
         mixed = "" if weight == 1 else f"-{weight!r}"
         return Adapter(f"{content[:32]}{mixed}{'' if base is None else '-named'}", lora, weight, base)
+
+    def with_names(self, on: Callable[[Lora | None], Lora | None]) -> Adapter:
+        """The adapter with names taught to it, and to zero-shot's part of its score; ``on``: as ``TaughtNames.on``."""
+        lora = on(self.lora)
+        return self if lora is None else Adapter.of(lora, self.weight, on(None))
 
     @property
     def named(self) -> bool:

@@ -116,9 +116,7 @@ def test_search_with_names_ranks_as_the_page_does(run: Run, folders: Path, tmp_p
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "cannot be read"), (b"none", "damaged, or none")])
-def test_a_file_that_holds_no_names_is_said(
-    run: Run, folders: Path, tmp_path: Path, content: bytes | None, reason: str
-) -> None:
+def test_a_file_without_names_is_rejected(run: Run, folders: Path, tmp_path: Path, content: bytes | None, reason: str) -> None:
     file = tmp_path / "names.safetensors"
     if content is not None:
         file.write_bytes(content)

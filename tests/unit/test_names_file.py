@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ from safetensors.torch import load, save
 from test_teach import photos, small_bank  # noqa: F401 (a fixture)
 from tiny_models import tiny_backbone
 
+from app import texts
+from app.languages import speaking
 from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import RepositoryError
-from core.experts.names_file import load_names, most_bytes, save_names
+from core.experts.names_file import load_names, most_bytes, read_names, save_names
 from core.sglora.teach import TaughtNames
 
 NASTY = "<img src=x onerror=alert(1)> “日本” &x"
@@ -38,6 +41,16 @@ def test_names_come_back_as_they_were(backbone: EmbeddedBackbone, small_bank: No
     assert torch.equal(names.entries[0].without, loaded.entries[0].without) and loaded.entries[1].without is None
     assert torch.equal(loaded.on(None).vector(), names.on(None).vector())  # type: ignore[union-attr]
     assert len(content) < most_bytes(backbone)
+
+
+def test_a_file_that_is_too_large_is_not_read(backbone: EmbeddedBackbone, tmp_path: Path) -> None:
+    file = tmp_path / "names.safetensors"
+    with file.open("wb") as opened:
+        opened.truncate(most_bytes(backbone) + 1)
+    with pytest.raises(RepositoryError, match="larger than a file of names can be") as caught:
+        read_names(file, backbone)
+    with speaking("de"):
+        assert texts.translated(str(caught.value)) == texts.CORE_NAMES_LARGE.format(name=file.name)
 
 
 def test_nothing_to_save(backbone: EmbeddedBackbone) -> None:
