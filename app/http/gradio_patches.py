@@ -59,6 +59,13 @@ class _Layout(gr.Blocks):
         Context.root_block = None
 
 
+class _Unchanging(dict[str, Any]):
+    """A part of the layout. Gradio copies them all, value by value, for each browser and client that comes."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Unchanging:
+        return self
+
+
 class GuardedBlocks(gr.Blocks):
     """Blocks whose endpoints and events anybody may call with anything."""
 
@@ -67,17 +74,22 @@ class GuardedBlocks(gr.Blocks):
         self._owners: dict[Path, str] = {}  # uploads, and the tab or client that named them first
         self._owning = threading.Lock()
         self._in_language: dict[str, dict[int, dict[str, Any]]] = {}  # properties of components, by their number
+        self._configs: dict[str, dict[str, Any]] = {}  # what browsers build the page from, by language
 
     @property
     def config(self) -> Any:
         """As Gradio's, which a browser builds the page from, in the language at hand."""
-        said = self._in_language.get(language(), {})
-        components = [part | {"props": part["props"] | said.get(part["id"], {})} for part in self._config["components"]]
-        return self._config | {"components": components, "language": TAGS[language()]}
+        code = language()
+        if code not in self._configs:
+            said = self._in_language.get(code, {})
+            components = [part | {"props": part["props"] | said.get(part["id"], {})} for part in self._config["components"]]
+            config = self._config | {"components": components, "language": TAGS[code]}
+            self._configs[code] = {key: _unchanging(value) for key, value in config.items()}
+        return dict(self._configs[code])
 
     @config.setter
     def config(self, config: Any) -> None:
-        self._config = config
+        self._config, self._configs = config, {}
 
     def lay_out_again(self, code: str, lay_out: Callable[[], object]) -> None:
         """Lay the page out in a language, in which it will be given to browsers. Components get the same numbers again.
@@ -90,6 +102,7 @@ class GuardedBlocks(gr.Blocks):
                 lay_out()
                 parts = page.default_config.get_config()["components"]
             self._in_language[code] = {part["id"]: _words(part["props"]) for part in parts}
+            self._configs = {}
         finally:
             Context.id = after
 
@@ -167,6 +180,12 @@ class GuardedBlocks(gr.Blocks):
             self._owners = {path: tab for path, tab in self._owners.items() if path.exists()}
 
 
+def _unchanging(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_unchanging(value) for value in part]
+    return _Unchanging(part) if isinstance(part, dict) else part
+
+
 def _words(properties: dict[str, Any]) -> dict[str, Any]:
     """Properties that may have words: others become what they are by the page's events, too."""
     return {name: value for name, value in properties.items() if isinstance(value, str | list)}
@@ -196,6 +215,12 @@ def _check_selection(event: gr.EventData | None) -> None:
 def refuse_address(*_: Any, **__: Any) -> NoReturn:
     """In the place of everything in Gradio that fetches an address."""
     raise gr.Error(texts.NO_ADDRESSES, print_exception=False)
+
+
+def set_root(config: dict[str, Any], root: str) -> dict[str, Any]:
+    """In the place of Gradio's, which looks for files in the whole configuration: this page begins without any."""
+    config["root"] = root
+    return config
 
 
 async def refuse_address_later(*_: Any, **__: Any) -> NoReturn:
@@ -322,6 +347,7 @@ PATCHES: list[tuple[Any, str, Any, str]] = [
     (processing_utils, "ssrf_protected_download", refuse_address, "the same"),
     (processing_utils, "save_url_to_cache", refuse_address, "the same"),
     (routes, "secure_url_stream_response", refuse_address_later, "the same, and it streams what it fetched"),
+    (route_utils, "update_root_in_config", set_root, "each visitor takes 15 ms more of the thread that serves them all"),
     (routes, "templates", _page_templates(), "the page says that it is in another language, and its previews are Gradio's"),
     (route_utils, "GradioUploadFile", OwnUpload, "equal files of two visitors have one path, and one may delete the other's"),
     (route_utils, "GradioMultiPartParser", FilesOnly, "fields of an upload are kept in memory, however large"),

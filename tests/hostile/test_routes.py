@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import httpx
 import pytest
 import safehttpx
 from app_visitors import SENTENCE, Running, Visitor, client_of, launched
-from gradio import processing_utils
+from gradio import processing_utils, routes
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from hostile_cases import watched
@@ -77,6 +78,16 @@ def test_only_the_routes_that_are_used_are_open(app: Running) -> None:
                 closed.add(known)
     # Of a call that nobody made there is no stream.
     assert found - closed == {route for route in OPEN if "{event_id}" not in route}
+
+
+def test_each_browser_gets_the_configuration_that_gradio_would_copy_for_it(app: Running) -> None:
+    """Two that come by different names, twice: each is told its own; the rest is as Gradio's walk through it all gives it."""
+    for name in ("127.0.0.1", "localhost") * 2:
+        root = app.url.replace("127.0.0.1", name).rstrip("/")
+        given = httpx.get(f"{root}/config").json()
+        walked = processing_utils.add_root_url(app.page.config, root, None)
+        right = json.loads(routes.ORJSONResponse._render(walked)) | {"root": root}
+        assert len(right["components"]) > 100 and {key: given[key] for key in right} == right
 
 
 @pytest.mark.parametrize(
