@@ -13,15 +13,17 @@ import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextvars import ContextVar
 from html import escape
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, NoReturn
 
+import anyio
 import gradio as gr
 from fastapi import HTTPException
 from fastapi.templating import Jinja2Templates
-from gradio import http_server, processing_utils, queueing, route_utils, routes
+from gradio import blocks, http_server, processing_utils, queueing, route_utils, routes
 from gradio.context import Context, LocalContext, set_render_context
 from gradio.route_utils import STATIC_TEMPLATE_LIB
 from gradio.state_holder import StateHolder
@@ -29,6 +31,7 @@ from gradio.utils import LRUCache, get_upload_folder
 from gradio_client.utils import is_file_obj, traverse
 from jinja2 import FileSystemLoader
 from starlette.formparsers import MultiPartException
+from starlette.responses import FileResponse
 
 from app import texts
 from app.http.addresses import address_of
@@ -45,6 +48,9 @@ REMEMBERED_TABS = 10_000  # and where they are
 WAITING, OWN_WAITING = 64, 8  # events that wait: of a kind, and of one tab or address
 LANGUAGE = 'lang="{{ config.language }}" dir="ltr"'
 GRADIOS_LANGUAGE = '<script>Object.defineProperty(navigator, "language", { value: document.documentElement.lang });</script>'
+# Whether who asks for the configuration builds no page from it, but calls endpoints: a twentieth of it is enough.
+endpoints_alone: ContextVar[bool] = ContextVar("endpoints_alone", default=False)
+WITHOUT_FILES = (gr.Textbox, gr.Slider, gr.Number, gr.Checkbox, gr.Radio, gr.Dropdown, gr.State, gr.JSON, gr.HTML, gr.Markdown)
 OWN_AT_WORK, OWN_WORKING = 2, {"photos": 1}  # events of a kind that are worked on, of one address
 
 
@@ -74,18 +80,26 @@ class GuardedBlocks(gr.Blocks):
         self._owners: dict[Path, str] = {}  # uploads, and the tab or client that named them first
         self._owning = threading.Lock()
         self._in_language: dict[str, dict[int, dict[str, Any]]] = {}  # properties of components, by their number
-        self._configs: dict[str, dict[str, Any]] = {}  # what browsers build the page from, by language
+        self._configs: dict[tuple[str, bool], dict[str, Any]] = {}  # by language, and whether the endpoints are all
 
     @property
     def config(self) -> Any:
         """As Gradio's, which a browser builds the page from, in the language at hand."""
-        code = language()
-        if code not in self._configs:
-            said = self._in_language.get(code, {})
-            components = [part | {"props": part["props"] | said.get(part["id"], {})} for part in self._config["components"]]
-            config = self._config | {"components": components, "language": TAGS[code]}
-            self._configs[code] = {key: _unchanging(value) for key, value in config.items()}
-        return dict(self._configs[code])
+        key = language(), endpoints_alone.get()
+        if key not in self._configs:
+            self._configs[key] = {name: _unchanging(part) for name, part in self._configured(*key).items()}
+        return dict(self._configs[key])
+
+    def _configured(self, code: str, endpoints: bool) -> dict[str, Any]:
+        said = self._in_language.get(code, {})
+        components = [part | {"props": part["props"] | said.get(part["id"], {})} for part in self._config["components"]]
+        config = self._config | {"components": components, "language": TAGS[code]}
+        if endpoints:
+            public = [event for event in config["dependencies"] if event["api_visibility"] == "public"]
+            named = {number for event in public for number in (*event["inputs"], *event["outputs"])}
+            shown = [part for part in components if part["id"] in named]
+            config |= {"components": shown, "dependencies": public, "css": None}
+        return config
 
     @config.setter
     def config(self, config: Any) -> None:
@@ -339,6 +353,22 @@ def visitor_left() -> Callable[[], bool]:
     return lambda: event is not None and not event.alive
 
 
+class FewerThreads:
+    """The library by which Gradio runs in threads what takes long. Reading the value of a component without files does not: it
+    would wait for longer than it takes, ten times in a search."""
+
+    def __init__(self, library: Any) -> None:
+        self.library, self.to_thread = library, self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.library, name)
+
+    async def run_sync(self, work: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        if work.__name__ in ("preprocess", "postprocess") and isinstance(getattr(work, "__self__", None), WITHOUT_FILES):
+            return work(*args)
+        return await self.library.to_thread.run_sync(work, *args, **options)
+
+
 # Everything that is replaced in Gradio: the module, the name, what takes its place, and what breaks without it. Where a release
 # of Gradio makes one of them unnecessary, or no longer looks at it, tests/hostile/test_gradio_patches.py fails.
 PATCHES: list[tuple[Any, str, Any, str]] = [
@@ -348,6 +378,8 @@ PATCHES: list[tuple[Any, str, Any, str]] = [
     (processing_utils, "save_url_to_cache", refuse_address, "the same"),
     (routes, "secure_url_stream_response", refuse_address_later, "the same, and it streams what it fetched"),
     (route_utils, "update_root_in_config", set_root, "each visitor takes 15 ms more of the thread that serves them all"),
+    (blocks, "anyio", FewerThreads(anyio), "beside many visitors a search takes half as long again"),
+    (FileResponse, "chunk_size", 2**18, "a file of a megabyte goes through sixteen threads on its way"),
     (routes, "templates", _page_templates(), "the page says that it is in another language, and its previews are Gradio's"),
     (route_utils, "GradioUploadFile", OwnUpload, "equal files of two visitors have one path, and one may delete the other's"),
     (route_utils, "GradioMultiPartParser", FilesOnly, "fields of an upload are kept in memory, however large"),

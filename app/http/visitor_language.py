@@ -1,4 +1,5 @@
-"""Requests of the page are answered in the visitor's language, those of the API in English; the page itself goes compressed."""
+"""Requests of the page are answered in the visitor's language, those of the API in English; the page itself goes compressed,
+and clients that are no browsers are told of the endpoints alone."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.allowlist import API, route_of
+from app.http.gradio_patches import endpoints_alone
 from app.languages import TAGS, speaking, wanted
 
 PAGE = ("/", "/config")  # what is built from the page's texts
@@ -23,7 +25,9 @@ class VisitorLanguage:
         if scope["type"] != "http" or route_of(scope).startswith(OF_THE_API):
             await self.app(scope, receive, send)
             return
-        code = wanted(dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1"))
+        headers = dict(scope["headers"])
+        code = wanted(headers.get(b"accept-language", b"").decode("latin-1"))
+        endpoints_alone.set(route_of(scope) == "/config" and b"sec-fetch-mode" not in headers)  # which all browsers send
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start" and route_of(scope) in PAGE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from copy import copy
+from types import SimpleNamespace
 from typing import Any
 
 from gradio.state_holder import SessionState, StateHolder
@@ -15,6 +15,21 @@ from app.visitors.session import Session, leave
 YOUNG_SECONDS = 60.0  # a tab that just came has nothing to lose yet, and is about to; one that was just used goes on
 MOST_YOUNG = 5  # times the capacity; beyond that even these end
 CROWD = 10  # tabs of an address with more than this part of the capacity are never young
+
+
+class TabState(SessionState):
+    """The state of a tab, without a description of all components and what they show: Gradio keeps one for links to it, which
+    this app has none of, and to make it takes a tenth of a second for each caller."""
+
+    def __init__(self, blocks: Any) -> None:
+        undescribed: Any = SimpleNamespace(default_config=blocks.default_config, blocks={})
+        super().__init__(undescribed)
+
+    def _update_config(self, key: int) -> None:
+        pass
+
+    def _update_value_in_config(self, key: int, value: Any) -> None:
+        pass
 
 
 class Tabs(StateHolder):
@@ -28,24 +43,11 @@ class Tabs(StateHolder):
         super().__init__()
         self.lock = threading.RLock()  # ``update`` ends tabs
         self._used: dict[str, float] = {}  # monotonic: Gradio's ``time_last_used`` moves with the clock
-        self._new: SessionState | None = None  # the state of a tab that did nothing yet
 
     def __getitem__(self, session_id: str) -> SessionState:
         if session_id not in self.session_data:
-            self.session_data[session_id] = self._new_state()
+            self.session_data[session_id] = TabState(self.blocks)
         return super().__getitem__(session_id)
-
-    def _new_state(self) -> SessionState:
-        """As ``SessionState(blocks)``, which describes all components again: a tenth of a second for each caller."""
-        if self._new is None or self._new.blocks_config.blocks.keys() != self.blocks.default_config.blocks.keys():
-            self._new = SessionState(self.blocks)
-        state = copy(self._new)
-        state.blocks_config = copy(self.blocks.default_config)
-        # Gradio changes a description and its properties in place, but nothing within them.
-        described = self._new.config_values.items()
-        state.config_values = {key: {**about, "props": dict(about["props"])} for key, about in described}
-        state.state_data, state._state_ttl = {}, {}
-        return state
 
     def update(self, session_id: str) -> None:
         """A tab is used: it is the last one to end, and too many others do."""

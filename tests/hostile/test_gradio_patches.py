@@ -52,6 +52,7 @@ holder.capacity = 2
 for name in "abc":
     holder[name]
 assert list(holder.session_data) == ["b", "c"], "Tabs"
+assert holder["c"].config_values, "TabState"
 """
 
 

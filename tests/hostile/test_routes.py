@@ -84,10 +84,19 @@ def test_each_browser_gets_the_configuration_that_gradio_would_copy_for_it(app: 
     """Two that come by different names, twice: each is told its own; the rest is as Gradio's walk through it all gives it."""
     for name in ("127.0.0.1", "localhost") * 2:
         root = app.url.replace("127.0.0.1", name).rstrip("/")
-        given = httpx.get(f"{root}/config").json()
+        given = httpx.get(f"{root}/config", headers={"sec-fetch-mode": "cors"}).json()
         walked = processing_utils.add_root_url(app.page.config, root, None)
         right = json.loads(routes.ORJSONResponse._render(walked)) | {"root": root}
         assert len(right["components"]) > 100 and {key: given[key] for key in right} == right
+
+
+def test_a_client_is_told_of_the_endpoints_and_no_more(app: Running, tmp_path: Path) -> None:
+    everything = httpx.get(f"{app.url}config", headers={"sec-fetch-mode": "cors"}).json()
+    told = client_of(app.url, tmp_path).config
+    public = [event for event in everything["dependencies"] if event["api_visibility"] == "public"]
+    assert told["dependencies"] == public and {event["api_name"] for event in public} >= {"search", "adapt", "index"}
+    named = {number for event in public for number in (*event["inputs"], *event["outputs"])}
+    assert told["components"] == [part for part in everything["components"] if part["id"] in named]
 
 
 @pytest.mark.parametrize(
