@@ -1,0 +1,10 @@
+"""The classes of ImageNet against timm's own reader."""
+
+from timm.data.imagenet_info import ImageNetInfo
+
+from core.data.class_names import imagenet_class_names
+
+
+def test_names_are_those_that_timm_reads() -> None:
+    info = ImageNetInfo("imagenet-1k")
+    assert imagenet_class_names() == tuple(info.index_to_description(i).split(",")[0].strip() for i in range(1000))
