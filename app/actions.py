@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app import texts
-from app.http.gradio_patches import visitor_left
+from app.http.fair_queue import visitor_left
 from app.photo_libraries import PhotoLibraries
 from app.places import Place
 from app.visitors.comparison import ON_DEMAND, Column, Comparison, Marked

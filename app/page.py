@@ -19,7 +19,8 @@ from app.api import add_endpoints
 from app.engines import Models
 from app.errors import without_paths
 from app.http.allowlist import Routes
-from app.http.gradio_patches import GuardedBlocks, harden
+from app.http.gradio_patches import harden
+from app.http.guarded_blocks import GuardedBlocks
 from app.http.hosts import Hosts
 from app.http.mcp_visitors import separate_visitors
 from app.http.request_limits import Calls, refuse_fields

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from app import texts
-from app.http.gradio_patches import visitor_left
+from app.http.fair_queue import visitor_left
 from app.photo_libraries import PhotoLibraries
 from app.visitors.question import Question
 from app.visitors.session import Session

@@ -7,7 +7,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.allowlist import API, route_of
-from app.http.gradio_patches import endpoints_alone
+from app.http.guarded_blocks import endpoints_alone
 from app.languages import TAGS, speaking, wanted
 
 PAGE = ("/", "/config")  # what is built from the page's texts

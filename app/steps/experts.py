@@ -10,7 +10,7 @@ import gradio as gr
 
 from app import expert_actions, texts
 from app.api import HEAVY, TRAINING
-from app.http.gradio_patches import visitor_left
+from app.http.fair_queue import visitor_left
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, private, textbox
 from app.views import experts_html, page_html

@@ -6,7 +6,7 @@ import gradio as gr
 
 from app import texts
 from app.api import INDEX
-from app.http.gradio_patches import visitor_left
+from app.http.fair_queue import visitor_left
 from app.http.hosts import is_from_here
 from app.steps.context import Controls, Updates
 from app.steps.step import Step, choice

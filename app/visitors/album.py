@@ -18,7 +18,7 @@ from gradio.utils import get_upload_folder
 
 from app import texts
 from app.engines import DEFAULT
-from app.http.gradio_patches import FOLDER_PREFIX
+from app.http.guarded_blocks import FOLDER_PREFIX
 from app.visitors.limits import Limits
 from app.visitors.question import Question
 from core.common.errors import GalleryError

@@ -26,7 +26,7 @@ from starlette.middleware import Middleware
 
 from app import texts
 from app.errors import friendly
-from app.http.gradio_patches import FOLDER_PREFIX, GuardedBlocks
+from app.http.guarded_blocks import FOLDER_PREFIX, GuardedBlocks
 from app.http.upload_limits import UploadGate
 from app.visitors.album import open_albums
 from app.visitors.limits import Limits

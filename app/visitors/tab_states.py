@@ -63,7 +63,7 @@ class Tabs(StateHolder):
 
     def _next_to_end(self, current: str) -> str | None:
         """The tab that ends when there are too many; None where all others are waiting or in use."""
-        queue: Any = self.blocks._queue  # app.http.gradio_patches.FairQueue, which lies above this room
+        queue: Any = self.blocks._queue  # app.http.fair_queue.FairQueue, which lies above this room
         now = time.monotonic()
         others, busy = [tab for tab in list(self.session_data) if tab != current], queue.tabs_with_events()
         holders = {tab: queue.addresses.get(tab) for tab in others}

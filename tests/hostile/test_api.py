@@ -22,7 +22,8 @@ from strangers import API, SECONDS, Stranger
 
 from app import actions, texts
 from app.api import HEAVY, LIGHT, LIMITS
-from app.http.gradio_patches import OWN_WAITING, UPLOADS, WAITING
+from app.http.fair_queue import OWN_WAITING, WAITING
+from app.http.gradio_patches import UPLOADS
 from app.visitors import tab_states
 from app.visitors.retention import Limits
 from core.sglora.engine import SGLora

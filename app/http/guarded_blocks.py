@@ -1,0 +1,209 @@
+"""The page as strangers may call it: files are their own and uploaded, and invalid input is rejected with an error message."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from html import escape
+from pathlib import Path
+from textwrap import shorten
+from typing import Any, NoReturn
+
+import gradio as gr
+from gradio import processing_utils
+from gradio.context import Context, set_render_context
+from gradio.utils import get_upload_folder
+from gradio_client.utils import is_file_obj, traverse
+
+from app import texts
+from app.languages import ENGLISH, TAGS, language, speaking, wanted
+from core.data.find_images import is_clutter
+
+log = logging.getLogger(__name__)
+FOLDER_PREFIX = "album-"  # of visitors' own folders beside uploads: no request may name a file in there
+LONGEST = 200  # characters of what a component says about a value
+# Whether who asks for the configuration builds no page from it, but calls endpoints: a twentieth of it is enough.
+endpoints_alone: ContextVar[bool] = ContextVar("endpoints_alone", default=False)
+
+
+class _Layout(gr.Blocks):
+    """Components alone, which nothing serves."""
+
+    def queue(self, *_: Any, **__: Any) -> _Layout:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        set_render_context(None)
+        Context.root_block = None
+
+
+class _Unchanging(dict[str, Any]):
+    """A part of the layout. Gradio copies them all, value by value, for each browser and client that comes."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Unchanging:
+        return self
+
+
+class GuardedBlocks(gr.Blocks):
+    """Blocks whose endpoints and events anybody may call with anything."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._owners: dict[Path, str] = {}  # uploads, and the tab or client that named them first
+        self._owning = threading.Lock()
+        self._in_language: dict[str, dict[int, dict[str, Any]]] = {}  # properties of components, by their number
+        self._configs: dict[tuple[str, bool], dict[str, Any]] = {}  # by language, and whether the endpoints are all
+
+    @property
+    def config(self) -> Any:
+        """As Gradio's, which a browser builds the page from, in the language at hand."""
+        key = language(), endpoints_alone.get()
+        if key not in self._configs:
+            self._configs[key] = {name: _unchanging(part) for name, part in self._configured(*key).items()}
+        return dict(self._configs[key])
+
+    def _configured(self, code: str, endpoints: bool) -> dict[str, Any]:
+        said = self._in_language.get(code, {})
+        components = [part | {"props": part["props"] | said.get(part["id"], {})} for part in self._config["components"]]
+        config = self._config | {"components": components, "language": TAGS[code]}
+        if endpoints:
+            public = [event for event in config["dependencies"] if event["api_visibility"] == "public"]
+            named = {n for event in public for n in (*event["inputs"], *event["outputs"], *(n for n, _ in event["targets"]))}
+            shown = [part for part in components if part["id"] in named]
+            layout = {
+                "id": config["layout"]["id"],
+                "children": [{"id": part["id"]} for part in shown],
+            }  # which ``gr.load`` reads
+            config |= {"components": shown, "dependencies": public, "layout": layout, "css": None}
+        return config
+
+    @config.setter
+    def config(self, config: Any) -> None:
+        self._config, self._configs = config, {}
+
+    def lay_out_again(self, code: str, lay_out: Callable[[], object]) -> None:
+        """Lay the page out in a language, in which it will be given to browsers. Components get the same numbers again.
+
+        Before the page is served: Gradio puts components that events make into whatever is laid out at that moment.
+        """
+        after, Context.id = Context.id, self._id
+        try:
+            with speaking(code), _Layout(analytics_enabled=False) as page:
+                lay_out()
+                parts = page.default_config.get_config()["components"]
+            self._in_language[code] = {part["id"]: _words(part["props"]) for part in parts}
+            self._configs = {}
+        finally:
+            Context.id = after
+
+    async def process_api(
+        self, block_fn: Any, inputs: list[Any], *args: Any, request: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """As in Gradio; every error is one for people, and the page's own events speak the visitor's language."""
+        headers = getattr(request, "headers", None) or {}
+        spoken = wanted(headers.get("accept-language") or "")
+        with speaking(spoken if block_fn.api_visibility == "private" else ENGLISH):
+            return await self._process(block_fn, inputs, *args, request=request, **kwargs)
+
+    async def _process(
+        self,
+        block_fn: Any,
+        inputs: list[Any],
+        *args: Any,
+        session_hash: str | None = None,
+        event_data: gr.EventData | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        if block_fn.fn is None:  # it runs in browsers only
+            raise gr.Error(texts.CALL_UNKNOWN, print_exception=False)
+        try:
+            inputs = without_clutter(inputs)
+            traverse(inputs, lambda file: self._claim(file["path"], session_hash or ""), is_file_obj)
+            if block_fn.collects_event_data:
+                _check_selection(event_data)
+            return await super().process_api(
+                block_fn, inputs, *args, session_hash=session_hash, event_data=event_data, **kwargs
+            )
+        except gr.Error:
+            raise
+        except RecursionError:
+            words = texts.VALUES_UNUSABLE
+        except Exception:
+            log.exception("an event failed outside of its handler")
+            words = texts.UNEXPECTED
+        raise gr.Error(words, print_exception=False)
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        """As in Gradio, which reads the values here; those that a named endpoint is not given at the end are the defaults."""
+        try:
+            if block_fn.api_visibility == "public" and len(inputs) < len(block_fn.inputs):
+                given = iter(inputs)
+                inputs = [None if block.skip_api else next(given, block.value) for block in block_fn.inputs]
+            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+        except gr.Error as error:  # a component's own, which repeats the value however long it is, and goes to the log
+            words = escape(shorten(error.message, LONGEST, placeholder="…"), quote=False)
+        except Exception:
+            words = texts.VALUES_UNUSABLE
+        log.info("values for %s were refused: %s", block_fn.name, words)
+        raise gr.Error(words, print_exception=False)
+
+    def _claim(self, name: str, tab: str) -> None:
+        """See that a file was uploaded and no other visitor named it before."""
+        if "://" in name:
+            refuse_address()
+        try:
+            folder, path = Path(get_upload_folder()).resolve(), Path(name).resolve()
+            inside = path.relative_to(folder).parts
+            is_upload = Path(name).is_absolute() and len(inside) == 2 and path.is_file()
+        except (OSError, ValueError):  # too long, with a null byte, or elsewhere
+            is_upload = False
+        if not is_upload or inside[0].startswith(FOLDER_PREFIX):
+            raise gr.Error(texts.FILE_NOT_YOURS, print_exception=False)
+        with self._owning:
+            owner = self._owners.setdefault(path, tab)
+        if owner != tab:
+            raise gr.Error(texts.FILE_NOT_YOURS, print_exception=False)
+
+    def forget_files(self) -> None:
+        """Forget whose the files were that are gone."""
+        with self._owning:
+            self._owners = {path: tab for path, tab in self._owners.items() if path.exists()}
+
+
+def _unchanging(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_unchanging(value) for value in part]
+    return _Unchanging(part) if isinstance(part, dict) else part
+
+
+def _words(properties: dict[str, Any]) -> dict[str, Any]:
+    """Properties that may have words: others become what they are by the page's events, too."""
+    return {name: value for name, value in properties.items() if isinstance(value, str | list)}
+
+
+def without_clutter(inputs: list[Any]) -> list[Any]:
+    """Values without what systems put beside photos: for a name that begins with a dot, Gradio refuses the whole upload."""
+    return [
+        [file for file in value if not (is_file_obj(file) and is_clutter(Path(file["path"]).name))]
+        if isinstance(value, list)
+        else value
+        for value in inputs
+    ]
+
+
+def _check_selection(event: gr.EventData | None) -> None:
+    """See that what was clicked can be read; Gradio reads it where an error is one of ours."""
+    try:
+        assert event is not None
+        data = event._data
+        gr.SelectData(None, data)
+        processing_utils.check_all_files_in_cache(data)
+    except Exception:
+        raise gr.Error(texts.VALUES_UNUSABLE, print_exception=False) from None
+
+
+def refuse_address(*_: Any, **__: Any) -> NoReturn:
+    """In the place of everything in Gradio that fetches an address."""
+    raise gr.Error(texts.NO_ADDRESSES, print_exception=False)
