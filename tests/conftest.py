@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if SLOW_FOLDERS & set(item.path.parts):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.path.parent.name)  # browser, hostile, integration, unit
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: garbage is not looked for in it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

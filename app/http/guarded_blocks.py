@@ -92,8 +92,7 @@ class GuardedBlocks(gr.Blocks):
         try:
             with speaking(code), _Layout(analytics_enabled=False) as page:
                 lay_out()
-                parts = page.default_config.get_config()["components"]
-            self._in_language[code] = {part["id"]: _words(part["props"]) for part in parts}
+            self._in_language[code] = {number: _words(block.get_config()) for number, block in page.blocks.items()}
             self._configs = {}
         finally:
             Context.id = after

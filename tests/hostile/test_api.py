@@ -87,10 +87,9 @@ def test_an_endpoint_takes_or_refuses_any_value(app: Running, stranger: Stranger
 
 
 def test_an_event_of_the_page_takes_or_refuses_any_value(
-    app: Running, stranger: Stranger, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
+    app: Running, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
 ) -> None:
-    config = stranger.get("config").json()
-    events = [(event["id"], len(event["inputs"])) for event in config["dependencies"]]
+    events = [(fn._id, len(fn.inputs)) for fn in app.page.fns.values()]
     assert len(events) > 30
     calls = [(number, [None] * count, {"event_data": EVENT_DATA[number % len(EVENT_DATA)]}) for number, count in events]
     calls += [(number, turned(number, count), {"event_data": data}) for number, count in events for data in EVENT_DATA[1:3]]
@@ -119,8 +118,7 @@ def test_an_event_of_the_page_takes_or_refuses_any_value(
 
 
 def test_what_only_browsers_run_is_not_run_here(app: Running, stranger: Stranger) -> None:
-    config = stranger.get("config").json()
-    numbers = [event["id"] for event in config["dependencies"] if not event["backend_fn"]]
+    numbers = [fn._id for fn in app.page.fns.values() if fn.fn is None]
     assert numbers
     assert {stranger.event(number).words for number in numbers} == {texts.CALL_UNKNOWN}
 
