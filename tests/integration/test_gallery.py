@@ -85,12 +85,17 @@ def prefixes(either: Backbone, samples: tuple[SamplePhoto, ...]) -> torch.Tensor
     return torch.cat([either.prefix(either.pixels(open_photo(s.path))[None]) for s in samples])
 
 
-@pytest.fixture
-def filled(either: Backbone, samples: tuple[SamplePhoto, ...]) -> Gallery:
+@pytest.fixture(scope="module")
+def indexed(either: Backbone, samples: tuple[SamplePhoto, ...]) -> Gallery:
     gallery = Gallery(either)
     gallery.add([s.path for s in samples])
     gallery.set_captions({s.name: s.captions for s in samples})
     return gallery
+
+
+@pytest.fixture
+def filled(indexed: Gallery) -> Gallery:
+    return indexed.copy()
 
 
 def lora(backbone: Backbone, seed: int, scale: float = 0.2) -> Lora:
