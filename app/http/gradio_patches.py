@@ -108,7 +108,8 @@ class FewerThreads:
         return getattr(self.library, name)
 
     async def run_sync(self, work: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        if work.__name__ in ("preprocess", "postprocess") and isinstance(getattr(work, "__self__", None), WITHOUT_FILES):
+        of = getattr(work, "__self__", None)
+        if isinstance(of, WITHOUT_FILES) and work.__name__ in ("preprocess", "postprocess"):
             return work(*args)
         return await self.library.to_thread.run_sync(work, *args, **options)
 
