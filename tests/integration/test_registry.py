@@ -13,9 +13,11 @@ import pytest
 from core.cli import experiment
 from core.cli.main import main
 from core.common import markdown
+from core.common.paths import results_path
 from core.common.text import listed
 from core.experiments import figures
-from core.experiments.registry import EXPERIMENTS
+from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
+from core.experiments.report import report
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -38,6 +40,13 @@ def test_every_experiment_of_the_list_can_be_run_and_shown(name: str) -> None:
     for part in ("run", "findings", "table"):
         assert callable(getattr(module, part))
     assert EXPERIMENTS[name].question.endswith("?")
+
+
+@pytest.mark.parametrize("experiment", [*EXPERIMENTS.values(), *BENCHMARKS.values()], ids=lambda experiment: experiment.file)
+def test_what_ships_is_what_its_numbers_say(experiment: Experiment) -> None:
+    """The words beside a result are written with it, and again when the code that writes them changes."""
+    result = json.loads(results_path(Path(experiment.file).stem).read_text())
+    assert result.pop("report") == report(experiment, result)
 
 
 @pytest.mark.slow
