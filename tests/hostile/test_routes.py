@@ -82,7 +82,7 @@ def test_only_the_routes_that_are_used_are_open(app: Running) -> None:
 
 
 def test_each_browser_gets_the_configuration_that_gradio_would_copy_for_it(app: Running) -> None:
-    """Two that come by different names, twice: each is told its own; the rest is as Gradio's walk through it all gives it."""
+    """Two browsers use different names, twice: each gets its own root, and else what Gradio's walk through it all gives."""
     for name in ("127.0.0.1", "localhost") * 2:
         root = app.url.replace("127.0.0.1", name).rstrip("/")
         given = httpx.get(f"{root}/config", headers={"sec-fetch-mode": "cors"}).json()
@@ -91,16 +91,16 @@ def test_each_browser_gets_the_configuration_that_gradio_would_copy_for_it(app: 
         assert len(right["components"]) > 100 and {key: given[key] for key in right} == right
 
 
-def test_a_client_is_told_of_the_endpoints_and_no_more(app: Running, tmp_path: Path) -> None:
+def test_a_client_gets_the_endpoints_and_no_more(app: Running, tmp_path: Path) -> None:
     everything = httpx.get(f"{app.url}config", headers={"sec-fetch-mode": "cors"}).json()
-    told = client_of(app.url, tmp_path).config
+    given = client_of(app.url, tmp_path).config
     public = [event for event in everything["dependencies"] if event["api_visibility"] == "public"]
-    assert told["dependencies"] == public and {event["api_name"] for event in public} >= {"search", "adapt", "index"}
+    assert given["dependencies"] == public and {event["api_name"] for event in public} >= {"search", "adapt", "index"}
     named = {number for event in public for number in (*event["inputs"], *event["outputs"])}
-    ids = {part["id"] for part in told["components"]}
+    ids = {part["id"] for part in given["components"]}
     assert named <= ids and len(ids) < len(named) + 10
-    assert all(part in everything["components"] for part in told["components"])
-    assert len(from_spaces_blocks(app.url, None).fns) > len(public)  # Gradio makes a page of it, and an event that begins anew
+    assert all(part in everything["components"] for part in given["components"])
+    assert len(from_spaces_blocks(app.url, None).fns) > len(public)  # Gradio makes a page of it, with an event more
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,8 @@ def much(head: bytes, megabytes: int) -> Iterator[bytes]:
 def test_a_call_larger_than_it_may_be_is_refused_unread(stranger: Stranger, tmp_path: Path) -> None:
     with watched(tmp_path) as watch:
         for route in (f"{API}/queue/join", f"{API}/call/route", f"{API}/cancel"):
-            said = stranger.post(route, content=b"x" * (MAX_BYTES + 1))
+            length = {"content-length": str(MAX_BYTES + 1)}
+            said = stranger.post(route, length, content=much(b"x", MAX_BYTES // 2**20))
             chunked = stranger.post(route, content=much(b'{"data": ["', MANY_MB if route.endswith("join") else 5))
             for answer in (said, chunked):
                 assert (answer.status_code, answer.json()["detail"]) == (413, texts.CALL_LARGE.format(mb=4))
