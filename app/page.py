@@ -248,7 +248,7 @@ class Studio:
         except Exception as error:
             reason = texts.translated(without_paths(str(error))) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
-        # Of a link that was made up, what is wrong is said when it is asked again.
+        # The page shows an error of a made-up link when the visitor asks it again.
         with session.turn, suppress(StudioError):
             if session.comparison is None:  # else the visitor asked something before all was there
                 session.request = controls.request

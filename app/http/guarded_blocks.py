@@ -24,7 +24,7 @@ from core.data.find_images import is_clutter
 log = logging.getLogger(__name__)
 FOLDER_PREFIX = "album-"  # of visitors' own folders beside uploads: no request may name a file in there
 LONGEST = 200  # characters of what a component says about a value
-# Whether who asks for the configuration builds no page from it, but calls endpoints: a twentieth of it is enough.
+# Whether a client asks for the configuration to call endpoints, not to build the page: a twentieth of it is enough.
 endpoints_alone: ContextVar[bool] = ContextVar("endpoints_alone", default=False)
 
 
@@ -68,16 +68,7 @@ class GuardedBlocks(gr.Blocks):
         said = self._in_language.get(code, {})
         components = [part | {"props": part["props"] | said.get(part["id"], {})} for part in self._config["components"]]
         config = self._config | {"components": components, "language": TAGS[code]}
-        if endpoints:
-            public = [event for event in config["dependencies"] if event["api_visibility"] == "public"]
-            named = {n for event in public for n in (*event["inputs"], *event["outputs"], *(n for n, _ in event["targets"]))}
-            shown = [part for part in components if part["id"] in named]
-            layout = {
-                "id": config["layout"]["id"],
-                "children": [{"id": part["id"]} for part in shown],
-            }  # which ``gr.load`` reads
-            config |= {"components": shown, "dependencies": public, "layout": layout, "css": None}
-        return config
+        return _endpoints_of(config) if endpoints else config
 
     @config.setter
     def config(self, config: Any) -> None:
@@ -169,6 +160,15 @@ class GuardedBlocks(gr.Blocks):
         """Forget whose the files were that are gone."""
         with self._owning:
             self._owners = {path: tab for path, tab in self._owners.items() if path.exists()}
+
+
+def _endpoints_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that calls need, with a layout from which ``gr.load`` can make a page."""
+    public = [event for event in config["dependencies"] if event["api_visibility"] == "public"]
+    used = {number for event in public for number in (*event["inputs"], *event["outputs"], *dict(event["targets"]))}
+    shown = [part for part in config["components"] if part["id"] in used]
+    layout = {"id": config["layout"]["id"], "children": [{"id": part["id"]} for part in shown]}
+    return config | {"components": shown, "dependencies": public, "layout": layout, "css": None}
 
 
 def _unchanging(part: Any) -> Any:

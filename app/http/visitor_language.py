@@ -1,5 +1,5 @@
-"""Requests of the page are answered in the visitor's language, those of the API in English; the page itself goes compressed,
-and clients that are no browsers are told of the endpoints alone."""
+"""The app answers the page in the visitor's language and the API in English; it compresses the page, and gives clients that are
+no browsers the endpoints alone."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ class VisitorLanguage:
         self.app, self.page = app, GZipMiddleware(app, compresslevel=LEVEL)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or route_of(scope).startswith(OF_THE_API):
+        route = route_of(scope) if scope["type"] == "http" else None
+        if route is None or route.startswith(OF_THE_API):
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
         code = wanted(headers.get(b"accept-language", b"").decode("latin-1"))
-        endpoints_alone.set(route_of(scope) == "/config" and b"sec-fetch-mode" not in headers)  # which all browsers send
+        endpoints_alone.set(route == "/config" and b"sec-fetch-mode" not in headers)  # browsers send it
 
         async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start" and route_of(scope) in PAGE:
-                about = [(b"content-language", TAGS[code].encode()), (b"vary", b"accept-language")]
+            if message["type"] == "http.response.start" and route in PAGE:
+                about = [(b"content-language", TAGS[code].encode()), (b"vary", b"accept-language, sec-fetch-mode")]
                 message = {**message, "headers": [*message.get("headers", ()), *about]}
             await send(message)
 
         with speaking(code):
-            await (self.page if route_of(scope) in PAGE else self.app)(scope, receive, with_headers)
+            await (self.page if route in PAGE else self.app)(scope, receive, with_headers)
