@@ -1,8 +1,8 @@
-"""What an index holds of photos, and what it is asked: their inner product is the score.
+"""The rows of an index: photo rows and query rows, whose inner product is the score.
 
-Where all adapters do the same to photos, the backbone's shared part, a photo is indexed twice: [zero-shot ; under the shared
-part], 2d numbers of unit length together. An adapter of weight w asks with [(1 - w) q ; w q'], q' being the question under it,
-so that one index gives (1 - w) zero-shot + w adapted for every sentence. Elsewhere an index holds one embedding of a photo.
+If the backbone has a shared part, all adapters move photos by it alone. Then a photo row is [zero-shot ; with shared part], 2d
+numbers of unit length together. An adapter of weight w has the query row [(1 - w) q ; w q'], where q' is the question with the
+adapter. So one index gives (1 - w) zero-shot + w adapted for every sentence. Without a shared part, a row is one embedding.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
 
 
 def width(backbone: Backbone) -> int:
-    """Numbers that an index holds of a photo: d, or 2d."""
+    """Length of a row: d, or 2d if the backbone has a shared part."""
     return backbone.dim if backbone.shared is None else 2 * backbone.dim
 
 
 def photo_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHOT) -> Tensor:
-    """What an index holds of photos, [n, ``width``] float32 of unit length, from their prefix activations. ``adapter``: that
-    the index is for; where the backbone has a shared part, it is for all of them. Raises AdapterError: the adapter turns photos
-    into NaN or infinite numbers."""
+    """Photo rows [n, ``width``] float32, unit length, from prefix activations.
+
+    ``adapter``: ignored if the backbone has a shared part; then the rows serve all adapters. Raises AdapterError: when numbers
+    are NaN or infinite.
+    """
     if backbone.shared is None:
         return finite(backbone.suffix(prefixes, adapter.lora))
     both = [backbone.suffix(prefixes), backbone.suffix(prefixes, backbone.shared)]
@@ -35,7 +37,7 @@ def photo_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHO
 
 
 def encoded(backbone: Backbone, photos: Sequence[DecodedPhoto]) -> tuple[Tensor, Tensor]:
-    """Prefix activations [n, *prefix_shape] of photos, and what an index holds of them, [n, ``width``]."""
+    """Prefix activations [n, *prefix_shape] and zero-shot photo rows [n, ``width``] of decoded photos."""
     pixels = torch.frombuffer(bytearray(b"".join(photo.pixels for photo in photos)), dtype=torch.uint8)
     frames = pixels.view(len(photos), backbone.framing.height, backbone.framing.width, 3)
     prefixes = backbone.prefix(backbone.normalised(frames))
@@ -43,14 +45,16 @@ def encoded(backbone: Backbone, photos: Sequence[DecodedPhoto]) -> tuple[Tensor,
 
 
 def text_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHOT) -> Tensor:
-    """What an index is asked for texts, [m, ``width``] float32, from their prefixes: ``photo_rows`` times these are the scores.
-    Raises AdapterError: as ``asked``."""
+    """Query rows [m, ``width``] float32 of texts, from their prefixes. Raises AdapterError: as ``asked``."""
     return asked(backbone, adapter, lambda lora: finite(backbone.text_suffix(prefixes, lora)))
 
 
 def asked(backbone: Backbone, adapter: Adapter, embed: Callable[[Lora | None], Tensor]) -> Tensor:
-    """What an index is asked, [..., ``width``]. ``embed``: the questions [..., d], of unit length, as a LoRA or none reads
-    them. Raises AdapterError: the adapter moves photos in another way than the backbone's shared part does."""
+    """Query rows [..., ``width``] of questions.
+
+    ``embed``: gives the questions [..., d], unit length, with a LoRA or with None. Raises AdapterError: when the adapter moves
+    photos differently from the backbone's shared part.
+    """
     adapted = embed(adapter.lora) * adapter.weight
     zero_shot = embed(adapter.base) * (1 - adapter.weight) if adapter.weight < 1 else torch.zeros_like(adapted)
     if backbone.shared is None:
@@ -61,7 +65,7 @@ def asked(backbone: Backbone, adapter: Adapter, embed: Callable[[Lora | None], T
 
 
 def embeddings(backbone: Backbone, rows: Tensor, lora: Lora | None = None) -> Tensor:
-    """The photos in the shared space as a LoRA or none sees them, [n, d], from what an index holds of them."""
+    """Embeddings [n, d] of photos in the shared space, with a LoRA or None, from their photo rows [n, ``width``]."""
     if backbone.shared is None:
         return rows
     return rows.unflatten(1, (2, -1))[:, photo_column(lora, backbone.shared)] * sqrt(2)

@@ -1,7 +1,7 @@
-"""Bring a library up to date with folders of photos: only what is new or changed is read and encoded.
+"""Update a library from folders of photos: only new or changed files are read and encoded.
 
-Photos are told apart by their content, so that one that was moved or copied is not encoded again. All is written in commits of
-a few seconds' work; what is interrupted goes on there.
+A photo is identified by the hash of its content, so moved and copied files are not encoded again. Work is committed every few
+seconds. The next run continues interrupted work.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COMMIT_PHOTOS, COMMIT_SECONDS = 1_024, 20
-MOST_FRAGMENTS, FRAGMENT_ROWS = 1_000, 16_384  # reading rows of 67 fragments takes no longer than of three
-KEPT_VERSIONS = timedelta(hours=1)  # for processes that are searching them
-LATEST = 2**63 - 1  # nanoseconds: the year 2262, which a clock that was never set may pass
+MOST_FRAGMENTS, FRAGMENT_ROWS = 1_000, 16_384  # reading rows from 67 fragments is as fast as from three
+KEPT_VERSIONS = timedelta(hours=1)  # other processes may still search them
+LATEST = 2**63 - 1  # nanoseconds: the year 2262; with an unset clock, a file time may be later
 MISSING = "is not there, or empty: a drive that is not connected? Its photos are kept"
 
 
 @dataclass(frozen=True, slots=True)  # there may be a million
 class FileRow:
-    """What is known of a file since it was read: the id of its photo; None where there is none, for this ``reason``."""
+    """A file that was read: the id of its photo, or None and the ``reason`` why there is no photo."""
 
     size: int
     mtime_ns: int
@@ -57,22 +57,22 @@ class FileRow:
 
 @dataclass
 class IndexReport:
-    """What became of files and photos."""
+    """The result of indexing."""
 
     photos: int = 0  # in the library now
-    added: int = 0  # photos that are new
-    changed: int = 0  # files whose content is another one
-    moved: int = 0  # photos that lie elsewhere now
-    removed: int = 0  # photos that lie nowhere any more
-    duplicates: int = 0  # files whose photo lies elsewhere, too
+    added: int = 0  # new photos
+    changed: int = 0  # files with new content
+    moved: int = 0  # photos whose file moved
+    removed: int = 0  # photos whose files are all gone
+    duplicates: int = 0  # files whose photo has another file too
     failed: list[tuple[str, str]] = field(default_factory=list)  # path, reason
-    missing: list[str] = field(default_factory=list)  # folders that are not there
+    missing: list[str] = field(default_factory=list)  # missing folders, as sentences
     seconds: dict[str, float] = field(default_factory=dict)  # by step
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far it is."""
+    """Progress of a run."""
 
     step: str  # "looking", "encoding" or "writing"
     done: int  # files
@@ -89,17 +89,18 @@ def index_folders(
     stop: Callable[[], bool] = lambda: False,
     engine: Engine | None = None,
 ) -> IndexReport:
-    """Bring the library up to date with some folders; photos of other folders stay as they are.
+    """Update the library from these folders. Photos of other folders stay unchanged.
 
     Args:
-        folders: with all folders below; none: those that the library knows.
-        forget_missing: photos of folders that are missing or empty go, too.
-        stop: whether to end early; what is in stays in. engine: what encodes; None: this process.
+        folders: indexed with all folders below. Empty: the folders that the library holds.
+        forget_missing: whether to remove photos of folders that are missing or empty.
+        stop: returns True to end early; photos added so far stay.
+        engine: encodes the photos. None: this process.
 
-    Raises LibraryError: nothing to index, another process is writing, or the disk is full.
+    Raises LibraryError: when there is nothing to index, another process is writing, or the disk is full.
     """
     with library.writing():
-        library = PhotoLibrary.open(library.folder, backbone)  # another process may have added folders meanwhile
+        library = PhotoLibrary.open(library.folder, backbone)  # another process may have added folders
         roots = [Path(absolute(folder)) for folder in folders] or [Path(path) for path in library.about.folders]
         if not roots:
             raise LibraryError(f"The library {library.folder} knows no folder yet: name one or more to index.")
@@ -113,7 +114,7 @@ def index_folders(
 
 @dataclass
 class _Run:
-    """One run of ``index_folders``, which holds the lock."""
+    """One run of ``index_folders``. The caller holds the library's lock."""
 
     library: PhotoLibrary
     roots: Sequence[Path]
@@ -128,10 +129,10 @@ class _Run:
         self._ids: set[bytes] = {id for rows in self._photos.to_batches(columns=["id"]) for id in rows["id"].to_pylist()}
         self._known = read_files(self.library)
         self._files = dict(self._known)
-        self._rows: list[Encoded] = []  # photos to commit
-        self._pending: dict[str, FileRow] = {}  # files to commit
+        self._rows: list[Encoded] = []  # photos to commit next
+        self._pending: dict[str, FileRow] = {}  # files to commit next
         self._committed = time.monotonic()
-        self._changed: dict[str, bytes] = {}  # the photos that they were before
+        self._changed: dict[str, bytes] = {}  # previous photo ids of files with new content
 
     def run(self) -> IndexReport:
         stopwatch = Stopwatch()
@@ -147,7 +148,7 @@ class _Run:
         return self._report
 
     def _scan(self) -> dict[str, tuple[int, int]]:
-        """Size and time of the last change of every image in the folders, and of files that cannot be looked for now."""
+        """Size and time of change of every image in the folders, and of known files in missing or unreadable folders."""
         seen: dict[str, tuple[int, int]] = {}
         kept: list[str] = []
         for root in self.roots:
@@ -172,13 +173,13 @@ class _Run:
         return row.reason is not None if row.id is None else row.id in self._ids
 
     def _captions(self) -> dict[str, tuple[str, ...]]:
-        found: dict[str, tuple[str, ...]] = {}
+        captions: dict[str, tuple[str, ...]] = {}
         for root in self.roots:
             try:
-                found |= {absolute(path): own for path, own in folder_captions(root).items()}
-            except (DataError, OSError) as error:  # the photos are worth having without them
+                captions |= {absolute(path): texts for path, texts in folder_captions(root).items()}
+            except (DataError, OSError) as error:  # photos are useful without captions
                 self._report.failed.append((shown_path(str(root)), f"its captions were not taken: {error}"))
-        return found
+        return captions
 
     def _encode(self, paths: Sequence[str], seen: Mapping[str, tuple[int, int]]) -> None:
         started, done = time.monotonic(), 0
@@ -199,9 +200,9 @@ class _Run:
         self._commit()
 
     def _place(self, path: str, stat: tuple[int, int], photo: Outcome) -> None:
-        """Note what a file turned out to be."""
+        """Record the outcome of a file."""
         before = self._known.get(path)
-        if isinstance(photo, OSError):  # perhaps a drive that went away: it is tried again next time
+        if isinstance(photo, OSError):  # perhaps a disconnected drive: the next run tries again
             self._report.failed.append((shown_path(path), f"it cannot be read now ({photo.strerror or photo})."))
             return
         if isinstance(photo, PhotoError):
@@ -213,7 +214,7 @@ class _Run:
         self._files[path] = self._pending[path] = row
 
     def _commit(self) -> None:
-        """Photos first, then where they lie: what is interrupted between the two finds its photos by their content."""
+        """Write photos first, then files. If interrupted in between, the next run finds the photos by their content."""
         lance = import_lance()
         if self._rows:
             table = photo_table(self._rows, photo_schema(self.library.about))
@@ -240,8 +241,8 @@ class _Run:
             report.changed = len(self._changed)
             report.removed = len((unused & before) - set(self._changed.values()))
             for path, row in self._files.items():
-                if (own := captions.get(path, ())) != row.captions and _inside(path, roots):
-                    self._files[path] = replace(row, captions=own)
+                if (texts := captions.get(path, ())) != row.captions and _inside(path, roots):
+                    self._files[path] = replace(row, captions=texts)
             if unused:
                 self._remove(unused)
         if self._files != self._known:
@@ -250,9 +251,9 @@ class _Run:
         for path, row in self._files.items():
             if row.reason is not None and _inside(path, roots) and shown_path(path) not in listed:
                 report.failed.append((shown_path(path), row.reason))
-        known = tuple(dict.fromkeys([*self.library.about.folders, *roots]))
-        if known != self.library.about.folders:
-            self.library.write_about(replace(self.library.about, folders=known))
+        folders = tuple(dict.fromkeys([*self.library.about.folders, *roots]))
+        if folders != self.library.about.folders:
+            self.library.write_about(replace(self.library.about, folders=folders))
         self._tidy()
         report.photos = self._photos.count_rows()
 
@@ -266,7 +267,7 @@ class _Run:
         self._ids -= ids
 
     def _tidy(self) -> None:
-        """Join small pieces, forget old versions, and bring the index up to date."""
+        """Join small fragments, remove old versions, and update the index."""
         snapshot = library_index.Snapshot.read(self.library.folder)
         if len(self._photos.get_fragments()) > MOST_FRAGMENTS:
             self.progress(Progress("writing", 0, 0))
@@ -283,7 +284,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A photo of the library to be: id of its content, EXIF date, thumbnail, and what an index holds of it, [w]."""
+    """An encoded photo: id of its content, EXIF date, thumbnail, and photo row [w]."""
 
     id: bytes
     taken: str | None
@@ -291,16 +292,16 @@ class Encoded:
     vector: torch.Tensor
 
 
-# What a file was read as: a photo with the id of its content, or what ``Outcome`` has.
+# A file that was read: a photo to encode, with its id; or an outcome other than ``Encoded``.
 Read = tuple[bytes, DecodedPhoto] | bytes | PhotoError | OSError
-# What becomes of a file: a photo, the id of one that is known already, what is wrong with it, or that it cannot be read now.
+# The outcome of a file: an encoded photo, the id of a known photo, a damaged file, or a file that cannot be read now.
 Outcome = Encoded | bytes | PhotoError | OSError
-# From the paths of files and the ids of known photos to (path, outcome), batch by batch, in any order.
+# Takes file paths and the ids of known photos. Yields batches of (path, outcome), in any order.
 Engine = Callable[[Sequence[str], Set[bytes]], Iterator[list[tuple[str, Outcome]]]]
 
 
 def read_photo(path: str, known: Set[bytes], backbone: Backbone) -> Read:
-    """A file, read once: a photo to encode, the id of one that is known, or what is wrong with it."""
+    """Read a file: gives a photo to encode, the id of a known photo, or the error."""
     name = Path(path).name
     try:
         content = photo_bytes(Path(path), name)
@@ -315,7 +316,7 @@ def read_photo(path: str, known: Set[bytes], backbone: Backbone) -> Read:
 
 
 def encode(batch: Sequence[tuple[str, Read]], backbone: Backbone) -> list[tuple[str, Outcome]]:
-    """Files that were read, their photos encoded; a photo that several of them hold once."""
+    """Encode the photos among files that were read. A photo in several files is encoded once."""
     fresh = dict(read for _, read in batch if isinstance(read, tuple))
     done: dict[bytes, Encoded] = {}
     if fresh:
@@ -326,16 +327,16 @@ def encode(batch: Sequence[tuple[str, Read]], backbone: Backbone) -> list[tuple[
 
 
 def encode_here(backbone: Backbone, paths: Sequence[str], known: Set[bytes]) -> Iterator[list[tuple[str, Outcome]]]:
-    """The ``Engine`` of this process; the next photos are decoded meanwhile."""
+    """The ``Engine`` of this process. While a batch is encoded, the next photos are decoded."""
     for batch in read_ahead(paths, lambda path: read_photo(path, known, backbone), batch_size(backbone.device, BATCH)):
         yield encode(batch, backbone)
 
 
 def photo_table(photos: Sequence[Encoded], schema: pa.Schema) -> pa.Table:
-    """Rows of the photos' table, see ``library.photo_schema``."""
+    """Rows for the table of photos, see ``library.photo_schema``."""
     import pyarrow as pa
 
-    vectors = pa.array(torch.cat([photo.vector for photo in photos]).numpy())  # lists of numbers would go one by one
+    vectors = pa.array(torch.cat([photo.vector for photo in photos]).numpy())  # lists would be converted number by number
     columns = {
         "id": [photo.id for photo in photos],
         "taken": [taken_at(photo.taken) for photo in photos],
@@ -346,7 +347,7 @@ def photo_table(photos: Sequence[Encoded], schema: pa.Schema) -> pa.Table:
 
 
 def read_files(library: PhotoLibrary) -> dict[str, FileRow]:
-    """All files of a library, by path; of two rows the later one counts, as a process that was killed may have left it."""
+    """All files of a library, by path. A killed process may leave two rows of a file: the later one counts."""
     files: dict[str, FileRow] = {}
     for batch in library.files().to_batches(scan_in_order=True):
         columns = [batch[name].to_pylist() for name in ("path", "raw", "size", "mtime_ns", "id", "reason", "captions")]
@@ -356,8 +357,10 @@ def read_files(library: PhotoLibrary) -> dict[str, FileRow]:
 
 
 def walk_images(root: Path, library: Path, unreadable: list[str]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Every image below a folder with its size and time of change; links are followed, but not in circles. ``library``: a
-    folder that is left out. ``unreadable``: gets the folders that cannot be listed."""
+    """Yield every image below a folder with its size and time of change (ns). Follows links, but not in circles.
+
+    ``library``: a folder to skip. ``unreadable``: folders that cannot be listed are appended to it.
+    """
     walked = {os.path.realpath(library)}
     for folder, below, names in os.walk(root, onerror=lambda error: unreadable.append(str(error.filename)), followlinks=True):
         real = os.path.realpath(folder)
@@ -368,9 +371,10 @@ def walk_images(root: Path, library: Path, unreadable: list[str]) -> Iterator[tu
         below[:] = sorted(name for name in below if not name.startswith("."))
         pictures = {Path(name).stem for name in names if not is_raw(name)} if any(map(is_raw, names)) else set()
         for name in sorted(names):
-            if is_image(Path(name)) and not (is_raw(name) and Path(name).stem in pictures):  # cameras write both
-                path = os.path.join(folder, name)  # noqa: PTH118 (a million times)
-                with suppress(OSError):  # gone meanwhile, or a link to nothing
+            # Cameras write a raw file and a JPEG of one photo: skip the raw file.
+            if is_image(Path(name)) and not (is_raw(name) and Path(name).stem in pictures):
+                path = os.path.join(folder, name)  # noqa: PTH118 (faster, for a million files)
+                with suppress(OSError):  # deleted meanwhile, or a broken link
                     stat = os.stat(path)  # noqa: PTH116
                     yield path, (stat.st_size, min(stat.st_mtime_ns, LATEST))
 
@@ -388,7 +392,7 @@ def _file_table(files: Mapping[str, FileRow]) -> pa.Table:
 
 
 def _inside(path: str, folders: Iterable[str]) -> bool:
-    """Whether a path is one of the folders or below one."""
+    """Whether a path is one of the folders or below one of them."""
     return any(path == folder or path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
 
 

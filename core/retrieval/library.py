@@ -1,13 +1,13 @@
-"""A library of photos on disk: what was computed once for each of them, for searches to come.
+"""A library of photos on disk: everything that search needs, computed once for each photo.
 
     DIR/library.json      version of the layout, backbone, folders
-    DIR/photos.lance      a row a photo: id of its content, date, thumbnail, vector (see ``columns``)
-    DIR/files.lance       a row a file: where a photo lies, and its captions; or why it cannot be read
-    DIR/index/            what FAISS searches, memory-mapped: see ``library_index``
+    DIR/photos.lance      one row per photo: id of its content, date, thumbnail, vector (see ``columns``)
+    DIR/files.lance       one row per file: its path, photo id and captions; or why it cannot be read
+    DIR/index/            the FAISS index, memory-mapped: see ``library_index``
     DIR/lock              held while one process writes
 
-Lance (https://lancedb.github.io/lance) commits each change as a new version: a process that is killed leaves the last one.
-Photos are written before the files that they lie in, so whatever is interrupted is taken up by the next ``index``.
+Lance (https://lancedb.github.io/lance) commits each change as a new version: after a killed process, the last one is intact.
+Photos are written before their files, so the next ``index`` continues interrupted work.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from lance import LanceDataset
 
-LAYOUT = 3  # 2 had one embedding of each photo
+LAYOUT = 3  # layout 2 had one embedding for each photo
 ABOUT, PHOTOS, FILES, LOCK = "library.json", "photos.lance", "files.lance", "lock"
-WIDEST = 2**16  # numbers of a vector
+WIDEST = 2**16  # maximum length of a vector
 FULL = (28, 122)  # errno: no space left on device, disk quota exceeded
 _CHOICE: TypeAdapter[Mapping[str, Any]] = TypeAdapter(BackboneChoice)
 
 
 @dataclass(frozen=True)
 class About:
-    """What library.json says."""
+    """The content of library.json."""
 
     layout: int
     backbone: Mapping[str, Any]  # arguments of ``load_backbone``
     fingerprint: str  # of the backbone
     dim: int  # of the vectors, ``columns.width``
-    folders: tuple[str, ...]  # whose photos it holds, as absolute paths
+    folders: tuple[str, ...]  # the indexed folders, as absolute paths
 
     @staticmethod
     def read(folder: Path) -> About:
-        """That of the library in a folder; LibraryError where there is none, it is damaged, or of another version."""
+        """Read library.json. Raises LibraryError: when there is none, it is damaged, or of another version."""
         path = folder / ABOUT
         if not path.is_file():
             raise LibraryError(f"{folder} holds no library: `python -m core index FOLDER --library {folder}` makes one.")
@@ -65,8 +65,8 @@ class About:
             content = json.loads(path.read_text(encoding="utf-8"))
             layout = int(content["layout"])
             dim, fingerprint, folders = content["dim"], content["fingerprint"], content["folders"]
-            whole = type(dim) is int and 0 < dim <= WIDEST and isinstance(fingerprint, str) and isinstance(folders, list)
-            if not whole or not all(isinstance(place, str) and Path(place).is_absolute() for place in folders):
+            valid = type(dim) is int and 0 < dim <= WIDEST and isinstance(fingerprint, str) and isinstance(folders, list)
+            if not valid or not all(isinstance(place, str) and Path(place).is_absolute() for place in folders):
                 raise ValueError("other values than a library has")
             about = About(layout, _CHOICE.validate_python(content["backbone"]), fingerprint, dim, tuple(folders))
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
@@ -80,7 +80,7 @@ class About:
         return about
 
     def again(self, folder: Path) -> str:
-        """What to do where the library in a folder cannot be searched any more."""
+        """Advice on how to rebuild the library in a folder, for error messages."""
         folders = " ".join(shlex.quote(shown_path(path)) for path in self.folders) or "FOLDER"
         command = f"python -m core index {folders} --library {shlex.quote(f'{folder}-new')}"
         return f"`{''.join(c for c in command if c.isprintable())}` makes it again, in a folder beside it."
@@ -88,19 +88,21 @@ class About:
 
 @dataclass(frozen=True)
 class PhotoLibrary:
-    """A library that was opened: where it is, and what it says about itself."""
+    """An open library: its folder and the content of library.json."""
 
     folder: Path
     about: About
 
     def __post_init__(self) -> None:
-        if shown_path(place := str(self.folder.resolve())) != place:  # Lance takes no other names
+        if shown_path(place := str(self.folder.resolve())) != place:  # Lance accepts only UTF-8 paths
             raise LibraryError(f"The library {shown_path(place)} needs a folder whose path is UTF-8: rename it.")
 
     @staticmethod
     def open(folder: Path, backbone: Backbone | None = None) -> PhotoLibrary:
-        """An existing library, for search with this backbone. Raises LibraryError: as ``About.read``, or it is another
-        backbone's."""
+        """Open an existing library, to search with this backbone.
+
+        Raises LibraryError: as ``About.read``, or when it was made with another backbone.
+        """
         library = PhotoLibrary(folder, About.read(folder))
         if backbone is not None:
             library.check(backbone)
@@ -108,8 +110,10 @@ class PhotoLibrary:
 
     @staticmethod
     def create(folder: Path, backbone: Backbone) -> PhotoLibrary:
-        """The library in a folder, a new one where there is none. Raises LibraryError: as ``open``; or the folder holds
-        something else, or cannot be written."""
+        """Open the library in a folder, or make one.
+
+        Raises LibraryError: as ``open``, or when the folder holds other files or cannot be written.
+        """
         if (folder / ABOUT).exists():
             return PhotoLibrary.open(folder, backbone)
         try:
@@ -124,7 +128,7 @@ class PhotoLibrary:
         return library
 
     def check(self, backbone: Backbone) -> None:
-        """Raise LibraryError unless the library is this backbone's, as it is now."""
+        """Raise LibraryError unless the library was made with this backbone (equal fingerprints)."""
         if backbone.fingerprint != self.about.fingerprint:
             spec = brief(" ".join(str(value) for value in portable(self.about.backbone).values() if value is not None))
             raise LibraryError(
@@ -134,7 +138,7 @@ class PhotoLibrary:
             )
 
     def counts(self) -> dict[str, int]:
-        """Photos, files, files that cannot be read, captions, photos with a date, and bytes on disk."""
+        """The numbers of photos, readable files, unreadable files, captions and dated photos, and the bytes on disk."""
         with self.readable():
             photos, files = self.photos(), self.files()
             captions = files.to_table(columns=["captions"])["captions"].to_pylist()
@@ -153,7 +157,7 @@ class PhotoLibrary:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """In this block no other process writes; LibraryError where another one does, or as ``readable``."""
+        """A block in which no other process writes. Raises LibraryError: when another process is writing; as ``readable``."""
         lock = FileLock(self.folder / LOCK, thread_local=False)
         try:
             lock.acquire(timeout=0)
@@ -169,12 +173,12 @@ class PhotoLibrary:
 
     @contextmanager
     def readable(self) -> Iterator[None]:
-        """Errors of the store in this block become errors for people: LibraryError, as the disk is full or a file damaged."""
+        """A block in which errors of Lance and the disk become a LibraryError: disk full, read-only folder or damaged file."""
         try:
             yield
         except LibraryError:
             raise
-        except BaseException as error:  # what Lance raises, a panic of Rust included; the message is a page of Rust
+        except BaseException as error:  # Lance also raises Rust panics, with a message a page long
             if not _of_the_store(error):
                 raise
             if getattr(error, "errno", None) in FULL or "No space left" in str(error) or "os error 28" in str(error):
@@ -190,11 +194,11 @@ class PhotoLibrary:
             ) from error
 
     def photos(self) -> LanceDataset:
-        """The photos' table, made on first use."""
+        """The table of photos, created on first use."""
         return self._table(PHOTOS, photo_schema(self.about))
 
     def files(self) -> LanceDataset:
-        """The files' table, made on first use."""
+        """The table of files, created on first use."""
         return self._table(FILES, file_schema())
 
     def _table(self, name: str, schema: pa.Schema) -> LanceDataset:
@@ -211,7 +215,7 @@ class PhotoLibrary:
 
 
 def import_lance() -> ModuleType:
-    """Lance, without pandas: pyarrow loads it where it is installed, which takes longer than a search."""
+    """Import Lance without pandas: if pandas is installed, pyarrow loads it, which takes longer than a search."""
     if "lance" in sys.modules or "pandas" in sys.modules:
         return import_module("lance")
     sys.meta_path.insert(0, _NoPandas)  # type: ignore[arg-type]
@@ -222,7 +226,7 @@ def import_lance() -> ModuleType:
 
 
 class _NoPandas:
-    """An importer that has no pandas, for pyarrow, which looks for it once."""
+    """An import hook that hides pandas from pyarrow, which looks for it once."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> None:
@@ -231,7 +235,7 @@ class _NoPandas:
 
 
 def photo_schema(about: About) -> pa.Schema:
-    """A row a photo: id (32 hex digits as bytes), when it was taken, thumbnail (JPEG), vector [w]."""
+    """One row per photo: id (16 bytes), time taken, thumbnail (JPEG), vector [w]."""
     import pyarrow as pa
 
     return pa.schema(
@@ -245,7 +249,7 @@ def photo_schema(about: About) -> pa.Schema:
 
 
 def file_schema() -> pa.Schema:
-    """A row a file: path (and its bytes where it is no UTF-8), the photo's id or the reason why there is none, captions."""
+    """One row per file: path (raw: its bytes if not UTF-8), size, time of change, photo id or error message, captions."""
     import pyarrow as pa
 
     return pa.schema(
@@ -262,7 +266,7 @@ def file_schema() -> pa.Schema:
 
 
 def replace_file(path: Path, content: str) -> None:
-    """Write a small file so that it is either the old or the new one, whatever happens."""
+    """Write a small file atomically."""
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
         file.write(content)
@@ -272,20 +276,20 @@ def replace_file(path: Path, content: str) -> None:
 
 
 def absolute(path: Path) -> str:
-    """A path from the root on, its links as they are: a link to a data disk is what people know it by."""
+    """The absolute path, with links kept: people know a data disk by its link."""
     return os.path.normpath(path.absolute())
 
 
 def shown_path(path: str) -> str:
-    """A path that a table and a terminal can hold: bytes that are no UTF-8 as backslash escapes."""
+    """The path as valid UTF-8 for tables and terminals: other bytes become backslash escapes."""
     return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _of_the_store(error: BaseException) -> bool:
-    """Whether an error came from Lance or from a file of the library, rather than from our own code."""
+    """Whether an error comes from Lance or a file of the library, not from our own code."""
     if isinstance(error, OSError):
         return True
-    panic = type(error).__name__ == "PanicException"  # a BaseException, as Ctrl-C is
+    panic = type(error).__name__ == "PanicException"  # a BaseException, like KeyboardInterrupt
     if isinstance(error, ImportError) or not (isinstance(error, Exception) or panic):
         return False
     frames = traceback.extract_tb(error.__traceback__)

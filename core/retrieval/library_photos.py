@@ -1,4 +1,4 @@
-"""The photos of a library as search sees them: one version of it, which stays what it is while others write."""
+"""The photos of a library for search: a fixed version, which does not change while other processes write."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ from core.retrieval.where import Where
 
 CAPTION_BATCH = 512
 READ_ROWS = 1_024
-MOST_FOLDERS = 1_000  # to choose from
+MOST_FOLDERS = 1_000  # folders to choose from
 _KEY = re.compile("[0-9a-f]{32}")
 
 
 class LibraryPhotos:
-    """Implements ``search.Photos`` for a library on disk; threads may share it. Raises LibraryError: another backbone's,
-    damaged, or nothing is in it yet."""
+    """Implements ``search.Photos`` for a library on disk. Thread-safe.
+
+    Raises LibraryError: when the library is empty, damaged, or made with another backbone.
+    """
 
     def __init__(self, library: PhotoLibrary, backbone: Backbone) -> None:
         library.check(backbone)
@@ -60,7 +62,7 @@ class LibraryPhotos:
 
     @property
     def current(self) -> bool:
-        """Whether this is the last version that can be searched."""
+        """Whether this is still the latest searchable version."""
         return library_index.Snapshot.read(self.library.folder) == self.snapshot
 
     def index_for(self, adapter: Adapter) -> Index:
@@ -72,7 +74,7 @@ class LibraryPhotos:
         return self.index
 
     def thumbnails(self, places: Sequence[int]) -> list[bytes]:
-        """Small JPEGs."""
+        """The thumbnails (JPEG) of photos."""
         with self.library.readable():
             return self._photos.take(list(places), columns=["thumbnail"])["thumbnail"].to_pylist()
 
@@ -81,7 +83,7 @@ class LibraryPhotos:
         return self.ids[place].tobytes().hex()
 
     def place(self, key: str) -> int:
-        """Where a photo is; GalleryError where it is not in the library."""
+        """The place of a photo, from its id. Raises GalleryError: when it is not in the library."""
         wanted = np.frombuffer(bytes.fromhex(key) if _KEY.fullmatch(key) else bytes(library_index.ID_BYTES), np.uint8)
         places = np.flatnonzero((self.ids == wanted).all(1))
         if not len(places):
@@ -89,19 +91,21 @@ class LibraryPhotos:
         return int(places[0])
 
     def find(self, photo: str) -> int:
-        """As ``place``, from a photo's id or the path of one of its files."""
+        """The place of a photo, from its id or the path of one of its files. Raises as ``place``."""
         if _KEY.fullmatch(photo):
             return self.place(photo)
         with self.library.readable():
             literal = shown_path(absolute(Path(photo))).replace("'", "''")
-            found = self._files.to_table(columns=["id"], filter=f"path = '{literal}' AND id IS NOT NULL")["id"].to_pylist()
-        if not found:
+            ids = self._files.to_table(columns=["id"], filter=f"path = '{literal}' AND id IS NOT NULL")["id"].to_pylist()
+        if not ids:
             raise GalleryError(f"{photo} is not in the library {self.library.folder}: name a photo as `search` shows it.")
-        return self.place(found[0].hex())
+        return self.place(ids[0].hex())
 
     def prefixes(self, places: Sequence[int]) -> Tensor:
-        """Prefix activations [n, *prefix_shape] float16 of photos, whose files need not be there. Raises LibraryError: a
-        library keeps less of a photo than this backbone's prefix."""
+        """Prefix activations [n, *prefix_shape] float16 of photos, from their index rows; no files needed.
+
+        Raises LibraryError: when an index row holds less than this backbone's prefix.
+        """
         shape = self.backbone.prefix_shape
         if math.prod(shape) != width(self.backbone):
             raise LibraryError("This library keeps embeddings, and this backbone needs the photos: name their files instead.")
@@ -109,21 +113,21 @@ class LibraryPhotos:
         return F.normalize(rows, dim=-1).half()
 
     def paths(self, places: Sequence[int]) -> list[Path]:
-        """A file of each photo, the first one by name where it has several."""
+        """A file of each photo. If a photo has several files: the first by name."""
         ids = [self.ids[place].tobytes() for place in places]
         if not ids:
             return []
         listed = ", ".join(f"X'{id.hex()}'" for id in set(ids))
         with self.library.readable():
             table = self._files.to_table(columns=["path", "raw", "id"], filter=f"id IN ({listed})")
-        found: dict[bytes, str] = {}
+        names: dict[bytes, str] = {}
         for path, raw, id in zip(*(table[name].to_pylist() for name in ("path", "raw", "id")), strict=True):
             name = str(path) if raw is None else os.fsdecode(raw)
-            found[id] = min(name, found.get(id, name))
-        return [Path(found.get(id) or id.hex()) for id in ids]
+            names[id] = min(name, names.get(id, name))
+        return [Path(names.get(id) or id.hex()) for id in ids]
 
     def among(self, where: Where) -> np.ndarray | None:
-        """The places [k] of the photos that may be answers, ascending; None: all of them."""
+        """The places [k] of the photos that pass the filter, ascending. None: all photos."""
         if not where:
             return None
         with self.library.readable():
@@ -134,31 +138,31 @@ class LibraryPhotos:
 
     @lazy
     def folders(self) -> Mapping[str, Path]:
-        """Where photos lie, by names that begin with the indexed folder's own: the first MOST_FOLDERS by name."""
+        """Folders with photos, by a name that begins with the indexed folder's name: the first MOST_FOLDERS by name."""
         with self.library.readable():
             batches = self._files.scanner(["path"], filter="id IS NOT NULL").to_batches()
-            direct = {os.path.dirname(path) for batch in batches for path in batch["path"].to_pylist()}  # noqa: PTH120
-        above = {folder for path in map(Path, direct) for folder in (path, *path.parents)}
-        found: dict[str, Path] = {}
+            parents = {os.path.dirname(path) for batch in batches for path in batch["path"].to_pylist()}  # noqa: PTH120
+        above = {folder for path in map(Path, parents) for folder in (path, *path.parents)}
+        named: dict[str, Path] = {}
         for root in map(Path, self.library.about.folders):
             for folder in sorted(folder for folder in above if folder.is_relative_to(root)):
-                found.setdefault(folder.relative_to(root.parent).as_posix(), folder)
-        return dict(sorted(found.items())[:MOST_FOLDERS])
+                named.setdefault(folder.relative_to(root.parent).as_posix(), folder)
+        return dict(sorted(named.items())[:MOST_FOLDERS])
 
     @lazy
     def several_days(self) -> bool:
-        """Whether the photos were taken on different days, as far as that is known."""
+        """Whether the known dates of the photos differ."""
         with self.library.readable():
             days = self._days
         return len(np.unique(days[~np.isnat(days)])) > 1
 
     @lazy
     def _days(self) -> np.ndarray:
-        """[n] the day that each photo was taken on, datetime64[D]; NaT where unknown."""
+        """The date of each photo, [n] datetime64[D]. NaT: unknown."""
         return self._photos.to_table(columns=["taken"])["taken"].to_numpy().astype("datetime64[D]")
 
     def _in_folder(self, folder: Path) -> np.ndarray:
-        """[n] whether a photo has a file in the folder or below it."""
+        """Whether each photo has a file in the folder or below it, [n] bool."""
         inside = absolute(folder).rstrip(os.sep) + os.sep
         literal = shown_path(inside).replace("'", "''")
         table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
@@ -166,27 +170,29 @@ class LibraryPhotos:
 
     @lazy
     def captions(self) -> tuple[str, ...]:
-        """All different captions of the library's photos."""
+        """All captions of the library's photos, each once."""
         with self.library.readable():
             table = self._files.to_table(columns=["captions"], filter="id IS NOT NULL")
-        return tuple(dict.fromkeys(text for own in table["captions"].to_pylist() for text in own or ()))
+        return tuple(dict.fromkeys(text for texts in table["captions"].to_pylist() for text in texts or ()))
 
     def caption_prefixes(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Tensor:
-        """Text prefixes [n, …] of ``captions``; sentence embeddings are kept in the library where it can be written. Raises
-        GalleryError: no photo has captions."""
+        """Text prefixes [n, …] of ``captions``. Sentence embeddings are cached in the library if it is writable.
+
+        Raises GalleryError: when no photo has captions.
+        """
         texts = self.captions
         if not texts:
             raise GalleryError(
                 "No photo of the library has captions (captions.jsonl, labels.jsonl, COCO captions in an indexed folder): "
                 "look for photos instead (--find photos)."
             )
-        if self.backbone.text_key != self.backbone.sentence_key:  # token ids, which cost nothing
+        if self.backbone.text_key != self.backbone.sentence_key:  # the prefix is token ids: cheap, so not cached
             return self.backbone.text_prefix(texts)
         file = self.library.folder / library_index.FOLDER / f"texts-{digest(chr(10).join(texts))[:16]}.npy"
         with suppress(OSError, ValueError):
-            kept = torch.from_numpy(np.load(file))
-            if kept.shape == (len(texts), self.backbone.sentence_dim) and kept.dtype == torch.float32:
-                return kept
+            cached = torch.from_numpy(np.load(file))
+            if cached.shape == (len(texts), self.backbone.sentence_dim) and cached.dtype == torch.float32:
+                return cached
         parts = []
         for start in range(0, len(texts), CAPTION_BATCH):
             parts.append(self.backbone.text_prefix(texts[start : start + CAPTION_BATCH]))
@@ -201,7 +207,7 @@ class LibraryPhotos:
 
 
 def problems(library: PhotoLibrary, progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
-    """What is wrong with a library, a sentence each; everything in it is read."""
+    """Read a whole library and list its problems, one sentence each."""
     missing = [name for name in (PHOTOS, FILES) if not (library.folder / name).is_dir()]
     if missing:
         return [f"{name} is missing: index the photos again." for name in missing]
@@ -226,26 +232,26 @@ def _problems(library: PhotoLibrary, progress: Callable[[int, int], None]) -> li
     for batch in photos.scanner(["id", "thumbnail", "vector"], batch_size=READ_ROWS, scan_in_order=True).to_batches():
         ids, rows = batch["id"].to_pylist(), slice(done, done + len(batch))
         vectors = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(len(ids), -1)
-        same = (indexed_ids[rows] == library_index.as_ids(ids)).all(1) & (indexed[rows] == vectors).all(1)
+        equal = (indexed_ids[rows] == library_index.as_ids(ids)).all(1) & (indexed[rows] == vectors).all(1)
         not_finite += int((~np.isfinite(vectors).all(1)).sum())
-        differing += int((~same).sum())
+        differing += int((~equal).sum())
         pictures += sum(not picture.startswith(b"\xff\xd8") for picture in batch["thumbnail"].to_pylist())
         seen.update(ids)
         done += len(ids)
         progress(done, total)
     files = library.files().to_table(columns=["id"], filter="id IS NOT NULL")["id"].to_pylist()
     lost = sum(id not in seen for id in files)
-    other = "index the photos into another folder."
+    rebuild = "index the photos into another folder."
     counts = (
-        (total - len(seen), "photos are there twice", other),
-        (not_finite, "photos have numbers that are not finite", other),
-        (pictures, "photos have no thumbnail that can be shown", other),
+        (total - len(seen), "photos are there twice", rebuild),
+        (not_finite, "photos have numbers that are not finite", rebuild),
+        (pictures, "photos have no thumbnail that can be shown", rebuild),
         (differing, "photos differ from the index", again),
         (lost, "files belong to a photo that is missing", f"run `{index}`, which reads them again."),
     )
-    return [f"{number:,} {what}: {todo}" for number, what, todo in counts if number]
+    return [f"{number:,} {problem}: {advice}" for number, problem, advice in counts if number]
 
 
 def _numbers(ids: np.ndarray) -> np.ndarray:
-    """[n] the ids [n, 16] bytes as one number each: the first eight bytes of a hash tell photos apart."""
+    """Ids [n, 16] bytes as numbers [n]: the first eight bytes of a hash are unique enough."""
     return np.ascontiguousarray(ids[:, :8]).view(np.uint64)[:, 0]

@@ -1,7 +1,7 @@
-"""A text that fits every photo of a gallery a little is the wrong answer for most of them: its popularity among these photos is
-subtracted before texts are ranked for a photo (inverted softmax, arXiv 1702.03859).
+"""Popularity of texts: how well a text fits all photos of a gallery (inverted softmax, arXiv 1702.03859).
 
-The other direction needs nothing of the kind: for one text the subtrahend is the same for all photos.
+A text that fits every photo a little is the wrong answer for most of them. So its popularity is subtracted before texts are
+ranked for a photo. Ranking photos for one text needs no such step: the same number would be subtracted for all photos.
 """
 
 from __future__ import annotations
@@ -11,24 +11,26 @@ import torch
 from torch import Tensor
 
 BETA = 20.0
-FEWEST_PHOTOS = 2  # of one photo, all of its best answers would be the least popular ones
-MOST_PHOTOS = 1_000  # of a larger gallery as many, evenly spread
+FEWEST_PHOTOS = 2  # with one photo, each text's popularity would equal its score
+MOST_PHOTOS = 1_000  # a larger gallery is sampled at evenly spread places
 TEXTS_AT_ONCE = 1_024
 
 
 def popularity(photos: Tensor, texts: Tensor) -> Tensor:
-    """What is subtracted from each text's scores, [m]: 1/beta log sum over photos of exp(beta score); 0 for a photo alone.
-    ``photos``: [n, w], at most ``MOST_PHOTOS`` of a gallery, see ``spread_places``. ``texts``: [m, w]."""
+    """The number to subtract from each text's scores, [m]: 1/beta log sum over photos of exp(beta score). 0 for one photo.
+
+    ``photos``: [n, w], at most ``MOST_PHOTOS`` of a gallery, see ``spread_places``. ``texts``: [m, w].
+    """
     if len(photos) < FEWEST_PHOTOS or not len(texts):
         return torch.zeros(len(texts))
     return torch.cat([torch.logsumexp(BETA * part @ photos.T, 1) / BETA for part in texts.split(TEXTS_AT_ONCE)])
 
 
 def spread_places(count: int, most: int = MOST_PHOTOS) -> np.ndarray:
-    """Which of ``count`` photos are looked at: evenly spread, so that equal photos give equal results."""
+    """At most ``most`` of ``count`` places, evenly spread: not random, so that equal photos give equal results."""
     return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
 def with_popularity(photos: Tensor, texts: Tensor, popular: Tensor) -> tuple[Tensor, Tensor]:
-    """Photos [n, w + 1] and texts [m, w + 1] whose inner products are the scores less the texts' popularity [m]."""
+    """Photos [n, w + 1] and texts [m, w + 1] whose inner products are the scores minus the texts' popularity [m]."""
     return torch.cat([photos, torch.ones(len(photos), 1)], 1), torch.cat([texts, -popular[:, None]], 1)

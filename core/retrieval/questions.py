@@ -1,4 +1,4 @@
-"""Questions of several words and photos, and of what the photos should not show."""
+"""Search queries: texts and photos to look for, and texts to exclude."""
 
 from __future__ import annotations
 
@@ -18,39 +18,44 @@ from core.common.text import clean_text
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
 from core.retrieval.columns import asked
 
-WITHOUT = 0.5  # how much "but not" counts
+WITHOUT = 0.5  # weight of all excluded texts together; the wanted parts have weight 1 together
 MOST_PARTS = 16
-# How much a taught name's n photos count in a longer text, times n / (n + 1); on watched photos 0.5 to 0.7 find as much.
+# Weight of a taught name's n photos in a longer text, times n / (n + 1). On watched photos, 0.5 to 0.7 find as much.
 NAME_IN_SENTENCE = 0.6
 _MINUS = re.compile(r'(?:^|(?<=\s))-(?:"([^"]+)"|([^\s"-][^\s"]*))')
 
 
 @dataclass(frozen=True)
 class EncodedQuery:
-    """A query up to where adapters begin: each adapter makes its own embedding of it."""
+    """A query after the frozen part of the backbone. Each adapter computes its own embedding from it."""
 
     texts: Tensor  # [n, …] prefixes
-    text_weights: Tensor  # [n], negative for "but not"
-    prefixes: Tensor | None = None  # [m, *prefix_shape] of photos
+    text_weights: Tensor  # [n], negative for excluded texts
+    prefixes: Tensor | None = None  # of photos, [m, *prefix_shape]
     photo_weights: Tensor = field(default_factory=lambda: torch.empty(0))  # [m]
 
     def with_names(self, photos: Sequence[Tensor]) -> EncodedQuery:
-        """For adapters with names: the photos [n, *prefix_shape] of each name in the text count, too, where the text says more
-        than the name: an adapter knows a name in a short wording, and in a sentence a name says little.
+        """Add the photos [n, *prefix_shape] of each taught name to the query.
+
+        For a text that holds more than the name: an adapter knows the name in a short wording, and in a sentence a name says
+        little.
         """
         if not photos:
             return self
-        weights = [torch.full((len(own),), NAME_IN_SENTENCE / (len(own) + 1)) for own in photos]
-        asked = [] if self.prefixes is None else [self.prefixes]
-        return replace(self, prefixes=torch.cat([*asked, *photos]), photo_weights=torch.cat([self.photo_weights, *weights]))
+        weights = [torch.full((len(batch),), NAME_IN_SENTENCE / (len(batch) + 1)) for batch in photos]
+        prefixes = [] if self.prefixes is None else [self.prefixes]
+        return replace(self, prefixes=torch.cat([*prefixes, *photos]), photo_weights=torch.cat([self.photo_weights, *weights]))
 
     def row(self, backbone: Backbone, adapter: Adapter = ZERO_SHOT) -> Tensor:
-        """What an index is asked, [w]: its inner product with a row of ``columns.photo_rows`` is the photo's score. Raises
-        AdapterError: NaN or infinite numbers come of it, or the adapter moves photos as the backbone's shared part does not."""
+        """The query row [w] for an index. Its inner product with a row of ``columns.photo_rows`` is the photo's score.
+
+        Raises AdapterError: when numbers are NaN or infinite, or the adapter moves photos differently from the backbone's
+        shared part.
+        """
         return asked(backbone, adapter, lambda lora: self.embedding(backbone, lora))
 
     def embedding(self, backbone: Backbone, lora: Lora | None = None) -> Tensor:
-        """The query in the shared space, [d], of unit length; raises as ``row``."""
+        """The query in the shared space, [d], unit length. Raises as ``row``."""
         query = torch.zeros(backbone.dim)
         if len(self.texts):
             query = query + self.text_weights @ finite(backbone.text_suffix(self.texts, lora))
@@ -61,7 +66,7 @@ class EncodedQuery:
 
 @dataclass(frozen=True)
 class Query:
-    """What photos should show, all of it counting the same, and what they should not show."""
+    """The texts and photos to look for, all with equal weight, and the texts to exclude."""
 
     texts: tuple[str, ...] = ()
     photos: tuple[Image.Image, ...] = ()
@@ -69,8 +74,10 @@ class Query:
 
     @staticmethod
     def parse(texts: Sequence[str], photos: Sequence[Image.Image] = (), without: Sequence[str] = ()) -> Query:
-        """From what was typed: ``dog -water`` and ``dog -"deep water"`` say what not to look for. Raises DescriptionError:
-        nothing is left to look for, too many parts, or one that cannot be used."""
+        """Parse typed texts: ``dog -water`` and ``dog -"deep water"`` exclude a word or a phrase.
+
+        Raises DescriptionError: when nothing is left to look for, there are too many parts, or a part is unusable.
+        """
         wanted, unwanted = [], list(without)
         for text in texts:
             rest, excluded = split_minus(text)
@@ -84,7 +91,7 @@ class Query:
         return Query(tuple(wanted), tuple(photos), tuple(clean_text(text, "query") for text in unwanted))
 
     def question(self, backbone: Backbone) -> EncodedQuery:
-        """Encode it up to where adapters begin."""
+        """Run the frozen part of the backbone on the query."""
         texts, prefixes = (*self.texts, *self.without), torch.empty(0)
         share = 1.0 / (len(self.texts) + len(self.photos))
         weights = torch.tensor([share] * len(self.texts) + [-WITHOUT / max(1, len(self.without))] * len(self.without))
@@ -98,6 +105,6 @@ class Query:
 
 
 def split_minus(text: str) -> tuple[str, tuple[str, ...]]:
-    """A query without its excluded words, and these: "dog -water" is ("dog", ("water",))."""
+    """Split excluded words from a query: "dog -water" is ("dog", ("water",))."""
     excluded = tuple(match[1] or match[2] for match in _MINUS.finditer(text))
     return " ".join(_MINUS.sub(" ", text).split()), excluded

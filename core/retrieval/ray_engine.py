@@ -1,7 +1,7 @@
-"""Indexing on many machines: photos are read and encoded by a Ray Data job over the same code, and written by this process.
+"""Indexing on many machines: a Ray Data job reads and encodes photos with the same code; this process writes them.
 
-Ray (https://docs.ray.io) starts the actors, hands files out, and does again what a machine that went away was working on. Only
-one process writes, which keeps a library safe; a photo's row is 15 kB, written faster than dozens of machines encode.
+Ray (https://docs.ray.io) starts the actors, distributes the files, and repeats the work of a machine that is lost. Only one
+process writes, which keeps a library safe. A photo's row is 15 kB: one process writes faster than dozens of machines encode.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from core.common.errors import LibraryError, brief
 from core.data.read_ahead import BATCH
 from core.retrieval.indexing import Engine, Outcome, encode, read_photo
 
-FILES_A_TASK = 256  # what is lost when a machine goes away, and how finely work is shared out
+FILES_A_TASK = 256  # the work lost with a machine, and the unit of distribution
 
 
 class RayEncoder:
-    """An actor: one core or one GPU, and a backbone of its own."""
+    """A Ray actor with one core or one GPU, and its own backbone."""
 
     def __init__(self, choice: Mapping[str, Any], fingerprint: str, known: Set[bytes]) -> None:
         from core.backbones import load_backbone
@@ -36,9 +36,15 @@ class RayEncoder:
 
 
 def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
-    """Encodes on a Ray cluster whose machines have this program and see the photos under the same paths. ``backbone``: the
-    library's; the actors load it again. ``address``: of the cluster's head (host:port, or "auto" for the one of this machine);
-    None: one of this machine's cores. Raises LibraryError: Ray is not installed, or there is no cluster at the address."""
+    """An engine that encodes on a Ray cluster. Its machines need this program, and the photos under the same paths.
+
+    Args:
+        backbone: the library's backbone; each actor loads it again.
+        address: the cluster's head: host:port, or "auto" for the cluster of this machine. None: a new cluster of this
+            machine's cores.
+
+    Raises LibraryError: when Ray is not installed, or no cluster is at the address.
+    """
     try:
         import ray
         import ray.data

@@ -1,8 +1,8 @@
-"""The one path of search: embed the question with the adapter, ask the index of the photos as the adapter sees them.
+"""Search: embed the question with the adapter, then search the index of the photos as the adapter sees them.
 
-An adapter of texts changes the question alone, and so does one that changes photos as all adapters of its backbone do: one
-index of the photos answers all of them (``columns``). With another adapter of photos every photo is embedded again from its
-prefix activations: a gallery does that (``PhotoIndexes``), a library on disk rejects such adapters.
+One index answers all adapters that adapt texts only, or move photos by the backbone's shared part only (``columns``). Other
+adapters need every photo embedded again from its prefix activations. A gallery does this (``PhotoIndexes``); a library on disk
+rejects such adapters.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ from core.retrieval.popularity import popularity, spread_places
 from core.retrieval.questions import EncodedQuery
 
 SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
-KEPT_ADAPTERS = 4  # the page compares three
+KEPT_ADAPTERS = 4  # the page compares three at once
 
 T = TypeVar("T", bound=Any)
 
 
 class Photos(Protocol):
-    """Photos that can be searched, at places 0 to n - 1."""
+    """Searchable photos at places 0 to n - 1."""
 
     backbone: Backbone
 
     def index_for(self, adapter: Adapter) -> Index:
-        """The photos as an adapter sees them, ``columns.photo_rows`` by place: one index for all adapters but those that move
-        photos as no other does. Raises AdapterError: NaN or infinite numbers come of it, or photos cannot be embedded again
-        here."""
+        """The index of ``columns.photo_rows`` by place, as the adapter sees the photos. Most adapters share one index.
+
+        Raises AdapterError: when numbers are NaN or infinite, or photos cannot be embedded again here.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class LikePhoto:
-    """A question: what is like a photo that is indexed, at a place of ``photos``."""
+    """A question for photos similar to the indexed photo at a place of ``photos``."""
 
     photos: Photos
     place: int
@@ -56,37 +57,41 @@ class LikePhoto:
         return asked(backbone, adapter, lambda lora: embeddings(backbone, rows, lora))[0]
 
 
-Asked = EncodedQuery | LikePhoto  # what photos are asked, up to where adapters begin
+Asked = EncodedQuery | LikePhoto  # a question before any adapter is applied
 
 
 def search(
     photos: Photos, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10, among: np.ndarray | None = None
 ) -> list[tuple[int, float]]:
-    """The ``top`` best photos (None: all) as (place, score), best first, among the places [k], ascending (None: all of them).
-    A score is the cosine similarity, or where the adapter has a weight below 1 the mixture of both. Raises AdapterError: as
-    ``Photos.index_for`` and ``EncodedQuery.row``."""
+    """The ``top`` best photos (None: all) as (place, score), best first.
+
+    A score is the cosine similarity. If the adapter's weight is below 1, it is the mixture with the zero-shot score.
+    ``among``: the allowed places [k], ascending (None: all). Raises AdapterError: as ``Photos.index_for`` and
+    ``EncodedQuery.row``.
+    """
     return photos.index_for(adapter).search(question.row(photos.backbone, adapter), top, among=among)
 
 
 def zero_shot_ranks(photos: Photos, question: Asked, among: np.ndarray | None = None) -> dict[int, int]:
-    """Rank, from 1, by place; a compressed index knows the first ``CANDIDATES`` places only."""
+    """Rank, from 1, by place. A compressed index ranks the first ``CANDIDATES`` places only."""
     query, index = question.row(photos.backbone), photos.index_for(ZERO_SHOT)
-    found = index.search(query, CANDIDATES if index.approximate else None, among=among, margin=1)
-    return {place: rank for rank, (place, _) in enumerate(found, 1)}
+    results = index.search(query, CANDIDATES if index.approximate else None, among=among, margin=1)
+    return {place: rank for rank, (place, _) in enumerate(results, 1)}
 
 
 class Recent(Generic[T]):
-    """The last few values that were made, by key; threads may share it, and two of them may make one value at once."""
+    """The last few computed values, by key. Thread-safe; two threads may compute the same value at once."""
 
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, threading.Lock()
-        self._values: OrderedDict[Hashable, T] = OrderedDict()  # the last one asked for last
+        self._values: OrderedDict[Hashable, T] = OrderedDict()  # most recently used last
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, made where it is not kept."""
+        """The value of a key; ``make`` computes it if it is not kept."""
         with self._lock:
-            known = self._values.get(key)
-        value = make() if known is None else known
+            value = self._values.get(key)
+        if value is None:
+            value = make()
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)
@@ -101,28 +106,32 @@ class Recent(Generic[T]):
 
     @property
     def nbytes(self) -> int:
-        """Memory of all of them."""
+        """Bytes of all kept values."""
         return sum(value.nbytes for value in self.values)
 
 
 class PhotoIndexes:
-    """Implements ``Photos`` for a set of photos in memory that does not change; threads may share it. ``prefixes``:
-    [*prefix_shape] of each photo. ``rows``: [w] of each, as ``columns.photo_rows`` makes them."""
+    """Implements ``Photos`` for a fixed set of photos in memory. Thread-safe.
+
+    Args:
+        prefixes: the prefix activations of each photo, [*prefix_shape].
+        rows: the index row of each photo, [w], from ``columns.photo_rows``.
+    """
 
     def __init__(self, backbone: Backbone, prefixes: Sequence[Tensor], rows: Sequence[Tensor]) -> None:
-        self.backbone, self._prefixes, self._of_photos = backbone, prefixes, rows
+        self.backbone, self._prefixes, self._photo_rows = backbone, prefixes, rows
         self._adapted: Recent[Index] = Recent(KEPT_ADAPTERS)
         self._popular: Recent[Tensor] = Recent(KEPT_ADAPTERS)  # popularity of texts
 
     @lazy
     def index(self) -> Index:
-        return Index.of(torch.stack(list(self._of_photos)) if self._of_photos else torch.empty(0, width(self.backbone)))
+        return Index.of(torch.stack(list(self._photo_rows)) if self._photo_rows else torch.empty(0, width(self.backbone)))
 
     @property
     def nbytes(self) -> int:
-        """Memory of all indexes that were asked for."""
-        made = self.index.nbytes if "index" in vars(self) else 0
-        return made + self._adapted.nbytes + self._popular.nbytes
+        """Bytes of all indexes built so far."""
+        index = self.index.nbytes if "index" in vars(self) else 0
+        return index + self._adapted.nbytes + self._popular.nbytes
 
     def index_for(self, adapter: Adapter) -> Index:
         if not adapter.moves_photos or self.backbone.shared is not None or not self._prefixes:
@@ -135,6 +144,6 @@ class PhotoIndexes:
         return torch.cat([photo_rows(self.backbone, batch, adapter) for batch in batches])
 
     def popularity(self, adapter: Adapter, texts: tuple[str, ...], rows: Tensor) -> Tensor:
-        """How popular texts are among the photos, [m]; their ``columns.text_rows`` are [m, w]."""
+        """Popularity [m] of texts among the photos. ``rows``: the ``columns.text_rows`` [m, w] of the texts."""
         index = self.index_for(adapter)
         return self._popular.get((adapter.key, texts), lambda: popularity(index.take(spread_places(len(index))), rows))

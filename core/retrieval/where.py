@@ -1,4 +1,4 @@
-"""Which photos may be answers: those in a folder, and those of some days."""
+"""A search filter by folder and date."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NONE_LEFT = "No photo matches this folder and these dates. A photo without a dat
 
 @dataclass(frozen=True)
 class Where:
-    """Which photos may be answers: those in this folder or below it, and those taken in these days, both included."""
+    """A filter: photos in ``folder`` or below it, taken from ``since`` to ``until``, both days included."""
 
     folder: Path | None = None
     since: date | None = None
@@ -24,7 +24,7 @@ class Where:
         return any(value is not None for value in (self.folder, self.since, self.until))
 
     def days(self, days: np.ndarray) -> np.ndarray:
-        """[n] whether photos of these days [n] datetime64[D] may be answers; an unknown day, NaT, is in no range."""
+        """Which of these days [n] datetime64[D] pass, [n] bool. An unknown day (NaT) is in no range."""
         kept = np.ones(len(days), bool)
         if self.since is not None:
             kept &= days >= np.datetime64(self.since)
@@ -34,7 +34,7 @@ class Where:
 
 
 def taken_at(exif: object) -> datetime | None:
-    """EXIF's "2024:05:01 12:30:00"; None where it is anything else, as cameras whose clock was never set write."""
+    """Parse EXIF's "2024:05:01 12:30:00". None for anything else, such as from a camera whose clock was never set."""
     with suppress(ValueError, TypeError):
         return datetime.strptime(str(exif), "%Y:%m:%d %H:%M:%S")
     return None
