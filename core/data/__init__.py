@@ -1,4 +1,4 @@
-"""Data folders: photos with captions or labels, read by path and never copied; one file per format."""
+"""Data folders: photos with captions or labels. Photos are read by path, never copied. One module per format."""
 
 from core.data.folder import data_folders, read_folder
 from core.data.sample import Sample

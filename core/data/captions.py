@@ -1,4 +1,4 @@
-"""Captions of a visitor's photos: from CSV, JSONL or COCO files, from file names, or typed in."""
+"""Captions of a visitor's photos: from CSV, JSONL or COCO files, from file names, or typed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPED = "Typed captions"
 
 _PHOTO_COLUMNS = {"image", "file", "filename", "file_name", "image_name", "image_path", "name", "photo", "path"}
 _TEXT_COLUMN = re.compile(r"(caption|text|description|comment|sentence|title)s?([ _-]?\d+)?")
-# Nothing in it gives back what it took (``*+``), so that no line takes longer than it is long.
+# Possessive quantifiers (``*+``) prevent backtracking, so the time is linear in the length of a line.
 _FIRST_CELL = re.compile(r'[^\S\t]*+(?:"(?:[^"]|"")*+"[^\S\t]*+|[^",;\t|]*+)([,;\t|])')
 _TOKEN_NUMBER = re.compile(r"(?<=\.\w{3})#\d+$|(?<=\.\w{4})#\d+$")  # Flickr8k.token.txt: "a.jpg#0"
 _CAMERA_WORDS = {"img", "dsc", "dscn", "dscf", "dcim", "pxl", "mvimg", "image", "photo", "picture", "pic", "scan", "wa"}
@@ -31,13 +31,15 @@ Captions = dict[str, tuple[str, ...]]
 
 
 def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
-    """Captions by image name, from the content of a captions file, in file order.
+    """Captions by image name, in file order, from the content of a captions file.
 
-    Formats: CSV (also with ``;``, tab or ``|``) with a header such as ``image,caption``, or with just these two columns;
-    JSONL with an object such as ``{"image": "a.jpg", "captions": ["…"]}`` or ``{"image": "a.jpg", "label": "dog"}`` a line (the
-    caption is then "a photo of a dog"); COCO captions JSON. Several rows of one image are several captions.
+    - CSV (also with ``;``, tab or ``|``) with a header such as ``image,caption``, or with these two columns and no header.
+    - JSONL with ``{"image": "a.jpg", "captions": ["…"]}`` or ``{"image": "a.jpg", "label": "dog"}`` on each line. The label
+      becomes the caption "a photo of a dog".
+    - COCO captions JSON.
 
-    Raises DataError: not UTF-8, malformed (the text names file and line), without any caption, or with more than ``most``.
+    An image may have several rows, each with a caption. Raises DataError: when the file is not UTF-8, is malformed (the message
+    names the line), or has no captions, or more than ``most``.
     """
     label = safe_name(name)
     text = decoded(label, data)
@@ -52,13 +54,15 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
 
 
 def captions_from_names(names: Iterable[str]) -> Captions:
-    """The words of file names as captions: ``dog_on_beach-2.jpg`` is "dog on beach", ``IMG_2034.jpg`` and hashes are none."""
+    """Captions from the words in file names: ``dog_on_beach-2.jpg`` gives "dog on beach"; ``IMG_2034.jpg`` gives none."""
     return _collect((name, _words(name)) for name in names)
 
 
 def parse_typed(text: str) -> Captions:
-    """Captions typed as ``name: caption`` or ``name, caption``, one a line, several for several captions of a photo; DataError
-    names a line without a name or a caption by its number."""
+    """Captions typed as ``name: caption`` or ``name, caption``, one per line. A name may have several lines.
+
+    Raises DataError: when a line has no name or no caption; the message has the line number.
+    """
     pairs = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -71,10 +75,10 @@ def parse_typed(text: str) -> Captions:
 
 
 def match_captions(names: Sequence[str], captions: Mapping[str, Sequence[str]]) -> list[tuple[str, ...] | None]:
-    """The captions of each photo name, or None: by file name, else by the name without its ending; case is ignored.
+    """The captions of each photo name, or None: by file name, else by the name without its extension. Ignores case.
 
-    Folders in the keys are ignored (``images/a.jpg`` means ``a.jpg``). A key that is some photo's full name is not also
-    tried without its ending, so that ``a.png`` does not caption ``a.jpg`` beside it.
+    Folders in the keys are ignored (``images/a.jpg`` means ``a.jpg``). A key that is a photo's full name matches this photo
+    only, so that ``a.png`` does not caption ``a.jpg`` beside it.
     """
     by_name: dict[str, list[str]] = {}
     for key, texts in captions.items():
@@ -92,7 +96,7 @@ def match_captions(names: Sequence[str], captions: Mapping[str, Sequence[str]]) 
 
 
 def clean_captions(texts: Iterable[str]) -> tuple[str, ...]:
-    """Captions on one line each, without empty and repeated ones, cut at MAX_CAPTION characters; the first CAPTIONS_A_PHOTO."""
+    """The first CAPTIONS_A_PHOTO captions, each on one line of at most MAX_CAPTION characters; no empty or repeated ones."""
     short = (one_line(text)[:MAX_CAPTION] for text in texts)
     return tuple(islice(dict.fromkeys(text for text in short if text), CAPTIONS_A_PHOTO))
 
@@ -107,7 +111,7 @@ def _collect(pairs: Iterable[tuple[str, str]]) -> Captions:
 
 def _words(name: str) -> str:
     words = [w for w in re.split(r"[\W_]+", PurePosixPath(safe_name(name)).stem) if w]
-    # Ids rather than words: digits before letters in one token, as in 693b08cb0e or 20240131T1200.
+    # Drop ids: tokens with digits before letters, such as 693b08cb0e or 20240131T1200.
     words = [w for w in words if not (len(w) > 5 and re.search(r"\d[^\W\d]", w))]
     while words and words[-1].isdigit():
         words.pop()
@@ -118,7 +122,7 @@ def _words(name: str) -> str:
 
 
 def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
-    """(image, caption) of each row; extra cells behind the caption column are a caption whose commas were not quoted."""
+    """Yield (image, caption) of each row. Extra cells after the caption column belong to a caption with unquoted commas."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     match = _FIRST_CELL.match(first)
     delimiter = match[1] if match else ","
@@ -140,8 +144,8 @@ def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
 
 
 def _csv_rows(label: str, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not blank, with the line that they end on."""
-    # Strict, because otherwise a quote that is never closed swallows the rest of the file as one caption.
+    """Yield the non-blank rows, each with the number of its last line."""
+    # Strict: otherwise an unclosed quote makes the rest of the file one caption.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=delimiter != "\t")
     try:
         for row in reader:
@@ -152,7 +156,7 @@ def _csv_rows(label: str, text: str, delimiter: str) -> Iterator[tuple[int, list
 
 
 def _columns(header: list[str], where: str) -> tuple[int, list[int]] | None:
-    """Positions of the image column and the caption columns; None when the row is no header."""
+    """Positions of the image column and the caption columns. None if the row is no header."""
     images = [i for i, cell in enumerate(header) if cell in _PHOTO_COLUMNS]
     if not images:
         if len(header) > 1 and any(_TEXT_COLUMN.fullmatch(cell) for cell in header) and "." not in header[0]:
@@ -165,7 +169,7 @@ def _columns(header: list[str], where: str) -> tuple[int, list[int]] | None:
 
 
 def _jsonl(label: str, text: str) -> Iterator[tuple[str, str]]:
-    """(image, caption) of each line, of ``captions.jsonl`` or of ``labels.jsonl``."""
+    """Yield (image, caption) from the lines of ``captions.jsonl`` or ``labels.jsonl``."""
     for where, row in rows(label, text):
         if "label" in row and "captions" not in row and "caption" not in row:
             texts = caption_texts(Sample(Path(row["image"]), label=label_of(where, row)))
@@ -175,7 +179,7 @@ def _jsonl(label: str, text: str) -> Iterator[tuple[str, str]]:
 
 
 def _json(label: str, text: str) -> Iterator[tuple[str, str]]:
-    """COCO captions; a JSONL file that is called .json is read all the same."""
+    """Yield (image, caption) from COCO captions. Also accepts a JSONL file with the name .json."""
     first = list(islice(lines(text), 2))
     if len(first) > 1 and first[0][1].rstrip().endswith("}"):
         yield from _jsonl(label, text)

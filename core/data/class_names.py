@@ -1,4 +1,4 @@
-"""Names of the 1,000 classes of ImageNet: ordinary words for things that photos show."""
+"""Names of ImageNet's 1,000 classes: ordinary words for things in photos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @cache
 def imagenet_class_names() -> tuple[str, ...]:
-    """First lemma of each of the 1,000 classes, in the classifier's order, from timm's files: to import it takes seconds."""
+    """First lemma of each class, in the classifier's order. Reads timm's files, since importing timm takes seconds."""
     package = find_spec("timm")
     assert package is not None and package.origin is not None
     files = Path(package.origin).parent / "data/_info"

@@ -11,19 +11,21 @@ from core.data.sample import Sample
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
-# Where photos of all kinds lie, their captions not being there: train2017, Flicker8k_Dataset, flickr30k_images and the like.
+# Folders of unsorted photos, not of one class: train2017, Flicker8k_Dataset, flickr30k_images and the like.
 _NO_CLASS = re.compile(r"\..*|(train|val|test)\d{4}|.*(images?|photos?|pictures?|thumbnails?|dataset)")
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """Folders right below that hold images, themselves or further below, and whose names may be those of classes."""
+    """The direct subfolders that hold images at any depth, and whose names may be class names."""
     below = sorted(f for f in folder.iterdir() if f.is_dir() and not _NO_CLASS.fullmatch(f.name.lower()))
     return [f for f in below if any(is_image(Path(name)) for _, names in walk(f) for name in names)]
 
 
 def read_classes(folder: Path) -> list[Sample]:
-    """Samples of an image folder with at least two classes, labelled with their folder's name; else empty. The folder's own
-    name is the domain and the set: all its classes are of one kind. Raises DataError: splits and other folders side by side."""
+    """Samples of an image folder with at least two classes, labelled with their subfolder's name. Else empty.
+
+    The folder's name is the domain and the dataset. Raises DataError: when splits and other folders are mixed.
+    """
     folders = class_folders(folder)
     splits = [f for f in folders if f.name.lower() in SPLITS]
     if splits and len(splits) < len(folders):

@@ -1,4 +1,4 @@
-"""COCO: captions JSON, and the instances JSON beside it for the categories of the objects in each photo.
+"""COCO: captions JSON, and the instances JSON beside it with the categories of the objects in each photo.
 
 https://cocodataset.org/#format-data
 """
@@ -21,13 +21,15 @@ from core.data.text import read_json
 
 
 def read_coco(folder: Path, beside: Path, images: ImageFinder, categories: bool) -> list[Sample]:
-    """Samples of the COCO captions in a folder or its ``annotations``, or else in ``beside``; several files that each have
-    photos there (train and val) are joined. With ``categories`` the instances are read, too. Raises DataError: malformed, or
-    both 2014's and 2017's files, which share photos across their splits."""
+    """Samples of the COCO captions in ``folder`` or its ``annotations``, else in ``beside`` or its ``annotations``.
+
+    If several files (train and val) have photos there, they are joined. ``categories``: whether to read the instances too.
+    Raises DataError: when a file is malformed, or there are files of 2014 and 2017, whose splits share photos.
+    """
     absent: list[Sample] = []
     for place in (folder, beside):
         files = sorted([*place.glob("*.json"), *place.glob("annotations/*.json")])
-        # Files that say what they are come first: COCO's instance files beside them take gigabytes to parse.
+        # Files named as captions come first: COCO's instance files beside them take gigabytes to parse.
         for named in (True, False):
             parsed = [
                 (f, _samples(f, images))
@@ -35,7 +37,7 @@ def read_coco(folder: Path, beside: Path, images: ImageFinder, categories: bool)
                 if ("caption" in f.name.lower()) is named and not f.name.startswith((".", "instances", "dataset_"))
             ]
             present = [(f, samples) for f, samples in parsed if any(is_there(s.path) for s in samples)]
-            # val2017 given, and photos of train have the same names: the file named after the folder is the one meant.
+            # Several files match if their photos have the same names: prefer the file named after the folder (val2017).
             present = [(f, samples) for f, samples in present if images.folder.name in f.stem] or present
             _check_years([f for f, _ in present])
             if categories:
@@ -51,12 +53,12 @@ def read_coco(folder: Path, beside: Path, images: ImageFinder, categories: bool)
 
 
 def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
-    """Category names by image id, sorted; empty when the file is not there, DataError where it is not as COCO's are."""
+    """Sorted category names by image id. Empty if the file is missing. Raises DataError: when it is not in COCO's format."""
     if not file.is_file():
         return {}
 
     def slim(item: dict[str, Any]) -> dict[str, Any]:
-        # The outlines of 860,000 objects would take gigabytes, and are not needed here.
+        # The unused outlines of 860,000 objects would take gigabytes.
         item.pop("segmentation", None)
         return item
 
@@ -75,7 +77,7 @@ def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
 
 
 def _samples(file: Path, images: ImageFinder, categories: Mapping[Any, tuple[str, ...]] = MappingProxyType({})) -> list[Sample]:
-    """Samples of a COCO captions JSON; empty when the file is some other JSON."""
+    """Samples of a COCO captions JSON. Empty if the file is another JSON."""
     try:
         content = read_json(file)
     except DataError:

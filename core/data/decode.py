@@ -1,4 +1,4 @@
-"""From added files to decoded photos: read, told apart by content, and decoded in other processes ahead of the model."""
+"""From added files to decoded photos: read, deduplicated by content, and decoded in other processes ahead of the model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.data.decode_pool import DecodedPhoto
 from core.data.image_io import photo_bytes
 from core.data.read_ahead import read_ahead
 
-DEEPEST = 8  # folders of a source that are kept
+DEEPEST = 8  # maximum folder levels kept for a source
 UNREADABLE = "the file cannot be read."
 
 log = logging.getLogger(__name__)
@@ -24,14 +24,14 @@ Source = Path | tuple[str, bytes | Path]
 
 
 class Failure(NamedTuple):
-    """A file that did not become a photo, and why."""
+    """A file that gave no photo, and the reason."""
 
     name: str
     reason: str
 
 
 class Decoded(NamedTuple):
-    """A decoded file: its place among the sources, the hash of its content, its safe name, and what is left of it."""
+    """A decoded file: its place among the sources, the hash of its content, its safe name, and the decoded photo."""
 
     position: int
     id: str
@@ -40,23 +40,25 @@ class Decoded(NamedTuple):
 
 
 def source_folder(source: Source) -> str:
-    """Where a source says that it lay, as safe names between slashes; "" for a path."""
+    """The folder in a source's name, as safe names between slashes. "" for a path."""
     parts = () if isinstance(source, Path) else PurePosixPath(source[0].replace("\\", "/")).parts[:-1]
     return "/".join(safe_name(part) for part in parts[:DEEPEST] if part.strip("./"))
 
 
 def content_id(content: bytes) -> str:
-    """32 hex digits that only this content has."""
+    """The id of a file's content: 32 hex digits of its hash."""
     return digest(content)[:32]
 
 
 class Intake:
-    """Reads sources in order and yields batches of decoded photos; what does not become one is kept for the report.
+    """Reads sources in order and yields batches of decoded photos. Collects the other files for the report.
 
     Args:
-        decode: makes a photo of a file's name and content, in any thread. holds: whether a content is there already.
-        room: how many more photos there may be, batches that were yielded before counted as there. full: the message where
-            there is none. stop: whether the caller has left.
+        decode: decodes a photo from a file's name and content; called in any thread.
+        holds: whether the gallery has a content id already.
+        room: how many more photos fit, with all yielded batches counted.
+        full: the error message if no more photos fit.
+        stop: whether the caller has left.
     """
 
     def __init__(
@@ -68,9 +70,9 @@ class Intake:
         full: str,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.done = 0  # files that were looked at
-        self.ids: dict[int, str] = {}  # of the photo that each file is, by its place
-        self.duplicates: list[str] = []  # names of files whose content was there already
+        self.done = 0  # processed files
+        self.ids: dict[int, str] = {}  # the photo id of each file, by its place
+        self.duplicates: list[str] = []  # names of files whose content the gallery already has
         self.failed: list[Failure] = []
         self._names = [safe_name(source.name if isinstance(source, Path) else source[0]) for source in sources]
         self._contents = [source if isinstance(source, Path) else source[1] for source in sources]
@@ -79,7 +81,7 @@ class Intake:
         self._seen: set[str] = set()
 
     def batches(self) -> Iterator[list[Decoded]]:
-        """Decoded photos in order, some at a time; the next are decoded while the caller works on these."""
+        """Yield batches of decoded photos in order. The next photos are decoded while the caller uses a batch."""
         for batch in read_ahead(takewhile(self._wanted, range(len(self._names))), self._read):
             if self._stopped:
                 return
@@ -91,7 +93,7 @@ class Intake:
                     self.ids[position] = key
                     continue
                 if key and ready and self._room() <= len(ready):
-                    yield ready  # they may take less room than was set aside for them
+                    yield ready  # committed photos may take less memory than estimated
                     ready = []
                 if key and self._room() <= len(ready):
                     self.failed.append(Failure(name, self._full))
@@ -109,7 +111,7 @@ class Intake:
         return not self._stopped
 
     def _read(self, position: int) -> tuple[str, DecodedPhoto | Exception | None]:
-        """The id of a file's content, "" where it cannot be read, and the photo; None: it was there before."""
+        """A file's content id ("": unreadable), and its photo, error, or None if the gallery has it already."""
         name, content, key = self._names[position], self._contents[position], ""
         try:
             content = photo_bytes(content, name) if isinstance(content, Path) else content
@@ -124,7 +126,7 @@ class Intake:
 
 
 def _reason(name: str, error: Exception) -> str:
-    """The error's text without the name it begins with; whatever a photo's reading raises is this photo's refusal."""
+    """The error's text without the file name at its start. Unexpected errors are logged and reject this file only."""
     if isinstance(error, PhotoError):
         return str(error).removeprefix(f"{name}: ")
     log.error("%r could not be read", name, exc_info=error)

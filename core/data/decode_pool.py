@@ -1,8 +1,8 @@
-"""Processes that decode photos, shared by everything in this process that adds some; they take turns photo by photo.
+"""A pool of processes that decode photos, shared by all uploads of this process. Uploads take turns, photo by photo.
 
-Decoders are written in C and read whatever strangers send: here they may crash, take too long or take too much memory, and it
-costs one photo. (The pools of the standard library import the main module into every process, which for the app is torch and
-Gradio, and end as a whole when one process does.)
+Decoders are written in C and read files from strangers. In a separate process, a crash, a time-out or too much memory costs one
+photo only. (The standard library's pools import the main module into every process: for the app, torch and Gradio. They also
+end completely when one process ends.)
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from core.data.decode_worker import MAX_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = min(4, os.cpu_count() or 1)
-WALL_SECONDS = 6 * MAX_SECONDS  # for one photo, on a busy machine and where processor time cannot be limited
-UPLOAD_SECONDS, SECONDS_A_PHOTO, MOST_SECONDS = 60, 1, 1_200  # of decoding, for all photos of one upload together
-UPLOAD_PIXELS, PIXELS_A_BYTE = 200_000_000, 500  # likewise; screenshots have 300 a byte, photos fewer than 50
+WALL_SECONDS = 6 * MAX_SECONDS  # limit for one photo, for busy machines and systems that cannot limit processor time
+UPLOAD_SECONDS, SECONDS_A_PHOTO, MOST_SECONDS = 60, 1, 1_200  # limit for decoding all photos of an upload
+UPLOAD_PIXELS, PIXELS_A_BYTE = 200_000_000, 500  # also per upload; screenshots have 300 pixels per byte, photos fewer than 50
 TOO_LONG = "decoding the image takes too long; save it again with another program."
 CRASHED = "the image is damaged: decoding it failed."
 OUT_OF_TIME = "its upload took longer to decode than it may; send the rest on its own."
@@ -37,23 +37,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DecodedPhoto:
-    """What is left of a photo: height x width x 3 bytes as a backbone sees it, a small upright JPEG, and "YYYY:MM:DD HH:MM:SS"
-    where the camera says so."""
+    """A decoded photo: height x width x 3 bytes for the backbone, an upright JPEG thumbnail, and the EXIF time if known."""
 
     pixels: bytes
     thumbnail: bytes
-    taken: str | None
+    taken: str | None  # "YYYY:MM:DD HH:MM:SS"
 
 
 class _Process:
-    """One decoding process, started with its first photo and again whenever it has ended."""
+    """A decoding process. It starts with the first photo, and again after it has ended."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self.cost = 0  # pixels that the last file had to decode
+        self.cost = 0  # pixels decoded for the last file
 
     def decode(self, name: str, content: bytes, framing: Framing, most: int = UPLOAD_PIXELS) -> DecodedPhoto:
-        """Decode one photo that has at most so many pixels; PhotoError where it is none, or took the process with it."""
+        """Decode a photo of at most ``most`` pixels. Raises PhotoError: when it is no photo, or it ended the process."""
         process = self._process
         if process is None or process.poll() is not None:
             process = self._process = self._start()
@@ -90,12 +89,12 @@ class _Process:
             env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Ctrl-C is for the app, which ends its decoders by closing their input. No session: Linux shares cores among them.
+            # Own group: Ctrl-C reaches the app only; closed inputs end the decoders. No session: Linux shares cores among them.
             process_group=0,
         )
 
     def _end(self, process: subprocess.Popen[bytes]) -> int:
-        """See that the process is gone; the answer is how it ended."""
+        """End the process. Returns its exit status."""
         self._process = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)
@@ -108,25 +107,25 @@ class _Process:
 
 @dataclass(eq=False)
 class Upload:
-    """Photos that belong together, and are framed alike; several uploads take turns."""
+    """Photos added together, with one framing. Several uploads take turns."""
 
     framing: Framing
-    waiting: int = 0  # photos
-    photos: int = 0  # so far
-    seconds: float = 0.0  # that they took
-    pixels: int = field(default_factory=lambda: UPLOAD_PIXELS)  # that are left
+    waiting: int = 0  # photos that wait for their turn
+    photos: int = 0  # photos so far
+    seconds: float = 0.0  # decoding time so far
+    pixels: int = field(default_factory=lambda: UPLOAD_PIXELS)  # remaining pixels
 
 
 class DecodePool:
-    """Decoding processes, for as many threads as there are."""
+    """Decoding processes. Any number of threads may use them."""
 
     def __init__(self, processes: int = PROCESSES) -> None:
         self._free = [_Process() for _ in range(processes)]
-        self._turns: OrderedDict[Upload, None] = OrderedDict()  # with photos that wait, the next one first
+        self._turns: OrderedDict[Upload, None] = OrderedDict()  # uploads with waiting photos, the next one first
         self._changed = threading.Condition()
 
     def decode(self, upload: Upload, name: str, content: bytes) -> DecodedPhoto:
-        """Decode one photo when it is its turn; PhotoError where that cannot be done."""
+        """Decode one photo of an upload, in turn. Raises PhotoError: when it cannot be decoded, or the upload took too long."""
         with self._changed:
             upload.photos += 1
             upload.pixels += PIXELS_A_BYTE * len(content)
@@ -156,5 +155,5 @@ POOL = DecodePool()
 
 
 def decode_photo(content: bytes, name: str, framing: Framing) -> DecodedPhoto:
-    """One photo alone, in its turn; PhotoError where it cannot be decoded."""
+    """Decode a single photo, as an upload of its own. Raises PhotoError: when it cannot be decoded."""
     return POOL.decode(Upload(framing), name, content)

@@ -1,7 +1,7 @@
-"""The process that decodes photos. It holds nothing but the photo at hand, and ends rather than take too much of anything.
+"""The process that decodes photos. It holds one photo at a time, within limits on time and memory.
 
-It reads requests from its standard input and answers on its standard output: a line of JSON, then bytes. What it answers is
-not believed further than that, for a hostile file may have taken it over.
+It reads requests from standard input and answers on standard output: a line of JSON, then bytes. The parent process does not
+trust the answers: a hostile file may have taken this process over.
 """
 
 from __future__ import annotations
@@ -20,28 +20,31 @@ from core.data.image_io import open_photo, thumbnail
 if sys.platform != "win32":
     import resource
 
-MAX_MEMORY = 1024 * 2**20  # bytes of address space: a picture of 64 megapixels, once more while it is made smaller, and Python
+MAX_MEMORY = 1024 * 2**20  # bytes of address space: a picture of 64 megapixels, a copy while it is reduced, and Python
 OUT_OF_PIXELS = "its upload has far more pixels than bytes; send it on its own."
-MAX_SECONDS = 10  # of processor time for one photo; the largest that are taken need three
+MAX_SECONDS = 10  # processor time for one photo; the largest accepted photos need three
 
 
 def limit_memory() -> None:
-    """From here on, asking for more memory fails, and unread answers end the process; not on Windows."""
+    """Limit memory, and end the process silently when nobody reads its answers. Does nothing on Windows."""
     if sys.platform != "win32":
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the app ended: no trace of a broken pipe
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # no traceback of a broken pipe when the app has ended
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def limit_seconds(seconds: int) -> None:
-    """The process is killed after so many more seconds of processor time."""
+    """Let the system kill the process after this many more seconds of processor time. Does nothing on Windows."""
     if sys.platform != "win32":
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, resource.RLIM_INFINITY))
 
 
 def decoded(name: str, content: bytes, framing: Framing, most: int) -> tuple[dict[str, Any], bytes]:
-    """What is answered for one photo: sizes of what follows, and the pixels and the thumbnail; or an error. In either case
-    "cost", the pixels that were decoded: none of a file that has more than ``most``."""
+    """The answer for one photo: a JSON head, and the bytes of the pixels and the thumbnail.
+
+    The head has their sizes, or an error; and "cost", the number of decoded pixels. A file with more than ``most`` pixels is
+    not decoded.
+    """
     cost = 0
 
     def looked(pixels: int) -> None:
@@ -56,16 +59,16 @@ def decoded(name: str, content: bytes, framing: Framing, most: int) -> tuple[dic
         head = {"pixels": len(pixels), "thumbnail": len(small), "taken": image.info.get("taken"), "cost": cost}
         return head, pixels + small
     except PhotoError as error:
-        words = str(error)
+        reason = str(error)
     except MemoryError:
-        words = f"{name}: decoding the image takes too much memory; save it again with another program."
-    except Exception as error:  # whatever a photo's reading raises is this photo's refusal
-        words = f"{name}: the image cannot be decoded ({type(error).__name__})."
-    return {"error": words, "cost": cost}, b""
+        reason = f"{name}: decoding the image takes too much memory; save it again with another program."
+    except Exception as error:  # any error rejects this photo only
+        reason = f"{name}: the image cannot be decoded ({type(error).__name__})."
+    return {"error": reason, "cost": cost}, b""
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Decode photo after photo until the requests end."""
+    """Decode photos until the requests end."""
     while line := requests.readline():
         request = json.loads(line)
         content = requests.read(request["size"])

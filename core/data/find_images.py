@@ -1,4 +1,4 @@
-"""Finds the image files that captions files only name."""
+"""Find the image files that a captions file names."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SUFFIXES = frozenset(suffix for suffixes in (*FORMATS.values(), RAW_SUFFIXES) fo
 
 CLUTTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r", "zbthumbnail.info", "autprint.mrk"}
 CLUTTER_FOLDERS = {"__MACOSX", "@eaDir", ".thumbnails", "$RECYCLE.BIN"}
-# Settings of raw converters and phones, sounds, low-resolution videos and picture lists of cameras.
+# Edit settings of raw converters and phones, thumbnails, low-resolution videos and catalogues of cameras, partial downloads.
 SIDECARS = (".xmp", ".aae", ".thm", ".ctg", ".lrv", ".pp3", ".dop", ".lrcat-data", ".photoslibrary", ".part", ".crdownload")
 
 
 def is_clutter(name: str) -> bool:
-    """What operating systems, cameras and photo programs put beside photos on their own: it is skipped in silence."""
+    """Whether a file was put beside photos by an operating system, camera or program. Such files are skipped silently."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or CLUTTER_FOLDERS.intersection(parts):
         return True
@@ -32,24 +32,24 @@ def is_clutter(name: str) -> bool:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name is that of a photo (its content is looked at when it is decoded)."""
+    """Whether the file name is that of a photo. Its content is checked when it is decoded."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def is_raw(name: str) -> bool:
-    """Whether the name is that of a camera's raw file."""
+    """Whether the file name is that of a camera's raw file."""
     return name.lower().endswith(RAW_SUFFIXES)
 
 
 def is_there(path: Path) -> bool:
-    """Whether a path that a captions file names is that of a file; one that no file could have is not."""
+    """Whether a path from a captions file is an existing file. Also False for an invalid path."""
     with suppress(OSError):
         return path.is_file()
     return False
 
 
 class ImageFinder:
-    """The images of a folder and all folders below it, by file name."""
+    """Finds the images of a folder and all folders below it by file name."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -64,8 +64,11 @@ class ImageFinder:
         return paths
 
     def find(self, name: str, hint: str = "") -> Path:
-        """The image called ``name`` in a captions file, perhaps with folders; of several in different folders the one whose
-        folder the hint names, such as the file's stem (``captions_val2017`` means ``val2017/``)."""
+        """The path of the image ``name`` from a captions file; the name may include folders.
+
+        ``hint``: chooses among images of the same name: the one whose folder name is part of the hint. It may be the captions
+        file's stem: ``captions_val2017`` chooses ``val2017/``.
+        """
         direct = self.folder / name
         if is_there(direct):
             return direct
@@ -76,7 +79,7 @@ class ImageFinder:
         return next(iter(named or same), direct)
 
     def check(self, samples: Iterable[Sample]) -> None:
-        """Raise DataError when one of the samples could mean either of two files."""
+        """Raise DataError if a sample may mean either of two files."""
         for sample in samples:
             if sample.path in self._rivals:
                 first, second = (p.relative_to(self.folder) for p in (sample.path, self._rivals[sample.path]))
@@ -87,10 +90,10 @@ class ImageFinder:
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder from ``folder`` down with its sorted file names; links are followed, but not in circles."""
+    """Yield ``folder`` and each folder below it, with its sorted file names. Follows links, but not in circles."""
     seen = set()
     for root, folders, names in os.walk(folder, followlinks=True):
-        # Image folders are often links to a data disk; a link to a folder above would lead in circles.
+        # Image folders are often links to a data disk. A link to a folder above would give a circle.
         seen.add(os.path.realpath(root))
         folders[:] = sorted(f for f in folders if os.path.realpath(Path(root, f)) not in seen)
         yield Path(root), sorted(names)

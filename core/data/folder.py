@@ -1,4 +1,4 @@
-"""Reads a data folder, whichever of the known formats it has."""
+"""Read a data folder of any known format."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from core.data.tokens import PLACES, TOKENS, read_tokens
 
 
 def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
-    """All samples of one data folder, in file order.
+    """All samples of a data folder, in file order.
 
-    The first of these that is there: ``captions.jsonl``; ``labels.jsonl``; Karpathy's split JSON; COCO captions JSON;
-    a token file of Flickr8k or Flickr30k; folders of images named after their class. All but the first two and the last
-    are looked for in the folder and then beside it (so that the image folder itself may be given); JSON also in the
-    ``annotations`` of both places.
+    Reads the first format that exists: ``captions.jsonl``; ``labels.jsonl``; Karpathy's split JSON; COCO captions JSON; a token
+    file of Flickr8k or Flickr30k; folders of images named after their class. Karpathy, COCO and token files may also be beside
+    the folder, so that ``folder`` may be the image folder itself. JSON may also be in ``annotations`` of both places.
 
-    ``categories``: whether to read COCO's instances too, which takes a while. Raises DataError: no such folder, nothing in it
-    that is known, more than one thing that may be meant, or a malformed line (named by number).
+    ``categories``: whether to read COCO's instances too, which is slow. Raises DataError: when the folder is missing, no format
+    is known, the choice is ambiguous, or a line is malformed (the message has its number).
     """
     if not folder.is_dir():
         raise DataError(f"The data folder {folder} does not exist.")
@@ -33,7 +32,7 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
     if (folder / LABELS_FILE).is_file():
         return read_labels(folder)
     images = ImageFinder(folder)
-    # Beside the folder as it was given: one that is a link has its captions beside the link. absolute() is for ".".
+    # For a link: the folder beside the link, not beside its target. absolute() makes "." work.
     beside = Path(os.path.normpath(folder.absolute())).parent
     samples = (
         read_karpathy(folder, beside, images, categories)
@@ -51,12 +50,12 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
 
 
 def folder_captions(folder: Path) -> dict[Path, tuple[str, ...]]:
-    """Captions by photo, from a file in the folder that lists them; none without such a file. Raises as ``read_folder``."""
+    """Captions by photo, from a list file in the folder. Empty without such a file. Raises as ``read_folder``."""
     return gather(read_folder(folder)) if folder.is_dir() and _listed(folder) else {}
 
 
 def data_folders(data: Path) -> list[Path]:
-    """The data folders that ``--data`` means: the folder itself where it is one, else all folders in it."""
+    """The data folders for ``--data``: the folder itself if it is one, else all folders in it."""
     if _listed(data):
         return [data]
     folders = sorted(f for f in data.iterdir() if f.is_dir() and not f.name.startswith("."))
@@ -66,7 +65,7 @@ def data_folders(data: Path) -> list[Path]:
 
 
 def _listed(folder: Path) -> bool:
-    """Whether a file in the folder, by its name, lists photos."""
+    """Whether the folder has a file whose name is that of a list of photos."""
     names = (CAPTIONS_FILE, LABELS_FILE, PATTERN, f"annotations/{PATTERN}", "*caption*.json", "annotations/*caption*.json")
     patterns = (*names, *(f"{place}{token}" for place in PLACES for token in TOKENS))
     return any(True for pattern in patterns for _ in folder.glob(pattern))

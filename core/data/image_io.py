@@ -1,4 +1,4 @@
-"""Photos from files: decode them to upright RGB, and make thumbnails. Pillow alone, for the processes that decode."""
+"""Decode photo files to upright RGB, and make thumbnails. Imports Pillow only, for the decoding processes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from core.data.raw_preview import raw_preview
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 64 * 1024 * 1024
-MAX_SCANS = 500  # of a JPEG; progressive ones have about ten, and each costs a pass over the whole image
-LARGE = 4_000_000  # pixels from which on photos are made smaller before anything else
-DRAFT_SIDE = 352  # what is left of large photos: enough for CLIP at 336, and an eighth of a telephone's 4000 x 3000
+MAX_SCANS = 500  # of a JPEG; a progressive one has about ten, and each scan is a pass over the whole image
+LARGE = 4_000_000  # pixels; larger photos are reduced first
+DRAFT_SIDE = 352  # minimum short side of a reduced photo: enough for CLIP at 336, an eighth of a phone's 4000 x 3000
 THUMBNAIL_SIDE = 320
 
-# What cameras, phones and the programs beside them write, with the endings of its files. Pillow knows 40 formats more; some
-# are unsafe to open (EPS starts Ghostscript), some take minutes for a megabyte (PPM), and none is a photo.
+# Formats of cameras, phones and photo programs, with file extensions. Pillow reads 40 more formats. Some of these are unsafe
+# (EPS starts Ghostscript), some take minutes for a megabyte (PPM), and none is used for photos.
 FORMATS = {
     "JPEG": (".jpg", ".jpeg"),
     "PNG": (".png",),
@@ -44,16 +44,16 @@ _UPRIGHT = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}  # what undoes each orientation
-_TILE = (322, 323)  # tags of TIFF: width and height of a tile, which is decoded whole
+}  # the transpose that undoes each EXIF orientation
+_TILE = (322, 323)  # TIFF tags: width and height of a tile; Pillow decodes a tile as a whole
 
-# Too large and damaged files get a text of our own. Set once, because catch_warnings() is not safe in threads.
+# Large and damaged files get our own error messages. Set once: catch_warnings() is not thread-safe.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def photo_bytes(path: Path, name: str | None = None) -> bytes:
-    """The content of a photo file; PhotoError where it is not there, not readable, or larger than MAX_BYTES and so not read."""
+    """The content of a photo file. Raises PhotoError: when it is missing, unreadable, or larger than MAX_BYTES (not read)."""
     label = name or path.name
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -70,9 +70,9 @@ def open_photo(
 ) -> Image.Image:
     """Decode a photo to upright RGB: EXIF rotation applied, first frame, transparency on white, no metadata but ``taken``.
 
-    In this process, so for files that are trusted: what strangers send goes through ``core.data.decode``. ``looked``: called
-    with the number of pixels before they are decoded; a PhotoError that it raises is this photo's. Raises PhotoError: not an
-    image, truncated, larger than MAX_PIXELS, or empty; the text names the file.
+    Decodes in this process, so for trusted files only: use ``core.data.decode`` for files from strangers. ``looked``: called
+    with the number of pixels before they are decoded; it may raise PhotoError. Raises PhotoError: when the file is no image,
+    truncated, empty, or larger than MAX_PIXELS; the message names the file.
     """
     if isinstance(source, Path):
         name = name or source.name
@@ -96,7 +96,7 @@ def open_photo(
         if image.format in ("JPEG", "MPO"):
             if source.count(b"\xff\xda") > MAX_SCANS:
                 raise PhotoError(f"{label}: the JPEG has more than {MAX_SCANS} scans; save it again with another program.")
-            image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))  # decodes a large JPEG at a fraction of the cost
+            image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))  # decode a large JPEG at reduced size: much faster
         exif = image.getexif() if tags else {}
         exif.update({tag: value for tag, value in tags.items() if value and not exif.get(tag)})
         image.load()
@@ -121,7 +121,7 @@ def _is_heif(content: bytes) -> bool:
 
 
 def _register_heif() -> None:
-    """Let Pillow read what telephones write; loaded with the first such photo."""
+    """Let Pillow read HEIC photos of phones. Imports pillow-heif with the first such photo."""
     with contextlib.suppress(ImportError):
         import pillow_heif
 
@@ -130,16 +130,16 @@ def _register_heif() -> None:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    """EXIF rotation applied, transparency on white, 16-bit greys scaled."""
+    """Reduce, convert to RGB and apply the EXIF rotation. Keeps no metadata but ``taken``."""
     turned = taken = None
-    with contextlib.suppress(Exception):  # damaged tags do not make the picture useless
+    with contextlib.suppress(Exception):  # damaged tags do not matter for the picture
         exif = image.getexif()
         turned = _UPRIGHT.get(exif.get(_ORIENTATION, 1))
         taken = exif.get_ifd(_EXIF_IFD).get(_TAKEN) or exif.get(_CHANGED)
     image = _to_rgb(_reduced(image))
     if turned is not None:
         image = image.transpose(turned)
-    image.info.clear()  # or a comment of the file would go into the thumbnail
+    image.info.clear()  # else a comment in the file would go into the thumbnail
     if isinstance(taken, str) and taken.isprintable():
         image.info["taken"] = taken[:20]
     return image
@@ -148,16 +148,16 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 def _check_size(image: Image.Image, label: str) -> None:
     tags = getattr(image, "tag_v2", {})
     tile = tuple(tags.get(tag, 0) for tag in _TILE)
-    for what, (width, height) in (("", image.size), ("a tile of ", tile)):
+    for prefix, (width, height) in (("", image.size), ("a tile of ", tile)):
         if width * height > MAX_PIXELS:
             raise PhotoError(
-                f"{label}: {what}{width} x {height} pixels is more than {MAX_PIXELS // 10**6} megapixels; "
+                f"{label}: {prefix}{width} x {height} pixels is more than {MAX_PIXELS // 10**6} megapixels; "
                 "make it smaller first."
             )
 
 
 def _reduced(image: Image.Image) -> Image.Image:
-    """A large picture at a fraction of its size, before the copies are made that changes of mode take."""
+    """Reduce a large picture first, since changes of mode copy it."""
     factor = min(image.size) // DRAFT_SIDE
     if factor < 2 or image.width * image.height <= LARGE:
         return image
@@ -171,7 +171,7 @@ def _reduced(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode to RGB; 16-bit greys are scaled rather than clipped, transparency is put on white."""
+    """Convert any Pillow mode to RGB: 16-bit greys are scaled, not clipped; transparency becomes white."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _grey_levels(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -181,7 +181,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_levels(image: Image.Image) -> Image.Image:
-    import numpy as np  # only here: what decodes JPEGs starts without it
+    import numpy as np  # here, so that the decoding processes start without numpy
 
     grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
     high = grey.max(initial=0.0)
@@ -190,8 +190,8 @@ def _grey_levels(image: Image.Image) -> Image.Image:
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """A small JPEG of an RGB photo, its longest side at most THUMBNAIL_SIDE."""
+    """A small JPEG of an RGB photo; its longest side is at most THUMBNAIL_SIDE."""
     small, out = image.copy(), io.BytesIO()
-    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=1.0)  # whole pixels first: it is cheap
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=1.0)  # first reduce by a whole factor: fast
     small.save(out, "JPEG", quality=85)
     return out.getvalue()

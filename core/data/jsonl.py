@@ -1,4 +1,4 @@
-"""``captions.jsonl`` and ``labels.jsonl``: one JSON object a line."""
+"""``captions.jsonl`` and ``labels.jsonl``: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ LABELS_FILE = "labels.jsonl"
 
 
 def read_captions(folder: Path) -> list[Sample]:
-    """``{"image": "images/1.jpg", "split": "train", "captions": ["…"]}`` a line, perhaps with ``"categories": ["dog"]``, or
-    with the special ``"domain"`` and ``"set"`` that it is of."""
+    """Read lines ``{"image": "images/1.jpg", "split": "train", "captions": ["…"]}``.
+
+    Optional keys: ``"categories": ["dog"]``, and ``"domain"`` and ``"set"`` for a special domain.
+    """
     samples = []
     for where, row in _rows(folder / CAPTIONS_FILE):
         categories = tuple(sorted(set(_texts(where, "categories", row.get("categories", [])))))
@@ -27,7 +29,7 @@ def read_captions(folder: Path) -> list[Sample]:
 
 
 def read_labels(folder: Path) -> list[Sample]:
-    """``{"image": "images/1.jpg", "set": "…", "domain": "…", "label": "…", "split": "…"}`` a line."""
+    """Read lines ``{"image": "images/1.jpg", "set": "…", "domain": "…", "label": "…", "split": "…"}``."""
     listed = _rows(folder / LABELS_FILE)
     return [Sample(folder / row["image"], label=label_of(where, row), **_places(row)) for where, row in listed]
 
@@ -37,14 +39,14 @@ def _places(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_translations(folder: Path, languages: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """By image, its captions in these languages, in order, from ``{"image": "images/1.jpg", "de": "…", "fr": "…"}`` a line."""
+    """Captions in these languages by image, from lines ``{"image": "images/1.jpg", "de": "…", "fr": "…"}``."""
     return {
         row["image"]: tuple(one_line(str(row.get(key, ""))) for key in languages) for _, row in _rows(folder / CAPTIONS_FILE)
     }
 
 
 def rows(name: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each line's object and where it stands, as DataErrors say it; DataError unless it is an object that names an image."""
+    """Yield (place, object) of each line; errors name this place. Raises DataError: when it is no object with an image."""
     for number, line in lines(text):
         where = f"{name}, line {number}"
         row = parse_json(where, line)
@@ -54,13 +56,13 @@ def rows(name: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def captions_of(where: str, row: dict[str, Any]) -> list[str]:
-    """The captions of a row, as they are written; DataError where they are no list of texts."""
+    """The captions of a row, unchanged. Raises DataError: when they are not a list of texts."""
     captions = row.get("captions", row.get("caption"))
     return _texts(where, "captions", [captions] if isinstance(captions, str) else captions)
 
 
 def label_of(where: str, row: dict[str, Any]) -> str:
-    """The label of a row; DataError where it is no text."""
+    """The label of a row. Raises DataError: when it is not a text."""
     if not isinstance(row.get("label"), str):
         raise DataError(f'{where}: a "label" text is expected.')
     return row["label"]

@@ -21,11 +21,11 @@ SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 
 
 def read_karpathy(folder: Path, beside: Path, images: ImageFinder, categories: bool) -> list[Sample]:
-    """Samples of the split JSON in a folder or its ``annotations``, or else in ``beside``; empty where there is none.
+    """Samples of the split JSON in ``folder`` or its ``annotations``, else in ``beside`` or its ``annotations``, else empty.
 
-    The ZIP holds the JSON of three data sets: the one whose photos are there is meant. ``restval`` counts as train, as in
-    the literature; categories come from COCO's instances of 2014 in the same places. Raises DataError: malformed, or photos of
-    more than one data set.
+    The ZIP holds the JSON of three data sets: the one whose photos exist is used. ``restval`` counts as train, as in the
+    literature. ``categories``: whether to read COCO's 2014 instances from the same places. Raises DataError: when a file is
+    malformed, or photos of more than one data set exist.
     """
     for place in (folder, beside):
         files = [f for f in sorted([*place.glob(PATTERN), *place.glob(f"annotations/{PATTERN}")]) if f.is_file()]
@@ -44,13 +44,13 @@ def read_karpathy(folder: Path, beside: Path, images: ImageFinder, categories: b
 
 
 def _samples(file: Path, images: ImageFinder, categories: bool) -> list[Sample]:
-    """Samples of one file; empty when it is some other JSON."""
+    """Samples of one file. Empty if it is another JSON."""
     content = read_json(file)
     listed = content.get("images") if isinstance(content, dict) else None
     if not isinstance(listed, list) or not any(isinstance(i, dict) and "sentences" in i for i in listed):
         return []
     samples = []
-    seen: dict[str, Mapping[Any, tuple[str, ...]]] = {"": {}}
+    seen: dict[str, Mapping[Any, tuple[str, ...]]] = {"": {}}  # by part (train2014, val2014): category names by image id
     for number, image in enumerate(listed, 1):
         try:
             part, split = str(image.get("filepath", "")), SPLITS[image["split"]]

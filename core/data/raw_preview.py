@@ -1,4 +1,4 @@
-"""The JPEG that a camera puts into its raw files, to be shown beside them: DNG, CR2, NEF and ARW are TIFF files inside."""
+"""The JPEG preview in a camera's raw file. DNG, CR2, NEF and ARW are TIFF files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SUFFIXES = (".dng", ".cr2", ".nef", ".arw")
 MOST_DIRECTORIES = 64
 HEADERS = (b"II\x2a\x00", b"MM\x00\x2a")
 _SUB, _EXIF, _ORIENTATION, _CHANGED, _TAKEN = 0x014A, 0x8769, 0x0112, 0x0132, 0x9003
-_PLACES = ((0x0111, 0x0117), (0x0201, 0x0202))  # tags of where picture data begins and how many bytes it has
-_BASELINE_TO_PROGRESSIVE = (0xC0, 0xC1, 0xC2)  # frames that photos have; 0xC3 is the lossless one of raw data
+_PLACES = ((0x0111, 0x0117), (0x0201, 0x0202))  # pairs of tags: offset and byte count of picture data
+_BASELINE_TO_PROGRESSIVE = (0xC0, 0xC1, 0xC2)  # JPEG frame types of photos; 0xC3 is lossless, for raw data
 
 
 def raw_preview(content: bytes) -> tuple[bytes, dict[int, object]] | None:
-    """The largest JPEG photo in a raw file, and the tags of EXIF that turn and date it; None where there is none."""
+    """The largest JPEG photo in a raw file, with its EXIF orientation and date tags. None if there is none."""
     if content[:4] not in HEADERS:
         return None
     waiting, seen = [struct.unpack(("<" if content[0] == 0x49 else ">") + "I", content[4:8])[0]], set[int]()
@@ -50,7 +50,7 @@ def _numbers(directory: ImageFileDirectory_v2, tag: int) -> list[int]:
 
 
 def _is_photo(picture: bytes) -> bool:
-    """Whether it is a JPEG of the kinds that photos have."""
+    """Whether the bytes are a JPEG with a frame type of photos."""
     place = 2
     while picture[:2] == b"\xff\xd8" and place + 4 <= len(picture) and picture[place] == 0xFF:
         if 0xC0 <= (kind := picture[place + 1]) <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):

@@ -1,4 +1,4 @@
-"""Work on files in threads, ahead of the model that takes the results in batches."""
+"""Process files in threads, ahead of the model that takes the results in batches."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ THREADS = min(4, os.cpu_count() or 1)
 def read_ahead(
     items: Iterable[Item], work: Callable[[Item], Result], batch: int = BATCH
 ) -> Iterator[list[tuple[Item, Result]]]:
-    """Items with what ``work`` makes of them in threads, in order, at most ``batch`` at a time; meanwhile the next batch is
-    worked on. What ``work`` raises is raised here, so that it should return what can be expected to go wrong."""
+    """Yield batches of (item, ``work(item)``) in order, at most ``batch`` pairs each. Threads run ``work`` one batch ahead.
+
+    An error that ``work`` raises is raised here, so ``work`` should return expected errors.
+    """
     source = iter(items)
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     pool = ThreadPoolExecutor(THREADS, "read ahead")
@@ -36,5 +38,5 @@ def read_ahead(
             results = [(item, future.result()) for item, future in taken]
             fill()
             yield results
-    finally:  # the caller may not want the rest
+    finally:  # the caller may stop early
         pool.shutdown(wait=True, cancel_futures=True)

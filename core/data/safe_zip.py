@@ -1,4 +1,4 @@
-"""Open a ZIP that a visitor brought, and read a few named files from it, within bounds and without writing anything."""
+"""Read a few named files from a visitor's ZIP, with size limits and without writing to disk."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path, PurePosixPath
 from core.common.errors import StudioError
 
 MAX_MEMBERS = 100
-MAX_DIRECTORY = 8 * 2**20  # bytes of the list of files: some 100,000 names
+MAX_DIRECTORY = 8 * 2**20  # bytes of the central directory: about 100,000 names
 
-# What zipfile was seen to raise on damaged files. MemoryError: of compression that asks for it.
+# Errors that zipfile was seen to raise on damaged files. MemoryError: the compression asks for too much memory.
 DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError, ValueError, MemoryError)
-COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others may take any memory to unpack
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others may need unlimited memory to unpack
 
 
 class _Bounded(io.BufferedReader):
-    """A file whose every read is bounded: zipfile reads the list of files at once, however long it claims to be."""
+    """A file that limits every read: zipfile reads the central directory at once, whatever size the ZIP claims."""
 
     def read(self, size: int | None = None, /) -> bytes:
         return super().read(MAX_DIRECTORY if size is None or size < 0 else min(size, MAX_DIRECTORY))
@@ -28,16 +28,19 @@ class _Bounded(io.BufferedReader):
 
 @contextmanager
 def open_zip(source: Path | bytes) -> Iterator[zipfile.ZipFile]:
-    """A ZIP whose list of files is of bounded size; what reading its files may raise is in ``DAMAGE``."""
+    """Open a ZIP with a limit on its central directory. Reading its files may raise the errors in ``DAMAGE``."""
     raw = source.open("rb", buffering=0) if isinstance(source, Path) else io.BytesIO(source)
     with _Bounded(raw) as file, zipfile.ZipFile(file) as archive:
         yield archive
 
 
 def read_members(data: bytes, limits: Mapping[str, int], label: str, error: type[StudioError]) -> dict[str, bytes]:
-    """The content of each file that ``limits`` names, at the top of the ZIP or in one folder of it. ``limits``: the most bytes
-    of each, unpacked; counted while reading, not believed. ``label``: how to call the ZIP. Raises ``error``: not a ZIP, locked,
-    damaged, too many files, a file missing, there twice or too large."""
+    """The content of each file in ``limits``, from the top of the ZIP or one of its folders.
+
+    ``limits``: maximum unpacked bytes of each file; counted while reading, since a ZIP may state a false size. ``label``: name
+    of the ZIP in errors. Raises ``error``: when it is no ZIP, locked, damaged, has too many files, or a file is missing, there
+    twice or too large.
+    """
     if len(data) > sum(limits.values()):
         raise error(f"{label} is larger than {sum(limits.values()) // 2**20} MB.")
     try:

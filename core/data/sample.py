@@ -1,4 +1,4 @@
-"""One photo of a data folder, whatever format it was listed in."""
+"""A photo of a data folder, independent of the folder's format."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ class Sample:
     """One photo of a data folder.
 
     Attributes:
-        path: the image file; not opened yet. captions: possibly none. translations: in other languages, to train with.
-        split: "train", "val" or "test" ("" where the folder does not say).
-        label: class name ("" for captioned photos). domain, dataset: such as "aerial" ("" for everyday scenes with captions).
-        categories: of the objects in the photo (COCO's instances), sorted.
+        path: the image file, not opened yet.
+        captions: may be empty. translations: captions in other languages, for training.
+        split: "train", "val" or "test"; "" if the folder does not say.
+        label: class name; "" for captioned photos.
+        domain, dataset: such as "aerial"; "" for everyday scenes with captions.
+        categories: of the objects in the photo (COCO instances), sorted.
     """
 
     path: Path
@@ -29,12 +31,12 @@ class Sample:
 
 
 def caption_texts(sample: Sample) -> tuple[str, ...]:
-    """The captions of a sample; a labelled one has "a photo of a <label>"."""
+    """The captions of a sample. For a labelled sample without captions: "a photo of a <label>"."""
     return sample.captions or ((f"a photo of a {sample.label}",) if sample.label else ())
 
 
 def gather(samples: Iterable[Sample]) -> dict[Path, tuple[str, ...]]:
-    """Captions by photo, in file order; a photo listed on several lines is one photo with all of their captions."""
+    """Captions by photo, in file order. The captions of several samples with one path are joined."""
     gallery: dict[Path, tuple[str, ...]] = {}
     for sample in samples:
         gallery[sample.path] = gallery.get(sample.path, ()) + caption_texts(sample)

@@ -1,4 +1,4 @@
-"""Sample photos to try the studio with: they come with installed packages, so none has to be downloaded or shipped."""
+"""Sample photos to try the studio. They are files of installed packages, so nothing is downloaded or shipped."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from core.common.paths import ASSETS, results_path
 
 @dataclass(frozen=True)
 class SamplePhoto:
-    """One sample photo: where it lies, its file name, captions that we wrote, and a sentence for photos of its kind.
+    """A sample photo: its path, file name, our captions, and a sentence for photos of its kind.
 
-    The last caption is as somebody might ask who does not know what the photo shows.
+    The last caption is a question by someone who does not know what the photo shows.
     """
 
     path: Path
@@ -27,15 +27,17 @@ class SamplePhoto:
 
 
 class Example(NamedTuple):
-    """A description to adapt to, and a query to search with."""
+    """A description to adapt to, and a search query."""
 
     description: str
     query: str
 
 
 def sample_photos() -> tuple[SamplePhoto, ...]:
-    """The sample photos of the packages that are installed; packages are located, not imported. Raises GalleryError: there is
-    none."""
+    """The sample photos of installed packages. Packages are located, not imported.
+
+    Raises GalleryError: when there are none.
+    """
     listed = json.loads((ASSETS / "samples.json").read_text(encoding="utf-8"))
     packages = sorted({row["package"] for row in listed})
     specs = {package: importlib.util.find_spec(package) for package in packages}
@@ -54,7 +56,7 @@ def sample_photos() -> tuple[SamplePhoto, ...]:
 
 
 class Examples(NamedTuple):
-    """Questions to begin with; of how many they were chosen, and for how many of these the photo rises or falls."""
+    """Example questions, the number they were chosen from, and for how many of these the photo rose or fell."""
 
     shown: tuple[Example, ...]
     questions: int = 0
@@ -64,7 +66,7 @@ class Examples(NamedTuple):
 
 @cache
 def examples() -> Examples:
-    """As the experiment ``samples`` chose them; without its result, the first captions."""
+    """The examples chosen by the experiment ``samples``. Without its result: the first captions of five photos."""
     try:
         result = json.loads(results_path("samples").read_text(encoding="utf-8"))
         shown = tuple(Example(str(example["description"]), str(example["query"])) for example in result["shown"])

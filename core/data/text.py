@@ -1,4 +1,4 @@
-"""Text files and JSON of a data folder or a visitor, with errors that name the file and the line."""
+"""Read text files and JSON. Errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.common.errors import DataError
 
 
 def decoded(name: str, content: bytes) -> str:
-    """The text of a file; DataError where it is not UTF-8."""
+    """The text of a file's content. Raises DataError: when it is not UTF-8."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -20,25 +20,25 @@ def decoded(name: str, content: bytes) -> str:
 
 
 def lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, with their numbers from 1."""
-    # Not splitlines(): a caption may hold U+2028 and other separators that JSON leaves as they are.
+    """Yield the non-blank lines with their numbers, from 1."""
+    # Not splitlines(): a caption in JSON may hold U+2028 and other separators unescaped.
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, line.rstrip("\r")
 
 
 def read_text(path: Path) -> str:
-    """As ``decoded``, of a file."""
+    """The text of a file. Raises as ``decoded``."""
     return decoded(path.name, path.read_bytes())
 
 
 def read_json(path: Path, hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """The content of a JSON file; ``hook`` sees each object, as in ``json.loads``; raises as ``decoded`` and ``parse_json``."""
+    """Parse a JSON file. ``hook``: ``object_hook`` of ``json.loads``. Raises as ``decoded`` and ``parse_json``."""
     return parse_json(path.name, read_text(path), hook)
 
 
 def parse_json(where: str, text: str, hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """The content of a piece of JSON; DataError, beginning with ``where``, where it is none."""
+    """Parse JSON text. Raises DataError: when it is invalid; the message begins with ``where``."""
     try:
         return json.loads(text, object_hook=hook)
     except json.JSONDecodeError as error:

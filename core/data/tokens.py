@@ -1,7 +1,7 @@
-"""Flickr8k and Flickr30k: token files with lists of the splits, and the CSV files that both are also handed round as.
+"""Flickr8k and Flickr30k: token files with split lists, and the CSV files in which both are also distributed.
 
 Flickr8k: ``Flickr8k.token.txt``, ``Flickr_8k.trainImages.txt`` (dev, test). Flickr30k: ``results_20130124.token``, or
-``results.csv`` with ``|`` between its columns; lists ``train.txt`` (val, test) as Flickr30k Entities has them.
+``results.csv`` with columns separated by ``|``; split lists ``train.txt`` (val, test) of Flickr30k Entities.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.data.find_images import ImageFinder, is_image, is_there
 from core.data.sample import Sample
 from core.data.text import lines, read_text
 
-# Flickr8k.lemma.token.txt holds the same captions without their grammar.
+# Without Flickr8k.lemma.token.txt: it holds the same captions as lemmas.
 TOKENS = ("Flickr8k.token.txt", "results_20130124.token", "results.csv", "captions.txt", "captions.csv")
 PLACES = ("", "annotations/", "*_text/")
 SPLITS = {"trainImages": "train", "devImages": "val", "testImages": "test", "train": "train", "val": "val", "test": "test"}
@@ -27,14 +27,14 @@ _ROW = re.compile(r"([^|]+)\|\s*\d+\s*(?:\||\s)(.*)")  # one line of Flickr30k's
 
 
 def read_tokens(folder: Path, beside: Path, images: ImageFinder) -> list[Sample]:
-    """Samples of the token file in one of a folder's PLACES, or else of ``beside``'s; empty where there is none.
+    """Samples of the token file in one of the folder's PLACES, else in one of ``beside``'s. Empty if there is none.
 
-    With lists of the splits beside the token file, photos that are in none of them (91 of Flickr8k) are left out, as in the
-    literature. Raises DataError: a malformed line, several token files, or lists of the splits that overlap.
+    If split lists are beside the token file, photos in none of them (91 of Flickr8k) are left out, as in the literature.
+    Raises DataError: when a line is malformed, there are several token files, or split lists overlap.
     """
     samples = _samples(folder, images)
     if not samples:
-        with suppress(DataError):  # beside the folder lies what has nothing to do with it
+        with suppress(DataError):  # files beside the folder may be unrelated
             samples = _samples(beside, images)
             samples = samples if any(is_there(s.path) for s in samples) else []
     return samples
@@ -71,7 +71,7 @@ def _captions(file: Path) -> dict[str, list[str]]:
 
 
 def _splits(place: Path) -> dict[str, str]:
-    """Split by image name without its ending; empty where there are no lists."""
+    """Split by image name without its extension. Empty without split lists."""
     splits: dict[str, str] = {}
     for file in sorted(place.glob("*.txt")):
         match = _LIST.fullmatch(file.name)
