@@ -1,11 +1,11 @@
-"""Experts on disk, of a visitor, and on a hub."""
+"""Experts on disk, on a hub, and of a visitor."""
 
 from core.experts.files import load_repository
 from core.sglora.repository import Expert
 
 
 class ExpertRepository:
-    """As published cards of expert repositories name it: ``ExpertRepository.load(folder, layout, fingerprint)``."""
+    """The name in published cards of expert repositories: ``ExpertRepository.load(folder, layout, fingerprint)``."""
 
     load = staticmethod(load_repository)
 

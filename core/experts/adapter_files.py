@@ -1,4 +1,4 @@
-"""An adapter as files in PEFT format, with its provenance and a README (``adapter.md``) that says how to load it."""
+"""Write an adapter in PEFT format, with its provenance and a README (``adapter.md``) on how to load it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _README = Template(
 def save_adapter(
     engine: SGLora, adaptation: Adaptation, folder: Path, for_transformers: bool = False, names: TaughtNames | None = None
 ) -> None:
-    """``write_adapter`` for a generated LoRA, to which names are added."""
+    """Write a generated LoRA with ``write_adapter``, with taught ``names`` added to it."""
     lora, origin = adaptation.lora, provenance(engine, adaptation)
     if names is not None and names.entries:
         lora, origin = names.on(lora) or lora, origin | taught_facts(names)
@@ -55,22 +55,28 @@ def write_adapter(
     for_transformers: bool = False,
     beside: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
-    """Write a LoRA in PEFT format with this provenance, which holds ``model_facts``, a README with the lines that load it, and
-    the files ``beside`` them, all of it or nothing.
-    ``for_transformers``: name linears as transformers' ``CLIPModel`` does; AdapterError where the backbone is none."""
+    """Write a LoRA in PEFT format, its provenance, and a README with code to load it. Writes all files or none.
+
+    Args:
+        origin: the provenance, including ``model_facts``.
+        for_transformers: whether to name linears as transformers' ``CLIPModel``.
+        beside: more files to write, by name.
+
+    Raises AdapterError: when ``for_transformers`` is set and the backbone is no such model.
+    """
     choice, fingerprint = portable(backbone.choice), backbone.fingerprint
     base = hub_model(choice) if for_transformers else None
     with _all_or_nothing(folder) as written:
         if base is not None:
             save_peft(lora, written, fingerprint, base, origin, CLIP_MODEL, transformers_name)
         else:
-            kind = type(backbone.adapted)
-            mapping = {"base_model_class": kind.__name__, "parent_library": kind.__module__}
+            model_class = type(backbone.adapted)
+            mapping = {"base_model_class": model_class.__name__, "parent_library": model_class.__module__}
             save_peft(lora, written, fingerprint, origin["backbone"], origin, mapping)
         readme = _README.render(
             origin={"names": (), **origin},
             arguments=", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None),
-            mixed="weight" in origin,  # then a prefix is no map any more, but both embeddings
+            mixed="weight" in origin,  # then a photo's prefix holds both embeddings, not a feature map
             lora=lora,
             clip_model=base,
             dumps=json.dumps,
@@ -83,7 +89,7 @@ def write_adapter(
 
 @contextmanager
 def _all_or_nothing(folder: Path) -> Iterator[Path]:
-    """A new folder whose files come into ``folder`` once all are written; where that fails, nothing of them is left."""
+    """Yield a temporary folder. Its files move to ``folder`` at the end; after an error, none of them remain."""
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -98,7 +104,7 @@ def _all_or_nothing(folder: Path) -> Iterator[Path]:
 
 
 def save_names_adapter(names: TaughtNames, folder: Path) -> None:
-    """Write taught names as an adapter, on top of what all adapters share; AdapterError where there are none."""
+    """Write taught names as an adapter, on top of the shared part. Raises AdapterError: when there are no names."""
     lora = names.on(names.backbone.shared)
     if lora is None or not names.entries:
         raise AdapterError("There are no names yet: teach one first.")
@@ -106,26 +112,28 @@ def save_names_adapter(names: TaughtNames, folder: Path) -> None:
 
 
 def model_facts(backbone: Backbone) -> dict[str, Any]:
-    """What a provenance says about the model that an adapter is for."""
+    """The entries of a provenance about the adapter's backbone."""
     choice = portable(backbone.choice)
     facts = {"backbone": choice.pop("spec"), "backbone_fingerprint": backbone.fingerprint}
     return facts | {key: value for key, value in choice.items() if value is not None}
 
 
 def taught_facts(names: TaughtNames) -> dict[str, Any]:
-    """What a provenance says about taught names. Zero-shot's part of a mixed score would not know them, so that an adapter
-    with names has weight 1."""
+    """The entries of a provenance about taught names.
+
+    The zero-shot part of a mixed score would not know the names, so an adapter with names has weight 1.
+    """
     facts = {"names": listed_names(names)}
     return facts if names.backbone.shared is None else facts | {"weight": 1.0, "strength": 1.0}
 
 
 def listed_names(names: TaughtNames) -> list[dict[str, Any]]:
-    """Each name and of how many photos it is, as plain data."""
+    """Each name and its number of photos, as plain data."""
     return [{"name": entry.name, "photos": len(entry.photos)} for entry in names.entries]
 
 
 def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
-    """What a downloaded adapter says about where it comes from."""
+    """The provenance of a generated adapter, for its files."""
     routing, request = adaptation.routing, adaptation.request
     return {
         "method": "SG-LoRA (arXiv 2509.10535)",
@@ -142,13 +150,13 @@ def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
 
 
 def weight_of(provenance: Mapping[str, Any]) -> float:
-    """How much the adapter's scores count beside zero-shot's, 0 to 1; 1 where its provenance does not say."""
+    """The weight of the adapter's scores in mixed scores, 0 to 1. 1 if its provenance has no valid weight."""
     weight = provenance.get("weight")
     return float(weight) if isinstance(weight, int | float) and 0 <= weight <= 1 else 1.0
 
 
 def fit_facts(fit: Fit) -> dict[str, Any]:
-    """How well the experts fit, as plain data: "fits", "closeness", "forgetting" (points), "remark" (a sentence, or None)."""
+    """The fit as plain data: "fits", "closeness", "forgetting" (points), "remark" (a sentence or None)."""
     remark = None if fit.remark is None else fit.remark.text
     return {"fits": fit.fits, "closeness": round(fit.closeness, 4), "forgetting": round(fit.forgetting, 2), "remark": remark}
 
@@ -167,5 +175,5 @@ def routed_experts(engine: SGLora, routing: Routing) -> list[dict[str, Any]]:
 
 
 def _plain(text: str) -> str:
-    """Text as Markdown that means nothing but itself."""
+    """Escape text for Markdown."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+!|&" else c for c in text)

@@ -1,4 +1,4 @@
-"""The model card of an expert repository: ``README.md`` beside its index, made from the index alone.
+"""The model card of an expert repository: ``README.md`` beside its index, written from the index.
 
 Format: https://huggingface.co/docs/hub/model-cards. The text is in ``card.md``.
 """
@@ -28,8 +28,8 @@ from core.sglora.repository import Expert
 CARD_FILE = "README.md"
 TEMPLATE = Path(__file__).with_name("card.md")
 TAG = "sg-lora"
-LIBRARY = "sg-lora-studio"  # what loads the repository; peft loads the adapters that are generated from it
-# By how the name of a source begins; where a set is not listed, its own terms are all that can be said.
+LIBRARY = "sg-lora-studio"  # loads the repository; peft loads the adapters generated from it
+# Terms by the beginning of a source's name. For other sources, the card refers to the data set.
 TERMS: Mapping[str, str] = {
     "flickr8k": "photos belong to their Flickr users; for research and education",
     "flickr30k": "photos belong to their Flickr users; for research and education",
@@ -38,9 +38,11 @@ TERMS: Mapping[str, str] = {
 
 
 def write_card(folder: Path, licence: str | None = None) -> Path:
-    """Write the card of the repository in ``folder``, and return its path. ``licence``: of the experts, an identifier of
-    https://huggingface.co/docs/hub/repositories-licenses; None keeps what an earlier card says. Raises RepositoryError: the
-    index is missing or damaged, or there is a README that is no such card."""
+    """Write the card of the repository in ``folder``, and return its path.
+
+    ``licence``: of the experts, an identifier of https://huggingface.co/docs/hub/repositories-licenses. None keeps the licence
+    of an earlier card. Raises RepositoryError: when the index is missing or damaged, or README.md is no such card.
+    """
     path, generator = folder / CARD_FILE, folder / GENERATOR_FILE
     checksum = digest(generator.read_bytes()) if generator.is_file() else None
     card = model_card(RepositoryIndex.read(folder), licence or _licence(path), checksum)
@@ -49,8 +51,10 @@ def write_card(folder: Path, licence: str | None = None) -> Path:
 
 
 def model_card(index: RepositoryIndex, licence: str | None = None, generator: str | None = None) -> ModelCard:
-    """Data, tasks, seeds, figures, licences and fingerprints of a repository, and how to load it. ``licence``: of its numbers.
-    ``generator``: sha256 of the generator beside it, where one is."""
+    """The card: data, tasks, seeds, figures, licences and fingerprints of a repository, and how to load it.
+
+    ``licence``: of the experts. ``generator``: sha256 of the generator beside the index, if there is one.
+    """
     choice, measured = portable(index.backbone), any(e.measured for e in index.experts)
     spec, usual = str(choice["spec"]), choice["spec"] == EMBEDDED and not choice.get("adapt")
     hub, recipe = spec.removeprefix(HUB), index.notes.get("recipe")
@@ -85,7 +89,7 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
 
 
 def _licence(path: Path) -> str | None:
-    """What the card at ``path`` says; a README that is somebody's own is not overwritten."""
+    """The licence in the card at ``path``, or None. Raises RepositoryError: when the README is not our card."""
     if not path.is_file():
         return None
     front = re.match(r"---\n.*?^---$", path.read_text(encoding="utf-8", errors="replace"), re.DOTALL | re.MULTILINE)
@@ -103,7 +107,7 @@ def _adapted(index: RepositoryIndex) -> str:
 
 
 def _weights(index: RepositoryIndex) -> str:
-    """The file or folder of the trainer that the weights are; empty where anybody can load them by their name."""
+    """The trainer's local file or folder with the weights. Empty if the weights have a public name."""
     kinds = {"spec": "the folder", "pretrained": "the file"}
     local = local_names(index.backbone)
     return " and ".join(f"{kinds[key]} `{name.removeprefix(FOLDER)}`" for key, name in local.items())
@@ -123,7 +127,7 @@ def _data(experts: Sequence[Expert]) -> str:
 
 
 def _evaluations(experts: Sequence[Expert]) -> list[EvalResult] | None:
-    """Mean recall over all measured experts for the model index, zero-shot and adapted."""
+    """Mean recall over all measured experts, zero-shot and adapted, for the card's metadata."""
     measured = [e for e in experts if e.measured]
     if not measured:
         return None
@@ -136,8 +140,8 @@ def _evaluations(experts: Sequence[Expert]) -> list[EvalResult] | None:
             dataset_name=f"Held-out photos of {len(measured)} tasks",
             metric_type="recall",
             metric_name=f"R@{k}, mean of both directions and all tasks, {kind}",
-            metric_value=round(sum(mean_of_ways(side, f"R@{k}") for side in found) / len(found), 2),
+            metric_value=round(sum(mean_of_ways(recall, f"R@{k}") for recall in recalls) / len(recalls), 2),
         )
         for k in (1, 5)
-        for kind, found in sides.items()
+        for kind, recalls in sides.items()
     ]

@@ -1,4 +1,4 @@
-"""How far experts and generated LoRAs lie apart."""
+"""Distances between experts and generated LoRAs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from core.sglora.router import Routing
 
 @dataclass(frozen=True)
 class ExpertComparison:
-    """Two experts' own parts against each other: with what all share, any two would be alike. Cosines, -1 to 1, are of weight
-    changes; 0 where one of them changes nothing."""
+    """Two experts compared by their own parts: with the shared part, any two would be similar.
+
+    Cosines (-1 to 1) are of weight changes; 0 if one expert changes nothing.
+    """
 
     names: tuple[str, str]
     cosine: float  # all linears as one long vector
     modules: Mapping[str, float]  # the cosine of each linear, by name
     distance: float  # Frobenius norm of the difference of the weight changes
-    norms: tuple[float, float]  # of each weight change
-    description_cosine: float  # how alike routing finds the descriptions
+    norms: tuple[float, float]  # Frobenius norm of each weight change
+    description_cosine: float  # of the description embeddings, as for routing
 
 
 def compare_experts(repository: ExpertRepository, i: int, j: int) -> ExpertComparison:
@@ -47,12 +49,12 @@ def _cosine(one: Tensor, two: Tensor) -> float:
 
 @dataclass(frozen=True)
 class LoraDistances:
-    """How far a LoRA is from others, as Frobenius norm of the difference of the weight changes."""
+    """Distances of a LoRA: Frobenius norms of differences of weight changes."""
 
-    names: tuple[str, ...]  # the routed experts, closest in meaning first
+    names: tuple[str, ...]  # the routed experts, closest by description first
     experts: tuple[float, ...]  # distance to each
     origin: float  # distance to the experts' shared start
-    norm: float  # distance to no change at all
+    norm: float  # distance to zero
 
 
 def nearest_distances(repository: ExpertRepository, routing: Routing, lora: Lora) -> LoraDistances:
@@ -71,7 +73,7 @@ def distance(a: Lora, b: Lora) -> float:
     square = 0.0
     for name in a.factors.keys() | b.factors.keys():
         one, two = a.factors.get(name), b.factors.get(name)
-        if one is not two:  # else both have the shared part there
+        if one is not two:  # equal objects: both LoRAs have the shared part there
             deltas = [0.0 if f is None else f.delta.double() for f in (one, two)]
             square += float(torch.as_tensor(deltas[0] - deltas[1]).square().sum())
     return math.sqrt(square)

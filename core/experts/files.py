@@ -1,7 +1,7 @@
-"""The expert repository on disk: a readable index and two safetensors files' worth of numbers in one.
+"""The expert repository on disk: a readable index and one file of tensors.
 
-``index.json`` says for which backbone, what each expert was trained on and what it gained; ``experts.safetensors`` holds,
-row by row in the same order, the means mu, the standard deviations sigma and the embeddings of the descriptions.
+``index.json`` names the backbone, and what each expert was trained on and gained. ``experts.safetensors`` holds one row per
+expert in the same order: the means mu, the standard deviations sigma and the embeddings of the descriptions.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from core.sglora.repository import Expert, ExpertRepository
 
 INDEX_FILE = "index.json"
 TENSORS_FILE = "experts.safetensors"
-FORMAT = 2  # 1 had predicted gains
+FORMAT = 2  # format 1 had predicted gains
 
 
 class RepositoryIndex(BaseModel, frozen=True):
-    """What ``index.json`` says: all that can be known of a repository before its backbone is loaded."""
+    """The content of ``index.json``: everything known about a repository before its backbone is loaded."""
 
     format: Literal[2] = FORMAT
     fingerprint: Text = Field(alias="backbone_fingerprint")
     backbone: BackboneChoice = Field({"spec": EMBEDDED}, validate_default=True)  # arguments of ``load_backbone``
-    linears: tuple[Text, ...] = ()  # that the experts adapt, in order; none: those that are usual for the backbone
-    rank: Count  # of the experts' own parts
-    shared_rank: Count = 0  # of the part that they share; 0: there is none, or it is the backbone's
-    parameters: Count = 0  # of an own part
+    linears: tuple[Text, ...] = ()  # adapted linears, in order; empty: the backbone's default
+    rank: Count  # of the own parts
+    shared_rank: Count = 0  # of the shared part in this repository; 0: none, or it is the backbone's
+    parameters: Count = 0  # number in an own part
     checksum: Text = Field(alias="tensors_sha256")
-    notes: Mapping[str, Any] = {}  # how they were trained
+    notes: Mapping[str, Any] = {}  # how the experts were trained
     closeness_threshold: Figure | None = None  # see ``ExpertRepository``
     experts: tuple[Expert, ...]
 
     @staticmethod
     def read(folder: Path) -> RepositoryIndex:
-        """Read the index of a repository; raises RepositoryError where it is missing or damaged."""
+        """Read the index of a repository. Raises RepositoryError: when it is missing, damaged, or of another format."""
         label, raw = f"The expert repository {folder}", _read(folder, INDEX_FILE)
         try:
             return RepositoryIndex.model_validate_json(raw)
@@ -61,8 +61,7 @@ class RepositoryIndex(BaseModel, frozen=True):
             raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({where_invalid(error)}): restore it.") from None
 
     def write(self, folder: Path) -> None:
-        content = self.model_dump(mode="json", by_alias=True)
-        text = json.dumps(content, indent=1, ensure_ascii=False)
+        text = json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False)
         (folder / INDEX_FILE).write_text(text + "\n", encoding="utf-8")
 
 
@@ -77,7 +76,7 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 def name_backbone(folder: Path, choice: Mapping[str, Any]) -> None:
-    """Make the index of a repository say how its backbone is loaded: what is a path there is one here no longer."""
+    """Set in a repository's index how to load its backbone: paths from another machine are not valid here."""
     index = RepositoryIndex.read(folder)
     named = RepositoryIndex.model_validate({**index.model_dump(by_alias=True), "backbone": choice})
     if named != index:
@@ -85,7 +84,7 @@ def name_backbone(folder: Path, choice: Mapping[str, Any]) -> None:
 
 
 def save_repository(repository: ExpertRepository, folder: Path) -> None:
-    """Write the index and the tensors (float16); a shared part that is the backbone's has a file there."""
+    """Write the index and the tensors (float16). The backbone's own shared part is not written: the backbone has it."""
     tensors = {name: getattr(repository, name).half() for name in ("means", "stds", "embeddings", "origin")}
     shared = repository.shared if repository.shared and repository.shared.modules == repository.layout.modules else None
     if shared is not None:
@@ -106,7 +105,7 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
 
 
 def _layout(label: str, index: RepositoryIndex, layout: LoraLayout) -> LoraLayout:
-    """Of the experts' own parts: the linears that the index names, at its rank."""
+    """The layout of the own parts: the linears in the index, at its rank. Raises RepositoryError: when they do not fit."""
     wanted: Side = adapted_side(index.backbone)
     if index.linears:
         wanted = "photos" if any(name.startswith(VISION) for name in index.linears) else "texts"
@@ -119,8 +118,11 @@ def _layout(label: str, index: RepositoryIndex, layout: LoraLayout) -> LoraLayou
 
 
 def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: Lora | None = None) -> ExpertRepository:
-    """Read a repository for the backbone with this layout, fingerprint and shared part. Raises RepositoryError: missing or
-    damaged files, or experts of another backbone, or of linears that are not in its layout."""
+    """Read a repository for the backbone with this layout, fingerprint and shared part.
+
+    Raises RepositoryError: when files are missing or damaged, or the experts have another backbone or linears outside its
+    layout.
+    """
     label = f"The expert repository {folder}"
     index = RepositoryIndex.read(folder)
     experts = index.experts

@@ -1,4 +1,4 @@
-"""Expert repositories to and from the Hugging Face hub, or a folder: only the files that belong to one, and only whole ones."""
+"""Transfer expert repositories from and to the Hugging Face hub or a folder: only their own files, and only complete ones."""
 
 from __future__ import annotations
 
@@ -23,38 +23,50 @@ from core.sglora.generator import LoraGenerator
 
 REQUIRED = (INDEX_FILE, TENSORS_FILE)
 FILES = (*REQUIRED, CARD_FILE, GENERATOR_FILE)
-HTTPError = errors.HTTPError  # pyright: ignore[reportPrivateImportUsage]  (of whichever HTTP client this hub's package uses)
+HTTPError = errors.HTTPError  # pyright: ignore[reportPrivateImportUsage]  (of the HTTP client that huggingface_hub uses)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
 class Transfer:
-    place: str  # where the repository is now, a folder or an address
+    place: str  # folder or address of the transferred repository
     files: tuple[str, ...]
-    left: tuple[str, ...]  # other files of the source
-    experts: int  # how many
-    fingerprint: str  # of their backbone
+    left: tuple[str, ...]  # other files of the source, not transferred
+    experts: int  # number of experts
+    fingerprint: str  # of the backbone
 
 
 def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None) -> Transfer:
-    """Bring a repository into the folder ``out``, new or a repository's; nothing there changes unless everything arrived whole
-    and fits. ``source``: a folder, or a hub repository: OWNER/NAME, or ``hf-hub:OWNER/NAME``. ``revision``: branch, tag or
-    commit on the hub. Raises RepositoryError: the hub cannot be reached or refuses, files are missing, cut off, damaged or of
-    another backbone, or ``out`` holds something else."""
+    """Copy a repository to the folder ``out``. Changes nothing there unless all files are complete and fit the backbone.
+
+    Args:
+        source: a folder, or a hub repository: OWNER/NAME or ``hf-hub:OWNER/NAME``.
+        out: a new folder, or one that holds an expert repository.
+        revision: branch, tag or commit on the hub.
+
+    Raises RepositoryError: when the hub is unreachable or refuses, files are missing, damaged or of another backbone, or
+    ``out`` holds other files.
+    """
     _check_free(out)
     with tempfile.TemporaryDirectory(prefix="sg-lora-pull-") as staged:
         stage, hub_id = Path(staged), _hub_id(source)
         present = _copy(Path(source), stage) if hub_id is None else _download(hub_id, revision, stage)
         index = _check(stage, source, backbone)
-        name_backbone(stage, backbone.choice)  # so that it is found on this machine
+        name_backbone(stage, backbone.choice)  # paths of this machine
         _place(stage, out)
     return _transfer(str(out), present, index)
 
 
 def push(folder: Path, target: str, backbone: Backbone, generator: Path | None = None, private: bool = False) -> Transfer:
-    """Send the repository in ``folder`` to a hub repository, which is made where there is none, or to a folder. Without a card
-    it gets one on the way. ``target``: as the source of ``pull``. ``generator``: to send along (None: that of ``folder``, or
-    the shipped one with the shipped experts). ``private``: make a new hub repository a private one. Raises as ``pull``."""
+    """Send the repository in ``folder`` to a hub repository or a folder. Writes a card if there is none.
+
+    Args:
+        target: as the source of ``pull``. A missing hub repository is created.
+        generator: a file to send too. None: the generator in ``folder``; for the shipped experts, else the shipped one.
+        private: whether to create a new hub repository as private.
+
+    Raises as ``pull``.
+    """
     hub_id = _hub_id(target)
     if generator is None and folder.resolve() == experts_path(backbone.name).resolve():
         generator = next((f for f in (folder / GENERATOR_FILE, generator_path(backbone.name)) if f.is_file()), None)
@@ -80,7 +92,7 @@ def push(folder: Path, target: str, backbone: Backbone, generator: Path | None =
 
 
 def _hub_id(place: str) -> str | None:
-    """OWNER/NAME of a hub repository, or None where a folder is meant."""
+    """OWNER/NAME of a hub repository, or None if ``place`` is a folder."""
     if place.startswith(HUB):
         return place.removeprefix(HUB)
     if not _HUB_ID.fullmatch(place) or place.startswith(".") or Path(place).exists():
@@ -94,7 +106,7 @@ def _hub_id(place: str) -> str | None:
 
 
 def _copy(folder: Path, stage: Path) -> set[str]:
-    """Copy the files of a repository; returns the names of all files in the folder."""
+    """Copy the files of a repository. Returns the names of all files in the folder."""
     if not folder.is_dir():
         raise RepositoryError(f"The folder {folder} does not exist; a repository on the hub is called OWNER/NAME.")
     names = {f.name for f in folder.iterdir() if f.is_file()}
@@ -105,7 +117,7 @@ def _copy(folder: Path, stage: Path) -> set[str]:
 
 
 def _place(stage: Path, out: Path) -> None:
-    """Make ``out`` hold the repository in ``stage``, and nothing of one that was there before."""
+    """Copy the repository in ``stage`` to ``out``, and delete files of an earlier one."""
     out.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         if (stage / name).is_file():
@@ -115,9 +127,9 @@ def _place(stage: Path, out: Path) -> None:
 
 
 def _download(hub_id: str, revision: str | None, stage: Path) -> set[str]:
-    """Download the files of a repository; returns the names of all files in it."""
+    """Download the files of a repository. Returns the names of all files in it."""
     with _hub(hub_id) as api:
-        # First which commit, so that a push in between cannot mix files of two.
+        # Fix the commit first: a push meanwhile must not mix the files of two commits.
         info = api.model_info(hub_id, revision=revision)
         names = {file.rfilename for file in info.siblings or ()}
         _check_names(names, hub_id)
@@ -126,7 +138,7 @@ def _download(hub_id: str, revision: str | None, stage: Path) -> set[str]:
 
 
 def _upload(hub_id: str, private: bool, stage: Path) -> str:
-    """Upload everything in ``stage`` as one commit; returns the repository's address."""
+    """Upload all files in ``stage`` as one commit. Returns the repository's address."""
     with _hub(hub_id) as api:
         address = str(api.create_repo(hub_id, private=private, exist_ok=True))
         names = set(api.list_repo_files(hub_id))
@@ -148,7 +160,7 @@ def _check_free(folder: Path) -> None:
 
 
 def _check(stage: Path, label: str, backbone: Backbone) -> RepositoryIndex:
-    """Raise RepositoryError unless the files in ``stage`` are whole and of this backbone."""
+    """Raise RepositoryError unless the files in ``stage`` are complete and of this backbone. Returns the index."""
     try:
         index = RepositoryIndex.read(stage)
         if index.fingerprint != backbone.fingerprint:
@@ -172,7 +184,7 @@ def _transfer(place: str, names: set[str], index: RepositoryIndex) -> Transfer:
 
 @contextmanager
 def _hub(hub_id: str) -> Iterator[HfApi]:
-    """The hub's client, in a block where what it raises becomes an error for people."""
+    """A block with the hub's client, whose errors become RepositoryErrors."""
     api = HfApi()
     try:
         yield api

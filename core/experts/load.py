@@ -1,4 +1,4 @@
-"""Where the shipped files are, and how they become an engine."""
+"""Find expert repositories on this machine, and load an engine from them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ from core.sglora.generator import LoraGenerator
 
 
 def load_engine(backbone: Backbone | None = None, experts: Path | None = None, generator: Path | None = None) -> SGLora:
-    """The engine with the shipped files, or with others in their place. ``backbone``: None loads the embedded one. ``experts``:
-    repository; None is the shipped one of the backbone. ``generator``: None is the one that belongs to the repository, see
-    ``find_generator``. Raises BackboneError, RepositoryError: a file is missing, damaged, or made for another backbone."""
+    """Load an engine from the shipped files, or from other files.
+
+    Args:
+        backbone: None loads the embedded one.
+        experts: folder of the repository. None: the shipped one of the backbone.
+        generator: its file. None: that of the repository, see ``find_generator``.
+
+    Raises BackboneError, RepositoryError: when a file is missing, damaged, or made for another backbone.
+    """
     model = load_backbone() if backbone is None else backbone
     experts = experts or experts_path(model.slug)
     repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
@@ -27,19 +33,19 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
 
 @dataclass(frozen=True)
 class FoundRepository:
-    """A repository on this machine, before anything of it is loaded but its index."""
+    """A repository on this machine, of which only the index is loaded."""
 
     folder: Path
     index: RepositoryIndex
 
     @staticmethod
     def read(folder: Path) -> FoundRepository:
-        """The repository in a folder; raises RepositoryError where there is none, or its index is damaged."""
+        """The repository in a folder. Raises RepositoryError: when there is none, or its index is damaged."""
         return FoundRepository(folder, RepositoryIndex.read(folder))
 
     @property
     def name(self) -> str:
-        """Its backbone and folder, for people: "ViT-B-16 openai, last 4 blocks (paper)"."""
+        """A display name from its backbone and folder: "ViT-B-16 openai, last 4 blocks (paper)"."""
         spec, pretrained, blocks, adapt = (self.index.backbone.get(k) for k in ("spec", "pretrained", "adapt_blocks", "adapt"))
         weights = "" if pretrained is None else f" {Path(pretrained).stem}"
         last = "" if blocks is None else f", last {blocks} block{'s' if blocks > 1 else ''}"
@@ -48,18 +54,20 @@ class FoundRepository:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Of the command line, to use this repository."""
+        """Command-line options to use this repository."""
         folder = self.folder.resolve()
         if folder == experts_path().resolve():
             return ()  # it is the default
         path = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else self.folder
         choice = self.index.backbone
-        named = {**choice, "spec": None} if choice["spec"] == EMBEDDED else choice
+        named = {**choice, "spec": None} if choice["spec"] == EMBEDDED else choice  # embedded is the default
         return "--experts", str(path), *backbone_options(named)
 
     def load(self, backbone: Backbone | None = None) -> SGLora:
-        """Its engine, with a backbone that is loaded already where it is this repository's, if need be in its other form.
-        Raises BackboneError, RepositoryError: as ``load_backbone`` and ``load_engine``."""
+        """Load its engine. Reuses ``backbone`` if it fits, adapted to this repository's side (photos or texts) if needed.
+
+        Raises BackboneError, RepositoryError: as ``load_backbone`` and ``load_engine``.
+        """
         if backbone is None or backbone.fingerprint != self.index.fingerprint:
             backbone = load_backbone(**self.index.backbone)
         elif isinstance(backbone, EmbeddedBackbone):
@@ -70,6 +78,6 @@ class FoundRepository:
 
 
 def repository_folders(folder: Path) -> list[Path]:
-    """The repositories that a folder is or holds, one level down, by name."""
+    """The folder itself if it is a repository, and the repositories right below it, by name."""
     inside = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
     return [f for f in inside if (f / INDEX_FILE).is_file()]

@@ -1,4 +1,4 @@
-"""Taught names as one file: what is kept of their photos, as safetensors; the backbone makes the LoRA again from it."""
+"""Taught names as one safetensors file. It holds prefix activations of their photos; the LoRA is computed again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER_BYTES = 2**20
 
 
 def save_names(names: TaughtNames) -> bytes:
-    """The file's content; raises RepositoryError where there are no names."""
+    """The file's content. Raises RepositoryError: when there are no names."""
     if not names.entries:
         raise RepositoryError("There are no names to save yet: teach one first.")
     tensors = {f"{i}.photos": entry.photos.contiguous() for i, entry in enumerate(names.entries)}
@@ -35,21 +35,23 @@ def save_names(names: TaughtNames) -> bytes:
 
 
 def most_bytes(backbone: Backbone) -> int:
-    """The largest file that can be one for a backbone."""
-    a_photo = 2 * int(torch.Size(backbone.prefix_shape).numel())
-    return HEADER_BYTES + 2 * MAX_NAMES * MAX_PHOTOS * a_photo
+    """The maximum size of a names file for a backbone."""
+    bytes_a_photo = 2 * int(torch.Size(backbone.prefix_shape).numel())
+    return HEADER_BYTES + 2 * MAX_NAMES * MAX_PHOTOS * bytes_a_photo
 
 
 def read_names(file: Path, backbone: Backbone) -> TaughtNames:
-    """As ``load_names``, of a file, which is not read where it is too large. Raises OSError: it cannot be read."""
+    """``load_names`` from a file; checks its size before reading. Raises as ``load_names``; OSError: when unreadable."""
     if file.stat().st_size > most_bytes(backbone):
         raise RepositoryError(f"{file.name} is larger than a file of names can be: choose the file that “Save names” wrote.")
     return load_names(file.read_bytes(), backbone)
 
 
 def load_names(content: bytes, backbone: Backbone) -> TaughtNames:
-    """The names of a file that ``save_names`` wrote; anyone may have changed it since. Raises
-    RepositoryError: no such file, damaged, or made for another backbone."""
+    """The names in the content of a file from ``save_names``. Not trusted: anyone may have changed the file.
+
+    Raises RepositoryError: when it is another file, damaged, or made for another backbone.
+    """
     label = "The file of names"
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
@@ -78,7 +80,7 @@ def load_names(content: bytes, backbone: Backbone) -> TaughtNames:
 
 
 def _photos(stored: Tensor, backbone: Backbone) -> Tensor:
-    """Prefix activations as they were kept; raises ValueError where they are of another form, or not finite."""
+    """Check stored prefix activations. Raises ValueError: when their dtype or shape is wrong, or they are not finite."""
     if stored.dtype != torch.float16 or tuple(stored.shape[1:]) != tuple(backbone.prefix_shape) or len(stored) > MAX_PHOTOS:
         raise ValueError("another form")
     if not bool(torch.isfinite(stored).all()):

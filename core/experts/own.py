@@ -1,6 +1,4 @@
-"""A visitor's own experts, which take part in routing beside the shipped ones; like these, they are own parts on top of what
-all share. ``OwnExperts`` never changes: adding and removing give another one.
-"""
+"""A visitor's own experts. The router uses them like the shipped ones: they too are own parts on top of the shared part."""
 
 from __future__ import annotations
 
@@ -36,7 +34,7 @@ from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
 
 MAX_OWN = 20
-MAX_NUMBER = 1e4  # far above any LoRA that works, far below where squares overflow in the prior
+MAX_NUMBER = 1e4  # far above the numbers of a working LoRA, far below an overflow of squares in the prior
 IMPORTED = "imported"
 _MAX_CONFIG_BYTES = 2**20
 
@@ -45,11 +43,11 @@ _MAX_CONFIG_BYTES = 2**20
 class OwnEntry:
     """One of the visitor's experts."""
 
-    expert: Expert  # without ``before`` and ``after`` where it was imported
+    expert: Expert  # an imported one has no ``before`` and ``after``
     mean: Tensor  # [P]
     std: Tensor  # [P]
     embedding: Tensor  # [s], unit length
-    lost: float = 0.0  # share of an imported adapter's energy that the experts' rank could not hold, 0 to 1
+    lost: float = 0.0  # share of an imported adapter's squared norm lost by the experts' rank, 0 to 1
 
     @property
     def name(self) -> str:
@@ -58,14 +56,14 @@ class OwnEntry:
 
 @dataclass(frozen=True)
 class OwnExperts:
-    """The shipped experts, and the visitor's own after them."""
+    """The shipped experts, and the visitor's own after them. Immutable: each change returns a new object."""
 
     shipped: ExpertRepository
     entries: tuple[OwnEntry, ...] = ()
 
     @lazy
     def repository(self) -> ExpertRepository:
-        """All experts as one repository; the shipped ones keep their indexes."""
+        """All experts as one repository. The shipped ones keep their indexes."""
         if not self.entries:
             return self.shipped
         return replace(
@@ -77,12 +75,14 @@ class OwnExperts:
         )
 
     def engine(self, engine: SGLora) -> SGLora:
-        """The engine of the shipped experts, made to route to the own ones too and to generate with all of them."""
+        """The engine with all experts: it routes to the own ones too."""
         return replace(engine, repository=self.repository)
 
     def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> OwnExperts:
-        """With one more own expert; the arguments are as in OwnEntry. Raises RepositoryError: as ``check_room``; wrong sizes,
-        NaN, numbers beyond all use."""
+        """Add an own expert; the arguments are as in ``OwnEntry``.
+
+        Raises RepositoryError: as ``check_room``, or when sizes are wrong or numbers unusable (NaN, huge, negative ``std``).
+        """
         self.check_room(expert.name)
         expert = replace(expert, name=clean_name(expert.name))
         size, width = self.shipped.layout.size, self.shipped.embeddings.shape[1]
@@ -91,7 +91,7 @@ class OwnExperts:
                 f"Expert {expert.name} does not fit this backbone: {tuple(mean.shape)}, {tuple(std.shape)} and "
                 f"{tuple(embedding.shape)} numbers, expected {size:,}, {size:,} and {width}."
             )
-        # Comparisons with NaN are false.
+        # NaN fails these comparisons too.
         sound = bool((mean.abs() <= MAX_NUMBER).all()) and bool(((std >= 0) & (std <= MAX_NUMBER)).all())
         if not sound or not bool(torch.isfinite(embedding).all()) or not bool(embedding.any()):
             raise RepositoryError(f"Expert {expert.name} holds NaN, infinite, negative or huge numbers where none may be.")
@@ -99,7 +99,7 @@ class OwnExperts:
         return replace(self, entries=(*self.entries, OwnEntry(expert, *numbers, lost)))
 
     def check_room(self, name: str) -> None:
-        """Raise RepositoryError where MAX_OWN are there, or the name is taken (case is ignored) or unusable."""
+        """Raise RepositoryError if there are MAX_OWN own experts, or the name is taken (ignoring case) or unusable."""
         name = clean_name(name)
         if len(self.entries) >= MAX_OWN:
             raise RepositoryError(f"There are {MAX_OWN} own experts, the most there may be: remove one first.")
@@ -107,29 +107,30 @@ class OwnExperts:
             raise RepositoryError(f"There is an expert called {name} already: choose another name.")
 
     def remove(self, name: str) -> OwnExperts:
-        """Without an own expert; raises RepositoryError where there is none of this name."""
+        """Remove an own expert. Raises RepositoryError: when there is none with this name."""
         kept = tuple(e for e in self.entries if e.name != name)
         if len(kept) == len(self.entries):
             raise RepositoryError(f"There is no own expert called {name}.")
         return replace(self, entries=kept)
 
     def has(self, name: str) -> bool:
-        """Whether an expert has this name; case is ignored."""
+        """Whether an expert has this name, ignoring case."""
         experts = (*self.shipped.experts, *(entry.expert for entry in self.entries))
         return any(e.name.casefold() == name.casefold() for e in experts)
 
 
 def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_experts: OwnExperts | None = None) -> OwnExperts:
-    """The own experts with an adapter in PEFT format as one more expert, which gets a name from the description that routing
-    compares. ``source``: its folder, or the bytes of a ZIP with its two files.
+    """Add an adapter in PEFT format as an own expert. Its name comes from ``description``, which routing compares.
 
-    Its weight change stays what it was, less what the experts' rank cannot hold (``OwnEntry.lost``): its own part is its
-    difference to what all experts share, or, where that loses more, the adapter itself. Linears that experts have no own part
-    of have to be as all experts share them, or left as they are. Its factors are aligned with the experts'. It has no
-    measured gain, and the shipped experts' mean spread.
+    ``source``: the adapter's folder, or the bytes of a ZIP with its two files.
 
-    Raises AdapterError: it cannot be read, belongs to another backbone, or moves photos in another way than its experts.
-    DescriptionError, RepositoryError: an unusable description; as ``OwnExperts.add``.
+    The own part is the adapter minus the shared part, reduced to the experts' rank. If the adapter itself loses less
+    (``OwnEntry.lost``), it is reduced instead. On linears without own parts, the adapter must equal the shared part or change
+    nothing. The factors are aligned with those of the experts. The expert has no measured gain, and the shipped experts' mean
+    spread.
+
+    Raises AdapterError: when it cannot be read, belongs to another backbone, or moves photos differently from the experts.
+    DescriptionError: when the description is unusable. RepositoryError: as ``OwnExperts.add``.
     """
     own_experts = own_experts or OwnExperts(engine.repository)
     description = clean_text(description)
@@ -157,29 +158,29 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
 
 
 def _read(folder: Path, shipped: ExpertRepository) -> Lora:
-    """The adapter in a folder, on the linears that experts have own parts of."""
-    own = shipped.layout.modules
-    beside = [m for m in shipped.shared.modules if m not in own] if shipped.shared else []
-    if not shipped.shared or not beside:
-        return load_peft(folder, own, shipped.fingerprint)[0]
-    lora, _ = load_peft(folder, [*own, *beside], shipped.fingerprint, partly=True)
-    if missing := [m.name for m in own if m not in lora.modules]:
+    """Read the adapter in a folder, on the linears of own parts."""
+    modules = shipped.layout.modules
+    others = [m for m in shipped.shared.modules if m not in modules] if shipped.shared else []
+    if not shipped.shared or not others:
+        return load_peft(folder, modules, shipped.fingerprint)[0]
+    lora, _ = load_peft(folder, [*modules, *others], shipped.fingerprint, partly=True)
+    if missing := [m.name for m in modules if m not in lora.modules]:
         raise AdapterError(f"The adapter does not adapt {missing[0]}, and all experts here do: use one that does.")
     if lora.moves_photos:
         photo_column(lora, shipped.shared)
-    return lora.only(own)
+    return lora.only(modules)
 
 
 def _own_part(lora: Lora, shipped: ExpertRepository) -> tuple[Lora, float]:
     """The adapter as an own part of the experts' rank, and the share of its squared norm that is lost, 0 to 1."""
     rank = shipped.layout.rank
-    alone = reduce_rank(lora, rank)
+    whole = reduce_rank(lora, rank)
     if shipped.shared is None:
-        return alone
+        return whole
     difference = merge([lora, shipped.shared.only(lora.modules)], [1.0, -1.0])
     rest, lost = reduce_rank(difference, rank)
     lost *= _squared(difference) / max(_squared(lora), 1e-12)
-    return (rest, lost) if lost < alone[1] else alone
+    return (rest, lost) if lost < whole[1] else whole
 
 
 def _squared(lora: Lora) -> float:
@@ -206,7 +207,7 @@ class _SavedIndex(BaseModel, frozen=True):
 
 
 def _named(entry: _SavedExpert) -> Expert:
-    """The expert with a name and a description that can be used, and without figures that were not measured here."""
+    """The expert with a cleaned name and description, and without keywords and forgetting from the file."""
     names = {"name": clean_name(entry.name), "description": clean_text(entry.description)}
     facts = {**asdict(entry), **names, "forgetting": {}, "keywords": ""}
     del facts["lost"]
@@ -214,8 +215,10 @@ def _named(entry: _SavedExpert) -> Expert:
 
 
 def save_zip(own_experts: OwnExperts) -> bytes:
-    """The own experts as a ZIP: an index to read, and their numbers (float32, so that nothing is lost). Raises RepositoryError:
-    there are none."""
+    """The own experts as a ZIP: a readable index, and the tensors (float32, lossless).
+
+    Raises RepositoryError: when there are none.
+    """
     if not own_experts.entries:
         raise RepositoryError("There are no own experts to save yet: train one, or import an adapter.")
     entries = own_experts.entries
@@ -233,14 +236,16 @@ def save_zip(own_experts: OwnExperts) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # no date: equal experts, equal files
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # no date: equal experts give equal files
     return out.getvalue()
 
 
 def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
-    """The engine's experts with the own experts of a ZIP that ``save_zip`` wrote. Their descriptions are encoded again, so that
-    an expert cannot claim to be about something else. Raises RepositoryError: not such a ZIP, damaged, too large, of another
-    backbone, or with a name that is taken."""
+    """The engine's experts with the own experts of a ZIP from ``save_zip``.
+
+    Descriptions are encoded again, so that an expert cannot claim another topic. Raises RepositoryError: when the ZIP is
+    damaged, another one, too large, of another backbone, or has a name that is taken.
+    """
     label, shipped = "The experts' ZIP", engine.repository
     limits = {INDEX_FILE: 2**20, TENSORS_FILE: 2**20 + 2 * 4 * MAX_OWN * shipped.layout.size}
     files = read_members(data, limits, label, RepositoryError)
@@ -264,7 +269,7 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
         tensors = load(files[TENSORS_FILE])
         means, stds = tensors["means"], tensors["stds"]
         if means.is_floating_point() and stds.is_floating_point():
-            means, stds = means.float(), stds.float()  # of float8 not even an absolute value can be taken
+            means, stds = means.float(), stds.float()  # torch has no abs() for float8
     except DAMAGED as error:
         raise RepositoryError(f"{label}: {TENSORS_FILE} is damaged ({type(error).__name__}).") from None
     shape = (len(entries), shipped.layout.size)

@@ -1,4 +1,4 @@
-"""Maps of all experts on a plane, with a description or a sample placed among them (principal components)."""
+"""Maps of all experts on a plane (principal components), with a description or a sample placed among them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class ExpertMap:
-    points: tuple[Point, ...]  # [n] in the repository's order
-    placed: Point | None  # the description or the sample; it does not move the others
+    points: tuple[Point, ...]  # [n], in the repository's order
+    placed: Point | None  # the description or the sample; it does not affect the others
     shown: float  # share of the experts' spread that the two axes show, 0 to 1
-    prior: Point | None = None  # on a latent map, the mean of the p(z | c) that the sample was drawn from
+    prior: Point | None = None  # latent map only: the mean of the p(z | c) that the sample was drawn from
 
 
 def description_map(repository: ExpertRepository, embedding: Tensor | None = None, owned: int = 0) -> ExpertMap:
-    """All experts by the sentence embeddings of their descriptions, and the embedding [s] of another sentence among them.
+    """A map of all experts by the embeddings of their descriptions, and of another sentence by its embedding [s].
 
-    The last ``owned`` experts are the visitor's: they are placed on the plane of the others, which they do not turn.
+    ``owned``: the number of the visitor's experts, the last ones. They are placed on the map but do not affect its axes.
     """
     place, shown = _plane(repository.embeddings[: len(repository) - owned])
     placed = None if embedding is None else place(embedding[None])[0]
@@ -35,12 +35,12 @@ def description_map(repository: ExpertRepository, embedding: Tensor | None = Non
 
 
 def latent_map(engine: SGLora, routing: Routing, z: Tensor, owned: int = 0) -> ExpertMap:
-    """All experts in the generator's latent space, each at the mean of p(z | its own mu and sigma), and a sample z [latent].
+    """A map of the generator's latent space: each expert at the mean of p(z | its own mu and sigma), and a sample z [latent].
 
-    ``owned`` as for ``description_map``.
+    ``owned``: as for ``description_map``.
     """
     repository = engine.repository
-    alone = SemanticPrior(repository.means, repository.stds.square())  # one row an expert, as if routed to it alone
+    alone = SemanticPrior(repository.means, repository.stds.square())  # one row per expert, as if routed to it alone
     means = engine.generator.latent(alone).mean
     place, shown = _plane(means[: len(repository) - owned])
     prior = engine.generator.latent(repository.prior(routing)).mean
@@ -48,15 +48,15 @@ def latent_map(engine: SGLora, routing: Routing, z: Tensor, owned: int = 0) -> E
 
 
 def _plane(rows: Tensor) -> tuple[Callable[[Tensor], tuple[Point, ...]], float]:
-    """What places rows on the plane of the two widest directions of these [n, d], and its share of their squared spread."""
+    """A function that places rows on the two widest directions of ``rows`` [n, d], and their share of the squared spread."""
     rows = rows.double()
     centre = rows.mean(0)
     _, spread, directions = torch.linalg.svd(rows - centre, full_matrices=False)
-    # Rounding leaves spread where there is none, such as between equal rows: no axis then.
+    # Rounding gives equal rows a tiny spread: ignore it.
     spread = torch.where(spread > 1e-6 * rows.norm(), spread, torch.zeros_like(spread))
     axes = rows.new_zeros(2, rows.shape[1])
     for i in range(min(2, int((spread > 0).sum()))):
-        # An axis may point either way: its largest number is made positive, so that a map is never mirrored.
+        # The sign of an axis is arbitrary: make its largest number positive, so that a map is never mirrored.
         axes[i] = directions[i] * directions[i][directions[i].abs().argmax()].sign()
 
     def place(others: Tensor) -> tuple[Point, ...]:

@@ -1,4 +1,4 @@
-"""What a repository's experts gain on their own task, as numbers and sentences: for its card and for the experiment."""
+"""Summary of what experts gain on their own task, as numbers and sentences. For the card and the experiment."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ GROUPS = ("all", "scenes", "special domains")
 
 
 def verify(repository: ExpertRepository | RepositoryIndex) -> dict[str, Any]:
-    """Summary of the before/after figures that training measured on photos that trained no expert. Returns ``trained`` and
-    ``won`` (beat zero-shot in R@1 + R@5); for all, scenes and special domains the number of experts and their mean gain in R@1
-    and R@5 with 95 % bootstrap intervals over experts, in points, mean of both directions; ``experts`` has a row for each."""
+    """Summarise recall before and after, which training measured on photos that trained no expert.
+
+    Returns a dictionary:
+        trained, won: numbers of experts, and of those that beat zero-shot in R@1 + R@5.
+        all, scenes, special domains: the number of experts, and their mean gain in R@1 and R@5 with 95 % bootstrap intervals
+            over experts. In points, mean of both directions.
+        experts: one row for each measured expert.
+    """
     measured = [e for e in repository.experts if e.measured]
     groups = (measured, [e for e in measured if e.group == "scenes"], [e for e in measured if e.group != "scenes"])
     won = [e for e in measured if sum(e.gain(k) or 0.0 for k in KS) > 0]
@@ -56,8 +61,8 @@ def table(result: Mapping[str, Any]) -> str:
         if name in result
     ]
     experts = []
-    for each in result["experts"]:
-        recalls = [f"{before:.1f} → {after:.1f}" for before, after in (each[f"R@{k}"] for k in KS)]
-        experts.append([each["name"], each["description"], str(each["photos"]), *recalls, f"{each['measured_on']} photos"])
+    for row in result["experts"]:
+        recalls = [f"{before:.1f} → {after:.1f}" for before, after in (row[f"R@{k}"] for k in KS)]
+        experts.append([row["name"], row["description"], str(row["photos"]), *recalls, f"{row['measured_on']} photos"])
     gains = markdown.table(["experts", "measured", "gain in R@1", "gain in R@5"], groups)
     return f"{gains}\n\n{markdown.table(['expert', 'description', 'photos', 'R@1', 'R@5', 'measured on'], experts)}"
