@@ -59,10 +59,8 @@ def captions_from_names(names: Iterable[str]) -> Captions:
 
 
 def parse_typed(text: str) -> Captions:
-    """Captions typed as ``name: caption`` or ``name, caption``, one per line. A name may have several lines.
-
-    Raises DataError: when a line has no name or no caption; the message has the line number.
-    """
+    """Captions typed as ``name: caption`` or ``name, caption``, one per line. A name may have several lines. Raises DataError:
+    when a line has no name or no caption; the message has the line number."""
     pairs = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():

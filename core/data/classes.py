@@ -22,10 +22,8 @@ def class_folders(folder: Path) -> list[Path]:
 
 
 def read_classes(folder: Path) -> list[Sample]:
-    """Samples of an image folder with at least two classes, labelled with their subfolder's name. Else empty.
-
-    The folder's name is the domain and the dataset. Raises DataError: when splits and other folders are mixed.
-    """
+    """Samples of an image folder with at least two classes, labelled with their subfolder's name. Else empty. The folder's name
+    is the domain and the dataset. Raises DataError: when splits and other folders are mixed."""
     folders = class_folders(folder)
     splits = [f for f in folders if f.name.lower() in SPLITS]
     if splits and len(splits) < len(folders):

@@ -37,7 +37,7 @@ def read_coco(folder: Path, beside: Path, images: ImageFinder, categories: bool)
                 if ("caption" in f.name.lower()) is named and not f.name.startswith((".", "instances", "dataset_"))
             ]
             present = [(f, samples) for f, samples in parsed if any(is_there(s.path) for s in samples)]
-            # Several files match if their photos have the same names: prefer the file named after the folder (val2017).
+            # Several files match if their photos have the same names: prefer the file whose name holds the folder's (val2017).
             present = [(f, samples) for f, samples in present if images.folder.name in f.stem] or present
             _check_years([f for f, _ in present])
             if categories:

@@ -40,11 +40,8 @@ def limit_seconds(seconds: int) -> None:
 
 
 def decoded(name: str, content: bytes, framing: Framing, most: int) -> tuple[dict[str, Any], bytes]:
-    """The answer for one photo: a JSON head, and the bytes of the pixels and the thumbnail.
-
-    The head has their sizes, or an error; and "cost", the number of decoded pixels. A file with more than ``most`` pixels is
-    not decoded.
-    """
+    """The answer for one photo: a JSON head, and the bytes of the pixels and the thumbnail. The head has their sizes, or an
+    error; and "cost", the number of decoded pixels. A file with more than ``most`` pixels is not decoded."""
     cost = 0
 
     def looked(pixels: int) -> None:

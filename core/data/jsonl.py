@@ -16,10 +16,8 @@ LABELS_FILE = "labels.jsonl"
 
 
 def read_captions(folder: Path) -> list[Sample]:
-    """Read lines ``{"image": "images/1.jpg", "split": "train", "captions": ["…"]}``.
-
-    Optional keys: ``"categories": ["dog"]``, and ``"domain"`` and ``"set"`` for a special domain.
-    """
+    """Read lines ``{"image": "images/1.jpg", "split": "train", "captions": ["…"]}``. Optional keys: ``"categories": ["dog"]``,
+    and ``"domain"`` and ``"set"`` for a special domain."""
     samples = []
     for where, row in _rows(folder / CAPTIONS_FILE):
         categories = tuple(sorted(set(_texts(where, "categories", row.get("categories", [])))))

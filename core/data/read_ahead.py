@@ -19,10 +19,8 @@ THREADS = min(4, os.cpu_count() or 1)
 def read_ahead(
     items: Iterable[Item], work: Callable[[Item], Result], batch: int = BATCH
 ) -> Iterator[list[tuple[Item, Result]]]:
-    """Yield batches of (item, ``work(item)``) in order, at most ``batch`` pairs each. Threads run ``work`` one batch ahead.
-
-    An error that ``work`` raises is raised here, so ``work`` should return expected errors.
-    """
+    """Yield batches of (item, ``work(item)``) in order, at most ``batch`` pairs each. Threads run ``work`` one batch ahead. An
+    error that ``work`` raises is raised here, so ``work`` should return expected errors."""
     source = iter(items)
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     pool = ThreadPoolExecutor(THREADS, "read ahead")

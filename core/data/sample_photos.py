@@ -15,10 +15,8 @@ from core.common.paths import ASSETS, results_path
 
 @dataclass(frozen=True)
 class SamplePhoto:
-    """A sample photo: its path, file name, our captions, and a sentence for photos of its kind.
-
-    The last caption is a question by someone who does not know what the photo shows.
-    """
+    """A sample photo: its path, file name, our captions, and a sentence for photos of its kind. The last caption is a question
+    by someone who does not know what the photo shows."""
 
     path: Path
     name: str

@@ -11,7 +11,7 @@ from core.common.errors import DataError
 
 
 def decoded(name: str, content: bytes) -> str:
-    """The text of a file's content. Raises DataError: when it is not UTF-8."""
+    """Decode the content of a text file. Raises DataError: when it is not UTF-8."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -119,10 +119,8 @@ def model_facts(backbone: Backbone) -> dict[str, Any]:
 
 
 def taught_facts(names: TaughtNames) -> dict[str, Any]:
-    """The entries of a provenance about taught names.
-
-    The zero-shot part of a mixed score would not know the names, so an adapter with names has weight 1.
-    """
+    """The entries of a provenance about taught names. The zero-shot part of a mixed score would not know the names, so an
+    adapter with names has weight 1."""
     facts = {"names": listed_names(names)}
     return facts if names.backbone.shared is None else facts | {"weight": 1.0, "strength": 1.0}
 

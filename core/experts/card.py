@@ -51,10 +51,8 @@ def write_card(folder: Path, licence: str | None = None) -> Path:
 
 
 def model_card(index: RepositoryIndex, licence: str | None = None, generator: str | None = None) -> ModelCard:
-    """The card: data, tasks, seeds, figures, licences and fingerprints of a repository, and how to load it.
-
-    ``licence``: of the experts. ``generator``: sha256 of the generator beside the index, if there is one.
-    """
+    """The card: data, tasks, seeds, figures, licences and fingerprints of a repository, and how to load it. ``licence``: of the
+    experts. ``generator``: sha256 of the generator beside the index, if there is one."""
     choice, measured = portable(index.backbone), any(e.measured for e in index.experts)
     spec, usual = str(choice["spec"]), choice["spec"] == EMBEDDED and not choice.get("adapt")
     hub, recipe = spec.removeprefix(HUB), index.notes.get("recipe")

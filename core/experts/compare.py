@@ -16,10 +16,8 @@ from core.sglora.router import Routing
 
 @dataclass(frozen=True)
 class ExpertComparison:
-    """Two experts compared by their own parts: with the shared part, any two would be similar.
-
-    Cosines (-1 to 1) are of weight changes; 0 if one expert changes nothing.
-    """
+    """Two experts compared by their own parts: with the shared part, any two would be similar. Cosines (-1 to 1) are of weight
+    changes; 0 if one expert changes nothing."""
 
     names: tuple[str, str]
     cosine: float  # all linears as one long vector
@@ -73,7 +71,7 @@ def distance(a: Lora, b: Lora) -> float:
     square = 0.0
     for name in a.factors.keys() | b.factors.keys():
         one, two = a.factors.get(name), b.factors.get(name)
-        if one is not two:  # equal objects: both LoRAs have the shared part there
+        if one is not two:  # the same object: both LoRAs have the shared part there
             deltas = [0.0 if f is None else f.delta.double() for f in (one, two)]
             square += float(torch.as_tensor(deltas[0] - deltas[1]).square().sum())
     return math.sqrt(square)

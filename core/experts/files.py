@@ -118,11 +118,8 @@ def _layout(label: str, index: RepositoryIndex, layout: LoraLayout) -> LoraLayou
 
 
 def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: Lora | None = None) -> ExpertRepository:
-    """Read a repository for the backbone with this layout, fingerprint and shared part.
-
-    Raises RepositoryError: when files are missing or damaged, or the experts have another backbone or linears outside its
-    layout.
-    """
+    """Read a repository for the backbone with this layout, fingerprint and shared part. Raises RepositoryError: when files are
+    missing or damaged, or the experts have another backbone or linears outside its layout."""
     label = f"The expert repository {folder}"
     index = RepositoryIndex.read(folder)
     experts = index.experts

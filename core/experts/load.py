@@ -65,9 +65,7 @@ class FoundRepository:
 
     def load(self, backbone: Backbone | None = None) -> SGLora:
         """Load its engine. Reuses ``backbone`` if it fits, adapted to this repository's side (photos or texts) if needed.
-
-        Raises BackboneError, RepositoryError: as ``load_backbone`` and ``load_engine``.
-        """
+        Raises BackboneError, RepositoryError: as ``load_backbone`` and ``load_engine``."""
         if backbone is None or backbone.fingerprint != self.index.fingerprint:
             backbone = load_backbone(**self.index.backbone)
         elif isinstance(backbone, EmbeddedBackbone):

@@ -79,10 +79,8 @@ class OwnExperts:
         return replace(engine, repository=self.repository)
 
     def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> OwnExperts:
-        """Add an own expert; the arguments are as in ``OwnEntry``.
-
-        Raises RepositoryError: as ``check_room``, or when sizes are wrong or numbers unusable (NaN, huge, negative ``std``).
-        """
+        """Add an own expert; the arguments are as in ``OwnEntry``. Raises RepositoryError: as ``check_room``, or when sizes are
+        wrong or numbers unusable (NaN, huge, negative ``std``)."""
         self.check_room(expert.name)
         expert = replace(expert, name=clean_name(expert.name))
         size, width = self.shipped.layout.size, self.shipped.embeddings.shape[1]
@@ -215,10 +213,8 @@ def _named(entry: _SavedExpert) -> Expert:
 
 
 def save_zip(own_experts: OwnExperts) -> bytes:
-    """The own experts as a ZIP: a readable index, and the tensors (float32, lossless).
-
-    Raises RepositoryError: when there are none.
-    """
+    """The own experts as a ZIP: a readable index, and the tensors (float32, lossless). Raises RepositoryError: when there are
+    none."""
     if not own_experts.entries:
         raise RepositoryError("There are no own experts to save yet: train one, or import an adapter.")
     entries = own_experts.entries

@@ -25,10 +25,8 @@ class ExpertMap:
 
 
 def description_map(repository: ExpertRepository, embedding: Tensor | None = None, owned: int = 0) -> ExpertMap:
-    """A map of all experts by the embeddings of their descriptions, and of another sentence by its embedding [s].
-
-    ``owned``: the number of the visitor's experts, the last ones. They are placed on the map but do not affect its axes.
-    """
+    """A map of all experts by the embeddings of their descriptions, and of another sentence by its embedding [s]. ``owned``:
+    the number of the visitor's experts, the last ones. They are placed on the map but do not affect its axes."""
     place, shown = _plane(repository.embeddings[: len(repository) - owned])
     placed = None if embedding is None else place(embedding[None])[0]
     return ExpertMap(place(repository.embeddings), placed, shown)
@@ -36,9 +34,7 @@ def description_map(repository: ExpertRepository, embedding: Tensor | None = Non
 
 def latent_map(engine: SGLora, routing: Routing, z: Tensor, owned: int = 0) -> ExpertMap:
     """A map of the generator's latent space: each expert at the mean of p(z | its own mu and sigma), and a sample z [latent].
-
-    ``owned``: as for ``description_map``.
-    """
+    ``owned``: as for ``description_map``."""
     repository = engine.repository
     alone = SemanticPrior(repository.means, repository.stds.square())  # one row per expert, as if routed to it alone
     means = engine.generator.latent(alone).mean

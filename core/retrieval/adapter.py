@@ -26,10 +26,8 @@ class Adapter:
 
     @staticmethod
     def of(lora: Lora, weight: float = 1.0, base: Lora | None = None) -> Adapter:
-        """The adapter of a LoRA. Its key: the hash of the factors, the weight, and whether there is a base.
-
-        Weight 0 gives ``ZERO_SHOT``. Raises AdapterError: when the weight is not between 0 and 1.
-        """
+        """The adapter of a LoRA. Its key: the hash of the factors, the weight, and whether there is a base. Weight 0 gives
+        ``ZERO_SHOT``. Raises AdapterError: when the weight is not between 0 and 1."""
         if not 0 <= weight <= 1:
             raise AdapterError(f"The weight of an adapter is between 0 and 1, not {weight:g}.")
         if weight == 0:

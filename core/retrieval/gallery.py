@@ -59,8 +59,6 @@ def never() -> bool:
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo of a gallery."""
-
     id: str  # hash of the file's content
     name: str  # safe file name, unique in the gallery
     thumbnail: bytes = field(repr=False)  # small upright JPEG
@@ -93,10 +91,8 @@ Removed = tuple[tuple[int, _Entry], ...]  # removed photos, with their places
 
 @dataclass(frozen=True)
 class _Contents:
-    """All photos at one moment, by id in order of arrival, and their indexes. Immutable, so readers need no lock.
-
-    New captions replace the entries and keep the indexes.
-    """
+    """All photos at one moment, by id in order of arrival, and their indexes. Immutable, so readers need no lock. New captions
+    replace the entries and keep the indexes."""
 
     entries: Mapping[str, _Entry]
     indexes: PhotoIndexes
@@ -121,10 +117,8 @@ class _Contents:
 
 
 class Gallery:
-    """Photos, captions and search of one visitor. Thread-safe.
-
-    ``limit``: the maximum number of photos. ``most_bytes``: the maximum memory of these photos.
-    """
+    """Photos, captions and search of one visitor. Thread-safe. ``limit``: the maximum number of photos. ``most_bytes``: the
+    maximum memory of these photos."""
 
     def __init__(self, backbone: Backbone, limit: int = DEFAULT_LIMIT, most_bytes: int = sys.maxsize) -> None:
         self.backbone, self.limit, self.most_bytes = backbone, limit, most_bytes
@@ -238,19 +232,16 @@ class Gallery:
         return torch.stack([entry.prefix for entry in entries]) if entries else none
 
     def text_to_image(self, query: str, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
-        """Rank the photos that fit a query best (``top=None``: all); keys are photo ids. "dog -grass" excludes grass.
-
-        Raises DescriptionError: when the query is unusable. GalleryError: when there are no photos, or ``top`` is below 1.
-        """
+        """Rank the photos that fit a query best (``top=None``: all); keys are photo ids. "dog -grass" excludes grass. Raises
+        DescriptionError: when the query is unusable. GalleryError: when there are no photos, or ``top`` is below 1."""
         return self.rank(self.question(query), adapter, top)
 
     def rank(self, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10, where: Where = Where()) -> Ranking:
         """As ``text_to_image``, for any question. ``where``: a filter; its folder is compared with ``Photo.folder``."""
         contents = self._filled("search them", top)
         among = contents.among(where)
-        best = search(contents.indexes, question, adapter, top, among)
-        photos = [contents.photos[place] for place, _ in best]
-        hits = [Hit(photo.id, photo.name, best[i][1], i + 1) for i, photo in enumerate(photos)]
+        best, photos = search(contents.indexes, question, adapter, top, among), contents.photos
+        hits = [Hit(photos[place].id, photos[place].name, score, rank) for rank, (place, score) in enumerate(best, 1)]
         return Ranking(tuple(hits), len(contents.entries if among is None else among))
 
     def among(self, where: Where) -> np.ndarray | None:
@@ -285,11 +276,8 @@ class Gallery:
         return Ranking(tuple(hits), len(texts))
 
     def hits(self, adapter: Adapter = ZERO_SHOT, without: Collection[str] = ()) -> dict[str, Hits]:
-        """Ranks for recall, {"i2t": …, "t2i": …}: of each photo's captions, and of each caption's photo.
-
-        ``without``: ids of photos to leave out, with their captions. Raises GalleryError: when fewer than two photos have
-        captions.
-        """
+        """Ranks for recall, {"i2t": …, "t2i": …}: of each photo's captions, and of each caption's photo. ``without``: ids of
+        photos to leave out, with their captions. Raises GalleryError: when fewer than two photos have captions."""
         contents = self._contents
         captioned = {photo.id for photo in _captioned(contents.photos, without)}
         places = [place for place, photo in enumerate(contents.photos) if photo.id in captioned]

@@ -23,8 +23,6 @@ TRAINING_ROWS = 50_000
 
 @dataclass(frozen=True)
 class Hit:
-    """One result of a ranking."""
-
     key: str  # a photo's id, or the hash of a caption, in hex digits
     label: str  # the photo's name, or the caption
     score: float  # cosine similarity to the query, or a mixture of two
@@ -140,10 +138,8 @@ class Index:
 
 
 def compressed(sample: np.ndarray, blocks: Iterable[np.ndarray]) -> faiss.IndexPQFastScan:
-    """A scan of rows at 4 bits for two dimensions: a sixteenth of their size, scanned in registers.
-
-    ``sample``: rows [k, d] for training. ``blocks``: all rows in order, [n, d] each.
-    """
+    """A scan of rows at 4 bits for two dimensions: a sixteenth of their size, scanned in registers. ``sample``: rows [k, d] for
+    training. ``blocks``: all rows in order, [n, d] each."""
     dim = sample.shape[1]
     scan = faiss.IndexPQFastScan(dim, dim // 2 if dim % 2 == 0 else dim, 4, faiss.METRIC_INNER_PRODUCT)
     scan.train(sample)

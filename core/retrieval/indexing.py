@@ -57,8 +57,6 @@ class FileRow:
 
 @dataclass
 class IndexReport:
-    """The result of indexing."""
-
     photos: int = 0  # in the library now
     added: int = 0  # new photos
     changed: int = 0  # files with new content
@@ -72,8 +70,6 @@ class IndexReport:
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a run."""
-
     step: str  # "looking", "encoding" or "writing"
     done: int  # files
     total: int  # 0: unknown
@@ -357,10 +353,8 @@ def read_files(library: PhotoLibrary) -> dict[str, FileRow]:
 
 
 def walk_images(root: Path, library: Path, unreadable: list[str]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield every image below a folder with its size and time of change (ns). Follows links, but not in circles.
-
-    ``library``: a folder to skip. ``unreadable``: folders that cannot be listed are appended to it.
-    """
+    """Yield every image below a folder with its size and time of change (ns). Follows links, but not in circles. ``library``: a
+    folder to skip. ``unreadable``: folders that cannot be listed are appended to it."""
     walked = {os.path.realpath(library)}
     for folder, below, names in os.walk(root, onerror=lambda error: unreadable.append(str(error.filename)), followlinks=True):
         real = os.path.realpath(folder)

@@ -99,10 +99,8 @@ class PhotoLibrary:
 
     @staticmethod
     def open(folder: Path, backbone: Backbone | None = None) -> PhotoLibrary:
-        """Open an existing library, to search with this backbone.
-
-        Raises LibraryError: as ``About.read``, or when it was made with another backbone.
-        """
+        """Open an existing library, to search with this backbone. Raises LibraryError: as ``About.read``, or when it was made
+        with another backbone."""
         library = PhotoLibrary(folder, About.read(folder))
         if backbone is not None:
             library.check(backbone)
@@ -110,10 +108,8 @@ class PhotoLibrary:
 
     @staticmethod
     def create(folder: Path, backbone: Backbone) -> PhotoLibrary:
-        """Open the library in a folder, or make one.
-
-        Raises LibraryError: as ``open``, or when the folder holds other files or cannot be written.
-        """
+        """Open the library in a folder, or make one. Raises LibraryError: as ``open``, or when the folder holds other files or
+        cannot be written."""
         if (folder / ABOUT).exists():
             return PhotoLibrary.open(folder, backbone)
         try:
@@ -152,7 +148,6 @@ class PhotoLibrary:
             }
 
     def write_about(self, about: About) -> None:
-        """Replace library.json."""
         replace_file(self.folder / ABOUT, json.dumps(asdict(about), indent=2) + "\n")
 
     @contextmanager
@@ -298,7 +293,6 @@ def _of_the_store(error: BaseException) -> bool:
 
 
 def is_library(folder: Path) -> bool:
-    """Whether a folder holds a library."""
     with suppress(OSError):
         return (folder / ABOUT).is_file()
     return False

@@ -69,10 +69,8 @@ class Snapshot:
 
 
 def refresh(library: Path, photos: LanceDataset, dim: int, finish: bool = True) -> Snapshot:
-    """Update the files from the table ``photos``. The caller holds the library's lock.
-
-    ``finish``: whether to update the scan too, and remove old files: no more photos follow soon.
-    """
+    """Update the files from the table ``photos``. The caller holds the library's lock. ``finish``: whether to update the scan
+    too, and remove old files: no more photos follow soon."""
     folder = library / FOLDER
     folder.mkdir(exist_ok=True)
     last, count = Snapshot.read(library), photos.count_rows()

@@ -34,10 +34,8 @@ _KEY = re.compile("[0-9a-f]{32}")
 
 
 class LibraryPhotos:
-    """Implements ``search.Photos`` for a library on disk. Thread-safe.
-
-    Raises LibraryError: when the library is empty, damaged, or made with another backbone.
-    """
+    """Implements ``search.Photos`` for a library on disk. Thread-safe. Raises LibraryError: when the library is empty, damaged,
+    or made with another backbone."""
 
     def __init__(self, library: PhotoLibrary, backbone: Backbone) -> None:
         library.check(backbone)
@@ -102,10 +100,8 @@ class LibraryPhotos:
         return self.place(ids[0].hex())
 
     def prefixes(self, places: Sequence[int]) -> Tensor:
-        """Prefix activations [n, *prefix_shape] float16 of photos, from their index rows; no files needed.
-
-        Raises LibraryError: when an index row holds less than this backbone's prefix.
-        """
+        """Prefix activations [n, *prefix_shape] float16 of photos, from their index rows; no files needed. Raises LibraryError:
+        when an index row holds less than this backbone's prefix."""
         shape = self.backbone.prefix_shape
         if math.prod(shape) != width(self.backbone):
             raise LibraryError("This library keeps embeddings, and this backbone needs the photos: name their files instead.")
@@ -176,10 +172,8 @@ class LibraryPhotos:
         return tuple(dict.fromkeys(text for texts in table["captions"].to_pylist() for text in texts or ()))
 
     def caption_prefixes(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Tensor:
-        """Text prefixes [n, …] of ``captions``. Sentence embeddings are cached in the library if it is writable.
-
-        Raises GalleryError: when no photo has captions.
-        """
+        """Text prefixes [n, …] of ``captions``. Sentence embeddings are cached in the library if it is writable. Raises
+        GalleryError: when no photo has captions."""
         texts = self.captions
         if not texts:
             raise GalleryError(

@@ -18,9 +18,7 @@ TEXTS_AT_ONCE = 1_024
 
 def popularity(photos: Tensor, texts: Tensor) -> Tensor:
     """The number to subtract from each text's scores, [m]: 1/beta log sum over photos of exp(beta score). 0 for one photo.
-
-    ``photos``: [n, w], at most ``MOST_PHOTOS`` of a gallery, see ``spread_places``. ``texts``: [m, w].
-    """
+    ``photos``: [n, w], at most ``MOST_PHOTOS`` of a gallery, see ``spread_places``. ``texts``: [m, w]."""
     if len(photos) < FEWEST_PHOTOS or not len(texts):
         return torch.zeros(len(texts))
     return torch.cat([torch.logsumexp(BETA * part @ photos.T, 1) / BETA for part in texts.split(TEXTS_AT_ONCE)])

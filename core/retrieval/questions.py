@@ -35,11 +35,8 @@ class EncodedQuery:
     photo_weights: Tensor = field(default_factory=lambda: torch.empty(0))  # [m]
 
     def with_names(self, photos: Sequence[Tensor]) -> EncodedQuery:
-        """Add the photos [n, *prefix_shape] of each taught name to the query.
-
-        For a text that holds more than the name: an adapter knows the name in a short wording, and in a sentence a name says
-        little.
-        """
+        """Add the photos [n, *prefix_shape] of each taught name to the query. For a text that holds more than the name: an
+        adapter knows the name in a short wording, and in a sentence a name says little."""
         if not photos:
             return self
         weights = [torch.full((len(batch),), NAME_IN_SENTENCE / (len(batch) + 1)) for batch in photos]
@@ -74,10 +71,8 @@ class Query:
 
     @staticmethod
     def parse(texts: Sequence[str], photos: Sequence[Image.Image] = (), without: Sequence[str] = ()) -> Query:
-        """Parse typed texts: ``dog -water`` and ``dog -"deep water"`` exclude a word or a phrase.
-
-        Raises DescriptionError: when nothing is left to look for, there are too many parts, or a part is unusable.
-        """
+        """Parse typed texts: ``dog -water`` and ``dog -"deep water"`` exclude a word or a phrase. Raises DescriptionError: when
+        nothing is left to look for, there are too many parts, or a part is unusable."""
         wanted, unwanted = [], list(without)
         for text in texts:
             rest, excluded = split_minus(text)

@@ -37,10 +37,8 @@ class Photos(Protocol):
     backbone: Backbone
 
     def index_for(self, adapter: Adapter) -> Index:
-        """The index of ``columns.photo_rows`` by place, as the adapter sees the photos. Most adapters share one index.
-
-        Raises AdapterError: when numbers are NaN or infinite, or photos cannot be embedded again here.
-        """
+        """The index of ``columns.photo_rows`` by place, as the adapter sees the photos. Most adapters share one index. Raises
+        AdapterError: when numbers are NaN or infinite, or photos cannot be embedded again here."""
         ...
 
 
@@ -100,14 +98,10 @@ class Recent(Generic[T]):
         return value
 
     @property
-    def values(self) -> list[T]:
-        with self._lock:
-            return list(self._values.values())
-
-    @property
     def nbytes(self) -> int:
         """Bytes of all kept values."""
-        return sum(value.nbytes for value in self.values)
+        with self._lock:
+            return sum(value.nbytes for value in self._values.values())
 
 
 class PhotoIndexes:
