@@ -66,14 +66,14 @@ class ImageFinder:
     def find(self, name: str, hint: str = "") -> Path:
         """The path of the image ``name`` from a captions file; the name may include folders.
 
-        ``hint``: chooses among images of the same name: the one whose folder name is part of the hint. It may be the captions
+        ``hint``: chooses among images of the same name: the one whose folder is one of the hint's words. It may be the captions
         file's stem: ``captions_val2017`` chooses ``val2017/``.
         """
         direct = self.folder / name
         if is_there(direct):
             return direct
         same = self._by_name.get(PurePosixPath(name).name, [])
-        named = [path for path in same if path.parent.name in hint]
+        named = [path for path in same if path.parent.name in (hint, *hint.split("_"))]
         if len(same) > 1 and not named:
             self._rivals[same[0]] = same[1]
         return next(iter(named or same), direct)

@@ -90,6 +90,14 @@ def test_coco_train_and_val_are_joined_even_with_equal_file_names(tmp_path):
     assert [s.captions for s in read_folder(tmp_path / "val2017")] == [("in val",)]
 
 
+def test_a_folder_whose_name_is_part_of_a_word_decides_nothing(tmp_path):
+    photos(tmp_path / "a", "1.jpg")
+    photos(tmp_path / "trip", "1.jpg")
+    (tmp_path / "captions_val2017.json").write_text(coco({"1.jpg": ["a dog"]}))
+    with pytest.raises(DataError, match=r"two photos called 1\.jpg"):
+        read_folder(tmp_path)
+
+
 def test_coco_photos_behind_a_link(tmp_path):
     photos(tmp_path / "disk", *CAPTIONS)
     (tmp_path / "disk" / "circle").symlink_to(tmp_path / "disk")
