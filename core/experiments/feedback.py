@@ -26,7 +26,7 @@ WORDS = (
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """{"searches": rows of {"word", "round", "photos", "plain", "learned", "lost"}} in percent and points."""
+    """{"searches": rows of {"word", "round", "photos", "rest", "plain", "learned", "lost"}}: counts, percent, points."""
     corpus, backbone, searches = context.corpus, context.backbone, []
     base = backbone.shared
     usual = adapter(backbone, base)

@@ -28,13 +28,13 @@ from core.common.paths import data_of
 from core.common.progress import Bar, Log
 from core.data import Sample, read_folder
 from core.data.class_names import imagenet_class_names
+from core.training.corpus import OBJECTS
 from core.training.descent import descend, one_cycle
 from core.training.features import image_features, text_features
 from core.training.losses import contrastive, distillation
 
 Photos = tuple[Sequence[Sample], Sequence[Sample], Sequence[Sample]]  # labelled, COCO, Flickr8k
 COCO_HELD_OUT = 160
-OBJECTS = "objects"  # the domain of labelled photos that the base is trained on
 TEMPLATES, PAIR_TEMPLATES = (data_of(__file__)[about] for about in ("object", "pair of objects"))  # of sentences
 
 

@@ -15,7 +15,7 @@ from core.data.class_names import imagenet_class_names
 
 @dataclass(frozen=True)
 class ClassNames:
-    """One sentence a class."""
+    """One sentence per class."""
 
     prefixes: Tensor  # text prefixes [c, …]
     embeddings: Tensor  # [c, d], zero-shot or under the backbone's shared part; adapters should not move them

@@ -35,7 +35,7 @@ WATCHED = 0.12  # share of photos that train nothing, but choose recipes and mea
 LABELLED_TRAIN = 0.75  # share of each class's photos that train
 FEW = 3  # classes with fewer photos only measure
 UNREADABLE_SHOWN = 20
-TRANSLATIONS = "languages"  # the data folder's folder of captions in other languages
+TRANSLATIONS = "languages"  # folder in the data folder, with captions in other languages
 LANGUAGES = {"en": "English", "de": "German", "fr": "French", "cs": "Czech"}
 TRAINED_LANGUAGES = ("de", "fr")
 
@@ -200,7 +200,7 @@ def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray
 def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1) -> Corpus:
     """Read captioned and labelled photos in ``views`` views each; the photo itself is the first.
 
-    ``data`` is a data folder, or has one per set (``flickr8k``, ``labelled``, …). With the embedded backbone, `coco` is left
+    ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …). With the embedded backbone, `coco` is left
     out: it trains the base, and measures. `languages` has captions of `flickr8k` in other languages. Unreadable photos are left
     out and listed in ``unreadable``. Raises DataError: when there is no photo to train on.
     """
