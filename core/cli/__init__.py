@@ -1,1 +1,1 @@
-"""The command line. Nothing here imports torch before a command runs, so that ``--help`` and usage errors are instant."""
+"""The command line. It imports torch only to run a command, so that ``--help`` and usage errors are instant."""

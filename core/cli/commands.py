@@ -1,4 +1,4 @@
-"""The commands that use what was trained: route, adapt, evaluate; ``search`` has a file of its own."""
+"""The commands route, adapt and evaluate, and helpers of all commands."""
 
 from __future__ import annotations
 
@@ -32,18 +32,17 @@ from core.sglora.router import Routing
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command found: ``data`` for ``--json``, and what makes a text for people of it."""
+    """The answer of a command."""
 
-    data: dict[str, Any]
-    text: Callable[[Any], str]
+    data: dict[str, Any]  # for ``--json``
+    text: Callable[[Any], str]  # turns ``data`` into text for people
 
 
 def route(arguments: Namespace) -> Answer:
     clean_text(arguments.text)  # before seconds of loading models
     engine = load_chosen_engine(arguments)
     routing = engine.route(arguments.text, arguments.k, arguments.tau)
-    data = _routed(engine, routing, engine.fit(routing))
-    return Answer(data, format.routing)
+    return Answer(_routed(engine, routing, engine.fit(routing)), format.routing)
 
 
 def adapt(arguments: Namespace) -> Answer:
@@ -52,8 +51,7 @@ def adapt(arguments: Namespace) -> Answer:
     engine, adaptation = adapted(arguments, arguments.text, stopwatch)
     save_adapter(engine, adaptation, arguments.out, arguments.format == "transformers")
     stopwatch.lap("write")
-    laps = stopwatch.laps
-    seconds = {"load": laps["load"], **adaptation.seconds, "write": laps["write"]}
+    seconds = {"load": stopwatch.laps["load"], **adaptation.seconds, "write": stopwatch.laps["write"]}
     data = {
         **_routed(engine, adaptation.routing, adaptation.fit),
         "seed": adaptation.request.seed,
@@ -68,9 +66,9 @@ def adapt(arguments: Namespace) -> Answer:
 
 
 def adapted(arguments: Namespace, task: str, stopwatch: Stopwatch) -> tuple[SGLora, Adaptation]:
-    """The chosen engine, and what it makes of a sentence; the laps "load" and "adapt"."""
+    """The chosen engine, and its adaptation to a sentence; adds the laps "load" and "adapt"."""
     engine = load_chosen_engine(arguments)
-    engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, so that "encode" tells what encoding takes
+    engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, which would otherwise count as encoding
     stopwatch.lap("load")
     adaptation = engine.adapt(request(arguments, task))
     stopwatch.lap("adapt")
@@ -82,7 +80,7 @@ def evaluate(arguments: Namespace) -> Answer:
         raise DataError("`evaluate` needs --task TEXT or --adapter DIR.")
     task, chosen = arguments.task, arguments.methods
     if task is None:
-        task, chosen = "a photo", ["zero-shot"]  # nothing is made from it
+        task, chosen = "a photo", ["zero-shot"]  # a placeholder: zero-shot does not use the task
     clean_text(task)  # before seconds of loading models
     samples = read_folder(arguments.data)
     if arguments.split is not None:
@@ -101,13 +99,13 @@ def evaluate(arguments: Namespace) -> Answer:
 
 
 def request(arguments: Namespace, description: str) -> AdapterRequest:
-    """What ``--k``, ``--tau``, ``--seed`` and ``--strength`` ask for."""
+    """The request of ``--k``, ``--tau``, ``--seed`` and ``--strength``."""
     return AdapterRequest(description, arguments.k, arguments.tau, arguments.seed, arguments.strength)
 
 
 def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
-    """The adapter of ``--adapter``, with the weight that it was made with. Raises AdapterError: as ``load_peft``; or it moves
-    photos in another way than the backbone's shared part does."""
+    """The adapter of ``--adapter``, with the weight in its files. Raises AdapterError: as ``load_peft``, or when it changes
+    photos differently from the backbone's shared part."""
     lora, origin = load_peft(folder, backbone.linears.values(), backbone.fingerprint, partly=True)
     if backbone.shared is None:
         return Adapter.of(lora)
@@ -121,7 +119,7 @@ def load_chosen_engine(arguments: Namespace) -> SGLora:
 
 
 def chosen_backbone(arguments: Namespace) -> Backbone:
-    """The backbone of ``--backbone``, ``--heads``, ``--pretrained`` and ``--adapt``; without any, that of ``--experts``."""
+    """The backbone of ``--backbone``, ``--heads``, ``--pretrained`` and ``--adapt``; without these, that of ``--experts``."""
     given = {key: getattr(arguments, key) for key in ("pretrained", "adapt_blocks", "adapt")}
     if arguments.heads is None:
         experts = getattr(arguments, "experts", None)

@@ -1,4 +1,4 @@
-"""``experiment`` and ``bench``: questions that are answered with numbers, one by one or all of them."""
+"""The commands ``experiment`` and ``bench``: questions answered with numbers."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from core.training.features import default_cache
 
 
 def experiment(arguments: Namespace) -> Answer | None:
-    """Run one experiment, or all of them, and write results and plots; under ``accelerate launch`` the first process answers.
+    """Run one experiment, or all, and write results and plots; under ``accelerate launch`` the first process answers.
 
-    Of `all`, what an earlier run finished in the same version, with the same models and data, is not run again.
+    `all` does not repeat experiments that an earlier run finished in the same version, with the same models and data.
     """
     chosen = list(EXPERIMENTS.values()) if arguments.name == ALL else [EXPERIMENTS[arguments.name]]
     if any(e.data for e in chosen):
@@ -50,7 +50,7 @@ def experiment(arguments: Namespace) -> Answer | None:
 
 
 def bench(arguments: Namespace) -> Answer:
-    """Run one benchmark, or all of them; each result is written as soon as it is there."""
+    """Run one benchmark, or all; each result is written at once."""
     if arguments.data is not None:
         check_data(arguments)
     chosen = list(BENCHMARKS.values()) if arguments.name == ALL else [BENCHMARKS[arguments.name]]
@@ -59,8 +59,8 @@ def bench(arguments: Namespace) -> Answer:
 
 
 def _run_each(chosen: Sequence[Experiment], run: Callable[[Experiment], dict[str, Any]], arguments: Namespace) -> Answer:
-    """One after the other; one that fails does not keep the others from being run. Raises DataError: experiments that could not
-    be run, after all the others."""
+    """Run experiments one after the other and write their results. If one of several fails, the others still run. Raises
+    DataError: at the end, when some failed."""
     out: Path = arguments.out or results_path(ALL).parent
     results: dict[str, Any] = {}
     failed = []
@@ -82,6 +82,6 @@ def _run_each(chosen: Sequence[Experiment], run: Callable[[Experiment], dict[str
 
 
 def _models() -> str:
-    """A checksum of the shipped experts and generator: what results depend on beside version and data."""
+    """A checksum of the shipped experts and generator, which results depend on."""
     files = (*sorted(EXPERTS.rglob("*.safetensors")), generator_path())
     return digest(b"".join(file.read_bytes() for file in files if file.is_file()))

@@ -1,4 +1,4 @@
-"""Answers as text for people, from the same data as the JSON, with every text of it on one line."""
+"""Answers as text for people, from the data of the JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MOST_LISTED = 20
 
 
 def on_one_line(data: Any) -> Any:
-    """The data with every text on one line: names of files and of experts may hold line ends."""
+    """The data with every text on one line, since names of files and experts may contain line ends."""
     if isinstance(data, Mapping):
         return {on_one_line(key): on_one_line(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
@@ -33,20 +33,20 @@ def routing(data: Mapping[str, Any]) -> str:
 def adaptation(data: Mapping[str, Any]) -> str:
     seconds = ", ".join(f"{step} {1000 * value:.1f} ms" for step, value in data["seconds"].items())
     size = f"A LoRA of rank {data['rank']} with {data['parameters']:,} parameters"
-    what = f"{size} (seed {data['seed']}, strength {data['strength']:g})"
-    return f"{routing(data)}\n\n{what} is in {data['out']}: {', '.join(data['files'])}\n{seconds}"
+    request = f"seed {data['seed']}, strength {data['strength']:g}"
+    return f"{routing(data)}\n\n{size} ({request}) is in {data['out']}: {', '.join(data['files'])}\n{seconds}"
 
 
 def taught(data: Mapping[str, Any]) -> str:
-    lines = [f"“{each['name']}”, {each['photos']} photo{'s' * (each['photos'] != 1)}" for each in data["names"]]
-    lines += [f"left out: {one['name']}: {one['reason']}" for one in data["failed"]]
+    lines = [f"“{name['name']}”, {name['photos']} photo{'s' * (name['photos'] != 1)}" for name in data["names"]]
+    lines += [f"left out: {failure['name']}: {failure['reason']}" for failure in data["failed"]]
     size = f"A LoRA of rank {data['rank']} with {data['parameters']:,} parameters"
     seconds = ", ".join(f"{step} {1000 * value:.0f} ms" for step, value in data["seconds"].items())
     return "\n".join([*lines, *data["remarks"], "", f"{size} is in {data['out']}: {', '.join(data['files'])}", seconds])
 
 
 def rankings(data: Mapping[str, Any], kind: str) -> str:
-    """The rankings one below the other; ``kind`` is what was looked for, "photo" or "caption"."""
+    """The rankings one below the other; ``kind``: "photo" or "caption"."""
     adapted = f", adapted to “{data['task']}”" if data["task"] else ""
     lines = [f"“{data['query']}” among {data['total']:,} {kind}s{adapted}"]
     for name, hits in data["rankings"].items():
@@ -58,7 +58,7 @@ def rankings(data: Mapping[str, Any], kind: str) -> str:
 
 
 def recalls(data: Mapping[str, Any]) -> str:
-    """A table: one line a method, recall in percent in both directions."""
+    """A table with one line per method: recall in percent in both directions."""
     width = max(len(name) for name in data["methods"])
     heads = [f"{way} {k}" for way, values in next(iter(data["methods"].values())).items() for k in values]
     lines = [f"{data['images']} photos, {data['captions']} captions; recall in percent", ""]
@@ -72,7 +72,7 @@ def indexed(data: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{data[key]:,} {key}" for key in ("added", "changed", "moved", "removed", "duplicates"))
     lines = [f"{data['library']}: {data['photos']:,} photos ({counts})"]
     failed = data["failed"]
-    lines += [f"left out: {one['name']}: {one['reason']}" for one in failed[:MOST_LISTED]]
+    lines += [f"left out: {failure['name']}: {failure['reason']}" for failure in failed[:MOST_LISTED]]
     lines += [f"left out: {len(failed) - MOST_LISTED:,} more"] if len(failed) > MOST_LISTED else []
     return "\n".join([*lines, ", ".join(f"{step} {value:.1f} s" for step, value in data["seconds"].items())])
 

@@ -1,4 +1,4 @@
-"""The commands that hand expert repositories round: card, pull, push."""
+"""The commands that share expert repositories: card, pull, push."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def card(arguments: Namespace) -> Answer:
 
 
 def pull(arguments: Namespace) -> Answer:
-    return _moved(hub.pull(arguments.source, arguments.out, chosen_backbone(arguments), arguments.revision))
+    return _transferred(hub.pull(arguments.source, arguments.out, chosen_backbone(arguments), arguments.revision))
 
 
 def push(arguments: Namespace) -> Answer:
     model = chosen_backbone(arguments)
-    return _moved(hub.push(arguments.folder, arguments.target, model, arguments.generator, arguments.private))
+    return _transferred(hub.push(arguments.folder, arguments.target, model, arguments.generator, arguments.private))
 
 
-def _moved(transfer: hub.Transfer) -> Answer:
+def _transferred(transfer: hub.Transfer) -> Answer:
     left = f"\nLeft where they were: {', '.join(transfer.left)}" if transfer.left else ""
     text = (
         f"{transfer.experts} experts of the backbone {transfer.fingerprint}, checked, are in {transfer.place}: "

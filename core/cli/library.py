@@ -66,9 +66,9 @@ def library(arguments: Namespace) -> Answer:
 
 
 def vector(arguments: Namespace) -> Answer:
-    """``vector``: what to ask a database of a library's vectors with, so that it answers as an adapter would.
+    """The vector to query a database of a library's vectors with, so that it answers as under an adapter.
 
-    For a photo it is the vector that this has there.
+    For a photo, this is the photo's vector in the database.
     """
     backbone, adapter = chosen_backbone(arguments), ZERO_SHOT
     if arguments.adapter is not None:
@@ -79,13 +79,13 @@ def vector(arguments: Namespace) -> Answer:
                 "with it: use an adapter of texts, or search the folder of photos (`search --gallery FOLDER --adapter DIR`)."
             )
     if is_photo(arguments.query):
-        asked, pixels = arguments.query, backbone.pixels(open_photo(Path(arguments.query)))
+        query, pixels = arguments.query, backbone.pixels(open_photo(Path(arguments.query)))
         vector = photo_rows(backbone, backbone.prefix(pixels[None]))[0].tolist()
     else:
-        asked = clean_text(arguments.query, "query")
-        vector = Query((asked,)).question(backbone).row(backbone, adapter).tolist()
+        query = clean_text(arguments.query, "query")
+        vector = Query((query,)).question(backbone).row(backbone, adapter).tolist()
     data = {
-        "query": asked,
+        "query": query,
         "adapter": None if arguments.adapter is None else str(arguments.adapter),
         "backbone": backbone.name,
         "fingerprint": backbone.fingerprint,
@@ -96,7 +96,7 @@ def vector(arguments: Namespace) -> Answer:
 
 
 def _bars() -> Callable[[Progress], None]:
-    """A bar for each step of indexing."""
+    """A callback that shows a bar for each step of indexing."""
     bar, step, last = None, "", time.monotonic()
 
     def show(progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""Runs one command: where its answer and its errors go, and the exit codes."""
+"""Runs one command: its output, its errors and the exit codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.common.text import printable
 
 EXIT_OK = 0
 EXIT_ERROR = 1
-EXIT_USAGE = 2  # argparse's own
+EXIT_USAGE = 2  # as argparse
 EXIT_INTERRUPTED = 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -26,25 +26,25 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    Stdout gets the answer and nothing else; progress, logs and errors go to stderr.
+    Stdout gets only the answer; progress, logs and errors go to stderr.
     """
-    # File names need not be valid UTF-8, and a terminal may not show what a caption holds: neither may end a command.
+    # A file name may be invalid UTF-8, and a terminal may lack a caption's characters: neither should stop a command.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     parser = build_parser()
     arguments = parser.parse_args(argv)
-    from core.common.runtime import set_up_heap  # imports torch, which `--help` and usage errors need not wait for
+    from core.common.runtime import set_up_heap  # imports torch, so not before `--help` and usage errors
 
     set_up_heap()
     try:
-        # Whatever a library prints is kept out of the JSON.
+        # Libraries may print to stdout, which would break the JSON.
         with contextlib.redirect_stdout(sys.stderr):
             if getattr(arguments, "device", "auto") != "auto":
-                from core.common.device import use  # imports torch
+                from core.common.device import use
 
                 use(arguments.device)
-            module, run = arguments.run.split(".")  # imports torch, too
+            module, run = arguments.run.split(".")
             answer = getattr(import_module(f"core.cli.{module}"), run)(arguments)
     except UsageError as error:
         parser.print_usage(sys.stderr)
@@ -63,13 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"This needs the package {error.name}: `pip install -r requirements-train.txt`.")
     except KeyboardInterrupt:
         return _complain("Interrupted.", EXIT_INTERRUPTED)
-    if answer is None:  # one of several processes, of which the first one answers
+    if answer is None:  # one of several processes; only the first one answers
         return EXIT_OK
     try:
-        said = json.dumps(answer.data, indent=2) if arguments.json else printable(answer.text(on_one_line(answer.data)))
-        print(said, flush=True)
-    except BrokenPipeError:
-        # The reader (`| head`) has seen enough.
+        text = json.dumps(answer.data, indent=2) if arguments.json else printable(answer.text(on_one_line(answer.data)))
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader, such as `| head`, has closed the pipe
         _discard_output()
     except OSError as error:
         _discard_output()
@@ -78,11 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _discard_output() -> None:
-    """Python would complain when it flushes stdout at exit."""
+    """Redirect stdout to nowhere, since Python would fail to flush it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: str, code: int = EXIT_ERROR) -> int:
-    """Say an error on one line, since names in it may hold line ends; returns the exit code."""
+    """Print an error on one line, since names in it may contain line ends; returns the exit code."""
     print(printable(error).replace("\n", "\\n"), file=sys.stderr)
     return code

@@ -1,4 +1,4 @@
-"""What ``python -m core`` understands; help.txt has the text below the options."""
+"""The options of ``python -m core``; help.txt has the texts below them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from core.sglora.request import DEFAULT_K, DEFAULT_TAU
 ALL = "all"
 
 Parser = argparse.ArgumentParser
-Command = Callable[[str, str], Parser]  # from a name and the function that carries it out, as MODULE.NAME of this package
+Command = Callable[[str, str], Parser]  # adds a command, from its name and its function, as MODULE.NAME of this package
 
 
 def _texts() -> dict[str, str]:
-    """By command, its summary and, behind an empty line, the text below its options: the sections of help.txt."""
+    """The sections of help.txt by command: its summary, an empty line, and the text below its options."""
     sections = Path(__file__).with_name("help.txt").read_text(encoding="utf-8").removeprefix("== ").split("\n\n== ")
     texts = dict(section.rstrip().split("\n", 1) for section in sections)
     for name, listed in (("$EXPERIMENTS", EXPERIMENTS), ("$BENCHMARKS", BENCHMARKS)):
@@ -31,7 +31,7 @@ def _texts() -> dict[str, str]:
 
 
 def build_parser() -> Parser:
-    """The whole parser; ``arguments.run`` names the function that carries the chosen command out."""
+    """The whole parser; ``arguments.run`` names the function of the chosen command."""
     looks: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
     texts = _texts()
     exits = texts["$EXITS"]
@@ -254,7 +254,7 @@ def _train_options(parser: Parser, kind: str, default: str) -> None:
 
 
 def _type(name: str, read: Callable[[str], Any], holds: Callable[[Any], bool] = lambda value: True) -> Callable[[str], Any]:
-    """What argparse reads a value with; its message names it: "invalid finite number value: 'nan'"."""
+    """A converter for argparse; ``name`` is part of its error message: "invalid finite number value: 'nan'"."""
 
     def convert(text: str) -> Any:
         value = read(text)

@@ -1,4 +1,4 @@
-"""``search``: the best photos or captions of a folder or a library, zero-shot and adapted."""
+"""The command ``search``: the best photos or captions of a folder or a library, zero-shot and adapted."""
 
 from __future__ import annotations
 
@@ -39,49 +39,49 @@ from core.retrieval.where import NONE_LEFT, Where
 from core.sglora.teach import TaughtNames
 
 Best = list[tuple[int, float]]  # places and scores, best first
-Named = Callable[[Sequence[int]], Sequence[object]]  # what photos or captions at some places are called
+Labels = Callable[[Sequence[int]], Sequence[object]]  # names of the photos, or texts of the captions, at some places
 
 
 @dataclass(frozen=True)
-class _Found:
-    rankings: Mapping[str, Best]  # by name of the adapter
-    before: Mapping[int, int]  # zero-shot's ranks by place, as far as they are known
-    named: Named
-    facts: Mapping[str, Any]  # about all that was searched, for the answer
+class _Results:
+    rankings: Mapping[str, Best]  # by adapter's name
+    before: Mapping[int, int]  # zero-shot ranks by place, if known
+    labels: Labels
+    facts: Mapping[str, Any]  # about the searched photos, for the answer
 
 
 @dataclass(frozen=True)
 class _Search:
-    """What is asked, with which adapters by name and which names taught, and the options of the command."""
+    """A search, with the options of the command."""
 
     options: Namespace
-    asked: Query
+    query: Query
     backbone: Backbone
-    adapters: Mapping[str, Adapter]
+    adapters: Mapping[str, Adapter]  # by name
     names: TaughtNames
     stopwatch: Stopwatch
 
-    def in_folder(self, paths: Sequence[Path]) -> _Found:
+    def in_folder(self, paths: Sequence[Path]) -> _Results:
         gallery = Gallery(self.backbone, limit=len(paths))
         report = gallery.add(paths, counter("reading", log))
         for failure in report.failed:
             log(f"left out: {failure.name}: {failure.reason}")
         if not gallery.photos:
             raise DataError(f"None of the {len(paths)} photos in {self.options.gallery} can be read.")
-        # Names are made safe and unique for a page; here the path is what a user can go on with.
+        # The gallery changes names to be safe and unique on the page. Here the user needs the path.
         first = {key: paths[place] for place, key in sorted(report.ids.items(), reverse=True)}  # of equal files
         names = [first[photo.id].relative_to(self.options.gallery).as_posix() for photo in gallery.photos]
         self.stopwatch.lap("index")
-        found = self.in_photos(gallery.searchable, gallery.among, lambda places: [names[i] for i in places])
+        results = self.in_photos(gallery.searchable, gallery.among, lambda places: [names[i] for i in places])
         failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]
-        return replace(found, facts={**found.facts, "failed": failed, "duplicates": list(report.duplicates)})
+        return replace(results, facts={**results.facts, "failed": failed, "duplicates": list(report.duplicates)})
 
-    def in_photos(self, photos: Photos, within: Callable[[Where], np.ndarray | None], called: Named) -> _Found:
+    def in_photos(self, photos: Photos, within: Callable[[Where], np.ndarray | None], labels: Labels) -> _Results:
         among = within(Where(self.options.folder, self.options.since, self.options.until))
         if among is not None and not len(among):
             raise GalleryError(NONE_LEFT)
-        question, top = self.asked.question(photos.backbone), self.options.top
-        named = question.with_names([shown for text in self.asked.texts for shown in self.names.within_sentence(text)])
+        question, top = self.query.question(photos.backbone), self.options.top
+        named = question.with_names([name for text in self.query.texts for name in self.names.within_sentence(text)])
         rankings = {
             name: best_photos(photos, named if adapter.named else question, adapter, top, among)
             for name, adapter in self.adapters.items()
@@ -94,10 +94,10 @@ class _Search:
             "duplicates": [],
             "approximate": index.approximate,
         }
-        return _Found(rankings, zero_shot_ranks(photos, question, among), called, facts)
+        return _Results(rankings, zero_shot_ranks(photos, question, among), labels, facts)
 
-    def captions(self, library: LibraryPhotos | None) -> _Found:
-        """The captions that fit best; no photo but those of the question is encoded."""
+    def captions(self, library: LibraryPhotos | None) -> _Results:
+        """The captions that fit best. Only the question's photos are encoded."""
         backbone = self.backbone
         if library is not None:
             prefixes = library.caption_prefixes(counter("reading", log, "captions"))
@@ -109,7 +109,7 @@ class _Search:
                 raise DataError(f"No photo of {self.options.gallery} has captions: look for photos instead (--find photos).")
             prefixes, photos = backbone.text_prefix(texts), len({sample.path for sample in samples})
         self.stopwatch.lap("index")
-        question = self.asked.question(backbone)
+        question = self.query.question(backbone)
 
         def cosines(lora: Lora | None) -> Tensor:
             return finite(backbone.text_suffix(prefixes, lora)) @ question.embedding(backbone, lora)
@@ -122,29 +122,29 @@ class _Search:
                 scores += cosines(None) * (1 - adapter.weight)
             ranked = scores
             if library is not None and (backbone.shared is not None or not adapter.moves_photos):
-                seen = library.index.take(spread_places(len(library)))
-                ranked = scores - popularity(seen, text_rows(backbone, prefixes, adapter))
+                some_photos = library.index.take(spread_places(len(library)))
+                ranked = scores - popularity(some_photos, text_rows(backbone, prefixes, adapter))
             order = ranked.sort(descending=True, stable=True).indices
             before = before or {row: rank for rank, row in enumerate(order.tolist(), 1)}
             order = order[: self.options.top]
             rankings[name] = list(zip(order.tolist(), scores[order].tolist(), strict=True))
         facts = {"photos": photos, "total": len(texts), "failed": [], "duplicates": [], "approximate": False}
-        return _Found(rankings, before, lambda places: [texts[place] for place in places], facts)
+        return _Results(rankings, before, lambda places: [texts[place] for place in places], facts)
 
 
 def search(arguments: Namespace) -> Answer:
     words = [part for part in arguments.query if not is_photo(part)]
     files = [Path(part) for part in arguments.query if is_photo(part)]
-    asked = Query.parse(words, [open_photo(path) for path in files], arguments.without)
+    query = Query.parse(words, [open_photo(path) for path in files], arguments.without)
     kind = (arguments.find or ("photos" if words else "captions")).removesuffix("s")
     task = arguments.task
-    if task is None and arguments.adapter is None and asked.texts:
-        task = ", ".join(asked.texts)
+    if task is None and arguments.adapter is None and query.texts:
+        task = ", ".join(query.texts)
     if kind == "caption" and task is None and arguments.adapter is None:
         raise DescriptionError(
             "Searching with a photo needs --task: a sentence that says what the gallery's photos show (or --adapter)."
         )
-    # What can be wrong is found before seconds of loading models.
+    # Check the input before loading models, which takes seconds.
     if task is not None:
         clean_text(task)
     if arguments.library is None and arguments.folder:
@@ -159,26 +159,26 @@ def search(arguments: Namespace) -> Answer:
         adapters = {name: a if a == ZERO_SHOT else a.with_names(names.on) for name, a in adapters.items()}
     opened = None if library is None else LibraryPhotos(library, backbone)
     stopwatch.lap("load")
-    ask = _Search(arguments, asked, backbone, adapters, names, stopwatch)
+    finder = _Search(arguments, query, backbone, adapters, names, stopwatch)
     if kind == "caption":
-        found = ask.captions(opened)
+        results = finder.captions(opened)
     elif opened is None:
-        found = ask.in_folder(gallery)
+        results = finder.in_folder(gallery)
     else:
-        found = ask.in_photos(opened, opened.among, opened.paths)
+        results = finder.in_photos(opened, opened.among, opened.paths)
     rankings = {}
-    for name, best in found.rankings.items():
+    for name, best in results.rankings.items():
         rankings[name] = rows = []
-        labels = found.named([place for place, _ in best])
+        labels = results.labels([place for place, _ in best])
         for rank, ((place, score), label) in enumerate(zip(best, labels, strict=True), 1):
-            was = found.before.get(place)
-            moved = None if was is None else was - rank
+            before = results.before.get(place)
+            moved = None if before is None else before - rank
             rows.append({"rank": rank, kind: str(label), "score": round(score, 6), "moved": moved})
     stopwatch.lap("search")
     data = {
-        "query": " + ".join([*asked.texts, *map(str, files), *(f"-{text}" for text in asked.without)]),
+        "query": " + ".join([*query.texts, *map(str, files), *(f"-{text}" for text in query.without)]),
         "task": task,
-        **found.facts,
+        **results.facts,
         "rankings": rankings,
         "seconds": {step: round(taken, 3) for step, taken in stopwatch.laps.items()},
     }
@@ -186,7 +186,7 @@ def search(arguments: Namespace) -> Answer:
 
 
 def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> tuple[Backbone, dict[str, Adapter]]:
-    """The backbone, and what is ranked with, by name: zero-shot, and the adapter of the task or of a folder."""
+    """The backbone, and adapters by name: zero-shot, and the adapter of the task or of ``--adapter``."""
     if task is not None and arguments.adapter is None:
         engine, adaptation = adapted(arguments, task, stopwatch)
         return engine.backbone, {"zero-shot": ZERO_SHOT, "sg-lora": Adapter.of(adaptation.lora, adaptation.weight)}

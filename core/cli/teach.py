@@ -1,4 +1,4 @@
-"""``teach``: names from photos, written as an adapter in PEFT format."""
+"""The command ``teach``: names from photos, written as an adapter in PEFT format."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from core.sglora.teach import MAX_PHOTOS, TaughtNames
 
 
 def teach(arguments: Namespace) -> Answer:
-    # What can be wrong is found before seconds of loading models.
+    # Check the input before loading models, which takes seconds.
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
     wanted = _wanted(arguments)
     if arguments.task is not None:
@@ -37,7 +37,7 @@ def teach(arguments: Namespace) -> Answer:
     names, failed, remarks = _taught(backbone, None if library is None else LibraryPhotos(library, backbone), wanted)
     stopwatch.lap("read")
     if not names.entries:
-        raise DataError(f"Nothing could be taught: {' '.join(each['reason'] for each in failed)}")
+        raise DataError(f"Nothing could be taught: {' '.join(failure['reason'] for failure in failed)}")
     adapter = names.on(lora)
     assert adapter is not None
     stopwatch.lap("teach")
@@ -65,14 +65,14 @@ def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
         folders = sorted(folder for folder in arguments.folder.iterdir() if folder.is_dir())
         if not folders:
             raise DataError(f"{arguments.folder} holds no folder: each name has a folder of photos, called like it.")
-        wanted += [(each.name, sorted(path for path in each.rglob("*") if is_image(path))) for each in folders]
+        wanted += [(folder.name, sorted(path for path in folder.rglob("*") if is_image(path))) for folder in folders]
     if not wanted:
         raise UsageError("`teach` needs names: --name NAME PHOTO..., or a FOLDER with a folder of photos for each.")
     return wanted
 
 
 def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
-    """The backbone, the adapter that names are added to, and what a provenance says about both."""
+    """The backbone, the adapter to add names to, and the provenance of both."""
     if arguments.task is not None:
         engine = load_chosen_engine(arguments)
         adaptation = engine.adapt(request(arguments, arguments.task))
@@ -85,15 +85,14 @@ def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
 def _taught(
     backbone: Backbone, library: LibraryPhotos | None, wanted: Sequence[tuple[str, Sequence[Path]]]
 ) -> tuple[TaughtNames, list[dict[str, str]], list[str]]:
-    """All names that can be taught, what is wrong with the others and with photos, and remarks. ``library``: that the photos
-    are of; None: they are files."""
+    """The taught names, the errors of other names and of photos, and remarks. Photos are of ``library``, or files (None)."""
     names, failed, remarks = TaughtNames(backbone), [], []
     for name, files in wanted:
-        some = files[:MAX_PHOTOS]
-        photos, skipped = read_prefixes(backbone, some, log)[1:] if library is None else _from_library(library, some)
+        files = files[:MAX_PHOTOS]
+        photos, skipped = read_prefixes(backbone, files, log)[1:] if library is None else _from_library(library, files)
         failed += [{"name": name, "reason": reason} for reason in skipped]
-        if (known := names.find(name)) is not None:
-            remarks.append(f"“{known.name}” and “{name}” are one name: the photos of both were taught together.")
+        if (same := names.find(name)) is not None:
+            remarks.append(f"“{same.name}” and “{name}” are one name: the photos of both were taught together.")
         try:
             names = names.add(name, photos)
         except DescriptionError as error:
@@ -102,7 +101,7 @@ def _taught(
 
 
 def _from_library(library: LibraryPhotos, photos: Sequence[Path]) -> tuple[Tensor, list[str]]:
-    """The prefixes [n, …] of photos, and why others have none."""
+    """The prefixes [n, …] of a library's photos, and an error message for each that it does not have."""
     places, failed = [], []
     for photo in photos:
         try:

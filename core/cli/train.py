@@ -1,4 +1,4 @@
-"""The commands of the offline phase: train the backbone's heads, the experts, the generator."""
+"""The ``train`` commands: backbone heads, shared part, experts, generator."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def backbone(arguments: Namespace) -> Answer:
     if arguments.steps:
         recipe = replace(recipe, steps=arguments.steps)
     out = destination(arguments, heads_path())
-    found = train_backbone(arguments.data, out, arguments.cache or default_cache(), recipe, log)
-    return _done(found, out)
+    result = train_backbone(arguments.data, out, arguments.cache or default_cache(), recipe, log)
+    return _done(result, out)
 
 
 def shared(arguments: Namespace) -> Answer:
@@ -48,8 +48,8 @@ def shared(arguments: Namespace) -> Answer:
     recipe = changed(BothHeadsRecipe(seed=arguments.seed), arguments.set)
     heads = load_embedded(arguments.heads or heads_path())
     out = destination(arguments, (arguments.heads or heads_path()).with_name(SHARED_FILE))
-    found = train_shared_part(arguments.data, out, arguments.cache or default_cache(), heads, recipe, log)
-    return _done({"fingerprint": found.fingerprint}, out)
+    trained = train_shared_part(arguments.data, out, arguments.cache or default_cache(), heads, recipe, log)
+    return _done({"fingerprint": trained.fingerprint}, out)
 
 
 def experts(arguments: Namespace) -> Answer | None:
@@ -66,11 +66,11 @@ def experts(arguments: Namespace) -> Answer | None:
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
     out = destination(arguments, experts_path(model.slug))
     descriptions = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
-    found = train_experts(arguments.data, out, arguments.cache or default_cache(), model, recipe, log, descriptions)
+    repository = train_experts(arguments.data, out, arguments.cache or default_cache(), model, recipe, log, descriptions)
     if not Processes.here().state.is_main_process:
         return None
     _card(out)
-    return _done({"fingerprint": found.fingerprint, "experts": [e.name for e in found.experts]}, out)
+    return _done({"fingerprint": repository.fingerprint, "experts": [e.name for e in repository.experts]}, out)
 
 
 def generator(arguments: Namespace) -> Answer:
@@ -78,18 +78,18 @@ def generator(arguments: Namespace) -> Answer:
     model = chosen_backbone(arguments)
     folder = arguments.experts or experts_path(model.slug)
     repository = load_repository(folder, model.layout, model.fingerprint, model.shared)
-    beside = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
-    out = destination(arguments, beside)
+    default = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
+    out = destination(arguments, default)
     recipe = changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
     runs = runs_of(repository, model, arguments.cache or default_cache(), arguments.data)
-    found = train_generator(out, repository, runs, recipe, log)
+    trained = train_generator(out, repository, runs, recipe, log)
     if out == folder / GENERATOR_FILE:
-        _card(folder)  # it names the generator's checksum
-    return _done({"fingerprint": found.fingerprint, "experts": len(repository)}, out)
+        _card(folder)  # it contains the generator's checksum
+    return _done({"fingerprint": trained.fingerprint, "experts": len(repository)}, out)
 
 
 def _card(folder: Path) -> None:
-    """Write the repository's model card; somebody's own README is left as it is."""
+    """Write the repository's model card, unless it has a README of another author."""
     try:
         write_card(folder)
     except RepositoryError as error:
@@ -97,8 +97,8 @@ def _card(folder: Path) -> None:
 
 
 def changed(recipe: R, settings: Sequence[str]) -> R:
-    """The recipe with the fields that ``--set NAME=VALUE`` gives. Raises DataError: no field of that name, or a value that is
-    no number of its kind."""
+    """The recipe with the fields of ``--set NAME=VALUE``. Raises DataError: when the field is unknown, or the value has another
+    type."""
     for setting in settings:
         name, _, value = setting.partition("=")
         old: Any = getattr(recipe, name, None)
@@ -112,8 +112,8 @@ def changed(recipe: R, settings: Sequence[str]) -> R:
 
 
 def destination(arguments: Namespace, usual: Path) -> Path:
-    """``--out``, or the usual place: what is there already, such as what is shipped, is not replaced without a yes. Raises
-    UsageError: the answer is no, or there is no terminal to ask."""
+    """``--out``, or the usual path; an existing file there, such as a shipped one, is replaced only after a yes. Raises
+    UsageError: when the answer is no, or there is no terminal to ask."""
     if arguments.out is not None or arguments.yes or not usual.exists():
         return arguments.out or usual
     if sys.stdin.isatty() and "LOCAL_RANK" not in os.environ:  # processes of accelerate share a terminal

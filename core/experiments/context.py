@@ -1,4 +1,4 @@
-"""What an experiment may look at, and where its finished pieces are kept."""
+"""The inputs of experiments, and the folder of their finished pieces."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from core.training.corpus import Corpus, load_corpus
 
 @dataclass(frozen=True)
 class ExperimentContext:
-    """A data folder, a cache of all that takes long, and the frozen model; shared by the experiments of one run, so that photos
-    are read once."""
+    """A data folder, a cache for slow results, and the frozen model. The experiments of one run share it, so that photos are
+    read once."""
 
     data: Path
     cache: Path
@@ -35,20 +35,20 @@ class ExperimentContext:
 
     @lazy
     def corpus(self) -> Corpus:
-        """Photos of the data folder, with the part that each plays in training; raises DataError where there are none."""
+        """The data folder's photos, each with its role in training. Raises DataError: when there are none."""
         corpus = load_corpus(self.data, self.backbone, self.cache, self.log)
         corpus.tell_unreadable(self.log)
         return corpus
 
     def folder(self, experiment: str) -> Path:
-        """Where an experiment keeps what it finished."""
+        """The folder of an experiment's finished pieces."""
         return self.cache / "experiments" / experiment
 
     def piece(self, experiment: str, name: str, key: Any, make: Callable[[], Any]) -> Any:
-        """A finished piece of an experiment, as JSON: read where an earlier run kept it, else made and kept. ``key`` is all
-        that decides how it comes out, beside backbone and data folder."""
-        said = json.dumps([self.backbone.fingerprint, self.backbone.slug, str(self.data.resolve()), key], default=str)
-        file = self.folder(experiment) / f"{name}-{digest(said)[:8]}.json"
+        """A piece of an experiment as JSON, made once and kept on disk. ``key``: everything that determines it, beside backbone
+        and data folder."""
+        identity = json.dumps([self.backbone.fingerprint, self.backbone.slug, str(self.data.resolve()), key], default=str)
+        file = self.folder(experiment) / f"{name}-{digest(identity)[:8]}.json"
         if not file.is_file():
             content = json.dumps(make())
             with whole(file) as partial:

@@ -1,4 +1,4 @@
-"""SG-LoRA and its controls: what else one could do with the same experts and the same sentence (docs/design.md, section 5)."""
+"""SG-LoRA and its controls, with the same experts and the same sentence (docs/design.md, section 5)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from core.sglora.engine import Adaptation, SGLora
 
 RIDGE = 1.0
 
-Method = Callable[[SGLora, Adaptation], "Lora | None"]  # what an adaptation's routing is turned into
+Method = Callable[[SGLora, Adaptation], "Lora | None"]  # None: zero-shot
 
 
 def mean(engine: SGLora, experts: Sequence[int]) -> Lora:
-    """Experts with equal weights, exact sum of weight changes."""
+    """The exact merge of experts with equal weights."""
     own = [engine.repository.own(i) for i in experts]
     return engine.repository.with_shared(own, [1 / len(own)] * len(own))
 
 
 def ridge(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """Ridge regression from sentence embedding to own part: a deterministic generator."""
+    """Ridge regression from sentence embeddings to own parts: a deterministic generator."""
     repository = engine.repository
     x, y = repository.embeddings, repository.means
     mean_x, mean_y = x.mean(0), y.mean(0)
@@ -33,7 +33,7 @@ def ridge(engine: SGLora, adaptation: Adaptation) -> Lora:
 
 
 def one_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """One LoRA for everything: the shared part in full. Without one, the mean of all experts."""
+    """One LoRA for everything: the full shared part, or the mean of all experts if there is none."""
     repository = engine.repository
     if repository.shared is None:
         return mean(engine, range(len(repository)))
@@ -42,7 +42,7 @@ def one_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
 
 
 def random_sentence(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """SG-LoRA for a sentence that has nothing to do with the photos, own part included though no expert fits."""
+    """SG-LoRA for a sentence unrelated to the photos. The own part is applied even if no expert fits."""
     other = engine.adapt(adaptation.request.with_random_sentence())
     return engine.repository.with_shared([other.own], [1.0])
 
@@ -56,7 +56,6 @@ METHODS: Mapping[str, Method] = {
     "ridge": ridge,
     "one-lora": one_lora,
     "random-sentence": random_sentence,
-    "sg-lora": lambda engine, adaptation: adaptation.full,  # as a visitor gets it
+    "sg-lora": lambda engine, adaptation: adaptation.full,  # as on the page
 }
-# What a sample changes: measured with several seeds.
-SEEDED = ("random-sentence", "sg-lora")
+SEEDED = ("random-sentence", "sg-lora")  # draw a sample: measured with several seeds

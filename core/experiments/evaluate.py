@@ -1,4 +1,4 @@
-"""Does an adapter help on a folder of captioned photos? The whole folder is the gallery."""
+"""Does an adapter help on a folder of captioned photos? All its photos form the gallery."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ DEFAULT_METHODS = ("zero-shot", "merge", "sg-lora")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured on a folder."""
+    """The recalls on a folder."""
 
-    images: int  # that could be read
-    captions: int  # different ones
+    images: int  # readable photos
+    captions: int  # different captions
     # Recalls in percent, {"zero-shot": {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": {…}}, …}.
     methods: Mapping[str, Mapping[str, Mapping[str, float]]]
-    skipped: tuple[str, ...] = ()  # a message for each photo that was left out
+    skipped: tuple[str, ...] = ()  # an error message for each unreadable photo
 
 
 def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[list[int], Tensor, list[str]]:
-    """The indexes of the photos that can be read, their prefix activations [n, *prefix_shape] float16, and a line for each
+    """The indexes of the readable photos, their prefix activations [n, *prefix_shape] float16, and an error message for each
     other photo."""
 
     def pixels(index: int) -> Tensor | str:
@@ -73,22 +73,22 @@ def evaluate(
 ) -> Evaluation:
     """Recall@1, 5 and 10 of each method in both directions, with all photos as one gallery.
 
-    Any of a photo's captions counts as a hit, and equal captions are one text. Raises DataError: an unknown method, no photo
-    that can be read, or no caption among those that can; and as ``SGLora.adapt``.
+    Any caption of a photo counts as a hit, and equal captions are one text. Raises DataError: when a method is unknown, no
+    photo is readable, or no readable photo has a caption; and as ``SGLora.adapt``.
 
     Args:
-        samples: photos with captions or labels; those without any stay in the gallery as distractors.
-        request: what the adapters are made from; its strength scales all of them alike.
-        methods: names from ``core.experiments.controls.METHODS``. adapters: that are measured as they are, by name.
+        samples: photos with captions or labels; photos without either stay in the gallery as distractors.
+        request: for the adapters of all methods; its strength scales each.
+        methods: names from ``core.experiments.controls.METHODS``. adapters: other adapters to measure, by name.
     """
     unknown = [m for m in methods if m not in METHODS]
     if unknown:
         raise DataError(f"The method {unknown[0]} is unknown; known are {', '.join(METHODS)}.")
-    # First of all, since it is quick: a description that cannot be used should not cost minutes of reading photos.
+    # Before the photos, which take minutes to read: this raises at once if the description is invalid.
     adaptation = engine.adapt(request)
     generated = {name: METHODS[name](engine, adaptation) for name in methods}
     strength = adaptation.strength
-    measured = {
+    method_adapters = {
         name: ZERO_SHOT if lora is None else Adapter.of(*engine.applied(lora, strength)) for name, lora in generated.items()
     }
     gallery = gather(samples)
@@ -102,11 +102,11 @@ def evaluate(
     if not relevance.texts:
         raise DataError(f"None of the {len(kept)} photos has a caption.")
     log(f"{len(kept)} photos, {len(relevance.texts)} different captions")
-    backbone, found = engine.backbone, {}
-    read = backbone.text_prefix(relevance.texts)
-    for name, adapter in (measured | dict(adapters)).items():
-        images, texts = photo_rows(backbone, prefixes, adapter), text_rows(backbone, read, adapter)
+    backbone, recalls = engine.backbone, {}
+    text_prefixes = backbone.text_prefix(relevance.texts)
+    for name, adapter in (method_adapters | dict(adapters)).items():
+        images, texts = photo_rows(backbone, prefixes, adapter), text_rows(backbone, text_prefixes, adapter)
         popular = popularity(images[spread_places(len(images))], texts)
-        found[name] = both_directions(*with_popularity(images, texts, popular), relevance)
+        recalls[name] = both_directions(*with_popularity(images, texts, popular), relevance)
         log(f"{name}: done")
-    return Evaluation(len(kept), len(relevance.texts), found, tuple(skipped))
+    return Evaluation(len(kept), len(relevance.texts), recalls, tuple(skipped))

@@ -16,9 +16,9 @@ from core.retrieval.columns import text_rows
 from core.sglora.teach import TaughtNames
 
 ROUNDS = (0, 1, 2, 3)
-FEWEST = 12  # photos that a question looks for
-SAID = 2  # captions of a photo, of five, that have the word it is found by
-# Written before any was measured.
+FEWEST = 12  # photos that fit a question
+SAID = 2  # captions of a photo, of five, that must have the word
+# Written before measuring any.
 WORDS = (
     "dog,beach,snow,bike,water,grass,mountain,car,street,ball,horse,boat,bird,baby,football,pool,rock,field,tree,hat,"
     "motorcycle,swing,crowd,bench,soccer,skateboard,river,forest,stick,camera"
@@ -26,40 +26,42 @@ WORDS = (
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """{"searches": rows of {"word", "round", "photos", "plain", "learned", "lost"}} in percent and points."""
-    corpus, backbone, found = context.corpus, context.backbone, []
+    """{"searches": rows of {"word", "round", "photos", "rest", "plain", "learned", "lost"}}: counts, percent, points."""
+    corpus, backbone, searches = context.corpus, context.backbone, []
     base = backbone.shared
     usual = adapter(backbone, base)
     rows = everyday(corpus)
     photos = corpus.indexed(rows, usual)
     prefixes = corpus.prefixes[torch.from_numpy(rows)]
-    said = [corpus.captions(row) for row in rows]
+    captions = [corpus.captions(row) for row in rows]
     for word in WORDS:
         pattern = re.compile(rf"\b{word}s?\b", re.IGNORECASE)
-        right = torch.tensor([sum(bool(pattern.search(text)) for text in own) >= SAID for own in said])
+        right = torch.tensor([sum(bool(pattern.search(text)) for text in texts) >= SAID for texts in captions])
         if int(right.sum()) < FEWEST:
             continue
-        prefix, asked = backbone.text_prefix([word]), unrelated(context, rows[[not pattern.search(own[0]) for own in said]])
-        plain, known = photos @ text_rows(backbone, prefix, usual)[0], TaughtNames(backbone)
-        at_first = asked(usual)["captions"]
+        others = rows[[not pattern.search(texts[0]) for texts in captions]]
+        prefix, recalls = backbone.text_prefix([word]), unrelated(context, others)
+        plain, names = photos @ text_rows(backbone, prefix, usual)[0], TaughtNames(backbone)
+        before = recalls(usual)["captions"]
         marked = torch.zeros(len(rows), dtype=torch.bool)
         for number in ROUNDS:
-            named = adapter(backbone, base, known)
-            scores = photos @ text_rows(backbone, prefix, named)[0]
-            lost = at_first - asked(named)["captions"]
+            named = adapter(backbone, base, names)
+            learned = photos @ text_rows(backbone, prefix, named)[0]
             rest = int((right & ~marked).sum())
-            ways = {"plain": plain, "learned": scores}
-            shares = {way: 100 * precision(each[~marked], right[~marked]) for way, each in ways.items()}
+            row: dict[str, Any] = {"word": word, "round": number, "photos": int(right.sum()), "rest": rest}
+            for way, scores in {"plain": plain, "learned": learned}.items():
+                row[way] = 100 * precision(scores[~marked], right[~marked])
+            row["lost"] = before - recalls(named)["captions"]
             if rest:
-                found.append({"word": word, "round": number, "photos": int(right.sum()), "rest": rest, **shares, "lost": lost})
-            marked[scores.masked_fill(marked, -torch.inf).topk(FIRST).indices] = True
+                searches.append(row)
+            marked[learned.masked_fill(marked, -torch.inf).topk(FIRST).indices] = True
             if (right & marked).any():
-                known = TaughtNames(backbone).add(word, prefixes[right & marked], prefixes[marked & ~right])
-    return {"searches": found}
+                names = TaughtNames(backbone).add(word, prefixes[right & marked], prefixes[marked & ~right])
+    return {"searches": searches}
 
 
 def precision(scores: torch.Tensor, right: torch.Tensor) -> float:
-    """Share of right photos among as many of the first as there are right ones."""
+    """Share of right photos among the first n, where n is the number of right photos."""
     n = int(right.sum())
     return float(right[scores.topk(n).indices].float().mean()) if n else 0.0
 

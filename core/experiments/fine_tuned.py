@@ -1,5 +1,7 @@
-"""The control that says what an adapter could reach at most: both heads of the embedded backbone fine-tuned, in full, on the
-photos that train the shared part, with the same loss."""
+"""The control for what an adapter could reach: both heads of the embedded backbone, fully fine-tuned on everyday scenes.
+
+The loss is contrastive, with the penalty for forgetting.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,14 @@ from core.training.descent import descend
 from core.training.losses import contrastive
 from core.training.objective import CONFUSED_NAMES, Objective, confused_names
 
-STEPS, RATE = 300, 4e-4  # of AdamW, with one cycle of the learning rate
-PHOTOS, EVERYDAY = 128, 48  # of a step
+STEPS, RATE = 300, 4e-4  # of AdamW, with a one-cycle schedule
+PHOTOS, EVERYDAY = 128, 48  # per step
 SCALE = 20.0  # inverse temperature
 
 
 def fine_tuned(corpus: Corpus, file: Path, log: Log) -> EmbeddedBackbone:
-    """The fine-tuned backbone of a corpus, whose prefixes are maps of the image tower, from ``file`` where an earlier run kept
-    it."""
+    """Fine-tune the backbone of a corpus whose prefixes are maps of the image tower, or read it from ``file`` if an earlier run
+    wrote it."""
     if not file.is_file():
         backbone = corpus.backbone
         both = copy.deepcopy(backbone.adapted).train().requires_grad_(True)

@@ -1,7 +1,7 @@
-"""Five folds over tasks: what each may be trained on, and what was trained (docs/design.md, section 5).
+"""Five folds over tasks (docs/design.md, section 5).
 
-In a fold, no photo of a held-out task trains the shared part, an expert or the generator. Each trained part is
-kept, so that an interrupted run resumes.
+In a fold, no photo of a held-out task trains the shared part, an expert or the generator. Trained parts are kept on disk, so
+that an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ from core.training.shared_part import BothHeadsRecipe, kept_run
 from core.training.snapshots import read_snapshots, snapshots_file
 
 FOLDS = 5
-# Another text deals the tasks differently: a recipe is measured on folds that did not choose it.
-ASSIGNMENT = "folds of both heads"
+ASSIGNMENT = "folds of both heads"  # another text gives other folds: measure a recipe on folds that did not choose it
 
 
 @dataclass(frozen=True)
 class FoldRecipe:
-    """Trainings of one fold; shorter than the shipped ones, so that five folds fit into hours on two cores."""
+    """The recipes of one fold: shorter than the shipped ones, so that five folds take hours on two cores."""
 
     experts: ExpertRecipe
     generator: GeneratorRecipe
@@ -45,7 +44,7 @@ class FoldRecipe:
 
     @staticmethod
     def of(backbone: Backbone) -> FoldRecipe:
-        """The recipe that fits a backbone: CLIP trains as its shipped experts do, on a GPU."""
+        """The recipe for a backbone; CLIP uses its full recipe, on a GPU."""
         short = replace(EMBEDDED_RECIPE, steps=60, keyword=60, fine=110, classes=20, views=1)
         experts = short if backbone.slug == EMBEDDED else recipe_for(backbone)
         return FoldRecipe(experts, GeneratorRecipe(), BothHeadsRecipe(steps=300))
@@ -53,16 +52,16 @@ class FoldRecipe:
 
 @dataclass(frozen=True)
 class PreparedFold:
-    """What a fold is measured with."""
+    """A trained fold."""
 
     held: list[HeldTask]
-    engine: SGLora  # whose experts and generator know no photo of these tasks
-    corpus: Corpus  # all photos, as the engine's backbone keeps them
+    engine: SGLora  # no photo of the held-out tasks trained its experts and generator
+    corpus: Corpus  # all photos, in the engine's backbone
 
 
 def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
-    """The held-out tasks of a fold, and the corpus in which none of their photos trains or is watched; raises DataError where
-    there are fewer tasks than folds."""
+    """The held-out tasks of a fold, and the corpus in which none of their photos trains or is watched. Raises DataError: when
+    the fold has no task."""
     held: list[HeldTask] = []
     for tasks in (scene_tasks(corpus), [*domain_tasks(corpus), *captioned_domain_tasks(corpus)]):
         held += sorted(tasks, key=lambda t: draw(f"{ASSIGNMENT} {t.name}"))[fold::FOLDS]
@@ -74,10 +73,10 @@ def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
 
 
 def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | None = None, seed: int = 0) -> PreparedFold:
-    """Train a fold's shared part, experts and generator, or read what an earlier run kept.
+    """Train a fold's shared part, experts and generator, or read those that an earlier run kept.
 
-    ``seed`` is of the experts, and of the shared part where experts have one of their own; that of both heads, which takes
-    longest, is trained once a fold.
+    ``seed``: of the experts, and of a shared part that their recipe trains. The shared part of both heads takes longest, and is
+    trained once per fold.
     """
     recipe = recipe or FoldRecipe.of(context.backbone)
     experts, log = replace(recipe.experts, seed=seed), context.log
@@ -102,7 +101,7 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
 
 
 def fold_backbone(context: ExperimentContext, fold: int, recipe: BothHeadsRecipe) -> Backbone:
-    """The backbone with a shared part that saw no photo of the fold's held-out tasks; itself where it has none."""
+    """The backbone with a shared part that no photo of the held-out tasks trained; unchanged if it has no shared part."""
     backbone = context.backbone
     if not isinstance(backbone, EmbeddedBackbone) or backbone.shared is None:
         return backbone
@@ -111,10 +110,10 @@ def fold_backbone(context: ExperimentContext, fold: int, recipe: BothHeadsRecipe
     file = context.folder("folds") / f"shared-fold{fold}-{key}.safetensors"
     paper = heads.adapting("photos")
 
-    def others() -> Corpus:
+    def corpus() -> Corpus:
         return split(load_corpus(context.data, paper, context.cache, context.log, recipe.views), fold)[1]
 
-    return backbone.with_shared(kept_run(file, others, paper, recipe, context.log))
+    return backbone.with_shared(kept_run(file, corpus, paper, recipe, context.log))
 
 
 def _digest(content: Any) -> str:

@@ -1,4 +1,4 @@
-"""What does a generated adapter forget? Class names that the frozen model finds, on photos that trained no adapter."""
+"""What does a generated adapter forget? R@1 of class names, on photos that trained no adapter."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from core.training.corpus import usual_adapter
 from core.training.forgetting import NamedSet, forgetting, named_sets
 
 SHOWN = ("one-lora", "merge", "sg-lora")
-EVERY = 3  # of the scenes' descriptions, one in so many
-SHARES = (0.25, 0.5, 0.6, 0.7, 0.8, 1.0)  # strengths of one LoRA for everything
-FEWEST_CLASSES = 5
-# Kinds of everyday objects, and words of which a class name of that kind has one; written before any was measured.
+EVERY = 3  # every third scene's description is used
+SHARES = (0.25, 0.5, 0.6, 0.7, 0.8, 1.0)  # strengths of the one LoRA
+FEWEST_CLASSES = 5  # of a kind
+# Kinds of everyday objects; each class name of a kind has one of its words. Written before measuring.
 KINDS: Mapping[str, str] = data_of(__file__)
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """Points of R@1 that are lost: {"methods": {method: {description: {set: points}}}, "shares": {share: {set: points}}, …}."""
+    """Points of R@1 lost: {"methods": {method: {description: {set: points}}}, "shares": {share: {set: points}}, …}."""
     corpus, engine = context.corpus, context.engine
     sets = named_sets(corpus)
     descriptions = [t.description for t in (*scene_tasks(corpus)[::EVERY], *domain_tasks(corpus, whole=True))]
@@ -60,37 +60,37 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 
 
 def _kinds(context: ExperimentContext, everyday: NamedSet | None) -> dict[str, dict[str, float]]:
-    """For each of KINDS, its photos among the everyday ones told apart by their class names, zero-shot and under the adapter of
-    "photos of" it."""
+    """For each of KINDS, R@1 of its everyday photos among its class names, zero-shot and under the adapter of "photos of
+    KIND"."""
     corpus, engine = context.corpus, context.engine
     if everyday is None:
         return {}
     labels = [corpus.samples[row].label for row in everyday.rows]
-    found = {}
+    results = {}
     for kind, listed in KINDS.items():
         chosen = [i for i, label in enumerate(labels) if set(label.lower().split()) & set(listed.split())]
         classes = sorted({int(everyday.answers[i]) for i in chosen})
         if len(classes) < FEWEST_CLASSES:
             continue
         answers = torch.tensor([classes.index(int(everyday.answers[i])) for i in chosen])
-        own = NamedSet(kind, everyday.rows[chosen], everyday.names[classes], answers)
+        photos = NamedSet(kind, everyday.rows[chosen], everyday.names[classes], answers)
         adapter = usual_adapter(engine.backbone, engine.adapt(AdapterRequest(f"photos of {kind}")).lora)
-        found[kind] = {
+        results[kind] = {
             "photos": len(chosen),
-            "zero-shot": round(own.share(corpus), 2),
-            "sg-lora": round(own.share(corpus, adapter), 2),
+            "zero-shot": round(photos.share(corpus), 2),
+            "sg-lora": round(photos.share(corpus, adapter), 2),
         }
-    return found
+    return results
 
 
 def average(result: Mapping[str, Any], method: str, name: str) -> list[float]:
-    """Mean points lost over descriptions, with interval."""
+    """Mean points lost over descriptions, with its interval."""
     return statistics.interval([values[name] for values in result["methods"][method].values() if name in values])
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
     lost = average(result, "sg-lora", CLASS_NAMES)
-    said = [
+    sentences = [
         f"Under a generated adapter, class names of everyday objects lose {markdown.difference(lost)} points of R@1 on average "
         f"over {len(result['methods']['sg-lora'])} descriptions (zero-shot {result['zero-shot'][CLASS_NAMES]:.1f})."
     ]
@@ -98,7 +98,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         changes = {kind: values["sg-lora"] - values["zero-shot"] for kind, values in result["kinds"].items()}
         worst = min(changes, key=lambda kind: changes[kind])
         loses = f"{worst} lose most, {-changes[worst]:.1f}" if changes[worst] < 0 else "no kind loses"
-        said.append(
+        sentences.append(
             f"A gallery of one kind, told apart by class names under “photos of” it, changes by "
             f"{np.mean(list(changes.values())):+.1f} points of R@1 on average over {len(changes)} kinds; {loses}."
         )
@@ -106,8 +106,8 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     if own:
         worst = max(own, key=lambda n: own[n])
         loses = f"{worst} loses most, {own[worst]:.1f} points" if own[worst] > 0 else "none loses class names of its own"
-        said.append(f"Of {len(own)} special domains under their own description, {loses}.")
-    return said
+        sentences.append(f"Of {len(own)} special domains under their own description, {loses}.")
+    return sentences
 
 
 def table(result: Mapping[str, Any]) -> str:

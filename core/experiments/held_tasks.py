@@ -1,6 +1,6 @@
-"""Tasks to measure on: everyday scenes by the words of their captions, and parts of special domains' classes.
+"""Tasks to measure on: everyday scenes by words in captions, and parts of the classes of special domains.
 
-No training knows this list. A photo belongs to a scene when two of its captions name it.
+No training uses this list. A photo belongs to a scene if two of its captions name it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from core.common.paths import data_of
 from core.training.corpus import OBJECTS, Corpus, draw
 from core.training.label_styles import style_of
 
-FEWEST = 50  # photos of a scene that are no test photos; and MEASURED to measure on
-MEASURED = 5
-NAMED_BY = 2
+FEWEST, MEASURED = 50, 5  # photos of a scene besides the test photos, and test photos
+NAMED_BY = 2  # captions of a photo that name its scene; all, if it has fewer
+# Number of tasks that a domain's classes are divided into.
 PARTS = {"aerial": 3, "clothing": 2, "flowers": 3, "food": 4, "grocery": 3, "scene": 3, "sports": 3, "texture": 2}
 
-# Written by hand, for measuring alone; training finds its own topics.
-_WRITTEN = data_of(__file__)
-# By name, the "description" and the "words" that name it in a caption; of special domains with captions also the "domain".
+_WRITTEN = data_of(__file__)  # by hand, for measuring alone
+# By name: "description", the "words" that name it in a caption, and for special domains the "domain".
 SCENES: Mapping[str, Mapping[str, str]] = _WRITTEN["scenes"]
 DOMAIN_SCENES: Mapping[str, Mapping[str, str]] = _WRITTEN["domains"]
 
@@ -32,33 +31,33 @@ class HeldTask:
     """A task to measure on."""
 
     name: str
-    description: str  # the sentence that is adapted to
+    description: str  # the sentence to adapt to
     group: str  # "scenes" or the special domain
-    rows: np.ndarray  # of all its photos in the corpus
-    test: np.ndarray  # those of them to measure on
+    rows: np.ndarray  # all its photos in the corpus
+    test: np.ndarray  # the photos to measure on
 
 
 def named_rows(captions: Mapping[int, tuple[str, ...]], named: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """For each name, the rows of which NAMED_BY ``captions`` (all, where there are fewer) have one of the words ``named``."""
-    spoken = {row: [set(re.findall(r"[a-z-]+", c.lower())) for c in own] for row, own in captions.items()}
+    """For each name, the rows with one of its words in NAMED_BY ``captions`` or more (all, if there are fewer)."""
+    words = {row: [set(re.findall(r"[a-z-]+", c.lower())) for c in texts] for row, texts in captions.items()}
 
     def rows(wanted: set[str]) -> list[int]:
-        return [row for row, own in spoken.items() if sum(bool(wanted & w) for w in own) >= min(NAMED_BY, len(own))]
+        return [row for row, texts in words.items() if sum(bool(wanted & w) for w in texts) >= min(NAMED_BY, len(texts))]
 
     return {name: np.array(rows(set(listed.split())), dtype=np.int64) for name, listed in named.items()}
 
 
 def scene_rows(captions: Mapping[int, tuple[str, ...]]) -> dict[str, np.ndarray]:
-    """For each of SCENES, the rows whose captions name it."""
+    """The rows whose captions name a scene, for each of SCENES."""
     return named_rows(captions, {name: scene["words"] for name, scene in SCENES.items()})
 
 
 def captioned_domain_tasks(corpus: Corpus, known: bool = False) -> list[HeldTask]:
-    """DOMAIN_SCENES that enough photos show, measured on all of them, or on those that trained nothing (``known``)."""
+    """The DOMAIN_SCENES with enough photos, measured on all of these; if ``known``, on those that trained nothing."""
     tasks = []
     for name, scene in DOMAIN_SCENES.items():
-        own = np.flatnonzero(corpus.captioned & (corpus.domains == scene["domain"]))
-        rows = named_rows({int(r): corpus.samples[r].captions for r in own}, {name: scene["words"]})[name]
+        domain = np.flatnonzero(corpus.captioned & (corpus.domains == scene["domain"]))
+        rows = named_rows({int(r): corpus.samples[r].captions for r in domain}, {name: scene["words"]})[name]
         test = rows[corpus.test[rows]] if known else rows
         if len(rows) >= FEWEST and len(test) >= MEASURED:
             tasks.append(HeldTask(name, scene["description"], scene["domain"], rows, test))
@@ -66,8 +65,7 @@ def captioned_domain_tasks(corpus: Corpus, known: bool = False) -> list[HeldTask
 
 
 def scene_tasks(corpus: Corpus) -> list[HeldTask]:
-    """The scenes that enough photos show, or COCO's categories where photos have some (paper); those of the test part
-    measure."""
+    """The SCENES with enough photos, or COCO's categories if photos have some (paper); measured on test photos."""
     captions = {int(r): corpus.samples[r].captions for r in np.flatnonzero(corpus.scenes)}
     tasks = []
     for name, rows in (corpus.categories or scene_rows(captions)).items():
@@ -79,8 +77,8 @@ def scene_tasks(corpus: Corpus) -> list[HeldTask]:
 
 
 def domain_tasks(corpus: Corpus, whole: bool = False) -> list[HeldTask]:
-    """Parts of the classes of each special domain, described by some of their names; or, with ``whole``, one task a domain,
-    with its phrase alone, measured on the photos that trained nothing."""
+    """Parts of the classes of each special domain, described by some class names. With ``whole``: one task per domain,
+    described by its phrase alone, measured on test photos."""
     tasks = []
     for domain, classes in sorted(corpus.classes.items()):
         if domain == OBJECTS:
@@ -88,9 +86,9 @@ def domain_tasks(corpus: Corpus, whole: bool = False) -> list[HeldTask]:
         names = sorted(classes, key=lambda label: draw(f"{domain} {label}"))
         parts = 1 if whole else max(1, min(PARTS.get(domain, 1), len(names) // 3))
         for part in range(parts):
-            own = sorted(names[part::parts])
-            rows = np.concatenate([classes[label] for label in own])
-            description = style_of(domain).phrase if whole else style_of(domain).of(own[:6])
+            labels = sorted(names[part::parts])
+            rows = np.concatenate([classes[label] for label in labels])
+            description = style_of(domain).phrase if whole else style_of(domain).of(labels[:6])
             name = f"{domain}-{part + 1}" if parts > 1 else domain
             test = rows[corpus.test[rows]] if whole else rows
             tasks.append(HeldTask(name, description, domain, rows, test))

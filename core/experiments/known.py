@@ -1,6 +1,6 @@
-"""What do the shipped experts and generator do on photos that trained nothing, where an expert knows the topic?
+"""What do the shipped experts and generator gain on new photos of topics that experts know?
 
-Most people's photos are of this kind: their topics are among those that experts were trained on, their photos are new.
+Most people's photos are of this kind.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """Rows of all tasks and methods, and their summary."""
+    """Measure all tasks and methods, and summarise them."""
     rows: list[Row] = []
     corpus, engine = context.corpus, context.engine
     everyday = np.flatnonzero(corpus.scenes & corpus.test)
@@ -53,7 +53,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 
 
 def _fine_tuned(context: ExperimentContext, tasks: Sequence[tuple[str, HeldTask]]) -> list[Row]:
-    """The control without any adapter: both heads fine-tuned in full."""
+    """The control without an adapter: both heads, fully fine-tuned."""
     backbone = context.backbone
     if not isinstance(backbone, EmbeddedBackbone) or backbone.shared is None:
         return []
@@ -70,7 +70,7 @@ def _fine_tuned(context: ExperimentContext, tasks: Sequence[tuple[str, HeldTask]
 
 
 def measured(engine: SGLora, corpus: Corpus, description: str, photos: np.ndarray) -> list[Row]:
-    """Recalls of every method on the photos at these rows, mean of both directions; of methods that sample, with every seed."""
+    """Recalls of every method on the photos at these rows, as means of both directions; SEEDED methods with every seed."""
     adaptations = {seed: engine.adapt(AdapterRequest(description, seed=seed)) for seed in SEEDS}
 
     def recalls(lora: Lora | None) -> dict[str, float]:
@@ -84,32 +84,32 @@ def measured(engine: SGLora, corpus: Corpus, description: str, photos: np.ndarra
 
 
 def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:
-    """Scenes of captioned COCO photos that trained nothing, with a dozen photos or more."""
+    """Rows of scenes with at least COCO_FEWEST captioned COCO photos that trained nothing."""
     folder = context.data / "coco"
     if not folder.is_dir():
         return []
     corpus = load_corpus(folder, engine.backbone, context.cache, context.log)
     held = np.flatnonzero(coco_held_out(corpus.samples) & corpus.captioned)
     rows: list[Row] = []
-    for name, own in scene_rows({int(i): corpus.samples[i].captions for i in held}).items():
-        if len(own) >= COCO_FEWEST:
-            about = {"group": COCO, "task": f"coco {name}", "photos": len(own)}
-            rows += [about | row for row in measured(engine, corpus, SUBJECTS[name]["description"], own)]
+    for name, photos in scene_rows({int(i): corpus.samples[i].captions for i in held}).items():
+        if len(photos) >= COCO_FEWEST:
+            about = {"group": COCO, "task": f"coco {name}", "photos": len(photos)}
+            rows += [about | row for row in measured(engine, corpus, SUBJECTS[name]["description"], photos)]
     return rows
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    said = []
+    sentences = []
     for group, content in result["groups"].items():
         methods = content["methods"]
         zero = methods["zero-shot"]["ours minus it"]
         rest = {m: v for m, v in methods.items() if m not in ("zero-shot", OURS)}
         best = max(rest, key=lambda m: rest[m]["mean"]["R@1"] + rest[m]["mean"]["R@5"])
-        said.append(
+        sentences.append(
             f"{group}: {markdown.difference(zero['R@1'])} R@1 and {markdown.difference(zero['R@5'])} R@5 over zero-shot; "
             f"beside the best control ({best}) {markdown.difference(rest[best]['ours minus it']['R@1'])} R@1."
         )
-    return said
+    return sentences
 
 
 def table(result: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
-"""Does search work in other languages? The same photos are asked for with captions that are translations of each other.
+"""Does search work in other languages? Translations of the same captions search for the same photos.
 
-German and French captions of training photos train the shared part; Czech is a language that the text tower does not know.
+German and French captions of training photos train the shared part; the text tower does not know Czech.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from core.sglora.request import AdapterRequest
 from core.training.corpus import LANGUAGES, TRANSLATIONS, Corpus
 from core.training.translations import CAPITALS, as_typed
 
-FEWEST = 10  # photos of a task that have captions in all languages
+FEWEST = 10  # photos of a task with captions in all languages
 EVERYDAY, KNOWN, UNSEEN = "everyday photos", "known scenes", "unseen scenes"
 METHODS = ("zero-shot", "SG-LoRA")
 GROUPS = tuple(f"{group}, {method}" for group in (EVERYDAY, KNOWN, UNSEEN) for method in METHODS)
@@ -31,50 +31,50 @@ Row = dict[str, Any]
 
 
 def run(context: ExperimentContext, folds: int = FOLDS) -> dict[str, Any]:
-    """Recalls of every task in every language, zero-shot and adapted, and the gap to English; unseen tasks of so many folds."""
+    """Recalls of every task in every language, zero-shot and adapted, and the gap to English. ``folds``: for unseen tasks."""
     corpus = context.corpus
-    spoken = read_translations(context.data / TRANSLATIONS, tuple(LANGUAGES))
+    translations = read_translations(context.data / TRANSLATIONS, tuple(LANGUAGES))
     everyday = np.flatnonzero(corpus.scenes & corpus.test)
     whole = HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", everyday, everyday)
-    rows = _rows(EVERYDAY, whole, corpus, context.engine, spoken)
+    rows = _rows(EVERYDAY, whole, corpus, context.engine, translations)
     for task in scene_tasks(corpus):
-        rows += _rows(KNOWN, task, corpus, context.engine, spoken)
+        rows += _rows(KNOWN, task, corpus, context.engine, translations)
     for fold in range(folds):
-        parts = prepare_fold(context, fold)
-        for task in parts.held:
+        prepared = prepare_fold(context, fold)
+        for task in prepared.held:
             if task.group == "scenes":
-                rows += _rows(UNSEEN, task, parts.corpus, parts.engine, spoken)
+                rows += _rows(UNSEEN, task, prepared.corpus, prepared.engine, translations)
     return {"rows": rows, "groups": statistics.summary(rows, GROUPS, "English")}
 
 
-def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, spoken: Mapping[str, tuple[str, ...]]) -> list[Row]:
-    """A row a language and method; none where too few photos have captions in all languages."""
+def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, translations: Mapping[str, tuple[str, ...]]) -> list[Row]:
+    """One row per language and method; none if too few photos have captions in all languages."""
     keys = {int(row): corpus.image(row) for row in task.test}
-    photos = [row for row, key in keys.items() if key in spoken and all(spoken[key])]
+    photos = [row for row, key in keys.items() if key in translations and all(translations[key])]
     if len(photos) < FEWEST:
         return []
     adapted = engine.adapt(AdapterRequest(task.description)).lora
-    captions = dict(zip(LANGUAGES.values(), zip(*(spoken[keys[row]] for row in photos), strict=True), strict=True))
+    captions = dict(zip(LANGUAGES.values(), zip(*(translations[keys[row]] for row in photos), strict=True), strict=True))
     captions |= {LOWER_CASE.format(name): as_typed(captions[name]) for name in CAPITALS}
     rows = []
     for language, texts in captions.items():
         relevance = Relevance.of([(text,) for text in texts])
-        read = corpus.backbone.text_prefix(relevance.texts)
+        prefixes = corpus.backbone.text_prefix(relevance.texts)
         for method, lora in zip(METHODS, (None, adapted), strict=True):
-            recalls = corpus.gallery_recalls(np.array(photos), relevance, read, lora)
+            recalls = corpus.gallery_recalls(np.array(photos), relevance, prefixes, lora)
             about = {"group": f"{group}, {method}", "task": task.name, "variant": language, "photos": len(photos)}
             rows.append({**about, **statistics.both_ways(recalls)})
     return rows
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    said = []
+    sentences = []
     for group in GROUPS:
         if group in result["groups"] and group.endswith(METHODS[1]):
             methods = result["groups"][group]["methods"]
             means = ", ".join(f"{name} {values['mean']['R@10']:.1f}" for name, values in methods.items())
-            said.append(f"{group}: R@10 is {means}.")
-    return said
+            sentences.append(f"{group}: R@10 is {means}.")
+    return sentences
 
 
 def table(result: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""How much does z say? The generator trained with several weights of the KL divergence, on watched photos.
+"""How much information does z carry? The generator trained with several weights lambda of the KL divergence.
 
-Too large a lambda collapses the posterior: every seed gives the same adapter. Too small a one draws adapters that no expert
-resembles. Tasks are sampled from photos that trained nothing and measure nothing else; here the recipe is chosen.
+If lambda is too large, the posterior collapses: every seed gives the same adapter. If it is too small, adapters resemble no
+expert. Tasks are sampled from watched photos: this experiment chooses the recipe.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from core.training.snapshots import read_snapshots
 LAMBDAS = (1.0, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
 TASKS = 100
 SEEDS = (0, 1, 2)
-PHOTOS = 8  # that a keyword needs
-LEFT_OUT = 12  # closest experts, for the figures of topics that no expert knows
+PHOTOS = 8  # fewest photos of a keyword
+LEFT_OUT = 12  # closest experts that are left out to measure unknown topics
 FIRST = 12  # photos that the page shows
 KNOWN, UNKNOWN = "known", "closest experts left out"
 VARIANTS = ("mean", "sample")
 
 
 def watched_tasks(corpus: Corpus) -> list[tuple[DenseTask, torch.Tensor]]:
-    """Sampled tasks of photos that only choose recipes, always the same ones, each with the embedding [s] of a sentence."""
+    """Tasks sampled from watched photos with a fixed seed, each with the embedding [s] of a sentence."""
     rng = np.random.default_rng(0)
     sampler = DenseTasks(corpus, corpus.watched, PHOTOS)
-    drawn = [sampler.sample(rng) for _ in range(TASKS)]
-    embeddings = embed_descriptions(corpus.backbone, [task.sentence(corpus, rng) for task in drawn])
-    return list(zip(drawn, embeddings, strict=True))
+    tasks = [sampler.sample(rng) for _ in range(TASKS)]
+    embeddings = embed_descriptions(corpus.backbone, [task.sentence(corpus, rng) for task in tasks])
+    return list(zip(tasks, embeddings, strict=True))
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """What each lambda does to samples, and their recall above the merge, by lambda and group of experts."""
+    """The effects of each lambda on samples, and the recall of samples minus that of the merge."""
     corpus, repository = context.corpus, context.engine.repository
     runs = runs_of(repository, context.backbone, context.cache, context.data)
     snapshots, tasks = read_snapshots(runs, [e.name for e in repository.experts]), watched_tasks(corpus)
@@ -84,36 +84,36 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     }
     above: dict[str, Any] = {}
     for group in (KNOWN, UNKNOWN):
-        own = [row for row in rows if row["group"] == group]
+        group_rows = [row for row in rows if row["group"] == group]
         above[group] = {
-            label: {variant: statistics.difference(own, f"{variant} {label}", "merge", "R@1") for variant in VARIANTS}
+            label: {variant: statistics.difference(group_rows, f"{variant} {label}", "merge", "R@1") for variant in VARIANTS}
             for label in generators
         }
     return {"lambdas": effects, "above the merge": above, "shipped": f"{GeneratorRecipe().kl:g}"}
 
 
 def _without(repository: ExpertRepository, task: DenseTask, sentence: torch.Tensor) -> ExpertRepository:
-    """The repository without the experts closest to a task, and without those of its special domain."""
+    """The repository without the experts closest to a task and the experts of its special domain."""
     out = set((repository.embeddings @ sentence).topk(min(LEFT_OUT, len(repository) - 2)).indices.tolist())
     kept = [i for i, e in enumerate(repository.experts) if i not in out and (task.domain is None or e.group != task.domain)]
     return repository.subset(kept)
 
 
 def _decoded(experts: ExpertRepository, generator: LoraGenerator, routing: Routing) -> list[Lora]:
-    """The LoRA of the mean of p(z | c), and of a sample a seed."""
+    """The LoRA of the mean of p(z | c), and of one sample per seed."""
     prior = experts.prior(routing)
     vectors = (generator.sample(prior, seed).vector for seed in (None, *SEEDS))
     return [experts.with_shared([experts.generated(routing, prior, vector)], [1.0]) for vector in vectors]
 
 
 def _between_experts(repository: ExpertRepository) -> float:
-    """Mean distance between two experts."""
+    """Mean distance of random pairs of experts."""
     order = np.random.default_rng(0).permutation(len(repository)).tolist()
     return float(np.mean([distance(repository.own(a), repository.own(b)) for a, b in pairwise(order)]))
 
 
 def _moved(corpus: Corpus, task: DenseTask, samples: Sequence[Lora]) -> float:
-    """How many of the first photos for a caption of the task are others with another seed."""
+    """How many of the first photos for a caption of the task change with another seed, on average."""
     rows, text = np.flatnonzero(corpus.watched & corpus.scenes), corpus.texts[int(corpus.own_texts[task.rows[0]][0])][None]
     first = []
     for lora in samples:

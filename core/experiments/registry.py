@@ -1,8 +1,8 @@
-"""All experiments and benchmarks, in the order in which `all` runs them and the Evidence tab shows them.
+"""All experiments and benchmarks, in the order of `all` and of the Evidence tab.
 
-To add one: a module ``core/experiments/NAME.py`` (or ``core/experiments/bench/NAME.py``), and its question and method in
-``registry.json``. The module has ``run(context)``, whose result is JSON, and of a result ``findings`` (sentences), ``table``
-(Markdown) and, where there is something to draw, ``plot`` (with ``core.experiments.figures``).
+To add one, write a module ``core/experiments/NAME.py`` (or ``core/experiments/bench/NAME.py``), and its question and method in
+``registry.json``. ``run(context)`` returns the result as JSON; ``findings(result)`` returns sentences, ``table(result)``
+Markdown, and an optional ``plot(result)`` a figure (``core.experiments.figures``).
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from core.common.paths import data_of
 
 @dataclass(frozen=True)
 class Experiment:
-    """A question that is answered with numbers."""
+    """A question, answered with numbers."""
 
     name: str  # of its module
     question: str
-    method: str  # how it is measured, in a sentence or two
-    data: bool = True  # whether it needs a data folder
-    bench: bool = False  # whether it measures time or memory
-    shared: bool = False  # whether processes of `accelerate launch` share its work
-    version: int = 1  # raised when a change of the code changes the result; kept results of another version are not used
+    method: str  # in a sentence or two
+    data: bool = True  # needs a data folder
+    bench: bool = False  # measures time or memory
+    shared: bool = False  # processes of `accelerate launch` share the work
+    version: int = 1  # raise it when a code change changes the result: kept results of other versions are not used
 
     @property
     def module(self) -> ModuleType:
-        """Imported only when it is needed: the list itself is free."""
+        """The module, imported on use, so that listing experiments is fast."""
         return import_module(f"core.experiments.{'bench.' if self.bench else ''}{self.name}")
 
     @property
     def file(self) -> str:
-        """Name of its result file."""
+        """Name of the result file."""
         return f"{'bench-' if self.bench else ''}{self.name}.json"
 
     @property
     def command(self) -> str:
-        """The command line that repeats it."""
+        """The command line that repeats the experiment."""
         return f"python -m core {'bench' if self.bench else 'experiment'} {self.name}{' --data data' if self.data else ''}"
 
 
 _WRITTEN = data_of(__file__)
-EXPERIMENTS: Mapping[str, Experiment] = {name: Experiment(name, **said) for name, said in _WRITTEN["experiments"].items()}
+EXPERIMENTS: Mapping[str, Experiment] = {name: Experiment(name, **entry) for name, entry in _WRITTEN["experiments"].items()}
 BENCHMARKS: Mapping[str, Experiment] = {
-    name: Experiment(name, **said, bench=True) for name, said in _WRITTEN["benchmarks"].items()
+    name: Experiment(name, **entry, bench=True) for name, entry in _WRITTEN["benchmarks"].items()
 }

@@ -1,6 +1,6 @@
-"""The result of an experiment as files: its numbers with findings and tables, and one picture.
+"""The result of an experiment as files: numbers with findings and tables, and one picture.
 
-Words and tables are stored with the numbers, so that the Evidence tab and the documents only read files.
+Sentences and tables are stored with the numbers, so that the Evidence tab and the documents only read files.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
 
 
 def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a result says: its place among all, question, method, findings, tables in Markdown, the command that repeats it.
+    """A result's texts: order, question, method, findings, tables in Markdown, the command that repeats it.
 
-    A module may have a ``summary(result)``: the three sentences that open the Evidence tab.
+    If the module has a ``summary(result)``, its sentences open the Evidence tab.
     """
     summary = getattr(experiment.module, "summary", None)
     opening = {} if summary is None else {"summary": summary(result)}
@@ -50,10 +50,10 @@ def text(experiment: Experiment, result: Mapping[str, Any]) -> str:
     """A result as Markdown, for the terminal."""
     content = report(experiment, result)
     findings = "\n".join(f"- {sentence}" for sentence in content["findings"])
-    said = f"## {content['question']}\n\n{content['method']}\n\n{findings}\n\n{content['table']}"
+    markdown = f"## {content['question']}\n\n{content['method']}\n\n{findings}\n\n{content['table']}"
     if "machine" not in result:
-        return said
+        return markdown
     machine = result["machine"]
     dtype = "bfloat16" if machine["bfloat16"] else "float32"
     load = "" if machine["load"] is None else f"; {machine['load']:g} processes were running or waiting when it began"
-    return f"{said}\n\n{machine['cores']} cores, {machine['threads']} threads, {dtype}{load}."
+    return f"{markdown}\n\n{machine['cores']} cores, {machine['threads']} threads, {dtype}{load}."

@@ -1,9 +1,9 @@
-"""Where does the right sample photo rank, with and without an adapter? It also chooses the questions that the page offers.
+"""Where does the right sample photo rank, with and without an adapter? This also chooses the questions that the page offers.
 
-The rule is fixed before anything is measured: all captions of all samples are asked, each with the sentence of its photo's
-subject; of these the page offers the three whose photo rises most (questions whose sentence an expert fits come before others),
-the median, and the one whose photo falls most. Rise and fall are changes of the reciprocal rank, for from 2 to 1 is a larger
-step than from 20 to 12. One caption was looked at while the captions were written, “An animal that runs fast.”
+The rule was fixed before measuring. Each caption of each sample is a question, with the sentence of its photo's subject. The
+page offers the three questions whose photo rises most (first those whose sentence an expert fits), the median, and the one
+whose photo falls most. Rise and fall are changes of the reciprocal rank: from 2 to 1 is a larger step than from 20 to 12. The
+result of one caption was known while the captions were written: “An animal that runs fast.”
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ BEST = 3
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """Every caption's place, zero-shot and with the adapter that its subject's sentence gives."""
+    """The rank of every caption's photo, zero-shot and with the adapter of its subject's sentence."""
     engine, samples = context.engine, sample_photos()
     gallery = Gallery(engine.backbone)
     added = gallery.add([sample.path for sample in samples]).added
     keys = {photo.name: photo.id for photo in added}
     adaptations = {subject: engine.adapt(AdapterRequest(subject)) for subject in dict.fromkeys(s.subject for s in samples)}
-    adapters = {subject: Adapter.of(made.lora, made.weight) for subject, made in adaptations.items()}
-    fits = {subject: made.fit.fits for subject, made in adaptations.items()}
+    adapters = {subject: Adapter.of(adaptation.lora, adaptation.weight) for subject, adaptation in adaptations.items()}
     questions = [
         {
             "query": caption,
             "description": sample.subject,
-            "fits": fits[sample.subject],
+            "fits": adaptations[sample.subject].fit.fits,
             "photo": sample.name,
             "before": _place(gallery, caption, ZERO_SHOT, keys[sample.name]),
             "after": _place(gallery, caption, adapters[sample.subject], keys[sample.name]),
@@ -49,7 +48,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 def choose(questions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The questions that the page offers: the largest rises (of different photos), the median, and the largest fall.
 
-    Of the rises, those whose sentence an expert fits come first: the first question of all is what a visitor sees first.
+    Rises whose sentence an expert fits come first, since visitors see the first question first.
     """
     ordered = sorted(questions, key=lambda q: (1 / q["before"] - 1 / q["after"], q["query"]))
     best: dict[str, Mapping[str, Any]] = {}

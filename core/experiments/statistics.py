@@ -1,4 +1,4 @@
-"""Methods measured on the same tasks: means, and differences that are paired by task."""
+"""Methods measured on the same tasks: means, and differences paired by task."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ Row = Mapping[str, Any]
 Interval = list[float]
 
 
-def both_ways(found: Mapping[str, Any]) -> dict[str, float]:
-    """What ``core.common.metrics.measure`` found, as means of both directions: {"R@1": …, "R@5": …, "R@10": …}."""
-    return {m: round(mean_of_ways(found, m), 3) for m in MEASURES}
+def both_ways(recalls: Mapping[str, Any]) -> dict[str, float]:
+    """Recalls of ``core.common.metrics.measure`` as means of both directions: {"R@1": …, "R@5": …, "R@10": …}."""
+    return {m: round(mean_of_ways(recalls, m), 3) for m in MEASURES}
 
 
 def by_task(rows: Sequence[Row], variant: str, measure: str) -> dict[str, float]:
-    """A variant's figure for each task; several rows of one task (seeds, draws) are averaged."""
-    found: dict[str, list[float]] = defaultdict(list)
+    """A variant's figure for each task; the mean over several rows of one task (seeds, draws)."""
+    tasks: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if row["variant"] == variant:
-            found[row["task"]].append(row[measure])
-    return {task: float(np.mean(values)) for task, values in found.items()}
+            tasks[row["task"]].append(row[measure])
+    return {task: float(np.mean(values)) for task, values in tasks.items()}
 
 
 def difference(rows: Sequence[Row], variant: str, other: str, measure: str) -> Interval:
-    """``variant`` minus ``other`` with its 95 % bootstrap interval over the tasks that both were measured on."""
+    """``variant`` minus ``other``, with a 95 % bootstrap interval over the tasks of both."""
     a, b = by_task(rows, variant, measure), by_task(rows, other, measure)
     return interval([a[t] - b[t] for t in sorted(a.keys() & b.keys())])
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Mean and 95 % bootstrap interval, [mean, low, high], as results keep them."""
+    """Mean and 95 % bootstrap interval [mean, low, high], rounded for results."""
     return [round(v, 2) for v in bootstrap_interval(values)]
 
 
@@ -47,31 +47,33 @@ def mean(rows: Sequence[Row], variant: str, measure: str) -> float:
 
 
 def summary(rows: Sequence[Row], groups: Sequence[str], ours: str) -> dict[str, Any]:
-    """For each group that has rows {"group", "task", "variant", "R@1", "R@5", "R@10"}, and each method: the means, and ``ours``
-    minus the method with 95 % intervals, paired by task."""
-    found: dict[str, Any] = {}
+    """The means of each method in each group, and ``ours`` minus the method with 95 % intervals, paired by task.
+
+    ``rows``: {"group", "task", "variant", "R@1", "R@5", "R@10"}; groups without rows are left out.
+    """
+    results: dict[str, Any] = {}
     for group in groups:
-        own = [r for r in rows if r["group"] == group]
-        if not own:
+        group_rows = [r for r in rows if r["group"] == group]
+        if not group_rows:
             continue
-        methods = list(dict.fromkeys(r["variant"] for r in own))
-        found[group] = {
-            "tasks": len({r["task"] for r in own}),
+        methods = list(dict.fromkeys(r["variant"] for r in group_rows))
+        results[group] = {
+            "tasks": len({r["task"] for r in group_rows}),
             "methods": {
                 method: {
-                    "mean": {m: mean(own, method, m) for m in MEASURES},
-                    "ours minus it": None if method == ours else {m: difference(own, ours, method, m) for m in MEASURES},
+                    "mean": {m: mean(group_rows, method, m) for m in MEASURES},
+                    "ours minus it": None if method == ours else {m: difference(group_rows, ours, method, m) for m in MEASURES},
                 }
                 for method in methods
             },
         }
-    return found
+    return results
 
 
-def summary_table(found: Mapping[str, Any], ours: str) -> str:
-    """``summary`` in Markdown, a table a group."""
+def summary_table(groups: Mapping[str, Any], ours: str) -> str:
+    """The result of ``summary`` in Markdown, one table per group."""
     parts = []
-    for group, content in found.items():
+    for group, content in groups.items():
         rows = []
         for method, values in content["methods"].items():
             means = " / ".join(f"{values['mean'][m]:.1f}" for m in MEASURES)

@@ -1,4 +1,4 @@
-"""Does a name that was taught from a few photos find more of them, in any wording, and what is forgotten for it?"""
+"""Does a name taught from a few photos find more of them, in any wording, and what does it make the model forget?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from core.training.forgetting import named_sets
 NONSENSE = tuple(
     "wug dax blicket toma fep zorp kiki bouba gazzer modi tulver quillop snarf vex plim drunt yorb masp fendle grib".split()
 )
-PHOTOS = (1, 3, 10)  # that a name is taught from
+PHOTOS = (1, 3, 10)  # to teach a name from
 MOST = 11  # names at once
 DRAWS = 3  # of classes, names and photos
 FEWEST = 4  # photos of a class to measure on
@@ -39,10 +39,10 @@ OTHERS = 1_000  # everyday photos beside those of a class
 FIRST = 10
 PLAIN = "a photo of a {}"
 WORDINGS = (PLAIN, "{}", "{} outdoors", "a picture of my {}")
-SENTENCE = "photos of people and animals"  # of the adapter that names are taught on top of
+SENTENCE = "photos of people and animals"  # its adapter is the base of taught names
 ZERO, USUAL = "zero-shot", "usual"
 SHOWN, COLUMNS = (ZERO, USUAL), (ZERO, USUAL, SENTENCE)
-# Words of captions that are replaced by a name that was taught from photos of it.
+# A made-up name, taught from photos of the word, replaces the word in captions.
 WORDS = "dog bike ball horse boat bird car motorcycle man woman child girl boy beach snow water grass street".split()
 FEWEST_CAPTIONS = 15
 
@@ -53,15 +53,15 @@ class Draw:
 
     labels: tuple[str, ...]
     nonsense: tuple[str, ...]  # a made-up name for each
-    taught: tuple[np.ndarray, ...]  # rows to teach from, max(PHOTOS) or more
-    held: tuple[np.ndarray, ...]  # rows to measure on, which trained, chose and taught nothing
+    taught: tuple[np.ndarray, ...]  # rows to teach from, max(PHOTOS) or more per class
+    held: tuple[np.ndarray, ...]  # test rows, to measure on
 
 
 def draws(corpus: Corpus) -> Iterator[tuple[str, Draw]]:
-    """DRAWS times some classes of every domain of labelled photos that the frozen model was not trained on."""
+    """DRAWS draws of classes from each labelled domain that did not train the frozen model."""
     for domain, classes in sorted(corpus.classes.items()):
         parts = {label: (rows[corpus.train[rows]], rows[corpus.test[rows]]) for label, rows in sorted(classes.items())}
-        usable = [label for label, (own, held) in parts.items() if len(own) >= max(PHOTOS) and len(held) >= FEWEST]
+        usable = [label for label, (train, held) in parts.items() if len(train) >= max(PHOTOS) and len(held) >= FEWEST]
         if domain == OBJECTS or len(usable) < 2:
             continue
         for seed in range(DRAWS):
@@ -77,132 +77,136 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     "domain", "captions", "class names"}, "composed": rows of {"column", "word", "photos", "captions", "R@10"}}."""
     corpus, backbone = context.corpus, context.backbone
     others = everyday(corpus)
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     forgotten: list[dict[str, Any]] = []
     bases = columns(context)
     plain = {column: adapter(backbone, base) for column, base in bases.items()}
-    shown = {column: corpus.indexed(others, each) for column, each in plain.items()}
-    asked = unrelated(context, others)
-    before = {column: asked(each) for column, each in plain.items()}
+    everyday_photos = {column: corpus.indexed(others, unnamed) for column, unnamed in plain.items()}
+    recalls = unrelated(context, others)
+    before = {column: recalls(unnamed) for column, unnamed in plain.items()}
     for domain, draw in draws(corpus):
-        held = {column: [corpus.indexed(own, plain[column]) for own in draw.held] for column in SHOWN}
+        held = {column: [corpus.indexed(rows, plain[column]) for rows in draw.held] for column in SHOWN}
         for kind, names in (("real", draw.labels), ("nonsense", draw.nonsense)):
             texts = {wording: backbone.text_prefix([wording.format(name) for name in names]) for wording in WORDINGS}
             for photos in (0, *PHOTOS):
-                known = taught(context, names, draw.taught, photos)
+                taught_names = taught(context, names, draw.taught, photos)
                 for column in SHOWN:
-                    named = adapter(backbone, bases[column], known)
+                    named = adapter(backbone, bases[column], taught_names)
                     for wording, prefixes in texts.items():
                         about = {"column": column, "domain": domain, "names": kind, "photos": photos, "wording": wording}
-                        found.append(about | measured(text_rows(backbone, prefixes, named), held[column], shown[column]))
-        known = taught(context, draw.nonsense, draw.taught, 3)
+                        name_rows = text_rows(backbone, prefixes, named)
+                        results.append(about | measured(name_rows, held[column], everyday_photos[column]))
+        taught_names = taught(context, draw.nonsense, draw.taught, 3)
         for column, base in bases.items():
-            after = asked(adapter(backbone, base, known))
-            lost = {what: round(before[column][what] - value, 2) for what, value in after.items()}
+            after = recalls(adapter(backbone, base, taught_names))
+            lost = {measure: round(before[column][measure] - value, 2) for measure, value in after.items()}
             forgotten.append({"column": column, "domain": domain, **lost})
         context.log(domain)
-    return {"names": found, "forgotten": forgotten, "composed": composed(context, others, bases, shown)}
+    return {"names": results, "forgotten": forgotten, "composed": composed(context, others, bases, everyday_photos)}
 
 
 def columns(context: ExperimentContext) -> dict[str, Lora | None]:
-    """What names are added to: nothing, what the page searches with when it has no sentence, and a sentence's adapter."""
+    """The bases of taught names: nothing, the page's adapter without a sentence, and a sentence's adapter."""
     adapted = context.engine.adapt(AdapterRequest(SENTENCE)).lora
     return {ZERO: None, USUAL: context.backbone.shared or adapted, SENTENCE: adapted}
 
 
 def adapter(backbone: Backbone, base: Lora | None, names: TaughtNames | None = None) -> Adapter:
-    """As people search with it: names are in both halves of a mixed score."""
+    """A base with taught names, as search uses it: both halves of a mixed score have the names."""
     names = names or TaughtNames(backbone)
-    lora, alone = names.on(base), names.on(None)
+    names_alone = names.on(None)
     if base is None:
-        return ZERO_SHOT if alone is None else Adapter.of(alone)
-    return replace(usual_adapter(backbone, lora), base=alone)
+        return ZERO_SHOT if names_alone is None else Adapter.of(names_alone)
+    return replace(usual_adapter(backbone, names.on(base)), base=names_alone)
 
 
 def everyday(corpus: Corpus) -> np.ndarray:
-    """OTHERS captioned photos of everyday scenes that trained and chose nothing."""
+    """Rows of OTHERS captioned test photos of everyday scenes."""
     rows = np.flatnonzero(corpus.scenes & corpus.test)
     return rows[spread_places(len(rows), OTHERS)]
 
 
 def taught(context: ExperimentContext, names: Sequence[str], rows: Sequence[np.ndarray], photos: int) -> TaughtNames:
-    """Names that were taught from the first so many photos of each; of no photo, none."""
-    known = TaughtNames(context.backbone)
-    for name, own in zip(names, rows, strict=True) if photos else ():
-        known = known.add(name, context.corpus.prefixes[torch.from_numpy(own[:photos])])
-    return known
+    """Names taught from the first ``photos`` photos of each; no names if ``photos`` is 0."""
+    taught_names = TaughtNames(context.backbone)
+    for name, own_rows in zip(names, rows, strict=True) if photos else ():
+        taught_names = taught_names.add(name, context.corpus.prefixes[torch.from_numpy(own_rows[:photos])])
+    return taught_names
 
 
 def measured(texts: Tensor, held: Sequence[Tensor], beside: Tensor) -> dict[str, float]:
-    """In percent: photos whose own name fits best of all, and photos of a name among its first ten, beside everyday photos;
-    from names [c, w], the photos [n, w] of each, and everyday photos [m, w]."""
-    distant, right, ten = beside @ texts.T, [], []
+    """Two shares in percent: "right", photos whose own name fits best; "ten", right photos among a name's first ten.
+
+    Args:
+        texts: names [c, w]. held: the photos [n, w] of each name. beside: everyday photos [m, w], which compete for "ten".
+    """
+    beside_scores, right, ten = beside @ texts.T, [], []
     for i, photos in enumerate(held):
         scores = photos @ texts.T  # [photos, names]
         right.append(float((scores.argmax(1) == i).float().mean()))
-        first = torch.cat([scores[:, i], distant[:, i]]).topk(min(FIRST, len(photos))).indices
+        first = torch.cat([scores[:, i], beside_scores[:, i]]).topk(min(FIRST, len(photos))).indices
         ten.append(float((first < len(photos)).float().mean()))
     return {"right": round(100 * float(np.mean(right)), 2), "ten": round(100 * float(np.mean(ten)), 2)}
 
 
 def unrelated(context: ExperimentContext, rows: np.ndarray) -> Callable[[Adapter], dict[str, float]]:
-    """What an adapter does to questions without a taught name: R@10 of the first caption of each of these photos, and R@1 of
-    class names, where photos have any, in percent."""
+    """A function from an adapter to recalls of questions without a taught name, in percent: R@10 of the first caption of each
+    of these photos, and R@1 of class names, if the corpus has any."""
     corpus, backbone = context.corpus, context.backbone
     captions = corpus.texts[torch.tensor([int(corpus.own_texts[row][0]) for row in rows])]
     names = next((each for each in named_sets(corpus) if each.name == CLASS_NAMES), None)
 
-    def found(adapter: Adapter) -> dict[str, float]:
+    def recalls(adapter: Adapter) -> dict[str, float]:
         scores = text_rows(backbone, captions, adapter) @ corpus.indexed(rows, adapter).T
         points = {"captions": 100 * float(((scores >= scores.diag()[:, None]).sum(1) <= FIRST).float().mean())}
         return points if names is None else {**points, "class names": names.share(corpus, adapter)}
 
-    return found
+    return recalls
 
 
 def composed(
-    context: ExperimentContext, others: np.ndarray, bases: Mapping[str, Lora | None], shown: Mapping[str, Tensor]
+    context: ExperimentContext, others: np.ndarray, bases: Mapping[str, Lora | None], photos_of: Mapping[str, Tensor]
 ) -> list[dict[str, Any]]:
-    """R@10 of captions in which a word is replaced by a made-up name, which was taught from photos that the word describes.
-    ``shown`` is what an index holds of the other photos, by column; names move no photo."""
-    corpus, backbone, rows = context.corpus, context.backbone, []
-    said = {int(row): corpus.strings[int(corpus.own_texts[row][0])] for row in np.flatnonzero(corpus.scenes)}
+    """R@10 of captions in which a made-up name, taught from photos of a word, replaces the word. ``photos_of``: the index
+    entries of ``others``, by column; names do not change them."""
+    corpus, backbone, results = context.corpus, context.backbone, []
+    captions = {int(row): corpus.strings[int(corpus.own_texts[row][0])] for row in np.flatnonzero(corpus.scenes)}
     for number, word in enumerate(WORDS):
         pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
-        asked = [int(row) for row in others if pattern.search(said[int(row)])]
-        own = np.array([row for row, text in said.items() if corpus.train[row] and pattern.search(text)])
-        if len(asked) < FEWEST_CAPTIONS or len(own) < max(PHOTOS):
+        test = [int(row) for row in others if pattern.search(captions[int(row)])]
+        train = np.array([row for row, text in captions.items() if corpus.train[row] and pattern.search(text)])
+        if len(test) < FEWEST_CAPTIONS or len(train) < max(PHOTOS):
             continue
-        name, shuffled = NONSENSE[number], np.random.default_rng(number).permutation(own)
-        places = torch.tensor([int(np.flatnonzero(others == row)[0]) for row in asked])
+        name, shuffled = NONSENSE[number], np.random.default_rng(number).permutation(train)
+        places = torch.tensor([int(np.flatnonzero(others == row)[0]) for row in test])
         for photos in (None, 0, *PHOTOS):
-            asked_for = [said[row] if photos is None else pattern.sub(name, said[row]) for row in asked]
-            texts, known = backbone.text_prefix(asked_for), taught(context, [name], [shuffled], photos or 0)
+            questions = [captions[row] if photos is None else pattern.sub(name, captions[row]) for row in test]
+            prefixes, names = backbone.text_prefix(questions), taught(context, [name], [shuffled], photos or 0)
             for column in SHOWN:
-                named = adapter(backbone, bases[column], known)
-                rows_asked = [
-                    EncodedQuery(texts[i : i + 1], torch.ones(1)).with_names(known.within_sentence(text)).row(backbone, named)
-                    for i, text in enumerate(asked_for)
+                named = adapter(backbone, bases[column], names)
+                question_rows = [
+                    EncodedQuery(prefix, torch.ones(1)).with_names(names.within_sentence(text)).row(backbone, named)
+                    for prefix, text in zip(prefixes.split(1), questions, strict=True)
                 ]
-                scores = torch.stack(rows_asked) @ shown[column].T
+                scores = torch.stack(question_rows) @ photos_of[column].T
                 share = ((scores >= scores.gather(1, places[:, None])).sum(1) <= FIRST).float().mean()
-                about = {"column": column, "word": word, "photos": photos, "captions": len(asked)}
-                rows.append(about | {"R@10": round(100 * float(share), 2)})
-    return rows
+                about = {"column": column, "word": word, "photos": photos, "captions": len(test)}
+                results.append(about | {"R@10": round(100 * float(share), 2)})
+    return results
 
 
 def mean(
     result: Mapping[str, Any], names: str, photos: int, wordings: Sequence[str], measure: str, column: str = USUAL
 ) -> list[float]:
-    """Mean over domains with its interval."""
+    """Mean over domains, with its interval."""
     chosen = [row for row in result["names"] if (row["column"], row["names"], row["photos"]) == (column, names, photos)]
     return _over("domain", [row for row in chosen if row["wording"] in wordings], measure)
 
 
-def forgot(result: Mapping[str, Any], column: str, what: str) -> str:
+def forgot(result: Mapping[str, Any], column: str, measure: str) -> str:
     """Mean points lost over domains with its interval, as text."""
-    rows = [row for row in result["forgotten"] if row["column"] == column and what in row]
-    return markdown.difference(_over("domain", rows, what)) if rows else "not measured"
+    rows = [row for row in result["forgotten"] if row["column"] == column and measure in row]
+    return markdown.difference(_over("domain", rows, measure)) if rows else "not measured"
 
 
 def _composed(result: Mapping[str, Any], column: str, photos: int | None) -> list[float]:
@@ -211,15 +215,15 @@ def _composed(result: Mapping[str, Any], column: str, photos: int | None) -> lis
 
 
 def _over(by: str, rows: Sequence[Mapping[str, Any]], measure: str) -> list[float]:
-    found = statistics.by_task([{**row, "task": row[by], "variant": ""} for row in rows], "", measure)
-    return statistics.interval(list(found.values()))
+    means = statistics.by_task([{**row, "task": row[by], "variant": ""} for row in rows], "", measure)
+    return statistics.interval(list(means.values()))
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
     domains = len({row["domain"] for row in result["names"]})
     after, before = (mean(result, "nonsense", n, [PLAIN], "right") for n in (3, 0))
     ten, real = mean(result, "nonsense", 3, [PLAIN], "ten"), mean(result, "real", 0, [PLAIN], "right")
-    said = [
+    sentences = [
         f"After three photos a made-up name is the best of up to {MOST} for {_share(after)} of new photos of it "
         f"({before[0]:.0f} before; the real names, untaught, {real[0]:.0f}), over {domains} domains.",
         f"Beside {OTHERS:,} everyday photos, {_share(ten)} of the first ten photos for such a name show it.",
@@ -229,11 +233,11 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     if result["composed"]:
         recall = {n: _composed(result, USUAL, n) for n in (None, 0, 3)}
         words = listed(list(dict.fromkeys(row["word"] for row in result["composed"])))
-        said.append(
+        sentences.append(
             f"In captions whose {words} became a made-up name, R@10 is {recall[0][0]:.0f} untaught, {_share(recall[3])} after "
             f"three photos, and {recall[None][0]:.0f} with the word itself."
         )
-    return said
+    return sentences
 
 
 def _share(interval: Sequence[float]) -> str:

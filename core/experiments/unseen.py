@@ -1,6 +1,6 @@
 """Does SG-LoRA beat zero-shot, merging, one LoRA for everything and the other controls on tasks that no training saw?
 
-Five folds over tasks, see ``core.experiments.folds``: the question of the paper.
+This is the paper's question. Five folds over tasks answer it (``core.experiments.folds``).
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ Row = dict[str, Any]
 
 
 def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
-    """All folds and seeds, and their summary. Finished ones are kept and not run again; several processes share them out."""
-    chosen = recipe or FoldRecipe.of(context.backbone)
-    key = [asdict(chosen), list(METHODS), DEFAULT_WEIGHT]
+    """Run all folds and seeds, and summarise them. Finished pieces are kept and not run again; processes share the work."""
+    fold_recipe = recipe or FoldRecipe.of(context.backbone)
+    key = [asdict(fold_recipe), list(METHODS), DEFAULT_WEIGHT]
 
     def piece(seed: int, fold: int) -> list[Row]:
-        return context.piece("unseen", f"fold{fold}-seed{seed}", key, lambda: fold_rows(context, fold, chosen, seed))
+        return context.piece("unseen", f"fold{fold}-seed{seed}", key, lambda: fold_rows(context, fold, fold_recipe, seed))
 
     processes, pieces = Processes.here(), [(seed, fold) for seed in seeds for fold in range(FOLDS)]
     context.backbone.to(processes.device)
-    with processes.state.main_process_first():  # the others find its features in the cache
+    with processes.state.main_process_first():  # the others read its features from the cache
         _ = context.corpus
-    for mine in processes.share(pieces):
-        piece(*mine)
+    for seed, fold in processes.share(pieces):
+        piece(seed, fold)
     processes.state.wait_for_everyone()
-    rows = [row for each in pieces for row in piece(*each)]  # from the cache, which all processes see
+    rows = [row for seed, fold in pieces for row in piece(seed, fold)]  # from the cache, which all processes share
     return {
-        "recipe": asdict(chosen),
+        "recipe": asdict(fold_recipe),
         "seeds": list(seeds),
         "folds": sorted({r["fold"] for r in rows}),
         "groups": statistics.summary(rows, (SCENES, SPECIAL), OURS),
@@ -51,25 +51,25 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Seq
 
 
 def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: int = 0) -> list[Row]:
-    """Every method on a fold's held-out tasks."""
-    parts = prepare_fold(context, fold, recipe, seed)
+    """Measure every method on a fold's held-out tasks."""
+    prepared = prepare_fold(context, fold, recipe, seed)
     rows: list[Row] = []
-    for task in parts.held:
+    for task in prepared.held:
         group = SCENES if task.group == "scenes" else SPECIAL
         about = {"fold": fold, "training seed": seed, "group": group, "task": task.name, "domain": task.group}
         about["photos"] = len(task.test)
-        rows += [about | row for row in measured(parts.engine, parts.corpus, task.description, task.test)]
+        rows += [about | row for row in measured(prepared.engine, prepared.corpus, task.description, task.test)]
         context.log(f"fold {fold}, {task.name}")
     return rows
 
 
 def summary(result: Mapping[str, Any]) -> list[str]:
-    """What the whole experiment says, for those who read nothing else."""
+    """The main results in three sentences, for the top of the Evidence tab."""
     scenes = result["groups"]["scenes"]
     methods = scenes["methods"]
     zero, ours, random = (methods[name]["mean"] for name in ("zero-shot", OURS, "random-sentence"))
     extra = methods["random-sentence"]["ours minus it"]["R@5"]
-    said = [
+    sentences = [
         f"Photos of everyday scenes that no training saw: the right answer comes first for {ours['R@1']:.0f} of 100 questions "
         f"instead of {zero['R@1']:.0f}, and is among the first five for {ours['R@5']:.0f} instead of {zero['R@5']:.0f} "
         f"(mean of {scenes['tasks']} kinds of scenes).",
@@ -80,25 +80,25 @@ def summary(result: Mapping[str, Any]) -> list[str]:
         if group != "scenes":
             zero, ours = (content["methods"][name]["mean"] for name in ("zero-shot", OURS))
             first, five = (content["methods"]["zero-shot"]["ours minus it"][figure] for figure in ("R@1", "R@5"))
-            said.append(
+            sentences.append(
                 f"Photos of {group} that no training saw: the right answer comes first for {ours['R@1']:.0f} instead of "
                 f"{zero['R@1']:.0f} ({markdown.difference(first)} points), and is among the first five for {ours['R@5']:.0f} "
                 f"instead of {zero['R@5']:.0f} ({markdown.difference(five)})."
             )
-    return said
+    return sentences
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    said = []
+    sentences = []
     for group, content in result["groups"].items():
         methods = content["methods"]
         for other in ("zero-shot", "merge", "one-lora", "random-sentence"):
             values = methods[other]["ours minus it"]
-            said.append(
+            sentences.append(
                 f"{group}: SG-LoRA minus {other}: {markdown.difference(values['R@1'])} R@1, "
                 f"{markdown.difference(values['R@5'])} R@5 ({_verdict(values['R@1'])}; {_verdict(values['R@5'])})."
             )
-    return said
+    return sentences
 
 
 def _verdict(interval: Sequence[float]) -> str:

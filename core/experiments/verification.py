@@ -1,4 +1,4 @@
-"""Do experts beat zero-shot on their own task's photos? (the paper's first onboarding experiment)"""
+"""Do experts beat zero-shot on photos of their own task? This is the paper's first onboarding experiment."""
 
 from __future__ import annotations
 

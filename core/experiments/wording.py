@@ -1,4 +1,4 @@
-"""Is routing insensitive to wording, and are sentences noticed that no expert is about?"""
+"""Is routing insensitive to wording, and does the app notice sentences that no expert fits?"""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from core.common import markdown
 from core.common.paths import data_of
 from core.experiments.context import ExperimentContext
 
-WITHIN = 0.1
-# Written before any was routed: "subjects" in five wordings each, some of them "translated", and "odd" sentences by kind, which
-# should be noticed.
+WITHIN = 0.1  # of closeness
+# "subjects" in five wordings each, some of them "translated", and "odd" sentences by kind, which the app should notice. Written
+# before routing any.
 SENTENCES = data_of(__file__)
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """Closeness of each wording, and what is noticed of sentences that no expert is about."""
+    """The closeness of each wording, and whether the app notices each odd sentence."""
     engine = context.engine
 
     def judged(text: str) -> dict[str, Any]:
@@ -32,18 +32,18 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             "closest": engine.repository.experts[int(routing.chosen[0])].name,
         }
 
-    def each(kind: str) -> dict[str, list[dict[str, Any]]]:
+    def all_judged(kind: str) -> dict[str, list[dict[str, Any]]]:
         return {name: [judged(text) for text in texts] for name, texts in SENTENCES[kind].items()}
 
-    subjects = each("subjects")
+    subjects = all_judged("subjects")
     values = [np.array([row["closeness"] for row in rows]) for rows in subjects.values()]
-    apart = np.concatenate([np.abs(v - v.mean()) for v in values])
+    deviations = np.concatenate([np.abs(v - v.mean()) for v in values])
     return {
         "subjects": subjects,
-        "translated": each("translated"),
-        "wordings": len(apart),
-        "within": round(float((apart <= WITHIN).mean()), 4),
-        "odd": each("odd"),
+        "translated": all_judged("translated"),
+        "wordings": len(deviations),
+        "within": round(float((deviations <= WITHIN).mean()), 4),
+        "odd": all_judged("odd"),
         "threshold": engine.repository.closeness_threshold,
     }
 
@@ -51,10 +51,10 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 def findings(result: Mapping[str, Any]) -> list[str]:
     odd = result["odd"]
     noticed = {kind: sum(not row["fits"] for row in rows) for kind, rows in odd.items()}
-    rows = [row for own in result["subjects"].values() for row in own]
-    same = sum(len({row["closest"] for row in own}) == 1 for own in result["subjects"].values())
-    english = {name: {row["closest"] for row in own} for name, own in result["subjects"].items()}
-    others = [row["closest"] in english[name] for name, own in result["translated"].items() for row in own]
+    closest = {name: {row["closest"] for row in rows} for name, rows in result["subjects"].items()}
+    same = sum(len(experts) == 1 for experts in closest.values())
+    others = [row["closest"] in closest[name] for name, rows in result["translated"].items() for row in rows]
+    wordings = [row for rows in result["subjects"].values() for row in rows]
     return [
         f"{result['within']:.0%} of {result['wordings']} wordings stay within {WITHIN} of the mean closeness of their subject, "
         f"and {same} of {len(result['subjects'])} subjects have one closest expert in all wordings.",
@@ -62,20 +62,20 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         "of an English one.",
         f"{noticed['not photos']} of {len(odd['not photos'])} sentences about no photos are noticed, "
         f"{noticed['other languages']} of {len(odd['other languages'])} in a language that the model does not know, "
-        f"{noticed['far']} of {len(odd['far'])} about photos of another kind; of the {len(rows)} wordings "
-        f"{sum(not r['fits'] for r in rows)}.",
+        f"{noticed['far']} of {len(odd['far'])} about photos of another kind; of the {len(wordings)} wordings "
+        f"{sum(not row['fits'] for row in wordings)}.",
     ]
 
 
 def table(result: Mapping[str, Any]) -> str:
     rows = []
-    for name, own in result["subjects"].items():
-        values = [row["closeness"] for row in own]
-        rows.append([name, f"{np.mean(values):.2f}", f"{max(values) - min(values):.2f}", own[0]["closest"]])
+    for name, wordings in result["subjects"].items():
+        values = [row["closeness"] for row in wordings]
+        rows.append([name, f"{np.mean(values):.2f}", f"{max(values) - min(values):.2f}", wordings[0]["closest"]])
     odd = [
         [row["text"], row["remark"] or "-", f"{row['closeness']:.2f}", "yes" if row["fits"] else "no", row["closest"]]
-        for own in result["odd"].values()
-        for row in own
+        for sentences in result["odd"].values()
+        for row in sentences
     ]
     return (
         f"{markdown.table(['subject, five wordings', 'mean closeness', 'largest difference', 'closest expert'], rows)}\n\n"

@@ -1,7 +1,7 @@
 """Train the two heads of the embedded backbone (docs/design.md, section 3).
 
-The base stays general: everyday objects with label templates, part of COCO's captions, and the image tower's own
-classifier distilled into similarities with class names. Flickr8k captions and the special domains are kept for experts.
+The base is general. It learns everyday objects with label templates, part of COCO's captions, and the image tower's classifier,
+distilled into similarities with class names. Flickr8k's captions and the special domains are left to the experts.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from core.common.paths import data_of
 from core.common.progress import Bar, Log
 from core.data import Sample, read_folder
 from core.data.class_names import imagenet_class_names
+from core.training.corpus import OBJECTS
 from core.training.descent import descend, one_cycle
 from core.training.features import image_features, text_features
 from core.training.losses import contrastive, distillation
 
-Photos = tuple[Sequence[Sample], Sequence[Sample], Sequence[Sample]]  # labelled ones, COCO, Flickr8k
+Photos = tuple[Sequence[Sample], Sequence[Sample], Sequence[Sample]]  # labelled, COCO, Flickr8k
 COCO_HELD_OUT = 160
-OBJECTS = "objects"  # the domain of labelled photos that the base is trained on
 TEMPLATES, PAIR_TEMPLATES = (data_of(__file__)[about] for about in ("object", "pair of objects"))  # of sentences
 
 
 @dataclass(frozen=True)
 class BackboneRecipe:
-    """Everything that decides how the heads come out."""
+    """How to train the heads."""
 
     steps: int = 450
     objects: int = 160
@@ -62,14 +62,14 @@ class BackboneRecipe:
 
 
 def coco_held_out(samples: Sequence[Sample]) -> np.ndarray:
-    """[n] bool: the COCO_HELD_OUT photos that no training sees, chosen by a hash of the file name."""
+    """[n] bool: the COCO_HELD_OUT photos that no training uses, chosen by a hash of the file name."""
     ranks = [digest(s.path.name) for s in samples]
     held = set(sorted(ranks)[:COCO_HELD_OUT])
     return np.array([r in held for r in ranks])
 
 
 def _read(data: Path, recipe: BackboneRecipe) -> Photos:
-    """Labelled photos, COCO and Flickr8k; raises DataError at once where there are too few of a kind."""
+    """Labelled photos, COCO and Flickr8k. Raises DataError: when a kind has too few photos."""
     labelled, coco, flickr8k = (read_folder(data / name) for name in ("labelled", "coco", "flickr8k"))
     captioned, needed = sum(bool(s.captions) for s in coco), COCO_HELD_OUT + recipe.captioned
     labels = {s.label for s in labelled if s.domain == OBJECTS}
@@ -96,7 +96,7 @@ def _recalls(
 
 
 class _Data:
-    """Feature arrays of the base's training set, all in memory."""
+    """The base's training set as features in memory."""
 
     def __init__(self, photos: Photos, cache: Path, recipe: BackboneRecipe, log: Log) -> None:
         towers = EmbeddedTowers().to(current())
@@ -120,14 +120,14 @@ class _Data:
         self.label_texts = read([t.format(n) for n in names for t in TEMPLATES]).view(len(names), len(TEMPLATES), -1)
         self.class_texts = read([t.format(n) for n in imagenet_class_names() for t in TEMPLATES[:4]]).view(1000, 4, -1)
         captions = [coco[int(i)].captions for i in keep]
-        self.captions = read([c for own in captions for c in own]).split([len(own) for own in captions])
+        self.captions = read([text for texts in captions for text in texts]).split([len(texts) for texts in captions])
 
         rng = np.random.default_rng(1)
         self.pairs = np.stack([rng.integers(0, len(names), 20_000) for _ in range(2)], 1)
         self.pair_texts = read([PAIR_TEMPLATES[i % 3].format(names[a], names[b]) for i, (a, b) in enumerate(self.pairs)])
         self.by_label = [np.flatnonzero(self.labels.numpy() == i) for i in range(len(names))]
 
-        # COCO photos kept out of training, a part of Flickr8k train to choose recipes with, and Flickr8k val to report.
+        # Held-out COCO photos, a part of Flickr8k train to choose recipes, and Flickr8k val to report.
         train, val = (np.flatnonzero([s.split == split for s in flickr8k]) for split in ("train", "val"))
         evaluated = {
             "coco held out": (coco, np.flatnonzero(coco_held_out(coco))),
@@ -147,14 +147,14 @@ def _teach(tower: ImageTower, maps: Tensor) -> Tensor:
 def train_backbone(
     data: Path, out: Path, cache: Path, recipe: BackboneRecipe = BackboneRecipe(), log: Log = print
 ) -> dict[str, object]:
-    """Train the heads and write them to ``out``; returns the metrics that also go into the file's header.
+    """Train the heads and write them to ``out``; returns their fingerprint and recalls.
 
-    A checkpoint beside ``out`` lets an interrupted run resume where it stopped.
+    An interrupted run resumes from a checkpoint beside ``out``.
     """
     photos, device = _read(data, recipe), current()
     trained_on = [(str(s.path.relative_to(data)), s.captions, s.label, s.split) for s in (*photos[0], *photos[1])]
-    said = {"recipe": asdict(recipe), "data": digest(json.dumps(trained_on))}
-    torch.set_float32_matmul_precision("high")  # TF32, as training may; routing keeps float32, since it compares
+    identity = {"recipe": asdict(recipe), "data": digest(json.dumps(trained_on))}
+    torch.set_float32_matmul_precision("high")  # TF32 for training; routing compares, and keeps float32
     torch.manual_seed(recipe.seed)
     config = HeadsConfig()
     vision, text = VisionHead(config).to(device), TextHead(config).to(device)
@@ -174,7 +174,7 @@ def train_backbone(
     first = 0
     if checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True, map_location=device)
-        if any(state.get(name) != content for name, content in said.items()):
+        if any(state.get(name) != content for name, content in identity.items()):
             log(f"{checkpoint} is of another recipe or of other photos: beginning at step 1")
         else:
             for name, part in kept.items():
@@ -190,16 +190,16 @@ def train_backbone(
             descend(loss, optimizer, schedule, [*vision.parameters(), *text.parameters()])
             bar.to(step + 1, " ".join(f"{k} {v:.3f}" for k, v in parts.items()) + f" scale {log_scale.exp():.1f}")
             if (step + 1) % recipe.checkpoint == 0 and step + 1 < recipe.steps:
-                state = {**said, "step": step + 1, "log_scale": log_scale.data}
+                state = {**identity, "step": step + 1, "log_scale": log_scale.data}
                 state |= {name: part.state_dict() for name, part in kept.items()}
                 with whole(checkpoint) as partial:
                     torch.save(state, partial)
                 log(f"checkpoint at step {step + 1}")
     vision.eval()
     text.eval()
-    metrics = {name: _recalls(vision, text, *each) for name, each in d.evaluations.items()}
+    metrics = {name: _recalls(vision, text, *evaluation) for name, evaluation in d.evaluations.items()}
     for name, values in metrics.items():
-        short = {way: {k: round(v, 1) for k, v in found.items()} for way, found in values.items()}
+        short = {way: {k: round(v, 1) for k, v in recalls.items()} for way, recalls in values.items()}
         log(f"{name} ({len(d.evaluations[name][0])} photos): {json.dumps(short)}")
     fingerprint = save_heads(vision.cpu(), text.cpu(), out, {"recipe": asdict(recipe), "zero_shot": metrics})
     checkpoint.unlink(missing_ok=True)
@@ -210,7 +210,7 @@ def train_backbone(
 def _step(
     vision: VisionHead, text: TextHead, log_scale: Tensor, d: _Data, recipe: BackboneRecipe, rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of one batch: objects, captioned photos, and pairs of objects mixed in one picture."""
+    """The loss of one batch, and its parts. The batch has objects, captioned photos, and pairs of objects in one picture."""
     scale = log_scale.exp()
     view = rng.integers(recipe.views)
     rows = rng.integers(0, len(d.labels), recipe.objects)
@@ -219,7 +219,7 @@ def _step(
     shown = rng.choice(len(d.captions), recipe.captioned, replace=False)
     captioned, coco_teacher = d.coco_maps[view][shown], d.coco_teacher[view][shown]
 
-    # Two objects in one picture, side by side or one above the other, with a sentence that names both.
+    # Two objects in one picture, side by side or one above the other, and a sentence that names both.
     chosen = rng.choice(len(d.pairs), recipe.mixed, replace=False)
     view = rng.integers(recipe.views)
     left = torch.from_numpy(np.array([rng.choice(d.by_label[a]) for a in d.pairs[chosen, 0]]))
@@ -240,7 +240,7 @@ def _step(
         labels = d.labels[rows]
         unique, inverse = labels.unique(return_inverse=True)
         pick = torch.from_numpy(rng.integers(0, len(TEMPLATES), len(unique)))
-        captions = torch.stack([own[rng.integers(len(own))] for own in (d.captions[i] for i in shown)])
+        captions = torch.stack([texts[rng.integers(len(texts))] for texts in (d.captions[i] for i in shown)])
         names = d.class_texts[:, rng.integers(4)]
         texts = text(sent(torch.cat([d.label_texts[unique, pick], captions, d.pair_texts[chosen], names]), device))
     teacher = torch.cat([object_teacher, coco_teacher])

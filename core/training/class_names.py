@@ -1,4 +1,4 @@
-"""Sentences about the 1,000 classes of ImageNet: what an adapter is not to forget."""
+"""Sentences about the 1,000 classes of ImageNet, which an adapter should not forget."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from core.data.class_names import imagenet_class_names
 
 @dataclass(frozen=True)
 class ClassNames:
-    """One sentence a class."""
+    """One sentence per class."""
 
-    prefixes: Tensor  # of the texts, [c, …]
-    embeddings: Tensor  # [c, d], where adapters should leave them: as they are zero-shot, or under the backbone's shared part
+    prefixes: Tensor  # text prefixes [c, …]
+    embeddings: Tensor  # [c, d], zero-shot or under the backbone's shared part; adapters should not move them
 
     @staticmethod
     def of(backbone: Backbone, read: Callable[[Sequence[str]], Tensor]) -> ClassNames:
-        """As a backbone reads them; ``read`` gives text prefixes [t, …]."""
+        """The class names in a backbone; ``read`` turns texts into prefixes [t, …]."""
         prefixes = read(class_name_texts())
         return ClassNames(prefixes, backbone.text_suffix(prefixes, backbone.shared))
 
     def some(self, rng: np.random.Generator, most: int) -> ClassNames:
-        """A random sample of at most so many of them, as a step of training looks at."""
+        """A random sample of at most ``most`` classes, for one training step."""
         if len(self.embeddings) <= most:
             return self
         rows = torch.from_numpy(rng.choice(len(self.embeddings), most, replace=False))
@@ -35,5 +35,5 @@ class ClassNames:
 
 
 def class_name_texts() -> list[str]:
-    """One sentence a class."""
+    """One sentence per class."""
     return [f"a photo of a {name}" for name in imagenet_class_names()]

@@ -1,4 +1,4 @@
-"""From which closeness on an expert fits a description: below it, sentences are further away than topics that were left out."""
+"""The least closeness at which an expert fits a description, calibrated on left-out topics."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import SparseRouter
 
-NEAR = 0.6  # similarity of descriptions from which an everyday expert is about the same topic
-LOWEST = 0.05  # share of left-out topics that are further away
+NEAR = 0.6  # everyday experts with more similar keys are about the same topic
+LOWEST = 0.05  # share of left-out topics below the threshold
 FEWEST_TOPICS = 5
 
 
 def closeness_threshold(repository: ExpertRepository) -> float | None:
-    """The LOWEST quantile of closeness over experts whose own topic is left out; None with too few of them to say."""
+    """The LOWEST quantile of the closeness of experts' keys when their own topic is left out; None with too few experts."""
     closeness = []
     for i in range(len(repository)):
         others = others_of(repository, i)
@@ -24,7 +24,7 @@ def closeness_threshold(repository: ExpertRepository) -> float | None:
 
 
 def others_of(repository: ExpertRepository, i: int) -> Tensor:
-    """Indexes of the experts that are not about expert i's topic: not close to it, nor of its special domain."""
+    """Indexes of the experts of other topics: not close to expert i, and not of its special domain."""
     group = repository.experts[i].group
     same = repository.embeddings @ repository.embeddings[i] > NEAR
     if group != "scenes":

@@ -1,4 +1,4 @@
-"""All photos that training looks at, with cached prefix activations, their texts, and the part each photo plays."""
+"""All photos of training, with cached prefix activations, their texts, and each photo's role."""
 
 from __future__ import annotations
 
@@ -30,41 +30,41 @@ from core.training.class_names import ClassNames
 from core.training.features import Features, image_features, text_features
 from core.training.label_styles import label_texts
 
-OBJECTS = "objects"  # the domain of everyday objects, which the embedded base has seen already
-WATCHED = 0.12  # share of the photos that train nothing: recipes are chosen on them, and experts are measured
+OBJECTS = "objects"  # the domain of everyday objects, which trained the embedded base
+WATCHED = 0.12  # share of photos that train nothing, but choose recipes and measure experts
 LABELLED_TRAIN = 0.75  # share of each class's photos that train
 FEW = 3  # classes with fewer photos only measure
 UNREADABLE_SHOWN = 20
-TRANSLATIONS = "languages"  # a folder beside that of the photos, with captions in other languages
+TRANSLATIONS = "languages"  # folder in the data folder, with captions in other languages
 LANGUAGES = {"en": "English", "de": "German", "fr": "French", "cs": "Czech"}
 TRAINED_LANGUAGES = ("de", "fr")
 
 
 def draw(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone: splits survive a change of file order."""
+    """A number in [0, 1) from the hash of a text, so that splits do not depend on file order."""
     return int(digest(text)[:12], 16) / 16**12
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Photos and their texts, as one backbone keeps them."""
+    """Photos and their texts, for one backbone."""
 
     backbone: Backbone
-    samples: tuple[Sample, ...]  # [n] as they were read
+    samples: tuple[Sample, ...]  # [n]
     prefixes: Features  # prefix activations [n, *prefix_shape] float16, on disk
     sentences: Tensor  # [t, s], sentence embeddings of all texts
-    texts: Tensor  # [t, …], their prefixes
-    strings: tuple[str, ...]  # [t] themselves
-    # Of each photo, rows of ``sentences`` to train with: its captions or the texts of its label, then translations.
+    texts: Tensor  # [t, …], prefixes of all texts
+    strings: tuple[str, ...]  # [t], all texts
+    # Rows of ``sentences`` to train each photo with: its captions or the texts of its label, then translations.
     own_texts: tuple[np.ndarray, ...]
-    labels: np.ndarray  # [n], equal numbers for photos of one class (the own row of captioned photos)
+    labels: np.ndarray  # [n], equal for photos of one class; a captioned photo has its row number
     base: Tensor  # [n, d], zero-shot embeddings
-    class_names: ClassNames  # what adapters are not to forget
-    train: np.ndarray  # [n] bool; a photo trains, is watched, or measures
-    watched: np.ndarray  # [n] bool: these choose recipes, and calibrate
-    test: np.ndarray  # [n] bool
-    unreadable: tuple[Path, ...] = ()  # photos that are not among them
-    views: tuple[Features, ...] = ()  # prefixes of seeded crops and mirrored copies, which training may look at instead
+    class_names: ClassNames  # for the penalty for forgetting
+    train: np.ndarray  # [n] bool; each photo trains, is watched, or measures
+    watched: np.ndarray  # [n] bool: photos that choose recipes and calibrate
+    test: np.ndarray  # [n] bool: photos that measure
+    unreadable: tuple[Path, ...] = ()  # photos left out
+    views: tuple[Features, ...] = ()  # prefixes of seeded, maybe mirrored crops, as alternatives in training
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -81,96 +81,96 @@ class Corpus:
 
     @lazy
     def domains(self) -> np.ndarray:
-        """[n] text: the special domain, or the kind of everyday objects, of each photo; "" for everyday scenes."""
+        """[n] text: the special domain of each photo, or OBJECTS; "" for everyday scenes."""
         return np.array([s.domain for s in self.samples])
 
     @lazy
     def everyday(self) -> np.ndarray:
-        """[n] bool: photos on which adapters of photos keep class names: everyday objects, or all photos without any such."""
+        """[n] bool: photos for the penalty of adapters of photos: everyday objects, or all photos if none of them trains."""
         objects = np.array([s.domain == OBJECTS and not s.captions for s in self.samples])
         return objects if (objects & self.train).any() else np.ones(len(self), dtype=bool)
 
     @lazy
     def photo_sentences(self) -> np.ndarray:
         """[n, s] mean sentence embedding of each photo's texts, unit length."""
-        means = np.stack([self.sentences[torch.from_numpy(own)].mean(0).numpy() for own in self.own_texts])
+        means = np.stack([self.sentences[torch.from_numpy(texts)].mean(0).numpy() for texts in self.own_texts])
         return means / np.linalg.norm(means, axis=1, keepdims=True)
 
     @lazy
     def classes(self) -> dict[str, dict[str, np.ndarray]]:
         """Labelled photos: domain -> label -> rows."""
-        found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        domains: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for row, s in enumerate(self.samples):
             if not s.captions:
-                found[s.domain][s.label].append(row)
-        return {d: {label: np.array(rows) for label, rows in own.items()} for d, own in found.items()}
+                domains[s.domain][s.label].append(row)
+        return {d: {label: np.array(rows) for label, rows in classes.items()} for d, classes in domains.items()}
 
     @lazy
     def sets(self) -> dict[tuple[str, str], dict[str, np.ndarray]]:
-        """Labelled photos: (domain, data set) -> label -> rows. Classes of one set are told apart; of several, they overlap."""
-        found: dict[tuple[str, str], dict[str, np.ndarray]] = defaultdict(dict)
+        """Labelled photos: (domain, data set) -> label -> rows. Classes of one set are distinct, of several may overlap."""
+        sets: dict[tuple[str, str], dict[str, np.ndarray]] = defaultdict(dict)
         for domain, classes in self.classes.items():
             for label, rows in classes.items():
                 names = np.array([self.samples[row].dataset for row in rows])
                 for name in set(names.tolist()):
-                    found[domain, name][label] = rows[names == name]
-        return dict(sorted(found.items()))
+                    sets[domain, name][label] = rows[names == name]
+        return dict(sorted(sets.items()))
 
     @lazy
     def categories(self) -> dict[str, np.ndarray]:
-        """Photos of everyday scenes that show an object: category -> rows, in alphabetical order."""
-        found: dict[str, list[int]] = defaultdict(list)
+        """Photos of everyday scenes by object category: category -> rows, in alphabetical order."""
+        categories: dict[str, list[int]] = defaultdict(list)
         for row in np.flatnonzero(self.scenes).tolist():
             for category in self.samples[row].categories:
-                found[category].append(row)
-        return {category: np.array(rows) for category, rows in sorted(found.items())}
+                categories[category].append(row)
+        return {category: np.array(rows) for category, rows in sorted(categories.items())}
 
     def image(self, row: int) -> str:
-        """A photo as captions of its set name it: its last folder and its file."""
+        """A photo's name in caption files: its last folder and its file name."""
         return "/".join(self.samples[row].path.parts[-2:])
 
     def seen(self, photos: Tensor, rng: np.random.Generator) -> Tensor:
-        """Prefixes of these photos [k], each in a random one of its views."""
-        found, view = self.prefixes[photos], torch.from_numpy(rng.integers(1 + len(self.views), size=len(photos)))
-        for number, other in enumerate(self.views, 1):
-            found[view == number] = other[photos[view == number]]
-        return found
+        """Prefixes of these photos [k], each in a random view."""
+        prefixes, view = self.prefixes[photos], torch.from_numpy(rng.integers(1 + len(self.views), size=len(photos)))
+        for number, features in enumerate(self.views, 1):
+            prefixes[view == number] = features[photos[view == number]]
+        return prefixes
 
     def indexed(self, rows: np.ndarray, adapter: Adapter) -> Tensor:
-        """What an index holds of the photos at these rows (``core.retrieval.columns``)."""
+        """The index entries of the photos at these rows (``core.retrieval.columns``)."""
         index = torch.from_numpy(rows)
         if self.backbone.shared is None:
             return self.base[index] if adapter.lora is None else self.backbone.suffix(self.prefixes[index], adapter.lora)
         return photo_rows(self.backbone, self.prefixes[index], adapter)
 
     def captions(self, row: int) -> list[str]:
-        """What a photo is measured with: its captions, or the first text of its label."""
+        """The texts to measure a photo with: its captions, or the first text of its label."""
         return [self.strings[i] for i in self.own_texts[row][: len(self.samples[row].captions) or 1]]
 
     def recalls(self, rows: np.ndarray, lora: Lora | None = None) -> dict[str, Any]:
-        """Recalls of the photos at these rows as a gallery with a LoRA, as ``metrics.measure``."""
+        """Recalls with the photos at these rows as a gallery, under a LoRA, as in ``metrics.measure``."""
         relevance = Relevance.of([self.captions(row) for row in rows])
         places = {self.strings[i]: i for row in rows for i in self.own_texts[row]}
         texts = self.texts[torch.tensor([places[text] for text in relevance.texts])]
         return self.gallery_recalls(rows, relevance, texts, lora)
 
     def gallery_recalls(self, rows: np.ndarray, relevance: Relevance, texts: Tensor, lora: Lora | None) -> dict[str, Any]:
-        """The same for other texts, from their prefixes; texts are ranked less their popularity, as a gallery does it."""
+        """``recalls`` for other texts, given as prefixes. As in a gallery, a text's popularity is subtracted before ranking."""
         adapter = usual_adapter(self.backbone, lora)
-        photos, asked = self.indexed(rows, adapter), text_rows(self.backbone, texts, adapter)
-        popular = popularity(photos[spread_places(len(photos))], asked)
-        return measure(*with_popularity(photos, asked, popular), relevance)
+        photos, questions = self.indexed(rows, adapter), text_rows(self.backbone, texts, adapter)
+        popular = popularity(photos[spread_places(len(photos))], questions)
+        return measure(*with_popularity(photos, questions, popular), relevance)
 
     def tell_unreadable(self, log: Log) -> None:
-        """List the photos that cannot be read; commands do so at their end, where people look."""
+        """List the photos that cannot be read. Commands call this at their end, where people look."""
         if self.unreadable:
             shown = "".join(f"\n  {path}" for path in self.unreadable[:UNREADABLE_SHOWN])
             log(f"left out, since they cannot be read: {len(self.unreadable)} photos{shown}")
 
 
 def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None = None) -> Adapter:
-    """A LoRA as people search with it: where photos are indexed for both, its scores are mixed with zero-shot's; elsewhere a
-    strength (None: the usual one) scales it."""
+    """A LoRA as search uses it. If the backbone has a shared part, ``strength`` is its weight in mixed scores; else it scales
+    the LoRA. None: the default."""
     if lora is None:
         return ZERO_SHOT
     if backbone.shared is None:
@@ -179,10 +179,11 @@ def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None 
 
 
 def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which photos train, are watched, and measure, three times [n] bool; a photo does one.
+    """Masks [n] bool of the photos that train, are watched, and measure; each photo has one role.
 
-    Captioned photos of the splits "val" and "test" measure (without either, a fifth), and WATCHED of the rest are watched. Of
-    labelled photos, LABELLED_TRAIN train and WATCHED are watched; classes with fewer than FEW photos only measure.
+    Photos of the splits "val" and "test" measure; if no captioned photo has such a split, a fifth of the captioned ones do.
+    WATCHED of the other captioned photos are watched. Of labelled photos, LABELLED_TRAIN train and WATCHED are watched; classes
+    with fewer than FEW photos only measure.
     """
     captioned = np.array([bool(s.captions) for s in samples], dtype=bool)
     held = np.array([s.split in ("val", "test") for s in samples], dtype=bool)
@@ -197,28 +198,28 @@ def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1) -> Corpus:
-    """Read captioned and labelled photos, each in so many views, the photo itself being the first.
+    """Read captioned and labelled photos in ``views`` views each; the photo itself is the first.
 
-    ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …), of which `coco` is left to the embedded
-    backbone's base and to measuring, and `languages` has captions of `flickr8k` in other languages. Photos that cannot be read
-    are left out; the corpus names them. Raises DataError: there is no photo to train on in it.
+    ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …). With the embedded backbone, `coco` is left
+    out: it trains the base, and measures. `languages` has captions of `flickr8k` in other languages. Unreadable photos are left
+    out and listed in ``unreadable``. Raises DataError: when there is no photo to train on.
     """
     left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
     translated = read_translations(data / TRANSLATIONS, TRAINED_LANGUAGES) if (data / TRANSLATIONS).is_dir() else {}
     samples: list[Sample] = []
     unreadable: list[Path] = []
-    kept: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]
+    features: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]
     for folder in (f for f in data_folders(data) if f not in left_out):
-        found = read_folder(folder, categories=True)
-        array = image_features(found, cache, 0, log, backbone)
-        readable = np.array([bool(row.any()) for row in array[:, 0]], dtype=bool)  # else zeros; one position shows it
-        unreadable += [found[i].path for i in np.flatnonzero(~readable)]
-        keep = np.flatnonzero(readable & np.array([bool(s.captions or s.label) for s in found], dtype=bool))
-        for view, each in enumerate(kept):
-            each.append((image_features(found, cache, view, log, backbone) if view else array, keep))
-        for sample in (found[i] for i in keep):
-            others = translated.get(str(sample.path.relative_to(folder)), ())
-            samples.append(replace(sample, dataset=sample.dataset or folder.name, translations=others))
+        photos = read_folder(folder, categories=True)
+        array = image_features(photos, cache, 0, log, backbone)
+        readable = np.array([bool(row.any()) for row in array[:, 0]], dtype=bool)  # unreadable photos are all zeros
+        unreadable += [photos[i].path for i in np.flatnonzero(~readable)]
+        keep = np.flatnonzero(readable & np.array([bool(s.captions or s.label) for s in photos], dtype=bool))
+        for view, arrays in enumerate(features):
+            arrays.append((image_features(photos, cache, view, log, backbone) if view else array, keep))
+        for sample in (photos[i] for i in keep):
+            translations = translated.get(str(sample.path.relative_to(folder)), ())
+            samples.append(replace(sample, dataset=sample.dataset or folder.name, translations=translations))
         log(f"{folder.name}: {len(keep)} photos")
     if not samples:
         failed = f" {len(unreadable)} photos cannot be read, {unreadable[0]} for one." if unreadable else ""
@@ -227,13 +228,13 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
             f"folders.{failed}"
         )
 
-    def read(texts: Sequence[str]) -> Tensor:  # cached where prefixes are sentence embeddings; token ids cost nothing
+    def read(texts: Sequence[str]) -> Tensor:  # sentence embeddings are cached; token ids are fast
         same = backbone.text_key == backbone.sentence_key
         return text_features(texts, cache, log, backbone) if same else backbone.text_prefix(texts)
 
-    prefixes, *augmented = (Features(each) for each in kept)
-    own = [(s.captions or label_texts(s)) + s.translations for s in samples]
-    strings = sorted({text for texts in own for text in texts})
+    prefixes, *augmented = (Features(arrays) for arrays in features)
+    own_texts = [(s.captions or label_texts(s)) + s.translations for s in samples]
+    strings = sorted({text for texts in own_texts for text in texts})
     index = {text: i for i, text in enumerate(strings)}
     names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
     train, watched, test = parts(samples)
@@ -244,7 +245,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
         sentences=text_features(strings, cache, log, backbone),
         texts=read(strings),
         strings=tuple(strings),
-        own_texts=tuple(np.array([index[text] for text in texts]) for texts in own),
+        own_texts=tuple(np.array([index[text] for text in texts]) for texts in own_texts),
         labels=np.array([names[s.label] if s.label and not s.captions else row for row, s in enumerate(samples)]),
         base=torch.cat([backbone.suffix(prefixes[rows]) for rows in torch.arange(len(samples)).split(1024)]),
         class_names=ClassNames.of(backbone, read),

@@ -1,7 +1,6 @@
-"""Densely sampled tasks: every training step has another one, so that the shared part also suits unlisted tasks.
+"""Densely sampled tasks: each training step uses a new one, so the shared part also suits unlisted tasks.
 
-A task is photos whose captions share a keyword, or two keywords joined by "and" or "or"; or some classes of a labelled domain.
-Each comes with sentences that say what it is about.
+A task is photos whose captions have a keyword, or two keywords joined by "and" or "or"; or some classes of a labelled domain.
 """
 
 from __future__ import annotations
@@ -15,22 +14,22 @@ from core.training.corpus import OBJECTS, Corpus
 from core.training.keywords import keyword_rows
 from core.training.label_styles import style_of
 
-SCENES = 0.65  # share of tasks that are found in captions
-EITHER, BOTH = 0.3, 0.6  # of these: "a or b" below the first number, "a and b" below the second, else one keyword
-FEWEST_BOTH = 12
-CLASSES = (3, 25)
+SCENES = 0.65  # share of tasks from captions
+EITHER, BOTH = 0.3, 0.6  # of these, a draw below 0.3 gives "a or b", below 0.6 "a and b", else one keyword
+FEWEST_BOTH = 12  # photos of "a and b"
+CLASSES = (3, 25)  # of a label task: at least, and fewer than
 
 
 @dataclass(frozen=True)
 class DenseTask:
-    """One sampled task: rows of photos, and what it is about: keywords and conjunctions, or labels of a domain (else None)."""
+    """One sampled task."""
 
-    rows: np.ndarray
-    words: tuple[str, ...]
-    domain: str | None = None
+    rows: np.ndarray  # of photos
+    words: tuple[str, ...]  # keywords and conjunctions, or labels of the domain
+    domain: str | None = None  # None: a task from captions
 
     def sentence(self, corpus: Corpus, rng: np.random.Generator) -> str:
-        """One of many ways to say what the task is about."""
+        """A random description of the task."""
         chance = rng.random()
         if self.domain is None:
             if chance < 0.25:
@@ -43,19 +42,19 @@ class DenseTask:
 
 
 class DenseTasks:
-    """Samples tasks from the photos at ``allowed`` rows; ``least`` and ``most`` as for ``keyword_rows``. Raises DataError if
-    there are neither keywords nor classes enough."""
+    """Samples tasks from the ``allowed`` photos [n] bool; ``least`` and ``most`` as for ``keyword_rows``. Raises DataError:
+    when no keyword and no data set is usable."""
 
     def __init__(self, corpus: Corpus, allowed: np.ndarray, least: int = 15, most: float = 0.35) -> None:
         self.keywords = keyword_rows(corpus, allowed, least, most)
         self._names = sorted(self.keywords)
-        sets: dict[str, tuple[str, dict[str, np.ndarray]]] = {}  # a domain, and the rows of a set's classes
+        sets: dict[str, tuple[str, dict[str, np.ndarray]]] = {}  # domain, and rows by class, of each data set
         for (domain, _), classes in corpus.sets.items():
-            found = {label: rows[allowed[rows]] for label, rows in classes.items()}
-            kept = {label: rows for label, rows in found.items() if len(rows) >= 2}
-            if len(kept) >= CLASSES[0]:
-                sets[f"{domain} {len(sets)}"] = domain, kept
-        self._sets = [sets[name] for name in sorted(sets)]  # the order in which the seeds of shipped trainings draw them
+            usable = {label: rows[allowed[rows]] for label, rows in classes.items()}
+            usable = {label: rows for label, rows in usable.items() if len(rows) >= 2}
+            if len(usable) >= CLASSES[0]:
+                sets[f"{domain} {len(sets)}"] = domain, usable
+        self._sets = [sets[name] for name in sorted(sets)]  # this order keeps the seeds of shipped trainings valid
         if not self._names and not self._sets:
             raise DataError(
                 f"No task was found: no keyword names {least} photos or more, and no set has three classes to tell apart."
@@ -80,8 +79,8 @@ class DenseTasks:
         return DenseTask(rows, (first,))
 
     def _label(self, rng: np.random.Generator) -> DenseTask:
-        domain, own = self._sets[rng.integers(len(self._sets))]
-        labels = list(own)
+        domain, classes = self._sets[rng.integers(len(self._sets))]
+        labels = list(classes)
         chosen = rng.choice(len(labels), min(len(labels), int(rng.integers(*CLASSES))), replace=False)
         picked = tuple(labels[i] for i in chosen)
-        return DenseTask(np.concatenate([own[label] for label in picked]), picked, domain)
+        return DenseTask(np.concatenate([classes[label] for label in picked]), picked, domain)

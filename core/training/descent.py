@@ -1,4 +1,4 @@
-"""Gradient descent, as every training does it."""
+"""Gradient descent for all trainings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 def descend(
     loss: Tensor, optimizer: torch.optim.Optimizer, schedule: LRScheduler | None = None, clipped: Sequence[Tensor] = ()
 ) -> None:
-    """One step down a loss; the gradients of the ``clipped`` parameters are at most 1 long together."""
+    """Take one optimizer step; the joint gradient norm of ``clipped`` is at most 1."""
     optimizer.zero_grad()
     loss.backward()
     if clipped:

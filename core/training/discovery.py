@@ -1,7 +1,7 @@
-"""Which experts to train: topics that are found in captions, COCO's categories, and groups of classes.
+"""Which experts to train: topics found in captions, COCO's categories, and groups of classes.
 
-Three views of a captioned set overlap on purpose: single keywords that hold together ("snow"), broad clusters of photos whose
-captions are alike, and fine ones ("a dog running on a beach"). A sentence is routed to what is closest.
+Topics of a captioned set overlap on purpose: single keywords ("snow"), broad clusters of photos with similar captions, and fine
+clusters ("a dog running on a beach"). The router picks the closest ones.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from core.training.keywords import common_phrases, keyword_rows, photo_words, ph
 from core.training.label_styles import style_of
 from core.training.recipe import ExpertRecipe
 
-MOST = 0.2  # share of the captioned photos above which a keyword says nothing
-SHARED_PHOTOS, SHARED_MEANING, INSIDE, RELATED = 0.3, 0.6, 0.75, 0.3
-BROAD, SMALLEST = 250, 10  # photos a broad cluster; fewest photos of any cluster
+MOST = 0.2  # a keyword of a larger share of the captioned photos is too common
+SHARED_PHOTOS, SHARED_MEANING, INSIDE, RELATED = 0.3, 0.6, 0.75, 0.3  # when two keywords are one topic
+BROAD, SMALLEST = 250, 10  # mean size of a broad cluster, least size of any cluster; in photos
 CAPTION_WORDS = (4, 12)  # length of a caption that may describe a topic
 SHOWN = 5  # classes named in a description
 
 
 @dataclass(frozen=True)
 class ExpertTask:
-    """What one expert is trained on; texts are "" where there are none."""
+    """The training task of one expert; a missing text is ""."""
 
     name: str  # short and unique
     description: str  # what people read
-    group: str  # "scenes", or the domain of a label task
+    group: str  # "scenes", or the special domain
     rows: np.ndarray  # photos that train
-    keywords: str = ""  # other words for it
+    keywords: str = ""  # other words for the topic
     classes: tuple[str, ...] = ()  # of a label task
-    example: str = ""  # the caption closest to its middle, for its key; a repository keeps no caption
-    phrases: str = ""  # the description that was found, where a person wrote another one
+    example: str = ""  # caption closest to the topic's centre, for the key; a repository keeps no caption
+    phrases: str = ""  # the automatic description, if a person wrote another one
     source: str = ""  # data set
 
     @property
     def wordings(self) -> tuple[str, ...]:
-        """What its key is the mean of. On scenes a written sentence replaces what was found; names of classes stay."""
-        found = () if self.phrases and self.group == "scenes" else (self.phrases, self.keywords)
-        return tuple(text for text in (self.description, *found, self.example) if text)
+        """The texts whose mean is the expert's key. For scenes, a written description replaces the automatic texts."""
+        automatic = () if self.phrases and self.group == "scenes" else (self.phrases, self.keywords)
+        return tuple(text for text in (self.description, *automatic, self.example) if text)
 
 
 def discover(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
-    """The experts' tasks among the training photos, each with a name of its own."""
-    found = [
+    """The experts' tasks among the training photos, with unique names."""
+    tasks = [
         *category_tasks(corpus, recipe),
         *keyword_tasks(corpus, recipe),
         *cluster_tasks(corpus, recipe),
@@ -62,7 +62,7 @@ def discover(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     ]
     taken: Counter[str] = Counter()
     named = []
-    for task in found:
+    for task in tasks:
         name = task.name[: MAX_NAME - 5]
         taken[name] += 1
         name = name if taken[name] == 1 else f"{name} ({taken[name]})"
@@ -71,8 +71,8 @@ def discover(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
 
 
 def read_descriptions(path: Path) -> dict[str, str]:
-    """Sentences that a person wrote, by the name of the expert that they describe; raises DataError if the file is missing or
-    holds something else, and DescriptionError if a sentence cannot be used."""
+    """Read written descriptions, by expert's name. Raises DataError: when the file is missing or no JSON object;
+    DescriptionError: when a sentence is invalid."""
     if not path.is_file():
         raise DataError(f"The file of descriptions {path} does not exist.")
     written = read_json(path)
@@ -82,25 +82,25 @@ def read_descriptions(path: Path) -> dict[str, str]:
 
 
 def described(tasks: Sequence[ExpertTask], written: Mapping[str, str]) -> list[ExpertTask]:
-    """The tasks, with the descriptions that a person wrote for some of them."""
+    """Replace the descriptions of tasks that have a written one."""
     return [replace(t, description=written[t.name], phrases=t.description) if t.name in written else t for t in tasks]
 
 
 def category_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
-    """The photos that show an object of a category (paper, COCO tasks)."""
+    """One task per object category (paper, COCO tasks)."""
     tasks = []
     for category, rows in corpus.categories.items():
-        own = rows[corpus.train[rows]]
-        if len(own) >= recipe.keyword:
+        train = rows[corpus.train[rows]]
+        if len(train) >= recipe.keyword:
             article = "an" if category[0] in "aeiou" else "a"
-            tasks.append(ExpertTask(category, f"a photo of {article} {category}", "scenes", own))
+            tasks.append(ExpertTask(category, f"a photo of {article} {category}", "scenes", train))
     return tasks
 
 
 def keyword_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
-    """Keywords whose photos are alike, those of the same photos or the same meaning together.
+    """One task per group of keywords that share photos or meaning.
 
-    A word such as "wearing" names photos of everything: of all words the half counts whose photos' captions agree most.
+    Only the half of the keywords whose photos have the most similar captions is used: "wearing" appears with any topic.
     """
     rows = keyword_rows(corpus, corpus.train, recipe.keyword, MOST)
     if not rows:
@@ -111,21 +111,21 @@ def keyword_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     meaning = dict(zip(names, corpus.backbone.encode_sentence(names).numpy(), strict=True))
     groups: list[tuple[list[str], np.ndarray]] = []
     for word in names:
-        for number, (own, photos) in enumerate(groups):
-            both, close = len(np.intersect1d(photos, rows[word])), float(meaning[own[0]] @ meaning[word])
+        for number, (keywords, photos) in enumerate(groups):
+            both, close = len(np.intersect1d(photos, rows[word])), float(meaning[keywords[0]] @ meaning[word])
             union = np.union1d(photos, rows[word])
             inside = both / len(rows[word]) > INSIDE and close > RELATED
             if both / len(union) > SHARED_PHOTOS or close > SHARED_MEANING or inside:
-                groups[number] = ([*own, word], union)
+                groups[number] = ([*keywords, word], union)
                 break
         else:
             groups.append(([word], rows[word]))
-    spoken = common_phrases(corpus, [r for _, r in groups], [own[0] for own, _ in groups])
+    phrases = common_phrases(corpus, [r for _, r in groups], [keywords[0] for keywords, _ in groups])
     tasks = []
-    for (own, photos), said in zip(groups, spoken, strict=True):
-        example = _spoken(corpus, photos, _centre(corpus, photos), own[0])
-        description = photos_of(corpus, photos, said or own)
-        tasks.append(ExpertTask(own[0], description, "scenes", photos, ", ".join(own), example=example))
+    for (keywords, photos), common in zip(groups, phrases, strict=True):
+        example = _central_caption(corpus, photos, _centre(corpus, photos), keywords[0])
+        description = photos_of(corpus, photos, common or keywords)
+        tasks.append(ExpertTask(keywords[0], description, "scenes", photos, ", ".join(keywords), example=example))
     return tasks
 
 
@@ -134,55 +134,55 @@ def cluster_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     rows = np.flatnonzero(corpus.train & corpus.scenes)
     if len(rows) < 2 * SMALLEST:
         return []
-    found = [*_clustered(corpus, rows, BROAD), *_clustered(corpus, rows, recipe.fine, recipe.least)]
-    spoken = common_phrases(corpus, [own for _, own in found], [""] * len(found))
+    clusters = [*_clustered(corpus, rows, BROAD), *_clustered(corpus, rows, recipe.fine, recipe.least)]
+    phrases = common_phrases(corpus, [photos for _, photos in clusters], [""] * len(clusters))
     overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
     tasks: list[ExpertTask] = []
-    for (centre, own), said in zip(found, spoken, strict=True):
-        named = _distinctive(corpus, own, overall, len(rows)) or ["people"]
+    for (centre, photos), common in zip(clusters, phrases, strict=True):
+        keywords = _distinctive(corpus, photos, overall, len(rows)) or ["people"]
         taken = {task.name for task in tasks}
-        usual = f"{said[0]}, {named[0]}" if said else " ".join(named[:2])
-        name = next((phrase for phrase in said if phrase not in taken), usual)
-        description, example = photos_of(corpus, own, said or named), _spoken(corpus, own, centre)
-        tasks.append(ExpertTask(name, description, "scenes", own, ", ".join(named), example=example))
+        default = f"{common[0]}, {keywords[0]}" if common else " ".join(keywords[:2])
+        name = next((phrase for phrase in common if phrase not in taken), default)
+        description, example = photos_of(corpus, photos, common or keywords), _central_caption(corpus, photos, centre)
+        tasks.append(ExpertTask(name, description, "scenes", photos, ", ".join(keywords), example=example))
     return tasks
 
 
 def captioned_domain_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
-    """Every special domain whose photos have captions as a whole, and its clusters."""
+    """Each special domain with captions as a whole, and its clusters."""
     tasks = []
     for domain in sorted({str(d) for d in corpus.domains[corpus.captioned]} - {""}):
         rows = np.flatnonzero(corpus.train & corpus.captioned & (corpus.domains == domain))
         if len(rows) < 2 * SMALLEST:
             continue
         overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
-        style, whole = style_of(domain), _spoken(corpus, rows, _centre(corpus, rows))
-        tasks.append(ExpertTask(f"{domain} with captions", style.phrase, domain, rows, example=whole))
-        for centre, own in _clustered(corpus, rows, 2 * recipe.fine):
-            named = list(_distinctive(corpus, own, overall, len(rows)))
-            if named:
-                example = _spoken(corpus, own, centre)
-                tasks.append(ExpertTask(f"{domain}: {named[0]}", style.of(named), domain, own, example=example))
+        style, example = style_of(domain), _central_caption(corpus, rows, _centre(corpus, rows))
+        tasks.append(ExpertTask(f"{domain} with captions", style.phrase, domain, rows, example=example))
+        for centre, photos in _clustered(corpus, rows, 2 * recipe.fine):
+            keywords = _distinctive(corpus, photos, overall, len(rows))
+            if keywords:
+                example = _central_caption(corpus, photos, centre)
+                tasks.append(ExpertTask(f"{domain}: {keywords[0]}", style.of(keywords), domain, photos, example=example))
     return tasks
 
 
 def _clustered(corpus: Corpus, rows: np.ndarray, size: int, least: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Centre and rows of clusters of about ``size`` photos, filled up to ``least`` with the closest ones."""
+    """Centre and rows of clusters of about ``size`` photos; smaller ones get the closest photos, up to ``least``."""
     sentences = corpus.photo_sentences[rows]
     centres = _clusters(sentences, max(1, round(len(rows) / size)))
-    similarity, found = sentences @ centres.T, []
+    similarity, clusters = sentences @ centres.T, []
     for number, centre in enumerate(centres):
         members = np.flatnonzero(similarity.argmax(1) == number)
         if len(members) < SMALLEST:
             continue
         if len(members) < least:
             members = np.argsort(-similarity[:, number])[:least]
-        found.append((centre, rows[members]))
-    return found
+        clusters.append((centre, rows[members]))
+    return clusters
 
 
 def class_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
-    """Every labelled domain as a whole, and its classes in groups of similar names; everyday objects in groups alone."""
+    """Each labelled domain as a whole, and groups of its classes with similar names; everyday objects only in groups."""
     tasks = []
     for domain, classes in sorted(corpus.classes.items()):
         rows = {label: own[corpus.train[own]] for label, own in sorted(classes.items())}
@@ -208,7 +208,7 @@ def class_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
 
 
 def without_expert(corpus: Corpus, tasks: Sequence[ExpertTask], recipe: ExpertRecipe) -> list[str]:
-    """A line for each labelled domain of whose photos no expert is trained, with the reason."""
+    """A log line with the reason for each labelled domain that trains no expert."""
     used = np.zeros(len(corpus), dtype=bool)
     for task in tasks:
         used[task.rows] = True
@@ -242,23 +242,23 @@ def _centre(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
     return mean / np.linalg.norm(mean)
 
 
-def _spoken(corpus: Corpus, rows: np.ndarray, centre: np.ndarray, word: str = "") -> str:
-    """The caption (with the word, if any has it) closest to the middle of a topic."""
+def _central_caption(corpus: Corpus, rows: np.ndarray, centre: np.ndarray, word: str = "") -> str:
+    """The caption closest to a topic's centre, among those with the word if any has it."""
     texts = {i for r in rows for i in corpus.own_texts[r][: len(corpus.samples[r].captions)]}
     fitting = {i for i in texts if CAPTION_WORDS[0] <= len(corpus.strings[i].split()) <= CAPTION_WORDS[1]} or texts
     named = {i for i in fitting if word in words(corpus.strings[i])} if word else fitting
-    # Rounded, so that rounding does not choose among captions that are as close.
+    # Rounded, so that floating-point noise does not decide between equally close captions.
     best = max(sorted(named or fitting), key=lambda i: round(float(corpus.sentences[i].numpy() @ centre), 3))
     text = " ".join(corpus.strings[best].split()).strip(" .").replace(" ,", ",")
     return text[:1].upper() + text[1:]
 
 
-def _distinctive(corpus: Corpus, rows: np.ndarray, overall: Counter[str], photos: int, most: int = 3) -> Sequence[str]:
-    """Words that name more of these photos than of all: share times the logarithm of its excess."""
+def _distinctive(corpus: Corpus, rows: np.ndarray, overall: Counter[str], photos: int) -> list[str]:
+    """Up to three words that are typical of these photos: share times log(share / share of all photos)."""
     inside = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
     scores = {}
     for word, count in inside.items():
         share = count / len(rows)
         if share >= 0.15:
             scores[word] = share * math.log(share / (overall[word] / photos))
-    return sorted(scores, key=lambda w: (-round(scores[w], 6), w))[:most]
+    return sorted(scores, key=lambda w: (-round(scores[w], 6), w))[:3]

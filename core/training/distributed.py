@@ -1,7 +1,7 @@
 """The processes of ``accelerate launch``: what each one trains, and on which device. Without the launcher there is one.
 
-Experts are trained independently of each other, so processes share nothing but the cache folder: no gradients travel, and
-gloo, which needs no GPU, is enough for the few times they wait for each other.
+Experts are trained independently, so processes share only the cache folder and exchange no gradients. The gloo backend, which
+needs no GPU, is enough for the few times they wait for each other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PATIENCE = timedelta(days=30)  # the first process may take hours for features w
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all, as accelerate sees it, working on ``device``."""
+    """This process, its place among all, and its device."""
 
     state: PartialState
     device: torch.device
@@ -39,14 +39,14 @@ class Processes:
 
     @property
     def title(self) -> str:
-        """What begins a line of progress: which process it is, if there are several."""
+        """The start of a progress line: the process's number, if there are several."""
         index, count = self.state.process_index, self.state.num_processes
         return f"process {index + 1} of {count}: " if count > 1 else ""
 
     def agreed(self, items: Sequence[T]) -> list[T]:
-        """What the first process has, in all of them."""
+        """The first process's items, in all processes."""
         return broadcast_object_list([list(items)])[0]
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """This process's part of what the first one sees as ``items``; together the parts are all of them."""
+        """This process's part of the first process's items; the parts of all processes make up all items."""
         return self.agreed(items)[self.state.process_index :: self.state.num_processes]

@@ -1,9 +1,9 @@
 """Train experts: own parts on top of one shared part, all with a penalty for forgetting (paper, expert onboarding).
 
-The shared part is one LoRA for everything (``core.training.shared_part``), and experts take ``share`` of it: what an own part
-then learns, of a rank of its own, is what its topic has beyond all others. All own parts begin at one draw of A with B = 0, so
-that their parameters may be averaged (docs/design.md, section 3). Without a shared part (``steps`` 0), an expert is its own
-part alone, as in the paper.
+The shared part is one LoRA for everything (``core.training.shared_part``). Experts take ``share`` of it; an own part, of its
+own rank, learns what is special about its topic. All own parts start from one draw of A with B = 0, so that their parameters
+may be averaged (docs/design.md, section 3). Without a shared part (``shared_steps`` 0), an expert is its own part alone, as in
+the paper.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from core.training.recipe import ExpertRecipe
 from core.training.shared_part import train_shared
 from core.training.snapshots import read_snapshots, snapshots_file
 
-FORGETTING_PHOTOS = 300  # of each set that every expert is measured on
-TOPIC_PHOTOS = 256  # of its own topic, likewise
-FEWEST_PHOTOS = 8  # of a topic that is measured
+FORGETTING_PHOTOS = 300  # most photos of each set of class names, to measure an expert on
+TOPIC_PHOTOS = 256  # most photos of the expert's own topic
+FEWEST_PHOTOS = 8  # a topic with fewer is not measured
 
 
 def train_own_part(objective: Objective, rows: np.ndarray, shared: Lora | None, recipe: ExpertRecipe, seed: int) -> Tensor:
-    """Train an own part on the photos at these rows, on top of the shared part; its last snapshots [M, P] (paper: 100), in
-    float16 as they are kept."""
+    """Train an own part on the photos at these rows, on top of the shared part. Returns the last snapshots [M, P] (paper:
+    M = 100), in float16."""
     layout = LoraLayout(objective.corpus.backbone.layout.modules, recipe.rank)
     vector = torch.nn.Parameter(initial_vector(layout, recipe.seed))
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
@@ -73,7 +73,7 @@ def train_own_parts(
     title: str,
     log: Log,
 ) -> None:
-    """Train the own parts of tasks with seeds, and keep the snapshots of each in ``runs``."""
+    """Train the own part of each (task, seed), and keep its snapshots in ``runs``."""
     with Bar(title, len(tasks), log, "experts") as bar:
         for done, (task, seed) in enumerate(tasks, 1):
             snapshots = train_own_part(objective, task.rows, shared, recipe, seed)
@@ -92,38 +92,39 @@ def train_experts(
 ) -> ExpertRepository:
     """Train the shared part, find the experts' tasks in ``data``, train their own parts, and write the repository to ``out``.
 
-    Under ``accelerate launch`` each process trains a part of the experts; ``cache`` is a folder that all of them see, and keeps
-    what is trained. ``descriptions`` are by expert's name, as ``read_descriptions`` reads them. Raises DataError: no task in
-    the data; RepositoryError: the processes share no cache.
+    Under ``accelerate launch`` each process trains some of the experts. All processes see the folder ``cache``, which keeps
+    trained parts. ``descriptions``: by expert's name, as ``read_descriptions`` returns them.
+
+    Raises DataError: when the data has no task; RepositoryError: when the processes do not share the cache.
     """
     processes = Processes.here()
     backbone.to(processes.device)
     first = processes.state.is_main_process
-    told = log if first else silent
+    log_once = log if first else silent
     runs = runs_folder(cache, backbone, recipe, data)
-    with processes.state.main_process_first():  # the others find in the cache what it has made
-        corpus = load_corpus(data, backbone, cache, told, recipe.views)
+    with processes.state.main_process_first():  # the others read its results from the cache
+        corpus = load_corpus(data, backbone, cache, log_once, recipe.views)
     with processes.state.main_process_first():
-        shared = shared_part(corpus, recipe, runs, told)
+        shared = shared_part(corpus, recipe, runs, log_once)
     tasks = processes.agreed(discover(corpus, recipe))
     if strangers := descriptions.keys() - {t.name for t in tasks}:
-        told(f"no expert was found for {len(strangers)} descriptions, {min(strangers)} for one")
+        log_once(f"no expert was found for {len(strangers)} descriptions, {min(strangers)} for one")
     tasks = described(tasks, descriptions)
     for line in without_expert(corpus, tasks, recipe):
-        told(line)
+        log_once(line)
     if not tasks:
-        corpus.tell_unreadable(told)
+        corpus.tell_unreadable(log_once)
         raise DataError(f"No topic or group of classes with enough photos to train an expert was found in {data}.")
     left = processes.share([t for t in tasks if not snapshots_file(runs, t.name).is_file()])
     log(f"{processes.title}{len(left)} of {len(tasks)} experts to train on {processes.device}")
-    mine = [(t, int(2**32 * draw(t.name))) for t in left]
-    train_own_parts(recipe.objective(corpus), mine, runs, shared, recipe, f"{processes.title}experts", log)
+    seeded = [(t, int(2**32 * draw(t.name))) for t in left]
+    train_own_parts(recipe.objective(corpus), seeded, runs, shared, recipe, f"{processes.title}experts", log)
     processes.state.wait_for_everyone()
-    repository = assemble(corpus, tasks, runs, shared, recipe, told)
+    repository = assemble(corpus, tasks, runs, shared, recipe, log_once)
     if first:
         save_repository(repository, out)
-    told(f"{len(repository)} experts were written to {out}")
-    corpus.tell_unreadable(told)
+    log_once(f"{len(repository)} experts were written to {out}")
+    corpus.tell_unreadable(log_once)
     return repository
 
 
@@ -136,8 +137,8 @@ def assemble(
     log: Log = print,
     measured: bool = True,
 ) -> ExpertRepository:
-    """The repository of trained experts, whose snapshots are in ``runs``; if ``measured``, on photos that trained nothing, and
-    by what they forget."""
+    """The repository of the experts whose snapshots are in ``runs``. If ``measured``, each entry gets its recalls and its
+    forgetting, on photos that trained nothing."""
     backbone = corpus.backbone
     trained = read_snapshots(runs, [task.name for task in tasks])
     layout = LoraLayout(backbone.layout.modules, recipe.rank)
@@ -152,8 +153,8 @@ def assemble(
                 own = Lora.from_vector(layout, mean)
                 whole = merge([shared, own], [1.0, 1.0]) if shared else own
                 lost, rows = forgetting(corpus, whole, FORGETTING_PHOTOS), photos_like(corpus, entry, key)
-                known = len(rows) >= FEWEST_PHOTOS
-                before, after = (corpus.recalls(rows, lora) if known else {} for lora in (None, whole))
+                enough = len(rows) >= FEWEST_PHOTOS
+                before, after = (corpus.recalls(rows, lora) if enough else {} for lora in (None, whole))
                 entry = replace(entry, before=before, after=after, forgetting=lost)
             bar.to(number)
             entries.append(entry)
@@ -173,8 +174,8 @@ def assemble(
 
 
 def shared_part(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> Lora | None:
-    """What the backbone shares; or a shared part as strong as experts begin with it, from the folder ``runs`` where an earlier
-    run kept it; None where the recipe has none."""
+    """The backbone's shared part; without one, that of the recipe, trained once, kept in ``runs`` and scaled by
+    ``recipe.share``. None: neither has one."""
     if corpus.backbone.shared is not None:
         return corpus.backbone.shared
     if not recipe.shared_steps:
@@ -189,8 +190,8 @@ def shared_part(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> L
 
 
 def photos_like(corpus: Corpus, expert: Expert, key: Tensor) -> np.ndarray:
-    """Rows of watched photos of an expert's topic: of its classes, or the captioned ones closest to its embedding ``key`` [s],
-    as large a share of them as the expert trained on."""
+    """Rows of watched photos of an expert's topic: photos of its classes, or the captioned photos closest to its embedding
+    ``key`` [s]. Their share of the watched photos is the expert's share of the training photos."""
     if expert.classes:
         own = np.flatnonzero(corpus.watched & ~corpus.captioned & (corpus.domains == expert.group))
         rows = own[[corpus.samples[row].label in expert.classes for row in own]]
@@ -204,11 +205,11 @@ def photos_like(corpus: Corpus, expert: Expert, key: Tensor) -> np.ndarray:
 
 
 def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Path) -> Path:
-    """Where trained parts are kept until the repository is complete, and for later runs."""
+    """The folder that keeps trained parts, for interrupted and later runs."""
     key = json.dumps([backbone.fingerprint, backbone.slug, asdict(recipe), str(data.resolve())])
     return cache / "experts" / digest(key)[:16]
 
 
 def runs_of(repository: ExpertRepository, backbone: Backbone, cache: Path, data: Path) -> Path:
-    """Where the training of a repository kept its parts."""
+    """The ``runs_folder`` of a repository's training."""
     return runs_folder(cache, backbone, ExpertRecipe(**repository.notes.get("recipe", {})), data)

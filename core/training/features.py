@@ -1,4 +1,4 @@
-"""Features of the frozen towers, computed once and cached on disk, so that every training starts in seconds."""
+"""Features of the frozen towers, computed once and cached on disk, so that trainings start in seconds."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from core.data.image_io import open_photo
 from core.data.read_ahead import read_ahead
 
 BATCH = 64
-TEXTS = 4096  # embedded at once: enough that those of one length share batches
+TEXTS = 4096  # embedded in one call, so that texts of one length share batches
 
 
 def default_cache() -> Path:
-    """``$XDG_CACHE_HOME/sg-lora-studio`` (or ``~/.cache/...``)."""
+    """``$XDG_CACHE_HOME/sg-lora-studio``, or ``~/.cache/sg-lora-studio``."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sg-lora-studio"
 
 
@@ -37,7 +37,7 @@ def _key(*parts: str) -> str:
 
 
 def _augmented(image: Image.Image, seed: int) -> Image.Image:
-    """A seeded random crop (60 to 100 % of the area) in the photo's own size, maybe mirrored: view > 0 of a photo."""
+    """A view > 0 of a photo: a seeded random crop (60 to 100 % of the area), resized to the photo's size, maybe mirrored."""
     rng = np.random.default_rng(seed)
     width, height = image.size
     scale = np.sqrt(rng.uniform(0.6, 1.0))
@@ -52,10 +52,10 @@ def _augmented(image: Image.Image, seed: int) -> Image.Image:
 def image_features(
     samples: Sequence[Sample], cache: Path, view: int = 0, log: Log = print, towers: Towers | None = None
 ) -> np.ndarray:
-    """Prefix activations of the samples, [n, *prefix_shape] float16, memory-mapped from the cache.
+    """Prefix activations [n, *prefix_shape] float16 of the samples, memory-mapped from the cache.
 
-    View 0 is the photo itself, views 1, 2, … are seeded augmentations. An interrupted run resumes at the batch where
-    it stopped. Unreadable photos get zeros and are listed in the log.
+    View 0 is the photo itself, views 1, 2, … are seeded augmentations. An interrupted run resumes at its last batch.
+    Unreadable photos get zeros and a line in the log.
     """
     towers = towers or EmbeddedTowers()
     if isinstance(towers, EmbeddedBackbone) and towers.shared is not None:
@@ -82,7 +82,7 @@ def image_features(
     with Bar(f"image features, view {view}", len(samples), log, first=done) as bar:
         for batch in read_ahead(range(done, len(samples)), pixels, batch_size(current(), BATCH)):
             good = {index: value for index, value in batch if value is not None}
-            if good:  # the others stay zeros
+            if good:  # unreadable photos stay zeros
                 maps[list(good)] = towers.prefix(torch.stack(list(good.values()))).numpy()
             done += len(batch)
             if done == len(samples) or done // BATCH % 16 == 0:
@@ -94,7 +94,7 @@ def image_features(
 
 
 def _columns(samples: Sequence[Sample], cache: Path, view: int, log: Log, backbone: EmbeddedBackbone) -> np.ndarray:
-    """What a backbone with a shared part keeps of photos, from the image tower's maps: these are the same for all of them."""
+    """Prefix activations of a backbone with a shared part, from the image tower's maps, which all such backbones share."""
     maps = image_features(samples, cache, view, log)
     file = cache / "maps" / f"{_key(backbone.prefix_key, f'view {view}', *(str(s.path) for s in samples))}.npy"
     if not file.is_file():
@@ -111,7 +111,7 @@ def _columns(samples: Sequence[Sample], cache: Path, view: int, log: Log, backbo
 
 
 def text_features(texts: Sequence[str], cache: Path, log: Log = print, towers: Towers | None = None) -> Tensor:
-    """Sentence embeddings of the texts, [n, sentence_dim] float32, cached."""
+    """Sentence embeddings [n, sentence_dim] float32 of the texts, cached."""
     towers = towers or EmbeddedTowers()
     file = cache / "texts" / f"{_key(towers.sentence_key, *texts)}.npy"
     if not file.is_file():
@@ -127,8 +127,8 @@ def text_features(texts: Sequence[str], cache: Path, log: Log = print, towers: T
 
 
 class Features:
-    """Rows of several feature files as one array [n, *prefix_shape] that stays on disk: COCO's would not fit into memory.
-    ``parts`` are of each file its array and the rows of it that count, in order."""
+    """Rows of several feature files as one array [n, *prefix_shape] on disk, since COCO's do not fit into memory. ``parts``:
+    each file's array, and the rows of it to use, in order."""
 
     def __init__(self, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
         self._arrays = [array for array, _ in parts]
@@ -136,7 +136,7 @@ class Features:
         self._row = np.concatenate([rows for _, rows in parts])
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        """Features of these rows [k], [k, *prefix_shape] float16, read now."""
+        """Read the features [k, *prefix_shape] float16 of these rows [k]."""
         files, places = self._file[rows.numpy()], self._row[rows.numpy()]
         out = np.empty((len(rows), *self._arrays[0].shape[1:]), dtype=np.float16)
         for i, array in enumerate(self._arrays):

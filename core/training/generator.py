@@ -1,8 +1,8 @@
-"""Train the generator, a conditional VAE (paper, section on training), on the real last snapshots of all experts.
+"""Train the generator, a conditional VAE (paper, section on training), on the last snapshots of all experts.
 
-A target's own expert is rarely in the repository. So a training example is a snapshot of one expert, conditioned on the prior
-of the *other* experts (for a share of the examples, of all), with k, tau and the set of experts drawn at random: the
-generator learns to go from neighbours to a new task. The weight of the KL divergence, lambda, decides how much z says
+At run time the repository rarely has an expert of the exact task. So an example is a snapshot of one expert, and its condition
+is the prior of the *other* experts (of all, for a share of the examples), with random k, tau and set of experts. The generator
+learns to go from neighbours to a new task. The weight lambda of the KL divergence decides how much information z carries
 (``core.experiments.latent``).
 """
 
@@ -28,12 +28,12 @@ from core.sglora.vae import ConditionalVAE, VaeConfig
 from core.training.descent import descend
 from core.training.snapshots import read_snapshots
 
-BETWEEN, NEIGHBOURS = 2048, 12  # sentences between experts, and those that they are between
+BETWEEN, NEIGHBOURS = 2048, 12  # number of sentences between experts; each mixes an expert with some of its 12 closest
 
 
 @dataclass(frozen=True)
 class GeneratorRecipe:
-    """How the conditional VAE is trained."""
+    """How to train the conditional VAE."""
 
     dimensions: int = 80
     latent: int = 16
@@ -44,18 +44,18 @@ class GeneratorRecipe:
     lr: float = 1e-3
     kl: float = 0.003  # lambda
     free_bits: float = 0.0  # as in ``ConditionalVAE.elbo``
-    warm_up: float = 0.2  # share of the steps after which lambda is reached
-    conditions: int = 32  # that are drawn for each expert
-    left_out: float = 0.5  # share of these that leave the expert itself out
-    dropout: float = 0.2  # share of the others that each leaves out
-    between: float = 0.5  # share of each batch that are sentences between experts
+    warm_up: float = 0.2  # share of the steps in which the KL weight rises to lambda
+    conditions: int = 32  # per expert
+    left_out: float = 0.5  # share of conditions without the expert itself
+    dropout: float = 0.2  # share of the other experts that a condition leaves out
+    between: float = 0.5  # share of a batch that is sentences between experts
     seed: int = 0
 
 
 def fit_generator(
     repository: ExpertRepository, snapshots: Tensor, recipe: GeneratorRecipe = GeneratorRecipe(), log: Log = print
 ) -> LoraGenerator:
-    """Train on the last snapshots [n, M, P] of a repository's experts; raises RepositoryError with fewer than two of them."""
+    """Train on the last snapshots [n, M, P] of a repository's experts. Raises RepositoryError: with fewer than two experts."""
     n = len(repository)
     if n < 2:
         raise RepositoryError("The generator learns from neighbours: at least two experts are needed.")
@@ -88,21 +88,21 @@ def fit_generator(
 def _conditions(
     repository: ExpertRepository, basis: Basis, expert: int, recipe: GeneratorRecipe, rng: np.random.Generator
 ) -> Tensor:
-    """[C, 2 D] of experts that this one's description is routed to, each time another set of them."""
+    """Conditions [C, 2 D] of an expert's description, each routed among another random set of experts."""
     n = len(repository)
     others = np.delete(np.arange(n), expert)
-    drawn = []
+    conditions = []
     for _ in range(recipe.conditions):
         kept = others[rng.random(n - 1) > recipe.dropout]
         kept = kept if len(kept) else others
         rows = torch.from_numpy(kept if rng.random() < recipe.left_out else np.append(kept, expert))
-        drawn.append(_routed(repository, basis, rows, repository.embeddings[expert], rng)[0])
-    return torch.stack(drawn)
+        conditions.append(_routed(repository, basis, rows, repository.embeddings[expert], rng)[0])
+    return torch.stack(conditions)
 
 
 def between(repository: ExpertRepository, basis: Basis, targets: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Sentences between an expert and some of its neighbours, such as "photos of sports": conditions [BETWEEN, 2 D], and the
-    merges [BETWEEN, D] of what they are routed to, each of one snapshot of ``targets`` [n, M, D]."""
+    """Sentences between an expert and some of its neighbours, such as "photos of sports": their conditions [BETWEEN, 2 D], and
+    the routed experts' merges [BETWEEN, D], each of ``targets`` [n, M, D] at one random snapshot."""
     keys, everyone = repository.embeddings, torch.arange(len(repository))
     conditions, merges = [], []
     for _ in range(BETWEEN):
@@ -119,7 +119,8 @@ def between(repository: ExpertRepository, basis: Basis, targets: Tensor, rng: np
 def _routed(
     repository: ExpertRepository, basis: Basis, rows: Tensor, sentence: Tensor, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The condition [2 D] of a sentence embedding [s] routed among the experts at ``rows``; those chosen, and their weights."""
+    """Route a sentence embedding [s] among the experts at ``rows``, with random k and tau: the condition [2 D], the chosen
+    experts, and their weights."""
     k, tau = int(rng.choice([1, 2, 3, 4, 4, 4, 6, 8])), float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
     routing = SparseRouter(repository.embeddings[rows]).route("", sentence, k, tau)
     chosen = rows[routing.chosen]
@@ -130,7 +131,7 @@ def _routed(
 def train_generator(
     out: Path, repository: ExpertRepository, runs: Path, recipe: GeneratorRecipe = GeneratorRecipe(), log: Log = print
 ) -> LoraGenerator:
-    """Train on the experts of a repository, whose snapshots ``train experts`` kept in ``runs``, and write the generator to
+    """Train on a repository's experts, with the snapshots that ``train experts`` kept in ``runs``, and write the generator to
     ``out``. Raises as ``fit_generator`` and ``read_snapshots``."""
     snapshots = read_snapshots(runs, [expert.name for expert in repository.experts])
     generator = fit_generator(repository, snapshots, recipe, log)

@@ -1,4 +1,4 @@
-"""How labels become texts: each special domain has its own way to speak of its classes."""
+"""How labels become texts: each special domain has its own templates."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from core.data import Sample
 
 @dataclass(frozen=True)
 class Domain:
-    """How one special domain speaks: its description prefix, and caption templates (the first one is for measuring)."""
+    """The description prefix of a special domain, and its caption templates. Measuring uses the first one."""
 
     phrase: str
     templates: Sequence[str]
 
     def of(self, names: Sequence[str]) -> str:
-        """A description of some of its classes, as a person would write it: "paintings of dogs, horses and people"."""
+        """A description of some classes, such as "paintings of dogs, horses and people"."""
         return f"{self.phrase} {'such as' if ' of ' in self.phrase else 'of'} {listed(names)}"
 
 
@@ -26,11 +26,11 @@ DOMAINS: Mapping[str, Domain] = {name: Domain(**written) for name, written in da
 
 
 def style_of(domain: str) -> Domain:
-    """How a domain speaks; one that DOMAINS does not know speaks plainly."""
+    """The style of a domain; a plain one if DOMAINS does not have it."""
     plain = ("a photo of a {}", "a close-up of a {}", "a picture of a {}", "{}")
     return DOMAINS.get(domain) or Domain(f"photos of {domain}" if domain else "photos", plain)
 
 
 def label_texts(sample: Sample) -> tuple[str, ...]:
-    """Caption texts of a labelled photo; the first one is for measuring."""
+    """Caption texts of a labelled photo. Measuring uses the first one."""
     return tuple(t.format(sample.label) for t in style_of(sample.domain).templates)

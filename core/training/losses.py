@@ -10,16 +10,16 @@ def contrastive(images: Tensor, texts: Tensor, positive: Tensor, scale: float | 
     """Symmetric contrastive loss (CLIP, arXiv 2103.00020) that allows several positives.
 
     Args:
-        images: [n, d]; texts: [m, d]. positive: [n, m] bool; rows and columns without any are left out of the mean.
+        images: [n, d]; texts: [m, d]. positive: [n, m] bool; the mean leaves out rows and columns without a positive.
         scale: inverse temperature.
     """
     logits = scale * images @ texts.T
     target = positive.to(logits.dtype)
 
     def one_way(logits: Tensor, target: Tensor) -> Tensor:
-        has = target.sum(1) > 0
-        share = target[has] / target[has].sum(1, keepdim=True)
-        return -(share * F.log_softmax(logits[has], dim=1)).sum(1).mean()
+        rows = target.sum(1) > 0
+        share = target[rows] / target[rows].sum(1, keepdim=True)
+        return -(share * F.log_softmax(logits[rows], dim=1)).sum(1).mean()
 
     return (one_way(logits, target) + one_way(logits.T, target.T)) / 2
 

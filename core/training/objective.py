@@ -1,10 +1,10 @@
-"""What every adapter is trained with: retrieval within a task, and a penalty for forgetting the names of ImageNet's classes.
+"""The loss of every adapter: retrieval within a task, plus a penalty for forgetting the names of ImageNet's classes.
 
-An adapter of texts may move captions, but not class names: the penalty is how far it moves these. An adapter of photos, or of
-both, may move photos, but not across class names: the penalty is the KL divergence between their similarities to the names
-before and after, on the task's photos and on some of everyday objects (learning without forgetting, arXiv 1606.09282, with the
-frozen model as the teacher). Where a backbone has a shared part, photos are as it sees them, and own parts move texts alone.
-There, all parts are trained in the mixed scores that people search with: they learn what the frozen heads lack.
+An adapter of texts should not move class names: the penalty is the distance by which it moves them. An adapter of photos, or of
+both, should not change which names a photo is similar to. Its penalty is the KL divergence between the similarities before and
+after, on the task's photos and on some everyday ones (learning without forgetting, arXiv 1606.09282; the frozen model is the
+teacher). If a backbone has a shared part, photos are embedded under it, and own parts move texts alone. Its parts are trained
+in the mixed scores of search, so they learn what the frozen heads lack.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from core.training.losses import contrastive, distillation
 
 NAME_SCALE = 20.0  # inverse temperature of similarities to class names
 MOVED_NAMES, CONFUSED_NAMES = 10.0, 0.6  # weights of the penalties
-TRAINED_WEIGHT = 0.7  # of the adapter in the mixed scores that are trained; search may take more
+TRAINED_WEIGHT = 0.7  # of the adapter in the mixed scores of training; search may use more
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos and a text for each of the first of them; the others are there for the penalty alone."""
+    """Photos, and a text for each of the first t of them; the others serve the penalty alone."""
 
     prefixes: Tensor  # [n, *prefix_shape] of the photos
-    base: Tensor  # [n, d], their zero-shot embeddings
+    base: Tensor  # [n, d], zero-shot embeddings of the photos
     texts: Tensor  # prefixes [t, …]
-    positive: Tensor  # [t, t] bool, which are right for which photos
+    positive: Tensor  # [t, t] bool, photos by texts: the text is right for the photo
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class Objective:
 
     corpus: Corpus
     scale: float = 20.0  # inverse temperature
-    memory: float = 1.0  # of the penalty, in its usual weights; 0: none
+    memory: float = 1.0  # factor of the penalty; 0: none
     batch: int = 256  # photos of the task
-    everyday: int = 0  # for adapters of photos, photos of everyday objects beside them
-    tokens: int = 100_000  # for adapters of photos, patches looked at, at most
-    names: int = 1000  # class names that the penalty of one step looks at
-    weight: float = 1.0  # of the adapter in the scores that are trained, else zero-shot's; 1 where photos have one embedding
+    everyday: int = 0  # for adapters of photos: everyday photos added to a batch
+    tokens: int = 100_000  # for adapters of photos: most patches per photo
+    names: int = 1000  # class names in the penalty of one step
+    weight: float = 1.0  # of the adapter in the trained scores, the rest is zero-shot; 1 if photos have one embedding
 
     def batch_of(self, rows: np.ndarray, everyday: int, rng: np.random.Generator) -> Batch:
-        """Photos of the task with these rows, one random text each, and some of everyday objects beside them."""
+        """Photos of the task with these rows, one random text each, and ``everyday`` other photos."""
         corpus = self.corpus
         shown = rng.choice(rows, min(self.batch, len(rows)), replace=False)
         texts = torch.from_numpy(np.array([rng.choice(corpus.own_texts[row]) for row in shown]))
@@ -75,7 +75,7 @@ class Objective:
 
 
 def trains_photos(backbone: Backbone, lora: Lora) -> bool:
-    """Whether photos have to be embedded with gradients: not under a shared part, which does not change."""
+    """Whether photos need gradients. Under a shared part they do not, since it does not change."""
     return lora.moves_photos and backbone.shared is None
 
 
@@ -89,15 +89,15 @@ def adapter_loss(
     keep: Tensor | None = None,
     weight: float = 1.0,
 ) -> Tensor:
-    """Contrastive loss of a batch plus ``memory`` times the penalty for forgetting ``names`` (None: without), on the backbone's
-    device; differentiable in the LoRA. Adapters of photos look at the patches ``keep`` (None: all); ``weight`` as in
+    """Contrastive loss of a batch plus ``memory`` times the penalty for forgetting ``names`` (None: no penalty), on the
+    backbone's device; differentiable in the LoRA. ``keep``: patches for adapters of photos (None: all). ``weight``: as in
     ``Objective``."""
     device = backbone.device
-    there, base, penalty = lora.to(device), batch.base.to(device), torch.zeros((), device=device)
-    texts = adapted_texts(backbone, batch.texts, there)
+    device_lora, base, penalty = lora.to(device), batch.base.to(device), torch.zeros((), device=device)
+    texts = adapted_texts(backbone, batch.texts, device_lora)
     if trains_photos(backbone, lora):
         with training_autocast(device):
-            adapted = backbone.adapted.vision(sent(batch.prefixes, device).float(), there, keep).float()
+            adapted = backbone.adapted.vision(sent(batch.prefixes, device).float(), device_lora, keep).float()
         photos = mixed(base, adapted, weight)
     else:
         photos = backbone.suffix(batch.prefixes, lora).to(device) if lora.moves_photos else base
@@ -107,31 +107,31 @@ def adapter_loss(
         texts = mixed(backbone.text_suffix(batch.texts).to(device), texts, weight)
     if names and trains_photos(backbone, lora):
         before = names.embeddings.to(device)
-        after = mixed(before, adapted_texts(backbone, names.prefixes, there), weight)
+        after = mixed(before, adapted_texts(backbone, names.prefixes, device_lora), weight)
         penalty = CONFUSED_NAMES * confused_names(photos, base, after, before)
     elif names and lora.moves_texts:
-        penalty = MOVED_NAMES * moved_names(backbone, there, names)
+        penalty = MOVED_NAMES * moved_names(backbone, device_lora, names)
     return contrastive(photos[: len(texts)], texts, batch.positive.to(device), scale) + memory * penalty
 
 
 def mixed(base: Tensor, adapted: Tensor, weight: float) -> Tensor:
-    """Embeddings [n, 2d] of unit length whose products are (1 - weight) zero-shot + weight adapted scores; at 1 the adapted."""
+    """Unit-length embeddings [n, 2d] whose products are (1 - weight) zero-shot + weight adapted scores; at 1, the adapted."""
     return torch.cat([(1 - weight) ** 0.5 * base, weight**0.5 * adapted], 1) if weight < 1 else adapted
 
 
 def adapted_texts(backbone: Backbone, prefix: Tensor, lora: Lora) -> Tensor:
-    """Embeddings [t, d] from text prefixes, on the backbone's device; without gradients where the LoRA leaves texts."""
+    """Embeddings [t, d] of text prefixes, on the backbone's device; without gradients if the LoRA does not move texts."""
     if not lora.moves_texts:
         return backbone.text_suffix(prefix).to(backbone.device)
     return backbone.adapted.text(prefix.to(backbone.device), lora).float()
 
 
 def moved_names(backbone: Backbone, lora: Lora, names: ClassNames) -> Tensor:
-    """Squared distance by which an adapter of texts, on the backbone's device, moves class names, mean over names; 0 to 4."""
+    """Mean squared distance by which a LoRA on the backbone's device moves class names; 0 to 4."""
     adapted = adapted_texts(backbone, names.prefixes, lora)
     return (adapted - names.embeddings.to(backbone.device)).square().sum(1).mean()
 
 
 def confused_names(images: Tensor, before: Tensor, names: Tensor, names_before: Tensor) -> Tensor:
-    """KL divergence from similarities with class names [c, d] before to after adapting, mean over photos [n, d], in nats."""
+    """KL divergence of photos' [n, d] similarities to class names [c, d], from before to after adapting; mean, in nats."""
     return distillation(images, names, F.log_softmax(NAME_SCALE * before @ names_before.T, 1), NAME_SCALE)

@@ -1,8 +1,8 @@
-"""A visitor's own expert: a LoRA trained on captioned photos of a gallery, and what it really gains.
+"""A visitor's own expert: a LoRA trained on captioned photos of a gallery, with its measured gain.
 
-As offline (``core.training.experts``), it is an own part on top of what all experts share, trained with the penalty for
-forgetting, and its last snapshots are averaged, so that it can be routed to and merged like any other. Training looks at what
-is kept of the photos and never touches the model: the LoRA is a vector that is passed as an argument.
+As offline (``core.training.experts``), it is an own part on top of the shared part. Training uses the penalty for forgetting
+and averages the last snapshots, so the expert can be routed to and merged like any other. Training reads the gallery's prefix
+activations and never changes the model: the LoRA is a vector, passed as an argument.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ class TrainingStopped(StudioError):
 
 @dataclass(frozen=True)
 class OwnRecipe:
-    """How an own expert is trained; ``snapshots``, ``scale`` and ``memory`` as in ``core.training.recipe``."""
+    """How to train an own expert; ``snapshots``, ``scale`` and ``memory`` as in ``core.training.recipe``."""
 
     batch: int = 64
     lr: float = 1e-3
     steps: int = 96  # at most
-    fixed_steps: int = 32  # where too few photos are there to tell when to stop
-    # With so many training photos, a fifth of them decides when to stop instead of training. With fewer, that costs more than
-    # it tells (100 photos of five Flickr8k themes: 11.5 points gained with it, 13.5 without).
+    fixed_steps: int = 32  # if no photos decide when to stop
+    # With this many photos besides the held ones, a fifth of them decides when to stop instead of training. With fewer, this
+    # loses more than it gains (100 photos of five Flickr8k themes: 11.5 points gained with it, 13.5 without).
     stop_from: int = 150
-    check: int = 16  # steps between two looks at these photos
-    patience: int = 2  # looks without progress that end the training
+    check: int = 16  # steps between two checks on these photos
+    patience: int = 2  # checks without progress that end the training
     snapshots: int = 16
     scale: float = 20.0
     memory: float = 1.0
@@ -64,7 +64,7 @@ class OwnRecipe:
 
 @dataclass(frozen=True)
 class OwnProgress:
-    """One step is done: step of steps, the batch's loss, and the seconds left if all steps are made."""
+    """A finished step, the batch's loss, and the seconds left unless training stops early."""
 
     step: int
     steps: int
@@ -76,51 +76,51 @@ class OwnProgress:
 class OwnExpert:
     """A trained own expert."""
 
-    expert: Expert  # its index entry; ``before`` and ``after`` are measured on the held photos alone, and may show a loss
+    expert: Expert  # index entry; ``before`` and ``after`` are measured on the held photos, and may show a loss
     mean: Tensor  # [P]
     std: Tensor  # [P]
-    embedding: Tensor  # [s] of the description
-    start: Mapping[str, Any]  # as ``expert.before``, of the shared part alone: what was gained without the visitor's photos
-    steps: int  # that training took
+    embedding: Tensor  # [s], of the description
+    start: Mapping[str, Any]  # as ``expert.before``, under the shared part alone: the gain without the visitor's photos
+    steps: int  # of the training
     seconds: float
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of photos, by what they do."""
+    """Rows of photos, by their role."""
 
     train: np.ndarray
-    stop: np.ndarray  # that decide when to stop; maybe none
-    held: np.ndarray  # that measure
+    stop: np.ndarray  # decide when to stop; may be empty
+    held: np.ndarray  # measure
 
 
 @dataclass(frozen=True)
 class _Photos:
-    """Some photos, their distinct texts, and which belong together."""
+    """Some photos, their distinct texts, and which text belongs to which photo."""
 
     prefix: Tensor  # activations [n, *prefix_shape]
-    base: Tensor  # [n, d], zero-shot embeddings
+    base: Tensor  # zero-shot embeddings [n, d]
     texts: Tensor  # prefixes [m, …]
     relevance: Relevance
 
 
 @dataclass(frozen=True)
 class _Training:
-    """What a training works with."""
+    """The fixed inputs of a training."""
 
     backbone: Backbone
     layout: LoraLayout  # of own parts
-    shared: Lora | None  # what experts share
-    names: ClassNames | None  # not to be forgotten; None: there is no penalty
+    shared: Lora | None  # shared part of the experts
+    names: ClassNames | None  # for the penalty for forgetting; None: no penalty
     recipe: OwnRecipe
 
     def lora(self, vector: Tensor) -> Lora:
-        """The expert with this own part [P]."""
+        """The shared part plus an own part [P]."""
         own = Lora.from_vector(self.layout, vector)
         return merge([self.shared, own], [1.0, 1.0]) if self.shared else own
 
     def batch_loss(self, photos: _Photos, vector: Tensor, rng: np.random.Generator) -> Tensor:
-        """Of a random batch, with one random caption a photo; differentiable in the vector [P]."""
+        """The loss of a random batch with one random caption per photo; differentiable in the vector [P]."""
         rows = rng.permutation(len(photos.prefix))[: self.recipe.batch]
         columns = [rng.choice(np.flatnonzero(photos.relevance.matrix[row])) for row in rows]
         index, positive = torch.from_numpy(rows), torch.from_numpy(photos.relevance.matrix[rows][:, columns])
@@ -128,22 +128,22 @@ class _Training:
         return adapter_loss(self.backbone, self.lora(vector), batch, self.names, self.recipe.scale, self.recipe.memory)
 
     def loss(self, photos: _Photos, vector: Tensor) -> float:
-        """Of all these photos and texts. Not recall: on a dozen photos that moves in leaps."""
+        """The loss of all these photos and texts. Recall is too coarse for a dozen photos."""
         lora = self.lora(vector)
         images, texts = self.backbone.suffix(photos.prefix, lora), self.backbone.text_suffix(photos.texts, lora)
         return float(contrastive(images, texts, torch.from_numpy(photos.relevance.matrix), self.recipe.scale))
 
     def recalls(self, photos: _Photos, vector: Tensor | None) -> dict[str, Any]:
-        """As ``core.common.metrics.measure``; None is zero-shot."""
+        """Recalls as in ``core.common.metrics.measure``; None: zero-shot."""
         adapter = usual_adapter(self.backbone, None if vector is None else self.lora(vector))
         images, texts = photo_rows(self.backbone, photos.prefix, adapter), text_rows(self.backbone, photos.texts, adapter)
         return measure(images, texts, photos.relevance)
 
 
 def split_photos(ids: Sequence[str], stop_from: int = OwnRecipe.stop_from) -> Split:
-    """A quarter is held out; a fifth of the rest stops the training where the rest has ``stop_from`` photos or more.
+    """Hold a quarter of the photos out. If the rest has at least ``stop_from`` photos, a fifth of it decides when to stop.
 
-    The photos' contents decide, not their order or a seed: another seed cannot be picked for the photos it is measured on.
+    The hash of a photo's content decides its role, not order or seed: a user cannot pick the seed with the best held photos.
     """
     order = np.array(sorted(range(len(ids)), key=lambda i: digest(ids[i])))
     held = round(len(ids) / 4)
@@ -163,21 +163,21 @@ def train_own_expert(
     repository: ExpertRepository | None = None,
     recipe: OwnRecipe = OwnRecipe(),
 ) -> OwnExpert:
-    """Train an expert on the gallery's captioned photos, as they are when the call begins.
+    """Train an expert on the captioned photos that the gallery has when the call begins.
 
     Args:
         name: short, such as "my garden". description: the sentence that routing compares.
         progress: called after every step. stop: once set, training ends within a step.
         seed: of batches and captions; equal seeds and photos give equal experts.
-        repository: the experts that it is to join: it begins where they do. None starts from a fresh LoRA.
+        repository: the experts that the new one joins; training starts from their origin. None: from a fresh LoRA.
 
     Raises:
-        GalleryError: fewer than MIN_PHOTOS have captions. AdapterError: training came to numbers that are not finite.
-        DescriptionError, RepositoryError: a description or a name that cannot be used.
-        TrainingStopped: ``stop`` was set; nothing is kept.
+        GalleryError: when fewer than MIN_PHOTOS photos have captions. AdapterError: when a trained value is not finite.
+        DescriptionError, RepositoryError: when the description or the name is invalid.
+        TrainingStopped: when ``stop`` is set; nothing is kept.
     """
     name, description = clean_name(name), clean_text(description)
-    with torch.inference_mode(False), torch.enable_grad():  # in this thread, whatever the caller has switched off
+    with torch.inference_mode(False), torch.enable_grad():  # the caller may have switched gradients off in this thread
         photos, prefix = gallery.captioned()
         if len(photos) < MIN_PHOTOS:
             raise GalleryError(
@@ -191,8 +191,8 @@ def train_own_expert(
         split = split_photos([p.id for p in photos], recipe.stop_from)
 
         def pick(rows: np.ndarray) -> _Photos:
-            relevance, chosen = Relevance.of([photos[row].captions for row in rows]), prefix[torch.from_numpy(rows)]
-            return _Photos(chosen, backbone.suffix(chosen), backbone.text_prefix(relevance.texts), relevance)
+            relevance, prefixes = Relevance.of([photos[row].captions for row in rows]), prefix[torch.from_numpy(rows)]
+            return _Photos(prefixes, backbone.suffix(prefixes), backbone.text_prefix(relevance.texts), relevance)
 
         train, watched, held = map(pick, (split.train, split.stop, split.held))
         began = time.monotonic()
@@ -215,8 +215,11 @@ def _fit(
     progress: Callable[[OwnProgress], None],
     stop: threading.Event,
 ) -> tuple[Tensor, int]:
-    """Snapshots [M, P] of the last steps, or of those whose mean suits the watched photos best; and the steps made. Where a few
-    looks at these find nothing better, it ends early."""
+    """Train from ``start``; return snapshots [M, P] and the number of steps.
+
+    With watched photos, the snapshots are those whose mean has the lowest loss on them, and training ends after
+    ``recipe.patience`` checks without a lower loss. Without, they are the last ones.
+    """
     watch, recipe = len(watched.prefix) > 0, training.recipe
     steps = recipe.steps if watch else recipe.fixed_steps
     vector = torch.nn.Parameter(start.detach().clone())
@@ -235,9 +238,9 @@ def _fit(
             raise TrainingStopped("The training was stopped, and nothing was kept.")
         if watch and step % recipe.check == 0:
             snapshots = torch.stack([*last])
-            now, waited = training.loss(watched, snapshots.mean(0)), waited + 1
-            if now < lowest:
-                best, lowest, waited = snapshots, now, 0
+            current, waited = training.loss(watched, snapshots.mean(0)), waited + 1
+            if current < lowest:
+                best, lowest, waited = snapshots, current, 0
             elif waited >= recipe.patience:
                 return best, step
     return best if watch else torch.stack([*last]), steps

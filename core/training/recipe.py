@@ -12,27 +12,27 @@ from core.training.objective import TRAINED_WEIGHT, Objective
 
 @dataclass(frozen=True)
 class ExpertRecipe:
-    """How experts are trained, and their topics found."""
+    """How to find the experts' topics and train the experts."""
 
-    rank: int = 4  # of own parts; so are steps, lr and batch
+    rank: int = 4  # of own parts, as are steps, lr and batch
     steps: int = 120
     lr: float = 2e-3
     batch: int = 128
-    everyday: int = 0  # for adapters of photos: photos of everyday objects beside a batch
+    everyday: int = 0  # for adapters of photos: everyday photos added to a batch
     snapshots: int = 16  # M, the last steps that are averaged
-    share: float = 1.0  # of the shared part, that experts begin with
-    memory: float = 1.0  # the penalty for forgetting, in its usual weights
+    share: float = 1.0  # factor of the shared part in experts
+    memory: float = 1.0  # factor of the penalty for forgetting
     scale: float = 20.0  # inverse temperature
-    tokens: int = 100_000  # for adapters of photos: patches that are looked at
-    names: int = 256  # class names that the penalty of one step looks at
+    tokens: int = 100_000  # for adapters of photos: most patches per photo
+    names: int = 256  # class names in the penalty of one step
     shared_rank: int = 48
     shared_steps: int = 3000
     shared_lr: float = 3e-3
     shared_batch: int = 256
-    keyword: int = 50  # photos that a keyword needs
-    fine: int = 65  # photos of a fine cluster, on average
-    least: int = 90  # to which it is filled up with the photos closest to its centre
-    classes: int = 16  # of a group, on average
+    keyword: int = 50  # fewest photos of a keyword
+    fine: int = 65  # mean number of photos of a fine cluster
+    least: int = 90  # smaller clusters get the photos closest to their centre, up to this number
+    classes: int = 16  # mean number of classes of a group
     views: int = 1  # of a photo
     weight: float = 1.0  # as in ``Objective``
     seed: int = 0
@@ -48,7 +48,7 @@ class ExpertRecipe:
 
 EMBEDDED_RECIPE = ExpertRecipe(views=4, weight=TRAINED_WEIGHT)
 
-# For CLIP: its own temperature, all patches, the paper's rank and M = 100; not measured yet.
+# For CLIP: its own temperature, all patches, the paper's rank and M = 100. Not measured.
 CLIP_RECIPE = ExpertRecipe(
     rank=2,
     steps=400,
@@ -65,11 +65,11 @@ CLIP_RECIPE = ExpertRecipe(
     shared_batch=44,
 )
 
-# Where CLIP's texts are adapted, photos cost nothing, and texts go through the text tower at every step.
+# With CLIP's texts adapted, photos cost nothing, but each step runs texts through the text tower.
 CLIP_TEXTS_RECIPE = replace(CLIP_RECIPE, batch=64, everyday=0, names=128, shared_batch=128)
 
-# The paper's form on the embedded backbone: rank 2 on q, k and v of the vision head. Every photo goes through the head at every
-# step, so that there are fewer experts, and shorter trainings.
+# The paper's form on the embedded backbone: rank 2 on q, k and v of the vision head. Each step runs its photos through the
+# head, so there are fewer experts and shorter trainings.
 PHOTOS_RECIPE = ExpertRecipe(
     rank=2,
     steps=40,

@@ -1,9 +1,8 @@
-"""What all experts share: one LoRA, the same for every sentence, trained on densely sampled tasks.
+"""The shared part of all experts: one LoRA, the same for every sentence, trained on densely sampled tasks.
 
-The embedded backbone's is over the linears of both heads. Photos move as well as texts, and since what moves them never
-changes, a photo is embedded twice when it is added and never again (docs/design.md, section 3). It learns from captions of
-everyday scenes, in other languages, too, and from special domains, in the mixed scores that people search with, and keeps the
-similarities of photos to class names as the frozen heads have them.
+In the embedded backbone it adapts both heads. It never changes, so the app embeds each photo twice when it is added, and never
+again (docs/design.md, section 3). It learns from special domains and from captions of everyday scenes in several languages, in
+the mixed scores of search. A penalty keeps the similarities of photos to class names.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ from core.training.objective import TRAINED_WEIGHT, Objective, mixed
 from core.training.translations import translation_maps
 
 WARM_UP = 30  # steps
-RUNS, RANK = 3, 48  # both heads' is the mean of so many runs, in this rank
-LEFT = ("vision.proj_in",)  # linears of the heads that it leaves as they are
+RUNS, RANK = 3, 48  # number of averaged runs, and the rank of their mean
+LEFT = ("vision.proj_in",)  # linears of the heads without a LoRA
 
 
 def train_shared(
     objective: Objective, layout: LoraLayout, steps: int, lr: float, dense: float = 1.0, seed: int = 0, log: Log = print
 ) -> Tensor:
-    """One LoRA [P] of this layout, trained on the training photos of the objective's corpus. A share ``dense`` of the steps
-    looks at a sampled task, the others at everyday scenes of all kinds."""
+    """Train one LoRA [P] of this layout on the training photos of the objective's corpus. The share ``dense`` of the steps uses
+    a sampled task, the others use everyday scenes of all kinds."""
     corpus = objective.corpus
     tasks, scenes = DenseTasks(corpus, corpus.train), np.flatnonzero(corpus.train & corpus.scenes)
     vector = torch.nn.Parameter(initial_vector(layout, seed))
@@ -60,7 +59,7 @@ def train_shared(
 
 @dataclass(frozen=True)
 class BothHeadsRecipe:
-    """How the shared part of both heads is trained: ``steps`` to ``dense`` as in ``train_shared``, ``views`` of a photo, the
+    """How to train the shared part of both heads: ``steps`` to ``dense`` as in ``train_shared``, ``views`` of each photo, the
     others as in ``Objective``."""
 
     rank: int = 32
@@ -78,7 +77,7 @@ class BothHeadsRecipe:
     seed: int = 0
 
     def objective(self, corpus: Corpus) -> Objective:
-        """The loss on the photos of a corpus whose prefixes are maps of the image tower."""
+        """The loss on a corpus whose prefixes are maps of the image tower."""
         sizes = (self.batch, self.everyday, self.tokens, self.names)
         return Objective(corpus, self.scale, self.memory, *sizes, self.weight)
 
@@ -91,26 +90,26 @@ def train_shared_part(
     recipe: BothHeadsRecipe = BothHeadsRecipe(),
     log: Log = print,
 ) -> EmbeddedBackbone:
-    """Train the shared part on the photos of a data folder and write it to ``out``; returns the backbone that has it.
+    """Train the shared part on the photos of a data folder and write it to ``out``; returns the backbone with it.
 
-    It is the mean of runs with other seeds, which finds more and forgets less than each of them (model soups, arXiv
-    2203.05482). Finished runs are kept in ``cache``. What everyday photos look like under the shared part, maps toward
-    English, and the words of all texts are written beside it. Raises as ``load_corpus``.
+    It is the mean of runs with different seeds, which finds more and forgets less than each run (model soups, arXiv
+    2203.05482). ``cache`` keeps finished runs. Three more files go beside ``out``: statistics of everyday photos, maps toward
+    English, and the words of all texts. Raises as ``load_corpus``.
     """
-    paper = backbone.adapting("photos")  # its prefixes are maps, which both heads begin with
+    paper = backbone.adapting("photos")  # its prefixes are the image tower's maps, the input of the vision head
     corpus = load_corpus(data, paper, cache, log, recipe.views)
     runs = []
     for seed in range(recipe.seed, recipe.seed + RUNS):
-        one = replace(recipe, seed=seed)
-        key = digest(json.dumps([paper.with_shared(None).fingerprint, str(data.resolve()), asdict(one)]))[:8]
-        runs.append(kept_run(cache / "shared" / f"seed{seed}-{key}.safetensors", lambda: corpus, paper, one, log))
+        seeded = replace(recipe, seed=seed)
+        key = digest(json.dumps([paper.with_shared(None).fingerprint, str(data.resolve()), asdict(seeded)]))[:8]
+        runs.append(kept_run(cache / "shared" / f"seed{seed}-{key}.safetensors", lambda: corpus, paper, seeded, log))
     shared, _ = reduce_rank(merge(runs, [1 / RUNS] * RUNS), RANK)
     save_shared(shared, out, {**asdict(recipe), "runs": RUNS})
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     trained = backbone.with_shared(shared)
     scenes = np.flatnonzero(corpus.train & corpus.scenes)
     base = corpus.base[scenes]
-    moved = torch.cat([paper.suffix(corpus.prefixes[some], shared) for some in torch.from_numpy(scenes).split(1024)])
+    moved = torch.cat([paper.suffix(corpus.prefixes[rows], shared) for rows in torch.from_numpy(scenes).split(1024)])
     save_everyday((EverydayPhotos.of(base), EverydayPhotos.of(moved)), trained.fingerprint, out.with_name(EVERYDAY_FILE))
     photos = {corpus.image(row): photo for row, photo in zip(scenes.tolist(), mixed(base, moved, recipe.weight), strict=True)}
     maps = translation_maps(data, photos, paper, shared, recipe.weight, log)
@@ -123,7 +122,7 @@ def train_shared_part(
 def kept_run(
     file: Path, corpus: Callable[[], Corpus], backbone: EmbeddedBackbone, recipe: BothHeadsRecipe, log: Log = print
 ) -> Lora:
-    """One training of both heads, or what an earlier call kept of it in ``file``."""
+    """The LoRA of one training of both heads, read from ``file`` if an earlier call wrote it."""
     if not file.is_file():
         layout = LoraLayout.of(backbone.linears, [name for name in backbone.linears if name not in LEFT], recipe.rank)
         objective = recipe.objective(corpus())

@@ -1,4 +1,4 @@
-"""The last snapshots of each expert's training, on disk: what the generator is trained on (paper: 100 of each expert)."""
+"""The last snapshots of each expert's training, on disk; they train the generator (paper: 100 per expert)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from core.common.errors import RepositoryError
 
 
 def snapshots_file(runs: Path, expert: str) -> Path:
-    """Where the snapshots [M, P] of an expert are kept, in float16."""
+    """The file of an expert's snapshots [M, P] float16."""
     return runs / f"{digest(expert)[:16]}.safetensors"
 
 
 def read_snapshots(runs: Path, experts: Sequence[str]) -> Tensor:
-    """[n, M, P] float16 of the experts of these names; raises RepositoryError where some are missing."""
+    """The snapshots [n, M, P] float16 of the experts with these names. Raises RepositoryError: when some are missing."""
     files = [snapshots_file(runs, name) for name in experts]
     missing = [name for name, file in zip(experts, files, strict=True) if not file.is_file()]
     if missing:

@@ -1,8 +1,8 @@
-"""A map toward English for each language that captions are translated to (``core.backbones.translations``).
+"""Train a map toward English for each language of translated captions (``core.backbones.translations``).
 
-It begins with ridge regression from sentences to their translations (Mikolov, Le and Sutskever, arXiv 1309.4168). That makes
-sentences close, not found: so the map goes on to learn with the heads, which stay as they are, that a caption finds its photo,
-and that the heads give it what they give its translation.
+A map starts as ridge regression from sentences to their translations (Mikolov, Le and Sutskever, arXiv 1309.4168). This brings
+sentences close, but does not train search. So training goes on through the frozen heads: a caption should find its photo, and
+its embedding should equal that of its translation.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from core.training.descent import descend
 from core.training.losses import contrastive
 from core.training.objective import adapted_texts, mixed
 
-CAPITALS = ("German",)  # languages whose nouns have them
+CAPITALS = ("German",)  # languages that write nouns with a capital
 
 
 @dataclass(frozen=True)
 class MapRecipe:
-    """How a map is trained."""
+    """How to train a map."""
 
-    ridge: float = 1.0  # of the regression that it begins with
-    share: float = 0.7  # of this regression, beside the identity
+    ridge: float = 1.0  # of the regression
+    share: float = 0.7  # weight of the regression at the start, else the identity
     steps: int = 400
     batch: int = 256
     lr: float = 1e-3
     scale: float = 20.0  # inverse temperature
-    like: float = 20.0  # weighs how close a caption is to its translation
+    like: float = 20.0  # weight of the distance between a caption and its translation
     seed: int = 0
 
 
 def translation_maps(
     data: Path, photos: Mapping[str, Tensor], backbone: EmbeddedBackbone, shared: Lora, weight: float, log: Log = print
 ) -> Maps:
-    """Maps [s, s] by language, from the captions of a data folder that are translations; none where it has none. ``photos``
-    are embeddings [2d] in the mixed scores of ``weight``, by image."""
+    """Maps [s, s] by language, from a data folder's translated captions; none without such captions. ``photos``: embeddings
+    [2d] for mixed scores of ``weight``, by image."""
     if not (data / TRANSLATIONS).is_dir():
         return {}
-    spoken = read_translations(data / TRANSLATIONS, tuple(LANGUAGES))
-    pairs = {image: texts for image, texts in spoken.items() if image in photos and all(texts)}
+    translations = read_translations(data / TRANSLATIONS, tuple(LANGUAGES))
+    pairs = {image: texts for image, texts in translations.items() if image in photos and all(texts)}
     captions = dict(zip(LANGUAGES.values(), zip(*pairs.values(), strict=True), strict=True))
     english = backbone.encode_sentence(captions.pop("English"))
     captions |= {LOWER_CASE.format(name): as_typed(captions[name]) for name in CAPITALS}
@@ -73,7 +73,7 @@ def as_typed(captions: Iterable[str]) -> list[str]:
 
 
 def ridge_regression(sentences: Tensor, english: Tensor, ridge: float) -> Tensor:
-    """The map [s, s] from sentence embeddings [n, s] to those of their English translations [n, s]."""
+    """The map [s, s] from sentence embeddings [n, s] to the embeddings [n, s] of their English translations."""
     x, y = sentences.double(), english.double()
     return torch.linalg.solve(x.T @ x + ridge * torch.eye(x.shape[1], dtype=x.dtype), x.T @ y).float()
 
@@ -81,7 +81,8 @@ def ridge_regression(sentences: Tensor, english: Tensor, ridge: float) -> Tensor
 def train_map(
     sentences: Tensor, english: Tensor, photos: Tensor, read: Callable[[Tensor], Tensor], recipe: MapRecipe, bar: Bar
 ) -> Tensor:
-    """The map [s, s] for captions [n, s] of photos [n, e]; ``read`` gives texts [n, e] for sentences [n, s], differentiably."""
+    """The map [s, s] for captions [n, s] of photos [n, e]. ``read`` turns sentences [n, s] into text embeddings [n, e], with
+    gradients."""
     start = ridge_regression(sentences, english, recipe.ridge)
     map = torch.nn.Parameter((1 - recipe.share) * torch.eye(len(start)) + recipe.share * start)
     optimizer = torch.optim.Adam([map], lr=recipe.lr)

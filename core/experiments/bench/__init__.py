@@ -1,1 +1,1 @@
-"""What the engine costs: time and memory, measured by ``python -m core bench``."""
+"""Benchmarks of time and memory, run by ``python -m core bench``."""

@@ -1,4 +1,4 @@
-"""From a sentence to an adapter, step by step, against fine-tuning one expert for the same task."""
+"""Time from a sentence to an adapter, by step, compared with fine-tuning one expert for the same task."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from core.training.own_expert import OwnRecipe, train_own_expert
 
 STEPS = ("encode", "route", "prior", "decode")
 TASK = "photos of buildings, animals and things"
-SENTENCES = 20  # a round
-PHOTOS = 200  # so many captioned photos of the task; with these, other photos decide when to stop
-ROUNDS = 3  # of fine-tuning, which takes long
+SENTENCES = 20  # per round
+PHOTOS = 200  # captioned photos of the task: enough for some of them to decide when to stop
+ROUNDS = 3  # at most, since fine-tuning is slow
 
 
 def run(context: BenchmarkContext, photos: int = PHOTOS, recipe: OwnRecipe = OwnRecipe()) -> dict[str, Any]:
-    """{"parameters", "milliseconds" by step, "fine-tuning": {…} on so many photos, "times faster"}."""
+    """{"parameters", "experts", "milliseconds" by step, "fine-tuning": {…} on ``photos`` photos, "times faster"}."""
     engine = context.engine
     files, captions = captioned(photos)
     gallery = Gallery(engine.backbone, len(files))

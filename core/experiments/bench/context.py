@@ -1,4 +1,4 @@
-"""What a benchmark may use."""
+"""The inputs of benchmarks."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from core.sglora.request import AdapterRequest
 
 @dataclass(frozen=True)
 class BenchmarkContext:
-    """The models and how thoroughly to measure; shared by the benchmarks of one run."""
+    """The models and the size of measurements; the benchmarks of one run share it."""
 
-    data: Path | None = None  # a data folder, whose photos some benchmarks take instead of the sample photos
-    largest: int = 1_000_000  # no gallery or index gets more photos or vectors
-    rounds: int = 5  # how often everything is measured
+    data: Path | None = None  # a data folder, whose photos some benchmarks use instead of the sample photos
+    largest: int = 1_000_000  # most photos or vectors of a gallery or index
+    rounds: int = 5  # repetitions of each measurement
     log: Log = print
-    work: Path | None = None  # where photos and libraries that take long to make are kept, for a run that goes on
+    work: Path | None = None  # keeps slow photos and libraries, so that a stopped run can go on
 
     @lazy
     def engine(self) -> SGLora:
-        """The shipped engine, warm: both towers are loaded."""
+        """The shipped engine, with both towers loaded."""
         engine = load_engine()
         engine.adapt(AdapterRequest("a photo"))
         engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
@@ -40,7 +40,7 @@ class BenchmarkContext:
 
 
 def machine() -> dict[str, Any]:
-    """What figures depend on beside the code: the processor, and how busy it was with other things when measuring began."""
+    """Facts that figures depend on: the processor, library versions, and the machine's load when measuring begins."""
     return {
         "cores": os.cpu_count(),
         "processor": platform.processor() or platform.machine(),

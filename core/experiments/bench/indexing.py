@@ -1,4 +1,4 @@
-"""Photos per second from the bytes of a JPEG to the index, against the bare frozen tower and against a first script."""
+"""Photos per second from the bytes of a JPEG to the index, compared with the frozen tower alone and with a naive script."""
 
 from __future__ import annotations
 
@@ -31,29 +31,28 @@ Files = Sequence[tuple[str, bytes]]
 
 
 def run(context: BenchmarkContext, sizes: Sequence[tuple[int, int]] = SIZES, photos: int = PHOTOS) -> dict[str, Any]:
-    """For each size (width, height) of so many photos: photos per second of all ways, and ratios."""
+    """For each size (width, height): photos per second of each way, over ``photos`` photos, and ratios."""
     backbone, number = context.engine.backbone, min(context.largest, photos)
     assert isinstance(backbone, EmbeddedBackbone)
     rows = []
     for width, height in sizes:
         context.log(f"indexing: {number} photos of {width} x {height}")
-        found = _measured(backbone, jpegs(number, (width, height)), context.rounds)
-        rows.append({"width": width, "height": height, "photos": number, **found})
+        figures = _measured(backbone, jpegs(number, (width, height)), context.rounds)
+        rows.append({"width": width, "height": height, "photos": number, **figures})
     return {"sizes": rows}
 
 
 def indexed(backbone: EmbeddedBackbone, files: Files) -> Tensor:
-    """As the app does it: a new gallery, and its index for zero-shot search; [n, d]."""
+    """Embeddings [n, d] as the app computes them: a new gallery and its zero-shot index."""
     gallery = Gallery(backbone, len(files))
     gallery.add(files)
     return gallery.embeddings()
 
 
 def naive(backbone: EmbeddedBackbone) -> Callable[[Files], Tensor]:
-    """EfficientNet-Lite0 as a first script runs it: in torch, default memory format, one photo after the other.
+    """A naive script: EfficientNet-Lite0 in torch's default memory format, one photo after the other.
 
-    Returns:
-        a function from files to [n, d], as they lie in a FAISS index that grows photo by photo.
+    Returns a function from files to embeddings [n, d], read back from a FAISS index that grows photo by photo.
     """
     tower: Any = copy.deepcopy(backbone.image_tower.body)
     tower.to(memory_format=torch.contiguous_format)

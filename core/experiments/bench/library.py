@@ -1,4 +1,4 @@
-"""A library on disk: how fast it is made, and what a question costs as it grows."""
+"""A library on disk: the speed of indexing, and the time of a question as the library grows."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def run(context: BenchmarkContext) -> dict[str, Any]:
 
 
 def _indexing(context: BenchmarkContext, folder: Path) -> dict[str, Any]:
-    """The command ``index``, twice; a library that an earlier run finished is not made again."""
+    """Run the command ``index`` twice; the result of an earlier run is read from ``folder``."""
     finished = folder / "indexing.json"
     if finished.is_file():
         return json.loads(finished.read_text())
@@ -81,29 +81,29 @@ def _indexing(context: BenchmarkContext, folder: Path) -> dict[str, Any]:
 
 
 def _link(folder: Path, context: BenchmarkContext) -> int:
-    """Put links to photos of the data folder there, as many as are measured; without one, the sample photos."""
+    """Put links to the data folder's photos into ``folder``, or write sample photos there; returns how many."""
     folder.mkdir(parents=True, exist_ok=True)
     number = min(PHOTOS, context.largest)
     if context.data is None:
         for name, content in jpegs(number):
             (folder / name).write_bytes(content)
         return number
-    given = list(dict.fromkeys(sample.path for data in data_folders(context.data) for sample in read_folder(data)))
-    for place in np.random.default_rng(0).permutation(len(given))[:number]:
+    paths = list(dict.fromkeys(sample.path for data in data_folders(context.data) for sample in read_folder(data)))
+    for place in np.random.default_rng(0).permutation(len(paths))[:number]:
         link = folder / f"{place}.jpg"
         if not link.is_symlink():
-            link.symlink_to(given[place].resolve())
-    return min(number, len(given))
+            link.symlink_to(paths[place].resolve())
+    return min(number, len(paths))
 
 
 def _command(*arguments: str) -> tuple[dict[str, Any], dict[str, float]]:
-    """What a command answers, and its seconds of wall clock and processor time and its highest resident memory."""
+    """Run a command; return its answer, and its wall clock and processor seconds and peak resident memory."""
     command = [sys.executable, "-m", "core", *arguments, "--json"]
     peak, before, started = 0, os.times(), time.perf_counter()
     with tempfile.TemporaryFile() as out:
         process = psutil.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.DEVNULL)
         while process.poll() is None:
-            # The system's own figure for a process that has ended counts the memory of the one that started it.
+            # Polled, since the system's figure for an ended process includes memory of the process that started it.
             with suppress(psutil.NoSuchProcess):
                 peak = max(peak, process.memory_info().rss)
             time.sleep(0.02)
@@ -115,21 +115,21 @@ def _command(*arguments: str) -> tuple[dict[str, Any], dict[str, float]]:
 
 
 def _grown(context: BenchmarkContext, photos: LibraryPhotos, file: Path, n: int) -> dict[str, Any]:
-    """A question with a new sentence and with a known one among ``n`` rows: the photos' vectors in turn, each with noise."""
+    """Time a question with a new and with a known sentence among ``n`` rows, which are the photos' vectors plus noise."""
     context.log(f"library: a question among {n:,} rows")
     engine, number, random = context.engine, count(), torch.Generator().manual_seed(n)
     with file.open("wb") as out:
         for places in np.split(np.arange(n) % len(photos), range(10_000, n, 10_000)):
-            own = photos.index.take(places)
-            noise = F.normalize(torch.randn(own.shape, generator=random), dim=-1)
-            out.write(F.normalize(own + 0.3 * noise, dim=-1).numpy().tobytes())
+            vectors = photos.index.take(places)
+            noise = F.normalize(torch.randn(vectors.shape, generator=random), dim=-1)
+            out.write(F.normalize(vectors + 0.3 * noise, dim=-1).numpy().tobytes())
     shape = (n, photos.library.about.dim)
     index = index_over(file, shape, scan_of(file, shape) if n >= APPROXIMATE_FROM else None)
     questions = [Query((text,)).question(engine.backbone) for text in QUERIES]
 
     def adapted(sentence: str) -> Adapter:
-        made = engine.adapt(AdapterRequest(sentence))
-        return Adapter.of(made.lora, made.weight)
+        adaptation = engine.adapt(AdapterRequest(sentence))
+        return Adapter.of(adaptation.lora, adaptation.weight)
 
     def ask(question: EncodedQuery, adapter: Adapter) -> None:
         index.search(question.row(engine.backbone, adapter), TOP)

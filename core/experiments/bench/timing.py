@@ -1,7 +1,7 @@
-"""Timing that survives a busy machine: everything in turn, round by round, wall clock and processor time.
+"""Timing on a busy machine: all variants in turn, round by round, by wall clock and processor time.
 
-What is compared is measured in the same round, so that other work on the machine hits both alike. Processor time counts only
-what this process itself computed (threads that wait sleep, see ``core/__init__.py``).
+Each round runs every variant, so that other work on the machine affects all alike. Processor time counts only the work of this
+process: its waiting threads sleep (``core/__init__.py``).
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import numpy as np
 
 
 def in_turn(variants: Mapping[str, Callable[[], object]], rounds: int, warm: bool = True) -> dict[str, np.ndarray]:
-    """Run all variants one after the other, ``rounds`` times; ``warm``: once before without looking at the clock.
+    """Run all variants one after the other, ``rounds`` times; ``warm``: run each once before, untimed.
 
-    Returns:
-        seconds [rounds, 2] of each: wall clock, and processor time of all threads of this process together.
+    Returns the seconds [rounds, 2] of each: wall clock, and processor time over all threads of this process.
     """
     if warm:
         for run in variants.values():
@@ -31,10 +30,10 @@ def in_turn(variants: Mapping[str, Callable[[], object]], rounds: int, warm: boo
 
 
 def clocks(values: np.ndarray) -> dict[str, float]:
-    """Figures [2] of both clocks by name, to four significant digits: more would be noise."""
+    """Figures [2] by clock, "wall" and "cpu", to four significant digits: more would be noise."""
     return {name: float(f"{value:.4g}") for name, value in zip(("wall", "cpu"), values, strict=True)}
 
 
 def times_longer(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    """How many times longer one took than the other: the median over rounds."""
+    """How many times as long ``one`` took as ``other``, as the median over rounds."""
     return clocks(np.median(one / other, 0))
