@@ -4,7 +4,7 @@ Rank-one model editing (ROME, arXiv 2202.05262, section 3.1; several edits at on
 moves a name's text to its photos. For n names:
 
     K [n, in]   inputs of the last linear of the text side
-    U [n, d]    its outputs: the texts before they are normalised
+    U [n, d]    the texts before they are normalised
     V [n, d]    unit-length targets: how each name's photos differ from everyday ones (``core.sglora.everyday``)
     C [in, in]  second moment of the input over a bank of ordinary texts
 
