@@ -17,10 +17,8 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
 
 def adapted_linear(linear: nn.Module, x: Tensor, lora: Lora | None, name: str) -> Tensor:
-    """``linear(x)``, plus ``x A^T B^T`` if the LoRA adapts the linear of this name; in the linear's dtype.
-
-    The second term is computed in the factors' dtype, float32. In half precision a small LoRA would lose digits twice.
-    """
+    """``linear(x)``, plus ``x A^T B^T`` if the LoRA adapts the linear of this name; in the linear's dtype. The second term is
+    computed in the factors' dtype, float32. In half precision a small LoRA would lose digits twice."""
     y = linear(x)
     factors = None if lora is None else lora.factors.get(name)
     if factors is None:

@@ -37,7 +37,7 @@ class Towers(ABC):
     Attributes:
         prefix_key, sentence_key: change with anything that changes prefix activations, or sentence embeddings.
         prefix_shape: shape of one photo's prefix activations. sentence_dim: width s of sentence embeddings.
-        framing: crops and scales photos. mean, std: normalise the result, as values from 0 to 1.
+        framing: crops and scales photos. mean, std: normalise pixel values from 0 to 1.
         languages: the languages that it knows.
         device: the device that computes. Arguments and results are on the CPU.
     """
@@ -109,7 +109,7 @@ class Backbone(Towers):
         fingerprint: 16 hex digits that change with any weight or with the architecture.
         linears: all linears that a LoRA can adapt, by name.
         layout: the linears that LoRAs adapt unless an expert repository names others, and the rank of generated LoRAs.
-        shared: the shared part. Every adapter changes photos in this way, and texts in this way plus by its own part. A photo's
+        shared: the shared part. Every adapter changes photos in this way, and texts in this way and by its own part. A photo's
             prefix then holds both embeddings, [2, d]. None: photos are embedded again for an adapter that changes them.
         dim: width d of the shared image-text space.
         adapted: the module whose linears ``linears`` and ``layout`` name (for peft; in evaluation mode, never trained).
@@ -135,10 +135,8 @@ class Backbone(Towers):
 
     @abstractmethod
     def text_suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        """Embed texts in the shared space from their prefixes: [n, d], float32, unit length (lora None: zero-shot).
-
-        Raises AdapterError: when the LoRA changes texts, but the prefix is already past the linears that it adapts.
-        """
+        """Embed texts in the shared space from their prefixes: [n, d], float32, unit length (lora None: zero-shot). Raises
+        AdapterError: when the LoRA changes texts, but the prefix is already past the linears that it adapts."""
 
     @abstractmethod
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
@@ -167,9 +165,7 @@ def last_text_linear(backbone: Backbone) -> LoraModule:
 @torch.no_grad()
 def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) -> tuple[Tensor, Tensor]:
     """The inputs [n, in] of ``last_text_linear`` for text prefixes [n, …], and the texts [n, d] before they are normalised.
-
-    Both are float32 on the CPU, with the LoRA applied. Raises as ``last_text_linear``.
-    """
+    Both are float32 on the CPU, with the LoRA applied. Raises as ``last_text_linear``."""
     last_text_linear(backbone)
     unnormalised: Any = backbone.adapted.text.unnormalised
     inputs, outputs = unnormalised(prefix.to(backbone.device), backbone.there(lora))
@@ -188,9 +184,7 @@ def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
 
 def photo_column(lora: Lora | None, shared: Lora) -> int:
     """The column of a photo's two embeddings: 0 (zero-shot) if the LoRA does not change photos, 1 if it does so as ``shared``.
-
-    Raises AdapterError: when it changes photos in another way.
-    """
+    Raises AdapterError: when it changes photos in another way."""
     if lora is None or not lora.moves_photos:
         return 0
     if not same_on_photos(lora, shared):

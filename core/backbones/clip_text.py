@@ -22,19 +22,15 @@ ADAPTED_BLOCKS = 2  # default for text towers
 
 
 def text_tower(model: Any) -> nn.Module:
-    """The text tower of an open_clip model: from token ids [n, context] to unit-length embeddings [n, d] in float32.
-
-    It shares the model's modules, on their device.
-    """
+    """The text tower of an open_clip model: from token ids [n, context] to unit-length embeddings [n, d] in float32. It shares
+    the model's modules, on their device."""
     text = getattr(model, "text", model)  # newer models have a separate module for the text tower
     return ClipText(text, nn.ModuleDict()) if _is_plain(text) else WholeText(model)
 
 
 def adapted_text(model: Any, adapt_blocks: int | None = None) -> ClipText:
-    """The same, with last blocks that a LoRA can adapt (None: ADAPTED_BLOCKS of them).
-
-    Raises BackboneError: when the tower is not a plain transformer, or has fewer blocks.
-    """
+    """The same, with last blocks that a LoRA can adapt (None: ADAPTED_BLOCKS of them). Raises BackboneError: when the tower is
+    not a plain transformer, or has fewer blocks."""
     text = getattr(model, "text", model)
     if not _is_plain(text):
         raise BackboneError(f"LoRAs cannot adapt the texts of this model ({type(text).__name__}): leave out --adapt texts.")
@@ -70,10 +66,8 @@ class WholeText(nn.Module):
 
 
 class ClipText(nn.Module):
-    """A text tower as in CLIP (causal) or SigLIP (not causal). A LoRA can adapt the last ``blocks``, if any.
-
-    ``text``: open_clip's ``CLIP`` or ``TextTransformer``, whose parts have the same names.
-    """
+    """A text tower as in CLIP (causal) or SigLIP (not causal). A LoRA can adapt the last ``blocks``, if any. ``text``:
+    open_clip's ``CLIP`` or ``TextTransformer``, whose parts have the same names."""
 
     attn_mask: Tensor | None
 

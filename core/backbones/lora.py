@@ -48,10 +48,8 @@ class _OnTowers:
 
 @dataclass(frozen=True)
 class LoraLayout(_OnTowers):
-    """The linears that a LoRA adapts, in order, and the rank. The layout defines the vector form.
-
-    The vector holds, module by module, A [r, in] and then B [out, r], both row-major.
-    """
+    """The linears that a LoRA adapts, in order, and the rank. The layout defines the vector form. The vector holds, module by
+    module, A [r, in] and then B [out, r], both row-major."""
 
     modules: tuple[LoraModule, ...]
     rank: int
@@ -100,10 +98,8 @@ class Factors:
 
 @dataclass(frozen=True)
 class Lora(_OnTowers):
-    """A LoRA adapter: one pair of factors per adapted linear. Ranks may differ.
-
-    It is never injected into a model. A backbone takes it as an argument, so that no visitor changes another's model.
-    """
+    """A LoRA adapter: one pair of factors per adapted linear. Ranks may differ. It is never injected into a model. A backbone
+    takes it as an argument, so that no visitor changes another's model."""
 
     modules: tuple[LoraModule, ...]
     factors: Mapping[str, Factors]

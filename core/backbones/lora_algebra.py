@@ -20,10 +20,8 @@ HALF_ROUNDING = 2**-10  # relative rounding error of a product of two float16 fa
 
 
 def reduce_rank(lora: Lora, rank: int) -> tuple[Lora, float]:
-    """The closest LoRA of a rank (Eckart-Young, linear by linear), and the share of the squared norm that it loses, 0 to 1.
-
-    A LoRA of that rank is returned unchanged. A lower rank is padded with zeros and loses nothing.
-    """
+    """The closest LoRA of a rank (Eckart-Young, linear by linear), and the share of the squared norm that it loses, 0 to 1. A
+    LoRA of that rank is returned unchanged. A lower rank is padded with zeros and loses nothing."""
     if set(lora.ranks.values()) == {rank}:
         return lora, 0.0
     factors, kept, whole = {}, 0.0, 0.0

@@ -290,11 +290,8 @@ def _is_archive(path: Path) -> bool:
 
 @contextmanager
 def _readable(pretrained: str | None, archive: bool) -> Iterator[str | None]:
-    """Yield weights that open_clip can load; convert an archive to safetensors.
-
-    open_clip's ``torch.load`` rejects TorchScript unless it may unpickle anything. ``torch.jit.load`` unpickles no Python
-    objects.
-    """
+    """Yield weights that open_clip can load; convert an archive to safetensors. open_clip's ``torch.load`` rejects TorchScript
+    unless it may unpickle anything. ``torch.jit.load`` unpickles no Python objects."""
     if not archive:
         yield pretrained
         return
@@ -328,10 +325,8 @@ def _check_image_tower(name: str, config: Mapping[str, Any]) -> None:
 
 
 def _check_runs_no_code(name: str, config: object) -> None:
-    """Raise BackboneError unless the configuration is valid and asks only for what published models need.
-
-    Hugging Face runs Python files that a tokenizer names.
-    """
+    """Raise BackboneError unless the configuration is valid and asks only for what published models need. Hugging Face runs
+    Python files that a tokenizer names."""
     towers = [config.get(key) if isinstance(config, Mapping) else None for key in ("vision_cfg", "text_cfg")]
     if not all(isinstance(tower, Mapping) for tower in towers):
         raise BackboneError(f"{_short(name)} has no configuration of open_clip: vision_cfg and text_cfg are needed.")

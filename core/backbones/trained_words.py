@@ -31,10 +31,8 @@ def words_of(text: str) -> list[str]:
 
 
 def unknown_words(text: str, trained: frozenset[str]) -> tuple[str, ...]:
-    """The words of a text that no training text has, if they are more than half of its words; else ().
-
-    Also () for a text in another language, or if ``trained`` (see ``load_words``) is empty.
-    """
+    """The words of a text that no training text has, if they are more than half of its words; else (). Also () for a text in
+    another language, or if ``trained`` (see ``load_words``) is empty."""
     if not trained or language(text) not in LANGUAGES:
         return ()
     words = list(dict.fromkeys(words_of(text)))

@@ -34,10 +34,8 @@ def transformers_name(name: str) -> str:
 
 
 def hub_model(choice: Mapping[str, Any]) -> str:
-    """The hub repository of the weights that arguments of ``load_backbone`` choose, or the model's name if unknown.
-
-    Raises AdapterError: for the embedded backbone, and for towers of another kind than CLIP's.
-    """
+    """The hub repository of the weights that arguments of ``load_backbone`` choose, or the model's name if unknown. Raises
+    AdapterError: for the embedded backbone, and for towers of another kind than CLIP's."""
     spec, pretrained = str(choice["spec"]), choice.get("pretrained")
     if spec == "embedded":
         raise AdapterError("The backbone `embedded` is no CLIP of transformers: its adapters load with peft as they are.")

@@ -134,10 +134,8 @@ class OpenClipHead(nn.Module):
 
 
 class AdaptedTower(nn.Module):
-    """The adapted suffix: the last blocks of a ViT, its final norm, pooling and projection.
-
-    ``adapt_blocks``: number of blocks (None: all). Raises BackboneError: when there are fewer.
-    """
+    """The adapted suffix: the last blocks of a ViT, its final norm, pooling and projection. ``adapt_blocks``: number of blocks
+    (None: all). Raises BackboneError: when there are fewer."""
 
     def __init__(self, vit: PlainViT, adapt_blocks: int | None = None) -> None:
         super().__init__()
@@ -146,10 +144,8 @@ class AdaptedTower(nn.Module):
         self.dim, self.special, self.patches = vit.dim, vit.special, vit.tokens - vit.special
 
     def forward(self, prefix: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
-        """From activations [n, special + patches, width] to unit-length embeddings [n, dim], with the LoRA applied.
-
-        ``keep``: indexes of the patches to use (training only). Special tokens are always used.
-        """
+        """From activations [n, special + patches, width] to unit-length embeddings [n, dim], with the LoRA applied. ``keep``:
+        indexes of the patches to use (training only). Special tokens are always used."""
         x = prefix if keep is None else torch.cat([prefix[:, : self.special], prefix[:, self.special + keep]], 1)
         for block in self.blocks.values():
             x = block(x, lora)

@@ -1,1 +1,1 @@
-"""Shared helpers. Every other package may import them; they import no other package."""
+"""Shared helpers. Every other package of core may import them; they import none of those."""

@@ -23,9 +23,7 @@ _chosen: torch.device | None = None
 
 def use(name: str = "auto") -> torch.device:
     """Choose the device of this process: "cuda" (or "cuda:1"), "mps", "cpu", or "auto" (the first of these that is available).
-
-    Raises BackboneError: when this machine or the installed torch has no such device.
-    """
+    Raises BackboneError: when this machine or the installed torch has no such device."""
     global _chosen
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

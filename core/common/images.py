@@ -12,11 +12,8 @@ MAX_ASPECT = 2.0  # wider and taller photos lose their ends before they are scal
 
 @dataclass(frozen=True)
 class Framing:
-    """How a photo becomes the pixels that a backbone sees.
-
-    With ``squash``, the whole photo is squashed to the size. Otherwise it is scaled to cover the size, and its middle is kept.
-    ``resample`` is Pillow's number of a filter.
-    """
+    """How a photo becomes the pixels that a backbone sees. With ``squash``, the whole photo is squashed to the size. Otherwise
+    it is scaled to cover the size, and its middle is kept. ``resample`` is Pillow's number of a filter."""
 
     width: int = SIDE
     height: int = SIDE

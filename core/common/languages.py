@@ -1,6 +1,6 @@
 """Guess the language of a sentence: by its script, and within a script by function words and letters.
 
-The sentence is one line about photos. That is too short for letter statistics, but it nearly always has function words.
+The sentence is one line about photos. That is too short for letter statistics, but it has function words.
 """
 
 from __future__ import annotations
@@ -30,10 +30,8 @@ _WORD = re.compile(r"(?<!['’.])\b[^\W\d_]+(?:'s)?\b(?!\.\w)")  # no word in "S
 
 
 def language(text: str) -> str:
-    """The English name of the language that a sentence seems to be in, from its first 500 characters.
-
-    A sentence without signs of another language is English, or in the first language of its script.
-    """
+    """The English name of the language that a sentence seems to be in, from its first 500 characters. A sentence without signs
+    of another language is English, or in the first language of its script."""
     text = unicodedata.normalize("NFC", text[:_READ])
     scripts = Counter(unicodedata.name(letter, "?").partition(" ")[0] for letter in _LETTER.findall(text))
     if not scripts:

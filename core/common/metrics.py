@@ -60,9 +60,7 @@ def both_directions(images: Tensor, texts: Tensor, relevance: Relevance) -> dict
 
 def measure(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Any]:
     """Recalls and mean average precision in both directions: {"i2t": {"R@1": …, …, "mAP": …}, "t2i": {…}, "images": n photos}.
-
-    When photos share captions, such as labels, recall counts any right answer, and mAP counts all of them.
-    """
+    When photos share captions, such as labels, recall counts any right answer, and mAP counts all of them."""
     ways = _ways(images, texts, relevance).items()
     recalls = {way: {**recall(*pair), "mAP": mean_average_precision(*pair)} for way, pair in ways}
     return {**recalls, "images": len(relevance.matrix)}

@@ -34,7 +34,7 @@ def compute_dtype(device: torch.device | None = None) -> torch.dtype:
     """The dtype of the heavy matrix products on a device (None: the CPU), in training and in search.
 
     On a CPU with native bfloat16: bfloat16 (about 3 times faster; emulated, it is 2 to 3 times slower). On other CPUs: float32.
-    On a GPU: bfloat16 if it has it, else float16. ``SG_LORA_DTYPE=float32`` in the environment selects float32 everywhere.
+    On a GPU: bfloat16 if native, else float16. ``SG_LORA_DTYPE=float32`` in the environment selects float32 everywhere.
     """
     if os.environ.get(DTYPE_VARIABLE) == "float32":
         return torch.float32
@@ -49,10 +49,8 @@ def compute_dtype(device: torch.device | None = None) -> torch.dtype:
 
 @contextmanager
 def shared_cores() -> Iterator[None]:
-    """Give the block its share of the cores: all if it runs alone, at least one.
-
-    torch counts threads for each calling thread, so computations that started earlier keep their share.
-    """
+    """Give the block its share of the cores: all if it runs alone, at least one. torch counts threads for each calling thread,
+    so computations that started earlier keep their share."""
     global _running
     with _lock:
         _running += 1
@@ -90,10 +88,8 @@ def _libc() -> ctypes.CDLL | None:
 
 
 def set_up_heap() -> None:
-    """Keep freed memory for reuse, and let all threads share two heaps.
-
-    By default glibc has eight heaps per core, and each keeps the most it ever held. Call this before any thread starts.
-    """
+    """Keep freed memory for reuse, and let all threads share two heaps. By default glibc has eight heaps per core, and each
+    keeps the most it ever held. Call this before any thread starts."""
     if libc := _libc():
         libc.mallopt(_ARENA_MAX, _ARENAS)
         libc.mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)

@@ -37,10 +37,8 @@ def safe_name(name: str) -> str:
 
 
 def clean_text(text: str, what: str = "description") -> str:
-    """Trim a description or query.
-
-    Raises DescriptionError: when it has no letter or digit, or more than MAX_DESCRIPTION characters.
-    """
+    """Trim a description or query. Raises DescriptionError: when it has no letter or digit, or more than MAX_DESCRIPTION
+    characters."""
     if not isinstance(text, str):
         raise DescriptionError(f"The {what} must be a text.")
     if len(text) > MAX_DESCRIPTION:

@@ -53,7 +53,7 @@ class SGLora:
     @property
     def parameters(self) -> int:
         """Size of a generated LoRA with the default k: the shared part, k own parts, and the decoder's part, concatenated."""
-        shared, added = self.repository.shared, 2  # the decoded sample, minus the prior's mean
+        shared, added = self.repository.shared, 2  # the decoded sample, and the prior's mean with weight -1
         own = self.repository.layout.size * (min(DEFAULT_K, len(self.repository)) + added)
         return own + (shared.parameters if shared else 0)
 
@@ -68,10 +68,8 @@ class SGLora:
         return DEFAULT_WEIGHT if self.mixes else 1.0
 
     def applied(self, lora: Lora, strength: float) -> tuple[Lora, float]:
-        """Apply a strength: the LoRA to search with, and the weight w in score = (1 - w) zero-shot + w adapted.
-
-        Raises DescriptionError: when scores are mixed and the strength is not between 0 and 1.
-        """
+        """Apply a strength: the LoRA to search with, and the weight w in score = (1 - w) zero-shot + w adapted. Raises
+        DescriptionError: when scores are mixed and the strength is not between 0 and 1."""
         if not self.mixes:
             return lora.scaled(strength), 1.0
         if not 0 <= strength <= 1:
@@ -80,10 +78,8 @@ class SGLora:
 
     @one_core()
     def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
-        """Encode a sentence and route it to its k closest experts.
-
-        Raises DescriptionError: when the description is empty or too long, k is below 1, or tau is not above 0.
-        """
+        """Encode a sentence and route it to its k closest experts. Raises DescriptionError: when the description is empty or
+        too long, k is below 1, or tau is not above 0."""
         return SparseRouter(self.repository.embeddings).route(*self._encoded(description), k, tau)
 
     def _encoded(self, description: str) -> tuple[str, Tensor]:

@@ -46,11 +46,8 @@ class EverydayPhotos:
 
 
 def everyday_photos(backbone: Backbone, lora: Lora | None) -> EverydayPhotos | None:
-    """Everyday photos under a LoRA (None: zero-shot).
-
-    Returns None if unknown: for a backbone without such a file, or without a shared part under a LoRA that changes photos.
-    Raises as ``load_everyday`` and ``photo_column``.
-    """
+    """Everyday photos under a LoRA (None: zero-shot). Returns None if unknown: for a backbone without such a file, or without a
+    shared part under a LoRA that changes photos. Raises as ``load_everyday`` and ``photo_column``."""
     if backbone.shared is None and lora is not None and lora.moves_photos:
         return None
     columns = load_everyday(everyday_path(backbone.name), backbone.fingerprint)

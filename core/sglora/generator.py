@@ -75,10 +75,8 @@ class LoraGenerator:
 
     @staticmethod
     def load(path: Path, fingerprint: str) -> LoraGenerator:
-        """Read a generator for the backbone with this fingerprint.
-
-        Raises RepositoryError: when the file is missing, damaged, in another format, or for another backbone.
-        """
+        """Read a generator for the backbone with this fingerprint. Raises RepositoryError: when the file is missing, damaged,
+        in another format, or for another backbone."""
         if not path.is_file():
             raise RepositoryError(f"The generator {path} is missing: `python -m core train generator` writes it.")
         try:

@@ -75,7 +75,7 @@ class ExpertRepository:
     notes: Mapping[str, Any] = field(default_factory=dict)  # about the training
     backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})  # its ``Backbone.choice``
     closeness_threshold: float | None = None  # below this closeness, no expert fits; None: not measured
-    shared: Lora | None = None  # at the strength at which experts' training starts; None: own parts only (the paper)
+    shared: Lora | None = None  # at the strength at which experts' training starts; None: own parts only, as in the paper
 
     def __len__(self) -> int:
         return len(self.experts)

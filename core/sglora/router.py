@@ -40,10 +40,8 @@ class SparseRouter:
     embeddings: Tensor
 
     def route(self, description: str, embedding: Tensor, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
-        """Route a sentence with embedding [s]. If k exceeds the number of experts, all are chosen.
-
-        Raises DescriptionError: when k is below 1 or tau is not above 0.
-        """
+        """Route a sentence with embedding [s]. If k exceeds the number of experts, all are chosen. Raises DescriptionError:
+        when k is below 1 or tau is not above 0."""
         if k < 1:
             raise DescriptionError(f"k is {k}: at least one expert is needed.")
         if not tau > 0:

@@ -12,7 +12,7 @@ moves a name's text to its photos. For n names:
 
 B A adds R to the names' texts. Of all such changes, it moves ordinary texts least. It is a LoRA of rank n on that linear. It is
 computed under the current adapter, and added to it exactly. Only C is always computed under the backbone's shared part, so that
-it is inverted once: where the names' texts land does not depend on it.
+it is inverted once. It does not change where the names' texts land.
 """
 
 from __future__ import annotations
@@ -92,11 +92,8 @@ class TaughtNames:
     entries: tuple[TaughtName, ...] = ()
 
     def add(self, name: str, photos: Tensor, without: Tensor | None = None) -> TaughtNames:
-        """Add a name from prefix activations of photos; if the name exists, it gets these photos too.
-
-        ``without``: as in ``TaughtName``. Raises DescriptionError: when there is no photo, the name is invalid, or there are
-        too many names.
-        """
+        """Add a name from prefix activations of photos; if the name exists, it gets these photos too. ``without``: as in
+        ``TaughtName``. Raises DescriptionError: when there is no photo, the name is invalid, or there are too many names."""
         name = clean_taught_name(name)
         if not len(photos):
             raise DescriptionError(f"“{name}” has no photo: choose at least one that shows it; three are better.")
@@ -200,10 +197,8 @@ def names_lora(backbone: Backbone, names: Sequence[TaughtName], lora: Lora | Non
 
 
 def closed_form(keys: Tensor, residuals: Tensor, inverse: Tensor, damping: float = LAMBDA) -> Factors:
-    """The factors that add residuals [n, d] to the outputs for keys [n, in].
-
-    ``inverse``: C^-1 [in, in] in float64. ``damping``: lambda, as a share of the mean of the diagonal of K C^-1 K^T.
-    """
+    """The factors that add residuals [n, d] to the outputs for keys [n, in]. ``inverse``: C^-1 [in, in] in float64.
+    ``damping``: lambda, as a share of the mean of the diagonal of K C^-1 K^T."""
     k = keys.double()
     whitened = k @ inverse  # [n, in]
     gram = whitened @ k.T
@@ -215,10 +210,8 @@ _kept: dict[str, Tensor] = {}  # by the backbone's fingerprint
 
 
 def ordinary_texts(backbone: Backbone) -> Tensor:
-    """C^-1 [in, in] in float64, from ordinary texts under the shared part, with RIDGE.
-
-    Cached, since encoding the texts takes seconds. Raises as ``last_text_linear``.
-    """
+    """C^-1 [in, in] in float64, from ordinary texts under the shared part, with RIDGE. Cached, since encoding the texts takes
+    seconds. Raises as ``last_text_linear``."""
     if backbone.fingerprint not in _kept:
         last_text_linear(backbone)  # raises before the texts are encoded
         wordings = [(*TEMPLATES, scene) for scene in SCENES]

@@ -53,10 +53,8 @@ class Elbo(NamedTuple):
 
 
 class ConditionalVAE(nn.Module):
-    """Encoder, prior and decoder are MLPs with 2, 2 and 3 layers, as in the paper.
-
-    The decoder's output is added to the condition's mean. It starts at zero, so an untrained generator merges.
-    """
+    """Encoder, prior and decoder are MLPs with 2, 2 and 3 layers, as in the paper. The decoder's output is added to the
+    condition's mean. It starts at zero, so an untrained generator merges."""
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
@@ -81,10 +79,8 @@ class ConditionalVAE(nn.Module):
         return self.decoder(torch.cat([z, condition], -1))
 
     def elbo(self, theta: Tensor, condition: Tensor, noise: Tensor, free_bits: float = 0.0) -> Elbo:
-        """The parts of the negative ELBO for theta [n, D], c [n, 2 D] and standard normal noise [n, latent].
-
-        ``free_bits``: the KL in nats, averaged over the batch, that each latent has for free (arXiv 1606.04934, section C.8).
-        """
+        """The parts of the negative ELBO for theta [n, D], c [n, 2 D] and standard normal noise [n, latent]. ``free_bits``: the
+        KL in nats, averaged over the batch, that each latent has for free (arXiv 1606.04934, section C.8)."""
         posterior, prior = self.encode(theta, condition), self.condition_prior(condition)
         mean = condition[..., : self.config.coordinates]
         rebuilt = mean + self.decode_step(posterior.sample(noise), condition)
