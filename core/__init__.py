@@ -2,8 +2,8 @@
 
 import os
 
-# Before torch loads OpenMP: threads that wait should sleep. Where more threads compute than there are cores (two visitors
-# at once, a shared machine) spinning ones keep the cores from those that have work, and everything takes ten times as long.
+# Set before torch loads OpenMP, so that waiting threads sleep. When more threads compute than there are cores (two visitors at
+# once, a shared machine), spinning threads take cores from threads that have work. Then everything takes ten times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"

@@ -16,9 +16,11 @@ EMBEDDED = "embedded"
 def load_backbone(
     spec: str = EMBEDDED, pretrained: str | None = None, adapt_blocks: int | None = None, adapt: Side | None = None
 ) -> Backbone:
-    """The embedded backbone, or any open_clip model with a plain ViT image tower, on this process's device. ``pretrained``,
-    ``adapt_blocks``: see ``core.backbones.open_clip.load_open_clip``. ``adapt``: which tower LoRAs adapt; None is the default:
-    texts with the embedded backbone, photos with others. Raises BackboneError: a model or file that cannot be had."""
+    """Load the embedded backbone, or any open_clip model with a plain ViT image tower, on this process's device.
+
+    ``pretrained``, ``adapt_blocks``: see ``core.backbones.open_clip``. ``adapt``: the tower that LoRAs adapt (None: texts with
+    the embedded backbone, photos with others). Raises BackboneError: when a model or file cannot be loaded.
+    """
     from core.common.device import current  # imports torch
 
     if spec == EMBEDDED:
@@ -30,7 +32,7 @@ def load_backbone(
         from core.common.paths import heads_path
 
         return load_embedded(heads_path(), adapt=adapt or "texts").to(current())
-    # open_clip takes seconds to import, and most visitors never need it.
+    # Imported here, since it takes seconds and most visitors never need it.
     try:
         from core.backbones.open_clip import load_open_clip
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Transformer blocks with separate q, k and v linears, and a LoRA that is passed in rather than injected."""
+"""Transformer blocks with separate q, k and v linears. The LoRA is an argument and is never injected."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
 
 def adapted_linear(linear: nn.Module, x: Tensor, lora: Lora | None, name: str) -> Tensor:
-    """``linear(x)``, plus ``x A^T B^T`` where the LoRA adapts the linear of this name; in the linear's dtype.
-
-    The second term is computed in the factors' own dtype, float32: in half precision a small LoRA would lose digits twice.
-    """
+    """``linear(x)``, plus ``x A^T B^T`` if the LoRA adapts the linear of this name; in the linear's dtype. The second term is
+    computed in the factors' dtype, float32. In half precision a small LoRA would lose digits twice."""
     y = linear(x)
     factors = None if lora is None else lora.factors.get(name)
     if factors is None:
@@ -29,17 +27,17 @@ def adapted_linear(linear: nn.Module, x: Tensor, lora: Lora | None, name: str) -
 
 
 def adapted_sequence(layers: nn.Module, x: Tensor, lora: Lora | None, name: str) -> Tensor:
-    """What a module computes that runs its children one after the other, such as an MLP, with the LoRA on its linears."""
+    """Run the children of a module one after the other, as in an MLP, with the LoRA on its linears."""
     for child, layer in layers.named_children():
         x = adapted_linear(layer, x, lora, f"{name}.{child}")
     return x
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Softmax attention of q, k, v [n, heads, tokens, width]; ``mask`` [tokens, tokens] is added to its logits.
+    """Softmax attention of q, k, v [n, heads, tokens, width]. ``mask`` [tokens, tokens] is added to its logits.
 
-    In training on a CPU as plain matrix products: for two dozen tokens their backward pass is three times as fast as the fused
-    one's (0.067 against 0.050 s for a whole step of the embedded backbone on two cores).
+    For training on a CPU, it uses plain matrix products. With two dozen tokens, their backward pass is three times as fast as
+    the fused one (0.050 instead of 0.067 s for a whole step of the embedded backbone, on two cores).
     """
     if q.requires_grad and q.device.type == "cpu" and q.shape[-2] <= FEW_TOKENS:
         logits = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
@@ -49,8 +47,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 
 
 class SplitAttention(nn.Module):
-    """Self-attention as in ViT, with the fused input projection split in three, as the paper adapts it; ``width`` is a multiple
-    of ``heads``."""
+    """Self-attention as in ViT, with one linear each for q, k and v, as the paper adapts them. ``heads`` divides ``width``."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -58,22 +55,21 @@ class SplitAttention(nn.Module):
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x: Tensor, lora: Lora | None = None, name: str = "", mask: Tensor | None = None) -> Tensor:
-        """Attend over x [n, tokens, width]; ``name`` is this module's dotted name, under which the LoRA knows it; ``mask`` as
-        in ``attend``."""
+        """Attend over x [n, tokens, width]. ``name``: this module's dotted name in the LoRA. ``mask``: as in ``attend``."""
 
-        def project(which: str) -> Tensor:
-            y = adapted_linear(getattr(self, which), x, lora, f"{name}.{which}")
+        def project(part: str) -> Tensor:
+            y = adapted_linear(getattr(self, part), x, lora, f"{name}.{part}")
             return y.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [n, heads, tokens, width / heads]
 
-        q, k, v = (project(which) for which in PROJECTIONS)
+        q, k, v = (project(part) for part in PROJECTIONS)
         heads = attend(q, k, v, mask)  # [n, heads, tokens, width / heads]
         return adapted_linear(self.out_proj, heads.transpose(1, 2).flatten(2), lora, f"{name}.out_proj")  # [n, tokens, width]
 
     @staticmethod
     def of(attention: Any) -> SplitAttention:
-        """Split the fused q, k and v of torch's ``nn.MultiheadAttention`` or timm's ``Attention``; outputs stay equal.
+        """Split the fused q, k and v of torch's ``nn.MultiheadAttention`` or timm's ``Attention``. Outputs stay equal.
 
-        Weights are copied, on their device and in their dtype; missing biases become zero. Raises BackboneError: not plain
+        Weights are copied with their device and dtype; missing biases become zero. Raises BackboneError: when it is not plain
         self-attention (other widths for k and v, or learned extra tokens).
         """
         if isinstance(attention, nn.MultiheadAttention):
@@ -84,7 +80,7 @@ class SplitAttention(nn.Module):
             weight, bias, out = attention.qkv.weight, attention.qkv.bias, attention.proj
         if not plain:
             raise BackboneError("Only plain self-attention can be split: one width for q, k and v, and no extra tokens.")
-        with torch.device("meta"):  # every parameter is set below: no random numbers need be drawn for them
+        with torch.device("meta"):  # draws no random numbers: every parameter is set below
             split = SplitAttention(weight.shape[1], attention.num_heads)
         weights = [*weight.chunk(3), out.weight]
         biases = [*(weight.new_zeros(len(weight)) if bias is None else bias).chunk(3)]
@@ -96,7 +92,7 @@ class SplitAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block (ViT, arXiv 2010.11929) whose linears a LoRA knows as ``name`` and theirs."""
+    """Pre-norm transformer block (ViT, arXiv 2010.11929). In a LoRA, names of its linears start with ``name``."""
 
     def __init__(
         self,
@@ -114,10 +110,10 @@ class Block(nn.Module):
 
     @staticmethod
     def of(block: Any, name: str) -> Block:
-        """From open_clip's ``ResidualAttentionBlock`` or timm's ``Block``; only the attention's weights are copied.
+        """Convert open_clip's ``ResidualAttentionBlock`` or timm's ``Block``. Only the attention's weights are copied.
 
-        peft on torch's fused ``nn.MultiheadAttention`` is wrong and not thread-safe (docs/design.md, section 3), and one shared
-        A is not the paper's parameterisation. So q, k and v become linears of their own.
+        q, k and v become separate linears: peft on torch's fused ``nn.MultiheadAttention`` is wrong and not thread-safe
+        (docs/design.md, section 3), and one A for all three is not the paper's parameterisation.
         """
         attn = SplitAttention.of(block.attn)
         if hasattr(block, "ln_1"):
@@ -125,16 +121,17 @@ class Block(nn.Module):
         return Block(name, block.norm1, attn, block.norm2, block.mlp, block.ls1, block.ls2)
 
     def forward(self, x: Tensor, lora: Lora | None = None, mask: Tensor | None = None) -> Tensor:
-        """Tokens [n, tokens, width] to the same; ``mask`` as in ``attend``."""
-        dtype = self.attn.q_proj.weight.dtype  # the linears' compute dtype; the residual stream keeps its own
+        """From tokens [n, tokens, width] to the same shape. ``mask``: as in ``attend``."""
+        dtype = self.attn.q_proj.weight.dtype  # the compute dtype; the residual stream keeps its own
         x = x + self.scale1(self.attn(self.norm1(x).to(dtype), lora, f"{self.name}.attn", mask))
         return x + self.scale2(adapted_sequence(self.mlp, self.norm2(x).to(dtype), lora, f"{self.name}.mlp"))
 
 
 def last_blocks(blocks: Sequence[Any], count: int, part: str) -> nn.ModuleDict:
-    """The last blocks of the tower that is ``part`` of ``TwoTowers``, open to a LoRA.
+    """Convert the last ``count`` blocks of a tower, so that a LoRA can adapt them. ``part``: the tower's name in ``TwoTowers``.
 
-    They keep their number in the whole tower, so that an adapter of the last two cannot pass for one of the first two.
+    They keep their numbers in the whole tower: an adapter of the last two blocks cannot be loaded into the first two. Raises
+    BackboneError: when ``count`` is out of range.
     """
     if not 1 <= count <= len(blocks):
         tower = "text" if part == "text" else "image"

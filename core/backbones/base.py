@@ -1,13 +1,14 @@
 """The interface between the method and an image-text model (docs/design.md, section 3).
 
-A LoRA names the linears that it adapts, on the text tower, as the embedded backbone's do, or on the image tower, as in the
-paper. Each tower is cut in two: a frozen **prefix**, computed once per photo or text, and a **suffix** that a LoRA adapts. Of
-a tower that is not adapted, the prefix is the whole, and the suffix adds nothing. The LoRA is an argument: no call changes the
-model, so any number of threads may encode with any number of LoRAs at once. Every call takes any LoRA of the backbone, and of
-its factors those of its own tower.
+A LoRA adapts linears of the text tower, as in the embedded backbone, or of the image tower, as in the paper. Each tower has two
+parts: a frozen **prefix**, computed once per photo or text, and a **suffix** that a LoRA adapts. If no LoRA adapts a tower, its
+prefix is the whole tower, and its suffix adds nothing.
 
-What every adapter does to photos alike, the **shared part**, need not be an argument: a photo's prefix then holds its embedding
-without and with it.
+The LoRA is an argument, and no call changes the model. So any number of threads may encode with any LoRAs at once. Every call
+takes any LoRA of the backbone, and uses only the factors of its own tower.
+
+The **shared part** is the change to photos that all adapters have in common. With one, a photo's prefix holds two embeddings:
+without it and with it.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from core.common.languages import TOWER_LANGUAGES
 
 
 class Towers(ABC):
-    """The frozen part of an image-text model, whose outputs can be cached on disk.
+    """The frozen part of an image-text model. Its outputs can be cached on disk.
 
     Attributes:
         prefix_key, sentence_key: change with anything that changes prefix activations, or sentence embeddings.
-        prefix_shape: of one photo's prefix activations. sentence_dim: width s of sentence embeddings.
-        framing: what is seen of a photo, and in which size. mean, std: of what it shows, as values from 0 to 1.
-        languages: that sentences may be in.
-        device: where it works. Tensors come and go on the CPU, whatever device that is.
+        prefix_shape: shape of one photo's prefix activations. sentence_dim: width s of sentence embeddings.
+        framing: crops and scales photos. mean, std: normalise pixel values from 0 to 1.
+        languages: the languages that it knows.
+        device: the device that computes. Arguments and results are on the CPU.
     """
 
     prefix_key: str
@@ -52,68 +53,68 @@ class Towers(ABC):
     device: torch.device = CPU
 
     def to(self, device: torch.device) -> Self:
-        """Work on a device from now on; returns itself."""
+        """Move the model to a device; returns itself."""
         self.device = device
         return self
 
     @abstractmethod
     def encode_sentence(self, texts: Sequence[str]) -> Tensor:
-        """Embeddings that routing compares, [n, s], float32, unit length."""
+        """The embeddings for routing, [n, s], float32, unit length."""
 
     @abstractmethod
     def prefix(self, pixels: Tensor) -> Tensor:
         """Prefix activations of pixels [n, 3, height, width]: [n, *prefix_shape], float16."""
 
     def normalised(self, frames: Tensor) -> Tensor:
-        """Photos after ``framing``, [n, height, width, 3] uint8, as the input of ``prefix``, [n, 3, height, width] float32."""
+        """Turn framed photos, [n, height, width, 3] uint8, into the input of ``prefix``, [n, 3, height, width] float32."""
         return frames.permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
 
     def pixels(self, image: Image.Image) -> Tensor:
-        """One RGB photo as the input of ``prefix``, [3, height, width] float32: framed and normalised."""
+        """Frame and normalise one RGB photo for ``prefix``: [3, height, width] float32."""
         return self.normalised(torch.from_numpy(np.array(self.framing(image)))[None])[0]
 
 
 class TwoTowers(nn.Module):
-    """What a LoRA can adapt of a model, in two parts; names of linears begin with the part's.
+    """The two parts of a model that a LoRA can adapt. Names of linears start with "text." or "vision.".
 
     Attributes:
-        text: ``text(prefix, lora=None)``, text prefixes of a backbone that adapts texts to unit-length embeddings [n, d]; where
-            names can be taught, ``last`` names its last linear, and ``unnormalised`` is what goes into that and comes out.
-        vision: ``vision(prefix, lora=None, keep=None)``, prefix activations [n, *prefix_shape] to unit-length embeddings
-            [n, d]. ``keep`` holds the indexes [t] of the patches to look at, in training; None is all of them.
-        patches: how many tokens a photo has beside the class token.
+        text: ``text(prefix, lora=None)``, from text prefixes of a backbone that adapts texts to unit-length embeddings [n, d].
+            If names can be taught, ``last`` names the last linear. ``unnormalised`` returns its input, and the texts before
+            they are normalised.
+        vision: ``vision(prefix, lora=None, keep=None)``, from prefix activations [n, *prefix_shape] to unit-length embeddings
+            [n, d]. ``keep``: indexes [t] of the patches to use, in training; None: all.
+        patches: number of a photo's tokens without the class token.
     """
 
     def __init__(self, text: nn.Module, vision: nn.Module, patches: int) -> None:
         super().__init__()
         self.text, self.vision, self.patches = text, vision, patches
 
-    def linears(self, *below: str) -> dict[str, LoraModule]:
-        """All linears whose names begin like one of these, by name."""
+    def linears(self, *starts: str) -> dict[str, LoraModule]:
+        """All linears whose names start with one of these strings, by name."""
         return {
             name: LoraModule(name, linear.in_features, linear.out_features)
             for name, linear in self.named_modules()
-            if isinstance(linear, nn.Linear) and name.startswith(below)
+            if isinstance(linear, nn.Linear) and name.startswith(starts)
         }
 
 
 class Backbone(Towers):
-    """What the engine needs of an image-text model.
+    """The image-text model that the engine needs.
 
     Attributes:
-        name: how users choose it ("embedded", "ViT-B-16", …). slug: name of the folders of what is trained for it.
+        name: the name that users choose ("embedded", "ViT-B-16", …). slug: folder name for what is trained for it.
         choice: the arguments of ``load_backbone`` that load it again on this machine: "spec", "pretrained", "adapt_blocks", and
-            "adapt" where that is not the default. ``core.backbones.spec.portable`` is for other machines.
+            "adapt" if not the default. ``core.backbones.spec.portable`` makes them valid on other machines.
         fingerprint: 16 hex digits that change with any weight or with the architecture.
-        linears: all that a LoRA can adapt, by name.
-        layout: those of them that LoRAs adapt, unless an expert repository names others, and the rank of generated LoRAs.
-        shared: what every adapter does to photos alike, and to texts beside its own part; a prefix holds both embeddings of a
-            photo then, [2, d]. None: photos are embedded again for an adapter that moves them.
+        linears: all linears that a LoRA can adapt, by name.
+        layout: the linears that LoRAs adapt unless an expert repository names others, and the rank of generated LoRAs.
+        shared: the shared part. Every adapter changes photos in this way, and texts in this way and by its own part. A photo's
+            prefix then holds both embeddings, [2, d]. None: photos are embedded again for an adapter that changes them.
         dim: width d of the shared image-text space.
         adapted: the module whose linears ``linears`` and ``layout`` name (for peft; in evaluation mode, never trained).
-        text_key: changes with anything that changes text prefixes; ``sentence_key`` where these are made of sentence
-            embeddings.
-        words: of all texts that trained it (``core.backbones.trained_words``); none where that is not known.
+        text_key: changes with anything that changes text prefixes; ``sentence_key`` if these are sentence embeddings.
+        words: all words of the texts that trained it (``core.backbones.trained_words``); empty if unknown.
     """
 
     name: str
@@ -130,28 +131,28 @@ class Backbone(Towers):
 
     @abstractmethod
     def text_prefix(self, texts: Sequence[str]) -> Tensor:
-        """What is computed of texts once, [n, …]: sentence embeddings, or the token ids of a text tower that is adapted."""
+        """What is computed once per text, [n, …]: sentence embeddings, or token ids for a text tower that LoRAs adapt."""
 
     @abstractmethod
     def text_suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        """Texts in the shared space [n, d], float32, unit length, from their prefixes (None: zero-shot). Raises AdapterError:
-        the LoRA moves texts, and the prefix is past the linears that it adapts."""
+        """Embed texts in the shared space from their prefixes: [n, d], float32, unit length (lora None: zero-shot). Raises
+        AdapterError: when the LoRA changes texts, but the prefix is already past the linears that it adapts."""
 
     @abstractmethod
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        """Photos in the shared space, as ``text_suffix`` has texts; it raises where the LoRA moves photos."""
+        """Embed photos in the shared space, as ``text_suffix`` embeds texts. Raises AdapterError: likewise, for photos."""
 
     def encode_text(self, texts: Sequence[str], lora: Lora | None = None) -> Tensor:
-        """Texts in the shared space, [n, d]; raises as ``text_suffix``."""
+        """Embed texts in the shared space, [n, d]. Raises as ``text_suffix``."""
         return self.text_suffix(self.text_prefix(texts), lora)
 
     def there(self, lora: Lora | None) -> Lora | None:
-        """A LoRA on the device."""
+        """Move a LoRA to the device."""
         return None if lora is None else lora.to(self.device)
 
 
 def last_text_linear(backbone: Backbone) -> LoraModule:
-    """The last linear of the text side; AdapterError where no LoRA can adapt it."""
+    """The last linear of the text side. Raises AdapterError: when no LoRA can adapt it."""
     module = backbone.linears.get(getattr(backbone.adapted.text, "last", None) or "")
     if module is None:
         raise AdapterError(
@@ -163,8 +164,8 @@ def last_text_linear(backbone: Backbone) -> LoraModule:
 
 @torch.no_grad()
 def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) -> tuple[Tensor, Tensor]:
-    """What goes into ``last_text_linear`` for text prefixes [n, …], [n, in], and the texts before they are normalised, [n, d],
-    both float32 on the CPU, with a LoRA applied; raises as ``last_text_linear``."""
+    """The inputs [n, in] of ``last_text_linear`` for text prefixes [n, …], and the texts [n, d] before they are normalised.
+    Both are float32 on the CPU, with the LoRA applied. Raises as ``last_text_linear``."""
     last_text_linear(backbone)
     unnormalised: Any = backbone.adapted.text.unnormalised
     inputs, outputs = unnormalised(prefix.to(backbone.device), backbone.there(lora))
@@ -172,7 +173,7 @@ def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) ->
 
 
 def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
-    """A suffix that adds nothing: embeddings [n, d] as they were kept, in float32; AdapterError where the LoRA adapts them."""
+    """A suffix that adds nothing: cached embeddings [n, d] in float32. Raises AdapterError: when the LoRA adapts this side."""
     if lora is not None and (lora.moves_photos if side == "photos" else lora.moves_texts):
         raise AdapterError(
             f"This adapter changes {side}, and this backbone does not: start it with --adapt {side}, or choose experts that "
@@ -182,8 +183,8 @@ def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
 
 
 def photo_column(lora: Lora | None, shared: Lora) -> int:
-    """Which of a photo's two embeddings a LoRA sees: 0, zero-shot, where it leaves photos as they are; 1 where it changes them
-    as the shared part does; AdapterError where it changes them otherwise."""
+    """The column of a photo's two embeddings: 0 (zero-shot) if the LoRA does not change photos, 1 if it does so as ``shared``.
+    Raises AdapterError: when it changes photos in another way."""
     if lora is None or not lora.moves_photos:
         return 0
     if not same_on_photos(lora, shared):

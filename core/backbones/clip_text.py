@@ -1,7 +1,7 @@
-"""open_clip's text tower, run over no more tokens than there are words; a LoRA can adapt its last blocks and its projection.
+"""open_clip's text tower without padding. A LoRA can adapt its last blocks and its projection.
 
-A text is padded to the context length (77 tokens for CLIP), a sentence has about ten. Under a causal mask no token looks at a
-later one, and the embedding is read at one token, mostly the end token: what follows changes nothing and need not be computed.
+Texts are padded to the context length (77 tokens for CLIP), but a sentence has about ten tokens. Under a causal mask, no token
+sees later ones, and the embedding is read at one token, mostly the end token. So later tokens need not be computed.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from core.backbones.lora import Lora
 from core.common.errors import BackboneError
 
 TEXT_BATCH = 128
-ADAPTED_BLOCKS = 2  # of a text tower, unless another number is asked for
+ADAPTED_BLOCKS = 2  # default for text towers
 
 
 def text_tower(model: Any) -> nn.Module:
-    """The text tower of an open_clip model, from token ids [n, context] to unit-length embeddings [n, d] in float32, on the
-    model's device. Modules are shared."""
-    text = getattr(model, "text", model)  # newer models keep their text tower in a module of its own
+    """The text tower of an open_clip model: from token ids [n, context] to unit-length embeddings [n, d] in float32. It shares
+    the model's modules, on their device."""
+    text = getattr(model, "text", model)  # newer models have a separate module for the text tower
     return ClipText(text, nn.ModuleDict()) if _is_plain(text) else WholeText(model)
 
 
 def adapted_text(model: Any, adapt_blocks: int | None = None) -> ClipText:
-    """The same with the last blocks open to a LoRA; BackboneError where it is no plain transformer, or has fewer blocks."""
+    """The same, with last blocks that a LoRA can adapt (None: ADAPTED_BLOCKS of them). Raises BackboneError: when the tower is
+    not a plain transformer, or has fewer blocks."""
     text = getattr(model, "text", model)
     if not _is_plain(text):
         raise BackboneError(f"LoRAs cannot adapt the texts of this model ({type(text).__name__}): leave out --adapt texts.")
@@ -41,7 +42,7 @@ def adapted_text(model: Any, adapt_blocks: int | None = None) -> ClipText:
 
 
 def _is_plain(text: Any) -> bool:
-    """Whether a tower computes what ``ClipText`` does."""
+    """Whether a tower computes the same as ``ClipText``."""
     if not hasattr(getattr(text, "transformer", None), "resblocks") or getattr(text, "cls_emb", None) is not None:
         return False
     return not getattr(text, "use_pad_mask", False) and _pooling(text) in ("first", "last", "argmax", "eos")
@@ -52,7 +53,7 @@ def _pooling(text: Any) -> str | None:
 
 
 class WholeText(nn.Module):
-    """Any text tower, over its whole context length."""
+    """Any text tower, run over the whole context length."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -65,8 +66,8 @@ class WholeText(nn.Module):
 
 
 class ClipText(nn.Module):
-    """A text tower as in CLIP (causal) or SigLIP (not), from open_clip's ``CLIP`` or ``TextTransformer``, whose parts have the
-    same names; the last blocks, or none, are open to a LoRA."""
+    """A text tower as in CLIP (causal) or SigLIP (not causal). A LoRA can adapt the last ``blocks``, if any. ``text``:
+    open_clip's ``CLIP`` or ``TextTransformer``, whose parts have the same names."""
 
     attn_mask: Tensor | None
 
@@ -80,7 +81,7 @@ class ClipText(nn.Module):
         self.eos = text.text_eos_id if hasattr(text, "text_eos_id") else text.eos_id
 
     def forward(self, tokens: Tensor, lora: Lora | None = None) -> Tensor:
-        """Token ids [n, context] to unit-length embeddings [n, d], with the LoRA applied."""
+        """From token ids [n, context] to unit-length embeddings [n, d], with the LoRA applied."""
         return F.normalize(self.unnormalised(tokens, lora)[1].float(), dim=-1)
 
     @property
@@ -88,19 +89,19 @@ class ClipText(nn.Module):
         return None if self.projection is None else "text.projection"
 
     def unnormalised(self, tokens: Tensor, lora: Lora | None = None) -> tuple[Tensor, Tensor]:
-        """What goes into ``last`` [n, width], and the texts before they are normalised [n, d]."""
+        """The inputs [n, width] of ``last``, and the texts [n, d] before they are normalised."""
         places = self._places(tokens)
-        order = places.argsort()  # texts of one length share a batch
+        order = places.argsort()  # texts of similar length share a batch
         parts = [self._encode(tokens[part], places[part], lora) for part in order.split(TEXT_BATCH)]
         keys, out = (torch.cat(part) for part in zip(*parts, strict=True))
         back = order.argsort().to(out.device)
         return keys[back], out[back]
 
     def _places(self, tokens: Tensor) -> Tensor:
-        """[n] where each text's embedding is read."""
+        """The positions [n] at which embeddings are read."""
         if self.pooling == "eos":
             return tokens.eq(self.eos).int().argmax(-1)
-        if self.pooling == "argmax":  # the end token has the highest id of all
+        if self.pooling == "argmax":  # the end token has the highest id
             return tokens.argmax(-1)
         return torch.full((len(tokens),), 0 if self.pooling == "first" else tokens.shape[1] - 1, device=tokens.device)
 
@@ -118,10 +119,10 @@ class ClipText(nn.Module):
 
 
 def _linear(projection: nn.Linear | Tensor | None) -> nn.Linear | None:
-    """A projection as a linear: open_clip has some as a matrix [width, d]."""
+    """Convert a projection to a linear. Some open_clip models have a matrix [width, d] instead."""
     if projection is None or isinstance(projection, nn.Linear):
         return projection
-    with torch.device("meta"):  # no random numbers need be drawn
+    with torch.device("meta"):  # draws no random numbers
         linear = nn.Linear(*projection.shape, bias=False)
     linear.weight = nn.Parameter(projection.detach().T.contiguous(), requires_grad=False)
     return linear

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0 (arXiv 1905.11946; in its Lite form without squeeze-and-excitation), with every batch norm folded.
+"""EfficientNet-Lite0 (arXiv 1905.11946, without squeeze-and-excitation), with every batch norm folded.
 
-timm has it as ``tf_efficientnet_lite0``, with which tests compare; but a start would wait longer for importing timm than for
-everything else.
+Tests compare it with timm's ``tf_efficientnet_lite0``. It does not use timm, because importing timm takes longer than the rest
+of the app's start.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 BLOCKS = 16
-HALVING = (1, 3, 5, 11)  # blocks with stride 2, as the stem has
+HALVING = (1, 3, 5, 11)  # blocks with stride 2; the stem has it too
 BATCH_NORM_EPS = 1e-3  # TensorFlow's
 
 Weights = Mapping[str, Tensor]
 
 
 class InvertedResidual(nn.Module):
-    """Expansion, depthwise convolution and projection, around which the input goes where it may."""
+    """Expansion, depthwise convolution and projection. With ``around``, the input is added to the result."""
 
     def __init__(self, layers: nn.Sequential, around: bool) -> None:
         super().__init__()
@@ -32,13 +32,13 @@ class InvertedResidual(nn.Module):
 
 
 def body(weights: Weights) -> nn.Sequential:
-    """From pixels [n, 3, 224, 224] to the last convolutional map [n, 320, 7, 7]; weights as the package names them."""
+    """From pixels [n, 3, 224, 224] to the last convolutional map [n, 320, 7, 7]. Weights have the package's names."""
     stem = _convolution(weights, "_conv_stem", "_bn0", stride=2)
     return nn.Sequential(stem, nn.ReLU6(), *(_block(weights, f"_blocks.{i}.", 2 if i in HALVING else 1) for i in range(BLOCKS)))
 
 
 def classifier(weights: Weights) -> nn.Sequential:
-    """From the map [n, 320, 7, 7] to logits [n, 1000] of ImageNet's classes."""
+    """From the map [n, 320, 7, 7] to logits [n, 1000] for ImageNet's classes."""
     scores = nn.Linear(1280, 1000)
     scores.load_state_dict({"weight": weights["_fc.weight"], "bias": weights["_fc.bias"]})
     head = _convolution(weights, "_conv_head", "_bn1")
@@ -57,10 +57,10 @@ def _block(weights: Weights, name: str, stride: int) -> InvertedResidual:
 
 @torch.no_grad()
 def _convolution(weights: Weights, name: str, norm: str, stride: int = 1) -> nn.Conv2d:
-    """A convolution with its batch norm in it and TensorFlow's "same" padding, for inputs of even sizes.
+    """A convolution with its batch norm folded in, and with TensorFlow's "same" padding for inputs of even size.
 
-    With stride 2 that padding has a row and a column more at the end than at the beginning, for which PyTorch would copy the
-    input. A kernel that begins with a row and a column of zeros does the same with equal padding.
+    With stride 2, this padding has one more row and column at the end than at the beginning. PyTorch would copy the input for
+    it. Equal padding and a kernel with a first row and column of zeros do the same.
     """
     mean, variance = weights[f"{norm}.running_mean"], weights[f"{norm}.running_var"]
     scale, shift = weights[f"{norm}.weight"], weights[f"{norm}.bias"]

@@ -1,4 +1,4 @@
-"""The embedded backbone: two frozen towers from PyPI packages and our two small heads. No hub, no GPU."""
+"""The embedded backbone: two frozen towers from PyPI packages and our two small heads. It needs no hub and no GPU."""
 
 from __future__ import annotations
 
@@ -42,20 +42,19 @@ HEAD_BATCH = 128
 TOWERS = f"{IMAGE_TOWER_SHA256} {TEXT_TOWER_SHA256}"
 SHARED_FILE, TRANSLATIONS_FILE = "shared.safetensors", "translations.safetensors"  # beside the heads
 WORDS_FILE = "words.txt"
-LEAST_BATCH = 8  # for fewer rows oneDNN multiplies bfloat16 in another order, and an embedding would hang on its neighbours
+LEAST_BATCH = 8  # with fewer rows, oneDNN multiplies bfloat16 in another order: embeddings would depend on the batch
 
-# They are frozen, so that all backbones of a process share them.
+# All backbones of a process share the towers, which are frozen.
 _image_tower, _text_tower = cache(ImageTower), cache(TextTower)
 
 
 class EmbeddedTowers(Towers):
-    """The frozen towers; they load on first use, so that routing starts fast."""
+    """The frozen towers. Each loads on first use, so that routing starts fast."""
 
     prefix_key, sentence_key = f"{IMAGE_TOWER_SHA256} folded", TEXT_TOWER_SHA256
     prefix_shape = (MAP_TOKENS, MAP_CHANNELS)
     sentence_dim = SENTENCE_DIM
-    # Squashing keeps everything in view, which matters more for search than the aspect does, and it is what the training photos
-    # had been through.
+    # Squashing keeps the whole photo in view, which matters more for search than its aspect. Training photos are squashed too.
     framing = Framing()
     mean, std = MEAN, STD
 
@@ -73,13 +72,15 @@ class EmbeddedTowers(Towers):
 class EmbeddedBackbone(EmbeddedTowers, Backbone):
     """The towers and our heads, in two forms that share their weights (docs/design.md, section 3).
 
-    Where LoRAs adapt texts, all that need be kept of a photo is its embedding, zero-shot and under the shared part (where there
-    is one): that is its prefix activation, and the photos' index holds for every adapter. Where they adapt photos, as in the
-    paper, the prefix is the image tower's map, and a LoRA may adapt any linear of both heads. Texts are embedded in float32,
-    photos in ``dtype`` (None: the fastest that the device has native instructions for). ``heads``: the two heads' fingerprint.
+    If LoRAs adapt texts, a photo's prefix is its embedding, zero-shot and under the shared part (if there is one). So one index
+    of photos serves all adapters. If LoRAs adapt photos, as in the paper, the prefix is the image tower's map, and a LoRA may
+    adapt any linear of both heads.
+
+    Texts are embedded in float32, photos in ``dtype`` (None: the fastest that the device supports natively). ``heads``: the
+    fingerprint of both heads.
 
     Attributes:
-        translations: by language, what moves a sentence toward English (``core.backbones.translations``).
+        translations: by language, the map that moves a sentence toward English (``core.backbones.translations``).
     """
 
     name = "embedded"
@@ -94,30 +95,30 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         self._heads, self.dim = heads, vision.config.dim
         self.linears = self.adapted.linears("text.", "vision.")
         self.translations: Maps = {}
-        self._take(None)
-        self._choose(adapt)
+        self._set_shared(None)
+        self._set_side(adapt)
 
     @property
     def dtype(self) -> torch.dtype:
         return self._wanted_dtype or compute_dtype(self.device)
 
     def adapting(self, side: Side) -> EmbeddedBackbone:
-        """The same weights with LoRAs of one side; what is loaded already is shared."""
+        """The backbone with LoRAs on one side. It shares this one's weights."""
         if side == adapted_side(self.choice):
             return self
         other = copy.copy(self)
-        other._choose(side)
+        other._set_side(side)
         return other
 
     def with_shared(self, shared: Lora | None) -> EmbeddedBackbone:
-        """The same heads with another shared part, whose numbers are rounded as in its file; what is loaded already is shared.
-        AdapterError where it leaves photos as they are, or adapts something else than linears of the heads."""
+        """A backbone of the same heads with another shared part, rounded as in its file. Raises AdapterError: when the shared
+        part does not change photos, or adapts other linears than those of the heads."""
         other = copy.copy(self)
-        other._take(shared)
-        other._choose(adapted_side(self.choice))
+        other._set_shared(shared)
+        other._set_side(adapted_side(self.choice))
         return other
 
-    def _take(self, shared: Lora | None) -> None:
+    def _set_shared(self, shared: Lora | None) -> None:
         self._shared, self._shared_head, self.fingerprint = None, None, self._heads
         if shared is None:
             return
@@ -129,19 +130,19 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         self._shared_head = self._merged(self._shared)
         self.fingerprint = _digest(tensors, self._heads)
 
-    def _choose(self, adapt: Side) -> None:
+    def _set_side(self, adapt: Side) -> None:
         if adapt == "texts":
-            usual = [name for name in self.linears if name.startswith("text.mlp.")]
+            adapted = [name for name in self.linears if name.startswith("text.mlp.")]
             self.shared, self.slug, self.choice = self._shared, self.name, {"spec": self.name}
             self.prefix_key, self.prefix_shape = self.fingerprint, (self.dim,) if self._shared is None else (2, self.dim)
         else:
-            usual = [name for name in self.linears if name.endswith(PROJECTIONS)]
+            adapted = [name for name in self.linears if name.endswith(PROJECTIONS)]
             self.shared, self.slug, self.choice = None, f"{self.name}-{adapt}", {"spec": self.name, "adapt": adapt}
             self.prefix_key, self.prefix_shape = EmbeddedTowers.prefix_key, EmbeddedTowers.prefix_shape
-        self.layout = LoraLayout.of(self.linears, usual, LORA_RANK)
+        self.layout = LoraLayout.of(self.linears, adapted, LORA_RANK)
 
     def to(self, device: torch.device) -> Self:
-        if device != self.device:  # the other form stays where it is
+        if device != self.device:  # a copy, so that the other form stays on its device
             self.adapted = copy.deepcopy(self.adapted).to(device)
         super().to(device)
         self._head = self._in_compute_dtype(self.adapted.vision)
@@ -150,7 +151,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         return self
 
     def _merged(self, shared: Lora) -> nn.Module:
-        """The vision head with the shared part added to its weights: half the time of the same as a LoRA."""
+        """The vision head with the shared part added to its weights. It takes half the time of a LoRA."""
         head = copy.deepcopy(self.adapted.vision)
         for name, f in shared.to(self.device).factors.items():
             if name.startswith(VISION):
@@ -158,7 +159,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         return self._in_compute_dtype(head)
 
     def _in_compute_dtype(self, head: nn.Module) -> nn.Module:
-        """The head, its linears in the compute dtype; norms, positions and the residual stream stay in float32."""
+        """The head with its linears in the compute dtype. Norms, positions and the residual stream stay in float32."""
         if self.dtype == torch.float32:
             return head
         head = copy.deepcopy(head)
@@ -181,8 +182,8 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         return self.embedded(maps).half() if self.shared is None else self.columns(maps)
 
     def columns(self, maps: Tensor) -> Tensor:
-        """Embeddings [n, 2, d] float16 of the image tower's maps [n, 49, 320]: zero-shot, and under the shared part;
-        AdapterError where there is none."""
+        """Embeddings [n, 2, d] float16 of the image tower's maps [n, 49, 320]: zero-shot, and under the shared part. Raises
+        AdapterError: when there is no shared part."""
         if self._shared_head is None:
             raise AdapterError("These heads have no shared part, so that a photo has one embedding.")
         return torch.stack([self._through(head, maps) for head in (self._head, self._shared_head)], 1).half()
@@ -208,7 +209,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
 
 
 def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[str, object]) -> str:
-    """Write both heads as float16 safetensors; returns the backbone's fingerprint."""
+    """Write both heads as float16 safetensors. Returns the backbone's fingerprint."""
     state = TwoTowers(text, vision, MAP_TOKENS).state_dict()
     tensors = {name: value.half().contiguous() for name, value in state.items()}
     metadata = {"config": json.dumps(vars(vision.config)), "training": json.dumps(training)}
@@ -217,7 +218,7 @@ def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[st
 
 
 def save_shared(shared: Lora, path: Path, training: dict[str, object]) -> None:
-    """Write what all adapters share as float16 safetensors: ``<linear>.a`` [r, in] and ``<linear>.b`` [out, r]."""
+    """Write the shared part as float16 safetensors: ``<linear>.a`` [r, in] and ``<linear>.b`` [out, r]."""
     write_tensors(path, _shared_tensors(shared), {"training": json.dumps(training)})
 
 
@@ -227,7 +228,7 @@ def _shared_tensors(shared: Lora) -> dict[str, Tensor]:
 
 
 def _shared_from(tensors: Mapping[str, Tensor], linears: Mapping[str, LoraModule]) -> Lora:
-    """Raise LookupError or ValueError where these are no factors of the linears."""
+    """Read the shared part. Raises LookupError, ValueError: when the tensors are not factors of the linears."""
     named = {name.rpartition(".")[0] for name in tensors}
     factors = {name: Factors(tensors[f"{name}.a"].float(), tensors[f"{name}.b"].float()) for name in linears if name in named}
     for name, f in factors.items():
@@ -238,9 +239,9 @@ def _shared_from(tensors: Mapping[str, Tensor], linears: Mapping[str, LoraModule
     return Lora(tuple(linears[name] for name in factors), factors)
 
 
-def _digest(tensors: Mapping[str, Tensor], what: str) -> str:
-    """16 hex digits of some weights and of what they stand on."""
-    digest = hashlib.sha256(what.encode())
+def _digest(tensors: Mapping[str, Tensor], base: str) -> str:
+    """16 hex digits over tensors and ``base``, the identity of what they build on."""
+    digest = hashlib.sha256(base.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].numpy().tobytes())
@@ -248,8 +249,8 @@ def _digest(tensors: Mapping[str, Tensor], what: str) -> str:
 
 
 def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "texts") -> EmbeddedBackbone:
-    """Load the heads written by ``save_heads``, and what is beside them of the shared part of ``save_shared`` and of maps from
-    other languages. Raises BackboneError: the file is missing, damaged or of another architecture."""
+    """Load the heads of ``save_heads`` and, if they are beside them, the shared part, maps from other languages, and words.
+    Raises BackboneError: when the heads are missing, or a file is damaged or for another architecture."""
     if not path.is_file():
         raise BackboneError(f"The backbone's heads {path} are missing: `python -m core train backbone` writes them.")
     try:
@@ -269,7 +270,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
 
 
 def load_shared(path: Path, linears: Mapping[str, LoraModule]) -> Lora:
-    """Read what ``save_shared`` wrote; BackboneError where it is missing, damaged or of other heads than these linears'."""
+    """Read the file of ``save_shared``. Raises BackboneError: when it is missing, damaged or for other heads."""
     try:
         shared = _shared_from(load_file(path), linears)
         shared.check_finite(path.name)

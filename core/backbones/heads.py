@@ -15,7 +15,7 @@ from core.backbones.lora import Lora
 
 @dataclass(frozen=True)
 class HeadsConfig:
-    """Sizes of both heads; `width`, `depth` and `heads` are the vision transformer's, `dim` the shared space's."""
+    """Sizes of both heads. ``width``, ``depth`` and ``heads`` are the vision transformer's, ``dim`` is the shared space's."""
 
     width: int = 256
     depth: int = 3
@@ -40,7 +40,7 @@ class VisionHead(nn.Module):
         self.proj_out = nn.Linear(2 * config.width, config.dim, bias=False)
 
     def forward(self, prefix: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
-        """Encode maps [n, 49, 320]; with ``keep``, fewer tokens train faster and regularise."""
+        """Encode maps [n, 49, 320]. ``keep`` selects fewer tokens, which trains faster and regularises."""
         dtype = self.proj_in.weight.dtype
         x = self.norm_in(prefix.to(self.pos.dtype)).to(dtype)
         x = adapted_linear(self.proj_in, x, lora, "vision.proj_in") + self.pos  # [n, 49, width]
@@ -49,7 +49,7 @@ class VisionHead(nn.Module):
         x = torch.cat([self.cls.expand(len(x), 1, -1).to(x.dtype), x], 1)  # [n, 1 + t, width]
         for block in self.blocks:
             x = block(x, lora)
-        # The class token says what matters, the mean of the patches what else is there.
+        # The class token holds what matters, the mean of the patches the rest of the photo.
         pooled = self.norm_out(torch.cat([x[:, 0], x[:, 1:].mean(1)], -1))  # [n, 2 width]
         return F.normalize(adapted_linear(self.proj_out, pooled.to(dtype), lora, "vision.proj_out").float(), dim=-1)
 
@@ -62,7 +62,7 @@ def _block(config: HeadsConfig, name: str) -> Block:
 
 
 class TextHead(nn.Module):
-    """Frozen sentence embedding [n, 512] -> shared space [n, dim], unit length: a linear map of it plus a learned rest."""
+    """Frozen sentence embedding [n, 512] -> shared space [n, dim], unit length: a linear map plus an MLP."""
 
     def __init__(self, config: HeadsConfig) -> None:
         super().__init__()
@@ -81,10 +81,10 @@ class TextHead(nn.Module):
         return F.normalize(self.unnormalised(sentences, lora)[1].float(), dim=-1)
 
     def unnormalised(self, sentences: Tensor, lora: Lora | None = None) -> tuple[Tensor, Tensor]:
-        """What goes into ``last`` [n, hidden], and the texts before they are normalised [n, dim]."""
+        """The inputs [n, hidden] of ``last``, and the texts [n, dim] before they are normalised."""
         keys = adapted_sequence(self.mlp[:-1], sentences, lora, "text.mlp")
-        whole = adapted_linear(self.skip, sentences, lora, "text.skip")
-        return keys, whole + adapted_linear(self.mlp[-1], keys, lora, self.last)
+        skipped = adapted_linear(self.skip, sentences, lora, "text.skip")
+        return keys, skipped + adapted_linear(self.mlp[-1], keys, lora, self.last)
 
     @property
     def last(self) -> str:

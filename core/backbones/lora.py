@@ -1,7 +1,7 @@
 """The LoRA: its layout and its vector form.
 
-A LoRA adds ``B @ A`` (rank r) to the weight of each adapted linear. SG-LoRA generates LoRAs as vectors, so a layout
-fixes the order in which the factors are flattened.
+A LoRA adds ``B @ A`` (rank r) to the weight of each adapted linear. SG-LoRA generates LoRAs as vectors, so a layout defines the
+order of the flattened factors.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from core.common.errors import AdapterError
 from core.common.lazy import lazy
 
 MAX_RANK = 256
-LORA_RANK = 2  # of what is generated and trained, as in the paper
+LORA_RANK = 2  # default of generated and trained LoRAs, as in the paper
 Side = Literal["texts", "photos"]
-TEXT, VISION = "text.", "vision."  # how names begin, by tower
+TEXT, VISION = "text.", "vision."  # how names of linears start, by tower
 
 
 @dataclass(frozen=True)
 class LoraModule:
-    """One adapted linear: its dotted name in ``Backbone.adapted``, such as "text.mlp.3", and its input and output width."""
+    """One adapted linear: its dotted name in ``Backbone.adapted``, such as "text.mlp.3", and its widths."""
 
     name: str
     in_features: int
@@ -33,7 +33,7 @@ class LoraModule:
 
 
 class _OnTowers:
-    """What linears of which towers change: how texts are embedded, or photos, which then have to be embedded again."""
+    """Linears of one or both towers. They change how texts are embedded, or photos, which must then be embedded again."""
 
     modules: tuple[LoraModule, ...]
 
@@ -48,17 +48,15 @@ class _OnTowers:
 
 @dataclass(frozen=True)
 class LoraLayout(_OnTowers):
-    """Which linears a LoRA adapts, in order, and at which rank; it defines the vector form.
-
-    The vector holds, module by module, A [r, in] and then B [out, r], both row-major.
-    """
+    """The linears that a LoRA adapts, in order, and the rank. The layout defines the vector form. The vector holds, module by
+    module, A [r, in] and then B [out, r], both row-major."""
 
     modules: tuple[LoraModule, ...]
     rank: int
 
     @staticmethod
     def of(linears: Mapping[str, LoraModule], names: Iterable[str], rank: int) -> LoraLayout:
-        """The layout of some of a backbone's ``linears``, by name; AdapterError where it has no such linear."""
+        """The layout of some of a backbone's ``linears``, by name. Raises AdapterError: when one does not exist."""
         names = tuple(names)
         if unknown := [name for name in names if name not in linears]:
             raise AdapterError(f"{unknown[0]} is not a linear that a LoRA can adapt here.")
@@ -88,29 +86,27 @@ class Factors:
 
     @property
     def norm(self) -> float:
-        """Frobenius norm of the weight change, without computing it: |BA|^2 = <B^T B, A A^T>."""
+        """Frobenius norm of the weight change, without forming it: |BA|^2 = <B^T B, A A^T>."""
         squared = float(((self.b.T @ self.b).double() * (self.a @ self.a.T).double()).sum())
         return max(squared, 0.0) ** 0.5
 
     @lazy
     def digest(self) -> str:
-        """Of their numbers, which never change: those of the shared part are read once for all adapters."""
+        """Digest of the numbers. Cached, so that the shared part is hashed once for all adapters."""
         return tensors_digest({"a": self.a, "b": self.b})
 
 
 @dataclass(frozen=True)
 class Lora(_OnTowers):
-    """A LoRA adapter: one pair of factors per adapted linear, each of a rank of its own.
-
-    It is never injected: a backbone takes it as an argument, so that no visitor changes another's model.
-    """
+    """A LoRA adapter: one pair of factors per adapted linear. Ranks may differ. It is never injected into a model. A backbone
+    takes it as an argument, so that no visitor changes another's model."""
 
     modules: tuple[LoraModule, ...]
     factors: Mapping[str, Factors]
 
     @staticmethod
     def from_vector(layout: LoraLayout, vector: Tensor) -> Lora:
-        """Unflatten a vector [P]; differentiable. AdapterError where it has another length than the layout."""
+        """Unflatten a vector [P]; differentiable. Raises AdapterError: when its length does not match the layout."""
         if vector.shape != (layout.size,):
             raise AdapterError(f"A LoRA vector of {layout.size:,} numbers is expected, not of shape {tuple(vector.shape)}.")
         r = layout.rank
@@ -128,7 +124,7 @@ class Lora(_OnTowers):
 
     @property
     def rank(self) -> int:
-        """The highest one of its linears."""
+        """The highest rank of its linears."""
         return max(self.ranks.values(), default=0)
 
     @lazy
@@ -136,15 +132,15 @@ class Lora(_OnTowers):
         return sum(f.a.numel() + f.b.numel() for f in self.factors.values())
 
     def to(self, device: torch.device) -> Lora:
-        """The LoRA with its factors on a device."""
+        """Move the factors to a device."""
         return Lora(self.modules, {name: Factors(f.a.to(device), f.b.to(device)) for name, f in self.factors.items()})
 
     def scaled(self, strength: float) -> Lora:
-        """The LoRA with its weight change multiplied by ``strength`` (0 = zero-shot, 1 = as it is)."""
+        """Multiply the weight change by ``strength`` (0: zero-shot, 1: unchanged)."""
         return Lora(self.modules, {name: Factors(f.a, f.b * strength) for name, f in self.factors.items()})
 
     def only(self, modules: Iterable[LoraModule]) -> Lora:
-        """What it does to some linears, as far as it adapts them."""
+        """Keep the factors of these linears; skip linears that it does not adapt."""
         kept = tuple(m for m in modules if m.name in self.factors)
         return Lora(kept, {m.name: self.factors[m.name] for m in kept})
 
@@ -153,14 +149,14 @@ class Lora(_OnTowers):
         return {m.name: self.factors[m.name].norm for m in self.modules}
 
     def check_finite(self, label: str) -> None:
-        """Raise AdapterError when a factor holds NaN or Inf."""
+        """Raise AdapterError if a factor holds NaN or infinite numbers."""
         for name, f in self.factors.items():
             if not (bool(torch.isfinite(f.a).all()) and bool(torch.isfinite(f.b).all())):
                 raise AdapterError(f"{label}: the weights of {name} hold NaN or infinite numbers.")
 
 
 def initial_vector(layout: LoraLayout, seed: int) -> Tensor:
-    """[P]: A drawn as peft draws it (Kaiming-uniform with a = sqrt 5), B zero."""
+    """The initial vector [P]: A drawn as in peft (Kaiming-uniform with a = sqrt 5), B zero."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for m in layout.modules:

@@ -1,8 +1,8 @@
-"""LoRA algebra: exact merging, rank reduction, and bringing a foreign LoRA into the experts' form.
+"""LoRA algebra: exact merging, rank reduction, and alignment of a foreign LoRA to the experts.
 
-A weight change B A does not determine its factors: (B S^-1)(S A) is the same for any invertible S. Experts share one start so
-that their parameters may be averaged; a LoRA from elsewhere is aligned to that start first, since the prior's mean over
-experts would mean nothing otherwise (docs/design.md, section 3).
+A weight change B A does not determine its factors: (B S^-1)(S A) is the same for any invertible S. All experts start from the
+same factors, so that their parameters may be averaged. A LoRA from elsewhere is first aligned to that start. Otherwise the
+prior's mean over experts would mean nothing (docs/design.md, section 3).
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ from torch import Tensor
 
 from core.backbones.lora import VISION, Factors, Lora
 
-NEGLIGIBLE = 1e-6  # singular values below this share of the largest count as none
+NEGLIGIBLE = 1e-6  # singular values below this share of the largest count as zero
 ITERATIONS = 100
-HALF_ROUNDING = 2**-10  # of a product of two factors that were rounded to float16, relative
+HALF_ROUNDING = 2**-10  # relative rounding error of a product of two float16 factors
 
 
 def reduce_rank(lora: Lora, rank: int) -> tuple[Lora, float]:
-    """The closest LoRA of a rank (Eckart-Young, linear by linear), and the share of the squared norm that it lost, 0 to 1.
-
-    A LoRA of that rank comes back as it is; one of a lower rank is filled up with zeros and loses nothing.
-    """
+    """The closest LoRA of a rank (Eckart-Young, linear by linear), and the share of the squared norm that it loses, 0 to 1. A
+    LoRA of that rank is returned unchanged. A lower rank is padded with zeros and loses nothing."""
     if set(lora.ranks.values()) == {rank}:
         return lora, 0.0
     factors, kept, whole = {}, 0.0, 0.0
@@ -41,10 +39,10 @@ def reduce_rank(lora: Lora, rank: int) -> tuple[Lora, float]:
 
 
 def align(lora: Lora, origin: Lora) -> Lora:
-    """The same weight change in factors that are closer to those of ``origin``, which has the same rank.
+    """The same weight change in factors closer to those of ``origin``, which has the same rank.
 
-    Linear by linear, S minimises ||S A - A_origin||^2 + ||B S^-1 - B_origin||^2: matching A alone would let B explode
-    where both A's have little in common. Never further from ``origin`` than the factors given.
+    Linear by linear, S minimises ||S A - A_origin||^2 + ||B S^-1 - B_origin||^2. Matching A alone would let B explode if both
+    A's have little in common. The result is never further from ``origin`` than the given factors.
     """
     return Lora(lora.modules, {name: _closest(f, origin.factors[name]) for name, f in lora.factors.items()})
 
@@ -52,7 +50,7 @@ def align(lora: Lora, origin: Lora) -> Lora:
 def _closest(given: Factors, origin: Factors) -> Factors:
     target = Factors(origin.a.double(), origin.b.double())
     a, b = _balanced(given, target.a)
-    candidates = [given]
+    candidates = []
     for start in _starts(a, b, target):
         s = _descend(start, a, b, target)
         candidates.append(Factors((s @ a).float(), torch.linalg.solve(s, b, left=False).float()))
@@ -63,7 +61,7 @@ def _closest(given: Factors, origin: Factors) -> Factors:
 
 
 def _svd(factors: Factors) -> tuple[Tensor, Tensor, Tensor]:
-    """Singular values [r] and vectors ([out, r], [r, in]) of B A, in float64, without ever forming it."""
+    """Singular values [r] and vectors ([out, r], [r, in]) of B A, in float64, without forming B A."""
     qb, rb = torch.linalg.qr(factors.b.double())
     qa, ra = torch.linalg.qr(factors.a.double().T)
     u, s, v = torch.linalg.svd(rb @ ra.T, full_matrices=False)
@@ -71,10 +69,10 @@ def _svd(factors: Factors) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _balanced(given: Factors, target: Tensor) -> tuple[Tensor, Tensor]:
-    """A [r, in] and B [out, r] of the same product with equal shares of it.
+    """Factors A [r, in] and B [out, r] of the same product, with its singular values split evenly.
 
-    Where the product has a lower rank, the rows of A that no column of B looks at are free: they take what A is to
-    become, as far as the other rows cannot make it.
+    If the product has a lower rank, the other columns of B are zero, and the rows of A beside them are free. They take the part
+    of the target that the used rows cannot form.
     """
     u, s, v = _svd(given)
     used = int((s > NEGLIGIBLE * s[0]).sum()) if float(s[0]) > 0 else 0
@@ -88,8 +86,8 @@ def _balanced(given: Factors, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _starts(a: Tensor, b: Tensor, target: Factors) -> list[Tensor]:
-    """Where to begin, [r, r] each: the best rotation and the best reflection, since no descent leads from one to the
-    other (S would be singular in between), and the S that fits A or B alone."""
+    """Starting points [r, r]: the best rotation, the best reflection, and the S that fits A or B alone. No descent leads from a
+    rotation to a reflection, since S would be singular in between."""
     u, _, v = torch.linalg.svd(target.a @ a.T + target.b.T @ b)
     flip = torch.ones(len(a), dtype=a.dtype)
     flip[-1] = -1
@@ -101,7 +99,7 @@ def _starts(a: Tensor, b: Tensor, target: Factors) -> list[Tensor]:
 
 
 def _descend(start: Tensor, a: Tensor, b: Tensor, target: Factors) -> Tensor:
-    """S [r, r] at a minimum of the squared distance; only products of size r are looked at."""
+    """Find an S [r, r] that minimises the squared distance, with products of size r only."""
     aa, ca, bb, cb = a @ a.T, a @ target.a.T, b.T @ b, b.T @ target.b
     with torch.inference_mode(False), torch.enable_grad():
         s = start.clone().requires_grad_()
@@ -116,7 +114,7 @@ def _descend(start: Tensor, a: Tensor, b: Tensor, target: Factors) -> Tensor:
 
         try:
             optimizer.step(distance)
-        except RuntimeError:  # a step to a singular S; the start is as good an answer as any
+        except RuntimeError:  # a step reached a singular S; the start is a valid answer
             return start
     minimum = s.detach()
     return minimum if bool(torch.isfinite(minimum).all()) and float(torch.linalg.cond(minimum)) < 1e8 else start
@@ -125,14 +123,14 @@ def _descend(start: Tensor, a: Tensor, b: Tensor, target: Factors) -> Tensor:
 def merge(loras: Sequence[Lora], weights: Sequence[float]) -> Lora:
     """The exact weighted sum of weight changes, sum_i w_i B_i A_i, as one LoRA of rank sum_i r_i, linear by linear.
 
-    Averaging A's and B's separately would have cross terms B_i A_j (docs/design.md, section 2), so factors are concatenated. A
-    linear that some of the LoRAs leave as it is gets the factors of the others: where that is one LoRA with weight 1, its own
-    tensors, not copies, so that a backbone knows the shared part again.
+    Averaging A's and B's separately would add cross terms B_i A_j (docs/design.md, section 2), so factors are concatenated. If
+    only one LoRA adapts a linear, with weight 1, the result has its tensors, not copies: a backbone recognises the shared part
+    by them.
     """
     weighted = list(zip(loras, weights, strict=True))
     modules = tuple(dict.fromkeys(m for lora in loras for m in lora.modules))
     parts = {m.name: [(lora.factors[m.name], w) for lora, w in weighted if m.name in lora.factors] for m in modules}
-    return Lora(modules, {name: _sum(own) for name, own in parts.items()})
+    return Lora(modules, {name: _sum(pairs) for name, pairs in parts.items()})
 
 
 def _sum(parts: Sequence[tuple[Factors, float]]) -> Factors:
@@ -142,7 +140,7 @@ def _sum(parts: Sequence[tuple[Factors, float]]) -> Factors:
 
 
 def same_on_photos(one: Lora, other: Lora) -> bool:
-    """Whether two LoRAs change photos alike: by the same tensors, or by weight changes that float16 rounding makes equal."""
+    """Whether two LoRAs change photos in the same way: the same tensors, or weight changes equal within float16 rounding."""
     ours, theirs = ({name: f for name, f in lora.factors.items() if name.startswith(VISION)} for lora in (one, other))
     return ours.keys() == theirs.keys() and all(_same(f, theirs[name]) for name, f in ours.items())
 

@@ -1,4 +1,4 @@
-"""Any open_clip model with a plain ViT image tower as a backbone: loading it, its text, its photos."""
+"""Any open_clip model with a plain ViT image tower as a backbone."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from core.common.runtime import compute_dtype
 IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation
 HUB_PATIENCE = 10.0  # seconds
 QUICK = "-quickgelu"
-TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")  # that only say how texts are cleaned
+TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")  # these only change how texts are cleaned
 HUB_NAME = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?")
-ARCHIVED_SIZES = ("input_resolution", "context_length", "vocab_size")  # beside the weights of OpenAI's archives
-# Modules of timm; what else the towers of a family have shows once they are built.
+ARCHIVED_SIZES = ("input_resolution", "context_length", "vocab_size")  # entries of OpenAI's archives beside the weights
+# Modules of timm with plain ViTs. Some of their towers are not plain, which only the built tower shows.
 PLAIN_FAMILIES = ("vision_transformer", "vision_transformer_hybrid")
 HELP = "The backbone `embedded` needs no model hub."
 
@@ -52,19 +52,21 @@ class OpenClipBackbone(Backbone):
     """An open_clip model; descriptions are routed in its text space.
 
     Args:
-        model: with a plain ViT image tower, which becomes this backbone's prefix and suffix and is removed from the model, so
-            that the weights are not held twice.
-        tokenizer: texts to token ids [n, context].
-        adapt_blocks: how many blocks at the end of the adapted tower are adapted (None: all of the image tower, or the last
+        model: has a plain ViT image tower. The tower becomes this backbone's prefix and suffix. It is removed from the model,
+            so that memory holds its weights once.
+        tokenizer: from texts to token ids [n, context].
+        adapt_blocks: number of last blocks of the adapted tower that LoRAs adapt (None: all of the image tower, or the last
             two of the text tower).
-        pretrained: where the weights come from, a tag or a file (None: the name says it all).
-        adapt: "photos" adapts q, k and v of the image tower, as the paper does; "texts" all linears of the last text blocks
-            and the text projection. Photos are embedded alike, so both have one fingerprint where all image blocks may adapt.
+        pretrained: the source of the weights, a tag or a file (None: the name is enough).
+        adapt: "photos" adapts q, k and v of the image tower, as in the paper. "texts" adapts all linears of the last text
+            blocks and the text projection. Both embed photos in the same way, so their fingerprints are equal if all image
+            blocks are adapted.
 
-    Raises BackboneError: no plain ViT, adapt_blocks out of range, weights that are not finite, or texts that cannot be adapted.
+    Raises BackboneError: when the image tower is not a plain ViT, adapt_blocks is out of range, weights are not finite, or
+        LoRAs cannot adapt the texts.
     """
 
-    languages = frozenset({"English"})  # that its texts are known to be in
+    languages = frozenset({"English"})  # the only language that its texts are known to have
 
     def __init__(
         self,
@@ -93,19 +95,19 @@ class OpenClipBackbone(Backbone):
         self.dim = self.sentence_dim = tower.dim
         if texts:
             self.linears = self.adapted.linears("text.blocks.", "text.projection")
-            usual = [*self.linears]
+            adapted = [*self.linears]
             self._stem, self.prefix_shape = nn.Sequential(vit.prefix(tower.cut), tower), (tower.dim,)
             self.prefix_key, self.text_key = f"{self.fingerprint} embeddings", f"{self.fingerprint} tokens"
         else:
             self.linears = self.adapted.linears("vision.blocks.")
-            usual = [name for name in self.linears if name.endswith(PROJECTIONS)]
+            adapted = [name for name in self.linears if name.endswith(PROJECTIONS)]
             self._stem, self.prefix_shape = vit.prefix(tower.cut), (vit.tokens, vit.width)
             self.prefix_key = self.text_key = self.fingerprint
-        self.layout = LoraLayout.of(self.linears, usual, LORA_RANK)
+        self.layout = LoraLayout.of(self.linears, adapted, LORA_RANK)
         self._tokenizer, self._tokenizer_lock = tokenizer, threading.Lock()
-        seen = PreprocessCfg(**preprocess)
-        self.framing = _framing(seen)
-        self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
+        settings = PreprocessCfg(**preprocess)
+        self.framing = _framing(settings)
+        self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (settings.mean, settings.std))
 
     def to(self, device: torch.device) -> Self:
         for part in (self.adapted, self._stem):
@@ -116,7 +118,7 @@ class OpenClipBackbone(Backbone):
         return self.encode_text(texts)
 
     def text_prefix(self, texts: Sequence[str]) -> Tensor:
-        with self._tokenizer_lock:  # fast tokenizers of Hugging Face fail when two threads set their padding at once
+        with self._tokenizer_lock:  # Hugging Face's fast tokenizers fail when two threads set padding at once
             tokens = self._tokenizer(list(texts) or [""])[: len(texts)]
         return tokens if self.layout.moves_texts else self._read(tokens)
 
@@ -140,25 +142,25 @@ class OpenClipBackbone(Backbone):
             return finished(prefix, lora, "photos")
         if not len(prefix):
             return torch.empty(0, self.dim)
-        there = self.there(lora)
+        lora = self.there(lora)
         with self._fast():
-            return torch.cat([self.adapted.vision(part.float(), there).cpu() for part in self._sent(prefix)])
+            return torch.cat([self.adapted.vision(part.float(), lora).cpu() for part in self._sent(prefix)])
 
     def _sent(self, photos: Tensor) -> Iterator[Tensor]:
         return prefetched(photos.split(batch_size(self.device, IMAGE_BATCH)), self.device)
 
     def _light(self, pixels: Tensor) -> Tensor:
-        """Pixels in half precision, where it is a GPU that would round them so as its first step."""
+        """Pixels in half precision for a GPU, which would round them in its first step anyway."""
         half = self.device.type != "cpu" and compute_dtype(self.device) != torch.float32
         return pixels.half() if half else pixels
 
     def _fast(self) -> AbstractContextManager[object]:
-        """Half precision on a GPU; on the CPU float32, in which CLIP's embeddings are what its paper has."""
+        """Half precision on a GPU. float32 on the CPU, so that CLIP's embeddings are as in its paper."""
         return autocast(self.device, torch.float32 if self.device.type == "cpu" else None)
 
 
 def _framing(preprocess: PreprocessCfg) -> Framing:
-    """What open_clip's transform shows the model of a photo."""
+    """The framing of open_clip's transform. Raises BackboneError: when it pads photos."""
     _, height, width = preprocess.input_size
     if preprocess.resize_mode not in ("shortest", "squash"):
         raise BackboneError(f"Models that pad photos (resize_mode {preprocess.resize_mode}) are not supported.")
@@ -166,7 +168,7 @@ def _framing(preprocess: PreprocessCfg) -> Framing:
 
 
 def _slug(name: str, pretrained: str | None, adapt_blocks: int | None, adapt: Side) -> str:
-    """A folder name that is safe everywhere and tells models, weights, adapted blocks and sides apart."""
+    """A folder name that is valid everywhere, from model, weights, adapted blocks and side."""
     parts = [f"local-dir-{Path(name).name}" if name.startswith(FOLDER) else name]
     parts += [Path(pretrained).stem] if pretrained else []
     parts += [f"last-{adapt_blocks}"] if adapt_blocks else []
@@ -175,7 +177,7 @@ def _slug(name: str, pretrained: str | None, adapt_blocks: int | None, adapt: Si
 
 
 def _fingerprint(facts: Mapping[str, object], weights: Mapping[str, Tensor]) -> str:
-    """16 hex digits over the weights and over what changes embeddings or cached prefixes without showing in them."""
+    """16 hex digits over the weights, and over ``facts`` that change embeddings or cached prefixes but not weights."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     for key, value in sorted(weights.items()):
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
@@ -192,12 +194,14 @@ def load_open_clip(
 
     Args:
         name: "ViT-B-16", "local-dir:folder" or "hf-hub:owner/repository".
-        pretrained: a checkpoint file, a tag of open_clip (fetched on first use), or None for random weights drawn with
-            ``seed`` (of use in tests only). Folders and hub repositories bring their own. The archives that OpenAI gave
-            out, such as ViT-B-16.pt, are known to need another activation; no other file says so of itself, and OpenAI's
-            weights in another format belong to the names that end in "-quickgelu".
+        pretrained: a checkpoint file, a tag of open_clip (downloaded on first use), or None for random weights drawn with
+            ``seed`` (for tests only). Folders and hub repositories have their own weights.
 
-    Raises BackboneError: an unknown model, tag or file, no plain ViT, weights that cannot be fetched or do not fit.
+    Files from OpenAI need another activation (quick GELU). This function detects OpenAI's archives, such as ViT-B-16.pt. For
+    OpenAI's weights in another format, choose a name that ends in "-quickgelu".
+
+    Raises BackboneError: when the model, tag or file is unknown, there is no plain ViT, or weights cannot be downloaded or do
+        not fit.
     """
     config = _config(name)
     _check_runs_no_code(name, config)
@@ -221,14 +225,14 @@ def load_open_clip(
             model = open_clip.create_model(
                 name,
                 pretrained=weights,
-                # open_clip only warns when a tag was trained with another activation, and is then quietly wrong.
+                # If a tag was trained with another activation, open_clip only warns, and computes wrong embeddings.
                 force_quick_gelu=archive or bool(tag.get("quick_gelu")),
                 pretrained_image=False,
                 pretrained_text=False,
                 force_preprocess_cfg={} if tag or own_weights else _usual_preprocessing(name),
                 require_pretrained=bool(own_weights or pretrained),
             )
-    except Exception as error:  # open_clip, the hub, the unpickler and load_state_dict raise a dozen types between them
+    except Exception as error:  # open_clip, the hub, the unpickler and load_state_dict raise a dozen types
         raise BackboneError(_failure(name, pretrained, is_file, tag, error)) from error
     tokenizer = _tokenizer(name, config["text_cfg"])
     return OpenClipBackbone(name, model, tokenizer, adapt_blocks, pretrained, adapt)
@@ -253,30 +257,31 @@ def _tokenizer(name: str, text: Mapping[str, Any]) -> Callable[[list[str]], Tens
     try:
         if source and not name.startswith(OWN_WEIGHTS):
             _reach_hub(source)
-        # Otherwise transformers asks at the terminal.
+        # Without this option, transformers asks on the terminal.
         safe: dict[str, Any] = {"trust_remote_code": False} if source else {}
         return open_clip.get_tokenizer(name, **safe)
     except Exception as error:  # as above
-        what = f"the tokenizer {source} of {name}, which no checkpoint file holds," if source else f"the tokenizer of {name}"
+        missing = f"The tokenizer {source} of {name}, which no checkpoint file holds," if source else f"The tokenizer of {name}"
         raise BackboneError(
-            f"{what[0].upper()}{what[1:]} could not be loaded ({_why(error)}). Without access to the hub, copy its repository "
+            f"{missing} could not be loaded ({_why(error)}). Without access to the hub, copy its repository "
             f"elsewhere, and say --backbone {FOLDER}FOLDER. {HELP}"
         ) from error
 
 
 def _usual_preprocessing(name: str) -> dict[str, Any]:
-    """How all published weights of a model want photos (SigLIP's squashed, MobileCLIP's as they are); {} where they differ.
+    """The preprocessing that all published weights of a model share; {} if they differ.
 
-    A checkpoint file does not say it, and open_clip takes OpenAI's way then.
+    SigLIP needs squashed photos, MobileCLIP needs values that are not normalised. A checkpoint file does not contain this, and
+    open_clip would use OpenAI's preprocessing.
     """
     keys = ("mean", "std", "interpolation", "resize_mode")
     tags = [open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)]
-    ways = [{key: tag[key] for key in keys if tag.get(key) is not None} for tag in tags]
-    return ways[0] if ways and all(way == ways[0] for way in ways) else {}
+    settings = [{key: tag[key] for key in keys if tag.get(key) is not None} for tag in tags]
+    return settings[0] if settings and all(other == settings[0] for other in settings) else {}
 
 
 def _is_archive(path: Path) -> bool:
-    """Whether a checkpoint is TorchScript, as OpenAI gave its models out."""
+    """Whether a checkpoint is TorchScript, as OpenAI's archives are."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -285,8 +290,8 @@ def _is_archive(path: Path) -> bool:
 
 @contextmanager
 def _readable(pretrained: str | None, archive: bool) -> Iterator[str | None]:
-    """What open_clip can load: its ``torch.load`` refuses TorchScript unless it may unpickle anything, and ``torch.jit.load``
-    unpickles no Python objects at all."""
+    """Yield weights that open_clip can load; convert an archive to safetensors. open_clip's ``torch.load`` rejects TorchScript
+    unless it may unpickle anything. ``torch.jit.load`` unpickles no Python objects."""
     if not archive:
         yield pretrained
         return
@@ -298,14 +303,14 @@ def _readable(pretrained: str | None, archive: bool) -> Iterator[str | None]:
 
 
 def _reach_hub(repository: str) -> None:
-    """Raise unless the hub answers or its cache has the repository; its own client would try for a minute and a half."""
+    """Raise unless the hub answers or its cache has the repository. The hub's client would retry for 90 seconds."""
     cached = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repository.strip("/"), repo_type="model"), "snapshots")
     if not constants.HF_HUB_OFFLINE and not cached.is_dir():
         get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
 
 
 def _check_image_tower(name: str, config: Mapping[str, Any]) -> None:
-    """Refuse towers that cannot be adapted before gigabytes are fetched for them."""
+    """Raise BackboneError if LoRAs cannot adapt the image tower, before gigabytes are downloaded."""
     kind = _obstacle(config["vision_cfg"])
     if kind is None:
         return
@@ -320,8 +325,8 @@ def _check_image_tower(name: str, config: Mapping[str, Any]) -> None:
 
 
 def _check_runs_no_code(name: str, config: object) -> None:
-    """Refuse what is no configuration, or names anything that no published model needs: Hugging Face runs Python files that a
-    tokenizer names."""
+    """Raise BackboneError unless the configuration is valid and asks only for what published models need. Hugging Face runs
+    Python files that a tokenizer names."""
     towers = [config.get(key) if isinstance(config, Mapping) else None for key in ("vision_cfg", "text_cfg")]
     if not all(isinstance(tower, Mapping) for tower in towers):
         raise BackboneError(f"{_short(name)} has no configuration of open_clip: vision_cfg and text_cfg are needed.")
@@ -344,7 +349,7 @@ def _short(name: str) -> str:
 
 
 def _obstacle(vision: Mapping[str, Any]) -> str | None:
-    """What an image tower is, as far as its configuration shows, where that is no plain ViT."""
+    """The kind of an image tower if its configuration shows that it is not a plain ViT; else None."""
     if timm_name := vision.get("timm_model_name"):
         family = model_entrypoint(timm_name).__module__.rpartition(".")[2] if is_model(timm_name) else "unknown"
         return None if family in PLAIN_FAMILIES else f"timm's {timm_name} (its family is {family})"
@@ -356,21 +361,21 @@ def _obstacle(vision: Mapping[str, Any]) -> str | None:
 
 
 def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str, Any], error: Exception) -> str:
-    """What was tried, why it failed, and what to do, in one paragraph."""
+    """One paragraph: what failed, why, and what to do."""
     why = _why(error)
     if is_file:
         return f"The checkpoint {pretrained} does not load into {name} ({why}): it is damaged or of another model."
     if name.startswith(FOLDER):
         return f"{name} does not load ({why}): the folder must hold open_clip_config.json and the weights. {HELP}"
     source = f"huggingface.co/{tag['hf_hub'].strip('/')}" if tag.get("hf_hub") else tag.get("url") or name
-    what = f"the weights {pretrained} of {name}" if pretrained else f"the model {name}"
-    # A file does not say which activation it was trained with.
+    item = f"the weights {pretrained} of {name}" if pretrained else f"the model {name}"
+    # A downloaded file does not contain the activation that it was trained with.
     quick = tag.get("quick_gelu") and not name.endswith(QUICK)
     instead = f"--backbone {name}{QUICK} --pretrained FILE" if quick else f"--backbone {name} --pretrained FILE"
     if name.startswith(OWN_WEIGHTS):
         instead = "--backbone local-dir:FOLDER, which holds its open_clip_config.json and weights"
     return (
-        f"open_clip could not load {what} from {source} ({why}). Without access to the hub, download the checkpoint elsewhere, "
+        f"open_clip could not load {item} from {source} ({why}). Without access to the hub, download the checkpoint elsewhere, "
         f"put it anywhere on this machine, and say {instead}. {HELP}"
     )
 

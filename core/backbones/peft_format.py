@@ -1,4 +1,4 @@
-"""Adapters in the file format of peft: import and export."""
+"""Import and export of adapters in peft's file format."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from core.common.tensor_files import write_tensors
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PEFT_PREFIX = "base_model.model."
 MAX_ADAPTER_BYTES = 64 * 1024 * 1024
-DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}  # what peft writes; torch knows smaller ones by halves
-# What peft can do beyond B @ A on frozen weights; the last kinds of initialisation change the frozen weights too.
+# What peft writes; torch supports smaller ones only partly.
+DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+# Options of peft beyond B @ A on frozen weights. These kinds of initialisation change the frozen weights too.
 UNSUPPORTED = ("use_dora", "use_qalora", "use_bdlora", "alora_invocation_tokens")
 UNSUPPORTED_INIT = ("pissa", "olora", "corda", "loftq", "lora_ga")
 PLAIN_NAME = re.compile(r"[\w.]+")
@@ -39,9 +40,9 @@ def save_peft(
     """Write ``adapter_config.json`` and ``adapter_model.safetensors`` as peft does (scale alpha / r = 1).
 
     Args:
-        fingerprint: of the backbone; with provenance, any JSON, it goes into the safetensors header, where peft ignores both.
+        fingerprint: the backbone's. The safetensors header holds it and the provenance (any JSON); peft ignores both.
         base_model, base_class: peft's ``base_model_name_or_path`` and ``auto_mapping``.
-        rename: from the names of adapted linears to those of the model that it is to load into.
+        rename: from names of adapted linears to their names in the model that loads the adapter.
     """
     folder.mkdir(parents=True, exist_ok=True)
     others = {rename(name): rank for name, rank in lora.ranks.items() if rank != lora.rank}
@@ -75,17 +76,17 @@ def _key(name: str, which: str) -> str:
 
 
 def _naming(names: Set[str]) -> Callable[[str], str]:
-    """From today's names of linears to those of an adapter with these tensors."""
+    """The function from names of our linears to their names in an adapter with these tensors."""
     stems = tuple(name.removeprefix(PEFT_PREFIX) for name in names)
     if any(stem.startswith(THEIRS) for stem in stems):
         return transformers_name
-    if any(stem.startswith("blocks.") for stem in stems):  # up to version 0.1 names did not say the tower
+    if any(stem.startswith("blocks.") for stem in stems):  # up to version 0.1, names had no tower
         return lambda name: name.removeprefix(VISION)
     return str
 
 
 def _other_side(names: Set[str], modules: Sequence[LoraModule]) -> str:
-    """What to choose for an adapter whose linears are on a tower where these modules have none."""
+    """The option for an adapter whose linears are on a tower where these modules have none; "" for others."""
     for tower, side in ((VISION, "photos"), (TEXT, "texts")):
         adapted = any(name.startswith(f"{PEFT_PREFIX}{tower}") for name in names)
         if adapted and not any(m.name.startswith(tower) for m in modules):
@@ -95,9 +96,11 @@ def _other_side(names: Set[str], modules: Sequence[LoraModule]) -> str:
 
 @dataclass(frozen=True)
 class _Config:
-    """What ``adapter_config.json`` says: ``rank`` and ``alpha`` are of the linears that ``ranks`` and ``alphas`` (peft's
-    ``rank_pattern`` and ``alpha_pattern``) do not name; the scale is alpha / r, or ``by_root`` alpha / sqrt(r), as in rsLoRA
-    (arXiv 2312.03732)."""
+    """The content of ``adapter_config.json``.
+
+    ``rank`` and ``alpha`` hold for linears that ``ranks`` and ``alphas`` (peft's ``rank_pattern`` and ``alpha_pattern``) do not
+    name. The scale is alpha / r, or with ``by_root`` alpha / sqrt(r), as in rsLoRA (arXiv 2312.03732).
+    """
 
     rank: int
     alpha: float
@@ -108,23 +111,23 @@ class _Config:
 
     @staticmethod
     def read(label: str, path: Path) -> _Config:
-        """Raise AdapterError unless it is one of a plain LoRA, with ranks up to MAX_RANK."""
+        """Read the file. Raises AdapterError: when it is not for a plain LoRA, or a rank exceeds MAX_RANK."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             rank, alpha = int(content["r"]), float(content.get("lora_alpha", content["r"]))
             ranks = {str(key): int(value) for key, value in (content.get("rank_pattern") or {}).items()}
             alphas = {str(key): float(value) for key, value in (content.get("alpha_pattern") or {}).items()}
-            odd = [key for key in UNSUPPORTED if content.get(key)]
-            odd += ["init_lora_weights"] if str(content.get("init_lora_weights")).startswith(UNSUPPORTED_INIT) else []
+            unsupported = [key for key in UNSUPPORTED if content.get(key)]
+            unsupported += ["init_lora_weights"] if str(content.get("init_lora_weights")).startswith(UNSUPPORTED_INIT) else []
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
             raise AdapterError(f"{label}: {CONFIG_FILE} is not a LoRA configuration of peft.") from None
-        if content.get("peft_type", "LORA") != "LORA" or odd:
-            why = f"{odd[0]} is set" if odd else f"this is {brief(content['peft_type'])}"
+        if content.get("peft_type", "LORA") != "LORA" or unsupported:
+            why = f"{unsupported[0]} is set" if unsupported else f"this is {brief(content['peft_type'])}"
             raise AdapterError(f"{label}: only plain LoRA adapters are supported ({why}).")
         for value in (rank, *ranks.values()):
             if not 1 <= value <= MAX_RANK:
                 raise AdapterError(f"{label}: rank {brief(value)} is not between 1 and {MAX_RANK}.")
-        for key in (*ranks, *alphas):  # peft takes any regular expression here, and some of them never end
+        for key in (*ranks, *alphas):  # peft accepts any regular expression here, and some never end
             if not PLAIN_NAME.fullmatch(key):
                 raise AdapterError(f"{label}: {brief(key)} in {CONFIG_FILE} is not the name of a linear.")
         base_model = content.get("base_model_name_or_path")
@@ -132,11 +135,11 @@ class _Config:
         return _Config(rank, alpha, ranks, alphas, bool(content.get("use_rslora")), base_model)
 
     def rank_and_scale(self, name: str) -> tuple[int, float]:
-        """The rank of a linear, by its name in the file, and what its B @ A is multiplied with."""
+        """The rank of a linear, by its name in the file, and the scale of its B @ A."""
         rank, alpha = (
-            # As peft looks it up: the first key that is the name or the end of it.
-            next((value for key, value in pattern.items() if f".{name}".endswith(f".{key}")), usual)
-            for pattern, usual in ((self.ranks, self.rank), (self.alphas, self.alpha))
+            # As in peft, the first key that is the name or its end.
+            next((value for key, value in pattern.items() if f".{name}".endswith(f".{key}")), default)
+            for pattern, default in ((self.ranks, self.rank), (self.alphas, self.alpha))
         )
         return int(rank), alpha / (rank**0.5 if self.by_root else rank)
 
@@ -144,14 +147,16 @@ class _Config:
 def load_peft(
     folder: Path, modules: Iterable[LoraModule], fingerprint: str, partly: bool = False
 ) -> tuple[Lora, dict[str, Any]]:
-    """Read an adapter in PEFT format for the given adapted linears, by their own names or by those in transformers' CLIPModel.
+    """Read an adapter in PEFT format for the given linears, with our names or with those of transformers' CLIPModel.
 
     Args:
-        modules: of ``Backbone.layout``, or with ``partly`` all of ``Backbone.linears``.
-        partly: the adapter may leave some of them as they are, but not all.
+        modules: the linears of ``Backbone.layout``, or with ``partly`` all of ``Backbone.linears``.
+        partly: the adapter may leave some of them out, but not all.
 
-    Returns the LoRA (its scale alpha / r folded into B) and its provenance ({} for adapters made elsewhere). Raises
-    AdapterError: files missing or damaged, another backbone, wrong shapes or dtypes, NaN, a rank above MAX_RANK.
+    Returns the LoRA (with its scale alpha / r in B) and its provenance ({} for adapters made elsewhere).
+
+    Raises AdapterError: when files are missing or damaged, or for another backbone, wrong shapes or dtypes, NaN or infinite
+        numbers, or a rank above MAX_RANK.
     """
     label = f"Adapter {folder.name}"
     config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
@@ -168,7 +173,7 @@ def load_peft(
             keys = {m: {_key(rename(m.name), which) for which in "AB"} for m in modules}
             modules = [m for m in keys if keys[m] & names or not partly] or list(keys)
             expected = set[str]().union(*(keys[m] for m in modules))
-            # Only what is expected: a header may name a million tensors without any numbers.
+            # Reads expected tensors only: a header may name a million empty ones.
             tensors = {key: file.get_tensor(key) for key in names & expected}
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError):
         raise AdapterError(f"{label}: {WEIGHTS_FILE} is damaged or not a safetensors file.") from None
@@ -177,10 +182,10 @@ def load_peft(
         made_for = brief(made_for)
         raise AdapterError(f"{label} was made for another backbone (fingerprint {made_for}, this one is {fingerprint}).")
     if names != expected:
-        odd = min(names ^ expected)
+        key = min(names ^ expected)
         model = f" (it was made for {config.base_model})" if config.base_model else ""
-        what = "unknown" if odd in names else "missing"
-        raise AdapterError(f"{label} does not fit this backbone{model}: {brief(odd)} is {what}.{_other_side(names, modules)}")
+        state = "unknown" if key in names else "missing"
+        raise AdapterError(f"{label} does not fit this backbone{model}: {brief(key)} is {state}.{_other_side(names, modules)}")
     factors = {}
     for m in modules:
         theirs = rename(m.name)

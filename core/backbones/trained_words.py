@@ -1,7 +1,7 @@
-"""The words of all texts that trained a model, and what a question names beyond them.
+"""The words of all texts that trained a model, and the words of a question that are not among them.
 
-How near a question is to photos does not tell: “unicorn eating a spaceship” is as near as many a question with an answer. That
-no text which trained the model has its words is a fact that a visitor can judge.
+Distance to photos cannot tell whether a question has an answer: “unicorn eating a spaceship” is as near as many questions that
+have one. But that no training text has these words is a fact that a visitor can judge.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from core.common.languages import language
 
-LANGUAGES = ("English", "German", "French")  # of the texts
+LANGUAGES = ("English", "German", "French")  # of the training texts
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _ENDINGS = ("", "s", "es", "e", "en", "ed", "ing")
-# They say nothing about what a photo shows, so that they make no question a known one.
+# They say nothing about the content of a photo, so they do not make a question known.
 _FUNCTION_WORDS = frozenset(
     """
     an and are as at be by for from has have he her his in into is it its my no not of off on or our out over she that the
@@ -26,13 +26,13 @@ _FUNCTION_WORDS = frozenset(
 
 
 def words_of(text: str) -> list[str]:
-    """Its words of two letters or more, in lower case, without function words."""
+    """Words of two letters or more, in lower case, without function words."""
     return [word for word in _WORD.findall(text.casefold()) if word not in _FUNCTION_WORDS]
 
 
 def unknown_words(text: str, trained: frozenset[str]) -> tuple[str, ...]:
-    """The words that no text had which trained the model, where they are most of the text's words; none for a text in another
-    language. ``trained``: as ``load_words`` gives them; none: nothing is known of what trained the model."""
+    """The words of a text that no training text has, if they are more than half of its words; else (). Also () for a text in
+    another language, or if ``trained`` (see ``load_words``) is empty."""
     if not trained or language(text) not in LANGUAGES:
         return ()
     words = list(dict.fromkeys(words_of(text)))
@@ -46,10 +46,10 @@ def _known(word: str, trained: frozenset[str]) -> bool:
 
 
 def save_words(texts: Iterable[str], path: Path) -> None:
-    """Write the words of texts, a line each."""
+    """Write the words of texts, one per line."""
     path.write_text("\n".join(sorted({word for text in texts for word in words_of(text)})) + "\n", encoding="utf-8")
 
 
 def load_words(path: Path) -> frozenset[str]:
-    """What ``save_words`` wrote; none where there is no file."""
+    """Read the file of ``save_words``; empty if there is none."""
     return frozenset(path.read_text(encoding="utf-8").split()) if path.is_file() else frozenset()

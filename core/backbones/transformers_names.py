@@ -1,4 +1,4 @@
-"""What adapted linears and models are called in transformers' ``CLIPModel``, so that adapters for it load with plain peft."""
+"""Names of linears and models in transformers' ``CLIPModel``, so that exported adapters load into it with plain peft."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from core.common.errors import AdapterError
 
 OURS = re.compile(r"(text|vision)\.blocks\.(\d+)\.(.*)")
-THEIRS = ("vision_model.", "text_model.", "text_projection.")  # how their names begin
+THEIRS = ("vision_model.", "text_model.", "text_projection.")  # how names in CLIPModel start
 PARTS = {f"attn.{part}_proj": f"self_attn.{part}_proj" for part in ("q", "k", "v", "out")}
 PARTS |= {"mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
 CLASS = {"base_model_class": "CLIPModel", "parent_library": "transformers"}
 
-# The same weights on the hub; what LAION trained has both forms in one repository.
+# Repositories with the same weights for transformers. LAION's repositories have both forms.
 OPENAI = {
     "ViT-B-32": "openai/clip-vit-base-patch32",
     "ViT-B-16": "openai/clip-vit-base-patch16",
@@ -24,7 +24,7 @@ OPENAI = {
 
 
 def transformers_name(name: str) -> str:
-    """The linear's name in ``CLIPModel``; AdapterError for linears of other models."""
+    """The linear's name in ``CLIPModel``. Raises AdapterError: when it has none."""
     if name == "text.projection":
         return "text_projection"
     match = OURS.fullmatch(name)
@@ -34,8 +34,8 @@ def transformers_name(name: str) -> str:
 
 
 def hub_model(choice: Mapping[str, Any]) -> str:
-    """The hub's repository of the weights that arguments of ``load_backbone`` choose, or the model's name where that is not
-    known; AdapterError for the embedded backbone, or another kind of tower than CLIP's."""
+    """The hub repository of the weights that arguments of ``load_backbone`` choose, or the model's name if unknown. Raises
+    AdapterError: for the embedded backbone, and for towers of another kind than CLIP's."""
     spec, pretrained = str(choice["spec"]), choice.get("pretrained")
     if spec == "embedded":
         raise AdapterError("The backbone `embedded` is no CLIP of transformers: its adapters load with peft as they are.")

@@ -1,10 +1,11 @@
-"""Sentences in other languages, moved to where their English translations are.
+"""Move sentences in other languages toward their English translations.
 
-The text tower places a sentence near its translation, but not as near as a photo's captions are to each other, and the heads
-were trained on English most. A linear map W for each language (``core.training.translations``) closes some of the gap: s
-becomes s W, of unit length. English stays as it is, and so does the training of all else, which reads all languages as the
-text tower gives them. German has a second map: its nouns have capitals, which few people type into a search box, and without
-them the text tower reads it as another language.
+The text tower places a sentence near its translation, but not as near as captions of one photo are to each other. The heads are
+trained mostly on English. A linear map W per language (``core.training.translations``) closes some of the gap: s becomes s W,
+normalised. English sentences do not move. All other training uses the text tower's embeddings without maps.
+
+German has a second map. Its nouns are capitalised, but few people type capitals into a search box. Without them, the text tower
+reads German as another language.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from core.common.errors import BackboneError
 from core.common.languages import language
 from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 
-Maps = Mapping[str, Tensor]  # by the English name of a language, [s, s]
+Maps = Mapping[str, Tensor]  # [s, s] each, by the English name of the language
 LOWER_CASE = "{} in lower case"
 
 
 def toward_english(maps: Maps, texts: Sequence[str], sentences: Tensor) -> Tensor:
-    """The sentence embeddings [n, s] of texts, those in a language with a map moved."""
+    """Move the sentence embeddings [n, s] of texts whose language has a map."""
     if not maps:
         return sentences
     moved = sentences.clone()
@@ -39,12 +40,12 @@ def toward_english(maps: Maps, texts: Sequence[str], sentences: Tensor) -> Tenso
 
 
 def save_maps(maps: Maps, text_tower: str, path: Path) -> None:
-    """Write maps as float16 safetensors. ``text_tower``: the checksum of the tower whose sentences they are for."""
+    """Write maps as float16 safetensors. ``text_tower``: the checksum of the tower that they belong to."""
     write_tensors(path, {name: map.half() for name, map in maps.items()}, {"text_tower": text_tower})
 
 
 def load_maps(path: Path, text_tower: str, dim: int) -> Maps:
-    """What ``save_maps`` wrote; nothing where there is no file, or for another tower. Raises BackboneError: it is damaged."""
+    """Read the file of ``save_maps``; {} if this tower has none. Raises BackboneError: when it is damaged."""
     if not path.is_file():
         return {}
     try:

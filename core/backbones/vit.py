@@ -1,8 +1,7 @@
-"""Plain ViTs cut in two: a frozen stem, and the last blocks with q, k and v as linears of their own, which a LoRA adapts.
+"""Plain ViTs in two parts: a frozen stem, and the last blocks with separate q, k and v linears, which a LoRA adapts.
 
-A ViT is plain where all its blocks are x + attention(norm(x)), then x + mlp(norm(x)), and the attention is softmax over dot
-products of q, k and v. Two libraries have them: open_clip (CLIP as OpenAI and LAION trained it) and timm (SigLIP, SigLIP 2,
-MobileCLIP's B and L).
+A ViT is plain if each block computes x + attention(norm(x)), then x + mlp(norm(x)), with softmax attention over dot products of
+q and k. Two libraries have plain ViTs: open_clip (CLIP of OpenAI and LAION) and timm (SigLIP, SigLIP 2, MobileCLIP B and L).
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ class PlainViT:
     """The parts of an image tower.
 
     Attributes:
-        stem: pixels [n, 3, h, w] to tokens [n, tokens, width], before the first block.
-        blocks: as the library has them. head: tokens after the last block to embeddings [n, dim], not yet of unit length.
-        tokens: how many. special: how many of them stand before the patches. width, dim: of tokens and of embeddings.
-        facts: what changes embeddings without showing in weights, for the fingerprint.
+        stem: from pixels [n, 3, h, w] to tokens [n, tokens, width], before the first block.
+        blocks: the library's own. head: from tokens after the last block to embeddings [n, dim], not normalised.
+        tokens: their number. special: how many of them stand before the patches. width, dim: of tokens and of embeddings.
+        facts: settings that change embeddings but not weights, for the fingerprint.
     """
 
     stem: nn.Module
@@ -47,7 +46,7 @@ class PlainViT:
 
     @staticmethod
     def of(visual: nn.Module) -> PlainViT:
-        """The parts of an open_clip image tower, which is taken apart. Raises BackboneError: it is no plain ViT."""
+        """Take an open_clip image tower apart. Raises BackboneError: when it is not a plain ViT."""
         if isinstance(visual, TimmModel):
             return _of_timm(visual)
         if isinstance(visual, VisionTransformer):
@@ -55,7 +54,7 @@ class PlainViT:
         raise _refused(f"not {type(visual).__name__}")
 
     def prefix(self, cut: int) -> nn.Sequential:
-        """Stem and first ``cut`` blocks."""
+        """The stem and the first ``cut`` blocks."""
         return nn.Sequential(self.stem, *self.blocks[:cut]).eval()
 
 
@@ -100,19 +99,19 @@ def _of_timm(visual: TimmModel) -> PlainViT:
     return PlainViT(Step(trunk, trunk.forward_features), blocks, head, tokens, special, width, dim, facts)
 
 
-def _refused(what: str) -> BackboneError:
-    return BackboneError(f"Only plain ViT image towers are supported, {what}.")
+def _refused(other: str) -> BackboneError:
+    return BackboneError(f"Only plain ViT image towers are supported, {other}.")
 
 
 def _is_plain(block: Any) -> bool:
-    """Whether a block of timm's ViT computes what ``core.backbones.attention.Block`` does."""
+    """Whether a block of timm's ViT computes the same as ``core.backbones.attention.Block``."""
     if (type(block), type(block.mlp), type(block.attn)) != (timm_vit.Block, Mlp, Attention) or block.attn.gate is not None:
         return False
     return all(type(norm) is nn.Identity for norm in (block.attn.q_norm, block.attn.k_norm, block.attn.norm))
 
 
 class Step(nn.Module):
-    """One step of an image tower, by a method of the library's module."""
+    """One step of an image tower, computed by a method of the library's module."""
 
     def __init__(self, module: nn.Module, run: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -135,10 +134,8 @@ class OpenClipHead(nn.Module):
 
 
 class AdaptedTower(nn.Module):
-    """The adapted suffix: the last blocks of a ViT, its final norm, pooling and projection.
-
-    ``adapt_blocks`` at the end are adapted (None: all). Raises BackboneError: there are fewer blocks.
-    """
+    """The adapted suffix: the last blocks of a ViT, its final norm, pooling and projection. ``adapt_blocks``: number of blocks
+    (None: all). Raises BackboneError: when there are fewer."""
 
     def __init__(self, vit: PlainViT, adapt_blocks: int | None = None) -> None:
         super().__init__()
@@ -147,10 +144,8 @@ class AdaptedTower(nn.Module):
         self.dim, self.special, self.patches = vit.dim, vit.special, vit.tokens - vit.special
 
     def forward(self, prefix: Tensor, lora: Lora | None = None, keep: Tensor | None = None) -> Tensor:
-        """Activations [n, special + patches, width] to unit-length embeddings [n, dim], with the LoRA applied.
-
-        ``keep`` holds the indexes of the patches to look at (training only); a class token always stays.
-        """
+        """From activations [n, special + patches, width] to unit-length embeddings [n, dim], with the LoRA applied. ``keep``:
+        indexes of the patches to use (training only). Special tokens are always used."""
         x = prefix if keep is None else torch.cat([prefix[:, : self.special], prefix[:, self.special + keep]], 1)
         for block in self.blocks.values():
             x = block(x, lora)

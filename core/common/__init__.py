@@ -1,1 +1,1 @@
-"""Used by every other package, and imports none of them."""
+"""Shared helpers. Every other package of core may import them; they import none of those."""

@@ -1,7 +1,7 @@
-"""The device that the heavy computations of this process run on, and how numbers get there.
+"""The device for the heavy computations of this process, and transfers to it.
 
-One choice for command line, app and training. Models keep what is cached and compared (prefix activations, embeddings, LoRAs)
-on the CPU: only batches travel, in half precision where they are cached in it.
+Command line, app and training share one choice. Prefix activations, embeddings and LoRAs stay on the CPU. Only batches move to
+the device, in the precision in which they are cached.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from core.common.errors import BackboneError
 from core.common.runtime import compute_dtype
 
 CPU = torch.device("cpu")
-GPU_FACTOR = 8  # so many times the photos that suit a processor's caches fill a GPU
+GPU_FACTOR = 8  # a GPU batch has this many times the photos of a CPU batch
 _chosen: torch.device | None = None
 
 
 def use(name: str = "auto") -> torch.device:
-    """Choose the device of this process: "cuda" (or "cuda:1"), "mps", "cpu", or "auto", the first of them that is there. Raises
-    BackboneError: this machine, or the torch that is installed, has no such device."""
+    """Choose the device of this process: "cuda" (or "cuda:1"), "mps", "cpu", or "auto" (the first of these that is available).
+    Raises BackboneError: when this machine or the installed torch has no such device."""
     global _chosen
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -43,31 +43,31 @@ def use(name: str = "auto") -> torch.device:
 
 
 def current() -> torch.device:
-    """The device that was chosen; without a choice that of "auto"."""
+    """The chosen device; by default the one for "auto"."""
     return _chosen or use()
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None = None) -> AbstractContextManager[object]:
-    """Matrix products of this block in a dtype (None: ``compute_dtype`` of the device); float32 leaves all as it is."""
+    """Compute the matrix products of a block in a dtype (None: ``compute_dtype`` of the device). float32 changes nothing."""
     dtype = dtype or compute_dtype(device)
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
 
 
 def training_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """As ``autocast``, in float32 where only float16 is fast: small gradients vanish in it."""
+    """``autocast`` for training: float32 instead of float16, in which small gradients vanish."""
     dtype = compute_dtype(device)
     return autocast(device, torch.float32 if dtype == torch.float16 else dtype)
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on the device; to a CUDA device from pinned memory, so that the copy runs beside computations."""
+    """Copy a tensor to the device. For CUDA, pin it first, so that the copy runs in parallel with computations."""
     if device.type == "cuda" and tensor.device.type == "cpu" and torch.cuda.is_available():
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def prefetched(parts: Sequence[Tensor], device: torch.device) -> Iterator[Tensor]:
-    """Parts on the device; a thread pins and sends the next one while the caller computes with this one."""
+    """Yield each part on the device. A thread sends the next part while the caller computes with the current one."""
     if device.type == "cpu" or len(parts) < 2:
         yield from (sent(part, device) for part in parts)
         return
@@ -80,5 +80,5 @@ def prefetched(parts: Sequence[Tensor], device: torch.device) -> Iterator[Tensor
 
 
 def batch_size(device: torch.device, on_cpu: int) -> int:
-    """How many photos at once keep the device busy, given how many suit a processor."""
+    """The number of photos in a batch, given the best number for a CPU."""
     return on_cpu if device.type == "cpu" else GPU_FACTOR * on_cpu

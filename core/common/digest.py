@@ -1,4 +1,4 @@
-"""What identifies content: its sha256, in hexadecimal."""
+"""Identify content by its sha256, in hexadecimal."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def digest(content: str | bytes) -> str:
-    """64 hexadecimal digits; of a text, those of its UTF-8."""
+    """64 hexadecimal digits. A text is encoded as UTF-8."""
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """64 hexadecimal digits over names, shapes and numbers, in order of names."""
+    """64 hexadecimal digits over names, shapes and numbers, sorted by name."""
     content = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()

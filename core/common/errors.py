@@ -1,4 +1,4 @@
-"""Errors that are written for people: what was wrong, with which input, and what to do."""
+"""Errors for users. The message says what is wrong, with which input, and what to do."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ MAX_BRIEF = 80
 
 
 def brief(value: object) -> str:
-    """Something from a file or a visitor as an error may quote it: one line, printable, at most MAX_BRIEF characters."""
+    """Shorten a value from a file or a visitor for an error message: one printable line, at most MAX_BRIEF characters."""
     text = value if isinstance(value, str) else repr(value) if isinstance(value, int | float) else type(value).__name__
     line = "".join(c if c.isprintable() else " " for c in text[: MAX_BRIEF + 1])
     return line if len(line) <= MAX_BRIEF else f"{line[: MAX_BRIEF - 1]}…"
 
 
 class StudioError(Exception):
-    """Base of every error that a user may see; its text is shown as it is, without a stack trace."""
+    """Base of all errors that users see. The app shows the text without a stack trace."""
 
 
 class UsageError(StudioError):
-    """Options of a command line that do not go together."""
+    """Command-line options that cannot be combined."""
 
 
 class DescriptionError(StudioError):

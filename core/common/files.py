@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all."""
+"""Write a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Where to write what becomes ``path`` at the end of the block: an interrupted run leaves no half file."""
+    """Yield a temporary path that becomes ``path`` when the block ends. An interrupted run leaves no half-written ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # which no search for files of this kind finds
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # a suffix that no search for files matches
     yield partial
     partial.replace(path)

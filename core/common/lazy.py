@@ -1,7 +1,7 @@
 """A property that is computed once, without a lock.
 
-Before Python 3.12, ``functools.cached_property`` holds one lock for all instances of a class: a slow value of one visitor would
-block everyone else's.
+Before Python 3.12, ``functools.cached_property`` holds one lock for all instances of a class. One visitor's slow value would
+block all others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class lazy(Generic[T]):
-    """Decorates a method whose value is kept on its instance; two threads may both compute it the first time."""
+    """Decorator that computes a method's value once and keeps it on the instance. At first, two threads may both compute it."""
 
     def __init__(self, make: Callable[[Any], T]) -> None:
         self._make, self._name, self.__doc__ = make, make.__name__, make.__doc__

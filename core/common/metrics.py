@@ -15,14 +15,14 @@ KS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class Relevance:
-    """Which texts belong to which photos."""
+    """The texts that belong to each photo."""
 
-    texts: tuple[str, ...]  # different ones
+    texts: tuple[str, ...]  # without duplicates
     matrix: np.ndarray  # [n photos, m texts], True where the text is one of the photo's captions
 
     @staticmethod
     def of(captions: Sequence[Sequence[str]]) -> Relevance:
-        """From the captions of each photo, in order."""
+        """Build it from the captions of each photo, in order."""
         index = {text: i for i, text in enumerate(dict.fromkeys(text for texts in captions for text in texts))}
         matrix = np.zeros((len(captions), len(index)), dtype=bool)
         for row, texts in enumerate(captions):
@@ -31,10 +31,10 @@ class Relevance:
 
 
 def first_hits(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """Rank (0 = best) of each row's best-ranked relevant column, of scores and bools [rows, columns]; n columns where a row has
-    none.
+    """Rank (0 = best) of each row's best relevant column, from scores and bools [rows, columns].
 
-    A column that ties with the hit counts as ranked before it, so that a model that cannot tell photos apart scores nothing.
+    A row without a relevant column gets the number of columns. A tie counts as ranked before the hit, so that a model that
+    cannot tell photos apart scores 0.
     """
     best = np.where(relevant, similarity, -np.inf).max(1)
     better = ((similarity >= best[:, None]) & ~relevant).sum(1)
@@ -42,80 +42,79 @@ def first_hits(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
 
 
 def recall(similarity: np.ndarray, relevant: np.ndarray, ks: Sequence[int] = KS) -> dict[str, float]:
-    """Share of rows, in percent, with a relevant column among the first k: {"R@1": …, "R@5": …, "R@10": …}."""
+    """Percentage of rows with a relevant column among the first k: {"R@1": …, "R@5": …, "R@10": …}."""
     hits = first_hits(similarity, relevant)[relevant.any(1)]
     return {f"R@{k}": float((hits < k).mean() * 100) if len(hits) else 0.0 for k in ks}
 
 
 def _ways(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Scores, and what is relevant, image-to-text and text-to-image, of embeddings [n, d] and [m, d] of unit length."""
+    """Scores and relevance, image-to-text and text-to-image, of unit-length embeddings [n, d] and [m, d]."""
     similarity = (images @ texts.T).numpy()
     return {"i2t": (similarity, relevance.matrix), "t2i": (similarity.T, relevance.matrix.T)}
 
 
 def both_directions(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, dict[str, float]]:
-    """Recalls image-to-text and text-to-image of embeddings [n, d] and [m, d] of unit length."""
+    """Recalls image-to-text and text-to-image of unit-length embeddings [n, d] and [m, d]."""
     return {way: recall(*pair) for way, pair in _ways(images, texts, relevance).items()}
 
 
 def measure(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Any]:
-    """Recalls and mean average precision both ways: {"i2t": {"R@1": …, …, "mAP": …}, "t2i": {…}, "images": n photos}.
-
-    Where photos share captions, as labelled ones do, recall counts any right answer; mAP asks for all of them.
-    """
+    """Recalls and mean average precision in both directions: {"i2t": {"R@1": …, …, "mAP": …}, "t2i": {…}, "images": n photos}.
+    When photos share captions, such as labels, recall counts any right answer, and mAP counts all of them."""
     ways = _ways(images, texts, relevance).items()
-    found = {way: {**recall(*pair), "mAP": mean_average_precision(*pair)} for way, pair in ways}
-    return {**found, "images": len(relevance.matrix)}
+    recalls = {way: {**recall(*pair), "mAP": mean_average_precision(*pair)} for way, pair in ways}
+    return {**recalls, "images": len(relevance.matrix)}
 
 
 def mean_of_ways(recalls: Mapping[str, Any], measure: str) -> float:
-    """Mean of both directions of one measure, such as "R@1", of recalls as ``both_directions`` and ``measure`` give them."""
+    """Mean over both directions of one measure, such as "R@1", from the result of ``both_directions`` or ``measure``."""
     return (recalls["i2t"][measure] + recalls["t2i"][measure]) / 2
 
 
 @dataclass(frozen=True)
 class Hits:
-    """How the right answers of questions rank, which are photos (i2t) or captions (t2i)."""
+    """Ranks of the right answers to questions. A question is a photo (i2t) or a caption (t2i)."""
 
-    places: np.ndarray  # [q], of the best right answer of each; 0 is the first
-    photos: np.ndarray  # [q], the row of the photo that the question belongs to (a caption of several: the first of them)
+    places: np.ndarray  # [q], rank of each question's best right answer; 0 is the first
+    photos: np.ndarray  # [q], row of the question's photo (for a caption of several photos, the first one)
     total: int  # number of photos
 
 
 def hits(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Hits]:
-    """Both directions, {"i2t": …, "t2i": …}, of embeddings [n, d] and [m, d] of unit length."""
+    """Hits in both directions, {"i2t": …, "t2i": …}, of unit-length embeddings [n, d] and [m, d]."""
     n = len(relevance.matrix)
     photos = {"i2t": np.arange(n), "t2i": relevance.matrix.argmax(0)}
     return {way: Hits(first_hits(*pair), photos[way], n) for way, pair in _ways(images, texts, relevance).items()}
 
 
 def recall_interval(adapter_hits: Hits, k: int, minus: Hits | None = None) -> tuple[float, float, float]:
-    """R@k in percent of an adapter with its 95 % percentile bootstrap interval: (mean, low, high); with the hits of another one
-    for the same questions to subtract, of the paired difference.
+    """R@k in percent with its 95 % percentile bootstrap interval: (mean, low, high).
 
-    Photos are drawn again, each with all of its captions, since the captions of one photo are no independent evidence.
+    ``minus`` holds another adapter's hits for the same questions: then the result is for the paired difference. Photos are
+    resampled with all their captions, since captions of one photo are not independent evidence.
     """
     scores = (adapter_hits.places < k).astype(float) - (0.0 if minus is None else minus.places < k)
-    # In the draws' type: otherwise numpy would convert all of them each time.
+    # float32 like the draws: otherwise numpy would convert all draws in each product.
     sums = np.bincount(adapter_hits.photos, scores, adapter_hits.total).astype(np.float32)
     sizes = np.bincount(adapter_hits.photos, minlength=adapter_hits.total).astype(np.float32)
     drawn = _resamples(adapter_hits.total)
     questions = drawn @ sizes
-    some = questions > 0  # where captions are shared, a draw may miss every photo that has questions
+    some = questions > 0  # if captions are shared, a draw may miss every photo that has questions
     means = (drawn[some] @ sums) / questions[some]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(scores.mean() * 100), float(low * 100), float(high * 100)
 
 
 @lru_cache(maxsize=4)
-def _resamples(n: int, draws: int = 2_000, seed: int = 0) -> np.ndarray:
-    """How often each of n photos is in each bootstrap draw, [draws, n]; kept, because a slider asks for it again and again."""
-    picks = np.random.default_rng(seed).integers(0, n, (draws, n)) + np.arange(draws)[:, None] * n
+def _resamples(n: int) -> np.ndarray:
+    """How often each bootstrap draw has each of n photos, [draws, n]. Cached, because a slider asks for it again and again."""
+    draws = 2_000
+    picks = np.random.default_rng(0).integers(0, n, (draws, n)) + np.arange(draws)[:, None] * n
     return np.bincount(picks.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float32)
 
 
 def mean_average_precision(similarity: np.ndarray, relevant: np.ndarray) -> float:
-    """Mean over rows of the average precision, in percent; rows without a relevant column are left out."""
+    """Mean over rows of the average precision, in percent, without rows that have no relevant column."""
     rows = relevant.any(1)
     order = np.argsort(-similarity[rows], axis=1, kind="stable")
     sorted_relevant = np.take_along_axis(relevant[rows], order, 1)
@@ -124,10 +123,10 @@ def mean_average_precision(similarity: np.ndarray, relevant: np.ndarray) -> floa
     return float(average.mean() * 100) if len(average) else 0.0
 
 
-def bootstrap_interval(values: Sequence[float], seed: int = 0, draws: int = 10_000) -> tuple[float, float, float]:
+def bootstrap_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean of the values and its 95 % percentile bootstrap interval: (mean, low, high)."""
     array = np.asarray(values, dtype=float)
-    picks = np.random.default_rng(seed).integers(0, len(array), (draws, len(array)))
+    picks = np.random.default_rng(0).integers(0, len(array), (10_000, len(array)))
     means = array[picks].mean(1)
     low, high = np.percentile(means, [2.5, 97.5])
     return float(array.mean()), float(low), float(high)

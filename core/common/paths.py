@@ -1,4 +1,4 @@
-"""Where the shipped files are."""
+"""Paths of the shipped files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-# An installed wheel has them in the package; in a checkout they lie at its top.
+# An installed wheel has the shipped files inside the package; a checkout has them at its top.
 _IN_WHEEL = ROOT / "core" / "shipped"
 _SHIPPED = _IN_WHEEL if _IN_WHEEL.is_dir() else ROOT
 ASSETS = _SHIPPED / "assets"
@@ -23,7 +23,7 @@ def heads_path() -> Path:
 
 
 def everyday_path(backbone: str = "embedded") -> Path:
-    """What everyday photos look like to a backbone."""
+    """The shipped statistics of everyday photos for a backbone."""
     return ASSETS / backbone / EVERYDAY_FILE
 
 
@@ -38,8 +38,8 @@ def experts_path(backbone: str = "embedded") -> Path:
 
 
 def find_generator(experts: Path, backbone: str) -> Path:
-    """The generator of a repository: in its folder, where training leaves it, else in the assets under the folder's name or
-    the backbone's."""
+    """The generator of a repository: in its folder, where training writes it, else in the assets, by the folder's name or the
+    backbone's. Without one, the path in its folder."""
     inside = experts / GENERATOR_FILE
     return next((path for path in (inside, generator_path(experts.name), generator_path(backbone)) if path.is_file()), inside)
 
@@ -50,5 +50,5 @@ def results_path(experiment: str) -> Path:
 
 
 def data_of(module: str) -> Any:
-    """What is in the JSON file beside a module, which is given by its ``__file__``."""
+    """Read the JSON file beside a module, given the module's ``__file__``."""
     return json.loads(Path(module).with_suffix(".json").read_text(encoding="utf-8"))

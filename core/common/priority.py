@@ -1,4 +1,4 @@
-"""Answers go before photos: what only prepares photos leaves busy cores to the rest."""
+"""Answers go first: threads that only prepare photos run at a lower priority."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ NICE = 10  # a tenth of a busy core's time
 
 
 def step_back() -> None:
-    """Give this thread, and those that it starts, a lower priority; on Linux, the one system where a thread has its own."""
+    """Lower the priority of this thread and of those that it starts. Only on Linux does each thread have its own priority."""
     if sys.platform == "linux":
         os.nice(NICE)

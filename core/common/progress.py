@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal, a few lines elsewhere."""
+"""Progress of long work: a bar on a terminal, a few log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 Log = Callable[[str], None]
-SECONDS = 60.0  # a line after so long, if no tenth of the work was done meanwhile
+SECONDS = 60.0  # the longest time between log lines, if no tenth of the work is done
 _bars = 0
 
 
 def silent(line: str) -> None:
-    """A log of nothing, for processes that leave it to the first one to speak."""
+    """A log that drops its lines, for all processes but the first."""
 
 
 def say(line: str) -> None:
-    """A line on stderr, above the bars that are drawn there."""
+    """Print a line on stderr, above the bars."""
     line = printable(line)
     if _bars:
         from tqdm import tqdm
@@ -34,14 +34,14 @@ def say(line: str) -> None:
 
 
 class Bar:
-    """The progress of one piece of work, ``with Bar(...) as bar: ... bar.to(done)``.
+    """Progress of one piece of work: ``with Bar(...) as bar: ... bar.to(done)``.
 
-    On a terminal it is a bar of tqdm with an estimate. Elsewhere the log gets a line at the start, at every tenth, after every
-    minute and at the end. Several processes of `accelerate launch` share a terminal: they write lines, too.
+    On a terminal it is a tqdm bar with an estimate of the time left. Elsewhere the log gets a line at the start, at every
+    tenth, after every minute and at the end. Processes of `accelerate launch` share a terminal, so they write lines too.
 
     Args:
-        total: how much there is; None where unknown. log: gets the lines; ``silent`` is silence. unit: what is counted.
-        first: how much was done before. started: when, as ``time.monotonic`` has it (None: now).
+        total: the amount of work; None if unknown. log: receives the lines; ``silent`` shows nothing. unit: what is counted.
+        first: the amount done before. started: the start, in ``time.monotonic``'s seconds (None: now).
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Bar:
         self.close()
 
     def close(self) -> None:
-        """The last of it; more than once does nothing."""
+        """Remove the bar; further calls do nothing."""
         if self._drawn is not None:
             global _bars
             _bars -= 1
@@ -81,7 +81,7 @@ class Bar:
             self._drawn = None
 
     def to(self, done: int, note: str = "") -> None:
-        """So much is done by now; ``note`` is the latest that is known, such as a loss."""
+        """Set the amount done. ``note`` is the latest figure, such as a loss."""
         if self._drawn is not None:
             if note:
                 self._drawn.set_postfix_str(note, refresh=False)
@@ -100,7 +100,7 @@ class Bar:
 
 
 def counter(title: str, log: Log, unit: str = "photos") -> Callable[[int, int], None]:
-    """A bar for work that reports (done, total), from the first report on until all is done."""
+    """A callback for work that reports (done, total). It opens a bar at the first report and closes it when all is done."""
     bars: list[Bar] = []
     started = time.monotonic()
 
@@ -115,7 +115,7 @@ def counter(title: str, log: Log, unit: str = "photos") -> Callable[[int, int], 
 
 
 def duration(seconds: float) -> str:
-    """As people say it: "40 seconds", "5 minutes", "2.5 hours"."""
+    """A duration in words: "40 seconds", "5 minutes", "2.5 hours"."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 5_400 else f"{seconds / 3600:.1f} hours"

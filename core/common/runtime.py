@@ -1,10 +1,10 @@
-"""How the processor and its memory are used: threads, compute dtype, and the heap.
+"""Use of the processor and its memory: threads, compute dtype, and the heap.
 
-Threads: several computations with two threads each wait for one another: indexing 20 photos costs half as much processor time
-again (two cores, torch 2.13). So computations that run at once share the cores, and one core is enough for a sentence.
+Threads: parallel computations with two threads each wait for one another. Indexing 20 photos then costs 1.5 times the processor
+time (two cores, torch 2.13). So parallel computations share the cores, and a sentence uses one core.
 
-Heap: glibc gives large pieces back to the system at once, and they come back as pages that must be cleared first: half of the
-image tower's time in a process that has just begun. Here they stay, and go back when the app is at rest.
+Heap: glibc returns large blocks to the system at once, and the system must clear them before it hands them out again. In a new
+process this takes half of the image tower's time. Here the process keeps them, and returns them when the app is idle.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from contextlib import contextmanager
 import torch
 
 DTYPE_VARIABLE = "SG_LORA_DTYPE"
-# Of mallopt(3).
+# Parameters of mallopt(3)
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _ARENAS = 2
-_LARGEST_KEPT = 32 * 2**20  # the most that glibc takes; the tower's largest activations of TOWER_BATCH photos are 20 MB
+_LARGEST_KEPT = 32 * 2**20  # the most that glibc accepts; the tower's largest activations of TOWER_BATCH photos are 20 MB
 _KEPT_FREE = 128 * 2**20
 
 _CORES = torch.get_num_threads()
@@ -33,8 +33,8 @@ _lock = threading.Lock()
 def compute_dtype(device: torch.device | None = None) -> torch.dtype:
     """The dtype of the heavy matrix products on a device (None: the CPU), in training and in search.
 
-    bfloat16 where a processor multiplies it natively (about 3x faster; emulated, it is 2 to 3 times slower), else float32. On
-    GPUs bfloat16 where they have it, else float16. ``SG_LORA_DTYPE=float32`` in the environment: as if a device had neither.
+    On a CPU with native bfloat16: bfloat16 (about 3 times faster; emulated, it is 2 to 3 times slower). On other CPUs: float32.
+    On a GPU: bfloat16 if native, else float16. ``SG_LORA_DTYPE=float32`` in the environment selects float32 everywhere.
     """
     if os.environ.get(DTYPE_VARIABLE) == "float32":
         return torch.float32
@@ -49,10 +49,8 @@ def compute_dtype(device: torch.device | None = None) -> torch.dtype:
 
 @contextmanager
 def shared_cores() -> Iterator[None]:
-    """In this block torch gets the cores that are this computation's part: all where it runs alone, at least one.
-
-    The number of threads is the calling thread's own; what began earlier keeps what it has.
-    """
+    """Give the block its share of the cores: all if it runs alone, at least one. torch counts threads for each calling thread,
+    so computations that started earlier keep their share."""
     global _running
     with _lock:
         _running += 1
@@ -70,11 +68,11 @@ def shared_cores() -> Iterator[None]:
 def one_core(
     count: Callable[[], int] = torch.get_num_threads, limit: Callable[[int], None] = torch.set_num_threads
 ) -> Iterator[None]:
-    """In this block the calling thread computes alone, as is best for one sentence.
+    """Run the block on one core, which is best for one sentence.
 
-    Threads that sleep between small steps take longer to wake than they save: from a sentence to an adapter it is 21 ms with
-    two and 14 with one. What comes of it does not depend on how many cores there are. ``count`` and ``limit`` say and set how
-    many threads the calling thread computes with.
+    Threads that sleep between small steps take longer to wake than they save: an adapter for a sentence takes 21 ms with two
+    threads and 14 ms with one. The result does not depend on the number of cores. ``count`` and ``limit`` get and set the
+    number of threads of the calling thread.
     """
     threads = count()
     limit(1)
@@ -90,10 +88,8 @@ def _libc() -> ctypes.CDLL | None:
 
 
 def set_up_heap() -> None:
-    """Use freed memory again instead of returning it piece by piece, and let all threads share two heaps.
-
-    By default there are eight heaps a core, and each keeps the most it ever held. Call it before threads begin.
-    """
+    """Keep freed memory for reuse, and let all threads share two heaps. By default glibc has eight heaps per core, and each
+    keeps the most it ever held. Call this before any thread starts."""
     if libc := _libc():
         libc.mallopt(_ARENA_MAX, _ARENAS)
         libc.mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)

@@ -1,4 +1,4 @@
-"""What the JSON beside experts may say. Such files may come from anywhere: texts can be shown, and figures are numbers."""
+"""Schema of the JSON files beside experts. They may come from anywhere: texts must be printable, figures finite."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Recalls = TypedDict(
 
 
 class Measurement(TypedDict):
-    """Recalls of both directions, and on how many photos."""
+    """Recalls in both directions, and the number of photos."""
 
     i2t: Recalls
     t2i: Recalls
@@ -60,7 +60,7 @@ BackboneChoice = Annotated[
 
 
 def where_invalid(error: ValidationError) -> str:
-    """The first thing that is wrong, as "experts.3.images: Input should be a valid integer"."""
+    """The first error, such as "experts.3.images: Input should be a valid integer"."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"]))
     return brief(f"{place}: {first['msg']}" if place else first["msg"])

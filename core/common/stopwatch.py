@@ -1,4 +1,4 @@
-"""Seconds by step."""
+"""Measure the seconds of each step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class Stopwatch:
-    """Runs from when it is made; ``laps`` are seconds by step, in order of their first lap."""
+    """Starts when it is created. ``laps`` holds seconds by step, in order of first laps."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}

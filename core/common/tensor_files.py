@@ -1,4 +1,4 @@
-"""Writing and reading safetensors, and what reading them may raise."""
+"""Write and read safetensors files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from torch import Tensor
 
 from core.common.files import whole
 
-# Of a file that is damaged, or that somebody made up.
+# What reading a damaged or forged file may raise.
 DAMAGED = (SafetensorError, OSError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file, as a whole, and its folder, that others may read as far as the umask lets them.
+    """Write a safetensors file completely or not at all; create its folder if needed.
 
-    ``safetensors.torch.save_file`` makes files that only their owner may read, and one account may train what another serves.
+    ``safetensors.torch.save_file`` writes files that only their owner can read, but one account may train what another serves.
+    So the umask decides who can read this file.
     """
     content = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with whole(path) as partial:
@@ -26,6 +27,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file, and its metadata. Raises one of DAMAGED where it cannot be read."""
+    """The tensors and the metadata of a safetensors file. Raises one of DAMAGED: when it cannot be read."""
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no mapping)

@@ -17,17 +17,17 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 
 
 def one_line(text: str) -> str:
-    """The text on one line: control characters and repeated white space become single spaces."""
+    """Put a text on one line: control characters and repeated white space become single spaces."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def printable(text: str) -> str:
-    """A text as a terminal may show it: what would control the terminal, or turn the direction of writing, as escapes."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    """Escape characters that would control a terminal or change the writing direction."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def safe_name(name: str) -> str:
-    """A file name that is safe to show and to write: no folders, no control characters, at most MAX_FILE_NAME characters."""
+    """Make a file name safe to show and to write: no folders, no control characters, at most MAX_FILE_NAME characters."""
     base = unicodedata.normalize("NFC", name).replace("\\", "/").rstrip("/").rpartition("/")[2]
     base = one_line(base).strip(".")
     if not base:
@@ -37,7 +37,8 @@ def safe_name(name: str) -> str:
 
 
 def clean_text(text: str, what: str = "description") -> str:
-    """A description or query, trimmed; DescriptionError where it has no letter or digit, or over MAX_DESCRIPTION characters."""
+    """Trim a description or query. Raises DescriptionError: when it has no letter or digit, or more than MAX_DESCRIPTION
+    characters."""
     if not isinstance(text, str):
         raise DescriptionError(f"The {what} must be a text.")
     if len(text) > MAX_DESCRIPTION:
@@ -51,7 +52,7 @@ def clean_text(text: str, what: str = "description") -> str:
 
 
 def clean_name(name: str) -> str:
-    """An expert's name, trimmed; RepositoryError where it holds no letter or digit, or over MAX_NAME characters."""
+    """Trim an expert's name. Raises RepositoryError: when it has no letter or digit, or more than MAX_NAME characters."""
     cleaned = one_line(str(name))
     if not any(c.isalnum() for c in cleaned):
         raise RepositoryError("The expert has no name: a word or two are enough, such as “my garden”.")
@@ -61,10 +62,10 @@ def clean_name(name: str) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    """“a, b and c”."""
+    """Join items as “a, b and c”."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def free_name(wish: str, taken: Callable[[str], bool]) -> str:
-    """The wish, or the first of "wish 2", "wish 3", … that is not taken."""
+    """The first of "wish", "wish 2", "wish 3", … that is not taken."""
     return next(name for name in chain([wish], (f"{wish} {number}" for number in count(2))) if not taken(name))

@@ -1,5 +1,7 @@
-"""What a description says, however it is put: its subject in several templates, averaged (CLIP's prompt ensembling, arXiv
-2103.00020, section 3.1.4). Experts are embedded the same way, so that "my kids" and "photos of my kids" are one thing."""
+"""Embed descriptions by their subject, averaged over several templates (prompt ensembling, arXiv 2103.00020, section 3.1.4).
+
+Experts are embedded in the same way. So "my kids" and "photos of my kids" have the same embedding.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from core.backbones.base import Towers
 
-# In any language: around a German or Japanese subject, the templates work as well as German ones, and better than none.
+# For subjects in any language: around a German or Japanese subject they work as well as German ones, and better than none.
 TEMPLATES = ("{}", "a photo of {}", "photos of {}", "my {}")
 
 _PHOTO_OF = re.compile(
@@ -21,8 +23,8 @@ _PHOTO_OF = re.compile(
 )
 _OF_PHOTOS = re.compile(r"(?<=\w)\s+(?:photo(?:graph)?s?|pictures?|pics?|images?|snapshots?|snaps)$", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:a|an|the|my|our|your|some)\s+", re.IGNORECASE)
-# "Photos of" in other languages, before the subject or after it. Without it, a sentence in German, French, Spanish, Italian,
-# Chinese, Japanese or Russian is closer to the same one in English, and goes to the same expert more often.
+# "Photos of" in other languages, before or after the subject. When it is removed, a sentence in German, French, Spanish,
+# Italian, Chinese, Japanese or Russian is closer to its English translation, and goes to the same expert more often.
 _ELSEWHERE = re.compile(
     r"""
     ^(?:(?:les|des|une?|mes|nos|meine|unsere|eine?|einige|las|los|unas|mis|nuestras|le|delle|alcune|mie|nostre
@@ -38,8 +40,7 @@ _ELSEWHERE = re.compile(
 
 
 def subject(text: str) -> str:
-    """What the photos show, without "photos of", "… photos" and articles: "photos of my kids" and "kids pictures" are
-    "kids", "Fotos von Kindern" are "Kindern"."""
+    """Remove "photos of", "… photos" and articles: "photos of my kids" and "kids pictures" become "kids"."""
     bare = " ".join(text.split()).strip(" .,!?;:。！？")
     bare = _PHOTO_OF.sub("", bare) or bare
     bare = _ELSEWHERE.sub("", bare) or bare
@@ -48,12 +49,12 @@ def subject(text: str) -> str:
 
 
 def embed_descriptions(encoder: Towers, descriptions: Sequence[str]) -> Tensor:
-    """[n, s] unit-length embeddings, each the mean over TEMPLATES."""
+    """Unit-length embeddings [n, s], each the mean over TEMPLATES."""
     texts = [template.format(subject(d)) for d in descriptions for template in TEMPLATES]
     flat = encoder.encode_sentence(texts)
     return F.normalize(flat.view(len(descriptions), len(TEMPLATES), -1).mean(1), dim=-1)
 
 
 def embed_expert(encoder: Towers, wordings: Sequence[str]) -> Tensor:
-    """[s] the key of an expert: the mean over its wordings, each in all templates."""
+    """An expert's key [s]: the mean over its wordings, each in all templates."""
     return F.normalize(embed_descriptions(encoder, wordings).mean(0), dim=0)

@@ -27,7 +27,7 @@ from core.sglora.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter
 
 @dataclass(frozen=True)
 class Adaptation:
-    """A generated LoRA and everything that led to it."""
+    """A generated LoRA and the steps that led to it."""
 
     request: AdapterRequest
     routing: Routing
@@ -35,16 +35,16 @@ class Adaptation:
     prior: SemanticPrior  # c
     z: Tensor  # [latent], the sample
     own: Lora  # the own part, see ``ExpertRepository.generated``
-    full: Lora  # the generated LoRA: what all experts share, plus the own part where an expert fits
-    strength: float  # the request's, or the usual one
-    lora: Lora  # what to search with, and at which weight: see ``SGLora.applied``
-    weight: float
-    seconds: Mapping[str, float]  # of each step: "encode", "route", "prior", "decode"
+    full: Lora  # the generated LoRA: the shared part, plus the own part if an expert fits
+    strength: float  # the request's strength, or the default
+    lora: Lora  # the LoRA to search with, see ``SGLora.applied``
+    weight: float  # the weight of its scores
+    seconds: Mapping[str, float]  # by step: "encode", "route", "prior", "decode"
 
 
 @dataclass(frozen=True)
 class SGLora:
-    """The online phase over one backbone, its experts and its generator; holds no state of any visitor."""
+    """The online phase: one backbone, its experts and its generator. It holds no visitor's state."""
 
     backbone: Backbone
     repository: ExpertRepository
@@ -52,24 +52,24 @@ class SGLora:
 
     @property
     def parameters(self) -> int:
-        """Of a generated LoRA with the usual k: the shared part, k own parts, and what the decoder adds, side by side."""
-        shared, added = self.repository.shared, 2  # the sample and, taken off it, the prior's mean
+        """Size of a generated LoRA with the default k: the shared part, k own parts, and the decoder's part, concatenated."""
+        shared, added = self.repository.shared, 2  # the decoded sample, and the prior's mean with weight -1
         own = self.repository.layout.size * (min(DEFAULT_K, len(self.repository)) + added)
         return own + (shared.parameters if shared else 0)
 
     @property
     def mixes(self) -> bool:
-        """Whether an adapter's scores are mixed with zero-shot's: photos are indexed for both."""
+        """Whether adapted scores are mixed with zero-shot scores, because photos are indexed for both."""
         return self.backbone.shared is not None
 
     @property
     def usual_strength(self) -> float:
-        """Of a request that names none."""
+        """The strength of a request that sets none."""
         return DEFAULT_WEIGHT if self.mixes else 1.0
 
     def applied(self, lora: Lora, strength: float) -> tuple[Lora, float]:
-        """A LoRA at a strength: what to search with, and the weight w in score = (1 - w) zero-shot + w adapted. Raises
-        DescriptionError: scores are mixed here, and the strength is not between 0 and 1."""
+        """Apply a strength: the LoRA to search with, and the weight w in score = (1 - w) zero-shot + w adapted. Raises
+        DescriptionError: when scores are mixed and the strength is not between 0 and 1."""
         if not self.mixes:
             return lora.scaled(strength), 1.0
         if not 0 <= strength <= 1:
@@ -78,8 +78,8 @@ class SGLora:
 
     @one_core()
     def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
-        """Encode a sentence and route it to its k closest experts. Raises DescriptionError: an empty or too long description, k
-        below 1, tau not above 0."""
+        """Encode a sentence and route it to its k closest experts. Raises DescriptionError: when the description is empty or
+        too long, k is below 1, or tau is not above 0."""
         return SparseRouter(self.repository.embeddings).route(*self._encoded(description), k, tau)
 
     def _encoded(self, description: str) -> tuple[str, Tensor]:
@@ -92,7 +92,7 @@ class SGLora:
 
     @one_core()
     def adapt(self, request: AdapterRequest) -> Adaptation:
-        """The whole algorithm: encode, route, build the prior, sample, decode; raises as ``route`` and ``applied``."""
+        """Run the whole algorithm: encode, route, build the prior, sample, decode. Raises as ``route`` and ``applied``."""
         watch, repository = Stopwatch(), self.repository
         text, embedding = self._encoded(request.description)
         watch.lap("encode")
@@ -103,15 +103,15 @@ class SGLora:
         watch.lap("prior")
         sample = self.generator.sample(prior, request.seed)
         own = repository.generated(routing, prior, sample.vector)
-        alone = None if fit.fits else repository.shared
-        full = alone or repository.with_shared([own], [1.0])
+        shared_alone = None if fit.fits else repository.shared
+        full = shared_alone or repository.with_shared([own], [1.0])
         strength = self.usual_strength if request.strength is None else request.strength
         applied = self.applied(full, strength)
         watch.lap("decode")
         return Adaptation(request, routing, fit, prior, sample.z, own, full, strength, *applied, watch.laps)
 
     def at_strength(self, adaptation: Adaptation, request: AdapterRequest) -> Adaptation:
-        """An adaptation for a request that differs in nothing but the strength; raises as ``applied``."""
+        """Update an adaptation for a request that differs only in its strength. Raises as ``applied``."""
         strength = self.usual_strength if request.strength is None else request.strength
         lora, weight = self.applied(adaptation.full, strength)
         return replace(adaptation, request=request, strength=strength, lora=lora, weight=weight)

@@ -1,11 +1,11 @@
-"""What sets photos apart from everyday ones: linear discriminant analysis, with everyday photos as the background.
+"""How photos differ from everyday ones: linear discriminant analysis, with everyday photos as the background.
 
-The mean of a few photos of a name also holds what most photos share, and so finds everyday photos. The direction
+The mean mu of a name's photos also contains what most photos share, so it finds everyday photos too. The direction
 
-    w = (S + EPSILON s I)^-1 (mu - mu_0),   mu_0, S: mean and covariance of everyday photos, s: the mean of S' diagonal
+    w = (S + EPSILON s I)^-1 (mu - mu_0),   mu_0, S: mean and covariance of everyday photos, s: the mean of S's diagonal
 
-leaves that out (Hariharan, Malik and Ramanan, ECCV 2012, https://doi.org/10.1007/978-3-642-33765-9_33). mu_0 and S ship with a
-backbone, for photos as it sees them zero-shot and under its shared part.
+removes that (Hariharan, Malik and Ramanan, ECCV 2012, https://doi.org/10.1007/978-3-642-33765-9_33). mu_0 and S ship with a
+backbone: for zero-shot embeddings, and for embeddings under its shared part.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from core.common.errors import BackboneError
 from core.common.paths import everyday_path
 from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 
-EPSILON = 3.0  # of 0.3 to 10, chosen on watched photos; between 1 and 10 it makes little difference
+EPSILON = 3.0  # chosen from 0.3 to 10 on watched photos; between 1 and 10 it makes little difference
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,33 +36,33 @@ class EverydayPhotos:
 
     @staticmethod
     def of(embeddings: Tensor) -> EverydayPhotos:
-        """Of photos [n, d]."""
+        """Measure photo embeddings [n, d]."""
         return EverydayPhotos(embeddings.mean(0), torch.cov(embeddings.T))
 
     def apart(self, mean: Tensor) -> Tensor:
-        """The direction [d], of unit length, in which photos with this mean differ from everyday ones."""
+        """The unit-length direction [d] in which photos with this mean differ from everyday ones."""
         ridge = EPSILON * self.covariance.diagonal().mean() * torch.eye(len(self.mean))
         return F.normalize(torch.linalg.solve(self.covariance + ridge, mean - self.mean), dim=-1)
 
 
 def everyday_photos(backbone: Backbone, lora: Lora | None) -> EverydayPhotos | None:
-    """Everyday photos as a LoRA or none sees them; None where that is not known: of other backbones, or under an adapter that
-    moves photos in a way of its own. Raises as ``load_everyday``."""
+    """Everyday photos under a LoRA (None: zero-shot). Returns None if unknown: for a backbone without such a file, or without a
+    shared part under a LoRA that changes photos. Raises as ``load_everyday`` and ``photo_column``."""
     if backbone.shared is None and lora is not None and lora.moves_photos:
         return None
-    known = load_everyday(everyday_path(backbone.name), backbone.fingerprint)
-    return known[0 if backbone.shared is None else photo_column(lora, backbone.shared)] if known else None
+    columns = load_everyday(everyday_path(backbone.name), backbone.fingerprint)
+    return columns[0 if backbone.shared is None else photo_column(lora, backbone.shared)] if columns else None
 
 
 def save_everyday(columns: tuple[EverydayPhotos, EverydayPhotos], fingerprint: str, path: Path) -> None:
-    """Write everyday photos zero-shot and under the shared part, as float16 safetensors for the backbone with it."""
-    tensors = {f"{i}.{what}": getattr(each, what).half() for i, each in enumerate(columns) for what in ("mean", "covariance")}
+    """Write everyday photos, zero-shot and under the shared part, as float16 safetensors. ``fingerprint``: the backbone's."""
+    tensors = {f"{i}.{key}": getattr(photos, key).half() for i, photos in enumerate(columns) for key in ("mean", "covariance")}
     write_tensors(path, tensors, {"backbone_fingerprint": fingerprint})
 
 
 @lru_cache(maxsize=4)
 def load_everyday(path: Path, fingerprint: str) -> tuple[EverydayPhotos, EverydayPhotos] | None:
-    """What ``save_everyday`` wrote; None where there is no file for this backbone, BackboneError where it is damaged."""
+    """Read the file of ``save_everyday``; None if this backbone has none. Raises BackboneError: when it is damaged."""
     if not path.is_file():
         return None
     try:

@@ -1,6 +1,6 @@
-"""Does an expert fit a sentence? What can be said before any photo was seen.
+"""Decide whether experts fit a sentence, before any photo is seen.
 
-No gain is predicted: over left-out topics, predictions and gains had a rank correlation of 0 (docs/design.md, section 6).
+The app predicts no gain: over left-out topics, predictions and gains had a rank correlation of 0 (docs/design.md, section 6).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from core.sglora.description import embed_descriptions
 from core.sglora.repository import CLASS_NAMES, ExpertRepository
 from core.sglora.router import Routing
 
-# Sentences about no photos: what is closer to one of them than to any expert is about no photos either.
+# Sentences that are not about photos. A sentence closer to one of them than to any expert is not about photos either.
 NO_PHOTOS: list[str] = data_of(__file__)
-_embedded: dict[str, Tensor] = {}  # NO_PHOTOS by ``sentence_key``: they take longer than all else of a routing
+_embedded: dict[str, Tensor] = {}  # embeddings of NO_PHOTOS by ``sentence_key``; they take longer than the rest of a routing
 
 
 class Remark(NamedTuple):
-    """What is odd about a description, as a message; ``kind`` is "language" or "no photos"."""
+    """A warning about a description; ``kind`` is "language" or "no photos"."""
 
     kind: str
     text: str
@@ -34,14 +34,14 @@ class Remark(NamedTuple):
 class Fit:
     """How well the experts fit a description."""
 
-    closeness: float  # cosine similarity of the routed experts, weighted
-    fits: bool  # if not (closeness below the repository's threshold, or a remark), only the shared part is applied
-    forgetting: float  # points of R@1 that class names of everyday photos lose under the routed experts, weighted
-    remark: Remark | None  # what is odd: a language that the text tower does not know, or a sentence about no photos
+    closeness: float  # weighted cosine similarity of the routed experts
+    fits: bool  # False: closeness is below the repository's threshold, or there is a remark; only the shared part is applied
+    forgetting: float  # points of R@1 that class names of everyday photos lose under the routed experts, weighted mean
+    remark: Remark | None  # the text tower does not know the language, or the sentence is not about photos
 
 
 def fit(repository: ExpertRepository, towers: Towers, routing: Routing) -> Fit:
-    """How well the experts fit a routed description."""
+    """Measure how well the experts fit a routed description."""
     if towers.sentence_key not in _embedded:
         _embedded[towers.sentence_key] = embed_descriptions(towers, NO_PHOTOS)
     closest_other = float((_embedded[towers.sentence_key] @ routing.embedding).max())
@@ -57,16 +57,16 @@ def fit(repository: ExpertRepository, towers: Towers, routing: Routing) -> Fit:
 
 
 def language_remark(description: str, known: Collection[str] = TOWER_LANGUAGES) -> Remark | None:
-    """Whether the sentence seems to be in none of the known languages, which are given by their English names."""
-    found = language(description)
-    if found in known:
+    """Warn if the sentence seems to be in none of the known languages (English names)."""
+    name = language(description)
+    if name in known:
         return None
-    return Remark("language", f"The sentence seems to be {found}, which the model does not know: try it in English.")
+    return Remark("language", f"The sentence seems to be {name}, which the model does not know: try it in English.")
 
 
 def no_photos_remark(closest_expert: float, closest_other: float) -> Remark | None:
-    """Whether the sentence is closer to one of NO_PHOTOS than to any expert."""
+    """Warn if the sentence is closer to one of NO_PHOTOS than to any expert."""
     if closest_other <= closest_expert:
         return None
-    words = "The sentence seems to be about documents or ideas rather than photos: say what the photos show."
-    return Remark("no photos", words)
+    message = "The sentence seems to be about documents or ideas rather than photos: say what the photos show."
+    return Remark("no photos", message)

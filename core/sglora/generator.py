@@ -1,7 +1,7 @@
-"""The generator: a semantic prior in, the numbers of a LoRA's own part out.
+"""The generator: from a semantic prior to the vector of a LoRA's own part.
 
-Paper: https://arxiv.org/abs/2509.10535, section on generation. z ~ p(z | c) is drawn and decoded. The decoder says what to
-add to the prior's mean, in the coordinates of ``core.sglora.subspace``: untrained, the generator merges.
+Paper: https://arxiv.org/abs/2509.10535, section on generation. It draws z ~ p(z | c) and decodes it. The decoder's output is
+added to the prior's mean, in the coordinates of ``core.sglora.subspace``. An untrained generator merges.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FORMAT = 2  # 1 had two kinds of generators
 
 
 class Sample(NamedTuple):
-    """What was drawn: z [latent], and the own part's vector [P] that it is decoded to."""
+    """A draw: z [latent], and the own part's vector [P] that the decoder makes of it."""
 
     z: Tensor
     vector: Tensor
@@ -34,7 +34,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class LoraGenerator:
-    """Basis of the own parts' vectors and trained VAE; ``fingerprint`` is the backbone's, ``notes`` say how it was trained."""
+    """A basis of own parts and a trained VAE. ``fingerprint`` is the backbone's; ``notes`` describe the training."""
 
     basis: Basis
     vae: ConditionalVAE
@@ -43,14 +43,13 @@ class LoraGenerator:
 
     @torch.no_grad()
     def latent(self, prior: SemanticPrior) -> Gaussian:
-        """p(z | c), [n, latent] for a prior of n rows, one row for a prior of one."""
+        """p(z | c): [latent] for a prior of vectors [P], [n, latent] for one of rows [n, P]."""
         return self.vae.condition_prior(self.basis.condition(prior))
 
     @torch.no_grad()
     def sample(self, prior: SemanticPrior, seed: int | None) -> Sample:
-        """Draw z ~ p(z | c), or take its mean where there is no seed, and decode it to the prior's mean and what the decoder
-        adds to it."""
-        condition = self.basis.condition(prior)  # for ViT-B/16 the largest part of the work, so it is computed once
+        """Draw z ~ p(z | c) with a seed (None: take its mean), and decode it."""
+        condition = self.basis.condition(prior)  # computed once, since it takes most of the time with ViT-B/16
         latent = self.vae.condition_prior(condition)
         if seed is None:
             z = latent.mean
@@ -61,7 +60,7 @@ class LoraGenerator:
     def save(self, path: Path) -> None:
         """Write everything as float16 safetensors."""
         config = asdict(self.vae.config)
-        # The slope decides what the weights say, and nothing else would notice a damaged one: the checksum is over tensors.
+        # A tensor, so that the checksum covers it: with another slope, the weights would give other LoRAs.
         slope = torch.tensor([config.pop("slope")])
         tensors = {f"vae.{k}": v for k, v in self.vae.state_dict().items()} | self.basis.tensors() | {"slope": slope}
         tensors = {k: v.detach().half().contiguous() for k, v in tensors.items()}
@@ -76,8 +75,8 @@ class LoraGenerator:
 
     @staticmethod
     def load(path: Path, fingerprint: str) -> LoraGenerator:
-        """Read a generator for the backbone with this fingerprint. Raises RepositoryError: the file is missing, damaged, of
-        another format, or of another backbone."""
+        """Read a generator for the backbone with this fingerprint. Raises RepositoryError: when the file is missing, damaged,
+        in another format, or for another backbone."""
         if not path.is_file():
             raise RepositoryError(f"The generator {path} is missing: `python -m core train generator` writes it.")
         try:
@@ -100,7 +99,7 @@ class LoraGenerator:
 
 def _build(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> LoraGenerator:
     config = VaeConfig(**json.loads(metadata["config"]), slope=float(tensors["slope"]) if "slope" in tensors else 0.0)
-    with torch.device("meta"):  # takes no memory, whatever sizes the file claims; the tensors then take its place
+    with torch.device("meta"):  # takes no memory, whatever sizes the file claims; the file's tensors replace it
         vae = ConditionalVAE(config)
     vae.load_state_dict({k.removeprefix("vae."): v for k, v in tensors.items() if k.startswith("vae.")}, assign=True)
     basis = Basis.of(tensors, config.coordinates)

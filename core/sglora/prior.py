@@ -21,6 +21,6 @@ class SemanticPrior:
 def semantic_prior(means: Tensor, variances: Tensor, weights: Tensor) -> SemanticPrior:
     """The prior of routed experts: means mu_i [k, P], variances sigma_i^2 [k, P], and weights alpha_i [k] that sum to 1."""
     mean = weights @ means
-    # The same law, centred: sum_i alpha_i (sigma_i^2 + (mu_i - mu*)^2) never goes below zero through rounding.
+    # The same law, centred: rounding cannot make sum_i alpha_i (sigma_i^2 + (mu_i - mu*)^2) negative.
     variance = weights @ (variances + (means - mean).square())
     return SemanticPrior(mean, variance)

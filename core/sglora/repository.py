@@ -1,4 +1,4 @@
-"""Experts in memory: what all of them share, and what each has of its own (paper: the expert repository).
+"""Experts in memory: their shared part and their own parts (paper: the expert repository).
 
 ``core.experts.files`` reads and writes them.
 """
@@ -32,18 +32,18 @@ class Expert:
     description: Text  # the sentence that routing compares
     group: Label  # "scenes" for tasks found in captions, else the special domain
     source: Label  # the data set it was trained on
-    images: Count  # how many trained it
+    images: Count  # number of training photos
     seed: Count
-    snapshots: Count  # M, how many were averaged
-    # Recalls on photos it was not trained on, {"i2t": {"R@1": …}, "t2i": {…}, "images": n}; both empty where nothing was
-    # measured (an imported adapter).
+    snapshots: Count  # M, the number of averaged snapshots
+    # Recalls on photos outside its training: {"i2t": {"R@1": …}, "t2i": {…}, "images": n}. Both are empty if not measured (an
+    # imported adapter).
     before: Measured  # zero-shot
     after: Measured  # with the expert
-    classes: tuple[Label, ...] = ()  # the labels of a label domain's task
-    # Points of R@1 that "a photo of a …" of class names loses under the expert, below zero where it gains: CLASS_NAMES of
-    # everyday photos, and each labelled domain that was measured.
+    classes: tuple[Label, ...] = ()  # labels of the task, in a labelled domain
+    # Points of R@1 that class names in "a photo of a …" lose under the expert; a gain is negative. Keys: CLASS_NAMES (everyday
+    # photos), and the labelled domains that were measured.
     forgetting: Mapping[Text, Figure] = field(default_factory=dict)
-    keywords: Text = ""  # other words for what it is about; its embedding is the mean over them and the description
+    keywords: Text = ""  # other words for its topic; its embedding is the mean over them and the description
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     def __post_init__(self) -> None:
@@ -55,7 +55,7 @@ class Expert:
         return bool(self.before)
 
     def gain(self, k: int = 1) -> float | None:
-        """Gain in R@k over zero-shot, mean of both directions, in points; None where it is unknown."""
+        """Gain in R@k over zero-shot, mean of both directions, in points; None if not measured."""
         if not self.measured:
             return None
         return mean_of_ways(self.after, f"R@{k}") - mean_of_ways(self.before, f"R@{k}")
@@ -63,7 +63,7 @@ class Expert:
 
 @dataclass(frozen=True)
 class ExpertRepository:
-    """All experts of one backbone. Each is what all share plus its own part, in weight changes: dW = dW_shared + B_i A_i."""
+    """All experts of one backbone. An expert's weight change is the shared part plus its own part: dW = dW_shared + B_i A_i."""
 
     fingerprint: str  # of the backbone
     layout: LoraLayout  # of the vectors of own parts
@@ -71,11 +71,11 @@ class ExpertRepository:
     means: Tensor  # [n, P] mu_i of the own parts
     stds: Tensor  # [n, P] sigma_i
     embeddings: Tensor  # [n, s], unit length
-    origin: Tensor  # [P], the initialisation that all own parts share (B = 0 where there is a shared part)
-    notes: Mapping[str, Any] = field(default_factory=dict)  # how they were trained
-    backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})  # how it is loaded: ``Backbone.choice``
-    closeness_threshold: float | None = None  # closeness below which no expert fits; None where it was not measured
-    shared: Lora | None = None  # as strong as experts began with it; None: nothing, an expert is its own part (the paper)
+    origin: Tensor  # [P], the initialisation of all own parts (B = 0 if there is a shared part)
+    notes: Mapping[str, Any] = field(default_factory=dict)  # about the training
+    backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})  # its ``Backbone.choice``
+    closeness_threshold: float | None = None  # below this closeness, no expert fits; None: not measured
+    shared: Lora | None = None  # at the strength at which experts' training starts; None: own parts only, as in the paper
 
     def __len__(self) -> int:
         return len(self.experts)
@@ -85,38 +85,38 @@ class ExpertRepository:
         return Lora.from_vector(self.layout, self.means[index])
 
     def lora(self, index: int) -> Lora:
-        """The mean LoRA of one expert, with what all share."""
+        """The mean LoRA of one expert, with the shared part."""
         return self.with_shared([self.own(index)], [1.0])
 
     def start(self) -> Lora:
-        """Where all experts begin."""
+        """The LoRA at which the training of all experts starts."""
         return self.shared or Lora.from_vector(self.layout, self.origin)
 
     def with_shared(self, own: Sequence[Lora], weights: Sequence[float]) -> Lora:
-        """The shared part, if there is one, plus a weighted sum of own parts, exactly, in delta-W."""
+        """The shared part, if there is one, plus the exact weighted sum of own parts (of weight changes)."""
         return merge([self.shared, *own], [1.0, *weights]) if self.shared else merge(own, weights)
 
     def prior(self, routing: Routing) -> SemanticPrior:
-        """The semantic prior of experts that a description was routed to."""
+        """The semantic prior of the routed experts."""
         chosen = routing.chosen
         return semantic_prior(self.means[chosen], self.stds[chosen].square(), routing.weights)
 
     def merged(self, routing: Routing) -> Lora:
-        """The routed experts merged with their weights, exactly, in delta-W."""
+        """The exact weighted merge of the routed experts (of weight changes)."""
         return self.with_shared([self.own(i) for i in routing.chosen.tolist()], routing.weights.tolist())
 
     def generated(self, routing: Routing, prior: SemanticPrior, vector: Tensor) -> Lora:
-        """The own part of a generated LoRA: the routed experts merged exactly, plus what the decoder adds to the prior's mean.
+        """The own part of a generated LoRA: the routed experts' exact merge, plus what the decoder adds to the prior's mean.
 
-        The prior averages A and B separately, as the paper does. The product of these means is not the mean of the products and
-        costs recall where the routed experts differ (docs/design.md, section 2): the merge takes its place. ``vector`` [P] is a
-        sample of the generator for this prior.
+        As in the paper, the prior averages A and B separately. The product of these means is not the mean of the products, and
+        costs recall if the routed experts differ (docs/design.md, section 2). So the merge takes its place. ``vector`` [P] is
+        the generator's sample for this prior.
         """
         routed = [self.own(i) for i in routing.chosen.tolist()]
         decoded, mean = (Lora.from_vector(self.layout, v) for v in (vector, prior.mean))
         return merge([*routed, decoded, mean], [*routing.weights.tolist(), 1.0, -1.0])
 
     def subset(self, keep: Sequence[int]) -> ExpertRepository:
-        """The repository with only the experts at these indexes."""
+        """A repository of only the experts at these indexes."""
         experts, rows = tuple(self.experts[i] for i in keep), torch.as_tensor(list(keep))
         return replace(self, experts=experts, means=self.means[rows], stds=self.stds[rows], embeddings=self.embeddings[rows])

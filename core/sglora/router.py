@@ -13,12 +13,12 @@ from torch import Tensor
 from core.common.errors import DescriptionError
 from core.sglora.request import DEFAULT_K, DEFAULT_TAU
 
-MIN_TAU = 1e-9  # below it float32 similarities differ by far more than tau anyway
+MIN_TAU = 1e-9  # below this, float32 similarities differ by far more than tau anyway
 
 
 @dataclass(frozen=True)
 class Routing:
-    """Which experts a cleaned description is routed to."""
+    """The experts that a cleaned description is routed to."""
 
     description: str
     embedding: Tensor  # [s], of the sentence
@@ -29,26 +29,25 @@ class Routing:
 
     @property
     def closeness(self) -> float:
-        """Similarity of the routed experts, weighted."""
+        """Weighted mean similarity of the routed experts."""
         return float(self.weights @ self.similarity[self.chosen])
 
 
 @dataclass(frozen=True)
 class SparseRouter:
-    """Keeps the k experts closest to a sentence, by their embeddings [n, s] of unit length, and weighs them by
-    softmax(similarity / tau)."""
+    """Selects the k experts whose unit-length embeddings [n, s] are closest; weights them by softmax(similarity / tau)."""
 
     embeddings: Tensor
 
     def route(self, description: str, embedding: Tensor, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
-        """Route a sentence with embedding [s]; k beyond the repository means all experts. Raises DescriptionError: k is below 1
-        or tau is not above 0."""
+        """Route a sentence with embedding [s]. If k exceeds the number of experts, all are chosen. Raises DescriptionError:
+        when k is below 1 or tau is not above 0."""
         if k < 1:
             raise DescriptionError(f"k is {k}: at least one expert is needed.")
         if not tau > 0:
             raise DescriptionError(f"tau is {tau}: the temperature must be above 0.")
         similarity = self.embeddings @ embedding
         top = similarity.topk(min(k, len(similarity)))
-        # Relative to the closest, so that a tiny tau tends to "the nearest alone" instead of overflowing.
+        # Relative to the closest, so that a tiny tau selects the closest expert alone instead of overflowing.
         weights = torch.softmax((top.values - top.values[0]) / max(tau, MIN_TAU), 0)
         return Routing(description, embedding, similarity, top.indices, weights, tau)

@@ -1,15 +1,18 @@
-"""Teach it a name: a LoRA from a word and a few photos, in closed form.
+"""Teach a name: a LoRA from a word and a few photos, in closed form.
 
 Rank-one model editing (ROME, arXiv 2202.05262, section 3.1; several edits at once as in MEMIT, arXiv 2210.07229, section 4.2)
-with photos as targets: the text of a name is to land where its photos are. For n names let K [n, in] be what goes into the last
-linear of the text side, U [n, d] the texts before they are normalised, V [n, d] of unit length what sets each name's photos
-apart from everyday ones (``core.sglora.everyday``), and C [in, in] the second moment of K over a bank of ordinary texts. Then
+moves a name's text to its photos. For n names:
+
+    K [n, in]   inputs of the last linear of the text side
+    U [n, d]    the texts before they are normalised
+    V [n, d]    unit-length targets: how each name's photos differ from everyday ones (``core.sglora.everyday``)
+    C [in, in]  second moment of the input over a bank of ordinary texts
 
     R = |U| V - U,    A = (K C^-1 K^T + lambda I)^-1 K C^-1,    B = R^T
 
-adds R to the names' texts and, of all such changes, moves ordinary texts least. It is a LoRA of rank n on that one linear,
-computed under the adapter in force, and added to it exactly. C alone is that of the backbone's shared part, under any adapter:
-it is inverted once, and where texts land does not depend on it.
+B A adds R to the names' texts. Of all such changes, it moves ordinary texts least. It is a LoRA of rank n on that linear. It is
+computed under the current adapter, and added to it exactly. Only C is always computed under the backbone's shared part, so that
+it is inverted once. It does not change where the names' texts land.
 """
 
 from __future__ import annotations
@@ -32,10 +35,10 @@ from core.data.class_names import imagenet_class_names
 from core.sglora.everyday import everyday_photos
 
 MAX_NAMES = 64
-MAX_LETTERS = 60  # of a name
-MAX_PHOTOS = 32  # of a name that are learned from; the first ones
-TEMPLATES = ("{}", "a photo of a {}")  # a name's K and U are means over them
-# Ordinary texts: a third of the class names each in one of the templates, or in sentences that talk as captions do.
+MAX_LETTERS = 60  # per name
+MAX_PHOTOS = 32  # per name; later ones are ignored
+TEMPLATES = ("{}", "a photo of a {}")  # K and U of a name are means over them
+# Ordinary texts: a third of the class names in each template, and a third in these sentences, which are like captions.
 SCENES = (
     "a man with a {} in the street",
     "two children play with a {} on the grass",
@@ -45,31 +48,32 @@ SCENES = (
     "a {} in the snow",
     "people sit around a {} at a table",
 )
-RIDGE = 0.1  # added to C's diagonal, as a share of its mean: a thousand texts do not fill all directions
-LAMBDA = 1e-3  # of the mean of the diagonal that it is added to: two names may be nearly one text
-# Marks (Rocchio 1971), chosen with a simulated user on watched photos: how much the photos count that a name does not mean, and
-# the name's own text, which is a question then.
+RIDGE = 0.1  # added to C's diagonal, as a share of its mean: a thousand texts do not span all directions
+LAMBDA = 1e-3  # lambda, as a share of the mean of the diagonal that it is added to: two names may have nearly equal texts
+# Weights of crossed photos and of the question's text (Rocchio 1971), chosen with a simulated user on watched photos.
 GAMMA, OWN_TEXT = 0.3, 2.0
-ALIKE = 0.4  # mean photos of a name that are shorter than this, of length 1 each, show different things
+ALIKE = 0.4  # photos of a name show different things if the mean of their unit-length embeddings is shorter
 
 
 @dataclass(frozen=True, eq=False)
 class TaughtName:
-    """What a name was taught from."""
+    """One name and its photos; or a question whose results were marked, and its ticked photos."""
 
     name: str
-    texts: Tensor  # prefixes [t, …] of the name in TEMPLATES
+    texts: Tensor  # text prefixes [t, …] of the name in TEMPLATES
     photos: Tensor  # prefix activations [n, *prefix_shape] float16, at most MAX_PHOTOS
-    without: Tensor | None = None  # of photos that it does not mean, where it is a question whose results were marked
+    without: Tensor | None = None  # those of crossed photos; None: it is a name, not a question
 
     @property
     def memory(self) -> int:
         return self.photos.nbytes + self.texts.nbytes + (0 if self.without is None else self.without.nbytes)
 
     def target(self, backbone: Backbone, lora: Lora | None, text: Tensor) -> Tensor:
-        """Where the name's text is to land, [d] of unit length: where its photos differ from everyday ones, as far as these are
-        known, else their mean. Of marks: the mean away from that of the photos that it does not mean, and near the question's
-        own text [d] (Rocchio 1971)."""
+        """The unit-length target [d] of the name's text.
+
+        For names: how the photos differ from everyday ones, or the photos' mean if everyday photos are unknown. For marks:
+        Rocchio's formula (1971), from ticked photos, crossed photos and the question's text [d].
+        """
         mean = F.normalize(backbone.suffix(self.photos, lora).mean(0), dim=-1)
         if self.without is None:
             everyday = everyday_photos(backbone, lora)
@@ -82,80 +86,78 @@ class TaughtName:
 
 @dataclass(frozen=True, eq=False)
 class TaughtNames:
-    """Names that were taught to a backbone, in order; every change gives a new object."""
+    """Names taught to a backbone, in order. Immutable: each change returns a new object."""
 
     backbone: Backbone
     entries: tuple[TaughtName, ...] = ()
 
     def add(self, name: str, photos: Tensor, without: Tensor | None = None) -> TaughtNames:
-        """With a name more, from prefix activations; a name that is there gets the photos as well. ``without`` as in
-        ``TaughtName``. Raises DescriptionError: no photo, a name that cannot be used, or one too many."""
+        """Add a name from prefix activations of photos; if the name exists, it gets these photos too. ``without``: as in
+        ``TaughtName``. Raises DescriptionError: when there is no photo, the name is invalid, or there are too many names."""
         name = clean_taught_name(name)
         if not len(photos):
             raise DescriptionError(f"“{name}” has no photo: choose at least one that shows it; three are better.")
-        known = self.find(name)
-        if known is None and len(self.entries) >= MAX_NAMES:
+        existing = self.find(name)
+        if existing is None and len(self.entries) >= MAX_NAMES:
             raise DescriptionError(f"“{name}” is one name too many: {MAX_NAMES} can be taught. Take one back first.")
-        entry = known or TaughtName(name, self._texts(name), photos[:0].half())
-        beside = entry.without if without is None else _joined(entry.without, without)
-        joined = replace(entry, photos=_joined(entry.photos, photos), without=beside)
-        return replace(self, entries=(*self.entries, joined)) if known is None else self._replaced(known, joined)
+        entry = existing or TaughtName(name, self._texts(name), photos[:0].half())
+        crossed = entry.without if without is None else _joined(entry.without, without)
+        joined = replace(entry, photos=_joined(entry.photos, photos), without=crossed)
+        return replace(self, entries=(*self.entries, joined)) if existing is None else self._replaced(existing, joined)
 
     def rename(self, old: str, new: str) -> TaughtNames:
-        """With another word for a name's photos; those of a name that is there already are joined. Raises as ``add`` and
-        ``remove``."""
-        entry, new = self._known(old), clean_taught_name(new)
+        """Rename a name; if ``new`` exists, it gets the photos too. Raises as ``add`` and ``remove``."""
+        entry, new = self._entry(old), clean_taught_name(new)
         other = self.find(new)
         if other is not None and other is not entry:
             return self.remove(old).add(new, entry.photos, entry.without)
         return self._replaced(entry, replace(entry, name=new, texts=self._texts(new)))
 
     def remove(self, name: str) -> TaughtNames:
-        """Without a name; DescriptionError where there is none."""
-        entry = self._known(name)
+        """Remove a name. Raises DescriptionError: when it is not taught."""
+        entry = self._entry(name)
         return replace(self, entries=tuple(e for e in self.entries if e is not entry))
 
     def find(self, name: str) -> TaughtName | None:
-        """The entry of a name; case does not matter."""
+        """The entry of a name, ignoring case."""
         return next((e for e in self.entries if e.name.casefold() == str(name).casefold()), None)
 
     def within(self, text: str) -> tuple[str, ...]:
-        """The names that a text holds, as whole words."""
+        """The names that a text contains as whole words."""
         return tuple(e.name for e in self.entries if re.search(rf"(?<!\w){re.escape(e.name)}(?!\w)", text, re.IGNORECASE))
 
     def within_sentence(self, text: str) -> list[Tensor]:
-        """The photos [n, *prefix_shape] of each name that a text holds which says more than a name in one of TEMPLATES."""
+        """The photos [n, *prefix_shape] of each name in a text, if the text is more than the name in one of TEMPLATES."""
         plain = " ".join(text.split()).strip(".!? ").casefold()
-        said = [name for name in self.within(text) if plain not in {t.format(name).casefold() for t in TEMPLATES}]
-        return [entry.photos for entry in self.entries if entry.name in said]
+        names = [name for name in self.within(text) if plain not in {t.format(name).casefold() for t in TEMPLATES}]
+        return [entry.photos for entry in self.entries if entry.name in names]
 
     @one_core()
     def on(self, lora: Lora | None) -> Lora | None:
-        """An adapter (None: none) with the names added to it; without names the adapter itself. Raises as
-        ``last_text_linear``."""
+        """Add the names to an adapter (None: the frozen model). Raises as ``last_text_linear``."""
         if not self.entries:
             return lora
-        own = names_lora(self.backbone, self.entries, lora)
-        return own if lora is None else merge([lora, own], [1.0, 1.0])
+        added = names_lora(self.backbone, self.entries, lora)
+        return added if lora is None else merge([lora, added], [1.0, 1.0])
 
     def remarks(self) -> list[str]:
-        """What is odd about the names, in sentences that say what to do; they work all the same."""
-        odd = []
+        """Warnings about the names, each with a remedy. The names work anyway."""
+        warnings = []
         for i, entry in enumerate(self.entries):
             embeddings = self.backbone.suffix(entry.photos)
             if len(embeddings) > 1 and float(embeddings.mean(0).norm()) < ALIKE:
-                odd.append(f"The photos of “{entry.name}” show different things: take some out, or use a name for each.")
+                warnings.append(f"The photos of “{entry.name}” show different things: take some out, or use a name for each.")
             for other in self.entries[:i]:
                 if any(torch.equal(a, b) for a in entry.photos for b in other.photos):
-                    odd.append(
+                    warnings.append(
                         f"“{other.name}” and “{entry.name}” share a photo: take it out of one, or use one name for both."
                     )
-        return odd
+        return warnings
 
     def _texts(self, name: str) -> Tensor:
         return self.backbone.text_prefix([template.format(name) for template in TEMPLATES])
 
-    def _known(self, name: str) -> TaughtName:
+    def _entry(self, name: str) -> TaughtName:
         entry = self.find(name)
         if entry is None:
             raise DescriptionError(f"“{brief(name)}” is not taught (any more): teach it again.")
@@ -166,7 +168,7 @@ class TaughtNames:
 
 
 def _joined(photos: Tensor | None, more: Tensor) -> Tensor:
-    """Photos and those of the others that are not among them, at most MAX_PHOTOS, in float16."""
+    """Photos and more of them, without duplicates, at most MAX_PHOTOS, in float16."""
     kept = [] if photos is None else list(photos)
     for photo in more.half():
         if len(kept) < MAX_PHOTOS and not any(torch.equal(photo, other) for other in kept):
@@ -175,7 +177,7 @@ def _joined(photos: Tensor | None, more: Tensor) -> Tensor:
 
 
 def clean_taught_name(name: str) -> str:
-    """A name, trimmed; DescriptionError where it holds no letter or digit, or more than MAX_LETTERS characters."""
+    """Trim a name. Raises DescriptionError: when it has no letter or digit, or more than MAX_LETTERS characters."""
     cleaned = one_line(name).strip("\"“”'.,!?;: ") if isinstance(name, str) else ""
     if not any(c.isalnum() for c in cleaned):
         raise DescriptionError("The name is empty: type a word for what the photos show, such as “Shrek”.")
@@ -185,17 +187,18 @@ def clean_taught_name(name: str) -> str:
 
 
 def names_lora(backbone: Backbone, names: Sequence[TaughtName], lora: Lora | None = None) -> Lora:
-    """The LoRA, of rank n, that teaches n names when it is added to an adapter (None: to the frozen model)."""
-    module, read = last_text_linear(backbone), last_linear(backbone, torch.cat([entry.texts for entry in names]), lora)
-    keys, outputs = (part.unflatten(0, (len(names), -1)).mean(1) for part in read)  # [n, in], [n, d]
+    """The LoRA of rank n that teaches n names when it is added to an adapter (None: the frozen model)."""
+    texts = torch.cat([entry.texts for entry in names])
+    keys, outputs = (x.unflatten(0, (len(names), -1)).mean(1) for x in last_linear(backbone, texts, lora))  # [n, in], [n, d]
     targets = torch.stack([entry.target(backbone, lora, text) for entry, text in zip(names, outputs, strict=True)])  # [n, d]
     residuals = outputs.norm(dim=-1, keepdim=True) * targets - outputs
+    module = last_text_linear(backbone)
     return Lora((module,), {module.name: closed_form(keys, residuals, ordinary_texts(backbone))})
 
 
 def closed_form(keys: Tensor, residuals: Tensor, inverse: Tensor, damping: float = LAMBDA) -> Factors:
-    """The factors that add residuals [n, d] where keys [n, in] go in; ``inverse`` is C^-1 [in, in] in float64, ``damping``
-    lambda as a share of the mean of the diagonal of K C^-1 K^T."""
+    """The factors that add residuals [n, d] to the outputs for keys [n, in]. ``inverse``: C^-1 [in, in] in float64.
+    ``damping``: lambda, as a share of the mean of the diagonal of K C^-1 K^T."""
     k = keys.double()
     whitened = k @ inverse  # [n, in]
     gram = whitened @ k.T
@@ -203,14 +206,14 @@ def closed_form(keys: Tensor, residuals: Tensor, inverse: Tensor, damping: float
     return Factors(torch.linalg.solve(gram, whitened).float(), residuals.T.contiguous())
 
 
-_kept: dict[str, Tensor] = {}
+_kept: dict[str, Tensor] = {}  # by the backbone's fingerprint
 
 
 def ordinary_texts(backbone: Backbone) -> Tensor:
-    """C^-1 [in, in], float64: C of what goes into the last linear for ordinary texts under the shared part, with RIDGE; kept by
-    the backbone's fingerprint, since reading the texts takes seconds. Raises as ``last_text_linear``."""
+    """C^-1 [in, in] in float64, from ordinary texts under the shared part, with RIDGE. Cached, since encoding the texts takes
+    seconds. Raises as ``last_text_linear``."""
     if backbone.fingerprint not in _kept:
-        last_text_linear(backbone)  # before seconds of reading texts
+        last_text_linear(backbone)  # raises before the texts are encoded
         wordings = [(*TEMPLATES, scene) for scene in SCENES]
         texts = [wordings[i // 3 % len(SCENES)][i % 3].format(name) for i, name in enumerate(imagenet_class_names())]
         keys, _ = last_linear(backbone, backbone.text_prefix(texts), backbone.shared)

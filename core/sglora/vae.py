@@ -2,8 +2,8 @@
 
 Paper: https://arxiv.org/abs/2509.10535, conditional VAE.
 
-theta and c are given in the coordinates of ``core.sglora.subspace``, since the raw vectors (thousands of numbers from a few
-dozen experts) would be mostly noise.
+theta and c are coordinates of ``core.sglora.subspace``. The raw vectors, thousands of numbers from a few dozen experts, would
+be mostly noise.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """Sizes, and the slope of the leaky ReLUs."""
+    """Sizes and the slope of the leaky ReLUs."""
 
     coordinates: int  # D of theta
     latent: int = 16  # of z
     hidden: int = 128  # width of the MLPs
-    # Below 0. With ReLUs, whole layers of the decoder are off for some conditions, and all z give the same theta there.
+    # Slope of the leaky ReLUs below 0. With 0, some conditions switch whole decoder layers off, and all z give the same theta.
     slope: float = 0.0
 
 
@@ -39,24 +39,22 @@ class Gaussian:
         return self.mean + noise * (0.5 * self.log_variance).exp()
 
     def kl(self, other: Gaussian) -> Tensor:
-        """KL(self || other) of each row and latent, [n, latent], in nats (closed form)."""
+        """KL(self || other) for each row and latent, [n, latent], in nats (closed form)."""
         ratio = (self.log_variance - other.log_variance).exp()
         distance = (self.mean - other.mean).square() / other.log_variance.exp()
         return 0.5 * (ratio + distance - 1 + other.log_variance - self.log_variance)
 
 
 class Elbo(NamedTuple):
-    """The two parts of the negative ELBO: ``error``, the mean squared error, and ``kl`` in nats, summed over latents."""
+    """The parts of the negative ELBO: ``error``, the mean squared error, and ``kl`` in nats, summed over latents."""
 
     error: Tensor
     kl: Tensor
 
 
 class ConditionalVAE(nn.Module):
-    """Encoder and prior are MLPs of 2 layers, the decoder has 3, as in the paper.
-
-    The decoder says what to add to the condition's mean and is zero-initialised: an untrained generator merges.
-    """
+    """Encoder, prior and decoder are MLPs with 2, 2 and 3 layers, as in the paper. The decoder's output is added to the
+    condition's mean. It starts at zero, so an untrained generator merges."""
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
@@ -81,8 +79,8 @@ class ConditionalVAE(nn.Module):
         return self.decoder(torch.cat([z, condition], -1))
 
     def elbo(self, theta: Tensor, condition: Tensor, noise: Tensor, free_bits: float = 0.0) -> Elbo:
-        """The negative ELBO's parts for theta [n, D], c [n, 2 D] and standard normal noise [n, latent]; ``free_bits`` are nats
-        of KL that a latent costs nothing, on average over the batch (arXiv 1606.04934, section C.8)."""
+        """The parts of the negative ELBO for theta [n, D], c [n, 2 D] and standard normal noise [n, latent]. ``free_bits``: the
+        KL in nats, averaged over the batch, that each latent has for free (arXiv 1606.04934, section C.8)."""
         posterior, prior = self.encode(theta, condition), self.condition_prior(condition)
         mean = condition[..., : self.config.coordinates]
         rebuilt = mean + self.decode_step(posterior.sample(noise), condition)
