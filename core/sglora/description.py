@@ -23,8 +23,8 @@ _PHOTO_OF = re.compile(
 )
 _OF_PHOTOS = re.compile(r"(?<=\w)\s+(?:photo(?:graph)?s?|pictures?|pics?|images?|snapshots?|snaps)$", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:a|an|the|my|our|your|some)\s+", re.IGNORECASE)
-# "Photos of" in other languages, before or after the subject. When it is removed, a sentence in German, French, Spanish,
-# Italian, Chinese, Japanese or Russian is closer to its English translation, and goes to the same expert more often.
+# "Photos of" in other languages, before or after the subject. Without it, a sentence in German, French, Spanish, Italian,
+# Chinese, Japanese or Russian is closer to its English translation. It then goes to the same expert more often.
 _ELSEWHERE = re.compile(
     r"""
     ^(?:(?:les|des|une?|mes|nos|meine|unsere|eine?|einige|las|los|unas|mis|nuestras|le|delle|alcune|mie|nostre
