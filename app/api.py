@@ -1,7 +1,6 @@
 """The named endpoints: route, adapt, index, search, teach, import_adapter.
 
-Each client (each ``session_hash``) has a gallery and experts of its own, and one repository at a time: the one that it named
-last.
+Each client (each ``session_hash``) has its own gallery and experts. It uses the repository that it named last.
 """
 
 from __future__ import annotations
@@ -21,26 +20,29 @@ from core.experts.adapter_files import fit_facts, listed_names, routed_experts
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
-# Concurrency groups: sentences, questions to photos, and new photos. A question does not wait behind somebody's upload.
+# Concurrency groups: sentences, searches, and new photos. A search does not wait behind another visitor's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
-TRAINING, SWITCH, INDEX = "training", "switch", "index"  # one at a time; photos and questions do not wait for them
-# How many of a group at once. A sentence takes milliseconds, its file longer. Of searches ``actions.COMPUTING`` compute;
-# uploads take turns photo by photo, batch by batch.
+TRAINING, SWITCH, INDEX = "training", "switch", "index"  # one event at a time; uploads and searches do not wait for it
+# Most events of a group that run at once. A sentence takes milliseconds, its file longer. ``actions.COMPUTING`` bounds the
+# searches that compute; uploads take turns, photo by photo and batch by batch.
 LIMITS = {LIGHT: 6, SEARCH: 16, HEAVY: 8, TRAINING: 1, SWITCH: 1, INDEX: 1}
 MAX_TOP = 100
 
 
 def add_endpoints(models: Models, session: gr.State) -> None:
-    """Declare the endpoints inside the current Blocks; they show nothing on the page."""
+    """Declare the endpoints inside the current Blocks. They show nothing on the page."""
 
     def engine_of(session: Session, repository: str | None) -> SGLora:
-        """The engine of the repository that this client names, or named last, with the client's own experts."""
+        """The engine of the repository that the client named last, with the client's own experts.
+
+        Raises BackboneError: when there is no such repository.
+        """
         album = session.album
         album.used = time.monotonic()
         if repository and repository != album.backbone:
-            known = [name for _, name in models.choices]
-            if repository not in known:
-                raise BackboneError(texts.API_NO_REPOSITORY.format(name=brief(repository), names=", ".join(known)))
+            names = [name for _, name in models.choices]
+            if repository not in names:
+                raise BackboneError(texts.API_NO_REPOSITORY.format(name=brief(repository), names=", ".join(names)))
             album.switch(repository, models.get(repository))
             session.comparison = None
         album.keeps_files = bool(models.repositories)
