@@ -38,15 +38,15 @@ class Describe(Step):
         self.suggestion.click(lambda words: words, self.suggestion, self.description, **private())
 
     def _adapt(self, session: Session, controls: Controls) -> Updates:
-        """Generate, and ask what is asked already."""
+        """Generate the adapter, and ask the current question with it."""
         if self.context.can_ask(session, controls):
             return self.answer(session, Question.words(controls.query), controls)
         engine = self.context.engine(session)
-        actions.generate(engine, session, actions.request(*controls[:5]))  # which says that a sentence is missing
+        actions.generate(engine, session, actions.request(*controls[:5]))  # raises if the sentence is missing
         return self.context.show_again(session, controls, *ANSWER)
 
     def show(self, session: Session, controls: Controls) -> Updates:
-        """The sentence's routing; what is wrong with it is said where it is typed, and not in a toast."""
+        """Show the routing of the sentence. An error appears below the box, not in a toast."""
         engine = self.context.engine(session)
         owned = len(session.album.own_experts(engine).entries)
         hidden = {self.suggestion: gr.Button(visible=False)}
