@@ -1,4 +1,4 @@
-"""HTML from Jinja2 templates, one file of macros a topic: what is put into one is escaped, unless it is HTML of another."""
+"""HTML from Jinja2 templates, one file of macros per topic. Values are escaped, unless they are HTML from another macro."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BESIDE_A_TAG = re.compile(r"(?<=[>}])\s*\n\s*|\s*\n\s*(?=[<{])")
 
 
 def _one_line(name: str) -> str:
-    """A template without its line breaks: beside tags they are nothing, and elsewhere a space."""
+    """A template without its line breaks: beside tags they are dropped, elsewhere they become a space."""
     return re.sub(r"\s*\n\s*", " ", BESIDE_A_TAG.sub("", (FOLDER / name).read_text(encoding="utf-8")))
 
 
@@ -30,7 +30,7 @@ _environment.filters["percent"] = _percent
 
 
 def script(name: str) -> str:
-    """A script of the page, from the folder of this file."""
+    """A script of the page, from this folder."""
     return Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8")
 
 
