@@ -44,10 +44,8 @@ RankingProgress = Callable[[int, int, str], object]  # (columns done, all column
 
 
 def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
-    """The adapter that the controls ask for. ``strength`` None: the backbone's usual one.
-
-    Raises DescriptionError: when a value is unusable.
-    """
+    """The adapter that the controls ask for; ``strength`` None: the usual one. Raises DescriptionError: when a value is
+    unusable."""
     k, tau, seed = number("k", k), number("The temperature", tau), number("The seed", seed)
     strength = None if strength is None else float(number("The strength", strength))
     if not 0 <= seed <= MAX_SEED:
@@ -88,10 +86,7 @@ def adapt_to(engine: SGLora, session: Session, wanted: AdapterRequest | None) ->
 
 
 def write_zip(engine: SGLora, session: Session) -> Path:
-    """Write the adapter with the visitor's names, or the names alone, as a ZIP for download.
-
-    Raises AdapterError: when there is neither.
-    """
+    """Write the adapter with the visitor's names, or these alone, as a ZIP. Raises AdapterError: when there is neither."""
     adaptation, names = session.adaptation, session.album.names(engine)
     if adaptation is None and not names.entries:
         raise AdapterError(texts.LORA_NONE)
@@ -198,11 +193,8 @@ def set_captions(engine: SGLora, session: Session, captions: Mapping[str, Sequen
 
 
 def columns(engine: SGLora, session: Session) -> list[tuple[str, str, Adapter]]:
-    """Title, note and adapter of each column of an answer, zero-shot first.
-
-    The other columns have the adapter's strength and the names that the visitor taught. Names without an adapter make a column
-    too.
-    """
+    """Title, note and adapter of each column of an answer, zero-shot first. The other columns have the adapter's strength and
+    the names that the visitor taught. Names without an adapter make a column too."""
     names, adapted = session.album.names(engine), _adapted(engine, session)
     if names.entries:
         named = []
@@ -245,11 +237,8 @@ def ask(
     progress: RankingProgress | None = None,
     libraries: PhotoLibraries | None = None,
 ) -> Comparison:
-    """Answer a question in every column (see ``columns``), with the session's adapter if there is one.
-
-    A column of the last answer is reused if its adapter, the photos and the question are the same. Raises StudioError: when the
-    visitor has left.
-    """
+    """Answer a question in every column (see ``columns``). A column of the last answer is reused if its adapter, the photos and
+    the question are the same. Raises StudioError: when the visitor left."""
     place = Place.of(engine, session, question, libraries)
     unranked = Comparison(
         place.title,
@@ -268,8 +257,9 @@ def ask(
     if last is None or last.asked != question:
         session.more = 0
     gone = visitor_left()
-    same = last is not None and replace(last, columns=()) == unranked
-    kept = {(column.title, column.adapter): column for column in last.columns} if last is not None and same else {}
+    if last is not None and replace(last, columns=()) != unranked:
+        last = None
+    kept = {} if last is None else {(column.title, column.adapter): column for column in last.columns}
     ranked: list[Column] = []
     # Rank all photos: how far a photo moved is known only if it has a place in both columns.
     wanted = columns(engine, session)
@@ -285,7 +275,7 @@ def ask(
             ranking = place.rank(adapter)
         moved = place.moves(ranked[0].ranking, ranking) if ranked else {}
         ranked.append(Column(name, note, ranking, moved, None, adapter))
-    places = {**(last.places if last is not None and same else {}), **unranked.places}
+    places = {**(last.places if last is not None else {}), **unranked.places}
     session.comparison = answer = replace(unranked, columns=tuple(ranked), places=places)
     if question.kind == "words":
         pair = (question.what, "" if session.adaptation is None else session.adaptation.request.description)
@@ -296,10 +286,8 @@ def ask(
 
 
 def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
-    """Count recall of the last comparison. This runs after the answer, since reading many captions takes a while.
-
-    Returns None if there is nothing to count. Raises StudioError: when it is stopped.
-    """
+    """Count recall of the last comparison, after the answer, since reading many captions takes a while. Returns None if there
+    is nothing to count. Raises StudioError: when it is stopped."""
     comparison = session.comparison
     if comparison is None or comparison.measured:
         return comparison
@@ -332,10 +320,7 @@ def ask_again(
     progress: RankingProgress | None = None,
     libraries: PhotoLibraries | None = None,
 ) -> Comparison | None:
-    """Ask the last question again with the last sentence, after experts or photos changed.
-
-    Returns None if nothing was asked, or if it cannot be asked again.
-    """
+    """Ask the last question again with the last sentence. Returns None if nothing was asked, or if it cannot be asked again."""
     if (wanted := session.request) is not None:  # another tab may have changed the experts or the backbone
         if engine.mixes and wanted.strength is not None:
             wanted = replace(wanted, strength=min(wanted.strength, 1.0))  # another backbone's strength may be a factor above 1

@@ -33,10 +33,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
     """Declare the endpoints inside the current Blocks. They show nothing on the page."""
 
     def engine_of(session: Session, repository: str | None) -> SGLora:
-        """The engine of the repository that the client named last, with the client's own experts.
-
-        Raises BackboneError: when there is no such repository.
-        """
+        """The client's engine, with its own experts. Raises BackboneError: when the named repository does not exist."""
         album = session.album
         album.used = time.monotonic()
         if repository and repository != album.backbone:

@@ -25,10 +25,8 @@ def search_command(
     models: Sequence[str] = (),
     names: bool = False,
 ) -> str:
-    """The command that asks the same question of a folder with the same photos, or of a library.
-
-    ``query``: None for a photo. ``names``: whether the visitor taught names.
-    """
+    """The command that asks the same question of a folder with the same photos, or of a library. ``query``: None for a photo.
+    ``names``: whether the visitor taught names."""
     place = [f"--gallery={GALLERY}"] if within.own else [f"--library={within.library}"]
     if within.folder and not within.own:
         place.append(f"--folder={within.folder}")

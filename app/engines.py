@@ -1,8 +1,4 @@
-"""The engines that all visitors share.
-
-The shipped one loads in the background, so that the page does not wait for it. A few others load on demand, if there are more
-repositories.
-"""
+"""The engines that all visitors share. The shipped one loads in the background, so that the page does not wait for it."""
 
 from __future__ import annotations
 
@@ -151,10 +147,8 @@ class Models:
 
 
 def found_repositories(given: Sequence[Path]) -> list[FoundRepository]:
-    """The repositories beside the shipped one: those under ``experts/``, and those that the given folders are or hold.
-
-    Raises RepositoryError: when a given folder holds no valid repository.
-    """
+    """The repositories beside the shipped one: those under ``experts/``, and those that the given folders are or hold. Raises
+    RepositoryError: when a given folder holds no valid repository."""
     repositories: dict[Path, FoundRepository] = {}
     for folder in repository_folders(EXPERTS):
         try:

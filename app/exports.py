@@ -77,8 +77,7 @@ def _words(text: str) -> str:
 def write_photos(album: Album, comparison: Comparison, top: int, path: Path) -> None:
     """Write the first photos of the last column into a ZIP. Each file name begins with the photo's place.
 
-    A photo is the visitor's own file if it still exists, else its thumbnail. A library's photos are thumbnails. Raises
-    DataError: when captions were ranked.
+    A photo is the visitor's own file if it still exists, else its thumbnail. Raises DataError: when captions were ranked.
     """
     if comparison.of != "photos":
         raise DataError(texts.TAKE_NO_PHOTOS)

@@ -114,8 +114,7 @@ def build(
 
 
 class Studio:
-    """The steps of the page, and the events that concern all of them. It is shared by all visitors and holds no state of
-    theirs."""
+    """The steps of the page, and the events that concern all. It is shared by all visitors and holds no state of theirs."""
 
     def __init__(
         self, models: Models, keeper: Keeper | None = None, libraries: PhotoLibraries | None = None, samples: bool = False

@@ -1,4 +1,4 @@
-"""The libraries given with ``--library``. All visitors search them; with ``--index-from-page``, this machine's user adds
+"""The libraries given with ``--library``: all visitors search them. ``--index-from-page`` lets the user of this machine add
 photos.
 
 Nothing else can be read here: unknown names are rejected, and results are thumbnails from a library.
@@ -20,8 +20,7 @@ from core.retrieval.library_photos import LibraryPhotos
 
 
 class PhotoLibraries:
-    """All libraries, by name. If the page may write them, they need not exist yet. Raises LibraryError: when one is
-    unusable."""
+    """All libraries, by name; writable ones need not exist yet. Raises LibraryError: when one is unusable."""
 
     def __init__(self, folders: Sequence[Path] = (), writable: bool = False) -> None:
         self.writable = writable
@@ -35,12 +34,10 @@ class PhotoLibraries:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names, in the order given."""
         return tuple(self._folders)
 
     def photos(self, name: str, backbone: Backbone) -> LibraryPhotos:
-        """The last version of a library; it stays open. Raises LibraryError: when the name is unknown or the library is
-        unusable."""
+        """The last version of a library; it stays open. Raises LibraryError: when it is unknown or unusable."""
         folder, key = self._folder(name), (name, backbone.prefix_key)
         with self._lock:
             photos = self._open.get(key)
@@ -57,9 +54,7 @@ class PhotoLibraries:
         stop: Callable[[], bool] = lambda: False,
     ) -> IndexReport:
         """Update a library from a folder; if ``folder`` is empty, from the folders it knows. Otherwise as ``index_folders``.
-
-        Raises LibraryError: when the page may not write libraries.
-        """
+        Raises LibraryError: when the page may not write libraries."""
         if not self.writable:
             raise LibraryError(texts.LIBRARY_READ_ONLY)
         library = PhotoLibrary.create(self._folder(name), backbone)

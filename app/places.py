@@ -72,11 +72,8 @@ class Place:
 
     @staticmethod
     def of(engine: SGLora, session: Session, asked: Question, libraries: PhotoLibraries | None) -> Place:
-        """The place that the question names.
-
-        Raises DescriptionError: when the words are unusable; LibraryError: when there is no such library; GalleryError: when
-        the first photos are still being added.
-        """
+        """The place that the question names. Raises DescriptionError: when the words are unusable; LibraryError: when there is
+        no such library; GalleryError: when the first photos are still being added."""
         if asked.kind == "words":
             asked = replace(asked, what=clean_text(asked.what, "query"))
         gallery, library = session.album.gallery(engine) if asked.within.own else None, None
@@ -122,10 +119,7 @@ class Place:
 
     @lazy
     def _photo(self) -> str | Image.Image:
-        """The photo whose captions are searched: the id of a visitor's photo, or the image in a file.
-
-        Raises PhotoError: when no photo is chosen.
-        """
+        """The photo whose captions are searched: its id, or the image in a file. Raises PhotoError: when no photo is chosen."""
         if not self.asked.file:
             if all(photo.id != self.asked.what for photo in self.photos):
                 raise PhotoError(texts.NOTHING_PICKED)

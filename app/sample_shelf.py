@@ -1,7 +1,4 @@
-"""The sample photos and the answer to one question about them.
-
-They are made once per language, and shown to every visitor of this language who brings no photos.
-"""
+"""The sample photos and one answered question about them, made once per language and shown to visitors without photos."""
 
 from __future__ import annotations
 

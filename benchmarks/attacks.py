@@ -70,7 +70,7 @@ class Attack:
     """What a number of attackers do again and again.
 
     Attributes:
-        begin: makes an attacker's first step and returns its next one. first: steps made before anything is measured.
+        begin: makes an attacker's first step and returns the function for the next ones. first: steps made before measuring.
     """
 
     name: str

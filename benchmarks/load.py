@@ -212,12 +212,10 @@ def visit(address: str, visitor: Visitor, plan: Plan, folder: Path, options: Map
 
 
 def resident_mb(process_id: int) -> int:
-    """Resident memory of a process."""
     return round(psutil.Process(process_id).memory_info().rss / 2**20)
 
 
 def table(plan: Plan, log: Log, rounds: int, seconds: float) -> str:
-    """The figures as a table and lines of text."""
     rows = [
         [name, str(len(own)), *(f"{figure:.2f} s" for figure in (*np.percentile(own, [50, 95]), max(own)))]
         for name, own in sorted(log.seconds.items())
@@ -240,11 +238,8 @@ def show_tracebacks(file: Path) -> None:
 
 
 def measure(plan: Plan, minutes: float, root: Path) -> int:
-    """Print the figures of rounds of visits, at least one, until the minutes are over; then the memory after all visitors were
-    forgotten.
-
-    Returns the number of errors.
-    """
+    """Print the figures of rounds of visits until the minutes are over, then the memory after all visitors were forgotten. At
+    least one round is run. Returns the number of errors."""
     engine = load_engine()
     options = {"modules": tuple(engine.backbone.linears.values()), "fingerprint": engine.backbone.fingerprint, "partly": True}
     with tempfile.TemporaryDirectory() as name:

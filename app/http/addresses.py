@@ -12,10 +12,9 @@ NETWORK = 64  # bits: a provider gives one customer at least this network, and t
 
 
 def address_of(request: Request | None) -> str:
-    """The visitor's address; "" for this machine's own.
+    """The visitor's address; "" for this machine's own: one person's at home, everybody's behind a proxy that reports none.
 
-    That is one person's at home, and everybody's behind a proxy that reports no address. An IPv6 address counts as its /64:
-    everybody has 2^64 addresses.
+    An IPv6 address counts as its /64: everybody has 2^64 addresses.
     """
     if request is None or request.client is None:
         return ""

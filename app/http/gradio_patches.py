@@ -43,11 +43,8 @@ async def refuse_address_later(*_: Any, **__: Any) -> NoReturn:
 
 
 class OurPages(FileSystemLoader):
-    """The pages that a browser gets.
-
-    Gradio's pages claim to be English, then take the browser's language, translated or not. Their previews elsewhere are fixed
-    and about Gradio.
-    """
+    """The pages that a browser gets. Gradio's pages claim to be English, then take the browser's language, translated or not.
+    Their previews elsewhere are fixed and about Gradio."""
 
     def get_source(self, environment: Any, template: str) -> Any:
         source, *others = super().get_source(environment, template)
@@ -101,10 +98,8 @@ class LastUploads(route_utils.FileUploadProgress):
 
 
 class FewerThreads:
-    """Stands for anyio, with which Gradio runs slow work in threads.
-
-    The value of a component without files is read without a thread: to wait for one takes longer, ten times in a search.
-    """
+    """Stands for anyio, with which Gradio runs slow work in threads. The value of a component without files is read without a
+    thread: to wait for one takes longer, ten times in a search."""
 
     def __init__(self, library: Any) -> None:
         self.library, self.to_thread = library, self

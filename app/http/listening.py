@@ -21,10 +21,7 @@ def is_port(text: str) -> bool:
 
 
 def check_address(host: str, port: int | None) -> None:
-    """Check that the server can listen there. Gradio tries for minutes, then says only that no port is free.
-
-    Raises StudioError: when it cannot.
-    """
+    """Raise StudioError if the server cannot listen there. Gradio tries for minutes, then says only that no port is free."""
     failed: Exception | None = None
     try:
         for family, kind, protocol, _, address in socket.getaddrinfo(host.strip("[]"), port or 0, type=socket.SOCK_STREAM):

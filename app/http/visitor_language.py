@@ -1,7 +1,4 @@
-"""The language of each answer: the visitor's for the page, English for the API.
-
-It also compresses the page, and gives clients that are no browsers only the endpoints.
-"""
+"""The language of each answer: the visitor's for the page, English for the API. The page is compressed, too."""
 
 from __future__ import annotations
 

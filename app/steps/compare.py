@@ -151,14 +151,15 @@ class Compare(Step):
 
     def _counted(self, session: Session) -> Updates:
         """Show the verdict, or that it is being counted."""
-        comparison, shown, counting = session.comparison, "", False
-        if comparison is not None and comparison.measurable:
-            counting = not comparison.measured and session.uncounted is not comparison
-            if counting:
-                shown = results_html.counting(comparison)
-            else:
-                shown = results_html.recalls(comparison) if comparison.measured else page_html.note(texts.COUNT_STOPPED)
-        stoppable = counting and comparison is not None and comparison.captions > STOPPABLE
+        comparison, shown, stoppable = session.comparison, "", False
+        if comparison is None or not comparison.measurable:
+            pass
+        elif comparison.measured:
+            shown = results_html.recalls(comparison)
+        elif session.uncounted is comparison:
+            shown = page_html.note(texts.COUNT_STOPPED)
+        else:
+            shown, stoppable = results_html.counting(comparison), comparison.captions > STOPPABLE
         return {self.recall: shown, self.stop: gr.Button(visible=stoppable)}
 
     def _mark(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:

@@ -55,7 +55,6 @@ class Controls(NamedTuple):
 
     @property
     def within(self) -> Within:
-        """Which photos are searched."""
         return Within.of(self.where, self.folder, self.since, self.until)
 
 

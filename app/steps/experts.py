@@ -110,7 +110,6 @@ class Experts(Step):
             self.on(event, handler, first, also, CHANGED, self.mine, HEAVY, turn=False)
 
     def show(self, session: Session, _: Controls) -> Updates:
-        """Show all experts and the visitor's own."""
         engine = self.context.engine(session)
         own_experts = session.album.own_experts(engine)
         experts = _own_first(own_experts)

@@ -83,7 +83,6 @@ class Generate(Step):
         return str(actions.write_zip(self.context.engine(session), session))
 
     def show(self, session: Session, _: Controls) -> Updates:
-        """Show the adapter's facts, its place in the latent space, and its download."""
         adaptation = session.adaptation
         if adaptation is None:
             return {

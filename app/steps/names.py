@@ -112,7 +112,6 @@ class Names(Step):
         return self.context.show_again(session, controls, Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
 
     def show(self, session: Session, _: Controls) -> Updates:
-        """Show the names, the photos to choose from, and those that are ticked."""
         photos = {photo.id: photo.name for photo in session.album.photos[:LISTED]}
         ticked = [photo for photo, right in session.marks_of_words.items() if right and photo in photos]
         choices = [(texts.NAMES_CHIP.format(name=name, n=n), name) for name, n in session.album.taught]

@@ -101,10 +101,8 @@ def choice(elem_id: str, label: str, choices: Sequence[Any], value: Any, **optio
 
 
 def _with_controls(handler: Callable[..., Any], in_turn: bool) -> Callable[..., Any]:
-    """The handler as Gradio calls it, with a value for each control.
-
-    ``in_turn``: run one event of a tab after the other, so that an earlier one does not show its answer last.
-    """
+    """The handler as Gradio calls it, with a value for each control. ``in_turn``: events of a tab run one after the other, so
+    that an earlier answer is not shown last."""
 
     @functools.wraps(handler)
     def wrapped(*args: Any) -> Any:

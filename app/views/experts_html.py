@@ -50,13 +50,12 @@ def details_line(expert: Expert) -> str:
 
 
 def headers() -> list[str]:
-    """The headers of the table."""
     return texts.EXPERTS_HEADERS.split("; ")
 
 
 def table(experts: Sequence[Expert], words: str = "") -> dict[str, Any]:
-    """The table as Gradio takes it: its headers, and a row for each expert that contains all ``words``. Without headers, Gradio
-    would show those of the server's first layout."""
+    """The table as Gradio takes it, with a row for each expert that contains all ``words``. It has headers, since Gradio would
+    show those of the server's first layout."""
     rows = []
     for e in experts:
         text = f"{e.name} {e.description} {e.group} {e.source}".casefold()
@@ -91,12 +90,10 @@ def layer_name(name: str) -> str:
 
 
 def compared(pair: ExpertComparison) -> Markup:
-    """Two experts compared."""
     return _html.compared(pair, {layer_name(name): cosine for name, cosine in pair.modules.items()})
 
 
 def distances(lora: LoraDistances) -> Markup:
-    """The distances from a generated LoRA to the routed experts."""
     lines = [*zip(lora.names, lora.experts, strict=True), (texts.DISTANCE_START, lora.origin), (texts.DISTANCE_ZERO, lora.norm)]
     return _html.distances(lines, max(1e-9, *(distance for _, distance in lines)))
 

@@ -20,17 +20,12 @@ def _one_line(name: str) -> str:
     return re.sub(r"\s*\n\s*", " ", BESIDE_A_TAG.sub("", (FOLDER / name).read_text(encoding="utf-8")))
 
 
-def _percent(share: float) -> str:
-    return f"{max(0.0, min(1.0, share)) * 100:.1f}%"
-
-
 _environment = Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(_one_line))
 _environment.globals |= {"texts": texts, "KS": KS}
-_environment.filters["percent"] = _percent
+_environment.filters["percent"] = lambda share: f"{max(0.0, min(1.0, share)) * 100:.1f}%"
 
 
 def script(name: str) -> str:
-    """A script of the page, from this folder."""
     return Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8")
 
 

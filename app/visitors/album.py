@@ -359,10 +359,8 @@ class Album:
             self._gallery, self._removed, self.shows_samples, self.awaits_samples = None, [], False, False
 
     def take_back(self, engine: SGLora) -> None:
-        """Put back the photos that were removed one by one. If there are none, show the photos that were set aside.
-
-        The visitor's own photos, if shown until then, are set aside instead.
-        """
+        """Put back the photos that were removed one by one. If there are none, show the photos that were set aside; the
+        visitor's own photos, if shown until then, are set aside instead."""
         self._check(engine)
         if self._removed:
             with self._changing:
@@ -392,10 +390,8 @@ class Album:
 
     @property
     def folder(self) -> Path:
-        """A folder for this visitor's files, deleted with the last tab.
-
-        Gradio serves files from its parent, so it makes no copies. No visitor can guess its name.
-        """
+        """A folder for this visitor's files, deleted with the last tab. No visitor can guess its name. It lies where Gradio
+        serves files from, so that Gradio makes no copies."""
         with self._counting:
             if self._folder is None:
                 parent = Path(get_upload_folder())

@@ -32,10 +32,8 @@ class Limits:
 
     @staticmethod
     def from_environment(values: Mapping[str, str] = os.environ) -> Limits:
-        """The limits from SG_LORA_KEEP_MINUTES, SG_LORA_MEMORY_MB and SG_LORA_DISK_MB.
-
-        Raises StudioError: when a value is not a finite number above 0.
-        """
+        """The limits from SG_LORA_KEEP_MINUTES, SG_LORA_MEMORY_MB, SG_LORA_DISK_MB. Raises StudioError: when one is
+        unusable."""
 
         def number(name: str, default: float, unit: int) -> float:
             try:

@@ -18,10 +18,8 @@ CROWD = 10  # tabs of an address that has more than 1/CROWD of the capacity are 
 
 
 class TabState(SessionState):
-    """The state of a tab, without Gradio's description of all components and their values.
-
-    Gradio keeps it for links to a state, which this app does not have. Making it takes a tenth of a second per caller.
-    """
+    """The state of a tab, without Gradio's description of all components and their values. Gradio keeps it for links to a
+    state, which this app does not have. Making it takes a tenth of a second per caller."""
 
     def __init__(self, blocks: Any) -> None:
         undescribed: Any = SimpleNamespace(default_config=blocks.default_config, blocks={})

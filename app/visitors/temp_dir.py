@@ -21,10 +21,8 @@ _held: list[FileLock] = []  # the system releases them, however the process ends
 
 
 def claim_scratch() -> Path:
-    """Make this process's folder and use it for all temporary files. Folders of ended processes are deleted.
-
-    Raises StudioError: when no folder can be written.
-    """
+    """Use a new folder for all temporary files of this process; delete folders of ended processes. Raises StudioError: when no
+    folder can be written."""
     try:
         parent = Path(tempfile.gettempdir())
         remove_abandoned(parent)
