@@ -97,14 +97,14 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         """
         engine = engine_of(session, repository)
         typed = parse_typed(captions) if captions and captions.strip() else None
-        done = actions.add_uploads(engine, session, files or [])
+        added = actions.add_uploads(engine, session, files or [])
         gallery = session.album.gallery(engine)
         if typed is not None:
             gallery.set_captions(typed)
-        failed = [*(done.report.failed if done.report else ()), *done.failed]
+        failed = [*(added.report.failed if added.report else ()), *added.failed]
         return {
-            "added": len(done.report.added) if done.report else 0,
-            "duplicates": list(done.report.duplicates) if done.report else [],
+            "added": len(added.report.added) if added.report else 0,
+            "duplicates": list(added.report.duplicates) if added.report else [],
             "failed": [{"name": name, "reason": reason} for name, reason in failed],
             "photos": len(gallery.photos),
             "captioned": sum(bool(p.captions) for p in gallery.photos),
@@ -138,14 +138,14 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             raise DescriptionError(texts.API_ONE_QUESTION)
         adaptation = actions.generate(engine, session, actions.request(description, k, tau, seed, strength))
         if photo:
-            asked = Question.photo(None, photo)
+            question = Question.photo(None, photo)
         else:
-            asked = Question.words(query, Within(folder=folder or "", since=checked_day(since), until=checked_day(until)))
+            question = Question.words(query, Within(folder=folder or "", since=checked_day(since), until=checked_day(until)))
         session.merge, session.random = True, False
-        columns = actions.ask(engine, session, asked).columns
-        shown = max(1, min(MAX_TOP, int(top)))
+        columns = actions.ask(engine, session, question).columns
+        limit = max(1, min(MAX_TOP, int(top)))
         answer = {
-            key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:shown]]
+            key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:limit]]
             for key, c in zip(("zero_shot", "merge", "sg_lora"), columns, strict=True)
         }
         return answer | {"strength": adaptation.strength, "fit": fit_facts(adaptation.fit)}

@@ -100,8 +100,8 @@ class Models:
     @property
     def choices(self) -> list[tuple[str, str]]:
         """(label, name) of every repository, the default first."""
-        named = [(texts.BACKBONE_CHOICE.format(name=n, experts=len(r.index.experts)), n) for n, r in self.repositories.items()]
-        return [(texts.BACKBONE_SHIPPED.format(name=DEFAULT), DEFAULT), *named]
+        others = [(texts.BACKBONE_CHOICE.format(name=n, experts=len(r.index.experts)), n) for n, r in self.repositories.items()]
+        return [(texts.BACKBONE_SHIPPED.format(name=DEFAULT), DEFAULT), *others]
 
     def get(self, name: str = DEFAULT) -> SGLora:
         """Wait for an engine. Raises StudioError: when it cannot be loaded, or other engines leave no room for it."""

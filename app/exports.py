@@ -135,8 +135,8 @@ def read_session(path: Path) -> SavedSession:
             raise ValueError("another kind")
         saved = content["settings"]
         wanted = saved and request(saved["description"], saved["k"], saved["tau"], saved["seed"], saved["strength"])
-        asked = [(question["query"], question["description"]) for question in content["questions"][:HISTORY]]
-        questions = [(clean_text(query, "query"), description and clean_text(description)) for query, description in asked]
+        pairs = [(question["query"], question["description"]) for question in content["questions"][:HISTORY]]
+        questions = [(clean_text(query, "query"), description and clean_text(description)) for query, description in pairs]
         fingerprint = str(content["backbone_fingerprint"])
     except StudioError as error:
         raise DataError(texts.SESSION_VALUE.format(name=brief(path.name), reason=texts.translated(str(error)))) from None

@@ -22,8 +22,8 @@ def teach(engine: SGLora, session: Session, name: str, ids: Sequence[str], witho
     unusable or one too many; AdapterError: when no LoRA can teach this backbone names.
     """
     gallery = session.album.gallery(engine)
-    shown, others = gallery.prefixes(ids), None if without is None else gallery.prefixes(without)
-    return session.album.change_names(engine, lambda names: names.add(name, shown, others))
+    photos, others = gallery.prefixes(ids), None if without is None else gallery.prefixes(without)
+    return session.album.change_names(engine, lambda names: names.add(name, photos, others))
 
 
 def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str]) -> tuple[TaughtNames, tuple[Failure, ...]]:

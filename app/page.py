@@ -209,8 +209,8 @@ class Studio:
         first = None if self.shelf is None else actions.sample_questions()[0]
         session, values = self.address.resume(memory, request.query_params, first)
         self._opened(request, session)
-        known = (memory if isinstance(memory, dict) else {}) | {"token": session.album.token}
-        updates = {context.session: session, self.address.memory: known} | self._chosen_tab(request) | context.boxes(**values)
+        stored = (memory if isinstance(memory, dict) else {}) | {"token": session.album.token}
+        updates = {context.session: session, self.address.memory: stored} | self._chosen_tab(request) | context.boxes(**values)
         return updates | context.show(session, Controls(), Part.PHOTOS)
 
     def _chosen_tab(self, request: gr.Request) -> Updates:

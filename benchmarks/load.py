@@ -217,8 +217,8 @@ def resident_mb(process_id: int) -> int:
 
 def table(plan: Plan, log: Log, rounds: int, seconds: float) -> str:
     rows = [
-        [name, str(len(own)), *(f"{figure:.2f} s" for figure in (*np.percentile(own, [50, 95]), max(own)))]
-        for name, own in sorted(log.seconds.items())
+        [name, str(len(times)), *(f"{figure:.2f} s" for figure in (*np.percentile(times, [50, 95]), max(times)))]
+        for name, times in sorted(log.seconds.items())
     ]
     lines = [
         markdown.table(["call", "calls", "p50", "p95", "longest"], rows),

@@ -79,14 +79,14 @@ class GuardedBlocks(gr.Blocks):
 
         Call it before the page is served: Gradio puts components that events make into the layout of that moment.
         """
-        after, Context.id = Context.id, self._id
+        next_id, Context.id = Context.id, self._id
         try:
             with speaking(code), _Layout(analytics_enabled=False) as page:
                 lay_out()
             self._in_language[code] = {number: _words(block.get_config()) for number, block in page.blocks.items()}
             self._configs = {}
         finally:
-            Context.id = after
+            Context.id = next_id
 
     async def process_api(
         self, block_fn: Any, inputs: list[Any], *args: Any, request: Any = None, **kwargs: Any
@@ -129,8 +129,8 @@ class GuardedBlocks(gr.Blocks):
         """As in Gradio, which reads the values here. A named endpoint uses defaults for the values missing at the end."""
         try:
             if block_fn.api_visibility == "public" and len(inputs) < len(block_fn.inputs):
-                given = iter(inputs)
-                inputs = [None if block.skip_api else next(given, block.value) for block in block_fn.inputs]
+                values = iter(inputs)
+                inputs = [None if block.skip_api else next(values, block.value) for block in block_fn.inputs]
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         # A component's error repeats the value, however long it is, and goes to the log.
         except gr.Error as error:
@@ -167,9 +167,9 @@ def _endpoints_of(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a configuration that calls need, with a layout from which ``gr.load`` can make a page."""
     public = [event for event in config["dependencies"] if event["api_visibility"] == "public"]
     used = {number for event in public for number in (*event["inputs"], *event["outputs"], *dict(event["targets"]))}
-    shown = [part for part in config["components"] if part["id"] in used]
-    layout = {"id": config["layout"]["id"], "children": [{"id": part["id"]} for part in shown]}
-    return config | {"components": shown, "dependencies": public, "layout": layout, "css": None}
+    components = [part for part in config["components"] if part["id"] in used]
+    layout = {"id": config["layout"]["id"], "children": [{"id": part["id"]} for part in components]}
+    return config | {"components": components, "dependencies": public, "layout": layout, "css": None}
 
 
 def _unchanging(part: Any) -> Any:

@@ -31,8 +31,8 @@ class VisitorLanguage:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start" and route in PAGE:
-                about = [(b"content-language", TAGS[code].encode()), (b"vary", b"accept-language, sec-fetch-mode")]
-                message = {**message, "headers": [*message.get("headers", ()), *about]}
+                added = [(b"content-language", TAGS[code].encode()), (b"vary", b"accept-language, sec-fetch-mode")]
+                message = {**message, "headers": [*message.get("headers", ()), *added]}
             await send(message)
 
         with speaking(code):

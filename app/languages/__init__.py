@@ -101,13 +101,13 @@ def _read(code: str) -> dict[str, str]:
 
 def translated(message: str) -> str:
     """Translate a message that was made in English into the current language. An unknown message stays as it is."""
-    here = texts_in(language())
+    translations = texts_in(language())
     if language() == ENGLISH or len(message) > LONGEST:
         return message
     for name, pattern in _patterns():
         if match := pattern.fullmatch(message):
             values = {f: translated(value) if f in MESSAGES_INSIDE else value for f, value in match.groupdict().items()}
-            return here[name].format(**values)
+            return translations[name].format(**values)
     return message
 
 

@@ -62,9 +62,9 @@ class Address(Step):
         if (query := asked.get("q")) and (session.question is None or session.question.kind == "words"):
             session.question = Question.words(query, Controls(**values).within)  # asked once there are photos
         if session.request is not None and session.request.description == values["description"]:
-            kept = session.request
-            values |= {"k": kept.k, "tau": kept.tau, "seed": kept.seed}
-            values |= {} if kept.strength is None else {"strength": kept.strength}
+            request = session.request
+            values |= {"k": request.k, "tau": request.tau, "seed": request.seed}
+            values |= {} if request.strength is None else {"strength": request.strength}
         return session, values
 
     def _go(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:

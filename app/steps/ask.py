@@ -25,8 +25,8 @@ class Ask(Step):
             for name in names:
                 both, alone = Within(True, name), Within(False, name)
                 choices += [(texts.WITHIN_BOTH.format(name=name), both.value), (name, alone.value)]
-            first = choices[min(1, len(names))][1]
-            self.where = choice("where", texts.WITHIN, choices, first, scale=2, min_width=150, visible=bool(names))
+            default = choices[min(1, len(names))][1]
+            self.where = choice("where", texts.WITHIN, choices, default, scale=2, min_width=150, visible=bool(names))
             self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=100, elem_id="search")
         self.context.controls |= {"query": self.query, "where": self.where}
 

@@ -52,9 +52,9 @@ class Describe(Step):
         hidden = {self.suggestion: gr.Button(visible=False)}
         try:
             if (wanted := controls.request) is None:
-                drawn = experts_html.routing_map(engine.repository, None, owned)
+                map_html = experts_html.routing_map(engine.repository, None, owned)
                 note = page_html.note(texts.ROUTE_EMPTY)
-                return hidden | {self.routing: note, self.chart: gr.HTML(visible=False), self.map: drawn}
+                return hidden | {self.routing: note, self.chart: gr.HTML(visible=False), self.map: map_html}
             routing = engine.route(wanted.description, wanted.k, wanted.tau)
         except StudioError as error:
             return hidden | {self.routing: page_html.note(texts.translated(str(error)), "sg-warn")}

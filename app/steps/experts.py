@@ -100,8 +100,8 @@ class Experts(Step):
         self.pick.change(lambda names: gr.Button(interactive=bool(names)), self.pick, self.remove, **quiet)
         self.stop.click(self._stop, context.session, self.trained, **quiet)
         self.downloads(self.download, self._write, self.mine)
-        asked = [self.name, self.description]
-        self.on(self.train.click, self._train, asked, [self.trained], CHANGED, self.trained, TRAINING, turn=False)
+        inputs = [self.name, self.description]
+        self.on(self.train.click, self._train, inputs, [self.trained], CHANGED, self.trained, TRAINING, turn=False)
         for event, handler, first, also in (
             (self.imports.click, self._import, [self.adapter, self.about], [self.adapter, self.about, self.report]),
             (self.load.upload, self._load, [self.load], [self.report]),
@@ -150,8 +150,8 @@ class Experts(Step):
         if not places:
             return page_html.note(texts.DETAILS_EMPTY)
         pairs = [compare_experts(repository, i, j) for i, j in combinations(places, 2)]
-        own = repository.layout.modules
-        norms = {i: repository.lora(i).only(own).norms() for i in places}
+        modules = repository.layout.modules
+        norms = {i: repository.lora(i).only(modules).norms() for i in places}
         panels = [experts_html.details(repository.experts[i], norms[i]) for i in places]
         if len(pairs) == 1:
             panels.insert(0, experts_html.compared(pairs[0]))

@@ -123,9 +123,9 @@ class Generate(Step):
 
 
 def _varied(seed: int, before: Comparison, after: Comparison, top: int) -> str:
-    first, now = ([hit.key for hit in comparison.columns[-1].ranking.hits[:top]] for comparison in (before, after))
-    moved = sum(key in first and first.index(key) != place for place, key in enumerate(now))
-    return texts.VARIED.format(seed=seed, new=len(set(now) - set(first)), moved=moved, top=len(now))
+    old_keys, new_keys = ([hit.key for hit in comparison.columns[-1].ranking.hits[:top]] for comparison in (before, after))
+    moved = sum(key in old_keys and old_keys.index(key) != place for place, key in enumerate(new_keys))
+    return texts.VARIED.format(seed=seed, new=len(set(new_keys) - set(old_keys)), moved=moved, top=len(new_keys))
 
 
 def most_strength(engine: SGLora) -> float:

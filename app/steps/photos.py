@@ -91,9 +91,9 @@ class Photos(Step):
     def show(self, session: Session, controls: Controls) -> Updates:
         """Show the gallery. The report of an upload disappears with its photos."""
         album = session.album
-        gone = {} if album.photos else {self.report: ""}
+        report = {} if album.photos else {self.report: ""}
         back = (texts.TAKE_BACK_ONE if album.aside == 1 else texts.TAKE_BACK).format(n=album.aside)
-        return gone | {
+        return report | {
             self.gallery: gr.Gallery(value=album.thumbnails(), selected_index=None),
             self.fill: page_html.gallery_line(album),
             self.remove: gr.Button(interactive=False),

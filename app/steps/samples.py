@@ -39,9 +39,9 @@ class Samples(Step):
     def wire(self) -> None:
         controls, answer = self.context.controls, self.context.answer
         boxes = [controls["description"], controls["query"], controls["where"]]
-        asked = [*boxes, self.asks, self.words]
-        self.on(self.try_it.click, self._try, (), asked, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
-        self.on(self.yes.click, self._samples, (), asked, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
+        outputs = [*boxes, self.asks, self.words]
+        self.on(self.try_it.click, self._try, (), outputs, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
+        self.on(self.yes.click, self._samples, (), outputs, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
         self.no.click(lambda: gr.Row(visible=False), None, self.asks, **private())
         self.on(self.examples.click, self._ask, [self.examples], boxes, (Part.PHOTOS, *ANSWER), answer, HEAVY)
 
@@ -61,10 +61,10 @@ class Samples(Step):
             shelf.show(engine, session)
         if not (album.photos and album.has_samples_only):
             actions.add_samples(engine, session, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
-        asked = self._ask(0, session, controls)
-        return asked | self.context.show(session, controls, Part.PHOTOS) | {self.asks: gr.Row(visible=False)}
+        updates = self._ask(0, session, controls)
+        return updates | self.context.show(session, controls, Part.PHOTOS) | {self.asks: gr.Row(visible=False)}
 
     def _ask(self, index: int, session: Session, controls: Controls) -> Updates:
-        asked = {**chosen(actions.sample_questions(), index)._asdict(), "where": OWN}
-        controls = controls._replace(**asked)
-        return self.answer(session, Question.words(controls.query), controls) | self.context.boxes(**asked)
+        values = {**chosen(actions.sample_questions(), index)._asdict(), "where": OWN}
+        controls = controls._replace(**values)
+        return self.answer(session, Question.words(controls.query), controls) | self.context.boxes(**values)

@@ -31,11 +31,11 @@ class Switch(Step):
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.
         event, also = self.choice.change, [self.report]
-        done = self.on(
+        switched = self.on(
             event, self._switch, [self.choice], also, tuple(Part), self.choice, SWITCH, turn=False, trigger_mode="once"
         )
         # If it fails, nothing changes, and the choice shows the repository before.
-        done.then(lambda session: session.album.backbone, self.context.session, self.choice, **private())
+        switched.then(lambda session: session.album.backbone, self.context.session, self.choice, **private())
 
     def _switch(self, name: str, session: Session, controls: Controls) -> Updates:
         if name == session.album.backbone:  # the page set the choice itself, which also fires ``change``

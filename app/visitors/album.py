@@ -136,8 +136,8 @@ class Album:
     def memory(self) -> int:
         """Bytes of photos, their embeddings, own experts, names and adapters. Small objects are not counted."""
         aside, samples = self._aside, self.samples
-        own = [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
-        experts = sum(t.nbytes for entry in own for t in (entry.mean, entry.std, entry.embedding))
+        own_entries = [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
+        experts = sum(t.nbytes for entry in own_entries for t in (entry.mean, entry.std, entry.embedding))
         names = sum(entry.memory for entries in list(self._names.values()) for entry in entries)
         photos = self._photos_memory
         if samples is not None and self.shows_samples:
@@ -294,10 +294,10 @@ class Album:
         """(file, name) of the first LISTED photos' thumbnails. Also deletes the files of photos that are gone."""
         originals = list(self._originals)  # read before the photos, so that a photo added now keeps its file
         aside = self._aside
-        kept = {photo.id for photo in (*self.photos, *(() if aside is None else aside.photos))}
-        kept |= {entry.photo.id for removed in self._removed for _, entry in removed}
-        for gone in [key for key in originals if key not in kept]:
-            if (path := self._originals.pop(gone, None)) is not None:
+        kept_ids = {photo.id for photo in (*self.photos, *(() if aside is None else aside.photos))}
+        kept_ids |= {entry.photo.id for removed in self._removed for _, entry in removed}
+        for unused in [key for key in originals if key not in kept_ids]:
+            if (path := self._originals.pop(unused, None)) is not None:
                 path.unlink(missing_ok=True)
         return [(str(self.thumbnail(photo)), photo.name) for photo in self.photos[:LISTED]]
 
@@ -312,13 +312,13 @@ class Album:
 
     def library_thumbnails(self, library: LibraryPhotos, places: Mapping[str, int]) -> dict[str, Path]:
         """Files of thumbnails of a library's photos, by key, written on first use. The oldest ones are deleted."""
-        own, folder = {photo.id for photo in self.photos}, self.folder
+        own_ids, folder = {photo.id for photo in self.photos}, self.folder
         paths = {key: folder / f"thumbnail-{key}.jpg" for key in places}
         missing = [key for key, path in paths.items() if not path.exists()]
         for key, content in zip(missing, library.thumbnails([places[key] for key in missing]) if missing else (), strict=True):
             paths[key].write_bytes(content)
         with self._counting:
-            self._borrowed = dict.fromkeys([*(key for key in self._borrowed if key not in paths), *(paths.keys() - own)])
+            self._borrowed = dict.fromkeys([*(key for key in self._borrowed if key not in paths), *(paths.keys() - own_ids)])
             for key in list(self._borrowed)[: max(0, len(self._borrowed) - KEPT_THUMBNAILS)]:
                 del self._borrowed[key]
                 (folder / f"thumbnail-{key}.jpg").unlink(missing_ok=True)
@@ -369,10 +369,10 @@ class Album:
                 self.gallery(engine).put_back(photos)
             return
         with self.photos_change(), self._changing:
-            gallery, before = self._aside, self._gallery
+            gallery, current = self._aside, self._gallery
             if gallery is None:
                 return
-            self._aside = before if before is not None and before.photos and not self.has_samples_only else None
+            self._aside = current if current is not None and current.photos and not self.has_samples_only else None
             self.shows_samples = False
             if gallery.backbone.prefix_key != engine.backbone.prefix_key:
                 gallery, _ = self._indexed(engine, gallery.photos, self.note_progress)
@@ -401,8 +401,8 @@ class Album:
 
     def new_file(self, name: str) -> Path:
         """A path in a new folder, for a download. Old folders of downloads are deleted, except the last few."""
-        before = sorted(self.folder.glob(f"{DOWNLOAD_PREFIX}*"), key=lambda folder: folder.stat().st_mtime)
-        for folder in before[: len(before) - KEPT_DOWNLOADS + 1]:
+        folders = sorted(self.folder.glob(f"{DOWNLOAD_PREFIX}*"), key=lambda folder: folder.stat().st_mtime)
+        for folder in folders[: len(folders) - KEPT_DOWNLOADS + 1]:
             shutil.rmtree(folder, ignore_errors=True)
         folder = self.folder / f"{DOWNLOAD_PREFIX}{secrets.token_hex(8)}"
         folder.mkdir()
@@ -443,8 +443,8 @@ class Album:
         with self._changing:
             gallery, self._gallery, self._aside, self._removed = self._gallery, None, None, []
             self._resting, self.asked, self.shows_samples, self.samples = (), None, False, None
-            for kept in (self.trained_on, self._own_experts, self._names, self._originals):
-                kept.clear()
+            for store in (self.trained_on, self._own_experts, self._names, self._originals):
+                store.clear()
         with self._counting:
             self._borrowed.clear()
             folder, self._folder = self._folder, None

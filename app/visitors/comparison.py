@@ -71,15 +71,15 @@ class Comparison:
     @property
     def folders(self) -> tuple[str, ...]:
         """The folders of the photos that were asked, the library's last."""
-        own = {PurePosixPath(photo.folder) for photo in self.photos if photo.folder}
-        names = {above.as_posix() for folder in own for above in (folder, *folder.parents[:-1])}
+        folders = {PurePosixPath(photo.folder) for photo in self.photos if photo.folder}
+        names = {above.as_posix() for folder in folders for above in (folder, *folder.parents[:-1])}
         return tuple(dict.fromkeys([*sorted(names), *(() if self.library is None else self.library.folders)]))
 
     @property
     def several_days(self) -> bool:
         """Whether the photos that were asked were taken on different days, if known."""
-        own = {photo.taken for photo in self.photos} - {None}
-        return len(own) > 1 or (self.library is not None and self.library.several_days)
+        days = {photo.taken for photo in self.photos} - {None}
+        return len(days) > 1 or (self.library is not None and self.library.several_days)
 
     @property
     def of(self) -> str:

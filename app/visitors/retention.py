@@ -35,7 +35,7 @@ from app.visitors.tab_states import Tabs, sessions_of
 from core.common.runtime import give_back, shared_cores
 
 log = logging.getLogger(__name__)
-REMEMBERED_TABS = 10_000  # names only
+REMEMBERED_TABS = 10_000  # tabs that are remembered, by name only
 SWEEPS = 10  # number of sweeps within the time that data is kept
 MESSAGE_SECONDS = 15
 SPARED_SECONDS = 60  # an album used within this time is not deleted for an upload
@@ -256,7 +256,7 @@ class Keeper:
             if time.time() - file.changed > longest - self._period:
                 file.path.unlink(missing_ok=True)
                 if not piece:
-                    with suppress(OSError):  # not empty
+                    with suppress(OSError):  # the folder is not empty
                         file.path.parent.rmdir()
         page = self._page()
         for names in [] if page is None else page.temp_file_sets:  # Gradio never forgets the names of its files
@@ -288,8 +288,8 @@ def _files(root: str | Path) -> list[_File]:
         for name in names:
             path = Path(folder, name)
             try:
-                about = path.lstat()
+                stat = path.lstat()
             except OSError:  # it is gone by now
                 continue
-            files.append(_File(path, max(about.st_mtime, about.st_ctime), about.st_size))
+            files.append(_File(path, max(stat.st_mtime, stat.st_ctime), stat.st_size))
     return sorted(files, key=lambda file: file.changed)
